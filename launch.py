@@ -1,0 +1,76 @@
+"""Runs an experiment: choose a config, override its fields, run it, say the answer.
+
+python launch.py [CONFIG] [--field value ...]
+"""
+
+import ast
+import dataclasses
+import importlib.util
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pretrain.command_line import parse
+from pretrain.config import ConfigError, Experiment, nearest
+
+_CONFIGS = Path(__file__).with_name("configs")
+_DEFAULT_CONFIG = "geron"
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the command line; returns the exit code: 0 done, 1 a file could not be used, 2 a mistake in the input."""
+    try:
+        if argv and argv[0] in ("-h", "--help"):
+            print(_overview())
+            return 0
+        named = bool(argv) and not argv[0].startswith("-")
+        name, options = (argv[0], argv[1:]) if named else (_DEFAULT_CONFIG, argv)
+        default = _load_config(name)
+        command = parse(options, default, f"launch.py {name}", _documentation(name))
+        # Only now that the input is known to be right is there anything worth the wait for JAX.
+        from pretrain import session
+
+        return session.run(command.experiment, dry_run=command.dry_run)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 2
+
+
+def _overview() -> str:
+    lines = [f"  {name:14} {_documentation(name).splitlines()[0]}" for name in _config_names()]
+    return "\n".join(
+        [
+            "usage: python launch.py [CONFIG] [--field value ...]",
+            "",
+            f"Without a config, {_DEFAULT_CONFIG} runs. python launch.py CONFIG --help lists every field.",
+            "",
+            "configs:",
+            *lines,
+        ]
+    )
+
+
+def _config_names() -> list[str]:
+    return sorted(path.stem for path in _CONFIGS.glob("*.py") if not path.stem.startswith("_"))
+
+
+def _documentation(name: str) -> str:
+    return ast.get_docstring(ast.parse((_CONFIGS / f"{name}.py").read_text())) or name
+
+
+def _load_config(name: str) -> Experiment:
+    """Returns a config's experiment, which by default runs in a directory of the config's name."""
+    names = _config_names()
+    if name not in names:
+        raise ConfigError("config", name, f"is none of {', '.join(names)}; did you mean {nearest(name, names)!r}?")
+    spec = importlib.util.spec_from_file_location(f"configs.{name}", _CONFIGS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    experiment = module.get_config()
+    if experiment.run_dir == Experiment.run_dir:
+        experiment = dataclasses.replace(experiment, run_dir=f"runs/{name}")
+    return experiment
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""Does unsupervised pretraining help a network, by how much, at which label budgets, and why."""

@@ -1,0 +1,82 @@
+"""The command line: a config's name, then its fields as options."""
+
+import dataclasses
+import typing
+from collections.abc import Sequence
+from typing import Annotated
+
+import tyro
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from pretrain.config import ConfigError, Experiment, complaint, fields, nearest
+
+_LAX = ConfigDict(allow_inf_nan=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """What to do."""
+
+    experiment: Annotated[Experiment, tyro.conf.arg(name="")]
+    dry_run: bool = False
+    """Print the plan - trials, shared stages, packs, parameters, estimated memory - and stop."""
+
+
+def parse(argv: Sequence[str], default: Experiment, program: str, description: str) -> Command:
+    """Reads options over a default experiment; ``--help`` prints every field and exits.
+
+    An option for a swept field takes the place of that field's sweep.
+
+    Raises:
+      ConfigError: an option is unknown, its value is missing or does not fit, or the fields do not fit together.
+    """
+    settings = {"prog": program, "description": description, "config": (tyro.conf.FlagConversionOff,)}
+    if {"-h", "--help"} & set(argv):
+        return tyro.cli(Command, args=["--help"], default=Command(default), **settings)
+    given = _given(argv)
+    fixed = tuple({name: values for name, values in grid.items() if name not in given} for grid in default.sweep)
+    unswept = dataclasses.replace(default, sweep=fixed)
+    try:
+        return tyro.cli(Command, args=list(argv), default=Command(unswept), console_outputs=False, **settings)
+    except SystemExit:
+        raise ConfigError("arguments", " ".join(argv), "cannot be read; --help lists every option") from None
+
+
+def _given(argv: Sequence[str]) -> set[str]:
+    """Returns the dotted names of the fields that options set, after checking each option on its own."""
+    kinds = {**fields(Experiment), "dry_run": bool}
+    del kinds["sweep"]
+    options: dict[str, list[str]] = {}
+    for token in argv:
+        if token.startswith("--"):
+            name, equals, value = token[2:].partition("=")
+            name = name.replace("-", "_")
+            if name not in kinds:
+                option = nearest(name, kinds).replace("_", "-")
+                raise ConfigError(
+                    "option", f"--{token[2:].partition('=')[0]}", f"is no field; did you mean --{option}?"
+                )
+            options[name] = [value] if equals else []
+        elif options:
+            options[next(reversed(options))].append(token)
+        else:
+            raise ConfigError("arguments", token, "is no option; options start with --, and --help lists them")
+    for name, values in options.items():
+        _check(name, kinds[name], values)
+    return set(options)
+
+
+def _check(name: str, kind: typing.Any, values: list[str]) -> None:
+    is_sequence = typing.get_origin(_bare(kind)) is tuple
+    if len(values) != 1 and not is_sequence:
+        remedy = f"has {len(values)} values; give one" if values else "has no value; give one"
+        raise ConfigError(name, " ".join(values), remedy)
+    try:
+        TypeAdapter(kind, config=_LAX).validate_python(values if is_sequence else values[0])
+    except ValidationError as error:
+        raise ConfigError(name, " ".join(values), complaint(error)) from None
+
+
+def _bare(kind: typing.Any) -> typing.Any:
+    """Returns a type without its annotations."""
+    return typing.get_args(kind)[0] if typing.get_origin(kind) is Annotated else kind

@@ -1,0 +1,297 @@
+"""What an experiment is: frozen dataclasses, validated when built.
+
+Three kinds of field decide how trials share work, and each is declared at the field's type:
+
+- a plain field is *static*: a shape, a name or a count, part of the compiled program;
+- a ``Traced`` field is a number that the compiled program takes as an argument, so trials that differ only there
+  share one compilation;
+- a ``Start`` field decides only where training starts, so it is no part of the program at all.
+"""
+
+import copy
+import dataclasses
+import typing
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
+
+import tyro
+from annotated_types import Ge, Gt, Lt, MinLen
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+_TRACED = "traced: an argument of the compiled program"
+_START = "start: decides the initial parameters only"
+
+Count = Annotated[int, Gt(0)]
+Rate = Annotated[float, Gt(0), _TRACED]
+Penalty = Annotated[float, Ge(0), _TRACED]
+Decay = Annotated[float, Ge(0), Lt(1), _TRACED]
+Activation = Literal["elu", "relu", "gelu", "sigmoid", "tanh", "identity"]
+Sampling = Literal["epoch", "fresh"]
+SweptValue = bool | int | float | str | tuple[int, ...]
+_strict = ConfigDict(strict=True, allow_inf_nan=False, extra="forbid")
+
+
+class ConfigError(Exception):
+    """A mistake in an experiment, told in one line: the field, its value, and what to do about it.
+
+    Not a ``ValueError``, so that no parser or validator on the way up rewraps the line.
+    """
+
+    def __init__(self, field: str, value: Any, remedy: str):
+        super().__init__(f"{field}: {value!r} {remedy}")
+
+
+@dataclass(frozen=True, config=_strict)
+class DataConfig:
+    """The images: where they come from and how they are split."""
+
+    name: Annotated[str, MinLen(1)] = "mnist"
+    """The packaged `mnist`, the path of an .npz file with train_images, train_labels, test_images and test_labels,
+    or the name of a TensorFlow Datasets image classification set."""
+    dir: str = "~/tensorflow_datasets"
+    """Directory that holds prepared TensorFlow Datasets."""
+    validation: Count = 5000
+    """Training images held out for validation, taken from the start of the training set (images)."""
+    greyscale: bool = False
+    """Turn colour images to one channel (ITU-R BT.601 luma) before flattening them for the encoder."""
+
+
+@dataclass(frozen=True, config=_strict)
+class EncoderConfig:
+    """The encoder: a stack of dense layers."""
+
+    widths: Annotated[tuple[Count, ...], MinLen(1)] = (300, 150)
+    """Units of each layer, from the images up (units)."""
+    activation: Activation = "elu"
+    """Activation of every encoder layer, and of every decoder but the one that reconstructs images."""
+
+
+@dataclass(frozen=True, config=_strict)
+class OptimizerConfig:
+    """The optimizer of a stage, with its learning-rate schedule."""
+
+    name: Literal["adam", "adamw", "sgd"] = "adam"
+    """Update rule; adamw adds decoupled weight decay to adam."""
+    learning_rate: Rate = 0.01
+    """Peak step size (per update)."""
+    momentum: Decay = 0.0
+    """Momentum of sgd (fraction kept per update); adam and adamw ignore it."""
+    beta1: Decay = 0.9
+    """Decay of adam's first moment (fraction kept per update)."""
+    beta2: Decay = 0.999
+    """Decay of adam's second moment (fraction kept per update)."""
+    epsilon: Rate = 1e-8
+    """Added to the root of adam's second moment."""
+    weight_decay: Penalty = 0.0
+    """Decoupled decay of kernels under adamw (fraction of the kernel per unit of learning rate)."""
+    schedule: Literal["constant", "cosine"] = "constant"
+    """Learning rate after warm-up: held, or taken to zero along half a cosine over the stage's updates."""
+    warmup_steps: Annotated[int, Ge(0)] = 0
+    """Updates over which the learning rate rises linearly to its peak (updates)."""
+
+
+@dataclass(frozen=True, config=_strict)
+class PretrainConfig:
+    """Greedy layer-wise pretraining: each phase trains one encoder layer and its decoder on unlabelled images."""
+
+    epochs: Count = 4
+    """Passes over the unlabelled images in each phase (epochs)."""
+    batch_size: Count = 150
+    """Images per update (images)."""
+    sampling: Sampling = "epoch"
+    """Batches partition a shuffled epoch (the remainder is dropped), or are drawn afresh each update."""
+    l2: Penalty = 1e-4
+    """L2 penalty: this times half the squared norm of the phase's two kernels joins the loss."""
+    cache_codes: bool = True
+    """Compute the codes that feed a phase once, rather than encode every batch; equal up to float32 rounding."""
+    carry_step_count: bool = False
+    """Start a phase's Adam bias correction at the number of updates made by the phases before it, as one TensorFlow 1
+    optimizer shared by all phases does."""
+    optimizer: OptimizerConfig = OptimizerConfig()
+
+
+@dataclass(frozen=True, config=_strict)
+class FinetuneConfig:
+    """Supervised fine-tuning of the encoder and a linear head on the labelled subset."""
+
+    encoder_init: Annotated[Literal["pretrained", "he"], _START] = "pretrained"
+    """Encoder weights at the start: from pretraining, or a fresh He initialisation."""
+    frozen_layers: Annotated[int, Ge(0)] = 0
+    """Encoder layers, from the images up, that fine-tuning leaves as they are (layers)."""
+    labels: Count = 2000
+    """Size of the labelled subset (images)."""
+    label_subset: Annotated[Literal["first", "random", "balanced"], _START] = "first"
+    """Labelled images: the first after the validation images, a random draw, or a random draw balanced over classes."""
+    epochs: Count = 4
+    """Passes over the labelled subset (epochs)."""
+    batch_size: Count = 50
+    """Images per update (images)."""
+    sampling: Sampling = "fresh"
+    """Batches partition a shuffled epoch (the remainder is dropped), or are drawn afresh each update."""
+    l2: Penalty = 5e-4
+    """L2 penalty: this times half the squared norm of the trainable kernels joins the loss."""
+    cache_codes: bool = True
+    """Compute the codes of frozen layers once, rather than encode every batch; equal up to float32 rounding."""
+    validate_at: tuple[Count, ...] = (1, 2, 5, 10, 20, 40)
+    """Updates after which validation accuracy and loss are measured, besides the end of every epoch (updates)."""
+    optimizer: OptimizerConfig = OptimizerConfig()
+
+
+@dataclass(frozen=True, config=_strict)
+class Experiment:
+    """A question asked of the data: the stages to run, the grid to sweep and the seeds to repeat it with."""
+
+    data: DataConfig = DataConfig()
+    encoder: EncoderConfig = EncoderConfig()
+    pretrain: PretrainConfig = PretrainConfig()
+    finetune: FinetuneConfig = FinetuneConfig()
+    sweep: Annotated[tuple[dict[str, tuple[SweptValue, ...]], ...], tyro.conf.Suppress] = ()
+    """Grids of swept values by dotted field name; a grid is the product of its fields, the sweep the union of its
+    grids."""
+    seeds: Count = 8
+    """Repetitions; arms of one seed share label subset, head initialisation and batch order (seeds)."""
+    run_dir: Annotated[str, MinLen(1)] = "runs/run"
+    """Directory of this run's tables and figures."""
+    store: Annotated[str, MinLen(1)] = "runs/store"
+    """Directory of trained stages, shared by runs."""
+
+    def __post_init__(self):
+        for point in self.points():
+            self.at(point)._check()
+
+    def points(self) -> Iterator[dict[str, SweptValue]]:
+        """Yields each distinct point of the sweep as swept values by dotted name; one empty point without a sweep."""
+        seen = []
+        for grid in self.sweep or ({},):
+            points = [{}]
+            for name, values in grid.items():
+                points = [{**point, name: value} for point in points for value in values]
+            for point in points:
+                if point not in seen:
+                    seen.append(point)
+                    yield point
+
+    def at(self, point: Mapping[str, SweptValue]) -> "Experiment":
+        """Returns this experiment without its sweep, its fields set to the point's values.
+
+        Raises:
+          ConfigError: a name is no field of an experiment, or a value does not fit its field.
+        """
+        experiment = _set_fields(self, {"sweep": ()})
+        for name, value in point.items():
+            experiment = replace(experiment, name, value)
+        return experiment
+
+    def _check(self) -> None:
+        """Checks what no single field can: that the stages fit together."""
+        finetune, depth = self.finetune, len(self.encoder.widths)
+        if finetune.frozen_layers > depth:
+            remedy = (
+                f"is more layers than the encoder has; at most {depth}, or widen encoder.widths {self.encoder.widths}"
+            )
+            raise ConfigError("finetune.frozen_layers", finetune.frozen_layers, remedy)
+        if finetune.batch_size > finetune.labels:
+            remedy = f"is larger than finetune.labels {finetune.labels}; lower it"
+            raise ConfigError("finetune.batch_size", finetune.batch_size, remedy)
+
+
+def fields(config: type, prefix: str = "") -> dict[str, Any]:
+    """Returns the type of every leaf field of a config class by its dotted name, annotations included."""
+    leaves = {}
+    for name, kind in typing.get_type_hints(config, include_extras=True).items():
+        if dataclasses.is_dataclass(kind):
+            leaves.update(fields(kind, f"{prefix}{name}."))
+        else:
+            leaves[prefix + name] = kind
+    return leaves
+
+
+def get(config: Any, name: str) -> Any:
+    """Returns the value of the field with a dotted name."""
+    for part in name.split("."):
+        config = getattr(config, part)
+    return config
+
+
+def replace(experiment: Experiment, name: str, value: Any) -> Experiment:
+    """Returns the experiment with the field of a dotted name set to a value.
+
+    Raises:
+      ConfigError: the name is no field of an experiment, or the value does not fit the field.
+    """
+    kinds = fields(Experiment)
+    if name not in kinds:
+        raise ConfigError("sweep", name, f"is no field; did you mean {nearest(name, kinds)!r}?")
+    try:
+        value = TypeAdapter(kinds[name], config=_strict).validate_python(value)
+    except ValidationError as error:
+        raise ConfigError(name, value, complaint(error)) from None
+    return _replace(experiment, name.split("."), value)
+
+
+def complaint(error: ValidationError) -> str:
+    """Returns what is wrong with a value, from the first finding of a failed validation."""
+    return error.errors()[0]["msg"].replace("Input should", "should")
+
+
+def nearest(name: str, names: typing.Iterable[str]) -> str:
+    """Returns the name most like the given one, by its last part first."""
+    import difflib
+
+    def likeness(other: str) -> tuple[float, float]:
+        tails = name.rsplit(".", 1)[-1], other.rsplit(".", 1)[-1]
+        whole = difflib.SequenceMatcher(None, name, other).ratio()
+        return max(whole, difflib.SequenceMatcher(None, *tails).ratio()), whole
+
+    return max(names, key=likeness)
+
+
+def split_traced(config: Any) -> tuple[Any, dict[str, float]]:
+    """Splits a config into its static rest and its traced numbers by dotted name.
+
+    The rest is hashable and holds ``None`` in traced and start fields, so two configs share a compiled program just
+    when their rests are equal. ``join_traced`` puts numbers, or tracers, back.
+    """
+    kinds = {name: typing.get_args(kind) for name, kind in fields(type(config)).items()}
+    traced = {name: float(get(config, name)) for name, marks in kinds.items() if _TRACED in marks}
+    blank = dict.fromkeys(name for name, marks in kinds.items() if _TRACED in marks or _START in marks)
+    return join_traced(config, blank), traced
+
+
+def join_traced(config: Any, values: Mapping[str, Any]) -> Any:
+    """Returns a config with fields set by dotted name, unvalidated: the values may be tracers."""
+    for name, value in values.items():
+        config = _replace(config, name.split("."), value)
+    return config
+
+
+def _replace(config: Any, path: list[str], value: Any) -> Any:
+    head, *rest = path
+    return _set_fields(config, {head: _replace(getattr(config, head), rest, value) if rest else value})
+
+
+def _set_fields(config: Any, values: Mapping[str, Any]) -> Any:
+    """Copies a frozen config with fields set, past its validation."""
+    config = copy.copy(config)
+    for name, value in values.items():
+        object.__setattr__(config, name, value)
+    return config
+
+
+def to_json(experiment: Experiment) -> str:
+    """Returns an experiment as indented JSON."""
+    return TypeAdapter(Experiment).dump_json(experiment, indent=2).decode()
+
+
+def from_json(text: str) -> Experiment:
+    """Returns the experiment that ``to_json`` wrote, equal to the original.
+
+    Raises:
+      ConfigError: the text is no JSON or no valid experiment.
+    """
+    try:
+        return TypeAdapter(Experiment).validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ConfigError(".".join(map(str, first["loc"])) or "experiment", first["input"], complaint(error)) from None

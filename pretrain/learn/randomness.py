@@ -1,0 +1,84 @@
+"""Random draws: one purpose each, so that changing one leaves the others untouched."""
+
+import enum
+
+import jax
+import jax.numpy as jnp
+
+_ROUNDS = 8
+
+
+class Purpose(enum.IntEnum):
+    """What a draw is for. Two arms of a seed share the draws of every purpose that both have."""
+
+    ENCODER_INIT = 0
+    DECODER_INIT = 1
+    HEAD_INIT = 2
+    LABEL_SUBSET = 3
+    PRETRAIN_BATCHES = 4
+    FINETUNE_BATCHES = 5
+
+
+def key_for(seed: jax.Array | int, purpose: Purpose, index: int = 0) -> jax.Array:
+    """Returns the key of a seed's draw for a purpose; ``index`` tells layers or phases apart."""
+    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), purpose), index)
+
+
+def shuffled(key: jax.Array, positions: jax.Array, size: int) -> jax.Array:
+    """Returns where a random permutation of ``range(size)`` sends each position: int32, of the positions' shape.
+
+    The permutation is a keyed bijection computed position by position: a Feistel network on the grid Z_a x Z_b that
+    barely covers ``size``, walking on from the few cells past the end (Black and Rogaway, 2002, "Ciphers with arbitrary
+    finite domains"; Mitchell et al., 2022, shuffle on GPUs the same way). A batch so costs work in proportion to
+    itself, where sorting would cost work in proportion to the dataset at every draw.
+    """
+    columns = max(1, round(size**0.5))
+    rows = -(-size // columns)
+    round_keys = jax.random.bits(key, (_ROUNDS,), jnp.uint32)
+
+    def walk(carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        cells, outside = carry
+        left, right = cells // columns, cells % columns
+        for index in range(0, _ROUNDS, 2):
+            left = (left + _mixed(right ^ round_keys[index]) % rows) % rows
+            right = (right + _mixed(left ^ round_keys[index + 1]) % columns) % columns
+        cells = jnp.where(outside, left * columns + right, cells)
+        return cells, cells >= size
+
+    carry = positions.astype(jnp.uint32), jnp.ones(positions.shape, bool)
+    return jax.lax.while_loop(lambda carry: jnp.any(carry[1]), walk, carry)[0].astype(jnp.int32)
+
+
+def batch_rows(key: jax.Array, step: jax.Array, size: int, batch_size: int, sampling: str) -> jax.Array:
+    """Returns the rows of a step's batch out of ``size``, without replacement: [batch_size] int32.
+
+    ``epoch``: consecutive batches partition a shuffled epoch, and the remainder is dropped; ``fresh``: every step draws
+    anew.
+    """
+    steps_per_epoch = size // batch_size if sampling == "epoch" else 1
+    epoch, place = step // steps_per_epoch, step % steps_per_epoch
+    return shuffled(jax.random.fold_in(key, epoch), place * batch_size + jnp.arange(batch_size), size)
+
+
+def label_subset(key: jax.Array, labels: jax.Array, size: int, method: str, n_classes: int) -> jax.Array:
+    """Returns the rows of the labelled subset of labels [N]: [size] int32.
+
+    ``first``: the first rows; ``random``: a uniform draw; ``balanced``: a uniform draw with equal counts a class, as
+    far as the classes have images.
+    """
+    rows = jnp.arange(len(labels), dtype=jnp.int32)
+    if method == "first":
+        return rows[:size]
+    if method == "random":
+        return shuffled(key, rows[:size], len(labels))
+    order = shuffled(key, rows, len(labels))
+    is_class = jax.nn.one_hot(labels[order], n_classes, dtype=jnp.int32)  # [N, classes]
+    place_in_class = jnp.sum(jnp.cumsum(is_class, axis=0) * is_class, axis=1)
+    return order[jnp.argsort(place_in_class, stable=True)[:size]]
+
+
+def _mixed(values: jax.Array) -> jax.Array:
+    """Mixes the bits of uint32 values: the finaliser of MurmurHash3."""
+    values = (values ^ (values >> 16)) * jnp.uint32(0x85EBCA6B)
+    values = (values ^ (values >> 13)) * jnp.uint32(0xC2B2AE35)
+    return values ^ (values >> 16)

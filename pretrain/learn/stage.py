@@ -1,0 +1,113 @@
+"""A stage, one unit of training: what its two kinds, a greedy phase and a fine-tuning, have in common.
+
+A stage is a frozen dataclass of what is static; it is hashable, so it names its compiled programs. Its numbers arrive
+as ``numbers``, by dotted name, as ``config.split_traced`` gives them. Every method is pure and written for one trial.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from pretrain.config import FinetuneConfig, PretrainConfig, join_traced
+from pretrain.learn import train
+from pretrain.learn.model import Decoder, Encoder, Params, scaled
+from pretrain.learn.objectives import Batch, Metrics
+
+Numbers = Mapping[str, jax.Array | float]
+_ENCODING_BLOCK = 5000
+
+
+class Images(NamedTuple):
+    """What all trials read: flattened uint8 images [N, pixels] and int32 labels [N] of each split."""
+
+    train: Batch
+    validation: Batch
+    test: Batch
+
+
+class Start(NamedTuple):
+    """Where a trial's stage starts; all that its ``Start`` fields, its seed and its parent decide."""
+
+    params: Params
+    labelled: jax.Array | None = None  # [labels] int32, rows of the labelled subset
+
+
+class Examples(NamedTuple):
+    """What one trial's steps read: images, or codes of frozen layers."""
+
+    train: Batch
+    validation: Batch
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """The static part of a stage."""
+
+    config: PretrainConfig | FinetuneConfig  # with its traced and start fields blank
+    image_size: int  # pixels
+    widths: tuple[int, ...]  # of the encoder, up to the layer in training
+    activation: str
+
+    @property
+    def encoder(self) -> Encoder:
+        return Encoder(self.widths, self.activation)
+
+    @property
+    def decoder(self) -> Decoder:
+        return Decoder((self.image_size, *self.widths[:-1]), self.activation)
+
+    @property
+    def total_steps(self) -> int:
+        return self.config.epochs * self.steps_per_epoch
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return self.n_examples // self.config.batch_size
+
+    @property
+    def encoded(self) -> int:
+        """Encoder layers that the cached examples have been through; 0 if steps read images."""
+        return self.frozen_layers if self.config.cache_codes else 0
+
+    def blank_curves(self) -> Metrics:
+        """Returns curves [total_steps] of NaN, which a run of steps fills in."""
+        return {name: jnp.full(self.total_steps, jnp.nan) for name in self.curve_names}
+
+    def measured(self) -> dict[str, np.ndarray]:
+        """Returns, by metric, whether each update is followed by a measurement: [total_steps] bool.
+
+        Training metrics are measured at every update; validation metrics at the ends of epochs and after the updates of
+        ``validate_at``.
+        """
+        updates = np.arange(1, self.total_steps + 1)
+        validated = (updates % self.steps_per_epoch == 0) | np.isin(updates, self.validate_at)
+        always = np.ones_like(validated)
+        return {name: validated if name.startswith("validation_") else always for name in self.curve_names}
+
+    def optimizer(self, numbers: Numbers) -> optax.GradientTransformation:
+        """Returns the stage's optimizer with the given numbers, which may be tracers."""
+        config = join_traced(self.config, numbers)
+        return train.make_optimizer(config.optimizer, config.l2, self.total_steps)
+
+    def codes(self, params: Params, images: jax.Array) -> jax.Array:
+        """Returns the codes that the cached examples hold: uint8 images [N, pixels] to float32 [N, units].
+
+        The images go through in blocks, whose float copies stay small.
+        """
+        encoder = {"params": params["encoder"]}
+        return jax.lax.map(
+            lambda image: self.encoder.apply(encoder, scaled(image), 0, self.encoded),
+            images,
+            batch_size=min(len(images), _ENCODING_BLOCK),
+        )
+
+
+def measured_if(condition: jax.Array, measure) -> Metrics:
+    """Returns ``measure()`` under a condition, and NaN otherwise, at no cost."""
+    shapes = jax.eval_shape(measure)
+    return jax.lax.cond(condition, measure, lambda: jax.tree.map(lambda _: jnp.full((), jnp.nan), shapes))

@@ -1,0 +1,166 @@
+"""One training step, one evaluation, and a run of steps: for one trial, of any stage."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from pretrain.config import OptimizerConfig
+from pretrain.learn.model import Params
+from pretrain.learn.objectives import Batch, Metrics
+from pretrain.learn.transfer import merged, partition
+
+Objective = Callable[[Params, Batch], tuple[jax.Array, Metrics]]
+_EVALUATION_BLOCK = 1000
+
+
+class TrainState(NamedTuple):
+    """What a step updates: arrays only. Frozen parameters have no gradient and no optimizer state."""
+
+    trainable: Params
+    frozen: Params
+    opt_state: optax.OptState
+
+    @property
+    def params(self) -> Params:
+        """All parameters, trainable and frozen."""
+        return merged(self.trainable, self.frozen)
+
+
+def make_optimizer(config: OptimizerConfig, l2: jax.Array | float, total_steps: int) -> optax.GradientTransformation:
+    """Builds the optimizer of a stage from its numbers, which may be tracers.
+
+    Args:
+      config: the optimizer's settings.
+      l2: times half the squared norm of every trainable kernel joins the loss; its gradient, ``l2 * kernel``, is added
+        before the update rule. Biases are not penalised.
+      total_steps: updates in the stage, over which the cosine schedule runs.
+
+    Returns:
+      The gradient transformation; build it anew inside every traced function, never keep it in a state.
+    """
+    match config.name:
+        case "sgd":
+            rule = optax.trace(decay=config.momentum)
+        case "adam" | "adamw":
+            rule = optax.scale_by_adam(config.beta1, config.beta2, config.epsilon)
+    decoupled = [optax.add_decayed_weights(config.weight_decay, _kernels)] if config.name == "adamw" else []
+    return optax.chain(
+        optax.add_decayed_weights(l2, _kernels),
+        rule,
+        *decoupled,
+        optax.scale_by_learning_rate(_schedule(config, total_steps)),
+    )
+
+
+def init_state(
+    params: Params, trainable: frozenset[str], optimizer: optax.GradientTransformation, step_count: int = 0
+) -> TrainState:
+    """Returns the state before the first step.
+
+    Args:
+      params: all parameters.
+      trainable: paths, such as ``encoder/layers_1``, under which parameters are trained; all others are frozen.
+      optimizer: the optimizer of the stage.
+      step_count: updates that Adam's bias correction counts as made already; the moments start at zero regardless.
+    """
+    trained, frozen = partition(params, trainable)
+
+    def counted(state):
+        is_adam = isinstance(state, optax.ScaleByAdamState)
+        return state._replace(count=jnp.asarray(step_count, jnp.int32)) if is_adam else state
+
+    is_adam = lambda node: isinstance(node, optax.ScaleByAdamState)  # noqa: E731
+    return TrainState(trained, frozen, jax.tree.map(counted, optimizer.init(trained), is_leaf=is_adam))
+
+
+def train_step(
+    state: TrainState, batch: Batch, objective: Objective, optimizer: optax.GradientTransformation
+) -> tuple[TrainState, Metrics]:
+    """Makes one update.
+
+    Returns:
+      The state after it, and the objective's metrics on the batch before it, mean over the batch.
+    """
+
+    def loss(trainable: Params) -> tuple[jax.Array, Metrics]:
+        return objective(merged(trainable, state.frozen), batch)
+
+    gradients, metrics = jax.grad(loss, has_aux=True)(state.trainable)
+    updates, opt_state = optimizer.update(gradients, state.opt_state, state.trainable)
+    state = state._replace(trainable=optax.apply_updates(state.trainable, updates), opt_state=opt_state)
+    return state, jax.tree.map(jnp.mean, metrics)
+
+
+def eval_step(params: Params, batch: Batch, objective: Objective) -> Metrics:
+    """Returns the objective's metrics on a batch, mean over the batch."""
+    return jax.tree.map(jnp.mean, objective(params, batch)[1])
+
+
+def evaluate(params: Params, examples: Batch, objective: Objective) -> Metrics:
+    """Returns the objective's metrics, mean over all examples.
+
+    They are summed block by block, to bound memory, and divided once.
+    """
+    size = len(examples.inputs)
+    block = min(size, _EVALUATION_BLOCK)
+
+    def add_block(sums: Metrics, index: jax.Array) -> tuple[Metrics, None]:
+        # The last block may overlap the one before it; rows seen already weigh nothing.
+        start = jnp.minimum(index * block, size - block)
+        rows = jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, start, block), examples)
+        fresh = start + jnp.arange(block) >= index * block
+        metrics = objective(params, rows)[1]
+        return jax.tree.map(lambda total, values: total + jnp.sum(values * fresh), sums, metrics), None
+
+    shapes = jax.eval_shape(lambda: objective(params, jax.tree.map(lambda leaf: leaf[:block], examples))[1])
+    zeros = jax.tree.map(lambda _: jnp.zeros(()), shapes)
+    sums, _ = jax.lax.scan(add_block, zeros, jnp.arange(-(-size // block)))
+    return jax.tree.map(lambda total: total / size, sums)
+
+
+def run_steps(
+    state: TrainState,
+    curves: Metrics,
+    first: jax.Array | int,
+    stop: jax.Array | int,
+    step: Callable[[TrainState, jax.Array], tuple[TrainState, Metrics]],
+) -> tuple[TrainState, Metrics]:
+    """Makes updates ``first`` up to, not including, ``stop``.
+
+    The bounds may be tracers, so one compiled program runs chunks of any length, and a chunk may end anywhere: state
+    and curves are all there is to carry on from.
+
+    Args:
+      state: the state before update ``first``.
+      curves: values [total steps] by metric name, filled in as updates are made.
+      first: the first update.
+      stop: the end of the updates.
+      step: turns a state and the number of an update into the state after it and the values to record, a subset of the
+        curves.
+    """
+
+    def body(index, carry):
+        state, curves = carry
+        state, values = step(state, index)
+        return state, {name: curve.at[index].set(values[name]) for name, curve in curves.items()}
+
+    return jax.lax.fori_loop(first, stop, body, (state, curves))
+
+
+def _kernels(params: Params) -> Params:
+    return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key == "kernel", params)
+
+
+def _schedule(config: OptimizerConfig, total_steps: int) -> Callable[[jax.Array], jax.Array] | jax.Array | float:
+    if config.schedule == "constant" and not config.warmup_steps:
+        return config.learning_rate
+    after = optax.constant_schedule(1.0)
+    if config.schedule == "cosine":
+        after = optax.cosine_decay_schedule(1.0, max(1, total_steps - config.warmup_steps))
+    # Update n of the warm-up takes n / warmup_steps of the peak: the first update moves, the last is at the peak.
+    rise = optax.linear_schedule(1 / max(1, config.warmup_steps), 1.0, max(1, config.warmup_steps - 1))
+    shape = optax.join_schedules([rise, after], [config.warmup_steps])
+    return lambda count: config.learning_rate * shape(count)

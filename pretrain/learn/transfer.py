@@ -1,0 +1,92 @@
+"""Which parameters go from stage to stage, and which stay frozen.
+
+Both are total: every leaf is accounted for, or it fails.
+"""
+
+import itertools
+from collections.abc import Sequence
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from flax import traverse_util
+
+from pretrain.learn.model import Layer, Params
+
+
+class TransferError(Exception):
+    """Parameters that do not fit where they should go; the message lists every one."""
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def fresh_layer(units: int, input_size: int, key: jax.Array) -> Params:
+    """Returns the He-initialised parameters of a layer of ``units`` that reads ``input_size`` values."""
+    return Layer(units).init(key, jnp.zeros((1, input_size)))["params"]
+
+
+def stack_shapes(sizes: Sequence[int]) -> Params:
+    """Returns the shapes of an encoder and decoder stack between images of ``sizes[0]`` and codes of ``sizes[-1]``."""
+
+    def shape(*dimensions: int) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(dimensions, jnp.float32)
+
+    layers = list(enumerate(itertools.pairwise(sizes)))
+    return {
+        "encoder": {
+            f"layers_{i}": {"kernel": shape(below, above), "bias": shape(above)} for i, (below, above) in layers
+        },
+        "decoder": {
+            f"layers_{i}": {"kernel": shape(above, below), "bias": shape(below)} for i, (below, above) in layers
+        },
+    }
+
+
+def copied(target: Params, source: Params) -> Params:
+    """Returns the source's parameters, checked leaf by leaf against the target's shapes and dtypes.
+
+    Args:
+      target: nested parameters, or their shapes.
+      source: nested parameters.
+
+    Raises:
+      TransferError: a leaf is in one of the two only, or its shape or dtype differs.
+    """
+    goal, given = (traverse_util.flatten_dict(tree, sep="/") for tree in (target, source))
+    faults = [f"{path} has no place" for path in given.keys() - goal.keys()]
+    faults += [f"{path} is missing" for path in goal.keys() - given.keys()]
+    for path in given.keys() & goal.keys():
+        have, want = given[path], goal[path]
+        if (have.shape, have.dtype) != (want.shape, want.dtype):
+            faults.append(f"{path} is {have.dtype}{list(have.shape)}, wanted {want.dtype}{list(want.shape)}")
+    if faults:
+        raise TransferError("parameters do not fit: " + "; ".join(sorted(faults)))
+    return source
+
+
+def partition(params: Params, trainable: frozenset[str]) -> tuple[Params, Params]:
+    """Splits parameters into those under the trainable paths, such as ``encoder/layers_1``, and the others.
+
+    Raises:
+      TransferError: a trainable path has no parameters.
+    """
+    flat = traverse_util.flatten_dict(params, sep="/")
+    under = {path: next((root for root in trainable if path.startswith(root + "/")), None) for path in flat}
+    unmatched = trainable - set(under.values())
+    if unmatched:
+        raise TransferError(f"no parameters to train under: {', '.join(sorted(unmatched))}")
+    halves = ({path: leaf for path, leaf in flat.items() if bool(under[path]) is side} for side in (True, False))
+    trained, frozen = (traverse_util.unflatten_dict(half, sep="/") for half in halves)
+    return trained, frozen
+
+
+def merged(trainable: Params, frozen: Params) -> Params:
+    """Returns the parameters that ``partition`` split.
+
+    Raises:
+      TransferError: a leaf is in both.
+    """
+    halves = [traverse_util.flatten_dict(tree, sep="/") for tree in (trainable, frozen)]
+    both = halves[0].keys() & halves[1].keys()
+    if both:
+        raise TransferError(f"both trainable and frozen: {', '.join(sorted(both))}")
+    return traverse_util.unflatten_dict({**halves[0], **halves[1]}, sep="/")

@@ -1,0 +1,125 @@
+"""What tables of trials say in numbers: summaries of arms, and what makes the gap between two corners."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from scipy.special import stdtrit
+
+CORNERS = ("finetune.encoder_init", "finetune.frozen_layers")
+_NOT_FIELDS = ("trial_id", "seed", "status")
+
+
+class Arm(NamedTuple):
+    """Trials that differ in their seed only."""
+
+    point: dict[str, object]  # swept values by dotted name
+    seeds: tuple[int, ...]  # of the trials that did not diverge
+    trial_ids: tuple[str, ...]  # of the same trials
+    n_diverged: int
+
+
+class Estimate(NamedTuple):
+    """A mean over seeds with a 95 % interval by Student's t."""
+
+    mean: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.mean:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
+
+
+class Attribution(NamedTuple):
+    """What the gap from one corner to the opposite one is made of; the parts add up to the gap."""
+
+    gap: Estimate
+    parts: dict[str, Estimate]  # by field
+
+
+def arms(trials: pa.Table) -> list[Arm]:
+    """Returns the arms of a table of trials, in the table's order."""
+    first_result = trials.column_names.index("status")
+    names = [name for name in trials.column_names[:first_result] if name not in _NOT_FIELDS]
+    groups: dict[str, list[dict]] = {}
+    for row in trials.select(["trial_id", "seed", "status", *names]).to_pylist():
+        groups.setdefault(repr([row[name] for name in names]), []).append(row)
+    result = []
+    for rows in groups.values():
+        sound = sorted((row for row in rows if row["status"] == "ok"), key=lambda row: row["seed"])
+        seeds, ids = tuple(row["seed"] for row in sound), tuple(row["trial_id"] for row in sound)
+        result.append(Arm({name: rows[0][name] for name in names}, seeds, ids, len(rows) - len(sound)))
+    return result
+
+
+def curve_values(curves: pa.Table, arm: Arm, metric: str, steps: Sequence[int]) -> np.ndarray:
+    """Returns a fine-tuning metric of an arm's trials after the given updates: [trials, steps], NaN if not measured."""
+    wanted = pc.and_(
+        pc.and_(pc.equal(curves["stage"], "finetune"), pc.equal(curves["metric"], metric)),
+        pc.and_(
+            pc.is_in(curves["step"], pa.array(steps, pa.int32())),
+            pc.is_in(curves["trial_id"], pa.array(arm.trial_ids, pa.string())),
+        ),
+    )
+    rows = curves.filter(wanted)
+    values = np.full((len(arm.trial_ids), len(steps)), np.nan)
+    lanes = pc.index_in(rows["trial_id"].cast(pa.string()), pa.array(arm.trial_ids, pa.string())).to_numpy()
+    columns = pc.index_in(rows["step"], pa.array(steps, pa.int32())).to_numpy()
+    values[lanes, columns] = rows["value"].to_numpy()
+    return values
+
+
+def trial_values(trials: pa.Table, arm: Arm, column: str) -> np.ndarray:
+    """Returns a column of an arm's trials: [trials]."""
+    by_id = dict(zip(trials["trial_id"].to_pylist(), trials[column].to_pylist(), strict=True))
+    return np.array([by_id[trial] for trial in arm.trial_ids], float)
+
+
+def estimate(values: np.ndarray) -> Estimate:
+    """Returns the mean of values [seeds] with its 95 % interval; one value has none, and gives infinite bounds."""
+    values = np.asarray(values, float)
+    mean, n = float(np.mean(values)), len(values)
+    if n < 2:
+        return Estimate(mean, -np.inf, np.inf)
+    margin = float(stdtrit(n - 1, 0.975) * np.std(values, ddof=1) / np.sqrt(n))
+    return Estimate(mean, mean - margin, mean + margin)
+
+
+def attribute(corners: dict[tuple[bool, bool], np.ndarray], factors: tuple[str, str]) -> Attribution:
+    """Splits the gap from corner (False, False) to corner (True, True) into the parts of its two factors.
+
+    Args:
+      corners: a metric [seeds] at each corner, paired by seed; a key tells whether each factor is switched on.
+      factors: the factors' names.
+
+    Returns:
+      The Shapley value of each factor: its effect, averaged over the other factor being off and on.
+    """
+    first = (corners[1, 0] - corners[0, 0] + corners[1, 1] - corners[0, 1]) / 2
+    second = (corners[0, 1] - corners[0, 0] + corners[1, 1] - corners[1, 0]) / 2
+    gap = corners[1, 1] - corners[0, 0]
+    return Attribution(estimate(gap), {factors[0]: estimate(first), factors[1]: estimate(second)})
+
+
+def four_corners(found: Sequence[Arm]) -> dict[tuple[bool, bool], Arm] | None:
+    """Returns the four corners by (pretrained, frozen), each cut to the seeds that all four have; None if not there.
+
+    Frozen stands for the largest swept number of frozen layers, trainable for none.
+    """
+    if any(set(arm.point) != set(CORNERS) for arm in found):
+        return None
+    most = max((arm.point[CORNERS[1]] for arm in found), default=0)
+    keys = {("pretrained", most): (True, True), ("pretrained", 0): (True, False), ("he", most): (False, True)}
+    keys["he", 0] = (False, False)
+    by_key = {keys[key]: arm for arm in found if (key := tuple(arm.point[name] for name in CORNERS)) in keys}
+    if len(by_key) < 4:
+        return None
+    shared = set.intersection(*(set(arm.seeds) for arm in by_key.values()))
+    return {key: _cut(arm, shared) for key, arm in by_key.items()} if shared else None
+
+
+def _cut(arm: Arm, seeds: set[int]) -> Arm:
+    kept = [(seed, trial) for seed, trial in zip(arm.seeds, arm.trial_ids, strict=True) if seed in seeds]
+    return arm._replace(seeds=tuple(seed for seed, _ in kept), trial_ids=tuple(trial for _, trial in kept))

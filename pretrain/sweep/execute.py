@@ -1,0 +1,152 @@
+"""One pack: start from restored parents, run as one program over the trial axis, hand the results back.
+
+The trial axis ``T`` is added here and nowhere else. It is sharded over the local devices; within a device trials run
+one after another on a CPU, where ``vmap`` gains nothing, and side by side on an accelerator, where it pays.
+"""
+
+import dataclasses
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from pretrain.data import Dataset
+from pretrain.learn import train
+from pretrain.learn.model import Params
+from pretrain.learn.objectives import Batch
+from pretrain.learn.stage import Images, Stage
+from pretrain.sweep.plan import Job, Pack
+
+CHUNK_SECONDS = 2.0  # between two returns to the host, for progress
+_FIRST_CHUNK = 20  # updates
+
+
+class Outcome(NamedTuple):
+    """What a pack's jobs came to; every array has the jobs as its leading axis."""
+
+    params: Params
+    curves: dict[str, np.ndarray]  # [T, total steps], NaN where not measured
+    results: dict[str, np.ndarray]  # [T]
+    seconds: float  # wall clock of the pack, per job
+
+    def diverged(self) -> np.ndarray:
+        """Returns whether each job met a NaN or an infinity: [T] bool."""
+        watched = [*jax.tree.leaves(self.params), *self.results.values()]
+        rows = [np.isfinite(leaf.reshape(len(leaf), -1)).all(axis=1) for leaf in watched]
+        return ~np.logical_and.reduce(rows)
+
+
+def prepare_devices(programs: Path) -> None:
+    """Gives XLA one CPU device a core, and compiled programs a directory to be kept in.
+
+    Must come before the first use of JAX's devices.
+    """
+    jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
+    jax.config.update("jax_compilation_cache_dir", str(programs))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+def run(pack: Pack, dataset: Dataset, parents: Sequence[Params | None], advanced: Callable[[int], None]) -> Outcome:
+    """Runs a pack.
+
+    Args:
+      pack: the jobs.
+      dataset: the images that all jobs read.
+      parents: for each job its parent's parameters, or None.
+      advanced: told the number of updates after each chunk, summed over the jobs.
+    """
+    began = time.perf_counter()
+    stage, n_jobs = pack.stage, len(pack.jobs)
+    mesh = _mesh(n_jobs)
+    images = _images(dataset, mesh)
+    # The devices take equal shares: the last job is repeated to fill them, and the copies are dropped at the end.
+    n_copies = -n_jobs % mesh.size
+    jobs = (*pack.jobs, *[pack.jobs[-1]] * n_copies)
+    labels = jnp.asarray(dataset.train.labels)
+    starts = [
+        stage.start(job.seed, parent, labels, job.label_method) for job, parent in zip(pack.jobs, parents, strict=True)
+    ]
+    starts = jax.tree.map(lambda *leaves: np.stack(leaves), *starts, *[starts[-1]] * n_copies)
+    numbers = {name: np.array([job.numbers[name] for job in jobs], np.float32) for name in jobs[0].numbers}
+
+    states, own, curves = _begin(stage, mesh, starts, numbers, images)
+    for first, stop in _chunks(stage.total_steps):
+        states, curves = _advance(stage, mesh, states, curves, own, numbers, _seeds(jobs), images, first, stop)
+        jax.block_until_ready(states)
+        advanced((stop - first) * n_jobs)
+    results = _results(dataclasses.replace(stage, config=None), mesh, states.params, images)
+
+    # The last update ends an epoch, so it is followed by a validation.
+    finals = {name: curve[:, -1] for name, curve in curves.items() if name.startswith("validation_")}
+    outcome = jax.tree.map(lambda leaf: np.asarray(leaf)[:n_jobs], (states.params, curves, finals | results))
+    return Outcome(*outcome, seconds=(time.perf_counter() - began) / n_jobs)
+
+
+def _mesh(n_jobs: int) -> Mesh:
+    devices = jax.local_devices()[:n_jobs]
+    return Mesh(np.array(devices), ("T",), axis_types=(AxisType.Auto,))
+
+
+def _images(dataset: Dataset, mesh: Mesh) -> Images:
+    """Puts the images on every device of the mesh."""
+    splits = Images(*(Batch(*split) for split in (dataset.train, dataset.validation, dataset.test)))
+    return jax.device_put(splits, NamedSharding(mesh, PartitionSpec()))
+
+
+def _seeds(jobs: Sequence[Job]) -> np.ndarray:
+    return np.array([job.seed for job in jobs], np.uint32)
+
+
+def _chunks(total_steps: int) -> Iterator[tuple[int, int]]:
+    """Yields the first update and the end of each chunk, sized by the pace so far to take ``CHUNK_SECONDS``."""
+    yield 0, min(_FIRST_CHUNK, total_steps)
+    first, began = _FIRST_CHUNK, time.perf_counter()
+    size = _FIRST_CHUNK
+    while first < total_steps:
+        yield first, min(first + size, total_steps)
+        first += size
+        pace = (time.perf_counter() - began) / (first - _FIRST_CHUNK)
+        size = max(1, round(CHUNK_SECONDS / pace))
+
+
+def _over_trials(function: Callable, mesh: Mesh, trials: Any, shared: Any) -> Any:
+    """Maps ``function(trial, shared)`` over the leading axis of ``trials``."""
+
+    def on_device(trials, shared):
+        if mesh.devices.flat[0].platform == "cpu":
+            return jax.lax.map(lambda trial: function(trial, shared), trials)
+        return jax.vmap(lambda trial: function(trial, shared))(trials)
+
+    axis = PartitionSpec("T")
+    specs = {"in_specs": (axis, PartitionSpec()), "out_specs": axis}
+    return jax.shard_map(on_device, mesh=mesh, **specs, check_vma=False)(trials, shared)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _begin(stage: Stage, mesh: Mesh, starts, numbers, images):
+    def begin(trial, images):
+        return *stage.begin(*trial, images), stage.blank_curves()
+
+    return _over_trials(begin, mesh, (starts, numbers), images)
+
+
+@partial(jax.jit, static_argnums=(0, 1), donate_argnums=(2, 3))
+def _advance(stage: Stage, mesh: Mesh, states, curves, own, numbers, seeds, images, first, stop):
+    def advance(trial, shared):
+        state, curves, own, numbers, seed = trial
+        images, first, stop = shared
+        return train.run_steps(state, curves, first, stop, stage.step(numbers, seed, images, own))
+
+    return _over_trials(advance, mesh, (states, curves, own, numbers, seeds), (images, first, stop))
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _results(stage: Stage, mesh: Mesh, params, images):
+    return _over_trials(stage.results, mesh, params, images)

@@ -1,0 +1,93 @@
+"""The tables of a run: a row a trial, and every curve in long form."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pretrain.sweep.plan import Plan
+from pretrain.sweep.store import Store
+
+_RESULTS = (
+    "test_accuracy",
+    "test_loss",
+    "validation_accuracy",
+    "validation_loss",
+    "pretrain_validation_mse",
+    "pretrain_test_mse",
+)
+
+
+def trials(plan: Plan, store: Store) -> pa.Table:
+    """Returns a row a trial, in the plan's order; every column is deterministic.
+
+    Columns: ``trial_id``, ``seed``, every swept field by its dotted name, ``status`` (``ok``, ``diverged``),
+    ``test_accuracy`` (fraction), ``test_loss`` (nats), ``validation_accuracy`` and ``validation_loss`` likewise at the
+    end of training, and ``pretrain_validation_mse`` and ``pretrain_test_mse``, the end-to-end reconstruction error
+    after the last phase (null without pretraining).
+    """
+    names = list(dict.fromkeys(name for trial in plan.trials for name in trial.point))
+    records = dict(zip(plan.jobs, store.records(list(plan.jobs)), strict=True))
+    rows = []
+    for trial in plan.trials:
+        *phases, finetune = (records[job] for job in trial.jobs)
+        row = {"trial_id": trial.id, "seed": trial.seed}
+        row |= {name: _cell(trial.point.get(name)) for name in names}
+        row["status"] = finetune.status
+        measured = {**finetune.results, **(phases[-1].results if phases else {})}
+        row |= {name: measured.get(name) for name in _RESULTS}
+        rows.append(row)
+    table = pa.Table.from_pylist(rows)
+    # A run without any pretraining would leave its columns without a type.
+    columns = {name: table[name].cast(pa.float64()) if name in _RESULTS else table[name] for name in table.column_names}
+    return pa.table(columns)
+
+
+def curves(plan: Plan, store: Store) -> pa.Table:
+    """Returns every trial's curves: ``trial_id``, ``stage``, ``step``, ``metric``, ``value``.
+
+    Step n stands for what was true after the n-th update of the stage. Trials that share a stage each have its curves.
+    """
+    path = [(number, job) for number, trial in enumerate(plan.trials) for job in trial.jobs]
+    parts = store.curves([job for _, job in path])
+    counts = [len(part) for part in parts]
+    table = pa.concat_tables(parts).unify_dictionaries().combine_chunks()
+    stages = sorted({job.stage.name for job in plan.jobs.values()})
+    stage_numbers = [stages.index(plan.jobs[job].stage.name) for _, job in path]
+
+    def column(numbers: list[int], names: list[str]) -> pa.DictionaryArray:
+        return pa.DictionaryArray.from_arrays(np.repeat(np.array(numbers, np.int32), counts), names)
+
+    trial_ids = column([number for number, _ in path], [trial.id for trial in plan.trials])
+    return pa.table({"trial_id": trial_ids, "stage": column(stage_numbers, stages), **_columns(table)})
+
+
+def timings(plan: Plan, store: Store) -> pa.Table:
+    """Returns every stage's share of its pack's wall clock: ``stage_id``, ``stage``, ``seed``, ``run_seconds``."""
+    seconds = [record.seconds for record in store.records(list(plan.jobs))]
+    jobs = plan.jobs.values()
+    return pa.table(
+        {
+            "stage_id": [job.id for job in jobs],
+            "stage": [job.stage.name for job in jobs],
+            "seed": [job.seed for job in jobs],
+            "run_seconds": seconds,
+        }
+    )
+
+
+def write(table: pa.Table, path: Path) -> None:
+    """Writes a table as Parquet, whole or not at all."""
+    draft = path.with_suffix(".draft")
+    pq.write_table(table, draft, compression="zstd")
+    os.replace(draft, path)
+
+
+def _columns(table: pa.Table) -> dict[str, pa.ChunkedArray]:
+    return {name: table[name] for name in ("step", "metric", "value")}
+
+
+def _cell(value):
+    return list(value) if isinstance(value, tuple) else value

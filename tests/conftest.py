@@ -1,0 +1,36 @@
+"""What every test runs under: two CPU devices, no silent rank promotion, and a tiny dataset."""
+
+import jax
+import numpy as np
+import pytest
+
+jax.config.update("jax_num_cpu_devices", 2)
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture(scope="session")
+def tiny_arrays() -> dict[str, np.ndarray]:
+    """Three classes of noisy 6 x 6 patterns: 260 training and 64 test images."""
+    rng = np.random.default_rng(0)
+    patterns = rng.integers(0, 200, (3, 6, 6))
+
+    def split(size: int) -> tuple[np.ndarray, np.ndarray]:
+        labels = rng.integers(0, 3, size)
+        images = np.clip(patterns[labels] + rng.normal(0, 25, (size, 6, 6)), 0, 255)
+        return images.astype(np.uint8), labels.astype(np.int64)
+
+    (train_images, train_labels), (test_images, test_labels) = split(260), split(64)
+    return {
+        "train_images": train_images,
+        "train_labels": train_labels,
+        "test_images": test_images,
+        "test_labels": test_labels,
+    }
+
+
+@pytest.fixture(scope="session")
+def tiny_path(tiny_arrays, tmp_path_factory) -> str:
+    """The tiny dataset as an .npz file."""
+    path = tmp_path_factory.mktemp("data") / "tiny.npz"
+    np.savez(path, **tiny_arrays)
+    return str(path)
