@@ -97,7 +97,10 @@ def _read(config: DataConfig) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # NumPy itself would leave a bad file open, and read fewer rows from one whose header is damaged.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            if archive.zip.testzip():
+                raise zipfile.BadZipFile("an array fails its checksum")
             missing = [name for name in _ARRAYS if name not in archive]
             if missing:
                 raise ConfigError("data.name", str(path), f"lacks the array {missing[0]}; it must hold {_ARRAYS}")
