@@ -39,7 +39,7 @@ def prepare(name: str, root: Path, base: str, config: str | None, version: str |
     """Downloads a set and prepares it as array_record.
 
     Returns:
-      What went wrong, for the case that the set is not there afterwards: another process may have prepared it meanwhile.
+      What went wrong, if the set is not there afterwards: another process may have prepared it meanwhile.
 
     Raises:
       SetError: the set is unknown, or cannot be prepared here.
@@ -102,6 +102,11 @@ def reachable(url: str, timeout: float = 2.0) -> bool:
 
 
 def check_features(features: Any) -> None:
+    """Checks that a set has uint8 images, grey or colour, with a class number each.
+
+    Raises:
+      SetError: it has not.
+    """
     import tensorflow_datasets as tfds
 
     kinds = dict(features.items()) if isinstance(features, tfds.features.FeaturesDict) else {}
@@ -117,6 +122,11 @@ def check_features(features: Any) -> None:
 
 
 def require(purpose: str, *modules: str) -> None:
+    """Checks that modules are installed.
+
+    Raises:
+      SetError: one is missing.
+    """
     missing = [module for module in modules if importlib.util.find_spec(module) is None]
     if missing:
         needs = f"needs {' and '.join(missing)} to be {purpose}"

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pretrain import tfds_images
+from pretrain import tfds_images, tfds_prepare
 from pretrain.config import ConfigError
 
 tfds = pytest.importorskip("tensorflow_datasets")
@@ -439,7 +439,7 @@ def run_alone(code, *paths, **environment):
 
 READ_AND_LIST = """
     import json, sys, time
-    from pretrain import tfds_images
+    from pretrain import tfds_images, tfds_prepare
     from pretrain.config import ConfigError
     start, line = time.monotonic(), ""
     try:
@@ -475,12 +475,12 @@ def test_reachable(monkeypatch, server, closed_port):
     for proxy in "http_proxy", "https_proxy", "all_proxy", "no_proxy":
         monkeypatch.delenv(proxy, raising=False)
         monkeypatch.delenv(proxy.upper(), raising=False)
-    assert tfds_images.reachable(server[1])
-    assert not tfds_images.reachable(f"http://127.0.0.1:{closed_port}")
+    assert tfds_prepare.reachable(server[1])
+    assert not tfds_prepare.reachable(f"http://127.0.0.1:{closed_port}")
     start = time.monotonic()
-    assert not tfds_images.reachable("https://192.0.2.1/file", timeout=0.3)  # an address that is nobody's (RFC 5737)
+    assert not tfds_prepare.reachable("https://192.0.2.1/file", timeout=0.3)  # an address that is nobody's (RFC 5737)
     assert time.monotonic() - start < 2
     monkeypatch.setenv("https_proxy", server[1])
-    assert tfds_images.reachable("https://192.0.2.1/file")
+    assert tfds_prepare.reachable("https://192.0.2.1/file")
     monkeypatch.setenv("no_proxy", "192.0.2.1")
-    assert not tfds_images.reachable("https://192.0.2.1/file", timeout=0.3)
+    assert not tfds_prepare.reachable("https://192.0.2.1/file", timeout=0.3)

@@ -75,8 +75,8 @@ def _corner_answer(trials: pa.Table, curves: pa.Table, corners: dict[tuple[bool,
             f"trainable one at {levels[1]:.2f}; run more with --seeds."
         )
     return (
-        f"{_cause(start)}: after batch 1 the pretrained, frozen network is at {levels[0]:.2f} and the He, trainable one "
-        f"at {levels[1]:.2f}, a gap of {start.gap.mean:+.2f} of which freezing makes {start.parts['freezing']} and "
+        f"{_cause(start)}: after batch 1 the pretrained, frozen network is at {levels[0]:.2f} and the He, trainable "
+        f"one at {levels[1]:.2f}, a gap of {start.gap.mean:+.2f} of which freezing makes {start.parts['freezing']} and "
         f"pretraining {start.parts['pretraining']}; in the end the former tests at {ends[0]:.3f} and the latter at "
         f"{ends[1]:.3f}, {_end(end)} ({end}; {n} seeds, 95 % intervals)."
     )

@@ -50,5 +50,5 @@ def test_modules_initialise_the_shapes_that_transfer_expects():
 
 
 def test_pixels_are_scaled_and_codes_are_not():
-    np.testing.assert_array_equal(scaled(jnp.array([0, 51, 255], jnp.uint8)), np.float32([0, 0.2, 1]))
+    np.testing.assert_allclose(scaled(jnp.array([0, 51, 255], jnp.uint8)), [0, 0.2, 1], rtol=1e-6)
     np.testing.assert_array_equal(scaled(jnp.array([0.0, 51.0])), np.float32([0, 51]))
