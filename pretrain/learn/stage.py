@@ -76,7 +76,7 @@ class Stage:
 
     def blank_curves(self) -> Metrics:
         """Returns curves [total_steps] of NaN, which a run of steps fills in."""
-        return {name: jnp.full(self.total_steps, jnp.nan) for name in self.curve_names}
+        return {name: jnp.full(self.total_steps, jnp.nan, jnp.float32) for name in self.curve_names}
 
     def measured(self) -> dict[str, np.ndarray]:
         """Returns, by metric, whether each update is followed by a measurement: [total_steps] bool.

@@ -89,4 +89,4 @@ def merged(trainable: Params, frozen: Params) -> Params:
     both = halves[0].keys() & halves[1].keys()
     if both:
         raise TransferError(f"both trainable and frozen: {', '.join(sorted(both))}")
-    return traverse_util.unflatten_dict({**halves[0], **halves[1]}, sep="/")
+    return traverse_util.unflatten_dict(dict(sorted({**halves[0], **halves[1]}.items())), sep="/")

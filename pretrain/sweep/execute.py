@@ -22,7 +22,7 @@ from pretrain.learn import train
 from pretrain.learn.model import Params
 from pretrain.learn.objectives import Batch
 from pretrain.learn.stage import Images, Stage
-from pretrain.sweep.plan import Job, Pack
+from pretrain.sweep.plan import Pack
 
 CHUNK_SECONDS = 2.0  # between two returns to the host, for progress
 _FIRST_CHUNK = 20  # updates
@@ -76,12 +76,14 @@ def run(pack: Pack, dataset: Dataset, parents: Sequence[Params | None], advanced
     starts = jax.tree.map(lambda *leaves: np.stack(leaves), *starts, *[starts[-1]] * n_copies)
     numbers = {name: np.array([job.numbers[name] for job in jobs], np.float32) for name in jobs[0].numbers}
 
-    states, own, curves = _begin(stage, mesh, starts, numbers, images)
+    seeds = np.array([job.seed for job in jobs], np.uint32)
+    share = len(jobs) // mesh.size
+    states, own, curves = _begin(stage, mesh, share, starts, numbers, images)
     for first, stop in _chunks(stage.total_steps):
-        states, curves = _advance(stage, mesh, states, curves, own, numbers, _seeds(jobs), images, first, stop)
+        states, curves = _advance(stage, mesh, share, states, curves, own, numbers, seeds, images, first, stop)
         jax.block_until_ready(states)
         advanced((stop - first) * n_jobs)
-    results = _results(dataclasses.replace(stage, config=None), mesh, states.params, images)
+    results = _results(dataclasses.replace(stage, config=None), mesh, share, states.params, images)
 
     # The last update ends an epoch, so it is followed by a validation.
     finals = {name: curve[:, -1] for name, curve in curves.items() if name.startswith("validation_")}
@@ -100,10 +102,6 @@ def _images(dataset: Dataset, mesh: Mesh) -> Images:
     return jax.device_put(splits, NamedSharding(mesh, PartitionSpec()))
 
 
-def _seeds(jobs: Sequence[Job]) -> np.ndarray:
-    return np.array([job.seed for job in jobs], np.uint32)
-
-
 def _chunks(total_steps: int) -> Iterator[tuple[int, int]]:
     """Yields the first update and the end of each chunk, sized by the pace so far to take ``CHUNK_SECONDS``."""
     yield 0, min(_FIRST_CHUNK, total_steps)
@@ -116,37 +114,56 @@ def _chunks(total_steps: int) -> Iterator[tuple[int, int]]:
         size = max(1, round(CHUNK_SECONDS / pace))
 
 
-def _over_trials(function: Callable, mesh: Mesh, trials: Any, shared: Any) -> Any:
-    """Maps ``function(trial, shared)`` over the leading axis of ``trials``."""
+def _over_trials(function: Callable, mesh: Mesh, n_trials: jax.Array, trials: Any, shared: Any) -> Any:
+    """Maps ``function(trial, shared)`` over the leading axis of ``trials``, of which each device has ``n_trials``."""
 
-    def on_device(trials, shared):
+    def on_device(n_trials, trials, shared):
         if mesh.devices.flat[0].platform == "cpu":
-            return jax.lax.map(lambda trial: function(trial, shared), trials)
+            return _one_by_one(lambda trial: function(trial, shared), n_trials, trials)
         return jax.vmap(lambda trial: function(trial, shared))(trials)
 
-    axis = PartitionSpec("T")
-    specs = {"in_specs": (axis, PartitionSpec()), "out_specs": axis}
-    return jax.shard_map(on_device, mesh=mesh, **specs, check_vma=False)(trials, shared)
+    axis, whole = PartitionSpec("T"), PartitionSpec()
+    specs = {"in_specs": (whole, axis, whole), "out_specs": axis}
+    return jax.shard_map(on_device, mesh=mesh, **specs, check_vma=False)(n_trials, trials, shared)
+
+
+def _one_by_one(function: Callable, n_trials: jax.Array, trials: Any) -> Any:
+    """Maps a function over the leading axis, so that a trial is rounded alike in packs of any length.
+
+    The compiler unrolls a loop of known length 1 and fuses across its ends, so the length is an argument; and it moves
+    work on an axis of length 1 out of the loop, so the trial is tied to the index by a barrier.
+    """
+
+    def one(index):
+        _, trial = jax.lax.optimization_barrier((index, jax.tree.map(lambda leaf: leaf[index], trials)))
+        return function(trial)
+
+    def body(index, results):
+        return jax.tree.map(lambda result, value: result.at[index].set(value), results, one(index))
+
+    length = len(jax.tree.leaves(trials)[0])
+    blank = jax.tree.map(lambda one: jnp.zeros((length, *one.shape), one.dtype), jax.eval_shape(one, 0))
+    return jax.lax.fori_loop(0, n_trials, body, blank)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _begin(stage: Stage, mesh: Mesh, starts, numbers, images):
+def _begin(stage: Stage, mesh: Mesh, n_trials, starts, numbers, images):
     def begin(trial, images):
         return *stage.begin(*trial, images), stage.blank_curves()
 
-    return _over_trials(begin, mesh, (starts, numbers), images)
+    return _over_trials(begin, mesh, n_trials, (starts, numbers), images)
 
 
-@partial(jax.jit, static_argnums=(0, 1), donate_argnums=(2, 3))
-def _advance(stage: Stage, mesh: Mesh, states, curves, own, numbers, seeds, images, first, stop):
+@partial(jax.jit, static_argnums=(0, 1), donate_argnums=(3, 4))
+def _advance(stage: Stage, mesh: Mesh, n_trials, states, curves, own, numbers, seeds, images, first, stop):
     def advance(trial, shared):
         state, curves, own, numbers, seed = trial
         images, first, stop = shared
         return train.run_steps(state, curves, first, stop, stage.step(numbers, seed, images, own))
 
-    return _over_trials(advance, mesh, (states, curves, own, numbers, seeds), (images, first, stop))
+    return _over_trials(advance, mesh, n_trials, (states, curves, own, numbers, seeds), (images, first, stop))
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _results(stage: Stage, mesh: Mesh, params, images):
-    return _over_trials(stage.results, mesh, params, images)
+def _results(stage: Stage, mesh: Mesh, n_trials, params, images):
+    return _over_trials(stage.results, mesh, n_trials, params, images)

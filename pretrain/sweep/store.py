@@ -156,9 +156,13 @@ class Store:
 
 
 def _save_params(path: Path, params: Params) -> None:
-    with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save(path, params)
-        checkpointer.wait_until_finished()  # raises what an asynchronous write met; until then nothing is certain
+    try:
+        with ocp.StandardCheckpointer() as checkpointer:
+            checkpointer.save(path, params)
+            checkpointer.wait_until_finished()  # raises what an asynchronous write met; until then nothing is certain
+    except Exception as error:  # a full disk arrives as ValueError, from the library below orbax
+        reason = " ".join(str(error).split())
+        raise OSError(0, f"orbax could not write it: …{reason[-200:]}", str(path)) from None
 
 
 def _restore_params(path: Path) -> Params:

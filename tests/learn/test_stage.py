@@ -1,0 +1,114 @@
+"""What stages promise: live equals cached, any depth, pairing, transfer."""
+
+import jax
+import numpy as np
+import pytest
+
+from pretrain.learn.transfer import TransferError
+from tests.learn.conftest import run
+
+
+def same(first, second):
+    jax.tree.map(np.testing.assert_array_equal, first, second)
+
+
+def close(first, second):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5), first, second)
+
+
+def test_a_live_phase_equals_a_cached_one(phase, pretrained, images):
+    parent = pretrained((9,))
+    cached, live = (run(phase((9, 5), cache_codes=cache), images, parent=parent) for cache in (True, False))
+    close(cached.state, live.state)
+    close(cached.curves, live.curves)
+
+
+@pytest.mark.parametrize("frozen_layers", [1, 2])
+def test_fine_tuning_on_cached_codes_equals_fine_tuning_on_images(frozen_layers, finetune, pretrained, images):
+    parent = pretrained((9, 5))
+    settings = {"frozen_layers": frozen_layers}
+    cached, live = (run(finetune(**settings, cache_codes=cache), images, parent=parent) for cache in (True, False))
+    close(cached.state.params, live.state.params)
+    close(cached.curves["loss"], live.curves["loss"])
+    close(cached.curves["validation_loss"], live.curves["validation_loss"])
+
+
+def test_a_stack_of_three_trains_each_layer_in_turn_and_keeps_the_ones_below(phase, finetune, images):
+    widths, parent = (9, 5, 3), None
+    for depth in (1, 2, 3):
+        ran = run(phase(widths[:depth]), images, parent=parent)
+        layers = [f"layers_{index}" for index in range(depth)]
+        assert list(ran.state.params["encoder"]) == list(ran.state.params["decoder"]) == layers
+        if parent:
+            same({side: {name: ran.state.params[side][name] for name in layers[:-1]} for side in parent}, parent)
+        curve = ran.curves["mse"]
+        assert np.mean(curve[-8:]) < np.mean(curve[:1])
+        parent = ran.state.params
+    tuned = run(finetune(widths, frozen_layers=2, epochs=30), images, parent=parent)
+    for frozen in layers[:2]:
+        same(tuned.state.params["encoder"][frozen], parent["encoder"][frozen])
+    assert tuned.curves["validation_accuracy"][-1] > 0.5
+
+
+def test_a_depth_3_stack_starts_its_lower_phases_as_a_depth_1_stack_does(phase, images):
+    first = phase((9,))[0].start(0, None, images.train.labels).params
+    lowest_of_three = phase((9, 5, 3))[0]
+    parent = run(phase((9, 5)), images, parent=run(phase((9,)), images).state.params).state.params
+    top = lowest_of_three.start(0, parent, images.train.labels).params
+    same(top["encoder"]["layers_0"], parent["encoder"]["layers_0"])
+    assert first["encoder"]["layers_0"]["kernel"].shape == (20, 9)
+
+
+def test_arms_of_a_seed_share_head_and_labelled_subset_and_differ_in_the_encoder(finetune, pretrained, images):
+    (stage, _), parent = finetune(frozen_layers=2), pretrained((9, 5))
+    arms = [stage.start(4, encoder, images.train.labels, "random") for encoder in (parent, None)]
+    same(arms[0].params["head"], arms[1].params["head"])
+    same(arms[0].labelled, arms[1].labelled)
+    same(arms[0].params["encoder"], parent["encoder"])
+    kernels = [arm.params["encoder"]["layers_0"]["kernel"] for arm in arms]
+    assert not np.array_equal(*kernels)
+
+
+def test_the_he_encoder_is_the_one_that_pretraining_starts_from(phase, finetune, images):
+    fresh = finetune()[0].start(4, None, images.train.labels, "first").params["encoder"]
+    start = phase((9,))[0].start(4, None, images.train.labels).params["encoder"]
+    same(fresh["layers_0"], start["layers_0"])
+
+
+def test_seeds_differ_in_every_draw(finetune, images):
+    stage, _ = finetune()
+    first, second = (stage.start(seed, None, images.train.labels, "random") for seed in (0, 1))
+    differ = jax.tree.map(lambda a, b: not np.array_equal(a, b), first.params, second.params)
+    assert all(differ["encoder"][layer]["kernel"] for layer in differ["encoder"]) and differ["head"]["kernel"]
+    assert not np.array_equal(first.labelled, second.labelled)
+
+
+def test_a_phase_without_its_parent_fails(phase, images):
+    with pytest.raises(TransferError, match="encoder/layers_0/kernel is missing"):
+        phase((9, 5))[0].start(0, None, images.train.labels)
+
+
+def test_fine_tuning_from_an_encoder_of_other_widths_fails(finetune, pretrained, images):
+    with pytest.raises(TransferError, match=r"layers_1/kernel is float32\[9, 5\], wanted float32\[9, 6\]"):
+        finetune((9, 6))[0].start(0, pretrained((9, 5)), images.train.labels, "first")
+
+
+@pytest.mark.parametrize("activation", ["relu", "gelu", "sigmoid", "tanh", "identity"])
+def test_every_activation_trains(activation, phase, finetune, images):
+    ran = run(phase((9,), activation, epochs=6), images)
+    assert np.mean(ran.curves["mse"][-8:]) < np.mean(ran.curves["mse"][:4])
+    tuned = run(finetune((9,), activation, epochs=8), images, parent=ran.state.params)
+    assert tuned.curves["validation_loss"][-1] < np.log(4)
+
+
+def test_the_step_count_carries_over_all_phases_below(phase, pretrained, images):
+    parent = pretrained((9, 5))
+    carried = run(phase((9, 5, 3), carry_step_count=True), images, parent=parent, stops=[1])
+    afresh = run(phase((9, 5, 3)), images, parent=parent, stops=[1])
+    counts = [next(part.count for part in ran.before.opt_state if hasattr(part, "mu")) for ran in (carried, afresh)]
+    assert counts == [2 * 16, 0]
+    # Adam's first step is the learning rate; with 32 updates counted before it, its moments are corrected too little.
+    uncorrected = 0.01 * (0.1 / (1 - 0.9**33)) / np.sqrt(0.001 / (1 - 0.999**33))
+    for ran, length in ((carried, uncorrected), (afresh, 0.01)):
+        kernels = [state.trainable["encoder"]["layers_2"]["kernel"] for state in (ran.before, ran.state)]
+        np.testing.assert_allclose(np.median(np.abs(kernels[1] - kernels[0])), length, rtol=1e-3)

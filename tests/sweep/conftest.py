@@ -1,0 +1,56 @@
+"""A small sweep of every kind of stage on the tiny dataset."""
+
+import jax
+import pytest
+
+from pretrain import data
+from pretrain.config import DataConfig, EncoderConfig, Experiment, FinetuneConfig, PretrainConfig
+from pretrain.sweep import execute
+from pretrain.sweep.plan import Plan, packs
+from pretrain.sweep.plan import plan as make_plan
+
+CORNERS = {"finetune.encoder_init": ("pretrained", "he"), "finetune.frozen_layers": (2, 0)}
+
+
+@pytest.fixture(scope="session")
+def dataset(tiny_path) -> data.Dataset:
+    return data.load(DataConfig(name=tiny_path, validation=60))
+
+
+@pytest.fixture(scope="session")
+def experiment(tiny_path):
+    """Returns a function that makes a small experiment."""
+
+    def make(sweep=(CORNERS,), seeds=3, pretrain=None, finetune=None) -> Experiment:
+        return Experiment(
+            data=DataConfig(name=tiny_path, validation=60),
+            encoder=EncoderConfig(widths=(12, 6)),
+            pretrain=PretrainConfig(**{"epochs": 2, "batch_size": 20, **(pretrain or {})}),
+            finetune=FinetuneConfig(**{"labels": 80, "batch_size": 20, "epochs": 2, **(finetune or {})}),
+            sweep=sweep,
+            seeds=seeds,
+        )
+
+    return make
+
+
+def run_all(plan: Plan, dataset, memory=1 << 30, n_devices=2) -> dict:
+    """Runs every job of a plan in memory; returns its outcome by id: parameters, curves, results, diverged."""
+    outcomes = {}
+    for pack in packs(plan.jobs.values(), (), memory, n_devices):
+        parents = [outcomes[job.parent][0] if job.parent else None for job in pack.jobs]
+        ran = execute.run(pack, dataset, parents, lambda updates: None)
+        for lane, job in enumerate(pack.jobs):
+            mine = jax.tree.map(lambda leaf, lane=lane: leaf[lane], (ran.params, ran.curves, ran.results))
+            outcomes[job.id] = (*mine, bool(ran.diverged()[lane]))
+    return outcomes
+
+
+@pytest.fixture(scope="session")
+def corners(experiment, dataset) -> Plan:
+    return make_plan(experiment(), dataset)
+
+
+@pytest.fixture(scope="session")
+def outcomes(corners, dataset) -> dict:
+    return run_all(corners, dataset)

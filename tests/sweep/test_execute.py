@@ -1,0 +1,94 @@
+"""A pack is its trials: each equals itself alone, a diverging one harms no neighbour, one trace serves all."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from pretrain.sweep import execute
+from pretrain.sweep.plan import Pack, packs, plan
+from tests.sweep.conftest import CORNERS, run_all
+
+MEMORY = 1 << 30
+TRACED = {"pretrain.optimizer.learning_rate": (0.01, 0.003), "pretrain.l2": (0.0, 1e-3)}
+
+
+def same(first, second):
+    jax.tree.map(np.testing.assert_array_equal, first, second)
+
+
+def test_every_trial_of_a_pack_equals_the_trial_alone(corners, outcomes, dataset):
+    # Of every stage, the jobs of one seed: alone they run in packs of their own, on one device.
+    mine = {job.id: job for job in corners.jobs.values() if job.seed == 1}
+    for job in mine.values():
+        parents = [outcomes[job.parent][0] if job.parent else None]
+        alone = execute.run(Pack(job.stage, (job,)), dataset, parents, lambda updates: None)
+        same((alone.params, alone.curves, alone.results), jax.tree.map(lambda leaf: leaf[None], outcomes[job.id][:3]))
+
+
+def test_how_packs_are_cut_changes_no_bit(corners, outcomes, dataset):
+    again = run_all(corners, dataset, memory=0)
+    assert again.keys() == outcomes.keys()
+    for job, outcome in again.items():
+        same(outcome[:3], outcomes[job][:3])
+
+
+def test_chunks_change_no_bit(corners, outcomes, dataset, monkeypatch):
+    monkeypatch.setattr(execute, "_chunks", lambda total: [(step, step + 1) for step in range(total)])
+    job = next(job for job in corners.jobs.values() if job.parent is None and job.stage.name == "finetune")
+    again = execute.run(Pack(job.stage, (job, job)), dataset, [None, None], lambda updates: None)
+    same(jax.tree.map(lambda leaf: leaf[1], again.params), outcomes[job.id][0])
+
+
+def test_a_sweep_over_numbers_and_seeds_is_traced_once_a_stage(experiment, dataset):
+    jax.clear_caches()
+    found = plan(experiment(sweep=(TRACED | CORNERS,), finetune={"epochs": 1}), dataset)
+    run_all(found, dataset)
+    # Two phases, and fine-tunings of which the frozen layers are a shape.
+    assert execute._advance._cache_size() == 4
+    assert execute._begin._cache_size() == 4
+
+
+@pytest.mark.parametrize("lane", [0, 1, 2, 3, 4])
+def test_a_diverging_trial_is_marked_and_its_neighbours_are_bit_equal(lane, corners, outcomes, dataset):
+    jobs = [job for job in corners.jobs.values() if job.stage.name == "pretrain/0"]
+    jobs = [*jobs, *jobs][:5]
+    sound = jobs[lane]
+    jobs[lane] = dataclasses.replace(sound, numbers={**sound.numbers, "optimizer.learning_rate": 1e30})
+    ran = execute.run(Pack(sound.stage, tuple(jobs)), dataset, [None] * 5, lambda updates: None)
+    np.testing.assert_array_equal(ran.diverged(), np.arange(5) == lane)
+    for other, job in enumerate(jobs):
+        if other != lane:
+            same(jax.tree.map(lambda leaf, other=other: leaf[other], ran.params), outcomes[job.id][0])
+
+
+def test_a_diverged_parent_diverges_its_children(corners, dataset):
+    job = next(job for job in corners.jobs.values() if job.stage.name == "pretrain/1")
+    parent = jax.tree.map(lambda leaf: np.full_like(leaf, np.nan), _params_of(corners, dataset, job.parent))
+    ran = execute.run(Pack(job.stage, (job,)), dataset, [parent], lambda updates: None)
+    assert ran.diverged().tolist() == [True]
+
+
+def test_all_updates_are_reported(corners, dataset):
+    pack = packs(corners.jobs.values(), (), MEMORY, 2)[0]
+    told = []
+    execute.run(pack, dataset, [None] * len(pack.jobs), told.append)
+    assert sum(told) == pack.stage.total_steps * len(pack.jobs) and min(told) > 0
+
+
+def test_pretraining_and_fine_tuning_learn(corners, outcomes):
+    for job in corners.jobs.values():
+        _, curves, results, diverged = outcomes[job.id]
+        assert not diverged
+        if job.stage.name == "finetune":
+            assert curves["loss"][-1] < curves["loss"][0]
+            assert results["validation_accuracy"] == curves["validation_accuracy"][-1]
+        else:
+            assert curves["mse"][-3:].mean() < curves["mse"][0]
+
+
+def _params_of(corners, dataset, job_id):
+    job = corners.jobs[job_id]
+    ran = execute.run(Pack(job.stage, (job,)), dataset, [None], lambda updates: None)
+    return jax.tree.map(lambda leaf: leaf[0], ran.params)

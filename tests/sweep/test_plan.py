@@ -1,0 +1,137 @@
+"""Experiments become trials, trials share stages, stages become packs."""
+
+import collections
+import dataclasses
+
+import pytest
+
+from configs.geron import get_config
+from pretrain.config import ConfigError, EncoderConfig, FinetuneConfig, PretrainConfig, split_traced
+from pretrain.learn.finetune import Finetune
+from pretrain.learn.phase import Phase
+from pretrain.sweep.plan import MAX_PACK, job_memory, n_parameters, packs, plan
+from tests.sweep.conftest import CORNERS
+
+MEMORY = 1 << 30
+
+
+def names(found):
+    return collections.Counter(job.stage.name for job in found.jobs.values())
+
+
+def test_the_corners_of_a_seed_share_their_phases(corners):
+    assert len(corners.trials) == 12
+    assert names(corners) == {"pretrain/0": 3, "pretrain/1": 3, "finetune": 12}
+    paths = {(trial.seed, trial.point["finetune.encoder_init"]): trial.jobs[:-1] for trial in corners.trials}
+    assert [len(paths[seed, init]) for seed in range(3) for init in ("pretrained", "he")] == [2, 0] * 3
+
+
+def test_parents_come_before_their_children(corners):
+    seen = set()
+    for job in corners.jobs.values():
+        assert job.parent is None or job.parent in seen
+        seen.add(job.id)
+
+
+def test_ids_are_distinct_and_the_same_in_every_plan(corners, experiment, dataset):
+    again = plan(experiment(), dataset)
+    assert list(again.jobs) == list(corners.jobs) and again.trials == corners.trials
+    assert len({trial.id for trial in corners.trials}) == 12
+
+
+@pytest.mark.parametrize(
+    ("change", "kept"),
+    [
+        ({"finetune": {"l2": 0.1}}, {"pretrain/0", "pretrain/1"}),
+        ({"finetune": {"labels": 40}}, {"pretrain/0", "pretrain/1"}),
+        ({"pretrain": {"cache_codes": False}}, {"pretrain/0"}),
+        ({"pretrain": {"carry_step_count": True}}, {"pretrain/0"}),
+        ({"pretrain": {"l2": 0.1}}, set()),
+        ({"pretrain": {"batch_size": 10}}, set()),
+    ],
+)
+def test_a_change_renames_what_it_touches_and_what_follows(change, kept, corners, experiment, dataset):
+    changed = plan(experiment(**change), dataset)
+    both = changed.jobs.keys() & corners.jobs.keys()
+    pretrained = {corners.jobs[job].stage.name for job in both if corners.jobs[job].stage.name != "finetune"}
+    assert pretrained == kept
+
+
+def test_other_images_rename_every_stage(corners, experiment, dataset):
+    other = plan(experiment(), dataset._replace(fingerprint="other"))
+    assert not other.jobs.keys() & corners.jobs.keys()
+
+
+def test_a_deeper_stack_reuses_the_phases_below(corners, experiment, dataset):
+    deeper = dataclasses.replace(experiment(), encoder=EncoderConfig(widths=(12, 6, 4)))
+    shared = plan(deeper, dataset).jobs.keys() & corners.jobs.keys()
+    assert collections.Counter(corners.jobs[job].stage.name for job in shared) == {"pretrain/0": 3, "pretrain/1": 3}
+
+
+def test_sweeping_pretraining_multiplies_its_stages_and_not_those_without_it(experiment, dataset):
+    grid = {"pretrain.optimizer.learning_rate": (0.01, 0.001), "finetune.encoder_init": ("pretrained", "he")}
+    found = plan(experiment(sweep=(grid,), seeds=2), dataset)
+    assert len(found.trials) == 8 and len({trial.id for trial in found.trials}) == 8
+    assert names(found) == {"pretrain/0": 4, "pretrain/1": 4, "finetune": 4 + 2}
+
+
+def test_numbers_seeds_and_starts_share_a_pack_and_shapes_do_not(experiment, dataset):
+    traced = {
+        "finetune.optimizer.learning_rate": (0.01, 0.001),
+        "finetune.l2": (0.0, 0.1),
+        "finetune.encoder_init": ("pretrained", "he"),
+        "finetune.label_subset": ("first", "random"),
+    }
+    found = plan(experiment(sweep=(traced,), seeds=2), dataset)
+    assert [pack.stage.name for pack in packs(found.jobs.values(), (), MEMORY, 2)] == [
+        "pretrain/0",
+        "pretrain/1",
+        "finetune",
+    ]
+    shapes = plan(experiment(sweep=({"finetune.labels": (40, 80), "finetune.frozen_layers": (0, 1)},)), dataset)
+    assert len([pack for pack in packs(shapes.jobs.values(), (), MEMORY, 2) if pack.stage.name == "finetune"]) == 4
+
+
+def test_packs_are_cut_evenly_to_memory_and_to_devices_and_lose_nothing(experiment, dataset):
+    found = plan(experiment(seeds=50), dataset)
+    stage = next(job.stage for job in found.jobs.values())
+    cut = packs(found.jobs.values(), (), 7 * job_memory(stage), 2)
+    assert collections.Counter(job.id for pack in cut for job in pack.jobs) == dict.fromkeys(found.jobs, 1)
+    sizes = [len(pack.jobs) for pack in cut if pack.stage == stage]
+    assert max(sizes) <= 6 and max(sizes) - min(sizes[:-1]) == 0
+    assert all(len(pack.jobs) <= MAX_PACK for pack in packs(found.jobs.values(), (), 1 << 40, 2))
+    # Less memory than one job needs still gives every device one.
+    assert {len(pack.jobs) for pack in packs(found.jobs.values(), (), 0, 2)} == {2}
+
+
+def test_what_is_done_is_left_out(corners):
+    done = [job.id for job in corners.jobs.values() if job.stage.name == "pretrain/0"]
+    left = packs(corners.jobs.values(), done, MEMORY, 2)
+    assert {pack.stage.name for pack in left} == {"pretrain/1", "finetune"}
+    assert packs(corners.jobs.values(), corners.jobs, MEMORY, 2) == []
+
+
+@pytest.mark.parametrize("change", [{"finetune": {"labels": 201}}, {"pretrain": {"batch_size": 201}}])
+def test_more_than_the_training_images_is_refused(change, experiment, dataset):
+    ((section, fields),) = change.items()
+    with pytest.raises(
+        ConfigError, match=rf"{section}\.{next(iter(fields))}: 201 is more than the 200 training images"
+    ):
+        plan(experiment(**change), dataset)
+
+
+def test_parameters_are_counted_as_the_seed_has_them():
+    settings = (784, (300, 150), "elu")
+    config = split_traced(FinetuneConfig())[0]
+    encoder = 784 * 300 + 300 + 300 * 150 + 150
+    assert n_parameters(Finetune(config, *settings, 10)) == encoder + 1510
+    assert n_parameters(Phase(config, *settings, 55_000)) == encoder + 300 * 784 + 784 + 150 * 300 + 300
+
+
+def test_the_seeds_cached_codes_are_counted_as_memory():
+    stage = Phase(split_traced(PretrainConfig())[0], 784, (300, 150), "elu", 55_000)
+    assert 66e6 < job_memory(stage) < 120e6
+
+
+def test_the_four_corners_are_those_of_the_default_config():
+    assert get_config().sweep == (CORNERS,)
