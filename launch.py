@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pretrain.command_line import parse
-from pretrain.config import ConfigError, Experiment, nearest
+from pretrain.config import Experiment
+from pretrain.fields import ConfigError, nearest
 
 _CONFIGS = Path(__file__).with_name("configs")
 _DEFAULT_CONFIG = "geron"

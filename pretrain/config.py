@@ -8,41 +8,27 @@ Three kinds of field decide how trials share work, and each is declared at the f
 - a ``Start`` field decides only where training starts, so it is no part of the program at all.
 """
 
-import copy
-import dataclasses
-import typing
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import tyro
 from annotated_types import Ge, Gt, Lt, MinLen
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-_TRACED = "traced: an argument of the compiled program"
-_START = "start: decides the initial parameters only"
+from pretrain.fields import START, STRICT, TRACED, ConfigError, complaint, join_traced, replace
 
 Count = Annotated[int, Gt(0)]
-Rate = Annotated[float, Gt(0), _TRACED]
-Penalty = Annotated[float, Ge(0), _TRACED]
-Decay = Annotated[float, Ge(0), Lt(1), _TRACED]
+Rate = Annotated[float, Gt(0), TRACED]
+Penalty = Annotated[float, Ge(0), TRACED]
+Decay = Annotated[float, Ge(0), Lt(1), TRACED]
+Switch = Annotated[bool, tyro.conf.FlagConversionOff]  # --field True, so that a script can pass either value
 Activation = Literal["elu", "relu", "gelu", "sigmoid", "tanh", "identity"]
 Sampling = Literal["epoch", "fresh"]
 SweptValue = bool | int | float | str | tuple[int, ...]
-_strict = ConfigDict(strict=True, allow_inf_nan=False, extra="forbid")
 
 
-class ConfigError(Exception):
-    """A mistake in an experiment, told in one line: the field, its value, and what to do about it.
-
-    Not a ``ValueError``, so that no parser or validator on the way up rewraps the line.
-    """
-
-    def __init__(self, field: str, value: Any, remedy: str):
-        super().__init__(f"{field}: {value!r} {remedy}")
-
-
-@dataclass(frozen=True, config=_strict)
+@dataclass(frozen=True, config=STRICT)
 class DataConfig:
     """The images: where they come from and how they are split."""
 
@@ -53,11 +39,11 @@ class DataConfig:
     """Directory that holds prepared TensorFlow Datasets."""
     validation: Count = 5000
     """Training images held out for validation, taken from the start of the training set (images)."""
-    greyscale: bool = False
+    greyscale: Switch = False
     """Turn colour images to one channel (ITU-R BT.601 luma) before flattening them for the encoder."""
 
 
-@dataclass(frozen=True, config=_strict)
+@dataclass(frozen=True, config=STRICT)
 class EncoderConfig:
     """The encoder: a stack of dense layers."""
 
@@ -67,7 +53,7 @@ class EncoderConfig:
     """Activation of every encoder layer, and of every decoder but the one that reconstructs images."""
 
 
-@dataclass(frozen=True, config=_strict)
+@dataclass(frozen=True, config=STRICT)
 class OptimizerConfig:
     """The optimizer of a stage, with its learning-rate schedule."""
 
@@ -91,7 +77,7 @@ class OptimizerConfig:
     """Updates over which the learning rate rises linearly to its peak (updates)."""
 
 
-@dataclass(frozen=True, config=_strict)
+@dataclass(frozen=True, config=STRICT)
 class PretrainConfig:
     """Greedy layer-wise pretraining: each phase trains one encoder layer and its decoder on unlabelled images."""
 
@@ -103,25 +89,25 @@ class PretrainConfig:
     """Batches partition a shuffled epoch (the remainder is dropped), or are drawn afresh each update."""
     l2: Penalty = 1e-4
     """L2 penalty: this times half the squared norm of the phase's two kernels joins the loss."""
-    cache_codes: bool = True
+    cache_codes: Switch = True
     """Compute the codes that feed a phase once, rather than encode every batch; equal up to float32 rounding."""
-    carry_step_count: bool = False
+    carry_step_count: Switch = False
     """Start a phase's Adam bias correction at the number of updates made by the phases before it, as one TensorFlow 1
     optimizer shared by all phases does."""
     optimizer: OptimizerConfig = OptimizerConfig()
 
 
-@dataclass(frozen=True, config=_strict)
+@dataclass(frozen=True, config=STRICT)
 class FinetuneConfig:
     """Supervised fine-tuning of the encoder and a linear head on the labelled subset."""
 
-    encoder_init: Annotated[Literal["pretrained", "he"], _START] = "pretrained"
+    encoder_init: Annotated[Literal["pretrained", "he"], START] = "pretrained"
     """Encoder weights at the start: from pretraining, or a fresh He initialisation."""
     frozen_layers: Annotated[int, Ge(0)] = 0
     """Encoder layers, from the images up, that fine-tuning leaves as they are (layers)."""
     labels: Count = 2000
     """Size of the labelled subset (images)."""
-    label_subset: Annotated[Literal["first", "random", "balanced"], _START] = "first"
+    label_subset: Annotated[Literal["first", "random", "balanced"], START] = "first"
     """Labelled images: the first after the validation images, a random draw, or a random draw balanced over classes."""
     epochs: Count = 4
     """Passes over the labelled subset (epochs)."""
@@ -131,14 +117,14 @@ class FinetuneConfig:
     """Batches partition a shuffled epoch (the remainder is dropped), or are drawn afresh each update."""
     l2: Penalty = 5e-4
     """L2 penalty: this times half the squared norm of the trainable kernels joins the loss."""
-    cache_codes: bool = True
+    cache_codes: Switch = True
     """Compute the codes of frozen layers once, rather than encode every batch; equal up to float32 rounding."""
     validate_at: tuple[Count, ...] = (1, 2, 5, 10, 20, 40)
     """Updates after which validation accuracy and loss are measured, besides the end of every epoch (updates)."""
     optimizer: OptimizerConfig = OptimizerConfig()
 
 
-@dataclass(frozen=True, config=_strict)
+@dataclass(frozen=True, config=STRICT)
 class Experiment:
     """A question asked of the data: the stages to run, the grid to sweep and the seeds to repeat it with."""
 
@@ -178,7 +164,7 @@ class Experiment:
         Raises:
           ConfigError: a name is no field of an experiment, or a value does not fit its field.
         """
-        experiment = _set_fields(self, {"sweep": ()})
+        experiment = join_traced(self, {"sweep": ()})
         for name, value in point.items():
             experiment = replace(experiment, name, value)
         return experiment
@@ -194,89 +180,6 @@ class Experiment:
         if finetune.batch_size > finetune.labels:
             remedy = f"is larger than finetune.labels {finetune.labels}; lower it"
             raise ConfigError("finetune.batch_size", finetune.batch_size, remedy)
-
-
-def fields(config: type, prefix: str = "") -> dict[str, Any]:
-    """Returns the type of every leaf field of a config class by its dotted name, annotations included."""
-    leaves = {}
-    for name, kind in typing.get_type_hints(config, include_extras=True).items():
-        if dataclasses.is_dataclass(kind):
-            leaves.update(fields(kind, f"{prefix}{name}."))
-        else:
-            leaves[prefix + name] = kind
-    return leaves
-
-
-def get(config: Any, name: str) -> Any:
-    """Returns the value of the field with a dotted name."""
-    for part in name.split("."):
-        config = getattr(config, part)
-    return config
-
-
-def replace(experiment: Experiment, name: str, value: Any) -> Experiment:
-    """Returns the experiment with the field of a dotted name set to a value.
-
-    Raises:
-      ConfigError: the name is no field of an experiment, or the value does not fit the field.
-    """
-    kinds = fields(Experiment)
-    if name not in kinds:
-        raise ConfigError("sweep", name, f"is no field; did you mean {nearest(name, kinds)!r}?")
-    try:
-        value = TypeAdapter(kinds[name], config=_strict).validate_python(value)
-    except ValidationError as error:
-        raise ConfigError(name, value, complaint(error)) from None
-    return _replace(experiment, name.split("."), value)
-
-
-def complaint(error: ValidationError) -> str:
-    """Returns what is wrong with a value, from the first finding of a failed validation."""
-    return error.errors()[0]["msg"].replace("Input should", "should")
-
-
-def nearest(name: str, names: typing.Iterable[str]) -> str:
-    """Returns the name most like the given one, by its last part first."""
-    import difflib
-
-    def likeness(other: str) -> tuple[float, float]:
-        tails = name.rsplit(".", 1)[-1], other.rsplit(".", 1)[-1]
-        whole = difflib.SequenceMatcher(None, name, other).ratio()
-        return max(whole, difflib.SequenceMatcher(None, *tails).ratio()), whole
-
-    return max(names, key=likeness)
-
-
-def split_traced(config: Any) -> tuple[Any, dict[str, float]]:
-    """Splits a config into its static rest and its traced numbers by dotted name.
-
-    The rest is hashable and holds ``None`` in traced and start fields, so two configs share a compiled program just
-    when their rests are equal. ``join_traced`` puts numbers, or tracers, back.
-    """
-    kinds = {name: typing.get_args(kind) for name, kind in fields(type(config)).items()}
-    traced = {name: float(get(config, name)) for name, marks in kinds.items() if _TRACED in marks}
-    blank = dict.fromkeys(name for name, marks in kinds.items() if _TRACED in marks or _START in marks)
-    return join_traced(config, blank), traced
-
-
-def join_traced(config: Any, values: Mapping[str, Any]) -> Any:
-    """Returns a config with fields set by dotted name, unvalidated: the values may be tracers."""
-    for name, value in values.items():
-        config = _replace(config, name.split("."), value)
-    return config
-
-
-def _replace(config: Any, path: list[str], value: Any) -> Any:
-    head, *rest = path
-    return _set_fields(config, {head: _replace(getattr(config, head), rest, value) if rest else value})
-
-
-def _set_fields(config: Any, values: Mapping[str, Any]) -> Any:
-    """Copies a frozen config with fields set, past its validation."""
-    config = copy.copy(config)
-    for name, value in values.items():
-        object.__setattr__(config, name, value)
-    return config
 
 
 def to_json(experiment: Experiment) -> str:

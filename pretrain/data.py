@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pretrain.config import ConfigError, DataConfig
+from pretrain.config import DataConfig
+from pretrain.fields import ConfigError
 
 _MNIST = Path(__file__).with_name("mnist.npz")
 _MNIST_SHA256 = "e73dec66bbaca706840061cd787a19a5d2e2b589703ee47c01640c047cfe7741"

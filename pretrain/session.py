@@ -1,5 +1,6 @@
 """One run of an experiment, from its plan to its answer."""
 
+import logging
 import sys
 import time
 from pathlib import Path
@@ -8,7 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from pretrain import data
-from pretrain.config import ConfigError, Experiment, to_json
+from pretrain.config import Experiment, to_json
+from pretrain.fields import ConfigError
 from pretrain.learn.finetune import Finetune
 from pretrain.study import figures, report, statistics
 from pretrain.sweep import engines, execute, tables
@@ -36,14 +38,16 @@ def run(experiment: Experiment, dry_run: bool = False) -> int:
     out, progress = (
         Console(file=file, width=None if file.isatty() else _WIDTH_OF_FILES) for file in (sys.stdout, sys.stderr)
     )
+    logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax logs a traceback of what it also raises
     execute.prepare_devices(Path(experiment.store).expanduser() / "programs")
     dataset = data.load(experiment.data)
     plan = planning.plan(experiment, dataset)
     if dry_run:
         show_plan(plan, dataset, out)
         return 0
+    run_dir = _made_directory("run_dir", experiment.run_dir)
+    _made_directory("store", experiment.store)
     try:
-        run_dir = _made_directory(experiment.run_dir)
         (run_dir / "experiment.json").write_text(to_json(experiment))
         store = Store(experiment.store, warn=lambda line: progress.print(line, style="yellow", soft_wrap=True))
         n_run = engines.run_here(plan, dataset, store, progress)
@@ -67,8 +71,10 @@ def show_plan(plan: Plan, dataset: data.Dataset, console: Console) -> None:
     """Prints what a run would do: its stages, the packs they run in, and what those take."""
     import jax
 
-    shared = len([job for trial in plan.trials for job in trial.jobs]) - len(plan.jobs)
-    console.print(f"{len(plan.trials)} trials; {len(plan.jobs)} stages, {shared} more are shared", highlight=False)
+    n_stages = sum(len(trial.jobs) for trial in plan.trials)
+    console.print(
+        f"{len(plan.trials)} trials of {n_stages} stages together, {len(plan.jobs)} of them distinct", highlight=False
+    )
     table = Table("pack", "stage", "trials", "updates each", "parameters each", "memory", box=None, pad_edge=False)
     images = sum(split.images.nbytes for split in (dataset.train, dataset.validation, dataset.test))
     for number, pack in enumerate(
@@ -82,10 +88,10 @@ def show_plan(plan: Plan, dataset: data.Dataset, console: Console) -> None:
     console.print(table)
 
 
-def _made_directory(name: str) -> Path:
+def _made_directory(field: str, name: str) -> Path:
     path = Path(name).expanduser()
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError("run_dir", name, f"cannot be made ({error.strerror}); choose another") from None
+        raise ConfigError(field, name, f"cannot be made ({error.strerror}); choose another directory") from None
     return path

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from pretrain.config import ConfigError
+from pretrain.fields import ConfigError
 from pretrain.tfds_prepare import SetError, check_features, one_line, prepare, require
 
 _NAME = re.compile(r"(?P<base>[A-Za-z]\w*)(/(?P<config>\w[\w+.\-]*))?(:(?P<version>(\d+|\*)(\.(\d+|\*)){2}))?")

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from pretrain.config import nearest
+from pretrain.fields import nearest
 
 _PREPARE = """
 import importlib, sys

@@ -12,7 +12,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pretrain.command_line import Command, parse
-from pretrain.config import ConfigError, Experiment, fields, get
+from pretrain.config import Experiment
+from pretrain.fields import ConfigError, fields, get
 
 SWEPT = {"finetune.encoder_init": ("pretrained", "he"), "finetune.frozen_layers": (2, 0)}
 DEFAULT = Experiment(sweep=(SWEPT,))
@@ -128,15 +129,15 @@ def test_a_tuple_that_may_be_empty_can_be_emptied():
 
 @pytest.mark.parametrize(("word", "value"), [("True", True), ("False", False), ("true", True), ("false", False)])
 def test_switches_are_set_by_a_word(word, value):
-    command = read("--data.greyscale", word, f"--pretrain.cache-codes={word}", "--dry-run", word)
-    assert command.experiment.data.greyscale is value
-    assert command.experiment.pretrain.cache_codes is value
-    assert command.dry_run is value
+    experiment = read("--data.greyscale", word, f"--pretrain.cache-codes={word}").experiment
+    assert experiment.data.greyscale is value
+    assert experiment.pretrain.cache_codes is value
 
 
-def test_a_switch_without_a_word_is_switched_on():
-    command = read("--dry-run", "--pretrain.carry-step-count", "--seeds", "2")
-    assert command.dry_run and command.experiment.pretrain.carry_step_count and command.experiment.seeds == 2
+def test_a_dry_run_is_asked_for_by_a_flag_anywhere():
+    for argv in (["--dry-run", "--seeds", "2"], ["--seeds", "2", "--dry-run"], ["--dry_run", "--seeds=2"]):
+        command = read(*argv)
+        assert command.dry_run is True and command.experiment.seeds == 2
 
 
 @pytest.mark.parametrize("value", ["-dashed", "--dashed", "a=b", "=", "with space", "None", "π", "-1"])
@@ -199,7 +200,10 @@ def test_an_option_for_another_field_leaves_the_sweep_alone():
         (["--encoder.widths", "12", "six"], ["encoder.widths: '12 six'", "integer"]),
         (["--finetune.l2", "small"], ["finetune.l2: 'small'", "number"]),
         (["--pretrain.cache-codes", "perhaps"], ["pretrain.cache_codes: 'perhaps'", "boolean"]),
-        (["--dry-run", "perhaps"], ["dry_run: 'perhaps'", "boolean"]),
+        (["--dry-run", "True"], ["dry_run: 'True'", "leave it out"]),
+        (["--dry-run=False"], ["dry_run: 'False'", "leave it out"]),
+        (["--seeds", "2.0"], ["seeds: '2.0'", "whole number"]),
+        (["--pretrain.cache-codes"], ["pretrain.cache_codes: ''", "give one"]),
         # outside what the field takes
         (["--seeds", "0"], ["seeds: '0'", "greater than 0"]),
         (["--seeds", "-1"], ["seeds: '-1'", "greater than 0"]),
@@ -251,10 +255,6 @@ def test_a_mistake_is_found_wherever_it_stands():
     sound = ["--store", "s", "--encoder.widths", "9", "8"]
     for at in (0, 2, len(sound)):
         assert refused(*sound[:at], "--seeds", "x", *sound[at:]).startswith("seeds: 'x'")
-
-
-def test_a_whole_number_may_be_written_as_a_float():
-    assert read("--seeds", "2.0").experiment.seeds == 2
 
 
 def documented(kind, prefix=""):

@@ -10,22 +10,16 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from pretrain.config import (
-    ConfigError,
     DataConfig,
     EncoderConfig,
     Experiment,
     FinetuneConfig,
     OptimizerConfig,
     PretrainConfig,
-    fields,
     from_json,
-    get,
-    join_traced,
-    nearest,
-    replace,
-    split_traced,
     to_json,
 )
+from pretrain.fields import ConfigError, fields, get, join_traced, nearest, replace, split_traced
 
 LEAVES = {name: kind for name, kind in fields(Experiment).items() if name != "sweep"}
 # These must fit one another, so the strategy below draws them together.
@@ -391,11 +385,11 @@ def test_any_text_is_an_experiment_or_refused(text):
 
 PLAIN = Experiment(sweep=({"finetune.labels": (100, 200), "encoder.widths": ((9, 4),)},))
 KEYS = sorted({part for name in LEAVES for part in name.split(".")} | set(LEAVES) | {"sweep", "__class__"})
-JSON_VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers(-3, 3) | st.floats() | st.sampled_from(KEYS) | st.text(max_size=3),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=3),
-    max_leaves=8,
-)
+SCALARS = st.none() | st.booleans() | st.integers(-3, 3) | st.floats() | st.sampled_from(KEYS) | st.text(max_size=3)
+
+
+def containers(values):
+    return st.lists(values, max_size=3) | st.dictionaries(st.sampled_from(KEYS), values, max_size=3)
 
 
 @thorough
@@ -408,7 +402,7 @@ def test_json_with_one_part_replaced_is_an_experiment_or_refused(data):
         if not (place[key] and isinstance(place[key], dict | list)) or data.draw(st.booleans()):
             break
         place = place[key]
-    place[key] = data.draw(JSON_VALUES)
+    place[key] = data.draw(st.recursive(SCALARS, containers, max_leaves=8))
     parsed_or_refused(json.dumps(content))
 
 

@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from pretrain import tfds_images, tfds_prepare
-from pretrain.config import ConfigError
+from pretrain.fields import ConfigError
 
 tfds = pytest.importorskip("tensorflow_datasets")
 array_record_module = pytest.importorskip("array_record.python.array_record_module")
@@ -440,7 +440,7 @@ def run_alone(code, *paths, **environment):
 READ_AND_LIST = """
     import json, sys, time
     from pretrain import tfds_images, tfds_prepare
-    from pretrain.config import ConfigError
+    from pretrain.fields import ConfigError
     start, line = time.monotonic(), ""
     try:
         tfds_images.read(*sys.argv[1:], {name!r}, {root!r})

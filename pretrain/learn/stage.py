@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from pretrain.config import FinetuneConfig, PretrainConfig, join_traced
+from pretrain.config import FinetuneConfig, PretrainConfig
+from pretrain.fields import join_traced
 from pretrain.learn import train
 from pretrain.learn.model import Decoder, Encoder, Params, scaled
 from pretrain.learn.objectives import Batch, Metrics

@@ -6,9 +6,10 @@ import itertools
 import json
 from collections.abc import Collection, Iterable, Mapping
 
-from pretrain import config as configs
-from pretrain.config import ConfigError, Experiment, SweptValue
+from pretrain import fields
+from pretrain.config import Experiment, SweptValue
 from pretrain.data import Dataset
+from pretrain.fields import ConfigError
 from pretrain.learn.finetune import Finetune
 from pretrain.learn.phase import Phase
 from pretrain.learn.stage import Stage
@@ -70,7 +71,7 @@ def plan(experiment: Experiment, dataset: Dataset) -> Plan:
             jobs.update((job.id, job) for job in path)
             ids = tuple(job.id for job in path)
             trial_id = _digest(
-                {"seed": seed, "point": {name: configs.get(settings, name) for name in point}, "jobs": ids}
+                {"seed": seed, "point": {name: fields.get(settings, name) for name in point}, "jobs": ids}
             )
             trials.append(Trial(trial_id[:16], seed, point, ids))
     return Plan(tuple(trials), jobs)
@@ -128,7 +129,7 @@ def _path(settings: Experiment, dataset: Dataset, seed: int) -> list[Job]:
     path: list[Job] = []
 
     def add(stage: Stage, config, parent: str | None, label_method: str | None = None) -> None:
-        static, numbers = configs.split_traced(config)
+        static, numbers = fields.split_traced(config)
         stage = dataclasses.replace(stage, config=static)
         spec = {"kind": type(stage).__name__, "widths": stage.widths, "activation": stage.activation}
         spec["config"] = dataclasses.asdict(config)
@@ -154,9 +155,9 @@ def _path(settings: Experiment, dataset: Dataset, seed: int) -> list[Job]:
 def _check_sizes(settings: Experiment, dataset: Dataset) -> None:
     available = len(dataset.train.images)
     for name in ("finetune.labels", "pretrain.batch_size"):
-        if configs.get(settings, name) > available:
+        if fields.get(settings, name) > available:
             raise ConfigError(
-                name, configs.get(settings, name), f"is more than the {available} training images; lower it"
+                name, fields.get(settings, name), f"is more than the {available} training images; lower it"
             )
 
 

@@ -9,6 +9,7 @@ every line it reads.
 """
 
 import argparse
+import itertools
 import json
 import sys
 import time
@@ -122,7 +123,7 @@ class SeedJob:
         clock = Clock(self.device)
         began = clock.now()
         sizes = (PIXELS, WIDE, NARROW)
-        encoder = [nn.Sequential(layer(*pair, self.device), nn.ELU()) for pair in zip(sizes, sizes[1:], strict=False)]
+        encoder = [nn.Sequential(layer(*pair, self.device), nn.ELU()) for pair in itertools.pairwise(sizes)]
         output = layer(WIDE, PIXELS, self.device)
         middle = nn.Sequential(layer(NARROW, WIDE, self.device), nn.ELU())
         images, held_out = self.train[0], self.validation[0]
@@ -141,7 +142,7 @@ class SeedJob:
         self.tune("finetune frozen", clock, head, *codes, epochs)
         frozen = evaluated(classification, nn.Sequential(pretrained, head), *self.test)
 
-        fresh = [nn.Sequential(layer(*pair, self.device), nn.ELU()) for pair in zip(sizes, sizes[1:], strict=False)]
+        fresh = [nn.Sequential(layer(*pair, self.device), nn.ELU()) for pair in itertools.pairwise(sizes)]
         network = nn.Sequential(*fresh, layer(NARROW, CLASSES, self.device))
         self.tune("finetune trainable", clock, network, self.labelled(), self.validation, epochs)
         trainable = evaluated(classification, network, *self.test)

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pretrain.config import FinetuneConfig, PretrainConfig, split_traced
+from pretrain.config import FinetuneConfig, PretrainConfig
+from pretrain.fields import split_traced
 from pretrain.learn import train
 from pretrain.learn.finetune import Finetune
 from pretrain.learn.objectives import Batch

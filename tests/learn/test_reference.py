@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from pretrain import data
-from pretrain.config import DataConfig, FinetuneConfig, PretrainConfig, split_traced
+from pretrain.config import DataConfig, FinetuneConfig, PretrainConfig
+from pretrain.fields import split_traced
 from pretrain.learn.finetune import Finetune
 from pretrain.learn.objectives import Batch
 from pretrain.learn.phase import Phase

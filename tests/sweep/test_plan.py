@@ -6,7 +6,8 @@ import dataclasses
 import pytest
 
 from configs.geron import get_config
-from pretrain.config import ConfigError, EncoderConfig, FinetuneConfig, PretrainConfig, split_traced
+from pretrain.config import EncoderConfig, FinetuneConfig, PretrainConfig
+from pretrain.fields import ConfigError, split_traced
 from pretrain.learn.finetune import Finetune
 from pretrain.learn.phase import Phase
 from pretrain.sweep.plan import MAX_PACK, job_memory, n_parameters, packs, plan

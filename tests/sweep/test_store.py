@@ -141,6 +141,9 @@ def test_a_pack_that_another_process_stored_meanwhile_is_kept_once(copy, pack, o
     assert list((copy / "drafts").iterdir()) == []
 
 
+# What orbax's writer threads raise, they also leave behind unawaited.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_full_disk_is_reported_by_file_and_loses_nothing_stored(copy, pack, outcome):
     other = pack.jobs[:1]
     store = Store(copy, fail)

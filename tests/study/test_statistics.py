@@ -1,0 +1,275 @@
+"""Summaries and attributions against brute force, SciPy and Shapley's definition."""
+
+import itertools
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from pretrain.study.statistics import (
+    Arm,
+    arms,
+    attribute,
+    curve_values,
+    estimate,
+    four_corners,
+    trial_values,
+)
+
+INIT, FROZEN = "finetune.encoder_init", "finetune.frozen_layers"
+accuracies = st.floats(0, 1)
+FACTORS = ("pretraining", "freezing")
+
+
+def trials_table(rows):
+    """A table of trials, from (id, seed, point, status, test accuracy)."""
+    records = [
+        {"trial_id": trial, "seed": seed, **point, "status": status, "test_accuracy": accuracy}
+        for trial, seed, point, status, accuracy in rows
+    ]
+    return pa.Table.from_pylist(records)
+
+
+def curves_table(rows):
+    """A table of curves as runs write it, from (trial id, stage, step, metric, value)."""
+    trial_ids, stages, steps, metrics, values = zip(*rows, strict=True)
+    return pa.table(
+        {
+            "trial_id": pa.array(trial_ids, pa.string()).dictionary_encode(),
+            "stage": pa.array(stages, pa.string()).dictionary_encode(),
+            "step": pa.array(steps, pa.int32()),
+            "metric": pa.array(metrics, pa.string()).dictionary_encode(),
+            "value": pa.array(values, pa.float32()),
+        }
+    )
+
+
+def arm(*trial_ids, **point):
+    return Arm(point, tuple(range(len(trial_ids))), trial_ids, 0)
+
+
+def corner_arms(seeds, frozen=(2, 0)):
+    """The four corners with the seeds of each, by (encoder, frozen layers)."""
+    found = []
+    for init, layers in itertools.product(("pretrained", "he"), frozen):
+        own = seeds[init, layers] if isinstance(seeds, dict) else seeds
+        found.append(Arm({INIT: init, FROZEN: layers}, own, tuple(f"{init}-{layers}-{seed}" for seed in own), 0))
+    return found
+
+
+def test_an_arm_is_the_trials_that_differ_in_their_seed_only():
+    rows = [
+        (f"{labels}-{l2}-{seed}", seed, {"finetune.labels": labels, "finetune.l2": l2}, "ok", 0.5)
+        for labels, l2, seed in itertools.product((200, 100), (0.0, 0.1), (0, 1, 2))
+    ]
+    found = arms(trials_table(rows))
+    assert [tuple(one.point.values()) for one in found] == [(200, 0.0), (200, 0.1), (100, 0.0), (100, 0.1)]
+    for one in found:
+        labels, l2 = one.point.values()
+        assert one.seeds == (0, 1, 2)
+        assert one.trial_ids == tuple(f"{labels}-{l2}-{seed}" for seed in range(3))
+        assert one.n_diverged == 0
+
+
+def test_seeds_are_ordered_whatever_the_order_of_rows():
+    rows = [(f"t{seed}", seed, {"finetune.labels": 100}, "ok", 0.5) for seed in (3, 0, 2, 1)]
+    (one,) = arms(trials_table(rows))
+    assert (one.seeds, one.trial_ids) == ((0, 1, 2, 3), ("t0", "t1", "t2", "t3"))
+
+
+def test_diverged_trials_are_left_out_and_counted():
+    states = {100: ["ok", "diverged", "ok", "diverged"], 200: ["diverged"] * 4, 300: ["ok"] * 4}
+    rows = [
+        (f"{labels}-{seed}", seed, {"finetune.labels": labels}, state, float("nan") if state == "diverged" else 0.5)
+        for labels, column in states.items()
+        for seed, state in enumerate(column)
+    ]
+    found = {one.point["finetune.labels"]: one for one in arms(trials_table(rows))}
+    assert [found[labels].seeds for labels in states] == [(0, 2), (), (0, 1, 2, 3)]
+    assert [found[labels].n_diverged for labels in states] == [2, 4, 0]
+    assert found[100].trial_ids == ("100-0", "100-2")
+
+
+def test_a_run_without_a_sweep_is_one_arm():
+    (one,) = arms(trials_table([(f"t{seed}", seed, {}, "ok", 0.5) for seed in range(3)]))
+    assert one == Arm({}, (0, 1, 2), ("t0", "t1", "t2"), 0)
+
+
+def test_swept_lists_and_fields_that_only_some_grids_sweep_make_arms():
+    points = [{"encoder.widths": [9, 4], "finetune.l2": None}, {"encoder.widths": [9], "finetune.l2": None}]
+    points.append({"encoder.widths": None, "finetune.l2": 0.1})
+    rows = [(f"{index}-{seed}", seed, point, "ok", 0.5) for index, point in enumerate(points) for seed in (0, 1)]
+    found = arms(trials_table(rows))
+    assert [one.point for one in found] == points
+    assert [one.trial_ids for one in found] == [("0-0", "0-1"), ("1-0", "1-1"), ("2-0", "2-1")]
+
+
+def test_trial_values_follow_the_arm_not_the_table():
+    table = trials_table([(f"t{seed}", seed, {}, "ok", seed / 10) for seed in (2, 0, 1)])
+    np.testing.assert_array_equal(trial_values(table, arm("t1", "t2"), "test_accuracy"), [0.1, 0.2])
+    assert np.isnan(trial_values(trials_table([("t0", 0, {}, "ok", None)]), arm("t0"), "test_accuracy")).all()
+
+
+MEASURED = st.fixed_dictionaries(
+    {},
+    optional={
+        key: st.floats(0, 1, width=32)
+        for key in itertools.product(("a", "b", "c"), ("finetune", "pretrain/0"), (1, 2, 5), ("accuracy", "loss"))
+    },
+).filter(bool)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    MEASURED,
+    st.lists(st.sampled_from("abcz"), unique=True),
+    st.lists(st.integers(1, 6), unique=True, min_size=1),
+    st.sampled_from(["accuracy", "loss", "mse"]),
+    st.randoms(),
+)
+def test_curve_values_are_what_a_search_row_by_row_finds(measured, trial_ids, steps, metric, random):
+    rows = [(*key, value) for key, value in measured.items()]
+    random.shuffle(rows)
+    expected = [[measured.get((trial, "finetune", step, metric), np.nan) for step in steps] for trial in trial_ids]
+    found = curve_values(curves_table(rows), arm(*trial_ids), metric, steps)
+    np.testing.assert_array_equal(found, np.reshape(expected, (len(trial_ids), len(steps))))
+
+
+@settings(deadline=None)
+@given(st.lists(accuracies, min_size=2, max_size=40).filter(lambda values: np.ptp(values) > 1e-6))
+def test_the_interval_is_students(values):
+    found = estimate(np.array(values))
+    low, high = stats.t.interval(0.95, len(values) - 1, loc=np.mean(values), scale=stats.sem(values))
+    np.testing.assert_allclose(found, (np.mean(values), low, high), rtol=1e-9, atol=1e-12)
+
+
+def test_values_that_agree_have_an_interval_of_no_width():
+    assert estimate([0.25, 0.25, 0.25]) == (0.25, 0.25, 0.25)
+
+
+def test_one_value_has_no_interval():
+    assert estimate([0.25]) == (0.25, -np.inf, np.inf)
+
+
+def test_the_interval_covers_the_truth_as_often_as_it_says():
+    draws = np.random.default_rng(0).normal(0.3, 2.0, (4000, 5))
+    covered = np.mean([found.low < 0.3 < found.high for found in map(estimate, draws)])
+    assert stats.binomtest(round(4000 * covered), 4000, 0.95).pvalue > 1e-3
+
+
+def test_an_estimate_reads_as_a_signed_mean_with_its_bounds():
+    assert str(estimate([0.1, 0.2, 0.3])) == "+0.200 [-0.048, +0.448]"
+
+
+CORNERS = list(itertools.product((False, True), repeat=2))
+
+
+@st.composite
+def corners(draw):
+    n = draw(st.integers(1, 8))
+    return {key: np.array(draw(st.lists(accuracies, min_size=n, max_size=n))) for key in CORNERS}
+
+
+def shapley(values, factor):
+    """Shapley's value of a factor: what it adds when it is switched on, averaged over the orders of switching on."""
+    added = []
+    for order in itertools.permutations(range(2)):
+        on = [False, False]
+        for switched in order:
+            before = values[tuple(on)]
+            on[switched] = True
+            if switched == factor:
+                added.append(values[tuple(on)] - before)
+    return np.mean(added, axis=0)
+
+
+@settings(deadline=None)
+@given(corners())
+def test_parts_are_shapley_values_and_add_up_to_the_gap(values):
+    found = attribute(values, FACTORS)
+    for index, factor in enumerate(FACTORS):
+        np.testing.assert_allclose(found.parts[factor], estimate(shapley(values, index)), atol=1e-12)
+    gap = np.mean(values[True, True] - values[False, False])
+    np.testing.assert_allclose(found.gap.mean, gap, atol=1e-12)
+    np.testing.assert_allclose(sum(part.mean for part in found.parts.values()), gap, atol=1e-12)
+
+
+@settings(deadline=None)
+@given(corners())
+def test_naming_the_factors_the_other_way_round_changes_nothing(values):
+    turned = attribute({(second, first): value for (first, second), value in values.items()}, FACTORS[::-1])
+    found = attribute(values, FACTORS)
+    for one, other in ((found.gap, turned.gap), *((found.parts[name], turned.parts[name]) for name in FACTORS)):
+        np.testing.assert_allclose(one, other, atol=1e-12)
+
+
+def test_attribution_by_hand():
+    # (pretrained, frozen): freezing costs 0.3 with He weights and 0.5 with pretrained ones, which add 0.1 or take 0.1.
+    means = {(False, False): 0.6, (True, False): 0.7, (False, True): 0.3, (True, True): 0.2}
+    found = attribute({key: np.array([mean, mean]) for key, mean in means.items()}, FACTORS)
+    assert found.gap.mean == pytest.approx(-0.4)
+    assert found.parts["freezing"].mean == pytest.approx(-0.4)
+    assert found.parts["pretraining"].mean == pytest.approx(0.0)
+
+
+def test_pairing_by_seed_takes_out_what_seeds_share():
+    shared = np.array([0.0, 0.3, 0.6])
+    effects = {(False, False): 0.0, (True, False): 0.0, (False, True): -0.1, (True, True): -0.1}
+    found = attribute({key: shared + effect for key, effect in effects.items()}, FACTORS)
+    np.testing.assert_allclose(found.parts["freezing"], (-0.1, -0.1, -0.1), atol=1e-12)
+
+
+def test_the_four_corners_are_found_by_pretrained_and_frozen():
+    found = four_corners(corner_arms((0, 1)))
+    assert {key: tuple(one.point.values()) for key, one in found.items()} == {
+        (True, True): ("pretrained", 2),
+        (True, False): ("pretrained", 0),
+        (False, True): ("he", 2),
+        (False, False): ("he", 0),
+    }
+
+
+def test_corners_are_cut_to_the_seeds_that_all_have():
+    seeds = {("pretrained", 2): (0, 1, 2, 4), ("pretrained", 0): (0, 2, 4), ("he", 2): (2, 3, 4), ("he", 0): (1, 2, 4)}
+    found = four_corners(corner_arms(seeds))
+    for one in found.values():
+        assert one.seeds == (2, 4)
+        assert one.trial_ids == tuple("{}-{}-{}".format(*one.point.values(), seed) for seed in (2, 4))
+
+
+def test_frozen_is_the_most_layers_that_were_frozen():
+    found = four_corners(corner_arms((0,), frozen=(0, 3, 1)))
+    assert {one.point[FROZEN] for key, one in found.items() if key[1]} == {3}
+    assert {one.point[FROZEN] for key, one in found.items() if not key[1]} == {0}
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        [],
+        corner_arms((0, 1))[:3],
+        corner_arms((0, 1), frozen=(0,)),
+        corner_arms((0, 1), frozen=(2, 1)),
+        corner_arms({("pretrained", 2): (0,), ("pretrained", 0): (0,), ("he", 2): (1,), ("he", 0): (0, 1)}),
+        corner_arms({("pretrained", 2): (), ("pretrained", 0): (0,), ("he", 2): (0,), ("he", 0): (0,)}),
+        [one._replace(point={**one.point, "finetune.labels": 100}) for one in corner_arms((0, 1))],
+        [one._replace(point={INIT: one.point[INIT]}) for one in corner_arms((0, 1))],
+        [Arm({}, (0,), ("t0",), 0)],
+    ],
+    ids=[
+        "no arms",
+        "three corners",
+        "never frozen",
+        "always frozen",
+        "no seed that all have",
+        "one corner diverged",
+        "another field swept",
+        "one field swept",
+        "nothing swept",
+    ],
+)
+def test_where_four_corners_cannot_be_compared_there_are_none(found):
+    assert four_corners(found) is None
