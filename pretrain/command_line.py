@@ -60,6 +60,7 @@ def _given(argv: Sequence[str]) -> set[str]:
                 raise ConfigError(
                     "option", f"--{token[2:].partition('=')[0]}", f"is no field; did you mean --{option}?"
                 )
+            options.pop(name, None)  # given twice, the last counts, and what follows is its
             options[name] = [value] if equals else []
         elif options:
             options[next(reversed(options))].append(token)
@@ -85,6 +86,8 @@ def _check(name: str, kind: typing.Any, values: list[str]) -> None:
     for token, value in zip(values, parsed if is_sequence else [parsed], strict=True):
         if type(value) is int and not token.lstrip("+-").isdigit():
             raise ConfigError(name, " ".join(values), "should be a whole number")
+        if type(value) is bool and token not in ("True", "False"):
+            raise ConfigError(name, " ".join(values), "should be True or False")
 
 
 def _bare(kind: typing.Any) -> typing.Any:

@@ -124,6 +124,9 @@ class FinetuneConfig:
     optimizer: OptimizerConfig = OptimizerConfig()
 
 
+_OF_A_RUN = ("data", "sweep", "seeds", "run_dir", "store")
+
+
 @dataclass(frozen=True, config=STRICT)
 class Experiment:
     """A question asked of the data: the stages to run, the grid to sweep and the seeds to repeat it with."""
@@ -152,6 +155,10 @@ class Experiment:
         for grid in self.sweep or ({},):
             points = [{}]
             for name, values in grid.items():
+                if not values:
+                    raise ConfigError("sweep", name, "has no values; give it some, or leave it out")
+                if name.partition(".")[0] in _OF_A_RUN:
+                    raise ConfigError("sweep", name, "is the same for all trials of a run; start a run for each value")
                 points = [{**point, name: value} for point in points for value in values]
             for point in points:
                 if point not in seen:

@@ -1,6 +1,7 @@
 """A dataset as arrays: the packaged MNIST, a user's .npz file, or any TFDS image classification set."""
 
 import hashlib
+import os
 import zipfile
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from pretrain.fields import ConfigError
 
 _MNIST = Path(__file__).with_name("mnist.npz")
 _MNIST_SHA256 = "e73dec66bbaca706840061cd787a19a5d2e2b589703ee47c01640c047cfe7741"
+_MOST_CLASSES = 100_000  # a larger label is no class number but something else
 _ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
 
@@ -80,11 +82,11 @@ def luma_vectors(images: np.ndarray) -> np.ndarray:
 def _read(config: DataConfig) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     """Returns the four arrays, checked and in canonical types, and the class names."""
     if config.name == "mnist":
-        if hashlib.sha256(_MNIST.read_bytes()).hexdigest() != _MNIST_SHA256:
+        if not _MNIST.is_file() or hashlib.sha256(_MNIST.read_bytes()).hexdigest() != _MNIST_SHA256:
             raise ConfigError("data.name", config.name, f"is damaged: {_MNIST} fails its checksum; reinstall pretrain")
         arrays, class_names = _read_npz(_MNIST), tuple("0123456789")
     elif config.name.endswith(".npz"):
-        arrays, class_names = _read_npz(Path(config.name).expanduser()), ()
+        arrays, class_names = _read_npz(Path(os.path.expanduser(config.name))), ()
     else:
         from pretrain import tfds_images
 
@@ -99,16 +101,18 @@ def _read(config: DataConfig) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
     try:
         # NumPy itself would leave a bad file open, and read fewer rows from one whose header is damaged.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as archive:
             if archive.zip.testzip():
                 raise zipfile.BadZipFile("an array fails its checksum")
             missing = [name for name in _ARRAYS if name not in archive]
             if missing:
                 raise ConfigError("data.name", str(path), f"lacks the array {missing[0]}; it must hold {_ARRAYS}")
-            return {name: archive[name] for name in _ARRAYS}
+            return {name: np.asarray(archive[name]) for name in _ARRAYS}
     except FileNotFoundError:
         raise ConfigError("data.name", str(path), "is no file; give the path of an .npz file that is there") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zipfile.zlib.error) as error:
+    except ConfigError:
+        raise
+    except Exception as error:  # a damaged archive can fail in the zip, the decompression, the header or the memory
         raise ConfigError("data.name", str(path), f"is no readable .npz file ({error}); write it anew") from None
 
 
@@ -119,8 +123,11 @@ def _canonical(source: str, name: str, array: np.ndarray) -> np.ndarray:
             remedy = f"has {name} of {array.dtype} {array.shape}; they must be uint8 [N, H, W] or [N, H, W, C]"
             raise ConfigError("data.name", source, remedy)
         return array if array.ndim == 4 else array[..., None]
-    if not np.issubdtype(array.dtype, np.integer) or array.ndim != 1 or (array.size and array.min() < 0):
+    if not np.issubdtype(array.dtype, np.integer) or array.ndim != 1 or array.size == 0:
         remedy = f"has {name} of {array.dtype} {array.shape}; they must be class numbers from 0, [N]"
+        raise ConfigError("data.name", source, remedy)
+    if array.min() < 0 or array.max() > _MOST_CLASSES:
+        remedy = f"has {name} between {array.min()} and {array.max()}; they must be class numbers from 0"
         raise ConfigError("data.name", source, remedy)
     return array.astype(np.int32)
 

@@ -23,7 +23,7 @@ class ConfigError(Exception):
     """
 
     def __init__(self, field: str, value: Any, remedy: str):
-        super().__init__(f"{field}: {value!r} {remedy}")
+        super().__init__(" ".join(f"{field}: {value!r} {remedy}".split()))
 
 
 def fields(config: type, prefix: str = "") -> dict[str, Any]:

@@ -31,11 +31,11 @@ def first_batches(curves: pa.Table, arms: Sequence[Arm], path: Path) -> None:
     steps = np.arange(1, BATCHES + 1)
     for index, arm in enumerate(arms[:_MOST_ARMS]):
         values = curve_values(curves, arm, "post_update_accuracy", steps.tolist())
-        values = values[:, ~np.isnan(values).all(axis=0)] if len(values) else values
-        if not values.size:
+        measured = ~np.isnan(values).all(axis=0)
+        if not len(values) or not measured.any():
             continue
+        x, values = steps[measured], values[:, measured]
         mean, deviation = np.mean(values, axis=0), np.std(values, axis=0, ddof=min(1, len(values) - 1))
-        x = steps[: len(mean)]
         style = {"color": _COLOURS[index], "linestyle": _DASHES[index % len(_DASHES)]}
         axes.plot(x, mean, label=arm_name(arm.point), linewidth=1.8, **style)
         axes.fill_between(x, mean - deviation, mean + deviation, color=_COLOURS[index], alpha=0.12, linewidth=0)
@@ -44,6 +44,7 @@ def first_batches(curves: pa.Table, arms: Sequence[Arm], path: Path) -> None:
     axes.set_title(f"The first {BATCHES} mini-batches: mean over {n} seeds, band one standard deviation", fontsize=10)
     axes.grid(alpha=0.25, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=9, loc="lower right")
+    if axes.lines:
+        axes.legend(frameon=False, fontsize=9, loc="lower right")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)

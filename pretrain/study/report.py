@@ -85,7 +85,7 @@ def _corner_answer(trials: pa.Table, curves: pa.Table, corners: dict[tuple[bool,
 def _cause(start: Attribution) -> str:
     """Says what makes the pretrained, frozen network start slowly, if anything does."""
     if start.gap.high >= 0:
-        return "No slow start" if start.gap.low < 0 else "The opposite of a slow start"
+        return "No slow start" if start.gap.low <= 0 else "The opposite of a slow start"
     slows = [name for name in _FACTORS if start.parts[name].high < 0]
     if slows == ["freezing"]:
         return "Freezing the encoder, not pretraining it, makes the slow start"
