@@ -10,9 +10,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from pretrain.command_line import parse
 from pretrain.config import Experiment
-from pretrain.fields import ConfigError, nearest
+from pretrain.fields import ConfigError, complaint, nearest
 
 _CONFIGS = Path(__file__).with_name("configs")
 _DEFAULT_CONFIG = "geron"
@@ -67,7 +69,12 @@ def _load_config(name: str) -> Experiment:
     spec = importlib.util.spec_from_file_location(f"configs.{name}", _CONFIGS / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    experiment = module.get_config()
+    try:
+        experiment = module.get_config()
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, (error.title, *first["loc"])))
+        raise ConfigError(field, first["input"], f"{complaint(error)} (in {_CONFIGS / name}.py)") from None
     if experiment.run_dir == Experiment.run_dir:
         experiment = dataclasses.replace(experiment, run_dir=f"runs/{name}")
     return experiment

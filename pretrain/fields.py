@@ -23,7 +23,7 @@ class ConfigError(Exception):
     """
 
     def __init__(self, field: str, value: Any, remedy: str):
-        super().__init__(" ".join(f"{field}: {value!r} {remedy}".split()))
+        super().__init__(" ".join(f"{field}: {value!r} {remedy}".splitlines()))
 
 
 def fields(config: type, prefix: str = "") -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """One run of an experiment, from its plan to its answer."""
 
 import logging
+import os
 import sys
 import time
 from pathlib import Path
@@ -34,6 +35,8 @@ def run(experiment: Experiment, dry_run: bool = False) -> int:
     Raises:
       ConfigError: the dataset is not there or does not fit, or a directory cannot be used.
     """
+    for field in ("run_dir", "store"):
+        _check_directory(field, getattr(experiment, field))
     began = time.monotonic()
     out, progress = (
         Console(file=file, width=None if file.isatty() else _WIDTH_OF_FILES) for file in (sys.stdout, sys.stderr)
@@ -45,9 +48,9 @@ def run(experiment: Experiment, dry_run: bool = False) -> int:
     if dry_run:
         show_plan(plan, dataset, out)
         return 0
-    run_dir = _made_directory("run_dir", experiment.run_dir)
-    _made_directory("store", experiment.store)
     try:
+        run_dir = Path(experiment.run_dir).expanduser()
+        run_dir.mkdir(parents=True, exist_ok=True)
         (run_dir / "experiment.json").write_text(to_json(experiment))
         store = Store(experiment.store, warn=lambda line: progress.print(line, style="yellow", soft_wrap=True))
         n_run = engines.run_here(plan, dataset, store, progress)
@@ -57,7 +60,7 @@ def run(experiment: Experiment, dry_run: bool = False) -> int:
         tables.write(tables.timings(plan, store), run_dir / "timings.parquet")
         picture = run_dir / "figures" / "first_batches.png"
         figures.first_batches(curves, statistics.arms(trials), picture)
-    except StoreError as error:
+    except (StoreError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
     report.show(trials, curves, out)
@@ -88,10 +91,14 @@ def show_plan(plan: Plan, dataset: data.Dataset, console: Console) -> None:
     console.print(table)
 
 
-def _made_directory(field: str, name: str) -> Path:
-    path = Path(name).expanduser()
+def _check_directory(field: str, name: str) -> None:
+    """Checks, with nothing written, that a directory is there or can be made."""
     try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(field, name, f"cannot be made ({error.strerror}); choose another directory") from None
-    return path
+        path = Path(name).expanduser()
+        there = next(place for place in (path, *path.absolute().parents) if place.exists())
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ConfigError(field, name, f"is no path ({error}); choose another directory") from None
+    if not there.is_dir():
+        raise ConfigError(field, name, f"cannot be made, for {there} is no directory; choose another")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ConfigError(field, name, f"cannot be written, for {there} may not be; choose another")

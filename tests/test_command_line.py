@@ -204,6 +204,7 @@ def test_an_option_for_another_field_leaves_the_sweep_alone():
         (["--dry-run=False"], ["dry_run: 'False'", "leave it out"]),
         (["--seeds", "2.0"], ["seeds: '2.0'", "whole number"]),
         (["--pretrain.cache-codes"], ["pretrain.cache_codes: ''", "give one"]),
+        (["--pretrain.cache-codes", "true"], ["pretrain.cache_codes: 'true'", "True or False"]),
         # outside what the field takes
         (["--seeds", "0"], ["seeds: '0'", "greater than 0"]),
         (["--seeds", "-1"], ["seeds: '-1'", "greater than 0"]),

@@ -3,6 +3,7 @@
 import os
 import random
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -19,8 +20,6 @@ from pretrain.config import from_json, to_json
 from pretrain.study import report
 
 ROOT = Path(__file__).parents[1]
-# Without this a compiled program is found again only in the directory that it was compiled for.
-ENVIRONMENT = {**os.environ, "JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES": "none"}
 OPTIONS = [
     *("--data.validation", "60"),
     *("--encoder.widths", "12", "6"),
@@ -58,8 +57,8 @@ class Site(NamedTuple):
         return execute(self.command(*options), self.path)
 
 
-def execute(command, path, environment=ENVIRONMENT):
-    return subprocess.run(command, cwd=path, env=environment, capture_output=True, text=True, timeout=300)
+def execute(command, path, **options):
+    return subprocess.run(command, cwd=path, capture_output=True, text=True, timeout=300, **options)
 
 
 def contents(path):
@@ -310,7 +309,7 @@ def test_a_mistake_in_a_config_file_is_told_in_one_line(tmp_path):
     for call, parts in mistakes.items():
         (tmp_path / "configs" / "wrong.py").write_text(config.format(kind="FinetuneConfig", call=call))
         command = [sys.executable, "-B", str(tmp_path / "launch.py"), "wrong"]
-        refused(execute(command, tmp_path, {**ENVIRONMENT, "PYTHONPATH": str(ROOT)}), *parts)
+        refused(execute(command, tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}), *parts)
 
 
 def test_a_table_that_cannot_be_written_is_named(site, run):
@@ -325,15 +324,29 @@ def test_a_table_that_cannot_be_written_is_named(site, run):
     assert results(site.path / "blocked-run") == results(run)
 
 
+def test_a_full_disk_is_named_and_what_was_stored_before_is_kept(site, run):
+    copied(site, "full")
+    options = [*site.at("full"), "--finetune.l2", "0.25"]
+
+    def fill():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+
+    done = execute(site.command(*options), site.path, preexec_fn=fill)
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert str(site.path) in last and "earlier are intact" in last
+    done = site.launch(*site.at("full"))
+    assert done.returncode == 0 and n_run(done) == 0
+    assert results(site.path / "full-run") == results(run)
+
+
 def packs(store):
     return sorted((store / "packs").glob("*"))
 
 
 def kill_when(command, path, is_time):
     """Starts a command, kills it as soon as it is time, and returns its exit code."""
-    with subprocess.Popen(
-        command, cwd=path, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as process:
+    with subprocess.Popen(command, cwd=path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         while process.poll() is None and not is_time():
             time.sleep(0.002)
         process.send_signal(signal.SIGKILL)

@@ -51,6 +51,8 @@ def prepare_devices(programs: Path) -> None:
     jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
     jax.config.update("jax_compilation_cache_dir", str(programs))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+    # XLA's own caches would make the directory's path part of every key, and a moved store compile all anew.
+    jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
 
 
 def run(pack: Pack, dataset: Dataset, parents: Sequence[Params | None], advanced: Callable[[int], None]) -> Outcome:

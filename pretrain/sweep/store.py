@@ -157,9 +157,8 @@ class Store:
 
 def _save_params(path: Path, params: Params) -> None:
     try:
-        with ocp.StandardCheckpointer() as checkpointer:
+        with ocp.PyTreeCheckpointer() as checkpointer:  # the synchronous one: when it returns, all is written
             checkpointer.save(path, params)
-            checkpointer.wait_until_finished()  # raises what an asynchronous write met; until then nothing is certain
     except Exception as error:  # a full disk arrives as ValueError, from the library below orbax
         reason = " ".join(str(error).split())
         raise OSError(0, f"orbax could not write it: …{reason[-200:]}", str(path)) from None

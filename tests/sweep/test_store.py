@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import shutil
 
 import jax
@@ -139,23 +138,6 @@ def test_a_pack_that_another_process_stored_meanwhile_is_kept_once(copy, pack, o
     Store(copy, fail).save(pack, outcome)
     assert {file: file.stat().st_mtime_ns for file in pack_files(copy)} == before
     assert list((copy / "drafts").iterdir()) == []
-
-
-# What orbax's writer threads raise, they also leave behind unawaited.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_full_disk_is_reported_by_file_and_loses_nothing_stored(copy, pack, outcome):
-    other = pack.jobs[:1]
-    store = Store(copy, fail)
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (600, limits[1]))
-    try:
-        with pytest.raises(StoreError, match="stages saved earlier are intact"):
-            store.save(type(pack)(pack.stage, other), outcome)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert Store(copy, fail).verified(ids_of(pack)) == set(ids_of(pack))
-    assert len(list((copy / "packs").iterdir())) == 1 and list((copy / "drafts").iterdir()) == []
 
 
 def test_a_checkpoint_that_could_not_be_written_is_not_recorded(tmp_path, pack, outcome, monkeypatch):
