@@ -41,6 +41,11 @@ class Finetune(Stage):
     def head(self) -> Layer:
         return Layer(self.n_classes)
 
+    @property
+    def parent_shapes(self) -> Params:
+        """The parameters that the last phase hands over, if there is one."""
+        return stack_shapes((self.image_size, *self.widths))
+
     def start(self, seed: int, parent: Params | None, labels: jax.Array, label_method: str) -> Start:
         """Returns the parent's encoder, or a fresh one without a parent, a fresh head, and the labelled subset.
 
@@ -52,7 +57,7 @@ class Finetune(Stage):
         """
         sizes = (self.image_size, *self.widths)
         if parent:
-            encoder = copied(stack_shapes(sizes)["encoder"], parent["encoder"])
+            encoder = copied(self.parent_shapes["encoder"], parent["encoder"])
         else:
             layers = enumerate(zip(sizes[1:], sizes, strict=False))
             keys = [key_for(seed, Purpose.ENCODER_INIT, index) for index in range(len(self.widths))]

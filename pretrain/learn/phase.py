@@ -33,15 +33,20 @@ class Phase(Stage):
     def frozen_layers(self) -> int:
         return len(self.widths) - 1
 
+    @property
+    def parent_shapes(self) -> Params:
+        """The parameters that the phase below hands over."""
+        return stack_shapes((self.image_size, *self.widths[:-1]))
+
     def start(self, seed: int, parent: Params | None, labels: jax.Array, label_method: None = None) -> Start:
         """Returns the parent's parameters with a fresh encoder and decoder layer added; labels play no part."""
-        *sizes, below, above = (self.image_size, *self.widths)
+        *_, below, above = (self.image_size, *self.widths)
         layer = f"layers_{self.frozen_layers}"
         fresh = {
             "encoder": {layer: fresh_layer(above, below, key_for(seed, Purpose.ENCODER_INIT, self.frozen_layers))},
             "decoder": {layer: fresh_layer(below, above, key_for(seed, Purpose.DECODER_INIT, self.frozen_layers))},
         }
-        inherited = copied(stack_shapes([*sizes, below]), parent or {})
+        inherited = copied(self.parent_shapes, parent or {})
         return Start({side: {**inherited.get(side, {}), **fresh[side]} for side in fresh})
 
     def begin(self, start: Start, numbers: Numbers, images: Images) -> tuple[TrainState, Examples | None]:

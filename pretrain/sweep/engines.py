@@ -1,5 +1,6 @@
 """Where packs run: this process."""
 
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import jax
@@ -7,14 +8,13 @@ import psutil
 from rich.console import Console
 
 from pretrain.data import Dataset
-from pretrain.learn.finetune import Finetune
-from pretrain.learn.transfer import stack_shapes
 from pretrain.sweep import execute
-from pretrain.sweep.plan import Job, Plan, packs
+from pretrain.sweep.plan import Pack, Plan, packs
 from pretrain.sweep.progress import Reporter
 from pretrain.sweep.store import Store
 
-_SHARE_OF_MEMORY = 0.5  # left to a pack; the rest is for images, programs and what else the machine does
+_SHARE_OF_MEMORY = 0.25  # for a pack; while it runs, two more may be compiled ahead
+_COMPILERS = 2  # threads
 
 
 def run_here(plan: Plan, dataset: Dataset, store: Store, console: Console) -> int:
@@ -26,12 +26,29 @@ def run_here(plan: Plan, dataset: Dataset, store: Store, console: Console) -> in
     done = store.verified(plan.jobs)
     todo = packs(plan.jobs.values(), done, pack_memory(), jax.local_device_count())
     reporter = Reporter(console, todo)
-    for number, pack in enumerate(todo):
-        parents = [_parent_params(plan.jobs.get(job.parent), store) for job in pack.jobs]
-        with reporter.pack(number) as advanced:
-            outcome = execute.run(pack, dataset, parents, advanced)
-        store.save(pack, outcome)
+    compilers = ThreadPoolExecutor(_COMPILERS)
+    try:
+        compiled = _compile_ahead(todo, dataset, compilers)
+        for number, pack in enumerate(todo):
+            parents = [job.parent and store.params(job.parent, pack.stage.parent_shapes) for job in pack.jobs]
+            with reporter.pack(number) as advanced:
+                if number in compiled:
+                    compiled[number].result()
+                outcome = execute.run(pack, dataset, parents, advanced)
+            store.save(pack, outcome)
+    finally:
+        compilers.shutdown(cancel_futures=True)
     return sum(len(pack.jobs) for pack in todo)
+
+
+def _compile_ahead(todo: list[Pack], dataset: Dataset, compilers: ThreadPoolExecutor) -> dict[int, Future]:
+    """Starts to compile the programs of packs, the first of each shape, and returns what to wait for by pack."""
+    if jax.local_devices()[0].platform != "cpu":
+        return {}
+    first = {}
+    for number, pack in enumerate(todo):
+        first.setdefault((pack.stage, len(pack.jobs)), number)
+    return {number: compilers.submit(execute.compile_ahead, todo[number], dataset) for number in first.values()}
 
 
 def pack_memory() -> int:
@@ -48,10 +65,3 @@ def _container_limit() -> float:
         return float(Path("/sys/fs/cgroup/memory.max").read_text())
     except (OSError, ValueError):  # no control group, or "max"
         return float("inf")
-
-
-def _parent_params(parent: Job | None, store: Store):
-    if parent is None:
-        return None
-    assert not isinstance(parent.stage, Finetune)
-    return store.params(parent.id, stack_shapes((parent.stage.image_size, *parent.stage.widths)))

@@ -21,7 +21,7 @@ from pretrain.data import Dataset
 from pretrain.learn import train
 from pretrain.learn.model import Params
 from pretrain.learn.objectives import Batch
-from pretrain.learn.stage import Images, Stage
+from pretrain.learn.stage import Images, Stage, Start
 from pretrain.sweep.plan import Pack
 
 CHUNK_SECONDS = 2.0  # between two returns to the host, for progress
@@ -41,6 +41,14 @@ class Outcome(NamedTuple):
         watched = [*jax.tree.leaves(self.params), *self.results.values()]
         rows = [np.isfinite(leaf.reshape(len(leaf), -1)).all(axis=1) for leaf in watched]
         return ~np.logical_and.reduce(rows)
+
+
+class _Trials(NamedTuple):
+    """What the trials of a pack are given, stacked."""
+
+    start: Start
+    numbers: dict[str, np.ndarray]  # [T]
+    seeds: np.ndarray  # [T] uint32
 
 
 def prepare_devices(programs: Path) -> None:
@@ -66,23 +74,14 @@ def run(pack: Pack, dataset: Dataset, parents: Sequence[Params | None], advanced
     """
     began = time.perf_counter()
     stage, n_jobs = pack.stage, len(pack.jobs)
-    mesh = _mesh(n_jobs)
+    mesh, labels = _mesh(n_jobs), jnp.asarray(dataset.train.labels)
     images = _images(dataset, mesh)
-    # The devices take equal shares: the last job is repeated to fill them, and the copies are dropped at the end.
-    n_copies = -n_jobs % mesh.size
-    jobs = (*pack.jobs, *[pack.jobs[-1]] * n_copies)
-    labels = jnp.asarray(dataset.train.labels)
-    starts = [
-        stage.start(job.seed, parent, labels, job.label_method) for job, parent in zip(pack.jobs, parents, strict=True)
-    ]
-    starts = jax.tree.map(lambda *leaves: np.stack(leaves), *starts, *[starts[-1]] * n_copies)
-    numbers = {name: np.array([job.numbers[name] for job in jobs], np.float32) for name in jobs[0].numbers}
-
-    seeds = np.array([job.seed for job in jobs], np.uint32)
-    share = len(jobs) // mesh.size
-    states, own, curves = _begin(stage, mesh, share, starts, numbers, images)
+    pairs = zip(pack.jobs, parents, strict=True)
+    trials = _trials(pack, mesh, [stage.start(job.seed, parent, labels, job.label_method) for job, parent in pairs])
+    share = len(trials.seeds) // mesh.size
+    states, own, curves = _begin(stage, mesh, share, trials, images)
     for first, stop in _chunks(stage.total_steps):
-        states, curves = _advance(stage, mesh, share, states, curves, own, numbers, seeds, images, first, stop)
+        states, curves = _advance(stage, mesh, share, states, curves, own, trials, images, first, stop)
         jax.block_until_ready(states)
         advanced((stop - first) * n_jobs)
     results = _results(dataclasses.replace(stage, config=None), mesh, share, states.params, images)
@@ -91,6 +90,31 @@ def run(pack: Pack, dataset: Dataset, parents: Sequence[Params | None], advanced
     finals = {name: curve[:, -1] for name, curve in curves.items() if name.startswith("validation_")}
     outcome = jax.tree.map(lambda leaf: np.asarray(leaf)[:n_jobs], (states.params, curves, finals | results))
     return Outcome(*outcome, seconds=(time.perf_counter() - began) / n_jobs)
+
+
+def compile_ahead(pack: Pack, dataset: Dataset) -> None:
+    """Compiles a pack's programs by running them on none of its trials; for CPUs, whose loops over trials may be empty.
+
+    Meant for another thread, while an earlier pack runs: a compilation keeps one core busy.
+    """
+    stage, job = pack.stage, pack.jobs[0]
+    mesh, labels = _mesh(len(pack.jobs)), jnp.asarray(dataset.train.labels)
+    images = _images(dataset, mesh)
+    parent = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), stage.parent_shapes) if job.parent else None
+    start = stage.start(job.seed, parent, labels, job.label_method)
+    trials = _trials(pack, mesh, [start] * len(pack.jobs))
+    states, own, curves = _begin(stage, mesh, 0, trials, images)
+    states, _ = _advance(stage, mesh, 0, states, curves, own, trials, images, 0, 0)
+    _results(dataclasses.replace(stage, config=None), mesh, 0, states.params, images)
+
+
+def _trials(pack: Pack, mesh: Mesh, starts: Sequence[Start]) -> _Trials:
+    """Stacks what a pack's trials are given; the last is repeated until every device has as many."""
+    n_copies = -len(pack.jobs) % mesh.size
+    jobs = (*pack.jobs, *[pack.jobs[-1]] * n_copies)
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *starts, *[starts[-1]] * n_copies)
+    numbers = {name: np.array([job.numbers[name] for job in jobs], np.float32) for name in jobs[0].numbers}
+    return _Trials(stacked, numbers, np.array([job.seed for job in jobs], np.uint32))
 
 
 def _mesh(n_jobs: int) -> Mesh:
@@ -149,21 +173,22 @@ def _one_by_one(function: Callable, n_trials: jax.Array, trials: Any) -> Any:
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _begin(stage: Stage, mesh: Mesh, n_trials, starts, numbers, images):
+def _begin(stage: Stage, mesh: Mesh, n_trials, trials, images):
     def begin(trial, images):
-        return *stage.begin(*trial, images), stage.blank_curves()
+        return *stage.begin(trial.start, trial.numbers, images), stage.blank_curves()
 
-    return _over_trials(begin, mesh, n_trials, (starts, numbers), images)
+    return _over_trials(begin, mesh, n_trials, trials, images)
 
 
 @partial(jax.jit, static_argnums=(0, 1), donate_argnums=(3, 4))
-def _advance(stage: Stage, mesh: Mesh, n_trials, states, curves, own, numbers, seeds, images, first, stop):
+def _advance(stage: Stage, mesh: Mesh, n_trials, states, curves, own, trials, images, first, stop):
     def advance(trial, shared):
         state, curves, own, numbers, seed = trial
         images, first, stop = shared
         return train.run_steps(state, curves, first, stop, stage.step(numbers, seed, images, own))
 
-    return _over_trials(advance, mesh, n_trials, (states, curves, own, numbers, seeds), (images, first, stop))
+    mapped = (states, curves, own, trials.numbers, trials.seeds)
+    return _over_trials(advance, mesh, n_trials, mapped, (images, first, stop))
 
 
 @partial(jax.jit, static_argnums=(0, 1))

@@ -62,7 +62,7 @@ class Worker:
 
     def __init__(self, side):
         self._side, self._scratch = side, tempfile.TemporaryDirectory()
-        self._errors = tempfile.TemporaryFile("w+")
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the worker
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self._errors, "text": True}
         scratch = self._scratch.name
         self._process = subprocess.Popen(
