@@ -5,6 +5,7 @@ leading axis), ``records.json``, ``curves.parquet`` and ``manifest.json``. It is
 place, so what is there is complete; and every file is checked before it is used, so what is damaged is found.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -38,7 +39,7 @@ class Record:
     """What a stored stage came to, besides its parameters."""
 
     status: str  # "ok" or "diverged"
-    results: dict[str, float]
+    results: dict[str, float | None]  # None where not finite
     seconds: float  # wall clock
 
 
@@ -63,7 +64,7 @@ class Store:
     def verified(self, ids: Collection[str]) -> set[str]:
         """Returns the stored ones of these stages, after checking every file of their packs.
 
-        A damaged pack is named and removed, so that its stages count as never run.
+        A damaged pack is named and moved aside, so that its stages count as never run.
         """
         packs = {self._places[stage][0] for stage in ids if stage in self._places}
         for path in sorted(packs):
@@ -149,10 +150,13 @@ class Store:
             self._places.setdefault(stage, (path, lane))
 
     def _discard(self, path: Path, fault: str) -> None:
-        self._warn(f"{fault}; its stages will run again")
+        away = self.root / "damaged" / f"{path.name}-{uuid.uuid4().hex[:8]}"
+        self._warn(f"{fault}; its stages will run again, what is left of them goes to {away}")
         self._manifests.pop(path, None)
         self._places = {stage: place for stage, place in self._places.items() if place[0] != path}
-        shutil.rmtree(path, ignore_errors=True)
+        with contextlib.suppress(OSError):  # another process that met the same damage may have moved it already
+            away.parent.mkdir(exist_ok=True)
+            path.rename(away)
 
 
 def _save_params(path: Path, params: Params) -> None:
@@ -176,11 +180,16 @@ def _records(outcome: Outcome) -> list[dict[str, Any]]:
     return [
         {
             "status": "diverged" if diverged else "ok",
-            "results": {name: results[name][lane] for name in results},
+            "results": {name: _finite_or_none(results[name][lane]) for name in results},
             "seconds": outcome.seconds,
         }
         for lane, diverged in enumerate(outcome.diverged())
     ]
+
+
+def _finite_or_none(value: float) -> float | None:
+    """JSON knows neither NaN nor infinity."""
+    return value if np.isfinite(value) else None
 
 
 def _curves(pack: Pack, outcome: Outcome) -> pa.Table:
@@ -207,7 +216,7 @@ def _write(path: Path, content: Any) -> None:
 
 
 def _canonical(content: Any) -> str:
-    return json.dumps(content, sort_keys=True, indent=1)
+    return json.dumps(content, sort_keys=True, indent=1, allow_nan=False)
 
 
 def _self_checksum(manifest: dict[str, Any]) -> str:
