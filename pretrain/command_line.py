@@ -40,12 +40,15 @@ def parse(argv: Sequence[str], default: Experiment, program: str, description: s
     given, axes = _given(argv)
     grids = default.sweep or (({},) if axes else ())
     kept = [{name: values for name, values in grid.items() if name not in given} for grid in grids]
-    swept = dataclasses.replace(default, sweep=tuple({**grid, **axes} for grid in kept))
+    unswept = dataclasses.replace(default, sweep=())
     try:
         with contextlib.redirect_stderr(io.StringIO()):  # tyro explains in a box; our explanation is one line
-            return tyro.cli(Command, args=list(argv), default=Command(swept), **settings)
+            command = tyro.cli(Command, args=list(argv), default=Command(unswept), **settings)
     except SystemExit:
         raise ConfigError("arguments", " ".join(argv), "cannot be read; --help lists every option") from None
+    # Only with the options in place can the points of the sweep be checked.
+    experiment = dataclasses.replace(command.experiment, sweep=tuple({**grid, **axes} for grid in kept))
+    return dataclasses.replace(command, experiment=experiment)
 
 
 def _given(argv: Sequence[str]) -> tuple[set[str], dict[str, tuple[SweptValue, ...]]]:

@@ -78,6 +78,12 @@ def test_an_axis_takes_the_place_of_the_configs_axis_of_its_field():
     assert read("--sweep", "finetune.frozen_layers=1,0") == ({**CORNERS, "finetune.frozen_layers": (1, 0)},)
 
 
+def test_axes_are_checked_with_the_options_in_place():
+    assert read("--sweep", "finetune.labels=40,100", "--finetune.batch-size", "20")
+    with pytest.raises(ConfigError, match=r"finetune\.batch_size: 50 is larger than finetune.labels 40"):
+        read("--sweep", "finetune.labels=40,100")
+
+
 def test_an_axis_can_be_the_first():
     assert read("--sweep", "finetune.labels=100,500", sweep=()) == ({"finetune.labels": (100, 500)},)
 

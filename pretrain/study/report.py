@@ -27,7 +27,7 @@ def show(trials: pa.Table, curves: pa.Table, console: Console) -> None:
     """Prints a row an arm and the sentence that answers the question."""
     found = arms(trials)
     table = Table(box=None, pad_edge=False, header_style="bold", title_justify="left")
-    table.add_column("accuracy, mean ± standard deviation", max_width=26)
+    table.add_column("accuracy, mean ± standard deviation", max_width=40)
     for heading, word in ("trained", "batch"), ("validation", "after"):
         for batch in BATCHES:
             table.add_column(f"{heading}\n{word} {batch}", justify="right")
