@@ -4,6 +4,7 @@ import enum
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 _ROUNDS = 8
 
@@ -19,6 +20,7 @@ class Purpose(enum.IntEnum):
     FINETUNE_BATCHES = 5
 
 
+@jax.jit
 def key_for(seed: jax.Array | int, purpose: Purpose, index: int = 0) -> jax.Array:
     """Returns the key of a seed's draw for a purpose; ``index`` tells layers or phases apart."""
     return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), purpose), index)
@@ -66,9 +68,9 @@ def label_subset(key: jax.Array, labels: jax.Array, size: int, method: str, n_cl
     ``first``: the first rows; ``random``: a uniform draw; ``balanced``: a uniform draw with equal counts a class, as
     far as the classes have images.
     """
-    rows = jnp.arange(len(labels), dtype=jnp.int32)
     if method == "first":
-        return rows[:size]
+        return np.arange(size, dtype=np.int32)
+    rows = jnp.arange(len(labels), dtype=jnp.int32)
     if method == "random":
         return shuffled(key, rows[:size], len(labels))
     order = shuffled(key, rows, len(labels))

@@ -86,10 +86,10 @@ def run(pack: Pack, dataset: Dataset, parents: Sequence[Params | None], advanced
         advanced((stop - first) * n_jobs)
     results = _results(dataclasses.replace(stage, config=None), mesh, share, states.params, images)
 
+    params, curves, results = jax.tree.map(lambda leaf: np.asarray(leaf)[:n_jobs], (states.params, curves, results))
     # The last update ends an epoch, so it is followed by a validation.
     finals = {name: curve[:, -1] for name, curve in curves.items() if name.startswith("validation_")}
-    outcome = jax.tree.map(lambda leaf: np.asarray(leaf)[:n_jobs], (states.params, curves, finals | results))
-    return Outcome(*outcome, seconds=(time.perf_counter() - began) / n_jobs)
+    return Outcome(params, curves, finals | results, seconds=(time.perf_counter() - began) / n_jobs)
 
 
 def compile_ahead(pack: Pack, dataset: Dataset) -> None:
