@@ -69,11 +69,9 @@ def init_state(
     trained, frozen = partition(params, trainable)
 
     def counted(state):
-        is_adam = isinstance(state, optax.ScaleByAdamState)
-        return state._replace(count=jnp.asarray(step_count, jnp.int32)) if is_adam else state
+        return state._replace(count=jnp.asarray(step_count, jnp.int32)) if _is_adam(state) else state
 
-    is_adam = lambda node: isinstance(node, optax.ScaleByAdamState)  # noqa: E731
-    return TrainState(trained, frozen, jax.tree.map(counted, optimizer.init(trained), is_leaf=is_adam))
+    return TrainState(trained, frozen, jax.tree.map(counted, optimizer.init(trained), is_leaf=_is_adam))
 
 
 def train_step(
@@ -148,6 +146,10 @@ def run_steps(
         return state, {name: curve.at[index].set(values[name]) for name, curve in curves.items()}
 
     return jax.lax.fori_loop(first, stop, body, (state, curves))
+
+
+def _is_adam(node) -> bool:
+    return isinstance(node, optax.ScaleByAdamState)
 
 
 def _kernels(params: Params) -> Params:

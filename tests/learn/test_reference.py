@@ -80,7 +80,7 @@ def test_phase_1(mnist):
     stage, numbers = phase_stage(mnist, (300,))
     start = stage.start(SEED, None, mnist.train.labels)
     rows = batches(stage, Purpose.PRETRAIN_BATCHES)
-    gradients = lambda params, x, _: reference.phase1_gradients(params, x, 1e-2)  # noqa: E731
+    gradients = lambda params, x, _: reference.phase1_gradients(params, x, 1e-2)
     trained = ("W1", "b1", "V1", "c1")
     check_each_step(stage, numbers, mnist, start, gradients, reference.Adam(0.01), rows, pixels(mnist), trained)
 
@@ -96,7 +96,7 @@ def test_phase_2(mnist, cache_codes, carry_step_count):
     codes = reference.elu(pixels(mnist) @ params["W1"] + params["b1"])
     adam = reference.Adam(0.01, steps_made=below.total_steps if carry_step_count else 0)
     rows = batches(stage, Purpose.PRETRAIN_BATCHES, 1)
-    gradients = lambda params, h, _: reference.phase2_gradients(params, h, 1e-2)  # noqa: E731
+    gradients = lambda params, h, _: reference.phase2_gradients(params, h, 1e-2)
     check_each_step(stage, numbers, mnist, start, gradients, adam, rows, codes, ("W2", "b2", "V2", "c2"))
 
 

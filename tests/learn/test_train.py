@@ -95,7 +95,7 @@ def test_a_run_in_chunks_equals_a_run_in_one(kind, stage_of, images):
 @pytest.mark.parametrize("size", [1, 999, 1000, 1001, 2500])
 def test_evaluate_is_the_mean_over_all_examples_once(size):
     values = jnp.asarray(np.random.default_rng(size).normal(size=(size, 1)), jnp.float32)
-    objective = lambda params, batch: (jnp.zeros(()), {"value": params * batch.inputs[:, 0]})  # noqa: E731
+    objective = lambda params, batch: (jnp.zeros(()), {"value": params * batch.inputs[:, 0]})
     measured = train.evaluate(jnp.float32(3), Batch(values), objective)["value"]
     np.testing.assert_allclose(measured, 3 * np.mean(np.asarray(values, np.float64)), rtol=1e-4, atol=1e-6)
 
@@ -103,7 +103,7 @@ def test_evaluate_is_the_mean_over_all_examples_once(size):
 def quadratic_steps(config: OptimizerConfig, n_steps: int, l2=0.0, total_steps=None) -> list[float]:
     """Returns the learning curve of one kernel weight on w²/2 from 1, with one bias beside it."""
     optimizer = train.make_optimizer(config, l2, total_steps or n_steps)
-    objective = lambda params, _: (jnp.sum(params["kernel"] ** 2 + params["bias"] ** 2) / 2, {})  # noqa: E731
+    objective = lambda params, _: (jnp.sum(params["kernel"] ** 2 + params["bias"] ** 2) / 2, {})
     state = train.init_state({"layer": {"kernel": jnp.ones(1), "bias": jnp.ones(1)}}, frozenset({"layer"}), optimizer)
     path = []
     for _ in range(n_steps):
