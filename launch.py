@@ -1,10 +1,12 @@
 """Runs an experiment: choose a config, override its fields, run it, say the answer.
 
 python launch.py [CONFIG] [--field value ...]
+python launch.py table RUN | store
 """
 
 import ast
 import dataclasses
+import importlib
 import importlib.util
 import sys
 from collections.abc import Sequence
@@ -18,14 +20,21 @@ from pretrain.fields import ConfigError, complaint, nearest
 
 _CONFIGS = Path(__file__).with_name("configs")
 _DEFAULT_CONFIG = "geron"
+_COMMANDS = {"table": "pretrain.table_command", "store": "pretrain.store_command"}
 
 
 def main(argv: Sequence[str]) -> int:
-    """Runs the command line; returns the exit code: 0 done, 1 a file could not be used, 2 a mistake in the input."""
+    """Runs the command line; returns the exit code.
+
+    It is 0 when all is done, 1 when a file could not be used, 2 after a mistake in the input, 75 when interrupted with
+    everything saved, and 130 when interrupted at once.
+    """
     try:
         if argv and argv[0] in ("-h", "--help"):
             print(_overview())
             return 0
+        if argv and argv[0] in _COMMANDS:
+            return importlib.import_module(_COMMANDS[argv[0]]).main(argv[1:])
         named = bool(argv) and not argv[0].startswith("-")
         name, options = (argv[0], argv[1:]) if named else (_DEFAULT_CONFIG, argv)
         default = _load_config(name)
@@ -33,10 +42,13 @@ def main(argv: Sequence[str]) -> int:
         # Only now that the input is known to be right is there anything worth the wait for JAX.
         from pretrain import session
 
-        return session.run(command.experiment, dry_run=command.dry_run)
+        return session.run(command.experiment, command.dry_run, command.tensorboard)
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted; whatever was stored is kept, and the same command goes on from there", file=sys.stderr)
+        return 130
 
 
 def _overview() -> str:
@@ -49,6 +61,10 @@ def _overview() -> str:
             "",
             "configs:",
             *lines,
+            "",
+            "commands (--help tells more):",
+            "  table RUN      a run's results, grouped by any field, to the terminal, CSV or Parquet",
+            "  store          what is stored, whether it is sound, and what no run uses",
         ]
     )
 

@@ -8,15 +8,25 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from pretrain.config import Experiment, SweptValue
 from pretrain.fields import ConfigError, complaint, fields, nearest
+from pretrain.grids import LogUniform, Uniform
 
 _LAX = ConfigDict(allow_inf_nan=False)
 
 
-def parse_axis(text: str) -> tuple[str, tuple[SweptValue, ...]]:
-    """Reads ``name=value,value,…``, or evenly spaced ``name=lin:low:high:count`` or ``name=log:low:high:count``.
+Axis = tuple[SweptValue, ...] | Uniform | LogUniform
+_SPACED = ("lin", "log")
+_DRAWN = {"uniform": Uniform, "loguniform": LogUniform}
+
+
+def parse_axis(text: str) -> tuple[str, Axis]:
+    """Reads an axis of a sweep.
+
+    It is ``name=value,value,…``, where a tuple is written as in ``encoder.widths=300x150,64``; or evenly spaced
+    ``name=lin:low:high:count`` or ``name=log:low:high:count``; or, for random search, ``name=uniform:low:high`` or
+    ``name=loguniform:low:high``.
 
     Returns:
-      The dotted name of the field, and its values in the field's type.
+      The dotted name of the field, and its values in the field's type or the distribution to draw them from.
 
     Raises:
       ConfigError: there is no such field, or a value does not fit it.
@@ -28,10 +38,11 @@ def parse_axis(text: str) -> tuple[str, tuple[SweptValue, ...]]:
         raise ConfigError("sweep", text, "names no values; write field=value,value")
     if name not in kinds:
         raise ConfigError("sweep", name, f"is no field; did you mean {nearest(name, kinds)!r}?")
-    if is_sequence(kinds[name]):
-        raise ConfigError("sweep", name, "takes several values at once; sweep it in a config file")
-    tokens = _spaced(name, listed) if listed.startswith(("log:", "lin:")) else listed.split(",")
-    return name, tuple(read_value(name, kinds[name], token) for token in tokens)
+    kind, colon, ends = listed.partition(":")
+    if colon and kind in _DRAWN:
+        return name, _distribution(name, kinds[name], _DRAWN[kind], ends)
+    tokens = _spaced(name, listed) if colon and kind in _SPACED else listed.split(",")
+    return name, tuple(_read(name, kinds[name], token) for token in tokens)
 
 
 def read_value(name: str, kind: Any, text: str) -> SweptValue:
@@ -53,8 +64,35 @@ def read_value(name: str, kind: Any, text: str) -> SweptValue:
 
 def is_sequence(kind: Any) -> bool:
     """Returns whether a field's type, annotations aside, is a tuple."""
-    bare = typing.get_args(kind)[0] if typing.get_origin(kind) is Annotated else kind
-    return typing.get_origin(bare) is tuple
+    return typing.get_origin(_bare(kind)) is tuple
+
+
+def element(kind: Any) -> type:
+    """Returns the type of a tuple's elements, annotations aside."""
+    return _bare(typing.get_args(_bare(kind))[0])
+
+
+def _bare(kind: Any) -> Any:
+    return typing.get_args(kind)[0] if typing.get_origin(kind) is Annotated else kind
+
+
+def _read(name: str, kind: Any, text: str) -> SweptValue:
+    if not is_sequence(kind):
+        return read_value(name, kind, text)
+    values = tuple(read_value(name, element(kind), part) for part in text.split("x"))
+    try:
+        return TypeAdapter(kind).validate_python(values)
+    except ValidationError as error:
+        raise ConfigError(name, text, complaint(error)) from None
+
+
+def _distribution(name: str, kind: Any, distribution: type, text: str) -> Uniform | LogUniform:
+    ends = [] if is_sequence(kind) else [read_value(name, kind, end) for end in text.split(":")]
+    numbers = all(isinstance(end, int | float) and not isinstance(end, bool) for end in ends)
+    if len(ends) != 2 or not numbers or ends[0] >= ends[1] or (distribution is LogUniform and ends[0] <= 0):
+        remedy = "is no distribution; write uniform:low:high or loguniform:low:high, with low below high"
+        raise ConfigError("sweep", f"{name}={text}", remedy)
+    return distribution(*ends)
 
 
 def _spaced(name: str, text: str) -> list[str]:

@@ -3,15 +3,20 @@
 import contextlib
 import dataclasses
 import io
-from collections.abc import Sequence
+import typing
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import tyro
+from annotated_types import Ge, Gt
 from pydantic import TypeAdapter, ValidationError
 
-from pretrain.axes import is_sequence, parse_axis, read_value
-from pretrain.config import Experiment, SweptValue
-from pretrain.fields import ConfigError, complaint, fields, nearest
+from pretrain.axes import Axis, element, is_sequence, parse_axis, read_value
+from pretrain.config import Experiment
+from pretrain.fields import ConfigError, complaint, fields, join_traced, nearest
+from pretrain.grids import Grid, LogUniform, Uniform, random_search
+
+_FLAGS = ("dry_run", "tensorboard")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,10 +25,17 @@ class Command:
 
     experiment: Annotated[Experiment, tyro.conf.arg(name="")]
     dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Print the plan - trials, shared stages, packs, parameters, estimated memory - and stop."""
+    """Print the plan - trials, shared stages, packs, parameters, estimated memory, FLOPs and time - and stop."""
+    tensorboard: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Write TensorBoard event files to the run directory, too (`pip install 'pretrain[tensorboard]'`)."""
     sweep: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """An axis to sweep besides the config's, or in place of its axis of the same field: field=value,value or
-    field=log:low:high:count or field=lin:low:high:count. Several multiply."""
+    field=log:low:high:count or field=lin:low:high:count. Several multiply. For random search: field=uniform:low:high
+    or field=loguniform:low:high; all of these are drawn together."""
+    draws: Annotated[int, Gt(0)] = 20
+    """Points of a random search (points)."""
+    draw_seed: Annotated[int, Ge(0)] = 0
+    """Seed of a random search; more draws with the same seed keep the first ones."""
 
 
 def parse(argv: Sequence[str], default: Experiment, program: str, description: str) -> Command:
@@ -37,29 +49,53 @@ def parse(argv: Sequence[str], default: Experiment, program: str, description: s
     settings = {"prog": program, "description": description}
     if {"-h", "--help"} & set(argv):
         return tyro.cli(Command, args=["--help"], default=Command(default), **settings)
-    given, axes = _given(argv)
-    grids = default.sweep or (({},) if axes else ())
-    kept = [{name: values for name, values in grid.items() if name not in given} for grid in grids]
-    unswept = dataclasses.replace(default, sweep=())
+    argv = [_unshortened(token) for token in argv]
+    given = _given(argv)
+    # The sweep is put in place before tyro builds the experiment, which then checks its points with all options set.
+    unchecked = join_traced(default, {"sweep": _sweep(default, given)})
     try:
         with contextlib.redirect_stderr(io.StringIO()):  # tyro explains in a box; our explanation is one line
-            command = tyro.cli(Command, args=list(argv), default=Command(unswept), **settings)
+            return tyro.cli(Command, args=argv, default=Command(unchecked), **settings)
     except SystemExit:
         raise ConfigError("arguments", " ".join(argv), "cannot be read; --help lists every option") from None
-    # Only with the options in place can the points of the sweep be checked.
-    experiment = dataclasses.replace(command.experiment, sweep=tuple({**grid, **axes} for grid in kept))
-    return dataclasses.replace(command, experiment=experiment)
 
 
-def _given(argv: Sequence[str]) -> tuple[set[str], dict[str, tuple[SweptValue, ...]]]:
-    """Returns the fields that options set, and the axes to sweep, after checking each option on its own."""
-    kinds = {**fields(Experiment), "dry_run": None}
+def _unshortened(token: str) -> str:
+    """Turns ``--engine`` into ``--engine.name``."""
+    option, equals, value = token.partition("=")
+    return f"--engine.name{equals}{value}" if option == "--engine" else token
+
+
+def _sweep(default: Experiment, given: Mapping[str, list[list[str]]]) -> tuple[Grid, ...]:
+    """Returns the default's grids without the fields that options set, and with the axes that options sweep."""
+    axes: dict[str, Axis] = dict(parse_axis(values[0]) for values in given.get("sweep", ()))
+    for name in given.keys() & axes.keys():
+        raise ConfigError("sweep", name, "is set by an option too; leave one of the two out")
+    drawn = {name: axis for name, axis in axes.items() if isinstance(axis, Uniform | LogUniform)}
+    for name in ("draws", "draw_seed"):
+        if name in given and not drawn:
+            raise ConfigError(name, given[name][0][0], "draws from no --sweep field=uniform:low:high or loguniform")
+    kept = [{name: values for name, values in grid.items() if name not in given} for grid in default.sweep]
+    if not axes:
+        return tuple(kept)
+    listed = {name: axis for name, axis in axes.items() if name not in drawn}
+    draws, seed = (
+        read_value(name, int, given[name][0][0]) if name in given else getattr(Command, name)
+        for name in ("draws", "draw_seed")
+    )
+    found = random_search(drawn, draws, seed) if drawn else ({},)
+    return tuple({**grid, **listed, **point} for grid in kept or ({},) for point in found)
+
+
+def _given(argv: Sequence[str]) -> dict[str, list[list[str]]]:
+    """Returns the values of each option, by name, once for each time it is given; checks each on its own."""
+    kinds = {**fields(Experiment), **typing.get_type_hints(Command, include_extras=True)}
     options: list[tuple[str, list[str]]] = []
     for token in argv:
         if token.startswith("--"):
             option, equals, value = token.partition("=")
             name = option.removeprefix("--").replace("-", "_")
-            if name not in kinds:
+            if name not in kinds or name == "experiment":
                 near = nearest(name, kinds).replace("_", "-")
                 raise ConfigError("option", option, f"is no field; did you mean --{near}?")
             options.append((name, [value] if equals else []))
@@ -67,22 +103,20 @@ def _given(argv: Sequence[str]) -> tuple[set[str], dict[str, tuple[SweptValue, .
             options[-1][1].append(token)
         else:
             raise ConfigError("arguments", token, "is no option; options start with --, and --help lists them")
+    given: dict[str, list[list[str]]] = {}
     for name, values in options:
         _check(name, kinds[name], values)
-    given = {name for name, _ in options} - {"sweep"}
-    axes = dict(parse_axis(values[0]) for name, values in options if name == "sweep")
-    for name in given & axes.keys():
-        raise ConfigError("sweep", name, "is set by an option too; leave one of the two out")
-    return given, axes
+        given.setdefault(name, []).append(values)
+    return given
 
 
 def _check(name: str, kind: Any, values: list[str]) -> None:
-    if name == "dry_run":
+    if name in _FLAGS:
         if values:
             raise ConfigError(name, " ".join(values), "takes no value; leave it out")
     elif is_sequence(kind) and name != "sweep":
         try:
-            TypeAdapter(kind).validate_python([read_value(name, int, value) for value in values])
+            TypeAdapter(kind).validate_python([read_value(name, element(kind), value) for value in values])
         except ValidationError as error:
             raise ConfigError(name, " ".join(values), complaint(error)) from None
     elif len(values) != 1:

@@ -12,10 +12,11 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal
 
 import tyro
-from annotated_types import Ge, Gt, Lt, MinLen
+from annotated_types import Ge, Gt, Le, Lt, MinLen
 from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from pretrain import grids
 from pretrain.fields import START, STRICT, TRACED, ConfigError, complaint, join_traced, replace
 
 Count = Annotated[int, Gt(0)]
@@ -124,7 +125,35 @@ class FinetuneConfig:
     optimizer: OptimizerConfig = OptimizerConfig()
 
 
-_OF_A_RUN = ("data", "sweep", "seeds", "run_dir", "store")
+@dataclass(frozen=True, config=STRICT)
+class EngineConfig:
+    """Where packs run, and what each asks for there."""
+
+    name: Literal["local", "ray", "slurm"] = "local"
+    """This process, a Ray cluster (`pip install 'pretrain[ray]'`) or Slurm (`pretrain[slurm]`); `--engine NAME` for
+    short. The store must be on a file system that all workers share."""
+    address: str = ""
+    """ray: the cluster's address, `auto` for the one on this machine; empty starts one here. slurm: `local` runs the
+    jobs as processes of this machine; empty submits them."""
+    cpus: Count = 2
+    """Cores that a pack asks for on ray and slurm (cores)."""
+    gpus: Annotated[float, Ge(0)] = 0.0
+    """GPUs that a pack asks for; on ray also a fraction of one, shared with other packs (GPUs)."""
+    memory: Annotated[float, Gt(0)] = 4.0
+    """Memory that a pack asks for on ray and slurm, to which packs are cut (GB)."""
+    retries: Annotated[int, Ge(0)] = 5
+    """Times that a pack is run again after its worker or node was lost, or its job preempted or out of time."""
+    time_limit: Count = 240
+    """slurm: limit of a job (minutes); a pack that needs longer goes on in its next job."""
+    partition: str = ""
+    """slurm: partition; empty takes the cluster's default."""
+    parallel: Count = 256
+    """slurm: jobs of an array that run at once."""
+    flags: tuple[str, ...] = ()
+    """slurm: further sbatch options, each as `account=mine` or `exclusive`."""
+
+
+_OF_A_RUN = ("sweep", "seeds", "repeats", "run_dir", "store", "engine", "save_every")
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -138,32 +167,29 @@ class Experiment:
     sweep: Annotated[tuple[dict[str, tuple[SweptValue, ...]], ...], tyro.conf.Suppress] = ()
     """Grids of swept values by dotted field name; a grid is the product of its fields, the sweep the union of its
     grids."""
-    seeds: Count = 8
+    seeds: Annotated[Count, Le(1 << 16)] = 8
     """Repetitions; arms of one seed share label subset, head initialisation and batch order (seeds)."""
+    repeats: Annotated[Count, Le(1 << 16)] = 1
+    """Fine-tunings of each seed, which share its pretraining and differ in every later draw (fine-tunings)."""
     run_dir: Annotated[str, MinLen(1)] = "runs/run"
     """Directory of this run's tables and figures."""
     store: Annotated[str, MinLen(1)] = "runs/store"
     """Directory of trained stages, shared by runs."""
+    engine: EngineConfig = EngineConfig()
+    save_every: Annotated[float, Ge(0)] = 60.0
+    """Time between two saves of a pack in training, from which an interrupted one goes on (seconds)."""
 
     def __post_init__(self):
         for point in self.points():
             self.at(point)._check()
 
     def points(self) -> Iterator[dict[str, SweptValue]]:
-        """Yields each distinct point of the sweep as swept values by dotted name; one empty point without a sweep."""
-        seen = []
-        for grid in self.sweep or ({},):
-            points = [{}]
-            for name, values in grid.items():
-                if not values:
-                    raise ConfigError("sweep", name, "has no values; give it some, or leave it out")
+        """Returns each distinct point of the sweep as swept values by dotted name; one empty point without a sweep."""
+        for grid in self.sweep:
+            for name in grid:
                 if name.partition(".")[0] in _OF_A_RUN:
                     raise ConfigError("sweep", name, "is the same for all trials of a run; start a run for each value")
-                points = [{**point, name: value} for point in points for value in values]
-            for point in points:
-                if point not in seen:
-                    seen.append(point)
-                    yield point
+        return grids.points(self.sweep)
 
     def at(self, point: Mapping[str, SweptValue]) -> "Experiment":
         """Returns this experiment without its sweep, its fields set to the point's values.

@@ -7,90 +7,106 @@ import sys
 import time
 from pathlib import Path
 
+import pyarrow as pa
 from rich.console import Console
-from rich.table import Table
 
 from pretrain import data
 from pretrain.config import Experiment, to_json
-from pretrain.fields import ConfigError
-from pretrain.learn.finetune import Finetune
+from pretrain.fields import ConfigError, join_traced
 from pretrain.study import figures, report, statistics
-from pretrain.sweep import engines, execute, tables
+from pretrain.sweep import engines, lock, preview, programs, tables
 from pretrain.sweep import plan as planning
+from pretrain.sweep.interrupts import Interrupted, Interrupts
 from pretrain.sweep.plan import Plan
 from pretrain.sweep.store import Store, StoreError
 
+RESUME = 75  # exit code: interrupted, and the same command goes on; EX_TEMPFAIL of sysexits.h
 _WIDTH_OF_FILES = 120  # columns, where the output is no terminal
 
 
-def run(experiment: Experiment, dry_run: bool = False) -> int:
+def run(experiment: Experiment, dry_run: bool = False, with_tensorboard: bool = False) -> int:
     """Runs an experiment: trains what is not stored yet, writes the run's files and prints the result.
 
     Args:
       experiment: what to run.
       dry_run: whether to print the plan and stop, with nothing written.
+      with_tensorboard: whether to write TensorBoard event files, too.
 
     Returns:
-      The exit code: 0 done, 1 a file could not be read or written.
+      The exit code: 0 done, 1 a file could not be read or written, 75 interrupted and to be resumed.
 
     Raises:
-      ConfigError: the dataset is not there or does not fit, or a directory cannot be used.
+      ConfigError: the dataset is not there or does not fit, or a directory or an engine cannot be used.
     """
+    began = time.monotonic()
     for field in ("run_dir", "store"):
         _check_directory(field, getattr(experiment, field))
-    began = time.monotonic()
+    engine = engines.of(experiment.engine)
+    if with_tensorboard:
+        from pretrain import tensorboard
+
+        tensorboard.require()
     out, progress = (
         Console(file=file, width=None if file.isatty() else _WIDTH_OF_FILES) for file in (sys.stdout, sys.stderr)
     )
     logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax logs a traceback of what it also raises
-    execute.prepare_devices(Path(experiment.store).expanduser() / "programs")
-    dataset = data.load(experiment.data)
-    plan = planning.plan(experiment, dataset)
+    run_dir, root = (Path(path).expanduser().resolve() for path in (experiment.run_dir, experiment.store))
+    programs.prepare_devices()
+    datasets = {settings.data: data.load(settings.data) for settings in map(experiment.at, experiment.points())}
+    plan = planning.plan(experiment, datasets)
     if dry_run:
-        show_plan(plan, dataset, out)
+        preview.show(plan, datasets, out)
         return 0
+
+    def tell(line: str) -> None:
+        progress.print(line, style="yellow", soft_wrap=True, highlight=False)
+
+    programs.prepare(root / "programs")
     try:
-        run_dir = Path(experiment.run_dir).expanduser()
         run_dir.mkdir(parents=True, exist_ok=True)
-        (run_dir / "experiment.json").write_text(to_json(experiment))
-        store = Store(experiment.store, warn=lambda line: progress.print(line, style="yellow", soft_wrap=True))
-        n_run = engines.run_here(plan, dataset, store, progress)
-        trials, curves = tables.trials(plan, store), tables.curves(plan, store)
-        tables.write(trials, run_dir / "trials.parquet")
-        tables.write(curves, run_dir / "curves.parquet")
-        tables.write(tables.timings(plan, store), run_dir / "timings.parquet")
-        picture = run_dir / "figures" / "first_batches.png"
-        figures.first_batches(curves, statistics.arms(trials), picture)
+        with lock.held(run_dir), Interrupts(tell) as interrupts:
+            # Written with absolute paths, so that it can be read from anywhere.
+            located = join_traced(experiment, {"run_dir": str(run_dir), "store": str(root)})
+            (run_dir / "experiment.json").write_text(to_json(located))
+            store = Store(root, tell)
+            store.register(run_dir, plan.jobs)
+            n_before = len(store.verified(plan.jobs))
+            try:
+                engine(located, plan, datasets, store, progress, interrupts.requested)
+            except Interrupted:
+                n_stored = len(store.verified(plan.jobs))
+                tell(f"stopped with {n_stored} of {len(plan.jobs)} stages stored; the same command goes on from here")
+                return RESUME
+            finally:
+                programs.seal(root / "programs")
+            trials, curves = _write_tables(plan, store, run_dir)
+            picture = run_dir / "figures" / "first_batches.png"
+            figures.first_batches(curves, statistics.arms(trials), picture)
+            if with_tensorboard:
+                tensorboard.write(trials, curves, run_dir / "tensorboard")
     except (StoreError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
     report.show(trials, curves, out)
-    seconds = time.monotonic() - began
+    n_run, seconds = len(plan.jobs) - n_before, time.monotonic() - began
     summary = f"{len(plan.trials)} trials, {n_run} of {len(plan.jobs)} stages run, {seconds:.1f} s; {picture}"
     out.print(summary, style="dim", highlight=False, soft_wrap=True)
     gc.freeze()  # the process is about to end, and need not search a million objects for cycles as it does
     return 0
 
 
-def show_plan(plan: Plan, dataset: data.Dataset, console: Console) -> None:
-    """Prints what a run would do: its stages, the packs they run in, and what those take."""
-    import jax
-
-    n_stages = sum(len(trial.jobs) for trial in plan.trials)
-    console.print(
-        f"{len(plan.trials)} trials of {n_stages} stages together, {len(plan.jobs)} of them distinct", highlight=False
-    )
-    table = Table("pack", "stage", "trials", "updates each", "parameters each", "memory", box=None, pad_edge=False)
-    images = sum(split.images.nbytes for split in (dataset.train, dataset.validation, dataset.test))
-    for number, pack in enumerate(
-        planning.packs(plan.jobs.values(), (), engines.pack_memory(), jax.local_device_count())
-    ):
-        stage = pack.stage
-        frozen = f", {stage.frozen_layers} layers frozen" if isinstance(stage, Finetune) else ""
-        memory = len(pack.jobs) * planning.job_memory(stage) + images * jax.local_device_count()
-        row = (number + 1, stage.name + frozen, len(pack.jobs), stage.total_steps)
-        table.add_row(*map(str, row), f"{planning.n_parameters(stage):,}", f"{memory / 1e6:,.0f} MB")
-    console.print(table)
+def _write_tables(plan: Plan, store: Store, run_dir: Path) -> tuple[pa.Table, pa.Table]:
+    """Writes a run's tables, and returns the trials and the curves."""
+    trials, curves = tables.trials(plan, store), tables.curves(plan, store)
+    written = {
+        "trials": trials,
+        "curves": curves,
+        "stages": tables.stages(plan),
+        "timings": tables.timings(plan, store),
+    }
+    for name, table in written.items():
+        tables.write(table, run_dir / f"{name}.parquet")
+    return trials, curves
 
 
 def _check_directory(field: str, name: str) -> None:

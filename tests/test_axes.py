@@ -58,7 +58,7 @@ def test_a_logarithmic_range_is_even_in_ratios():
         ("finetune.l2=lin:0:1", ("sweep: 'finetune.l2=lin:0:1'", "lin:low:high:count")),
         ("finetune.l2=lin:0:1:1", ("a count of 2 or more",)),
         ("finetune.l2=lin:0:inf:3", ("is no range",)),
-        ("encoder.widths=300,150", ("sweep: 'encoder.widths'", "config file")),
+        ("encoder.widths=300x0", ("encoder.widths: '300x0'", "greater than 0")),
         ("finetune.encoder_init=He", ("finetune.encoder_init: 'He' should be 'pretrained' or 'he'",)),
     ],
 )
@@ -95,10 +95,39 @@ def test_an_axis_can_be_the_first():
         ("--sweep", "finetune.labels=100", "500"),
         ("--sweep", "finetune.labels=100,500", "--finetune.labels", "200"),
         ("--sweep", "seeds=1,2"),
-        ("--sweep", "data.name=a,b"),
+        ("--sweep", "engine.name=local,ray"),
+        ("--sweep", "encoder.widths=300x,150"),
+        ("--sweep", "encoder.widths=uniform:1:2"),
+        ("--sweep", "finetune.l2=uniform:1"),
+        ("--sweep", "finetune.l2=uniform:1:0"),
+        ("--sweep", "finetune.l2=loguniform:0:1"),
+        ("--sweep", "finetune.l2=uniform:0:1:2"),
+        ("--sweep", "finetune.encoder_init=uniform:he:pretrained"),
+        ("--sweep", "pretrain.cache_codes=uniform:False:True"),
+        ("--sweep", "finetune.labels=100,500", "--draws", "3"),
+        ("--sweep", "finetune.l2=uniform:0:1", "--draws", "0"),
+        ("--sweep", "finetune.l2=uniform:0:1", "--draw-seed", "-1"),
         ("--sweep", "finetune.frozen_layers=3,0"),
     ],
 )
 def test_axes_that_cannot_be_are_refused(argv):
     with pytest.raises(ConfigError):
         read(*argv)
+
+
+def test_a_tuple_is_one_value_of_an_axis():
+    (grid,) = read("--sweep", "encoder.widths=300x150,64x32x16")
+    assert grid["encoder.widths"] == ((300, 150), (64, 32, 16))
+
+
+def test_random_axes_are_drawn_together_and_multiply_with_the_others():
+    argv = ("--sweep", "finetune.l2=loguniform:1e-5:1e-1", "--sweep", "finetune.labels=uniform:100:200")
+    grids = read(*argv, "--sweep", "pretrain.l2=0,1", "--draws", "5")
+    assert len(grids) == 5
+    for grid in grids:
+        assert grid["pretrain.l2"] == (0.0, 1.0) and grid["finetune.encoder_init"] == CORNERS["finetune.encoder_init"]
+        (l2,), (labels,) = grid["finetune.l2"], grid["finetune.labels"]
+        assert 1e-5 <= l2 <= 1e-1 and 100 <= labels <= 200 and type(labels) is int
+    assert len({grid["finetune.l2"] for grid in grids}) == 5
+    assert read(*argv, "--sweep", "pretrain.l2=0,1", "--draws", "3") == grids[:3]
+    assert read(*argv, "--sweep", "pretrain.l2=0,1", "--draws", "5", "--draw-seed", "1") != grids

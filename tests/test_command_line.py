@@ -58,7 +58,19 @@ OTHER = {
     **{f"finetune.optimizer.{name}": value for name, value in OTHER_OPTIMIZER.items()},
     "seeds": 3,
     "run_dir": "somewhere/else",
+    "repeats": 4,
     "store": "a store",
+    "engine.name": "ray",
+    "engine.address": "auto",
+    "engine.cpus": 3,
+    "engine.gpus": 0.25,
+    "engine.memory": 1.5,
+    "engine.retries": 0,
+    "engine.time_limit": 30,
+    "engine.partition": "gpu",
+    "engine.parallel": 8,
+    "engine.flags": ("account=mine", "exclusive"),
+    "save_every": 5.5,
 }
 
 

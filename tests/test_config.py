@@ -76,7 +76,19 @@ WRONG = {
     **{f"finetune.optimizer.{name}": values for name, values in WRONG_OPTIMIZER.items()},
     "seeds": COUNTS,
     "run_dir": ["", *TEXTS],
+    "repeats": COUNTS,
     "store": ["", *TEXTS],
+    "engine.name": CHOICES,
+    "engine.address": TEXTS,
+    "engine.cpus": COUNTS,
+    "engine.gpus": PENALTIES,
+    "engine.memory": RATES,
+    "engine.retries": SIZES,
+    "engine.time_limit": COUNTS,
+    "engine.partition": TEXTS,
+    "engine.parallel": COUNTS,
+    "engine.flags": [(1,), ("a", None), "account=mine", 1, None],
+    "save_every": PENALTIES,
 }
 WRONG_VALUES = [pytest.param(name, value, id=f"{name}={value!r}") for name, values in WRONG.items() for value in values]
 
@@ -249,9 +261,9 @@ def test_what_is_no_field_cannot_be_swept(name):
         ("seeds", (2, 3)),
         ("run_dir", ("a", "b")),
         ("store", ("a", "b")),
-        ("data.name", ("mnist", "other.npz")),
-        ("data.validation", (100, 200)),
-        ("data.greyscale", (True, False)),
+        ("repeats", (1, 2)),
+        ("engine.name", ("local", "ray")),
+        ("save_every", (1.0, 2.0)),
         ("sweep", ((),)),
     ],
 )

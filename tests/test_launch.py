@@ -30,7 +30,8 @@ OPTIONS = [
     *("--seeds", "2"),
 ]
 N_STAGES, N_TRIALS = 12, 8  # two seeds of two phases, shared by two of the four fine-tunings
-FILES = {"experiment.json", "trials.parquet", "curves.parquet", "timings.parquet", "figures/first_batches.png"}
+TABLES = {"trials.parquet", "curves.parquet", "stages.parquet", "timings.parquet"}
+FILES = {"experiment.json", ".lock", "figures/first_batches.png"} | TABLES
 DETERMINISTIC = ("trials.parquet", "curves.parquet")
 
 
@@ -105,7 +106,7 @@ def test_a_run_leaves_its_files_and_no_others(run):
 def test_trials_have_a_row_each_and_only_deterministic_columns(run):
     table = pq.read_table(run / "trials.parquet")
     assert table.column_names == [
-        *("trial_id", "seed", "finetune.encoder_init", "finetune.frozen_layers", "status"),
+        *("trial_id", "seed", "repeat", "finetune.encoder_init", "finetune.frozen_layers", "status"),
         *("test_accuracy", "test_loss", "validation_accuracy", "validation_loss"),
         *("pretrain_validation_mse", "pretrain_test_mse"),
     ]
@@ -220,7 +221,7 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(site, tmp_path):
     packs = [line.split() for line in done.stdout.splitlines() if re.match(r"\d +(pretrain|finetune)", line)]
     assert [pack[1] for pack in packs] == ["pretrain/0", "pretrain/1", "finetune,", "finetune,"]
     # 36-12-36 and 36-12-6-12-36 units, then 36-12-6-3.
-    assert {pack[-3] for pack in packs} == {"912", "1,074", "543"}
+    assert {pack[-6] for pack in packs} == {"912", "1,074", "543"}
     assert contents(tmp_path) == {}
 
 

@@ -12,6 +12,7 @@ from pretrain.study.statistics import (
     Attribution,
     arms,
     attribute,
+    by_seed,
     curve_values,
     estimate,
     four_corners,
@@ -39,7 +40,11 @@ def show(trials: pa.Table, curves: pa.Table, console: Console) -> None:
         ]
         cells = [_mean_and_deviation(column, 2) for column in np.concatenate(columns, axis=1).T]
         test = _mean_and_deviation(trial_values(trials, arm, "test_accuracy"), 3)
-        n = f"{len(arm.seeds)}" + (f" ({arm.n_diverged} diverged)" if arm.n_diverged else "")
+        n = (
+            f"{len(set(arm.seeds))}"
+            + (f" x {len(set(arm.repeats))}" if arm.repeats else "")
+            + (f" ({arm.n_diverged} diverged)" if arm.n_diverged else "")
+        )
         table.add_row(arm_name(arm.point), *cells, test, n)
     console.print(table)
     console.print(f"\n{answer(trials, curves)}", soft_wrap=True, highlight=False)
@@ -55,20 +60,22 @@ def answer(trials: pa.Table, curves: pa.Table) -> str:
     if not sound:
         return "Every trial diverged; lower the learning rates."
     best = max(sound, key=lambda arm: np.mean(trial_values(trials, arm, "validation_accuracy")))
-    test = estimate(trial_values(trials, best, "test_accuracy"))
+    test = estimate(by_seed(trial_values(trials, best, "test_accuracy"), best))
     margin = f" ± {test.high - test.mean:.3f}" if np.isfinite(test.high) else ""
-    n = len(best.seeds)
+    n = len(set(best.seeds))
     return f"Best on validation is {arm_name(best.point)}; it tests at {test.mean:.3f}{margin} (n = {n} seeds)."
 
 
 def _corner_answer(trials: pa.Table, curves: pa.Table, corners: dict[tuple[bool, bool], Arm]) -> str:
-    after_first = {key: curve_values(curves, arm, "post_update_accuracy", [1])[:, 0] for key, arm in corners.items()}
-    tests = {key: trial_values(trials, arm, "test_accuracy") for key, arm in corners.items()}
+    after_first, tests = {}, {}
+    for key, arm in corners.items():
+        after_first[key] = by_seed(curve_values(curves, arm, "post_update_accuracy", [1])[:, 0], arm)
+        tests[key] = by_seed(trial_values(trials, arm, "test_accuracy"), arm)
     start = attribute(after_first, _FACTORS)
     end = estimate(tests[True, True] - tests[False, False])
     levels = [np.mean(after_first[key]) for key in ((True, True), (False, False))]
     ends = [np.mean(tests[key]) for key in ((True, True), (False, False))]
-    n = len(corners[True, True].seeds)
+    n = len(set(corners[True, True].seeds))
     if n < 2:
         return (
             f"One seed settles nothing: after batch 1 the pretrained, frozen network is at {levels[0]:.2f} and the He, "

@@ -9,16 +9,22 @@ import pyarrow.compute as pc
 from scipy.special import stdtrit
 
 CORNERS = ("finetune.encoder_init", "finetune.frozen_layers")
-_NOT_FIELDS = ("trial_id", "seed", "status")
+_NOT_FIELDS = ("trial_id", "seed", "repeat", "status")
 
 
 class Arm(NamedTuple):
-    """Trials that differ in their seed only."""
+    """Trials that differ in their seed and repeat only."""
 
     point: dict[str, object]  # swept values by dotted name
-    seeds: tuple[int, ...]  # of the trials that did not diverge
+    seeds: tuple[int, ...]  # of the trials that did not diverge; once for each of a seed's repeats
     trial_ids: tuple[str, ...]  # of the same trials
     n_diverged: int
+    repeats: tuple[int, ...] = ()  # of the same trials; empty where no seed has several
+
+    @property
+    def units(self) -> tuple[tuple[int, int], ...]:
+        """Seed and repeat of each trial, by which trials of different arms are paired."""
+        return tuple(zip(self.seeds, self.repeats or [0] * len(self.seeds), strict=True))
 
 
 class Estimate(NamedTuple):
@@ -44,13 +50,16 @@ def arms(trials: pa.Table) -> list[Arm]:
     first_result = trials.column_names.index("status")
     names = [name for name in trials.column_names[:first_result] if name not in _NOT_FIELDS]
     groups: dict[str, list[dict]] = {}
-    for row in trials.select(["trial_id", "seed", "status", *names]).to_pylist():
+    repeated = any(trials["repeat"].to_pylist()) if "repeat" in trials.column_names else False
+    keys = ["trial_id", "seed", "status", *(["repeat"] if repeated else [])]
+    for row in trials.select([*keys, *names]).to_pylist():
         groups.setdefault(repr([row[name] for name in names]), []).append(row)
     result = []
     for rows in groups.values():
-        sound = sorted((row for row in rows if row["status"] == "ok"), key=lambda row: row["seed"])
+        sound = sorted((row for row in rows if row["status"] == "ok"), key=lambda row: (row["seed"], row.get("repeat")))
         seeds, ids = tuple(row["seed"] for row in sound), tuple(row["trial_id"] for row in sound)
-        result.append(Arm({name: rows[0][name] for name in names}, seeds, ids, len(rows) - len(sound)))
+        repeats = tuple(row["repeat"] for row in sound) if repeated else ()
+        result.append(Arm({name: rows[0][name] for name in names}, seeds, ids, len(rows) - len(sound), repeats))
     return result
 
 
@@ -75,6 +84,16 @@ def trial_values(trials: pa.Table, arm: Arm, column: str) -> np.ndarray:
     """Returns a column of an arm's trials: [trials]."""
     by_id = dict(zip(trials["trial_id"].to_pylist(), trials[column].to_pylist(), strict=True))
     return np.array([by_id[trial] for trial in arm.trial_ids], float)
+
+
+def by_seed(values: np.ndarray, arm: Arm) -> np.ndarray:
+    """Returns an arm's values [trials, ...] averaged over the repeats of a seed, which share a pretraining.
+
+    Returns:
+      Values [seeds, ...], which are independent.
+    """
+    seeds = np.array(arm.seeds)
+    return np.array([np.mean(values[seeds == seed], axis=0) for seed in dict.fromkeys(arm.seeds)])
 
 
 def estimate(values: np.ndarray) -> Estimate:
@@ -116,10 +135,11 @@ def four_corners(found: Sequence[Arm]) -> dict[tuple[bool, bool], Arm] | None:
     by_key = {keys[key]: arm for arm in found if (key := tuple(arm.point[name] for name in CORNERS)) in keys}
     if len(by_key) < 4:
         return None
-    shared = set.intersection(*(set(arm.seeds) for arm in by_key.values()))
+    shared = set.intersection(*(set(arm.units) for arm in by_key.values()))
     return {key: _cut(arm, shared) for key, arm in by_key.items()} if shared else None
 
 
-def _cut(arm: Arm, seeds: set[int]) -> Arm:
-    kept = [(seed, trial) for seed, trial in zip(arm.seeds, arm.trial_ids, strict=True) if seed in seeds]
-    return arm._replace(seeds=tuple(seed for seed, _ in kept), trial_ids=tuple(trial for _, trial in kept))
+def _cut(arm: Arm, units: set[tuple[int, int]]) -> Arm:
+    kept = [index for index, unit in enumerate(arm.units) if unit in units]
+    columns = {name: tuple(getattr(arm, name)[index] for index in kept) for name in ("seeds", "trial_ids")}
+    return arm._replace(**columns, repeats=tuple(arm.repeats[index] for index in kept) if arm.repeats else ())

@@ -5,16 +5,15 @@ one after another on a CPU, where ``vmap`` gains nothing, and side by side on an
 """
 
 import dataclasses
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import traverse_util
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from pretrain.data import Dataset
@@ -24,7 +23,7 @@ from pretrain.learn.objectives import Batch
 from pretrain.learn.stage import Images, Stage, Start
 from pretrain.sweep.plan import Pack
 
-CHUNK_SECONDS = 2.0  # between two returns to the host, for progress
+CHUNK_SECONDS = 2.0  # between two returns to the host, for progress, saves and interruptions
 _FIRST_CHUNK = 20  # updates
 
 
@@ -43,6 +42,14 @@ class Outcome(NamedTuple):
         return ~np.logical_and.reduce(rows)
 
 
+class Progress(NamedTuple):
+    """How far a pack has come: all that is needed to go on as if it had never stopped."""
+
+    step: int  # updates made
+    seconds: float  # wall clock so far
+    arrays: dict[str, Any]  # states and curves by path, nested; the jobs are the leading axis
+
+
 class _Trials(NamedTuple):
     """What the trials of a pack are given, stacked."""
 
@@ -51,26 +58,22 @@ class _Trials(NamedTuple):
     seeds: np.ndarray  # [T] uint32
 
 
-def prepare_devices(programs: Path) -> None:
-    """Gives XLA one CPU device a core, and compiled programs a directory to be kept in.
-
-    Must come before the first use of JAX's devices.
-    """
-    jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
-    jax.config.update("jax_compilation_cache_dir", str(programs))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
-    # XLA's own caches would make the directory's path part of every key, and a moved store compile all anew.
-    jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
-
-
-def run(pack: Pack, dataset: Dataset, parents: Sequence[Params | None], advanced: Callable[[int], None]) -> Outcome:
+def run(
+    pack: Pack,
+    dataset: Dataset,
+    parents: Sequence[Params | None],
+    after_chunk: Callable[[int, Callable[[], Progress]], None],
+    begun: Progress | None = None,
+) -> Outcome:
     """Runs a pack.
 
     Args:
       pack: the jobs.
       dataset: the images that all jobs read.
       parents: for each job its parent's parameters, or None.
-      advanced: told the number of updates after each chunk, summed over the jobs.
+      after_chunk: called after each chunk with the number of updates made so far, and with a function that returns the
+        progress; what it raises ends the run.
+      begun: where to go on from; ignored if it does not fit the stage.
     """
     began = time.perf_counter()
     stage, n_jobs = pack.stage, len(pack.jobs)
@@ -80,16 +83,57 @@ def run(pack: Pack, dataset: Dataset, parents: Sequence[Params | None], advanced
     trials = _trials(pack, mesh, [stage.start(job.seed, parent, labels, job.label_method) for job, parent in pairs])
     share = len(trials.seeds) // mesh.size
     states, own, curves = _begin(stage, mesh, share, trials, images)
-    for first, stop in _chunks(stage.total_steps):
-        states, curves = _advance(stage, mesh, share, states, curves, own, trials, images, first, stop)
-        jax.block_until_ready(states)
-        advanced((stop - first) * n_jobs)
+    first, carry = 0, (states, curves)
+    if begun and _fits(begun.arrays, carry, n_jobs):
+        first, began, carry = begun.step, began - begun.seconds, _resumed(begun.arrays, carry, mesh)
+    for start, stop in _chunks(first, stage.total_steps):
+        carry = _advance(stage, mesh, share, *carry, own, trials, images, start, stop)
+        jax.block_until_ready(carry)
+        after_chunk(stop, partial(_progress, stop, began, carry, n_jobs))
+    states, curves = carry
     results = _results(dataclasses.replace(stage, config=None), mesh, share, states.params, images)
 
-    params, curves, results = jax.tree.map(lambda leaf: np.asarray(leaf)[:n_jobs], (states.params, curves, results))
+    params, curves, results = _on_host((states.params, curves, results), n_jobs)
     # The last update ends an epoch, so it is followed by a validation.
     finals = {name: curve[:, -1] for name, curve in curves.items() if name.startswith("validation_")}
     return Outcome(params, curves, finals | results, seconds=(time.perf_counter() - began) / n_jobs)
+
+
+def _progress(step: int, began: float, carry: Any, n_jobs: int) -> Progress:
+    arrays = traverse_util.unflatten_dict(_named(_on_host(carry, n_jobs)), sep="/")
+    return Progress(step, time.perf_counter() - began, arrays)
+
+
+def _fits(arrays: dict[str, Any], carry: Any, n_jobs: int) -> bool:
+    """Returns whether stored arrays are those of a carry, by path, shape and dtype."""
+    given = traverse_util.flatten_dict(arrays, sep="/")
+    shapes = {path: (leaf.shape, leaf.dtype) for path, leaf in given.items()}
+    return shapes == {path: ((n_jobs, *leaf.shape[1:]), leaf.dtype) for path, leaf in _named(carry).items()}
+
+
+def _resumed(arrays: dict[str, Any], carry: Any, mesh: Mesh) -> Any:
+    """Returns stored arrays as a carry: each lane on its device, the last repeated as ``_trials`` does."""
+    given = traverse_util.flatten_dict(arrays, sep="/")
+    lanes = NamedSharding(mesh, PartitionSpec("T"))
+
+    def placed(path, leaf):
+        rows = given[path]
+        padding = np.repeat(rows[-1:], len(leaf) - len(rows), axis=0)
+        return jax.device_put(np.concatenate([rows, padding]), lanes)
+
+    leaves = [placed(path, leaf) for path, leaf in _named(carry).items()]
+    return jax.tree.unflatten(jax.tree.structure(carry), leaves)
+
+
+def _named(tree: Any) -> dict[str, Any]:
+    """Returns a tree's leaves by path, in the tree's order."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
+
+
+def _on_host(tree: Any, n_jobs: int) -> Any:
+    """Returns arrays without the lanes that only fill up devices, as NumPy arrays."""
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[:n_jobs], tree)
 
 
 def compile_ahead(pack: Pack, dataset: Dataset) -> None:
@@ -128,16 +172,20 @@ def _images(dataset: Dataset, mesh: Mesh) -> Images:
     return jax.device_put(splits, NamedSharding(mesh, PartitionSpec()))
 
 
-def _chunks(total_steps: int) -> Iterator[tuple[int, int]]:
-    """Yields the first update and the end of each chunk, sized by the pace so far to take ``CHUNK_SECONDS``."""
-    yield 0, min(_FIRST_CHUNK, total_steps)
-    first, began = _FIRST_CHUNK, time.perf_counter()
-    size = _FIRST_CHUNK
+def _chunks(first: int, total_steps: int) -> Iterator[tuple[int, int]]:
+    """Yields the first update and the end of each chunk, sized by the pace so far to take ``CHUNK_SECONDS``.
+
+    The first chunk, which may wait for a compilation, tells nothing about the pace.
+    """
+    size, timed, seconds = _FIRST_CHUNK, 0, 0.0
+    warm = False
     while first < total_steps:
-        yield first, min(first + size, total_steps)
-        first += size
-        pace = (time.perf_counter() - began) / (first - _FIRST_CHUNK)
-        size = max(1, round(CHUNK_SECONDS / pace))
+        stop, began = min(first + size, total_steps), time.perf_counter()
+        yield first, stop
+        if warm:
+            timed, seconds = timed + stop - first, seconds + time.perf_counter() - began
+            size = max(1, round(CHUNK_SECONDS * timed / seconds))
+        first, warm = stop, True
 
 
 def _over_trials(function: Callable, mesh: Mesh, n_trials: jax.Array, trials: Any, shared: Any) -> Any:

@@ -5,14 +5,16 @@ import hashlib
 import itertools
 import json
 from collections.abc import Collection, Iterable, Mapping
+from typing import NamedTuple
 
 from pretrain import fields
-from pretrain.config import Experiment, SweptValue
+from pretrain.config import DataConfig, Experiment, SweptValue
 from pretrain.data import Dataset
 from pretrain.fields import ConfigError
 from pretrain.learn.finetune import Finetune
 from pretrain.learn.phase import Phase
 from pretrain.learn.stage import Stage
+from pretrain.sweep.cost import job_memory
 
 FORMAT = 1  # of stages; raised when the same spec trains to other parameters
 MAX_PACK = 64  # stages; beyond this a larger pack saves little and commits late
@@ -27,6 +29,7 @@ class Job:
     numbers: Mapping[str, float] = dataclasses.field(hash=False)
     seed: int
     parent: str | None  # id
+    data: DataConfig
     label_method: str | None = None
 
 
@@ -36,16 +39,22 @@ class Trial:
 
     id: str
     seed: int
+    repeat: int
     point: Mapping[str, SweptValue] = dataclasses.field(hash=False)
     jobs: tuple[str, ...]  # ids, phases first, the fine-tuning last
 
 
 @dataclasses.dataclass(frozen=True)
 class Pack:
-    """Jobs of one static stage, run as one program."""
+    """Jobs of one static stage on the same images, run as one program."""
 
     stage: Stage
     jobs: tuple[Job, ...]
+
+    @property
+    def data(self) -> DataConfig:
+        """The images that all jobs read."""
+        return self.jobs[0].data
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,28 +65,36 @@ class Plan:
     jobs: Mapping[str, Job]
 
 
-def plan(experiment: Experiment, dataset: Dataset) -> Plan:
-    """Plans every trial of an experiment on a dataset.
+def plan(experiment: Experiment, datasets: Mapping[DataConfig, Dataset]) -> Plan:
+    """Plans every trial of an experiment on its datasets.
 
     Raises:
-      ConfigError: the dataset is too small for a field.
+      ConfigError: a dataset is too small for a field.
     """
     trials, jobs = [], {}
     for point in experiment.points():
         settings = experiment.at(point)
+        dataset = datasets[settings.data]
         _check_sizes(settings, dataset)
-        for seed in range(experiment.seeds):
-            path = _path(settings, dataset, seed)
+        swept = {name: fields.get(settings, name) for name in point}
+        specs = _specs(settings, dataset)
+        for seed, repeat in itertools.product(range(experiment.seeds), range(experiment.repeats)):
+            path = _path(specs, settings.data, seed, repeat)
             jobs.update((job.id, job) for job in path)
             ids = tuple(job.id for job in path)
-            trial_id = _digest(
-                {"seed": seed, "point": {name: fields.get(settings, name) for name in point}, "jobs": ids}
-            )
-            trials.append(Trial(trial_id[:16], seed, point, ids))
+            trial_id = _digest({"seed": seed, "point": swept, "jobs": ids})
+            trials.append(Trial(trial_id[:16], seed, repeat, point, ids))
     return Plan(tuple(trials), jobs)
 
 
-def packs(jobs: Iterable[Job], done: Collection[str], memory: int, n_devices: int) -> list[Pack]:
+def packs(
+    jobs: Iterable[Job],
+    done: Collection[str],
+    memory: int,
+    n_devices: int,
+    n_workers: int = 1,
+    begun: Collection[tuple[str, ...]] = (),
+) -> list[Pack]:
     """Cuts the jobs that are not done into packs, parents' packs before children's.
 
     Args:
@@ -85,56 +102,51 @@ def packs(jobs: Iterable[Job], done: Collection[str], memory: int, n_devices: in
       done: ids of jobs that need not run.
       memory: bytes that a pack may take.
       n_devices: devices that share a pack; cuts are even, so that packs of a stage share a compilation.
+      n_workers: packs that can run at once.
+      begun: ids of the jobs of packs in training, which stay together if none of them is done.
     """
-    groups: dict[Stage, list[Job]] = {}
-    for job in jobs:
-        if job.id not in done:
-            groups.setdefault(job.stage, []).append(job)
+    todo = {job.id: job for job in jobs if job.id not in done}
     result = []
-    for stage, members in sorted(groups.items(), key=lambda group: _depth(group[0])):
+    for ids in begun:
+        if all(job in todo for job in ids):
+            members = tuple(todo.pop(job) for job in ids)
+            result.append(Pack(members[0].stage, members))
+    groups: dict[tuple[Stage, DataConfig], list[Job]] = {}
+    for job in todo.values():
+        groups.setdefault((job.stage, job.data), []).append(job)
+    for (stage, _), members in groups.items():
         # Jobs that start alike stand side by side, so that each way to start is one call.
         members = sorted(members, key=lambda job: (job.parent is not None, job.label_method or ""))
-        most = max(n_devices, min(MAX_PACK, memory // job_memory(stage)) // n_devices * n_devices)
+        fitting = min(MAX_PACK, memory // job_memory(stage)) // n_devices * n_devices
+        fair = -(-len(members) // (n_workers * n_devices)) * n_devices
+        most = max(n_devices, min(fitting, fair))
         n_packs = -(-len(members) // most)
         size = -(-len(members) // n_packs)
         result += [Pack(stage, tuple(members[at : at + size])) for at in range(0, len(members), size)]
-    return result
+    return sorted(result, key=lambda pack: _depth(pack.stage))
 
 
-def job_memory(stage: Stage) -> int:
-    """Returns the estimated bytes that one job of a stage takes while it runs, besides the images that all share."""
-    n_weights = n_parameters(stage)
-    # Parameters, gradients and two Adam moments, once more for what a program returns.
-    total = 4 * 4 * n_weights * 2
-    if stage.encoded:
-        total += 4 * stage.widths[stage.encoded - 1] * stage.n_examples
-    elif isinstance(stage, Finetune):
-        total += stage.image_size * stage.n_examples
-    return total + 4 * len(stage.curve_names) * stage.total_steps
+class _Spec(NamedTuple):
+    """What the jobs of a stage of one point have in common, whatever their seed."""
+
+    stage: Stage
+    numbers: Mapping[str, float]
+    content: dict  # of the id
+    label_method: str | None
 
 
-def n_parameters(stage: Stage) -> int:
-    """Returns the number of parameters that a stage hands on."""
-    sizes = (stage.image_size, *stage.widths)
-    encoder = sum((fan_in + 1) * fan_out for fan_in, fan_out in itertools.pairwise(sizes))
-    if isinstance(stage, Finetune):
-        return encoder + (sizes[-1] + 1) * stage.n_classes
-    return encoder + sum((fan_in + 1) * fan_out for fan_out, fan_in in itertools.pairwise(sizes))
-
-
-def _path(settings: Experiment, dataset: Dataset, seed: int) -> list[Job]:
-    """Returns the jobs of one trial."""
+def _specs(settings: Experiment, dataset: Dataset) -> list[_Spec]:
+    """Returns the stages of one point's trials, phases first, the fine-tuning last."""
     image_size = dataset.train.images.shape[1]
     data = {"fingerprint": dataset.fingerprint, "validation": len(dataset.validation.images), "pixels": image_size}
-    path: list[Job] = []
+    specs = []
 
-    def add(stage: Stage, config, parent: str | None, label_method: str | None = None) -> None:
+    def add(stage: Stage, config, label_method: str | None = None) -> None:
         static, numbers = fields.split_traced(config)
         stage = dataclasses.replace(stage, config=static)
         spec = {"kind": type(stage).__name__, "widths": stage.widths, "activation": stage.activation}
         spec["config"] = dataclasses.asdict(config)
-        content = {"format": FORMAT, "data": data, "spec": spec, "seed": seed, "parent": parent}
-        path.append(Job(_digest(content), stage, numbers, seed, parent, label_method))
+        specs.append(_Spec(stage, numbers, {"format": FORMAT, "data": data, "spec": spec}, label_method))
 
     widths, activation = settings.encoder.widths, settings.encoder.activation
     if settings.finetune.encoder_init == "pretrained":
@@ -142,13 +154,23 @@ def _path(settings: Experiment, dataset: Dataset, seed: int) -> list[Job]:
             # The lowest phase has nothing frozen below it and no phase before it: fields about those must not split it.
             inert = {} if layer else {"cache_codes": True, "carry_step_count": False}
             config = dataclasses.replace(settings.pretrain, **inert)
-            stage = Phase(config, image_size, widths[: layer + 1], activation, len(dataset.train.images))
-            add(stage, config, path[-1].id if path else None)
+            add(Phase(config, image_size, widths[: layer + 1], activation, len(dataset.train.images)), config)
     config = settings.finetune
     if not config.frozen_layers:
         config = dataclasses.replace(config, cache_codes=True)
-    stage = Finetune(config, image_size, widths, activation, len(dataset.class_names))
-    add(stage, config, path[-1].id if path else None, config.label_subset)
+    add(Finetune(config, image_size, widths, activation, len(dataset.class_names)), config, config.label_subset)
+    return specs
+
+
+def _path(specs: list[_Spec], data: DataConfig, seed: int, repeat: int) -> list[Job]:
+    """Returns the jobs of one trial."""
+    path: list[Job] = []
+    for spec in specs:
+        # Repeats share the phases, so only the fine-tuning has draws of its own.
+        own = seed + (repeat << 16) if spec is specs[-1] else seed
+        parent = path[-1].id if path else None
+        job_id = _digest({**spec.content, "seed": own, "parent": parent})
+        path.append(Job(job_id, spec.stage, spec.numbers, own, parent, data, spec.label_method))
     return path
 
 

@@ -1,15 +1,13 @@
 """Stages on disk: parameters as orbax checkpoints, records as JSON and Parquet, and a checksum of every file.
 
-A pack is one directory, ``packs/<id>``: ``params/`` (an orbax checkpoint whose arrays have the pack's stages as
-leading axis), ``records.json``, ``curves.parquet`` and ``manifest.json``. It is written elsewhere and renamed into
-place, so what is there is complete; and every file is checked before it is used, so what is damaged is found.
+A pack is one sealed directory, ``packs/<id>``: ``params/`` (an orbax checkpoint whose arrays have the pack's stages as
+leading axis), ``records.json`` and ``curves.parquet``. A pack in training is another, ``begun/<id>.<updates>``.
 """
 
 import contextlib
 import dataclasses
 import hashlib
 import json
-import os
 import shutil
 import uuid
 from collections.abc import Callable, Collection, Sequence
@@ -18,20 +16,15 @@ from typing import Any
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pretrain.learn.model import Params
 from pretrain.learn.transfer import copied
-from pretrain.sweep.execute import Outcome
+from pretrain.sweep import sealed
+from pretrain.sweep.execute import Outcome, Progress
 from pretrain.sweep.plan import Pack
-
-_FORMAT = 1
-
-
-class StoreError(Exception):
-    """A store that cannot be read or written; the message names the file."""
+from pretrain.sweep.sealed import DamageError, StoreError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,74 +39,81 @@ class Record:
 class Store:
     """Stored stages under a directory; several processes may share one."""
 
-    def __init__(self, root: Path | str, warn: Callable[[str], None]):
+    def __init__(self, root: Path | str, warn: Callable[[str], None], read_only: bool = False):
         """Opens a store and looks through it.
 
         Args:
           root: the directory; made when the first pack is saved.
           warn: told, in one line, of every damaged file.
+          read_only: whether to leave damaged packs, and what killed processes left, where they are.
         """
         self.root = Path(root).expanduser().resolve()
         self._warn = warn
-        self._manifests: dict[Path, dict[str, Any]] = {}
+        self._read_only = read_only
+        self._manifests: dict[Path, dict[str, Any] | None] = {}  # None: not ours to read
         self._places: dict[str, tuple[Path, int]] = {}  # stage id to pack and lane
+        self._sound: set[Path] = set()  # packs whose files were checked
         self._restored: dict[Path, Params] = {}
+        if not read_only:
+            for draft in sealed.abandoned(self.root / "drafts"):
+                shutil.rmtree(draft, ignore_errors=True)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Looks for packs that other processes have stored meanwhile."""
         for path in sorted(self.root.glob("packs/*")):
-            self._open(path)
+            if path not in self._manifests:
+                self._open(path)
 
     def verified(self, ids: Collection[str]) -> set[str]:
         """Returns the stored ones of these stages, after checking every file of their packs.
 
         A damaged pack is named and moved aside, so that its stages count as never run.
         """
-        packs = {self._places[stage][0] for stage in ids if stage in self._places}
-        for path in sorted(packs):
-            fault = _fault(path, self._manifests[path])
-            if fault:
-                self._discard(path, fault)
+        while unchecked := {self._places[stage][0] for stage in ids if stage in self._places} - self._sound:
+            for path in sorted(unchecked):
+                try:
+                    sealed.check_files(path, self._manifests[path])
+                    self._sound.add(path)
+                except DamageError as damage:
+                    self._discard(path, str(damage))
         return {stage for stage in ids if stage in self._places}
 
     def save(self, pack: Pack, outcome: Outcome) -> None:
-        """Stores a pack: all of it, or nothing.
+        """Stores a pack: all of it, or nothing; what was kept of it in training goes.
 
         Raises:
           StoreError: it could not be written; the message names the file or directory.
         """
-        ids = [job.id for job in pack.jobs]
-        target = self.root / "packs" / hashlib.sha256("\n".join(ids).encode()).hexdigest()[:32]
-        draft = self.root / "drafts" / uuid.uuid4().hex
-        try:
-            draft.mkdir(parents=True)
-            target.parent.mkdir(exist_ok=True)
-            _save_params(draft / "params", outcome.params)
-            _write(draft / "records.json", _records(outcome))
-            pq.write_table(_curves(pack, outcome), draft / "curves.parquet", compression="zstd")
-            _write(draft / "manifest.json", {"format": _FORMAT, "stages": ids, "files": _checksums(draft)})
-            _sync(draft)
-            _commit(draft, target)
-        except OSError as error:
-            raise StoreError(
-                f"{error.filename or draft}: {error.strerror or error}; stages saved earlier are intact"
-            ) from None
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
-        self._open(target)
 
-    def params(self, stage: str, shapes: Params) -> Params:
+        def fill(draft: Path) -> None:
+            sealed.save_arrays(draft / "params", outcome.params)
+            sealed.write_json(draft / "records.json", _records(outcome))
+            pq.write_table(_curves(pack, outcome), draft / "curves.parquet", compression="zstd")
+
+        target = self.root / "packs" / _name(pack)
+        sealed.write(target, self.root / "drafts", _content(pack, outcome.params), fill)
+        self._open(target)
+        self._sound.add(target)
+        self._forget_progress(pack)
+
+    def params(self, stage: str, shapes: Params | None = None) -> Params:
         """Returns a stored stage's parameters as NumPy arrays.
 
         Args:
           stage: its id; it must have been ``verified`` or saved.
-          shapes: the parameters' expected shapes and dtypes.
+          shapes: the parameters' expected shapes and dtypes, if known.
 
         Raises:
+          StoreError: the checkpoint cannot be restored, or is not what its manifest says.
           TransferError: the checkpoint holds other parameters.
         """
         path, lane = self._places[stage]
         if path not in self._restored:
             # One pack at a time: a finished stage's parameters are wanted by the stages planned next, then no more.
-            self._restored = {path: _restore_params(path / "params")}
-        return copied(shapes, jax.tree.map(lambda leaf: leaf[lane], self._restored[path]))
+            self._restored = {path: sealed.restore_arrays(path / "params", self._manifests[path]["structure"])}
+        params = jax.tree.map(lambda leaf: leaf[lane], self._restored[path])
+        return params if shapes is None else copied(shapes, params)
 
     def records(self, ids: Sequence[str]) -> list[Record]:
         """Returns the records of stored stages."""
@@ -133,46 +133,111 @@ class Store:
             result.append(tables[path].slice(lane * n_rows, n_rows))
         return result
 
+    def save_progress(self, pack: Pack, progress: Progress) -> None:
+        """Stores how far a pack has come, in place of what was stored of it before.
+
+        Raises:
+          StoreError: it could not be written; the message names the file or directory.
+        """
+        target = self.root / "begun" / f"{_name(pack)}.{progress.step}"
+        content = {**_content(pack, progress.arrays), "step": progress.step, "seconds": progress.seconds}
+        sealed.write(
+            target, self.root / "drafts", content, lambda draft: sealed.save_arrays(draft / "arrays", progress.arrays)
+        )
+        self._forget_progress(pack, keep=target)
+
+    def progress(self, pack: Pack) -> Progress | None:
+        """Returns how far a pack had come when it was stored last; None if nothing sound was stored."""
+        for path in self._begun(pack):
+            try:
+                manifest = sealed.read_manifest(path)
+                if manifest:
+                    sealed.check_files(path, manifest)
+                    arrays = sealed.restore_arrays(path / "arrays", manifest["structure"])
+                    return Progress(manifest["step"], manifest["seconds"], arrays)
+            except (DamageError, StoreError) as damage:
+                self._move_aside(path, f"{damage}; its stages begin again")
+        return None
+
+    def begun(self) -> list[tuple[str, ...]]:
+        """Returns the stages of each pack in training, in the pack's order."""
+        found = []
+        for path in sorted(self.root.glob("begun/*.*")):
+            with contextlib.suppress(DamageError):  # named when the pack is resumed
+                manifest = sealed.read_manifest(path)
+                found += [tuple(manifest["stages"])] if manifest else []
+        return list(dict.fromkeys(found))
+
+    def register(self, run_dir: Path, ids: Collection[str]) -> None:
+        """Notes that a run uses these stages, so that ``prune`` leaves them.
+
+        Raises:
+          StoreError: it could not be written; the message names the file.
+        """
+        run_dir = str(run_dir.resolve())
+        path = self.root / "runs" / f"{hashlib.sha256(run_dir.encode()).hexdigest()[:32]}.json"
+        draft = path.with_suffix(f".{uuid.uuid4().hex}")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            sealed.write_json(draft, {"run_dir": run_dir, "stages": sorted(ids)})
+            draft.replace(path)
+        except OSError as error:
+            raise StoreError(f"{error.filename or path}: {error.strerror or error}") from None
+
+    def _begun(self, pack: Pack) -> list[Path]:
+        """Returns what is stored of a pack in training, the latest first."""
+        found = [path for path in self.root.glob(f"begun/{_name(pack)}.*") if path.suffix[1:].isdigit()]
+        return sorted(found, key=lambda path: int(path.suffix[1:]), reverse=True)
+
+    def _forget_progress(self, pack: Pack, keep: Path | None = None) -> None:
+        for path in self._begun(pack):
+            if path != keep:
+                shutil.rmtree(path, ignore_errors=True)
+
     def _packs_of(self, ids: Collection[str]) -> list[Path]:
         return sorted({self._places[stage][0] for stage in ids})
 
     def _open(self, path: Path) -> None:
         try:
-            text = (path / "manifest.json").read_text()
-            manifest = json.loads(text)
-            if text != _canonical(manifest) or manifest["checksum"] != _self_checksum(manifest):
-                raise ValueError
-        except (OSError, ValueError, KeyError, TypeError):
-            self._discard(path, f"{path / 'manifest.json'}: damaged")
+            self._manifests[path] = sealed.read_manifest(path)
+        except DamageError as damage:
+            self._discard(path, str(damage))
             return
-        self._manifests[path] = manifest
-        for lane, stage in enumerate(manifest["stages"]):
+        self._place(path)
+
+    def _place(self, path: Path) -> None:
+        for lane, stage in enumerate((self._manifests[path] or {}).get("stages", ())):
             self._places.setdefault(stage, (path, lane))
 
     def _discard(self, path: Path, fault: str) -> None:
-        away = self.root / "damaged" / f"{path.name}-{uuid.uuid4().hex[:8]}"
-        self._warn(f"{fault}; its stages will run again, what is left of them goes to {away}")
+        self._move_aside(path, f"{fault}; its stages will run again")
         self._manifests.pop(path, None)
-        self._places = {stage: place for stage, place in self._places.items() if place[0] != path}
+        self._places = {}
+        for other in self._manifests:  # a stage may have been stored in another pack, too
+            self._place(other)
+
+    def _move_aside(self, path: Path, fault: str) -> None:
+        if self._read_only:
+            self._warn(fault)
+            return
+        away = self.root / "damaged" / f"{path.name}-{uuid.uuid4().hex[:8]}"
+        self._warn(f"{fault}, what is left of them goes to {away}")
         with contextlib.suppress(OSError):  # another process that met the same damage may have moved it already
             away.parent.mkdir(exist_ok=True)
             path.rename(away)
 
 
-def _save_params(path: Path, params: Params) -> None:
-    try:
-        with ocp.PyTreeCheckpointer() as checkpointer:  # the synchronous one: when it returns, all is written
-            checkpointer.save(path, params)
-    except Exception as error:  # a full disk arrives as ValueError, from the library below orbax
-        reason = " ".join(str(error).split())
-        raise OSError(0, f"orbax could not write it: …{reason[-200:]}", str(path)) from None
+def _name(pack: Pack) -> str:
+    return hashlib.sha256("\n".join(job.id for job in pack.jobs).encode()).hexdigest()[:32]
 
 
-def _restore_params(path: Path) -> Params:
-    with ocp.PyTreeCheckpointer() as checkpointer:
-        tree = checkpointer.metadata(path).item_metadata.tree
-        as_saved = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
-        return checkpointer.restore(path, restore_args=as_saved)
+def _content(pack: Pack, arrays: dict[str, Any]) -> dict[str, Any]:
+    """Returns what the manifest of a pack tells."""
+    return {
+        "kind": pack.stage.name,
+        "stages": [job.id for job in pack.jobs],
+        "structure": sealed.structure(arrays),
+    }
 
 
 def _records(outcome: Outcome) -> list[dict[str, Any]]:
@@ -207,59 +272,3 @@ def _curves(pack: Pack, outcome: Outcome) -> pa.Table:
             "value": values.reshape(-1),
         }
     )
-
-
-def _write(path: Path, content: Any) -> None:
-    if isinstance(content, dict):
-        content = {**content, "checksum": _self_checksum(content)}
-    path.write_text(_canonical(content))
-
-
-def _canonical(content: Any) -> str:
-    return json.dumps(content, sort_keys=True, indent=1, allow_nan=False)
-
-
-def _self_checksum(manifest: dict[str, Any]) -> str:
-    rest = {name: value for name, value in manifest.items() if name != "checksum"}
-    return hashlib.sha256(_canonical(rest).encode()).hexdigest()
-
-
-def _checksums(path: Path) -> dict[str, str]:
-    return {
-        file.relative_to(path).as_posix(): _file_checksum(file) for file in sorted(path.rglob("*")) if file.is_file()
-    }
-
-
-def _file_checksum(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _fault(path: Path, manifest: dict[str, Any]) -> str | None:
-    """Returns what is wrong with a pack's files, in words that name the file; None if nothing is."""
-    for name, checksum in manifest["files"].items():
-        try:
-            if _file_checksum(path / name) != checksum:
-                return f"{path / name}: fails its checksum"
-        except OSError as error:
-            return f"{path / name}: cannot be read ({error.strerror})"
-    return None
-
-
-def _sync(path: Path) -> None:
-    """Flushes a directory's files to the disk, so that a rename never precedes what it names."""
-    for place in [*path.rglob("*"), path]:
-        descriptor = os.open(place, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def _commit(draft: Path, target: Path) -> None:
-    try:
-        draft.rename(target)
-    except OSError:
-        if not target.exists():
-            raise
-        # Another process has just stored the same stages, with the same content.

@@ -23,17 +23,17 @@ _RESULTS = (
 def trials(plan: Plan, store: Store) -> pa.Table:
     """Returns a row a trial, in the plan's order; every column is deterministic.
 
-    Columns: ``trial_id``, ``seed``, every swept field by its dotted name, ``status`` (``ok``, ``diverged``),
-    ``test_accuracy`` (fraction), ``test_loss`` (nats), ``validation_accuracy`` and ``validation_loss`` likewise at the
-    end of training, and ``pretrain_validation_mse`` and ``pretrain_test_mse``, the end-to-end reconstruction error
-    after the last phase (null without pretraining). What a diverged trial made NaN or infinite is null.
+    Columns: ``trial_id``, ``seed``, ``repeat`` (of the seed's fine-tunings), every swept field by its dotted name,
+    ``status`` (``ok``, ``diverged``), ``test_accuracy`` (fraction), ``test_loss`` (nats), ``validation_accuracy`` and
+    ``validation_loss`` likewise at the end of training, and ``pretrain_validation_mse`` and ``pretrain_test_mse``, the
+    end-to-end reconstruction error after the last phase (null without pretraining). What a diverged trial made NaN or infinite is null.
     """
     names = list(dict.fromkeys(name for trial in plan.trials for name in trial.point))
     records = dict(zip(plan.jobs, store.records(list(plan.jobs)), strict=True))
     rows = []
     for trial in plan.trials:
         *phases, finetune = (records[job] for job in trial.jobs)
-        row = {"trial_id": trial.id, "seed": trial.seed}
+        row = {"trial_id": trial.id, "seed": trial.seed, "repeat": trial.repeat}
         row |= {name: _cell(trial.point.get(name)) for name in names}
         row["status"] = finetune.status
         measured = {**finetune.results, **(phases[-1].results if phases else {})}
@@ -62,6 +62,18 @@ def curves(plan: Plan, store: Store) -> pa.Table:
 
     trial_ids = column([number for number, _ in path], [trial.id for trial in plan.trials])
     return pa.table({"trial_id": trial_ids, "stage": column(stage_numbers, stages), **_columns(table)})
+
+
+def stages(plan: Plan) -> pa.Table:
+    """Returns which stages every trial is made of, first to last: ``trial_id``, ``stage``, ``stage_id``."""
+    path = [(trial.id, job) for trial in plan.trials for job in trial.jobs]
+    return pa.table(
+        {
+            "trial_id": [trial for trial, _ in path],
+            "stage": [plan.jobs[job].stage.name for _, job in path],
+            "stage_id": [job for _, job in path],
+        }
+    )
 
 
 def timings(plan: Plan, store: Store) -> pa.Table:

@@ -19,7 +19,7 @@ import jax
 from pretrain import data, session
 from pretrain.config import Experiment, FinetuneConfig, PretrainConfig
 from pretrain.learn.finetune import Finetune
-from pretrain.sweep import execute
+from pretrain.sweep import execute, programs
 from pretrain.sweep import plan as planning
 
 ARMS = (
@@ -42,18 +42,18 @@ def experiment(directory, epochs, seeds=1):
 
 
 class Stopwatch:
-    """Told of finished updates as a pack runs; times those after the first chunk."""
+    """Called after each chunk of a pack; times the updates after the first chunk."""
 
-    def __init__(self):
-        self.marks = []
+    def __init__(self, n_jobs):
+        self.n_jobs, self.marks = n_jobs, []
 
-    def __call__(self, updates):
-        self.marks.append((time.perf_counter(), updates))
+    def __call__(self, step, progress):
+        self.marks.append((time.perf_counter(), step))
 
     def step_seconds(self):
         """Returns seconds an update, all the pack's jobs together counting as many."""
-        (began, _), *_, (ended, _) = self.marks
-        return (ended - began) / sum(updates for _, updates in self.marks[1:])
+        (began, first), *_, (ended, last) = self.marks
+        return (ended - began) / ((last - first) * self.n_jobs)
 
 
 def title(stage):
@@ -65,11 +65,12 @@ def title(stage):
 def run(dataset, directory, seeds, epochs=4):
     """Does the jobs of these seeds; returns their seconds and, seed by seed, what they reached."""
     began = time.perf_counter()
-    jobs = planning.plan(experiment(directory, epochs, max(seeds) + 1), dataset).jobs.values()
+    asked = experiment(directory, epochs, max(seeds) + 1)
+    jobs = planning.plan(asked, {asked.data: dataset}).jobs.values()
     params, results, step_seconds = {None: None}, {}, {}
     packs = planning.packs([job for job in jobs if job.seed in seeds], (), MEMORY, jax.local_device_count())
     for pack in packs:
-        stopwatch = Stopwatch()
+        stopwatch = Stopwatch(len(pack.jobs))
         outcome = execute.run(pack, dataset, [params[job.parent] for job in pack.jobs], stopwatch)
         step_seconds[title(pack.stage)] = stopwatch.step_seconds()
         for lane, job in enumerate(pack.jobs):
@@ -92,7 +93,8 @@ def main():
     options = parser.parse_args()
     if not options.serve:
         sys.exit(session.run(experiment(options.directory, options.epochs)))
-    execute.prepare_devices(Path(options.directory) / "programs")
+    programs.prepare_devices()
+    programs.prepare(Path(options.directory) / "programs")
     dataset = data.load(experiment(options.directory, 1).data)
     for line in sys.stdin:
         print(json.dumps(run(dataset, options.directory, **json.loads(line))), flush=True)

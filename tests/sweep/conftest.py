@@ -7,7 +7,7 @@ from pretrain import data
 from pretrain.config import DataConfig, EncoderConfig, Experiment, FinetuneConfig, PretrainConfig
 from pretrain.sweep import execute
 from pretrain.sweep.plan import Plan, packs
-from pretrain.sweep.plan import plan as make_plan
+from pretrain.sweep.plan import plan as plan_all
 
 CORNERS = {"finetune.encoder_init": ("pretrained", "he"), "finetune.frozen_layers": (2, 0)}
 
@@ -34,12 +34,21 @@ def experiment(tiny_path):
     return make
 
 
+def make_plan(experiment, dataset) -> Plan:
+    """Plans an experiment on one dataset."""
+    return plan_all(experiment, {experiment.data: dataset})
+
+
+def unwatched(step, progress):
+    """Nobody looks on after a chunk."""
+
+
 def run_all(plan: Plan, dataset, memory=1 << 30, n_devices=2) -> dict:
     """Runs every job of a plan in memory; returns its outcome by id: parameters, curves, results, diverged."""
     outcomes = {}
     for pack in packs(plan.jobs.values(), (), memory, n_devices):
         parents = [outcomes[job.parent][0] if job.parent else None for job in pack.jobs]
-        ran = execute.run(pack, dataset, parents, lambda updates: None)
+        ran = execute.run(pack, dataset, parents, unwatched)
         for lane, job in enumerate(pack.jobs):
             mine = jax.tree.map(lambda leaf, lane=lane: leaf[lane], (ran.params, ran.curves, ran.results))
             outcomes[job.id] = (*mine, bool(ran.diverged()[lane]))

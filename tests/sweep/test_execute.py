@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from pretrain.sweep import execute
-from pretrain.sweep.plan import Pack, packs, plan
-from tests.sweep.conftest import CORNERS, run_all
+from pretrain.sweep.plan import Pack, packs
+from tests.sweep.conftest import CORNERS, run_all, unwatched
+from tests.sweep.conftest import make_plan as plan
 
 MEMORY = 1 << 30
 TRACED = {"pretrain.optimizer.learning_rate": (0.01, 0.003), "pretrain.l2": (0.0, 1e-3)}
@@ -23,7 +24,7 @@ def test_every_trial_of_a_pack_equals_the_trial_alone(corners, outcomes, dataset
     mine = {job.id: job for job in corners.jobs.values() if job.seed == 1}
     for job in mine.values():
         parents = [outcomes[job.parent][0] if job.parent else None]
-        alone = execute.run(Pack(job.stage, (job,)), dataset, parents, lambda updates: None)
+        alone = execute.run(Pack(job.stage, (job,)), dataset, parents, unwatched)
         same((alone.params, alone.curves, alone.results), jax.tree.map(lambda leaf: leaf[None], outcomes[job.id][:3]))
 
 
@@ -35,9 +36,9 @@ def test_how_packs_are_cut_changes_no_bit(corners, outcomes, dataset):
 
 
 def test_chunks_change_no_bit(corners, outcomes, dataset, monkeypatch):
-    monkeypatch.setattr(execute, "_chunks", lambda total: [(step, step + 1) for step in range(total)])
+    monkeypatch.setattr(execute, "_chunks", lambda first, total: [(step, step + 1) for step in range(first, total)])
     job = next(job for job in corners.jobs.values() if job.parent is None and job.stage.name == "finetune")
-    again = execute.run(Pack(job.stage, (job, job)), dataset, [None, None], lambda updates: None)
+    again = execute.run(Pack(job.stage, (job, job)), dataset, [None, None], unwatched)
     same(jax.tree.map(lambda leaf: leaf[1], again.params), outcomes[job.id][0])
 
 
@@ -77,7 +78,7 @@ def test_a_diverging_trial_is_marked_and_its_neighbours_are_bit_equal(lane, corn
     jobs = [*jobs, *jobs][:5]
     sound = jobs[lane]
     jobs[lane] = dataclasses.replace(sound, numbers={**sound.numbers, "optimizer.learning_rate": 1e30})
-    ran = execute.run(Pack(sound.stage, tuple(jobs)), dataset, [None] * 5, lambda updates: None)
+    ran = execute.run(Pack(sound.stage, tuple(jobs)), dataset, [None] * 5, unwatched)
     np.testing.assert_array_equal(ran.diverged(), np.arange(5) == lane)
     for other, job in enumerate(jobs):
         if other != lane:
@@ -87,15 +88,60 @@ def test_a_diverging_trial_is_marked_and_its_neighbours_are_bit_equal(lane, corn
 def test_a_diverged_parent_diverges_its_children(corners, dataset):
     job = next(job for job in corners.jobs.values() if job.stage.name == "pretrain/1")
     parent = jax.tree.map(lambda leaf: np.full_like(leaf, np.nan), _params_of(corners, dataset, job.parent))
-    ran = execute.run(Pack(job.stage, (job,)), dataset, [parent], lambda updates: None)
+    ran = execute.run(Pack(job.stage, (job,)), dataset, [parent], unwatched)
     assert ran.diverged().tolist() == [True]
 
 
 def test_all_updates_are_reported(corners, dataset):
     pack = packs(corners.jobs.values(), (), MEMORY, 2)[0]
     told = []
-    execute.run(pack, dataset, [None] * len(pack.jobs), told.append)
-    assert sum(told) == pack.stage.total_steps * len(pack.jobs) and min(told) > 0
+    execute.run(pack, dataset, [None] * len(pack.jobs), lambda step, progress: told.append(step))
+    assert told == sorted(set(told)) and told[-1] == pack.stage.total_steps
+
+
+class Stop(Exception):
+    pass
+
+
+@pytest.mark.parametrize("stop", [1, 7, 19])
+@pytest.mark.parametrize("n_devices_before", [1, 2])
+def test_a_pack_that_stops_after_any_update_goes_on_to_the_same_bits(
+    stop, n_devices_before, corners, outcomes, dataset, monkeypatch
+):
+    monkeypatch.setattr(execute, "_chunks", lambda first, total: [(step, step + 1) for step in range(first, total)])
+    jobs = tuple(job for job in corners.jobs.values() if job.stage.name == "pretrain/1")
+    parents, pack = [outcomes[job.parent][0] for job in jobs], Pack(jobs[0].stage, jobs)
+    kept = []
+
+    def stopping(step, progress):
+        if step == stop:
+            kept.append(progress())
+            raise Stop
+
+    devices = jax.local_devices()
+    monkeypatch.setattr(jax, "local_devices", lambda: devices[:n_devices_before])
+    with pytest.raises(Stop):
+        execute.run(pack, dataset, parents, stopping)
+    monkeypatch.setattr(jax, "local_devices", lambda: devices)
+    steps = []
+    again = execute.run(pack, dataset, parents, lambda step, progress: steps.append(step), kept[0])
+    assert kept[0].step == stop and steps == list(range(stop + 1, pack.stage.total_steps + 1))
+    assert again.seconds * len(jobs) > kept[0].seconds > 0
+    for lane, job in enumerate(jobs):
+        found = jax.tree.map(lambda leaf, lane=lane: leaf[lane], (again.params, again.curves, again.results))
+        same(found, outcomes[job.id][:3])
+
+
+def test_progress_of_another_shape_is_not_gone_on_from(corners, outcomes, dataset):
+    job = next(job for job in corners.jobs.values() if job.stage.name == "pretrain/0")
+    kept = []
+    execute.run(Pack(job.stage, (job, job)), dataset, [None] * 2, lambda step, progress: kept.append(progress()))
+    steps = []
+    alone = execute.run(
+        Pack(job.stage, (job,)), dataset, [None], lambda step, progress: steps.append(step), kept[0]._replace(step=9)
+    )
+    assert steps[-1] == job.stage.total_steps
+    same(jax.tree.map(lambda leaf: leaf[0], alone.params), outcomes[job.id][0])
 
 
 def test_pretraining_and_fine_tuning_learn(corners, outcomes):
@@ -111,5 +157,5 @@ def test_pretraining_and_fine_tuning_learn(corners, outcomes):
 
 def _params_of(corners, dataset, job_id):
     job = corners.jobs[job_id]
-    ran = execute.run(Pack(job.stage, (job,)), dataset, [None], lambda updates: None)
+    ran = execute.run(Pack(job.stage, (job,)), dataset, [None], unwatched)
     return jax.tree.map(lambda leaf: leaf[0], ran.params)

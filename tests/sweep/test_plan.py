@@ -10,8 +10,11 @@ from pretrain.config import EncoderConfig, FinetuneConfig, PretrainConfig
 from pretrain.fields import ConfigError, split_traced
 from pretrain.learn.finetune import Finetune
 from pretrain.learn.phase import Phase
-from pretrain.sweep.plan import MAX_PACK, job_memory, n_parameters, packs, plan
+from pretrain.sweep.cost import job_memory, n_parameters
+from pretrain.sweep.plan import MAX_PACK, packs
+from pretrain.sweep.plan import plan as plan_all
 from tests.sweep.conftest import CORNERS
+from tests.sweep.conftest import make_plan as plan
 
 MEMORY = 1 << 30
 
@@ -136,3 +139,46 @@ def test_the_seeds_cached_codes_are_counted_as_memory():
 
 def test_the_four_corners_are_those_of_the_default_config():
     assert get_config().sweep == (CORNERS,)
+
+
+def test_repeats_share_the_phases_of_their_seed_and_no_later_draw(experiment, dataset):
+    once = plan(experiment(seeds=2), dataset)
+    repeated = plan(dataclasses.replace(experiment(seeds=2), repeats=3), dataset)
+    assert names(repeated) == {"pretrain/0": 2, "pretrain/1": 2, "finetune": 4 * 2 * 3}
+    assert once.jobs.keys() < repeated.jobs.keys()
+    assert {trial.id for trial in once.trials} == {trial.id for trial in repeated.trials if trial.repeat == 0}
+    assert collections.Counter((trial.seed, trial.repeat) for trial in repeated.trials) == {
+        (seed, repeat): 4 for seed in range(2) for repeat in range(3)
+    }
+    seeds = {repeated.jobs[trial.jobs[-1]].seed for trial in repeated.trials}
+    assert len(seeds) == 6
+
+
+def test_datasets_can_be_swept(experiment, dataset):
+    swept = experiment(sweep=({"data.validation": (60, 40), "finetune.encoder_init": ("he",)},), seeds=2)
+    datasets = {swept.at(point).data: dataset for point in swept.points()}
+    smaller, larger = datasets
+    datasets[larger] = dataset._replace(fingerprint="other")
+    found = plan_all(swept, datasets)
+    assert len(found.jobs) == 4
+    cut = packs(found.jobs.values(), (), MEMORY, 2)
+    assert [(pack.data, len(pack.jobs)) for pack in cut] == [(smaller, 2), (larger, 2)]
+    assert {trial.point["data.validation"] for trial in found.trials} == {60, 40}
+
+
+def test_packs_in_training_stay_together(corners):
+    first = [job for job in corners.jobs.values() if job.stage.name == "pretrain/0"]
+    begun = (first[2].id, first[0].id)
+    cut = packs(corners.jobs.values(), (), MEMORY, 2, begun=[begun])
+    sizes = [tuple(job.id for job in pack.jobs) for pack in cut if pack.stage == first[0].stage]
+    assert sizes == [begun, (first[1].id,)]
+    assert cut[0].stage == first[0].stage
+    # If one of them is done meanwhile, the others are cut anew.
+    again = packs(corners.jobs.values(), {first[2].id}, MEMORY, 2, begun=[begun])
+    assert [len(pack.jobs) for pack in again if pack.stage == first[0].stage] == [2]
+
+
+def test_packs_are_cut_for_as_many_workers_as_there_are(experiment, dataset):
+    found = plan(experiment(sweep=({"finetune.encoder_init": ("he",)},), seeds=12), dataset)
+    assert [len(pack.jobs) for pack in packs(found.jobs.values(), (), MEMORY, 2, n_workers=3)] == [4, 4, 4]
+    assert [len(pack.jobs) for pack in packs(found.jobs.values(), (), MEMORY, 2)] == [12]

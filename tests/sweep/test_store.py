@@ -3,16 +3,17 @@
 import json
 import os
 import shutil
+import socket
 
 import jax
 import numpy as np
 import pytest
 
 from pretrain.learn.transfer import TransferError, stack_shapes
-from pretrain.sweep import execute
-from pretrain.sweep import store as store_module
-from pretrain.sweep.plan import packs
+from pretrain.sweep import execute, sealed
+from pretrain.sweep.plan import Pack, packs
 from pretrain.sweep.store import Store, StoreError
+from tests.sweep.conftest import unwatched
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +23,7 @@ def pack(corners):
 
 @pytest.fixture(scope="module")
 def outcome(pack, dataset):
-    return execute.run(pack, dataset, [None] * len(pack.jobs), lambda updates: None)
+    return execute.run(pack, dataset, [None] * len(pack.jobs), unwatched)
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +145,7 @@ def test_a_checkpoint_that_could_not_be_written_is_not_recorded(tmp_path, pack, 
     def failing(path, params):
         raise OSError(28, "No space left on device", str(path))
 
-    monkeypatch.setattr(store_module, "_save_params", failing)
+    monkeypatch.setattr(sealed, "save_arrays", failing)
     with pytest.raises(StoreError, match="No space left on device"):
         Store(tmp_path, fail).save(pack, outcome)
     assert Store(tmp_path, fail).verified(ids_of(pack)) == set()
@@ -157,3 +158,110 @@ def test_nothing_in_a_pack_can_execute(saved):
     manifest = json.loads((path / "manifest.json").read_text())
     listed = {*manifest["files"], "manifest.json"}
     assert listed == {os.path.relpath(file, path) for file in pack_files(saved)}
+
+
+def test_a_save_that_fails_while_it_is_under_way_is_not_recorded(tmp_path, pack, outcome, monkeypatch):
+    from orbax.checkpoint import type_handlers
+
+    async def failing(*arguments, **options):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(type_handlers.NumpyHandler, "serialize", failing)
+    with pytest.raises(StoreError, match=r"params: orbax could not write it: .*Input/output error"):
+        Store(tmp_path, fail).save(pack, outcome)
+    assert Store(tmp_path, fail).verified(ids_of(pack)) == set()
+    assert list((tmp_path / "packs").iterdir()) == [] and list((tmp_path / "drafts").iterdir()) == []
+
+
+def test_a_checkpoint_of_another_structure_than_its_manifest_says_is_refused(copy, pack):
+    store = Store(copy, fail)
+    store.verified(ids_of(pack))
+    (path,) = (copy / "packs").iterdir()
+    store._manifests[path]["structure"]["encoder/layers_0/kernel"] = "int32[3, 36, 12]"
+    with pytest.raises(StoreError, match="has other arrays than its manifest says"):
+        store.params(pack.jobs[0].id)
+
+
+def test_a_stage_that_is_stored_twice_survives_the_damage_of_one(copy, pack, outcome, shapes):
+    single = Pack(pack.stage, pack.jobs[:1])
+    store = Store(copy, fail)
+    store.save(single, jax.tree.map(lambda leaf: leaf[:1] if hasattr(leaf, "shape") else leaf, outcome))
+    victim = next(path for path in (copy / "packs").glob("*/records.json") if path.stat().st_size > 400)
+    victim.write_bytes(victim.read_bytes()[:-1])
+    warnings = []
+    store = Store(copy, warnings.append)
+    assert store.verified(ids_of(pack)) == {pack.jobs[0].id}
+    assert store.params(pack.jobs[0].id, shapes) and len(warnings) == 1
+
+
+def test_a_reader_leaves_damage_where_it_is(copy, pack):
+    victim = pack_files(copy)[0]
+    victim.write_bytes(b"")
+    before = sorted(copy.rglob("*"))
+    warnings = []
+    assert Store(copy, warnings.append, read_only=True).verified(ids_of(pack)) == set()
+    assert str(victim) in warnings[0] and sorted(copy.rglob("*")) == before
+
+
+def test_packs_of_another_format_are_left_alone(copy, pack, monkeypatch):
+    monkeypatch.setattr(sealed, "FORMAT", sealed.FORMAT + 1)
+    assert Store(copy, fail).verified(ids_of(pack)) == set()
+    assert len(pack_files(copy)) > 4
+
+
+def test_packs_that_another_process_stores_are_found(tmp_path, pack, outcome):
+    first, second = Store(tmp_path, fail), Store(tmp_path, fail)
+    first.save(pack, outcome)
+    assert second.verified(ids_of(pack)) == set()
+    second.refresh()
+    assert second.verified(ids_of(pack)) == set(ids_of(pack))
+
+
+def test_drafts_of_dead_processes_are_cleared_and_those_of_the_living_are_not(tmp_path):
+    host = socket.gethostname()
+    dead, alive, foreign = f"{host}@{2**22 + 1}@a", f"{host}@{os.getpid()}@b", "elsewhere@1@c"
+    for name in (dead, alive, foreign):
+        (tmp_path / "drafts" / name).mkdir(parents=True)
+    Store(tmp_path, fail, read_only=True)
+    assert len(list((tmp_path / "drafts").iterdir())) == 3
+    Store(tmp_path, fail)
+    assert {path.name for path in (tmp_path / "drafts").iterdir()} == {alive, foreign}
+
+
+@pytest.fixture(scope="module")
+def progress(pack, dataset):
+    kept = []
+    execute.run(pack, dataset, [None] * len(pack.jobs), lambda step, progress: kept.append(progress()))
+    return kept[0]
+
+
+def test_progress_comes_back_bit_for_bit_and_only_the_last(tmp_path, pack, progress):
+    store = Store(tmp_path, fail)
+    assert store.progress(pack) is None and store.begun() == []
+    store.save_progress(pack, progress._replace(step=3))
+    store.save_progress(pack, progress._replace(step=12))
+    again = Store(tmp_path, fail)
+    found = again.progress(pack)
+    assert (found.step, found.seconds) == (12, progress.seconds)
+    jax.tree.map(np.testing.assert_array_equal, found.arrays, progress.arrays)
+    assert again.begun() == [tuple(ids_of(pack))] and len(list((tmp_path / "begun").iterdir())) == 1
+
+
+def test_progress_goes_when_its_pack_is_stored(tmp_path, pack, progress, outcome):
+    store = Store(tmp_path, fail)
+    store.save_progress(pack, progress)
+    store.save(pack, outcome)
+    assert list((tmp_path / "begun").iterdir()) == [] and store.begun() == []
+
+
+def test_damaged_progress_is_named_and_forgotten(tmp_path, pack, progress):
+    Store(tmp_path / "sound", fail).save_progress(pack, progress)
+    files = [path.relative_to(tmp_path / "sound") for path in (tmp_path / "sound").rglob("*") if path.is_file()]
+    for number, file in enumerate(files):
+        root = shutil.copytree(tmp_path / "sound", tmp_path / str(number))
+        victim = root / file
+        victim.write_bytes(victim.read_bytes()[:-1])
+        warnings = []
+        assert Store(root, warnings.append).progress(pack) is None
+        assert len(warnings) == 1 and str(victim) in warnings[0] and "begin again" in warnings[0]
+        assert Store(root, fail).progress(pack) is None

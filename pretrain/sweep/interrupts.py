@@ -1,0 +1,40 @@
+"""Ctrl-C and SIGTERM: finish the chunk, save, and say how to go on."""
+
+import signal
+from collections.abc import Callable
+from types import FrameType
+
+
+class Interrupted(Exception):
+    """Work was stopped on request, after all that was done was saved."""
+
+
+class Interrupts:
+    """While entered, turns the first SIGINT or SIGTERM into a request to stop; the second acts as if nothing were here.
+
+    Schedulers send SIGTERM before they preempt, people press Ctrl-C.
+    """
+
+    def __init__(self, told: Callable[[str], None]):
+        """Args: told: called, once, with a line for people when a stop is requested."""
+        self._told = told
+        self._before: dict[int, object] = {}
+        self._requested = False
+
+    def __enter__(self) -> "Interrupts":
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._request)
+        return self
+
+    def __exit__(self, *_) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def requested(self) -> bool:
+        """Returns whether work is to stop."""
+        return self._requested
+
+    def _request(self, number: int, frame: FrameType | None) -> None:
+        self.__exit__()
+        self._requested = True
+        self._told(f"{signal.Signals(number).name}: stopping at the end of this chunk; once more stops at once")

@@ -1,0 +1,64 @@
+"""What a run would do, before it does it."""
+
+from collections.abc import Mapping
+
+import jax
+from rich.console import Console
+from rich.table import Table
+
+from pretrain.config import DataConfig
+from pretrain.data import Dataset
+from pretrain.learn.finetune import Finetune
+from pretrain.sweep import cost, engines
+from pretrain.sweep.plan import Pack, Plan, packs
+
+_COMPILE_SECONDS = 2.0  # a program, on a CPU; from the cache almost nothing
+_UPDATE_SECONDS = 30e-6  # of an update besides its matrix products
+
+
+def show(plan: Plan, datasets: Mapping[DataConfig, Dataset], console: Console) -> None:
+    """Prints a plan: the stages that trials share, and the packs with their memory, arithmetic and time."""
+    n_stages = sum(len(trial.jobs) for trial in plan.trials)
+    console.print(
+        f"{len(plan.trials)} trials of {n_stages} stages together, {len(plan.jobs)} of them distinct", highlight=False
+    )
+    headings = ("pack", "stage", "trials", "updates each", "parameters each", "memory", "TFLOP", "about")
+    table = Table(box=None, pad_edge=False)
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading in ("pack", "stage") else "right")
+    rate, total = cost.flop_rate(), 0.0
+    found = packs(plan.jobs.values(), (), engines.pack_memory(), jax.local_device_count())
+    for number, pack in enumerate(found):
+        dataset = datasets[pack.data]
+        work = len(pack.jobs) * cost.flops(pack.stage, len(dataset.validation.images), len(dataset.test.images))
+        seconds = work / rate + len(pack.jobs) * pack.stage.total_steps * _UPDATE_SECONDS
+        total += seconds
+        row = (number + 1, _name(pack), len(pack.jobs), pack.stage.total_steps)
+        parameters, memory = cost.n_parameters(pack.stage), _memory(pack, dataset)
+        table.add_row(
+            *map(str, row), f"{parameters:,}", f"{memory / 1e6:,.0f} MB", f"{work / 1e12:,.2f}", _duration(seconds)
+        )
+    console.print(table)
+    compiling = _COMPILE_SECONDS * len({(pack.stage, len(pack.jobs)) for pack in found})
+    console.print(
+        f"about {_duration(total)} here at {rate / 1e9:,.0f} GFLOP/s, and at most {_duration(compiling)} to compile; "
+        "what is stored already is not run",
+        highlight=False,
+    )
+
+
+def _name(pack: Pack) -> str:
+    frozen = f", {pack.stage.frozen_layers} layers frozen" if isinstance(pack.stage, Finetune) else ""
+    return pack.stage.name + frozen
+
+
+def _memory(pack: Pack, dataset: Dataset) -> int:
+    """Returns the bytes that a pack takes, with the images on every device."""
+    images = sum(split.images.nbytes for split in (dataset.train, dataset.validation, dataset.test))
+    return len(pack.jobs) * cost.job_memory(pack.stage) + images * jax.local_device_count()
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,83 @@
+"""Compiled programs on disk, so that they are compiled once: JAX's persistent cache, kept trustworthy.
+
+JAX names a program by its instructions, its options and its own version. A directory that machines share needs more:
+a program compiled for one CPU may not run, or not round, the same on another. And JAX neither notices a flipped bit nor
+ever replaces a truncated entry. So programs lie in a directory named by all that could make them stale, every entry
+that a run leaves is sealed with a checksum, and what is not, or no longer, sealed is deleted.
+"""
+
+import contextlib
+import functools
+import hashlib
+import json
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+import jax
+
+_SEALS = "seals.json"
+_CPU_LINES = ("model name", "flags", "Features", "CPU part")
+
+
+def prepare_devices(n_cores: int | None = None) -> None:
+    """Gives XLA one CPU device a core, by default of all that this process may use.
+
+    Must come before the first use of JAX's devices.
+    """
+    jax.config.update("jax_num_cpu_devices", n_cores or len(os.sched_getaffinity(0)))
+
+
+def prepare(root: Path) -> None:
+    """Gives compiled programs a directory under ``root``, which may not be there yet, to be kept in."""
+    directory = root / _fingerprint()
+    seals = _seals(directory)
+    for entry in directory.glob("*-cache"):
+        if seals.get(entry.name) != _checksum(entry):
+            entry.unlink(missing_ok=True)
+    jax.config.update("jax_compilation_cache_dir", str(directory))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+    # XLA's own caches would make the directory's path part of every key, and a moved store compile all anew.
+    jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
+
+
+def seal(root: Path) -> None:
+    """Notes the checksums of all compiled programs; what it cannot write is compiled again some day."""
+    directory = root / _fingerprint()
+    with contextlib.suppress(OSError):
+        checksums = {entry.name: _checksum(entry) for entry in directory.glob("*-cache")}
+        if checksums != _seals(directory):
+            draft = directory / f"{_SEALS}.{os.getpid()}"
+            draft.write_text(json.dumps(checksums))
+            draft.replace(directory / _SEALS)
+
+
+@functools.cache
+def _fingerprint() -> str:
+    """Returns a name for all, besides a program's instructions and options, that decides whether it is stale."""
+    made_by = [version(name) for name in ("jax", "jaxlib")] + [platform.machine(), os.environ.get("XLA_FLAGS", "")]
+    with contextlib.suppress(OSError):  # no Linux
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        made_by += sorted({line for line in lines if line.startswith(_CPU_LINES)})
+    return hashlib.sha256("\n".join(made_by).encode()).hexdigest()[:16]
+
+
+def _seals(directory: Path) -> dict[str, str]:
+    try:
+        seals = json.loads((directory / _SEALS).read_text())
+    except (OSError, ValueError):
+        return {}
+    return seals if isinstance(seals, dict) else {}
+
+
+def _checksum(path: Path) -> str | None:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:  # deleted meanwhile
+        return None
+
+
+def stale(root: Path) -> list[Path]:
+    """Returns the directories of programs that other versions or machines have compiled."""
+    return [path for path in sorted(root.glob("*")) if path.is_dir() and path.name != _fingerprint()]

@@ -1,0 +1,118 @@
+"""Packs as tasks of a Ray cluster: one that is there, or one that is started on this machine."""
+
+import contextlib
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping
+
+import ray
+from rich.console import Console
+
+from pretrain.config import DataConfig, EngineConfig, Experiment
+from pretrain.data import Dataset
+from pretrain.fields import ConfigError
+from pretrain.sweep import remote
+from pretrain.sweep.interrupts import Interrupted
+from pretrain.sweep.plan import Plan
+from pretrain.sweep.store import Store, StoreError
+
+_SECONDS_BETWEEN_LOOKS = 0.5
+
+
+def run(
+    experiment: Experiment,
+    plan: Plan,
+    datasets: Mapping[DataConfig, Dataset],
+    store: Store,
+    console: Console,
+    stop: Callable[[], bool],
+) -> None:
+    """Runs packs as Ray tasks, each as soon as its parents' packs are stored; an engine, see ``engines.of``.
+
+    A task whose worker or node is lost is retried by Ray; what it had stored is kept once, since stages are named by
+    their content.
+    """
+    engine, stop_file = experiment.engine, remote.stop_file(experiment)
+    with _connected(engine):
+        n_workers = int(_check_room(engine))
+        todo = remote.cut(experiment, plan, store, n_workers)
+        console.print(f"ray: {len(todo)} packs for {n_workers} workers of {engine.cpus} cores", highlight=False)
+        stop_file.unlink(missing_ok=True)
+        task = ray.remote(_task).options(
+            num_cpus=engine.cpus,
+            num_gpus=engine.gpus,
+            memory=engine.memory * 1e9,
+            max_retries=engine.retries,
+            runtime_env={"env_vars": {"JAX_PLATFORMS": "" if engine.gpus else "cpu"}},
+        )
+        made_by: dict[str, ray.ObjectRef] = {}  # job id to the task that stores it
+        titles = {}
+        for number, pack in enumerate(todo):
+            parents = {made_by[job.parent] for job in pack.jobs if job.parent in made_by}
+            told = task.remote(*remote.message(experiment, pack), *parents)
+            made_by |= {job.id: told for job in pack.jobs}
+            titles[told] = f"{pack.stage.name}  pack {number + 1}/{len(todo)}, {len(pack.jobs)} trials"
+        try:
+            _await(titles, console, stop, stop_file.touch)
+        finally:
+            stop_file.unlink(missing_ok=True)
+    store.refresh()
+
+
+def _task(experiment_json: str, ids: tuple[str, ...], *parents: str) -> str:
+    """Does a pack, once Ray has its parents' answers."""
+    return remote.STOPPED if remote.STOPPED in parents else remote.do(experiment_json, ids)
+
+
+def _await(titles: dict, console: Console, stop: Callable[[], bool], ask_to_stop: Callable[[], None]) -> None:
+    """Waits for all tasks, and tells of each."""
+    waiting, asked, stopped = list(titles), False, False
+    while waiting:
+        ready, waiting = ray.wait(waiting, timeout=_SECONDS_BETWEEN_LOOKS)
+        for told in ready:
+            try:
+                stopped |= ray.get(told) == remote.STOPPED
+            except ray.exceptions.RayError as error:
+                reason = " ".join(str(getattr(error, "cause", None) or error).split())[-300:]
+                raise StoreError(f"{titles[told]} failed on Ray: {reason}") from None
+            console.print(f"{titles[told]}: done", highlight=False)
+        if stop() and not asked:
+            asked = True
+            ask_to_stop()
+    if stopped:
+        raise Interrupted
+
+
+@contextlib.contextmanager
+def _connected(engine: EngineConfig) -> Iterator[None]:
+    """Connects to the cluster; starts one here without an address, and stops that one at the end."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    here = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+    where = {"address": engine.address} if engine.address else here
+    try:
+        ray.init(**where, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        remedy = f"cannot be reached ({reason}); start it with `ray start --head`, or leave the address out"
+        raise ConfigError("engine.address", engine.address, remedy) from None
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _check_room(engine: EngineConfig) -> float:
+    """Returns how many packs the cluster can run at once; refuses a request that no node could ever meet."""
+    wanted = {"CPU": engine.cpus, "GPU": engine.gpus, "memory": engine.memory * 1e9}
+    fields = {"CPU": "cpus", "GPU": "gpus", "memory": "memory"}
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    for kind, amount in wanted.items():
+        most = max((node.get(kind, 0) for node in nodes), default=0)
+        if amount > most:
+            field = fields[kind]
+            most = round(most / 1e9, 1) if kind == "memory" else most
+            raise ConfigError(
+                f"engine.{field}", getattr(engine, field), f"is more than any node has ({most}); lower it"
+            )
+    room = (min(node.get(kind, 0) // amount for kind, amount in wanted.items() if amount) for node in nodes)
+    return max(1, sum(room))

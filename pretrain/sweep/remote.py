@@ -1,0 +1,99 @@
+"""Packs on other machines: what a launcher sends there, and what a worker does with it.
+
+Only text travels: the experiment as JSON and the ids of a pack's stages. A worker plans the same plan from it, since
+planning is deterministic, and reads and writes the same store, on a file system that all share.
+"""
+
+import functools
+import logging
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from pretrain import data
+from pretrain.config import DataConfig, EngineConfig, Experiment, from_json, to_json
+from pretrain.data import Dataset
+from pretrain.sweep import plan as planning
+from pretrain.sweep import programs, work
+from pretrain.sweep.interrupts import Interrupted
+from pretrain.sweep.plan import Pack, Plan
+from pretrain.sweep.store import Store
+
+DONE, STOPPED = "done", "stopped"
+_STOP = ".stop"
+_SHARE_OF_MEMORY = 0.25  # of what a pack asks for; the rest is for images, programs and their compilation
+
+
+def stop_file(experiment: Experiment) -> Path:
+    """Returns the file whose being there tells the workers of a run to stop; its directory is shared, too."""
+    return Path(experiment.run_dir) / _STOP
+
+
+def cut(experiment: Experiment, plan: Plan, store: Store, n_workers: int) -> list[Pack]:
+    """Cuts what is not stored yet into packs for workers of the size that the engine asks for."""
+    engine = experiment.engine
+    memory = int(_SHARE_OF_MEMORY * engine.memory * 1e9)
+    done = store.verified(plan.jobs)
+    return planning.packs(plan.jobs.values(), done, memory, engine.cpus, n_workers, begun=store.begun())
+
+
+def message(experiment: Experiment, pack: Pack) -> tuple[str, tuple[str, ...]]:
+    """Returns what a worker needs to know: the experiment as JSON, and the ids of the pack's jobs."""
+    return to_json(experiment), tuple(job.id for job in pack.jobs)
+
+
+def do(experiment_json: str, ids: tuple[str, ...], stop: Callable[[], bool] | None = None) -> str:
+    """Does a pack on a worker.
+
+    Args:
+      experiment_json: of an experiment whose paths are absolute.
+      ids: of the pack's jobs, in its order.
+      stop: asked after each chunk whether to stop, besides the run's stop file.
+
+    Returns:
+      ``done``, or ``stopped`` after what was done was saved.
+
+    Raises:
+      StoreError: something could not be read or written.
+    """
+    experiment, plan, datasets = _planned(experiment_json)
+    store = Store(experiment.store, warn=lambda line: print(line, file=sys.stderr))
+    if store.verified(ids) == set(ids):
+        return DONE  # by a worker that was believed lost
+    asked = stop_file(experiment)
+
+    def stopping() -> bool:
+        return asked.exists() or (stop is not None and stop())
+
+    if stopping():
+        return STOPPED
+    jobs = tuple(plan.jobs[job] for job in ids)
+    pack = Pack(jobs[0].stage, jobs)
+    store.verified({job.parent for job in jobs if job.parent})
+    try:
+        work.run_pack(pack, datasets[pack.data], store, experiment.save_every, lambda updates: None, stopping)
+    except Interrupted:
+        return STOPPED
+    finally:
+        programs.seal(store.root / "programs")
+    return DONE
+
+
+@functools.lru_cache(maxsize=1)
+def _planned(experiment_json: str) -> tuple[Experiment, Plan, Mapping[DataConfig, Dataset]]:
+    """Prepares a worker's process, and plans the experiment in it."""
+    experiment = from_json(experiment_json)
+    logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax logs a traceback of what it also raises
+    _leave_room(experiment.engine)
+    programs.prepare_devices(experiment.engine.cpus)
+    programs.prepare(Path(experiment.store) / "programs")
+    datasets = {settings.data: data.load(settings.data) for settings in map(experiment.at, experiment.points())}
+    return experiment, planning.plan(experiment, datasets), datasets
+
+
+def _leave_room(engine: EngineConfig) -> None:
+    """Keeps JAX from taking a whole GPU that other workers share."""
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    if 0 < engine.gpus < 1:
+        os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", f"{0.9 * engine.gpus:.3f}")

@@ -1,0 +1,185 @@
+"""Sealed directories: complete or not there, with a checksum of every file in a manifest.
+
+One is written elsewhere, flushed, and renamed into place. Its arrays are an orbax checkpoint, whose structure the
+manifest tells, since orbax restores damaged bytes and other dtypes silently.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import socket
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+import psutil
+from flax import traverse_util
+
+FORMAT = 2
+_MANIFEST = "manifest.json"
+
+
+class StoreError(Exception):
+    """A store that cannot be read or written; the message names the file."""
+
+
+class DamageError(Exception):
+    """A sealed directory that is not as it was written; the message names the file."""
+
+
+def write(target: Path, drafts: Path, content: dict[str, Any], fill: Callable[[Path], None]) -> None:
+    """Writes a sealed directory: all of it, or nothing.
+
+    Args:
+      target: where it goes; if it is there already, as another process has just written the same, it stays.
+      drafts: a directory of the same file system to write in.
+      content: what the manifest tells besides the files' checksums.
+      fill: writes the files into an empty directory.
+
+    Raises:
+      StoreError: it could not be written; the message names the file or directory.
+    """
+    draft = drafts / f"{socket.gethostname()}@{os.getpid()}@{uuid.uuid4().hex}"
+    try:
+        draft.mkdir(parents=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        fill(draft)
+        manifest = {**content, "format": FORMAT, "files": _checksums(draft)}
+        write_json(draft / _MANIFEST, {**manifest, "checksum": _self_checksum(manifest)})
+        _sync(draft)
+        _commit(draft, target)
+    except OSError as error:
+        reason = f"{error.filename or draft}: {error.strerror or error}"
+        raise StoreError(f"{reason}; stages saved earlier are intact") from None
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def read_manifest(path: Path) -> dict[str, Any] | None:
+    """Returns a sealed directory's manifest; None if it is of another format, which is left alone.
+
+    Raises:
+      DamageError: the manifest is not as it was written.
+    """
+    file = path / _MANIFEST
+    try:
+        text = file.read_text()
+        manifest = json.loads(text)
+        if text != _canonical(manifest) or manifest["checksum"] != _self_checksum(manifest):
+            raise ValueError
+        return manifest if manifest["format"] == FORMAT else None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        raise DamageError(f"{file}: damaged") from None
+
+
+def check_files(path: Path, manifest: dict[str, Any]) -> None:
+    """Checks every file of a sealed directory.
+
+    Raises:
+      DamageError: one is not as it was written.
+    """
+    for name, checksum in manifest["files"].items():
+        file = path / name
+        try:
+            if _checksum(file) != checksum:
+                raise DamageError(f"{file}: fails its checksum")
+        except OSError as error:
+            raise DamageError(f"{file}: cannot be read ({error.strerror})") from None
+
+
+def structure(arrays: dict[str, Any]) -> dict[str, str]:
+    """Returns the dtype and shape of every array of a nested dictionary, by path."""
+    flat = traverse_util.flatten_dict(arrays, sep="/")
+    return {path: f"{leaf.dtype}{list(leaf.shape)}" for path, leaf in flat.items()}
+
+
+def save_arrays(path: Path, arrays: dict[str, Any]) -> None:
+    """Saves a nested dictionary of arrays as an orbax checkpoint; when it returns, all is written.
+
+    Raises:
+      OSError: it could not be written.
+    """
+    try:
+        with ocp.PyTreeCheckpointer() as checkpointer:  # the synchronous one
+            checkpointer.save(path, arrays)
+    except Exception as error:  # a full disk arrives as ValueError, from the library below orbax
+        reason = " ".join(str(error).split())
+        raise OSError(0, f"orbax could not write it: …{reason[-200:]}", str(path)) from None
+
+
+def restore_arrays(path: Path, expected: dict[str, str]) -> dict[str, Any]:
+    """Returns what ``save_arrays`` saved, as NumPy arrays.
+
+    Raises:
+      StoreError: it cannot be read, or has not the expected ``structure``.
+    """
+    try:
+        with ocp.PyTreeCheckpointer() as checkpointer:
+            tree = checkpointer.metadata(path).item_metadata.tree
+            as_saved = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
+            arrays = checkpointer.restore(path, restore_args=as_saved)
+    except Exception as error:  # whatever orbax and the libraries below it raise
+        raise StoreError(f"{path}: cannot be restored ({' '.join(str(error).split())[:200]})") from None
+    if structure(arrays) != expected:
+        raise StoreError(f"{path}: has other arrays than its manifest says")
+    return arrays
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes canonical JSON."""
+    path.write_text(_canonical(content))
+
+
+def abandoned(drafts: Path) -> Iterator[Path]:
+    """Yields the drafts that processes of this machine left when they were killed."""
+    for draft in drafts.glob("*@*@*"):
+        host, process, _ = draft.name.rsplit("@", 2)
+        if host == socket.gethostname() and process.isdigit() and not psutil.pid_exists(int(process)):
+            yield draft
+
+
+def _canonical(content: Any) -> str:
+    return json.dumps(content, sort_keys=True, indent=1, allow_nan=False)
+
+
+def _self_checksum(manifest: dict[str, Any]) -> str:
+    rest = {name: value for name, value in manifest.items() if name != "checksum"}
+    return hashlib.sha256(_canonical(rest).encode()).hexdigest()
+
+
+def _checksums(path: Path) -> dict[str, str]:
+    return {file.relative_to(path).as_posix(): _checksum(file) for file in sorted(path.rglob("*")) if file.is_file()}
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    """Flushes a directory's files to the disk, so that a rename never precedes what it names."""
+    for place in [*path.rglob("*"), path]:
+        _sync_one(place)
+
+
+def _sync_one(place: Path) -> None:
+    descriptor = os.open(place, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _commit(draft: Path, target: Path) -> None:
+    try:
+        draft.rename(target)
+        _sync_one(target.parent)
+    except OSError:
+        if not target.exists():
+            raise
+        # Another process has just stored the same, with the same content.

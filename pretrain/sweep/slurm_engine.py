@@ -1,0 +1,128 @@
+"""Packs as job arrays of Slurm, through submitit; or as processes of this machine, through its local executor."""
+
+import math
+import signal
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import submitit
+from rich.console import Console
+
+from pretrain.config import DataConfig, EngineConfig, Experiment
+from pretrain.data import Dataset
+from pretrain.sweep import remote
+from pretrain.sweep.interrupts import Interrupted
+from pretrain.sweep.plan import Pack, Plan
+from pretrain.sweep.store import Store, StoreError
+
+_SECONDS_BETWEEN_LOOKS = 1.0
+
+
+class Worker:
+    """A job: does one pack, and is queued again where it was when it is preempted or out of time."""
+
+    def __call__(self, experiment_json: str, ids: tuple[str, ...]) -> str:
+        asked = False
+
+        def ask(number, frame) -> None:
+            nonlocal asked
+            asked = True
+
+        # Submitit would save and requeue in the middle of an update; it may, but after the chunk.
+        requeue = signal.signal(submitit.JobEnvironment()._usr_sig(), ask)
+        answer = remote.do(experiment_json, ids, stop=lambda: asked)
+        if asked and answer == remote.STOPPED:
+            requeue(signal.SIGUSR2, None)
+        return answer
+
+    def checkpoint(self, *arguments) -> submitit.helpers.DelayedSubmission:
+        """Returns what to queue again: the same, for the store knows how far it came."""
+        return submitit.helpers.DelayedSubmission(self, *arguments)
+
+
+def run(
+    experiment: Experiment,
+    plan: Plan,
+    datasets: Mapping[DataConfig, Dataset],
+    store: Store,
+    console: Console,
+    stop: Callable[[], bool],
+) -> None:
+    """Runs packs as Slurm jobs, an array for each depth of stages; an engine, see ``engines.of``."""
+    stop_file = remote.stop_file(experiment)
+    stop_file.unlink(missing_ok=True)
+    executor = _executor(experiment.engine, Path(experiment.run_dir) / "slurm")
+    try:
+        fault, tries = "", 0
+        while todo := remote.cut(experiment, plan, store, experiment.engine.parallel):
+            # Packs whose parents are stored; the others wait for the next array.
+            made_here = {job.id for pack in todo for job in pack.jobs}
+            level = [pack for pack in todo if not any(job.parent in made_here for job in pack.jobs)]
+            if stop():
+                raise Interrupted
+            answers, fault = _run_array(executor, experiment, level, console, stop, stop_file)
+            if remote.STOPPED in answers:
+                raise Interrupted
+            store.refresh()
+            tries = tries + 1 if fault else 0
+            if tries > experiment.engine.retries:
+                raise StoreError(f"{fault}; logs are in {executor.folder}")
+    finally:
+        stop_file.unlink(missing_ok=True)
+
+
+def _run_array(
+    executor: submitit.AutoExecutor,
+    experiment: Experiment,
+    level: list[Pack],
+    console: Console,
+    stop: Callable[[], bool],
+    stop_file: Path,
+) -> tuple[list[str], str]:
+    """Submits packs as one array and waits for it; returns the answers, and what went wrong if anything did."""
+    messages = [remote.message(experiment, pack) for pack in level]
+    jobs = executor.map_array(Worker(), *zip(*messages, strict=True))
+    console.print(
+        f"slurm: {level[0].stage.name}, {len(jobs)} jobs, the first is {jobs[0].job_id}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    asked = False
+    while not all(job.done() for job in jobs):
+        time.sleep(_SECONDS_BETWEEN_LOOKS)
+        if stop() and not asked:
+            asked = True
+            stop_file.touch()
+            for job in jobs:
+                if job.state == "PENDING":
+                    job.cancel()
+    answers, fault = [], ""
+    for job in jobs:
+        error = job.exception()
+        if error is None:
+            answers.append(job.result())
+        elif asked:
+            answers.append(remote.STOPPED)
+        else:
+            fault = f"job {job.job_id} failed: {' '.join(str(error).split())[-300:]}"
+    return answers, fault
+
+
+def _executor(engine: EngineConfig, folder: Path) -> submitit.AutoExecutor:
+    cluster = "local" if engine.address == "local" else "slurm"
+    executor = submitit.AutoExecutor(
+        folder=folder / "%j", cluster=cluster, **{f"{cluster}_max_num_timeout": engine.retries}
+    )
+    flags = dict(flag.partition("=")[::2] for flag in engine.flags)
+    executor.update_parameters(
+        name="pretrain",
+        timeout_min=engine.time_limit,
+        cpus_per_task=engine.cpus,
+        mem_gb=engine.memory,
+        gpus_per_node=math.ceil(engine.gpus),
+        slurm_array_parallelism=engine.parallel,
+        slurm_additional_parameters={name: value or True for name, value in flags.items()},
+        **({"slurm_partition": engine.partition} if engine.partition else {}),
+    )
+    return executor

@@ -1,0 +1,107 @@
+"""A store tells what it holds and who uses it, and prunes only what nobody does."""
+
+import os
+import shutil
+import socket
+
+import pytest
+
+from pretrain import store_command
+from pretrain.fields import ConfigError
+from pretrain.sweep import execute, inventory
+from pretrain.sweep.plan import Pack, packs
+from pretrain.sweep.store import Store
+from tests.sweep.conftest import unwatched
+
+
+def fail(line):
+    raise AssertionError(line)
+
+
+@pytest.fixture(scope="module")
+def stored(corners, dataset):
+    """The two packs of one stage that two runs would cut it to, with their outcomes."""
+    pack = packs(corners.jobs.values(), (), 1 << 30, 2)[0]
+    halves = Pack(pack.stage, pack.jobs[:2]), Pack(pack.stage, pack.jobs[2:])
+    return [(half, execute.run(half, dataset, [None] * len(half.jobs), unwatched)) for half in halves]
+
+
+@pytest.fixture
+def root(stored, tmp_path):
+    """A store that a run in ``mine`` uses the first pack of."""
+    store = Store(tmp_path / "store", fail)
+    for half, outcome in stored:
+        store.save(half, outcome)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "experiment.json").write_text("{}")
+    store.register(tmp_path / "mine", [job.id for job in stored[0][0].jobs])
+    return store.root
+
+
+def ids(half):
+    return {job.id for job in half.jobs}
+
+
+def test_entries_tell_stages_sizes_and_users(root, stored, tmp_path):
+    first, second = sorted(inventory.entries(root, verify=True), key=lambda entry: not entry.runs)
+    assert (set(first.stages), set(second.stages)) == tuple(ids(half) for half, _ in stored)
+    assert first.runs == (str(tmp_path / "mine"),) and second.unused
+    assert first.kind == "pretrain/0" and not first.fault
+    assert first.n_bytes == sum(file.stat().st_size for file in first.path.rglob("*") if file.is_file())
+
+
+def test_prune_deletes_what_no_run_uses_and_nothing_else(root, stored):
+    (left,) = inventory.prune(root)
+    assert set(left.stages) == ids(stored[1][0])
+    assert Store(root, fail).verified(ids(stored[0][0]) | ids(stored[1][0])) == ids(stored[0][0])
+    assert inventory.prune(root) == []
+
+
+def test_a_run_whose_directory_is_gone_uses_nothing(root, tmp_path):
+    shutil.rmtree(tmp_path / "mine")
+    assert inventory.runs(root) == {}
+    assert len(inventory.prune(root)) == 2 and list((root / "packs").iterdir()) == []
+
+
+def test_left_over_directories_are_pruned_and_drafts_of_the_living_are_not(root, stored):
+    dead, alive = (root / "drafts" / f"{socket.gethostname()}@{pid}@x" for pid in (2**22 + 1, os.getpid()))
+    old = root / "programs" / "older"
+    for path in (dead, alive, old, root / "damaged" / "pack-1"):
+        path.mkdir(parents=True)
+    assert {entry.kind for entry in inventory.prune(root)} == {
+        "pretrain/0",
+        "damaged",
+        "abandoned draft",
+        "stale programs",
+    }
+    assert alive.exists() and not dead.exists() and not old.exists()
+
+
+def test_a_note_that_cannot_be_read_keeps_nothing(root, stored):
+    (note,) = (root / "runs").iterdir()
+    for text in ("", "[]", "{}", '{"run_dir": 3, "stages": 4}', "null"):
+        note.write_text(text)
+        assert inventory.runs(root) == {}
+
+
+def test_the_command_lists_verifies_and_prunes(root, stored, capsys):
+    assert store_command.main(["--store", str(root), "--verify"]) == 0
+    page = capsys.readouterr().out
+    assert "pretrain/0" in page and "every file of 2 directories is as it was written" in page
+    victim = next((root / "packs").glob("*/records.json"))
+    victim.write_bytes(victim.read_bytes()[:-1])
+    assert store_command.main(["--store", str(root)]) == 0
+    capsys.readouterr()
+    assert store_command.main(["--store", str(root), "--verify"]) == 1
+    assert capsys.readouterr().err == f"{victim}: fails its checksum\n"
+    assert victim.exists()
+    assert store_command.main(["--store", str(root), "--prune"]) == 0
+    assert "deleted 1 directories" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("argv", [["--store", "nowhere"], ["--stor", "x"], ["x"], ["--store"], ["--verify", "yes"]])
+def test_mistakes_are_told_in_one_line(argv, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError) as error:
+        store_command.main(argv)
+    assert len(str(error.value).splitlines()) == 1
