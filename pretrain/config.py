@@ -135,6 +135,9 @@ class EngineConfig:
     address: str = ""
     """ray: the cluster's address, `auto` for the one on this machine; empty starts one here. slurm: `local` runs the
     jobs as processes of this machine; empty submits them."""
+    distributed: Switch = False
+    """local: this is one of several processes, each started with the same command on its host, that share every pack;
+    see `pretrain.sweep.hosts`."""
     cpus: Count = 2
     """Cores that a pack asks for on ray and slurm (cores)."""
     gpus: Annotated[float, Ge(0)] = 0.0

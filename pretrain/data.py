@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pretrain.config import DataConfig
+from pretrain.config import DataConfig, Experiment
 from pretrain.fields import ConfigError
 
 _MNIST = Path(__file__).with_name("mnist.npz")
@@ -60,6 +60,15 @@ def load(config: DataConfig) -> Dataset:
         class_names=class_names,
         fingerprint=_fingerprint(arrays),
     )
+
+
+def load_all(experiment: Experiment) -> dict[DataConfig, Dataset]:
+    """Loads every dataset of an experiment's sweep, once each.
+
+    Raises:
+      ConfigError: as ``load`` does.
+    """
+    return {config: load(config) for config in {experiment.at(point).data: None for point in experiment.points()}}
 
 
 def vectors(images: np.ndarray) -> np.ndarray:

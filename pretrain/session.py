@@ -5,16 +5,18 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import pyarrow as pa
 from rich.console import Console
 
 from pretrain import data
-from pretrain.config import Experiment, to_json
+from pretrain.config import DataConfig, Experiment, to_json
+from pretrain.data import Dataset
 from pretrain.fields import ConfigError, join_traced
 from pretrain.study import figures, report, statistics
-from pretrain.sweep import engines, lock, preview, programs, tables
+from pretrain.sweep import engines, hosts, lock, preview, programs, tables
 from pretrain.sweep import plan as planning
 from pretrain.sweep.interrupts import Interrupted, Interrupts
 from pretrain.sweep.plan import Plan
@@ -52,7 +54,9 @@ def run(experiment: Experiment, dry_run: bool = False, with_tensorboard: bool = 
     logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax logs a traceback of what it also raises
     run_dir, root = (Path(path).expanduser().resolve() for path in (experiment.run_dir, experiment.store))
     programs.prepare_devices()
-    datasets = {settings.data: data.load(settings.data) for settings in map(experiment.at, experiment.points())}
+    if experiment.engine.distributed:
+        hosts.join()
+    datasets = data.load_all(experiment)
     plan = planning.plan(experiment, datasets)
     if dry_run:
         preview.show(plan, datasets, out)
@@ -61,12 +65,14 @@ def run(experiment: Experiment, dry_run: bool = False, with_tensorboard: bool = 
     def tell(line: str) -> None:
         progress.print(line, style="yellow", soft_wrap=True, highlight=False)
 
+    located = join_traced(experiment, {"run_dir": str(run_dir), "store": str(root)})
+    if not hosts.leads():
+        return _follow(located, plan, datasets)
     programs.prepare(root / "programs")
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
         with lock.held(run_dir), Interrupts(tell) as interrupts:
             # Written with absolute paths, so that it can be read from anywhere.
-            located = join_traced(experiment, {"run_dir": str(run_dir), "store": str(root)})
             (run_dir / "experiment.json").write_text(to_json(located))
             store = Store(root, tell)
             store.register(run_dir, plan.jobs)
@@ -92,6 +98,20 @@ def run(experiment: Experiment, dry_run: bool = False, with_tensorboard: bool = 
     summary = f"{len(plan.trials)} trials, {n_run} of {len(plan.jobs)} stages run, {seconds:.1f} s; {picture}"
     out.print(summary, style="dim", highlight=False, soft_wrap=True)
     gc.freeze()  # the process is about to end, and need not search a million objects for cycles as it does
+    return 0
+
+
+def _follow(experiment: Experiment, plan: Plan, datasets: Mapping[DataConfig, Dataset]) -> int:
+    """Does the share of a process that does not lead: computes, and leaves the writing to the one that does."""
+    store = Store(experiment.store, warn=lambda line: None, read_only=True)
+    try:
+        with Interrupts(lambda line: None):
+            engines.run_here(experiment, plan, datasets, store, Console(quiet=True), lambda: False)
+    except Interrupted:
+        return RESUME
+    except StoreError as error:
+        print(error, file=sys.stderr)
+        return 1
     return 0
 
 

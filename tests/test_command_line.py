@@ -62,6 +62,7 @@ OTHER = {
     "store": "a store",
     "engine.name": "ray",
     "engine.address": "auto",
+    "engine.distributed": True,
     "engine.cpus": 3,
     "engine.gpus": 0.25,
     "engine.memory": 1.5,

@@ -80,6 +80,7 @@ WRONG = {
     "store": ["", *TEXTS],
     "engine.name": CHOICES,
     "engine.address": TEXTS,
+    "engine.distributed": SWITCHES,
     "engine.cpus": COUNTS,
     "engine.gpus": PENALTIES,
     "engine.memory": RATES,

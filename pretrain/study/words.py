@@ -11,4 +11,8 @@ def arm_name(point: Mapping[str, object]) -> str:
         encoder = "He" if point[CORNERS[0]] == "he" else point[CORNERS[0]]
         frozen = point[CORNERS[1]]
         return f"{encoder}, {f'{frozen} frozen' if frozen else 'trainable'}"
-    return ", ".join(f"{name.rsplit('.', 1)[-1]}={value}" for name, value in point.items()) or "all trials"
+    return ", ".join(f"{name.rsplit('.', 1)[-1]}={_short(value)}" for name, value in point.items()) or "all trials"
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -12,7 +12,8 @@ from rich.console import Console
 from pretrain.config import DataConfig, EngineConfig, Experiment
 from pretrain.data import Dataset
 from pretrain.fields import ConfigError
-from pretrain.sweep import execute, programs, work
+from pretrain.sweep import execute, hosts, programs, work
+from pretrain.sweep.execute import Outcome
 from pretrain.sweep.interrupts import Interrupted
 from pretrain.sweep.plan import Pack, Plan, packs
 from pretrain.sweep.progress import Reporter
@@ -51,32 +52,67 @@ def run_here(
     stop: Callable[[], bool],
 ) -> None:
     """Runs packs in this process, one after another, while the programs of the next are compiled."""
-    done = store.verified(plan.jobs)
-    todo = packs(plan.jobs.values(), done, pack_memory(), jax.local_device_count(), begun=store.begun())
+    hosts.meet()  # so that all see the same store
+    store.refresh()
+    done, memory = store.verified(plan.jobs), hosts.agreed(pack_memory() >> 20) << 20
+    todo = packs(plan.jobs.values(), done, memory, jax.device_count(), begun=store.begun())
     reporter = Reporter(console, todo)
-    compilers = ThreadPoolExecutor(_COMPILERS)
+    compilers, saver = ThreadPoolExecutor(_COMPILERS), _Saver(store)
     try:
         compiled = _compile_ahead(todo, datasets, compilers)
         for number, pack in enumerate(todo):
-            if stop():
+            if hosts.agreed(stop()):
                 raise Interrupted
-            store.refresh()
-            if store.verified([job.id for job in pack.jobs]) == {job.id for job in pack.jobs}:
+            ids = {job.id for job in pack.jobs}
+            if hosts.agreed(store.verified(ids) == ids):
                 continue  # another run, which shares the store, has been faster
+            if any(job.parent in saver.ids for job in pack.jobs):
+                saver.wait()
             with reporter.pack(number) as advanced:
                 if number in compiled:
                     compiled[number].result()
-                work.run_pack(pack, datasets[pack.data], store, experiment.save_every, advanced, stop)
-            programs.seal(store.root / "programs")
+                dataset = datasets[pack.data]
+                outcome = work.train(pack, dataset, store, experiment.save_every, advanced, stop)
+            saver.save(pack, outcome)
     finally:
         compilers.shutdown(cancel_futures=True)
+        saver.wait()
+
+
+class _Saver:
+    """Stores a pack while the next one runs."""
+
+    def __init__(self, store: Store):
+        self._store, self._thread = store, ThreadPoolExecutor(1)
+        self._saving: Future | None = None
+        self.ids: frozenset[str] = frozenset()  # of the jobs that are being stored
+
+    def save(self, pack: Pack, outcome: Outcome) -> None:
+        """Begins to store a pack, once the one before is stored."""
+        self.wait()
+        if hosts.leads():
+            self._saving = self._thread.submit(self._store.write, pack, outcome)
+        self.ids = frozenset(job.id for job in pack.jobs)
+
+    def wait(self) -> None:
+        """Returns when all is stored, and known to the store.
+
+        Raises:
+          StoreError: it could not be written.
+        """
+        saving, self._saving, self.ids = self._saving, None, frozenset()
+        if saving:
+            saving.result()
+            programs.seal(self._store.root / "programs")
+        hosts.meet()
+        self._store.refresh()
 
 
 def _compile_ahead(
     todo: list[Pack], datasets: Mapping[DataConfig, Dataset], compilers: ThreadPoolExecutor
 ) -> dict[int, Future]:
     """Starts to compile the programs of packs, the first of each shape, and returns what to wait for by pack."""
-    if jax.local_devices()[0].platform != "cpu":
+    if jax.local_devices()[0].platform != "cpu" or jax.process_count() > 1:
         return {}
     first = {}
     for number, pack in enumerate(todo):
@@ -88,7 +124,10 @@ def _compile_ahead(
 
 
 def pack_memory() -> int:
-    """Returns the bytes that a pack may take: of all local accelerators together, or of the host."""
+    """Returns the bytes that a pack may take: of all local accelerators together, or of the host.
+
+    On several hosts a pack may take as much of each, which this leaves unused.
+    """
     devices = jax.local_devices()
     if devices[0].platform == "cpu":
         return int(_SHARE_OF_MEMORY * min(psutil.virtual_memory().available, _container_limit()))

@@ -21,6 +21,7 @@ from pretrain.learn import train
 from pretrain.learn.model import Params
 from pretrain.learn.objectives import Batch
 from pretrain.learn.stage import Images, Stage, Start
+from pretrain.sweep import hosts
 from pretrain.sweep.plan import Pack
 
 CHUNK_SECONDS = 2.0  # between two returns to the host, for progress, saves and interruptions
@@ -119,7 +120,7 @@ def _resumed(arrays: dict[str, Any], carry: Any, mesh: Mesh) -> Any:
     def placed(path, leaf):
         rows = given[path]
         padding = np.repeat(rows[-1:], len(leaf) - len(rows), axis=0)
-        return jax.device_put(np.concatenate([rows, padding]), lanes)
+        return hosts.placed(np.concatenate([rows, padding]), lanes)
 
     leaves = [placed(path, leaf) for path, leaf in _named(carry).items()]
     return jax.tree.unflatten(jax.tree.structure(carry), leaves)
@@ -133,7 +134,7 @@ def _named(tree: Any) -> dict[str, Any]:
 
 def _on_host(tree: Any, n_jobs: int) -> Any:
     """Returns arrays without the lanes that only fill up devices, as NumPy arrays."""
-    return jax.tree.map(lambda leaf: np.asarray(leaf)[:n_jobs], tree)
+    return jax.tree.map(lambda leaf: leaf[:n_jobs], hosts.gathered(tree))
 
 
 def compile_ahead(pack: Pack, dataset: Dataset) -> None:
@@ -158,18 +159,20 @@ def _trials(pack: Pack, mesh: Mesh, starts: Sequence[Start]) -> _Trials:
     jobs = (*pack.jobs, *[pack.jobs[-1]] * n_copies)
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *starts, *[starts[-1]] * n_copies)
     numbers = {name: np.array([job.numbers[name] for job in jobs], np.float32) for name in jobs[0].numbers}
-    return _Trials(stacked, numbers, np.array([job.seed for job in jobs], np.uint32))
+    trials = _Trials(stacked, numbers, np.array([job.seed for job in jobs], np.uint32))
+    return hosts.placed(trials, NamedSharding(mesh, PartitionSpec("T")))
 
 
 def _mesh(n_jobs: int) -> Mesh:
-    devices = jax.local_devices()[:n_jobs]
+    """Returns the devices that a pack runs on: as many as it has jobs, but of several hosts all."""
+    devices = jax.devices() if jax.process_count() > 1 else jax.local_devices()[:n_jobs]
     return Mesh(np.array(devices), ("T",), axis_types=(AxisType.Auto,))
 
 
 def _images(dataset: Dataset, mesh: Mesh) -> Images:
     """Puts the images on every device of the mesh."""
     splits = Images(*(Batch(*split) for split in (dataset.train, dataset.validation, dataset.test)))
-    return jax.device_put(splits, NamedSharding(mesh, PartitionSpec()))
+    return hosts.placed(splits, NamedSharding(mesh, PartitionSpec()))
 
 
 def _chunks(first: int, total_steps: int) -> Iterator[tuple[int, int]]:
@@ -184,7 +187,7 @@ def _chunks(first: int, total_steps: int) -> Iterator[tuple[int, int]]:
         yield first, stop
         if warm:
             timed, seconds = timed + stop - first, seconds + time.perf_counter() - began
-            size = max(1, round(CHUNK_SECONDS * timed / seconds))
+            size = hosts.agreed(max(1, round(CHUNK_SECONDS * timed / seconds)))
         first, warm = stop, True
 
 

@@ -27,7 +27,7 @@ def show(plan: Plan, datasets: Mapping[DataConfig, Dataset], console: Console) -
     for heading in headings:
         table.add_column(heading, justify="left" if heading in ("pack", "stage") else "right")
     rate, total = cost.flop_rate(), 0.0
-    found = packs(plan.jobs.values(), (), engines.pack_memory(), jax.local_device_count())
+    found = packs(plan.jobs.values(), (), engines.pack_memory(), jax.device_count())
     for number, pack in enumerate(found):
         dataset = datasets[pack.data]
         work = len(pack.jobs) * cost.flops(pack.stage, len(dataset.validation.images), len(dataset.test.images))

@@ -72,7 +72,8 @@ def do(experiment_json: str, ids: tuple[str, ...], stop: Callable[[], bool] | No
     pack = Pack(jobs[0].stage, jobs)
     store.verified({job.parent for job in jobs if job.parent})
     try:
-        work.run_pack(pack, datasets[pack.data], store, experiment.save_every, lambda updates: None, stopping)
+        outcome = work.train(pack, datasets[pack.data], store, experiment.save_every, lambda updates: None, stopping)
+        store.save(pack, outcome)
     except Interrupted:
         return STOPPED
     finally:
@@ -88,7 +89,7 @@ def _planned(experiment_json: str) -> tuple[Experiment, Plan, Mapping[DataConfig
     _leave_room(experiment.engine)
     programs.prepare_devices(experiment.engine.cpus)
     programs.prepare(Path(experiment.store) / "programs")
-    datasets = {settings.data: data.load(settings.data) for settings in map(experiment.at, experiment.points())}
+    datasets = data.load_all(experiment)
     return experiment, planning.plan(experiment, datasets), datasets
 
 

@@ -105,7 +105,7 @@ def save_arrays(path: Path, arrays: dict[str, Any]) -> None:
       OSError: it could not be written.
     """
     try:
-        with ocp.PyTreeCheckpointer() as checkpointer:  # the synchronous one
+        with _checkpointer() as checkpointer:
             checkpointer.save(path, arrays)
     except Exception as error:  # a full disk arrives as ValueError, from the library below orbax
         reason = " ".join(str(error).split())
@@ -119,7 +119,7 @@ def restore_arrays(path: Path, expected: dict[str, str]) -> dict[str, Any]:
       StoreError: it cannot be read, or has not the expected ``structure``.
     """
     try:
-        with ocp.PyTreeCheckpointer() as checkpointer:
+        with _checkpointer() as checkpointer:
             tree = checkpointer.metadata(path).item_metadata.tree
             as_saved = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
             arrays = checkpointer.restore(path, restore_args=as_saved)
@@ -128,6 +128,16 @@ def restore_arrays(path: Path, expected: dict[str, str]) -> dict[str, Any]:
     if structure(arrays) != expected:
         raise StoreError(f"{path}: has other arrays than its manifest says")
     return arrays
+
+
+def _checkpointer() -> ocp.Checkpointer:
+    """Returns the synchronous checkpointer, which on several hosts would wait for the others, who do not come."""
+    index = jax.process_index()
+    alone = ocp.options.MultiprocessingOptions(
+        primary_host=index, active_processes={index}, barrier_sync_key_prefix=f"process-{index}"
+    )
+    options = {"multiprocessing_options": alone} if jax.process_count() > 1 else {}
+    return ocp.Checkpointer(ocp.PyTreeCheckpointHandler(**options), **options)
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -80,7 +80,13 @@ class Store:
         return {stage for stage in ids if stage in self._places}
 
     def save(self, pack: Pack, outcome: Outcome) -> None:
+        """Stores a pack, as ``write`` does, and knows it from now on."""
+        self._open(self.write(pack, outcome))
+
+    def write(self, pack: Pack, outcome: Outcome) -> Path:
         """Stores a pack: all of it, or nothing; what was kept of it in training goes.
+
+        It may run in another thread: the pack is known after the next ``refresh``.
 
         Raises:
           StoreError: it could not be written; the message names the file or directory.
@@ -93,9 +99,8 @@ class Store:
 
         target = self.root / "packs" / _name(pack)
         sealed.write(target, self.root / "drafts", _content(pack, outcome.params), fill)
-        self._open(target)
-        self._sound.add(target)
         self._forget_progress(pack)
+        return target
 
     def params(self, stage: str, shapes: Params | None = None) -> Params:
         """Returns a stored stage's parameters as NumPy arrays.

@@ -26,7 +26,8 @@ def trials(plan: Plan, store: Store) -> pa.Table:
     Columns: ``trial_id``, ``seed``, ``repeat`` (of the seed's fine-tunings), every swept field by its dotted name,
     ``status`` (``ok``, ``diverged``), ``test_accuracy`` (fraction), ``test_loss`` (nats), ``validation_accuracy`` and
     ``validation_loss`` likewise at the end of training, and ``pretrain_validation_mse`` and ``pretrain_test_mse``, the
-    end-to-end reconstruction error after the last phase (null without pretraining). What a diverged trial made NaN or infinite is null.
+    end-to-end reconstruction error after the last phase (null without pretraining). What a diverged trial made NaN or
+    infinite is null.
     """
     names = list(dict.fromkeys(name for trial in plan.trials for name in trial.point))
     records = dict(zip(plan.jobs, store.records(list(plan.jobs)), strict=True))

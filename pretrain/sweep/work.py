@@ -1,25 +1,25 @@
-"""A worker's work on one pack: restore its parents, run it, save it; wherever that is."""
+"""A worker's work on one pack: restore its parents, run it, keep what is done; wherever that is."""
 
 import time
 from collections.abc import Callable
 
 from pretrain.data import Dataset
-from pretrain.sweep import execute
-from pretrain.sweep.execute import Progress
+from pretrain.sweep import execute, hosts
+from pretrain.sweep.execute import Outcome, Progress
 from pretrain.sweep.interrupts import Interrupted
 from pretrain.sweep.plan import Pack
 from pretrain.sweep.store import Store
 
 
-def run_pack(
+def train(
     pack: Pack,
     dataset: Dataset,
     store: Store,
     save_every: float,
     advanced: Callable[[int], None],
     stop: Callable[[], bool],
-) -> None:
-    """Runs a pack from where it was stored last, and stores it.
+) -> Outcome:
+    """Runs a pack from where it was stored last, and keeps what is done of it stored.
 
     Args:
       pack: the jobs, whose parents are stored.
@@ -43,11 +43,13 @@ def run_pack(
         done = step
         if step == pack.stage.total_steps:
             return
-        stopping = stop()
-        if stopping or time.monotonic() - saved >= save_every:
-            store.save_progress(pack, progress())
+        stopping = bool(hosts.agreed(stop()))
+        if hosts.agreed(stopping or time.monotonic() - saved >= save_every):
+            reached = progress()
+            if hosts.leads():
+                store.save_progress(pack, reached)
             saved = time.monotonic()
         if stopping:
             raise Interrupted
 
-    store.save(pack, execute.run(pack, dataset, parents, after_chunk, begun))
+    return execute.run(pack, dataset, parents, after_chunk, begun)

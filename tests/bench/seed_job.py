@@ -152,6 +152,12 @@ def outcomes(reached):
     return table
 
 
+def machine():
+    """Returns the machine and the versions, in a line."""
+    versions = ", ".join(f"{name} {version(name)}" for name in ("jax", "jaxlib"))
+    return f"{processor()}, {len(os.sched_getaffinity(0))} cores; Python {platform.python_version()}, {versions}"
+
+
 def processor():
     """Returns the CPU's model, as far as the system tells."""
     try:
@@ -171,8 +177,7 @@ def main():
         return 2
     repeats, epochs, n_seeds, n_torch = (1, 1, 4, 1) if options.quick else (options.repeats, 4, 16, 3)
     out, progress = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False)
-    versions = ", ".join(f"{name} {version(name)}" for name in ("jax", "jaxlib", "torch"))
-    out.print(f"{processor()}, {len(os.sched_getaffinity(0))} cores; Python {platform.python_version()}, {versions}")
+    out.print(f"{machine()}, torch {version('torch')}")
     out.print(f"{repeats} alternating repeats; load average before: {os.getloadavg()[0]:.2f}")
     times, reached = measure(repeats, epochs, n_seeds, n_torch, progress.print)
     out.print(timings(times, n_seeds, judged=not options.quick))
