@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 from rich.console import Console
 
-from pretrain import data
+from pretrain import data, tensorboard
 from pretrain.config import DataConfig, Experiment, to_json
 from pretrain.data import Dataset
 from pretrain.fields import ConfigError, join_traced
@@ -45,8 +45,6 @@ def run(experiment: Experiment, dry_run: bool = False, with_tensorboard: bool = 
         _check_directory(field, getattr(experiment, field))
     engine = engines.of(experiment.engine)
     if with_tensorboard:
-        from pretrain import tensorboard
-
         tensorboard.require()
     out, progress = (
         Console(file=file, width=None if file.isatty() else _WIDTH_OF_FILES) for file in (sys.stdout, sys.stderr)

@@ -8,8 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy.special import stdtrit
 
+from pretrain.study.summary import swept_fields
+
 CORNERS = ("finetune.encoder_init", "finetune.frozen_layers")
-_NOT_FIELDS = ("trial_id", "seed", "repeat", "status")
 
 
 class Arm(NamedTuple):
@@ -47,8 +48,7 @@ class Attribution(NamedTuple):
 
 def arms(trials: pa.Table) -> list[Arm]:
     """Returns the arms of a table of trials, in the table's order."""
-    first_result = trials.column_names.index("status")
-    names = [name for name in trials.column_names[:first_result] if name not in _NOT_FIELDS]
+    names = swept_fields(trials)
     groups: dict[str, list[dict]] = {}
     repeated = any(trials["repeat"].to_pylist()) if "repeat" in trials.column_names else False
     keys = ["trial_id", "seed", "status", *(["repeat"] if repeated else [])]

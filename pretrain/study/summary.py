@@ -1,0 +1,63 @@
+"""Trials grouped by any of their fields."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from pretrain.fields import ConfigError, nearest
+
+_OF_A_TRIAL = ("trial_id", "seed", "repeat")
+
+
+def swept_fields(trials: pa.Table) -> list[str]:
+    """Returns the swept fields of a run's table of trials: the columns between what names a trial and its status."""
+    names = trials.column_names
+    return [name for name in names[: names.index("status")] if name not in _OF_A_TRIAL]
+
+
+def metrics(trials: pa.Table) -> list[str]:
+    """Returns the results of a run's table of trials: the columns after the status."""
+    return trials.column_names[trials.column_names.index("status") + 1 :]
+
+
+def summarise(trials: pa.Table, by: Sequence[str] | None = None, of: Sequence[str] | None = None) -> pa.Table:
+    """Groups trials by columns.
+
+    Args:
+      trials: a run's table of trials.
+      by: columns to group by; all swept fields by default.
+      of: results to summarise; all by default.
+
+    Returns:
+      A row a group, in the table's order: the group's fields, for each result its ``_mean`` and ``_std`` (sample
+      standard deviation, null for fewer than two trials), ``n`` (trials that did not diverge, which the former are of)
+      and ``n_diverged``.
+
+    Raises:
+      ConfigError: a name is no such column.
+    """
+    by, of = list(by if by is not None else swept_fields(trials)), list(of or metrics(trials))
+    for field, names, known in (("by", by, trials.column_names), ("metrics", of, metrics(trials))):
+        for name in names:
+            if name not in known:
+                raise ConfigError(field, name, f"is no column of the trials; did you mean {nearest(name, known)!r}?")
+    groups: dict[str, list[int]] = {}
+    keys = trials.select(by).to_pylist() if by else [{}] * len(trials)
+    for row, key in enumerate(keys):
+        groups.setdefault(repr(key), []).append(row)  # a swept tuple is a list here, which has no hash
+    sound = np.array(trials["status"].to_pylist()) == "ok"
+    values = {name: np.array(trials[name].to_pylist(), float) for name in of}
+    summary = []
+    for rows in groups.values():
+        kept = [row for row in rows if sound[row]]
+        results = {}
+        for name in of:
+            measured = values[name][kept]
+            measured = measured[~np.isnan(measured)]
+            results[f"{name}_mean"] = float(np.mean(measured)) if len(measured) else None
+            results[f"{name}_std"] = float(np.std(measured, ddof=1)) if len(measured) > 1 else None
+        summary.append({**keys[rows[0]], **results, "n": len(kept), "n_diverged": len(rows) - len(kept)})
+    types = {name: trials.schema.field(name).type for name in by}
+    types |= {f"{name}_{statistic}": pa.float64() for name in of for statistic in ("mean", "std")}
+    return pa.Table.from_pylist(summary, pa.schema([*types.items(), ("n", pa.int64()), ("n_diverged", pa.int64())]))
