@@ -15,6 +15,7 @@ from pretrain import data, tensorboard
 from pretrain.config import DataConfig, Experiment, to_json
 from pretrain.data import Dataset
 from pretrain.fields import ConfigError, join_traced
+from pretrain.files import written_whole
 from pretrain.study import figures, report, statistics
 from pretrain.sweep import engines, hosts, lock, preview, programs, tables
 from pretrain.sweep import plan as planning
@@ -71,7 +72,8 @@ def run(experiment: Experiment, dry_run: bool = False, with_tensorboard: bool = 
         run_dir.mkdir(parents=True, exist_ok=True)
         with lock.held(run_dir), Interrupts(tell) as interrupts:
             # Written with absolute paths, so that it can be read from anywhere.
-            (run_dir / "experiment.json").write_text(to_json(located))
+            with written_whole(run_dir / "experiment.json") as draft:
+                draft.write_text(to_json(located))
             store = Store(root, tell)
             store.register(run_dir, plan.jobs)
             n_before = len(store.verified(plan.jobs))
@@ -83,11 +85,12 @@ def run(experiment: Experiment, dry_run: bool = False, with_tensorboard: bool = 
                 return RESUME
             finally:
                 programs.seal(root / "programs")
-            trials, curves = _write_tables(plan, store, run_dir)
+            written = _write_tables(plan, store, run_dir)
+            trials, curves = written["trials"], written["curves"]
             picture = run_dir / "figures" / "first_batches.png"
             figures.first_batches(curves, statistics.arms(trials), picture)
             if with_tensorboard:
-                tensorboard.write(trials, curves, run_dir / "tensorboard")
+                tensorboard.write(trials, curves, written["stages"], run_dir / "tensorboard")
     except (StoreError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
@@ -113,18 +116,17 @@ def _follow(experiment: Experiment, plan: Plan, datasets: Mapping[DataConfig, Da
     return 0
 
 
-def _write_tables(plan: Plan, store: Store, run_dir: Path) -> tuple[pa.Table, pa.Table]:
-    """Writes a run's tables, and returns the trials and the curves."""
-    trials, curves = tables.trials(plan, store), tables.curves(plan, store)
+def _write_tables(plan: Plan, store: Store, run_dir: Path) -> dict[str, pa.Table]:
+    """Writes a run's tables, and returns them by name."""
     written = {
-        "trials": trials,
-        "curves": curves,
+        "trials": tables.trials(plan, store),
+        "curves": tables.curves(plan, store),
         "stages": tables.stages(plan),
         "timings": tables.timings(plan, store),
     }
     for name, table in written.items():
         tables.write(table, run_dir / f"{name}.parquet")
-    return trials, curves
+    return written
 
 
 def _check_directory(field: str, name: str) -> None:

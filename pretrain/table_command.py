@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pretrain import commands, results
+from pretrain.files import written_whole
 from pretrain.study import summary
 
 _SHOWN = ("test_accuracy", "validation_accuracy", "test_loss", "pretrain_test_mse")
@@ -53,7 +54,8 @@ def main(argv: Sequence[str]) -> int:
     try:
         for name, write in (("csv", _write_csv), ("parquet", pq.write_table)):
             if target := getattr(command, name):
-                _write_whole(trials if command.trials else grouped, Path(target).expanduser(), write)
+                with written_whole(Path(target).expanduser()) as draft:
+                    write(trials if command.trials else grouped, draft)
     except (OSError, pa.ArrowException) as error:
         print(f"{target}: cannot be written ({error})", file=sys.stderr)
         return 1
@@ -99,13 +101,3 @@ def _write_csv(table: pa.Table, path: Path) -> None:
         values = [None if value is None else " ".join(map(str, value)) for value in table[name].to_pylist()]
         table = table.set_column(table.column_names.index(name), name, pa.array(values, pa.string()))
     pc.write_csv(table, path)
-
-
-def _write_whole(table: pa.Table, target: Path, write) -> None:
-    """Writes a table by a function of it and a path: whole, or not at all."""
-    draft = target.with_name(f".{target.name}.draft")
-    try:
-        write(table, draft)
-        draft.replace(target)
-    finally:
-        draft.unlink(missing_ok=True)

@@ -4,6 +4,8 @@ import jax
 import numpy as np
 import pytest
 
+from tests.launching import Site
+
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -34,3 +36,25 @@ def tiny_path(tiny_arrays, tmp_path_factory) -> str:
     path = tmp_path_factory.mktemp("data") / "tiny.npz"
     np.savez(path, **tiny_arrays)
     return str(path)
+
+
+@pytest.fixture(scope="session")
+def site(tiny_path, tmp_path_factory) -> Site:
+    """A directory to launch in."""
+    path = tmp_path_factory.mktemp("site")
+    (path / "programs").mkdir()
+    return Site(path, tiny_path, path / "programs")
+
+
+@pytest.fixture(scope="session")
+def first(site):
+    """The first launch, which compiles all programs and is never interrupted."""
+    done = site.launch(*site.at("first"))
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.fixture(scope="session")
+def run(site, first):
+    """The directory of the first launch's run."""
+    return site.path / "first-run"

@@ -1,15 +1,9 @@
 """The whole program, from its command line to its files, each run in a process of its own."""
 
 import os
-import random
 import re
 import shutil
-import signal
-import subprocess
 import sys
-import time
-from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -17,84 +11,19 @@ import pytest
 
 from pretrain.config import from_json, to_json
 from pretrain.study import report
-
-ROOT = Path(__file__).parents[1]
-OPTIONS = [
-    *("--data.validation", "60"),
-    *("--encoder.widths", "12", "6"),
-    *("--pretrain.epochs", "1"),
-    *("--pretrain.batch-size", "20"),
-    *("--finetune.labels", "100"),
-    *("--finetune.batch-size", "20"),
-    *("--finetune.epochs", "2"),
-    *("--seeds", "2"),
-]
-N_STAGES, N_TRIALS = 12, 8  # two seeds of two phases, shared by two of the four fine-tunings
-TABLES = {"trials.parquet", "curves.parquet", "stages.parquet", "timings.parquet"}
-FILES = {"experiment.json", ".lock", "figures/first_batches.png"} | TABLES
-DETERMINISTIC = ("trials.parquet", "curves.parquet")
-
-
-class Site(NamedTuple):
-    """A directory to run in; its stores share the programs compiled by whichever came first."""
-
-    path: Path
-    data: str
-    programs: Path
-
-    def command(self, *options, launcher=ROOT / "launch.py"):
-        return [sys.executable, str(launcher), "geron", "--data.name", self.data, *OPTIONS, *map(str, options)]
-
-    def at(self, name):
-        """Options for a run and a store of a name, which exist from now on as far as programs need it."""
-        store = self.path / f"{name}-store"
-        store.mkdir(exist_ok=True)
-        if not (store / "programs").exists():
-            (store / "programs").symlink_to(self.programs)
-        return ["--run-dir", self.path / f"{name}-run", "--store", store]
-
-    def launch(self, *options):
-        return execute(self.command(*options), self.path)
-
-
-def execute(command, path, **options):
-    return subprocess.run(command, cwd=path, capture_output=True, text=True, timeout=300, **options)
-
-
-def contents(path):
-    """The content of every file under a directory, and the name of every directory."""
-    return {
-        place.relative_to(path).as_posix(): place.read_bytes() if place.is_file() else None for place in path.rglob("*")
-    }
-
-
-def results(run):
-    return {name: (run / name).read_bytes() for name in DETERMINISTIC}
-
-
-def n_run(done):
-    """How many stages a run says it ran."""
-    return int(re.search(rf"{N_TRIALS} trials, (\d+) of {N_STAGES} stages run", done.stdout)[1])
-
-
-@pytest.fixture(scope="module")
-def site(tiny_path, tmp_path_factory):
-    path = tmp_path_factory.mktemp("site")
-    (path / "programs").mkdir()
-    return Site(path, tiny_path, path / "programs")
-
-
-@pytest.fixture(scope="module")
-def first(site):
-    """The first run, which compiles all programs and is never interrupted."""
-    done = site.launch(*site.at("first"))
-    assert done.returncode == 0, done.stderr
-    return done
-
-
-@pytest.fixture(scope="module")
-def run(site, first):
-    return site.path / "first-run"
+from tests.launching import (
+    DETERMINISTIC,
+    FILES,
+    N_STAGES,
+    N_TRIALS,
+    ROOT,
+    contents,
+    copied,
+    execute,
+    n_run,
+    refused,
+    results,
+)
 
 
 def test_a_run_leaves_its_files_and_no_others(run):
@@ -198,13 +127,6 @@ def test_another_store_gives_the_same_tables_to_the_bit(site, run):
     assert results(site.path / "other-run") == results(run)
 
 
-def copied(site, name):
-    """Options for a run with a copy of the first run's stages."""
-    options = site.at(name)
-    shutil.copytree(site.path / "first-store" / "packs", site.path / f"{name}-store" / "packs")
-    return options
-
-
 def test_a_change_to_fine_tuning_repeats_no_pretraining(site, run):
     done = site.launch(*copied(site, "changed"), "--finetune.l2", "0.25")
     assert n_run(done) == N_TRIALS
@@ -223,15 +145,6 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(site, tmp_path):
     # 36-12-36 and 36-12-6-12-36 units, then 36-12-6-3.
     assert {pack[-6] for pack in packs} == {"912", "1,074", "543"}
     assert contents(tmp_path) == {}
-
-
-def refused(done, *parts):
-    """Checks that a run was refused in one line, which holds the parts."""
-    assert done.returncode == 2, done.stderr
-    assert done.stdout == ""
-    assert done.stderr.count("\n") == 1 and done.stderr.endswith("\n")
-    for part in parts:
-        assert part in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -322,77 +235,3 @@ def test_a_table_that_cannot_be_written_is_named(site, run):
     table.rmdir()
     assert n_run(site.launch(*options)) == 0
     assert results(site.path / "blocked-run") == results(run)
-
-
-def test_a_full_disk_is_named_and_what_was_stored_before_is_kept(site, run):
-    copied(site, "full")
-    options = [*site.at("full"), "--finetune.l2", "0.25"]
-    # No file may grow beyond 2 kB. The limit is a shell's, since a process that runs JAX must not fork.
-    done = execute(["bash", "-c", 'ulimit -f 2; exec "$@"', "bash", *site.command(*options)], site.path)
-    assert done.returncode == 1
-    last = done.stderr.splitlines()[-1]
-    assert str(site.path) in last and "earlier are intact" in last
-    done = site.launch(*site.at("full"))
-    assert done.returncode == 0 and n_run(done) == 0
-    assert results(site.path / "full-run") == results(run)
-
-
-def packs(store):
-    return sorted((store / "packs").glob("*"))
-
-
-def kill_when(command, path, is_time):
-    """Starts a command, kills it as soon as it is time, and returns its exit code."""
-    with subprocess.Popen(command, cwd=path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        while process.poll() is None and not is_time():
-            time.sleep(0.002)
-        process.send_signal(signal.SIGKILL)
-    return process.returncode
-
-
-def test_a_killed_run_goes_on_where_it_was_and_ends_the_same_to_the_bit(site, run):
-    options, store = site.at("killed"), site.path / "killed-store"
-    assert kill_when(site.command(*options), site.path, lambda: packs(store)) == -signal.SIGKILL
-    assert 0 < len(packs(store)) < 4
-    assert not (site.path / "killed-run" / "trials.parquet").exists()
-    done = site.launch(*options)
-    assert done.returncode == 0
-    assert 0 < n_run(done) < N_STAGES
-    assert results(site.path / "killed-run") == results(run)
-
-
-@pytest.mark.slow
-def test_a_run_killed_again_and_again_ends_the_same_to_the_bit(site, run):
-    options, delays = site.at("killed-often"), random.Random(0)
-    for _ in range(20):
-        until = time.monotonic() + delays.uniform(0.5, 4.0)
-        if kill_when(site.command(*options), site.path, lambda until=until: time.monotonic() > until) == 0:
-            break
-    done = site.launch(*options)
-    assert (done.returncode, len(packs(site.path / "killed-often-store"))) == (0, 4)
-    assert results(site.path / "killed-often-run") == results(run)
-
-
-def test_damaged_packs_are_named_and_run_again(site, run):
-    options, store = copied(site, "damaged"), site.path / "damaged-store"
-    cut, altered, _, _ = packs(store)
-    largest = max(
-        (file for file in (cut / "params").rglob("*") if file.is_file()), key=lambda file: file.stat().st_size
-    )
-    os.truncate(largest, largest.stat().st_size // 2)
-    curves = altered / "curves.parquet"
-    content = bytearray(curves.read_bytes())
-    content[len(content) // 2] ^= 1
-    curves.write_bytes(content)
-
-    done = site.launch(*options)
-    assert done.returncode == 0
-    for file in (largest, curves):
-        assert str(file) in done.stderr
-    assert done.stderr.count("will run again") == 2
-    assert 0 < n_run(done) < N_STAGES
-    assert results(site.path / "damaged-run") == results(run)
-    assert {pack.name for pack in packs(store)} >= {cut.name, altered.name}
-
-    healed = site.launch(*options)
-    assert (n_run(healed), healed.stderr) == (0, "")

@@ -25,7 +25,7 @@ def held(run_dir: Path) -> Iterator[None]:
       ConfigError: another process holds it, or the file system has no locks.
     """
     path = run_dir / NAME
-    with path.open("a+") as file:
+    with path.open("a+b", buffering=0) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -34,10 +34,10 @@ def held(run_dir: Path) -> Iterator[None]:
         except OSError as error:
             remedy = f"is on a file system without locks ({error.strerror}); choose another directory"
             raise ConfigError("run_dir", str(run_dir), remedy) from None
-        file.truncate(0)
-        began = time.strftime("%Y-%m-%d %H:%M:%S")
-        json.dump({"process": os.getpid(), "host": socket.gethostname(), "since": began}, file)
-        file.flush()
+        holder = {"process": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
+        with contextlib.suppress(OSError):  # a full disk, which whatever else is written will tell
+            file.truncate(0)
+            file.write(json.dumps(holder).encode())
         yield
 
 

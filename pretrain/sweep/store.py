@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pretrain.files import written_whole
 from pretrain.learn.model import Params
 from pretrain.learn.transfer import copied
 from pretrain.sweep import sealed
@@ -181,11 +182,10 @@ class Store:
         """
         run_dir = str(run_dir.resolve())
         path = self.root / "runs" / f"{hashlib.sha256(run_dir.encode()).hexdigest()[:32]}.json"
-        draft = path.with_suffix(f".{uuid.uuid4().hex}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            sealed.write_json(draft, {"run_dir": run_dir, "stages": sorted(ids)})
-            draft.replace(path)
+            with written_whole(path) as draft:
+                sealed.write_json(draft, {"run_dir": run_dir, "stages": sorted(ids)})
         except OSError as error:
             raise StoreError(f"{error.filename or path}: {error.strerror or error}") from None
 

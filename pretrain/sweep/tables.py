@@ -1,12 +1,12 @@
 """The tables of a run: a row a trial, and every curve in long form."""
 
-import os
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pretrain.files import written_whole
 from pretrain.sweep.plan import Plan
 from pretrain.sweep.store import Store
 
@@ -93,9 +93,8 @@ def timings(plan: Plan, store: Store) -> pa.Table:
 
 def write(table: pa.Table, path: Path) -> None:
     """Writes a table as Parquet, whole or not at all."""
-    draft = path.with_suffix(".draft")
-    pq.write_table(table, draft, compression="zstd")
-    os.replace(draft, path)
+    with written_whole(path) as draft:
+        pq.write_table(table, draft, compression="zstd")
 
 
 def _columns(table: pa.Table) -> dict[str, pa.ChunkedArray]:

@@ -1,0 +1,123 @@
+"""Runs the launcher as its users do, in processes of its own, on the tiny dataset."""
+
+import contextlib
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[1]
+OPTIONS = [
+    *("--data.validation", "60"),
+    *("--encoder.widths", "12", "6"),
+    *("--pretrain.epochs", "1"),
+    *("--pretrain.batch-size", "20"),
+    *("--finetune.labels", "100"),
+    *("--finetune.batch-size", "20"),
+    *("--finetune.epochs", "2"),
+    *("--seeds", "2"),
+]
+N_STAGES, N_TRIALS = 12, 8  # two seeds of two phases, shared by two of the four fine-tunings
+TABLES = {"trials.parquet", "curves.parquet", "stages.parquet", "timings.parquet"}
+FILES = {"experiment.json", ".lock", "figures/first_batches.png"} | TABLES
+DETERMINISTIC = ("trials.parquet", "curves.parquet")
+
+
+class Site(NamedTuple):
+    """A directory to run in; its stores share the programs compiled by whichever came first."""
+
+    path: Path
+    data: str
+    programs: Path
+
+    def command(self, *options, launcher=ROOT / "launch.py"):
+        return [sys.executable, str(launcher), "geron", "--data.name", self.data, *OPTIONS, *map(str, options)]
+
+    def at(self, name):
+        """Options for a run and a store of a name, which exist from now on as far as programs need it."""
+        store = self.path / f"{name}-store"
+        store.mkdir(exist_ok=True)
+        if not (store / "programs").exists():
+            (store / "programs").symlink_to(self.programs)
+        return ["--run-dir", self.path / f"{name}-run", "--store", store]
+
+    def launch(self, *options):
+        return execute(self.command(*options), self.path)
+
+
+def execute(command, path, **options):
+    return subprocess.run(command, cwd=path, capture_output=True, text=True, timeout=300, **options)
+
+
+def contents(path):
+    """The content of every file under a directory, and the name of every directory."""
+    return {
+        place.relative_to(path).as_posix(): place.read_bytes() if place.is_file() else None for place in path.rglob("*")
+    }
+
+
+def results(run):
+    return {name: (run / name).read_bytes() for name in DETERMINISTIC}
+
+
+def n_run(done):
+    """How many stages a run says it ran."""
+    return int(re.search(rf"{N_TRIALS} trials, (\d+) of {N_STAGES} stages run", done.stdout)[1])
+
+
+def copied(site, name):
+    """Options for a run with a copy of the first run's stages."""
+    options = site.at(name)
+    shutil.copytree(site.path / "first-store" / "packs", site.path / f"{name}-store" / "packs")
+    return options
+
+
+def refused(done, *parts):
+    """Checks that a run was refused in one line, which holds the parts."""
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1 and done.stderr.endswith("\n")
+    for part in parts:
+        assert part in done.stderr
+
+
+def packs(store):
+    return sorted((store / "packs").glob("*"))
+
+
+@contextlib.contextmanager
+def started(command, path):
+    """Starts a command in the background; whatever happens, it is gone at the end."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=path, text=True, **pipes) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def at_once(commands, path):
+    """Runs commands side by side; returns their processes, with what each printed."""
+    with contextlib.ExitStack() as stack:
+        processes = [stack.enter_context(started(command, path)) for command in commands]
+        printed = [process.communicate(timeout=200) for process in processes]
+    ended = zip(processes, printed, strict=True)
+    return [subprocess.CompletedProcess(process.args, process.returncode, *streams) for process, streams in ended]
+
+
+def wait_until(process, is_time):
+    """Waits until it is time, or the process ends."""
+    while process.poll() is None and not is_time():
+        time.sleep(0.002)
+
+
+def kill_when(command, path, is_time):
+    """Starts a command, kills it as soon as it is time, and returns its exit code."""
+    with started(command, path) as process:
+        wait_until(process, is_time)
+        process.kill()
+        process.communicate()
+    return process.returncode

@@ -1,0 +1,180 @@
+"""Whatever is killed, damaged or full: nothing is lost, nothing is silent, and the end is the same to the bit."""
+
+import json
+import os
+import random
+import re
+import signal
+import socket
+import time
+
+import pytest
+
+from tests.launching import (
+    N_STAGES,
+    at_once,
+    copied,
+    execute,
+    kill_when,
+    n_run,
+    packs,
+    refused,
+    results,
+    started,
+    wait_until,
+)
+
+LONG = ["--pretrain.epochs", "5000", "--save-every", "0"]
+
+
+def kill_at_random(site, run, n_kills, seed):
+    """Kills launches at random moments until so many died; each store is resumed until it is complete, and compared."""
+    moments, kills, stores = random.Random(seed), 0, 0
+    while kills < n_kills:
+        options = [*site.at(f"killed-{seed}-{stores}"), "--save-every", "0"]
+        code = -signal.SIGKILL
+        while code == -signal.SIGKILL and kills < n_kills:
+            until = time.monotonic() + moments.uniform(0.5, 4.5)
+            code = kill_when(site.command(*options), site.path, lambda until=until: time.monotonic() > until)
+            kills += code == -signal.SIGKILL
+        done = site.launch(*options)
+        assert (done.returncode, len(packs(site.path / f"killed-{seed}-{stores}-store"))) == (0, 4), done.stderr
+        assert results(site.path / f"killed-{seed}-{stores}-run") == results(run)
+        stores += 1
+
+
+def test_a_run_killed_at_20_random_moments_ends_the_same_to_the_bit(site, run):
+    kill_at_random(site, run, 20, seed=0)
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_100_random_moments_ends_the_same_to_the_bit(site, run):
+    kill_at_random(site, run, 100, seed=1)
+
+
+def test_a_killed_run_goes_on_where_it_was(site, run):
+    options, store = site.at("killed"), site.path / "killed-store"
+    assert kill_when(site.command(*options), site.path, lambda: packs(store)) == -signal.SIGKILL
+    assert 0 < len(packs(store)) < 4
+    assert not (site.path / "killed-run" / "trials.parquet").exists()
+    done = site.launch(*options)
+    assert done.returncode == 0
+    assert 0 < n_run(done) < N_STAGES
+    assert results(site.path / "killed-run") == results(run)
+
+
+@pytest.fixture(scope="module")
+def long_run(site, run):
+    """A run whose phases are long enough to be interrupted within."""
+    done = site.launch(*site.at("long"), *LONG)
+    assert done.returncode == 0, done.stderr
+    return site.path / "long-run"
+
+
+def stop_in_training(site, name, number):
+    """Launches the long run, and stops it by a signal when a phase is in training; returns what it printed."""
+    options, store = [*site.at(name), *LONG], site.path / f"{name}-store"
+    with started(site.command(*options), site.path) as process:
+        wait_until(process, lambda: any(store.glob("begun/*")))
+        process.send_signal(number)
+        _, told = process.communicate(timeout=60)
+    assert process.returncode == 75, told
+    return told
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_saves_says_so_and_goes_on_within_the_stage(number, site, long_run):
+    name = number.name
+    told = stop_in_training(site, name, number)
+    assert f"{number.name}: stopping at the end of this chunk" in told
+    assert re.search(rf"stopped with \d+ of {N_STAGES} stages stored; the same command goes on from here", told)
+    assert "Traceback" not in told
+    assert list((site.path / f"{name}-store").glob("begun/*"))
+    done = site.launch(*site.at(name), *LONG)
+    assert (done.returncode, list((site.path / f"{name}-store").glob("begun/*"))) == (0, [])
+    assert results(site.path / f"{name}-run") == results(long_run)
+
+
+def test_damaged_progress_is_named_and_begun_again(site, long_run):
+    stop_in_training(site, "begun", signal.SIGTERM)
+    store = site.path / "begun-store"
+    victim = max((file for file in store.glob("begun/**/*") if file.is_file()), key=lambda file: file.stat().st_size)
+    os.truncate(victim, victim.stat().st_size // 2)
+    done = site.launch(*site.at("begun"), *LONG)
+    assert done.returncode == 0 and str(victim) in done.stderr and "begin again" in done.stderr
+    assert results(site.path / "begun-run") == results(long_run)
+
+
+def test_a_run_directory_has_one_launcher_at_a_time_and_the_others_are_told_which(site, run):
+    options = [*site.at("locked"), "--pretrain.epochs", "100000"]
+    directory = site.path / "locked-run"
+    with started(site.command(*options), site.path) as holder:
+        wait_until(holder, lambda: (directory / ".lock").exists() and (directory / ".lock").read_text())
+        for _ in range(5):
+            for other in at_once([site.command(*options)] * 4, site.path):
+                refused(other, f"run_dir: '{directory}'", f"process {holder.pid} on {socket.gethostname()}")
+        assert holder.poll() is None
+        holder.kill()
+        holder.communicate()
+    # The lock of a dead process holds nobody up.
+    assert json.loads((directory / ".lock").read_text())["process"] == holder.pid
+    assert site.launch(*site.at("locked")).returncode == 0
+
+
+def test_launchers_that_start_together_use_a_run_directory_in_turn(site, run):
+    launched = at_once([site.command(*site.at("together"))] * 4, site.path)
+    for done in launched:
+        if done.returncode:
+            refused(done, "run_dir: ", "is in use by")
+    assert 0 in {done.returncode for done in launched}
+    assert results(site.path / "together-run") == results(run)
+
+
+def test_two_runs_may_fill_one_store_at_once(site, run):
+    _, one, *store = site.at("shared")
+    two = site.path / "shared-too-run"
+    launched = at_once([site.command("--run-dir", directory, *store) for directory in (one, two)], site.path)
+    assert [done.returncode for done in launched] == [0, 0], launched
+    assert results(one) == results(two) == results(run)
+    checked = execute([*site.command()[:2], "store", *map(str, store), "--verify"], site.path)
+    assert checked.returncode == 0 and "every file" in checked.stdout
+    assert not (store[1] / "damaged").exists()
+
+
+@pytest.mark.parametrize("kilobytes", [0, 2])
+def test_a_full_disk_is_named_and_what_was_stored_before_is_kept(kilobytes, site, run):
+    copied(site, f"full-{kilobytes}")
+    options = [*site.at(f"full-{kilobytes}"), "--finetune.l2", "0.25"]
+    # No file may grow beyond this. The limit is a shell's, since a process that runs JAX must not fork.
+    limited = ["bash", "-c", f'ulimit -f {kilobytes}; exec "$@"', "bash", *site.command(*options)]
+    done = execute(limited, site.path)
+    assert done.returncode == 1, done.stderr
+    assert str(site.path) in done.stderr.splitlines()[-1]
+    done = site.launch(*site.at(f"full-{kilobytes}"))
+    assert done.returncode == 0 and n_run(done) == 0
+    assert results(site.path / f"full-{kilobytes}-run") == results(run)
+
+
+def test_damaged_packs_are_named_and_run_again(site, run):
+    options, store = copied(site, "damaged"), site.path / "damaged-store"
+    cut, altered, _, _ = packs(store)
+    largest = max(
+        (file for file in (cut / "params").rglob("*") if file.is_file()), key=lambda file: file.stat().st_size
+    )
+    os.truncate(largest, largest.stat().st_size // 2)
+    curves = altered / "curves.parquet"
+    content = bytearray(curves.read_bytes())
+    content[len(content) // 2] ^= 1
+    curves.write_bytes(content)
+
+    done = site.launch(*options)
+    assert done.returncode == 0
+    for file in (largest, curves):
+        assert str(file) in done.stderr
+    assert done.stderr.count("will run again") == 2
+    assert 0 < n_run(done) < N_STAGES
+    assert results(site.path / "damaged-run") == results(run)
+    assert {pack.name for pack in packs(store)} >= {cut.name, altered.name}
+
+    healed = site.launch(*options)
+    assert (n_run(healed), healed.stderr) == (0, "")
