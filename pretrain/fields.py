@@ -17,6 +17,9 @@ STRICT = ConfigDict(strict=True, allow_inf_nan=False, extra="forbid")  # of ever
 Config = TypeVar("Config")
 
 
+_LONGEST_VALUE = 300  # characters of a value that an error tells
+
+
 class ConfigError(Exception):
     """A mistake in an experiment, told in one line: the field, its value, and what to do about it.
 
@@ -24,7 +27,9 @@ class ConfigError(Exception):
     """
 
     def __init__(self, field: str, value: Any, remedy: str):
-        super().__init__(" ".join(f"{field}: {value!r} {remedy}".splitlines()))
+        told = repr(value)
+        told = told if len(told) <= _LONGEST_VALUE else f"{told[:_LONGEST_VALUE]}…"
+        super().__init__(" ".join(f"{field}: {told} {remedy}".splitlines()))
 
 
 def fields(config: type, prefix: str = "") -> dict[str, Any]:

@@ -9,7 +9,12 @@ import pyarrow.parquet as pq
 from pretrain.config import Experiment, from_json
 from pretrain.fields import ConfigError, nearest
 
-_TABLES = ("trials", "curves", "stages", "timings")
+_COLUMNS = {
+    "trials": ("trial_id", "seed", "repeat", "status"),
+    "curves": ("trial_id", "stage", "step", "metric", "value"),
+    "stages": ("trial_id", "stage", "stage_id"),
+    "timings": ("stage_id", "stage", "seed", "run_seconds"),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +39,7 @@ def load_run(path: Path | str) -> Run:
         text = (path / "experiment.json").read_text()
     except (OSError, ValueError) as error:
         raise ConfigError("run", str(path), f"is no run: experiment.json cannot be read ({error})") from None
-    return Run(from_json(text), **{name: _read_table(path, name) for name in _TABLES})
+    return Run(from_json(text), **{name: _read_table(path, name) for name in _COLUMNS})
 
 
 def load_params(path: Path | str, trial_id: str, stage: str = "finetune", store: Path | str | None = None) -> dict:
@@ -82,7 +87,11 @@ def _read_table(path: Path, name: str) -> pa.Table:
     if not file.is_file():
         raise ConfigError("run", str(path), f"is not finished: it has no {file.name}; run its command again")
     try:
-        return pq.read_table(file)
+        table = pq.read_table(file)
     except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())[:120]
         raise ConfigError("run", str(path), f"is damaged: {file.name} cannot be read ({reason})") from None
+    missing = [column for column in _COLUMNS[name] if column not in table.column_names]
+    if missing:
+        raise ConfigError("run", str(path), f"is damaged: {file.name} has no column {missing[0]}")
+    return table

@@ -58,9 +58,7 @@ def write(trials: pa.Table, curves: pa.Table, stages: pa.Table, directory: Path)
 
 def _by_stage(curves: pa.Table) -> Iterator[tuple[str, str, pa.Table]]:
     """Yields the curves of each trial's stages, which lie together: the trial's id, the stage's name, the rows."""
-    trial, stage = (curves[name].combine_chunks() for name in ("trial_id", "stage"))
-    first = 0
-    keys = zip(trial.to_pylist(), stage.to_pylist(), strict=True)
+    first, keys = 0, zip(curves["trial_id"].to_pylist(), curves["stage"].to_pylist(), strict=True)
     for (trial_id, name), group in itertools.groupby(keys):
         n_rows = sum(1 for _ in group)
         yield trial_id, name, curves.slice(first, n_rows)

@@ -1,0 +1,25 @@
+"""A first signal asks, a second one acts."""
+
+import signal
+
+import pytest
+
+from pretrain.sweep.interrupts import Interrupts
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_is_a_request_and_is_told_once(number):
+    told, before = [], signal.getsignal(number)
+    with Interrupts(told.append) as interrupts:
+        assert not interrupts.requested()
+        signal.raise_signal(number)
+        assert interrupts.requested()
+        assert len(told) == 1 and number.name in told[0]
+        assert signal.getsignal(number) == before
+    assert signal.getsignal(number) == before
+
+
+def test_the_second_ctrl_c_stops_at_once():
+    with pytest.raises(KeyboardInterrupt), Interrupts(lambda line: None):
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
