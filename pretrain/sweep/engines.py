@@ -33,14 +33,16 @@ def of(config: EngineConfig) -> Engine:
     whether to stop. It raises ``Interrupted`` when it was to stop and what was done is stored, and ``StoreError``.
 
     Raises:
-      ConfigError: the packages it needs are not installed.
+      ConfigError: the packages it needs are not installed, or it cannot be reached from here.
     """
     if config.name == "local":
         return run_here
     package = {"ray": "ray", "slurm": "submitit"}[config.name]
     if importlib.util.find_spec(package) is None:
         raise ConfigError("engine.name", config.name, f"needs {package}; pip install 'pretrain[{config.name}]'")
-    return importlib.import_module(f"pretrain.sweep.{config.name}_engine").run
+    module = importlib.import_module(f"pretrain.sweep.{config.name}_engine")
+    module.check(config)
+    return module.run
 
 
 def run_here(

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import socket
 from collections.abc import Callable, Iterator, Mapping
 
 import ray
@@ -17,6 +18,26 @@ from pretrain.sweep.plan import Plan
 from pretrain.sweep.store import Store, StoreError
 
 _SECONDS_BETWEEN_LOOKS = 0.5
+_SECONDS_TO_CONNECT = 5.0
+_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+_FOUND_BY_RAY = ("", "auto", "local")  # addresses that name no host
+
+
+def check(engine: EngineConfig) -> None:
+    """Checks that somebody listens at the cluster's address, where Ray itself would wait for minutes.
+
+    Raises:
+      ConfigError: nobody does, or it is no address.
+    """
+    if engine.address in _FOUND_BY_RAY:
+        return
+    host, _, port = engine.address.removeprefix("ray://").rpartition(":")
+    if host in _LOOPBACK and not engine.address.startswith("ray://"):
+        host = ray.util.get_node_ip_address()  # where Ray looks for a cluster of this machine
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _SECONDS_TO_CONNECT).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise _unreachable(engine, error) from None
 
 
 def run(
@@ -43,13 +64,13 @@ def run(
             num_gpus=engine.gpus,
             memory=engine.memory * 1e9,
             max_retries=engine.retries,
-            runtime_env={"env_vars": {"JAX_PLATFORMS": "" if engine.gpus else "cpu"}},
+            runtime_env={"env_vars": {} if engine.gpus else {"JAX_PLATFORMS": "cpu"}},
         )
         made_by: dict[str, ray.ObjectRef] = {}  # job id to the task that stores it
         titles = {}
         for number, pack in enumerate(todo):
             parents = {made_by[job.parent] for job in pack.jobs if job.parent in made_by}
-            told = task.remote(*remote.message(experiment, pack), *parents)
+            told = task.remote(os.getcwd(), *remote.message(experiment, pack), *parents)
             made_by |= {job.id: told for job in pack.jobs}
             titles[told] = f"{pack.stage.name}  pack {number + 1}/{len(todo)}, {len(pack.jobs)} trials"
         try:
@@ -59,8 +80,10 @@ def run(
     store.refresh()
 
 
-def _task(experiment_json: str, ids: tuple[str, ...], *parents: str) -> str:
-    """Does a pack, once Ray has its parents' answers."""
+def _task(directory: str, experiment_json: str, ids: tuple[str, ...], *parents: str) -> str:
+    """Does a pack, once Ray has its parents' answers, in the launcher's directory, where relative paths begin."""
+    with contextlib.suppress(OSError):  # not here; then a path that it is needed for is named as missing
+        os.chdir(directory)
     return remote.STOPPED if remote.STOPPED in parents else remote.do(experiment_json, ids)
 
 
@@ -92,13 +115,17 @@ def _connected(engine: EngineConfig) -> Iterator[None]:
     try:
         ray.init(**where, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        remedy = f"cannot be reached ({reason}); start it with `ray start --head`, or leave the address out"
-        raise ConfigError("engine.address", engine.address, remedy) from None
+        raise _unreachable(engine, error) from None
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _unreachable(engine: EngineConfig, error: Exception) -> ConfigError:
+    reason = " ".join(str(error).split())[:200]
+    remedy = f"cannot be reached ({reason}); start it with `ray start --head`, or leave the address out"
+    return ConfigError("engine.address", engine.address, remedy)
 
 
 def _check_room(engine: EngineConfig) -> float:

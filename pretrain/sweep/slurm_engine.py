@@ -1,6 +1,7 @@
 """Packs as job arrays of Slurm, through submitit; or as processes of this machine, through its local executor."""
 
 import math
+import shutil
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -11,12 +12,27 @@ from rich.console import Console
 
 from pretrain.config import DataConfig, EngineConfig, Experiment
 from pretrain.data import Dataset
+from pretrain.fields import ConfigError
 from pretrain.sweep import remote
 from pretrain.sweep.interrupts import Interrupted
 from pretrain.sweep.plan import Pack, Plan
 from pretrain.sweep.store import Store, StoreError
 
 _SECONDS_BETWEEN_LOOKS = 1.0
+_LOCAL = "local"  # the address for processes of this machine
+
+
+def check(engine: EngineConfig) -> None:
+    """Checks that jobs can be submitted from here.
+
+    Raises:
+      ConfigError: they cannot.
+    """
+    if engine.address not in ("", _LOCAL):
+        raise ConfigError("engine.address", engine.address, f"is nothing slurm knows; '{_LOCAL}', or leave it out")
+    if not engine.address and not (shutil.which("sbatch") and shutil.which("srun")):
+        remedy = f"finds no sbatch here; launch on a login node, or try the jobs here with --engine.address {_LOCAL}"
+        raise ConfigError("engine.name", engine.name, remedy)
 
 
 class Worker:
@@ -110,10 +126,8 @@ def _run_array(
 
 
 def _executor(engine: EngineConfig, folder: Path) -> submitit.AutoExecutor:
-    cluster = "local" if engine.address == "local" else "slurm"
-    executor = submitit.AutoExecutor(
-        folder=folder / "%j", cluster=cluster, **{f"{cluster}_max_num_timeout": engine.retries}
-    )
+    cluster = "local" if engine.address == _LOCAL else "slurm"
+    executor = submitit.AutoExecutor(folder=folder, cluster=cluster, **{f"{cluster}_max_num_timeout": engine.retries})
     flags = dict(flag.partition("=")[::2] for flag in engine.flags)
     executor.update_parameters(
         name="pretrain",

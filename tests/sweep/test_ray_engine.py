@@ -1,0 +1,91 @@
+"""Sweeps on a real Ray cluster of this machine: the same results, whatever happens to its nodes."""
+
+import re
+import signal
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.launching import N_TRIALS, at_once, refused, results, started, wait_until
+
+ray_cluster = pytest.importorskip("ray.cluster_utils", reason="an extra")
+
+NODE = {"num_cpus": 1, "include_dashboard": False, "node_ip_address": "127.0.0.2"}  # 127.0.0.1 Ray would replace
+WORKER = ["--engine", "ray", "--engine.cpus", "1", "--engine.memory", "0.5"]
+
+
+@pytest.fixture
+def cluster():
+    """Three nodes; the first, the head, keeps the cluster's books and runs packs, too."""
+    nodes = ray_cluster.Cluster(initialize_head=True, head_node_args=NODE)
+    for _ in range(2):
+        nodes.add_node(**{name: value for name, value in NODE.items() if name != "include_dashboard"})
+    yield nodes
+    nodes.shutdown()
+
+
+def launch_and(site, options, is_time, act):
+    """Launches in the background, acts when it is time, and returns how the launch ended and what it printed."""
+    with started(site.command(*options), site.path) as process:
+        wait_until(process, is_time)
+        assert process.poll() is None, process.communicate()
+        act(process)
+        printed = process.communicate(timeout=280)
+    return process.returncode, *printed
+
+
+def survives_a_lost_node(site, cluster, name, n_packs):
+    """Removes a node, without its leave, when so many packs of a sweep are stored; returns the sweep's directory."""
+    options = [*site.at(name), *WORKER, "--engine.address", cluster.address, "--seeds", "6"]
+    node, store = cluster.worker_nodes.copy().pop(), site.path / f"{name}-store"
+
+    def lose(process):
+        cluster.remove_node(node, allow_graceful=False)
+
+    code, _, told = launch_and(site, options, lambda: len(list(store.glob("packs/*"))) >= n_packs, lose)
+    assert code == 0, told
+    trials = pq.read_table(site.path / f"{name}-run" / "trials.parquet")["trial_id"].to_pylist()
+    assert len(trials) == len(set(trials)) == 3 * N_TRIALS
+    return site.path / f"{name}-run"
+
+
+@pytest.fixture(scope="module")
+def six_seeds(site, run):
+    done = site.launch(*site.at("six"), "--seeds", "6")
+    assert done.returncode == 0, done.stderr
+    return results(site.path / "six-run")
+
+
+def test_a_sweep_survives_the_loss_of_a_node(site, cluster, six_seeds):
+    assert results(survives_a_lost_node(site, cluster, "lost", 1)) == six_seeds
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n_packs", range(5))
+def test_a_sweep_survives_the_loss_of_a_node_at_any_time(n_packs, site, cluster, six_seeds):
+    assert results(survives_a_lost_node(site, cluster, f"lost-{n_packs}", n_packs)) == six_seeds
+
+
+def test_without_an_address_ray_is_started_here_and_ctrl_c_saves_and_stops_it(site, run):
+    options, store = [*site.at("here"), *WORKER], site.path / "here-store"
+    interrupt = lambda process: process.send_signal(signal.SIGINT)
+    code, _, told = launch_and(site, options, lambda: any(store.glob("packs/*")), interrupt)
+    assert code == 75, told
+    assert re.search(r"stopped with \d+ of 12 stages stored", told) and "Traceback" not in told
+    done = site.launch(*options)
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
+    assert results(site.path / "here-run") == results(run)
+
+
+def test_a_request_that_no_node_can_meet_is_told_in_one_line(site, cluster):
+    address = ["--engine", "ray", "--engine.address", cluster.address]
+    asked = [(["--engine.cpus", "2"], "cpus: 2"), (["--engine.cpus", "1", "--engine.gpus", "1"], "gpus: 1.0")]
+    asked += [(["--engine.cpus", "1", "--engine.memory", "1e6"], "memory: 1000000.0")]
+    launches = [site.command(*site.at(f"room-{n}"), *address, *options) for n, (options, _) in enumerate(asked)]
+    for done, (_, told) in zip(at_once(launches, site.path), asked, strict=True):
+        refused(done, f"engine.{told} is more than any node has")
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "nowhere", "auto", "127.0.0.1:99999999", "ray://127.0.0.1:1"])
+def test_an_address_where_nobody_listens_is_told_in_one_line(address, site):
+    refused(site.launch(*site.at("nobody"), *WORKER, "--engine.address", address), f"engine.address: '{address}'")
