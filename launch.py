@@ -9,6 +9,7 @@ import dataclasses
 import importlib
 import importlib.util
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -74,7 +75,10 @@ def _config_names() -> list[str]:
 
 
 def _documentation(name: str) -> str:
-    return ast.get_docstring(ast.parse((_CONFIGS / f"{name}.py").read_text())) or name
+    try:
+        return ast.get_docstring(ast.parse((_CONFIGS / f"{name}.py").read_text())) or name
+    except (SyntaxError, ValueError) as error:
+        return f"cannot be read ({error})"
 
 
 def _load_config(name: str) -> Experiment:
@@ -82,15 +86,24 @@ def _load_config(name: str) -> Experiment:
     names = _config_names()
     if name not in names:
         raise ConfigError("config", name, f"is none of {', '.join(names)}; did you mean {nearest(name, names)!r}?")
-    spec = importlib.util.spec_from_file_location(f"configs.{name}", _CONFIGS / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    file = _CONFIGS / f"{name}.py"
     try:
+        spec = importlib.util.spec_from_file_location(f"configs.{name}", file)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
         experiment = module.get_config()
+    except ConfigError:
+        raise
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, (error.title, *first["loc"])))
-        raise ConfigError(field, first["input"], f"{complaint(error)} (in {_CONFIGS / name}.py)") from None
+        raise ConfigError(field, first["input"], f"{complaint(error)} (in {file})") from None
+    except Exception as error:  # a config is code, and may fail in any way
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
+        line = frames[-1].lineno if frames else getattr(error, "lineno", None) or 1
+        raise ConfigError("config", name, f"fails with {type(error).__name__}: {error} ({file}:{line})") from None
+    if not isinstance(experiment, Experiment):
+        raise ConfigError("config", name, f"has a get_config() that returns {experiment!r}, no Experiment ({file})")
     if experiment.run_dir == Experiment.run_dir:
         experiment = dataclasses.replace(experiment, run_dir=f"runs/{name}")
     return experiment

@@ -80,6 +80,7 @@ def run(experiment: Experiment, dry_run: bool = False, with_tensorboard: bool = 
             try:
                 engine(located, plan, datasets, store, progress, interrupts.requested)
             except Interrupted:
+                store.refresh()
                 n_stored = len(store.verified(plan.jobs))
                 tell(f"stopped with {n_stored} of {len(plan.jobs)} stages stored; the same command goes on from here")
                 return RESUME

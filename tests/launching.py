@@ -20,6 +20,7 @@ OPTIONS = [
     *("--finetune.epochs", "2"),
     *("--seeds", "2"),
 ]
+LONG = ["--pretrain.epochs", "5000", "--save-every", "0"]  # phases that can be interrupted within
 N_STAGES, N_TRIALS = 12, 8  # two seeds of two phases, shared by two of the four fine-tunings
 TABLES = {"trials.parquet", "curves.parquet", "stages.parquet", "timings.parquet"}
 FILES = {"experiment.json", ".lock", "figures/first_batches.png"} | TABLES
@@ -89,10 +90,10 @@ def packs(store):
 
 
 @contextlib.contextmanager
-def started(command, path):
+def started(command, path, **options):
     """Starts a command in the background; whatever happens, it is gone at the end."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, cwd=path, text=True, **pipes) as process:
+    with subprocess.Popen(command, cwd=path, text=True, **pipes, **options) as process:
         try:
             yield process
         finally:

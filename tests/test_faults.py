@@ -11,6 +11,7 @@ import time
 import pytest
 
 from tests.launching import (
+    LONG,
     N_STAGES,
     at_once,
     copied,
@@ -23,8 +24,6 @@ from tests.launching import (
     started,
     wait_until,
 )
-
-LONG = ["--pretrain.epochs", "5000", "--save-every", "0"]
 
 
 def kill_at_random(site, run, n_kills, seed):
@@ -61,14 +60,6 @@ def test_a_killed_run_goes_on_where_it_was(site, run):
     assert done.returncode == 0
     assert 0 < n_run(done) < N_STAGES
     assert results(site.path / "killed-run") == results(run)
-
-
-@pytest.fixture(scope="module")
-def long_run(site, run):
-    """A run whose phases are long enough to be interrupted within."""
-    done = site.launch(*site.at("long"), *LONG)
-    assert done.returncode == 0, done.stderr
-    return site.path / "long-run"
 
 
 def stop_in_training(site, name, number):

@@ -53,12 +53,11 @@ def run(
     A task whose worker or node is lost is retried by Ray; what it had stored is kept once, since stages are named by
     their content.
     """
-    engine, stop_file = experiment.engine, remote.stop_file(experiment)
-    with _connected(engine):
+    engine = experiment.engine
+    with _connected(engine), remote.stoppable(experiment) as ask_to_stop:
         n_workers = int(_check_room(engine))
         todo = remote.cut(experiment, plan, store, n_workers)
         console.print(f"ray: {len(todo)} packs for {n_workers} workers of {engine.cpus} cores", highlight=False)
-        stop_file.unlink(missing_ok=True)
         task = ray.remote(_task).options(
             num_cpus=engine.cpus,
             num_gpus=engine.gpus,
@@ -73,10 +72,7 @@ def run(
             told = task.remote(os.getcwd(), *remote.message(experiment, pack), *parents)
             made_by |= {job.id: told for job in pack.jobs}
             titles[told] = f"{pack.stage.name}  pack {number + 1}/{len(todo)}, {len(pack.jobs)} trials"
-        try:
-            _await(titles, console, stop, stop_file.touch)
-        finally:
-            stop_file.unlink(missing_ok=True)
+        _await(titles, console, stop, ask_to_stop)
     store.refresh()
 
 

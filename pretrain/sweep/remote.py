@@ -4,11 +4,12 @@ Only text travels: the experiment as JSON and the ids of a pack's stages. A work
 planning is deterministic, and reads and writes the same store, on a file system that all share.
 """
 
+import contextlib
 import functools
 import logging
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from pretrain import data
@@ -25,8 +26,26 @@ _STOP = ".stop"
 _SHARE_OF_MEMORY = 0.25  # of what a pack asks for; the rest is for images, programs and their compilation
 
 
-def stop_file(experiment: Experiment) -> Path:
-    """Returns the file whose being there tells the workers of a run to stop; its directory is shared, too."""
+@contextlib.contextmanager
+def stoppable(experiment: Experiment) -> Iterator[Callable[[], None]]:
+    """Gives a function that asks the workers of a run to stop after their chunk, by a file that all of them see.
+
+    Workers that are left behind, as this process is told to stop at once, are asked, too.
+    """
+    file = _stop_file(experiment)
+    file.unlink(missing_ok=True)
+    try:
+        yield file.touch
+    except KeyboardInterrupt:
+        file.touch()
+        raise
+    except BaseException:
+        file.unlink(missing_ok=True)
+        raise
+    file.unlink(missing_ok=True)
+
+
+def _stop_file(experiment: Experiment) -> Path:
     return Path(experiment.run_dir) / _STOP
 
 
@@ -61,7 +80,7 @@ def do(experiment_json: str, ids: tuple[str, ...], stop: Callable[[], bool] | No
     store = Store(experiment.store, warn=lambda line: print(line, file=sys.stderr))
     if store.verified(ids) == set(ids):
         return DONE  # by a worker that was believed lost
-    asked = stop_file(experiment)
+    asked = _stop_file(experiment)
 
     def stopping() -> bool:
         return asked.exists() or (stop is not None and stop())

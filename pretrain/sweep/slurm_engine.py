@@ -1,10 +1,12 @@
 """Packs as job arrays of Slurm, through submitit; or as processes of this machine, through its local executor."""
 
+import contextlib
+import io
 import math
 import shutil
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import submitit
@@ -66,10 +68,8 @@ def run(
     stop: Callable[[], bool],
 ) -> None:
     """Runs packs as Slurm jobs, an array for each depth of stages; an engine, see ``engines.of``."""
-    stop_file = remote.stop_file(experiment)
-    stop_file.unlink(missing_ok=True)
     executor = _executor(experiment.engine, Path(experiment.run_dir) / "slurm")
-    try:
+    with remote.stoppable(experiment) as ask_to_stop:
         fault, tries = "", 0
         while todo := remote.cut(experiment, plan, store, experiment.engine.parallel):
             # Packs whose parents are stored; the others wait for the next array.
@@ -77,15 +77,13 @@ def run(
             level = [pack for pack in todo if not any(job.parent in made_here for job in pack.jobs)]
             if stop():
                 raise Interrupted
-            answers, fault = _run_array(executor, experiment, level, console, stop, stop_file)
+            answers, fault = _run_array(executor, experiment, level, console, stop, ask_to_stop)
             if remote.STOPPED in answers:
                 raise Interrupted
             store.refresh()
             tries = tries + 1 if fault else 0
             if tries > experiment.engine.retries:
                 raise StoreError(f"{fault}; logs are in {executor.folder}")
-    finally:
-        stop_file.unlink(missing_ok=True)
 
 
 def _run_array(
@@ -94,11 +92,17 @@ def _run_array(
     level: list[Pack],
     console: Console,
     stop: Callable[[], bool],
-    stop_file: Path,
+    ask_to_stop: Callable[[], None],
 ) -> tuple[list[str], str]:
     """Submits packs as one array and waits for it; returns the answers, and what went wrong if anything did."""
     messages = [remote.message(experiment, pack) for pack in level]
-    jobs = executor.map_array(Worker(), *zip(*messages, strict=True))
+    try:
+        # Submitit repeats on stderr what sbatch says.
+        with contextlib.redirect_stderr(io.StringIO()), _deaf_to_ctrl_c():
+            jobs = executor.map_array(Worker(), *zip(*messages, strict=True))
+    except (submitit.core.utils.FailedJobError, submitit.core.utils.FailedSubmissionError) as error:
+        reason = " ".join(str(error).split())[-200:]
+        raise ConfigError("engine.name", experiment.engine.name, f"refused the jobs ({reason}); see --help") from None
     console.print(
         f"slurm: {level[0].stage.name}, {len(jobs)} jobs, the first is {jobs[0].job_id}",
         highlight=False,
@@ -109,7 +113,7 @@ def _run_array(
         time.sleep(_SECONDS_BETWEEN_LOOKS)
         if stop() and not asked:
             asked = True
-            stop_file.touch()
+            ask_to_stop()
             for job in jobs:
                 if job.state == "PENDING":
                     job.cancel()
@@ -123,6 +127,16 @@ def _run_array(
         else:
             fault = f"job {job.job_id} failed: {' '.join(str(error).split())[-300:]}"
     return answers, fault
+
+
+@contextlib.contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Lets processes that are started meanwhile not be interrupted at a terminal, where they get what we get."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _executor(engine: EngineConfig, folder: Path) -> submitit.AutoExecutor:

@@ -1,0 +1,30 @@
+"""One pack over the devices of two processes, as over two hosts: the same results."""
+
+import socket
+
+from tests.launching import at_once, refused, results
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def test_two_processes_share_every_pack_and_one_writes(site, run):
+    address = f"JAX_COORDINATOR_ADDRESS=127.0.0.1:{free_port()}"
+    command = site.command(*site.at("hosts"), "--engine.distributed", "True")
+    launches = [["env", address, "JAX_NUM_PROCESSES=2", f"JAX_PROCESS_ID={n}", *command] for n in range(2)]
+    leader, follower = at_once(launches, site.path)
+    assert (leader.returncode, follower.returncode) == (0, 0), leader.stderr + follower.stderr
+    assert "8 trials, 12 of 12 stages run" in leader.stdout
+    assert all(line.startswith("[Gloo]") for line in follower.stdout.splitlines())  # its network's words, not ours
+    assert results(site.path / "hosts-run") == results(run)
+
+
+def test_without_the_others_a_process_is_told_what_to_set(site):
+    refused(
+        site.launch(*site.at("alone"), "--engine.distributed", "True"),
+        "engine.distributed: ",
+        "JAX_COORDINATOR_ADDRESS",
+    )

@@ -1,0 +1,110 @@
+"""A config file is read, or refused in one line that names its mistake."""
+
+import importlib.util
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from pretrain.config import Experiment, from_json, to_json
+from pretrain.fields import ConfigError, fields
+from tests.launching import ROOT
+
+PARTS = {
+    "data": "DataConfig",
+    "encoder": "EncoderConfig",
+    "pretrain": "PretrainConfig",
+    "finetune": "FinetuneConfig",
+    "engine": "EngineConfig",
+}
+NAMES = sorted(name for name in fields(Experiment) if name.count(".") < 2)
+LITERALS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-3, 3000),
+    st.floats(),
+    st.sampled_from(["he", "pretrained", "elu", "mnist", "adam", "log:1:2:3", "", "\n", "\udcff", "runs/x"]),
+    st.text(max_size=5),
+    st.tuples(st.integers(-1, 400), st.integers(1, 400)),
+    st.just(10**400),
+)
+GRIDS = st.dictionaries(st.sampled_from(NAMES) | st.text(max_size=6), st.tuples(LITERALS) | LITERALS, max_size=2)
+SWEEPS = st.lists(GRIDS, max_size=2).map(tuple) | GRIDS | LITERALS
+
+
+@st.composite
+def sources(draw):
+    """The source of a config of a few fields, each right or wrong."""
+    given = draw(st.dictionaries(st.sampled_from(NAMES) | st.sampled_from(["seed", "data.nam"]), LITERALS, max_size=3))
+    parts = {}
+    for name, value in given.items():
+        part, _, field = name.rpartition(".")
+        parts.setdefault(part, {})[field] = value
+    top = [f"{field}={value!r}" for field, value in parts.pop("", {}).items()]
+    top += [f"{part}={PARTS[part]}(**{values!r})" for part, values in parts.items()]
+    if draw(st.booleans()):
+        top.append(f"sweep={draw(SWEEPS)!r}")
+    return f"Experiment({', '.join(top)})"
+
+
+@pytest.fixture(scope="module")
+def launch(tmp_path_factory):
+    """The launcher as a module, with a directory of configs of its own."""
+    spec = importlib.util.spec_from_file_location("launch", ROOT / "launch.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module._CONFIGS = tmp_path_factory.mktemp("configs")
+    return module
+
+
+def load(launch, expression):
+    header = '"""A test."""\nfrom math import inf, nan\nfrom pretrain.config import *\n\n\ndef get_config():\n'
+    text = f"{header}    return {expression}\n"
+    (launch._CONFIGS / "fuzz.py").write_text(text, errors="backslashreplace")
+    return launch._load_config("fuzz")
+
+
+def read_or_refused(launch, expression):
+    try:
+        experiment = load(launch, expression)
+    except ConfigError as error:
+        assert len(str(error).splitlines()) == 1 and ":" in str(error)
+    else:
+        assert from_json(to_json(experiment)) == experiment
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(expression=sources())
+@example(expression="Experiment(sweep=({'finetune.labels': (100, 100.0)},))")
+@example(expression="Experiment(sweep=({'encoder.widths': ((3, 2), (3,))},))")
+def test_any_config_is_read_or_refused(expression, launch):
+    read_or_refused(launch, expression)
+
+
+@pytest.mark.slow
+@settings(max_examples=2000, deadline=None)
+@given(expression=sources())
+def test_any_config_is_read_or_refused_at_length(expression, launch):
+    read_or_refused(launch, expression)
+
+
+@pytest.mark.parametrize(
+    ("expression", "told"),
+    [
+        ("Experiment(", r"config: 'fuzz' fails with SyntaxError: .*fuzz\.py:7"),
+        ("Experiment() + 1", r"config: 'fuzz' fails with TypeError: .*fuzz\.py:7"),
+        ("nothing", r"config: 'fuzz' fails with NameError: .*fuzz\.py:7"),
+        ("3", r"config: 'fuzz' has a get_config\(\) that returns 3"),
+        ("Experiment(seeds=0)", r"Experiment\.seeds: 0"),
+        ("Experiment(sweep=({'finetune.label': (3,)},))", r"'finetune\.label'.*'finetune\.labels'"),
+    ],
+)
+def test_a_mistake_is_named_with_its_place(expression, told, launch):
+    with pytest.raises(ConfigError, match=told) as caught:
+        load(launch, expression)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_config_that_cannot_be_parsed_spoils_no_help(launch):
+    (launch._CONFIGS / "fuzz.py").write_text("def (")
+    assert "fuzz" in launch._overview() and "cannot be read" in launch._overview()
