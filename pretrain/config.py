@@ -112,6 +112,8 @@ class FinetuneConfig:
     """Labelled images: the first after the validation images, a random draw, or a random draw balanced over classes."""
     epochs: Count = 4
     """Passes over the labelled subset (epochs)."""
+    updates: Annotated[int, Ge(0)] = 0
+    """Updates in place of epochs, the same for any number of labels; 0 trains for epochs (updates)."""
     batch_size: Count = 50
     """Images per update (images)."""
     sampling: Sampling = "fresh"
@@ -121,7 +123,8 @@ class FinetuneConfig:
     cache_codes: Switch = True
     """Compute the codes of frozen layers once, rather than encode every batch; equal up to float32 rounding."""
     validate_at: tuple[Count, ...] = (1, 2, 5, 10, 20, 40)
-    """Updates after which validation accuracy and loss are measured, besides the end of every epoch (updates)."""
+    """Updates after which validation accuracy and loss are measured, besides the end of every epoch, or of training
+    where `updates` are given (updates)."""
     optimizer: OptimizerConfig = OptimizerConfig()
 
 
@@ -156,7 +159,19 @@ class EngineConfig:
     """slurm: further sbatch options, each as `account=mine` or `exclusive`."""
 
 
-_OF_A_RUN = ("sweep", "seeds", "repeats", "run_dir", "store", "engine", "save_every")
+@dataclass(frozen=True, config=STRICT)
+class StudyConfig:
+    """What the trials are asked; none of it changes what is trained."""
+
+    compare: Annotated[str, MinLen(1)] = "finetune.encoder_init"
+    """Swept field whose values are compared, seed by seed; where it is not swept, the first swept field is."""
+    metric: Literal["test_accuracy", "validation_accuracy"] = "test_accuracy"
+    """Result that is compared."""
+    smallest_effect: Annotated[float, Gt(0), Lt(1)] = 0.005
+    """Smallest difference that matters (fraction): what certainly lies below it is no difference."""
+
+
+_OF_A_RUN = ("study", "sweep", "seeds", "repeats", "run_dir", "store", "engine", "save_every")
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -179,6 +194,7 @@ class Experiment:
     store: Annotated[str, MinLen(1)] = "runs/store"
     """Directory of trained stages, shared by runs."""
     engine: EngineConfig = EngineConfig()
+    study: StudyConfig = StudyConfig()
     save_every: Annotated[float, Ge(0)] = 60.0
     """Time between two saves of a pack in training, from which an interrupted one goes on (seconds)."""
 

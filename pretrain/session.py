@@ -16,7 +16,8 @@ from pretrain.config import DataConfig, Experiment, to_json
 from pretrain.data import Dataset
 from pretrain.fields import ConfigError, join_traced
 from pretrain.files import written_whole
-from pretrain.study import figures, report, statistics
+from pretrain.study import figures, terminal
+from pretrain.study.answer import answer
 from pretrain.sweep import engines, hosts, lock, preview, programs, tables
 from pretrain.sweep import plan as planning
 from pretrain.sweep.interrupts import Interrupted, Interrupts
@@ -88,14 +89,15 @@ def run(experiment: Experiment, dry_run: bool = False, with_tensorboard: bool = 
                 programs.seal(root / "programs")
             written = _write_tables(plan, store, run_dir)
             trials, curves = written["trials"], written["curves"]
+            found = answer(trials, curves, experiment.study)
             picture = run_dir / "figures" / "first_batches.png"
-            figures.first_batches(curves, statistics.arms(trials), picture)
+            figures.first_batches(curves, found.arms, picture)
             if with_tensorboard:
                 tensorboard.write(trials, curves, written["stages"], run_dir / "tensorboard")
     except (StoreError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
-    report.show(trials, curves, out)
+    terminal.show(found, trials, curves, out)
     n_run, seconds = len(plan.jobs) - n_before, time.monotonic() - began
     summary = f"{len(plan.trials)} trials, {n_run} of {len(plan.jobs)} stages run, {seconds:.1f} s; {picture}"
     out.print(summary, style="dim", highlight=False, soft_wrap=True)

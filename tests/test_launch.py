@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pretrain.config import from_json, to_json
-from pretrain.study import report
+from pretrain.study import words
+from pretrain.study.answer import answer
 from tests.launching import (
     DETERMINISTIC,
     FILES,
@@ -105,7 +106,7 @@ def test_the_table_and_the_answer_are_printed_and_progress_goes_elsewhere(first,
     for name in ("pretrained, 2 frozen", "pretrained, trainable", "He, 2 frozen", "He, trainable"):
         assert re.search(rf"^{name} .* 2$", first.stdout, re.MULTILINE)
     trials, curves = (pq.read_table(run / name) for name in DETERMINISTIC)
-    assert f"\n{report.answer(trials, curves)}\n" in first.stdout
+    assert f"\n{words.explanation(answer(trials, curves))}\n" in first.stdout
     assert str(run / "figures" / "first_batches.png") in first.stdout
     assert n_run(first) == N_STAGES
     stages = [line.split()[0] for line in first.stderr.splitlines() if "done in" in line]

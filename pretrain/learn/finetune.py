@@ -30,6 +30,14 @@ class Finetune(Stage):
         return self.config.labels
 
     @property
+    def total_steps(self) -> int:
+        return self.config.updates or super().total_steps
+
+    @property
+    def steps_between_validations(self) -> int:
+        return self.config.updates or super().steps_between_validations
+
+    @property
     def frozen_layers(self) -> int:
         return self.config.frozen_layers
 

@@ -71,6 +71,10 @@ class Stage:
         return self.n_examples // self.config.batch_size
 
     @property
+    def steps_between_validations(self) -> int:
+        return self.steps_per_epoch
+
+    @property
     def encoded(self) -> int:
         """Encoder layers that the cached examples have been through; 0 if steps read images."""
         return self.frozen_layers if self.config.cache_codes else 0
@@ -82,11 +86,11 @@ class Stage:
     def measured(self) -> dict[str, np.ndarray]:
         """Returns, by metric, whether each update is followed by a measurement: [total_steps] bool.
 
-        Training metrics are measured at every update; validation metrics at the ends of epochs and after the updates of
-        ``validate_at``.
+        Training metrics are measured at every update; validation metrics after the updates of ``validate_at`` and at
+        the ends of epochs, or of training where its updates are counted without epochs.
         """
         updates = np.arange(1, self.total_steps + 1)
-        validated = (updates % self.steps_per_epoch == 0) | np.isin(updates, self.validate_at)
+        validated = (updates % self.steps_between_validations == 0) | np.isin(updates, self.validate_at)
         always = np.ones_like(validated)
         return {name: validated if name.startswith("validation_") else always for name in self.curve_names}
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from pretrain.study.statistics import Arm, curve_values
+from pretrain.study.arms import Arm, curve_values
 from pretrain.study.words import arm_name
 
 BATCHES = 40

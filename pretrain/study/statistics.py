@@ -1,35 +1,22 @@
-"""What tables of trials say in numbers: summaries of arms, and what makes the gap between two corners."""
+"""Inference from few seeds: intervals, tests, bands and verdicts on values that are independent between seeds."""
 
+import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-from scipy.special import stdtrit
+from scipy import stats
 
-from pretrain.study.summary import swept_fields
+LEVEL = 0.95
+FEWEST_SEEDS = 6  # with fewer, no sign-flip test can be significant at 5 %, as 2 of 2^5 outcomes are 6 %
+_RESAMPLES = 9999
+_ROUNDING = 1e-12  # relative; what differs by less is equal
 
-CORNERS = ("finetune.encoder_init", "finetune.frozen_layers")
-
-
-class Arm(NamedTuple):
-    """Trials that differ in their seed and repeat only."""
-
-    point: dict[str, object]  # swept values by dotted name
-    seeds: tuple[int, ...]  # of the trials that did not diverge; once for each of a seed's repeats
-    trial_ids: tuple[str, ...]  # of the same trials
-    n_diverged: int
-    repeats: tuple[int, ...] = ()  # of the same trials; empty where no seed has several
-
-    @property
-    def units(self) -> tuple[tuple[int, int], ...]:
-        """Seed and repeat of each trial, by which trials of different arms are paired."""
-        return tuple(zip(self.seeds, self.repeats or [0] * len(self.seeds), strict=True))
+Verdict = Literal["helps", "hurts", "no difference", "inconclusive"]
 
 
 class Estimate(NamedTuple):
-    """A mean over seeds with a 95 % interval by Student's t."""
+    """A mean over seeds, or what follows from it, with its interval."""
 
     mean: float
     low: float
@@ -39,107 +26,127 @@ class Estimate(NamedTuple):
         return f"{self.mean:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
 
 
-class Attribution(NamedTuple):
-    """What the gap from one corner to the opposite one is made of; the parts add up to the gap."""
+def estimate(values: np.ndarray, level: float = LEVEL) -> Estimate:
+    """Returns the mean of values [seeds] with its interval; one value has none, and gives infinite bounds.
 
-    gap: Estimate
-    parts: dict[str, Estimate]  # by field
-
-
-def arms(trials: pa.Table) -> list[Arm]:
-    """Returns the arms of a table of trials, in the table's order."""
-    names = swept_fields(trials)
-    groups: dict[str, list[dict]] = {}
-    repeated = any(trials["repeat"].to_pylist()) if "repeat" in trials.column_names else False
-    keys = ["trial_id", "seed", "status", *(["repeat"] if repeated else [])]
-    for row in trials.select([*keys, *names]).to_pylist():
-        groups.setdefault(repr([row[name] for name in names]), []).append(row)
-    result = []
-    for rows in groups.values():
-        sound = sorted((row for row in rows if row["status"] == "ok"), key=lambda row: (row["seed"], row.get("repeat")))
-        seeds, ids = tuple(row["seed"] for row in sound), tuple(row["trial_id"] for row in sound)
-        repeats = tuple(row["repeat"] for row in sound) if repeated else ()
-        result.append(Arm({name: rows[0][name] for name in names}, seeds, ids, len(rows) - len(sound), repeats))
-    return result
-
-
-def curve_values(curves: pa.Table, arm: Arm, metric: str, steps: Sequence[int]) -> np.ndarray:
-    """Returns a fine-tuning metric of an arm's trials after the given updates: [trials, steps], NaN if not measured."""
-    wanted = pc.and_(
-        pc.and_(pc.equal(curves["stage"], "finetune"), pc.equal(curves["metric"], metric)),
-        pc.and_(
-            pc.is_in(curves["step"], pa.array(steps, pa.int32())),
-            pc.is_in(curves["trial_id"], pa.array(arm.trial_ids, pa.string())),
-        ),
-    )
-    rows = curves.filter(wanted)
-    values = np.full((len(arm.trial_ids), len(steps)), np.nan)
-    lanes = pc.index_in(rows["trial_id"].cast(pa.string()), pa.array(arm.trial_ids, pa.string())).to_numpy()
-    columns = pc.index_in(rows["step"], pa.array(steps, pa.int32())).to_numpy()
-    values[lanes, columns] = rows["value"].to_numpy()
-    return values
-
-
-def trial_values(trials: pa.Table, arm: Arm, column: str) -> np.ndarray:
-    """Returns a column of an arm's trials: [trials]."""
-    by_id = dict(zip(trials["trial_id"].to_pylist(), trials[column].to_pylist(), strict=True))
-    return np.array([by_id[trial] for trial in arm.trial_ids], float)
-
-
-def by_seed(values: np.ndarray, arm: Arm) -> np.ndarray:
-    """Returns an arm's values [trials, ...] averaged over the repeats of a seed, which share a pretraining.
-
-    Returns:
-      Values [seeds, ...], which are independent.
+    The interval is the bias-corrected and accelerated bootstrap's (Efron, 1987), at the level that makes it as long as
+    Student's where values are normal, since it is too short for few seeds otherwise (Hesterberg, 2015, "What teachers
+    should know about the bootstrap", 5.3). With fewer than six seeds, whose samples are too few, it is Student's.
     """
-    seeds = np.array(arm.seeds)
-    return np.array([np.mean(values[seeds == seed], axis=0) for seed in dict.fromkeys(arm.seeds)])
-
-
-def estimate(values: np.ndarray) -> Estimate:
-    """Returns the mean of values [seeds] with its 95 % interval; one value has none, and gives infinite bounds."""
     values = np.asarray(values, float)
     mean, n = float(np.mean(values)), len(values)
     if n < 2:
         return Estimate(mean, -np.inf, np.inf)
-    margin = float(stdtrit(n - 1, 0.975) * np.std(values, ddof=1) / np.sqrt(n))
-    return Estimate(mean, mean - margin, mean + margin)
+    if np.ptp(values) <= _ROUNDING * max(1.0, abs(mean)):
+        return Estimate(mean, mean, mean)
+    student = stats.t.ppf((1 - level) / 2, n - 1)
+    margin = -float(student * stats.sem(values))
+    if n < FEWEST_SEEDS:
+        return Estimate(mean, mean - margin, mean + margin)
+    tail = stats.norm.cdf(math.sqrt(n / (n - 1)) * student)
+    options = {"n_resamples": _RESAMPLES, "confidence_level": 1 - 2 * tail, "method": "BCa", "rng": 0}
+    with np.errstate(all="ignore"):
+        low, high = stats.bootstrap((values,), np.mean, vectorized=True, **options).confidence_interval
+    if not (low <= mean <= high):  # NaN, where almost all values agree
+        return Estimate(mean, mean - margin, mean + margin)
+    return Estimate(mean, float(low), float(high))
 
 
-def attribute(corners: dict[tuple[bool, bool], np.ndarray], factors: tuple[str, str]) -> Attribution:
-    """Splits the gap from corner (False, False) to corner (True, True) into the parts of its two factors.
+def sign_flip(differences: np.ndarray) -> float:
+    """Returns the two-sided p-value of a mean of differences [seeds] under flips of their signs.
+
+    Exact for up to 13 seeds, else from 9,999 random flips (Fisher, 1935; Phipson and Smyth, 2010).
+    """
+    if len(differences) < 2 or not np.any(differences):
+        return 1.0
+    found = stats.permutation_test(
+        (np.asarray(differences, float),),
+        np.mean,
+        permutation_type="samples",
+        n_resamples=_RESAMPLES,
+        vectorized=True,
+        rng=0,
+    )
+    return float(found.pvalue)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Returns p-values adjusted for all of a family being looked at (Holm, 1979)."""
+    order, m = np.argsort(p_values, kind="stable"), len(p_values)
+    stepped = np.asarray(p_values, float)[order] * np.arange(m, 0, -1)
+    adjusted = np.empty(m)
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(stepped))
+    return adjusted.tolist()
+
+
+def improvement(differences: np.ndarray, level: float = LEVEL) -> Estimate:
+    """Returns the probability that a seed's difference is positive, ties counting half, with Wilson's interval (1927).
+
+    See Agarwal et al. (2021), "Deep reinforcement learning at the edge of the statistical precipice".
+    """
+    share, n = float(np.mean((np.sign(differences) + 1) / 2)), len(differences)
+    z = stats.norm.ppf((1 + level) / 2)
+    centre, margin = share + z**2 / (2 * n), z * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    scale = 1 + z**2 / n
+    return Estimate(share, (centre - margin) / scale, (centre + margin) / scale)
+
+
+def band(values: np.ndarray, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns mean, lower and upper end of a band that covers a whole curve at once.
 
     Args:
-      corners: a metric [seeds] at each corner, paired by seed; a key tells whether each factor is switched on.
-      factors: the factors' names.
+      values: curves [seeds, points].
+      level: the probability that the band covers every point's mean.
 
     Returns:
-      The Shapley value of each factor: its effect, averaged over the other factor being off and on.
+      Three arrays [points]: the mean, and around it its standard error times the ``level`` quantile of the largest
+      Student ratio over all points among bootstrap samples of seeds (sup-t; Montiel Olea and Plagborg-Møller, 2019).
     """
-    first = (corners[1, 0] - corners[0, 0] + corners[1, 1] - corners[0, 1]) / 2
-    second = (corners[0, 1] - corners[0, 0] + corners[1, 1] - corners[1, 0]) / 2
-    gap = corners[1, 1] - corners[0, 0]
-    return Attribution(estimate(gap), {factors[0]: estimate(first), factors[1]: estimate(second)})
+    values = np.asarray(values, float)
+    n, mean = len(values), np.mean(values, axis=0)
+    if n < 2:
+        return mean, np.full_like(mean, -np.inf), np.full_like(mean, np.inf)
+    error = np.std(values, axis=0, ddof=1) / math.sqrt(n)
+    varies = error > 0
+    if not varies.any():
+        return mean, mean, mean
+    # Weights of a bootstrap sample: how often each seed was drawn.
+    drawn = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), _RESAMPLES) / n
+    centred = (values - mean)[:, varies]
+    means = drawn @ centred
+    variances = np.maximum(drawn @ centred**2 - means**2, 0) * n / (n - 1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = np.abs(means) / np.sqrt(variances / n)
+    # A sample of one seed only, drawn n times, has no ratio.
+    largest = np.max(np.where(np.isfinite(ratios), ratios, np.inf), axis=1)
+    margin = np.quantile(largest[np.isfinite(largest)], level) * error
+    return mean, mean - margin, mean + margin
 
 
-def four_corners(found: Sequence[Arm]) -> dict[tuple[bool, bool], Arm] | None:
-    """Returns the four corners by (pretrained, frozen), each cut to the seeds that all four have; None if not there.
+def verdict(difference: Estimate, p_value: float, n: int, smallest: float, alpha: float = 1 - LEVEL) -> Verdict:
+    """Returns what a comparison shows.
 
-    Frozen stands for the largest swept number of frozen layers, trainable for none.
+    ``no difference`` where the interval lies within the smallest effect that matters on both sides; ``helps`` or
+    ``hurts`` where it leaves zero out and the p-value is at most ``alpha``; else, or with fewer than six seeds,
+    ``inconclusive``.
     """
-    if any(set(arm.point) != set(CORNERS) for arm in found):
-        return None
-    most = max((arm.point[CORNERS[1]] for arm in found), default=0)
-    keys = {("pretrained", most): (True, True), ("pretrained", 0): (True, False), ("he", most): (False, True)}
-    keys["he", 0] = (False, False)
-    by_key = {keys[key]: arm for arm in found if (key := tuple(arm.point[name] for name in CORNERS)) in keys}
-    if len(by_key) < 4:
-        return None
-    shared = set.intersection(*(set(arm.units) for arm in by_key.values()))
-    return {key: _cut(arm, shared) for key, arm in by_key.items()} if shared else None
+    if n < FEWEST_SEEDS:
+        return "inconclusive"
+    if -smallest < difference.low and difference.high < smallest:
+        return "no difference"
+    if p_value <= alpha and difference.low > 0:
+        return "helps"
+    return "hurts" if p_value <= alpha and difference.high < 0 else "inconclusive"
 
 
-def _cut(arm: Arm, units: set[tuple[int, int]]) -> Arm:
-    kept = [index for index, unit in enumerate(arm.units) if unit in units]
-    columns = {name: tuple(getattr(arm, name)[index] for index in kept) for name in ("seeds", "trial_ids")}
-    return arm._replace(**columns, repeats=tuple(arm.repeats[index] for index in kept) if arm.repeats else ())
+def seeds_to_settle(differences: np.ndarray, smallest: float) -> int:
+    """Returns about how many seeds in all would settle a comparison, if mean and deviation are as they look now.
+
+    That is, with 80 % power, to tell the mean from zero, or to place it within ± ``smallest``, whichever takes fewer
+    (Julious, 2004, "Sample sizes for clinical trials with normal data", 3 and 5).
+    """
+    mean, deviation = abs(float(np.mean(differences))), float(np.std(differences, ddof=1))
+    z = stats.norm.ppf
+    reach = [(mean, z(0.975) + z(0.8)), (smallest - mean, z(0.975) + z(0.9))]
+    found = [(factor * deviation / distance) ** 2 for distance, factor in reach if distance > 0]
+    return max(FEWEST_SEEDS, len(differences) + 1, math.ceil(min(found)))

@@ -95,7 +95,7 @@ def run(
     results = _results(dataclasses.replace(stage, config=None), mesh, share, states.params, images)
 
     params, curves, results = _on_host((states.params, curves, results), n_jobs)
-    # The last update ends an epoch, so it is followed by a validation.
+    # The last update is always followed by a validation.
     finals = {name: curve[:, -1] for name, curve in curves.items() if name.startswith("validation_")}
     return Outcome(params, curves, finals | results, seconds=(time.perf_counter() - began) / n_jobs)
 

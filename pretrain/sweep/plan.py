@@ -158,6 +158,8 @@ def _specs(settings: Experiment, dataset: Dataset) -> list[_Spec]:
     config = settings.finetune
     if not config.frozen_layers:
         config = dataclasses.replace(config, cache_codes=True)
+    if config.updates:
+        config = dataclasses.replace(config, epochs=1)  # which then decides nothing
     add(Finetune(config, image_size, widths, activation, len(dataset.class_names)), config, config.label_subset)
     return specs
 

@@ -10,8 +10,8 @@ from matplotlib import image
 from matplotlib.colors import to_rgb
 
 from pretrain.study import figures
+from pretrain.study.arms import Arm
 from pretrain.study.figures import BATCHES, first_batches
-from pretrain.study.statistics import Arm
 
 
 def run(curves_of_arms):

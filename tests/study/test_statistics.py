@@ -9,15 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from pretrain.study.statistics import (
-    Arm,
-    arms,
-    attribute,
-    curve_values,
-    estimate,
-    four_corners,
-    trial_values,
-)
+from pretrain.study import statistics
+from pretrain.study.arms import Arm, arms, curve_values, four_corners, trial_values
+from pretrain.study.attribution import attribute
+from pretrain.study.statistics import estimate
 
 INIT, FROZEN = "finetune.encoder_init", "finetune.frozen_layers"
 accuracies = st.floats(0, 1)
@@ -139,8 +134,8 @@ def test_curve_values_are_what_a_search_row_by_row_finds(measured, trial_ids, st
 
 
 @settings(deadline=None)
-@given(st.lists(accuracies, min_size=2, max_size=40).filter(lambda values: np.ptp(values) > 1e-6))
-def test_the_interval_is_students(values):
+@given(st.lists(accuracies, min_size=2, max_size=5).filter(lambda values: np.ptp(values) > 1e-6))
+def test_the_interval_of_few_seeds_is_students(values):
     found = estimate(np.array(values))
     low, high = stats.t.interval(0.95, len(values) - 1, loc=np.mean(values), scale=stats.sem(values))
     np.testing.assert_allclose(found, (np.mean(values), low, high), rtol=1e-9, atol=1e-12)
@@ -188,13 +183,13 @@ def shapley(values, factor):
 
 @settings(deadline=None)
 @given(corners())
-def test_parts_are_shapley_values_and_add_up_to_the_gap(values):
+def test_shares_are_shapley_values_and_add_up_to_the_gap(values):
     found = attribute(values, FACTORS)
     for index, factor in enumerate(FACTORS):
-        np.testing.assert_allclose(found.parts[factor], estimate(shapley(values, index)), atol=1e-12)
+        np.testing.assert_allclose(found.shares[factor], estimate(shapley(values, index)), atol=1e-12)
     gap = np.mean(values[True, True] - values[False, False])
     np.testing.assert_allclose(found.gap.mean, gap, atol=1e-12)
-    np.testing.assert_allclose(sum(part.mean for part in found.parts.values()), gap, atol=1e-12)
+    np.testing.assert_allclose(sum(part.mean for part in found.shares.values()), gap, atol=1e-12)
 
 
 @settings(deadline=None)
@@ -202,7 +197,7 @@ def test_parts_are_shapley_values_and_add_up_to_the_gap(values):
 def test_naming_the_factors_the_other_way_round_changes_nothing(values):
     turned = attribute({(second, first): value for (first, second), value in values.items()}, FACTORS[::-1])
     found = attribute(values, FACTORS)
-    for one, other in ((found.gap, turned.gap), *((found.parts[name], turned.parts[name]) for name in FACTORS)):
+    for one, other in ((found.gap, turned.gap), *((found.shares[name], turned.shares[name]) for name in FACTORS)):
         np.testing.assert_allclose(one, other, atol=1e-12)
 
 
@@ -211,15 +206,15 @@ def test_attribution_by_hand():
     means = {(False, False): 0.6, (True, False): 0.7, (False, True): 0.3, (True, True): 0.2}
     found = attribute({key: np.array([mean, mean]) for key, mean in means.items()}, FACTORS)
     assert found.gap.mean == pytest.approx(-0.4)
-    assert found.parts["freezing"].mean == pytest.approx(-0.4)
-    assert found.parts["pretraining"].mean == pytest.approx(0.0)
+    assert found.shares["freezing"].mean == pytest.approx(-0.4)
+    assert found.shares["pretraining"].mean == pytest.approx(0.0)
 
 
 def test_pairing_by_seed_takes_out_what_seeds_share():
     shared = np.array([0.0, 0.3, 0.6])
     effects = {(False, False): 0.0, (True, False): 0.0, (False, True): -0.1, (True, True): -0.1}
     found = attribute({key: shared + effect for key, effect in effects.items()}, FACTORS)
-    np.testing.assert_allclose(found.parts["freezing"], (-0.1, -0.1, -0.1), atol=1e-12)
+    np.testing.assert_allclose(found.shares["freezing"], (-0.1, -0.1, -0.1), atol=1e-12)
 
 
 def test_the_four_corners_are_found_by_pretrained_and_frozen():
@@ -273,3 +268,140 @@ def test_frozen_is_the_most_layers_that_were_frozen():
 )
 def test_where_four_corners_cannot_be_compared_there_are_none(found):
     assert four_corners(found) is None
+
+
+NORMAL = lambda rng, n: rng.normal(0, 0.01, n)
+SKEWED = lambda rng, n: (rng.exponential(1, n) - 1) * 0.01
+
+
+def calibration(draw, n, n_experiments, effect=0.0):
+    """How often intervals cover the truth, and how often each verdict is given, over simulated experiments."""
+    rng, covered, verdicts = np.random.default_rng(n), 0, {}
+    for _ in range(n_experiments):
+        values = draw(rng, n) + effect
+        found = estimate(values)
+        covered += found.low <= effect <= found.high
+        verdict = statistics.verdict(found, statistics.sign_flip(values), n, smallest=0.005)
+        verdicts[verdict] = verdicts.get(verdict, 0) + 1
+    return covered / n_experiments, {name: count / n_experiments for name, count in verdicts.items()}
+
+
+def within_5_percent(share, n):
+    """Whether a share of experiments is at most 5 %, within what simulation leaves uncertain."""
+    return stats.binomtest(round(share * n), n, 0.05, alternative="greater").pvalue > 1e-3
+
+
+def test_without_an_effect_2000_experiments_are_called_one_in_at_most_5_percent_and_intervals_cover():
+    coverage, verdicts = calibration(NORMAL, 8, 2000)
+    assert within_5_percent(verdicts.get("helps", 0) + verdicts.get("hurts", 0), 2000)
+    assert 0.93 <= coverage <= 0.97
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [6, 16, 32])
+@pytest.mark.parametrize("draw", [NORMAL, SKEWED], ids=["normal", "skewed"])
+def test_the_error_rate_is_kept_for_other_numbers_of_seeds_and_other_noise(n, draw):
+    coverage, verdicts = calibration(draw, n, 2000)
+    assert within_5_percent(verdicts.get("helps", 0) + verdicts.get("hurts", 0), 2000)
+    if draw is NORMAL:
+        assert 0.93 <= coverage <= 0.97
+
+
+def test_a_planted_effect_is_found():
+    _, verdicts = calibration(NORMAL, 10, 200, effect=0.02)
+    assert verdicts.get("helps", 0) > 0.95 and "hurts" not in verdicts
+
+
+def test_a_difference_that_certainly_is_small_is_none():
+    _, verdicts = calibration(lambda rng, n: rng.normal(0, 0.002, n), 12, 200)
+    assert verdicts["no difference"] > 0.95
+
+
+def test_with_too_few_seeds_nothing_is_concluded():
+    assert statistics.verdict(estimate([0.1] * 5), 0.0, 5, 0.005) == "inconclusive"
+
+
+def test_sign_flips_are_those_of_an_enumeration():
+    values = np.random.default_rng(0).normal(0.5, 1, 9)
+    flips = np.array(list(itertools.product((1, -1), repeat=9)))
+    as_far = np.abs(flips @ values) >= abs(values.sum()) - 1e-12
+    assert statistics.sign_flip(values) == pytest.approx(as_far.mean(), rel=0.02)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_holms_p_values_reject_as_his_procedure_does(p_values):
+    adjusted = statistics.holm(p_values)
+    for alpha in (0.01, 0.05, 0.3):
+        rejected, order = set(), sorted(range(len(p_values)), key=lambda index: p_values[index])
+        for rank, index in enumerate(order):
+            if p_values[index] * (len(p_values) - rank) > alpha:
+                break
+            rejected.add(index)
+        assert {index for index, p in enumerate(adjusted) if p <= alpha} == rejected
+
+
+def test_the_probability_of_improvement_counts_ties_half():
+    found = statistics.improvement(np.array([0.1, 0.2, 0.0, -0.1]))
+    assert found.mean == 0.625 and 0 < found.low < 0.625 < found.high < 1
+    sure = statistics.improvement(np.ones(10))
+    wilson = stats.binomtest(10, 10).proportion_ci(method="wilson")
+    assert (sure.low, sure.high) == pytest.approx((wilson.low, wilson.high))
+
+
+def test_bands_cover_whole_curves_as_often_as_they_say():
+    rng, n_curves, covered = np.random.default_rng(0), 200, 0
+    for _ in range(n_curves):
+        steps = np.cumsum(rng.normal(0, 1, (16, 10)), axis=1)  # of mean zero, with what a point tells of the next
+        _, low, high = statistics.band(steps)
+        covered += np.all((low <= 0) & (high >= 0))
+    assert stats.binomtest(covered, n_curves, 0.95).pvalue > 1e-3
+
+
+def test_bands_of_one_seed_and_of_curves_that_agree():
+    mean, low, high = statistics.band([[1.0, 2.0]])
+    assert np.isinf(low).all() and np.isinf(high).all() and list(mean) == [1, 2]
+    assert all(list(line) == [1, 2] for line in statistics.band([[1.0, 2.0]] * 4))
+
+
+@pytest.mark.parametrize(("mean", "smallest"), [(0.02, 0.005), (0.0, 0.005)])
+def test_as_many_seeds_as_it_takes_settle_a_comparison(mean, smallest):
+    rng = np.random.default_rng(1)
+    few = rng.normal(0, 0.01, 8)
+    few = (few - few.mean()) / few.std(ddof=1) * 0.01 + mean
+    needed, settled = statistics.seeds_to_settle(few, smallest), 0
+    for _ in range(60):
+        values = rng.normal(mean, 0.01, needed)
+        verdict = statistics.verdict(estimate(values), statistics.sign_flip(values), needed, smallest)
+        settled += verdict != "inconclusive"
+    assert settled / 60 > 0.6
+
+
+FIVE = ("a", "b", "c", "d", "e")
+
+
+@settings(deadline=None, max_examples=5)
+@given(st.integers(0, 2**32 - 1))
+def test_shares_of_five_factors_are_shapley_values_over_all_orders(seed):
+    rng = np.random.default_rng(seed)
+    cells = {corner: rng.normal(size=3) for corner in itertools.product((False, True), repeat=5)}
+    found = attribute(cells, FIVE)
+    expected = np.zeros(5)
+    for order in itertools.permutations(range(5)):
+        on = [False] * 5
+        for factor in order:
+            before = cells[tuple(on)].mean()
+            on[factor] = True
+            expected[factor] += (cells[tuple(on)].mean() - before) / 120
+    np.testing.assert_allclose([found.shares[name].mean for name in FIVE], expected, atol=1e-12)
+    assert abs(sum(share.mean for share in found.shares.values()) - found.gap.mean) < 1e-9
+
+
+def test_an_interaction_is_found_where_it_is_planted_and_nowhere_else():
+    cells = {
+        corner: np.array([0.2 * corner[0] + 0.3 * (corner[0] and corner[2])] * 2)
+        for corner in itertools.product((False, True), repeat=3)
+    }
+    found = attribute(cells, FIVE[:3])
+    assert found.interactions["a", "c"].mean == pytest.approx(0.3)
+    assert found.interactions["a", "b"].mean == found.interactions["b", "c"].mean == pytest.approx(0)
+    assert [found.shares[name].mean for name in "abc"] == pytest.approx([0.35, 0, 0.15])

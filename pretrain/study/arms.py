@@ -1,0 +1,101 @@
+"""Arms of a run, trials that differ in their seed only, and what tables say of them."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pretrain.study.summary import swept_fields
+
+CORNERS = ("finetune.encoder_init", "finetune.frozen_layers")
+
+
+class Arm(NamedTuple):
+    """Trials that differ in their seed and repeat only."""
+
+    point: dict[str, object]  # swept values by dotted name
+    seeds: tuple[int, ...]  # of the trials that did not diverge; once for each of a seed's repeats
+    trial_ids: tuple[str, ...]  # of the same trials
+    n_diverged: int
+    repeats: tuple[int, ...] = ()  # of the same trials; empty where no seed has several
+
+    @property
+    def units(self) -> tuple[tuple[int, int], ...]:
+        """Seed and repeat of each trial, by which trials of different arms are paired."""
+        return tuple(zip(self.seeds, self.repeats or [0] * len(self.seeds), strict=True))
+
+
+def arms(trials: pa.Table) -> list[Arm]:
+    """Returns the arms of a table of trials, in the table's order."""
+    names = swept_fields(trials)
+    groups: dict[str, list[dict]] = {}
+    repeated = any(trials["repeat"].to_pylist()) if "repeat" in trials.column_names else False
+    keys = ["trial_id", "seed", "status", *(["repeat"] if repeated else [])]
+    for row in trials.select([*keys, *names]).to_pylist():
+        groups.setdefault(repr([row[name] for name in names]), []).append(row)
+    result = []
+    for rows in groups.values():
+        sound = sorted((row for row in rows if row["status"] == "ok"), key=lambda row: (row["seed"], row.get("repeat")))
+        seeds, ids = tuple(row["seed"] for row in sound), tuple(row["trial_id"] for row in sound)
+        repeats = tuple(row["repeat"] for row in sound) if repeated else ()
+        result.append(Arm({name: rows[0][name] for name in names}, seeds, ids, len(rows) - len(sound), repeats))
+    return result
+
+
+def curve_values(curves: pa.Table, arm: Arm, metric: str, steps: Sequence[int]) -> np.ndarray:
+    """Returns a fine-tuning metric of an arm's trials after the given updates: [trials, steps], NaN if not measured."""
+    wanted = pc.and_(
+        pc.and_(pc.equal(curves["stage"], "finetune"), pc.equal(curves["metric"], metric)),
+        pc.and_(
+            pc.is_in(curves["step"], pa.array(steps, pa.int32())),
+            pc.is_in(curves["trial_id"], pa.array(arm.trial_ids, pa.string())),
+        ),
+    )
+    rows = curves.filter(wanted)
+    values = np.full((len(arm.trial_ids), len(steps)), np.nan)
+    lanes = pc.index_in(rows["trial_id"].cast(pa.string()), pa.array(arm.trial_ids, pa.string())).to_numpy()
+    columns = pc.index_in(rows["step"], pa.array(steps, pa.int32())).to_numpy()
+    values[lanes, columns] = rows["value"].to_numpy()
+    return values
+
+
+def trial_values(trials: pa.Table, arm: Arm, column: str) -> np.ndarray:
+    """Returns a column of an arm's trials: [trials]."""
+    by_id = dict(zip(trials["trial_id"].to_pylist(), trials[column].to_pylist(), strict=True))
+    return np.array([by_id[trial] for trial in arm.trial_ids], float)
+
+
+def by_seed(values: np.ndarray, arm: Arm) -> np.ndarray:
+    """Returns an arm's values [trials, ...] averaged over the repeats of a seed, which share a pretraining.
+
+    Returns:
+      Values [seeds, ...], which are independent.
+    """
+    seeds = np.array(arm.seeds)
+    return np.array([np.mean(values[seeds == seed], axis=0) for seed in dict.fromkeys(arm.seeds)])
+
+
+def four_corners(found: Sequence[Arm]) -> dict[tuple[bool, bool], Arm] | None:
+    """Returns the four corners by (pretrained, frozen), each cut to the seeds that all four have; None if not there.
+
+    Frozen stands for the largest swept number of frozen layers, trainable for none.
+    """
+    if any(set(arm.point) != set(CORNERS) for arm in found):
+        return None
+    most = max((arm.point[CORNERS[1]] for arm in found), default=0)
+    keys = {("pretrained", most): (True, True), ("pretrained", 0): (True, False), ("he", most): (False, True)}
+    keys["he", 0] = (False, False)
+    by_key = {keys[key]: arm for arm in found if (key := tuple(arm.point[name] for name in CORNERS)) in keys}
+    if len(by_key) < 4:
+        return None
+    shared = set.intersection(*(set(arm.units) for arm in by_key.values()))
+    return {key: cut(arm, shared) for key, arm in by_key.items()} if shared else None
+
+
+def cut(arm: Arm, units: set[tuple[int, int]]) -> Arm:
+    """Returns an arm with the trials of some seeds and repeats only."""
+    kept = [index for index, unit in enumerate(arm.units) if unit in units]
+    columns = {name: tuple(getattr(arm, name)[index] for index in kept) for name in ("seeds", "trial_ids")}
+    return arm._replace(**columns, repeats=tuple(arm.repeats[index] for index in kept) if arm.repeats else ())

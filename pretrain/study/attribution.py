@@ -1,0 +1,62 @@
+"""What a gap between two corners of a factorial experiment is made of."""
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from pretrain.study.statistics import Estimate, estimate
+
+Corner = tuple[bool, ...]  # whether each factor is switched on
+
+
+class Attribution(NamedTuple):
+    """A gap, its factors' shares, which add up to it, and how much pairs of factors do together."""
+
+    gap: Estimate
+    shares: dict[str, Estimate]
+    interactions: dict[tuple[str, str], Estimate]
+
+
+def attribute(corners: Mapping[Corner, np.ndarray], factors: Sequence[str]) -> Attribution:
+    """Splits the gap from the corner with all factors off to the one with all on.
+
+    Args:
+      corners: a metric [seeds] at each of the 2^k corners, paired by seed.
+      factors: the k factors' names, in a corner's order.
+
+    Returns:
+      Each factor's Shapley value (1953): its effect, averaged over all orders of switching the factors on; and each
+      pair's Shapley interaction index (Grabisch and Roubens, 1999): what switching both on does beyond the sum of
+      each alone, averaged over the states of the others. Both are taken seed by seed, so their intervals are a mean's.
+    """
+    k = len(factors)
+    values = {corner: np.asarray(corners[corner], float) for corner in itertools.product((False, True), repeat=k)}
+    shares = {name: estimate(_average(values, (index,), k)) for index, name in enumerate(factors)}
+    pairs = {
+        (factors[i], factors[j]): estimate(_average(values, (i, j), k)) for i, j in itertools.combinations(range(k), 2)
+    }
+    return Attribution(estimate(values[(True,) * k] - values[(False,) * k]), shares, pairs)
+
+
+def _average(values: Mapping[Corner, np.ndarray], players: tuple[int, ...], k: int) -> np.ndarray:
+    """Returns the joint effect of factors over the states of the others, in Shapley's weights: [seeds]."""
+    others = [index for index in range(k) if index not in players]
+    total = np.zeros_like(values[(False,) * k])
+    for size in range(len(others) + 1):
+        weight = 1 / ((len(others) + 1) * math.comb(len(others), size))
+        for on in itertools.combinations(others, size):
+            total = total + weight * _joint(values, players, on, k)
+    return total
+
+
+def _joint(values: Mapping[Corner, np.ndarray], players: tuple[int, ...], on: tuple[int, ...], k: int) -> np.ndarray:
+    """Returns what switching on all of some factors does beyond what fewer of them do, with others on: [seeds]."""
+    result = 0.0
+    for states in itertools.product((False, True), repeat=len(players)):
+        switched = {player for player, state in zip(players, states, strict=True) if state}
+        corner = tuple(index in on or index in switched for index in range(k))
+        result = result + (-1) ** (len(players) - len(switched)) * values[corner]
+    return result

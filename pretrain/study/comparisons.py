@@ -1,0 +1,106 @@
+"""Which arms of a run are compared, and what each comparison shows."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from pretrain.config import StudyConfig
+from pretrain.study import statistics
+from pretrain.study.arms import Arm, by_seed, cut, trial_values
+from pretrain.study.statistics import Estimate, Verdict
+
+ENCODER = "finetune.encoder_init"
+
+
+class Comparison(NamedTuple):
+    """Two arms that differ in one field, seed by seed."""
+
+    field: str
+    treatment: object  # the field's value
+    baseline: object
+    shared: dict[str, object]  # the other swept fields, by dotted name
+    n: int  # seeds in both arms
+    treated: np.ndarray  # [n], in the order of seeds
+    untreated: np.ndarray  # [n]
+    difference: Estimate
+    improvement: Estimate  # probability that a seed's difference is positive
+    p_value: float  # Holm's, over all comparisons of the run
+    verdict: Verdict
+    seeds_to_settle: int | None  # None unless the verdict is inconclusive
+
+
+def compare(
+    trials: pa.Table, found: Sequence[Arm], study: StudyConfig, level: float = statistics.LEVEL
+) -> list[Comparison]:
+    """Compares each value of a field with its baseline, at every setting of the other swept fields.
+
+    The field is ``study.compare`` where it is swept, else the first swept field; encoders are compared with ``he``,
+    other values with the first. Differences are taken within a seed, where label subset, head and batch order are
+    shared; a seed's repeats, which share a pretraining, count as one by their mean.
+
+    Args:
+      trials: a run's table of trials.
+      found: its arms.
+      study: what to compare and what matters.
+      level: of the intervals; p-values are judged at one less it.
+    """
+    field = compared_field(found, study)
+    if not field:
+        return []
+    pairs = _pairs(found, field)
+    sides = []
+    for pair in pairs:
+        shared = set(pair[0].units) & set(pair[1].units)
+        sides.append([_values(trials, cut(arm, shared), study.metric) for arm in pair])
+    p_values = statistics.holm([statistics.sign_flip(treated - untreated) for treated, untreated in sides])
+    return [
+        _comparison(field, pair, values, p_value, study.smallest_effect, level)
+        for pair, values, p_value in zip(pairs, sides, p_values, strict=True)
+        if len(values[0])
+    ]
+
+
+def compared_field(found: Sequence[Arm], study: StudyConfig) -> str:
+    """Returns the field whose values are compared, or nothing where no field has two."""
+    names = list(dict.fromkeys(name for arm in found for name in arm.point))
+    swept = [name for name in names if len({repr(arm.point.get(name)) for arm in found}) > 1]
+    return study.compare if study.compare in swept else next(iter(swept), "")
+
+
+def _pairs(found: Sequence[Arm], field: str) -> list[tuple[Arm, Arm]]:
+    """Returns treatment and baseline of each comparison, in the table's order."""
+    settings: dict[str, list[Arm]] = {}
+    for arm in found:
+        rest = {name: value for name, value in arm.point.items() if name != field}
+        settings.setdefault(repr(rest), []).append(arm)
+    values = [arm.point[field] for arm in found if arm.point[field] is not None]
+    reference = "he" if field == ENCODER and "he" in values else values[0]
+    pairs = []
+    for group in settings.values():
+        baseline = next((arm for arm in group if arm.point[field] == reference), None)
+        pairs += [(arm, baseline) for arm in group if baseline is not None and arm is not baseline]
+    return pairs
+
+
+def _values(trials: pa.Table, arm: Arm, metric: str) -> np.ndarray:
+    return by_seed(trial_values(trials, arm, metric), arm)
+
+
+def _comparison(
+    field: str,
+    pair: tuple[Arm, Arm],
+    sides: Sequence[np.ndarray],
+    p_value: float,
+    smallest: float,
+    level: float,
+) -> Comparison:
+    treatment, baseline = (arm.point[field] for arm in pair)
+    shared = {name: value for name, value in pair[0].point.items() if name != field}
+    differences = sides[0] - sides[1]
+    difference, n = statistics.estimate(differences, level), len(differences)
+    found = statistics.verdict(difference, p_value, n, smallest, alpha=1 - level)
+    more = statistics.seeds_to_settle(differences, smallest) if found == "inconclusive" and n > 1 else None
+    chance = statistics.improvement(differences, level)
+    return Comparison(field, treatment, baseline, shared, n, *sides, difference, chance, p_value, found, more)
