@@ -2,26 +2,41 @@
 
 import re
 import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow.parquet as pq
 import pytest
 
 from tests.launching import N_TRIALS, at_once, refused, results, started, wait_until
 
-ray_cluster = pytest.importorskip("ray.cluster_utils", reason="an extra")
+pytest.importorskip("ray", reason="an extra")
 
-NODE = {"num_cpus": 1, "include_dashboard": False, "node_ip_address": "127.0.0.2"}  # 127.0.0.1 Ray would replace
 WORKER = ["--engine", "ray", "--engine.cpus", "1", "--engine.memory", "0.5"]
 
 
-@pytest.fixture
-def cluster():
+class Cluster(NamedTuple):
     """Three nodes; the first, the head, keeps the cluster's books and runs packs, too."""
-    nodes = ray_cluster.Cluster(initialize_head=True, head_node_args=NODE)
-    for _ in range(2):
-        nodes.add_node(**{name: value for name, value in NODE.items() if name != "include_dashboard"})
-    yield nodes
-    nodes.shutdown()
+
+    process: subprocess.Popen
+    address: str
+
+    def lose_a_node(self):
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        assert self.process.stdout.readline() == "removed\n"
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    command = [sys.executable, str(Path(__file__).with_name("ray_nodes.py"))]
+    with subprocess.Popen(command, text=True, cwd=tmp_path, **pipes) as process:
+        yield Cluster(process, process.stdout.readline().strip())
+        process.stdin.close()
+        process.wait(timeout=60)
 
 
 def launch_and(site, options, is_time, act):
@@ -37,12 +52,9 @@ def launch_and(site, options, is_time, act):
 def survives_a_lost_node(site, cluster, name, n_packs):
     """Removes a node, without its leave, when so many packs of a sweep are stored; returns the sweep's directory."""
     options = [*site.at(name), *WORKER, "--engine.address", cluster.address, "--seeds", "6"]
-    node, store = cluster.worker_nodes.copy().pop(), site.path / f"{name}-store"
-
-    def lose(process):
-        cluster.remove_node(node, allow_graceful=False)
-
-    code, _, told = launch_and(site, options, lambda: len(list(store.glob("packs/*"))) >= n_packs, lose)
+    store = site.path / f"{name}-store"
+    is_time = lambda: len(list(store.glob("packs/*"))) >= n_packs
+    code, _, told = launch_and(site, options, is_time, lambda process: cluster.lose_a_node())
     assert code == 0, told
     trials = pq.read_table(site.path / f"{name}-run" / "trials.parquet")["trial_id"].to_pylist()
     assert len(trials) == len(set(trials)) == 3 * N_TRIALS
