@@ -18,7 +18,7 @@ def show(answer: Answer, trials: pa.Table, curves: pa.Table, console: Console) -
     """Prints the verdict, a row an arm, and what explains the result."""
     verdict = words.verdict(answer.comparisons)
     if verdict:
-        console.print(f"{verdict}\n", soft_wrap=True, highlight=False, style="bold")
+        console.print(f"{verdict}\n", soft_wrap=True, highlight=False, markup=False, style="bold")
     table = Table(box=None, pad_edge=False, header_style="bold", title_justify="left")
     table.add_column("accuracy, mean ± standard deviation", max_width=40)
     for heading, word in ("trained", "batch"), ("validation", "after"):
@@ -39,7 +39,7 @@ def show(answer: Answer, trials: pa.Table, curves: pa.Table, console: Console) -
         )
         table.add_row(words.arm_name(arm.point), *cells, test, n)
     console.print(table)
-    console.print(f"\n{words.explanation(answer)}", soft_wrap=True, highlight=False)
+    console.print(f"\n{words.explanation(answer)}", soft_wrap=True, highlight=False, markup=False)
 
 
 def _mean_and_deviation(values: Sequence[float], digits: int) -> str:

@@ -143,7 +143,7 @@ def budget(curve: BudgetCurve) -> str:
     else:
         told.append("at no budget does the band over all budgets leave zero out;")
     told.append(f"over all budgets it is {points(curve.area)} on average.")
-    if curve.crossover:
+    if curve.crossover and sure.any():  # else noise makes a sign change anywhere
         low, high = (f"{end:,.0f}" for end in curve.crossover[1:])
         told.append(
             f"It changes its sign at about {curve.crossover.mean:,.0f} labels [{low}, {high}] "
