@@ -1,7 +1,7 @@
 """Runs an experiment: choose a config, override its fields, run it, say the answer.
 
 python launch.py [CONFIG] [--field value ...]
-python launch.py table RUN | store
+python launch.py report RUN | table RUN | store
 """
 
 import ast
@@ -21,7 +21,7 @@ from pretrain.fields import ConfigError, complaint, nearest
 
 _CONFIGS = Path(__file__).with_name("configs")
 _DEFAULT_CONFIG = "geron"
-_COMMANDS = {"table": "pretrain.table_command", "store": "pretrain.store_command"}
+_COMMANDS = {"report": "pretrain.report_command", "table": "pretrain.table_command", "store": "pretrain.store_command"}
 
 
 def main(argv: Sequence[str]) -> int:
@@ -64,6 +64,7 @@ def _overview() -> str:
             *lines,
             "",
             "commands (--help tells more):",
+            "  report RUN     a run's conclusions, drawn and written again from its tables",
             "  table RUN      a run's results, grouped by any field, to the terminal, CSV or Parquet",
             "  store          what is stored, whether it is sound, and what no run uses",
         ]

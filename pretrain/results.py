@@ -1,6 +1,7 @@
 """Finished runs, for notebooks: their tables, and the parameters of any of their stages."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pyarrow as pa
@@ -69,6 +70,15 @@ def load_params(path: Path | str, trial_id: str, stage: str = "finetune", store:
         faults.append(str(error))
     reason = faults[0] if faults else "it has no such stage; run the experiment again, or name another store"
     raise ConfigError("store", str(root), f"cannot give {stage} of trial {trial_id}: {reason}")
+
+
+def devices(path: Path) -> str:
+    """Returns what a run was computed on, as its answer.json tells; nothing if that cannot be read."""
+    try:
+        told = json.loads((path / "answer.json").read_text())["machine"]["devices"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return ""
+    return told if isinstance(told, str) else ""
 
 
 def _stages_of(run: Run, trial_id: str) -> dict[str, str]:

@@ -16,7 +16,7 @@ from pretrain.config import DataConfig, Experiment, to_json
 from pretrain.data import Dataset
 from pretrain.fields import ConfigError, join_traced
 from pretrain.files import written_whole
-from pretrain.study import figures, terminal
+from pretrain.study import report, terminal
 from pretrain.study.answer import answer
 from pretrain.sweep import engines, hosts, lock, preview, programs, tables
 from pretrain.sweep import plan as planning
@@ -90,8 +90,7 @@ def run(experiment: Experiment, dry_run: bool = False, with_tensorboard: bool = 
             written = _write_tables(plan, store, run_dir)
             trials, curves = written["trials"], written["curves"]
             found = answer(trials, curves, experiment.study)
-            picture = run_dir / "figures" / "first_batches.png"
-            figures.first_batches(curves, found.arms, picture)
+            page = report.write(found, trials, curves, located, hosts.devices(), run_dir)
             if with_tensorboard:
                 tensorboard.write(trials, curves, written["stages"], run_dir / "tensorboard")
     except (StoreError, OSError) as error:
@@ -99,7 +98,7 @@ def run(experiment: Experiment, dry_run: bool = False, with_tensorboard: bool = 
         return 1
     terminal.show(found, trials, curves, out)
     n_run, seconds = len(plan.jobs) - n_before, time.monotonic() - began
-    summary = f"{len(plan.trials)} trials, {n_run} of {len(plan.jobs)} stages run, {seconds:.1f} s; {picture}"
+    summary = f"{len(plan.trials)} trials, {n_run} of {len(plan.jobs)} stages run, {seconds:.1f} s; {page}"
     out.print(summary, style="dim", highlight=False, soft_wrap=True)
     gc.freeze()  # the process is about to end, and need not search a million objects for cycles as it does
     return 0

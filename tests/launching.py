@@ -23,7 +23,10 @@ OPTIONS = [
 LONG = ["--pretrain.epochs", "5000", "--save-every", "0"]  # phases that can be interrupted within
 N_STAGES, N_TRIALS = 12, 8  # two seeds of two phases, shared by two of the four fine-tunings
 TABLES = {"trials.parquet", "curves.parquet", "stages.parquet", "timings.parquet"}
-FILES = {"experiment.json", ".lock", "figures/first_batches.png"} | TABLES
+FIGURES = {
+    f"figures/{name}.{kind}" for name in ("differences", "first_batches", "shares", "slopes") for kind in ("png", "svg")
+}
+FILES = {"experiment.json", "answer.json", "report.html", ".lock"} | FIGURES | TABLES
 DETERMINISTIC = ("trials.parquet", "curves.parquet")
 
 

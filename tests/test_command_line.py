@@ -50,6 +50,7 @@ OTHER = {
     "finetune.labels": 333,
     "finetune.label_subset": "balanced",
     "finetune.epochs": 6,
+    "finetune.updates": 7,
     "finetune.batch_size": 21,
     "finetune.sampling": "epoch",
     "finetune.l2": 0.0,
@@ -71,6 +72,9 @@ OTHER = {
     "engine.partition": "gpu",
     "engine.parallel": 8,
     "engine.flags": ("account=mine", "exclusive"),
+    "study.compare": "finetune.labels",
+    "study.metric": "validation_accuracy",
+    "study.smallest_effect": 0.01,
     "save_every": 5.5,
 }
 

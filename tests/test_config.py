@@ -68,6 +68,7 @@ WRONG = {
     "finetune.labels": COUNTS,
     "finetune.label_subset": CHOICES,
     "finetune.epochs": COUNTS,
+    "finetune.updates": SIZES,
     "finetune.batch_size": COUNTS,
     "finetune.sampling": CHOICES,
     "finetune.l2": PENALTIES,
@@ -89,6 +90,9 @@ WRONG = {
     "engine.partition": TEXTS,
     "engine.parallel": COUNTS,
     "engine.flags": [(1,), ("a", None), "account=mine", 1, None],
+    "study.compare": ["", *TEXTS],
+    "study.metric": CHOICES,
+    "study.smallest_effect": [0.0, 1.0, -0.1, "0.1", True, math.nan],
     "save_every": PENALTIES,
 }
 WRONG_VALUES = [pytest.param(name, value, id=f"{name}={value!r}") for name, values in WRONG.items() for value in values]
@@ -264,6 +268,7 @@ def test_what_is_no_field_cannot_be_swept(name):
         ("store", ("a", "b")),
         ("repeats", (1, 2)),
         ("engine.name", ("local", "ray")),
+        ("study.compare", ("a", "b")),
         ("save_every", (1.0, 2.0)),
         ("sweep", ((),)),
     ],

@@ -16,6 +16,7 @@ PARTS = {
     "pretrain": "PretrainConfig",
     "finetune": "FinetuneConfig",
     "engine": "EngineConfig",
+    "study": "StudyConfig",
 }
 NAMES = sorted(name for name in fields(Experiment) if name.count(".") < 2)
 LITERALS = st.one_of(

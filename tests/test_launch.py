@@ -107,7 +107,7 @@ def test_the_table_and_the_answer_are_printed_and_progress_goes_elsewhere(first,
         assert re.search(rf"^{name} .* 2$", first.stdout, re.MULTILINE)
     trials, curves = (pq.read_table(run / name) for name in DETERMINISTIC)
     assert f"\n{words.explanation(answer(trials, curves))}\n" in first.stdout
-    assert str(run / "figures" / "first_batches.png") in first.stdout
+    assert str(run / "report.html") in first.stdout
     assert n_run(first) == N_STAGES
     stages = [line.split()[0] for line in first.stderr.splitlines() if "done in" in line]
     assert stages == ["pretrain/0", "pretrain/1", "finetune", "finetune"]

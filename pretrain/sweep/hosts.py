@@ -39,6 +39,11 @@ def leads() -> bool:
     return jax.process_index() == 0
 
 
+def devices() -> str:
+    """Returns what this computes on, in words."""
+    return f"{jax.device_count()} x {jax.devices()[0].device_kind}"
+
+
 def agreed(value: int) -> int:
     """Returns the first process's value, which all must ask for at the same point of their work."""
     if jax.process_count() == 1:

@@ -40,7 +40,7 @@ def run(curves_of_arms):
 def drawn(tmp_path, curves_of_arms):
     """The pixels [height, width, 3] of the figure, whose file is a whole PNG."""
     path = tmp_path / "figures" / "first_batches.png"
-    first_batches(*run(curves_of_arms), path)
+    figures.save(first_batches(*run(curves_of_arms)), path.parent, path.stem)
     content = path.read_bytes()
     assert content.startswith(b"\x89PNG\r\n\x1a\n") and content.endswith(b"IEND\xaeB`\x82")
     return image.imread(path)[..., :3]

@@ -1,0 +1,93 @@
+"""``answer.json``: what a run concluded, for programs."""
+
+import json
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from pretrain.config import Experiment, to_json
+from pretrain.study import words
+from pretrain.study.answer import Answer
+from pretrain.study.attribution import Attribution
+from pretrain.study.budgets import BudgetCurve
+from pretrain.study.comparisons import Comparison
+from pretrain.study.statistics import LEVEL
+
+SCHEMA = 1
+_PACKAGES = ("pretrain", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy")
+
+
+def record(answer: Answer, experiment: Experiment, devices: str) -> dict[str, Any]:
+    """Returns an answer as JSON holds it; accuracies are fractions, intervals ``{mean, low, high}``, null if infinite.
+
+    Its keys: ``schema`` (this format's version), ``verdict`` and ``explanation`` (sentences), ``design``, ``arms``,
+    ``comparisons``, ``attribution`` (by metric: the gap, each factor's Shapley share, and interactions), ``budgets``,
+    ``versions``, ``machine``, and ``experiment`` (as in experiment.json).
+    """
+    return _plain(
+        {
+            "schema": SCHEMA,
+            "verdict": words.verdict(answer.comparisons),
+            "explanation": words.explanation(answer),
+            "design": _design(answer, experiment),
+            "arms": [
+                {"name": words.arm_name(arm.point), "point": arm.point, "seeds": arm.seeds, "diverged": arm.n_diverged}
+                for arm in answer.arms
+            ],
+            "comparisons": [_comparison(one) for one in answer.comparisons],
+            "attribution": {name: _attribution(cause.parts) for name, cause in answer.causes.items()},
+            "budgets": [_budget(curve) for curve in answer.budgets],
+            "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
+            "machine": {"platform": platform.platform(), "devices": devices},
+            "experiment": json.loads(to_json(experiment)),
+        }
+    )
+
+
+def _design(answer: Answer, experiment: Experiment) -> dict[str, Any]:
+    return {
+        "seeds": experiment.seeds,
+        "repeats": experiment.repeats,
+        "pairing": "within a seed: label subset, head and batch order are shared; repeats are averaged",
+        "compared": answer.comparisons[0].field if answer.comparisons else None,
+        "metric": experiment.study.metric,
+        "smallest_effect": experiment.study.smallest_effect,
+        "level": LEVEL,
+        "swept": sorted({name for arm in answer.arms for name in arm.point}),
+    }
+
+
+def _comparison(one: Comparison) -> dict[str, Any]:
+    kept = one._asdict()
+    kept["difference"], kept["improvement"] = one.difference._asdict(), one.improvement._asdict()
+    return kept
+
+
+def _attribution(parts: Attribution) -> dict[str, Any]:
+    return {
+        "gap": parts.gap._asdict(),
+        "shares": {name: share._asdict() for name, share in parts.shares.items()},
+        "interactions": [{"of": pair, **value._asdict()} for pair, value in parts.interactions.items()],
+    }
+
+
+def _budget(curve: BudgetCurve) -> dict[str, Any]:
+    kept = curve._asdict()
+    kept["area"] = curve.area._asdict()
+    kept["crossover"] = curve.crossover and curve.crossover._asdict()
+    kept["equivalents"] = [worth._asdict() for worth in curve.equivalents]
+    return kept
+
+
+def _plain(value: Any) -> Any:
+    """Returns JSON's own kinds: arrays and tuples as lists, what is not finite as null."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [_plain(part) for part in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -1,0 +1,146 @@
+"""Reports hold what was concluded, whole and by themselves, and take names for what they are."""
+
+import dataclasses
+import json
+import re
+import xml.etree.ElementTree as ElementTree
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from pretrain import report_command
+from pretrain.config import Experiment, StudyConfig
+from pretrain.study import report, words
+from pretrain.study.answer import answer
+from tests.launching import contents
+from tests.study.test_terminal import INIT, effects, four_corners, tables
+
+LABELS = "finetune.labels"
+
+
+def written(directory, trials, curves, experiment=Experiment()):  # noqa: B008
+    found = answer(trials, curves, experiment.study)
+    page = report.write(found, trials, curves, experiment, "2 x cpu", directory)
+    return found, page.read_text(), json.loads((directory / "answer.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def corners(tmp_path_factory):
+    tables = four_corners(effects(0.6, freezing=-0.4), effects(0.85, pretraining=0.03))
+    return tmp_path_factory.mktemp("corners"), tables
+
+
+def budgets(gains, n=8, noise=0.002):
+    """Tables of a run over label budgets, where pretraining gains as given."""
+    rng, arms = np.random.default_rng(1), []
+    for init in ("pretrained", "he"):
+        for place, (labels, gain) in enumerate(gains.items()):
+            end = 0.7 + 0.05 * place + gain * (init == "pretrained") + rng.normal(0, noise, n)
+            arms.append(({INIT: init, LABELS: labels}, np.full(n, 0.5), end))
+    return tables(arms)
+
+
+def test_the_answer_is_json_with_all_that_was_concluded(corners):
+    found, _, told = written(corners[0], *corners[1])
+    assert told["schema"] == 1
+    assert told["verdict"] == words.verdict(found.comparisons) and told["explanation"] == words.explanation(found)
+    assert [one["verdict"] for one in told["comparisons"]] == ["helps", "helps"]
+    shares = told["attribution"]["test_accuracy"]
+    assert sum(share["mean"] for share in shares["shares"].values()) == pytest.approx(shares["gap"]["mean"], abs=1e-9)
+    assert told["design"]["seeds"] == 8 and told["machine"]["devices"] == "2 x cpu"
+    assert told["experiment"]["data"]["name"] == "mnist" and "jax" in told["versions"]
+
+
+def test_the_page_is_whole_and_asks_for_nothing_else(corners):
+    _, page, told = written(corners[0], *corners[1])
+    assert told["verdict"] in re.sub(r"<[^>]*>", "", page.replace("&lt;", "<"))
+    assert not re.search(r"<script|<iframe|<img|@import|src=|url\((?!#)", page)
+    links = re.findall(r'href="([^"]*)"', page)
+    assert links and all(link.startswith(("#", "data:")) for link in links)
+    figures = re.findall(r"<figure id=.*?</figure>", page, re.DOTALL)
+    assert len(figures) == 4
+    for figure in figures:
+        assert re.search(r'<svg role="img" aria-label="\w', figure) and re.search("<figcaption>.{30}", figure)
+        ElementTree.fromstring(re.search("<svg.*</svg>", figure, re.DOTALL)[0])
+
+
+def test_the_same_figures_are_saved_as_png_and_svg(corners):
+    written(corners[0], *corners[1])
+    names = {path.name for path in (corners[0] / "figures").iterdir()}
+    assert names == {f"{n}.{k}" for n in ("differences", "first_batches", "shares", "slopes") for k in ("png", "svg")}
+
+
+def test_writing_again_changes_nothing(corners):
+    written(corners[0], *corners[1])
+    before = contents(corners[0])
+    written(corners[0], *corners[1])
+    assert contents(corners[0]) == before
+
+
+class _Tags(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.tags = set()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        assert not any(name.startswith("on") for name, _ in attrs)
+
+
+def test_hostile_names_stay_text(tmp_path):
+    hostile = '<script>alert("1")</script>'
+    arms = [({"data.name": name}, np.full(8, 0.5), np.linspace(0.6, 0.7, 8)) for name in (hostile, '" onload="x')]
+    data = dataclasses.replace(Experiment().data, name=hostile)
+    _, page, _ = written(tmp_path, *tables(arms), dataclasses.replace(Experiment(), data=data))
+    parser = _Tags()
+    parser.feed(page)
+    assert "script" not in parser.tags and "alert" in page
+
+
+def test_gains_against_labels_have_a_figure_and_a_sentence(tmp_path):
+    found, page, told = written(tmp_path, *budgets({50: 0.1, 100: 0.05, 1000: -0.04, 10000: -0.05}))
+    assert page.count("<figure") == 4 and (tmp_path / "figures" / "gains.svg").exists()
+    (curve,) = told["budgets"]
+    assert curve["labels"] == [50, 100, 1000, 10000]
+    assert 100 < curve["crossover"]["low"] < curve["crossover"]["mean"] < curve["crossover"]["high"] < 1000
+    text = words.explanation(found)
+    assert "it differs from zero at 50, 100, 1,000 and 10,000 labels" in text and "changes its sign" in text
+    none = words.explanation(answer(*budgets({50: 0.0, 100: 0.0, 1000: 0.0})))
+    assert "at no budget" in none and "changes its sign" not in none
+
+
+def test_a_run_of_one_seed_and_one_of_diverged_trials_have_reports(tmp_path):
+    one = effects(0.6, n=1, noise=0.0)
+    written(tmp_path / "one", *four_corners(one, one)) if (tmp_path / "one").mkdir() is None else None
+    (tmp_path / "none").mkdir()
+    both = {(number, seed) for number in range(4) for seed in range(8)}
+    _, page, told = written(tmp_path / "none", *four_corners(effects(0.6), effects(0.8), both))
+    assert "Every trial diverged" in page and told["comparisons"] == []
+
+
+def test_the_verdict_says_other_things_with_other_numbers():
+    said = set()
+    for effect, noise in ((0.03, 0.002), (-0.03, 0.002), (0.0, 0.001), (0.0, 0.05)):
+        found = answer(*four_corners(effects(0.6), effects(0.8, pretraining=effect, noise=noise, n=10)))
+        said.add(found.comparisons[0].verdict)
+        assert found.comparisons[0].verdict.split()[0] in words.verdict(found.comparisons) or "no difference" in (
+            words.verdict(found.comparisons)
+        )
+    assert said == {"helps", "hurts", "no difference", "inconclusive"}
+
+
+def test_the_field_that_is_compared_can_be_chosen():
+    tables = four_corners(effects(0.6), effects(0.8, freezing=0.1))
+    found = answer(*tables, StudyConfig(compare="finetune.frozen_layers"))
+    assert {(one.treatment, one.baseline) for one in found.comparisons} == {(0, 2)}
+    assert all(one.verdict == "hurts" for one in found.comparisons)
+
+
+def test_the_command_writes_the_same_report_again(run, tmp_path, capsys):
+    before = {name: content for name, content in contents(run).items() if name != ".lock"}
+    assert report_command.main([str(run)]) == 0
+    after = {name: content for name, content in contents(run).items() if name != ".lock"}
+    assert after.keys() == before.keys()
+    assert {name for name in after if after[name] != before[name]} == set()
+    assert str(run / "report.html") in capsys.readouterr().out
