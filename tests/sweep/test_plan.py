@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 
+import numpy as np
 import pytest
 
 from configs.geron import get_config
@@ -13,7 +14,7 @@ from pretrain.learn.phase import Phase
 from pretrain.sweep.cost import job_memory, n_parameters
 from pretrain.sweep.plan import MAX_PACK, packs
 from pretrain.sweep.plan import plan as plan_all
-from tests.sweep.conftest import CORNERS
+from tests.sweep.conftest import CORNERS, run_all
 from tests.sweep.conftest import make_plan as plan
 
 MEMORY = 1 << 30
@@ -182,3 +183,14 @@ def test_packs_are_cut_for_as_many_workers_as_there_are(experiment, dataset):
     found = plan(experiment(sweep=({"finetune.encoder_init": ("he",)},), seeds=12), dataset)
     assert [len(pack.jobs) for pack in packs(found.jobs.values(), (), MEMORY, 2, n_workers=3)] == [4, 4, 4]
     assert [len(pack.jobs) for pack in packs(found.jobs.values(), (), MEMORY, 2)] == [12]
+
+
+def test_counted_updates_take_the_place_of_epochs_at_any_number_of_labels(experiment, dataset):
+    sweep = ({"finetune.labels": (40, 80), "finetune.epochs": (2, 3)},)
+    found = plan(experiment(sweep, finetune={"updates": 7, "encoder_init": "he"}), dataset)
+    stages = {job.stage for job in found.jobs.values()}
+    assert {stage.total_steps for stage in stages} == {7} and len(stages) == 2  # epochs decide nothing
+    for stage in stages:
+        assert list(np.flatnonzero(stage.measured()["validation_loss"]) + 1) == [1, 2, 5, 7]
+    outcomes = run_all(found, dataset)
+    assert all(curves["loss"].shape == (7,) and not diverged for _, curves, _, diverged in outcomes.values())

@@ -1,0 +1,86 @@
+"""Which arms are compared, and how their trials are paired."""
+
+import itertools
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from pretrain.config import StudyConfig
+from pretrain.study.arms import arms
+from pretrain.study.comparisons import compare
+from pretrain.study.statistics import holm, sign_flip
+from tests.study.test_statistics import trials_table
+
+INIT, LABELS = "finetune.encoder_init", "finetune.labels"
+
+
+def table(accuracies, lost=()):
+    """A table of trials from accuracies [seeds] by encoder and labels."""
+    rows = []
+    for (init, labels), values in accuracies.items():
+        for seed, value in enumerate(values):
+            status = "diverged" if (init, labels, seed) in lost else "ok"
+            rows.append((f"{init}-{labels}-{seed}", seed, {INIT: init, LABELS: labels}, status, value))
+    return trials_table(rows)
+
+
+@pytest.fixture
+def accuracies():
+    rng = np.random.default_rng(0)
+    return {key: rng.random(8) for key in itertools.product(("he", "pretrained"), (100, 500))}
+
+
+def all_compared(trials, **study):
+    return compare(trials, arms(trials), StudyConfig(**study))
+
+
+def test_pretrained_is_compared_with_he_at_every_setting_seed_by_seed(accuracies):
+    found = all_compared(table(accuracies))
+    assert [(one.treatment, one.baseline, one.shared) for one in found] == [
+        ("pretrained", "he", {LABELS: 100}),
+        ("pretrained", "he", {LABELS: 500}),
+    ]
+    for one, labels in zip(found, (100, 500), strict=True):
+        np.testing.assert_array_equal(one.treated, accuracies["pretrained", labels])
+        np.testing.assert_array_equal(one.untreated, accuracies["he", labels])
+        assert one.difference.mean == pytest.approx(np.mean(one.treated - one.untreated))
+    expected = holm([sign_flip(one.treated - one.untreated) for one in found])
+    assert [one.p_value for one in found] == expected
+
+
+def test_a_seed_that_diverged_in_one_arm_is_left_out_of_both(accuracies):
+    one, other = all_compared(table(accuracies, lost={("he", 100, 3)}))
+    assert (one.n, other.n) == (7, 8)
+    np.testing.assert_array_equal(one.treated, np.delete(accuracies["pretrained", 100], 3))
+
+
+def test_other_fields_are_compared_with_their_first_value(accuracies):
+    found = all_compared(table(accuracies), compare=LABELS)
+    assert [(one.treatment, one.baseline, one.shared) for one in found] == [
+        (500, 100, {INIT: "he"}),
+        (500, 100, {INIT: "pretrained"}),
+    ]
+
+
+def test_where_the_field_is_not_swept_the_first_swept_one_is_compared(accuracies):
+    only = {key: values for key, values in accuracies.items() if key[0] == "he"}
+    (one,) = all_compared(table(only))
+    assert (one.field, one.treatment, one.baseline) == (LABELS, 500, 100)
+
+
+def test_a_run_of_one_arm_compares_nothing(accuracies):
+    assert all_compared(table({("he", 100): accuracies["he", 100]})) == []
+
+
+def test_repeats_of_a_seed_count_as_one_by_their_mean():
+    rng = np.random.default_rng(0)
+    values = {init: rng.random((6, 3)) for init in ("he", "pretrained")}
+    rows = [
+        {"trial_id": f"{init}{seed}{repeat}", "seed": seed, "repeat": repeat, INIT: init, "status": "ok"}
+        | {"test_accuracy": values[init][seed, repeat]}
+        for init, seed, repeat in itertools.product(values, range(6), range(3))
+    ]
+    (one,) = all_compared(pa.Table.from_pylist(rows))
+    assert one.n == 6
+    np.testing.assert_allclose(one.treated - one.untreated, (values["pretrained"] - values["he"]).mean(axis=1))
