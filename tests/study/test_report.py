@@ -19,7 +19,10 @@ from tests.study.test_terminal import INIT, effects, four_corners, tables
 LABELS = "finetune.labels"
 
 
-def written(directory, trials, curves, experiment=Experiment()):  # noqa: B008
+def written(directory, trials, curves, experiment=None):
+    """Writes a report; returns the answer, the page, and what answer.json holds."""
+    experiment = experiment or Experiment()
+    directory.mkdir(exist_ok=True)
     found = answer(trials, curves, experiment.study)
     page = report.write(found, trials, curves, experiment, "2 x cpu", directory)
     return found, page.read_text(), json.loads((directory / "answer.json").read_text())
@@ -112,8 +115,9 @@ def test_gains_against_labels_have_a_figure_and_a_sentence(tmp_path):
 
 def test_a_run_of_one_seed_and_one_of_diverged_trials_have_reports(tmp_path):
     one = effects(0.6, n=1, noise=0.0)
-    written(tmp_path / "one", *four_corners(one, one)) if (tmp_path / "one").mkdir() is None else None
-    (tmp_path / "none").mkdir()
+    _, page, told = written(tmp_path / "one", *four_corners(one, one))
+    assert "settle nothing" in page and {each["verdict"] for each in told["comparisons"]} == {"inconclusive"}
+    assert told["comparisons"][0]["difference"]["low"] is None
     both = {(number, seed) for number in range(4) for seed in range(8)}
     _, page, told = written(tmp_path / "none", *four_corners(effects(0.6), effects(0.8), both))
     assert "Every trial diverged" in page and told["comparisons"] == []
