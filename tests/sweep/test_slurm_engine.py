@@ -66,6 +66,7 @@ def test_without_slurm_its_engine_is_refused(site):
     refused(site.launch(*site.at("refused"), *WORKER, "--engine.address", "x"), "engine.address: 'x'")
 
 
+@pytest.mark.slow
 def test_jobs_may_be_processes_of_this_machine_and_ctrl_c_reaches_them(site, run):
     options, store = [*site.at("local-jobs"), *WORKER, "--engine.address", "local"], site.path / "local-jobs-store"
     with started(site.command(*options), site.path, start_new_session=True) as process:
