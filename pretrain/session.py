@@ -90,7 +90,9 @@ def run(experiment: Experiment, dry_run: bool = False, with_tensorboard: bool = 
             written = _write_tables(plan, store, run_dir)
             trials, curves = written["trials"], written["curves"]
             found = answer(trials, curves, experiment.study)
-            page = report.write(found, trials, curves, located, hosts.devices(), run_dir)
+            page = report.write(
+                found, trials, curves, located, hosts.devices(), run_dir, anew=n_before < len(plan.jobs)
+            )
             if with_tensorboard:
                 tensorboard.write(trials, curves, written["stages"], run_dir / "tensorboard")
     except (StoreError, OSError) as error:

@@ -39,7 +39,13 @@ _SLOPES = (
 
 
 def write(
-    answer: Answer, trials: pa.Table, curves: pa.Table, experiment: Experiment, devices: str, directory: Path
+    answer: Answer,
+    trials: pa.Table,
+    curves: pa.Table,
+    experiment: Experiment,
+    devices: str,
+    directory: Path,
+    anew: bool = True,
 ) -> Path:
     """Writes ``answer.json``, ``report.html`` and ``figures/`` to a run's directory, and returns the page's path.
 
@@ -50,18 +56,29 @@ def write(
       experiment: what was run.
       devices: what it ran on, in words.
       directory: the run's.
+      anew: whether to write even where a report of the same answer is there, which takes seconds.
 
     Raises:
       OSError: a file could not be written.
     """
+    found, target = record(answer, experiment, devices), directory / "report.html"
+    text = json.dumps(found, indent=1, allow_nan=False, ensure_ascii=False)
+    if not anew and target.is_file() and (directory / "figures").is_dir() and _holds(directory / "answer.json", text):
+        return target
     pictures = _pictures(answer, curves, directory / "figures")
-    found = record(answer, experiment, devices)
-    with written_whole(directory / "answer.json") as draft:
-        draft.write_text(json.dumps(found, indent=1, allow_nan=False, ensure_ascii=False))
-    target = directory / "report.html"
     with written_whole(target) as draft:
         draft.write_text(page(answer, trials, pictures, found, to_json(experiment)), encoding="utf-8")
+    # Last, so that it never stands for a page that was not written.
+    with written_whole(directory / "answer.json") as draft:
+        draft.write_text(text, encoding="utf-8")
     return target
+
+
+def _holds(path: Path, text: str) -> bool:
+    try:
+        return path.read_text(encoding="utf-8") == text
+    except (OSError, ValueError):
+        return False
 
 
 def _pictures(answer: Answer, curves: pa.Table, directory: Path) -> list[Picture]:

@@ -81,6 +81,16 @@ def test_writing_again_changes_nothing(corners):
     assert contents(corners[0]) == before
 
 
+def test_a_report_of_the_same_answer_is_kept_and_one_of_another_is_not(corners):
+    directory, tables = corners
+    found, _, _ = written(directory, *tables)
+    (directory / "report.html").write_text("kept")
+    report.write(found, *tables, Experiment(), "2 x cpu", directory, anew=False)
+    assert (directory / "report.html").read_text() == "kept"
+    report.write(found, *tables, Experiment(), "3 x cpu", directory, anew=False)
+    assert "3 x cpu" in (directory / "report.html").read_text()
+
+
 class _Tags(HTMLParser):
     def __init__(self):
         super().__init__()
