@@ -8,6 +8,7 @@ import ast
 import dataclasses
 import importlib
 import importlib.util
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -40,6 +41,8 @@ def main(argv: Sequence[str]) -> int:
         name, options = (argv[0], argv[1:]) if named else (_DEFAULT_CONFIG, argv)
         default = _load_config(name)
         command = parse(options, default, f"launch.py {name}", _documentation(name))
+        # LAPACK, which SciPy loads: JAX has a device on every core already, and threads of all of them would only wait.
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
         # Only now that the input is known to be right is there anything worth the wait for JAX.
         from pretrain import session
 

@@ -104,6 +104,14 @@ class FinetuneConfig:
 
     encoder_init: Annotated[Literal["pretrained", "he"], START] = "pretrained"
     """Encoder weights at the start: from pretraining, or a fresh He initialisation."""
+    head_init: Annotated[Literal["random", "ridge"], START] = "random"
+    """Head at the start: a fresh He initialisation, or fitted in closed form: a ridge regression of the labelled
+    subset's class indicators on its codes."""
+    ridge_penalty: Rate = 0.01
+    """Penalty of a ridge-fitted head (fraction of the codes' mean variance)."""
+    codes: Annotated[Literal["raw", "standardised"], START] = "raw"
+    """What the head reads: the encoder's codes, or codes to which every unit's mean and standard deviation over the
+    unlabelled images, as they are before fine-tuning, give mean 0 and standard deviation 1."""
     frozen_layers: Annotated[int, Ge(0)] = 0
     """Encoder layers, from the images up, that fine-tuning leaves as they are (layers)."""
     labels: Count = 2000
@@ -120,11 +128,17 @@ class FinetuneConfig:
     """Batches partition a shuffled epoch (the remainder is dropped), or are drawn afresh each update."""
     l2: Penalty = 5e-4
     """L2 penalty: this times half the squared norm of the trainable kernels joins the loss."""
+    first_logit_change: Penalty = 0.0
+    """Change of the logits on its batch to which the first update is scaled, to match arms in it; 0 leaves that update
+    as the optimizer makes it (root mean square over images and classes)."""
     cache_codes: Switch = True
     """Compute the codes of frozen layers once, rather than encode every batch; equal up to float32 rounding."""
     validate_at: tuple[Count, ...] = (1, 2, 5, 10, 20, 40)
     """Updates after which validation accuracy and loss are measured, besides the end of every epoch, or of training
     where `updates` are given (updates)."""
+    diagnose_at: tuple[Count, ...] = ()
+    """Updates that are diagnosed: change of the logits, relative update size and gradient norm layer by layer, and of
+    the codes after it, effective rank, condition number and alignment with the initial codes (updates)."""
     optimizer: OptimizerConfig = OptimizerConfig()
 
 
@@ -169,6 +183,11 @@ class StudyConfig:
     """Result that is compared."""
     smallest_effect: Annotated[float, Gt(0), Lt(1)] = 0.005
     """Smallest difference that matters (fraction): what certainly lies below it is no difference."""
+    until_conclusive: Switch = False
+    """Add `seeds` more seeds until no comparison is inconclusive, or there are `study.most_seeds`, and judge each time
+    so strictly that all times together err in at most 5 %; `--until-conclusive` for short."""
+    most_seeds: Annotated[Count, Le(1 << 16)] = 32
+    """Seeds at which `until_conclusive` ends, conclusive or not (seeds)."""
 
 
 _OF_A_RUN = ("study", "sweep", "seeds", "repeats", "run_dir", "store", "engine", "save_every")
@@ -201,6 +220,9 @@ class Experiment:
     def __post_init__(self):
         for point in self.points():
             self.at(point)._check()
+        if self.study.until_conclusive and self.study.most_seeds < self.seeds:
+            remedy = f"is less than the first batch of seeds {self.seeds}; raise it, or lower seeds"
+            raise ConfigError("study.most_seeds", self.study.most_seeds, remedy)
 
     def points(self) -> Iterator[dict[str, SweptValue]]:
         """Returns each distinct point of the sweep as swept values by dotted name; one empty point without a sweep."""

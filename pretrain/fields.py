@@ -101,6 +101,12 @@ def split_traced(config: Any) -> tuple[Any, dict[str, float]]:
     return join_traced(config, blank), traced
 
 
+def start_values(config: Any) -> dict[str, Any]:
+    """Returns the values of a config's start fields by dotted name."""
+    kinds = fields(type(config)).items()
+    return {name: get(config, name) for name, kind in kinds if START in typing.get_args(kind)}
+
+
 def join_traced(config: Any, values: Mapping[str, Any]) -> Any:
     """Returns a config with fields set by dotted name, unvalidated: the values may be tracers."""
     for name, value in values.items():

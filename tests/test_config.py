@@ -19,7 +19,7 @@ from pretrain.config import (
     from_json,
     to_json,
 )
-from pretrain.fields import ConfigError, fields, get, join_traced, nearest, replace, split_traced
+from pretrain.fields import ConfigError, fields, get, join_traced, nearest, replace, split_traced, start_values
 
 LEAVES = {name: kind for name, kind in fields(Experiment).items() if name != "sweep"}
 # These must fit one another, so the strategy below draws them together.
@@ -28,7 +28,8 @@ FREELY_SWEPT = [name for name in LEAVES if name.startswith(("encoder", "pretrain
 
 OPTIMIZER_NUMBERS = {"learning_rate", "momentum", "beta1", "beta2", "epsilon", "weight_decay"}
 TRACED = {"l2", *(f"optimizer.{name}" for name in OPTIMIZER_NUMBERS)}
-START = {"encoder_init", "label_subset"}
+FINETUNE_TRACED = TRACED | {"ridge_penalty", "first_logit_change"}
+START = {"encoder_init", "head_init", "codes", "label_subset"}
 
 COUNTS, SIZES, TEXTS, SWITCHES = (
     [0, -1, 2.5, "3", True, None],
@@ -64,6 +65,11 @@ WRONG = {
     "pretrain.carry_step_count": SWITCHES,
     **{f"pretrain.optimizer.{name}": values for name, values in WRONG_OPTIMIZER.items()},
     "finetune.encoder_init": CHOICES,
+    "finetune.head_init": CHOICES,
+    "finetune.ridge_penalty": RATES,
+    "finetune.codes": CHOICES,
+    "finetune.first_logit_change": PENALTIES,
+    "finetune.diagnose_at": [(0,), (1, -1), (1.5,), 1, None],
     "finetune.frozen_layers": SIZES,
     "finetune.labels": COUNTS,
     "finetune.label_subset": CHOICES,
@@ -93,6 +99,8 @@ WRONG = {
     "study.compare": ["", *TEXTS],
     "study.metric": CHOICES,
     "study.smallest_effect": [0.0, 1.0, -0.1, "0.1", True, math.nan],
+    "study.until_conclusive": SWITCHES,
+    "study.most_seeds": [*COUNTS, (1 << 16) + 1],
     "save_every": PENALTIES,
 }
 WRONG_VALUES = [pytest.param(name, value, id=f"{name}={value!r}") for name, values in WRONG.items() for value in values]
@@ -117,6 +125,8 @@ def experiments(draw):
     experiment = Experiment()
     for name in draw(st.sets(st.sampled_from(sorted(set(LEAVES) - set(BOUND))))):
         experiment = replace(experiment, name, draw(values_of(name)))
+    most = max(experiment.seeds, experiment.study.most_seeds)
+    experiment = replace(experiment, "study.most_seeds", most)
     widths = draw(st.lists(st.integers(1, 1000), min_size=1, max_size=5))
     batch_size = draw(st.integers(1, 1000))
     depths, labels = st.integers(0, len(widths)), st.integers(batch_size, 10**6)
@@ -319,22 +329,22 @@ def test_points_are_the_distinct_products_and_set_what_they_name(experiment):
 
 
 def test_exactly_the_numbers_are_traced_and_exactly_what_chooses_a_start_is_not_in_the_program():
-    for config, start in ((PretrainConfig(), set()), (FinetuneConfig(), START)):
+    kinds = ((PretrainConfig(), TRACED, set()), (FinetuneConfig(), FINETUNE_TRACED, START))
+    for config, traced, start in kinds:
         static, numbers = split_traced(config)
-        assert set(numbers) == TRACED
-        assert numbers == {name: get(config, name) for name in TRACED}
+        assert numbers == {name: get(config, name) for name in traced}
+        assert start_values(config) == {name: get(config, name) for name in start}
         blank = {name for name in fields(type(config)) if get(static, name) is None}
-        assert blank == TRACED | start
-    # Every float is a number that a program can take as an argument; no other field is one.
-    for kind in (PretrainConfig, FinetuneConfig):
-        assert {name for name in fields(kind) if isinstance(get(kind(), name), float)} == TRACED
+        assert blank == traced | start
+        # Every float is a number that a program can take as an argument; no other field is one.
+        assert {name for name in fields(type(config)) if isinstance(get(config, name), float)} == traced
 
 
 @brief
 @given(experiments(), experiments())
 def test_configs_share_a_program_just_when_their_static_fields_are_equal(one, other):
     for config, twin in ((one.pretrain, other.pretrain), (one.finetune, other.finetune)):
-        static = [name for name in fields(type(config)) if name not in TRACED | START]
+        static = [name for name in fields(type(config)) if name not in FINETUNE_TRACED | START]
         same = all(get(config, name) == get(twin, name) for name in static)
         first, second = split_traced(config)[0], split_traced(twin)[0]
         assert (first == second) == same
@@ -349,7 +359,7 @@ def test_one_changed_field_splits_programs_unless_it_is_traced_or_start(section,
     name = data.draw(st.sampled_from(sorted(fields(type(config)))))
     value = data.draw(values_of(f"{section}.{name}").filter(lambda value: value != get(config, name)))
     changed = getattr(replace(Experiment(), f"{section}.{name}", value), section)
-    assert (split_traced(config)[0] == split_traced(changed)[0]) == (name in TRACED | START)
+    assert (split_traced(config)[0] == split_traced(changed)[0]) == (name in FINETUNE_TRACED | START)
 
 
 @brief

@@ -1,19 +1,34 @@
 """Supervised fine-tuning: a linear head, and the encoder layers that are not frozen."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from pretrain.learn import objectives, train
-from pretrain.learn.model import Layer, Params
+from pretrain.learn import diagnostics, objectives, train
+from pretrain.learn.codes import code_statistics, identity_statistics
+from pretrain.learn.model import Layer, Params, scaled, standardised
 from pretrain.learn.objectives import Batch, Metrics
+from pretrain.learn.probes import ridge
 from pretrain.learn.randomness import Purpose, batch_rows, key_for, label_subset
-from pretrain.learn.stage import Examples, Images, Numbers, Stage, Start, measured_if
+from pretrain.learn.stage import Images, Numbers, Stage, Start, measured_if
 from pretrain.learn.train import Objective, TrainState
 from pretrain.learn.transfer import copied, fresh_layer, stack_shapes
+
+_PROBES = 1000  # held-out images on which codes are diagnosed
+
+
+class Own(NamedTuple):
+    """What one trial's steps read."""
+
+    train: Batch  # the labelled subset: images, or codes of frozen layers
+    validation: Batch | None  # codes of frozen layers; None where steps read the images that all trials share
+    first_scale: jax.Array  # factor on the first update
+    initial_codes: jax.Array | None  # [probes, units], if anything is diagnosed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +38,18 @@ class Finetune(Stage):
     n_classes: int
 
     name = "finetune"
-    curve_names = ("loss", "pre_update_accuracy", "post_update_accuracy", "validation_accuracy", "validation_loss")
+
+    @property
+    def curve_names(self) -> tuple[str, ...]:
+        always = ("loss", "pre_update_accuracy", "post_update_accuracy", "validation_accuracy", "validation_loss")
+        return (*always, *(diagnostics.names(self.trained_layers) if self.config.diagnose_at else ()))
+
+    def measured(self) -> dict[str, np.ndarray]:
+        found = super().measured()
+        if self.config.diagnose_at:
+            diagnosed = np.isin(np.arange(1, self.total_steps + 1), self.config.diagnose_at)
+            found |= dict.fromkeys(diagnostics.names(self.trained_layers), diagnosed)
+        return found
 
     @property
     def n_examples(self) -> int:
@@ -54,14 +80,19 @@ class Finetune(Stage):
         """The parameters that the last phase hands over, if there is one."""
         return stack_shapes((self.image_size, *self.widths))
 
-    def start(self, seed: int, parent: Params | None, labels: jax.Array, label_method: str) -> Start:
+    @property
+    def trained_layers(self) -> tuple[str, ...]:
+        """Paths of the parameters that are trained, from the images up."""
+        return (*(f"encoder/layers_{layer}" for layer in range(self.frozen_layers, len(self.widths))), "head")
+
+    def start(self, seed: int, parent: Params | None, labels: jax.Array, choices: Mapping[str, str]) -> Start:
         """Returns the parent's encoder, or a fresh one without a parent, a fresh head, and the labelled subset.
 
         Args:
           seed: the trial's seed.
           parent: parameters of the last phase; its decoder stays behind.
           labels: of all training images [N].
-          label_method: how the labelled subset is chosen.
+          choices: the values of the start fields.
         """
         sizes = (self.image_size, *self.widths)
         if parent:
@@ -72,34 +103,64 @@ class Finetune(Stage):
             encoder = {f"layers_{index}": fresh_layer(*layer, keys[index]) for index, layer in layers}
         head = fresh_layer(self.n_classes, self.widths[-1], key_for(seed, Purpose.HEAD_INIT))
         key = key_for(seed, Purpose.LABEL_SUBSET)
-        rows = label_subset(key, labels, self.config.labels, label_method, self.n_classes)
-        return Start({"encoder": encoder, "head": head}, rows)
+        rows = label_subset(key, labels, self.config.labels, choices["label_subset"], self.n_classes)
+        params = {"encoder": encoder, "head": head, "codes": identity_statistics(self.widths[-1])}
+        return Start(params, rows, choices["head_init"] == "ridge", choices["codes"] == "standardised")
 
-    def begin(self, start: Start, numbers: Numbers, images: Images) -> tuple[TrainState, Examples]:
-        """Returns the state before the first update, and this trial's own examples."""
-        layers = range(self.frozen_layers, len(self.widths))
-        trainable = frozenset({"head", *(f"encoder/layers_{layer}" for layer in layers)})
-        state = train.init_state(start.params, trainable, self.optimizer(numbers))
+    def begin(self, start: Start, numbers: Numbers, seed: jax.Array, images: Images) -> tuple[TrainState, Own]:
+        """Returns the state before the first update, and what this trial's steps read."""
         labelled = jax.tree.map(lambda leaf: leaf[start.labelled], images.train)
-        if not self.encoded:
-            return state, Examples(labelled, None)
-        splits = (labelled, images.validation)
-        return state, Examples(*(Batch(self.codes(start.params, split.inputs), split.labels) for split in splits))
+        params = self._handed_over(start, numbers, labelled, images)
+        state = train.init_state(params, frozenset(self.trained_layers), self.optimizer(numbers))
+        own = Own(labelled, None, jnp.ones(()), None)
+        if self.encoded:
+            splits = (labelled, images.validation)
+            coded = [Batch(self.codes(params, split.inputs, self.encoded), split.labels) for split in splits]
+            own = own._replace(train=coded[0], validation=coded[1])
+        if self.config.diagnose_at:
+            own = own._replace(initial_codes=self._probe_codes(own.validation or images.validation, params))
+        target, batch = numbers["first_logit_change"], self._batch(seed, jnp.int32(0), own)
+        step = (state, batch, self.logits, self.objective, self.optimizer(numbers))
+        scale = jax.lax.cond(target > 0, lambda: train.scale_to(target, *step), lambda: jnp.ones(()))
+        return state, own._replace(first_scale=scale)
 
-    def step(self, numbers: Numbers, seed: jax.Array, images: Images, own: Examples) -> Callable:
+    def _handed_over(self, start: Start, numbers: Numbers, labelled: Batch, images: Images) -> Params:
+        """Returns the start's parameters, with statistics of the codes and a fitted head where they are chosen."""
+        depth, params = len(self.widths), start.params
+        encoder = {"params": params["encoder"]}
+        statistics = jax.lax.cond(
+            start.standardises,
+            lambda: code_statistics(lambda images: self.encoder.apply(encoder, scaled(images)), images.train.inputs),
+            lambda: params["codes"],
+        )
+
+        def fitted() -> Params:
+            codes = standardised(self.codes(params, labelled.inputs, depth), statistics)
+            return ridge(codes, labelled.labels, self.n_classes, numbers["ridge_penalty"])
+
+        head = jax.lax.cond(start.fits_head, fitted, lambda: params["head"])
+        return {**params, "head": head, "codes": statistics}
+
+    def step(self, numbers: Numbers, seed: jax.Array, images: Images, own: Own) -> Callable:
         """Returns the update that ``train.run_steps`` repeats; it measures the batch before and after."""
-        key = key_for(seed, Purpose.FINETUNE_BATCHES)
-        optimizer, objective = self.optimizer(numbers), self.objective
-        validated = jnp.asarray(self.measured()["validation_loss"])
+        objective, rate = self.objective, numbers["optimizer.learning_rate"]
         held_out = own.validation or images.validation
+        measured = {name: jnp.asarray(when) for name, when in self.measured().items()}
 
         def step(state: TrainState, index: jax.Array) -> tuple[TrainState, Metrics]:
-            rows = batch_rows(key, index, self.n_examples, self.config.batch_size, self.config.sampling)
-            batch = jax.tree.map(lambda leaf: leaf[rows], own.train)
+            batch = self._batch(seed, index, own)
+            scaled_rate = rate * jnp.where(index == 0, own.first_scale, 1)
+            optimizer = self.optimizer({**numbers, "optimizer.learning_rate": scaled_rate})
+            diagnosed = {}
+            if self.config.diagnose_at:
+                encode = partial(self._probe_codes, held_out)
+                step = (state, batch, self.logits, objective, optimizer, encode, own.initial_codes)
+                diagnosed = measured_if(measured["logit_change"][index], lambda: diagnostics.diagnose(*step))
             state, before = train.train_step(state, batch, objective, optimizer)
             after = train.eval_step(state.params, batch, objective)
-            validation = measured_if(validated[index], lambda: train.evaluate(state.params, held_out, objective))
-            return state, {
+            is_validated = measured["validation_loss"][index]
+            validation = measured_if(is_validated, lambda: train.evaluate(state.params, held_out, objective))
+            return state, diagnosed | {
                 "loss": before["loss"],
                 "pre_update_accuracy": before["accuracy"],
                 "post_update_accuracy": after["accuracy"],
@@ -108,6 +169,17 @@ class Finetune(Stage):
             }
 
         return step
+
+    def _batch(self, seed: jax.Array, index: jax.Array, own: Own) -> Batch:
+        """Returns the batch of an update."""
+        key = key_for(seed, Purpose.FINETUNE_BATCHES)
+        rows = batch_rows(key, index, self.n_examples, self.config.batch_size, self.config.sampling)
+        return jax.tree.map(lambda leaf: leaf[rows], own.train)
+
+    def _probe_codes(self, held_out: Batch, params: Params) -> jax.Array:
+        """Returns the codes by which the encoder is diagnosed, of the first held-out images: [N, units]."""
+        inputs = scaled(held_out.inputs[:_PROBES])
+        return self.encoder.apply({"params": params["encoder"]}, inputs, self.encoded)
 
     def results(self, params: Params, images: Images) -> Metrics:
         """Returns accuracy (fraction) and cross-entropy (nats) on the test images."""
@@ -119,3 +191,8 @@ class Finetune(Stage):
     def objective(self) -> Objective:
         """The classifier's objective, of parameters and a batch."""
         return partial(objectives.classification, encoder=self.encoder, head=self.head, encoded=self.encoded)
+
+    @property
+    def logits(self) -> Callable[[Params, jax.Array], jax.Array]:
+        """The classifier's logits, of parameters and inputs."""
+        return partial(objectives.classifier_logits, encoder=self.encoder, head=self.head, encoded=self.encoded)

@@ -6,7 +6,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-Params = dict[str, Any]  # {"encoder": {"layers_0": {"kernel", "bias"}, ...}, "decoder": {...}, "head": {...}}
+# {"encoder": {"layers_0": {"kernel", "bias"}, ...}, "decoder": {...}, "head": {...}, "codes": {"mean", "scale"}}
+Params = dict[str, Any]
 
 ACTIVATIONS = {
     "elu": nn.elu,
@@ -75,3 +76,9 @@ class Decoder(nn.Module):
 def scaled(inputs: jax.Array) -> jax.Array:
     """Returns uint8 images as float32 in [0, 1]; codes, already float32, as they are."""
     return inputs.astype(jnp.float32) / 255 if inputs.dtype == jnp.uint8 else inputs
+
+
+def standardised(codes: jax.Array, statistics: Params) -> jax.Array:
+    """Returns codes [B, units] less the ``mean`` [units] of the statistics, times their ``scale`` [units]."""
+    mean, scale = (jnp.broadcast_to(statistics[name], codes.shape) for name in ("mean", "scale"))
+    return (codes - mean) * scale

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from pretrain.learn.model import Decoder, Encoder, Layer, Params, scaled
+from pretrain.learn.model import Decoder, Encoder, Layer, Params, scaled, standardised
 
 Metrics = dict[str, jax.Array]
 
@@ -62,23 +62,30 @@ def end_to_end_reconstruction(
     return jnp.mean(errors), {"mse": errors}
 
 
+def classifier_logits(params: Params, inputs: jax.Array, *, encoder: Encoder, head: Layer, encoded: int) -> jax.Array:
+    """Returns what a classifier makes of its inputs: logits [B, classes].
+
+    Args:
+      params: ``encoder`` parameters from layer ``encoded`` up, ``head`` parameters, and under ``codes`` the ``mean``
+        and ``scale`` [units] by which the encoder's codes are standardised before the head reads them.
+      inputs: images or codes of encoder layer ``encoded - 1`` [B, D].
+      encoder: the encoder.
+      head: the layer that turns its codes into logits.
+      encoded: how many encoder layers the inputs have been through.
+    """
+    codes = encoder.apply({"params": params["encoder"]}, scaled(inputs), encoded)
+    return head.apply({"params": params["head"]}, standardised(codes, params["codes"]))
+
+
 def classification(
     params: Params, batch: Batch, *, encoder: Encoder, head: Layer, encoded: int
 ) -> tuple[jax.Array, Metrics]:
-    """How well the encoder and a linear head classify.
-
-    Args:
-      params: ``encoder`` parameters from layer ``encoded`` up, and ``head`` parameters.
-      batch: inputs [B, D], images or codes of encoder layer ``encoded - 1``, and labels [B].
-      encoder: the encoder.
-      head: the layer that turns its codes into logits [B, classes].
-      encoded: how many encoder layers the inputs have been through.
+    """How well a classifier tells the classes of inputs [B, D] with labels [B]; see ``classifier_logits``.
 
     Returns:
       The softmax cross-entropy (nats), mean over the batch, ``loss`` [B] (nats) and ``accuracy`` [B] (1 or 0).
     """
-    codes = encoder.apply({"params": params["encoder"]}, scaled(batch.inputs), encoded)
-    logits = head.apply({"params": params["head"]}, codes)
+    logits = classifier_logits(params, batch.inputs, encoder=encoder, head=head, encoded=encoded)
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels)
     correct = jnp.argmax(logits, axis=-1) == batch.labels
     return jnp.mean(losses), {"loss": losses, "accuracy": correct.astype(jnp.float32)}

@@ -1,7 +1,7 @@
 """A greedy pretraining phase: one encoder layer and its decoder, the layers below frozen (Bengio et al., 2007)."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import jax
@@ -38,8 +38,11 @@ class Phase(Stage):
         """The parameters that the phase below hands over."""
         return stack_shapes((self.image_size, *self.widths[:-1]))
 
-    def start(self, seed: int, parent: Params | None, labels: jax.Array, label_method: None = None) -> Start:
-        """Returns the parent's parameters with a fresh encoder and decoder layer added; labels play no part."""
+    def start(self, seed: int, parent: Params | None, labels: jax.Array, choices: Mapping[str, str]) -> Start:
+        """Returns the parent's parameters with a fresh encoder and decoder layer added.
+
+        Labels play no part, and there is nothing to choose.
+        """
         *_, below, above = (self.image_size, *self.widths)
         layer = f"layers_{self.frozen_layers}"
         fresh = {
@@ -49,7 +52,9 @@ class Phase(Stage):
         inherited = copied(self.parent_shapes, parent or {})
         return Start({side: {**inherited.get(side, {}), **fresh[side]} for side in fresh})
 
-    def begin(self, start: Start, numbers: Numbers, images: Images) -> tuple[TrainState, Examples | None]:
+    def begin(
+        self, start: Start, numbers: Numbers, seed: jax.Array, images: Images
+    ) -> tuple[TrainState, Examples | None]:
         """Returns the state before the first update, and this trial's own examples if codes are cached."""
         trainable = frozenset(f"{side}/layers_{self.frozen_layers}" for side in ("encoder", "decoder"))
         made_before = self.frozen_layers * self.total_steps if self.config.carry_step_count else 0
@@ -57,7 +62,7 @@ class Phase(Stage):
         if not self.encoded:
             return state, None
         splits = (images.train, images.validation)
-        return state, Examples(*(Batch(self.codes(start.params, split.inputs)) for split in splits))
+        return state, Examples(*(Batch(self.codes(start.params, split.inputs, self.encoded)) for split in splits))
 
     def step(self, numbers: Numbers, seed: jax.Array, images: Images, own: Examples | None) -> Callable:
         """Returns the update that ``train.run_steps`` repeats."""

@@ -36,6 +36,8 @@ class Start(NamedTuple):
 
     params: Params
     labelled: jax.Array | None = None  # [labels] int32, rows of the labelled subset
+    fits_head: jax.Array | None = None  # bool: whether the head is fitted to them
+    standardises: jax.Array | None = None  # bool: whether the head reads standardised codes
 
 
 class Examples(NamedTuple):
@@ -99,14 +101,14 @@ class Stage:
         config = join_traced(self.config, numbers)
         return train.make_optimizer(config.optimizer, config.l2, self.total_steps)
 
-    def codes(self, params: Params, images: jax.Array) -> jax.Array:
-        """Returns the codes that the cached examples hold: uint8 images [N, pixels] to float32 [N, units].
+    def codes(self, params: Params, images: jax.Array, n_layers: int) -> jax.Array:
+        """Returns the codes of the lowest layers: uint8 images [N, pixels] to float32 [N, units].
 
         The images go through in blocks, whose float copies stay small.
         """
         encoder = {"params": params["encoder"]}
         return jax.lax.map(
-            lambda image: self.encoder.apply(encoder, scaled(image), 0, self.encoded),
+            lambda image: self.encoder.apply(encoder, scaled(image), 0, n_layers),
             images,
             batch_size=min(len(images), _ENCODING_BLOCK),
         )

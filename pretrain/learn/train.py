@@ -14,6 +14,7 @@ from pretrain.learn.transfer import merged, partition
 
 Objective = Callable[[Params, Batch], tuple[jax.Array, Metrics]]
 _EVALUATION_BLOCK = 1000
+_WIDEST_SCALE, _HALVINGS = 12, 30  # powers of two; thirty leave what float32 resolves
 
 
 class TrainState(NamedTuple):
@@ -92,13 +93,56 @@ def train_step(
     return state, jax.tree.map(jnp.mean, metrics)
 
 
+def change(function: Callable, inputs: jax.Array, before: Params, after: Params) -> jax.Array:
+    """Returns by how much outputs ``function(params, inputs)`` differ between parameters: root mean square."""
+    return jnp.sqrt(jnp.mean(jnp.square(function(after, inputs) - function(before, inputs))))
+
+
+def scale_to(
+    target: jax.Array, state: TrainState, batch: Batch, function: Callable, objective: Objective, optimizer
+) -> jax.Array:
+    """Returns the factor on an update's length with which it changes a function's outputs on its batch by a target.
+
+    Args:
+      target: root mean squared change of the outputs.
+      state: the state before the update.
+      batch: the batch of the update.
+      function: of parameters and inputs.
+      objective: what is trained.
+      optimizer: what updates.
+
+    Returns:
+      The factor, found by bisection of its logarithm, for the outputs need not be linear in it; where no factor between
+      2^-12 and 2^12 does, the nearer of the two.
+    """
+    after, _ = train_step(state, batch, objective, optimizer)
+
+    def reached(scale: jax.Array) -> jax.Array:
+        moved = jax.tree.map(lambda old, new: old + scale * (new - old), state.trainable, after.trainable)
+        return change(function, batch.inputs, state.params, merged(moved, state.frozen))
+
+    def halve(_, ends: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        low, high = ends
+        middle = (low + high) / 2
+        falls_short = reached(jnp.exp2(middle)) < target
+        return jnp.where(falls_short, middle, low), jnp.where(falls_short, high, middle)
+
+    ends = jnp.float32(-_WIDEST_SCALE), jnp.float32(_WIDEST_SCALE)
+    return jnp.exp2(sum(jax.lax.fori_loop(0, _HALVINGS, halve, ends)) / 2)
+
+
 def eval_step(params: Params, batch: Batch, objective: Objective) -> Metrics:
     """Returns the objective's metrics on a batch, mean over the batch."""
     return jax.tree.map(jnp.mean, objective(params, batch)[1])
 
 
 def evaluate(params: Params, examples: Batch, objective: Objective) -> Metrics:
-    """Returns the objective's metrics, mean over all examples.
+    """Returns the objective's metrics, mean over all examples."""
+    return mean_over(lambda batch: objective(params, batch)[1], examples)
+
+
+def mean_over(measure: Callable[[Batch], Metrics], examples: Batch) -> Metrics:
+    """Returns values [B, ...] of batches, mean over all examples: by name [...].
 
     They are summed block by block, to bound memory, and divided once.
     """
@@ -110,11 +154,15 @@ def evaluate(params: Params, examples: Batch, objective: Objective) -> Metrics:
         start = jnp.minimum(index * block, size - block)
         rows = jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, start, block), examples)
         fresh = start + jnp.arange(block) >= index * block
-        metrics = objective(params, rows)[1]
-        return jax.tree.map(lambda total, values: total + jnp.sum(values * fresh), sums, metrics), None
 
-    shapes = jax.eval_shape(lambda: objective(params, jax.tree.map(lambda leaf: leaf[:block], examples))[1])
-    zeros = jax.tree.map(lambda _: jnp.zeros(()), shapes)
+        def add(total: jax.Array, values: jax.Array) -> jax.Array:
+            weights = jnp.broadcast_to(fresh.reshape(block, *[1] * (values.ndim - 1)), values.shape)
+            return total + jnp.sum(values * weights, axis=0)
+
+        return jax.tree.map(add, sums, measure(rows)), None
+
+    shapes = jax.eval_shape(lambda: measure(jax.tree.map(lambda leaf: leaf[:block], examples)))
+    zeros = jax.tree.map(lambda shape: jnp.zeros(shape.shape[1:]), shapes)
     sums, _ = jax.lax.scan(add_block, zeros, jnp.arange(-(-size // block)))
     return jax.tree.map(lambda total: total / size, sums)
 

@@ -81,7 +81,7 @@ def run(
     mesh, labels = _mesh(n_jobs), jnp.asarray(dataset.train.labels)
     images = _images(dataset, mesh)
     pairs = zip(pack.jobs, parents, strict=True)
-    trials = _trials(pack, mesh, [stage.start(job.seed, parent, labels, job.label_method) for job, parent in pairs])
+    trials = _trials(pack, mesh, [stage.start(job.seed, parent, labels, job.choices) for job, parent in pairs])
     share = len(trials.seeds) // mesh.size
     states, own, curves = _begin(stage, mesh, share, trials, images)
     first, carry = 0, (states, curves)
@@ -146,7 +146,7 @@ def compile_ahead(pack: Pack, dataset: Dataset) -> None:
     mesh, labels = _mesh(len(pack.jobs)), jnp.asarray(dataset.train.labels)
     images = _images(dataset, mesh)
     parent = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), stage.parent_shapes) if job.parent else None
-    start = stage.start(job.seed, parent, labels, job.label_method)
+    start = stage.start(job.seed, parent, labels, job.choices)
     trials = _trials(pack, mesh, [start] * len(pack.jobs))
     states, own, curves = _begin(stage, mesh, 0, trials, images)
     states, _ = _advance(stage, mesh, 0, states, curves, own, trials, images, 0, 0)
@@ -226,7 +226,7 @@ def _one_by_one(function: Callable, n_trials: jax.Array, trials: Any) -> Any:
 @partial(jax.jit, static_argnums=(0, 1))
 def _begin(stage: Stage, mesh: Mesh, n_trials, trials, images):
     def begin(trial, images):
-        return *stage.begin(trial.start, trial.numbers, images), stage.blank_curves()
+        return *stage.begin(trial.start, trial.numbers, trial.seeds, images), stage.blank_curves()
 
     return _over_trials(begin, mesh, n_trials, trials, images)
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from pretrain import fields
-from pretrain.config import DataConfig, Experiment, SweptValue
+from pretrain.config import DataConfig, Experiment, FinetuneConfig, SweptValue
 from pretrain.data import Dataset
 from pretrain.fields import ConfigError
 from pretrain.learn.finetune import Finetune
@@ -30,7 +30,7 @@ class Job:
     seed: int
     parent: str | None  # id
     data: DataConfig
-    label_method: str | None = None
+    choices: Mapping[str, str] = dataclasses.field(hash=False)  # values of the start fields
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +116,7 @@ def packs(
         groups.setdefault((job.stage, job.data), []).append(job)
     for (stage, _), members in groups.items():
         # Jobs that start alike stand side by side, so that each way to start is one call.
-        members = sorted(members, key=lambda job: (job.parent is not None, job.label_method or ""))
+        members = sorted(members, key=lambda job: (job.parent is not None, sorted(job.choices.items())))
         fitting = min(MAX_PACK, memory // job_memory(stage)) // n_devices * n_devices
         fair = -(-len(members) // (n_workers * n_devices)) * n_devices
         most = max(n_devices, min(fitting, fair))
@@ -131,8 +131,8 @@ class _Spec(NamedTuple):
 
     stage: Stage
     numbers: Mapping[str, float]
+    choices: Mapping[str, str]
     content: dict  # of the id
-    label_method: str | None
 
 
 def _specs(settings: Experiment, dataset: Dataset) -> list[_Spec]:
@@ -141,12 +141,13 @@ def _specs(settings: Experiment, dataset: Dataset) -> list[_Spec]:
     data = {"fingerprint": dataset.fingerprint, "validation": len(dataset.validation.images), "pixels": image_size}
     specs = []
 
-    def add(stage: Stage, config, label_method: str | None = None) -> None:
+    def add(stage: Stage, config) -> None:
         static, numbers = fields.split_traced(config)
         stage = dataclasses.replace(stage, config=static)
         spec = {"kind": type(stage).__name__, "widths": stage.widths, "activation": stage.activation}
         spec["config"] = dataclasses.asdict(config)
-        specs.append(_Spec(stage, numbers, {"format": FORMAT, "data": data, "spec": spec}, label_method))
+        choices = fields.start_values(config)
+        specs.append(_Spec(stage, numbers, choices, {"format": FORMAT, "data": data, "spec": spec}))
 
     widths, activation = settings.encoder.widths, settings.encoder.activation
     if settings.finetune.encoder_init == "pretrained":
@@ -155,13 +156,21 @@ def _specs(settings: Experiment, dataset: Dataset) -> list[_Spec]:
             inert = {} if layer else {"cache_codes": True, "carry_step_count": False}
             config = dataclasses.replace(settings.pretrain, **inert)
             add(Phase(config, image_size, widths[: layer + 1], activation, len(dataset.train.images)), config)
-    config = settings.finetune
-    if not config.frozen_layers:
-        config = dataclasses.replace(config, cache_codes=True)
-    if config.updates:
-        config = dataclasses.replace(config, epochs=1)  # which then decides nothing
-    add(Finetune(config, image_size, widths, activation, len(dataset.class_names)), config, config.label_subset)
+    config = _without_inert(settings.finetune)
+    add(Finetune(config, image_size, widths, activation, len(dataset.class_names)), config)
     return specs
+
+
+def _without_inert(config: FinetuneConfig) -> FinetuneConfig:
+    """Returns a fine-tuning's settings with those that decide nothing beside the others at one value."""
+    inert = {}
+    if not config.frozen_layers:
+        inert["cache_codes"] = True
+    if config.updates:
+        inert["epochs"] = 1
+    if config.head_init != "ridge":
+        inert["ridge_penalty"] = FinetuneConfig.ridge_penalty
+    return dataclasses.replace(config, **inert)
 
 
 def _path(specs: list[_Spec], data: DataConfig, seed: int, repeat: int) -> list[Job]:
@@ -172,7 +181,7 @@ def _path(specs: list[_Spec], data: DataConfig, seed: int, repeat: int) -> list[
         own = seed + (repeat << 16) if spec is specs[-1] else seed
         parent = path[-1].id if path else None
         job_id = _digest({**spec.content, "seed": own, "parent": parent})
-        path.append(Job(job_id, spec.stage, spec.numbers, own, parent, data, spec.label_method))
+        path.append(Job(job_id, spec.stage, spec.numbers, own, parent, data, spec.choices))
     return path
 
 

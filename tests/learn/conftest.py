@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pretrain.config import FinetuneConfig, PretrainConfig
-from pretrain.fields import split_traced
+from pretrain.fields import split_traced, start_values
 from pretrain.learn import train
 from pretrain.learn.finetune import Finetune
 from pretrain.learn.objectives import Batch
@@ -17,6 +17,7 @@ from pretrain.learn.phase import Phase
 from pretrain.learn.stage import Images, Stage, Start
 
 PIXELS, CLASSES = 20, 4
+FIRST = start_values(FinetuneConfig())  # of the start fields
 
 
 class Run(NamedTuple):
@@ -76,9 +77,9 @@ def pretrained(phase, images):
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def begin(stage, start, numbers, images):
+def begin(stage, start, numbers, seed, images):
     """The stage's beginning, compiled."""
-    return *stage.begin(start, numbers, images), stage.blank_curves()
+    return *stage.begin(start, numbers, seed, images), stage.blank_curves()
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -87,11 +88,11 @@ def advance(stage, state, curves, own, numbers, seed, images, first, stop):
     return train.run_steps(state, curves, first, stop, stage.step(numbers, seed, images, own))
 
 
-def run(stage_and_numbers, images, seed=0, parent=None, label_method="first", stops=None) -> Run:
+def run(stage_and_numbers, images, seed=0, parent=None, choices=FIRST, stops=None) -> Run:
     """Runs one trial's stage from its start, in chunks that end at ``stops``; to its end by default."""
     stage, numbers = stage_and_numbers
-    start = stage.start(seed, parent, images.train.labels, label_method)
-    state, own, curves = begin(stage, start, numbers, images)
+    start = stage.start(seed, parent, images.train.labels, choices)
+    state, own, curves = begin(stage, start, numbers, jnp.uint32(seed), images)
     before, done = state, 0
     for stop in stops or [stage.total_steps]:
         state, curves = advance(stage, state, curves, own, numbers, jnp.uint32(seed), images, done, stop)

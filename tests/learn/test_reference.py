@@ -14,7 +14,7 @@ from pretrain.learn.phase import Phase
 from pretrain.learn.randomness import Purpose, batch_rows, key_for
 from pretrain.learn.stage import Images
 from tests.learn import reference
-from tests.learn.conftest import advance, begin
+from tests.learn.conftest import FIRST, advance, begin
 
 SEED, STEPS = 3, 6
 
@@ -36,6 +36,8 @@ def double(params) -> dict[str, np.ndarray]:
     names = {"encoder": ("W", "b"), "decoder": ("V", "c")}
     flat = {}
     for side, layers in params.items():
+        if side == "codes":
+            continue  # statistics, not trained
         for index, layer in enumerate([layers] if side == "head" else layers.values()):
             kernel, bias = names.get(side, ("W", "b"))
             number = 3 if side == "head" else index + 1
@@ -53,7 +55,7 @@ def batches(stage, purpose: Purpose, index: int = 0):
 
 def check_each_step(stage, numbers, images, start, gradients_of, adam, rows_per_step, inputs, trained):
     """Steps both sides from the same start, and compares parameters and metric after every step."""
-    state, own, curves = begin(stage, start, numbers, images)
+    state, own, curves = begin(stage, start, numbers, jnp.uint32(SEED), images)
     ours_before, theirs = double(start.params), double(start.params)
     for step, rows in enumerate(rows_per_step):
         state, curves = advance(stage, state, curves, own, numbers, jnp.uint32(SEED), images, step, step + 1)
@@ -78,7 +80,7 @@ def phase_stage(images, widths, **settings):
 
 def test_phase_1(mnist):
     stage, numbers = phase_stage(mnist, (300,))
-    start = stage.start(SEED, None, mnist.train.labels)
+    start = stage.start(SEED, None, mnist.train.labels, {})
     rows = batches(stage, Purpose.PRETRAIN_BATCHES)
     gradients = lambda params, x, _: reference.phase1_gradients(params, x, 1e-2)
     trained = ("W1", "b1", "V1", "c1")
@@ -89,9 +91,9 @@ def test_phase_1(mnist):
 @pytest.mark.parametrize("carry_step_count", [True, False])
 def test_phase_2(mnist, cache_codes, carry_step_count):
     below, _ = phase_stage(mnist, (300,))
-    parent = below.start(SEED, None, mnist.train.labels).params
+    parent = below.start(SEED, None, mnist.train.labels, {}).params
     stage, numbers = phase_stage(mnist, (300, 150), cache_codes=cache_codes, carry_step_count=carry_step_count)
-    start = stage.start(SEED, parent, mnist.train.labels)
+    start = stage.start(SEED, parent, mnist.train.labels, {})
     params = double(parent)
     codes = reference.elu(pixels(mnist) @ params["W1"] + params["b1"])
     adam = reference.Adam(0.01, steps_made=below.total_steps if carry_step_count else 0)
@@ -106,7 +108,7 @@ def test_finetuning(mnist, frozen_layers, cache_codes):
     settings = {"labels": 500, "frozen_layers": frozen_layers, "cache_codes": cache_codes, "l2": 1e-2}
     config, numbers = split_traced(FinetuneConfig(encoder_init="he", **settings))
     stage = Finetune(config, 784, (300, 150), "elu", 10)
-    start = stage.start(SEED, None, mnist.train.labels, "first")
+    start = stage.start(SEED, None, mnist.train.labels, FIRST)
     labels = np.asarray(mnist.train.labels)
 
     def gradients(params, x, rows):
@@ -120,8 +122,8 @@ def test_finetuning(mnist, frozen_layers, cache_codes):
 def test_finetuning_measures_the_batch_after_the_step_and_the_held_out_images(mnist):
     config, numbers = split_traced(FinetuneConfig(encoder_init="he", labels=500, validate_at=(1, 2)))
     stage = Finetune(config, 784, (300, 150), "elu", 10)
-    start = stage.start(SEED, None, mnist.train.labels, "first")
-    state, own, curves = begin(stage, start, numbers, mnist)
+    start = stage.start(SEED, None, mnist.train.labels, FIRST)
+    state, own, curves = begin(stage, start, numbers, jnp.uint32(SEED), mnist)
     rows = next(batches(stage, Purpose.FINETUNE_BATCHES))
     state, curves = advance(stage, state, curves, own, numbers, jnp.uint32(SEED), mnist, 0, 1)
     params = double(state.params)
@@ -140,8 +142,8 @@ def test_finetuning_measures_the_batch_after_the_step_and_the_held_out_images(mn
 def test_results_are_measured_end_to_end(mnist):
     stage, _ = phase_stage(mnist, (300, 150))
     below, _ = phase_stage(mnist, (300,))
-    parent = below.start(SEED, None, mnist.train.labels).params
-    params = stage.start(SEED, parent, mnist.train.labels).params
+    parent = below.start(SEED, None, mnist.train.labels, {}).params
+    params = stage.start(SEED, parent, mnist.train.labels, {}).params
     measured = jax.jit(stage.results)(params, mnist)
     p, x = double(params), np.asarray(mnist.test.inputs, np.float64) / 255
     h1 = reference.elu(x @ p["W1"] + p["b1"])

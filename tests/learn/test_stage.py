@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 
 from pretrain.learn.transfer import TransferError
-from tests.learn.conftest import run
+from tests.learn.conftest import FIRST, run
+
+RANDOM = {**FIRST, "label_subset": "random"}
 
 
 def same(first, second):
@@ -51,17 +53,17 @@ def test_a_stack_of_three_trains_each_layer_in_turn_and_keeps_the_ones_below(pha
 
 
 def test_a_depth_3_stack_starts_its_lower_phases_as_a_depth_1_stack_does(phase, images):
-    first = phase((9,))[0].start(0, None, images.train.labels).params
+    first = phase((9,))[0].start(0, None, images.train.labels, {}).params
     lowest_of_three = phase((9, 5, 3))[0]
     parent = run(phase((9, 5)), images, parent=run(phase((9,)), images).state.params).state.params
-    top = lowest_of_three.start(0, parent, images.train.labels).params
+    top = lowest_of_three.start(0, parent, images.train.labels, {}).params
     same(top["encoder"]["layers_0"], parent["encoder"]["layers_0"])
     assert first["encoder"]["layers_0"]["kernel"].shape == (20, 9)
 
 
 def test_arms_of_a_seed_share_head_and_labelled_subset_and_differ_in_the_encoder(finetune, pretrained, images):
     (stage, _), parent = finetune(frozen_layers=2), pretrained((9, 5))
-    arms = [stage.start(4, encoder, images.train.labels, "random") for encoder in (parent, None)]
+    arms = [stage.start(4, encoder, images.train.labels, RANDOM) for encoder in (parent, None)]
     same(arms[0].params["head"], arms[1].params["head"])
     same(arms[0].labelled, arms[1].labelled)
     same(arms[0].params["encoder"], parent["encoder"])
@@ -70,14 +72,14 @@ def test_arms_of_a_seed_share_head_and_labelled_subset_and_differ_in_the_encoder
 
 
 def test_the_he_encoder_is_the_one_that_pretraining_starts_from(phase, finetune, images):
-    fresh = finetune()[0].start(4, None, images.train.labels, "first").params["encoder"]
-    start = phase((9,))[0].start(4, None, images.train.labels).params["encoder"]
+    fresh = finetune()[0].start(4, None, images.train.labels, FIRST).params["encoder"]
+    start = phase((9,))[0].start(4, None, images.train.labels, {}).params["encoder"]
     same(fresh["layers_0"], start["layers_0"])
 
 
 def test_seeds_differ_in_every_draw(finetune, images):
     stage, _ = finetune()
-    first, second = (stage.start(seed, None, images.train.labels, "random") for seed in (0, 1))
+    first, second = (stage.start(seed, None, images.train.labels, RANDOM) for seed in (0, 1))
     differ = jax.tree.map(lambda a, b: not np.array_equal(a, b), first.params, second.params)
     assert all(differ["encoder"][layer]["kernel"] for layer in differ["encoder"]) and differ["head"]["kernel"]
     assert not np.array_equal(first.labelled, second.labelled)
@@ -85,12 +87,12 @@ def test_seeds_differ_in_every_draw(finetune, images):
 
 def test_a_phase_without_its_parent_fails(phase, images):
     with pytest.raises(TransferError, match="encoder/layers_0/kernel is missing"):
-        phase((9, 5))[0].start(0, None, images.train.labels)
+        phase((9, 5))[0].start(0, None, images.train.labels, {})
 
 
 def test_fine_tuning_from_an_encoder_of_other_widths_fails(finetune, pretrained, images):
     with pytest.raises(TransferError, match=r"layers_1/kernel is float32\[9, 5\], wanted float32\[9, 6\]"):
-        finetune((9, 6))[0].start(0, pretrained((9, 5)), images.train.labels, "first")
+        finetune((9, 6))[0].start(0, pretrained((9, 5)), images.train.labels, FIRST)
 
 
 @pytest.mark.parametrize("activation", ["relu", "gelu", "sigmoid", "tanh", "identity"])

@@ -13,7 +13,11 @@ from pretrain.learn import train
 from pretrain.learn.objectives import Batch
 from tests.learn.conftest import run
 
-KINDS = ["phase 0", "phase 1", "phase 1 live", "frozen", "frozen live", "half frozen", "trainable"]
+KINDS = [
+    *("phase 0", "phase 1", "phase 1 live", "frozen", "frozen live", "half frozen", "trainable"),
+    *("handed over", "handed over frozen"),
+]
+HANDED_OVER = {"first_logit_change": 0.3, "diagnose_at": (1, 3)}
 
 
 @pytest.fixture
@@ -29,6 +33,8 @@ def stage_of(phase, finetune, pretrained):
             "frozen live": lambda: (finetune(frozen_layers=2, cache_codes=False), pretrained((9, 5))),
             "half frozen": lambda: (finetune(frozen_layers=1), pretrained((9, 5))),
             "trainable": lambda: (finetune(frozen_layers=0), None),
+            "handed over": lambda: (finetune(**HANDED_OVER), pretrained((9, 5))),
+            "handed over frozen": lambda: (finetune(**HANDED_OVER, frozen_layers=2), pretrained((9, 5))),
         }[kind]()
 
     return make
@@ -64,6 +70,8 @@ GOLDEN = {
     "frozen live": (8.855318, 1.866058),
     "half frozen": (30.971837, 1.774115),
     "trainable": (81.465069, 1.869731),
+    "handed over": (78.641118, 1.40059),
+    "handed over frozen": (9.182202, 1.557638),
 }
 
 

@@ -159,3 +159,19 @@ def _params_of(corners, dataset, job_id):
     job = corners.jobs[job_id]
     ran = execute.run(Pack(job.stage, (job,)), dataset, [None], unwatched)
     return jax.tree.map(lambda leaf: leaf[0], ran.params)
+
+
+def test_ways_to_hand_over_share_a_program_and_come_out_as_alone(experiment, dataset):
+    ways = {
+        "finetune.codes": ("raw", "standardised"),
+        "finetune.head_init": ("random", "ridge"),
+        "finetune.first_logit_change": (0.0, 0.5),
+    }
+    found = plan(experiment(sweep=(ways,), seeds=1, finetune={"epochs": 1, "diagnose_at": (1,)}), dataset)
+    jax.clear_caches()
+    together = run_all(found, dataset)
+    assert execute._advance._cache_size() == 3  # two phases, one fine-tuning
+    for job in found.jobs.values():
+        if job.parent and job.choices:
+            alone = execute.run(Pack(job.stage, (job,)), dataset, [together[job.parent][0]], unwatched)
+            same((alone.params, alone.curves), jax.tree.map(lambda leaf: leaf[None], together[job.id][:2]))

@@ -194,3 +194,9 @@ def test_counted_updates_take_the_place_of_epochs_at_any_number_of_labels(experi
         assert list(np.flatnonzero(stage.measured()["validation_loss"]) + 1) == [1, 2, 5, 7]
     outcomes = run_all(found, dataset)
     assert all(curves["loss"].shape == (7,) and not diverged for _, curves, _, diverged in outcomes.values())
+
+
+def test_a_ridge_penalty_decides_nothing_without_a_fitted_head(experiment, dataset):
+    sweep = ({"finetune.head_init": ("random", "ridge"), "finetune.ridge_penalty": (0.01, 0.1)},)
+    found = plan(experiment(sweep=sweep, seeds=1), dataset)
+    assert len(found.trials) == 4 and sum(job.stage.name == "finetune" for job in found.jobs.values()) == 3

@@ -1,0 +1,70 @@
+"""What an update does, and to what: the numbers that explain a learning curve."""
+
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import traverse_util
+
+from pretrain.learn import codes, train
+from pretrain.learn.model import Params
+from pretrain.learn.objectives import Batch, Metrics
+from pretrain.learn.train import Objective, TrainState
+
+_OF_CODES = ("effective_rank", "condition_number", "initial_alignment")
+
+
+def names(layers: Sequence[str]) -> tuple[str, ...]:
+    """Returns the names of all diagnostics, where layers such as ``encoder/layers_1`` are trained."""
+    each = [f"{kind}/{_short(layer)}" for kind in ("update_size", "gradient_norm") for layer in layers]
+    return ("logit_change", *each, *_OF_CODES)
+
+
+def diagnose(
+    state: TrainState,
+    batch: Batch,
+    logits: Callable[[Params, jax.Array], jax.Array],
+    objective: Objective,
+    optimizer: optax.GradientTransformation,
+    encode: Callable[[Params], jax.Array],
+    initial_codes: jax.Array,
+) -> Metrics:
+    """Returns the diagnostics of the update that a state is about to make, and of the codes after it.
+
+    Args:
+      state: the state before the update.
+      batch: the batch of the update.
+      logits: of parameters and inputs.
+      objective: what is trained.
+      optimizer: what updates.
+      encode: from parameters to the codes [N, units] of images that are the same at every call.
+      initial_codes: their codes at the start of training [N, units].
+
+    Returns:
+      Scalars by name. ``logit_change``: root mean square over the batch and classes. For the kernel of each trained
+      layer, ``update_size/…``: norm of the update relative to the kernel's, and ``gradient_norm/…``: norm of the
+      objective's gradient, penalty left out. ``effective_rank``, ``condition_number`` and ``initial_alignment`` (with
+      the initial codes) of the codes.
+    """
+    after, _ = train.train_step(state, batch, objective, optimizer)
+    gradients = jax.grad(lambda params: objective(train.merged(params, state.frozen), batch)[0])(state.trainable)
+    before, stepped, slopes = (kernels(tree) for tree in (state.trainable, after.trainable, gradients))
+    found = {"logit_change": train.change(logits, batch.inputs, state.params, after.params)}
+    for layer, kernel in before.items():
+        found[f"update_size/{_short(layer)}"] = jnp.linalg.norm(stepped[layer] - kernel) / jnp.linalg.norm(kernel)
+        found[f"gradient_norm/{_short(layer)}"] = jnp.linalg.norm(slopes[layer])
+    reached = encode(after.params)
+    spread = codes.spectrum(reached)
+    of_codes = (codes.effective_rank(spread), codes.condition_number(spread), codes.alignment(reached, initial_codes))
+    return found | dict(zip(_OF_CODES, of_codes, strict=True))
+
+
+def kernels(params: Params) -> dict[str, jax.Array]:
+    """Returns the kernel of each layer by the layer's path."""
+    flat = traverse_util.flatten_dict(params, sep="/")
+    return {path.removesuffix("/kernel"): leaf for path, leaf in flat.items() if path.endswith("/kernel")}
+
+
+def _short(layer: str) -> str:
+    return layer.rsplit("/", 1)[-1]
