@@ -7,8 +7,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pretrain import samples
 from pretrain.config import Experiment, from_json
 from pretrain.fields import ConfigError, nearest
+from pretrain.samples import Samples
 
 _COLUMNS = {
     "trials": ("trial_id", "seed", "repeat", "status"),
@@ -70,6 +72,21 @@ def load_params(path: Path | str, trial_id: str, stage: str = "finetune", store:
         faults.append(str(error))
     reason = faults[0] if faults else "it has no such stage; run the experiment again, or name another store"
     raise ConfigError("store", str(root), f"cannot give {stage} of trial {trial_id}: {reason}")
+
+
+def load_samples(path: Path | str) -> Samples | None:
+    """Returns the filters and reconstructions that a run left to look at; None if it left none.
+
+    Raises:
+      ConfigError: their file is damaged.
+    """
+    file = Path(path).expanduser() / samples.FILE
+    try:
+        return samples.read(file)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise ConfigError("run", str(path), f"is damaged: {file.name} cannot be read ({str(error)[:120]})") from None
 
 
 def devices(path: Path) -> str:

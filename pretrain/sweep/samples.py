@@ -1,0 +1,81 @@
+"""What a run leaves to look at: filters and reconstructions of its first pretraining."""
+
+import contextlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from pretrain import samples
+from pretrain.config import DataConfig
+from pretrain.data import Dataset, Split
+from pretrain.learn.model import Params
+from pretrain.samples import Samples
+from pretrain.sweep.plan import Job, Plan, Trial
+from pretrain.sweep.store import Store
+
+MOST_FILTERS = 36
+MOST_IMAGES = 10
+
+
+def leave(plan: Plan, store: Store, datasets: Mapping[DataConfig, Dataset], run_dir: Path) -> Samples | None:
+    """Writes a run's ``samples.npz`` and returns its content; None, and no file, where nothing was pretrained.
+
+    Raises:
+      OSError: it could not be written.
+      StoreError: the pretraining cannot be restored.
+    """
+    path = run_dir / samples.FILE
+    found = next(((trial, phases) for trial in plan.trials if (phases := _phases(trial, plan))), None)
+    if found is None:
+        path.unlink(missing_ok=True)  # another experiment's, which ran here before
+        return None
+    trial, (*_, last) = found
+    with contextlib.suppress(OSError, ValueError):  # there is none, or it is damaged
+        kept = samples.read(path)
+        if (kept.trial_id, kept.stage_id) == (trial.id, last.id):
+            return kept
+    taken = take(trial, last, store, datasets[last.data])
+    samples.write(taken, path)
+    return taken
+
+
+def take(trial: Trial, job: Job, store: Store, dataset: Dataset) -> Samples:
+    """Returns samples of what a trial's last phase came to.
+
+    They are the first units of the first layer, unselected, and the first validation image of each of the first
+    classes, with its reconstruction up through all layers and down again.
+    """
+    params = store.params(job.id)
+    kernel = params["encoder"]["layers_0"]["kernel"]
+    rows = _first_of_each_class(dataset.validation)
+    images = dataset.validation.images[rows].astype(np.float32) / 255
+
+    @jax.jit
+    def reconstruct(params: Params, images: jax.Array) -> jax.Array:
+        codes = job.stage.encoder.apply({"params": params["encoder"]}, images)
+        return job.stage.decoder.apply({"params": params["decoder"]}, codes)
+
+    return Samples(
+        trial_id=trial.id,
+        stage_id=job.id,
+        seed=trial.seed,
+        n_layers=sum(name.startswith("layers_") for name in params["encoder"]),
+        n_units=kernel.shape[1],
+        filters=kernel[:, :MOST_FILTERS].T.reshape(-1, *dataset.image_shape),
+        images=images.reshape(-1, *dataset.image_shape),
+        reconstructions=np.asarray(reconstruct(params, images)).reshape(-1, *dataset.image_shape),
+        labels=tuple(dataset.class_names[label] for label in dataset.validation.labels[rows]),
+    )
+
+
+def _phases(trial: Trial, plan: Plan) -> list[Job]:
+    jobs = (plan.jobs[job] for job in trial.jobs)
+    return [job for job in jobs if job.stage.name.startswith("pretrain/")]
+
+
+def _first_of_each_class(split: Split) -> np.ndarray:
+    """Returns the first row of each of the first classes that a split has, in the classes' order."""
+    _, rows = np.unique(split.labels, return_index=True)
+    return rows[:MOST_IMAGES]

@@ -1,0 +1,133 @@
+"""What a run leaves to look at is what its stored parameters and its validation images say, in NumPy."""
+
+import json
+
+import numpy as np
+import pytest
+
+from pretrain import data, report_command, results, samples
+from pretrain.config import from_json
+from pretrain.sweep import plan as planning
+from pretrain.sweep.samples import leave, take
+from pretrain.sweep.store import Store
+from tests.launching import execute, refused
+from tests.test_samples import sampled
+
+
+@pytest.fixture
+def parts(run):
+    """The plan of the first run, its store and its datasets."""
+    experiment = from_json((run / "experiment.json").read_text())
+    datasets = data.load_all(experiment)
+    plan = planning.plan(experiment, datasets)
+    store = Store(experiment.store, warn=pytest.fail, read_only=True)
+    store.verified(plan.jobs)
+    return plan, store, datasets
+
+
+def test_a_run_leaves_filters_and_reconstructions_as_its_parameters_say(run, tiny_arrays):
+    left = results.load_samples(run)
+    trial = results.load_run(run).trials.to_pylist()[0]
+    assert trial["finetune.encoder_init"] == "pretrained" and left.trial_id == trial["trial_id"]
+    assert (left.seed, left.n_layers, left.n_units) == (0, 2, 12)
+    params = results.load_params(run, left.trial_id, "pretrain/1")
+
+    weights = params["encoder"]["layers_0"]["kernel"]
+    assert left.filters.shape == (12, 6, 6, 1)
+    for unit in range(12):
+        np.testing.assert_array_equal(left.filters[unit].ravel(), weights[:, unit])
+
+    held_out, labels = tiny_arrays["train_images"][:60], tiny_arrays["train_labels"][:60].tolist()
+    assert left.labels == ("0", "1", "2")
+    for number in range(3):
+        np.testing.assert_array_equal(left.images[number, ..., 0], held_out[labels.index(number)] / np.float32(255))
+
+    def elu(values):
+        return np.where(values > 0, values, np.expm1(values))
+
+    def layer(side, number, values):
+        return values @ params[side][f"layers_{number}"]["kernel"] + params[side][f"layers_{number}"]["bias"]
+
+    codes = elu(layer("encoder", 1, elu(layer("encoder", 0, left.images.reshape(3, -1)))))
+    expected = layer("decoder", 0, elu(layer("decoder", 1, codes)))
+    np.testing.assert_allclose(left.reconstructions.reshape(3, -1), expected, atol=1e-5)
+
+
+def test_test_images_and_filters_beyond_the_first_are_not_taken(run, parts, tiny_arrays, monkeypatch):
+    plan, store, datasets = parts
+    trial = plan.trials[0]
+    job = plan.jobs[trial.jobs[1]]
+    left = take(trial, job, store, datasets[job.data]._replace(test=None, train=None))
+    np.testing.assert_array_equal(left.images, results.load_samples(run).images)
+    monkeypatch.setattr("pretrain.sweep.samples.MOST_FILTERS", 5)
+    monkeypatch.setattr("pretrain.sweep.samples.MOST_IMAGES", 2)
+    fewer = take(trial, job, store, datasets[job.data])
+    np.testing.assert_array_equal(fewer.filters, left.filters[:5])
+    assert fewer.n_units == 12 and fewer.labels == ("0", "1")
+
+
+def test_a_class_without_validation_images_is_left_out(parts):
+    plan, store, datasets = parts
+    trial = plan.trials[0]
+    job = plan.jobs[trial.jobs[1]]
+    dataset = datasets[job.data]
+    kept = dataset.validation.labels != 1
+    split = type(dataset.validation)(dataset.validation.images[kept], dataset.validation.labels[kept])
+    named = dataset._replace(validation=split, class_names=("zero", "one", "two"))
+    assert take(trial, job, store, named).labels == ("zero", "two")
+
+
+def test_the_first_pretraining_of_the_table_is_sampled(parts, tmp_path):
+    plan, store, datasets = parts
+    turned = planning.Plan(tuple(reversed(plan.trials)), plan.jobs)
+    found = leave(turned, store, datasets, tmp_path)
+    pretrained = [trial for trial in turned.trials if len(trial.jobs) > 1]
+    assert (found.trial_id, found.stage_id) == (pretrained[0].id, pretrained[0].jobs[1]) and found.seed == 1
+
+
+def test_samples_are_written_once_healed_and_taken_away_with_the_pretraining(parts, tmp_path, run):
+    plan, store, datasets = parts
+    path = tmp_path / "samples.npz"
+    leave(plan, store, datasets, tmp_path)
+    assert path.read_bytes() == (run / "samples.npz").read_bytes()
+    kept = path.stat().st_mtime_ns
+    leave(plan, store, datasets, tmp_path)
+    assert path.stat().st_mtime_ns == kept
+    for other in (b"damaged", None):
+        if other:
+            path.write_bytes(other)
+        else:
+            samples.write(sampled(), path)  # of another experiment
+        leave(plan, store, datasets, tmp_path)
+        assert path.read_bytes() == (run / "samples.npz").read_bytes()
+    without = planning.Plan(tuple(trial for trial in plan.trials if len(trial.jobs) == 1), plan.jobs)
+    assert without.trials and leave(without, store, datasets, tmp_path) is None
+    assert not path.exists()
+
+
+def test_a_run_without_pretraining_leaves_no_samples_and_has_a_report(site, first):
+    options = site.at("untrained")
+    done = site.launch(*options, "--sweep", "finetune.encoder_init=he")
+    assert done.returncode == 0, done.stderr
+    directory = site.path / "untrained-run"
+    assert not (directory / "samples.npz").exists()
+    page = (directory / "report.html").read_text()
+    assert "figure-first_batches" in page and "figure-filters" not in page and "figure-phase_losses" not in page
+
+
+def test_the_report_command_names_a_damaged_file_and_does_without_one(site, run, capsys):
+    command = [*site.command()[:2], "report", str(run)]
+    content = (run / "samples.npz").read_bytes()
+    page = (run / "report.html").read_bytes()
+    try:
+        (run / "samples.npz").write_bytes(content[:-40])
+        refused(execute(command, site.path), "samples.npz cannot be read")
+        assert (run / "report.html").read_bytes() == page
+        (run / "samples.npz").unlink()
+        assert report_command.main([str(run)]) == 0
+        assert "figure-filters" not in (run / "report.html").read_text()
+    finally:
+        (run / "samples.npz").write_bytes(content)
+        assert report_command.main([str(run)]) == 0
+    assert (run / "report.html").read_bytes() == page
+    assert json.loads((run / "answer.json").read_text())["schema"] == 1
