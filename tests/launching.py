@@ -23,10 +23,10 @@ OPTIONS = [
 LONG = ["--pretrain.epochs", "5000", "--save-every", "0"]  # phases that can be interrupted within
 N_STAGES, N_TRIALS = 12, 8  # two seeds of two phases, shared by two of the four fine-tunings
 TABLES = {"trials.parquet", "curves.parquet", "stages.parquet", "timings.parquet"}
-FIGURES = {
-    f"figures/{name}.{kind}" for name in ("differences", "first_batches", "shares", "slopes") for kind in ("png", "svg")
-}
-FILES = {"experiment.json", "answer.json", "report.html", ".lock"} | FIGURES | TABLES
+DRAWN = ("differences", "filters", "first_batches", "phase_losses", "reconstructions", "shares", "slopes")
+FIGURES = {f"figures/{name}.{kind}" for name in DRAWN for kind in ("png", "svg")}
+LATEX = {"tables/arms.tex", "tables/comparisons.tex"}
+FILES = {"experiment.json", "answer.json", "report.html", "samples.npz", ".lock"} | FIGURES | LATEX | TABLES
 DETERMINISTIC = ("trials.parquet", "curves.parquet")
 
 

@@ -1,145 +1,168 @@
-"""Figures from tables and answers, each as PNG and SVG."""
+"""Figures from tables and answers."""
 
-import io
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from pretrain.files import written_whole
+from pretrain.study import statistics
 from pretrain.study.answer import FACTORS, Cause
-from pretrain.study.arms import Arm, curve_values
+from pretrain.study.arms import Arm, by_seed, curve_values
 from pretrain.study.budgets import BudgetCurve
 from pretrain.study.comparisons import Comparison
-from pretrain.study.words import arm_name, setting, treatment
+from pretrain.study.drawing import COLOURS, DASHES, INK, canvas, legend, title, written
+from pretrain.study.phases import Pretraining
+from pretrain.study.words import arm_name, percent, setting, treatment
 
 BATCHES = 40
-_MOST_ARMS = 8
-_MOST_PANELS = 4
-# Okabe and Ito's palette: told apart with any kind of colour vision.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
-_INK = "#1b1b1b"
-_DASHES = ("-", "--", "-.", ":")
+# What a figure holds and stays legible; its caption says if there is more.
+MOST_ARMS = 8
+MOST_COMPARISONS = 24
+MOST_PANELS = 4
+MOST_PRETRAININGS = 4
+_MOST_POINTS = 300  # of a curve; more are no more to see
 
 
 def first_batches(curves: pa.Table, arms: Sequence[Arm]):
-    """Draws accuracy on each mini-batch just trained on, arm by arm: mean over seeds, band one standard deviation.
+    """Draws accuracy on each mini-batch just trained on, arm by arm: mean over seeds, and its simultaneous band.
 
     Args:
       curves: a run's curves.
       arms: at most the first eight are drawn.
     """
-    figure, axes = _axes(4.4)
+    figure, axes = canvas(3.4)
     steps = np.arange(1, BATCHES + 1)
-    for index, arm in enumerate(arms[:_MOST_ARMS]):
-        values = curve_values(curves, arm, "post_update_accuracy", steps.tolist())
-        measured = ~np.isnan(values).all(axis=0)
-        if not len(values) or not measured.any():
+    for index, arm in enumerate(arms[:MOST_ARMS]):
+        if not arm.trial_ids:
             continue
-        x, values = steps[measured], values[:, measured]
-        mean, deviation = np.mean(values, axis=0), np.std(values, axis=0, ddof=min(1, len(values) - 1))
-        style = {"color": _COLOURS[index], "linestyle": _DASHES[index % len(_DASHES)]}
-        axes.plot(x, mean, label=arm_name(arm.point), linewidth=1.8, **style)
-        axes.fill_between(x, mean - deviation, mean + deviation, color=_COLOURS[index], alpha=0.12, linewidth=0)
+        values = by_seed(curve_values(curves, arm, "post_update_accuracy", steps.tolist()), arm)
+        measured = ~np.isnan(values).all(axis=0)
+        if not measured.any():
+            continue
+        x, (mean, low, high) = steps[measured], statistics.band(values[:, measured])
+        style = {"color": COLOURS[index], "linestyle": DASHES[index % len(DASHES)]}
+        axes.plot(x, mean, label=written(arm_name(arm.point)), linewidth=1.8, **style)
+        if len(values) > 1:
+            axes.fill_between(x, low, high, color=COLOURS[index], alpha=0.1, linewidth=0)
+            for edge in (low, high):
+                axes.plot(x, edge, linewidth=0.5, alpha=0.5, **style)
     axes.set(xlabel="mini-batch", ylabel="accuracy on the batch just trained on", xlim=(1, BATCHES), ylim=(0, 1))
-    n = max((len(arm.seeds) for arm in arms), default=0)
-    axes.set_title(f"The first {BATCHES} mini-batches: mean over {n} seeds, band one standard deviation", fontsize=10)
-    if axes.lines:
-        axes.legend(frameon=False, fontsize=9, labelcolor=_INK, loc="lower right")
+    n = max((len(set(arm.seeds)) for arm in arms), default=0)
+    band = f"mean over {n} seeds, {percent(statistics.LEVEL)} band over all batches" if n > 1 else "one seed"
+    title(figure, f"The first {BATCHES} mini-batches: {band}")
+    legend(figure, axes)
     return figure
 
 
 def differences(compared: Sequence[Comparison]):
     """Draws the difference of each comparison with its interval, and every seed's as a dot, in percentage points."""
-    figure, axes = _axes(1.2 + 0.42 * len(compared))
-    for row, one in enumerate(compared):
-        axes.plot(100 * (one.treated - one.untreated), np.full(one.n, row), ".", color=_COLOURS[0], alpha=0.35)
+    shown = compared[:MOST_COMPARISONS]
+    names = [written(f"{treatment(one.field, one.treatment, one.baseline)} {setting(one.shared)}", 26) for one in shown]
+    figure, axes = canvas(1.3 + 0.24 * len(shown) + 0.17 * sum(1 + name.count("\n") for name in names))
+    for row, one in enumerate(shown):
+        axes.plot(100 * (one.treated - one.untreated), np.full(one.n, row), ".", color=COLOURS[0], alpha=0.35)
         low, high = (100 * end if np.isfinite(end) else np.nan for end in one.difference[1:])
-        axes.plot([low, high], [row, row], color=_COLOURS[1], linewidth=2.4)
-        axes.plot([100 * one.difference.mean], [row], "o", color=_COLOURS[1])
-    names = [f"{treatment(one.field, one.treatment, one.baseline)} {setting(one.shared)}".strip() for one in compared]
-    axes.set_yticks(range(len(compared)), names)
-    axes.set_ylim(len(compared) - 0.5, -0.5)
-    axes.axvline(0, color=_INK, linewidth=0.8)
+        axes.plot([low, high], [row, row], color=COLOURS[1], linewidth=2.4)
+        axes.plot([100 * one.difference.mean], [row], "o", color=COLOURS[1])
+    axes.set_yticks(range(len(shown)), names)
+    axes.set_ylim(len(shown) - 0.5, -0.5)
+    axes.axvline(0, color=INK, linewidth=0.8)
     axes.set(xlabel="difference (percentage points)")
-    axes.set_title("Differences: seeds (dots), mean and 95 % interval", fontsize=10)
+    title(figure, f"Differences: seeds (dots), mean and {percent(shown[0].level)} interval")
     return figure
 
 
 def gains(curves: Sequence[BudgetCurve]):
     """Draws the gain of each comparison against labels, with its band over all budgets, in percentage points."""
-    figure, axes = _axes(4.0)
-    for index, one in enumerate(curves[:_MOST_ARMS]):
-        name = f"{treatment(one.field, one.treatment, one.baseline)} {setting(one.shared)}".strip()
-        style = {"color": _COLOURS[index], "linestyle": _DASHES[index % len(_DASHES)]}
-        axes.plot(one.labels, 100 * one.gain, marker="o", markersize=4, label=name, **style)
-        axes.fill_between(one.labels, 100 * one.low, 100 * one.high, color=_COLOURS[index], alpha=0.15, linewidth=0)
-    axes.axhline(0, color=_INK, linewidth=0.8)
+    figure, axes = canvas(3.2)
+    for index, one in enumerate(curves[:MOST_ARMS]):
+        name = f"{treatment(one.field, one.treatment, one.baseline)} {setting(one.shared)}"
+        style = {"color": COLOURS[index], "linestyle": DASHES[index % len(DASHES)]}
+        axes.plot(one.labels, 100 * one.gain, marker="o", markersize=4, label=written(name), **style)
+        axes.fill_between(one.labels, 100 * one.low, 100 * one.high, color=COLOURS[index], alpha=0.15, linewidth=0)
+    axes.axhline(0, color=INK, linewidth=0.8)
     axes.set(xscale="log", xlabel="labels", ylabel="gain (percentage points)")
-    axes.set_title("Gain against labels, with a 95 % band over all budgets", fontsize=10)
-    axes.legend(frameon=False, fontsize=9, labelcolor=_INK)
+    title(figure, f"Gain against labels, with a {percent(curves[0].level)} band over all budgets")
+    legend(figure, axes)
     return figure
 
 
-def shares(causes: Mapping[str, Cause]):
+def shares(causes: Mapping[str, Cause], level: float = statistics.LEVEL):
     """Draws, metric by metric, the shares that make up the gap from He, trainable to pretrained, frozen."""
-    figure, axes = _axes(1.2 + 0.62 * len(causes))
+    figure, axes = canvas(1.2 + 0.62 * len(causes))
     for row, cause in enumerate(causes.values()):
         for index, factor in enumerate(FACTORS):
             share, place = cause.parts.shares[factor], row + 0.18 * (2 * index - 1)
             label = factor if not row else None
-            axes.barh(place, share.mean, height=0.32, color=_COLOURS[index], alpha=0.8, label=label)
+            axes.barh(place, share.mean, height=0.32, color=COLOURS[index], alpha=0.8, label=label)
             if np.isfinite(share.low):
-                axes.plot([share.low, share.high], [place, place], color=_INK, linewidth=1.2)
-    axes.set_yticks(range(len(causes)), [name.replace("_", " ") for name in causes])
+                axes.plot([share.low, share.high], [place, place], color=INK, linewidth=1.2)
+    axes.set_yticks(range(len(causes)), [written(name.replace("_", " "), 22) for name in causes])
     axes.invert_yaxis()
-    axes.axvline(0, color=_INK, linewidth=0.8)
+    axes.axvline(0, color=INK, linewidth=0.8)
     axes.set(xlabel="share of the gap (accuracy)")
-    axes.set_title("What makes the gap, with 95 % intervals", fontsize=10)
-    axes.legend(frameon=False, fontsize=9, labelcolor=_INK)
+    title(figure, f"What makes the gap, with {percent(level)} intervals")
+    axes.legend(frameon=False, fontsize=9, labelcolor=INK)
     return figure
 
 
 def slopes(compared: Sequence[Comparison]):
     """Draws every seed's accuracy at baseline and treatment, joined by a line, for the first four comparisons."""
-    shown = compared[:_MOST_PANELS]
-    figure, all_axes = _axes(2.6, columns=len(shown))
-    for axes, one in zip(np.atleast_1d(all_axes), shown, strict=True):
+    shown = compared[:MOST_PANELS]
+    columns = min(2, len(shown))
+    rows = -(-len(shown) // columns)
+    figure, panels = canvas(0.4 + 2.3 * rows, columns, rows)
+    for axes in np.ravel(panels)[len(shown) :]:
+        axes.set_axis_off()
+    for axes, one in zip(np.ravel(panels), shown, strict=False):
         for pair in zip(one.untreated, one.treated, strict=True):
-            axes.plot([0, 1], pair, marker=".", color=_COLOURS[0] if pair[1] >= pair[0] else _COLOURS[1], alpha=0.6)
-        axes.set_xticks([0, 1], [str(one.baseline), str(one.treatment)])
+            axes.plot([0, 1], pair, marker=".", color=COLOURS[0] if pair[1] >= pair[0] else COLOURS[1], alpha=0.6)
+        axes.set_xticks([0, 1], [written(_short(value), 14) for value in (one.baseline, one.treatment)])
         axes.set_xlim(-0.4, 1.4)
-        axes.set_title(setting(one.shared), fontsize=8)
+        axes.set_title(written(setting(one.shared), 56 // columns), fontsize=9)
+    figure.supylabel("accuracy", fontsize=10, color=INK)
     return figure
 
 
-def save(figure, directory: Path, name: str) -> str:
-    """Writes a figure as PNG and SVG, and returns the SVG, in which ink takes the colour of the text around it."""
-    import matplotlib
+def phase_losses(found: Sequence[Pretraining]):
+    """Draws each phase's training error, a line, and validation error, a marker an epoch, by update, on a log scale.
 
-    directory.mkdir(parents=True, exist_ok=True)
-    with written_whole(directory / f"{name}.png") as draft:
-        figure.savefig(draft, format="png")
-    text = io.StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": name}):
-        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    with written_whole(directory / f"{name}.svg") as draft:
-        draft.write_text(text.getvalue())
-    body = text.getvalue()
-    return body[body.index("<svg") :].replace(_INK, "currentColor").replace("#000000", "currentColor")
+    Args:
+      found: at most the first four are drawn.
+    """
+    shown = found[:MOST_PRETRAININGS]
+    names = sorted({name for one in shown for name in one.phases}, key=lambda name: int(name.rpartition("/")[2]))
+    columns = min(2, len(names))
+    rows = -(-len(names) // columns)
+    figure, panels = canvas(0.8 + 2.2 * rows, columns, rows, sharey=False)
+    panels = np.ravel(panels)
+    for axes in panels[len(names) :]:
+        axes.set_axis_off()
+    for axes, name in zip(panels, names, strict=False):
+        for index, one in enumerate(shown):
+            for metric, style in ("mse", {"linewidth": 1.2}), ("validation_mse", {"linestyle": "none", "marker": "o"}):
+                if name not in one.phases or metric not in one.phases[name]:
+                    continue
+                steps, values = _thinned(*one.phases[name][metric])
+                label = written(arm_name(one.point) if one.point else "mean over seeds")
+                style = {"color": COLOURS[index], "markersize": 5, **style}
+                axes.plot(steps, values, label=label if metric == "mse" else None, **style)
+        axes.set(yscale="log", xlabel="update")
+        axes.set_title(f"phase {int(name.rpartition('/')[2]) + 1}", fontsize=9)
+    panels[0].set_ylabel("mean squared error")
+    title(figure, "Reconstruction in pretraining: batches (lines), validation (dots)")
+    if len(shown) > 1:
+        legend(figure, panels[0])
+    return figure
 
 
-def _axes(height: float, columns: int = 1):
-    """Returns a figure and its axes, plain and with ink of one colour."""
-    import matplotlib
-    from matplotlib.figure import Figure  # half a second to import, and only needed when there is a run to draw
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
-    ink = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
-    with matplotlib.rc_context(dict.fromkeys(ink, _INK)):
-        figure = Figure(figsize=(7.2, height), dpi=160, layout="constrained")
-        found = figure.subplots(1, columns, sharey=True)
-    for axes in np.atleast_1d(found):
-        axes.grid(alpha=0.25, linewidth=0.6)
-        axes.spines[["top", "right"]].set_visible(False)
-    return figure, found
+
+def _thinned(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns a curve's mean over seeds and, where it has many points, over blocks of updates."""
+    mean = np.mean(values, axis=0)
+    starts = np.arange(0, len(steps), -(-len(steps) // _MOST_POINTS))
+    sizes = np.diff([*starts, len(steps)])
+    return np.add.reduceat(steps.astype(float), starts) / sizes, np.add.reduceat(mean, starts) / sizes

@@ -1,104 +1,122 @@
 """The report's page: one HTML file with everything in it."""
 
-import json
-from collections.abc import Iterable, Sequence
-from html import escape
-from typing import Any, NamedTuple
+import html
+from collections.abc import Sequence
+from typing import NamedTuple
 
-import numpy as np
-import pyarrow as pa
-
-from pretrain.study import words
-from pretrain.study.answer import Answer
-from pretrain.study.arms import trial_values
+from pretrain.study.letters import plain
+from pretrain.study.listings import Listing
 
 _STYLE = """
-:root { color-scheme: light dark; --ink: #1b1b1b; --paper: #ffffff; --soft: #f1f3f5; --line: #ced4da; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e9ecef; --paper: #16181b; --soft: #24272b; --line: #495057; } }
-body { color: var(--ink); background: var(--paper); font: 16px/1.55 system-ui, sans-serif; margin: 0 auto;
-  max-width: 60rem; padding: 1rem; overflow-wrap: break-word; }
-h1 { font-size: 1.35rem; line-height: 1.35; margin: 1rem 0; } h2 { font-size: 1.1rem; margin-top: 2rem; }
-figure { margin: 1.5rem 0; } figure svg { width: 100%; height: auto; } figcaption { font-size: 0.92rem; }
-.wide { overflow-x: auto; } table { border-collapse: collapse; font-size: 0.92rem; }
-th, td { padding: 0.25rem 0.7rem; text-align: right; border-bottom: 1px solid var(--line); }
-th:first-child, td:first-child { text-align: left; } tr:nth-child(even) td { background: var(--soft); }
-pre { background: var(--soft); padding: 0.8rem; overflow-x: auto; font-size: 0.8rem; }
-@media print { body { max-width: none; } figure, tr { break-inside: avoid; } details > pre { white-space: pre-wrap; } }
+:root { color-scheme: light; --ink: #1b1b1b; --paper: #ffffff; --soft: #f1f3f5; --line: #ced4da; --quiet: #495057; }
+@media screen and (prefers-color-scheme: dark) { :root { color-scheme: dark;
+  --ink: #e9ecef; --paper: #16181b; --soft: #24272b; --line: #495057; --quiet: #adb5bd;
+  --series-0: #4aa3df; --series-1: #f08a3c; --series-2: #2bc79c; } }
+* { box-sizing: border-box; }
+body { color: var(--ink); background: var(--paper); font: 1rem/1.55 system-ui, sans-serif; margin: 0 auto;
+  max-width: 44rem; padding: 1rem 1rem 4rem; overflow-wrap: anywhere; -webkit-text-size-adjust: 100%; }
+h1 { font-size: 1.3rem; line-height: 1.4; margin: 0.5rem 0 1rem; }
+h2 { font-size: 1.1rem; line-height: 1.3; margin: 3rem 0 0.5rem; padding-top: 0.5rem;
+  border-top: 1px solid var(--line); }
+figure { margin: 1.5rem 0 2rem; }
+figure svg { display: block; width: 100%; height: auto; fill: currentColor; }
+figcaption, .caption { color: var(--quiet); font-size: 0.92rem; margin: 0.5rem 0; }
+figcaption b, .caption b { color: var(--ink); }
+.wide { overflow-x: auto; margin: 0.5rem 0 2rem; }
+table { border-collapse: collapse; font-size: 0.92rem; line-height: 1.4; font-variant-numeric: tabular-nums; }
+th, td { padding: 0.35rem 0.6rem; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line);
+  overflow-wrap: break-word; max-width: 24rem; }
+th:first-child { padding-left: 0.25rem; } tbody th { font-weight: normal; min-width: 7rem; }
+thead th { vertical-align: bottom; border-bottom: 2px solid var(--line); }
+.r { text-align: right; } td.r { white-space: nowrap; }
+tbody tr:nth-child(even) > * { background: var(--soft); }
+summary { cursor: pointer; margin: 1rem 0; }
+pre { background: var(--soft); padding: 0.8rem; overflow-x: auto; font-size: 0.8rem; line-height: 1.4; }
+@media (max-width: 30rem) { body { padding: 0.75rem 0.75rem 3rem; } h1 { font-size: 1.15rem; }
+  th, td { padding: 0.35rem 0.5rem; } }
+@media print { :root { --ink: #000000; --soft: #ffffff; --quiet: #000000; font-size: 80%; }
+  body { max-width: none; padding: 0; } h2 { break-after: avoid; } figure, tr { break-inside: avoid; }
+  .caption { break-after: avoid; } .wide { overflow: visible; } tbody > tr > * { overflow-wrap: anywhere; }
+  figure svg { max-width: 36rem; max-height: 85vh; } details { display: none; } }
 """
 
 
 class Picture(NamedTuple):
     """A figure for the page."""
 
+    name: str
     svg: str
     caption: str  # what to see
     alt: str  # what it shows, for those who do not see it
 
 
-def page(answer: Answer, trials: pa.Table, pictures: Sequence[Picture], record: dict[str, Any], config: str) -> str:
+class Section(NamedTuple):
+    """A part of the page under a heading of its own."""
+
+    heading: str
+    parts: Sequence[Picture | Listing]
+
+
+def page(verdict: str, why: str, sections: Sequence[Section], config: str) -> str:
     """Returns the page.
 
     Args:
-      answer: what was concluded.
-      trials: the run's table of trials.
-      pictures: in the order of the page.
-      record: the content of ``answer.json``, for the design, the versions and the machine.
+      verdict: a sentence, the page's heading.
+      why: what explains it.
+      sections: in their order; those without parts are left out.
       config: the experiment as JSON.
     """
-    verdict = words.verdict(answer.comparisons) or words.explanation(answer)
-    why = words.explanation(answer)
-    sections = [f"<h1>{escape(verdict)}</h1>", f"<p>{escape(why)}</p>" if why != verdict else ""]
-    sections += [_figure(picture, number) for number, picture in enumerate(pictures, 1)]
-    if answer.comparisons:
-        sections += ["<h2>Comparisons</h2>", _table(_COMPARISON_HEADINGS, _comparison_rows(answer))]
-    sections += ["<h2>Arms</h2>", _table(_ARM_HEADINGS, _arm_rows(answer, trials))]
-    facts = {**record["design"], **record["machine"], **record["versions"]}
-    rows = [(name.replace("_", " "), json.dumps(value).strip('"')) for name, value in facts.items()]
-    sections += ["<h2>Design, machine and versions</h2>", _table(("", ""), rows)]
-    sections.append(f"<details><summary>The experiment in full</summary><pre>{escape(config)}</pre></details>")
-    body = "\n".join(section for section in sections if section)
-    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-    policy = "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; "
-    policy += 'img-src data:">'
-    title = f"<title>pretrain: {escape(verdict[:80])}</title>"
-    icon = '<link rel="icon" href="data:,">'
-    style = f"<style>{_STYLE}</style>"
-    head = f"<head>{head}{policy}{title}{icon}{style}</head>"
-    return f'<!doctype html>\n<html lang="en">{head}\n<body>\n{body}\n</body></html>\n'
+    body = [f"<h1>{_escaped(verdict)}</h1>", f"<p>{_escaped(why)}</p>" if why != verdict else ""]
+    numbers = dict.fromkeys((Picture, Listing), 0)
+    for section in sections:
+        if not section.parts:
+            continue
+        body.append(f"<h2>{_escaped(section.heading)}</h2>")
+        for part in section.parts:
+            numbers[type(part)] += 1
+            write = _figure if isinstance(part, Picture) else _table
+            body.append(write(part, numbers[type(part)]))
+    lines = "\n".join(map(_escaped, config.splitlines()))
+    # Not printed: a reader on paper has the design above, and experiment.json for the rest.
+    body.append(f"<details><summary>The experiment in full</summary><pre>{lines}</pre></details>")
+    text = "\n".join(part for part in body if part)
+    return f'<!doctype html>\n<html lang="en">{_head(verdict)}\n<body>\n<main>\n{text}\n</main>\n</body></html>\n'
 
 
-_COMPARISON_HEADINGS = ("comparison", "difference, points", "p", "seeds better", "verdict", "seeds")
-_ARM_HEADINGS = ("arm", "test accuracy", "validation accuracy", "seeds", "diverged")
-
-
-def _comparison_rows(answer: Answer) -> Iterable[tuple[str, ...]]:
-    for one in answer.comparisons:
-        what = f"{words.treatment(one.field, one.treatment, one.baseline)} {words.setting(one.shared)}"
-        verdict = one.verdict
-        if one.seeds_to_settle:
-            verdict += f" (about {one.seeds_to_settle:,} seeds would settle it)"
-        chance = f"{one.improvement.mean:.0%}"
-        yield what, words.points(one.difference), f"{one.p_value:.3f}", chance, verdict, str(one.n)
-
-
-def _arm_rows(answer: Answer, trials: pa.Table) -> Iterable[tuple[str, ...]]:
-    for arm in answer.arms:
-        columns = []
-        for metric in ("test_accuracy", "validation_accuracy"):
-            values = trial_values(trials, arm, metric)
-            deviation = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
-            columns.append(f"{np.mean(values):.3f}{deviation}" if len(values) else "–")
-        yield words.arm_name(arm.point), *columns, str(len(set(arm.seeds))), str(arm.n_diverged)
-
-
-def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    head = "".join(f"<th>{escape(heading)}</th>" for heading in headings)
-    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+def _head(verdict: str) -> str:
+    policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+    parts = (
+        '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">',
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
+        f"<title>pretrain: {_escaped(verdict if len(verdict) <= 80 else verdict[:79] + '…')}</title>",
+        f'<link rel="icon" href="data:,"><style>{_STYLE}</style>',
+    )
+    return f"<head>{''.join(parts)}</head>"
 
 
 def _figure(picture: Picture, number: int) -> str:
-    # Every figure's clip paths and glyphs have names of their own, so that none is drawn with another's.
-    label = f'<svg role="img" aria-label="{escape(picture.alt)}"'
+    label = f'<svg role="img" aria-label="{_escaped(picture.alt)}"'
     drawn = picture.svg.replace("<svg", label, 1)
-    return f'<figure id="figure-{number}">{drawn}<figcaption>{escape(picture.caption)}</figcaption></figure>'
+    caption = f"<b>Figure {number}.</b> {_escaped(picture.caption)}"
+    return f'<figure id="figure-{picture.name}">{drawn}<figcaption>{caption}</figcaption></figure>'
+
+
+def _table(listing: Listing, number: int) -> str:
+    def cells(row: Sequence[str], tags: Sequence[str]) -> str:
+        sides = [' class="r"' if side == "r" else "" for side in listing.align]
+        parts = zip(row, tags, sides, strict=True)
+        return "".join(f"<{tag}{side}>{_escaped(cell)}</{tag.split()[0]}>" for cell, tag, side in parts)
+
+    name, columns = f"table-{listing.name}", len(listing.headings)
+    head = cells(listing.headings, ['th scope="col"'] * columns)
+    head = f"<thead><tr>{head}</tr></thead>" if any(listing.headings) else ""
+    tags = ['th scope="row"'] + ["td"] * (columns - 1)
+    body = "".join(f"<tr>{cells(row, tags)}</tr>" for row in listing.rows)
+    caption = f'<p class="caption" id="{name}"><b>Table {number}.</b> {_escaped(listing.caption)}</p>'
+    # It can have the focus, so that keys can scroll it.
+    box = f'<div class="wide" role="region" tabindex="0" aria-labelledby="{name}">'
+    return f"{caption}{box}<table>{head}<tbody>{body}</tbody></table></div>"
+
+
+def _escaped(text: str) -> str:
+    return html.escape(plain(text))

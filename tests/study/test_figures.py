@@ -9,9 +9,12 @@ import pytest
 from matplotlib import image
 from matplotlib.colors import to_rgb
 
-from pretrain.study import figures
+from pretrain.study import drawing, statistics
 from pretrain.study.arms import Arm
+from pretrain.study.drawing import COLOURS
 from pretrain.study.figures import BATCHES, first_batches
+
+LEGEND = 0.8  # of a figure's height, where its legend begins
 
 
 def run(curves_of_arms):
@@ -40,7 +43,7 @@ def run(curves_of_arms):
 def drawn(tmp_path, curves_of_arms):
     """The pixels [height, width, 3] of the figure, whose file is a whole PNG."""
     path = tmp_path / "figures" / "first_batches.png"
-    figures.save(first_batches(*run(curves_of_arms)), path.parent, path.stem)
+    drawing.save(first_batches(*run(curves_of_arms)), path.parent, path.stem)
     content = path.read_bytes()
     assert content.startswith(b"\x89PNG\r\n\x1a\n") and content.endswith(b"IEND\xaeB`\x82")
     return image.imread(path)[..., :3]
@@ -48,7 +51,13 @@ def drawn(tmp_path, curves_of_arms):
 
 def where(pixels, index):
     """Rows and columns of the pixels in the colour of the arm of an index."""
-    return np.nonzero((np.abs(pixels - to_rgb(figures._COLOURS[index])) < 0.004).all(axis=-1))
+    return np.nonzero((np.abs(pixels - to_rgb(COLOURS[index])) < 0.004).all(axis=-1))
+
+
+def tinted(pixels, index):
+    """Rows of the pixels in the colour of the band of the arm of an index."""
+    tint = 0.9 + 0.1 * np.array(to_rgb(COLOURS[index]))
+    return np.nonzero((np.abs(pixels - tint) < 0.01).all(axis=-1))[0]
 
 
 def flat(level, n_seeds=3, steps=BATCHES):
@@ -62,8 +71,8 @@ def test_every_arm_is_drawn_in_its_colour_at_its_height(tmp_path):
     heights = []
     for index in range(len(levels)):
         rows, columns = where(pixels, index)
-        # Left of the middle there is no legend, and a flat line is on a few rows.
-        line = rows[(columns > 0.15 * width) & (columns < 0.45 * width)]
+        # Lower than this are the legend's lines; a flat line is on a few rows.
+        line = rows[(rows < LEGEND * height) & (columns > 0.3 * width)]
         assert line.size > 20 and np.ptp(line) < 0.02 * height
         heights.append(line.mean())
     slope, _ = np.polyfit(levels, heights, 1)
@@ -74,19 +83,40 @@ def test_every_arm_is_drawn_in_its_colour_at_its_height(tmp_path):
 def test_a_rising_curve_rises(tmp_path):
     pixels = drawn(tmp_path, [np.linspace(0.1, 0.95, BATCHES) + np.zeros((2, 1))])
     rows, columns = where(pixels, 0)
-    on_curve = rows < 0.75 * len(pixels)
+    on_curve = rows < LEGEND * len(pixels)
     assert np.corrcoef(rows[on_curve], columns[on_curve])[0, 1] < -0.99
 
 
-def test_the_line_is_the_mean_and_the_band_one_standard_deviation(tmp_path):
-    pixels = drawn(tmp_path, [flat(0.5) + np.array([[-0.2], [0.0], [0.2]]), flat(0.9), flat(0.1)])
-    left = pixels[:, : pixels.shape[1] // 2]  # without the legend
-    middle, top, bottom = (where(left, index)[0].mean() for index in range(3))
-    per_unit = (bottom - top) / 0.8
+def test_the_line_is_the_mean_and_the_band_covers_the_mean_curve(tmp_path):
+    seeds = np.linspace(-0.15, 0.15, 12)[:, None]
+    curve = 0.5 + seeds + np.random.default_rng(0).normal(0, 0.02, (12, BATCHES))
+    curve -= curve.mean(axis=0) - 0.5  # so that the mean is flat
+    pixels = drawn(tmp_path, [curve, flat(0.9), flat(0.1)])
+    above = pixels[: int(LEGEND * len(pixels))]
+    middle, top, bottom = (where(above, index)[0].mean() for index in range(3))
     assert middle == pytest.approx((top + bottom) / 2, abs=1.5)
-    tint = 0.88 + 0.12 * np.array(to_rgb(figures._COLOURS[0]))
-    band = np.nonzero((np.abs(left - tint) < 0.01).all(axis=-1))[0]
-    assert np.ptp(band) == pytest.approx(0.4 * per_unit, abs=4)
+    _, low, high = statistics.band(curve)
+    widest = (high - low).max() * (bottom - top) / 0.8
+    assert np.ptp(tinted(above, 0)) == pytest.approx(widest, abs=0.1 * widest)
+    assert widest > 2 * 100 * curve.std(axis=0).max() / np.sqrt(12)  # so no band of single points
+
+
+def test_one_seed_has_no_band(tmp_path):
+    line = np.linspace(0.1, 0.9, BATCHES)[None]
+    assert tinted(drawn(tmp_path / "one", [line]), 0).size < 300  # at the edge of the line
+    assert tinted(drawn(tmp_path / "more", [line + np.array([[-0.05], [0.0], [0.05], [0.01]])]), 0).size > 5000
+
+
+def test_repeats_of_a_seed_count_as_one(tmp_path):
+    table, (arm,) = run([flat(0.5) + np.array([[-0.2], [0.2], [-0.2]])])
+    twice = arm._replace(seeds=(0, 0, 1), repeats=(0, 1, 0))
+    path = tmp_path / "first_batches.png"
+    drawing.save(first_batches(table, [twice]), tmp_path, path.stem)
+    # Seed 0 is at 0.5 and seed 1 at 0.3, so their mean is at 0.4, not at a third of all values.
+    rows, _ = where(image.imread(path)[..., :3], 0)
+    drawing.save(first_batches(*run([flat(0.4)])), tmp_path, path.stem)
+    expected, _ = where(image.imread(path)[..., :3], 0)
+    assert np.median(rows) == pytest.approx(np.median(expected), abs=4)
 
 
 def test_a_short_curve_ends_where_its_values_end(tmp_path):
@@ -94,7 +124,7 @@ def test_a_short_curve_ends_where_its_values_end(tmp_path):
     width = pixels.shape[1]
     (rows, long), (_, short) = where(pixels, 0), where(pixels, 1)
     assert long.max() > 0.9 * width
-    on_top = rows < 0.6 * len(pixels)
+    on_top = rows < LEGEND * len(pixels)
     assert np.ptp(short[short < 0.6 * width]) < 0.3 * np.ptp(long[on_top])
 
 
@@ -102,7 +132,7 @@ def test_values_stand_at_the_batches_that_measured_them(tmp_path):
     late = flat(0.6)
     late[:, :30] = np.nan
     rows, columns = where(pixels := drawn(tmp_path, [late]), 0)
-    on_curve = columns[rows < 0.6 * len(pixels)]
+    on_curve = columns[rows < LEGEND * len(pixels)]
     assert on_curve.size and on_curve.min() > 0.6 * pixels.shape[1]
 
 
@@ -146,7 +176,7 @@ def test_the_first_eight_arms_have_a_colour_each_and_the_others_none(tmp_path):
     pixels = drawn(tmp_path, [flat(0.08 * index + 0.1) for index in range(10)])
     # Black is also the colour of letters.
     assert all(where(pixels, index)[0].size > 100 for index in range(8))
-    assert len(set(figures._COLOURS)) == 8
+    assert len(set(COLOURS)) == 8
     eight = drawn(tmp_path, [flat(0.08 * index + 0.1) for index in range(8)])
     np.testing.assert_array_equal(pixels, eight)
 

@@ -15,16 +15,17 @@ from pretrain.study import report, words
 from pretrain.study.answer import answer
 from tests.launching import contents
 from tests.study.test_terminal import INIT, effects, four_corners, tables
+from tests.test_samples import sampled
 
 LABELS = "finetune.labels"
 
 
-def written(directory, trials, curves, experiment=None):
+def written(directory, trials, curves, experiment=None, samples=None):
     """Writes a report; returns the answer, the page, and what answer.json holds."""
     experiment = experiment or Experiment()
     directory.mkdir(exist_ok=True)
     found = answer(trials, curves, experiment.study)
-    page = report.write(found, trials, curves, experiment, "2 x cpu", directory)
+    page = report.write(found, trials, curves, experiment, "2 x cpu", directory, samples)
     return found, page.read_text(), json.loads((directory / "answer.json").read_text())
 
 
@@ -89,6 +90,73 @@ def test_a_report_of_the_same_answer_is_kept_and_one_of_another_is_not(corners):
     assert (directory / "report.html").read_text() == "kept"
     report.write(found, *tables, Experiment(), "3 x cpu", directory, anew=False)
     assert "3 x cpu" in (directory / "report.html").read_text()
+
+
+def test_a_report_that_lacks_a_file_is_written_again(corners):
+    directory, tables = corners
+    found, _, _ = written(directory, *tables)
+    for samples in (sampled(), None):
+        (directory / "report.html").write_text("old")
+        if samples is None:  # a run of before, in which there were none
+            for path in (directory / "figures").glob("filters.*"):
+                path.unlink()
+            (directory / "tables" / "arms.tex").unlink()
+        report.write(found, *tables, Experiment(), "2 x cpu", directory, samples, anew=False)
+        assert (directory / "report.html").read_text() != "old"
+        assert (directory / "tables" / "arms.tex").exists()
+    for path in (directory / "figures").glob("reconstructions.*"):
+        path.unlink()
+
+
+def test_tables_for_papers_hold_what_the_pages_hold(corners):
+    _, page, told = written(corners[0], *corners[1])
+    for name in ("arms", "comparisons"):
+        source = (corners[0] / "tables" / f"{name}.tex").read_text()
+        rows = [line.removesuffix(r" \\").split(" & ") for line in source.splitlines() if line.endswith(r" \\")]
+        box = re.search(f'aria-labelledby="table-{name}">(.*?)</div>', page, re.DOTALL)[1]
+        cells = [re.findall("<t[hd][^>]*>(.*?)</t[hd]>", row) for row in re.findall("<tr>(.*?)</tr>", box)]
+        plain = [[cell.replace("$\\pm$", "±").replace("\\%", "%") for cell in row] for row in rows]
+        plain = [[re.sub(r"[${}]", "", cell) for cell in row] for row in plain]
+        assert plain == cells and len(rows) == 1 + len(told[name])
+
+
+def test_samples_are_shown_with_whose_they_are_and_how_well_they_came_back(corners):
+    trials, _ = tables = corners[1]
+    made = sampled(trial_id=trials["trial_id"][0].as_py())
+    _, page, _ = written(corners[0], *tables, samples=made)
+    captions = {
+        name: re.search(f'id="figure-{name}".*?<figcaption>(.*?)</figcaption>', page, re.DOTALL)[1]
+        for name in ("filters", "reconstructions")
+    }
+    assert "first 4 of 12 units" in captions["filters"] and "seed 2" in captions["filters"]
+    assert "validation image" in captions["reconstructions"] and "up through 2 layers" in captions["reconstructions"]
+    for label, error in zip(made.labels, made.errors, strict=True):
+        assert f"{label}: {error:.3g}" in captions["reconstructions"]
+
+
+def test_samples_of_a_sweep_say_of_which_pretraining(tmp_path):
+    arms = [
+        ({"pretrain.l2": l2, INIT: init}, np.full(2, 0.5), np.full(2, 0.6))
+        for l2 in (0.25, 0.5)
+        for init in ("he", "pretrained")
+    ]
+    trials, curves = tables(arms)
+    made = sampled(trial_id=trials["trial_id"][6].as_py())
+    _, page, _ = written(tmp_path, trials, curves, samples=made)
+    assert page.count("seed 2, l2=0.5") == 2
+
+
+def test_a_verdict_on_many_comparisons_is_counted(tmp_path):
+    arms = [
+        ({"pretrain.l2": index / 64}, np.full(14, 0.5), np.linspace(0.6, 0.7, 14) + 0.02 * index) for index in range(30)
+    ]
+    found, page, told = written(tmp_path, *tables(arms))
+    heading = re.search("<h1>(.*?)</h1>", page)[1]
+    assert len(heading) < 200 < len(told["verdict"])
+    counts = dict(re.findall(r"(helps|hurts|inconclusive|matters) in (\d+)", heading))
+    verdicts = [one.verdict for one in found.comparisons]
+    assert int(counts["helps"]) == verdicts.count("helps") and sum(map(int, counts.values())) == len(verdicts) == 29
+    assert "Shown are the first 8 of 30 arms." in page and "Shown are the first 24 of 29 comparisons." in page
 
 
 class _Tags(HTMLParser):

@@ -1,0 +1,200 @@
+"""What the report shows, part by part, and what it says of each."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from pretrain.samples import Samples
+from pretrain.study import drawing, figures, listings, pictures, words
+from pretrain.study.answer import Answer
+from pretrain.study.page import Picture, Section
+from pretrain.study.phases import pretrainings
+from pretrain.study.statistics import LEVEL
+from pretrain.study.summary import swept_fields
+
+_LONGEST_HEADLINE = 600  # characters
+
+
+def headline(answer: Answer) -> str:
+    """Returns the verdict, counted where there are so many comparisons that nobody would read it as a headline."""
+    verdict = words.verdict(answer.comparisons) or words.explanation(answer)
+    if len(verdict) <= _LONGEST_HEADLINE or not answer.comparisons:
+        return verdict
+    phrases = {"helps": "helps", "hurts": "hurts", "no difference": "makes no difference that matters"}
+    counts = Counter(phrases.get(one.verdict, "is inconclusive") for one in answer.comparisons)
+    told = ", ".join(f"{name} in {n:,}" for name, n in counts.most_common())
+    return f"{answer.comparisons[0].field} was compared in {len(answer.comparisons):,} ways; it {told} of them."
+
+
+def sections(
+    answer: Answer,
+    trials: pa.Table,
+    curves: pa.Table,
+    samples: Samples | None,
+    record: dict[str, Any],
+    directory: Path,
+) -> list[Section]:
+    """Returns the report's sections, with figures for what the run has something for.
+
+    Args:
+      answer: what was concluded.
+      trials: the run's table of trials.
+      curves: the run's table of curves.
+      samples: what the run left to look at, if anything.
+      record: the content of ``answer.json``, for the design, the versions and the machine.
+      directory: where figures are saved as PNG and SVG.
+    """
+
+    def drawn(name: str, figure, caption: str, alt: str) -> Picture:
+        return Picture(name, drawing.save(figure, directory, name), caption, alt)
+
+    machine = {**record["machine"], **record["versions"]}
+    compared = [listings.comparisons(answer)] if answer.comparisons else []
+    return [
+        Section(
+            "The first mini-batches", [drawn("first_batches", *_first_batches(answer, curves))] if answer.best else []
+        ),
+        Section(
+            "Results",
+            [
+                listings.arms(answer, trials),
+                *compared,
+                *([drawn("differences", *_differences(answer))] if answer.comparisons else []),
+            ],
+        ),
+        Section("Gain against labels", [drawn("gains", *_gains(answer))] if answer.budgets else []),
+        Section("What makes the gap", [drawn("shares", *_shares(answer))] if answer.causes else []),
+        Section(
+            "What pretraining learned",
+            [
+                *([drawn("filters", *_filters(samples, trials))] if samples else []),
+                *([drawn("reconstructions", *_reconstructions(samples, trials))] if samples else []),
+                *(drawn("phase_losses", *parts) for parts in _phase_losses(answer, curves)),
+            ],
+        ),
+        Section("Seed by seed", [drawn("slopes", *_slopes(answer))] if answer.comparisons else []),
+        Section(
+            "Design and versions",
+            [
+                listings.facts("design", "What was run, and how it was judged.", record["design"]),
+                listings.facts("versions", "What it was computed with.", machine),
+            ],
+        ),
+    ]
+
+
+# Each returns a figure, its caption, and its alternative text.
+
+
+def _first_batches(answer: Answer, curves: pa.Table) -> tuple[Any, str, str]:
+    band = (
+        f"Lines are means over seeds; each band covers its whole mean curve at once with {words.percent(LEVEL)} "
+        "confidence. "
+        if max((len(set(arm.seeds)) for arm in answer.arms), default=0) > 1
+        else ""
+    )
+    caption = (
+        f"Accuracy on each of the first {figures.BATCHES} mini-batches, just after training on it. {band}Curves that "
+        f"start low learn slowly.{_first(figures.MOST_ARMS, len(answer.arms), 'arms')}"
+    )
+    names = [words.arm_name(arm.point) for arm in answer.arms[: figures.MOST_ARMS] if arm.trial_ids]
+    alt = f"Accuracy on the batch just trained on against the number of the batch, a curve for each of: {_all(names)}"
+    return figures.first_batches(curves, answer.arms), caption, alt
+
+
+def _differences(answer: Answer) -> tuple[Any, str, str]:
+    caption = (
+        "Each dot is a seed's difference between the two arms; the bar is the "
+        f"{words.percent(answer.level)} interval of their mean. Where the bar leaves zero out, the arms differ."
+        f"{_first(figures.MOST_COMPARISONS, len(answer.comparisons), 'comparisons')}"
+    )
+    shown = answer.comparisons[: figures.MOST_COMPARISONS]
+    told = [
+        f"{words.treatment(one.field, one.treatment, one.baseline)} {words.setting(one.shared)} {words.interval(one)}"
+        for one in shown
+    ]
+    return figures.differences(answer.comparisons), caption, f"Differences of accuracy with intervals: {_all(told)}"
+
+
+def _gains(answer: Answer) -> tuple[Any, str, str]:
+    caption = (
+        "What the treatment gains at each number of labels. The band holds for all budgets together: where it leaves "
+        f"zero out, the gain is certain.{_first(figures.MOST_ARMS, len(answer.budgets), 'comparisons')}"
+    )
+    told = " ".join(words.budget(curve) for curve in answer.budgets[: figures.MOST_ARMS])
+    return figures.gains(answer.budgets), caption, f"Gain in accuracy against the number of labels. {told}"
+
+
+def _shares(answer: Answer) -> tuple[Any, str, str]:
+    caption = (
+        "How much of the gap between the pretrained, frozen and the He, trainable network each of the two changes "
+        "makes (Shapley values, which add up to the gap), from the first batch to the test."
+    )
+    alt = "Bars of the shares of pretraining and of freezing in the gap, by metric"
+    return figures.shares(answer.causes, answer.level), caption, alt
+
+
+def _filters(samples: Samples, trials: pa.Table) -> tuple[Any, str, str]:
+    shown = f"the first {len(samples.filters)} of {samples.n_units} units"
+    caption = (
+        f"First-layer weights of {shown} after pretraining, unselected, as images: {_whose(samples, trials)}. Blue "
+        "pixels excite a unit, orange ones inhibit it, white ones leave it alone. Strokes and spots are learned "
+        "features; even noise is what the initialisation left."
+    )
+    return pictures.filters(samples), caption, f"First-layer weights of {shown}, a small image each"
+
+
+def _reconstructions(samples: Samples, trials: pa.Table) -> tuple[Any, str, str]:
+    errors = ", ".join(f"{label}: {error:.3g}" for label, error in zip(samples.labels, samples.errors, strict=True))
+    layers = "layer" if samples.n_layers == 1 else "layers"
+    caption = (
+        "The first validation image of each class, and below it what comes back from its code, up through "
+        f"{samples.n_layers} {layers} and down again ({_whose(samples, trials)}). What is blurred or lost, the code "
+        f"does not hold. Squared error, mean over pixels: {errors}."
+    )
+    return pictures.reconstructions(samples), caption, f"Images over their reconstructions, with errors {errors}"
+
+
+def _phase_losses(answer: Answer, curves: pa.Table) -> list[tuple[Any, str, str]]:
+    found, n = pretrainings(curves, answer.arms, figures.MOST_PRETRAININGS)
+    if not found:
+        return []
+    caption = (
+        "How well each phase reconstructs what its layer reads, mean over seeds: a line for the batches trained on, a "
+        "dot for the validation images after each epoch. A line that has levelled off was trained long enough; dots "
+        f"above it show overfitting.{_first(figures.MOST_PRETRAININGS, n, 'pretrainings')}"
+    )
+    alt = "Mean squared error of each phase of pretraining against the number of the update, on a logarithmic scale"
+    return [(figures.phase_losses(found), caption, alt)]
+
+
+def _slopes(answer: Answer) -> tuple[Any, str, str]:
+    caption = (
+        "Every seed from baseline to treatment: blue rises, orange falls. Lines that go one way agree."
+        f"{_first(figures.MOST_PANELS, len(answer.comparisons), 'comparisons')}"
+    )
+    counts = [
+        f"{sum(one.treated >= one.untreated)} of {one.n} seeds rise {words.setting(one.shared)}".strip()
+        for one in answer.comparisons[: figures.MOST_PANELS]
+    ]
+    alt = f"Accuracy of every seed at baseline and treatment, joined by lines: {_all(counts)}"
+    return figures.slopes(answer.comparisons), caption, alt
+
+
+def _whose(samples: Samples, trials: pa.Table) -> str:
+    """Returns whose samples these are, in words."""
+    rows = trials.select(["trial_id", *swept_fields(trials)]).to_pylist()
+    point = next((row for row in rows if row.pop("trial_id") == samples.trial_id), {})
+    arm = {name: value for name, value in point.items() if not name.startswith("finetune.")}
+    return f"seed {samples.seed}" + (f", {words.arm_name(arm)}" if arm else "")
+
+
+def _first(most: int, n: int, what: str) -> str:
+    return f" Shown are the first {most} of {n:,} {what}." if n > most else ""
+
+
+def _all(told: Sequence[str]) -> str:
+    return "; ".join(told)
