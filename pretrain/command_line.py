@@ -17,6 +17,7 @@ from pretrain.fields import ConfigError, complaint, fields, join_traced, nearest
 from pretrain.grids import Grid, LogUniform, Uniform, random_search
 
 _FLAGS = ("dry_run", "tensorboard")
+_SHORT = {"--engine": "--engine.name", "--until-conclusive": "--study.until-conclusive"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +50,7 @@ def parse(argv: Sequence[str], default: Experiment, program: str, description: s
     settings = {"prog": program, "description": description}
     if {"-h", "--help"} & set(argv):
         return tyro.cli(Command, args=["--help"], default=Command(default), **settings)
-    argv = [_unshortened(token) for token in argv]
+    argv = _unshortened(argv)
     given = _given(argv)
     # The sweep is put in place before tyro builds the experiment, which then checks its points with all options set.
     unchecked = join_traced(default, {"sweep": _sweep(default, given)})
@@ -60,10 +61,17 @@ def parse(argv: Sequence[str], default: Experiment, program: str, description: s
         raise ConfigError("arguments", " ".join(argv), "cannot be read; --help lists every option") from None
 
 
-def _unshortened(token: str) -> str:
-    """Turns ``--engine`` into ``--engine.name``."""
-    option, equals, value = token.partition("=")
-    return f"--engine.name{equals}{value}" if option == "--engine" else token
+def _unshortened(argv: Sequence[str]) -> list[str]:
+    """Writes ``--engine`` out as ``--engine.name``, and ``--until-conclusive`` as ``--study.until-conclusive True``."""
+    written = []
+    for place, token in enumerate(argv):
+        option, equals, value = token.partition("=")
+        option = option.replace("_", "-") if option.startswith("--") else option
+        written.append(f"{_SHORT[option]}{equals}{value}" if option in _SHORT else token)
+        bare = not equals and all(following.startswith("--") for following in argv[place + 1 : place + 2])
+        if option == "--until-conclusive" and bare:
+            written.append("True")
+    return written
 
 
 def _sweep(default: Experiment, given: Mapping[str, list[list[str]]]) -> tuple[Grid, ...]:

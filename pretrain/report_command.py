@@ -9,7 +9,7 @@ import tyro
 from rich.console import Console
 
 from pretrain import commands, results
-from pretrain.study import report, terminal
+from pretrain.study import report, sequential, terminal
 from pretrain.study.answer import answer
 
 _WIDTH_OF_FILES = 120  # columns, where the output is no terminal
@@ -17,7 +17,7 @@ _WIDTH_OF_FILES = 120  # columns, where the output is no terminal
 
 @dataclasses.dataclass(frozen=True)
 class ReportCommand:
-    """Writes a run's report.html, answer.json and figures again, from its tables."""
+    """Writes a run's report.html, answer.json and figures again, from its files."""
 
     run: tyro.conf.Positional[str]
     """Directory of the run."""
@@ -27,13 +27,15 @@ def main(argv: Sequence[str]) -> int:
     """Runs the command; returns the exit code: 0 done, 1 a file could not be written.
 
     Raises:
-      ConfigError: an option cannot be read, or the run is not there.
+      ConfigError: an option cannot be read, or the run is not there or not finished.
     """
     path = Path(commands.parse(ReportCommand, argv, "launch.py report").run).expanduser()
     run = results.load_run(path)
-    found = answer(run.trials, run.curves, run.experiment.study)
+    level = sequential.level(run.experiment, run.trials)
+    found = answer(run.trials, run.curves, run.experiment.study, level)
     try:
-        written = report.write(found, run.trials, run.curves, run.experiment, results.devices(path), path)
+        about = (run.experiment, results.devices(path), path)
+        written = report.write(found, run.trials, run.curves, *about, samples=results.load_samples(path))
     except OSError as error:
         print(error, file=sys.stderr)
         return 1

@@ -5,8 +5,9 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 from rich.console import Console
@@ -16,16 +17,44 @@ from pretrain.config import DataConfig, Experiment, to_json
 from pretrain.data import Dataset
 from pretrain.fields import ConfigError, join_traced
 from pretrain.files import written_whole
-from pretrain.study import report, terminal
-from pretrain.study.answer import answer
-from pretrain.sweep import engines, hosts, lock, preview, programs, tables
+from pretrain.study import report, sequential, terminal, words
+from pretrain.study.answer import Answer, answer
+from pretrain.study.sequential import Look
+from pretrain.sweep import engines, hosts, lock, preview, programs, samples, tables
 from pretrain.sweep import plan as planning
+from pretrain.sweep.engines import Engine
 from pretrain.sweep.interrupts import Interrupted, Interrupts
 from pretrain.sweep.plan import Plan
 from pretrain.sweep.store import Store, StoreError
 
 RESUME = 75  # exit code: interrupted, and the same command goes on; EX_TEMPFAIL of sysexits.h
 _WIDTH_OF_FILES = 120  # columns, where the output is no terminal
+
+
+class _Run(NamedTuple):
+    """What all looks of a run work with."""
+
+    experiment: Experiment  # with absolute paths
+    datasets: Mapping[DataConfig, Dataset]
+    looks: list[Look]
+    plan: Plan  # of the last look, should it be taken
+    tell: Callable[[str], None]  # a line for people, on progress
+
+    def at(self, look: Look) -> tuple[Experiment, Plan]:
+        """Returns the experiment with as many seeds as a look has, and its plan."""
+        trials = tuple(trial for trial in self.plan.trials if trial.seed < look.seeds)
+        used = {job for trial in trials for job in trial.jobs}
+        jobs = {name: job for name, job in self.plan.jobs.items() if name in used}
+        return join_traced(self.experiment, {"seeds": look.seeds}), Plan(trials, jobs)
+
+
+class _Done(NamedTuple):
+    """What the last look of a run came to."""
+
+    plan: Plan
+    n_run: int  # stages, over all looks
+    tables: dict[str, pa.Table]
+    answer: Answer
 
 
 def run(experiment: Experiment, dry_run: bool = False, with_tensorboard: bool = False) -> int:
@@ -52,66 +81,110 @@ def run(experiment: Experiment, dry_run: bool = False, with_tensorboard: bool = 
         Console(file=file, width=None if file.isatty() else _WIDTH_OF_FILES) for file in (sys.stdout, sys.stderr)
     )
     logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax logs a traceback of what it also raises
-    run_dir, root = (Path(path).expanduser().resolve() for path in (experiment.run_dir, experiment.store))
     programs.prepare_devices()
     if experiment.engine.distributed:
         hosts.join()
-    datasets = data.load_all(experiment)
-    plan = planning.plan(experiment, datasets)
-    if dry_run:
-        preview.show(plan, datasets, out)
-        return 0
+    paths = {field: str(Path(getattr(experiment, field)).expanduser().resolve()) for field in ("run_dir", "store")}
 
     def tell(line: str) -> None:
         progress.print(line, style="yellow", soft_wrap=True, highlight=False)
 
-    located = join_traced(experiment, {"run_dir": str(run_dir), "store": str(root)})
+    located = join_traced(experiment, paths)
+    datasets, looks = data.load_all(located), sequential.looks(located)
+    plan = planning.plan(join_traced(located, {"seeds": looks[-1].seeds}), datasets)
+    this = _Run(located, datasets, looks, plan, tell)
+    if dry_run:
+        _preview(this, out)
+        return 0
     if not hosts.leads():
-        return _follow(located, plan, datasets)
-    programs.prepare(root / "programs")
+        return _follow(this)
     try:
-        run_dir.mkdir(parents=True, exist_ok=True)
-        with lock.held(run_dir), Interrupts(tell) as interrupts:
-            # Written with absolute paths, so that it can be read from anywhere.
-            with written_whole(run_dir / "experiment.json") as draft:
-                draft.write_text(to_json(located))
-            store = Store(root, tell)
-            store.register(run_dir, plan.jobs)
-            n_before = len(store.verified(plan.jobs))
-            try:
-                engine(located, plan, datasets, store, progress, interrupts.requested)
-            except Interrupted:
-                store.refresh()
-                n_stored = len(store.verified(plan.jobs))
-                tell(f"stopped with {n_stored} of {len(plan.jobs)} stages stored; the same command goes on from here")
-                return RESUME
-            finally:
-                programs.seal(root / "programs")
-            written = _write_tables(plan, store, run_dir)
-            trials, curves = written["trials"], written["curves"]
-            found = answer(trials, curves, experiment.study)
-            page = report.write(
-                found, trials, curves, located, hosts.devices(), run_dir, anew=n_before < len(plan.jobs)
-            )
-            if with_tensorboard:
-                tensorboard.write(trials, curves, written["stages"], run_dir / "tensorboard")
+        done, page = _lead(this, engine, progress, with_tensorboard)
+    except Interrupted:
+        return RESUME
     except (StoreError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
-    terminal.show(found, trials, curves, out)
-    n_run, seconds = len(plan.jobs) - n_before, time.monotonic() - began
-    summary = f"{len(plan.trials)} trials, {n_run} of {len(plan.jobs)} stages run, {seconds:.1f} s; {page}"
+    terminal.show(done.answer, done.tables["trials"], done.tables["curves"], out)
+    seconds = time.monotonic() - began
+    stages = f"{done.n_run} of {len(done.plan.jobs)} stages run"
+    summary = f"{len(done.plan.trials)} trials, {stages}, {seconds:.1f} s; {page}"
     out.print(summary, style="dim", highlight=False, soft_wrap=True)
     gc.freeze()  # the process is about to end, and need not search a million objects for cycles as it does
     return 0
 
 
-def _follow(experiment: Experiment, plan: Plan, datasets: Mapping[DataConfig, Dataset]) -> int:
-    """Does the share of a process that does not lead: computes, and leaves the writing to the one that does."""
-    store = Store(experiment.store, warn=lambda line: None, read_only=True)
+def _preview(this: _Run, out: Console) -> None:
+    """Prints what would run: the first look, and how many may follow."""
+    preview.show(this.at(this.looks[0])[1], this.datasets, out)
+    if len(this.looks) > 1:
+        line = f"the first of at most {len(this.looks)} looks, at {sequential.seeds_of(this.looks)} seeds"
+        out.print(line, highlight=False, soft_wrap=True)
+
+
+def _lead(this: _Run, engine: Engine, progress: Console, with_tensorboard: bool) -> tuple[_Done, Path]:
+    """Runs all looks that it takes and writes the run's files; returns what came of them, and the report's path."""
+    root, run_dir = Path(this.experiment.store), Path(this.experiment.run_dir)
+    programs.prepare(root / "programs")
+    run_dir.mkdir(parents=True, exist_ok=True)
+    with lock.held(run_dir), Interrupts(this.tell) as interrupts:
+        # Written with absolute paths, so that it can be read from anywhere.
+        with written_whole(run_dir / "experiment.json") as draft:
+            draft.write_text(to_json(this.experiment))
+        store = Store(root, this.tell)
+        # With all that its last look may need, so that nobody prunes what the first looks of a repeated run leave out.
+        store.register(run_dir, this.plan.jobs)
+        try:
+            done = _look_until_settled(this, engine, store, progress, interrupts.requested)
+        finally:
+            programs.seal(root / "programs")
+        # Only now, so that the tables of a run that is repeated, or interrupted as it is, never hold less than before.
+        for name, table in done.tables.items():
+            tables.write(table, run_dir / f"{name}.parquet")
+        trials, curves = done.tables["trials"], done.tables["curves"]
+        shown = samples.leave(done.plan, store, this.datasets, run_dir)
+        about = (this.experiment, hosts.devices(), run_dir)
+        page = report.write(done.answer, trials, curves, *about, samples=shown, anew=done.n_run > 0)
+        if with_tensorboard:
+            tensorboard.write(trials, curves, done.tables["stages"], run_dir / "tensorboard")
+    return done, page
+
+
+def _look_until_settled(this: _Run, engine: Engine, store: Store, progress: Console, stop: Callable[[], bool]) -> _Done:
+    """Trains and judges look after look, until no comparison is inconclusive or there are no more looks."""
+    n_run = 0
+    for look in this.looks:
+        experiment, plan = this.at(look)
+        missing = len(plan.jobs) - len(store.verified(plan.jobs))
+        try:
+            engine(experiment, plan, this.datasets, store, progress, stop)
+        except Interrupted:
+            store.refresh()
+            n_stored = len(store.verified(plan.jobs))
+            this.tell(f"stopped with {n_stored} of {len(plan.jobs)} stages stored; the same command goes on from here")
+            raise
+        n_run += missing
+        made = _tables(plan, store)
+        level = sequential.level(this.experiment, made["trials"])
+        found = answer(made["trials"], made["curves"], experiment.study, level)
+        if len(this.looks) > 1:
+            this.tell(words.progress(look, this.looks, found.comparisons))
+        settled = all(one.verdict != "inconclusive" for one in found.comparisons)
+        if look is this.looks[-1] or hosts.agreed(settled):
+            break
+    return _Done(plan, n_run, made, found)
+
+
+def _follow(this: _Run) -> int:
+    """Does the share of a process that does not lead: computes, and leaves judging and writing to the one that does."""
+    store = Store(this.experiment.store, warn=lambda line: None, read_only=True)
     try:
         with Interrupts(lambda line: None):
-            engines.run_here(experiment, plan, datasets, store, Console(quiet=True), lambda: False)
+            for look in this.looks:
+                experiment, plan = this.at(look)
+                engines.run_here(experiment, plan, this.datasets, store, Console(quiet=True), lambda: False)
+                if look is this.looks[-1] or hosts.agreed(False):  # the leader's word counts
+                    break
     except Interrupted:
         return RESUME
     except StoreError as error:
@@ -120,17 +193,14 @@ def _follow(experiment: Experiment, plan: Plan, datasets: Mapping[DataConfig, Da
     return 0
 
 
-def _write_tables(plan: Plan, store: Store, run_dir: Path) -> dict[str, pa.Table]:
-    """Writes a run's tables, and returns them by name."""
-    written = {
+def _tables(plan: Plan, store: Store) -> dict[str, pa.Table]:
+    """Returns a run's tables by name."""
+    return {
         "trials": tables.trials(plan, store),
         "curves": tables.curves(plan, store),
         "stages": tables.stages(plan),
         "timings": tables.timings(plan, store),
     }
-    for name, table in written.items():
-        tables.write(table, run_dir / f"{name}.parquet")
-    return written
 
 
 def _check_directory(field: str, name: str) -> None:

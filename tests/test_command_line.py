@@ -75,6 +75,8 @@ OTHER = {
     "study.compare": "finetune.labels",
     "study.metric": "validation_accuracy",
     "study.smallest_effect": 0.01,
+    "study.until_conclusive": True,
+    "study.most_seeds": 12,
     "save_every": 5.5,
 }
 
@@ -151,6 +153,18 @@ def test_switches_are_set_by_a_word(word, value):
     assert experiment.pretrain.cache_codes is value
 
 
+def test_what_is_often_wanted_has_a_short_name():
+    assert read("--engine", "ray").experiment.engine.name == read("--engine=ray").experiment.engine.name == "ray"
+    for argv in (
+        ["--until-conclusive"],
+        ["--until-conclusive", "--seeds", "2"],
+        ["--seeds", "2", "--until_conclusive"],
+    ):
+        assert read(*argv).experiment.study.until_conclusive is True
+    assert read("--until-conclusive", "False").experiment.study.until_conclusive is False
+    assert read().experiment.study.until_conclusive is False
+
+
 def test_a_dry_run_is_asked_for_by_a_flag_anywhere():
     for argv in (["--dry-run", "--seeds", "2"], ["--seeds", "2", "--dry-run"], ["--dry_run", "--seeds=2"]):
         command = read(*argv)
@@ -207,6 +221,7 @@ def test_an_option_for_another_field_leaves_the_sweep_alone():
         (["--finetune"], ["--finetune"]),
         (["--dryrun"], ["--dryrun", "did you mean --dry-run?"]),
         (["--no-dry-run"], ["--no-dry-run"]),
+        (["--until-conclusiv"], ["--until-conclusiv", "did you mean --study.until-conclusive?"]),
         (["--SEEDS", "3"], ["--SEEDS"]),
         (["--"], ["'--'"]),
         # of the wrong type
@@ -246,6 +261,8 @@ def test_an_option_for_another_field_leaves_the_sweep_alone():
         (["--seeds", "--store", "s"], ["seeds: ", "give one"]),
         (["--encoder.widths"], ["encoder.widths: ", "at least 1"]),
         (["--seeds", "1", "2"], ["seeds: '1 2'", "give one"]),
+        (["--until-conclusive", "soon"], ["study.until_conclusive: 'soon'", "boolean"]),
+        (["--until-conclusive", "True", "2"], ["study.until_conclusive: 'True 2'", "give one"]),
         (["--run-dir", "a", "b"], ["run_dir: 'a b'", "give one"]),
         (["--seeds", "2", "-v"], ["seeds: '2 -v'"]),
         (["geron"], ["'geron'", "options start with --"]),
@@ -255,6 +272,7 @@ def test_an_option_for_another_field_leaves_the_sweep_alone():
         (["--finetune.frozen-layers", "3"], ["finetune.frozen_layers: 3", "at most 2"]),
         (["--encoder.widths", "300"], ["finetune.frozen_layers: 2", "at most 1", "encoder.widths (300,)"]),
         (["--finetune.labels", "49"], ["finetune.batch_size: 50", "finetune.labels 49"]),
+        (["--until-conclusive", "--seeds", "33"], ["study.most_seeds: 32", "seeds 33", "raise it"]),
         # what the command line cannot set
         (["--sweep", "{}"], ["sweep"]),
         (["--experiment.seeds", "3"], ["--experiment.seeds", "--seeds"]),

@@ -11,6 +11,7 @@ from pretrain.study.arms import Arm, arms, by_seed, curve_values, four_corners, 
 from pretrain.study.attribution import Attribution, attribute
 from pretrain.study.budgets import BudgetCurve, budget_curves
 from pretrain.study.comparisons import Comparison, compare
+from pretrain.study.sequential import n_seeds
 
 BATCHES = (1, 5, 20, 40)
 FACTORS = ("pretraining", "freezing")
@@ -35,6 +36,8 @@ class Answer(NamedTuple):
     n_corner_seeds: int  # that all four corners have; 0 without corners
     best: Arm | None  # on validation; None where all trials diverged
     best_test: statistics.Estimate | None
+    n_seeds: int  # of the run, diverged ones included
+    level: float  # of all intervals
 
 
 def answer(
@@ -50,14 +53,18 @@ def answer(
         found,
         compared,
         budget_curves(compared, level),
-        _causes(trials, curves, corners) if corners else {},
+        _causes(trials, curves, corners, level) if corners else {},
         len(set(corners[True, True].seeds)) if corners else 0,
         best,
         statistics.estimate(by_seed(trial_values(trials, best, "test_accuracy"), best), level) if best else None,
+        n_seeds(trials),
+        level,
     )
 
 
-def _causes(trials: pa.Table, curves: pa.Table, corners: dict[tuple[bool, bool], Arm]) -> dict[str, Cause]:
+def _causes(
+    trials: pa.Table, curves: pa.Table, corners: dict[tuple[bool, bool], Arm], level: float
+) -> dict[str, Cause]:
     values: dict[str, dict[tuple[bool, bool], np.ndarray]] = {}
     for corner, arm in corners.items():
         for metric in _CURVES:
@@ -66,7 +73,9 @@ def _causes(trials: pa.Table, curves: pa.Table, corners: dict[tuple[bool, bool],
                 values.setdefault(f"{metric} after batch {batch}", {})[corner] = column
         values.setdefault("test_accuracy", {})[corner] = by_seed(trial_values(trials, arm, "test_accuracy"), arm)
     return {
-        name: Cause(float(cells[False, False].mean()), float(cells[True, True].mean()), attribute(cells, FACTORS))
+        name: Cause(
+            float(cells[False, False].mean()), float(cells[True, True].mean()), attribute(cells, FACTORS, level)
+        )
         for name, cells in values.items()
         if not np.isnan(list(cells.values())).any()  # training may have ended before
     }

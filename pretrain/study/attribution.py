@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pretrain.study.statistics import Estimate, estimate
+from pretrain.study.statistics import LEVEL, Estimate, estimate
 
 Corner = tuple[bool, ...]  # whether each factor is switched on
 
@@ -20,12 +20,13 @@ class Attribution(NamedTuple):
     interactions: dict[tuple[str, str], Estimate]
 
 
-def attribute(corners: Mapping[Corner, np.ndarray], factors: Sequence[str]) -> Attribution:
+def attribute(corners: Mapping[Corner, np.ndarray], factors: Sequence[str], level: float = LEVEL) -> Attribution:
     """Splits the gap from the corner with all factors off to the one with all on.
 
     Args:
       corners: a metric [seeds] at each of the 2^k corners, paired by seed.
       factors: the k factors' names, in a corner's order.
+      level: of the intervals.
 
     Returns:
       Each factor's Shapley value (1953): its effect, averaged over all orders of switching the factors on; and each
@@ -34,11 +35,12 @@ def attribute(corners: Mapping[Corner, np.ndarray], factors: Sequence[str]) -> A
     """
     k = len(factors)
     values = {corner: np.asarray(corners[corner], float) for corner in itertools.product((False, True), repeat=k)}
-    shares = {name: estimate(_average(values, (index,), k)) for index, name in enumerate(factors)}
+    shares = {name: estimate(_average(values, (index,), k), level) for index, name in enumerate(factors)}
     pairs = {
-        (factors[i], factors[j]): estimate(_average(values, (i, j), k)) for i, j in itertools.combinations(range(k), 2)
+        (factors[i], factors[j]): estimate(_average(values, (i, j), k), level)
+        for i, j in itertools.combinations(range(k), 2)
     }
-    return Attribution(estimate(values[(True,) * k] - values[(False,) * k]), shares, pairs)
+    return Attribution(estimate(values[(True,) * k] - values[(False,) * k], level), shares, pairs)
 
 
 def _average(values: Mapping[Corner, np.ndarray], players: tuple[int, ...], k: int) -> np.ndarray:

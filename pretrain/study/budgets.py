@@ -31,6 +31,7 @@ class BudgetCurve(NamedTuple):
     crossover: Estimate | None  # labels where the gain first changes its sign; None where it never does
     crossing: float  # share of bootstrap samples in which it does
     equivalents: list[Estimate]  # labels with which the baseline is as good, for each budget
+    level: float = statistics.LEVEL  # of the band and the intervals
 
 
 def budget_curves(compared: Sequence[Comparison], level: float = statistics.LEVEL) -> list[BudgetCurve]:
@@ -107,6 +108,7 @@ def _curve(group: Sequence[Comparison], level: float) -> BudgetCurve:
             Estimate(float(value), *_ends(column, level))
             for value, column in zip(equivalents(labels, *levels), worth.T, strict=True)
         ],
+        level,
     )
 
 

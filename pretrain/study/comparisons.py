@@ -29,6 +29,7 @@ class Comparison(NamedTuple):
     p_value: float  # Holm's, over all comparisons of the run
     verdict: Verdict
     seeds_to_settle: int | None  # None unless the verdict is inconclusive
+    level: float = statistics.LEVEL  # of the intervals
 
 
 def compare(
@@ -101,6 +102,6 @@ def _comparison(
     differences = sides[0] - sides[1]
     difference, n = statistics.estimate(differences, level), len(differences)
     found = statistics.verdict(difference, p_value, n, smallest, alpha=1 - level)
-    more = statistics.seeds_to_settle(differences, smallest) if found == "inconclusive" and n > 1 else None
+    more = statistics.seeds_to_settle(differences, smallest, level) if found == "inconclusive" and n > 1 else None
     chance = statistics.improvement(differences, level)
-    return Comparison(field, treatment, baseline, shared, n, *sides, difference, chance, p_value, found, more)
+    return Comparison(field, treatment, baseline, shared, n, *sides, difference, chance, p_value, found, more, level)

@@ -14,7 +14,7 @@ from pretrain.study.answer import Answer
 from pretrain.study.attribution import Attribution
 from pretrain.study.budgets import BudgetCurve
 from pretrain.study.comparisons import Comparison
-from pretrain.study.statistics import LEVEL
+from pretrain.study.sequential import look_at, looks
 
 SCHEMA = 1
 _PACKAGES = ("pretrain", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy")
@@ -48,14 +48,19 @@ def record(answer: Answer, experiment: Experiment, devices: str) -> dict[str, An
 
 
 def _design(answer: Answer, experiment: Experiment) -> dict[str, Any]:
+    looked = {}
+    if experiment.study.until_conclusive:
+        planned = [look.seeds for look in looks(experiment)]
+        looked = {"look": look_at(experiment, answer.n_seeds).number, "looks_at_seeds": planned}
     return {
-        "seeds": experiment.seeds,
+        "seeds": answer.n_seeds,
         "repeats": experiment.repeats,
         "pairing": "within a seed: label subset, head and batch order are shared; repeats are averaged",
         "compared": answer.comparisons[0].field if answer.comparisons else None,
         "metric": experiment.study.metric,
         "smallest_effect": experiment.study.smallest_effect,
-        "level": LEVEL,
+        "level": answer.level,
+        **looked,
         "swept": sorted({name for arm in answer.arms for name in arm.point}),
     }
 

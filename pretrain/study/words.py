@@ -9,7 +9,8 @@ from pretrain.study.arms import CORNERS
 from pretrain.study.attribution import Attribution
 from pretrain.study.budgets import BudgetCurve
 from pretrain.study.comparisons import ENCODER, Comparison
-from pretrain.study.statistics import FEWEST_SEEDS, Estimate
+from pretrain.study.sequential import Look
+from pretrain.study.statistics import FEWEST_SEEDS, LEVEL, Estimate
 
 _START = "post_update_accuracy after batch 1"
 _MOST_NAMED = 4  # comparisons that a sentence tells one by one
@@ -57,7 +58,7 @@ def verdict(compared: Sequence[Comparison]) -> str:
 def _clause(one: Comparison) -> str:
     where = setting(one.shared)
     where = f" {where}" if where else ""
-    difference = points(one.difference)
+    difference = interval(one)
     match one.verdict:
         case "helps" | "hurts":
             return f"{one.verdict}{where} ({difference}, p {_p(one.p_value)}, {one.n} seeds)"
@@ -78,7 +79,7 @@ def _counted(group: Sequence[Comparison]) -> list[str]:
             clause = f"{phrases.get(kind, 'is inconclusive')} in {len(found)} of {len(group)} settings"
             if kind in ("helps", "hurts"):
                 most = max(found, key=lambda one: abs(one.difference.mean))
-                clause += f", most {setting(most.shared)} ({points(most.difference)})"
+                clause += f", most {setting(most.shared)} ({interval(most)})"
             clauses.append(clause)
     return clauses
 
@@ -93,7 +94,7 @@ def explanation(answer: Answer) -> str:
     if told:
         return " ".join(told)
     test = answer.best_test
-    margin = f" [{test.low:.3f}, {test.high:.3f}]" if np.isfinite(test.high) else ""
+    margin = f" [{test.low:.3f}, {test.high:.3f}]{_at(answer.level)}" if np.isfinite(test.high) else ""
     n = len(set(answer.best.seeds))
     return f"Best on validation is {arm_name(answer.best.point)}; it tests at {test.mean:.3f}{margin} (n = {n} seeds)."
 
@@ -111,7 +112,7 @@ def _corners(answer: Answer) -> str:
         f"{_cause(start.parts)}: after batch 1 the pretrained, frozen network is at {start.last:.2f} and the He, "
         f"trainable one at {start.first:.2f}, a gap of {gap.mean:+.2f} of which freezing makes {shares['freezing']} "
         f"and pretraining {shares['pretraining']}; in the end the former tests at {end.last:.3f} and the latter at "
-        f"{end.first:.3f}, {_end(end.parts.gap)} ({end.parts.gap}; {n} seeds, 95 % intervals)."
+        f"{end.first:.3f}, {_end(end.parts.gap)} ({end.parts.gap}; {n} seeds, {percent(answer.level)} intervals)."
     )
 
 
@@ -139,7 +140,8 @@ def budget(curve: BudgetCurve) -> str:
     where = setting(curve.shared)
     told = [f"Gain of {what} against labels{f' {where}' if where else ''}:"]
     if sure.any():
-        told.append(f"it differs from zero at {_listed(curve.labels[sure])} labels (95 % band over all budgets);")
+        band = f"{percent(curve.level)} band over all budgets"
+        told.append(f"it differs from zero at {_listed(curve.labels[sure])} labels ({band});")
     else:
         told.append("at no budget does the band over all budgets leave zero out;")
     told.append(f"over all budgets it is {points(curve.area)} on average.")
@@ -159,11 +161,39 @@ def budget(curve: BudgetCurve) -> str:
     return " ".join(told)
 
 
+def percent(level: float) -> str:
+    """Returns a level as in ``98.75 %``."""
+    return f"{100 * level:.4g} %"
+
+
+def interval(one: Comparison) -> str:
+    """Returns a comparison's difference with its interval, and the interval's level where it is not 95 %."""
+    return points(one.difference) + _at(one.level)
+
+
+def progress(look: Look, planned: Sequence[Look], compared: Sequence[Comparison]) -> str:
+    """Returns what a look of several has shown: what is still inconclusive, and whether more seeds follow."""
+    still = [one for one in compared if one.verdict == "inconclusive"]
+    told = f"look {look.number} of at most {len(planned)}, {look.seeds} seeds, {percent(look.level)} intervals: "
+    if not still:
+        return told + ("all comparisons are settled" if compared else "there is nothing to compare")
+    names = [f"{treatment(one.field, one.treatment, one.baseline)} {setting(one.shared)}".strip() for one in still]
+    named = "; ".join([*names[:_MOST_NAMED], *(["…"] if len(names) > _MOST_NAMED else [])])
+    after = planned[look.number :]
+    then = f"next look at {after[0].seeds} seeds" if after else "study.most_seeds is reached"
+    return f"{told}{len(still)} of {len(compared)} comparisons inconclusive ({named}); {then}"
+
+
 def points(difference: Estimate) -> str:
     """Returns a difference of accuracies in percentage points, with its interval."""
     if not np.isfinite(difference.low):
         return f"{100 * difference.mean:+.1f} points"
     return f"{100 * difference.mean:+.1f} points [{100 * difference.low:+.1f}, {100 * difference.high:+.1f}]"
+
+
+def _at(level: float) -> str:
+    """Returns the level of an interval just told, where it is not the usual one."""
+    return "" if level == LEVEL else f" at {percent(level)}"
 
 
 def _of(curve: BudgetCurve) -> tuple[str, object, object]:

@@ -1,0 +1,71 @@
+"""Looks: when a run that adds seeds until it is conclusive is judged, and how strictly.
+
+Seeds come in batches, and all comparisons are made again after each. Who looks often finds something by chance more
+often, so a look may err only in a part of the 5 % that all looks may together: as large a part as its batch is of the
+most seeds there may be (alpha spending; Lan and DeMets, 1983, "Discrete sequential boundaries for clinical trials").
+By the union bound all looks then err in at most 5 %, whatever they have in common and whenever the run stops, and the
+intervals of all looks cover at once (repeated confidence intervals; Jennison and Turnbull, 2000, "Group sequential
+methods with applications to clinical trials", 9).
+"""
+
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from pretrain.config import Experiment
+from pretrain.fields import ConfigError
+from pretrain.study.statistics import LEVEL
+
+
+class Look(NamedTuple):
+    """One of the times at which a run may be judged."""
+
+    number: int  # from 1
+    seeds: int  # so far
+    level: float  # of its intervals; p-values are judged at one less it
+
+
+def looks(experiment: Experiment) -> list[Look]:
+    """Returns the looks that a run may take: a single one, at 95 %, unless it adds seeds until it is conclusive."""
+    if not experiment.study.until_conclusive:
+        return [Look(1, experiment.seeds, LEVEL)]
+    most, alpha = experiment.study.most_seeds, 1 - LEVEL
+    ends = [*range(experiment.seeds, most, experiment.seeds), most]
+    batches = zip([0, *ends], ends, strict=False)  # the last end begins no batch
+    return [Look(number, end, 1 - alpha * (end - begin) / most) for number, (begin, end) in enumerate(batches, 1)]
+
+
+def look_at(experiment: Experiment, n_seeds: int) -> Look:
+    """Returns the look that a run of so many seeds has come to.
+
+    Raises:
+      ConfigError: there is none, as where the experiment was changed and not run to its end since.
+    """
+    planned = looks(experiment)
+    if not experiment.study.until_conclusive:
+        return planned[0]
+    for look in planned:
+        if look.seeds == n_seeds:
+            return look
+    remedy = f"is none of the run's looks, at {seeds_of(planned)} seeds; run its command again"
+    raise ConfigError("trials.parquet: seeds", n_seeds, remedy)
+
+
+def n_seeds(trials: pa.Table) -> int:
+    """Returns how many seeds a table of trials holds, diverged ones included."""
+    return len(trials["seed"].unique())
+
+
+def level(experiment: Experiment, trials: pa.Table) -> float:
+    """Returns the level of a run's intervals, by how many seeds its trials have.
+
+    Raises:
+      ConfigError: the run has come to no look.
+    """
+    return look_at(experiment, n_seeds(trials)).level
+
+
+def seeds_of(planned: list[Look]) -> str:
+    """Returns at how many seeds looks are taken, in words: the first three and the last."""
+    ends = [str(look.seeds) for look in planned]
+    return ", ".join(ends if len(ends) <= 4 else [*ends[:3], "…", ends[-1]])

@@ -1,0 +1,127 @@
+"""Looks: when they are taken, and how strictly each is judged."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pretrain.config import Experiment, StudyConfig
+from pretrain.fields import ConfigError
+from pretrain.study import report, words
+from pretrain.study.answer import answer
+from pretrain.study.sequential import Look, level, look_at, looks, seeds_of
+from pretrain.study.statistics import seeds_to_settle
+from tests.study.test_terminal import INIT, effects, four_corners, tables
+
+
+def until_conclusive(seeds, most, **study):
+    return Experiment(seeds=seeds, study=StudyConfig(until_conclusive=True, most_seeds=most, **study))
+
+
+def test_looks_by_hand():
+    assert looks(Experiment(seeds=8)) == [Look(1, 8, 0.95)]
+    found = looks(until_conclusive(8, 20))
+    assert [look[:2] for look in found] == [(1, 8), (2, 16), (3, 20)]
+    assert [look.level for look in found] == pytest.approx([0.98, 0.98, 0.99])
+
+
+@given(st.integers(1, 40), st.integers(0, 400))
+def test_looks_share_5_percent_by_the_seeds_that_each_adds(seeds, more):
+    most = seeds + more
+    found = looks(until_conclusive(seeds, most))
+    ends = [0, *(look.seeds for look in found)]
+    assert ends[1] == min(seeds, most) and ends[-1] == most
+    assert set(np.diff(ends)[:-1]) <= {seeds} and 0 < ends[-1] - ends[-2] <= seeds
+    assert [look.number for look in found] == list(range(1, len(found) + 1))
+    shares = [1 - look.level for look in found]
+    assert sum(shares) == pytest.approx(0.05)
+    np.testing.assert_allclose(shares, 0.05 * np.diff(ends) / most, rtol=1e-9)
+
+
+def test_the_level_follows_from_how_many_seeds_there_are_diverged_or_not():
+    experiment = until_conclusive(8, 20)
+    arms = [({INIT: init}, np.full(20, 0.5), np.full(20, 0.8)) for init in ("pretrained", "he")]
+    trials, _ = tables(arms, diverged={(0, 3), (1, 3)})
+    assert level(experiment, trials) == pytest.approx(0.99)
+    assert level(Experiment(seeds=3), trials) == 0.95  # of a run with one look, whatever its table
+
+
+def test_a_run_that_came_to_no_look_is_refused_in_one_line():
+    with pytest.raises(ConfigError) as error:
+        look_at(until_conclusive(8, 64), 12)
+    assert str(error.value).splitlines() == [str(error.value)]
+    for part in ("12", "8, 16, 24, …, 64 seeds", "run its command again"):
+        assert part in str(error.value)
+
+
+def test_many_looks_are_told_by_the_first_and_the_last():
+    assert seeds_of(looks(until_conclusive(8, 32))) == "8, 16, 24, 32"
+    assert seeds_of(looks(until_conclusive(8, 100))) == "8, 16, 24, …, 100"
+
+
+def test_most_seeds_hold_a_batch():
+    with pytest.raises(ConfigError, match=r"^study\.most_seeds: 7 is less than the first batch of seeds 8; raise it"):
+        until_conclusive(8, 7)
+    assert Experiment(seeds=8, study=StudyConfig(most_seeds=7))  # which then says nothing
+
+
+def noisy(gain, n=8, spread=0.01):
+    """Tables of a run in which pretraining gains so much at either number of frozen layers."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for init in ("pretrained", "he"):
+        for frozen in (2, 0):
+            end = 0.8 + gain[frozen] * (init == "pretrained") + rng.normal(0, spread, n)
+            rows.append(({INIT: init, "finetune.frozen_layers": frozen}, np.full(n, 0.5), end))
+    return tables(rows)
+
+
+def test_a_look_tells_what_is_open_and_what_follows():
+    planned = looks(until_conclusive(16, 48))
+    compared = answer(*noisy({2: 0.1, 0: 0.003}, n=16), level=planned[0].level).comparisons
+    told = [words.progress(look, planned, compared) for look in (planned[0], planned[-1])]
+    assert told[0] == (
+        "look 1 of at most 3, 16 seeds, 98.33 % intervals: 1 of 2 comparisons inconclusive "
+        "(pretraining with all layers trainable); next look at 32 seeds"
+    )
+    assert told[1].startswith("look 3 of at most 3, 48 seeds") and told[1].endswith("; study.most_seeds is reached")
+    assert words.progress(planned[0], planned, compared[:1]).endswith(": all comparisons are settled")
+    assert words.progress(planned[0], planned, []).endswith(": there is nothing to compare")
+
+
+def test_many_open_comparisons_are_not_all_named():
+    one = answer(*noisy({2: 0.003, 0: 0.003}), level=0.9875).comparisons[0]
+    planned = looks(until_conclusive(8, 32))
+    assert words.progress(planned[0], planned, [one] * 9).count("pretraining") == 4
+
+
+def test_every_interval_and_every_word_is_of_the_level_used(tmp_path):
+    experiment = until_conclusive(8, 32)
+    usual, strict = (
+        answer(*four_corners(effects(0.6, freezing=-0.4), effects(0.85, pretraining=0.03)), level=level)
+        for level in (0.95, 0.9875)
+    )
+    assert strict.level == 0.9875 and strict.n_seeds == 8
+    for one, other in zip(usual.comparisons, strict.comparisons, strict=True):
+        assert other.level == 0.9875
+        assert other.difference.low < one.difference.low and one.difference.high < other.difference.high
+    for metric, cause in usual.causes.items():
+        parts, others = cause.parts, strict.causes[metric].parts
+        assert others.gap.low < parts.gap.low
+        assert all(others.shares[name].low < share.low for name, share in parts.shares.items())
+    assert "%" not in words.verdict(usual.comparisons) and "95 %" in words.explanation(usual)
+    assert words.verdict(strict.comparisons).count("] at 98.75 %") == 2
+    assert "98.75 % intervals" in words.explanation(strict) and "95 %" not in words.explanation(strict)
+    trials, curves = four_corners(effects(0.6, freezing=-0.4), effects(0.85, pretraining=0.03))
+    page = report.write(strict, trials, curves, experiment, "2 x cpu", tmp_path).read_text()
+    design = json.loads((tmp_path / "answer.json").read_text())["design"]
+    assert (design["seeds"], design["level"], design["look"]) == (8, 0.9875, 1)
+    assert design["looks_at_seeds"] == [8, 16, 24, 32]
+    assert "98.75 % interval" in page and "95 % interval" not in page
+
+
+def test_a_stricter_level_takes_more_seeds_to_settle():
+    differences = np.linspace(-0.02, 0.03, 8)
+    assert seeds_to_settle(differences, 0.005, 0.9875) > seeds_to_settle(differences, 0.005)
