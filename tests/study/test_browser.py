@@ -17,6 +17,7 @@ from tests.study.test_terminal import INIT, tables
 from tests.test_samples import sampled
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+MISSING = "" if CHROMIUM and DRIVER else "needs a browser: apt-get install chromium chromium-driver"
 SCRIPT = "<script>window.injected = 1</script>"
 NAMES = (
     SCRIPT,
@@ -26,13 +27,14 @@ NAMES = (
 )
 SCREENS = [(width, light) for width in (1280, 400) for light in ("light", "dark")]
 
+pytestmark = pytest.mark.skipif(bool(MISSING) and not os.environ.get("CI"), reason=MISSING)
+
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
     """Chromium without a window or a network, in a profile of its own."""
-    if not (CHROMIUM and DRIVER):
-        why = "chromium and chromedriver are not installed; apt-get install chromium chromium-driver"
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(why)
+    if MISSING:
+        pytest.fail(MISSING)
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
