@@ -179,6 +179,14 @@ def test_hostile_names_stay_text(tmp_path):
     assert "script" not in parser.tags and "alert" in page
 
 
+def test_names_cannot_turn_around_or_hide_the_text_around_them(tmp_path):
+    names = ("a\u202eb\u2066c", "d\x07e\u200bf")
+    arms = [({"data.name": name}, np.full(8, 0.5), np.linspace(0.6, 0.7, 8)) for name in names]
+    _, page, _ = written(tmp_path, *tables(arms))
+    assert "a b c" in page and "d e f" in page and not set(page) & set("".join(names)) - set("abcdef")
+    assert "a b c" in (tmp_path / "tables" / "arms.tex").read_text()
+
+
 def test_gains_against_labels_have_a_figure_and_a_sentence(tmp_path):
     found, page, told = written(tmp_path, *budgets({50: 0.1, 100: 0.05, 1000: -0.04, 10000: -0.05}))
     assert page.count("<figure") == 4 and (tmp_path / "figures" / "gains.svg").exists()
