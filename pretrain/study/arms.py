@@ -77,23 +77,6 @@ def by_seed(values: np.ndarray, arm: Arm) -> np.ndarray:
     return np.array([np.mean(values[seeds == seed], axis=0) for seed in dict.fromkeys(arm.seeds)])
 
 
-def four_corners(found: Sequence[Arm]) -> dict[tuple[bool, bool], Arm] | None:
-    """Returns the four corners by (pretrained, frozen), each cut to the seeds that all four have; None if not there.
-
-    Frozen stands for the largest swept number of frozen layers, trainable for none.
-    """
-    if any(set(arm.point) != set(CORNERS) for arm in found):
-        return None
-    most = max((arm.point[CORNERS[1]] for arm in found), default=0)
-    keys = {("pretrained", most): (True, True), ("pretrained", 0): (True, False), ("he", most): (False, True)}
-    keys["he", 0] = (False, False)
-    by_key = {keys[key]: arm for arm in found if (key := tuple(arm.point[name] for name in CORNERS)) in keys}
-    if len(by_key) < 4:
-        return None
-    shared = set.intersection(*(set(arm.units) for arm in by_key.values()))
-    return {key: cut(arm, shared) for key, arm in by_key.items()} if shared else None
-
-
 def cut(arm: Arm, units: set[tuple[int, int]]) -> Arm:
     """Returns an arm with the trials of some seeds and repeats only."""
     kept = [index for index, unit in enumerate(arm.units) if unit in units]

@@ -1,18 +1,17 @@
 """Figures from tables and answers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
 
 from pretrain.study import statistics
-from pretrain.study.answer import FACTORS, Cause
 from pretrain.study.arms import Arm, by_seed, curve_values
 from pretrain.study.budgets import BudgetCurve
 from pretrain.study.comparisons import Comparison
 from pretrain.study.drawing import COLOURS, DASHES, INK, canvas, legend, title, written
+from pretrain.study.names import arm_name, percent, setting, short, treatment
 from pretrain.study.phases import Pretraining
-from pretrain.study.words import arm_name, percent, setting, treatment
 
 BATCHES = 40
 # What a figure holds and stays legible; its caption says if there is more.
@@ -87,25 +86,6 @@ def gains(curves: Sequence[BudgetCurve]):
     return figure
 
 
-def shares(causes: Mapping[str, Cause], level: float = statistics.LEVEL):
-    """Draws, metric by metric, the shares that make up the gap from He, trainable to pretrained, frozen."""
-    figure, axes = canvas(1.2 + 0.62 * len(causes))
-    for row, cause in enumerate(causes.values()):
-        for index, factor in enumerate(FACTORS):
-            share, place = cause.parts.shares[factor], row + 0.18 * (2 * index - 1)
-            label = factor if not row else None
-            axes.barh(place, share.mean, height=0.32, color=COLOURS[index], alpha=0.8, label=label)
-            if np.isfinite(share.low):
-                axes.plot([share.low, share.high], [place, place], color=INK, linewidth=1.2)
-    axes.set_yticks(range(len(causes)), [written(name.replace("_", " "), 22) for name in causes])
-    axes.invert_yaxis()
-    axes.axvline(0, color=INK, linewidth=0.8)
-    axes.set(xlabel="share of the gap (accuracy)")
-    title(figure, f"What makes the gap, with {percent(level)} intervals")
-    axes.legend(frameon=False, fontsize=9, labelcolor=INK)
-    return figure
-
-
 def slopes(compared: Sequence[Comparison]):
     """Draws every seed's accuracy at baseline and treatment, joined by a line, for the first four comparisons."""
     shown = compared[:MOST_PANELS]
@@ -117,7 +97,7 @@ def slopes(compared: Sequence[Comparison]):
     for axes, one in zip(np.ravel(panels), shown, strict=False):
         for pair in zip(one.untreated, one.treated, strict=True):
             axes.plot([0, 1], pair, marker=".", color=COLOURS[0] if pair[1] >= pair[0] else COLOURS[1], alpha=0.6)
-        axes.set_xticks([0, 1], [written(_short(value), 14) for value in (one.baseline, one.treatment)])
+        axes.set_xticks([0, 1], [written(short(value), 14) for value in (one.baseline, one.treatment)])
         axes.set_xlim(-0.4, 1.4)
         axes.set_title(written(setting(one.shared), 56 // columns), fontsize=9)
     figure.supylabel("accuracy", fontsize=10, color=INK)
@@ -154,10 +134,6 @@ def phase_losses(found: Sequence[Pretraining]):
     if len(shown) > 1:
         legend(figure, panels[0])
     return figure
-
-
-def _short(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _thinned(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from pretrain.study import words
+from pretrain.study import names, words
 from pretrain.study.answer import Answer
 from pretrain.study.arms import trial_values
 
@@ -31,7 +31,7 @@ def arms(answer: Answer, trials: pa.Table) -> Listing:
             values = trial_values(trials, arm, metric)
             deviation = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
             columns.append(f"{np.mean(values):.3f}{deviation}" if len(values) else "–")
-        rows.append((words.arm_name(arm.point), *columns, str(len(set(arm.seeds))), str(arm.n_diverged)))
+        rows.append((names.arm_name(arm.point), *columns, str(len(set(arm.seeds))), str(arm.n_diverged)))
     headings = ("arm", "test accuracy", "validation accuracy", "seeds", "diverged")
     caption = "Accuracy at the end of training, mean ± standard deviation over trials that did not diverge."
     return Listing("arms", caption, headings, rows, "lrrrr")
@@ -41,7 +41,7 @@ def comparisons(answer: Answer) -> Listing:
     """Returns what every comparison came to."""
     rows = []
     for one in answer.comparisons:
-        what = f"{words.treatment(one.field, one.treatment, one.baseline)} {words.setting(one.shared)}".strip()
+        what = f"{names.treatment(one.field, one.treatment, one.baseline)} {names.setting(one.shared)}".strip()
         verdict = one.verdict
         if one.seeds_to_settle:
             verdict += f" (about {one.seeds_to_settle:,} seeds would settle it)"

@@ -37,8 +37,11 @@ pre { background: var(--soft); padding: 0.8rem; overflow-x: auto; font-size: 0.8
 @media print { :root { --ink: #000000; --soft: #ffffff; --quiet: #000000; font-size: 80%; }
   body { max-width: none; padding: 0; } h2 { break-after: avoid; } figure, tr { break-inside: avoid; }
   .caption { break-after: avoid; } .wide { overflow: visible; } tbody > tr > * { overflow-wrap: anywhere; }
-  figure svg { max-width: 36rem; max-height: 85vh; } details { display: none; } }
+  figure svg { max-width: 36rem; max-height: 85vh; } .config { display: none; } }
 """
+
+
+_MOST_ROWS = 12  # of a table that stands open
 
 
 class Picture(NamedTuple):
@@ -57,16 +60,16 @@ class Section(NamedTuple):
     parts: Sequence[Picture | Listing]
 
 
-def page(verdict: str, why: str, sections: Sequence[Section], config: str) -> str:
+def page(verdict: str, why: Sequence[str], sections: Sequence[Section], config: str) -> str:
     """Returns the page.
 
     Args:
       verdict: a sentence, the page's heading.
-      why: what explains it.
+      why: what explains it, a paragraph each.
       sections: in their order; those without parts are left out.
       config: the experiment as JSON.
     """
-    body = [f"<h1>{_escaped(verdict)}</h1>", f"<p>{_escaped(why)}</p>" if why != verdict else ""]
+    body = [f"<h1>{_escaped(verdict)}</h1>", *(f"<p>{_escaped(text)}</p>" for text in why if text != verdict)]
     numbers = dict.fromkeys((Picture, Listing), 0)
     for section in sections:
         if not section.parts:
@@ -78,7 +81,7 @@ def page(verdict: str, why: str, sections: Sequence[Section], config: str) -> st
             body.append(write(part, numbers[type(part)]))
     lines = "\n".join(map(_escaped, config.splitlines()))
     # Not printed: a reader on paper has the design above, and experiment.json for the rest.
-    body.append(f"<details><summary>The experiment in full</summary><pre>{lines}</pre></details>")
+    body.append(f'<details class="config"><summary>The experiment in full</summary><pre>{lines}</pre></details>')
     text = "\n".join(part for part in body if part)
     return f'<!doctype html>\n<html lang="en">{_head(verdict)}\n<body>\n<main>\n{text}\n</main>\n</body></html>\n'
 
@@ -112,10 +115,14 @@ def _table(listing: Listing, number: int) -> str:
     head = f"<thead><tr>{head}</tr></thead>" if any(listing.headings) else ""
     tags = ['th scope="row"'] + ["td"] * (columns - 1)
     body = "".join(f"<tr>{cells(row, tags)}</tr>" for row in listing.rows)
-    caption = f'<p class="caption" id="{name}"><b>Table {number}.</b> {_escaped(listing.caption)}</p>'
+    caption = f"<b>Table {number}.</b> {_escaped(listing.caption)}"
     # It can have the focus, so that keys can scroll it.
     box = f'<div class="wide" role="region" tabindex="0" aria-labelledby="{name}">'
-    return f"{caption}{box}<table>{head}<tbody>{body}</tbody></table></div>"
+    table = f"{box}<table>{head}<tbody>{body}</tbody></table></div>"
+    if len(listing.rows) > _MOST_ROWS:
+        more = f"{caption} Open for its {len(listing.rows):,} rows."
+        return f'<details><summary class="caption" id="{name}">{more}</summary>{table}</details>'
+    return f'<p class="caption" id="{name}">{caption}</p>{table}'
 
 
 def _escaped(text: str) -> str:

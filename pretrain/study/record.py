@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 
 from pretrain.config import Experiment, to_json
-from pretrain.study import words
+from pretrain.study import names, words
 from pretrain.study.answer import Answer
-from pretrain.study.attribution import Attribution
 from pretrain.study.budgets import BudgetCurve
 from pretrain.study.comparisons import Comparison
+from pretrain.study.factorial import Cause, Factorial
 from pretrain.study.sequential import look_at, looks
+from pretrain.study.why import factor_names
 
-SCHEMA = 1
+SCHEMA = 2
 _PACKAGES = ("pretrain", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy")
 
 
@@ -24,21 +25,22 @@ def record(answer: Answer, experiment: Experiment, devices: str) -> dict[str, An
     """Returns an answer as JSON holds it; accuracies are fractions, intervals ``{mean, low, high}``, null if infinite.
 
     Its keys: ``schema`` (this format's version), ``verdict`` and ``explanation`` (sentences), ``design``, ``arms``,
-    ``comparisons``, ``attribution`` (by metric: the gap, each factor's Shapley share, and interactions), ``budgets``,
-    ``versions``, ``machine``, and ``experiment`` (as in experiment.json).
+    ``comparisons``, ``attribution`` (of each full factorial: its factors and corners; by metric the gap, each factor's
+    Shapley share, and interactions; what other factors do alone at the last corner; diagnostics of the first update
+    at both corners), ``budgets``, ``versions``, ``machine``, and ``experiment`` (as in experiment.json).
     """
     return _plain(
         {
             "schema": SCHEMA,
             "verdict": words.verdict(answer.comparisons),
-            "explanation": words.explanation(answer),
+            "explanation": " ".join(words.explanation(answer)),
             "design": _design(answer, experiment),
             "arms": [
-                {"name": words.arm_name(arm.point), "point": arm.point, "seeds": arm.seeds, "diverged": arm.n_diverged}
+                {"name": names.arm_name(arm.point), "point": arm.point, "seeds": arm.seeds, "diverged": arm.n_diverged}
                 for arm in answer.arms
             ],
             "comparisons": [_comparison(one) for one in answer.comparisons],
-            "attribution": {name: _attribution(cause.parts) for name, cause in answer.causes.items()},
+            "attribution": [_attribution(one) for one in answer.factorials],
             "budgets": [_budget(curve) for curve in answer.budgets],
             "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
             "machine": {"platform": platform.platform(), "devices": devices},
@@ -71,11 +73,38 @@ def _comparison(one: Comparison) -> dict[str, Any]:
     return kept
 
 
-def _attribution(parts: Attribution) -> dict[str, Any]:
+def _attribution(found: Factorial) -> dict[str, Any]:
+    ends, called = {"first": found.first, "last": found.last}, factor_names(found)
     return {
-        "gap": parts.gap._asdict(),
-        "shares": {name: share._asdict() for name, share in parts.shares.items()},
-        "interactions": [{"of": pair, **value._asdict()} for pair, value in parts.interactions.items()],
+        "factors": [{"name": called[factor.field], **factor._asdict()} for factor in found.factors],
+        "seeds": found.n,
+        **{end: {"name": names.arm_name(arm.point), "point": arm.point} for end, arm in ends.items()},
+        "metrics": {metric: _gap(found, cause) for metric, cause in found.causes.items()},
+        "remedies": {
+            metric: {
+                names.treatment(factor.field, factor.on, factor.off): effects[factor.field]._asdict()
+                for factor in found.others
+            }
+            for metric, effects in found.remedies.items()
+        },
+        "diagnostics": {
+            name: {"first": first._asdict(), "last": last._asdict()}
+            for name, (first, last) in found.diagnostics.items()
+        },
+    }
+
+
+def _gap(found: Factorial, cause: Cause) -> dict[str, Any]:
+    called = factor_names(found)
+    return {
+        "first": cause.first,
+        "last": cause.last,
+        "gap": cause.parts.gap._asdict(),
+        "shares": {called[field]: share._asdict() for field, share in cause.parts.shares.items()},
+        "interactions": [
+            {"of": [called[field] for field in pair], **value._asdict()}
+            for pair, value in cause.parts.interactions.items()
+        ],
     }
 
 

@@ -8,19 +8,23 @@ from typing import Any
 import pyarrow as pa
 
 from pretrain.samples import Samples
-from pretrain.study import drawing, figures, listings, pictures, words
-from pretrain.study.answer import Answer
+from pretrain.study import drawing, figures, gaps, listings, names, pictures, words
+from pretrain.study.answer import Answer, main_arms
+from pretrain.study.arms import Arm
+from pretrain.study.factorial import Factorial
+from pretrain.study.listings import Listing
 from pretrain.study.page import Picture, Section
 from pretrain.study.phases import pretrainings
 from pretrain.study.statistics import LEVEL
 from pretrain.study.summary import swept_fields
+from pretrain.study.why import factor_names
 
 _LONGEST_HEADLINE = 600  # characters
 
 
 def headline(answer: Answer) -> str:
     """Returns the verdict, counted where there are so many comparisons that nobody would read it as a headline."""
-    verdict = words.verdict(answer.comparisons) or words.explanation(answer)
+    verdict = words.verdict(answer.comparisons) or words.explanation(answer)[0]
     if len(verdict) <= _LONGEST_HEADLINE or not answer.comparisons:
         return verdict
     phrases = {"helps": "helps", "hurts": "hurts", "no difference": "makes no difference that matters"}
@@ -51,11 +55,12 @@ def sections(
     def drawn(name: str, figure, caption: str, alt: str) -> Picture:
         return Picture(name, drawing.save(figure, directory, name), caption, alt)
 
-    machine = {**record["machine"], **record["versions"]}
+    machine, shown = {**record["machine"], **record["versions"]}, main_arms(answer, figures.MOST_ARMS)
     compared = [listings.comparisons(answer)] if answer.comparisons else []
     return [
         Section(
-            "The first mini-batches", [drawn("first_batches", *_first_batches(answer, curves))] if answer.best else []
+            "The first mini-batches",
+            [drawn("first_batches", *_first_batches(answer, curves, shown))] if answer.best else [],
         ),
         Section(
             "Results",
@@ -66,7 +71,13 @@ def sections(
             ],
         ),
         Section("Gain against labels", [drawn("gains", *_gains(answer))] if answer.budgets else []),
-        Section("What makes the gap", [drawn("shares", *_shares(answer))] if answer.causes else []),
+        Section(
+            "What makes the gap",
+            [
+                *(part for found in answer.factorials for part in _gap_parts(found, answer.level, drawn)),
+                *([drawn("diagnostics", *_diagnostics(curves, shown))] if gaps.diagnosed(curves) else []),
+            ],
+        ),
         Section(
             "What pretraining learned",
             [
@@ -89,31 +100,31 @@ def sections(
 # Each returns a figure, its caption, and its alternative text.
 
 
-def _first_batches(answer: Answer, curves: pa.Table) -> tuple[Any, str, str]:
+def _first_batches(answer: Answer, curves: pa.Table, shown: Sequence[Arm]) -> tuple[Any, str, str]:
     band = (
-        f"Lines are means over seeds; each band covers its whole mean curve at once with {words.percent(LEVEL)} "
+        f"Lines are means over seeds; each band covers its whole mean curve at once with {names.percent(LEVEL)} "
         "confidence. "
         if max((len(set(arm.seeds)) for arm in answer.arms), default=0) > 1
         else ""
     )
     caption = (
         f"Accuracy on each of the first {figures.BATCHES} mini-batches, just after training on it. {band}Curves that "
-        f"start low learn slowly.{_first(figures.MOST_ARMS, len(answer.arms), 'arms')}"
+        f"start low learn slowly.{_some(len(shown), len(answer.arms))}"
     )
-    names = [words.arm_name(arm.point) for arm in answer.arms[: figures.MOST_ARMS] if arm.trial_ids]
-    alt = f"Accuracy on the batch just trained on against the number of the batch, a curve for each of: {_all(names)}"
-    return figures.first_batches(curves, answer.arms), caption, alt
+    told = [names.arm_name(arm.point) for arm in shown if arm.trial_ids]
+    alt = f"Accuracy on the batch just trained on against the number of the batch, a curve for each of: {_all(told)}"
+    return figures.first_batches(curves, shown), caption, alt
 
 
 def _differences(answer: Answer) -> tuple[Any, str, str]:
     caption = (
         "Each dot is a seed's difference between the two arms; the bar is the "
-        f"{words.percent(answer.level)} interval of their mean. Where the bar leaves zero out, the arms differ."
+        f"{names.percent(answer.level)} interval of their mean. Where the bar leaves zero out, the arms differ."
         f"{_first(figures.MOST_COMPARISONS, len(answer.comparisons), 'comparisons')}"
     )
     shown = answer.comparisons[: figures.MOST_COMPARISONS]
     told = [
-        f"{words.treatment(one.field, one.treatment, one.baseline)} {words.setting(one.shared)} {words.interval(one)}"
+        f"{names.treatment(one.field, one.treatment, one.baseline)} {names.setting(one.shared)} {words.interval(one)}"
         for one in shown
     ]
     return figures.differences(answer.comparisons), caption, f"Differences of accuracy with intervals: {_all(told)}"
@@ -128,13 +139,38 @@ def _gains(answer: Answer) -> tuple[Any, str, str]:
     return figures.gains(answer.budgets), caption, f"Gain in accuracy against the number of labels. {told}"
 
 
-def _shares(answer: Answer) -> tuple[Any, str, str]:
+def _shares(found: Factorial, level: float) -> tuple[Any, str, str]:
+    called, ends = list(factor_names(found).values()), [names.arm_name(arm.point) for arm in (found.first, found.last)]
     caption = (
-        "How much of the gap between the pretrained, frozen and the He, trainable network each of the two changes "
-        "makes (Shapley values, which add up to the gap), from the first batch to the test."
+        f"How much each change between {ends[0]} and {ends[1]} makes of the gap between these networks (Shapley "
+        "values; with their signs they add up to the gap, the diamond), from the first batch to the test. A bar whose "
+        "interval leaves zero out makes a difference."
     )
-    alt = "Bars of the shares of pretraining and of freezing in the gap, by metric"
-    return figures.shares(answer.causes, answer.level), caption, alt
+    told = []
+    for metric, cause in gaps.told(found).items():
+        parts = zip(called, cause.parts.shares.values(), strict=True)
+        told.append(f"{names.metric_name(metric)}: {', '.join(f'{name} {share.mean:+.3f}' for name, share in parts)}")
+    return gaps.shares(found, level), caption, f"Shares of each change in the gap. {_all(told)}"
+
+
+def _gap_parts(found: Factorial, level: float, drawn) -> list[Picture | Listing]:
+    name = "shares" if len(found.factors) == 2 else f"shares_of_{len(found.factors)}"
+    parts = [drawn(name, *_shares(found, level)), gaps.share_listing(found, level, name)]
+    if len(found.factors) > 2:
+        parts.append(gaps.interaction_listing(found, level, name.replace("shares", "interactions")))
+    return parts
+
+
+def _diagnostics(curves: pa.Table, arms: Sequence[Arm]) -> tuple[Any, str, str]:
+    caption = (
+        "What each update does and to what: change of the logits on its batch, gradient and relative length of the "
+        "update layer by layer, and of the codes after it, their effective rank, condition number and alignment with "
+        "those before training (1: the same but for rotation and scale). Compare heights at update 1, where the curves "
+        "of accuracy part."
+    )
+    told = _all([names.metric_name(name) for name in gaps.diagnosed(curves)])
+    alt = f"Diagnostics against the number of the update, a panel each: {told}"
+    return gaps.diagnostics(curves, arms), caption, alt
 
 
 def _filters(samples: Samples, trials: pa.Table) -> tuple[Any, str, str]:
@@ -177,7 +213,7 @@ def _slopes(answer: Answer) -> tuple[Any, str, str]:
         f"{_first(figures.MOST_PANELS, len(answer.comparisons), 'comparisons')}"
     )
     counts = [
-        f"{sum(one.treated >= one.untreated)} of {one.n} seeds rise {words.setting(one.shared)}".strip()
+        f"{sum(one.treated >= one.untreated)} of {one.n} seeds rise {names.setting(one.shared)}".strip()
         for one in answer.comparisons[: figures.MOST_PANELS]
     ]
     alt = f"Accuracy of every seed at baseline and treatment, joined by lines: {_all(counts)}"
@@ -189,11 +225,15 @@ def _whose(samples: Samples, trials: pa.Table) -> str:
     rows = trials.select(["trial_id", *swept_fields(trials)]).to_pylist()
     point = next((row for row in rows if row.pop("trial_id") == samples.trial_id), {})
     arm = {name: value for name, value in point.items() if not name.startswith("finetune.")}
-    return f"seed {samples.seed}" + (f", {words.arm_name(arm)}" if arm else "")
+    return f"seed {samples.seed}" + (f", {names.arm_name(arm)}" if arm else "")
 
 
 def _first(most: int, n: int, what: str) -> str:
     return f" Shown are the first {most} of {n:,} {what}." if n > most else ""
+
+
+def _some(n_shown: int, n: int) -> str:
+    return f" Shown are {n_shown} of {n:,} arms." if n > n_shown else ""
 
 
 def _all(told: Sequence[str]) -> str:

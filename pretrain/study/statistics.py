@@ -41,6 +41,7 @@ def estimate(values: np.ndarray, level: float = LEVEL) -> Estimate:
     if n < 2:
         return Estimate(mean, -np.inf, np.inf)
     if np.ptp(values) <= _ROUNDING * max(1.0, abs(mean)):
+        mean = mean if abs(mean) > _ROUNDING else 0.0
         return Estimate(mean, mean, mean)
     student = stats.t.ppf((1 - level) / 2, n - 1)
     margin = -float(student * stats.sem(values))
@@ -105,7 +106,9 @@ def band(values: np.ndarray, level: float = LEVEL) -> tuple[np.ndarray, np.ndarr
 
     Returns:
       Three arrays [points]: the mean, and around it its standard error times the ``level`` quantile of the largest
-      Student ratio over all points among bootstrap samples of seeds (sup-t; Montiel Olea and Plagborg-Møller, 2019).
+      Student ratio over all points among bootstrap samples of seeds (sup-t; Montiel Olea and Plagborg-Møller, 2019), or
+      times Bonferroni's quantile of Student's distribution where that is smaller: among few seeds a sample may hold
+      almost only one, and its ratios are far too long.
     """
     values = np.asarray(values, float)
     n, mean = len(values), np.mean(values, axis=0)
@@ -124,7 +127,8 @@ def band(values: np.ndarray, level: float = LEVEL) -> tuple[np.ndarray, np.ndarr
         ratios = np.abs(means) / np.sqrt(variances / n)
     # A sample of one seed only, drawn n times, has no ratio.
     largest = np.max(np.where(np.isfinite(ratios), ratios, np.inf), axis=1)
-    margin = np.quantile(largest[np.isfinite(largest)], level) * error
+    longest = stats.t.ppf(1 - (1 - level) / (2 * varies.sum()), n - 1)
+    margin = min(np.quantile(largest[np.isfinite(largest)], level), longest) * error
     return mean, mean - margin, mean + margin
 
 

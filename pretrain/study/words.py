@@ -1,48 +1,18 @@
-"""Names and sentences as people read them; every word follows from numbers."""
+"""A run's conclusions in sentences; every word follows from numbers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from pretrain.study.answer import Answer
-from pretrain.study.arms import CORNERS
-from pretrain.study.attribution import Attribution
 from pretrain.study.budgets import BudgetCurve
-from pretrain.study.comparisons import ENCODER, Comparison
+from pretrain.study.comparisons import Comparison
+from pretrain.study.names import arm_name, listed, percent, points, setting, treatment
 from pretrain.study.sequential import Look
-from pretrain.study.statistics import FEWEST_SEEDS, LEVEL, Estimate
+from pretrain.study.statistics import FEWEST_SEEDS, LEVEL
+from pretrain.study.why import why
 
-_START = "post_update_accuracy after batch 1"
 _MOST_NAMED = 4  # comparisons that a sentence tells one by one
-
-
-def arm_name(point: Mapping[str, object]) -> str:
-    """Returns an arm's name: for the four corners as one says it, otherwise its swept values."""
-    if set(point) == set(CORNERS):
-        encoder = "He" if point[CORNERS[0]] == "he" else point[CORNERS[0]]
-        frozen = point[CORNERS[1]]
-        return f"{encoder}, {f'{frozen} frozen' if frozen else 'trainable'}"
-    return ", ".join(f"{name.rsplit('.', 1)[-1]}={_short(value)}" for name, value in point.items()) or "all trials"
-
-
-def treatment(field: str, value: object, baseline: object) -> str:
-    """Returns what one does to get from the baseline to a value of the compared field."""
-    if (field, value, baseline) == (ENCODER, "pretrained", "he"):
-        return "pretraining"
-    return f"{field.rsplit('.', 1)[-1]}={_short(value)} instead of {_short(baseline)}"
-
-
-def setting(shared: Mapping[str, object]) -> str:
-    """Returns where a comparison was made: the swept fields that both of its arms share."""
-    told = []
-    for name, value in shared.items():
-        if name == CORNERS[1]:
-            told.append(f"with {value} layers frozen" if value else "with all layers trainable")
-        elif name == "finetune.labels":
-            told.append(f"at {value:,} labels")
-        else:
-            told.append(f"at {name.rsplit('.', 1)[-1]}={_short(value)}")
-    return " ".join(told)
 
 
 def verdict(compared: Sequence[Comparison]) -> str:
@@ -84,53 +54,19 @@ def _counted(group: Sequence[Comparison]) -> list[str]:
     return clauses
 
 
-def explanation(answer: Answer) -> str:
-    """Returns what makes the difference between the corners, what budgets show, or which arm is best."""
+def explanation(answer: Answer) -> list[str]:
+    """Returns what budgets show, what makes the difference between corners, or which arm is best: a text each."""
     if not answer.best:
-        return "Every trial diverged; lower the learning rates."
-    told = [budget(curve) for curve in answer.budgets]
-    if answer.causes:
-        told.append(_corners(answer))
+        return ["Every trial diverged; lower the learning rates."]
+    told = [budget(curve) for curve in answer.budgets] + [why(one, answer.level) for one in answer.factorials]
     if told:
-        return " ".join(told)
+        return told
     test = answer.best_test
     margin = f" [{test.low:.3f}, {test.high:.3f}]{_at(answer.level)}" if np.isfinite(test.high) else ""
     n = len(set(answer.best.seeds))
-    return f"Best on validation is {arm_name(answer.best.point)}; it tests at {test.mean:.3f}{margin} (n = {n} seeds)."
-
-
-def _corners(answer: Answer) -> str:
-    """Returns the answer to the seed's question: what makes the pretrained, frozen network start slowly, if it does."""
-    start, end, n = answer.causes[_START], answer.causes["test_accuracy"], answer.n_corner_seeds
-    if n < 2:
-        return (
-            f"One seed settles nothing: after batch 1 the pretrained, frozen network is at {start.last:.2f} and the "
-            f"He, trainable one at {start.first:.2f}; run more with --seeds."
-        )
-    gap, shares = start.parts.gap, start.parts.shares
-    return (
-        f"{_cause(start.parts)}: after batch 1 the pretrained, frozen network is at {start.last:.2f} and the He, "
-        f"trainable one at {start.first:.2f}, a gap of {gap.mean:+.2f} of which freezing makes {shares['freezing']} "
-        f"and pretraining {shares['pretraining']}; in the end the former tests at {end.last:.3f} and the latter at "
-        f"{end.first:.3f}, {_end(end.parts.gap)} ({end.parts.gap}; {n} seeds, {percent(answer.level)} intervals)."
-    )
-
-
-def _cause(start: Attribution) -> str:
-    if start.gap.high >= 0:
-        return "No slow start" if start.gap.low <= 0 else "The opposite of a slow start"
-    slows = [name for name, share in start.shares.items() if share.high < 0]
-    if slows == ["freezing"]:
-        return "Freezing the encoder, not pretraining it, makes the slow start"
-    if slows == ["pretraining"]:
-        return "Pretraining the encoder, not freezing it, makes the slow start"
-    return "Pretraining and freezing both make the slow start" if slows else "What makes the slow start stays open"
-
-
-def _end(difference: Estimate) -> str:
-    if difference.low > 0:
-        return "better"
-    return "worse" if difference.high < 0 else "not told apart"
+    return [
+        f"Best on validation is {arm_name(answer.best.point)}; it tests at {test.mean:.3f}{margin} (n = {n} seeds)."
+    ]
 
 
 def budget(curve: BudgetCurve) -> str:
@@ -141,7 +77,9 @@ def budget(curve: BudgetCurve) -> str:
     told = [f"Gain of {what} against labels{f' {where}' if where else ''}:"]
     if sure.any():
         band = f"{percent(curve.level)} band over all budgets"
-        told.append(f"it differs from zero at {_listed(curve.labels[sure])} labels ({band});")
+        told.append(
+            f"it differs from zero at {listed([f'{labels:,}' for labels in curve.labels[sure]])} labels ({band});"
+        )
     else:
         told.append("at no budget does the band over all budgets leave zero out;")
     told.append(f"over all budgets it is {points(curve.area)} on average.")
@@ -159,11 +97,6 @@ def budget(curve: BudgetCurve) -> str:
             f"[{_worth(worth.low, curve)}, {_worth(worth.high, curve)}]."
         )
     return " ".join(told)
-
-
-def percent(level: float) -> str:
-    """Returns a level as in ``98.75 %``."""
-    return f"{100 * level:.4g} %"
 
 
 def interval(one: Comparison) -> str:
@@ -184,13 +117,6 @@ def progress(look: Look, planned: Sequence[Look], compared: Sequence[Comparison]
     return f"{told}{len(still)} of {len(compared)} comparisons inconclusive ({named}); {then}"
 
 
-def points(difference: Estimate) -> str:
-    """Returns a difference of accuracies in percentage points, with its interval."""
-    if not np.isfinite(difference.low):
-        return f"{100 * difference.mean:+.1f} points"
-    return f"{100 * difference.mean:+.1f} points [{100 * difference.low:+.1f}, {100 * difference.high:+.1f}]"
-
-
 def _at(level: float) -> str:
     """Returns the level of an interval just told, where it is not the usual one."""
     return "" if level == LEVEL else f" at {percent(level)}"
@@ -206,14 +132,5 @@ def _worth(labels: float, curve: BudgetCurve) -> str:
     return f"{labels:,.0f}" if labels else f"less than {curve.labels[0]:,}"
 
 
-def _listed(numbers: Sequence[int]) -> str:
-    *first, last = [f"{number:,}" for number in numbers]
-    return f"{', '.join(first)} and {last}" if first else last
-
-
 def _p(value: float) -> str:
     return f"= {value:.3f}" if value >= 0.001 else "< 0.001"
-
-
-def _short(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -47,10 +47,14 @@ def budgets(gains, n=8, noise=0.002):
 
 def test_the_answer_is_json_with_all_that_was_concluded(corners):
     found, _, told = written(corners[0], *corners[1])
-    assert told["schema"] == 1
-    assert told["verdict"] == words.verdict(found.comparisons) and told["explanation"] == words.explanation(found)
+    assert told["schema"] == 2
+    assert told["verdict"] == words.verdict(found.comparisons) and told["explanation"] == " ".join(
+        words.explanation(found)
+    )
     assert [one["verdict"] for one in told["comparisons"]] == ["helps", "helps"]
-    shares = told["attribution"]["test_accuracy"]
+    (square,) = told["attribution"]
+    assert [factor["name"] for factor in square["factors"]] == ["pretraining", "freezing"] and square["seeds"] == 8
+    shares = square["metrics"]["test_accuracy"]
     assert sum(share["mean"] for share in shares["shares"].values()) == pytest.approx(shares["gap"]["mean"], abs=1e-9)
     assert told["design"]["seeds"] == 8 and told["machine"]["devices"] == "2 x cpu"
     assert told["experiment"]["data"]["name"] == "mnist" and "jax" in told["versions"]
@@ -156,7 +160,7 @@ def test_a_verdict_on_many_comparisons_is_counted(tmp_path):
     counts = dict(re.findall(r"(helps|hurts|inconclusive|matters) in (\d+)", heading))
     verdicts = [one.verdict for one in found.comparisons]
     assert int(counts["helps"]) == verdicts.count("helps") and sum(map(int, counts.values())) == len(verdicts) == 29
-    assert "Shown are the first 8 of 30 arms." in page and "Shown are the first 24 of 29 comparisons." in page
+    assert "Shown are 8 of 30 arms." in page and "Shown are the first 24 of 29 comparisons." in page
 
 
 class _Tags(HTMLParser):
@@ -193,9 +197,9 @@ def test_gains_against_labels_have_a_figure_and_a_sentence(tmp_path):
     (curve,) = told["budgets"]
     assert curve["labels"] == [50, 100, 1000, 10000]
     assert 100 < curve["crossover"]["low"] < curve["crossover"]["mean"] < curve["crossover"]["high"] < 1000
-    text = words.explanation(found)
+    (text,) = words.explanation(found)
     assert "it differs from zero at 50, 100, 1,000 and 10,000 labels" in text and "changes its sign" in text
-    none = words.explanation(answer(*budgets({50: 0.0, 100: 0.0, 1000: 0.0})))
+    (none,) = words.explanation(answer(*budgets({50: 0.0, 100: 0.0, 1000: 0.0})))
     assert "at no budget" in none and "changes its sign" not in none
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from pretrain.study import statistics
-from pretrain.study.arms import Arm, arms, curve_values, four_corners, trial_values
+from pretrain.study.arms import Arm, arms, curve_values, trial_values
 from pretrain.study.attribution import attribute
 from pretrain.study.statistics import estimate
 
@@ -44,15 +44,6 @@ def curves_table(rows):
 
 def arm(*trial_ids, **point):
     return Arm(point, tuple(range(len(trial_ids))), trial_ids, 0)
-
-
-def corner_arms(seeds, frozen=(2, 0)):
-    """The four corners with the seeds of each, by (encoder, frozen layers)."""
-    found = []
-    for init, layers in itertools.product(("pretrained", "he"), frozen):
-        own = seeds[init, layers] if isinstance(seeds, dict) else seeds
-        found.append(Arm({INIT: init, FROZEN: layers}, own, tuple(f"{init}-{layers}-{seed}" for seed in own), 0))
-    return found
 
 
 def test_an_arm_is_the_trials_that_differ_in_their_seed_only():
@@ -217,59 +208,6 @@ def test_pairing_by_seed_takes_out_what_seeds_share():
     np.testing.assert_allclose(found.shares["freezing"], (-0.1, -0.1, -0.1), atol=1e-12)
 
 
-def test_the_four_corners_are_found_by_pretrained_and_frozen():
-    found = four_corners(corner_arms((0, 1)))
-    assert {key: tuple(one.point.values()) for key, one in found.items()} == {
-        (True, True): ("pretrained", 2),
-        (True, False): ("pretrained", 0),
-        (False, True): ("he", 2),
-        (False, False): ("he", 0),
-    }
-
-
-def test_corners_are_cut_to_the_seeds_that_all_have():
-    seeds = {("pretrained", 2): (0, 1, 2, 4), ("pretrained", 0): (0, 2, 4), ("he", 2): (2, 3, 4), ("he", 0): (1, 2, 4)}
-    found = four_corners(corner_arms(seeds))
-    for one in found.values():
-        assert one.seeds == (2, 4)
-        assert one.trial_ids == tuple("{}-{}-{}".format(*one.point.values(), seed) for seed in (2, 4))
-
-
-def test_frozen_is_the_most_layers_that_were_frozen():
-    found = four_corners(corner_arms((0,), frozen=(0, 3, 1)))
-    assert {one.point[FROZEN] for key, one in found.items() if key[1]} == {3}
-    assert {one.point[FROZEN] for key, one in found.items() if not key[1]} == {0}
-
-
-@pytest.mark.parametrize(
-    "found",
-    [
-        [],
-        corner_arms((0, 1))[:3],
-        corner_arms((0, 1), frozen=(0,)),
-        corner_arms((0, 1), frozen=(2, 1)),
-        corner_arms({("pretrained", 2): (0,), ("pretrained", 0): (0,), ("he", 2): (1,), ("he", 0): (0, 1)}),
-        corner_arms({("pretrained", 2): (), ("pretrained", 0): (0,), ("he", 2): (0,), ("he", 0): (0,)}),
-        [one._replace(point={**one.point, "finetune.labels": 100}) for one in corner_arms((0, 1))],
-        [one._replace(point={INIT: one.point[INIT]}) for one in corner_arms((0, 1))],
-        [Arm({}, (0,), ("t0",), 0)],
-    ],
-    ids=[
-        "no arms",
-        "three corners",
-        "never frozen",
-        "always frozen",
-        "no seed that all have",
-        "one corner diverged",
-        "another field swept",
-        "one field swept",
-        "nothing swept",
-    ],
-)
-def test_where_four_corners_cannot_be_compared_there_are_none(found):
-    assert four_corners(found) is None
-
-
 def test_with_too_few_seeds_nothing_is_concluded():
     assert statistics.verdict(estimate([0.1] * 5), 0.0, 5, 0.005) == "inconclusive"
 
@@ -336,13 +274,22 @@ def test_the_probability_of_improvement_counts_ties_half():
     assert (sure.low, sure.high) == pytest.approx((wilson.low, wilson.high))
 
 
-def test_bands_cover_whole_curves_as_often_as_they_say():
+@pytest.mark.parametrize(("n", "n_points"), [(16, 10), (8, 40)])
+def test_bands_cover_whole_curves_as_often_as_they_say(n, n_points):
     rng, n_curves, covered = np.random.default_rng(0), 200, 0
     for _ in range(n_curves):
-        steps = np.cumsum(rng.normal(0, 1, (16, 10)), axis=1)  # of mean zero, with what a point tells of the next
+        steps = np.cumsum(rng.normal(0, 1, (n, n_points)), axis=1)  # of mean zero, with what a point tells of the next
         _, low, high = statistics.band(steps)
         covered += np.all((low <= 0) & (high >= 0))
     assert stats.binomtest(covered, n_curves, 0.95).pvalue > 1e-3
+
+
+def test_a_band_of_few_seeds_is_no_wider_than_bonferronis():
+    values = np.random.default_rng(0).normal(size=(8, 40))
+    mean, low, high = statistics.band(values)
+    widest = stats.t.ppf(1 - 0.025 / 40, 7) * stats.sem(values)
+    np.testing.assert_allclose((high - mean) / widest, (mean - low) / widest)
+    assert np.all(high - mean <= widest * (1 + 1e-9))
 
 
 def test_bands_of_one_seed_and_of_curves_that_agree():

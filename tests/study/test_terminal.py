@@ -13,8 +13,8 @@ from scipy import stats
 
 from pretrain.study import terminal, words
 from pretrain.study.answer import answer as conclude
+from pretrain.study.names import arm_name
 from pretrain.study.terminal import BATCHES
-from pretrain.study.words import arm_name
 
 INIT, FROZEN = "finetune.encoder_init", "finetune.frozen_layers"
 # (pretrained, frozen), in the order in which the arms are run.
@@ -36,7 +36,7 @@ OPEN = "What makes the slow start stays open"
 
 def answer(trials, curves):
     """What explains the result, in words."""
-    return words.explanation(conclude(trials, curves))
+    return " ".join(words.explanation(conclude(trials, curves)))
 
 
 def show(trials, curves, console):

@@ -1,0 +1,202 @@
+"""Full factorials among a run's arms: two corners, the changes between them, and what each change makes of the gap."""
+
+import itertools
+from collections.abc import Hashable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pretrain.study import statistics
+from pretrain.study.arms import CORNERS, Arm, by_seed, curve_values, cut, trial_values
+from pretrain.study.attribution import Attribution, Corner, attribute
+from pretrain.study.statistics import Estimate
+
+BATCHES = (1, 5, 20, 40)
+FIRST_BATCHES = 40  # over which curves are averaged
+_CURVES = ("post_update_accuracy", "validation_accuracy")
+_DIAGNOSTICS = ("logit_change", "effective_rank", "condition_number", "update_size/", "gradient_norm/")
+_MOST_FACTORS = 6
+# Of fields whose values have an order of their own, what stands at the corner that is left: the seed's faster network.
+_OFF = {"finetune.encoder_init": "he", "finetune.codes": "raw", "finetune.head_init": "random"}
+
+
+class Factor(NamedTuple):
+    """A change between two corners: a swept field and its values before and after."""
+
+    field: str
+    off: object
+    on: object
+
+
+class Cause(NamedTuple):
+    """A metric at the first corner and at the last, and what the gap between them is made of."""
+
+    first: float
+    last: float
+    parts: Attribution  # by the factors' fields
+
+
+class Factorial(NamedTuple):
+    """Arms that switch factors on and off in all ways, paired by seed."""
+
+    factors: tuple[Factor, ...]
+    cells: dict[Corner, Arm]  # by which factors are on; cut to the seeds and repeats that all have
+    causes: dict[str, Cause]  # by metric, as in `test_accuracy` or `validation_accuracy after batch 1`
+    diagnostics: dict[str, tuple[Estimate, Estimate]]  # after batch 1, at the first corner and at the last
+    # What each factor that is off here does, switched on by itself at the last corner: by metric and field.
+    remedies: dict[str, dict[str, Estimate]]
+    others: tuple[Factor, ...] = ()  # the factors that are off
+
+    @property
+    def first(self) -> Arm:
+        """The arm with every factor off."""
+        return self.cells[(False,) * len(self.factors)]
+
+    @property
+    def last(self) -> Arm:
+        """The arm with every factor on."""
+        return self.cells[(True,) * len(self.factors)]
+
+    @property
+    def n(self) -> int:
+        """Seeds."""
+        return len(set(self.first.seeds))
+
+    @property
+    def is_seeds_question(self) -> bool:
+        """Whether it is between a He, trainable and a pretrained, frozen network, and these two changes alone."""
+        return {factor.field for factor in self.factors} == set(CORNERS)
+
+
+def factorials(trials: pa.Table, curves: pa.Table, found: Sequence[Arm], level: float) -> list[Factorial]:
+    """Returns the full factorials of a run, explained.
+
+    They are that of all swept fields, where each has two values and all combinations have seeds in common (of frozen
+    layers, the most that are frozen and none); and before it, where it has more factors than encoder and freezing, that
+    of these two with the others off, which is the seed's question.
+    """
+    factors = _factors(found)
+    if not 2 <= len(factors) <= _MOST_FACTORS:
+        return []
+    tried = [factors]
+    inner = tuple(factor for factor in factors if factor.field in CORNERS)
+    if len(inner) == len(CORNERS) < len(factors):
+        tried.insert(0, inner)
+    last = max(FIRST_BATCHES, *BATCHES)
+    early = curves.filter(pc.and_(pc.equal(curves["stage"], "finetune"), pc.less_equal(curves["step"], last)))
+    return [one for some in tried if (one := _explained(trials, early, some, factors, found, level))]
+
+
+def _explained(
+    trials: pa.Table,
+    curves: pa.Table,
+    factors: tuple[Factor, ...],
+    of: Sequence[Factor],
+    found: Sequence[Arm],
+    level: float,
+) -> Factorial | None:
+    """Returns the factorial of some of a run's factors, the others off; None where a cell or common seeds lack."""
+    off = {factor.field: factor.off for factor in of}
+    cells = _cells(factors, off, found)
+    if not cells:
+        return None
+    values = _measured(trials, curves, cells)
+    names = [factor.field for factor in factors]
+    first, last = (False,) * len(names), (True,) * len(names)
+    causes = {
+        metric: Cause(float(corners[first].mean()), float(corners[last].mean()), attribute(corners, names, level))
+        for metric, corners in values.items()
+    }
+    ends = cells[first], cells[last]
+    others = tuple(factor for factor in of if factor not in factors)
+    remedies = _remedies(trials, curves, ends[1], others, found, level)
+    return Factorial(factors, cells, causes, _diagnostics(curves, ends, level), remedies, others)
+
+
+def _factors(found: Sequence[Arm]) -> tuple[Factor, ...]:
+    """Returns the factors of a run's sweep; none where a field has more than two values."""
+    values: dict[str, list[object]] = {}
+    for arm in found:
+        if set(arm.point) != set(found[0].point):
+            return ()  # grids of different fields
+        for name, value in arm.point.items():
+            seen = values.setdefault(name, [])
+            seen += [value] if value not in seen else []
+    factors = []
+    for name, seen in values.items():
+        if name == CORNERS[1] and 0 in seen and len(seen) > 1:
+            factors.append(Factor(name, 0, max(seen)))
+        elif len(seen) == 2:
+            off = _OFF[name] if _OFF.get(name) in seen else seen[0]
+            factors.append(Factor(name, off, next(value for value in seen if value != off)))
+        elif len(seen) > 2:
+            return ()
+    return tuple(factors)
+
+
+def _cells(factors: Sequence[Factor], off: Mapping[str, object], found: Sequence[Arm]) -> dict[Corner, Arm] | None:
+    """Returns the arms of every combination, with all other factors off and cut to what all have; None if one lacks."""
+    by_point = {repr(sorted(arm.point.items())): arm for arm in found}
+    shared = found[0].point
+    cells = {}
+    for corner in itertools.product((False, True), repeat=len(factors)):
+        switched = {factor.field: factor.on if on else factor.off for factor, on in zip(factors, corner, strict=True)}
+        arm = by_point.get(repr(sorted({**shared, **off, **switched}.items())))
+        if arm is None:
+            return None
+        cells[corner] = arm
+    units = set.intersection(*(set(arm.units) for arm in cells.values()))
+    return {corner: cut(arm, units) for corner, arm in cells.items()} if units else None
+
+
+def _measured(
+    trials: pa.Table, curves: pa.Table, cells: Mapping[Hashable, Arm]
+) -> dict[str, dict[Hashable, np.ndarray]]:
+    """Returns every metric [seeds] of every cell, by metric; only those that all trials have."""
+    values: dict[str, dict[Hashable, np.ndarray]] = {}
+    for cell, arm in cells.items():
+        for metric in _CURVES:
+            measured = by_seed(curve_values(curves, arm, metric, range(1, FIRST_BATCHES + 1)), arm)
+            for batch in BATCHES:
+                values.setdefault(f"{metric} after batch {batch}", {})[cell] = measured[:, batch - 1]
+            values.setdefault(f"{metric} over {FIRST_BATCHES} batches", {})[cell] = _mean_over_steps(measured)
+        values.setdefault("test_accuracy", {})[cell] = by_seed(trial_values(trials, arm, "test_accuracy"), arm)
+    # What is missing was not measured, or training ended before.
+    return {metric: of for metric, of in values.items() if not np.isnan(list(of.values())).any()}
+
+
+def _remedies(
+    trials: pa.Table, curves: pa.Table, arm: Arm, others: Sequence[Factor], found: Sequence[Arm], level: float
+) -> dict[str, dict[str, Estimate]]:
+    cells = {"as it is": arm}
+    for factor in others:
+        same = [one for one in found if one.point == {**arm.point, factor.field: factor.on}]
+        cells |= dict.fromkeys([factor.field], *same)
+    units = set.intersection(*(set(one.units) for one in cells.values()))
+    if len(cells) <= len(others) or not others or not units:
+        return {}
+    values = _measured(trials, curves, {name: cut(one, units) for name, one in cells.items()})
+    return {
+        metric: {factor.field: statistics.estimate(of[factor.field] - of["as it is"], level) for factor in others}
+        for metric, of in values.items()
+    }
+
+
+def _mean_over_steps(curves: np.ndarray) -> np.ndarray:
+    """Returns curves' [seeds, steps] means over steps by the trapezoidal rule; NaN unless both ends are measured."""
+    measured = np.flatnonzero(~np.isnan(curves).any(axis=0))
+    if not len(measured) or measured[0] != 0 or measured[-1] != curves.shape[1] - 1:
+        return np.full(len(curves), np.nan)
+    return np.trapezoid(curves[:, measured], measured, axis=1) / (curves.shape[1] - 1)
+
+
+def _diagnostics(curves: pa.Table, ends: Sequence[Arm], level: float) -> dict[str, tuple[Estimate, Estimate]]:
+    names = [name for name in pc.unique(curves["metric"]).to_pylist() if name.startswith(_DIAGNOSTICS)]
+    sides = {name: [by_seed(curve_values(curves, arm, name, (1,)), arm)[:, 0] for arm in ends] for name in names}
+    return {
+        name: tuple(statistics.estimate(side, level) for side in pair)
+        for name, pair in sorted(sides.items())
+        if np.isfinite(pair).all()  # frozen layers have none
+    }

@@ -1,0 +1,109 @@
+"""What things are called where people read of them: arms, treatments, settings, metrics, numbers."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from pretrain.study.arms import CORNERS
+from pretrain.study.statistics import Estimate
+
+_INIT, _FROZEN = CORNERS
+_CODES, _HEAD, _MATCHED = "finetune.codes", "finetune.head_init", "finetune.first_logit_change"
+# What one does to get from one value of a field to another, where there is a word for it.
+_TREATMENTS = {
+    (_INIT, "he", "pretrained"): "pretraining",
+    (_CODES, "raw", "standardised"): "standardising the codes",
+    (_HEAD, "random", "ridge"): "fitting the head",
+}
+# What an arm has, where it is one between the seed's corners; nothing is said of what it leaves as it was.
+_TRAITS = {
+    (_INIT, "he"): "He",
+    (_FROZEN, 0): "trainable",
+    (_CODES, "raw"): "",
+    (_CODES, "standardised"): "standardised codes",
+    (_HEAD, "random"): "",
+    (_HEAD, "ridge"): "fitted head",
+    (_MATCHED, 0): "",
+}
+_SETTINGS = {
+    (_CODES, "raw"): "",
+    (_CODES, "standardised"): "on standardised codes",
+    (_HEAD, "random"): "",
+    (_HEAD, "ridge"): "from a fitted head",
+    (_MATCHED, 0): "",
+}
+
+
+def arm_name(point: Mapping[str, object]) -> str:
+    """Returns an arm's name: between the seed's corners as one says it, otherwise its swept values."""
+    parts = []
+    for name, value in point.items():
+        trait = _trait(name, value) if set(CORNERS) <= set(point) else None
+        parts.append(f"{brief(name)}={short(value)}" if trait is None else trait)
+    return ", ".join(part for part in parts if part) or "all trials"
+
+
+def _trait(name: str, value: object) -> str | None:
+    if name == _FROZEN and value:
+        return f"{value} frozen"
+    if name == _MATCHED and value:
+        return "matched start"
+    return str(value) if name == _INIT and value != "he" else _TRAITS.get((name, value))
+
+
+def treatment(field: str, value: object, baseline: object) -> str:
+    """Returns what one does to get from the baseline to a value of a field."""
+    known = _TREATMENTS.get((field, baseline, value))
+    if known:
+        return known
+    if baseline == 0 and field in (_FROZEN, _MATCHED):
+        return "freezing" if field == _FROZEN else "matching the first update"
+    return f"{brief(field)}={short(value)} instead of {short(baseline)}"
+
+
+def setting(shared: Mapping[str, object]) -> str:
+    """Returns where a comparison was made: the swept fields that both of its arms share."""
+    told = []
+    for name, value in shared.items():
+        if name == _FROZEN:
+            told.append(f"with {value} layers frozen" if value else "with all layers trainable")
+        elif name == "finetune.labels":
+            told.append(f"at {value:,} labels")
+        elif name == _MATCHED and value:
+            told.append("with a matched first update")
+        else:
+            told.append(_SETTINGS.get((name, value), f"at {brief(name)}={short(value)}"))
+    return " ".join(part for part in told if part)
+
+
+def metric_name(metric: str) -> str:
+    """Returns a metric's name in words."""
+    return metric.replace("_", " ")
+
+
+def brief(field: str) -> str:
+    """Returns the last part of a field's dotted name."""
+    return field.rsplit(".", 1)[-1]
+
+
+def short(value: object) -> str:
+    """Returns a field's value in few characters."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def percent(level: float) -> str:
+    """Returns a level as in ``98.75 %``."""
+    return f"{100 * level:.4g} %"
+
+
+def points(difference: Estimate) -> str:
+    """Returns a difference of accuracies in percentage points, with its interval."""
+    if not np.isfinite(difference.low):
+        return f"{100 * difference.mean:+.1f} points"
+    return f"{100 * difference.mean:+.1f} points [{100 * difference.low:+.1f}, {100 * difference.high:+.1f}]"
+
+
+def listed(parts: list[str]) -> str:
+    """Returns an enumeration in words."""
+    *first, last = parts
+    return f"{', '.join(first)} and {last}" if first else last
