@@ -46,6 +46,8 @@ def shares(found: Factorial, level: float):
 
 def diagnostics(curves: pa.Table, arms: Sequence[Arm]):
     """Draws what was diagnosed of updates and codes, a panel each: mean over seeds, arm by arm."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
     curves = curves.filter(pc.equal(curves["stage"], "finetune"))
     names = diagnosed(curves)[:MOST_PANELS]
     rows = -(-len(names) // 2)
@@ -66,6 +68,9 @@ def diagnostics(curves: pa.Table, arms: Sequence[Arm]):
         axes.minorticks_off()
         if name.startswith(_LOGARITHMIC):
             axes.set_yscale("log")
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 3)))
+            axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+            axes.yaxis.set_minor_formatter(NullFormatter())
         else:
             axes.set_ylim(bottom=0)
         axes.set_title(written(metric_name(name), 30), fontsize=9)

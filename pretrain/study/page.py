@@ -108,7 +108,9 @@ def _table(listing: Listing, number: int) -> str:
     def cells(row: Sequence[str], tags: Sequence[str]) -> str:
         sides = [' class="r"' if side == "r" else "" for side in listing.align]
         parts = zip(row, tags, sides, strict=True)
-        return "".join(f"<{tag}{side}>{_escaped(cell)}</{tag.split()[0]}>" for cell, tag, side in parts)
+        # Intervals go below what they are of, or few columns would fit.
+        lines = [(_escaped(cell).replace(" [", "<br>["), tag, side) for cell, tag, side in parts]
+        return "".join(f"<{tag}{side}>{cell}</{tag.split()[0]}>" for cell, tag, side in lines)
 
     name, columns = f"table-{listing.name}", len(listing.headings)
     head = cells(listing.headings, ['th scope="col"'] * columns)

@@ -70,8 +70,8 @@ def _mechanism(found: Factorial) -> list[str]:
     ratio = max(first.mean, last.mean) / min(first.mean, last.mean)
     more = "more" if last.mean > first.mean else "less"
     return [
-        f"Its first update moves the logits by {_rms(last)}, the other's by {_rms(first)} (root mean square): "
-        f"{ratio:.3g} times {more}."
+        f"The pretrained, frozen network's first update moves the logits by {_rms(last)}, the other's by {_rms(first)} "
+        f"(root mean square): {ratio:.3g} times {more}."
     ]
 
 
@@ -83,7 +83,7 @@ def _remedies(found: Factorial) -> list[str]:
     fields = {factor.field: factor for factor in found.others}
     ordered = sorted(effects.items(), key=lambda item: -item[1].mean)
     told = [f"{treatment(field, fields[field].on, fields[field].off)} {effect}" for field, effect in ordered]
-    return [f"Alone in the former, other changes move its accuracy after batch 1 thus: {listed(told)}."]
+    return [f"Each alone, other changes move the pretrained, frozen network's accuracy after batch 1: {listed(told)}."]
 
 
 def _all_factors(found: Factorial, level: float) -> str:
