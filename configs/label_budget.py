@@ -2,16 +2,21 @@
 
     python launch.py label_budget
 
-Fine-tunes all layers from pretrained and from He weights at nine label budgets, for the same 600 updates at each, so
-that budgets differ in labels only. All budgets of a seed share one pretraining.
+Fine-tunes from pretrained and from He weights at nine label budgets, with all layers trainable or all frozen, for the
+same 600 updates at each, so that budgets differ in labels only. The learning rate is a tenth of Géron's, at which
+trainable networks do not collapse. All budgets of a seed share one pretraining.
 """
 
-from pretrain.config import Experiment, FinetuneConfig
+from pretrain.config import Experiment, FinetuneConfig, OptimizerConfig
 
 
 def get_config() -> Experiment:
     """Returns the experiment: 16 seeds at 9 budgets, with labels drawn evenly over the classes."""
-    budgets = (50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000)
-    finetune = FinetuneConfig(updates=600, label_subset="balanced")
-    sweep = {"finetune.encoder_init": ("pretrained", "he"), "finetune.labels": budgets}
+    optimizer = OptimizerConfig(learning_rate=0.001)
+    finetune = FinetuneConfig(updates=600, label_subset="balanced", optimizer=optimizer)
+    sweep = {
+        "finetune.encoder_init": ("pretrained", "he"),
+        "finetune.frozen_layers": (0, 2),
+        "finetune.labels": (50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000),
+    }
     return Experiment(finetune=finetune, sweep=(sweep,), seeds=16)

@@ -16,6 +16,7 @@ _STYLE = """
 body { color: var(--ink); background: var(--paper); font: 1rem/1.55 system-ui, sans-serif; margin: 0 auto;
   max-width: 44rem; padding: 1rem 1rem 4rem; overflow-wrap: anywhere; -webkit-text-size-adjust: 100%; }
 h1 { font-size: 1.3rem; line-height: 1.4; margin: 0.5rem 0 1rem; }
+.question { color: var(--quiet); margin: 0; }
 h2 { font-size: 1.1rem; line-height: 1.3; margin: 3rem 0 0.5rem; padding-top: 0.5rem;
   border-top: 1px solid var(--line); }
 figure { margin: 1.5rem 0 2rem; }
@@ -60,16 +61,21 @@ class Section(NamedTuple):
     parts: Sequence[Picture | Listing]
 
 
-def page(verdict: str, why: Sequence[str], sections: Sequence[Section], config: str) -> str:
+def page(question: str, verdict: str, why: Sequence[str], sections: Sequence[Section], config: str) -> str:
     """Returns the page.
 
     Args:
+      question: what the run asks.
       verdict: a sentence, the page's heading.
       why: what explains it, a paragraph each.
       sections: in their order; those without parts are left out.
       config: the experiment as JSON.
     """
-    body = [f"<h1>{_escaped(verdict)}</h1>", *(f"<p>{_escaped(text)}</p>" for text in why if text != verdict)]
+    body = [
+        f'<p class="question">{_escaped(question)}</p>',
+        f"<h1>{_escaped(verdict)}</h1>",
+        *(f"<p>{_escaped(text)}</p>" for text in why if text != verdict),
+    ]
     numbers = dict.fromkeys((Picture, Listing), 0)
     for section in sections:
         if not section.parts:

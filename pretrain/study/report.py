@@ -53,7 +53,7 @@ def write(
             _write_latex(part, directory / "tables")
     verdict, why = sections.headline(answer), words.explanation(answer)
     with written_whole(target) as draft:
-        draft.write_text(page(verdict, why, parts, to_json(experiment)), encoding="utf-8")
+        draft.write_text(page(found["question"], verdict, why, parts, to_json(experiment)), encoding="utf-8")
     # Last, so that it never stands for a page that was not written.
     with written_whole(directory / "answer.json") as draft:
         draft.write_text(text, encoding="utf-8")

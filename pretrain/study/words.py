@@ -7,12 +7,28 @@ import numpy as np
 from pretrain.study.answer import Answer
 from pretrain.study.budgets import BudgetCurve
 from pretrain.study.comparisons import Comparison
-from pretrain.study.names import arm_name, listed, percent, points, setting, treatment
+from pretrain.study.names import arm_name, brief, listed, metric_name, percent, points, setting, treatment
 from pretrain.study.sequential import Look
 from pretrain.study.statistics import FEWEST_SEEDS, LEVEL
 from pretrain.study.why import why
 
 _MOST_NAMED = 4  # comparisons that a sentence tells one by one
+
+
+def question(answer: Answer, metric: str) -> str:
+    """Returns what a run asks, as a question."""
+    compared = answer.comparisons
+    if not compared:
+        return f"Which of {len(answer.arms):,} arms is best?" if len(answer.arms) > 1 else "How good is one arm?"
+    treatments = list(dict.fromkeys(treatment(one.field, one.treatment, one.baseline) for one in compared))
+    named = treatments if len(treatments) <= _MOST_NAMED else [f"{len(treatments)} values of {compared[0].field}"]
+    others = [brief(name) for name in compared[0].shared]
+    where = f", at each {listed(others)}" if others else ""
+    asked = f"Does {listed(named)} change {metric_name(metric)}{where}, and by how much?"
+    if answer.factorials:
+        ends = [arm_name(arm.point) for arm in (answer.factorials[-1].first, answer.factorials[-1].last)]
+        asked += f" What is the gap from {ends[0]} to {ends[1]} made of?"
+    return asked
 
 
 def verdict(compared: Sequence[Comparison]) -> str:

@@ -56,13 +56,15 @@ def test_the_answer_is_json_with_all_that_was_concluded(corners):
     assert [factor["name"] for factor in square["factors"]] == ["pretraining", "freezing"] and square["seeds"] == 8
     shares = square["metrics"]["test_accuracy"]
     assert sum(share["mean"] for share in shares["shares"].values()) == pytest.approx(shares["gap"]["mean"], abs=1e-9)
+    assert told["question"].startswith("Does pretraining change test accuracy, at each frozen_layers, and by how much?")
+    assert told["question"].endswith("What is the gap from He, trainable to pretrained, 2 frozen made of?")
     assert told["design"]["seeds"] == 8 and told["machine"]["devices"] == "2 x cpu"
     assert told["experiment"]["data"]["name"] == "mnist" and "jax" in told["versions"]
 
 
 def test_the_page_is_whole_and_asks_for_nothing_else(corners):
     _, page, told = written(corners[0], *corners[1])
-    assert told["verdict"] in re.sub(r"<[^>]*>", "", page.replace("&lt;", "<"))
+    assert told["verdict"] in re.sub(r"<[^>]*>", "", page.replace("&lt;", "<")) and told["question"] in page
     assert not re.search(r"<script|<iframe|<img|@import|src=|url\((?!#)", page)
     links = re.findall(r'href="([^"]*)"', page)
     assert links and all(link.startswith(("#", "data:")) for link in links)
