@@ -79,6 +79,35 @@ class OptimizerConfig:
 
 
 @dataclass(frozen=True, config=STRICT)
+class ObjectiveConfig:
+    """What a phase minimises: how well a layer's codes reconstruct what it reads, and what else is asked of them."""
+
+    loss: Literal["mse", "cross_entropy"] = "mse"
+    """Squared error, mean over units; or Bernoulli cross-entropy, sum over units (nats), of values in [0, 1]."""
+    output: Literal["linear", "sigmoid"] = "linear"
+    """Activation of the reconstructed images under mse; cross_entropy has sigmoid everywhere."""
+    tied: Switch = False
+    """Decode with the transpose of the encoder's kernel, so that only the decoder's bias is its own."""
+    corruption: Literal["none", "masking", "gaussian", "salt_and_pepper"] = "none"
+    """Noise on what the layer reads in training, while what it is to reconstruct stays clean."""
+    corruption_level: Penalty = 0.3
+    """Probability of a value to be lost under masking and salt_and_pepper (fraction); deviation of gaussian noise."""
+    corruption_schedule: Literal["constant", "linear"] = "constant"
+    """Corruption level over the updates of a phase: held, or taken evenly to zero."""
+    sparsity: Literal["none", "kl", "l1"] = "none"
+    """Sparse codes: by the KL divergence of each unit's mean over a batch from a target rate, summed over units (nats),
+    or by their absolute values, summed over units."""
+    sparsity_weight: Penalty = 0.1
+    """Times the sparsity term joins the loss."""
+    sparsity_target: Annotated[float, Gt(0), Lt(1), TRACED] = 0.05
+    """Target rate of kl (fraction)."""
+    contractive: Switch = False
+    """Whether the squared Frobenius norm of the encoder's Jacobian, mean over the batch, joins the loss."""
+    contraction_weight: Penalty = 0.1
+    """Times the norm joins the loss."""
+
+
+@dataclass(frozen=True, config=STRICT)
 class PretrainConfig:
     """Greedy layer-wise pretraining: each phase trains one encoder layer and its decoder on unlabelled images."""
 
@@ -95,6 +124,7 @@ class PretrainConfig:
     carry_step_count: Switch = False
     """Start a phase's Adam bias correction at the number of updates made by the phases before it, as one TensorFlow 1
     optimizer shared by all phases does."""
+    objective: ObjectiveConfig = ObjectiveConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
 
 
@@ -246,6 +276,7 @@ class Experiment:
     def _check(self) -> None:
         """Checks what no single field can: that the stages fit together."""
         finetune, depth = self.finetune, len(self.encoder.widths)
+        self._check_objective()
         if finetune.frozen_layers > depth:
             remedy = (
                 f"is more layers than the encoder has; at most {depth}, or widen encoder.widths {self.encoder.widths}"
@@ -254,6 +285,16 @@ class Experiment:
         if finetune.batch_size > finetune.labels:
             remedy = f"is larger than finetune.labels {finetune.labels}; lower it"
             raise ConfigError("finetune.batch_size", finetune.batch_size, remedy)
+
+    def _check_objective(self) -> None:
+        """Checks that codes lie where an objective needs them."""
+        objective, activation = self.pretrain.objective, self.encoder.activation
+        if objective.loss == "cross_entropy" and len(self.encoder.widths) > 1 and activation != "sigmoid":
+            remedy = f"needs codes between 0 and 1; set encoder.activation to sigmoid, not {activation!r}"
+            raise ConfigError("pretrain.objective.loss", objective.loss, remedy)
+        if objective.sparsity == "kl" and activation != "sigmoid":
+            remedy = f"needs codes between 0 and 1; set encoder.activation to sigmoid, not {activation!r}, or take l1"
+            raise ConfigError("pretrain.objective.sparsity", objective.sparsity, remedy)
 
 
 def to_json(experiment: Experiment) -> str:

@@ -14,6 +14,7 @@ from pretrain.config import (
     EncoderConfig,
     Experiment,
     FinetuneConfig,
+    ObjectiveConfig,
     OptimizerConfig,
     PretrainConfig,
     from_json,
@@ -23,12 +24,19 @@ from pretrain.fields import ConfigError, fields, get, join_traced, nearest, repl
 
 LEAVES = {name: kind for name, kind in fields(Experiment).items() if name != "sweep"}
 # These must fit one another, so the strategy below draws them together.
-BOUND = ("encoder.widths", "finetune.frozen_layers", "finetune.labels", "finetune.batch_size")
+BOUND = (
+    *("encoder.widths", "finetune.frozen_layers", "finetune.labels", "finetune.batch_size"),
+    *("encoder.activation", "pretrain.objective.loss", "pretrain.objective.sparsity"),
+)
 FREELY_SWEPT = [name for name in LEAVES if name.startswith(("encoder", "pretrain", "finetune")) and name not in BOUND]
 
 OPTIMIZER_NUMBERS = {"learning_rate", "momentum", "beta1", "beta2", "epsilon", "weight_decay"}
 TRACED = {"l2", *(f"optimizer.{name}" for name in OPTIMIZER_NUMBERS)}
 FINETUNE_TRACED = TRACED | {"ridge_penalty", "first_logit_change"}
+PRETRAIN_TRACED = TRACED | {
+    f"objective.{name}" for name in ("corruption_level", "sparsity_weight", "sparsity_target", "contraction_weight")
+}
+ALL_TRACED = FINETUNE_TRACED | PRETRAIN_TRACED
 START = {"encoder_init", "head_init", "codes", "label_subset"}
 
 COUNTS, SIZES, TEXTS, SWITCHES = (
@@ -64,6 +72,17 @@ WRONG = {
     "pretrain.cache_codes": SWITCHES,
     "pretrain.carry_step_count": SWITCHES,
     **{f"pretrain.optimizer.{name}": values for name, values in WRONG_OPTIMIZER.items()},
+    "pretrain.objective.loss": CHOICES,
+    "pretrain.objective.output": CHOICES,
+    "pretrain.objective.tied": SWITCHES,
+    "pretrain.objective.corruption": CHOICES,
+    "pretrain.objective.corruption_level": PENALTIES,
+    "pretrain.objective.corruption_schedule": CHOICES,
+    "pretrain.objective.sparsity": CHOICES,
+    "pretrain.objective.sparsity_weight": PENALTIES,
+    "pretrain.objective.sparsity_target": [0.0, 1.0, -0.1, "0.1", True, math.nan],
+    "pretrain.objective.contractive": SWITCHES,
+    "pretrain.objective.contraction_weight": PENALTIES,
     "finetune.encoder_init": CHOICES,
     "finetune.head_init": CHOICES,
     "finetune.ridge_penalty": RATES,
@@ -130,7 +149,12 @@ def experiments(draw):
     widths = draw(st.lists(st.integers(1, 1000), min_size=1, max_size=5))
     batch_size = draw(st.integers(1, 1000))
     depths, labels = st.integers(0, len(widths)), st.integers(batch_size, 10**6)
-    for name, value in zip(BOUND, (tuple(widths), draw(depths), draw(labels), batch_size), strict=True):
+    activation = draw(values_of("encoder.activation"))
+    bounded = activation == "sigmoid"  # codes
+    losses = ["mse", "cross_entropy"] if bounded or len(widths) == 1 else ["mse"]
+    kinds = st.sampled_from(["none", "l1", "kl"] if bounded else ["none", "l1"])
+    chosen = (activation, draw(st.sampled_from(losses)), draw(kinds))
+    for name, value in zip(BOUND, (tuple(widths), draw(depths), draw(labels), batch_size, *chosen), strict=True):
         experiment = replace(experiment, name, value)
     ways = {name: some(values_of(name)) for name in draw(st.sets(st.sampled_from(FREELY_SWEPT), max_size=2))}
     ways |= {"finetune.frozen_layers": some(depths), "finetune.labels": some(labels)}
@@ -329,7 +353,7 @@ def test_points_are_the_distinct_products_and_set_what_they_name(experiment):
 
 
 def test_exactly_the_numbers_are_traced_and_exactly_what_chooses_a_start_is_not_in_the_program():
-    kinds = ((PretrainConfig(), TRACED, set()), (FinetuneConfig(), FINETUNE_TRACED, START))
+    kinds = ((PretrainConfig(), PRETRAIN_TRACED, set()), (FinetuneConfig(), FINETUNE_TRACED, START))
     for config, traced, start in kinds:
         static, numbers = split_traced(config)
         assert numbers == {name: get(config, name) for name in traced}
@@ -344,7 +368,7 @@ def test_exactly_the_numbers_are_traced_and_exactly_what_chooses_a_start_is_not_
 @given(experiments(), experiments())
 def test_configs_share_a_program_just_when_their_static_fields_are_equal(one, other):
     for config, twin in ((one.pretrain, other.pretrain), (one.finetune, other.finetune)):
-        static = [name for name in fields(type(config)) if name not in FINETUNE_TRACED | START]
+        static = [name for name in fields(type(config)) if name not in ALL_TRACED | START]
         same = all(get(config, name) == get(twin, name) for name in static)
         first, second = split_traced(config)[0], split_traced(twin)[0]
         assert (first == second) == same
@@ -359,7 +383,7 @@ def test_one_changed_field_splits_programs_unless_it_is_traced_or_start(section,
     name = data.draw(st.sampled_from(sorted(fields(type(config)))))
     value = data.draw(values_of(f"{section}.{name}").filter(lambda value: value != get(config, name)))
     changed = getattr(replace(Experiment(), f"{section}.{name}", value), section)
-    assert (split_traced(config)[0] == split_traced(changed)[0]) == (name in FINETUNE_TRACED | START)
+    assert (split_traced(config)[0] == split_traced(changed)[0]) == (name in ALL_TRACED | START)
 
 
 @brief
@@ -451,3 +475,15 @@ def test_json_is_data_and_runs_nothing(tmp_path):
         parsed_or_refused(nested(name, payload))
     parsed_or_refused(json.dumps({payload: 1}))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("objective", "field"),
+    [({"loss": "cross_entropy"}, "pretrain.objective.loss"), ({"sparsity": "kl"}, "pretrain.objective.sparsity")],
+)
+def test_objectives_that_need_codes_between_0_and_1_are_refused_without_them(objective, field):
+    pretrain = PretrainConfig(objective=ObjectiveConfig(**objective))
+    refused(lambda: Experiment(pretrain=pretrain), field, "sigmoid", "'elu'")
+    Experiment(pretrain=pretrain, encoder=EncoderConfig(activation="sigmoid"))
+    if field.endswith("loss"):  # images lie between 0 and 1 whatever codes do
+        Experiment(pretrain=pretrain, encoder=EncoderConfig(widths=(9,)))

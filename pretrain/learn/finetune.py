@@ -36,6 +36,7 @@ class Finetune(Stage):
     """Training of a classifier on the labelled subset."""
 
     n_classes: int
+    tied: bool = False  # whether the decoder that comes with a pretrained encoder is
 
     name = "finetune"
 
@@ -78,7 +79,7 @@ class Finetune(Stage):
     @property
     def parent_shapes(self) -> Params:
         """The parameters that the last phase hands over, if there is one."""
-        return stack_shapes((self.image_size, *self.widths))
+        return stack_shapes((self.image_size, *self.widths), self.tied)
 
     @property
     def trained_layers(self) -> tuple[str, ...]:

@@ -55,16 +55,21 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """The encoder's mirror: ``layers_i`` turns codes of encoder layer i back into what that layer read.
 
-    ``widths[i]`` is the width of what encoder layer i reads. ``layers_0`` is linear, since it reconstructs images; the
-    others have the encoder's activation, since they reconstruct codes.
+    ``widths[i]`` is the width of what encoder layer i reads. ``layers_0``, which reconstructs images, has an activation
+    of its own, by default none; the others have the encoder's, since they reconstruct codes.
     """
 
     widths: tuple[int, ...]
     activation: str
+    output: str = "identity"
+
+    @property
+    def activations(self) -> tuple[str, ...]:
+        """Of each layer, ``layers_0`` first."""
+        return (self.output, *[self.activation] * (len(self.widths) - 1))
 
     def setup(self):
-        activations = ["identity"] + [self.activation] * (len(self.widths) - 1)
-        self.layers = [Layer(*layer) for layer in zip(self.widths, activations, strict=True)]
+        self.layers = [Layer(*layer) for layer in zip(self.widths, self.activations, strict=True)]
 
     def __call__(self, codes: jax.Array, start: int = 0, stop: int | None = None) -> jax.Array:
         """Applies the layers from the top, ``layers_{stop - 1}``, down to ``layers_start``."""
@@ -82,3 +87,11 @@ def standardised(codes: jax.Array, statistics: Params) -> jax.Array:
     """Returns codes [B, units] less the ``mean`` [units] of the statistics, times their ``scale`` [units]."""
     mean, scale = (jnp.broadcast_to(statistics[name], codes.shape) for name in ("mean", "scale"))
     return (codes - mean) * scale
+
+
+def untied(params: Params) -> Params:
+    """Returns decoder parameters in which layers without a kernel have the transpose of the encoder's."""
+    return {
+        name: layer if "kernel" in layer else {**layer, "kernel": params["encoder"][name]["kernel"].T}
+        for name, layer in params["decoder"].items()
+    }

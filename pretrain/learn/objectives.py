@@ -5,13 +5,16 @@ An objective is a free function ``(params, batch, …) -> (loss, metrics)``: ``l
 optimizer's (``train.make_optimizer``): the same gradient without a reduction over all weights in every step.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from pretrain.learn.model import Decoder, Encoder, Layer, Params, scaled, standardised
+from pretrain.config import ObjectiveConfig
+from pretrain.learn import penalties
+from pretrain.learn.model import ACTIVATIONS, Decoder, Encoder, Layer, Params, scaled, standardised, untied
 
 Metrics = dict[str, jax.Array]
 
@@ -24,27 +27,53 @@ class Batch(NamedTuple):
 
 
 def reconstruction(
-    params: Params, batch: Batch, *, encoder: Encoder, decoder: Decoder, layer: int, encoded: int
+    params: Params,
+    batch: Batch,
+    *,
+    encoder: Encoder,
+    decoder: Decoder,
+    layer: int,
+    encoded: int,
+    objective: ObjectiveConfig,
+    corrupt: Callable[[jax.Array], jax.Array],
 ) -> tuple[jax.Array, Metrics]:
-    """How well one encoder layer and its decoder reconstruct what the layer reads.
+    """How well one encoder layer and its decoder reconstruct what the layer reads (Bengio et al., 2007).
 
     Args:
       params: ``encoder`` and ``decoder`` parameters; of the layers between ``encoded`` and ``layer`` and of both at
-        ``layer``.
+        ``layer``. A tied decoder layer has a bias only.
       batch: inputs [B, D]: images, or codes of encoder layer ``encoded - 1``.
       encoder: the stack to which ``layer`` belongs.
       decoder: its mirror.
       layer: the layer in training.
       encoded: how many encoder layers the inputs have been through.
+      objective: what is minimised; its numbers may be tracers.
+      corrupt: puts noise on what the layer reads [B, units].
 
     Returns:
-      The squared error (Bengio et al., 2007), mean over batch and units, and ``mse`` [B], mean over units.
+      The loss: squared error, mean over batch and units, or cross-entropy (nats), mean over the batch and sum over
+      units, and the penalties on codes. ``mse`` [B], mean over units, of the reconstruction, and ``loss`` [B], the same
+      for all.
     """
     targets = encoder.apply({"params": params["encoder"]}, scaled(batch.inputs), encoded, layer)
-    codes = encoder.apply({"params": params["encoder"]}, targets, layer, layer + 1)
-    outputs = decoder.apply({"params": params["decoder"]}, codes, layer, layer + 1)
+    name, activation = f"layers_{layer}", ACTIVATIONS[encoder.activation]
+    inputs = corrupt(targets)
+    sums = Layer(encoder.widths[layer]).apply({"params": params["encoder"][name]}, inputs)
+    codes = activation(sums)
+    logits = Layer(decoder.widths[layer]).apply({"params": untied(params)[name]}, codes)
+    outputs = ACTIVATIONS[decoder.activations[layer]](logits)
     errors = jnp.mean(jnp.square(outputs - targets), axis=-1)
-    return jnp.mean(errors), {"mse": errors}
+    loss = jnp.mean(errors)
+    if objective.loss == "cross_entropy":
+        loss = jnp.mean(jnp.sum(optax.sigmoid_binary_cross_entropy(logits, targets), axis=-1))
+    if objective.sparsity != "none":
+        loss = loss + objective.sparsity_weight * penalties.sparsity(
+            codes, objective.sparsity, objective.sparsity_target
+        )
+    if objective.contractive:
+        kernel = params["encoder"][name]["kernel"]
+        loss = loss + objective.contraction_weight * penalties.contraction(sums, kernel, activation)
+    return loss, {"mse": errors, "loss": jnp.broadcast_to(loss, errors.shape)}
 
 
 def end_to_end_reconstruction(
@@ -57,7 +86,7 @@ def end_to_end_reconstruction(
     """
     images = scaled(batch.inputs)
     codes = encoder.apply({"params": params["encoder"]}, images)
-    outputs = decoder.apply({"params": params["decoder"]}, codes)
+    outputs = decoder.apply({"params": untied(params)}, codes)
     errors = jnp.mean(jnp.square(outputs - images), axis=-1)
     return jnp.mean(errors), {"mse": errors}
 

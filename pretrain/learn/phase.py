@@ -7,8 +7,11 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
+from pretrain.config import ObjectiveConfig
+from pretrain.fields import join_traced, split_traced
 from pretrain.learn import objectives, train
-from pretrain.learn.model import Params
+from pretrain.learn.corruption import corrupted
+from pretrain.learn.model import Decoder, Params
 from pretrain.learn.objectives import Batch, Metrics
 from pretrain.learn.randomness import Purpose, batch_rows, key_for
 from pretrain.learn.stage import Examples, Images, Numbers, Stage, Start, measured_if
@@ -21,9 +24,20 @@ class Phase(Stage):
     """Training of the topmost layer of ``widths`` to reconstruct what it reads."""
 
     n_examples: int  # unlabelled images
+    output: str = "identity"  # activation of reconstructed images
+    tied: bool = False
 
-    curve_names = ("mse", "validation_mse")
     validate_at = ()
+
+    @property
+    def curve_names(self) -> tuple[str, ...]:
+        # Where the loss is the error, it is not told twice.
+        is_error = self.config.objective == split_traced(ObjectiveConfig(tied=self.tied))[0]
+        return ("mse", "validation_mse") if is_error else ("mse", "validation_mse", "loss")
+
+    @property
+    def decoder(self) -> Decoder:
+        return Decoder((self.image_size, *self.widths[:-1]), self.activation, self.output)
 
     @property
     def name(self) -> str:
@@ -36,7 +50,7 @@ class Phase(Stage):
     @property
     def parent_shapes(self) -> Params:
         """The parameters that the phase below hands over."""
-        return stack_shapes((self.image_size, *self.widths[:-1]))
+        return stack_shapes((self.image_size, *self.widths[:-1]), self.tied)
 
     def start(self, seed: int, parent: Params | None, labels: jax.Array, choices: Mapping[str, str]) -> Start:
         """Returns the parent's parameters with a fresh encoder and decoder layer added.
@@ -49,6 +63,8 @@ class Phase(Stage):
             "encoder": {layer: fresh_layer(above, below, key_for(seed, Purpose.ENCODER_INIT, self.frozen_layers))},
             "decoder": {layer: fresh_layer(below, above, key_for(seed, Purpose.DECODER_INIT, self.frozen_layers))},
         }
+        if self.tied:
+            del fresh["decoder"][layer]["kernel"]
         inherited = copied(self.parent_shapes, parent or {})
         return Start({side: {**inherited.get(side, {}), **fresh[side]} for side in fresh})
 
@@ -68,15 +84,17 @@ class Phase(Stage):
         """Returns the update that ``train.run_steps`` repeats."""
         examples = own or images
         key = key_for(seed, Purpose.PRETRAIN_BATCHES, self.frozen_layers)
-        optimizer, objective = self.optimizer(numbers), self.objective
+        optimizer, clean = self.optimizer(numbers), self.objective(numbers)
+        noise = key_for(seed, Purpose.CORRUPTION, self.frozen_layers)
         validated = jnp.asarray(self.measured()["validation_mse"])
         held_out = Batch(examples.validation.inputs)
 
         def step(state: TrainState, index: jax.Array) -> tuple[TrainState, Metrics]:
             rows = batch_rows(key, index, self.n_examples, self.config.batch_size, self.config.sampling)
+            objective = self.objective(numbers, jax.random.fold_in(noise, index), index / self.total_steps)
             state, metrics = train.train_step(state, Batch(examples.train.inputs[rows]), objective, optimizer)
-            validation = measured_if(validated[index], lambda: train.evaluate(state.params, held_out, objective))
-            return state, {"mse": metrics["mse"], "validation_mse": validation["mse"]}
+            validation = measured_if(validated[index], lambda: train.evaluate(state.params, held_out, clean))
+            return state, {**metrics, "validation_mse": validation["mse"]}
 
         return step
 
@@ -86,8 +104,23 @@ class Phase(Stage):
         splits = {"pretrain_validation_mse": images.validation, "pretrain_test_mse": images.test}
         return {name: train.evaluate(params, Batch(split.inputs), objective)["mse"] for name, split in splits.items()}
 
-    @property
-    def objective(self) -> Objective:
-        """The phase's objective, of parameters and a batch."""
-        stack = {"encoder": self.encoder, "decoder": self.decoder}
-        return partial(objectives.reconstruction, **stack, layer=self.frozen_layers, encoded=self.encoded)
+    def objective(self, numbers: Numbers, key: jax.Array | None = None, progress: jax.Array | float = 0.0) -> Objective:
+        """Returns the phase's objective, of parameters and a batch.
+
+        Args:
+          numbers: the stage's numbers, which may be tracers.
+          key: of the corruption; without one, inputs stay clean.
+          progress: fraction of the phase's updates made before.
+        """
+        config = join_traced(self.config, numbers).objective
+        level = config.corruption_level * (1 - progress if config.corruption_schedule == "linear" else 1)
+        kind = "none" if key is None else config.corruption
+        return partial(
+            objectives.reconstruction,
+            encoder=self.encoder,
+            decoder=self.decoder,
+            layer=self.frozen_layers,
+            encoded=self.encoded,
+            objective=config,
+            corrupt=partial(corrupted, key=key, kind=kind, level=level),
+        )

@@ -16,7 +16,7 @@ import optax
 from pretrain.config import FinetuneConfig, PretrainConfig
 from pretrain.fields import join_traced
 from pretrain.learn import train
-from pretrain.learn.model import Decoder, Encoder, Params, scaled
+from pretrain.learn.model import Encoder, Params, scaled
 from pretrain.learn.objectives import Batch, Metrics
 
 Numbers = Mapping[str, jax.Array | float]
@@ -59,10 +59,6 @@ class Stage:
     @property
     def encoder(self) -> Encoder:
         return Encoder(self.widths, self.activation)
-
-    @property
-    def decoder(self) -> Decoder:
-        return Decoder((self.image_size, *self.widths[:-1]), self.activation)
 
     @property
     def total_steps(self) -> int:

@@ -24,8 +24,11 @@ def fresh_layer(units: int, input_size: int, key: jax.Array) -> Params:
     return Layer(units).init(key, jnp.zeros((1, input_size)))["params"]
 
 
-def stack_shapes(sizes: Sequence[int]) -> Params:
-    """Returns the shapes of an encoder and decoder stack between images of ``sizes[0]`` and codes of ``sizes[-1]``."""
+def stack_shapes(sizes: Sequence[int], tied: bool = False) -> Params:
+    """Returns the shapes of an encoder and decoder stack between images of ``sizes[0]`` and codes of ``sizes[-1]``.
+
+    A tied decoder has no kernels of its own.
+    """
 
     def shape(*dimensions: int) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(dimensions, jnp.float32)
@@ -36,7 +39,8 @@ def stack_shapes(sizes: Sequence[int]) -> Params:
             f"layers_{i}": {"kernel": shape(below, above), "bias": shape(above)} for i, (below, above) in layers
         },
         "decoder": {
-            f"layers_{i}": {"kernel": shape(above, below), "bias": shape(below)} for i, (below, above) in layers
+            f"layers_{i}": ({} if tied else {"kernel": shape(above, below)}) | {"bias": shape(below)}
+            for i, (below, above) in layers
         },
     }
 

@@ -28,7 +28,8 @@ def n_parameters(stage: Stage) -> int:
     encoder = sum((fan_in + 1) * fan_out for fan_in, fan_out in itertools.pairwise(sizes))
     if isinstance(stage, Finetune):
         return encoder + (sizes[-1] + 1) * stage.n_classes
-    return encoder + sum((fan_in + 1) * fan_out for fan_out, fan_in in itertools.pairwise(sizes))
+    kernels = [0 if stage.tied else fan_in for fan_in in stage.widths]
+    return encoder + sum((kernel + 1) * fan_out for fan_out, kernel in zip(sizes, kernels, strict=False))
 
 
 def flops(stage: Stage, n_validation: int, n_test: int) -> float:

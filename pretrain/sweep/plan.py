@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from pretrain import fields
-from pretrain.config import DataConfig, Experiment, FinetuneConfig, SweptValue
+from pretrain.config import DataConfig, Experiment, FinetuneConfig, ObjectiveConfig, PretrainConfig, SweptValue
 from pretrain.data import Dataset
 from pretrain.fields import ConfigError
 from pretrain.learn.finetune import Finetune
@@ -17,6 +17,7 @@ from pretrain.learn.stage import Stage
 from pretrain.sweep.cost import job_memory
 
 FORMAT = 1  # of stages; raised when the same spec trains to other parameters
+_OUTPUTS = {"linear": "identity", "sigmoid": "sigmoid"}
 MAX_PACK = 64  # stages; beyond this a larger pack saves little and commits late
 
 
@@ -155,10 +156,25 @@ def _specs(settings: Experiment, dataset: Dataset) -> list[_Spec]:
             # The lowest phase has nothing frozen below it and no phase before it: fields about those must not split it.
             inert = {} if layer else {"cache_codes": True, "carry_step_count": False}
             config = dataclasses.replace(settings.pretrain, **inert)
-            add(Phase(config, image_size, widths[: layer + 1], activation, len(dataset.train.images)), config)
-    config = _without_inert(settings.finetune)
-    add(Finetune(config, image_size, widths, activation, len(dataset.class_names)), config)
+            config = _without_inert_objective(config)
+            output = "sigmoid" if config.objective.loss == "cross_entropy" else _OUTPUTS[config.objective.output]
+            shape = (image_size, widths[: layer + 1], activation, len(dataset.train.images))
+            add(Phase(config, *shape, output, config.objective.tied), config)
+    config, tied = _without_inert(settings.finetune), bool(specs) and settings.pretrain.objective.tied
+    add(Finetune(config, image_size, widths, activation, len(dataset.class_names), tied), config)
     return specs
+
+
+def _without_inert_objective(config: PretrainConfig) -> PretrainConfig:
+    """Returns a phase's settings with those of its objective that decide nothing at their defaults."""
+    objective, default = config.objective, ObjectiveConfig()
+    inert = [] if objective.corruption != "none" else ["corruption_level", "corruption_schedule"]
+    inert += [] if objective.sparsity != "none" else ["sparsity_weight"]
+    inert += [] if objective.sparsity == "kl" else ["sparsity_target"]
+    inert += [] if objective.contractive else ["contraction_weight"]
+    inert += [] if objective.loss == "mse" else ["output"]
+    objective = dataclasses.replace(objective, **{name: getattr(default, name) for name in inert})
+    return dataclasses.replace(config, objective=objective)
 
 
 def _without_inert(config: FinetuneConfig) -> FinetuneConfig:

@@ -10,7 +10,7 @@ import numpy as np
 from pretrain import samples
 from pretrain.config import DataConfig
 from pretrain.data import Dataset, Split
-from pretrain.learn.model import Params
+from pretrain.learn.model import Params, untied
 from pretrain.samples import Samples
 from pretrain.sweep.plan import Job, Plan, Trial
 from pretrain.sweep.store import Store
@@ -55,7 +55,7 @@ def take(trial: Trial, job: Job, store: Store, dataset: Dataset) -> Samples:
     @jax.jit
     def reconstruct(params: Params, images: jax.Array) -> jax.Array:
         codes = job.stage.encoder.apply({"params": params["encoder"]}, images)
-        return job.stage.decoder.apply({"params": params["decoder"]}, codes)
+        return job.stage.decoder.apply({"params": untied(params)}, codes)
 
     return Samples(
         trial_id=trial.id,

@@ -45,9 +45,10 @@ def images() -> Images:
 def phase(images):
     """Returns a function that makes a phase and its numbers."""
 
-    def make(widths=(9,), activation="elu", **settings) -> tuple[Stage, dict]:
+    def make(widths=(9,), activation="elu", output="identity", **settings) -> tuple[Stage, dict]:
         config, numbers = split_traced(PretrainConfig(**{"epochs": 2, "batch_size": 15, **settings}))
-        return Phase(config, PIXELS, widths, activation, len(images.train.inputs)), numbers
+        shape = (PIXELS, widths, activation, len(images.train.inputs))
+        return Phase(config, *shape, output, config.objective.tied), numbers
 
     return make
 

@@ -175,3 +175,22 @@ def test_ways_to_hand_over_share_a_program_and_come_out_as_alone(experiment, dat
         if job.parent and job.choices:
             alone = execute.run(Pack(job.stage, (job,)), dataset, [together[job.parent][0]], unwatched)
             same((alone.params, alone.curves), jax.tree.map(lambda leaf: leaf[None], together[job.id][:2]))
+
+
+def test_objectives_of_a_pack_come_out_as_alone(experiment, dataset):
+    objectives = {
+        "pretrain.objective.corruption": ("masking",),
+        "pretrain.objective.corruption_level": (0.1, 0.4),
+        "pretrain.objective.tied": (True,),
+        "pretrain.objective.contractive": (True,),
+        "pretrain.objective.sparsity": ("l1",),
+        "pretrain.objective.sparsity_weight": (0.0, 0.01),
+    }
+    found = plan(experiment(sweep=(objectives,), seeds=1, pretrain={"epochs": 1}), dataset)
+    jax.clear_caches()
+    together = run_all(found, dataset)
+    assert execute._advance._cache_size() == 3
+    for job in found.jobs.values():
+        if job.stage.name == "pretrain/1":
+            alone = execute.run(Pack(job.stage, (job,)), dataset, [together[job.parent][0]], unwatched)
+            same((alone.params, alone.curves), jax.tree.map(lambda leaf: leaf[None], together[job.id][:2]))

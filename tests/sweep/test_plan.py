@@ -200,3 +200,19 @@ def test_a_ridge_penalty_decides_nothing_without_a_fitted_head(experiment, datas
     sweep = ({"finetune.head_init": ("random", "ridge"), "finetune.ridge_penalty": (0.01, 0.1)},)
     found = plan(experiment(sweep=sweep, seeds=1), dataset)
     assert len(found.trials) == 4 and sum(job.stage.name == "finetune" for job in found.jobs.values()) == 3
+
+
+def test_numbers_of_an_objective_that_decide_nothing_split_no_stage(experiment, dataset):
+    levels = {"pretrain.objective.corruption_level": (0.1, 0.5), "pretrain.objective.sparsity_target": (0.1, 0.2)}
+    plain = plan(experiment(sweep=(levels,), seeds=1), dataset)
+    assert len(plain.trials) == 4 and len(plain.jobs) == 3
+    noisy = plan(experiment(sweep=({**levels, "pretrain.objective.corruption": ("masking",)},), seeds=1), dataset)
+    assert len(noisy.jobs) == 6
+    assert len({job.stage for job in noisy.jobs.values()}) == 3  # levels share a program
+
+
+def test_a_tied_decoder_has_no_kernels_to_count(experiment, dataset):
+    tied = plan(experiment(sweep=({"pretrain.objective.tied": (True, False)},), seeds=1), dataset)
+    first = {job.stage.tied: job.stage for job in tied.jobs.values() if job.stage.name == "pretrain/0"}
+    pixels, units = first[True].image_size, first[True].widths[0]
+    assert n_parameters(first[False]) - n_parameters(first[True]) == pixels * units

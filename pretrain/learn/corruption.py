@@ -1,0 +1,28 @@
+"""Noise on what a denoising autoencoder reads (Vincent et al., 2010, "Stacked denoising autoencoders")."""
+
+import jax
+import jax.numpy as jnp
+
+from pretrain.learn.randomness import uniform
+
+
+def corrupted(inputs: jax.Array, key: jax.Array, kind: str, level: jax.Array | float) -> jax.Array:
+    """Returns inputs [B, D] with noise.
+
+    Args:
+      inputs: what is to be corrupted, float32.
+      key: of the noise; another for every update.
+      kind: ``masking`` sets values to 0, ``salt_and_pepper`` to the least or the largest of 0 and 1 at even odds, each
+        with a probability of ``level``; ``gaussian`` adds noise of standard deviation ``level``; ``none`` does nothing.
+      level: the level, which may be a tracer.
+    """
+    match kind:
+        case "none":
+            return inputs
+        case "masking":
+            return jnp.where(uniform(key, inputs.shape) < level, 0.0, inputs)
+        case "salt_and_pepper":
+            places = uniform(key, inputs.shape)
+            return jnp.where(places < level, jnp.where(places < level / 2, 0.0, 1.0), inputs)
+    noise = jax.scipy.special.ndtri(uniform(key, inputs.shape))
+    return inputs + level * noise

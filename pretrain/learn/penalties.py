@@ -1,0 +1,40 @@
+"""What is asked of codes besides reconstruction: that they be sparse, or hardly move with the input."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+_SMALLEST_RATE = 1e-6  # a rate of 0 or 1 would be infinitely far from any target
+
+
+def sparsity(codes: jax.Array, kind: str, target: jax.Array | float) -> jax.Array:
+    """Returns how far codes [B, units] are from sparse.
+
+    Args:
+      codes: under ``kl``, between 0 and 1.
+      kind: ``kl``: the divergence of Bernoulli variables of the target rate from those of each unit's mean over the
+        batch, sum over units (nats; Lee et al., 2008; Ng, 2011, "Sparse autoencoder"); ``l1``: absolute values, mean
+        over the batch and sum over units.
+      target: rate of ``kl``, in (0, 1).
+    """
+    if kind == "l1":
+        return jnp.sum(jnp.mean(jnp.abs(codes), axis=0))
+    rates = jnp.clip(jnp.mean(codes, axis=0), _SMALLEST_RATE, 1 - _SMALLEST_RATE)
+    return jnp.sum(target * jnp.log(target / rates) + (1 - target) * jnp.log((1 - target) / (1 - rates)))
+
+
+def contraction(sums: jax.Array, kernel: jax.Array, activation: Callable[[jax.Array], jax.Array]) -> jax.Array:
+    """Returns the squared Frobenius norm of a layer's Jacobian, mean over the batch.
+
+    Exact for elementwise activations: the Jacobian of unit j is its slope times its column of the kernel (Rifai et al.,
+    2011, "Contractive auto-encoders").
+
+    Args:
+      sums: what the activation is applied to [B, units].
+      kernel: [D, units].
+      activation: elementwise.
+    """
+    _, slopes = jax.jvp(activation, (sums,), (jnp.ones_like(sums),))
+    columns = jnp.sum(jnp.square(kernel), axis=0, keepdims=True)
+    return jnp.mean(jnp.sum(jnp.square(slopes) * jnp.broadcast_to(columns, slopes.shape), axis=-1))
