@@ -43,19 +43,30 @@ def code_statistics(encode: Callable[[jax.Array], jax.Array], images: jax.Array)
 
 
 def spectrum(codes: jax.Array) -> jax.Array:
-    """Returns the singular values of centred codes [N, units], the largest first: [min(N, units)]."""
-    return jnp.linalg.svd(_centred(codes), compute_uv=False)
+    """Returns the singular values of centred codes [N, units], the largest first, and zero where rounding is all.
+
+    These are [min(N, units)]; no more than N - 1 of them, and none of units that are constant, are above zero.
+    """
+    values = jnp.linalg.svd(_centred(codes), compute_uv=False)
+    rounding = max(codes.shape) * jnp.finfo(values.dtype).eps * values[0]
+    return jnp.where(values > rounding, values, 0)
 
 
 def effective_rank(values: jax.Array) -> jax.Array:
-    """Returns the exponential of the entropy of singular values taken as shares (Roy and Vetterli, 2007); 1 to all."""
-    shares = values / jnp.sum(values)
-    return jnp.exp(-jnp.sum(jnp.where(shares > 0, shares * jnp.log(jnp.where(shares > 0, shares, 1)), 0)))
+    """Returns the exponential of the entropy of singular values taken as shares (Roy and Vetterli, 2007).
+
+    From 1, of codes on a line, to as many as there are values; 0 where codes are all the same.
+    """
+    total = jnp.sum(values)
+    shares = values / jnp.where(total > 0, total, 1)
+    entropy = -jnp.sum(jnp.where(shares > 0, shares * jnp.log(jnp.where(shares > 0, shares, 1)), 0))
+    return jnp.where(total > 0, jnp.exp(entropy), 0)
 
 
 def condition_number(values: jax.Array) -> jax.Array:
-    """Returns the ratio of the largest singular value to the smallest; infinite where a direction has no spread."""
-    return values[0] / values[-1]
+    """Returns the ratio of the largest singular value to the smallest above zero; NaN where codes are all the same."""
+    ratio = values[0] / jnp.min(jnp.where(values > 0, values, jnp.inf))
+    return jnp.where(values[0] > 0, ratio, jnp.nan)
 
 
 def alignment(codes: jax.Array, others: jax.Array) -> jax.Array:

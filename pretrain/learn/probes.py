@@ -25,7 +25,9 @@ def ridge(codes: jax.Array, labels: jax.Array, n_classes: int, penalty: jax.Arra
     centred = codes - jnp.broadcast_to(mean_code, codes.shape)
     covariance = centred.T @ centred / len(codes)
     variance = jnp.trace(covariance) / len(covariance)
-    regularised = covariance + penalty * jnp.where(variance > 0, variance, 1) * jnp.eye(len(covariance))
     products = centred.T @ (targets - jnp.broadcast_to(mean_target, targets.shape)) / len(codes)
-    kernel = jax.scipy.linalg.solve(regularised, products, assume_a="pos")
+    # By eigenvalues, which rounding leaves at or above zero: with fewer examples than units a solver may find none.
+    spreads, directions = jnp.linalg.eigh(covariance)
+    shrunk = jnp.maximum(spreads, 0) + penalty * jnp.where(variance > 0, variance, 1)
+    kernel = directions @ ((directions.T @ products) / jnp.broadcast_to(shrunk[:, None], products.shape))
     return {"kernel": kernel, "bias": (mean_target - mean_code @ kernel)[0]}

@@ -48,12 +48,9 @@ def answer(
 
 
 def main_arms(answer: Answer, most: int) -> list[Arm]:
-    """Returns the arms to show where there is no room for all: those of the seed's question, if it was asked."""
+    """Returns the arms to show where there is no room for all: the first, or in a large factorial its seed's question's."""
     if len(answer.arms) <= most:
         return answer.arms
-    asked = next((found for found in answer.factorials if found.is_seeds_question), None)
-    return (
-        [arm for arm in answer.arms if arm.point in [cell.point for cell in asked.cells.values()]]
-        if asked
-        else answer.arms[:most]
-    )
+    asked = next((found for found in answer.factorials if found.is_seeds_question and found.others), None)
+    points = [cell.point for cell in asked.cells.values()] if asked else []
+    return [arm for arm in answer.arms if arm.point in points] or answer.arms[:most]

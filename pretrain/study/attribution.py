@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pretrain.study.statistics import LEVEL, Estimate, estimate
+from pretrain.study.statistics import LEVEL, Estimate, estimate, sign_flip
 
 Corner = tuple[bool, ...]  # whether each factor is switched on
 
@@ -18,6 +18,8 @@ class Attribution(NamedTuple):
     gap: Estimate
     shares: dict[str, Estimate]
     interactions: dict[tuple[str, str], Estimate]
+    p_values: dict[str | tuple[str, str], float]  # of shares and interactions under sign flips, each by itself
+    gap_p_value: float
 
 
 def attribute(corners: Mapping[Corner, np.ndarray], factors: Sequence[str], level: float = LEVEL) -> Attribution:
@@ -35,12 +37,16 @@ def attribute(corners: Mapping[Corner, np.ndarray], factors: Sequence[str], leve
     """
     k = len(factors)
     values = {corner: np.asarray(corners[corner], float) for corner in itertools.product((False, True), repeat=k)}
-    shares = {name: estimate(_average(values, (index,), k), level) for index, name in enumerate(factors)}
-    pairs = {
-        (factors[i], factors[j]): estimate(_average(values, (i, j), k), level)
-        for i, j in itertools.combinations(range(k), 2)
-    }
-    return Attribution(estimate(values[(True,) * k] - values[(False,) * k], level), shares, pairs)
+    alone = {name: _average(values, (index,), k) for index, name in enumerate(factors)}
+    together = {(factors[i], factors[j]): _average(values, (i, j), k) for i, j in itertools.combinations(range(k), 2)}
+    gap = values[(True,) * k] - values[(False,) * k]
+    return Attribution(
+        estimate(gap, level),
+        {name: estimate(effect, level) for name, effect in alone.items()},
+        {pair: estimate(effect, level) for pair, effect in together.items()},
+        {name: sign_flip(effect) for name, effect in (alone | together).items()},
+        sign_flip(gap),
+    )
 
 
 def _average(values: Mapping[Corner, np.ndarray], players: tuple[int, ...], k: int) -> np.ndarray:

@@ -18,6 +18,7 @@ FIRST_BATCHES = 40  # over which curves are averaged
 _CURVES = ("post_update_accuracy", "validation_accuracy")
 _DIAGNOSTICS = ("logit_change", "effective_rank", "condition_number", "update_size/", "gradient_norm/")
 _MOST_FACTORS = 6
+_MOST_SETTINGS = 4  # at which the seed's question is answered
 # Of fields whose values have an order of their own, what stands at the corner that is left: the seed's faster network.
 _OFF = {"finetune.encoder_init": "he", "finetune.codes": "raw", "finetune.head_init": "random"}
 
@@ -47,7 +48,8 @@ class Factorial(NamedTuple):
     diagnostics: dict[str, tuple[Estimate, Estimate]]  # after batch 1, at the first corner and at the last
     # What each factor that is off here does, switched on by itself at the last corner: by metric and field.
     remedies: dict[str, dict[str, Estimate]]
-    others: tuple[Factor, ...] = ()  # the factors that are off
+    others: tuple[Factor, ...]  # the factors that are off
+    setting: dict[str, object]  # of the other swept fields
 
     @property
     def first(self) -> Arm:
@@ -67,39 +69,58 @@ class Factorial(NamedTuple):
     @property
     def is_seeds_question(self) -> bool:
         """Whether it is between a He, trainable and a pretrained, frozen network, and these two changes alone."""
-        return {factor.field for factor in self.factors} == set(CORNERS)
+        return {factor.field: factor.off for factor in self.factors} == dict(zip(CORNERS, ("he", 0), strict=True))
 
 
 def factorials(trials: pa.Table, curves: pa.Table, found: Sequence[Arm], level: float) -> list[Factorial]:
     """Returns the full factorials of a run, explained.
 
-    They are that of all swept fields, where each has two values and all combinations have seeds in common (of frozen
-    layers, the most that are frozen and none); and before it, where it has more factors than encoder and freezing, that
-    of these two with the others off, which is the seed's question.
+    Where encoder and freezing (of frozen layers, the most and the fewest) are swept, that of these two comes first; the
+    other fields are then at each of their combinations, if there are few, or else at their first. Where all swept
+    fields have two values, that of all fields follows. All combinations must have seeds in common.
     """
-    factors = _factors(found)
-    if not 2 <= len(factors) <= _MOST_FACTORS:
-        return []
-    tried = [factors]
+    values = _values(found)
+    factors = _factors(values)
     inner = tuple(factor for factor in factors if factor.field in CORNERS)
-    if len(inner) == len(CORNERS) < len(factors):
-        tried.insert(0, inner)
+    rest = {name: seen for name, seen in values.items() if name not in CORNERS}
+    whole = len(factors) if len(factors) == sum(len(seen) > 1 for seen in values.values()) else 0
+    early = _early(curves)
+
+    def explained(some: tuple[Factor, ...], setting: dict[str, object], others: tuple[Factor, ...]) -> list[Factorial]:
+        one = _explained(trials, early, some, setting, others, found, level)
+        return [one] if one else []
+
+    result = []
+    others = tuple(factor for factor in factors if factor not in inner)
+    if len(inner) == len(CORNERS):
+        firsts = {name: next((one.off for one in others if one.field == name), seen[0]) for name, seen in rest.items()}
+        combined = [dict(zip(rest, point, strict=True)) for point in itertools.product(*rest.values())]
+        if len(combined) > _MOST_SETTINGS or 2 < whole <= _MOST_FACTORS:
+            combined = [firsts]
+        for setting in combined:
+            result += explained(inner, setting, others if setting == firsts and whole > 2 else ())
+    if len(inner) < whole <= _MOST_FACTORS and whole > 1:
+        result += explained(factors, {name: seen[0] for name, seen in values.items() if len(seen) == 1}, ())
+    return result
+
+
+def _early(curves: pa.Table) -> pa.Table:
+    """Returns what was measured in the first updates of fine-tuning."""
     last = max(FIRST_BATCHES, *BATCHES)
-    early = curves.filter(pc.and_(pc.equal(curves["stage"], "finetune"), pc.less_equal(curves["step"], last)))
-    return [one for some in tried if (one := _explained(trials, early, some, factors, found, level))]
+    return curves.filter(pc.and_(pc.equal(curves["stage"], "finetune"), pc.less_equal(curves["step"], last)))
 
 
 def _explained(
     trials: pa.Table,
     curves: pa.Table,
     factors: tuple[Factor, ...],
-    of: Sequence[Factor],
+    setting: dict[str, object],
+    others: tuple[Factor, ...],
     found: Sequence[Arm],
     level: float,
 ) -> Factorial | None:
-    """Returns the factorial of some of a run's factors, the others off; None where a cell or common seeds lack."""
-    off = {factor.field: factor.off for factor in of}
-    cells = _cells(factors, off, found)
+    """Returns the factorial of some factors with the other fields at a setting; None where a cell or seeds lack."""
+    cells = _cells(factors, setting, found)
     if not cells:
         return None
     values = _measured(trials, curves, cells)
@@ -110,40 +131,41 @@ def _explained(
         for metric, corners in values.items()
     }
     ends = cells[first], cells[last]
-    others = tuple(factor for factor in of if factor not in factors)
     remedies = _remedies(trials, curves, ends[1], others, found, level)
-    return Factorial(factors, cells, causes, _diagnostics(curves, ends, level), remedies, others)
+    return Factorial(factors, cells, causes, _diagnostics(curves, ends, level), remedies, others, setting)
 
 
-def _factors(found: Sequence[Arm]) -> tuple[Factor, ...]:
-    """Returns the factors of a run's sweep; none where a field has more than two values."""
+def _values(found: Sequence[Arm]) -> dict[str, list[object]]:
+    """Returns the values of each swept field, in their order; none where grids sweep different fields."""
     values: dict[str, list[object]] = {}
     for arm in found:
-        if set(arm.point) != set(found[0].point):
-            return ()  # grids of different fields
+        if None in arm.point.values() or set(arm.point) != set(found[0].point):
+            return {}
         for name, value in arm.point.items():
             seen = values.setdefault(name, [])
             seen += [value] if value not in seen else []
+    return values
+
+
+def _factors(values: Mapping[str, list[object]]) -> tuple[Factor, ...]:
+    """Returns the fields that make a factor: of two values, or of frozen layers the fewest and the most."""
     factors = []
     for name, seen in values.items():
-        if name == CORNERS[1] and 0 in seen and len(seen) > 1:
-            factors.append(Factor(name, 0, max(seen)))
+        if name == CORNERS[1] and len(seen) > 1:
+            factors.append(Factor(name, min(seen), max(seen)))
         elif len(seen) == 2:
-            off = _OFF[name] if _OFF.get(name) in seen else seen[0]
+            off = _OFF[name] if name in _OFF and _OFF[name] in seen else seen[0]
             factors.append(Factor(name, off, next(value for value in seen if value != off)))
-        elif len(seen) > 2:
-            return ()
     return tuple(factors)
 
 
-def _cells(factors: Sequence[Factor], off: Mapping[str, object], found: Sequence[Arm]) -> dict[Corner, Arm] | None:
-    """Returns the arms of every combination, with all other factors off and cut to what all have; None if one lacks."""
+def _cells(factors: Sequence[Factor], setting: Mapping[str, object], found: Sequence[Arm]) -> dict[Corner, Arm] | None:
+    """Returns the arms of every combination at a setting, cut to what all have in common; None if one lacks."""
     by_point = {repr(sorted(arm.point.items())): arm for arm in found}
-    shared = found[0].point
     cells = {}
     for corner in itertools.product((False, True), repeat=len(factors)):
         switched = {factor.field: factor.on if on else factor.off for factor, on in zip(factors, corner, strict=True)}
-        arm = by_point.get(repr(sorted({**shared, **off, **switched}.items())))
+        arm = by_point.get(repr(sorted({**setting, **switched}.items())))
         if arm is None:
             return None
         cells[corner] = arm

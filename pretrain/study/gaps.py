@@ -14,7 +14,6 @@ from pretrain.study.names import arm_name, metric_name, percent
 from pretrain.study.statistics import Estimate
 from pretrain.study.why import factor_names
 
-MOST_PANELS = 12
 # Diagnostics that span orders of magnitude.
 _LOGARITHMIC = ("logit_change", "condition_number", "update_size/", "gradient_norm/")
 _DIAGNOSTICS = (*_LOGARITHMIC, "effective_rank", "initial_alignment")
@@ -49,7 +48,7 @@ def diagnostics(curves: pa.Table, arms: Sequence[Arm]):
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     curves = curves.filter(pc.equal(curves["stage"], "finetune"))
-    names = diagnosed(curves)[:MOST_PANELS]
+    names = diagnosed(curves)
     rows = -(-len(names) // 2)
     figure, panels = canvas(0.5 + 1.75 * rows, 2, rows, sharey=False)
     panels = np.ravel(panels)
@@ -60,13 +59,15 @@ def diagnostics(curves: pa.Table, arms: Sequence[Arm]):
         steps = np.sort(pc.unique(mine["step"]).to_numpy())
         for index, arm in enumerate(arms):
             values = by_seed(curve_values(mine, arm, name, steps.tolist()), arm)
-            if not len(values) or not np.isfinite(values).all():
+            measured = np.isfinite(values).all(axis=0) if len(values) else np.zeros(0, bool)
+            if not measured.any():
                 continue  # frozen layers are not updated
             style = {"color": COLOURS[index], "linestyle": DASHES[index % len(DASHES)], "marker": "o", "markersize": 3}
-            axes.plot(steps, values.mean(axis=0), label=written(arm_name(arm.point)), **style)
+            mean = values[:, measured].mean(axis=0)
+            axes.plot(steps[measured], mean, label=written(arm_name(arm.point)), **style)
         axes.set(xscale="log", xticks=steps, xticklabels=map(str, steps))
         axes.minorticks_off()
-        if name.startswith(_LOGARITHMIC):
+        if name.startswith(_LOGARITHMIC) and any((line.get_ydata() > 0).any() for line in axes.lines):
             axes.set_yscale("log")
             axes.yaxis.set_major_locator(LogLocator(subs=(1, 3)))
             axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))

@@ -1,6 +1,6 @@
 """What things are called where people read of them: arms, treatments, settings, metrics, numbers."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -39,7 +39,7 @@ def arm_name(point: Mapping[str, object]) -> str:
     parts = []
     for name, value in point.items():
         trait = _trait(name, value) if set(CORNERS) <= set(point) else None
-        parts.append(f"{brief(name)}={short(value)}" if trait is None else trait)
+        parts.append(f"{brief(name, point)}={short(value)}" if trait is None else trait)
     return ", ".join(part for part in parts if part) or "all trials"
 
 
@@ -47,17 +47,19 @@ def _trait(name: str, value: object) -> str | None:
     if name == _FROZEN and value:
         return f"{value} frozen"
     if name == _MATCHED and value:
-        return "matched start"
-    return str(value) if name == _INIT and value != "he" else _TRAITS.get((name, value))
+        return f"start matched to {short(value)}"
+    return str(value) if name == _INIT and value != "he" else _known(_TRAITS, name, value)
 
 
 def treatment(field: str, value: object, baseline: object) -> str:
     """Returns what one does to get from the baseline to a value of a field."""
-    known = _TREATMENTS.get((field, baseline, value))
+    known = _known(_TREATMENTS, field, baseline, value)
     if known:
         return known
-    if baseline == 0 and field in (_FROZEN, _MATCHED):
-        return "freezing" if field == _FROZEN else "matching the first update"
+    if baseline == 0 and field == _FROZEN:
+        return "freezing"
+    if baseline == 0 and field == _MATCHED:
+        return f"matching the first update to {short(value)}"
     return f"{brief(field)}={short(value)} instead of {short(baseline)}"
 
 
@@ -67,13 +69,19 @@ def setting(shared: Mapping[str, object]) -> str:
     for name, value in shared.items():
         if name == _FROZEN:
             told.append(f"with {value} layers frozen" if value else "with all layers trainable")
-        elif name == "finetune.labels":
+        elif name == "finetune.labels" and isinstance(value, int):
             told.append(f"at {value:,} labels")
         elif name == _MATCHED and value:
-            told.append("with a matched first update")
+            told.append(f"with the first update matched to {short(value)}")
         else:
-            told.append(_SETTINGS.get((name, value), f"at {brief(name)}={short(value)}"))
+            known = _known(_SETTINGS, name, value)
+            told.append(f"at {brief(name, shared)}={short(value)}" if known is None else known)
     return " ".join(part for part in told if part)
+
+
+def _known(words: Mapping[tuple, str], *key: object) -> str | None:
+    """Returns the word for a field and values; a swept tuple, which tables hold as a list, has none."""
+    return words.get(key) if not any(isinstance(part, list) for part in key) else None
 
 
 def metric_name(metric: str) -> str:
@@ -81,9 +89,14 @@ def metric_name(metric: str) -> str:
     return metric.replace("_", " ")
 
 
-def brief(field: str) -> str:
-    """Returns the last part of a field's dotted name."""
-    return field.rsplit(".", 1)[-1]
+def brief(field: str, among: Iterable[str] = ()) -> str:
+    """Returns the last part of a field's dotted name, or as many parts as tell it from the others."""
+    parts = field.split(".")
+    for size in range(1, len(parts)):
+        tail = ".".join(parts[-size:])
+        if all(other == field or not f".{other}".endswith(f".{tail}") for other in among):
+            return tail
+    return field
 
 
 def short(value: object) -> str:

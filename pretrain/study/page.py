@@ -115,7 +115,9 @@ def _table(listing: Listing, number: int) -> str:
         sides = [' class="r"' if side == "r" else "" for side in listing.align]
         parts = zip(row, tags, sides, strict=True)
         # Intervals go below what they are of, or few columns would fit.
-        lines = [(_escaped(cell).replace(" [", "<br>["), tag, side) for cell, tag, side in parts]
+        lines = [
+            (_escaped(cell).replace(" [+", "<br>[+").replace(" [-", "<br>[-"), tag, side) for cell, tag, side in parts
+        ]
         return "".join(f"<{tag}{side}>{cell}</{tag.split()[0]}>" for cell, tag, side in lines)
 
     name, columns = f"table-{listing.name}", len(listing.headings)

@@ -78,14 +78,12 @@ def _attribution(found: Factorial) -> dict[str, Any]:
     ends, called = {"first": found.first, "last": found.last}, factor_names(found)
     return {
         "factors": [{"name": called[factor.field], **factor._asdict()} for factor in found.factors],
+        "setting": found.setting,
         "seeds": found.n,
         **{end: {"name": names.arm_name(arm.point), "point": arm.point} for end, arm in ends.items()},
-        "metrics": {metric: _gap(found, cause) for metric, cause in found.causes.items()},
+        "metrics": {metric: _gap(cause) for metric, cause in found.causes.items()},
         "remedies": {
-            metric: {
-                names.treatment(factor.field, factor.on, factor.off): effects[factor.field]._asdict()
-                for factor in found.others
-            }
+            metric: {field: effect._asdict() for field, effect in effects.items()}
             for metric, effects in found.remedies.items()
         },
         "diagnostics": {
@@ -95,15 +93,17 @@ def _attribution(found: Factorial) -> dict[str, Any]:
     }
 
 
-def _gap(found: Factorial, cause: Cause) -> dict[str, Any]:
-    called = factor_names(found)
+def _gap(cause: Cause) -> dict[str, Any]:
+    p_values = cause.parts.p_values
     return {
         "first": cause.first,
         "last": cause.last,
         "gap": cause.parts.gap._asdict(),
-        "shares": {called[field]: share._asdict() for field, share in cause.parts.shares.items()},
+        "shares": {
+            field: {**share._asdict(), "p_value": p_values[field]} for field, share in cause.parts.shares.items()
+        },
         "interactions": [
-            {"of": [called[field] for field in pair], **value._asdict()}
+            {"of": pair, **value._asdict(), "p_value": p_values[pair]}
             for pair, value in cause.parts.interactions.items()
         ],
     }

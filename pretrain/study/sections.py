@@ -74,7 +74,11 @@ def sections(
         Section(
             "What makes the gap",
             [
-                *(part for found in answer.factorials for part in _gap_parts(found, answer.level, drawn)),
+                *(
+                    part
+                    for number, found in _numbered(answer)
+                    for part in _gap_parts(found, number, answer.level, drawn)
+                ),
                 *([drawn("diagnostics", *_diagnostics(curves, shown))] if gaps.diagnosed(curves) else []),
             ],
         ),
@@ -153,8 +157,16 @@ def _shares(found: Factorial, level: float) -> tuple[Any, str, str]:
     return gaps.shares(found, level), caption, f"Shares of each change in the gap. {_all(told)}"
 
 
-def _gap_parts(found: Factorial, level: float, drawn) -> list[Picture | Listing]:
+def _numbered(answer: Answer) -> list[tuple[int, Factorial]]:
+    """Returns factorials, each with its number among those of as many factors."""
+    sizes = [len(found.factors) for found in answer.factorials]
+    return [(sizes[: place + 1].count(sizes[place]), found) for place, found in enumerate(answer.factorials)]
+
+
+def _gap_parts(found: Factorial, number: int, level: float, drawn) -> list[Picture | Listing]:
+    """Returns what there is to see of a factorial, the run's n-th of as many factors."""
     name = "shares" if len(found.factors) == 2 else f"shares_of_{len(found.factors)}"
+    name += f"_{number}" if number > 1 else ""
     parts = [drawn(name, *_shares(found, level)), gaps.share_listing(found, level, name)]
     if len(found.factors) > 2:
         parts.append(gaps.interaction_listing(found, level, name.replace("shares", "interactions")))

@@ -58,12 +58,24 @@ def test_rank_and_condition_number_are_those_of_the_covariance(size, seed):
         np.testing.assert_allclose(codes.condition_number(spread), lengths[0] / lengths[-1], rtol=1e-2)
 
 
-def test_rank_counts_directions_of_equal_spread():
+def test_rank_and_condition_number_count_directions_with_spread_only():
     signs = np.array([[1, 1], [1, -1], [-1, 1], [-1, -1]], np.float32)
-    two = codes.spectrum(jnp.asarray(np.hstack([signs, np.zeros((4, 1), np.float32)])))
-    np.testing.assert_allclose(codes.effective_rank(two), 2, rtol=1e-5)
-    assert codes.condition_number(two) > 1e6  # one direction has no spread
-    np.testing.assert_allclose(codes.condition_number(codes.spectrum(jnp.asarray(signs))), 1, rtol=1e-5)
+    for extra in (0, 1, 30):  # units that never change, and more units than images
+        spread = codes.spectrum(jnp.asarray(np.hstack([signs, np.full((4, extra), 3, np.float32)])))
+        np.testing.assert_allclose(codes.effective_rank(spread), 2, rtol=1e-5)
+        np.testing.assert_allclose(codes.condition_number(spread), 1, rtol=1e-5)
+
+
+def test_more_units_than_images_leave_a_condition_number_that_is_not_rounding():
+    values = np.random.default_rng(0).normal(size=(60, 150))
+    lengths = np.linalg.svd(values - values.mean(0), compute_uv=False)[:59]
+    spread = codes.spectrum(jnp.asarray(values, jnp.float32))
+    np.testing.assert_allclose(codes.condition_number(spread), lengths[0] / lengths[-1], rtol=1e-2)
+
+
+def test_codes_that_are_all_the_same_have_no_rank():
+    spread = codes.spectrum(jnp.ones((5, 3)))
+    assert codes.effective_rank(spread) == 0 and np.isnan(codes.condition_number(spread))
 
 
 @settings(deadline=None, max_examples=30)
@@ -99,6 +111,14 @@ def test_ridge_penalises_alike_at_every_scale_of_the_codes():
     values, labels = drawn((40, 5), 3), jnp.asarray(np.random.default_rng(3).integers(0, 3, 40))
     heads = [ridge(jnp.asarray(scale * values), labels, 3, 0.1) for scale in (1.0, 1000.0)]
     np.testing.assert_allclose(heads[0]["kernel"], 1000 * heads[1]["kernel"], rtol=1e-3, atol=1e-5)
+
+
+def test_ridge_of_fewer_examples_than_units_is_finite_at_any_penalty():
+    values = jnp.asarray(np.random.default_rng(0).normal(size=(10, 150)), jnp.float32)
+    for penalty in (1e-2, 1e-7, 1e-12):
+        head = ridge(values, jnp.arange(10) % 3, 3, penalty)
+        assert all(np.isfinite(leaf).all() for leaf in head.values())
+        assert np.array_equal(np.argmax(values @ head["kernel"] + head["bias"][None], axis=1), np.arange(10) % 3)
 
 
 def test_ridge_of_codes_without_any_spread_tells_the_classes_shares():

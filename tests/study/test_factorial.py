@@ -1,5 +1,6 @@
 """Full factorials: which arms make one, what their gaps are made of, and what is said of it."""
 
+import functools
 import itertools
 import json
 
@@ -113,15 +114,88 @@ def test_any_fields_of_two_values_make_a_factorial():
     [
         ({INIT: TWO[INIT]}, ()),
         ({INIT: TWO[INIT], FROZEN: (2,)}, ()),
-        ({INIT: TWO[INIT], FROZEN: (1, 2, 3)}, ()),
-        ({**TWO, "finetune.labels": (100, 200, 500)}, ()),
+        ({"finetune.l2": (0.0, 0.1), "finetune.labels": (100, 200, 500)}, ()),
         (TWO, {(2, seed) for seed in range(8)}),
         (TWO, {(1, seed) for seed in range(4)} | {(2, seed) for seed in range(4, 8)}),
     ],
-    ids=["one field", "always frozen", "three values", "a third field of three", "a cell diverged", "no common seed"],
+    ids=["one field", "always frozen", "a field of three values", "a cell diverged", "no common seed"],
 )
 def test_what_is_no_full_factorial_is_not_taken_for_one(levels, lost):
     assert found_in(run(levels, constant, lost=lost)) == []
+
+
+def test_the_seeds_question_is_answered_at_each_of_few_settings():
+    found = found_in(run({**TWO, "finetune.labels": (100, 200, 500)}, constant))
+    assert [one.setting for one in found] == [{"finetune.labels": labels} for labels in (100, 200, 500)]
+    assert all(one.is_seeds_question and len(one.cells) == 4 for one in found)
+    many = found_in(run({**TWO, "finetune.labels": (50, 100, 200, 500, 1000)}, constant))
+    assert [one.setting for one in many] == [{"finetune.labels": 50}]
+    text = explained(run({**TWO, "finetune.labels": (100, 200, 500)}, constant))
+    assert text.count("No slow start") == 3 and "At 100 labels: No slow start" in text
+
+
+def test_layers_that_are_frozen_more_or_less_are_not_the_seeds_question():
+    (found,) = found_in(run({INIT: TWO[INIT], FROZEN: (2, 1)}, constant))
+    assert (found.factors[1].off, found.factors[1].on) == (1, 2) and not found.is_seeds_question
+    assert "trainable" not in explained(run({INIT: TWO[INIT], FROZEN: (2, 1)}, constant))
+
+
+def union(*grids):
+    """The tables of a run over a union of grids: what a grid does not sweep is missing there."""
+    names = list(dict.fromkeys(name for grid in grids for name in grid))
+    rows = []
+    for number, grid in enumerate(grids):
+        for row in run(grid, constant)[0].to_pylist():
+            ends = {name: row.pop(name) for name in ("status", "test_accuracy", "validation_accuracy")}
+            rows.append(
+                {"trial_id": f"{number}{row['trial_id']}", "seed": row["seed"]}
+                | {name: row.get(name) for name in names}
+                | ends
+            )
+    return pa.Table.from_pylist(rows), run(TWO, constant)[1]
+
+
+@pytest.mark.parametrize(
+    "grids",
+    [
+        ({FROZEN: (0, 2)}, {INIT: ("he",)}),
+        ({INIT: ("he", "pretrained")}, {INIT: ("he", "pretrained"), "finetune.labels": (50,)}),
+        ({INIT: ("he", "pretrained"), "encoder.widths": ([9], [9, 5])}, {"finetune.labels": (50, 100)}),
+    ],
+)
+def test_unions_of_grids_that_sweep_different_fields_are_answered(grids):
+    trials, curves = union(*grids)
+    found = answer(trials, curves)
+    assert found.factorials == [] and words.explanation(found) and words.verdict(found.comparisons) is not None
+
+
+def test_swept_tuples_are_factors_like_any_other_value(tmp_path):
+    tables = run({INIT: TWO[INIT], "encoder.widths": ([300, 150], [50])}, constant)
+    (found,) = found_in(tables)
+    assert found.last.point["encoder.widths"] == [50]
+    report.write(answer(*tables), *tables, Experiment(), "2 x cpu", tmp_path)
+
+
+def test_fields_of_one_last_name_keep_their_own_share(tmp_path):
+    effect = lambda on, step: 0.5 + 0.2 * ("pretrain.l2" in on)
+    tables = run({"finetune.l2": (0.0, 0.1), "pretrain.l2": (0.0, 0.1)}, effect, noise=0.001)
+    assert "made by pretrain.l2: l2=0.1 instead of 0 +" in explained(tables)
+    report.write(answer(*tables), *tables, Experiment(), "2 x cpu", tmp_path)
+    (told,) = json.loads((tmp_path / "answer.json").read_text())["attribution"]
+    shares = told["metrics"]["test_accuracy"]["shares"]
+    assert shares.keys() == {"finetune.l2", "pretrain.l2"} and shares["pretrain.l2"]["mean"] == pytest.approx(
+        0.2, abs=0.01
+    )
+
+
+def test_without_an_effect_interactions_and_shares_are_seldom_announced():
+    n_runs, announced = 40, 0
+    for seed in range(n_runs):
+        draw = functools.partial(np.random.default_rng(seed).normal, 0.5, 0.05)
+        text = explained(run(FIVE, lambda on, step, draw=draw: draw(), n=8, seed=seed))
+        announced += "Changes interact" in text or "made by" in text
+    # Shares of three metrics and interactions of one are each announced in at most 5 %, and so any in at most 20 %.
+    assert announced <= 12
 
 
 def additive(on, step):
@@ -180,7 +254,7 @@ def test_diagnostics_are_told_of_both_corners():
     (found,) = found_in(tables)
     first, last = found.diagnostics[CHANGE]
     assert first.mean == pytest.approx(5, rel=0.05) and last.mean == pytest.approx(0.2, rel=0.05)
-    assert "times less." in explained(tables) and "0.20 [" in explained(tables)
+    assert "times less." in explained(tables) and "by 0.2 [" in explained(tables)
 
 
 # Words: with other numbers it says other things.
@@ -213,10 +287,10 @@ def test_interactions_are_told_where_they_are_certain_and_only_there():
     def effect(on, step):
         return 0.5 + 0.2 * (INIT in on and CODES in on)
 
-    text = explained(run(FIVE, effect, noise=0.002))
+    text = explained(run(FIVE, effect, noise=0.002, n=12))
     assert "Changes interact: to validation accuracy after batch 1, pretraining and standardising the codes add" in text
     assert "more together than apart" in text
-    assert "less together than apart" in explained(run(FIVE, lambda on, step: 1 - effect(on, step), noise=0.002))
+    assert "less together than apart" in explained(run(FIVE, lambda on, step: 1 - effect(on, step), noise=0.002, n=12))
 
 
 def test_first_updates_that_do_the_same_are_not_called_different():
@@ -267,17 +341,14 @@ def test_answer_json_holds_shares_interactions_remedies_and_diagnostics(written)
     square, whole = json.loads((directory / "answer.json").read_text())["attribution"]
     assert [len(one["factors"]) for one in (square, whole)] == [2, 5]
     assert whole["factors"][4] == {"name": "fitting the head", "field": HEAD, "off": "random", "on": "ridge"}
+    assert square["setting"] == {CODES: "raw", MATCHED: 0.0, HEAD: "random"}
     for metric in whole["metrics"].values():
         assert sum(share["mean"] for share in metric["shares"].values()) == pytest.approx(
             metric["gap"]["mean"], abs=1e-9
         )
         assert len(metric["interactions"]) == 10
-        assert all(set(share) == {"mean", "low", "high"} for share in metric["shares"].values())
-    assert square["remedies"]["test_accuracy"].keys() == {
-        "standardising the codes",
-        "matching the first update",
-        "fitting the head",
-    }
+        assert all(set(share) == {"mean", "low", "high", "p_value"} for share in metric["shares"].values())
+    assert square["remedies"]["test_accuracy"].keys() == {CODES, MATCHED, HEAD}
     assert square["diagnostics"][CHANGE]["first"]["mean"] == found.factorials[0].diagnostics[CHANGE][0].mean
 
 

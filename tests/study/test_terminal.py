@@ -6,8 +6,6 @@ import re
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from rich.console import Console
 from scipy import stats
 
@@ -27,6 +25,7 @@ CORNERS = {
 HE_TRAINABLE, PRETRAINED_FROZEN = (False, False), (True, True)
 
 NO_SLOW_START = "No slow start"
+UNCERTAIN = "Whether the pretrained, frozen network starts slowly is not certain"
 OPPOSITE = "The opposite of a slow start"
 FREEZING = "Freezing the encoder, not pretraining it, makes the slow start"
 PRETRAINING = "Pretraining the encoder, not freezing it, makes the slow start"
@@ -93,7 +92,7 @@ def effects(base, pretraining=0.0, freezing=0.0, n=8, noise=0.01, seed=0):
         (effects(0.6, freezing=-0.4), FREEZING),
         (effects(0.6, pretraining=-0.4), PRETRAINING),
         (effects(0.7, freezing=-0.3, pretraining=-0.2), BOTH),
-        # Freezing slows by more than pretraining helps.
+        # Freezing slows by more than pretraining helps, and pretraining by more than freezing helps.
         (effects(0.6, freezing=-0.4, pretraining=0.2), FREEZING),
         (effects(0.6, freezing=0.2, pretraining=-0.4), PRETRAINING),
         (effects(0.6, freezing=0.2), OPPOSITE),
@@ -122,14 +121,38 @@ def test_the_cause_is_the_simulated_one(start, cause):
 
 def test_a_gap_whose_parts_are_both_uncertain_is_left_open():
     # The parts vary against each other from seed to seed, so that only their sum is certain.
-    swing = np.array([0.5, -0.5, 0.4, -0.4])
+    swing = np.array([0.5, -0.5, 0.4, -0.4, 0.3, -0.3, 0.2, -0.2])
     start = {
         (False, False): 0.6 + 0 * swing,
         (True, False): 0.55 + swing,
         (False, True): 0.55 - swing,
         (True, True): 0.5 + 0 * swing,
     }
-    assert answer(*four_corners(start, effects(0.9, n=4))).startswith(OPEN)
+    assert answer(*four_corners(start, effects(0.9))).startswith(OPEN)
+
+
+def test_a_part_that_may_be_large_is_not_said_to_be_none():
+    swing = 0.25 * np.array([1, -1, 1, -1, 1, -1, 0.5, -0.5])
+    start = {
+        (False, False): 0.6 + swing / 2,
+        (True, False): 0.57 - swing / 2,
+        (False, True): 0.2 + swing / 2,
+        (True, True): 0.17 - swing / 2,
+    }
+    text = answer(*four_corners(start, effects(0.9)))
+    assert text.startswith("Freezing makes the slow start; whether pretraining has a part in it is not certain")
+
+
+def test_a_gap_that_may_be_large_is_not_said_to_be_none():
+    noisy = effects(0.6, freezing=-0.1)
+    noisy[True, True] = noisy[True, True] + 0.3 * np.array([1, -1, 1, -1, 1, -1, 1, -1])
+    assert answer(*four_corners(noisy, effects(0.9))).startswith(UNCERTAIN)
+
+
+def test_few_seeds_settle_nothing_however_clear_they_look():
+    text = answer(*four_corners(effects(0.6, freezing=-0.4, n=5), effects(0.9, n=5)))
+    assert text.startswith("5 seeds settle nothing, at least 6 can: after batch 1")
+    assert "makes the slow start" not in text and "not told apart" in text
 
 
 @pytest.mark.parametrize(
@@ -141,7 +164,7 @@ def test_a_gap_whose_parts_are_both_uncertain_is_left_open():
         (effects(0.85), "not told apart"),
         (effects(0.85, pretraining=0.05, freezing=-0.05), "not told apart"),
         (effects(0.85, noise=0.0), "not told apart"),
-        (effects(0.85, pretraining=0.02, n=3, noise=0.2), "not told apart"),
+        (effects(0.85, pretraining=0.02, n=7, noise=0.2), "not told apart"),
     ],
 )
 def test_the_end_is_better_worse_or_not_told_apart(end, verdict):
@@ -162,35 +185,24 @@ def test_every_number_of_the_answer_is_the_simulated_one():
     assert text.count("\n") == 0 and text.endswith(".")
 
 
-def significant(values):
-    """The sign of a mean that a two-sided t test at 5 % tells from 0, and 0 for others."""
-    return int(np.sign(np.mean(values))) * (stats.ttest_1samp(values, 0.0).pvalue < 0.05)
-
-
-@settings(max_examples=150, deadline=None)
-@given(
-    seed=st.integers(0, 10**6),
-    n=st.integers(2, 5),  # with more, intervals are no longer Student's
-    pretraining=st.sampled_from([-0.3, -0.05, 0.0, 0.05, 0.3]),
-    freezing=st.sampled_from([-0.3, -0.05, 0.0, 0.05, 0.3]),
-    noise=st.sampled_from([0.01, 0.05, 0.2]),
-)
-def test_a_second_reading_of_random_runs_finds_the_same_words(seed, n, pretraining, freezing, noise):
-    start = effects(0.5, pretraining, freezing, n, noise, seed)
-    rng = np.random.default_rng(seed)
-    start = {key: values + rng.normal(0, noise, n) for key, values in start.items()}
-    end = effects(0.8, pretraining / 10, freezing / 10, n, noise / 10, seed + 1)
-    text = answer(*four_corners(start, end))
-
-    by_pretraining = (start[1, 0] - start[0, 0] + start[1, 1] - start[0, 1]) / 2
-    by_freezing = (start[0, 1] - start[0, 0] + start[1, 1] - start[1, 0]) / 2
-    gap = significant(start[1, 1] - start[0, 0])
-    slows = (significant(by_pretraining) < 0, significant(by_freezing) < 0)
-    causes = {(False, True): FREEZING, (True, False): PRETRAINING, (True, True): BOTH, (False, False): OPEN}
-    expected = {-1: causes[slows], 0: NO_SLOW_START, 1: OPPOSITE}[gap]
-    assert text.startswith(f"{expected}: ")
-    verdict = {-1: "worse", 0: "not told apart", 1: "better"}[significant(end[1, 1] - end[0, 0])]
-    assert f", {verdict} (" in text
+@pytest.mark.parametrize(("pretraining", "freezing"), [(0.0, 0.0), (-0.1, -0.2), (0.0, -0.2), (0.1, -0.1)])
+def test_what_is_said_of_noisy_runs_is_seldom_false(pretraining, freezing):
+    n_runs, wrong = 200, 0
+    for seed in range(n_runs):
+        rng = np.random.default_rng(seed)
+        start = effects(0.5, pretraining, freezing, 8, 0.05, seed)
+        start = {key: values + rng.normal(0, 0.1, 8) for key, values in start.items()}
+        said = answer(*four_corners(start, effects(0.8, seed=seed))).split(":")[0]
+        false = {
+            FREEZING: not freezing < 0 <= pretraining,
+            PRETRAINING: not pretraining < 0 <= freezing,
+            BOTH: not (pretraining < 0 and freezing < 0),
+            OPPOSITE: pretraining + freezing <= 0,
+            NO_SLOW_START: pretraining + freezing < -0.05,
+        }
+        wrong += false.get(said, False)
+    # "not pretraining" is also said of a part that is small beside the gap, and so is not certainly none.
+    assert wrong / n_runs <= 0.1, wrong / n_runs
 
 
 def test_one_seed_settles_nothing():
@@ -201,12 +213,12 @@ def test_one_seed_settles_nothing():
 
 
 def test_seeds_that_diverged_anywhere_are_left_out_of_every_comparison():
-    start, end = effects(0.6, freezing=-0.4, n=5), effects(0.9, n=5)
-    kept = np.array([0, 2, 3])
+    start, end = effects(0.6, freezing=-0.4, n=9), effects(0.9, n=9)
+    kept = np.array([0, 2, 3, 5, 6, 7, 8])
     whole = answer(*four_corners(start, end, diverged={(0, 1), (3, 4)}))
     cut = answer(*four_corners(*({key: values[kept] for key, values in part.items()} for part in (start, end))))
     assert whole == cut
-    assert "3 seeds" in whole
+    assert "7 seeds" in whole and whole.startswith(FREEZING)
 
 
 def test_when_all_diverged_the_answer_says_so():
@@ -311,6 +323,9 @@ def test_a_perfect_accuracy_is_not_shortened():
         ({"finetune.labels": 100, "finetune.optimizer.learning_rate": 0.1}, "labels=100, learning_rate=0.1"),
         ({INIT: "he"}, "encoder_init=he"),
         ({}, "all trials"),
+        ({"finetune.l2": 0.1, "pretrain.l2": 0.2}, "finetune.l2=0.1, pretrain.l2=0.2"),
+        ({"encoder.widths": [300, 150]}, "widths=[300, 150]"),
+        ({INIT: "he", FROZEN: 2, "finetune.first_logit_change": 2.0}, "He, 2 frozen, start matched to 2"),
     ],
 )
 def test_arms_are_named_as_one_says_it(point, name):
