@@ -56,8 +56,9 @@ def compare(
         shared = set(pair[0].units) & set(pair[1].units)
         sides.append([_values(trials, cut(arm, shared), study.metric) for arm in pair])
     p_values = statistics.holm([statistics.sign_flip(treated - untreated) for treated, untreated in sides])
+    n_open = max(1, sum(p_value > 1 - level for p_value in p_values))
     return [
-        _comparison(field, pair, values, p_value, study.smallest_effect, level)
+        _comparison(field, pair, values, p_value, study.smallest_effect, level, n_open)
         for pair, values, p_value in zip(pairs, sides, p_values, strict=True)
         if len(values[0])
     ]
@@ -96,12 +97,14 @@ def _comparison(
     p_value: float,
     smallest: float,
     level: float,
+    n_open: int,
 ) -> Comparison:
     treatment, baseline = (arm.point[field] for arm in pair)
     shared = {name: value for name, value in pair[0].point.items() if name != field}
     differences = sides[0] - sides[1]
     difference, n = statistics.estimate(differences, level), len(differences)
     found = statistics.verdict(difference, p_value, n, smallest, alpha=1 - level)
-    more = statistics.seeds_to_settle(differences, smallest, level) if found == "inconclusive" and n > 1 else None
+    is_open = found == "inconclusive" and n > 1
+    more = statistics.seeds_to_settle(differences, smallest, level, n_open) if is_open else None
     chance = statistics.improvement(differences, level)
     return Comparison(field, treatment, baseline, shared, n, *sides, difference, chance, p_value, found, more, level)

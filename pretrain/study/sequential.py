@@ -8,13 +8,14 @@ intervals of all looks cover at once (repeated confidence intervals; Jennison an
 methods with applications to clinical trials", 9).
 """
 
+import itertools
 from typing import NamedTuple
 
 import pyarrow as pa
 
 from pretrain.config import Experiment
-from pretrain.fields import ConfigError
-from pretrain.study.statistics import LEVEL
+from pretrain.fields import ConfigError, join_traced
+from pretrain.study.statistics import LEVEL, fewest_seeds, smallest_p
 
 
 class Look(NamedTuple):
@@ -33,6 +34,30 @@ def looks(experiment: Experiment) -> list[Look]:
     ends = [*range(experiment.seeds, most, experiment.seeds), most]
     batches = zip([0, *ends], ends, strict=False)  # the last end begins no batch
     return [Look(number, end, 1 - alpha * (end - begin) / most) for number, (begin, end) in enumerate(batches, 1)]
+
+
+def check(experiment: Experiment) -> None:
+    """Checks that a run which adds seeds until it is conclusive can be, if it compares two arms only.
+
+    Raises:
+      ConfigError: at none of its looks there are enough seeds for a p-value that is small enough.
+    """
+    planned, most = looks(experiment), experiment.study.most_seeds
+    if not experiment.study.until_conclusive or _can_conclude(planned):
+        return
+    enough = next(
+        n for n in itertools.count(most) if _can_conclude(looks(join_traced(experiment, {"study.most_seeds": n})))
+    )
+    last = planned[-1]
+    remedy = (
+        f"can never be conclusive: {last.seeds} seeds give p = {smallest_p(last.seeds):.2g} at best, and the last look "
+        f"takes at most {1 - last.level:.2g}; raise it to {enough}"
+    )
+    raise ConfigError("study.most_seeds", most, remedy)
+
+
+def _can_conclude(planned: list[Look]) -> bool:
+    return any(look.seeds >= fewest_seeds(1 - look.level) for look in planned)
 
 
 def look_at(experiment: Experiment, n_seeds: int) -> Look:

@@ -1,5 +1,6 @@
 """Inference from few seeds: intervals, tests, bands and verdicts on values that are independent between seeds."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
@@ -10,7 +11,8 @@ from scipy import stats
 LEVEL = 0.95
 FEWEST_SEEDS = 6  # with fewer, no sign-flip test can be significant at 5 %, as 2 of 2^5 outcomes are 6 %
 _RESAMPLES = 9999
-_MOST_ENUMERATED = 13  # seeds, whose 8,192 flips of signs are no more than are drawn otherwise
+_MOST_ENUMERATED = 24  # seeds, whose flips are those of two halves of 4,096 each
+_FINEST_GRID = 1 << 18  # steps, on which the sums of more seeds are counted
 _ROUNDING = 1e-12  # relative; what differs by less is equal
 
 Verdict = Literal["helps", "hurts", "no difference", "inconclusive"]
@@ -56,24 +58,62 @@ def estimate(values: np.ndarray, level: float = LEVEL) -> Estimate:
 
 
 def sign_flip(differences: np.ndarray) -> float:
-    """Returns the two-sided p-value of a mean of differences [seeds] under flips of their signs.
+    """Returns the two-sided p-value of a mean of differences [seeds] under flips of their signs (Fisher, 1935).
 
-    Exact for up to 13 seeds, else from 9,999 random flips (Fisher, 1935; Phipson and Smyth, 2010).
+    All flips count. Those of up to 24 seeds are enumerated. The sums of more are counted on a grid (Pagano and
+    Tritchler, 1983, "On obtaining permutation distributions in polynomial time"), and all that might be as far from
+    zero are counted as such: p is never too small, and too large by about 1 % up to 256 seeds.
     """
-    differences, n = np.asarray(differences, float), len(differences)
-    if n < 2 or not np.any(differences):
-        return 1.0
+    sizes, n = np.abs(np.asarray(differences, float)), len(differences)
+    total = abs(float(np.sum(differences)))
     # Sums that differ by rounding only are equal, as many are where accuracies are counts of a few test images.
-    total, rounding = differences.sum(), _ROUNDING * np.abs(differences).sum()
+    rounding = _ROUNDING * sizes.sum()
+    if n < 2 or total <= rounding:
+        return 1.0
+    return (_enumerated if n <= _MOST_ENUMERATED else _counted)(sizes, total, rounding)
 
-    def as_far(flipped: np.ndarray) -> int:
-        """Counts the rows of flips [samples, seeds], 1 or 0, under which the sum is as far from zero."""
-        return np.count_nonzero(np.abs(total - 2 * (flipped @ differences)) >= abs(total) - rounding)
 
-    if n <= _MOST_ENUMERATED:
-        return as_far(np.arange(2**n)[:, None] >> np.arange(n) & 1) / 2**n
-    drawn = np.random.default_rng(0).integers(0, 2, (_RESAMPLES, n), dtype=np.int8)
-    return (as_far(drawn) + 1) / (_RESAMPLES + 1)
+def _enumerated(sizes: np.ndarray, total: float, rounding: float) -> float:
+    """Returns the probability that a sum with random signs is as far from zero; half of such sums lie above it."""
+    one, other = (_sums(half) for half in np.array_split(sizes, 2))
+    below = np.searchsorted(other, total - rounding - one)  # of the other's sums, for each of the one's
+    return 2 * (len(one) * len(other) - int(below.sum())) / 2 ** len(sizes)
+
+
+def _sums(sizes: np.ndarray) -> np.ndarray:
+    """Returns the sums with all signs, in order: [2 ** sizes]."""
+    sums = np.zeros(1)
+    for size in sizes:
+        sums = np.concatenate([sums - size, sums + size])
+        sums.sort(kind="stable")  # which merges two runs that are in order
+    return sums
+
+
+def _counted(sizes: np.ndarray, total: float, rounding: float) -> float:
+    """Returns about what ``_enumerated`` does, and not less, from sizes as whole numbers of a grid's steps."""
+    # So many steps that what rounding may add up to is small beside a sum's standard deviation.
+    step = sizes.sum() / min(int(64 * len(sizes) ** 1.5), _FINEST_GRID)
+    steps = np.sort(np.rint(sizes / step).astype(int))
+    lost = np.abs(np.sort(sizes) - steps * step).sum()
+    # By how much signs turn to minus, the probability: [steps in all + 1].
+    chances, most = np.zeros(steps.sum() + 1), 0
+    chances[0] = 1.0
+    for size in steps:
+        chances[size : most + size + 1] += chances[: most + 1]
+        most += size
+        chances[: most + 1] /= 2
+    furthest = math.floor((most - (total - rounding - lost) / step) / 2)
+    return min(1.0, max(2 * float(chances[: furthest + 1].sum()), np.finfo(float).tiny))
+
+
+def smallest_p(n: int) -> float:
+    """Returns the smallest p-value that sign flips of so many seeds can give: all one way, of 2^n ways."""
+    return min(1.0, 2.0 ** (1 - n))
+
+
+def fewest_seeds(alpha: float, n_compared: int = 1) -> int:
+    """Returns the fewest seeds with which one of so many comparisons can be significant at alpha (Holm's first)."""
+    return next(n for n in itertools.count(FEWEST_SEEDS) if smallest_p(n) * n_compared <= alpha)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -148,14 +188,18 @@ def verdict(difference: Estimate, p_value: float, n: int, smallest: float, alpha
     return "hurts" if p_value <= alpha and difference.high < 0 else "inconclusive"
 
 
-def seeds_to_settle(differences: np.ndarray, smallest: float, level: float = LEVEL) -> int:
+def seeds_to_settle(differences: np.ndarray, smallest: float, level: float = LEVEL, n_open: int = 1) -> int:
     """Returns about how many seeds in all would settle a comparison, if mean and deviation are as they look now.
 
     That is, with 80 % power, to tell the mean from zero, or to place it within ± ``smallest``, whichever takes fewer
-    at the level (Julious, 2004, "Sample sizes for clinical trials with normal data", 3 and 5).
+    at the level (Julious, 2004, "Sample sizes for clinical trials with normal data", 3 and 5). To tell it from zero
+    takes a p-value that is small enough for the first of ``n_open`` comparisons that are not told from zero yet.
     """
     mean, deviation = abs(float(np.mean(differences))), float(np.std(differences, ddof=1))
-    z, sure = stats.norm.ppf, stats.norm.ppf((1 + level) / 2)
-    reach = [(mean, sure + z(0.8)), (smallest - mean, sure + z(0.9))]
-    found = [(factor * deviation / distance) ** 2 for distance, factor in reach if distance > 0]
+    z, alpha, found = stats.norm.ppf, 1 - level, []
+    if mean > 0:
+        needed = ((z(1 - alpha / 2 / n_open) + z(0.8)) * deviation / mean) ** 2
+        found.append(max(needed, fewest_seeds(alpha, n_open)))
+    if mean < smallest:
+        found.append(((z(1 - alpha / 2) + z(0.9)) * deviation / (smallest - mean)) ** 2)
     return max(FEWEST_SEEDS, len(differences) + 1, math.ceil(min(found)))

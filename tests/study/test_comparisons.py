@@ -9,7 +9,7 @@ import pytest
 from pretrain.config import StudyConfig
 from pretrain.study.arms import arms
 from pretrain.study.comparisons import compare
-from pretrain.study.statistics import holm, sign_flip
+from pretrain.study.statistics import fewest_seeds, holm, sign_flip
 from tests.study.test_statistics import trials_table
 
 INIT, LABELS = "finetune.encoder_init", "finetune.labels"
@@ -84,3 +84,14 @@ def test_repeats_of_a_seed_count_as_one_by_their_mean():
     (one,) = all_compared(pa.Table.from_pylist(rows))
     assert one.n == 6
     np.testing.assert_allclose(one.treated - one.untreated, (values["pretrained"] - values["he"]).mean(axis=1))
+
+
+def test_seeds_are_promised_for_as_many_comparisons_as_are_open():
+    # Seven seeds give p = 1/64: too much for the first of 40 comparisons, of which all are alike.
+    rng, n = np.random.default_rng(0), 7
+    he = {("he", labels): rng.normal(0.5, 0.001, n) for labels in range(100, 140)}
+    trained = {("pretrained", labels): values + 0.3 for (_, labels), values in he.items()}
+    found = all_compared(table(he | trained))
+    assert {(one.verdict, one.seeds_to_settle) for one in found} == {("inconclusive", fewest_seeds(0.05, 40))}
+    one, *_ = all_compared(table({key: value for key, value in (he | trained).items() if key[1] == 100}))
+    assert one.verdict == "helps"

@@ -13,8 +13,8 @@ from pretrain.fields import ConfigError
 from pretrain.study import report, words
 from pretrain.study.answer import answer
 from pretrain.study.attribution import attribute
-from pretrain.study.sequential import Look, level, look_at, looks, seeds_of
-from pretrain.study.statistics import seeds_to_settle
+from pretrain.study.sequential import Look, check, level, look_at, looks, seeds_of
+from pretrain.study.statistics import FEWEST_SEEDS, holm, seeds_to_settle, sign_flip, smallest_p
 from tests.study.test_terminal import INIT, effects, four_corners, tables
 
 
@@ -67,6 +67,49 @@ def test_most_seeds_hold_a_batch():
     with pytest.raises(ConfigError, match=r"^study\.most_seeds: 7 is less than the first batch of seeds 8; raise it"):
         until_conclusive(8, 7)
     assert Experiment(seeds=8, study=StudyConfig(most_seeds=7))  # which then says nothing
+
+
+@pytest.mark.parametrize(
+    ("seeds", "most", "told"),
+    [
+        (2, 5, "study.most_seeds: 5 can never be conclusive: 5 seeds give p = 0.062 at best, .* at most 0.01; .* to 8"),
+        (
+            2,
+            6,
+            "study.most_seeds: 6 can never be conclusive: 6 seeds give p = 0.031 at best, .* at most 0.017; .* to 8",
+        ),
+        (
+            1,
+            8,
+            "study.most_seeds: 8 can never .* 0.0078 at best, and the last look takes at most 0.0062; raise it to 9",
+        ),
+    ],
+)
+def test_looks_that_can_never_conclude_are_refused_in_one_line(seeds, most, told):
+    with pytest.raises(ConfigError, match=f"^{told}$"):
+        check(until_conclusive(seeds, most))
+
+
+@given(st.integers(1, 12), st.integers(0, 20))
+def test_looks_are_refused_just_where_none_can_conclude(seeds, more):
+    experiment = until_conclusive(seeds, seeds + more)
+    possible = [look for look in looks(experiment) if smallest_p(look.seeds) <= 1 - look.level + 1e-12]
+    if any(look.seeds >= FEWEST_SEEDS for look in possible):
+        check(experiment)
+    else:
+        with pytest.raises(ConfigError) as refusal:
+            check(experiment)
+        check(until_conclusive(seeds, int(str(refusal.value).rsplit(" ", 1)[1])))
+
+
+def test_a_run_with_one_look_may_have_few_seeds():
+    check(Experiment(seeds=2, study=StudyConfig(most_seeds=5)))
+
+
+def test_nine_comparisons_can_conclude_at_64_looks():
+    (look, *_), last = (found := looks(until_conclusive(1, 64))), found[-1]
+    differences = np.random.default_rng(0).uniform(0.1, 0.2, last.seeds)
+    assert max(holm([sign_flip(differences)] * 9)) <= 1 - look.level
 
 
 def noisy(gain, n=8, spread=0.01):

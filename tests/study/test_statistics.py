@@ -1,6 +1,7 @@
 """Summaries and attributions against brute force, SciPy and Shapley's definition."""
 
 import itertools
+import time
 
 import numpy as np
 import pyarrow as pa
@@ -225,10 +226,80 @@ def test_sign_flips_are_those_of_an_enumeration_however_accuracies_round(counts)
     assert statistics.sign_flip(differences) == pytest.approx(enumerated(counts) if any(counts) else 1)
 
 
-def test_random_sign_flips_come_close_to_an_enumeration():
-    counts = np.random.default_rng(0).integers(-20, 40, 15).tolist()
-    assert statistics.sign_flip(np.array(counts) / 200) == pytest.approx(enumerated(counts), rel=0.1)
-    assert statistics.sign_flip(np.ones(40)) == 1 / 10_000  # never zero
+def walked(counts):
+    """The sign-flip test's p-value of whole numbers, by how many flips come to each sum; in whole numbers, too."""
+    ways = {0: 1}
+    for count in counts:
+        after = {}
+        for total, n in ways.items():
+            for moved in (total + count, total - count):
+                after[moved] = after.get(moved, 0) + n
+        ways = after
+    return sum(n for total, n in ways.items() if abs(total) >= abs(sum(counts))) / 2 ** len(counts)
+
+
+@pytest.mark.parametrize("n", [10, 13, 14, 19, 24])
+def test_sign_flips_of_up_to_24_seeds_are_exact_with_ties(n):
+    for counts in np.random.default_rng(n).integers(-20, 40, (20, n)).tolist():
+        assert statistics.sign_flip(np.array(counts) / 200) == pytest.approx(walked(counts), rel=1e-12)
+
+
+@pytest.mark.parametrize(("n", "mean"), [(25, 0), (25, 20), (32, 15), (36, 2), (64, 5), (64, 20), (200, 4)])
+def test_sign_flips_of_more_seeds_are_never_too_small_and_hardly_too_large(n, mean):
+    for values in np.random.default_rng(n).normal(mean, 20, (10, n)):
+        counts = np.rint(10 * values).astype(int).tolist()
+        exact = walked(counts)
+        assert exact * (1 - 1e-9) <= statistics.sign_flip(np.array(counts) / 10_000) <= exact * 1.1
+        assert statistics.sign_flip(-np.array(counts) / 10_000) == statistics.sign_flip(np.array(counts) / 10_000)
+
+
+@pytest.mark.parametrize("n", [2, 5, 6, 14, 16, 24, 25, 36, 64, 400])
+def test_the_smallest_p_value_halves_with_every_seed(n):
+    differences = np.random.default_rng(0).uniform(0.1, 0.3, n)
+    assert statistics.sign_flip(differences) == pytest.approx(statistics.smallest_p(n)) == 2 / 2**n
+    assert statistics.sign_flip(np.ones(n)) == pytest.approx(2 / 2**n)
+
+
+def test_no_p_value_is_zero_nor_more_than_one():
+    assert 0 < statistics.sign_flip(np.ones(3000)) < 1e-300
+    for n in (2, 24, 25, 40):
+        assert statistics.sign_flip(np.zeros(n)) == 1
+        assert statistics.sign_flip(np.tile([0.1, -0.1], n)[:n] + 1e-17) <= 1
+    mostly_ties = np.zeros(40)
+    mostly_ties[:7] = 0.005
+    assert statistics.sign_flip(mostly_ties) == pytest.approx(2 / 2**7)
+
+
+def test_sign_flips_of_any_number_of_seeds_are_quick():
+    values = np.random.default_rng(0).normal(0.5, 1, 64)
+    began = time.perf_counter()
+    for n in range(8, 65):
+        statistics.sign_flip(values[:n])
+    assert time.perf_counter() - began < 1
+
+
+def test_one_of_many_comparisons_can_be_significant_with_few_seeds():
+    rng, few = np.random.default_rng(0), 16
+    p_values = [statistics.sign_flip(rng.normal(0.295, 0.006, few)), *rng.uniform(0.1, 1, 499)]
+    assert statistics.holm(p_values)[0] == pytest.approx(500 * 2 / 2**few) and statistics.holm(p_values)[0] < 0.05
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.05 / 64, 1e-6])
+@pytest.mark.parametrize("n_compared", [1, 2, 9, 500])
+def test_the_fewest_seeds_are_those_whose_smallest_p_value_reaches_alpha(alpha, n_compared):
+    found = statistics.fewest_seeds(alpha, n_compared)
+    assert n_compared * statistics.smallest_p(found) <= alpha
+    assert found == statistics.FEWEST_SEEDS or n_compared * statistics.smallest_p(found - 1) > alpha
+
+
+@pytest.mark.parametrize(("level", "n_open"), [(0.95, 1), (0.95, 500), (1 - 0.05 / 64, 9)])
+def test_no_number_of_seeds_is_promised_at_which_no_verdict_is_possible(level, n_open):
+    differences = np.array([0.3, 0.29, 0.31, 0.3, 0.28, 0.32])  # which two seeds would tell from zero by their size
+    needed = statistics.seeds_to_settle(differences, 0.005, level, n_open)
+    assert needed == max(7, statistics.fewest_seeds(1 - level, n_open))
+    values = np.random.default_rng(0).normal(0.3, 0.01, needed)
+    p_value = n_open * statistics.sign_flip(values)
+    assert statistics.verdict(estimate(values, level), p_value, needed, 0.005, 1 - level) == "helps"
 
 
 @settings(deadline=None, max_examples=25)
