@@ -69,9 +69,11 @@ def run(experiment: Experiment, dry_run: bool = False, with_tensorboard: bool = 
       The exit code: 0 done, 1 a file could not be read or written, 75 interrupted and to be resumed.
 
     Raises:
-      ConfigError: the dataset is not there or does not fit, or a directory or an engine cannot be used.
+      ConfigError: the dataset is not there or does not fit, a directory or an engine cannot be used, or no number of
+        seeds that the run may come to can be conclusive.
     """
     began = time.monotonic()
+    sequential.check(experiment)
     for field in ("run_dir", "store"):
         _check_directory(field, getattr(experiment, field))
     engine = engines.of(experiment.engine)
@@ -139,10 +141,9 @@ def _lead(this: _Run, engine: Engine, progress: Console, with_tensorboard: bool)
         finally:
             programs.seal(root / "programs")
         # Only now, so that the tables of a run that is repeated, or interrupted as it is, never hold less than before.
-        for name, table in done.tables.items():
-            tables.write(table, run_dir / f"{name}.parquet")
+        _write(done.tables, run_dir)
         trials, curves = done.tables["trials"], done.tables["curves"]
-        shown = samples.leave(done.plan, store, this.datasets, run_dir)
+        shown = samples.leave(done.plan, store, this.datasets, run_dir, this.tell)
         about = (this.experiment, hosts.devices(), run_dir)
         page = report.write(done.answer, trials, curves, *about, samples=shown, anew=done.n_run > 0)
         if with_tensorboard:
@@ -165,10 +166,15 @@ def _look_until_settled(this: _Run, engine: Engine, store: Store, progress: Cons
             raise
         n_run += missing
         made = _tables(plan, store)
-        level = sequential.level(this.experiment, made["trials"])
-        found = answer(made["trials"], made["curves"], experiment.study, level)
-        if len(this.looks) > 1:
-            this.tell(words.progress(look, this.looks, found.comparisons))
+        try:
+            level = sequential.level(this.experiment, made["trials"])
+            found = answer(made["trials"], made["curves"], experiment.study, level)
+            if len(this.looks) > 1:
+                this.tell(words.progress(look, this.looks, found.comparisons))
+        except Exception:  # a fault in judging costs no table of what is trained
+            if not tables.hold_more(Path(experiment.run_dir), made["trials"]):
+                _write(made, Path(experiment.run_dir))
+            raise
         settled = all(one.verdict != "inconclusive" for one in found.comparisons)
         if look is this.looks[-1] or hosts.agreed(settled):
             break
@@ -201,6 +207,11 @@ def _tables(plan: Plan, store: Store) -> dict[str, pa.Table]:
         "stages": tables.stages(plan),
         "timings": tables.timings(plan, store),
     }
+
+
+def _write(made: Mapping[str, pa.Table], run_dir: Path) -> None:
+    for name, table in made.items():
+        tables.write(table, run_dir / f"{name}.parquet")
 
 
 def _check_directory(field: str, name: str) -> None:

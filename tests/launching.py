@@ -25,7 +25,7 @@ N_STAGES, N_TRIALS = 12, 8  # two seeds of two phases, shared by two of the four
 TABLES = {"trials.parquet", "curves.parquet", "stages.parquet", "timings.parquet"}
 DRAWN = ("differences", "filters", "first_batches", "phase_losses", "reconstructions", "shares", "slopes")
 FIGURES = {f"figures/{name}.{kind}" for name in DRAWN for kind in ("png", "svg")}
-LATEX = {"tables/arms.tex", "tables/comparisons.tex"}
+LATEX = {"tables/arms.tex", "tables/comparisons.tex", "tables/shares.tex"}
 FILES = {"experiment.json", "answer.json", "report.html", "samples.npz", ".lock"} | FIGURES | LATEX | TABLES
 DETERMINISTIC = ("trials.parquet", "curves.parquet")
 
@@ -54,6 +54,15 @@ class Site(NamedTuple):
 
 def execute(command, path, **options):
     return subprocess.run(command, cwd=path, capture_output=True, text=True, timeout=300, **options)
+
+
+def with_a_fault_in_judging(command):
+    """The same launch, whose judging has a fault."""
+    executable, launcher, *argv = command
+    fault = "import runpy, sys; from pretrain import session; sys.argv = sys.argv[1:]\n"
+    fault += "def answer(*_): raise RuntimeError('judging')\n"
+    fault += "session.answer = answer; runpy.run_path(sys.argv[0], run_name='__main__')"
+    return ["env", f"PYTHONPATH={ROOT}", executable, "-c", fault, launcher, *argv]
 
 
 def contents(path):

@@ -9,11 +9,22 @@ import sys
 import pytest
 
 from pretrain.config import from_json
-from tests.launching import ROOT, at_once, contents, execute, packs, refused, results, started, wait_until
+from tests.launching import (
+    ROOT,
+    at_once,
+    contents,
+    execute,
+    packs,
+    refused,
+    results,
+    started,
+    wait_until,
+    with_a_fault_in_judging,
+)
 from tests.sweep.test_hosts import free_port
 
 PAIR = ["--finetune.frozen-layers", "0"]  # leaves one comparison, which so few images never settle
-LOOKS = [*PAIR, "--until-conclusive", "--study.most-seeds", "6", "--study.smallest-effect", "0.0001"]  # of 2 seeds each
+LOOKS = [*PAIR, "--until-conclusive", "--study.most-seeds", "8", "--study.smallest-effect", "0.0001"]  # of 2 seeds each
 # One arm hardly learns, which eight seeds show and six do not: 2 of 256 flips are at most 2/12 of 5 %, 2 of 64 are not.
 RATES = ["--finetune.encoder-init", "he", *PAIR, "--sweep", "finetune.optimizer.learning_rate=1e-7,0.02"]
 SETTLED = [*RATES, "--until-conclusive", "--study.most-seeds", "12"]
@@ -41,25 +52,25 @@ def inconclusive(site, first):
 
 def test_seeds_are_added_up_to_the_limit_while_a_comparison_is_inconclusive(inconclusive):
     done, run = inconclusive
-    assert looks(done.stderr) == [(1, 3, 2), (2, 3, 4), (3, 3, 6)]
+    assert looks(done.stderr) == [(1, 4, 2), (2, 4, 4), (3, 4, 6), (4, 4, 8)]
     assert "1 of 1 comparisons inconclusive (pretraining); next look at 4 seeds" in done.stderr
     assert done.stderr.endswith("study.most_seeds is reached\n")
-    assert "12 trials, 16 of 24 stages run" in done.stdout
-    assert "] at 98.33 %, 6 seeds; about" in done.stdout
+    assert "16 trials, 24 of 32 stages run" in done.stdout
+    assert "] at 98.75 %, 8 seeds; about" in done.stdout
     told = answered(run)
-    assert told["design"]["level"] == told["comparisons"][0]["level"] == pytest.approx(1 - 0.05 * 2 / 6)
-    assert [told["design"][name] for name in ("seeds", "look", "looks_at_seeds")] == [6, 3, [2, 4, 6]]
+    assert told["design"]["level"] == told["comparisons"][0]["level"] == pytest.approx(1 - 0.05 * 2 / 8)
+    assert [told["design"][name] for name in ("seeds", "look", "looks_at_seeds")] == [8, 4, [2, 4, 6, 8]]
 
 
 def test_the_experiment_is_kept_as_it_was_asked_for(inconclusive):
     experiment = from_json((inconclusive[1] / "experiment.json").read_text())
-    assert (experiment.seeds, experiment.study.until_conclusive, experiment.study.most_seeds) == (2, True, 6)
+    assert (experiment.seeds, experiment.study.until_conclusive, experiment.study.most_seeds) == (2, True, 8)
 
 
 def test_all_seeds_at_once_give_the_same_tables_to_the_bit(inconclusive, site):
     _, _, *store = site.at("looks")
-    done = site.launch("--run-dir", site.path / "at-once-run", *store, *PAIR, "--seeds", "6")
-    assert "12 trials, 0 of 24 stages run" in done.stdout
+    done = site.launch("--run-dir", site.path / "at-once-run", *store, *PAIR, "--seeds", "8")
+    assert "16 trials, 0 of 32 stages run" in done.stdout
     assert results(site.path / "at-once-run") == results(inconclusive[1])
     assert "look" not in answered(site.path / "at-once-run")["design"]
 
@@ -69,8 +80,15 @@ def test_the_same_command_goes_through_the_same_looks_to_the_same_end(inconclusi
     before = contents(run)
     again = site.launch(*site.at("looks"), *LOOKS)
     assert looks(again.stderr) == looks(done.stderr)
-    assert "0 of 24 stages run" in again.stdout
+    assert "0 of 32 stages run" in again.stdout
     assert contents(run) == {**before, ".lock": (run / ".lock").read_bytes()}
+
+
+def test_a_fault_in_judging_a_repeated_run_leaves_its_tables_as_they_were(inconclusive, site):
+    before = results(inconclusive[1])
+    done = execute(with_a_fault_in_judging(site.command(*site.at("looks"), *LOOKS)), site.path)
+    assert done.returncode == 1 and done.stderr.endswith("RuntimeError: judging\n")
+    assert results(inconclusive[1]) == before
 
 
 def test_the_report_command_finds_the_level_in_the_tables(inconclusive, tmp_path):
@@ -111,13 +129,21 @@ def test_a_dry_run_shows_the_first_look_and_how_many_may_follow(site, tmp_path):
     done = execute(site.command("--dry-run", "--run-dir", "run", "--store", "store", *LOOKS), tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("4 trials")
-    assert done.stdout.endswith("the first of at most 3 looks, at 2, 4, 6 seeds\n")
+    assert done.stdout.endswith("the first of at most 4 looks, at 2, 4, 6, 8 seeds\n")
     assert contents(tmp_path) == {}
 
 
 def test_a_limit_below_the_first_batch_is_refused(site, tmp_path):
     options = ["--run-dir", "run", "--store", "store", *LOOKS, "--seeds", "9"]
-    refused(execute(site.command(*options), tmp_path), "study.most_seeds: 6", "seeds 9", "raise it")
+    refused(execute(site.command(*options), tmp_path), "study.most_seeds: 8", "seeds 9", "raise it")
+    assert contents(tmp_path) == {}
+
+
+def test_looks_that_can_never_conclude_are_refused_before_anything_is_written(site, tmp_path):
+    options = ["--run-dir", "run", "--store", "store", *LOOKS, "--study.most-seeds", "5"]
+    for more in ([], ["--dry-run"]):
+        done = execute(site.command(*options, *more), tmp_path)
+        refused(done, "study.most_seeds: 5", "5 seeds give p = 0.062 at best", "raise it to 8")
     assert contents(tmp_path) == {}
 
 

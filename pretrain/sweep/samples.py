@@ -1,7 +1,6 @@
 """What a run leaves to look at: filters and reconstructions of its first pretraining."""
 
-import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import jax
@@ -19,8 +18,12 @@ MOST_FILTERS = 36
 MOST_IMAGES = 10
 
 
-def leave(plan: Plan, store: Store, datasets: Mapping[DataConfig, Dataset], run_dir: Path) -> Samples | None:
+def leave(
+    plan: Plan, store: Store, datasets: Mapping[DataConfig, Dataset], run_dir: Path, tell: Callable[[str], None]
+) -> Samples | None:
     """Writes a run's ``samples.npz`` and returns its content; None, and no file, where nothing was pretrained.
+
+    A file that is there and damaged is told of, and written again.
 
     Raises:
       OSError: it could not be written.
@@ -32,10 +35,9 @@ def leave(plan: Plan, store: Store, datasets: Mapping[DataConfig, Dataset], run_
         path.unlink(missing_ok=True)  # another experiment's, which ran here before
         return None
     trial, (*_, last) = found
-    with contextlib.suppress(OSError, ValueError):  # there is none, or it is damaged
-        kept = samples.read(path)
-        if (kept.trial_id, kept.stage_id) == (trial.id, last.id):
-            return kept
+    kept = _kept(path, tell)
+    if kept and (kept.trial_id, kept.stage_id) == (trial.id, last.id):
+        return kept
     taken = take(trial, last, store, datasets[last.data])
     samples.write(taken, path)
     return taken
@@ -68,6 +70,17 @@ def take(trial: Trial, job: Job, store: Store, dataset: Dataset) -> Samples:
         reconstructions=np.asarray(reconstruct(params, images)).reshape(-1, *dataset.image_shape),
         labels=tuple(dataset.class_names[label] for label in dataset.validation.labels[rows]),
     )
+
+
+def _kept(path: Path, tell: Callable[[str], None]) -> Samples | None:
+    """Returns the samples of a file; None if there is none, or none that is sound."""
+    try:
+        return samples.read(path)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        tell(f"{path} is damaged ({str(error)[:120]}); it will be written again")
+        return None
 
 
 def _phases(trial: Trial, plan: Plan) -> list[Job]:

@@ -97,6 +97,15 @@ def write(table: pa.Table, path: Path) -> None:
         pq.write_table(table, draft, compression="zstd")
 
 
+def hold_more(run_dir: Path, trials: pa.Table) -> bool:
+    """Returns whether a run's directory holds all of some trials already, and others besides."""
+    try:
+        held = pq.read_table(run_dir / "trials.parquet", columns=["trial_id"])["trial_id"].to_pylist()
+    except (OSError, KeyError, pa.ArrowException):
+        return False
+    return set(held) > set(trials["trial_id"].to_pylist())
+
+
 def _columns(table: pa.Table) -> dict[str, pa.ChunkedArray]:
     return {name: table[name] for name in ("step", "metric", "value")}
 

@@ -7,10 +7,11 @@ import pytest
 
 from pretrain import data, report_command, results, samples
 from pretrain.config import from_json
+from pretrain.study.record import SCHEMA
 from pretrain.sweep import plan as planning
 from pretrain.sweep.samples import leave, take
 from pretrain.sweep.store import Store
-from tests.launching import execute, refused
+from tests.launching import copied, execute, refused
 from tests.test_samples import sampled
 
 
@@ -80,29 +81,49 @@ def test_a_class_without_validation_images_is_left_out(parts):
 def test_the_first_pretraining_of_the_table_is_sampled(parts, tmp_path):
     plan, store, datasets = parts
     turned = planning.Plan(tuple(reversed(plan.trials)), plan.jobs)
-    found = leave(turned, store, datasets, tmp_path)
+    found = leave(turned, store, datasets, tmp_path, pytest.fail)
     pretrained = [trial for trial in turned.trials if len(trial.jobs) > 1]
     assert (found.trial_id, found.stage_id) == (pretrained[0].id, pretrained[0].jobs[1]) and found.seed == 1
 
 
-def test_samples_are_written_once_healed_and_taken_away_with_the_pretraining(parts, tmp_path, run):
+def test_samples_are_written_once_and_taken_away_with_the_pretraining(parts, tmp_path, run):
     plan, store, datasets = parts
     path = tmp_path / "samples.npz"
-    leave(plan, store, datasets, tmp_path)
+    leave(plan, store, datasets, tmp_path, pytest.fail)
     assert path.read_bytes() == (run / "samples.npz").read_bytes()
     kept = path.stat().st_mtime_ns
-    leave(plan, store, datasets, tmp_path)
+    leave(plan, store, datasets, tmp_path, pytest.fail)
     assert path.stat().st_mtime_ns == kept
-    for other in (b"damaged", None):
-        if other:
-            path.write_bytes(other)
-        else:
-            samples.write(sampled(), path)  # of another experiment
-        leave(plan, store, datasets, tmp_path)
-        assert path.read_bytes() == (run / "samples.npz").read_bytes()
+    samples.write(sampled(), path)  # of another experiment
+    leave(plan, store, datasets, tmp_path, pytest.fail)
+    assert path.read_bytes() == (run / "samples.npz").read_bytes()
     without = planning.Plan(tuple(trial for trial in plan.trials if len(trial.jobs) == 1), plan.jobs)
-    assert without.trials and leave(without, store, datasets, tmp_path) is None
+    assert without.trials and leave(without, store, datasets, tmp_path, pytest.fail) is None
     assert not path.exists()
+
+
+@pytest.mark.parametrize("damage", [lambda whole: whole[:-40], lambda whole: b"", lambda whole: b"\0" + whole[1:]])
+def test_damaged_samples_are_named_in_one_line_and_written_again(damage, parts, tmp_path, run):
+    plan, store, datasets = parts
+    path, whole, told = tmp_path / "samples.npz", (run / "samples.npz").read_bytes(), []
+    path.write_bytes(damage(whole))
+    leave(plan, store, datasets, tmp_path, told.append)
+    (line,) = told
+    assert line.startswith(f"{path} is damaged (") and line.endswith("); it will be written again")
+    assert "\n" not in line and path.read_bytes() == whole
+
+
+def test_a_repeated_run_names_damaged_samples(site, run):
+    options = copied(site, "blurred")
+    assert site.launch(*options).returncode == 0
+    path = site.path / "blurred-run" / "samples.npz"
+    whole = path.read_bytes()
+    for damaged in (whole[: len(whole) // 2], whole[:200] + bytes([whole[200] ^ 1]) + whole[201:]):
+        path.write_bytes(damaged)
+        done = site.launch(*options)
+        assert done.returncode == 0 and done.stderr.count("\n") == 1 and done.stderr.startswith(f"{path} is damaged (")
+        assert path.read_bytes() == whole
+    assert site.launch(*options).stderr == ""
 
 
 def test_a_run_without_pretraining_leaves_no_samples_and_has_a_report(site, first):
@@ -121,7 +142,7 @@ def test_the_report_command_names_a_damaged_file_and_does_without_one(site, run,
     page = (run / "report.html").read_bytes()
     try:
         (run / "samples.npz").write_bytes(content[:-40])
-        refused(execute(command, site.path), "samples.npz cannot be read")
+        refused(execute(command, site.path), "samples.npz cannot be read", "; delete it, or run its command again")
         assert (run / "report.html").read_bytes() == page
         (run / "samples.npz").unlink()
         assert report_command.main([str(run)]) == 0
@@ -130,4 +151,4 @@ def test_the_report_command_names_a_damaged_file_and_does_without_one(site, run,
         (run / "samples.npz").write_bytes(content)
         assert report_command.main([str(run)]) == 0
     assert (run / "report.html").read_bytes() == page
-    assert json.loads((run / "answer.json").read_text())["schema"] == 1
+    assert json.loads((run / "answer.json").read_text())["schema"] == SCHEMA
