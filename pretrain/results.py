@@ -13,7 +13,7 @@ from pretrain.fields import ConfigError, nearest
 from pretrain.samples import Samples
 
 _COLUMNS = {
-    "trials": ("trial_id", "seed", "repeat", "status"),
+    "trials": ("trial_id", "seed", "repeat", "status", "test_accuracy", "validation_accuracy"),
     "curves": ("trial_id", "stage", "step", "metric", "value"),
     "stages": ("trial_id", "stage", "stage_id"),
     "timings": ("stage_id", "stage", "seed", "run_seconds"),
@@ -86,7 +86,8 @@ def load_samples(path: Path | str) -> Samples | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise ConfigError("run", str(path), f"is damaged: {file.name} cannot be read ({str(error)[:120]})") from None
+        remedy = f"is damaged: {file.name} cannot be read ({str(error)[:120]}); delete it, or run its command again"
+        raise ConfigError("run", str(path), remedy) from None
 
 
 def devices(path: Path) -> str:
@@ -120,5 +121,6 @@ def _read_table(path: Path, name: str) -> pa.Table:
         raise ConfigError("run", str(path), f"is damaged: {file.name} cannot be read ({reason})") from None
     missing = [column for column in _COLUMNS[name] if column not in table.column_names]
     if missing:
-        raise ConfigError("run", str(path), f"is damaged: {file.name} has no column {missing[0]}")
+        remedy = f"is damaged: {file.name} has no column {missing[0]}; run its command again"
+        raise ConfigError("run", str(path), remedy)
     return table

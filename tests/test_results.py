@@ -2,6 +2,7 @@
 
 import pickle
 import shutil
+import sys
 
 import jax
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 
 import pretrain
 from pretrain.fields import ConfigError
-from tests.launching import N_STAGES, N_TRIALS, TABLES
+from tests.launching import N_STAGES, N_TRIALS, ROOT, TABLES, execute, refused
 
 
 @pytest.fixture
@@ -148,3 +149,11 @@ def test_a_table_without_its_columns_is_named(copy):
     pq.write_table(pa.table({"x": [1]}), copy / "stages.parquet")
     with pytest.raises(ConfigError, match=r"stages\.parquet"):
         pretrain.load_run(copy)
+
+
+@pytest.mark.parametrize("column", ["test_accuracy", "validation_accuracy"])
+def test_a_report_of_trials_without_results_is_refused_in_one_line(column, copy, tmp_path):
+    table = pq.read_table(copy / "trials.parquet").drop_columns([column])
+    pq.write_table(table, copy / "trials.parquet")
+    done = execute([sys.executable, str(ROOT / "launch.py"), "report", str(copy)], tmp_path)
+    refused(done, f"trials.parquet has no column {column}; run its command again")

@@ -100,6 +100,7 @@ def test_a_damaged_file_is_named_in_one_line(tmp_path, damage):
         results.load_samples(tmp_path)
     line = str(refusal.value)
     assert str(tmp_path) in line and "samples.npz cannot be read" in line and "\n" not in line and len(line) < 400
+    assert line.endswith("; delete it, or run its command again")
 
 
 def test_an_old_run_has_no_samples(tmp_path):
