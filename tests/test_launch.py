@@ -18,12 +18,14 @@ from tests.launching import (
     N_STAGES,
     N_TRIALS,
     ROOT,
+    TABLES,
     contents,
     copied,
     execute,
     n_run,
     refused,
     results,
+    with_a_fault_in_judging,
 )
 
 
@@ -106,7 +108,8 @@ def test_the_table_and_the_answer_are_printed_and_progress_goes_elsewhere(first,
     for name in ("pretrained, 2 frozen", "pretrained, trainable", "He, 2 frozen", "He, trainable"):
         assert re.search(rf"^{name} .* 2$", first.stdout, re.MULTILINE)
     trials, curves = (pq.read_table(run / name) for name in DETERMINISTIC)
-    assert f"\n{words.explanation(answer(trials, curves))}\n" in first.stdout
+    for told in words.explanation(answer(trials, curves)):
+        assert f"\n{told}\n" in first.stdout
     assert str(run / "report.html") in first.stdout
     assert n_run(first) == N_STAGES
     stages = [line.split()[0] for line in first.stderr.splitlines() if "done in" in line]
@@ -236,3 +239,52 @@ def test_a_table_that_cannot_be_written_is_named(site, run):
     table.rmdir()
     assert n_run(site.launch(*options)) == 0
     assert results(site.path / "blocked-run") == results(run)
+
+
+def test_a_fault_in_judging_costs_no_table(site, run):
+    options = copied(site, "misjudged")
+    done = execute(with_a_fault_in_judging(site.command(*options)), site.path)
+    assert done.returncode == 1 and done.stderr.endswith("RuntimeError: judging\n")
+    assert results(site.path / "misjudged-run") == results(run)
+    assert contents(site.path / "misjudged-run").keys() >= TABLES
+    assert n_run(site.launch(*options)) == 0
+    assert results(site.path / "misjudged-run") == results(run)
+
+
+@pytest.mark.parametrize("name", ["figures", "tables"])
+def test_a_file_in_the_place_of_a_directory_is_told_in_one_line(name, site, run):
+    options = copied(site, f"{name}-blocked")
+    blocked = site.path / f"{name}-blocked-run" / name
+    blocked.parent.mkdir()
+    blocked.write_text("mine")
+    told = f"{blocked} is no directory; move it away, and run the same command again\n"
+    done = site.launch(*options)
+    assert done.returncode == 1 and done.stderr.splitlines(keepends=True)[-1] == told
+    assert results(blocked.parent) == results(run)
+    done = launch_alone(site.path, "report", str(blocked.parent))
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", told)
+    assert blocked.read_text() == "mine"
+
+
+def test_another_experiment_takes_the_figures_and_tables_of_the_one_before_away(site, run):
+    options = copied(site, "followed")
+    assert site.launch(*options).returncode == 0
+    directory = site.path / "followed-run"
+    mine = ["figures/mine.svg", "figures/filters.pdf", "figures/interactions.png", "tables/mine.tex", "tables/arms.csv"]
+    for name in mine:
+        (directory / name).write_text("mine")
+    other = [*options, "--finetune.encoder-init", "he"]
+    assert site.launch(*other).returncode == 0
+    held = contents(directory)
+    gone = {
+        f"figures/{name}.{kind}" for name in ("filters", "reconstructions", "phase_losses") for kind in ("png", "svg")
+    }
+    assert held.keys() & {*gone, "figures/shares.svg", "tables/shares.tex"} == set()
+    assert all(held[name] == b"mine" for name in mine)
+    written = (directory / "report.html").stat().st_mtime_ns
+    site.launch(*other)
+    assert (directory / "report.html").stat().st_mtime_ns == written
+    assert site.launch(*options).returncode == 0
+    assert {name for name in contents(run) if "/" in name} | set(mine) == {
+        name for name in contents(directory) if "/" in name
+    }

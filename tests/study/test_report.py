@@ -88,30 +88,85 @@ def test_writing_again_changes_nothing(corners):
     assert contents(corners[0]) == before
 
 
+MARK = "<main><!-- of before -->"
+
+
+def marked(directory):
+    """Marks the page, so that it can be told whether it was written again."""
+    page = (directory / "report.html").read_text()
+    (directory / "report.html").write_text(page.replace("<main>", MARK))
+
+
 def test_a_report_of_the_same_answer_is_kept_and_one_of_another_is_not(corners):
     directory, tables = corners
     found, _, _ = written(directory, *tables)
-    (directory / "report.html").write_text("kept")
+    marked(directory)
     report.write(found, *tables, Experiment(), "2 x cpu", directory, anew=False)
-    assert (directory / "report.html").read_text() == "kept"
+    assert MARK in (directory / "report.html").read_text()
     report.write(found, *tables, Experiment(), "3 x cpu", directory, anew=False)
     assert "3 x cpu" in (directory / "report.html").read_text()
 
 
-def test_a_report_that_lacks_a_file_is_written_again(corners):
+def change(path, content=b""):
+    path.unlink() if content is None else path.write_bytes(content or path.read_bytes()[:-20])
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        *(
+            (name, None)
+            for name in ("figures/slopes.png", "figures/shares.svg", "tables/shares.tex", "tables/arms.tex")
+        ),
+        *(("report.html", content) for content in (None, b"", b"\xff")),
+        *(("figures/gains.svg", b"of another experiment"), ("tables/shares_of_3.tex", b"of another experiment")),
+        *(("figures/shares_of_5_2.png", b"another"), ("tables/interactions_of_3.tex", b"another")),
+    ],
+)
+def test_a_report_that_lacks_a_file_or_has_one_of_another_experiment_is_written_again(name, content, corners):
     directory, tables = corners
     found, _, _ = written(directory, *tables)
-    for samples in (sampled(), None):
-        (directory / "report.html").write_text("old")
-        if samples is None:  # a run of before, in which there were none
-            for path in (directory / "figures").glob("filters.*"):
-                path.unlink()
-            (directory / "tables" / "arms.tex").unlink()
-        report.write(found, *tables, Experiment(), "2 x cpu", directory, samples, anew=False)
-        assert (directory / "report.html").read_text() != "old"
-        assert (directory / "tables" / "arms.tex").exists()
-    for path in (directory / "figures").glob("reconstructions.*"):
-        path.unlink()
+    before = contents(directory)
+    marked(directory)
+    change(directory / name, content)
+    report.write(found, *tables, Experiment(), "2 x cpu", directory, anew=False)
+    assert contents(directory) == before
+
+
+def test_samples_that_come_or_go_make_another_report(corners):
+    directory, tables = corners
+    found, _, _ = written(directory, *tables)
+    before = contents(directory)
+    report.write(found, *tables, Experiment(), "2 x cpu", directory, sampled(), anew=False)
+    assert 'id="figure-filters"' in (directory / "report.html").read_text()
+    report.write(found, *tables, Experiment(), "2 x cpu", directory, None, anew=False)
+    assert contents(directory) == before
+
+
+def test_files_of_the_user_stay_beside_those_of_a_report(corners):
+    directory, tables = corners
+    found, _, _ = written(directory, *tables)
+    mine = {
+        *(f"figures/{name}" for name in ("mine.svg", "filters.pdf", "my_filters.svg", "interactions_of_3.svg")),
+        *(f"tables/{name}" for name in ("mine.tex", "shares_of_3.csv", "comparisons.tex.bak", "gains.tex")),
+    }
+    for name in mine:
+        (directory / name).write_text("mine")
+    written(directory, *tables)
+    marked(directory)
+    report.write(found, *tables, Experiment(), "2 x cpu", directory, anew=False)
+    assert MARK in (directory / "report.html").read_text()
+    for name in mine:
+        assert (directory / name).read_text() == "mine"
+        (directory / name).unlink()
+
+
+def test_every_file_that_a_report_writes_is_known_as_one(corners, tmp_path):
+    written(corners[0], *corners[1], samples=sampled())
+    written(tmp_path, *budgets({50: 0.1, 100: 0.05, 1000: -0.04, 10000: -0.05}))
+    for directory in (corners[0], tmp_path):
+        found = {name for name in contents(directory) if "/" in name}
+        assert len(found) >= 10 and found == report._ours(directory)
 
 
 def test_tables_for_papers_hold_what_the_pages_hold(corners):
@@ -120,7 +175,10 @@ def test_tables_for_papers_hold_what_the_pages_hold(corners):
         source = (corners[0] / "tables" / f"{name}.tex").read_text()
         rows = [line.removesuffix(r" \\").split(" & ") for line in source.splitlines() if line.endswith(r" \\")]
         box = re.search(f'aria-labelledby="table-{name}">(.*?)</div>', page, re.DOTALL)[1]
-        cells = [re.findall("<t[hd][^>]*>(.*?)</t[hd]>", row) for row in re.findall("<tr>(.*?)</tr>", box)]
+        cells = [
+            re.findall("<t[hd][^>]*>(.*?)</t[hd]>", row.replace("<br>", " "))
+            for row in re.findall("<tr>(.*?)</tr>", box)
+        ]
         plain = [[cell.replace("$\\pm$", "±").replace("\\%", "%") for cell in row] for row in rows]
         plain = [[re.sub(r"[${}]", "", cell) for cell in row] for row in plain]
         assert plain == cells and len(rows) == 1 + len(told[name])
