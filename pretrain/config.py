@@ -97,13 +97,13 @@ class ObjectiveConfig:
     sparsity: Literal["none", "kl", "l1"] = "none"
     """Sparse codes: by the KL divergence of each unit's mean over a batch from a target rate, summed over units (nats),
     or by their absolute values, summed over units."""
-    sparsity_weight: Penalty = 0.1
+    sparsity_weight: Penalty = 0.001
     """Times the sparsity term joins the loss."""
     sparsity_target: Annotated[float, Gt(0), Lt(1), TRACED] = 0.05
     """Target rate of kl (fraction)."""
     contractive: Switch = False
     """Whether the squared Frobenius norm of the encoder's Jacobian, mean over the batch, joins the loss."""
-    contraction_weight: Penalty = 0.1
+    contraction_weight: Penalty = 1e-5
     """Times the norm joins the loss."""
 
 

@@ -48,7 +48,7 @@ def answer(
 
 
 def main_arms(answer: Answer, most: int) -> list[Arm]:
-    """Returns the arms to show where there is no room for all: the first, or in a large factorial its seed's question's."""
+    """Returns the arms to show where not all have room: the first, or of more factors those of the seed's question."""
     if len(answer.arms) <= most:
         return answer.arms
     asked = next((found for found in answer.factorials if found.is_seeds_question and found.others), None)
