@@ -4,7 +4,8 @@
 
 Fine-tunes from pretrained and from He weights at nine label budgets, with all layers trainable or all frozen, for the
 same 600 updates at each, so that budgets differ in labels only. The learning rate is a tenth of Géron's, at which
-trainable networks do not collapse. All budgets of a seed share one pretraining.
+trainable networks do not collapse. All budgets of a seed share one pretraining. Expect gains of 3 to 5 points at every
+budget where the encoder is frozen, and none, or a loss of half a point, where it is trained.
 """
 
 from pretrain.config import Experiment, FinetuneConfig, OptimizerConfig

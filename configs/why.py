@@ -5,7 +5,8 @@
 Between Géron's He, trainable network and a pretrained, frozen one lie five changes: where the encoder comes from,
 whether it is frozen, whether its codes are standardised, whether the first update is matched in its effect on the
 logits, and whether the head starts from a ridge regression. All 32 combinations run, and the gap at each batch is split
-into the five (Shapley values), beside diagnostics of the updates.
+into the five (Shapley values), beside diagnostics of the updates. Expect freezing to make all of the slow start, by
+updates that move the logits 25 times less, and a fitted head or a matched first update to take it away.
 """
 
 from pretrain.config import Experiment, FinetuneConfig
