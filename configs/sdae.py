@@ -2,10 +2,10 @@
 
     python launch.py sdae
 
-Pretrains a 784-400-400-400 encoder layer by layer with tied decoders and cross-entropy, each layer reading its input with
-30 % of the values masked, then fine-tunes all layers, or the head alone, on 2,000 labels. Expect pretraining to help even
-where all layers are trained: test accuracies near 0.926 against 0.899; frozen 0.903, where random sigmoid layers tell
-next to nothing (0.12).
+Pretrains a 784-400-400-400 encoder layer by layer with tied decoders and cross-entropy, each layer reading its input
+with 30 % of the values masked, then fine-tunes all layers, or the head alone, on 2,000 labels. Expect pretraining to
+help even where all layers are trained: test accuracies near 0.926 against 0.899; frozen 0.903, where random sigmoid
+layers tell next to nothing (0.12).
 """
 
 from pretrain.config import EncoderConfig, Experiment, FinetuneConfig, ObjectiveConfig, OptimizerConfig, PretrainConfig
