@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pretrain.command_line import Command, parse
-from pretrain.config import Experiment
+from pretrain.config import EncoderConfig, Experiment
 from pretrain.fields import ConfigError, fields, get
 
 SWEPT = {"finetune.encoder_init": ("pretrained", "he"), "finetune.frozen_layers": (2, 0)}
@@ -37,15 +37,31 @@ OTHER = {
     "data.validation": 77,
     "data.greyscale": True,
     "encoder.widths": (64, 32, 16),
-    "encoder.activation": "relu",
+    "encoder.activation": "sigmoid",
     "pretrain.epochs": 9,
     "pretrain.batch_size": 33,
     "pretrain.sampling": "fresh",
     "pretrain.l2": 0.5,
     "pretrain.cache_codes": False,
     "pretrain.carry_step_count": True,
+    "pretrain.objective.loss": "cross_entropy",
+    "pretrain.objective.output": "sigmoid",
+    "pretrain.objective.tied": True,
+    "pretrain.objective.corruption": "gaussian",
+    "pretrain.objective.corruption_level": 0.75,
+    "pretrain.objective.corruption_schedule": "linear",
+    "pretrain.objective.sparsity": "l1",
+    "pretrain.objective.sparsity_weight": 0.25,
+    "pretrain.objective.sparsity_target": 0.5,
+    "pretrain.objective.contractive": True,
+    "pretrain.objective.contraction_weight": 0.125,
     **{f"pretrain.optimizer.{name}": value for name, value in OTHER_OPTIMIZER.items()},
     "finetune.encoder_init": "he",
+    "finetune.head_init": "ridge",
+    "finetune.ridge_penalty": 0.375,
+    "finetune.codes": "standardised",
+    "finetune.first_logit_change": 1.5,
+    "finetune.diagnose_at": (2, 4),
     "finetune.frozen_layers": 1,
     "finetune.labels": 333,
     "finetune.label_subset": "balanced",
@@ -79,6 +95,8 @@ OTHER = {
     "study.most_seeds": 12,
     "save_every": 5.5,
 }
+
+SIGMOID = dataclasses.replace(DEFAULT, encoder=EncoderConfig(activation="sigmoid"))  # as cross-entropy of codes needs
 
 
 def read(*argv, default=DEFAULT):
@@ -117,9 +135,10 @@ def test_the_table_of_other_values_covers_every_field():
 def test_every_field_is_set_by_its_name_and_no_other_changes(name, form):
     first, *rest = words(OTHER[name])
     given_as = [option(name), first] if form == "spaced" else [f"{option(name)}={first}"]
-    experiment = read(*given_as, *rest).experiment
+    default = SIGMOID if name == "pretrain.objective.loss" else DEFAULT
+    experiment = read(*given_as, *rest, default=default).experiment
     assert {other: get(experiment, other) for other in NAMES} == {
-        other: get(DEFAULT, other) if other != name else OTHER[name] for other in NAMES
+        other: get(default, other) if other != name else OTHER[name] for other in NAMES
     }
     assert type(get(experiment, name)) is type(OTHER[name])
 
@@ -384,5 +403,5 @@ def test_any_arguments_are_read_or_refused_at_length(argv):
 def test_values_written_to_a_command_line_are_read_back(data):
     names = data.draw(st.lists(st.sampled_from(NAMES), unique=True))
     argv = [word for name in names for word in (option(name), *words(OTHER[name]))]
-    experiment = read(*argv).experiment
+    experiment = read(*argv, default=SIGMOID).experiment
     assert {name: get(experiment, name) for name in names} == {name: OTHER[name] for name in names}
