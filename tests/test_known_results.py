@@ -3,6 +3,8 @@
 python -m pytest -m slow tests/test_known_results.py
 """
 
+import sys
+
 import numpy as np
 import pyarrow.compute as pc
 import pytest
@@ -15,8 +17,6 @@ pytestmark = pytest.mark.slow
 
 def launched(path, *options):
     """Runs the launcher on MNIST with five seeds; returns the run."""
-    import sys
-
     places = ["--run-dir", str(path / "run"), "--store", str(path / "store")]
     done = execute([sys.executable, str(ROOT / "launch.py"), "geron", "--seeds", "5", *options, *places], path)
     assert done.returncode == 0, done.stderr

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import nn
 from torch.func import functional_call, grad_and_value
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F  # noqa: N812 - the name by which PyTorch's users know it
 
 DATA = Path(__file__).parents[2] / "pretrain" / "mnist.npz"
 PIXELS, WIDE, NARROW, CLASSES = 784, 300, 150, 10

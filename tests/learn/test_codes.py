@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pretrain.learn import codes
 from pretrain.learn.model import standardised
 from pretrain.learn.probes import ridge
+from tests.learn.conftest import FIRST, run
 
 sizes = st.tuples(st.integers(12, 40), st.integers(1, 6))
 seeds = st.integers(0, 2**32 - 1)
@@ -129,8 +130,6 @@ def test_ridge_of_codes_without_any_spread_tells_the_classes_shares():
 
 @pytest.mark.parametrize("activation", ["relu", "sigmoid"])
 def test_a_fitted_head_classifies_better_than_a_random_one(activation, phase, finetune, images):
-    from tests.learn.conftest import FIRST, run
-
     tuned = [
         run(finetune((9,), activation), images, choices={**FIRST, "head_init": head}, stops=[1])
         for head in ("random", "ridge")

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from pretrain.config import OptimizerConfig
 from pretrain.learn.randomness import Purpose, batch_rows, key_for
 from tests.learn import reference
 from tests.learn.conftest import FIRST, run
@@ -71,8 +72,11 @@ def test_a_fitted_head_is_the_ridge_regression_of_the_labelled_subset(choices, f
 
 
 def test_choices_change_what_they_are_about_and_nothing_else(finetune, pretrained, images):
-    arms = {name: run(finetune(), images, parent=pretrained((9, 5)), choices=choices, stops=[1]).before.params
-            for name, choices in {"plain": FIRST, "standardised": STANDARDISED, "fitted": FITTED}.items()}  # fmt: skip
+    ways = {"plain": FIRST, "standardised": STANDARDISED, "fitted": FITTED}
+    arms = {
+        name: run(finetune(), images, parent=pretrained((9, 5)), choices=choices, stops=[1]).before.params
+        for name, choices in ways.items()
+    }
     same(arms["plain"]["encoder"], arms["standardised"]["encoder"])
     same(arms["plain"]["head"], arms["standardised"]["head"])
     same(arms["plain"]["codes"], arms["fitted"]["codes"])
@@ -86,8 +90,6 @@ def test_choices_change_what_they_are_about_and_nothing_else(finetune, pretraine
 def test_the_first_update_changes_the_logits_by_what_it_is_told_to(
     target, frozen_layers, optimizer, finetune, pretrained, images
 ):
-    from pretrain.config import OptimizerConfig
-
     settings = {"frozen_layers": frozen_layers, "optimizer": OptimizerConfig(name=optimizer), "cache_codes": False}
     parent = pretrained((9, 5))
     matched = run(finetune(**settings, first_logit_change=target), images, parent=parent, stops=[1])
@@ -120,8 +122,6 @@ def test_updates_after_the_first_have_their_own_length(finetune, pretrained, ima
 
 def test_a_change_that_no_length_makes_ends_at_the_longest(finetune, images):
     # Nothing but the optimizer moves the logits, and a learning rate this small moves them by too little.
-    from pretrain.config import OptimizerConfig
-
     settings = {"optimizer": OptimizerConfig(learning_rate=1e-9), "first_logit_change": 100.0}
     ran = run(finetune(**settings), images, stops=[1])
     step = np.abs(ran.state.trainable["head"]["kernel"] - ran.before.trainable["head"]["kernel"])
@@ -157,8 +157,11 @@ def test_diagnostics_are_those_of_the_formulas(step, frozen_layers, finetune, pr
 
     def named(params):
         layers = [*params["encoder"].values(), params["head"]]
-        return {f"{kind}{i + 1}": np.asarray(layer[name], np.float64)
-                for i, layer in enumerate(layers) for kind, name in (("W", "kernel"), ("b", "bias"))}  # fmt: skip
+        return {
+            f"{kind}{i + 1}": np.asarray(layer[name], np.float64)
+            for i, layer in enumerate(layers)
+            for kind, name in (("W", "kernel"), ("b", "bias"))
+        }
 
     old, new = named(earlier.state.params), named(reached.state.params)
     gradients = reference.classifier_gradients(old, x, y, 0.0, frozen_layers)[0]

@@ -92,7 +92,8 @@ def ours(objective, activation, noisy):
 
 def flat(params):
     leaves, structure = jax.tree.flatten(params)
-    return np.concatenate([np.ravel(leaf) for leaf in leaves]).astype(np.float64), structure, [l.shape for l in leaves]  # noqa: E741
+    vector = np.concatenate([np.ravel(leaf) for leaf in leaves]).astype(np.float64)
+    return vector, structure, [leaf.shape for leaf in leaves]
 
 
 def unflat(vector, structure, shapes):

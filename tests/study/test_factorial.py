@@ -14,6 +14,7 @@ from pretrain.study.answer import answer, main_arms
 from pretrain.study.arms import arms
 from pretrain.study.factorial import BATCHES, factorials
 from pretrain.study.statistics import estimate
+from tests.study.test_terminal import finetune_curves
 
 INIT, FROZEN = "finetune.encoder_init", "finetune.frozen_layers"
 CODES, MATCHED, HEAD = "finetune.codes", "finetune.first_logit_change", "finetune.head_init"
@@ -44,23 +45,14 @@ def run(levels, effect, n=8, noise=0.0, lost=(), seed=0, changes=None):
         for s in range(n):
             trial, drawn = f"{number:02x}{s:02x}", rng.normal(0, noise)
             status = "diverged" if (number, s) in lost else "ok"
-            end = effect(on, None) + drawn
-            trials.append({"trial_id": trial, "seed": s, **point, "status": status,
-                           "test_accuracy": end, "validation_accuracy": end})  # fmt: skip
+            ends = dict.fromkeys(("test_accuracy", "validation_accuracy"), effect(on, None) + drawn)
+            trials.append({"trial_id": trial, "seed": s, **point, "status": status, **ends})
             for step in STEPS:
                 value = effect(on, step) + drawn
                 curves += [(trial, name, step, value) for name in ("post_update_accuracy", "validation_accuracy")]
             if changes:
                 curves.append((trial, CHANGE, 1, changes(on) * (1 + 0.01 * rng.normal())))
-    trial_ids, metrics, steps, values = zip(*curves, strict=True)
-    columns = {
-        "trial_id": pa.array(trial_ids).dictionary_encode(),
-        "stage": pa.array(["finetune"] * len(curves)).dictionary_encode(),
-        "step": pa.array(steps, pa.int32()),
-        "metric": pa.array(metrics).dictionary_encode(),
-        "value": pa.array(values, pa.float64()),
-    }
-    return pa.Table.from_pylist(trials), pa.table(columns)
+    return pa.Table.from_pylist(trials), finetune_curves(curves)
 
 
 def found_in(tables, level=0.95):
@@ -374,6 +366,8 @@ def test_intervals_are_of_the_level_asked_for():
     usual, strict = (found_in(tables, level)[0].causes["test_accuracy"].parts.gap for level in (0.95, 0.99))
     assert strict.low < usual.low and usual.high < strict.high
     trials = tables[0].to_pylist()
-    sides = [[row["test_accuracy"] for row in trials if (row[INIT], row[FROZEN]) == corner]
-             for corner in (("pretrained", 2), ("he", 0))]  # fmt: skip
+    sides = [
+        [row["test_accuracy"] for row in trials if (row[INIT], row[FROZEN]) == corner]
+        for corner in (("pretrained", 2), ("he", 0))
+    ]
     np.testing.assert_allclose(usual, estimate(np.subtract(*sides)))

@@ -43,6 +43,19 @@ def show(trials, curves, console):
     terminal.show(conclude(trials, curves), trials, curves, console)
 
 
+def finetune_curves(rows):
+    """Curves of fine-tunings, from (trial id, metric, step, value), in the precision in which effects are planted."""
+    trial_ids, metrics, steps, values = zip(*rows, strict=True)
+    columns = {
+        "trial_id": pa.array(trial_ids).dictionary_encode(),
+        "stage": pa.array(["finetune"] * len(rows)).dictionary_encode(),
+        "step": pa.array(steps, pa.int32()),
+        "metric": pa.array(metrics).dictionary_encode(),
+        "value": pa.array(values, pa.float64()),
+    }
+    return pa.table(columns)
+
+
 def tables(arms, diverged=()):
     """Trials and curves from, for each arm, its point and what its seeds measured: (start, end) arrays.
 
@@ -56,15 +69,7 @@ def tables(arms, diverged=()):
             trials.append({"trial_id": trial, "seed": seed, **point, "status": "diverged" if lost else "ok", **results})
             metrics = ("post_update_accuracy", "validation_accuracy")
             curves += [(trial, metric, step, start[seed]) for metric in metrics for step in BATCHES]
-    trial_ids, metrics, steps, values = zip(*curves, strict=True)
-    columns = {
-        "trial_id": pa.array(trial_ids).dictionary_encode(),
-        "stage": pa.array(["finetune"] * len(curves)).dictionary_encode(),
-        "step": pa.array(steps, pa.int32()),
-        "metric": pa.array(metrics).dictionary_encode(),
-        "value": pa.array(values, pa.float64()),
-    }
-    return pa.Table.from_pylist(trials), pa.table(columns)
+    return pa.Table.from_pylist(trials), finetune_curves(curves)
 
 
 def four_corners(start, end, diverged=()):
