@@ -18,8 +18,8 @@ _SPACED = ("lin", "log")
 _DRAWN = {"uniform": Uniform, "loguniform": LogUniform}
 
 
-def parse_axis(text: str) -> tuple[str, Axis]:
-    """Reads an axis of a sweep.
+def parse_axis(text: str, option: str = "sweep") -> tuple[str, Axis]:
+    """Reads an axis of a sweep, or by the same rules the values of a field by layer.
 
     It is ``name=value,value,…``, where a tuple is written as in ``encoder.widths=300x150,64``; or evenly spaced
     ``name=lin:low:high:count`` or ``name=log:low:high:count``; or, for random search, ``name=uniform:low:high`` or
@@ -35,9 +35,9 @@ def parse_axis(text: str) -> tuple[str, Axis]:
     name = name.replace("-", "_")
     kinds = fields(Experiment)
     if not equals or not listed:
-        raise ConfigError("sweep", text, "names no values; write field=value,value")
+        raise ConfigError(option, text, "names no values; write field=value,value")
     if name not in kinds:
-        raise ConfigError("sweep", name, f"is no field; did you mean {nearest(name, kinds)!r}?")
+        raise ConfigError(option, name, f"is no field; did you mean {nearest(name, kinds)!r}?")
     kind, colon, ends = listed.partition(":")
     if colon and kind in _DRAWN:
         return name, _distribution(name, kinds[name], _DRAWN[kind], ends)

@@ -12,11 +12,12 @@ from annotated_types import Ge, Gt
 from pydantic import TypeAdapter, ValidationError
 
 from pretrain.axes import Axis, element, is_sequence, parse_axis, read_value
-from pretrain.config import Experiment
+from pretrain.config import Experiment, SweptValue
 from pretrain.fields import ConfigError, complaint, fields, join_traced, nearest
 from pretrain.grids import Grid, LogUniform, Uniform, random_search
 
 _FLAGS = ("dry_run", "tensorboard")
+_AXES = ("sweep", "per_layer")  # options that are given once for each field
 _SHORT = {"--engine": "--engine.name", "--until-conclusive": "--study.until-conclusive"}
 
 
@@ -33,6 +34,8 @@ class Command:
     """An axis to sweep besides the config's, or in place of its axis of the same field: field=value,value or
     field=log:low:high:count or field=lin:low:high:count. Several multiply. For random search: field=uniform:low:high
     or field=loguniform:low:high; all of these are drawn together."""
+    per_layer: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """A field that differs from layer to layer, with a value for each, from the images up: field=value,value."""
     draws: Annotated[int, Gt(0)] = 20
     """Points of a random search (points)."""
     draw_seed: Annotated[int, Ge(0)] = 0
@@ -53,7 +56,7 @@ def parse(argv: Sequence[str], default: Experiment, program: str, description: s
     argv = _unshortened(argv)
     given = _given(argv)
     # The sweep is put in place before tyro builds the experiment, which then checks its points with all options set.
-    unchecked = join_traced(default, {"sweep": _sweep(default, given)})
+    unchecked = join_traced(default, {"sweep": _sweep(default, given), "per_layer": _per_layer(default, given)})
     try:
         with contextlib.redirect_stderr(io.StringIO()):  # tyro explains in a box; our explanation is one line
             return tyro.cli(Command, args=argv, default=Command(unchecked), **settings)
@@ -95,6 +98,18 @@ def _sweep(default: Experiment, given: Mapping[str, list[list[str]]]) -> tuple[G
     return tuple({**grid, **listed, **point} for grid in kept or ({},) for point in found)
 
 
+def _per_layer(default: Experiment, given: Mapping[str, list[list[str]]]) -> dict[str, tuple[SweptValue, ...]]:
+    """Returns the default's fields that differ by layer without those that options set, and with those that they do."""
+    kept = {name: values for name, values in default.per_layer.items() if name not in given}
+    named = dict(parse_axis(values[0], option="per_layer") for values in given.get("per_layer", ()))
+    for name, values in named.items():
+        if name in given:
+            raise ConfigError("per_layer", name, "is set by an option too; leave one of the two out")
+        if not isinstance(values, tuple):
+            raise ConfigError("per_layer", name, "has no random values; list one a layer, as in field=value,value")
+    return {**kept, **named}
+
+
 def _given(argv: Sequence[str]) -> dict[str, list[list[str]]]:
     """Returns the values of each option, by name, once for each time it is given; checks each on its own."""
     kinds = {**fields(Experiment), **typing.get_type_hints(Command, include_extras=True)}
@@ -122,7 +137,7 @@ def _check(name: str, kind: Any, values: list[str]) -> None:
     if name in _FLAGS:
         if values:
             raise ConfigError(name, " ".join(values), "takes no value; leave it out")
-    elif is_sequence(kind) and name != "sweep":
+    elif is_sequence(kind) and name not in _AXES:
         try:
             TypeAdapter(kind).validate_python([read_value(name, element(kind), value) for value in values])
         except ValidationError as error:
@@ -130,5 +145,5 @@ def _check(name: str, kind: Any, values: list[str]) -> None:
     elif len(values) != 1:
         remedy = f"has {len(values)} values; give one" if values else "has no value; give one"
         raise ConfigError(name, " ".join(values), remedy)
-    elif name != "sweep":
+    elif name not in _AXES:
         read_value(name, kind, values[0])

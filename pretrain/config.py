@@ -1,13 +1,6 @@
-"""What an experiment is: frozen dataclasses, validated when built.
+"""What an experiment is: what is trained, how it is run, and what is asked of it; validated when built."""
 
-Three kinds of field decide how trials share work, and each is declared at the field's type:
-
-- a plain field is *static*: a shape, a name or a count, part of the compiled program;
-- a ``Traced`` field is a number that the compiled program takes as an argument, so trials that differ only there
-  share one compilation;
-- a ``Start`` field decides only where training starts, so it is no part of the program at all.
-"""
-
+import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal
 
@@ -16,160 +9,35 @@ from annotated_types import Ge, Gt, Le, Lt, MinLen
 from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from pretrain import grids
-from pretrain.fields import START, STRICT, TRACED, ConfigError, complaint, join_traced, replace
+from pretrain import checks, grids
+from pretrain.fields import STRICT, ConfigError, complaint, join_traced, replace
+from pretrain.settings import (
+    Count,
+    DataConfig,
+    EncoderConfig,
+    FinetuneConfig,
+    ObjectiveConfig,
+    OptimizerConfig,
+    PretrainConfig,
+    Switch,
+)
 
-Count = Annotated[int, Gt(0)]
-Rate = Annotated[float, Gt(0), TRACED]
-Penalty = Annotated[float, Ge(0), TRACED]
-Decay = Annotated[float, Ge(0), Lt(1), TRACED]
-Switch = Annotated[bool, tyro.conf.FlagConversionOff]  # --field True, so that a script can pass either value
-Activation = Literal["elu", "relu", "gelu", "sigmoid", "tanh", "identity"]
-Sampling = Literal["epoch", "fresh"]
+__all__ = [
+    "DataConfig",
+    "EncoderConfig",
+    "EngineConfig",
+    "Experiment",
+    "FinetuneConfig",
+    "ObjectiveConfig",
+    "OptimizerConfig",
+    "PretrainConfig",
+    "StudyConfig",
+    "SweptValue",
+    "from_json",
+    "to_json",
+]
+
 SweptValue = bool | int | float | str | tuple[int, ...]
-
-
-@dataclass(frozen=True, config=STRICT)
-class DataConfig:
-    """The images: where they come from and how they are split."""
-
-    name: Annotated[str, MinLen(1)] = "mnist"
-    """The packaged `mnist`, the path of an .npz file with train_images, train_labels, test_images and test_labels,
-    or the name of a TensorFlow Datasets image classification set."""
-    dir: str = "~/tensorflow_datasets"
-    """Directory that holds prepared TensorFlow Datasets."""
-    validation: Count = 5000
-    """Training images held out for validation, taken from the start of the training set (images)."""
-    greyscale: Switch = False
-    """Turn colour images to one channel (ITU-R BT.601 luma) before flattening them for the encoder."""
-
-
-@dataclass(frozen=True, config=STRICT)
-class EncoderConfig:
-    """The encoder: a stack of dense layers."""
-
-    widths: Annotated[tuple[Count, ...], MinLen(1)] = (300, 150)
-    """Units of each layer, from the images up (units)."""
-    activation: Activation = "elu"
-    """Activation of every encoder layer, and of every decoder but the one that reconstructs images."""
-
-
-@dataclass(frozen=True, config=STRICT)
-class OptimizerConfig:
-    """The optimizer of a stage, with its learning-rate schedule."""
-
-    name: Literal["adam", "adamw", "sgd"] = "adam"
-    """Update rule; adamw adds decoupled weight decay to adam."""
-    learning_rate: Rate = 0.01
-    """Peak step size (per update)."""
-    momentum: Decay = 0.0
-    """Momentum of sgd (fraction kept per update); adam and adamw ignore it."""
-    beta1: Decay = 0.9
-    """Decay of adam's first moment (fraction kept per update)."""
-    beta2: Decay = 0.999
-    """Decay of adam's second moment (fraction kept per update)."""
-    epsilon: Rate = 1e-8
-    """Added to the root of adam's second moment."""
-    weight_decay: Penalty = 0.0
-    """Decoupled decay of kernels under adamw (fraction of the kernel per unit of learning rate)."""
-    schedule: Literal["constant", "cosine"] = "constant"
-    """Learning rate after warm-up: held, or taken to zero along half a cosine over the stage's updates."""
-    warmup_steps: Annotated[int, Ge(0)] = 0
-    """Updates over which the learning rate rises linearly to its peak (updates)."""
-
-
-@dataclass(frozen=True, config=STRICT)
-class ObjectiveConfig:
-    """What a phase minimises: how well a layer's codes reconstruct what it reads, and what else is asked of them."""
-
-    loss: Literal["mse", "cross_entropy"] = "mse"
-    """Squared error, mean over units; or Bernoulli cross-entropy, sum over units (nats), of values in [0, 1]."""
-    output: Literal["linear", "sigmoid"] = "linear"
-    """Activation of the reconstructed images under mse; cross_entropy has sigmoid everywhere."""
-    tied: Switch = False
-    """Decode with the transpose of the encoder's kernel, so that only the decoder's bias is its own."""
-    corruption: Literal["none", "masking", "gaussian", "salt_and_pepper"] = "none"
-    """Noise on what the layer reads in training, while what it is to reconstruct stays clean."""
-    corruption_level: Penalty = 0.3
-    """Probability of a value to be lost under masking and salt_and_pepper (fraction); deviation of gaussian noise."""
-    corruption_schedule: Literal["constant", "linear"] = "constant"
-    """Corruption level over the updates of a phase: held, or taken evenly to zero."""
-    sparsity: Literal["none", "kl", "l1"] = "none"
-    """Sparse codes: by the KL divergence of each unit's mean over a batch from a target rate, summed over units (nats),
-    or by their absolute values, summed over units."""
-    sparsity_weight: Penalty = 0.001
-    """Times the sparsity term joins the loss."""
-    sparsity_target: Annotated[float, Gt(0), Lt(1), TRACED] = 0.05
-    """Target rate of kl (fraction)."""
-    contractive: Switch = False
-    """Whether the squared Frobenius norm of the encoder's Jacobian, mean over the batch, joins the loss."""
-    contraction_weight: Penalty = 1e-5
-    """Times the norm joins the loss."""
-
-
-@dataclass(frozen=True, config=STRICT)
-class PretrainConfig:
-    """Greedy layer-wise pretraining: each phase trains one encoder layer and its decoder on unlabelled images."""
-
-    epochs: Count = 4
-    """Passes over the unlabelled images in each phase (epochs)."""
-    batch_size: Count = 150
-    """Images per update (images)."""
-    sampling: Sampling = "epoch"
-    """Batches partition a shuffled epoch (the remainder is dropped), or are drawn afresh each update."""
-    l2: Penalty = 1e-4
-    """L2 penalty: this times half the squared norm of the phase's two kernels joins the loss."""
-    cache_codes: Switch = True
-    """Compute the codes that feed a phase once, rather than encode every batch; equal up to float32 rounding."""
-    carry_step_count: Switch = False
-    """Start a phase's Adam bias correction at the number of updates made by the phases before it, as one TensorFlow 1
-    optimizer shared by all phases does."""
-    objective: ObjectiveConfig = ObjectiveConfig()
-    optimizer: OptimizerConfig = OptimizerConfig()
-
-
-@dataclass(frozen=True, config=STRICT)
-class FinetuneConfig:
-    """Supervised fine-tuning of the encoder and a linear head on the labelled subset."""
-
-    encoder_init: Annotated[Literal["pretrained", "he"], START] = "pretrained"
-    """Encoder weights at the start: from pretraining, or a fresh He initialisation."""
-    head_init: Annotated[Literal["random", "ridge"], START] = "random"
-    """Head at the start: a fresh He initialisation, or fitted in closed form: a ridge regression of the labelled
-    subset's class indicators on its codes."""
-    ridge_penalty: Rate = 0.01
-    """Penalty of a ridge-fitted head (fraction of the codes' mean variance)."""
-    codes: Annotated[Literal["raw", "standardised"], START] = "raw"
-    """What the head reads: the encoder's codes, or codes to which every unit's mean and standard deviation over the
-    unlabelled images, as they are before fine-tuning, give mean 0 and standard deviation 1."""
-    frozen_layers: Annotated[int, Ge(0)] = 0
-    """Encoder layers, from the images up, that fine-tuning leaves as they are (layers)."""
-    labels: Count = 2000
-    """Size of the labelled subset (images)."""
-    label_subset: Annotated[Literal["first", "random", "balanced"], START] = "first"
-    """Labelled images: the first after the validation images, a random draw, or a random draw balanced over classes."""
-    epochs: Count = 4
-    """Passes over the labelled subset (epochs)."""
-    updates: Annotated[int, Ge(0)] = 0
-    """Updates in place of epochs, the same for any number of labels; 0 trains for epochs (updates)."""
-    batch_size: Count = 50
-    """Images per update (images)."""
-    sampling: Sampling = "fresh"
-    """Batches partition a shuffled epoch (the remainder is dropped), or are drawn afresh each update."""
-    l2: Penalty = 5e-4
-    """L2 penalty: this times half the squared norm of the trainable kernels joins the loss."""
-    first_logit_change: Penalty = 0.0
-    """Change of the logits on its batch to which the first update is scaled, to match arms in it; 0 leaves that update
-    as the optimizer makes it (root mean square over images and classes)."""
-    cache_codes: Switch = True
-    """Compute the codes of frozen layers once, rather than encode every batch; equal up to float32 rounding."""
-    validate_at: tuple[Count, ...] = (1, 2, 5, 10, 20, 40)
-    """Updates after which validation accuracy and loss are measured, besides the end of every epoch, or of training
-    where `updates` are given (updates)."""
-    diagnose_at: tuple[Count, ...] = ()
-    """Updates that are diagnosed: change of the logits, relative update size and gradient norm layer by layer, and of
-    the codes after it, effective rank, condition number and alignment with the initial codes (updates)."""
-    optimizer: OptimizerConfig = OptimizerConfig()
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -234,6 +102,10 @@ class Experiment:
     sweep: Annotated[tuple[dict[str, tuple[SweptValue, ...]], ...], tyro.conf.Suppress] = ()
     """Grids of swept values by dotted field name; a grid is the product of its fields, the sweep the union of its
     grids."""
+    per_layer: Annotated[dict[str, tuple[SweptValue, ...]], tyro.conf.Suppress] = dataclasses.field(
+        default_factory=dict
+    )
+    """Fields that differ from layer to layer: by dotted name, a value for each layer, from the images up."""
     seeds: Annotated[Count, Le(1 << 16)] = 8
     """Repetitions; arms of one seed share label subset, head initialisation and batch order (seeds)."""
     repeats: Annotated[Count, Le(1 << 16)] = 1
@@ -248,8 +120,11 @@ class Experiment:
     """Time between two saves of a pack in training, from which an interrupted one goes on (seconds)."""
 
     def __post_init__(self):
-        for point in self.points():
-            self.at(point)._check()
+        points = list(self.points())
+        deepest = max(len(self.at(point).encoder.widths) for point in points)
+        checks.check_per_layer(self.per_layer, deepest, self.sweep)
+        for point in points:
+            checks.check(self.at(point))
         if self.study.until_conclusive and self.study.most_seeds < self.seeds:
             remedy = f"is less than the first batch of seeds {self.seeds}; raise it, or lower seeds"
             raise ConfigError("study.most_seeds", self.study.most_seeds, remedy)
@@ -273,28 +148,21 @@ class Experiment:
             experiment = replace(experiment, name, value)
         return experiment
 
-    def _check(self) -> None:
-        """Checks what no single field can: that the stages fit together."""
-        finetune, depth = self.finetune, len(self.encoder.widths)
-        self._check_objective()
-        if finetune.frozen_layers > depth:
-            remedy = (
-                f"is more layers than the encoder has; at most {depth}, or widen encoder.widths {self.encoder.widths}"
-            )
-            raise ConfigError("finetune.frozen_layers", finetune.frozen_layers, remedy)
-        if finetune.batch_size > finetune.labels:
-            remedy = f"is larger than finetune.labels {finetune.labels}; lower it"
-            raise ConfigError("finetune.batch_size", finetune.batch_size, remedy)
+    def at_layer(self, layer: int) -> "Experiment":
+        """Returns this experiment with all fields as they are for one layer, the lowest is 0."""
+        experiment = join_traced(self, {"per_layer": {}})
+        for name, values in self.per_layer.items():
+            experiment = replace(experiment, name, values[layer])
+        return experiment
 
-    def _check_objective(self) -> None:
-        """Checks that codes lie where an objective needs them."""
-        objective, activation = self.pretrain.objective, self.encoder.activation
-        if objective.loss == "cross_entropy" and len(self.encoder.widths) > 1 and activation != "sigmoid":
-            remedy = f"needs codes between 0 and 1; set encoder.activation to sigmoid, not {activation!r}"
-            raise ConfigError("pretrain.objective.loss", objective.loss, remedy)
-        if objective.sparsity == "kl" and activation != "sigmoid":
-            remedy = f"needs codes between 0 and 1; set encoder.activation to sigmoid, not {activation!r}, or take l1"
-            raise ConfigError("pretrain.objective.sparsity", objective.sparsity, remedy)
+    @property
+    def pretraining_data(self) -> DataConfig:
+        """The images of pretraining: those of fine-tuning, unless the encoder starts from others."""
+        if self.finetune.encoder_init != "wrong_data":
+            return self.data
+        other = self.pretrain.wrong_data
+        changed = {"shuffled_pixels": True} if other == "noise" else {"name": other}
+        return dataclasses.replace(self.data, **changed)
 
 
 def to_json(experiment: Experiment) -> str:

@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pretrain.config import DataConfig, Experiment
+from pretrain.config import Experiment
 from pretrain.fields import ConfigError
+from pretrain.settings import DataConfig
 
 _MNIST = Path(__file__).with_name("mnist.npz")
 _MNIST_SHA256 = "e73dec66bbaca706840061cd787a19a5d2e2b589703ee47c01640c047cfe7741"
@@ -32,7 +33,7 @@ class Dataset(NamedTuple):
     test: Split
     image_shape: tuple[int, ...]  # (height, width, channels)
     class_names: tuple[str, ...]
-    fingerprint: str  # SHA-256 of the arrays as they were read
+    fingerprint: str  # SHA-256 of the arrays as they were read, and whether their pixels were shuffled
 
 
 def load(config: DataConfig) -> Dataset:
@@ -52,23 +53,26 @@ def load(config: DataConfig) -> Dataset:
     flatten = luma_vectors if config.greyscale else vectors
     held_out = config.validation
     channels = 1 if config.greyscale else images.shape[-1]
+    made = _shuffled if config.shuffled_pixels else lambda images: images
     return Dataset(
-        train=Split(flatten(images[held_out:]), labels[held_out:]),
-        validation=Split(flatten(images[:held_out]), labels[:held_out]),
-        test=Split(flatten(arrays["test_images"]), arrays["test_labels"]),
+        train=Split(made(flatten(images[held_out:])), labels[held_out:]),
+        validation=Split(made(flatten(images[:held_out])), labels[:held_out]),
+        test=Split(made(flatten(arrays["test_images"])), arrays["test_labels"]),
         image_shape=(*images.shape[1:3], channels),
         class_names=class_names,
-        fingerprint=_fingerprint(arrays),
+        fingerprint=_fingerprint(arrays) + ("-shuffled" if config.shuffled_pixels else ""),
     )
 
 
 def load_all(experiment: Experiment) -> dict[DataConfig, Dataset]:
-    """Loads every dataset of an experiment's sweep, once each.
+    """Loads every dataset of an experiment's sweep, those of pretraining too, once each.
 
     Raises:
       ConfigError: as ``load`` does.
     """
-    return {config: load(config) for config in {experiment.at(point).data: None for point in experiment.points()}}
+    settings = [experiment.at(point) for point in experiment.points()]
+    wanted = dict.fromkeys(config for at in settings for config in (at.data, at.pretraining_data))
+    return {config: load(config) for config in wanted}
 
 
 def vectors(images: np.ndarray) -> np.ndarray:
@@ -86,6 +90,11 @@ def luma_vectors(images: np.ndarray) -> np.ndarray:
         block = slice(start, start + 1024)
         grey[block] = np.rint(images[block] @ np.array([0.299, 0.587, 0.114], np.float32))
     return vectors(grey)
+
+
+def _shuffled(images: np.ndarray) -> np.ndarray:
+    """Shuffles every pixel over images [N, D], each in its own way, the same for all seeds."""
+    return np.random.default_rng(0).permuted(images, axis=0)
 
 
 def _read(config: DataConfig) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:

@@ -10,12 +10,14 @@ from pretrain.learn.model import Params
 from pretrain.learn.objectives import Batch
 
 _PIVOTS = 100  # images
+_SMALLEST_VARIANCE = 1e-6  # of a direction, relative to the largest, that whitening makes 1
 _CONSTANT = 1e-6  # standard deviation, relative to the largest, below which a unit counts as constant
 
 
-def identity_statistics(units: int) -> Params:
-    """Returns the statistics that leave codes as they are: ``mean`` and ``scale`` [units]."""
-    return {"mean": jnp.zeros(units), "scale": jnp.ones(units)}
+def identity_statistics(units: int, whitening: bool = False) -> Params:
+    """Returns the statistics that leave codes as they are: ``mean`` and ``scale`` [units], or ``kernel``."""
+    own = {"kernel": jnp.eye(units)} if whitening else {"scale": jnp.ones(units)}
+    return {"mean": jnp.zeros(units), **own}
 
 
 def code_statistics(encode: Callable[[jax.Array], jax.Array], images: jax.Array) -> Params:
@@ -40,6 +42,48 @@ def code_statistics(encode: Callable[[jax.Array], jax.Array], images: jax.Array)
     deviation = jnp.sqrt(jnp.maximum(means["second"] - jnp.square(means["first"]), 0))
     varies = deviation > _CONSTANT * jnp.max(deviation)
     return {"mean": pivot + means["first"], "scale": jnp.where(varies, 1 / jnp.where(varies, deviation, 1), 1)}
+
+
+def covariance(encode: Callable[[jax.Array], jax.Array], images: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Returns the mean [units] and covariance [units, units] of the codes of images [N, pixels]; see above."""
+    pivot = jnp.mean(encode(images[:_PIVOTS]), axis=0)
+
+    def moments(batch: Batch, weights: jax.Array) -> Params:
+        codes = encode(batch.inputs)
+        offsets = (codes - jnp.broadcast_to(pivot, codes.shape)) * jnp.broadcast_to(weights[:, None], codes.shape)
+        return {"first": jnp.sum(offsets, axis=0), "second": offsets.T @ offsets}
+
+    sums = train.sum_over(moments, Batch(images))
+    offset, second = sums["first"] / len(images), sums["second"] / len(images)
+    return pivot + offset, second - jnp.outer(offset, offset)
+
+
+def whitening(encode: Callable[[jax.Array], jax.Array], images: jax.Array) -> Params:
+    """Returns what gives codes of images [N, pixels] mean 0 and the unit matrix as covariance, and turns them least.
+
+    Returns:
+      ``mean`` [units] and ``kernel`` [units, units], the inverse root of the covariance (ZCA; Kessy et al., 2018).
+      Directions in which codes hardly vary are no further stretched than those of a millionth of the largest variance.
+    """
+    mean, spread = covariance(encode, images)
+    variances, directions = jnp.linalg.eigh(spread)
+    largest = jnp.where(variances[-1] > 0, variances[-1], 1)
+    roots = jnp.sqrt(jnp.maximum(variances, _SMALLEST_VARIANCE * largest))
+    return {"mean": mean, "kernel": (directions / jnp.broadcast_to(roots, directions.shape)) @ directions.T}
+
+
+def principal_components(encode: Callable[[jax.Array], jax.Array], images: jax.Array, units: int) -> Params:
+    """Returns the layer whose sums are the first principal components of codes of images [N, pixels].
+
+    Returns:
+      ``kernel`` [D, units], orthonormal columns by falling variance, each with its largest weight positive; ``bias``
+      [units], which centres the sums; and ``mean`` [D] of the codes.
+    """
+    mean, spread = covariance(encode, images)
+    directions = jnp.linalg.eigh(spread)[1][:, ::-1][:, :units]
+    largest = jnp.take_along_axis(directions, jnp.argmax(jnp.abs(directions), axis=0, keepdims=True), axis=0)
+    kernel = directions * jnp.broadcast_to(jnp.sign(largest), directions.shape)
+    return {"kernel": kernel, "bias": -mean @ kernel, "mean": mean}
 
 
 def spectrum(codes: jax.Array) -> jax.Array:

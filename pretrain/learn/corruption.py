@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from pretrain.learn.randomness import uniform
+from pretrain.learn.randomness import normal, uniform
 
 
 def corrupted(inputs: jax.Array, key: jax.Array, kind: str, level: jax.Array | float) -> jax.Array:
@@ -24,5 +24,4 @@ def corrupted(inputs: jax.Array, key: jax.Array, kind: str, level: jax.Array | f
         case "salt_and_pepper":
             places = uniform(key, inputs.shape)
             return jnp.where(places < level, jnp.where(places < level / 2, 0.0, 1.0), inputs)
-    noise = jax.scipy.special.ndtri(uniform(key, inputs.shape))
-    return inputs + level * noise
+    return inputs + level * normal(key, inputs.shape)

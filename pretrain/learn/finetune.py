@@ -1,23 +1,22 @@
 """Supervised fine-tuning: a linear head, and the encoder layers that are not frozen."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
-from pretrain.learn import diagnostics, objectives, train
-from pretrain.learn.codes import code_statistics, identity_statistics
-from pretrain.learn.model import Layer, Params, scaled, standardised
+from pretrain.learn import diagnostics, handover, objectives, train
+from pretrain.learn.handover import Choices
+from pretrain.learn.model import Layer, Params, scaled
 from pretrain.learn.objectives import Batch, Metrics
-from pretrain.learn.probes import ridge
-from pretrain.learn.randomness import Purpose, batch_rows, key_for, label_subset
+from pretrain.learn.randomness import Purpose, batch_rows, key_for
 from pretrain.learn.stage import Images, Numbers, Stage, Start, measured_if
 from pretrain.learn.train import Objective, TrainState
-from pretrain.learn.transfer import copied, fresh_layer, stack_shapes
 
 _PROBES = 1000  # held-out images on which codes are diagnosed
 
@@ -36,7 +35,7 @@ class Finetune(Stage):
     """Training of a classifier on the labelled subset."""
 
     n_classes: int
-    tied: bool = False  # whether the decoder that comes with a pretrained encoder is
+    whitens: bool = False  # whether the head reads whitened codes; what it reads decides the parameters' shapes
 
     name = "finetune"
 
@@ -77,41 +76,18 @@ class Finetune(Stage):
         return Layer(self.n_classes)
 
     @property
-    def parent_shapes(self) -> Params:
-        """The parameters that the last phase hands over, if there is one."""
-        return stack_shapes((self.image_size, *self.widths), self.tied)
-
-    @property
     def trained_layers(self) -> tuple[str, ...]:
         """Paths of the parameters that are trained, from the images up."""
         return (*(f"encoder/layers_{layer}" for layer in range(self.frozen_layers, len(self.widths))), "head")
 
-    def start(self, seed: int, parent: Params | None, labels: jax.Array, choices: Mapping[str, str]) -> Start:
-        """Returns the parent's encoder, or a fresh one without a parent, a fresh head, and the labelled subset.
-
-        Args:
-          seed: the trial's seed.
-          parent: parameters of the last phase; its decoder stays behind.
-          labels: of all training images [N].
-          choices: the values of the start fields.
-        """
-        sizes = (self.image_size, *self.widths)
-        if parent:
-            encoder = copied(self.parent_shapes["encoder"], parent["encoder"])
-        else:
-            layers = enumerate(zip(sizes[1:], sizes, strict=False))
-            keys = [key_for(seed, Purpose.ENCODER_INIT, index) for index in range(len(self.widths))]
-            encoder = {f"layers_{index}": fresh_layer(*layer, keys[index]) for index, layer in layers}
-        head = fresh_layer(self.n_classes, self.widths[-1], key_for(seed, Purpose.HEAD_INIT))
-        key = key_for(seed, Purpose.LABEL_SUBSET)
-        rows = label_subset(key, labels, self.config.labels, choices["label_subset"], self.n_classes)
-        params = {"encoder": encoder, "head": head, "codes": identity_statistics(self.widths[-1])}
-        return Start(params, rows, choices["head_init"] == "ridge", choices["codes"] == "standardised")
+    def start(self, seed: int, parent: Params | None, labels: jax.Array, choices: Choices) -> Start:
+        """Returns the encoder, a head and the labelled subset, as ``handover.start`` does."""
+        return handover.start(seed, parent, labels, choices, self, self.config.labels, self.n_classes)
 
     def begin(self, start: Start, numbers: Numbers, seed: jax.Array, images: Images) -> tuple[TrainState, Own]:
         """Returns the state before the first update, and what this trial's steps read."""
         labelled = jax.tree.map(lambda leaf: leaf[start.labelled], images.train)
-        params = self._handed_over(start, numbers, labelled, images)
+        params = handover.handed_over(self, start, labelled, images, numbers["ridge_penalty"])
         state = train.init_state(params, frozenset(self.trained_layers), self.optimizer(numbers))
         own = Own(labelled, None, jnp.ones(()), None)
         if self.encoded:
@@ -121,26 +97,9 @@ class Finetune(Stage):
         if self.config.diagnose_at:
             own = own._replace(initial_codes=self._probe_codes(own.validation or images.validation, params))
         target, batch = numbers["first_logit_change"], self._batch(seed, jnp.int32(0), own)
-        step = (state, batch, self.logits, self.objective, self.optimizer(numbers))
+        step = (state, batch, self.logits, self.objective, self._optimizer_at(numbers, jnp.int32(0)))
         scale = jax.lax.cond(target > 0, lambda: train.scale_to(target, *step), lambda: jnp.ones(()))
         return state, own._replace(first_scale=scale)
-
-    def _handed_over(self, start: Start, numbers: Numbers, labelled: Batch, images: Images) -> Params:
-        """Returns the start's parameters, with statistics of the codes and a fitted head where they are chosen."""
-        depth, params = len(self.widths), start.params
-        encoder = {"params": params["encoder"]}
-        statistics = jax.lax.cond(
-            start.standardises,
-            lambda: code_statistics(lambda images: self.encoder.apply(encoder, scaled(images)), images.train.inputs),
-            lambda: params["codes"],
-        )
-
-        def fitted() -> Params:
-            codes = standardised(self.codes(params, labelled.inputs, depth), statistics)
-            return ridge(codes, labelled.labels, self.n_classes, numbers["ridge_penalty"])
-
-        head = jax.lax.cond(start.fits_head, fitted, lambda: params["head"])
-        return {**params, "head": head, "codes": statistics}
 
     def step(self, numbers: Numbers, seed: jax.Array, images: Images, own: Own) -> Callable:
         """Returns the update that ``train.run_steps`` repeats; it measures the batch before and after."""
@@ -151,7 +110,7 @@ class Finetune(Stage):
         def step(state: TrainState, index: jax.Array) -> tuple[TrainState, Metrics]:
             batch = self._batch(seed, index, own)
             scaled_rate = rate * jnp.where(index == 0, own.first_scale, 1)
-            optimizer = self.optimizer({**numbers, "optimizer.learning_rate": scaled_rate})
+            optimizer = self._optimizer_at({**numbers, "optimizer.learning_rate": scaled_rate}, index)
             diagnosed = {}
             if self.config.diagnose_at:
                 encode = partial(self._probe_codes, held_out)
@@ -170,6 +129,15 @@ class Finetune(Stage):
             }
 
         return step
+
+    def _optimizer_at(self, numbers: Numbers, index: jax.Array) -> optax.GradientTransformation:
+        """Returns the optimizer of an update: encoder layers join in when they are due, each at its own rate."""
+        depth = len(self.widths)
+        joined, factors = (jnp.broadcast_to(numbers[name], depth) for name in ("unfreeze_at", "rate_factor"))
+        scales = jnp.where(index >= joined, factors, 0)
+        return train.scaled_by_layer(
+            self.optimizer(numbers), {f"layers_{layer}": scales[layer] for layer in range(depth)}
+        )
 
     def _batch(self, seed: jax.Array, index: jax.Array, own: Own) -> Batch:
         """Returns the batch of an update."""

@@ -1,6 +1,6 @@
 """The networks: encoder, decoders and head, as linen modules with parameters ``{"kernel", "bias"}`` a layer."""
 
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -36,14 +36,26 @@ class Layer(nn.Module):
         return ACTIVATIONS[self.activation](inputs @ kernel + jnp.broadcast_to(bias, (*inputs.shape[:-1], self.units)))
 
 
+class Counterpart(NamedTuple):
+    """What pretraining trains beside an encoder layer.
+
+    That is a decoder layer: ``untied``, with a kernel of its own; ``tied``, with the transpose of the encoder's; or
+    ``scaled``, tied, and times the variance of an rbm's Gaussian visible units. Or it is ``none`` but a classifier.
+    """
+
+    decoder: Literal["untied", "tied", "scaled", "none"] = "untied"
+    output: str = "identity"  # activation of what is reconstructed
+    variational: bool = False  # whether a layer beside the encoder's gives the codes' log-variance
+
+
 class Encoder(nn.Module):
-    """A stack of layers; ``widths[i]`` units in ``layers_i``."""
+    """A stack of layers; ``layers_i`` has ``widths[i]`` units and ``activations[i]``."""
 
     widths: tuple[int, ...]
-    activation: str
+    activations: tuple[str, ...]
 
     def setup(self):
-        self.layers = [Layer(width, self.activation) for width in self.widths]
+        self.layers = [Layer(*layer) for layer in zip(self.widths, self.activations, strict=True)]
 
     def __call__(self, inputs: jax.Array, start: int = 0, stop: int | None = None) -> jax.Array:
         """Applies ``layers_start`` up to, not including, ``layers_stop``: [B, D] to codes [B, widths[stop - 1]]."""
@@ -55,18 +67,11 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """The encoder's mirror: ``layers_i`` turns codes of encoder layer i back into what that layer read.
 
-    ``widths[i]`` is the width of what encoder layer i reads. ``layers_0``, which reconstructs images, has an activation
-    of its own, by default none; the others have the encoder's, since they reconstruct codes.
+    ``widths[i]`` is the width of what encoder layer i reads, and ``activations[i]`` belongs to its reconstruction.
     """
 
     widths: tuple[int, ...]
-    activation: str
-    output: str = "identity"
-
-    @property
-    def activations(self) -> tuple[str, ...]:
-        """Of each layer, ``layers_0`` first."""
-        return (self.output, *[self.activation] * (len(self.widths) - 1))
+    activations: tuple[str, ...]
 
     def setup(self):
         self.layers = [Layer(*layer) for layer in zip(self.widths, self.activations, strict=True)]
@@ -84,14 +89,22 @@ def scaled(inputs: jax.Array) -> jax.Array:
 
 
 def standardised(codes: jax.Array, statistics: Params) -> jax.Array:
-    """Returns codes [B, units] less the ``mean`` [units] of the statistics, times their ``scale`` [units]."""
-    mean, scale = (jnp.broadcast_to(statistics[name], codes.shape) for name in ("mean", "scale"))
-    return (codes - mean) * scale
+    """Returns codes [B, units] less the ``mean`` [units] of the statistics, times their ``scale`` [units].
+
+    Where they have a ``kernel`` [units, units] instead, which whitens, the difference goes through it.
+    """
+    offsets = codes - jnp.broadcast_to(statistics["mean"], codes.shape)
+    if "kernel" in statistics:
+        return offsets @ statistics["kernel"]
+    return offsets * jnp.broadcast_to(statistics["scale"], codes.shape)
 
 
 def untied(params: Params) -> Params:
-    """Returns decoder parameters in which layers without a kernel have the transpose of the encoder's."""
+    """Returns decoder parameters in which layers without a kernel have the transpose of the encoder's.
+
+    It is multiplied by the ``variance`` of Gaussian visible units where a layer has one.
+    """
     return {
-        name: layer if "kernel" in layer else {**layer, "kernel": params["encoder"][name]["kernel"].T}
+        name: {"kernel": params["encoder"][name]["kernel"].T * layer.get("variance", 1), **layer}
         for name, layer in params["decoder"].items()
     }

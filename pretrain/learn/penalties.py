@@ -1,4 +1,4 @@
-"""What is asked of codes besides reconstruction: that they be sparse, or hardly move with the input."""
+"""What is asked of codes besides reconstruction: to be sparse, hardly to move with the input, or to be noise."""
 
 from collections.abc import Callable
 
@@ -38,3 +38,19 @@ def contraction(sums: jax.Array, kernel: jax.Array, activation: Callable[[jax.Ar
     _, slopes = jax.jvp(activation, (sums,), (jnp.ones_like(sums),))
     columns = jnp.sum(jnp.square(kernel), axis=0, keepdims=True)
     return jnp.mean(jnp.sum(jnp.square(slopes) * jnp.broadcast_to(columns, slopes.shape), axis=-1))
+
+
+def divergence(means: jax.Array, log_variances: jax.Array) -> jax.Array:
+    """Returns the KL divergence of Gaussian codes from a standard Gaussian.
+
+    See Kingma and Welling (2014), "Auto-encoding variational Bayes", appendix B.
+
+    Args:
+      means: [B, units].
+      log_variances: [B, units].
+
+    Returns:
+      The divergence (nats), mean over the batch and sum over units.
+    """
+    each = jnp.square(means) + jnp.exp(log_variances) - 1 - log_variances
+    return jnp.mean(jnp.sum(each, axis=-1)) / 2

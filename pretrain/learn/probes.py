@@ -1,9 +1,17 @@
-"""Read-outs of an encoder's codes, fitted in closed form."""
+"""Read-outs of an encoder's codes: fitted in closed form, to convergence, or by neighbours."""
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from pretrain.learn.model import Params
+from pretrain.learn.objectives import softmax_cross_entropy
+
+PENALTIES = tuple(10.0**power for power in range(-6, 3))  # of ridge, to choose from
+NEIGHBOURS = (1, 3, 5, 9, 15, 25)  # to choose from
+_GRADIENT_NORM = 1e-4  # at which logistic regression has converged
+_MOST_ITERATIONS = 500
+_DISTANCES = 250  # examples whose neighbours are sought at once
 
 
 def ridge(codes: jax.Array, labels: jax.Array, n_classes: int, penalty: jax.Array | float) -> Params:
@@ -14,11 +22,11 @@ def ridge(codes: jax.Array, labels: jax.Array, n_classes: int, penalty: jax.Arra
       labels: class numbers [N].
       n_classes: how many classes there are.
       penalty: of the squared kernel, as a fraction of the codes' mean variance, so that it means the same at any scale
-        of the codes; the bias is not penalised.
+        of the codes; the bias is not penalised. Several [P] are fitted at the cost of one.
 
     Returns:
       ``kernel`` [units, classes] and ``bias`` [classes], whose outputs approach 1 for an example's class and 0 for the
-      others.
+      others; with several penalties, [P, …].
     """
     targets = jax.nn.one_hot(labels, n_classes)
     mean_code, mean_target = jnp.mean(codes, axis=0, keepdims=True), jnp.mean(targets, axis=0, keepdims=True)
@@ -28,6 +36,76 @@ def ridge(codes: jax.Array, labels: jax.Array, n_classes: int, penalty: jax.Arra
     products = centred.T @ (targets - jnp.broadcast_to(mean_target, targets.shape)) / len(codes)
     # By eigenvalues, which rounding leaves at or above zero: with fewer examples than units a solver may find none.
     spreads, directions = jnp.linalg.eigh(covariance)
-    shrunk = jnp.maximum(spreads, 0) + penalty * jnp.where(variance > 0, variance, 1)
-    kernel = directions @ ((directions.T @ products) / jnp.broadcast_to(shrunk[:, None], products.shape))
-    return {"kernel": kernel, "bias": (mean_target - mean_code @ kernel)[0]}
+    rotated = directions.T @ products
+
+    def solved(penalty: jax.Array | float) -> Params:
+        shrunk = jnp.maximum(spreads, 0) + penalty * jnp.where(variance > 0, variance, 1)
+        kernel = directions @ (rotated / jnp.broadcast_to(shrunk[:, None], products.shape))
+        return {"kernel": kernel, "bias": (mean_target - mean_code @ kernel)[0]}
+
+    return jax.lax.map(solved, penalty) if jnp.ndim(penalty) else solved(penalty)
+
+
+def logistic(codes: jax.Array, labels: jax.Array, n_classes: int, penalty: jax.Array | float) -> Params:
+    """Fits a linear head by multinomial logistic regression, to convergence, by L-BFGS from zero.
+
+    Args:
+      codes: [N, units].
+      labels: class numbers [N].
+      n_classes: how many classes there are.
+      penalty: times half the squared kernel, as in training, joins the mean cross-entropy (nats).
+
+    Returns:
+      ``kernel`` [units, classes] and ``bias`` [classes], at which the gradient's norm is at most 1e-4, or after 500
+      iterations.
+    """
+
+    def loss(head: Params) -> jax.Array:
+        sums = codes @ head["kernel"]
+        logits = sums + jnp.broadcast_to(head["bias"], sums.shape)
+        return softmax_cross_entropy(logits, labels)[0] + penalty * jnp.sum(jnp.square(head["kernel"])) / 2
+
+    solver = optax.lbfgs()
+    value_and_grad = optax.value_and_grad_from_state(loss)
+
+    def iterate(carry):
+        head, state, _, index = carry
+        value, gradient = value_and_grad(head, state=state)
+        updates, state = solver.update(gradient, state, head, value=value, grad=gradient, value_fn=loss)
+        return optax.apply_updates(head, updates), state, optax.tree.norm(gradient), index + 1
+
+    def unfinished(carry) -> jax.Array:
+        _, _, norm, index = carry
+        return (norm > _GRADIENT_NORM) & (index < _MOST_ITERATIONS)
+
+    head = {"kernel": jnp.zeros((codes.shape[1], n_classes)), "bias": jnp.zeros(n_classes)}
+    return jax.lax.while_loop(unfinished, iterate, (head, solver.init(head), jnp.inf, 0))[0]
+
+
+def nearest(codes: jax.Array, known: jax.Array, labels: jax.Array, most: int) -> jax.Array:
+    """Returns the labels of the nearest known codes (Euclidean), the nearest first.
+
+    Args:
+      codes: [N, units].
+      known: codes whose labels are known [M, units].
+      labels: class numbers [M].
+      most: how many neighbours are sought; at most M.
+
+    Returns:
+      Class numbers [N, most].
+    """
+    lengths = jnp.sum(jnp.square(known), axis=-1)
+
+    def of_one(code: jax.Array) -> jax.Array:
+        return labels[jax.lax.top_k(2 * (known @ code) - lengths, most)[1]]
+
+    return jax.lax.map(of_one, codes, batch_size=min(len(codes), _DISTANCES))
+
+
+def votes(neighbours: jax.Array, n_classes: int, count: jax.Array | int) -> jax.Array:
+    """Returns the class that most of the first ``count`` neighbours [N, most] have; of equals, the nearest's: [N]."""
+    places = jnp.arange(neighbours.shape[1])
+    # Worth one vote each, and a nearer one a little more, together less than half a vote.
+    worth = jnp.where(places < count, 1 + 0.5 ** (places + 2), 0)
+    ballots = jax.nn.one_hot(neighbours, n_classes) * worth[None, :, None]
+    return jnp.argmax(jnp.sum(ballots, axis=1), axis=-1)

@@ -20,6 +20,8 @@ class Purpose(enum.IntEnum):
     PRETRAIN_BATCHES = 4
     FINETUNE_BATCHES = 5
     CORRUPTION = 6
+    SAMPLING = 7
+    CONTROL = 8
 
 
 @jax.jit
@@ -75,6 +77,11 @@ def uniform(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     bits = _mixed(_mixed(places * jnp.uint32(0x9E3779B9) ^ first) ^ second)
     # The upper 23 bits, which float32 holds, and half of the last so that neither end is met.
     return ((bits >> 9).astype(jnp.float32) + 0.5) * jnp.float32(2**-23)
+
+
+def normal(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """Returns numbers from a standard normal distribution: float32, of the shape; as cheap as ``uniform``."""
+    return jax.scipy.special.ndtri(uniform(key, shape))
 
 
 def label_subset(key: jax.Array, labels: jax.Array, size: int, method: str, n_classes: int) -> jax.Array:

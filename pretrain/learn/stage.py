@@ -1,11 +1,11 @@
-"""A stage, one unit of training: what its two kinds, a greedy phase and a fine-tuning, have in common.
+"""A stage, one unit of training: what its kinds, a phase, a fine-tuning and a read-out, have in common.
 
 A stage is a frozen dataclass of what is static; it is hashable, so it names its compiled programs. Its numbers arrive
 as ``numbers``, by dotted name, as ``config.split_traced`` gives them. Every method is pure and written for one trial.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
@@ -13,11 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from pretrain.config import FinetuneConfig, PretrainConfig
 from pretrain.fields import join_traced
 from pretrain.learn import train
 from pretrain.learn.model import Encoder, Params, scaled
 from pretrain.learn.objectives import Batch, Metrics
+from pretrain.settings import FinetuneConfig, PretrainConfig
 
 Numbers = Mapping[str, jax.Array | float]
 _ENCODING_BLOCK = 5000
@@ -53,12 +53,12 @@ class Stage:
 
     config: PretrainConfig | FinetuneConfig  # with its traced and start fields blank
     image_size: int  # pixels
-    widths: tuple[int, ...]  # of the encoder, up to the layer in training
-    activation: str
+    widths: tuple[int, ...]  # of the encoder, up to the topmost layer in training
+    activations: tuple[str, ...]  # of its layers
 
     @property
     def encoder(self) -> Encoder:
-        return Encoder(self.widths, self.activation)
+        return Encoder(self.widths, self.activations)
 
     @property
     def total_steps(self) -> int:
@@ -97,14 +97,18 @@ class Stage:
         config = join_traced(self.config, numbers)
         return train.make_optimizer(config.optimizer, config.l2, self.total_steps)
 
+    def encoding(self, params: Params, n_layers: int) -> Callable[[jax.Array], jax.Array]:
+        """Returns the function from uint8 images [..., pixels] to codes of the lowest layers [..., units]."""
+        encoder = {"params": params["encoder"]}
+        return lambda images: self.encoder.apply(encoder, scaled(images), 0, n_layers)
+
     def codes(self, params: Params, images: jax.Array, n_layers: int) -> jax.Array:
         """Returns the codes of the lowest layers: uint8 images [N, pixels] to float32 [N, units].
 
         The images go through in blocks, whose float copies stay small.
         """
-        encoder = {"params": params["encoder"]}
         return jax.lax.map(
-            lambda image: self.encoder.apply(encoder, scaled(image), 0, n_layers),
+            self.encoding(params, n_layers),
             images,
             batch_size=min(len(images), _ENCODING_BLOCK),
         )

@@ -1,16 +1,16 @@
 """One training step, one evaluation, and a run of steps: for one trial, of any stage."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from pretrain.config import OptimizerConfig
 from pretrain.learn.model import Params
 from pretrain.learn.objectives import Batch, Metrics
 from pretrain.learn.transfer import merged, partition
+from pretrain.settings import OptimizerConfig
 
 Objective = Callable[[Params, Batch], tuple[jax.Array, Metrics]]
 _EVALUATION_BLOCK = 1000
@@ -23,6 +23,7 @@ class TrainState(NamedTuple):
     trainable: Params
     frozen: Params
     opt_state: optax.OptState
+    chains: jax.Array | None = None  # [B, units], of persistent contrastive divergence
 
     @property
     def params(self) -> Params:
@@ -73,6 +74,25 @@ def init_state(
         return state._replace(count=jnp.asarray(step_count, jnp.int32)) if _is_adam(state) else state
 
     return TrainState(trained, frozen, jax.tree.map(counted, optimizer.init(trained), is_leaf=_is_adam))
+
+
+def scaled_by_layer(
+    optimizer: optax.GradientTransformation, factors: Mapping[str, jax.Array]
+) -> optax.GradientTransformation:
+    """Returns the optimizer with its updates to encoder layers times a factor each, by name; 0 holds a layer.
+
+    The optimizer's moments follow the gradients of a layer that is held, so that it sets out at its pace.
+    """
+
+    def update(gradients, state, params=None):
+        updates, state = optimizer.update(gradients, state, params)
+        layers = {
+            name: jax.tree.map(lambda leaf, factor=factors[name]: leaf * factor, layer)
+            for name, layer in updates.get("encoder", {}).items()
+        }
+        return {**updates, **({"encoder": layers} if layers else {})}, state
+
+    return optax.GradientTransformation(optimizer.init, update)
 
 
 def train_step(
@@ -142,9 +162,24 @@ def evaluate(params: Params, examples: Batch, objective: Objective) -> Metrics:
 
 
 def mean_over(measure: Callable[[Batch], Metrics], examples: Batch) -> Metrics:
-    """Returns values [B, ...] of batches, mean over all examples: by name [...].
+    """Returns values [B, ...] of batches, mean over all examples: by name [...]."""
 
-    They are summed block by block, to bound memory, and divided once.
+    def weighted(batch: Batch, weights: jax.Array) -> Metrics:
+        def add(values: jax.Array) -> jax.Array:
+            each = weights.reshape(len(weights), *[1] * (values.ndim - 1))
+            return jnp.sum(values * jnp.broadcast_to(each, values.shape), axis=0)
+
+        return jax.tree.map(add, measure(batch))
+
+    return jax.tree.map(lambda total: total / len(examples.inputs), sum_over(weighted, examples))
+
+
+def sum_over(measure: Callable[[Batch, jax.Array], Metrics], examples: Batch) -> Metrics:
+    """Returns the sum over all examples of what is measured block by block, which bounds memory.
+
+    Args:
+      measure: from a block of examples and their weights [B], false for those that are to count for nothing, to sums.
+      examples: all of them.
     """
     size = len(examples.inputs)
     block = min(size, _EVALUATION_BLOCK)
@@ -154,17 +189,12 @@ def mean_over(measure: Callable[[Batch], Metrics], examples: Batch) -> Metrics:
         start = jnp.minimum(index * block, size - block)
         rows = jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, start, block), examples)
         fresh = start + jnp.arange(block) >= index * block
+        return jax.tree.map(jnp.add, sums, measure(rows, fresh)), None
 
-        def add(total: jax.Array, values: jax.Array) -> jax.Array:
-            weights = jnp.broadcast_to(fresh.reshape(block, *[1] * (values.ndim - 1)), values.shape)
-            return total + jnp.sum(values * weights, axis=0)
-
-        return jax.tree.map(add, sums, measure(rows)), None
-
-    shapes = jax.eval_shape(lambda: measure(jax.tree.map(lambda leaf: leaf[:block], examples)))
-    zeros = jax.tree.map(lambda shape: jnp.zeros(shape.shape[1:]), shapes)
-    sums, _ = jax.lax.scan(add_block, zeros, jnp.arange(-(-size // block)))
-    return jax.tree.map(lambda total: total / size, sums)
+    first = jax.tree.map(lambda leaf: leaf[:block], examples)
+    shapes = jax.eval_shape(measure, first, jnp.ones(block, bool))
+    zeros = jax.tree.map(lambda shape: jnp.zeros(shape.shape), shapes)
+    return jax.lax.scan(add_block, zeros, jnp.arange(-(-size // block)))[0]
 
 
 def run_steps(

@@ -145,7 +145,8 @@ def compile_ahead(pack: Pack, dataset: Dataset) -> None:
     stage, job = pack.stage, pack.jobs[0]
     mesh, labels = _mesh(len(pack.jobs)), jnp.asarray(dataset.train.labels)
     images = _images(dataset, mesh)
-    parent = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), stage.parent_shapes) if job.parent else None
+    shapes = job.parent_stage.shapes if job.parent_stage else None
+    parent = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
     start = stage.start(job.seed, parent, labels, job.choices)
     trials = _trials(pack, mesh, [start] * len(pack.jobs))
     states, own, curves = _begin(stage, mesh, 0, trials, images)

@@ -12,12 +12,17 @@ from pretrain.config import DataConfig, Experiment, FinetuneConfig, ObjectiveCon
 from pretrain.data import Dataset
 from pretrain.fields import ConfigError
 from pretrain.learn.finetune import Finetune
+from pretrain.learn.model import Counterpart
 from pretrain.learn.phase import Phase
+from pretrain.learn.readout import Readout
 from pretrain.learn.stage import Stage
+from pretrain.sweep import canonical
 from pretrain.sweep.cost import job_memory
 
 FORMAT = 1  # of stages; raised when the same spec trains to other parameters
-_OUTPUTS = {"linear": "identity", "sigmoid": "sigmoid"}
+Numbers = float | tuple[float, ...]  # of a stage, or of each layer
+Choice = str | int
+_OF_LAYERS = ("unfreeze_at", "rate_factor")  # numbers of fine-tuning, one a layer
 MAX_PACK = 64  # stages; beyond this a larger pack saves little and commits late
 
 
@@ -27,11 +32,12 @@ class Job:
 
     id: str  # SHA-256 of all that decides the outcome
     stage: Stage
-    numbers: Mapping[str, float] = dataclasses.field(hash=False)
+    numbers: Mapping[str, Numbers] = dataclasses.field(hash=False)
     seed: int
     parent: str | None  # id
+    parent_stage: Stage | None
     data: DataConfig
-    choices: Mapping[str, str] = dataclasses.field(hash=False)  # values of the start fields
+    choices: Mapping[str, Choice] = dataclasses.field(hash=False)  # values of the start fields
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,12 +81,11 @@ def plan(experiment: Experiment, datasets: Mapping[DataConfig, Dataset]) -> Plan
     trials, jobs = [], {}
     for point in experiment.points():
         settings = experiment.at(point)
-        dataset = datasets[settings.data]
-        _check_sizes(settings, dataset)
+        _check_sizes(settings, datasets)
         swept = {name: fields.get(settings, name) for name in point}
-        specs = _specs(settings, dataset)
+        specs = _specs(settings, datasets)
         for seed, repeat in itertools.product(range(experiment.seeds), range(experiment.repeats)):
-            path = _path(specs, settings.data, seed, repeat)
+            path = _path(specs, seed, repeat)
             jobs.update((job.id, job) for job in path)
             ids = tuple(job.id for job in path)
             trial_id = _digest({"seed": seed, "point": swept, "jobs": ids})
@@ -131,87 +136,131 @@ class _Spec(NamedTuple):
     """What the jobs of a stage of one point have in common, whatever their seed."""
 
     stage: Stage
-    numbers: Mapping[str, float]
-    choices: Mapping[str, str]
+    numbers: Mapping[str, Numbers]
+    choices: Mapping[str, Choice]
+    data: DataConfig
     content: dict  # of the id
 
 
-def _specs(settings: Experiment, dataset: Dataset) -> list[_Spec]:
-    """Returns the stages of one point's trials, phases first, the fine-tuning last."""
-    image_size = dataset.train.images.shape[1]
-    data = {"fingerprint": dataset.fingerprint, "validation": len(dataset.validation.images), "pixels": image_size}
+def _specs(settings: Experiment, datasets: Mapping[DataConfig, Dataset]) -> list[_Spec]:
+    """Returns the stages of one point's trials: of pretraining first, and last the fine-tuning or read-out."""
     specs = []
+    if settings.finetune.encoder_init != "he":
+        specs = _pretraining(settings, datasets[settings.pretraining_data])
+    config = canonical.finetuning(settings.finetune)
+    dataset, depth = datasets[settings.data], len(settings.encoder.widths)
+    shape = (dataset.train.images.shape[1], settings.encoder.widths, _activations(settings))
+    n_classes, whitens = len(dataset.class_names), config.codes == "whitened"
+    if config.readout != "none":
+        stage = Readout(config, *shape, n_classes, config.readout, config.labels, whitens)
+        return [*specs, _spec(stage, config, settings.data, dataset)]
+    layers = [settings.at_layer(layer).finetune for layer in range(depth)]
+    of_layers = {name: tuple(float(getattr(layer, name)) for layer in layers) for name in _OF_LAYERS}
+    stage = Finetune(config, *shape, n_classes, whitens)
+    return [*specs, _spec(stage, config, settings.data, dataset, of_layers)]
 
-    def add(stage: Stage, config) -> None:
-        static, numbers = fields.split_traced(config)
-        stage = dataclasses.replace(stage, config=static)
-        spec = {"kind": type(stage).__name__, "widths": stage.widths, "activation": stage.activation}
-        spec["config"] = dataclasses.asdict(config)
-        choices = fields.start_values(config)
-        specs.append(_Spec(stage, numbers, choices, {"format": FORMAT, "data": data, "spec": spec}))
 
-    widths, activation = settings.encoder.widths, settings.encoder.activation
-    if settings.finetune.encoder_init == "pretrained":
+def _pretraining(settings: Experiment, dataset: Dataset) -> list[_Spec]:
+    """Returns the phases of one point's trials, from the images up, and last one of all layers at once if there is."""
+    activations, widths = _activations(settings), settings.encoder.widths
+    image_size, specs = dataset.train.images.shape[1], []
+    counterparts: tuple[Counterpart, ...] = ()
+    made, training = 0, settings.pretrain.training
+    if training == "end_to_end":
+        counterparts = canonical.counterparts_end_to_end(settings.pretrain.objective, activations)
+    else:
         for layer in range(len(widths)):
-            # The lowest phase has nothing frozen below it and no phase before it: fields about those must not split it.
-            inert = {} if layer else {"cache_codes": True, "carry_step_count": False}
-            config = dataclasses.replace(settings.pretrain, **inert)
-            config = _without_inert_objective(config)
-            output = "sigmoid" if config.objective.loss == "cross_entropy" else _OUTPUTS[config.objective.output]
-            shape = (image_size, widths[: layer + 1], activation, len(dataset.train.images))
-            add(Phase(config, *shape, output, config.objective.tied), config)
-    config, tied = _without_inert(settings.finetune), bool(specs) and settings.pretrain.objective.tied
-    add(Finetune(config, image_size, widths, activation, len(dataset.class_names), tied), config)
+            layer_settings = settings.at_layer(layer).pretrain
+            if settings.finetune.encoder_init == "pca":
+                layer_settings = dataclasses.replace(layer_settings, objective=ObjectiveConfig(kind="pca"))
+            config = canonical.phase(layer_settings, layer)
+            counterparts += (canonical.counterpart(config.objective, layer, activations),)
+            supervised = config.objective.kind == "supervised"
+            n_examples = settings.finetune.labels if supervised else len(dataset.train.images)
+            shape = (image_size, widths[: layer + 1], activations[: layer + 1], n_examples, counterparts, layer)
+            n_classes = len(dataset.class_names) if any(each.decoder == "none" for each in counterparts) else 0
+            stage = Phase(config, *shape, n_classes, made if config.carry_step_count else 0)
+            labelled = {"label_subset": settings.finetune.label_subset} if supervised else {}
+            specs.append(_spec(stage, config, settings.pretraining_data, dataset, choices=labelled))
+            made += stage.total_steps
+    if training != "greedy" and settings.finetune.encoder_init != "pca":
+        config = canonical.end_to_end(settings.pretrain)
+        shape = (image_size, widths, activations, len(dataset.train.images), counterparts, 0)
+        stage = Phase(config, *shape, made_before=made if config.carry_step_count else 0)
+        specs.append(_spec(stage, config, settings.pretraining_data, dataset))
     return specs
 
 
-def _without_inert_objective(config: PretrainConfig) -> PretrainConfig:
-    """Returns a phase's settings with those of its objective that decide nothing at their defaults."""
-    objective, default = config.objective, ObjectiveConfig()
-    inert = [] if objective.corruption != "none" else ["corruption_level", "corruption_schedule"]
-    inert += [] if objective.sparsity != "none" else ["sparsity_weight"]
-    inert += [] if objective.sparsity == "kl" else ["sparsity_target"]
-    inert += [] if objective.contractive else ["contraction_weight"]
-    inert += [] if objective.loss == "mse" else ["output"]
-    objective = dataclasses.replace(objective, **{name: getattr(default, name) for name in inert})
-    return dataclasses.replace(config, objective=objective)
+def _spec(
+    stage: Stage,
+    config: PretrainConfig | FinetuneConfig,
+    data: DataConfig,
+    dataset: Dataset,
+    numbers: Mapping[str, Numbers] | None = None,
+    choices: Mapping[str, Choice] | None = None,
+) -> _Spec:
+    """Returns what decides a stage's outcome besides its seed and parent, and the stage with its numbers left out."""
+    static, own = fields.split_traced(config)
+    own, choices = {**own, **(numbers or {})}, {**fields.start_values(config), **(choices or {})}
+    # What the stage is besides its config, which has the numbers and choices that decide the outcome, too.
+    shape = {field.name: getattr(stage, field.name) for field in dataclasses.fields(stage) if field.name != "config"}
+    spec = {"kind": type(stage).__name__, **shape, "config": dataclasses.asdict(config), **(numbers or {}), **choices}
+    images = {"fingerprint": dataset.fingerprint, "validation": len(dataset.validation.images)}
+    content = {"format": FORMAT, "data": images, "spec": spec}
+    return _Spec(dataclasses.replace(stage, config=static), own, choices, data, content)
 
 
-def _without_inert(config: FinetuneConfig) -> FinetuneConfig:
-    """Returns a fine-tuning's settings with those that decide nothing beside the others at one value."""
-    inert = {}
-    if not config.frozen_layers:
-        inert["cache_codes"] = True
-    if config.updates:
-        inert["epochs"] = 1
-    if config.head_init != "ridge":
-        inert["ridge_penalty"] = FinetuneConfig.ridge_penalty
-    return dataclasses.replace(config, **inert)
+def _activations(settings: Experiment) -> tuple[str, ...]:
+    return tuple(settings.at_layer(layer).encoder.activation for layer in range(len(settings.encoder.widths)))
 
 
-def _path(specs: list[_Spec], data: DataConfig, seed: int, repeat: int) -> list[Job]:
+def _path(specs: list[_Spec], seed: int, repeat: int) -> list[Job]:
     """Returns the jobs of one trial."""
     path: list[Job] = []
     for spec in specs:
-        # Repeats share the phases, so only the fine-tuning has draws of its own.
-        own = seed + (repeat << 16) if spec is specs[-1] else seed
-        parent = path[-1].id if path else None
-        job_id = _digest({**spec.content, "seed": own, "parent": parent})
-        path.append(Job(job_id, spec.stage, spec.numbers, own, parent, data, spec.choices))
+        before = path[-1] if path else None
+        job_seed = _seed(spec, seed, repeat)
+        job_id = _digest({**spec.content, "seed": job_seed, "parent": before and before.id})
+        parent = (before and before.id, before and before.stage)
+        path.append(Job(job_id, spec.stage, spec.numbers, job_seed, *parent, spec.data, spec.choices))
     return path
 
 
-def _check_sizes(settings: Experiment, dataset: Dataset) -> None:
-    available = len(dataset.train.images)
-    for name in ("finetune.labels", "pretrain.batch_size"):
-        if fields.get(settings, name) > available:
-            raise ConfigError(
-                name, fields.get(settings, name), f"is more than the {available} training images; lower it"
-            )
+def _seed(spec: _Spec, seed: int, repeat: int) -> int:
+    """Returns the seed of a stage's draws.
+
+    Repeats share what reads no labels, so that only the rest has draws of its own, and components are not drawn at all.
+    """
+    if not isinstance(spec.stage, Phase):
+        return seed + (repeat << 16)
+    return {"supervised": seed + (repeat << 16), "pca": 0}.get(spec.stage.kind, seed)
 
 
-def _depth(stage: Stage) -> tuple[bool, int]:
-    return isinstance(stage, Finetune), len(stage.widths)
+def _check_sizes(settings: Experiment, datasets: Mapping[DataConfig, Dataset]) -> None:
+    """Checks a point's settings against its datasets."""
+    dataset, source = datasets[settings.data], datasets[settings.pretraining_data]
+    for name, available in (("finetune.labels", dataset), ("pretrain.batch_size", source)):
+        asked, n_images = fields.get(settings, name), len(available.train.images)
+        if asked > n_images:
+            raise ConfigError(name, asked, f"is more than the {n_images} training images; lower it")
+    sizes = [images.train.images.shape[1] for images in (dataset, source)]
+    if sizes[0] != sizes[1]:
+        remedy = f"has images of {sizes[1]} values, not of {sizes[0]}; name a dataset with images of the same size"
+        raise ConfigError("pretrain.wrong_data", settings.pretrain.wrong_data, remedy)
+    all_components = settings.finetune.encoder_init == "pca"
+    for layer, (below, above) in enumerate(itertools.pairwise((sizes[0], *settings.encoder.widths))):
+        of_layer = settings.at_layer(layer)
+        if (all_components or of_layer.pretrain.objective.kind == "pca") and above > below:
+            remedy = f"has a layer of {above} units that reads {below} values, which have no more components; narrow it"
+            raise ConfigError("encoder.widths", settings.encoder.widths, remedy)
+        if of_layer.pretrain.objective.kind == "supervised" and of_layer.pretrain.batch_size > settings.finetune.labels:
+            remedy = f"is more than the {settings.finetune.labels} labels that supervised phases read; lower it"
+            raise ConfigError("pretrain.batch_size", of_layer.pretrain.batch_size, remedy)
+
+
+def _depth(stage: Stage) -> tuple[bool, int, bool]:
+    """Returns what orders stages so that parents come before their children."""
+    return not isinstance(stage, Phase), len(stage.widths), isinstance(stage, Phase) and not stage.is_greedy
 
 
 def _digest(content) -> str:

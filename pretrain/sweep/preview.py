@@ -9,6 +9,7 @@ from rich.table import Table
 from pretrain.config import DataConfig
 from pretrain.data import Dataset
 from pretrain.learn.finetune import Finetune
+from pretrain.learn.readout import Readout
 from pretrain.sweep import cost, engines
 from pretrain.sweep.plan import Pack, Plan, packs
 
@@ -48,8 +49,10 @@ def show(plan: Plan, datasets: Mapping[DataConfig, Dataset], console: Console) -
 
 
 def _name(pack: Pack) -> str:
-    frozen = f", {pack.stage.frozen_layers} layers frozen" if isinstance(pack.stage, Finetune) else ""
-    return pack.stage.name + frozen
+    stage = pack.stage
+    if isinstance(stage, Finetune):
+        return f"{stage.name}, {stage.frozen_layers} layers frozen"
+    return f"{stage.name}, {stage.kind}" if isinstance(stage, Readout) else stage.name
 
 
 def _memory(pack: Pack, dataset: Dataset) -> int:

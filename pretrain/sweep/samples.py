@@ -10,6 +10,7 @@ from pretrain import samples
 from pretrain.config import DataConfig
 from pretrain.data import Dataset, Split
 from pretrain.learn.model import Params, untied
+from pretrain.learn.phase import Phase
 from pretrain.samples import Samples
 from pretrain.sweep.plan import Job, Plan, Trial
 from pretrain.sweep.store import Store
@@ -84,8 +85,9 @@ def _kept(path: Path, tell: Callable[[str], None]) -> Samples | None:
 
 
 def _phases(trial: Trial, plan: Plan) -> list[Job]:
-    jobs = (plan.jobs[job] for job in trial.jobs)
-    return [job for job in jobs if job.stage.name.startswith("pretrain/")]
+    """Returns the phases of a trial whose codes turn back into images, if it has any."""
+    phases = [job for job in map(plan.jobs.get, trial.jobs) if isinstance(job.stage, Phase)]
+    return phases if phases and phases[-1].stage.reconstructs else []
 
 
 def _first_of_each_class(split: Split) -> np.ndarray:

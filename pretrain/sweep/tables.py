@@ -37,7 +37,7 @@ def trials(plan: Plan, store: Store) -> pa.Table:
         row = {"trial_id": trial.id, "seed": trial.seed, "repeat": trial.repeat}
         row |= {name: _cell(trial.point.get(name)) for name in names}
         row["status"] = finetune.status
-        measured = {**finetune.results, **(phases[-1].results if phases else {})}
+        measured = {**(phases[-1].results if phases else {}), **finetune.results}
         row |= {name: measured.get(name) for name in _RESULTS}
         rows.append(row)
     table = pa.Table.from_pylist(rows)

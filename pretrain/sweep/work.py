@@ -33,7 +33,7 @@ def train(
       Interrupted: it was to stop, and what was done is stored.
       StoreError: something could not be read or written.
     """
-    parents = [job.parent and store.params(job.parent, pack.stage.parent_shapes) for job in pack.jobs]
+    parents = [job.parent and store.params(job.parent, job.parent_stage.shapes) for job in pack.jobs]
     begun = store.progress(pack)
     done, saved = 0, time.monotonic()
 

@@ -11,10 +11,9 @@ import pytest
 from pretrain.config import FinetuneConfig, PretrainConfig
 from pretrain.fields import split_traced, start_values
 from pretrain.learn import train
-from pretrain.learn.finetune import Finetune
 from pretrain.learn.objectives import Batch
-from pretrain.learn.phase import Phase
 from pretrain.learn.stage import Images, Stage, Start
+from tests import stages
 
 PIXELS, CLASSES = 20, 4
 FIRST = start_values(FinetuneConfig())  # of the start fields
@@ -45,10 +44,10 @@ def images() -> Images:
 def phase(images):
     """Returns a function that makes a phase and its numbers."""
 
-    def make(widths=(9,), activation="elu", output="identity", **settings) -> tuple[Stage, dict]:
+    def make(widths=(9,), activation="elu", frozen_layers=None, **settings) -> tuple[Stage, dict]:
         config, numbers = split_traced(PretrainConfig(**{"epochs": 2, "batch_size": 15, **settings}))
-        shape = (PIXELS, widths, activation, len(images.train.inputs))
-        return Phase(config, *shape, output, config.objective.tied), numbers
+        shape = (PIXELS, widths, activation, len(images.train.inputs), CLASSES, frozen_layers)
+        return stages.phase(config, *shape), numbers
 
     return make
 
@@ -59,7 +58,7 @@ def finetune():
 
     def make(widths=(9, 5), activation="elu", **settings) -> tuple[Stage, dict]:
         config, numbers = split_traced(FinetuneConfig(**{"labels": 60, "batch_size": 12, "epochs": 2, **settings}))
-        return Finetune(config, PIXELS, widths, activation, CLASSES), numbers
+        return stages.finetune(config, PIXELS, widths, activation, CLASSES), numbers
 
     return make
 

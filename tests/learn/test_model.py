@@ -23,7 +23,7 @@ def dense(params, inputs, activation):
 
 
 def test_encoder_applies_the_layers_asked_for(params):
-    encoder, variables = Encoder(SIZES[1:], "tanh"), {"params": params["encoder"]}
+    encoder, variables = Encoder(SIZES[1:], ("tanh", "tanh")), {"params": params["encoder"]}
     images = np.random.default_rng(1).normal(size=(5, 9)).astype(np.float32)
     first = dense(params["encoder"]["layers_0"], images, "tanh")
     second = dense(params["encoder"]["layers_1"], first, "tanh")
@@ -34,7 +34,7 @@ def test_encoder_applies_the_layers_asked_for(params):
 
 
 def test_decoder_mirrors_the_encoder_and_ends_linear(params):
-    decoder, variables = Decoder(SIZES[:-1], "tanh"), {"params": params["decoder"]}
+    decoder, variables = Decoder(SIZES[:-1], ("identity", "tanh")), {"params": params["decoder"]}
     codes = np.random.default_rng(1).normal(size=(5, 4)).astype(np.float32)
     below = dense(params["decoder"]["layers_1"], codes, "tanh")
     images = dense(params["decoder"]["layers_0"], below, "identity")
@@ -44,8 +44,9 @@ def test_decoder_mirrors_the_encoder_and_ends_linear(params):
 
 def test_modules_initialise_the_shapes_that_transfer_expects():
     shapes = stack_shapes(SIZES)
-    encoder = jax.eval_shape(Encoder(SIZES[1:], "elu").init, jax.random.key(0), jnp.zeros((1, 9)))["params"]
-    decoder = jax.eval_shape(Decoder(SIZES[:-1], "elu").init, jax.random.key(0), jnp.zeros((1, 4)))["params"]
+    encoder = jax.eval_shape(Encoder(SIZES[1:], ("elu", "elu")).init, jax.random.key(0), jnp.zeros((1, 9)))["params"]
+    mirror = Decoder(SIZES[:-1], ("identity", "elu"))
+    decoder = jax.eval_shape(mirror.init, jax.random.key(0), jnp.zeros((1, 4)))["params"]
     assert {"encoder": encoder, "decoder": decoder} == shapes
 
 

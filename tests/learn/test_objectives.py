@@ -81,7 +81,7 @@ def ours(objective, activation, noisy):
 
     def loss(params, clean):
         width = params["encoder"]["layers_0"]["bias"].size
-        stack = {"encoder": Encoder((width,), activation), "decoder": Decoder((clean.shape[1],), activation, output)}
+        stack = {"encoder": Encoder((width,), (activation,)), "decoder": Decoder((clean.shape[1],), (output,))}
         corrupt = lambda inputs: noisy
         return objectives.reconstruction(
             params, Batch(clean), **stack, layer=0, encoded=0, objective=objective, corrupt=corrupt
@@ -222,8 +222,7 @@ def test_uniform_numbers_are_even_independent_and_of_their_key():
 
 def settings_of(name, **changes):
     objective = dataclasses.replace(OBJECTIVES[name], **changes)
-    output = "sigmoid" if objective.loss == "cross_entropy" or objective.output == "sigmoid" else "identity"
-    return {"objective": objective, "output": output, "activation": "sigmoid", "epochs": 20}
+    return {"objective": objective, "activation": "sigmoid", "epochs": 20}
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
@@ -244,7 +243,7 @@ def test_a_tied_stack_trains_its_upper_phase_and_hands_its_encoder_over(phase, f
     assert list(second["decoder"]["layers_1"]) == ["bias"]
     np.testing.assert_array_equal(second["encoder"]["layers_0"]["kernel"], first["encoder"]["layers_0"]["kernel"])
     stage, numbers = finetune((9, 5), "sigmoid")
-    tuned = run((dataclasses.replace(stage, tied=True), numbers), images, parent=second, stops=[1])
+    tuned = run((stage, numbers), images, parent=second, stops=[1])
     np.testing.assert_array_equal(
         tuned.before.params["encoder"]["layers_1"]["kernel"], second["encoder"]["layers_1"]["kernel"]
     )

@@ -8,11 +8,10 @@ import pytest
 from pretrain import data
 from pretrain.config import DataConfig, FinetuneConfig, PretrainConfig
 from pretrain.fields import split_traced
-from pretrain.learn.finetune import Finetune
 from pretrain.learn.objectives import Batch
-from pretrain.learn.phase import Phase
 from pretrain.learn.randomness import Purpose, batch_rows, key_for
 from pretrain.learn.stage import Images
+from tests import stages
 from tests.learn import reference
 from tests.learn.conftest import FIRST, advance, begin
 
@@ -75,7 +74,7 @@ def check_each_step(stage, numbers, images, start, gradients_of, adam, rows_per_
 
 def phase_stage(images, widths, **settings):
     config, numbers = split_traced(PretrainConfig(epochs=2, l2=1e-2, **settings))
-    return Phase(config, 784, widths, "elu", len(images.train.inputs)), numbers
+    return stages.phase(config, 784, widths, "elu", len(images.train.inputs)), numbers
 
 
 def test_phase_1(mnist):
@@ -107,7 +106,7 @@ def test_phase_2(mnist, cache_codes, carry_step_count):
 def test_finetuning(mnist, frozen_layers, cache_codes):
     settings = {"labels": 500, "frozen_layers": frozen_layers, "cache_codes": cache_codes, "l2": 1e-2}
     config, numbers = split_traced(FinetuneConfig(encoder_init="he", **settings))
-    stage = Finetune(config, 784, (300, 150), "elu", 10)
+    stage = stages.finetune(config, 784, (300, 150), "elu", 10)
     start = stage.start(SEED, None, mnist.train.labels, FIRST)
     labels = np.asarray(mnist.train.labels)
 
@@ -121,7 +120,7 @@ def test_finetuning(mnist, frozen_layers, cache_codes):
 
 def test_finetuning_measures_the_batch_after_the_step_and_the_held_out_images(mnist):
     config, numbers = split_traced(FinetuneConfig(encoder_init="he", labels=500, validate_at=(1, 2)))
-    stage = Finetune(config, 784, (300, 150), "elu", 10)
+    stage = stages.finetune(config, 784, (300, 150), "elu", 10)
     start = stage.start(SEED, None, mnist.train.labels, FIRST)
     state, own, curves = begin(stage, start, numbers, jnp.uint32(SEED), mnist)
     rows = next(batches(stage, Purpose.FINETUNE_BATCHES))

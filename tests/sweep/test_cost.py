@@ -6,20 +6,19 @@ import pytest
 
 from pretrain.config import FinetuneConfig, PretrainConfig
 from pretrain.fields import split_traced
-from pretrain.learn.finetune import Finetune
-from pretrain.learn.phase import Phase
 from pretrain.sweep import cost
+from tests import stages
 
 SEED = (784, (300, 150), "elu")
 
 
 def phase(depth, **changes):
     config = split_traced(PretrainConfig(**changes))[0]
-    return Phase(config, 784, (300, 150)[: depth + 1], "elu", 55_000)
+    return stages.phase(config, 784, (300, 150)[: depth + 1], "elu", 55_000)
 
 
 def finetune(**changes):
-    return Finetune(split_traced(FinetuneConfig(**changes))[0], *SEED, 10)
+    return stages.finetune(split_traced(FinetuneConfig(**changes))[0], *SEED, 10)
 
 
 def test_a_step_of_the_seeds_first_phase_is_353_mflop():

@@ -9,11 +9,10 @@ import pytest
 from configs.geron import get_config
 from pretrain.config import EncoderConfig, FinetuneConfig, PretrainConfig
 from pretrain.fields import ConfigError, split_traced
-from pretrain.learn.finetune import Finetune
-from pretrain.learn.phase import Phase
 from pretrain.sweep.cost import job_memory, n_parameters
 from pretrain.sweep.plan import MAX_PACK, packs
 from pretrain.sweep.plan import plan as plan_all
+from tests import stages
 from tests.sweep.conftest import CORNERS, run_all
 from tests.sweep.conftest import make_plan as plan
 
@@ -127,14 +126,14 @@ def test_more_than_the_training_images_is_refused(change, experiment, dataset):
 
 def test_parameters_are_counted_as_the_seed_has_them():
     settings = (784, (300, 150), "elu")
-    config = split_traced(FinetuneConfig())[0]
+    config, of_phases = (split_traced(kind())[0] for kind in (FinetuneConfig, PretrainConfig))
     encoder = 784 * 300 + 300 + 300 * 150 + 150
-    assert n_parameters(Finetune(config, *settings, 10)) == encoder + 1510
-    assert n_parameters(Phase(config, *settings, 55_000)) == encoder + 300 * 784 + 784 + 150 * 300 + 300
+    assert n_parameters(stages.finetune(config, *settings, 10)) == encoder + 1510
+    assert n_parameters(stages.phase(of_phases, *settings, 55_000)) == encoder + 300 * 784 + 784 + 150 * 300 + 300
 
 
 def test_the_seeds_cached_codes_are_counted_as_memory():
-    stage = Phase(split_traced(PretrainConfig())[0], 784, (300, 150), "elu", 55_000)
+    stage = stages.phase(split_traced(PretrainConfig())[0], 784, (300, 150), "elu", 55_000)
     assert 66e6 < job_memory(stage) < 120e6
 
 
@@ -213,6 +212,7 @@ def test_numbers_of_an_objective_that_decide_nothing_split_no_stage(experiment, 
 
 def test_a_tied_decoder_has_no_kernels_to_count(experiment, dataset):
     tied = plan(experiment(sweep=({"pretrain.objective.tied": (True, False)},), seeds=1), dataset)
-    first = {job.stage.tied: job.stage for job in tied.jobs.values() if job.stage.name == "pretrain/0"}
+    phases = [job.stage for job in tied.jobs.values() if job.stage.name == "pretrain/0"]
+    first = {stage.counterparts[0].decoder == "tied": stage for stage in phases}
     pixels, units = first[True].image_size, first[True].widths[0]
     assert n_parameters(first[False]) - n_parameters(first[True]) == pixels * units

@@ -40,7 +40,7 @@ def copy(saved, tmp_path):
 
 @pytest.fixture
 def shapes(pack):
-    return stack_shapes((pack.stage.image_size, *pack.stage.widths))
+    return pack.stage.shapes
 
 
 def fail(line):
