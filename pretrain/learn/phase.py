@@ -96,7 +96,8 @@ class Phase(Stage):
         """
         inherited: Params = {side: dict(layers) for side, layers in (parent or {}).items()}
         sizes = (self.image_size, *self.widths)
-        for layer in range(len(inherited.get("encoder", ())), len(self.widths)):
+        lowest = self.frozen_layers if self.is_greedy or parent is None else len(self.widths)
+        for layer in range(lowest, len(self.widths)):
             keys = {"encoder": key_for(seed, Purpose.ENCODER_INIT, layer)}
             keys |= dict.fromkeys(("decoder", "classifier"), key_for(seed, Purpose.DECODER_INIT, layer))
             shapes = layer_shapes(sizes[layer], sizes[layer + 1], self.counterparts[layer], self.n_classes)
