@@ -111,7 +111,7 @@ def phase_losses(found: Sequence[Pretraining]):
       found: at most the first four are drawn.
     """
     shown = found[:MOST_PRETRAININGS]
-    names = sorted({name for one in shown for name in one.phases}, key=lambda name: int(name.rpartition("/")[2]))
+    names = sorted({name for one in shown for name in one.phases}, key=_place)
     columns = min(2, len(names))
     rows = -(-len(names) // columns)
     figure, panels = canvas(0.8 + 2.2 * rows, columns, rows, sharey=False)
@@ -128,12 +128,19 @@ def phase_losses(found: Sequence[Pretraining]):
                 style = {"color": COLOURS[index], "markersize": 5, **style}
                 axes.plot(steps, values, label=label if metric == "mse" else None, **style)
         axes.set(yscale="log", xlabel="update")
-        axes.set_title(f"phase {int(name.rpartition('/')[2]) + 1}", fontsize=9)
+        place = _place(name)
+        axes.set_title("all layers at once" if np.isinf(place) else f"phase {int(place) + 1}", fontsize=9)
     panels[0].set_ylabel("mean squared error")
     title(figure, "Reconstruction in pretraining: batches (lines), validation (dots)")
     if len(shown) > 1:
         legend(figure, panels[0])
     return figure
+
+
+def _place(phase: str) -> float:
+    """Returns a phase's layer; infinity, since it comes last, of one that trains all."""
+    layer = phase.rpartition("/")[2]
+    return np.inf if layer == "all" else int(layer)
 
 
 def _thinned(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -9,28 +9,52 @@ from pretrain.study.statistics import Estimate
 
 _INIT, _FROZEN = CORNERS
 _CODES, _HEAD, _MATCHED = "finetune.codes", "finetune.head_init", "finetune.first_logit_change"
+_READOUT, _UNFREEZE = "finetune.readout", "finetune.unfreeze_at"
 # What one does to get from one value of a field to another, where there is a word for it.
 _TREATMENTS = {
     (_INIT, "he", "pretrained"): "pretraining",
+    (_INIT, "he", "matched"): "matching the mean and deviation of pretrained weights",
+    (_INIT, "he", "permuted"): "permuted pretrained weights",
+    (_INIT, "he", "rotated"): "rotated pretrained weights",
+    (_INIT, "he", "pca"): "principal components",
+    (_INIT, "he", "wrong_data"): "pretraining on the wrong data",
     (_CODES, "raw", "standardised"): "standardising the codes",
+    (_CODES, "raw", "whitened"): "whitening the codes",
     (_HEAD, "random", "ridge"): "fitting the head",
+    (_HEAD, "random", "zero"): "starting the head from zero",
 }
 # What an arm has, where it is one between the seed's corners; nothing is said of what it leaves as it was.
 _TRAITS = {
     (_INIT, "he"): "He",
+    (_INIT, "pca"): "PCA",
+    (_INIT, "wrong_data"): "wrong data",
     (_FROZEN, 0): "trainable",
     (_CODES, "raw"): "",
     (_CODES, "standardised"): "standardised codes",
+    (_CODES, "whitened"): "whitened codes",
     (_HEAD, "random"): "",
+    (_HEAD, "zero"): "zero head",
     (_HEAD, "ridge"): "fitted head",
     (_MATCHED, 0): "",
+    (_UNFREEZE, 0): "",
+    (_READOUT, "none"): "",
+    (_READOUT, "ridge"): "ridge read-out",
+    (_READOUT, "logistic"): "logistic read-out",
+    (_READOUT, "knn"): "nearest neighbours",
 }
 _SETTINGS = {
     (_CODES, "raw"): "",
     (_CODES, "standardised"): "on standardised codes",
+    (_CODES, "whitened"): "on whitened codes",
     (_HEAD, "random"): "",
+    (_HEAD, "zero"): "from a zero head",
     (_HEAD, "ridge"): "from a fitted head",
     (_MATCHED, 0): "",
+    (_UNFREEZE, 0): "",
+    (_READOUT, "none"): "",
+    (_READOUT, "ridge"): "by ridge read-out",
+    (_READOUT, "logistic"): "by logistic read-out",
+    (_READOUT, "knn"): "by nearest neighbours",
 }
 
 
@@ -48,7 +72,10 @@ def _trait(name: str, value: object) -> str | None:
         return f"{value} frozen"
     if name == _MATCHED and value:
         return f"start matched to {short(value)}"
-    return str(value) if name == _INIT and value != "he" else _known(_TRAITS, name, value)
+    if name == _UNFREEZE and value:
+        return f"after {value} updates of the head"
+    known = _known(_TRAITS, name, value)
+    return str(value) if known is None and name == _INIT else known
 
 
 def treatment(field: str, value: object, baseline: object) -> str:
@@ -73,6 +100,8 @@ def setting(shared: Mapping[str, object]) -> str:
             told.append(f"at {value:,} labels")
         elif name == _MATCHED and value:
             told.append(f"with the first update matched to {short(value)}")
+        elif name == _UNFREEZE and value:
+            told.append(f"after {value} updates of the head alone")
         else:
             known = _known(_SETTINGS, name, value)
             told.append(f"at {brief(name, shared)}={short(value)}" if known is None else known)

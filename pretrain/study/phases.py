@@ -7,7 +7,9 @@ import numpy as np
 import pyarrow as pa
 
 from pretrain.study.arms import Arm
+from pretrain.study.comparisons import ENCODER
 
+_PRETRAINED_OTHERWISE = ("pca", "wrong_data")  # encoders whose phases are not those of the others
 _METRICS = ("mse", "validation_mse")
 
 
@@ -21,8 +23,8 @@ class Pretraining(NamedTuple):
 def pretrainings(curves: pa.Table, arms: Sequence[Arm], most: int) -> tuple[list[Pretraining], int]:
     """Returns the first ones of a run's distinct pretrainings, and how many there are.
 
-    Settings of fine-tuning decide nothing of them, so that arms which differ only there share one. Trials that
-    diverged are left out.
+    Settings of fine-tuning decide nothing of them but what an encoder is pretrained on, so that arms which differ only
+    there share one. Phases that reconstruct nothing, and trials that diverged, are left out.
     """
     table = curves.select(["trial_id", "stage", "metric"]).unify_dictionaries()
     (trials, trial_names), (stages, stage_names), (metrics, metric_names) = (
@@ -33,7 +35,7 @@ def pretrainings(curves: pa.Table, arms: Sequence[Arm], most: int) -> tuple[list
     number_of = {name: code for code, name in enumerate(trial_names)}
     found: dict[str, tuple[dict[str, object], list[int]]] = {}
     for arm in arms:
-        point = {name: value for name, value in arm.point.items() if not name.startswith("finetune.")}
+        point = {name: value for name, value in arm.point.items() if _decides(name, value)}
         by_seed = {seed: trial for seed, trial in zip(arm.seeds, arm.trial_ids, strict=True) if trial in pretrained}
         if by_seed:
             found.setdefault(repr(point), (point, [number_of[trial] for trial in by_seed.values()]))
@@ -50,8 +52,13 @@ def pretrainings(curves: pa.Table, arms: Sequence[Arm], most: int) -> tuple[list
                     matrix = np.full((len(lanes), len(known)), np.nan)
                     matrix[np.searchsorted(np.sort(lanes), trials[kept]), columns] = values[kept]
                     phases.setdefault(stage_names[stage], {})[metric] = known, matrix
-        result.append(Pretraining(point, phases))
+        result += [Pretraining(point, phases)] if phases else []
     return result, len(found)
+
+
+def _decides(name: str, value: object) -> bool:
+    """Returns whether a swept value decides what pretraining comes to."""
+    return not name.startswith("finetune.") or (name == ENCODER and value in _PRETRAINED_OTHERWISE)
 
 
 def _codes(column: pa.ChunkedArray) -> tuple[np.ndarray, list[str]]:

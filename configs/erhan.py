@@ -1,0 +1,25 @@
+"""Does pretraining help more the deeper a network is? One to four layers, after Erhan et al. (2010).
+
+    python launch.py erhan
+"""
+
+from pretrain.config import EncoderConfig, Experiment, FinetuneConfig, ObjectiveConfig, OptimizerConfig, PretrainConfig
+
+_UNITS = 400
+
+
+def get_config() -> Experiment:
+    """Returns the experiment: 16 seeds of pretrained and He weights at four depths, all layers trainable."""
+    objective = ObjectiveConfig(loss="cross_entropy", tied=True, corruption="masking", corruption_level=0.25)
+    slow = OptimizerConfig(learning_rate=0.001)
+    sweep = {
+        "finetune.encoder_init": ("pretrained", "he"),
+        "encoder.widths": tuple((_UNITS,) * depth for depth in (1, 2, 3, 4)),
+    }
+    return Experiment(
+        encoder=EncoderConfig(activation="sigmoid"),
+        pretrain=PretrainConfig(objective=objective, optimizer=slow, l2=0.0),
+        finetune=FinetuneConfig(epochs=20, optimizer=slow, l2=0.0),
+        sweep=(sweep,),
+        seeds=16,
+    )
