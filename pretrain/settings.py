@@ -110,7 +110,7 @@ class ObjectiveConfig:
     variational: Switch = False
     """Whether codes are the means of a Gaussian that the decoder is given draws of, whose KL divergence from a standard
     Gaussian (nats, sum over units) joins the loss."""
-    kl_weight: Penalty = 0.001
+    kl_weight: Penalty = 1e-5
     """Times the divergence joins the loss; 1 beside cross_entropy makes it the negative evidence lower bound."""
     visible: Literal["bernoulli", "gaussian"] = "bernoulli"
     """Visible units of an rbm: values in [0, 1], or any."""
