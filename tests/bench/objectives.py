@@ -12,7 +12,7 @@ import statistics
 from rich.console import Console
 from rich.table import Table
 
-from pretrain.config import EncoderConfig, Experiment, ObjectiveConfig, PretrainConfig
+from pretrain.config import EncoderConfig, Experiment, FinetuneConfig, ObjectiveConfig, PretrainConfig
 from tests.bench.seed_job import machine
 
 OBJECTIVES = {
@@ -25,6 +25,11 @@ OBJECTIVES = {
     "sparse, KL": {"sparsity": "kl"},
     "sparse, L1": {"sparsity": "l1"},
     "contractive": {"contractive": True},
+    "variational": {"variational": True},
+    "rbm, CD-1": {"kind": "rbm"},
+    "rbm, persistent": {"kind": "rbm", "persistent": True},
+    "rbm, gaussian": {"kind": "rbm", "visible": "gaussian"},
+    "supervised": {"kind": "supervised"},
     "tied, cross-entropy, masking": {"tied": True, "loss": "cross_entropy", "corruption": "masking"},
 }
 TARGET = 1.6
@@ -36,7 +41,8 @@ def pack(objective):
     from pretrain.sweep import plan as planning
 
     config = PretrainConfig(objective=ObjectiveConfig(**objective), epochs=1)
-    asked = Experiment(encoder=EncoderConfig(widths=(300,), activation="sigmoid"), pretrain=config, seeds=2)
+    encoder, finetune = EncoderConfig(widths=(300,), activation="sigmoid"), FinetuneConfig(labels=55_000)
+    asked = Experiment(encoder=encoder, pretrain=config, finetune=finetune, seeds=2)
     dataset = data.load(asked.data)
     jobs = [job for job in planning.plan(asked, {asked.data: dataset}).jobs.values() if job.parent is None]
     return planning.Pack(jobs[0].stage, tuple(jobs)), dataset
