@@ -69,6 +69,20 @@ def test_arms_share_a_pretraining_unless_a_setting_of_it_differs(encoded):
     assert pretrainings(curves.slice(0, 0), found, 4) == ([], 0)
 
 
+def test_controls_share_the_pretraining_they_are_made_of_and_other_encoders_have_their_own():
+    curves, _ = made({"all": ["a", "b", "c"]})
+    inits = {"pretrained": "a", "permuted": "a", "pca": "b", "wrong_data": "c"}
+    found = [Arm({INIT: init, FROZEN: 0}, (0,), (trial,), 0) for init, trial in inits.items()]
+    drawn, n = pretrainings(curves, found, 4)
+    assert n == 3 and [one.point for one in drawn] == [{}, {INIT: "pca"}, {INIT: "wrong_data"}]
+
+
+def test_phases_that_reconstruct_nothing_are_left_out():
+    curves, _ = made({"all": ["a"]})
+    named = curves.set_column(3, "metric", pa.array(["accuracy"] * len(curves)))
+    assert pretrainings(named, [Arm({INIT: "pretrained"}, (0,), ("a",), 0)], 4)[0] == []
+
+
 def test_a_large_sweep_takes_no_time():
     trials = [f"{number:x}" for number in range(512)]
     curves, _ = made({"all": trials}, steps=2 * 1464)
@@ -110,6 +124,12 @@ def test_every_phase_has_a_panel_of_its_own_and_every_epoch_a_dot(tmp_path):
     heights = np.bincount(where(one, 0)[1])
     dots = np.flatnonzero(np.diff((heights > 12).astype(int)) == 1)
     assert len(dots) == 4
+
+
+def test_training_of_all_layers_at_once_comes_last():
+    one = pretraining(0.1, phases=("pretrain/all", "pretrain/1", "pretrain/0"))
+    titles = [axes.get_title() for axes in figures.phase_losses([one]).axes]
+    assert titles[:3] == ["phase 1", "phase 2", "all layers at once"]
 
 
 def test_a_long_curve_is_drawn_as_means_of_blocks(tmp_path):
