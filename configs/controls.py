@@ -1,6 +1,6 @@
 """What is it about pretrained weights? A ladder of controls from He's to pretrained ones, on Géron's encoder.
 
-    python launch.py controls
+python launch.py controls
 """
 
 from pretrain.config import Experiment

@@ -1,6 +1,6 @@
 """Does pretraining help more the deeper a network is? One to four layers, after Erhan et al. (2010).
 
-    python launch.py erhan
+python launch.py erhan
 """
 
 from pretrain.config import EncoderConfig, Experiment, FinetuneConfig, ObjectiveConfig, OptimizerConfig, PretrainConfig

@@ -1,6 +1,6 @@
 """Which protocol uses a pretrained encoder best? Frozen, read out, fine-tuned, or probed first and then fine-tuned.
 
-    python launch.py protocols
+python launch.py protocols
 """
 
 from pretrain.config import Experiment, FinetuneConfig, OptimizerConfig

@@ -5,24 +5,16 @@ import hashlib
 import itertools
 import json
 from collections.abc import Collection, Iterable, Mapping
-from typing import NamedTuple
 
 from pretrain import fields
-from pretrain.config import DataConfig, Experiment, FinetuneConfig, ObjectiveConfig, PretrainConfig, SweptValue
+from pretrain.config import DataConfig, Experiment, SweptValue
 from pretrain.data import Dataset
-from pretrain.fields import ConfigError
-from pretrain.learn.finetune import Finetune
-from pretrain.learn.model import Counterpart
 from pretrain.learn.phase import Phase
-from pretrain.learn.readout import Readout
 from pretrain.learn.stage import Stage
-from pretrain.sweep import canonical
+from pretrain.sweep import stages
 from pretrain.sweep.cost import job_memory
+from pretrain.sweep.stages import Choice, Numbers, Spec
 
-FORMAT = 1  # of stages; raised when the same spec trains to other parameters
-Numbers = float | tuple[float, ...]  # of a stage, or of each layer
-Choice = str | int
-_OF_LAYERS = ("unfreeze_at", "rate_factor")  # numbers of fine-tuning, one a layer
 MAX_PACK = 64  # stages; beyond this a larger pack saves little and commits late
 
 
@@ -81,9 +73,9 @@ def plan(experiment: Experiment, datasets: Mapping[DataConfig, Dataset]) -> Plan
     trials, jobs = [], {}
     for point in experiment.points():
         settings = experiment.at(point)
-        _check_sizes(settings, datasets)
+        stages.check_sizes(settings, datasets)
         swept = {name: fields.get(settings, name) for name in point}
-        specs = _specs(settings, datasets)
+        specs = stages.specs(settings, datasets)
         for seed, repeat in itertools.product(range(experiment.seeds), range(experiment.repeats)):
             path = _path(specs, seed, repeat)
             jobs.update((job.id, job) for job in path)
@@ -132,89 +124,7 @@ def packs(
     return sorted(result, key=lambda pack: _depth(pack.stage))
 
 
-class _Spec(NamedTuple):
-    """What the jobs of a stage of one point have in common, whatever their seed."""
-
-    stage: Stage
-    numbers: Mapping[str, Numbers]
-    choices: Mapping[str, Choice]
-    data: DataConfig
-    content: dict  # of the id
-
-
-def _specs(settings: Experiment, datasets: Mapping[DataConfig, Dataset]) -> list[_Spec]:
-    """Returns the stages of one point's trials: of pretraining first, and last the fine-tuning or read-out."""
-    specs = []
-    if settings.finetune.encoder_init != "he":
-        specs = _pretraining(settings, datasets[settings.pretraining_data])
-    config = canonical.finetuning(settings.finetune)
-    dataset, depth = datasets[settings.data], len(settings.encoder.widths)
-    shape = (dataset.train.images.shape[1], settings.encoder.widths, _activations(settings))
-    n_classes, whitens = len(dataset.class_names), config.codes == "whitened"
-    if config.readout != "none":
-        stage = Readout(config, *shape, n_classes, config.readout, config.labels, whitens)
-        return [*specs, _spec(stage, config, settings.data, dataset)]
-    layers = [settings.at_layer(layer).finetune for layer in range(depth)]
-    of_layers = {name: tuple(float(getattr(layer, name)) for layer in layers) for name in _OF_LAYERS}
-    stage = Finetune(config, *shape, n_classes, whitens)
-    return [*specs, _spec(stage, config, settings.data, dataset, of_layers)]
-
-
-def _pretraining(settings: Experiment, dataset: Dataset) -> list[_Spec]:
-    """Returns the phases of one point's trials, from the images up, and last one of all layers at once if there is."""
-    activations, widths = _activations(settings), settings.encoder.widths
-    image_size, specs = dataset.train.images.shape[1], []
-    counterparts: tuple[Counterpart, ...] = ()
-    made, training = 0, settings.pretrain.training
-    if training == "end_to_end":
-        counterparts = canonical.counterparts_end_to_end(settings.pretrain.objective, activations)
-    else:
-        for layer in range(len(widths)):
-            layer_settings = settings.at_layer(layer).pretrain
-            if settings.finetune.encoder_init == "pca":
-                layer_settings = dataclasses.replace(layer_settings, objective=ObjectiveConfig(kind="pca"))
-            config = canonical.phase(layer_settings, layer)
-            counterparts += (canonical.counterpart(config.objective, layer, activations),)
-            supervised = config.objective.kind == "supervised"
-            n_examples = settings.finetune.labels if supervised else len(dataset.train.images)
-            shape = (image_size, widths[: layer + 1], activations[: layer + 1], n_examples, counterparts, layer)
-            n_classes = len(dataset.class_names) if any(each.decoder == "none" for each in counterparts) else 0
-            stage = Phase(config, *shape, n_classes, made if config.carry_step_count else 0)
-            labelled = {"label_subset": settings.finetune.label_subset} if supervised else {}
-            specs.append(_spec(stage, config, settings.pretraining_data, dataset, choices=labelled))
-            made += stage.total_steps
-    if training != "greedy" and settings.finetune.encoder_init != "pca":
-        config = canonical.end_to_end(settings.pretrain)
-        shape = (image_size, widths, activations, len(dataset.train.images), counterparts, 0)
-        stage = Phase(config, *shape, made_before=made if config.carry_step_count else 0)
-        specs.append(_spec(stage, config, settings.pretraining_data, dataset))
-    return specs
-
-
-def _spec(
-    stage: Stage,
-    config: PretrainConfig | FinetuneConfig,
-    data: DataConfig,
-    dataset: Dataset,
-    numbers: Mapping[str, Numbers] | None = None,
-    choices: Mapping[str, Choice] | None = None,
-) -> _Spec:
-    """Returns what decides a stage's outcome besides its seed and parent, and the stage with its numbers left out."""
-    static, own = fields.split_traced(config)
-    own, choices = {**own, **(numbers or {})}, {**fields.start_values(config), **(choices or {})}
-    # What the stage is besides its config, which has the numbers and choices that decide the outcome, too.
-    shape = {field.name: getattr(stage, field.name) for field in dataclasses.fields(stage) if field.name != "config"}
-    spec = {"kind": type(stage).__name__, **shape, "config": dataclasses.asdict(config), **(numbers or {}), **choices}
-    images = {"fingerprint": dataset.fingerprint, "validation": len(dataset.validation.images)}
-    content = {"format": FORMAT, "data": images, "spec": spec}
-    return _Spec(dataclasses.replace(stage, config=static), own, choices, data, content)
-
-
-def _activations(settings: Experiment) -> tuple[str, ...]:
-    return tuple(settings.at_layer(layer).encoder.activation for layer in range(len(settings.encoder.widths)))
-
-
-def _path(specs: list[_Spec], seed: int, repeat: int) -> list[Job]:
+def _path(specs: list[Spec], seed: int, repeat: int) -> list[Job]:
     """Returns the jobs of one trial."""
     path: list[Job] = []
     for spec in specs:
@@ -226,7 +136,7 @@ def _path(specs: list[_Spec], seed: int, repeat: int) -> list[Job]:
     return path
 
 
-def _seed(spec: _Spec, seed: int, repeat: int) -> int:
+def _seed(spec: Spec, seed: int, repeat: int) -> int:
     """Returns the seed of a stage's draws.
 
     Repeats share what reads no labels, so that only the rest has draws of its own, and components are not drawn at all.
@@ -234,28 +144,6 @@ def _seed(spec: _Spec, seed: int, repeat: int) -> int:
     if not isinstance(spec.stage, Phase):
         return seed + (repeat << 16)
     return {"supervised": seed + (repeat << 16), "pca": 0}.get(spec.stage.kind, seed)
-
-
-def _check_sizes(settings: Experiment, datasets: Mapping[DataConfig, Dataset]) -> None:
-    """Checks a point's settings against its datasets."""
-    dataset, source = datasets[settings.data], datasets[settings.pretraining_data]
-    for name, available in (("finetune.labels", dataset), ("pretrain.batch_size", source)):
-        asked, n_images = fields.get(settings, name), len(available.train.images)
-        if asked > n_images:
-            raise ConfigError(name, asked, f"is more than the {n_images} training images; lower it")
-    sizes = [images.train.images.shape[1] for images in (dataset, source)]
-    if sizes[0] != sizes[1]:
-        remedy = f"has images of {sizes[1]} values, not of {sizes[0]}; name a dataset with images of the same size"
-        raise ConfigError("pretrain.wrong_data", settings.pretrain.wrong_data, remedy)
-    all_components = settings.finetune.encoder_init == "pca"
-    for layer, (below, above) in enumerate(itertools.pairwise((sizes[0], *settings.encoder.widths))):
-        of_layer = settings.at_layer(layer)
-        if (all_components or of_layer.pretrain.objective.kind == "pca") and above > below:
-            remedy = f"has a layer of {above} units that reads {below} values, which have no more components; narrow it"
-            raise ConfigError("encoder.widths", settings.encoder.widths, remedy)
-        if of_layer.pretrain.objective.kind == "supervised" and of_layer.pretrain.batch_size > settings.finetune.labels:
-            remedy = f"is more than the {settings.finetune.labels} labels that supervised phases read; lower it"
-            raise ConfigError("pretrain.batch_size", of_layer.pretrain.batch_size, remedy)
 
 
 def _depth(stage: Stage) -> tuple[bool, int, bool]:
