@@ -13,10 +13,10 @@ _READOUT, _UNFREEZE = "finetune.readout", "finetune.unfreeze_at"
 # What one does to get from one value of a field to another, where there is a word for it.
 _TREATMENTS = {
     (_INIT, "he", "pretrained"): "pretraining",
-    (_INIT, "he", "matched"): "matching the mean and deviation of pretrained weights",
-    (_INIT, "he", "permuted"): "permuted pretrained weights",
-    (_INIT, "he", "rotated"): "rotated pretrained weights",
-    (_INIT, "he", "pca"): "principal components",
+    (_INIT, "he", "matched"): "matching the weights' mean and deviation",
+    (_INIT, "he", "permuted"): "permuting pretrained weights",
+    (_INIT, "he", "rotated"): "rotating pretrained weights",
+    (_INIT, "he", "pca"): "taking principal components",
     (_INIT, "he", "wrong_data"): "pretraining on the wrong data",
     (_CODES, "raw", "standardised"): "standardising the codes",
     (_CODES, "raw", "whitened"): "whitening the codes",
