@@ -15,7 +15,7 @@ from pretrain.learn.objectives import Batch
 from pretrain.learn.stage import Images, Stage, Start
 from tests import stages
 
-PIXELS, CLASSES = 20, 4
+PIXELS, CLASSES, LABELS = 20, 4, 60
 FIRST = start_values(FinetuneConfig())  # of the start fields
 
 
@@ -44,9 +44,10 @@ def images() -> Images:
 def phase(images):
     """Returns a function that makes a phase and its numbers."""
 
-    def make(widths=(9,), activation="elu", frozen_layers=None, **settings) -> tuple[Stage, dict]:
+    def make(widths=(9,), activation="elu", frozen_layers=None, made_before=0, **settings) -> tuple[Stage, dict]:
         config, numbers = split_traced(PretrainConfig(**{"epochs": 2, "batch_size": 15, **settings}))
-        shape = (PIXELS, widths, activation, len(images.train.inputs), CLASSES, frozen_layers)
+        n_examples = LABELS if config.objective.kind == "supervised" else len(images.train.inputs)
+        shape = (PIXELS, widths, activation, n_examples, CLASSES, frozen_layers, made_before)
         return stages.phase(config, *shape), numbers
 
     return make
@@ -56,9 +57,20 @@ def phase(images):
 def finetune():
     """Returns a function that makes a fine-tuning and its numbers."""
 
-    def make(widths=(9, 5), activation="elu", **settings) -> tuple[Stage, dict]:
-        config, numbers = split_traced(FinetuneConfig(**{"labels": 60, "batch_size": 12, "epochs": 2, **settings}))
-        return stages.finetune(config, PIXELS, widths, activation, CLASSES), numbers
+    def make(widths=(9, 5), activation="elu", whitens=False, **settings) -> tuple[Stage, dict]:
+        config, numbers = split_traced(FinetuneConfig(**{"labels": LABELS, "batch_size": 12, "epochs": 2, **settings}))
+        return stages.finetune(config, PIXELS, widths, activation, CLASSES, whitens), numbers
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def readout():
+    """Returns a function that makes a read-out and its numbers."""
+
+    def make(kind, widths=(9, 5), activation="elu", whitens=False, **settings) -> tuple[Stage, dict]:
+        config, numbers = split_traced(FinetuneConfig(readout=kind, **{"labels": LABELS, **settings}))
+        return stages.readout(config, PIXELS, widths, activation, CLASSES, whitens), numbers
 
     return make
 

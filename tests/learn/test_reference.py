@@ -72,9 +72,10 @@ def check_each_step(stage, numbers, images, start, gradients_of, adam, rows_per_
             np.testing.assert_allclose(curves[name][step], metric, rtol=2e-4)
 
 
-def phase_stage(images, widths, **settings):
+def phase_stage(images, widths, made_before=0, **settings):
     config, numbers = split_traced(PretrainConfig(epochs=2, l2=1e-2, **settings))
-    return stages.phase(config, 784, widths, "elu", len(images.train.inputs)), numbers
+    shape = (784, widths, "elu", len(images.train.inputs))
+    return stages.phase(config, *shape, made_before=made_before), numbers
 
 
 def test_phase_1(mnist):
@@ -87,15 +88,16 @@ def test_phase_1(mnist):
 
 
 @pytest.mark.parametrize("cache_codes", [True, False])
-@pytest.mark.parametrize("carry_step_count", [True, False])
-def test_phase_2(mnist, cache_codes, carry_step_count):
+@pytest.mark.parametrize("carries", [True, False])
+def test_phase_2(mnist, cache_codes, carries):
     below, _ = phase_stage(mnist, (300,))
     parent = below.start(SEED, None, mnist.train.labels, {}).params
-    stage, numbers = phase_stage(mnist, (300, 150), cache_codes=cache_codes, carry_step_count=carry_step_count)
+    made_before = below.total_steps if carries else 0
+    stage, numbers = phase_stage(mnist, (300, 150), made_before, cache_codes=cache_codes)
     start = stage.start(SEED, parent, mnist.train.labels, {})
     params = double(parent)
     codes = reference.elu(pixels(mnist) @ params["W1"] + params["b1"])
-    adam = reference.Adam(0.01, steps_made=below.total_steps if carry_step_count else 0)
+    adam = reference.Adam(0.01, steps_made=made_before)
     rows = batches(stage, Purpose.PRETRAIN_BATCHES, 1)
     gradients = lambda params, h, _: reference.phase2_gradients(params, h, 1e-2)
     check_each_step(stage, numbers, mnist, start, gradients, adam, rows, codes, ("W2", "b2", "V2", "c2"))

@@ -103,12 +103,13 @@ def test_every_activation_trains(activation, phase, finetune, images):
     assert tuned.curves["validation_loss"][-1] < np.log(4)
 
 
-def test_the_step_count_carries_over_all_phases_below(phase, pretrained, images):
+def test_the_step_count_goes_on_from_the_updates_made_before(phase, pretrained, images):
     parent = pretrained((9, 5))
-    carried = run(phase((9, 5, 3), carry_step_count=True), images, parent=parent, stops=[1])
-    afresh = run(phase((9, 5, 3)), images, parent=parent, stops=[1])
+    carried, afresh = (
+        run(phase((9, 5, 3), made_before=made), images, parent=parent, stops=[1]) for made in (2 * 16, 0)
+    )
     counts = [next(part.count for part in ran.before.opt_state if hasattr(part, "mu")) for ran in (carried, afresh)]
-    assert counts == [2 * 16, 0]
+    assert counts == [32, 0]
     # Adam's first step is the learning rate; with 32 updates counted before it, its moments are corrected too little.
     uncorrected = 0.01 * (0.1 / (1 - 0.9**33)) / np.sqrt(0.001 / (1 - 0.999**33))
     for ran, length in ((carried, uncorrected), (afresh, 0.01)):
