@@ -27,7 +27,7 @@ def check(experiment: "Experiment") -> None:
     layers = [experiment.at_layer(layer) for layer in range(len(experiment.encoder.widths))]
     activations = [layer.encoder.activation for layer in layers]
     if experiment.pretrain.training != "greedy":
-        _check_end_to_end(experiment.pretrain, activations)
+        _check_end_to_end(experiment.pretrain, [layer.pretrain.objective.kind for layer in layers], activations)
     if experiment.pretrain.training == "end_to_end":
         _check_nothing_greedy(experiment.per_layer)
         return
@@ -85,12 +85,19 @@ def _unbounded(field: str, value: str, activation: str, other: str = "") -> Conf
     return ConfigError(f"pretrain.objective.{field}", value, remedy)
 
 
-def _check_end_to_end(pretrain: PretrainConfig, activations: Sequence[str]) -> None:
-    """Checks that all layers can be trained at once for an objective."""
+def _check_end_to_end(pretrain: PretrainConfig, kinds: Sequence[str], activations: Sequence[str]) -> None:
+    """Checks that all layers can be trained at once for an objective, after phases of some kinds if there are any."""
     objective, deep = pretrain.objective, len(activations) > 1
-    if objective.kind != "reconstruction":
+    unfit = [kind for kind in kinds if kind != "reconstruction"]
+    if pretrain.training == "end_to_end" and unfit:
         remedy = "trains one layer at a time; set pretrain.training to greedy"
-        raise ConfigError("pretrain.objective.kind", objective.kind, remedy)
+        raise ConfigError("pretrain.objective.kind", unfit[0], remedy)
+    if "supervised" in unfit:
+        remedy = "leaves nothing that decodes a layer, as training all at once needs; set pretrain.training to greedy"
+        raise ConfigError("pretrain.objective.kind", "supervised", remedy)
+    if pretrain.training == "greedy_then_end_to_end" and not deep:
+        remedy = "would train one layer twice; set it to greedy or end_to_end, or give encoder.widths more layers"
+        raise ConfigError("pretrain.training", pretrain.training, remedy)
     if objective.contractive and deep:
         remedy = "has no closed form over several layers; set pretrain.training to greedy"
         raise ConfigError("pretrain.objective.contractive", True, remedy)

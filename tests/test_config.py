@@ -22,22 +22,29 @@ from pretrain.config import (
 )
 from pretrain.fields import ConfigError, fields, get, join_traced, nearest, replace, split_traced, start_values
 
-LEAVES = {name: kind for name, kind in fields(Experiment).items() if name != "sweep"}
+LEAVES = {name: kind for name, kind in fields(Experiment).items() if name not in ("sweep", "per_layer")}
 # These must fit one another, so the strategy below draws them together.
 BOUND = (
     *("encoder.widths", "finetune.frozen_layers", "finetune.labels", "finetune.batch_size"),
-    *("encoder.activation", "pretrain.objective.loss", "pretrain.objective.sparsity"),
+    *("encoder.activation", "pretrain.objective.loss", "pretrain.objective.sparsity", "pretrain.objective.kind"),
+    *("pretrain.training", "pretrain.objective.contractive", "finetune.fresh_layers"),
 )
 FREELY_SWEPT = [name for name in LEAVES if name.startswith(("encoder", "pretrain", "finetune")) and name not in BOUND]
+OF_LAYERS_AT_ONCE = {"finetune.unfreeze_at", "finetune.rate_factor"}
+OF_LAYERS = OF_LAYERS_AT_ONCE | {
+    *("pretrain.epochs", "pretrain.batch_size", "pretrain.sampling", "pretrain.l2", "pretrain.cache_codes"),
+    *(f"pretrain.objective.{name}" for name in ("output", "tied", "corruption", "corruption_level", "gibbs_steps")),
+    *(name for name in LEAVES if name.startswith("pretrain.optimizer.")),
+}
 
 OPTIMIZER_NUMBERS = {"learning_rate", "momentum", "beta1", "beta2", "epsilon", "weight_decay"}
 TRACED = {"l2", *(f"optimizer.{name}" for name in OPTIMIZER_NUMBERS)}
-FINETUNE_TRACED = TRACED | {"ridge_penalty", "first_logit_change"}
-PRETRAIN_TRACED = TRACED | {
-    f"objective.{name}" for name in ("corruption_level", "sparsity_weight", "sparsity_target", "contraction_weight")
-}
+FINETUNE_TRACED = TRACED | {"ridge_penalty", "first_logit_change", "unfreeze_at", "rate_factor"}
+OBJECTIVE_NUMBERS = {"corruption_level", "sparsity_weight", "sparsity_target", "contraction_weight"}
+OBJECTIVE_NUMBERS |= {"kl_weight", "visible_deviation"}
+PRETRAIN_TRACED = TRACED | {f"objective.{name}" for name in OBJECTIVE_NUMBERS}
 ALL_TRACED = FINETUNE_TRACED | PRETRAIN_TRACED
-START = {"encoder_init", "head_init", "codes", "label_subset"}
+START = {"encoder_init", "fresh_layers", "head_init", "codes", "label_subset"}
 
 COUNTS, SIZES, TEXTS, SWITCHES = (
     [0, -1, 2.5, "3", True, None],
@@ -63,15 +70,20 @@ WRONG = {
     "data.dir": TEXTS,
     "data.validation": COUNTS,
     "data.greyscale": SWITCHES,
+    "data.shuffled_pixels": SWITCHES,
     "encoder.widths": [(), (0,), (3, -1), (3, 2.5), ("3",), 3, "300", None],
     "encoder.activation": CHOICES,
+    "pretrain.training": CHOICES,
     "pretrain.epochs": COUNTS,
+    "pretrain.end_to_end_epochs": COUNTS,
     "pretrain.batch_size": COUNTS,
     "pretrain.sampling": CHOICES,
     "pretrain.l2": PENALTIES,
     "pretrain.cache_codes": SWITCHES,
     "pretrain.carry_step_count": SWITCHES,
+    "pretrain.wrong_data": ["", *TEXTS],
     **{f"pretrain.optimizer.{name}": values for name, values in WRONG_OPTIMIZER.items()},
+    "pretrain.objective.kind": CHOICES,
     "pretrain.objective.loss": CHOICES,
     "pretrain.objective.output": CHOICES,
     "pretrain.objective.tied": SWITCHES,
@@ -83,10 +95,20 @@ WRONG = {
     "pretrain.objective.sparsity_target": [0.0, 1.0, -0.1, "0.1", True, math.nan],
     "pretrain.objective.contractive": SWITCHES,
     "pretrain.objective.contraction_weight": PENALTIES,
+    "pretrain.objective.variational": SWITCHES,
+    "pretrain.objective.kl_weight": PENALTIES,
+    "pretrain.objective.visible": CHOICES,
+    "pretrain.objective.visible_deviation": RATES,
+    "pretrain.objective.gibbs_steps": COUNTS,
+    "pretrain.objective.persistent": SWITCHES,
     "finetune.encoder_init": CHOICES,
+    "finetune.fresh_layers": SIZES,
     "finetune.head_init": CHOICES,
     "finetune.ridge_penalty": RATES,
     "finetune.codes": CHOICES,
+    "finetune.readout": CHOICES,
+    "finetune.unfreeze_at": SIZES,
+    "finetune.rate_factor": PENALTIES,
     "finetune.first_logit_change": PENALTIES,
     "finetune.diagnose_at": [(0,), (1, -1), (1.5,), 1, None],
     "finetune.frozen_layers": SIZES,
@@ -139,27 +161,53 @@ def some(values):
 
 
 @st.composite
+def bound(draw):
+    """Values of the fields that must fit one another."""
+    widths = draw(st.lists(st.integers(1, 1000), min_size=1, max_size=5))
+    batch_size = draw(st.integers(1, 1000))
+    depths = st.integers(0, len(widths))
+    activation = draw(values_of("encoder.activation"))
+    bounded, deep = activation == "sigmoid", len(widths) > 1  # bounded codes
+    training = draw(st.sampled_from(["greedy", "end_to_end", *(["greedy_then_end_to_end"] if deep else [])]))
+    kinds = {"greedy": ["pca", "supervised"], "greedy_then_end_to_end": ["pca"], "end_to_end": []}[training]
+    kinds += ["rbm"] if bounded and training != "end_to_end" else []
+    values = {
+        "encoder.widths": tuple(widths),
+        "finetune.frozen_layers": draw(depths),
+        "finetune.fresh_layers": draw(depths),
+        "finetune.labels": draw(st.integers(batch_size, 10**6)),
+        "finetune.batch_size": batch_size,
+        "encoder.activation": activation,
+        "pretrain.training": training,
+        "pretrain.objective.kind": draw(st.sampled_from(["reconstruction", *kinds])),
+        "pretrain.objective.loss": draw(st.sampled_from(["mse", *(["cross_entropy"] if bounded or not deep else [])])),
+        "pretrain.objective.sparsity": draw(st.sampled_from(["none", "l1", *(["kl"] if bounded else [])])),
+        "pretrain.objective.contractive": training == "greedy" and draw(st.booleans()),
+    }
+    assert values.keys() == set(BOUND)
+    return values
+
+
+@st.composite
 def experiments(draw):
-    """Any valid experiment, swept or not."""
+    """Any valid experiment, swept or not, its layers alike or not."""
     experiment = Experiment()
     for name in draw(st.sets(st.sampled_from(sorted(set(LEAVES) - set(BOUND))))):
         experiment = replace(experiment, name, draw(values_of(name)))
     most = max(experiment.seeds, experiment.study.most_seeds)
     experiment = replace(experiment, "study.most_seeds", most)
-    widths = draw(st.lists(st.integers(1, 1000), min_size=1, max_size=5))
-    batch_size = draw(st.integers(1, 1000))
-    depths, labels = st.integers(0, len(widths)), st.integers(batch_size, 10**6)
-    activation = draw(values_of("encoder.activation"))
-    bounded = activation == "sigmoid"  # codes
-    losses = ["mse", "cross_entropy"] if bounded or len(widths) == 1 else ["mse"]
-    kinds = st.sampled_from(["none", "l1", "kl"] if bounded else ["none", "l1"])
-    chosen = (activation, draw(st.sampled_from(losses)), draw(kinds))
-    for name, value in zip(BOUND, (tuple(widths), draw(depths), draw(labels), batch_size, *chosen), strict=True):
+    for name, value in draw(bound()).items():
         experiment = replace(experiment, name, value)
-    ways = {name: some(values_of(name)) for name in draw(st.sets(st.sampled_from(FREELY_SWEPT), max_size=2))}
-    ways |= {"finetune.frozen_layers": some(depths), "finetune.labels": some(labels)}
+    depth, batch_size = len(experiment.encoder.widths), experiment.finetune.batch_size
+    names = draw(st.sets(st.sampled_from(FREELY_SWEPT), max_size=2))
+    ways = {name: some(values_of(name)) for name in names}
+    ways |= {"finetune.frozen_layers": some(st.integers(0, depth))}
+    ways |= {"finetune.labels": some(st.integers(batch_size, 10**6))}
     grids = draw(st.lists(st.fixed_dictionaries({}, optional=ways), max_size=2))
-    return dataclasses.replace(experiment, sweep=tuple(grids))
+    of_layers = OF_LAYERS_AT_ONCE if experiment.pretrain.training == "end_to_end" else OF_LAYERS
+    layered = draw(st.sets(st.sampled_from(sorted(of_layers - names)), max_size=2))
+    per_layer = {name: draw(st.tuples(*[values_of(name)] * depth)) for name in layered}
+    return dataclasses.replace(experiment, sweep=tuple(grids), per_layer=per_layer)
 
 
 def one_line(error, *parts):
@@ -305,6 +353,7 @@ def test_what_is_no_field_cannot_be_swept(name):
         ("study.compare", ("a", "b")),
         ("save_every", (1.0, 2.0)),
         ("sweep", ((),)),
+        ("per_layer", ({},)),
     ],
 )
 def test_what_all_trials_of_a_run_share_cannot_be_swept(name, values):
@@ -360,8 +409,9 @@ def test_exactly_the_numbers_are_traced_and_exactly_what_chooses_a_start_is_not_
         assert start_values(config) == {name: get(config, name) for name in start}
         blank = {name for name in fields(type(config)) if get(static, name) is None}
         assert blank == traced | start
-        # Every float is a number that a program can take as an argument; no other field is one.
-        assert {name for name in fields(type(config)) if isinstance(get(config, name), float)} == traced
+        # Every float is a number that a program can take as an argument; of whole numbers, one that it compares.
+        floats = {name for name in fields(type(config)) if isinstance(get(config, name), float)}
+        assert floats == traced - {"unfreeze_at"}
 
 
 @brief
@@ -435,8 +485,10 @@ def test_any_text_is_an_experiment_or_refused(text):
     parsed_or_refused(text)
 
 
-PLAIN = Experiment(sweep=({"finetune.labels": (100, 200), "encoder.widths": ((9, 4),)},))
-KEYS = sorted({part for name in LEAVES for part in name.split(".")} | set(LEAVES) | {"sweep", "__class__"})
+PLAIN = Experiment(
+    sweep=({"finetune.labels": (100, 200), "encoder.widths": ((9, 4),)},), per_layer={"pretrain.epochs": (1, 2)}
+)
+KEYS = sorted({part for name in LEAVES for part in name.split(".")} | set(LEAVES) | {"sweep", "per_layer", "__class__"})
 SCALARS = st.none() | st.booleans() | st.integers(-3, 3) | st.floats() | st.sampled_from(KEYS) | st.text(max_size=3)
 
 
@@ -477,13 +529,196 @@ def test_json_is_data_and_runs_nothing(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def objective(activation="elu", widths=(9, 4), per_layer=None, training="greedy", **settings):
+    """An experiment with an objective."""
+    pretrain = PretrainConfig(objective=ObjectiveConfig(**settings), training=training)
+    encoder = EncoderConfig(widths=widths, activation=activation)
+    return Experiment(encoder=encoder, pretrain=pretrain, per_layer=per_layer or {})
+
+
 @pytest.mark.parametrize(
-    ("objective", "field"),
-    [({"loss": "cross_entropy"}, "pretrain.objective.loss"), ({"sparsity": "kl"}, "pretrain.objective.sparsity")],
+    ("settings", "field"),
+    [
+        ({"loss": "cross_entropy"}, "pretrain.objective.loss: 'cross_entropy'"),
+        ({"sparsity": "kl"}, "pretrain.objective.sparsity: 'kl'"),
+        ({"sparsity": "kl", "training": "end_to_end"}, "pretrain.objective.sparsity: 'kl'"),
+        ({"kind": "rbm"}, "pretrain.objective.visible: 'bernoulli'"),
+        ({"kind": "rbm", "visible": "gaussian"}, "pretrain.objective.kind: 'rbm'"),
+    ],
 )
-def test_objectives_that_need_codes_between_0_and_1_are_refused_without_them(objective, field):
-    pretrain = PretrainConfig(objective=ObjectiveConfig(**objective))
-    refused(lambda: Experiment(pretrain=pretrain), field, "sigmoid", "'elu'")
-    Experiment(pretrain=pretrain, encoder=EncoderConfig(activation="sigmoid"))
-    if field.endswith("loss"):  # images lie between 0 and 1 whatever codes do
-        Experiment(pretrain=pretrain, encoder=EncoderConfig(widths=(9,)))
+def test_objectives_that_need_codes_between_0_and_1_are_refused_without_them(settings, field):
+    activations = {"encoder.activation": ("elu", "elu")}
+    refused(
+        lambda: objective(**settings), field if "visible" not in field else "pretrain.objective", "sigmoid", "'elu'"
+    )
+    objective("sigmoid", **settings)
+    # What an encoder's layers have in common does not count where each has its own.
+    refused(lambda: objective("sigmoid", per_layer=activations, **settings), "sigmoid", "'elu'")
+    objective("elu", per_layer={"encoder.activation": ("sigmoid", "sigmoid")}, **settings)
+
+
+def test_layers_are_checked_with_the_activation_of_what_they_read_and_of_their_own():
+    def layered(*activations, **settings):
+        objective("tanh", (9, 8, 7), {"encoder.activation": activations}, **settings)
+
+    # Images lie between 0 and 1 whatever codes do, and nothing reconstructs the topmost codes.
+    objective(widths=(9,), loss="cross_entropy")
+    layered("sigmoid", "sigmoid", "elu", loss="cross_entropy")
+    refused(lambda: layered("sigmoid", "elu", "sigmoid", loss="cross_entropy"), "objective.loss", "'elu'")
+    # A machine's codes are probabilities, its visible units probabilities unless they are Gaussian.
+    layered("sigmoid", "sigmoid", "sigmoid", kind="rbm")
+    refused(lambda: layered("sigmoid", "sigmoid", "elu", kind="rbm"), "objective.kind: 'rbm'", "'elu'")
+    kinds = {"pretrain.objective.kind": ("reconstruction", "rbm")}
+    mixed = {**kinds, "encoder.activation": ("elu", "sigmoid")}
+    refused(lambda: objective(per_layer=mixed), "pretrain.objective.visible: 'bernoulli'", "'elu'")
+    objective(per_layer=mixed, visible="gaussian")
+    # Every layer's codes are to be sparse.
+    layered("sigmoid", "sigmoid", "sigmoid", sparsity="kl")
+    refused(lambda: layered("elu", "sigmoid", "sigmoid", sparsity="kl"), "objective.sparsity: 'kl'", "'elu'", "l1")
+    objective(per_layer={"pretrain.objective.sparsity": ("none", "kl"), "encoder.activation": ("elu", "sigmoid")})
+    # Trained all at once, the topmost alone.
+    layered("elu", "tanh", "sigmoid", sparsity="kl", training="end_to_end")
+    layered("elu", "elu", "sigmoid", loss="cross_entropy", training="end_to_end")
+
+
+@pytest.mark.parametrize(
+    ("settings", "parts"),
+    [
+        ({"kind": "pca"}, ["pretrain.objective.kind: 'pca'", "one layer at a time"]),
+        ({"kind": "rbm", "activation": "sigmoid"}, ["pretrain.objective.kind: 'rbm'", "one layer at a time"]),
+        ({"kind": "supervised"}, ["pretrain.objective.kind: 'supervised'", "one layer at a time"]),
+        ({"contractive": True}, ["pretrain.objective.contractive: True", "no closed form"]),
+        *(
+            ({"per_layer": {name: values}}, [f"per_layer: {name!r}", "all are trained at once"])
+            for name, values in {"pretrain.epochs": (1, 2), "pretrain.optimizer.learning_rate": (0.1, 0.2)}.items()
+        ),
+    ],
+)
+def test_what_cannot_be_trained_all_at_once_is_refused(settings, parts):
+    refused(lambda: objective(training="end_to_end", **settings), *parts, "set pretrain.training to greedy")
+    objective(training="greedy", **settings)
+
+
+def test_one_layer_may_be_contractive_and_layers_may_differ_in_fine_tuning_where_all_are_trained_at_once():
+    objective(widths=(9,), contractive=True, training="end_to_end")
+    objective(per_layer={"finetune.rate_factor": (0.5, 1.0)}, training="end_to_end")
+    objective(per_layer={"encoder.activation": ("elu", "tanh")}, training="end_to_end")
+
+
+def test_layers_that_can_be_decoded_may_be_trained_all_at_once_after_one_by_one():
+    then = "greedy_then_end_to_end"
+    objective("sigmoid", kind="rbm", training=then)
+    objective(kind="pca", training=then)
+    objective(
+        per_layer={"pretrain.epochs": (1, 2), "pretrain.objective.kind": ("pca", "reconstruction")}, training=then
+    )
+    remedy = "set pretrain.training to greedy"
+    refused(lambda: objective(kind="supervised", training=then), "kind: 'supervised'", "decodes", remedy)
+    mixed = {"pretrain.objective.kind": ("reconstruction", "supervised")}
+    refused(lambda: objective(per_layer=mixed, training=then), "kind: 'supervised'", "decodes", remedy)
+    refused(lambda: objective(contractive=True, training=then), "pretrain.objective.contractive: True", remedy)
+    # What is asked of all layers at once is asked of components, too.
+    refused(lambda: objective(kind="pca", sparsity="kl", training=then), "pretrain.objective.sparsity: 'kl'")
+    refused(lambda: objective(widths=(9,), training=then), f"pretrain.training: {then!r}", "one layer twice")
+
+
+def test_more_fresh_layers_than_layers_are_refused():
+    refused(lambda: Experiment(finetune=FinetuneConfig(fresh_layers=3)), "finetune.fresh_layers: 3 ", "at most 2")
+    assert Experiment(finetune=FinetuneConfig(fresh_layers=2))
+
+
+def test_a_layer_has_its_own_values_and_shares_the_others():
+    per_layer = {"pretrain.epochs": (1, 2), "encoder.activation": ("relu", "tanh"), "finetune.rate_factor": (0.5, 1)}
+    experiment = Experiment(per_layer=per_layer, seeds=3)
+    for layer in range(2):
+        found = experiment.at_layer(layer)
+        own = {name: values[layer] for name, values in per_layer.items()}
+        assert found.per_layer == {}
+        assert {name: get(found, name) for name in LEAVES} == {
+            name: own.get(name, get(experiment, name)) for name in LEAVES
+        }
+    assert experiment.at({}).per_layer == per_layer
+    plain = Experiment()
+    assert plain.at_layer(1) == plain
+
+
+def test_layers_of_a_swept_depth_take_the_values_from_the_images_up():
+    depths = ({"encoder.widths": ((9,), (9, 8, 7), (9, 8))},)
+    experiment = Experiment(sweep=depths, per_layer={"pretrain.epochs": (1, 2, 3)})
+    for point in experiment.points():
+        at = experiment.at(point)
+        assert [at.at_layer(n).pretrain.epochs for n in range(len(at.encoder.widths))] == [1, 2, 3][
+            : len(at.encoder.widths)
+        ]
+    refused(lambda: dataclasses.replace(experiment, per_layer={"pretrain.epochs": (1, 2)}), "encoder of 3 layers")
+
+
+def test_values_of_layers_survive_json_with_their_types():
+    per_layer = {
+        "pretrain.epochs": (1, 2),
+        "pretrain.l2": (1, 0.5),
+        "pretrain.cache_codes": (True, False),
+        "pretrain.objective.kind": ("pca", "supervised"),
+    }
+    again = from_json(to_json(Experiment(per_layer=per_layer))).per_layer
+    assert again == per_layer
+    assert repr(again) == repr(per_layer)  # 1 == True == 1.0, but they are written differently
+
+
+@pytest.mark.parametrize(
+    ("per_layer", "parts"),
+    [
+        ({"pretrain.epochs": (1,)}, ["per_layer pretrain.epochs: (1,)", "1 values", "encoder of 2 layers"]),
+        ({"pretrain.epochs": (1, 2, 3)}, ["per_layer pretrain.epochs: (1, 2, 3)", "3 values", "2 layers"]),
+        ({"pretrain.epochs": ()}, ["per_layer pretrain.epochs: ()", "0 values"]),
+        ({"pretrain.epoch": (1, 2)}, ["per_layer: 'pretrain.epoch'", "did you mean 'pretrain.epochs'?"]),
+        ({"activation": ("elu", "elu")}, ["per_layer: 'activation'", "did you mean 'encoder.activation'?"]),
+        ({"pretrain": (1, 2)}, ["per_layer: 'pretrain'", "is not a layer's"]),
+        ({"a\nb": (1, 2)}, ["per_layer: 'a\\nb'", "is not a layer's"]),
+        *(
+            ({name: (1, 2)}, [f"per_layer: {name!r}", "is not a layer's"])
+            for name in ("encoder.widths", "finetune.epochs", "pretrain.training", "pretrain.end_to_end_epochs")
+        ),
+        *(
+            ({name: (1, 2)}, [f"per_layer: {name!r}", "is not a layer's"])
+            for name in ("pretrain.carry_step_count", "pretrain.wrong_data", "finetune.frozen_layers", "seeds", "sweep")
+        ),
+        # one value a layer, and of the field's own type
+        ({"pretrain.epochs": (1, 0)}, ["pretrain.epochs: 0 should be greater than 0"]),
+        ({"pretrain.epochs": (1, 2.5)}, ["pretrain.epochs: 2.5 "]),
+        ({"encoder.activation": ("elu", "swish")}, ["encoder.activation: 'swish' should be 'elu'"]),
+        ({"finetune.unfreeze_at": (-1, 2)}, ["finetune.unfreeze_at: -1 "]),
+        ({"pretrain.objective.tied": (True, 1)}, ["pretrain.objective.tied: 1 "]),
+    ],
+)
+def test_values_of_layers_that_cannot_be_are_refused(per_layer, parts):
+    refused(lambda: Experiment(per_layer=per_layer), *parts)
+    refused(lambda: from_json(json.dumps({"per_layer": per_layer})), *parts)
+
+
+def test_a_field_that_differs_by_layer_cannot_be_swept_too():
+    both = {"per_layer": {"pretrain.epochs": (1, 2)}, "sweep": ({"pretrain.epochs": (3, 4)},)}
+    refused(lambda: Experiment(**both), "sweep: 'pretrain.epochs' ", "per layer", "leave one of the two out")
+    assert Experiment(**{**both, "sweep": ({"pretrain.l2": (0.0, 0.5)},)})
+
+
+def test_every_point_is_checked_with_its_layers():
+    activations = {"encoder.activation": ("sigmoid", "elu")}
+    losses = ({"pretrain.objective.loss": ("mse", "cross_entropy")},)
+    deeper = ({**losses[0], "encoder.widths": ((9, 8, 7),)},)
+    assert Experiment(sweep=losses, per_layer=activations)
+    activations = {"encoder.activation": ("sigmoid", "elu", "sigmoid")}
+    refused(lambda: Experiment(sweep=deeper, per_layer=activations), "pretrain.objective.loss: 'cross_entropy'")
+
+
+def test_images_of_pretraining_are_those_of_fine_tuning_unless_the_encoder_starts_from_others():
+    def images(encoder_init, wrong_data="noise"):
+        pretrain, finetune = PretrainConfig(wrong_data=wrong_data), FinetuneConfig(encoder_init=encoder_init)
+        own = DataConfig(name="own.npz", validation=60, greyscale=True)
+        return Experiment(data=own, pretrain=pretrain, finetune=finetune).pretraining_data
+
+    own = images("pretrained")
+    assert own == DataConfig(name="own.npz", validation=60, greyscale=True)
+    assert images("pca", "other.npz") == images("he") == images("rotated") == own
+    assert images("wrong_data") == dataclasses.replace(own, shuffled_pixels=True)
+    assert images("wrong_data", "other.npz") == dataclasses.replace(own, name="other.npz")

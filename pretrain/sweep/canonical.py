@@ -12,6 +12,7 @@ _OF_KINDS = {
     "supervised": (),
     "pca": (),
 }
+_OF_LAYERS = ("unfreeze_at", "rate_factor")  # numbers of fine-tuning, one a layer
 _OF_READOUTS = ("encoder_init", "fresh_layers", "codes", "readout", "labels", "label_subset")
 
 
@@ -19,7 +20,8 @@ def phase(config: PretrainConfig, layer: int) -> PretrainConfig:
     """Returns the settings of a greedy phase of a layer, the lowest is 0."""
     default = PretrainConfig()
     if config.objective.kind == "pca":
-        return dataclasses.replace(default, objective=_objective(config.objective), cache_codes=config.cache_codes)
+        cached = config.cache_codes if layer else default.cache_codes
+        return dataclasses.replace(default, objective=_objective(config.objective), cache_codes=cached)
     inert = ["training", "end_to_end_epochs", "wrong_data"]
     # The lowest phase has nothing frozen below it and no phase before it: fields about those must not split it.
     inert += [] if layer else ["cache_codes", "carry_step_count"]
@@ -29,8 +31,10 @@ def phase(config: PretrainConfig, layer: int) -> PretrainConfig:
 
 def end_to_end(config: PretrainConfig) -> PretrainConfig:
     """Returns the settings of the training of all layers at once, which always reconstructs."""
-    objective = _objective(dataclasses.replace(config.objective, kind="reconstruction"))
     default = PretrainConfig()
+    objective = _objective(dataclasses.replace(config.objective, kind="reconstruction"))
+    if config.training == "greedy_then_end_to_end":  # the phases before it decided how layers are decoded
+        objective = dataclasses.replace(objective, tied=default.objective.tied, output=default.objective.output)
     inert = {name: getattr(default, name) for name in ("training", "end_to_end_epochs", "wrong_data", "cache_codes")}
     carries = config.carry_step_count and config.training == "greedy_then_end_to_end"
     return dataclasses.replace(
@@ -39,18 +43,28 @@ def end_to_end(config: PretrainConfig) -> PretrainConfig:
 
 
 def finetuning(config: FinetuneConfig) -> FinetuneConfig:
-    """Returns the settings of a fine-tuning or read-out."""
+    """Returns the settings of a fine-tuning or read-out, besides those that are numbers of each layer."""
+    default = FinetuneConfig()
+    inert = {} if config.encoder_init != "he" else {"fresh_layers": 0}  # where all are fresh
     if config.readout != "none":
         kept = (*_OF_READOUTS, *(["l2"] if config.readout == "logistic" else []))
-        return dataclasses.replace(FinetuneConfig(), batch_size=1, **{name: getattr(config, name) for name in kept})
-    inert = {}
+        of_readout = {name: getattr(config, name) for name in kept}
+        return dataclasses.replace(default, batch_size=1, **{**of_readout, **inert})
+    inert |= {name: getattr(default, name) for name in _OF_LAYERS}
     if not config.frozen_layers:
         inert["cache_codes"] = True
     if config.updates:
         inert["epochs"] = 1
     if config.head_init != "ridge":
-        inert["ridge_penalty"] = FinetuneConfig.ridge_penalty
+        inert["ridge_penalty"] = default.ridge_penalty
     return dataclasses.replace(config, **inert)
+
+
+def of_layers(configs: Sequence[FinetuneConfig]) -> dict[str, tuple[float, ...]]:
+    """Returns the numbers of fine-tuning that each layer has one of, from its settings at every layer."""
+    default = FinetuneConfig()
+    own = [default if layer < config.frozen_layers else config for layer, config in enumerate(configs)]
+    return {name: tuple(float(getattr(config, name)) for config in own) for name in _OF_LAYERS}
 
 
 def counterpart(objective: ObjectiveConfig, layer: int, activations: Sequence[str]) -> Counterpart:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from pretrain import fields
@@ -19,7 +19,6 @@ from pretrain.sweep import canonical
 FORMAT = 1  # of stages; raised when the same spec trains to other parameters
 Numbers = float | tuple[float, ...]  # of a stage, or of each layer
 Choice = str | int
-_OF_LAYERS = ("unfreeze_at", "rate_factor")  # numbers of fine-tuning, one a layer
 
 
 class Spec(NamedTuple):
@@ -44,8 +43,7 @@ def specs(settings: Experiment, datasets: Mapping[DataConfig, Dataset]) -> list[
     else:
         before = _greedy(settings, source)
         if encoder_init != "pca" and settings.pretrain.training == "greedy_then_end_to_end":
-            made = sum(spec.stage.total_steps for spec in before)
-            before.append(_end_to_end(settings, source, before[-1].stage.counterparts, made))
+            before.append(_end_to_end(settings, source, before[-1].stage.counterparts, _made(before)))
     return [*before, _last(settings, datasets[settings.data])]
 
 
@@ -60,7 +58,6 @@ def _greedy(settings: Experiment, dataset: Dataset) -> list[Spec]:
             chosen = dataclasses.replace(chosen, objective=ObjectiveConfig(kind="pca"))
         config = canonical.phase(chosen, layer)
         counterparts += (canonical.counterpart(config.objective, layer, activations),)
-        made = sum(spec.stage.total_steps for spec in found) if config.carry_step_count else 0
         supervised = config.objective.kind == "supervised"
         stage = Phase(
             config,
@@ -69,11 +66,16 @@ def _greedy(settings: Experiment, dataset: Dataset) -> list[Spec]:
             counterparts=counterparts,
             frozen_layers=layer,
             n_classes=len(dataset.class_names) if any(each.decoder == "none" for each in counterparts) else 0,
-            made_before=made,
+            made_before=_made(found) if config.carry_step_count else 0,
         )
         labelled = {"label_subset": settings.finetune.label_subset} if supervised else {}
         found.append(_spec(stage, config, data, dataset, choices=labelled))
     return found
+
+
+def _made(phases: Sequence[Spec]) -> int:
+    """Returns the updates that phases make, of which components take none."""
+    return sum(phase.stage.total_steps for phase in phases if phase.stage.kind != "pca")
 
 
 def _end_to_end(settings: Experiment, dataset: Dataset, counterparts: tuple[Counterpart, ...], made: int = 0) -> Spec:
@@ -93,8 +95,8 @@ def _last(settings: Experiment, dataset: Dataset) -> Spec:
         stage = Readout(config, *shape, n_classes, config.readout, config.labels, whitens)
         return _spec(stage, config, settings.data, dataset)
     layers = [settings.at_layer(layer).finetune for layer in range(len(settings.encoder.widths))]
-    of_layers = {name: tuple(float(getattr(layer, name)) for layer in layers) for name in _OF_LAYERS}
-    return _spec(Finetune(config, *shape, n_classes, whitens), config, settings.data, dataset, of_layers)
+    numbers = canonical.of_layers(layers)
+    return _spec(Finetune(config, *shape, n_classes, whitens), config, settings.data, dataset, numbers)
 
 
 def _shape(settings: Experiment, dataset: Dataset, depth: int | None = None) -> tuple:
@@ -132,20 +134,25 @@ def check_sizes(settings: Experiment, datasets: Mapping[DataConfig, Dataset]) ->
       ConfigError: a dataset is too small for a field, or images and encoder do not fit.
     """
     dataset, source = datasets[settings.data], datasets[settings.pretraining_data]
-    for name, available in (("finetune.labels", dataset), ("pretrain.batch_size", source)):
-        asked, n_images = fields.get(settings, name), len(available.train.images)
-        if asked > n_images:
-            raise ConfigError(name, asked, f"is more than the {n_images} training images; lower it")
+    widths, labels = settings.encoder.widths, settings.finetune.labels
+    layers = [settings.at_layer(layer).pretrain for layer in range(len(widths))]
+    supervised = [layer for layer in layers if layer.objective.kind == "supervised"]
+    all_at_once = [] if settings.pretrain.training == "greedy" else [settings.pretrain]
+    asked = [("finetune.labels", labels, images) for images in (dataset, *([source] if supervised else []))]
+    asked += [("pretrain.batch_size", config.batch_size, source) for config in (*layers, *all_at_once)]
+    for name, size, images in asked:
+        if size > len(images.train.images):
+            raise ConfigError(name, size, f"is more than the {len(images.train.images)} training images; lower it")
     sizes = [images.train.images.shape[1] for images in (dataset, source)]
     if sizes[0] != sizes[1]:
         remedy = f"has images of {sizes[1]} values, not of {sizes[0]}; name a dataset with images of the same size"
         raise ConfigError("pretrain.wrong_data", settings.pretrain.wrong_data, remedy)
     all_components = settings.finetune.encoder_init == "pca"
-    for layer, (below, above) in enumerate(itertools.pairwise((sizes[0], *settings.encoder.widths))):
-        of_layer = settings.at_layer(layer)
-        if (all_components or of_layer.pretrain.objective.kind == "pca") and above > below:
+    for layer, (below, above) in zip(layers, itertools.pairwise((sizes[0], *widths)), strict=True):
+        if (all_components or layer.objective.kind == "pca") and above > below:
             remedy = f"has a layer of {above} units that reads {below} values, which have no more components; narrow it"
-            raise ConfigError("encoder.widths", settings.encoder.widths, remedy)
-        if of_layer.pretrain.objective.kind == "supervised" and of_layer.pretrain.batch_size > settings.finetune.labels:
-            remedy = f"is more than the {settings.finetune.labels} labels that supervised phases read; lower it"
-            raise ConfigError("pretrain.batch_size", of_layer.pretrain.batch_size, remedy)
+            raise ConfigError("encoder.widths", widths, remedy)
+    for layer in supervised:
+        if layer.batch_size > labels:
+            remedy = f"is more than the {labels} labels that supervised phases read; lower it"
+            raise ConfigError("pretrain.batch_size", layer.batch_size, remedy)
