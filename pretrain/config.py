@@ -88,7 +88,7 @@ class StudyConfig:
     """Seeds at which `until_conclusive` ends, conclusive or not (seeds)."""
 
 
-_OF_A_RUN = ("study", "sweep", "seeds", "repeats", "run_dir", "store", "engine", "save_every")
+_OF_A_RUN = ("study", "sweep", "per_layer", "seeds", "repeats", "run_dir", "store", "engine", "save_every")
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -353,7 +353,7 @@ def test_what_is_no_field_cannot_be_swept(name):
         ("study.compare", ("a", "b")),
         ("save_every", (1.0, 2.0)),
         ("sweep", ((),)),
-        ("per_layer", ({},)),
+        ("per_layer", ((),)),
     ],
 )
 def test_what_all_trials_of_a_run_share_cannot_be_swept(name, values):
@@ -542,18 +542,16 @@ def objective(activation="elu", widths=(9, 4), per_layer=None, training="greedy"
         ({"loss": "cross_entropy"}, "pretrain.objective.loss: 'cross_entropy'"),
         ({"sparsity": "kl"}, "pretrain.objective.sparsity: 'kl'"),
         ({"sparsity": "kl", "training": "end_to_end"}, "pretrain.objective.sparsity: 'kl'"),
-        ({"kind": "rbm"}, "pretrain.objective.visible: 'bernoulli'"),
+        ({"kind": "rbm"}, "pretrain.objective.kind: 'rbm'"),
         ({"kind": "rbm", "visible": "gaussian"}, "pretrain.objective.kind: 'rbm'"),
     ],
 )
 def test_objectives_that_need_codes_between_0_and_1_are_refused_without_them(settings, field):
     activations = {"encoder.activation": ("elu", "elu")}
-    refused(
-        lambda: objective(**settings), field if "visible" not in field else "pretrain.objective", "sigmoid", "'elu'"
-    )
+    refused(lambda: objective(**settings), field, "sigmoid", "'elu'")
     objective("sigmoid", **settings)
     # What an encoder's layers have in common does not count where each has its own.
-    refused(lambda: objective("sigmoid", per_layer=activations, **settings), "sigmoid", "'elu'")
+    refused(lambda: objective("sigmoid", per_layer=activations, **settings), field, "sigmoid", "'elu'")
     objective("elu", per_layer={"encoder.activation": ("sigmoid", "sigmoid")}, **settings)
 
 
