@@ -105,7 +105,7 @@ def _per_layer(default: Experiment, given: Mapping[str, list[list[str]]]) -> dic
     for name, values in named.items():
         if name in given:
             raise ConfigError("per_layer", name, "is set by an option too; leave one of the two out")
-        if not isinstance(values, tuple):
+        if isinstance(values, Uniform | LogUniform):
             raise ConfigError("per_layer", name, "has no random values; list one a layer, as in field=value,value")
     return {**kept, **named}
 

@@ -59,13 +59,21 @@ def test_a_logarithmic_range_is_even_in_ratios():
         ("finetune.l2=lin:0:1:1", ("a count of 2 or more",)),
         ("finetune.l2=lin:0:inf:3", ("is no range",)),
         ("encoder.widths=300x0", ("encoder.widths: '300x0'", "greater than 0")),
-        ("finetune.encoder_init=He", ("finetune.encoder_init: 'He' should be 'pretrained' or 'he'",)),
+        ("finetune.encoder_init=He", ("finetune.encoder_init: 'He' should be 'pretrained', 'he', ",)),
     ],
 )
 def test_a_mistake_in_an_axis_is_told_in_one_line(text, parts):
     with pytest.raises(ConfigError) as error:
         parse_axis(text)
     assert all(part in str(error.value) for part in parts) and "\n" not in str(error.value)
+
+
+def test_values_by_layer_are_read_as_an_axis_is_and_faults_name_the_option():
+    assert parse_axis("pretrain.batch-size=10,20", option="per_layer") == ("pretrain.batch_size", (10, 20))
+    assert parse_axis("pretrain.l2=lin:0:1:3", option="per_layer") == ("pretrain.l2", (0.0, 0.5, 1.0))
+    for text in ("pretrain.batch_size", "pretrain.batchsize=1"):
+        with pytest.raises(ConfigError, match=r"^per_layer: 'pretrain\.batch"):
+            parse_axis(text, option="per_layer")
 
 
 def test_axes_multiply_with_the_configs_and_with_each_other():
@@ -108,6 +116,8 @@ def test_an_axis_can_be_the_first():
         ("--sweep", "finetune.l2=uniform:0:1", "--draws", "0"),
         ("--sweep", "finetune.l2=uniform:0:1", "--draw-seed", "-1"),
         ("--sweep", "finetune.frozen_layers=3,0"),
+        ("--sweep", "per_layer=1,2"),
+        ("--sweep", "pretrain.epochs=1,2", "--per-layer", "pretrain.epochs=1,2"),
     ],
 )
 def test_axes_that_cannot_be_are_refused(argv):

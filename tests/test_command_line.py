@@ -17,7 +17,7 @@ from pretrain.fields import ConfigError, fields, get
 
 SWEPT = {"finetune.encoder_init": ("pretrained", "he"), "finetune.frozen_layers": (2, 0)}
 DEFAULT = Experiment(sweep=(SWEPT,))
-NAMES = [name for name in fields(Experiment) if name != "sweep"]
+NAMES = [name for name in fields(Experiment) if name not in ("sweep", "per_layer")]
 
 OTHER_OPTIMIZER = {
     "name": "sgd",
@@ -36,14 +36,19 @@ OTHER = {
     "data.dir": "/data/tfds",
     "data.validation": 77,
     "data.greyscale": True,
+    "data.shuffled_pixels": True,
     "encoder.widths": (64, 32, 16),
     "encoder.activation": "sigmoid",
+    "pretrain.training": "end_to_end",
     "pretrain.epochs": 9,
+    "pretrain.end_to_end_epochs": 11,
     "pretrain.batch_size": 33,
     "pretrain.sampling": "fresh",
     "pretrain.l2": 0.5,
     "pretrain.cache_codes": False,
     "pretrain.carry_step_count": True,
+    "pretrain.wrong_data": "fashion_mnist",
+    "pretrain.objective.kind": "pca",
     "pretrain.objective.loss": "cross_entropy",
     "pretrain.objective.output": "sigmoid",
     "pretrain.objective.tied": True,
@@ -55,11 +60,21 @@ OTHER = {
     "pretrain.objective.sparsity_target": 0.5,
     "pretrain.objective.contractive": True,
     "pretrain.objective.contraction_weight": 0.125,
+    "pretrain.objective.variational": True,
+    "pretrain.objective.kl_weight": 0.5,
+    "pretrain.objective.visible": "gaussian",
+    "pretrain.objective.visible_deviation": 0.25,
+    "pretrain.objective.gibbs_steps": 5,
+    "pretrain.objective.persistent": True,
     **{f"pretrain.optimizer.{name}": value for name, value in OTHER_OPTIMIZER.items()},
     "finetune.encoder_init": "he",
+    "finetune.fresh_layers": 1,
     "finetune.head_init": "ridge",
     "finetune.ridge_penalty": 0.375,
     "finetune.codes": "standardised",
+    "finetune.readout": "knn",
+    "finetune.unfreeze_at": 40,
+    "finetune.rate_factor": 0.75,
     "finetune.first_logit_change": 1.5,
     "finetune.diagnose_at": (2, 4),
     "finetune.frozen_layers": 1,
@@ -95,6 +110,9 @@ OTHER = {
     "study.most_seeds": 12,
     "save_every": 5.5,
 }
+
+# Not all of them fit each other.
+TOGETHER = {**OTHER, "pretrain.objective.contractive": False, "pretrain.training": "greedy_then_end_to_end"}
 
 SIGMOID = dataclasses.replace(DEFAULT, encoder=EncoderConfig(activation="sigmoid"))  # as cross-entropy of codes needs
 
@@ -149,9 +167,9 @@ def test_names_may_be_written_as_in_python():
 
 
 def test_all_fields_are_set_at_once():
-    argv = [word for name, value in OTHER.items() for word in (option(name), *words(value))]
+    argv = [word for name, value in TOGETHER.items() for word in (option(name), *words(value))]
     experiment = read(*argv).experiment
-    assert {name: get(experiment, name) for name in NAMES} == OTHER
+    assert {name: get(experiment, name) for name in NAMES} == TOGETHER
     assert list(experiment.points()) == [{}]
 
 
@@ -224,6 +242,32 @@ def test_an_option_takes_its_field_out_of_every_grid_and_leaves_the_rest():
     assert experiment.finetune.labels == 400
 
 
+def test_values_by_layer_are_read_in_the_types_of_their_fields():
+    argv = ["--per-layer", "pretrain.epochs=2,3", "--per_layer=pretrain.l2=0,1e-3", "--per-layer"]
+    experiment = read(*argv, "pretrain.objective.kind=rbm,pca", "--encoder.activation", "sigmoid").experiment
+    per_layer = {"pretrain.epochs": (2, 3), "pretrain.l2": (0.0, 0.001), "pretrain.objective.kind": ("rbm", "pca")}
+    assert repr(experiment.per_layer) == repr(per_layer)
+    assert experiment.sweep == DEFAULT.sweep
+    # The sweep is checked with the layers in place, and the layers with the options.
+    deeper = read("--per-layer", "pretrain.batch-size=10,20,30", "--encoder.widths", "9", "8", "7").experiment
+    assert deeper.per_layer == {"pretrain.batch_size": (10, 20, 30)}
+
+
+def test_values_by_layer_join_those_of_the_config_and_an_option_for_all_layers_takes_their_place():
+    default = dataclasses.replace(DEFAULT, per_layer={"pretrain.epochs": (2, 3), "pretrain.l2": (0.5, 1.0)})
+    assert read(default=default).experiment == default
+    assert read("--seeds", "2", default=default).experiment.per_layer == default.per_layer
+    joined = read("--per-layer", "pretrain.epochs=4,5", "--per-layer", "pretrain.batch_size=10,20", default=default)
+    assert joined.experiment.per_layer == {
+        "pretrain.epochs": (4, 5),
+        "pretrain.l2": (0.5, 1.0),
+        "pretrain.batch_size": (10, 20),
+    }
+    uniform = read("--pretrain.epochs", "7", default=default).experiment
+    assert uniform.per_layer == {"pretrain.l2": (0.5, 1.0)}
+    assert [uniform.at_layer(layer).pretrain.epochs for layer in range(2)] == [7, 7]
+
+
 def test_an_option_for_another_field_leaves_the_sweep_alone():
     assert read("--seeds", "2").experiment.sweep == DEFAULT.sweep
 
@@ -292,6 +336,29 @@ def test_an_option_for_another_field_leaves_the_sweep_alone():
         (["--encoder.widths", "300"], ["finetune.frozen_layers: 2", "at most 1", "encoder.widths (300,)"]),
         (["--finetune.labels", "49"], ["finetune.batch_size: 50", "finetune.labels 49"]),
         (["--until-conclusive", "--seeds", "33"], ["study.most_seeds: 32", "seeds 33", "raise it"]),
+        # by layer
+        (["--per-layer"], ["per_layer: ''", "give one"]),
+        (["--per-layer", "pretrain.epochs=1", "2"], ["per_layer: 'pretrain.epochs=1 2'", "give one"]),
+        (["--per-layer", "pretrain.epochs"], ["per_layer: 'pretrain.epochs'", "field=value,value"]),
+        (["--per-layer", "pretrain.epochs="], ["per_layer: 'pretrain.epochs='", "field=value,value"]),
+        (["--per-layer", "pretrain.epochs=1"], ["per_layer pretrain.epochs: (1,)", "encoder of 2 layers"]),
+        (["--per-layer", "pretrain.epochs=1,2,3"], ["per_layer pretrain.epochs: (1, 2, 3)", "encoder of 2 layers"]),
+        (["--per-layer", "pretrain.epochs=1,0"], ["pretrain.epochs: '0'", "greater than 0"]),
+        (["--per-layer", "pretrain.epochs=1,two"], ["pretrain.epochs: 'two'", "integer"]),
+        (["--per-layer", "pretrain.epoch=1,2"], ["per_layer: 'pretrain.epoch'", "did you mean 'pretrain.epochs'?"]),
+        (["--per-layer", "finetune.labels=100,200"], ["per_layer: 'finetune.labels'", "is not a layer's"]),
+        (["--per-layer", "pretrain.l2=uniform:0:1"], ["per_layer: 'pretrain.l2'", "has no random values"]),
+        (["--per-layer", "pretrain.l2=loguniform:1:2"], ["per_layer: 'pretrain.l2'", "has no random values"]),
+        (
+            ["--per-layer", "pretrain.epochs=1,2", "--pretrain.epochs", "3"],
+            ["per_layer: 'pretrain.epochs'", "is set by an option too"],
+        ),
+        (
+            ["--per-layer", "pretrain.epochs=1,2", "--sweep", "pretrain.epochs=3,4"],
+            ["sweep: 'pretrain.epochs'", "is given per layer"],
+        ),
+        (["--encoder.widths", "9", "8", "7", "--per-layer", "pretrain.l2=0,1"], ["per_layer pretrain.l2", "3 layers"]),
+        (["--per-layer", "pretrain.objective.sparsity=none,kl"], ["pretrain.objective.sparsity: 'kl'", "sigmoid"]),
         # what the command line cannot set
         (["--sweep", "{}"], ["sweep"]),
         (["--experiment.seeds", "3"], ["--experiment.seeds", "--seeds"]),
@@ -322,7 +389,7 @@ def documented(kind, prefix=""):
         name = field.target.id
         if name in nested:
             yield from documented(nested[name], f"{prefix}{name}.")
-        elif name != "sweep":
+        elif prefix or name not in ("sweep", "per_layer"):
             yield prefix + name, ast.literal_eval(text.value)
 
 
@@ -349,7 +416,7 @@ def test_help_tells_every_field_its_meaning_and_its_default(flag, capsys, monkey
         after = page.partition(f"{option(name)}")[2]
         assert after, name
         assert any(f"{squeezed(docs[name])}(default:{squeezed(form)})" in after for form in forms), name
-    assert "--dry-run" in page and "--sweep" in page
+    assert "--dry-run" in page and "--sweep" in page and "--per-layer" in page
 
 
 ALPHABET = string.ascii_lowercase + string.digits + "-.=_ ,'\"[]{}\n\\é\x00\udcff"
@@ -361,7 +428,9 @@ WORDS = (
     | st.floats().map(str)
     | st.text(ALPHABET, max_size=8)
 )
-OPTIONS = st.sampled_from([*map(option, NAMES), *(f"--{name}" for name in NAMES), "--dry-run", "--sweep"])
+OPTIONS = st.sampled_from(
+    [*map(option, NAMES), *(f"--{name}" for name in NAMES), "--dry-run", "--sweep", "--per-layer"]
+)
 SOUND = st.sampled_from([[option(name), *words(value)] for name, value in OTHER.items()])
 DOUBTFUL = OPTIONS | WORDS | st.builds("{}={}".format, OPTIONS, WORDS) | WORDS.map("--{}".format)
 # A help flag prints and exits, which is success of another kind.
@@ -402,6 +471,6 @@ def test_any_arguments_are_read_or_refused_at_length(argv):
 @given(data=st.data())
 def test_values_written_to_a_command_line_are_read_back(data):
     names = data.draw(st.lists(st.sampled_from(NAMES), unique=True))
-    argv = [word for name in names for word in (option(name), *words(OTHER[name]))]
+    argv = [word for name in names for word in (option(name), *words(TOGETHER[name]))]
     experiment = read(*argv, default=SIGMOID).experiment
-    assert {name: get(experiment, name) for name in names} == {name: OTHER[name] for name in names}
+    assert {name: get(experiment, name) for name in names} == {name: TOGETHER[name] for name in names}
