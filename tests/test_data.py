@@ -1,5 +1,6 @@
 """MNIST is the original to the bit, a user's own images are read as they are, and nothing damaged passes."""
 
+import dataclasses
 import gzip
 import hashlib
 import io
@@ -16,15 +17,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pretrain import data
-from pretrain.config import DataConfig
+from pretrain.config import DataConfig, Experiment, PretrainConfig
 from pretrain.fields import ConfigError
 
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 MNIST_FINGERPRINT = "a15aab52972a5518329e0140f78df95d84d71bc797b7cf91286a5b9306d03949"
 
 
-def load(path, validation=60, greyscale=False):
-    return data.load(DataConfig(name=str(path), validation=validation, greyscale=greyscale))
+def load(path, validation=60, greyscale=False, shuffled_pixels=False):
+    config = DataConfig(name=str(path), validation=validation, greyscale=greyscale, shuffled_pixels=shuffled_pixels)
+    return data.load(config)
 
 
 def refused(path, *parts, **settings):
@@ -213,6 +215,51 @@ def test_the_luma_of_a_grey_is_that_grey():
 
 def test_greyscale_leaves_grey_images_alone(tiny_path):
     np.testing.assert_array_equal(load(tiny_path, greyscale=True).train.images, load(tiny_path).train.images)
+
+
+def correlation(images):
+    """Mean absolute correlation of different pixels over images."""
+    found = np.corrcoef(images.astype(float), rowvar=False)
+    return np.abs(found[~np.eye(len(found), dtype=bool)]).mean()
+
+
+def test_shuffled_pixels_keep_every_pixels_values_and_lose_what_pixels_have_in_common(tiny_path):
+    kept, shuffled = load(tiny_path), load(tiny_path, shuffled_pixels=True)
+    for own, made in (
+        (getattr(dataset, name) for dataset in (kept, shuffled)) for name in ("train", "validation", "test")
+    ):
+        assert made.images.dtype == np.uint8
+        np.testing.assert_array_equal(np.sort(own.images, axis=0), np.sort(made.images, axis=0))
+        np.testing.assert_array_equal(own.labels, made.labels)
+        assert correlation(own.images) > 0.4
+        # As much as chance leaves in so few images.
+        assert correlation(made.images) < 2 / np.sqrt(len(made.images))
+        # Each pixel in its own way: what one image was is nowhere together.
+        assert not (made.images[:, None] == own.images).all(axis=-1).any()
+    assert shuffled[3:5] == kept[3:5]
+
+
+def test_pixels_are_shuffled_the_same_way_every_time_and_make_another_dataset(tiny_path):
+    kept, shuffled, again = (
+        load(tiny_path),
+        load(tiny_path, shuffled_pixels=True),
+        load(tiny_path, shuffled_pixels=True),
+    )
+    for name in ("train", "validation", "test"):
+        np.testing.assert_array_equal(getattr(shuffled, name).images, getattr(again, name).images)
+    assert shuffled.fingerprint == again.fingerprint != kept.fingerprint
+
+
+def test_all_images_of_a_sweep_are_loaded_once_those_of_pretraining_too(tiny_path):
+    own = DataConfig(name=tiny_path, validation=60)
+    sweep = ({"finetune.encoder_init": ("he", "wrong_data", "rotated"), "finetune.l2": (0.0, 0.1)},)
+    found = data.load_all(Experiment(data=own, sweep=sweep))
+    assert list(found) == [own, dataclasses.replace(own, shuffled_pixels=True)]
+    assert len({dataset.fingerprint for dataset in found.values()}) == 2
+    assert list(data.load_all(Experiment(data=own))) == [own]
+    missing = Experiment(data=own, sweep=sweep, pretrain=PretrainConfig(wrong_data="none.npz"))
+    with pytest.raises(ConfigError, match=r"none\.npz"):
+        data.load_all(missing)
 
 
 @pytest.mark.parametrize(("validation", "left"), [(1, 259), (259, 1)])
