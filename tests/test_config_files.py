@@ -78,6 +78,7 @@ def read_or_refused(launch, expression):
 @given(expression=sources())
 @example(expression="Experiment(sweep=({'finetune.labels': (100, 100.0)},))")
 @example(expression="Experiment(sweep=({'encoder.widths': ((3, 2), (3,))},))")
+@example(expression="Experiment(per_layer={'pretrain.l2': (1, 0.5), 'pretrain.objective.kind': ('pca', 'supervised')})")
 def test_any_config_is_read_or_refused(expression, launch):
     read_or_refused(launch, expression)
 
@@ -98,6 +99,9 @@ def test_any_config_is_read_or_refused_at_length(expression, launch):
         ("3", r"config: 'fuzz' has a get_config\(\) that returns 3"),
         ("Experiment(seeds=0)", r"Experiment\.seeds: 0"),
         ("Experiment(sweep=({'finetune.label': (3,)},))", r"'finetune\.label'.*'finetune\.labels'"),
+        ("Experiment(per_layer={'pretrain.epoch': (1, 2)})", r"per_layer: 'pretrain\.epoch'.*'pretrain\.epochs'"),
+        ("Experiment(per_layer={'pretrain.epochs': (1, '2')})", r"pretrain\.epochs: '2'"),
+        ("Experiment(per_layer={'pretrain.epochs': 2})", r"per_layer\.pretrain\.epochs: 2"),
     ],
 )
 def test_a_mistake_is_named_with_its_place(expression, told, launch):

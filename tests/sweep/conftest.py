@@ -21,14 +21,15 @@ def dataset(tiny_path) -> data.Dataset:
 def experiment(tiny_path):
     """Returns a function that makes a small experiment."""
 
-    def make(sweep=(CORNERS,), seeds=3, pretrain=None, finetune=None) -> Experiment:
+    def make(sweep=(CORNERS,), seeds=3, pretrain=None, finetune=None, encoder=None, per_layer=None) -> Experiment:
         return Experiment(
             data=DataConfig(name=tiny_path, validation=60),
-            encoder=EncoderConfig(widths=(12, 6)),
+            encoder=EncoderConfig(**{"widths": (12, 6), **(encoder or {})}),
             pretrain=PretrainConfig(**{"epochs": 2, "batch_size": 20, **(pretrain or {})}),
             finetune=FinetuneConfig(**{"labels": 80, "batch_size": 20, "epochs": 2, **(finetune or {})}),
             sweep=sweep,
             seeds=seeds,
+            per_layer=per_layer or {},
         )
 
     return make
