@@ -1,6 +1,12 @@
 """Which protocol uses a pretrained encoder best? Frozen, read out, fine-tuned, or probed first and then fine-tuned.
 
-python launch.py protocols
+    python launch.py protocols
+
+Six ways to get a classifier of 2,000 labels out of Géron's encoder, each from pretrained and from He weights. Expect
+nearest neighbours of pretrained codes to be best (test accuracy 0.924, He 0.895) and to gain most with the other ways
+that leave the encoder as it is: a trained head 0.895 against 0.863, logistic regression 0.891 against 0.871, ridge
+regression 0.868 against 0.846; and no gain where all layers are trained, at once (0.901, 0.900) or after 200 updates of
+the head alone (0.908, 0.908).
 """
 
 from pretrain.config import Experiment, FinetuneConfig, OptimizerConfig

@@ -11,6 +11,7 @@ from pretrain.samples import Samples
 from pretrain.study import drawing, figures, gaps, listings, names, pictures, words
 from pretrain.study.answer import Answer, main_arms
 from pretrain.study.arms import Arm
+from pretrain.study.comparisons import ENCODER
 from pretrain.study.factorial import Factorial
 from pretrain.study.listings import Listing
 from pretrain.study.page import Picture, Section
@@ -23,14 +24,32 @@ _LONGEST_HEADLINE = 600  # characters
 
 
 def headline(answer: Answer) -> str:
-    """Returns the verdict, counted where there are so many comparisons that nobody would read it as a headline."""
-    verdict = words.verdict(answer.comparisons) or words.explanation(answer)[0]
-    if len(verdict) <= _LONGEST_HEADLINE or not answer.comparisons:
+    """Returns the verdict, counted where there are so many comparisons that nobody would read it as a headline.
+
+    What pretraining does is told all the same, where it is compared beside other things.
+    """
+    compared = answer.comparisons
+    verdict = words.verdict(compared) or words.explanation(answer)[0]
+    if len(verdict) <= _LONGEST_HEADLINE or not compared:
         return verdict
+    of_pretraining = [one for one in compared if (one.field, one.treatment) == (ENCODER, "pretrained")]
+    told = words.verdict(of_pretraining)
+    if of_pretraining and len(told) <= _LONGEST_HEADLINE and len(of_pretraining) < len(compared):
+        plural = {"helps": "help", "hurts": "hurt", "no difference": "make no difference that matters"}
+        rest = Counter(
+            plural.get(one.verdict, "are inconclusive")
+            for one in compared
+            if not any(one is other for other in of_pretraining)
+        )
+        return f"{told} Of {sum(rest.values()):,} other comparisons {_counted(rest)}."
     phrases = {"helps": "helps", "hurts": "hurts", "no difference": "makes no difference that matters"}
-    counts = Counter(phrases.get(one.verdict, "is inconclusive") for one in answer.comparisons)
+    counts = Counter(phrases.get(one.verdict, "is inconclusive") for one in compared)
     told = ", ".join(f"{name} in {n:,}" for name, n in counts.most_common())
-    return f"{answer.comparisons[0].field} was compared in {len(answer.comparisons):,} ways; it {told} of them."
+    return f"{compared[0].field} was compared in {len(compared):,} ways; it {told} of them."
+
+
+def _counted(verdicts: Counter) -> str:
+    return names.listed([f"{n:,} {name}" for name, n in verdicts.most_common()])
 
 
 def sections(

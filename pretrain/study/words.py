@@ -24,7 +24,8 @@ def question(answer: Answer, metric: str) -> str:
     named = treatments if len(treatments) <= _MOST_NAMED else [f"{len(treatments)} values of {compared[0].field}"]
     others = [brief(name) for name in compared[0].shared]
     where = f", at each {listed(others)}" if others else ""
-    asked = f"Does {listed(named)} change {metric_name(metric)}{where}, and by how much?"
+    verb = "Does" if len(treatments) == 1 else "Do"
+    asked = f"{verb} {listed(named)} change {metric_name(metric)}{where}, and by how much?"
     if answer.factorials:
         ends = [arm_name(arm.point) for arm in (answer.factorials[-1].first, answer.factorials[-1].last)]
         asked += f" What is the gap from {ends[0]} to {ends[1]} made of?"
