@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pretrain.fields import ConfigError, fields, nearest
-from pretrain.settings import EncoderConfig, FinetuneConfig, PretrainConfig
+from pretrain.settings import EncoderConfig, FinetuneConfig, ObjectiveConfig, PretrainConfig
 
 if TYPE_CHECKING:
     from pretrain.config import Experiment
@@ -27,7 +27,7 @@ def check(experiment: "Experiment") -> None:
     layers = [experiment.at_layer(layer) for layer in range(len(experiment.encoder.widths))]
     activations = [layer.encoder.activation for layer in layers]
     if experiment.pretrain.training != "greedy":
-        _check_end_to_end(experiment.pretrain, [layer.pretrain.objective.kind for layer in layers], activations)
+        _check_end_to_end(experiment.pretrain, [layer.pretrain.objective for layer in layers], activations)
     if experiment.pretrain.training == "end_to_end":
         _check_nothing_greedy(experiment.per_layer)
         return
@@ -85,24 +85,43 @@ def _unbounded(field: str, value: str, activation: str, other: str = "") -> Conf
     return ConfigError(f"pretrain.objective.{field}", value, remedy)
 
 
-def _check_end_to_end(pretrain: PretrainConfig, kinds: Sequence[str], activations: Sequence[str]) -> None:
-    """Checks that all layers can be trained at once for an objective, after phases of some kinds if there are any."""
+def _check_end_to_end(
+    pretrain: PretrainConfig, of_layers: Sequence[ObjectiveConfig], activations: Sequence[str]
+) -> None:
+    """Checks that all layers can be trained at once, after phases with objectives of their own if there are any."""
     objective, deep = pretrain.objective, len(activations) > 1
-    unfit = [kind for kind in kinds if kind != "reconstruction"]
+    unfit = [layer.kind for layer in of_layers if layer.kind != "reconstruction"]
     if pretrain.training == "end_to_end" and unfit:
         remedy = "trains one layer at a time; set pretrain.training to greedy"
         raise ConfigError("pretrain.objective.kind", unfit[0], remedy)
-    if "supervised" in unfit:
-        remedy = "leaves nothing that decodes a layer, as training all at once needs; set pretrain.training to greedy"
-        raise ConfigError("pretrain.objective.kind", "supervised", remedy)
-    if pretrain.training == "greedy_then_end_to_end" and not deep:
-        remedy = "would train one layer twice; set it to greedy or end_to_end, or give encoder.widths more layers"
-        raise ConfigError("pretrain.training", pretrain.training, remedy)
+    if pretrain.training == "greedy_then_end_to_end":
+        _check_phases_before(objective, of_layers)
     if objective.contractive and deep:
         remedy = "has no closed form over several layers; set pretrain.training to greedy"
         raise ConfigError("pretrain.objective.contractive", True, remedy)
     if objective.sparsity == "kl" and activations[-1] != "sigmoid":
         raise _unbounded("sparsity", objective.sparsity, activations[-1], ", or take l1")
+
+
+def _check_phases_before(objective: ObjectiveConfig, of_layers: Sequence[ObjectiveConfig]) -> None:
+    """Checks that phases leave what training all layers at once for an objective starts from."""
+    lowest, top = of_layers[0], of_layers[-1]
+    if any(layer.kind == "supervised" for layer in of_layers):
+        remedy = "leaves nothing that decodes a layer, as training all at once needs; set pretrain.training to greedy"
+        raise ConfigError("pretrain.objective.kind", "supervised", remedy)
+    if len(of_layers) == 1:
+        remedy = "would train one layer twice; set it to greedy or end_to_end, or give encoder.widths more layers"
+        raise ConfigError("pretrain.training", "greedy_then_end_to_end", remedy)
+    if objective.variational and not (top.kind == "reconstruction" and top.variational):
+        remedy = "needs a topmost layer pretrained so; make it variational, or set pretrain.training to end_to_end"
+        raise ConfigError("pretrain.objective.variational", True, remedy)
+    bounded = {
+        "reconstruction": lowest.loss == "cross_entropy" or lowest.output == "sigmoid",
+        "rbm": lowest.visible == "bernoulli",
+    }
+    if objective.loss == "cross_entropy" and not bounded.get(lowest.kind, False):
+        remedy = "needs images decoded between 0 and 1, which the lowest layer's phase does not leave; set it to mse"
+        raise ConfigError("pretrain.objective.loss", objective.loss, remedy)
 
 
 def _check_nothing_greedy(per_layer: Mapping[str, Any]) -> None:

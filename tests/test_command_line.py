@@ -111,8 +111,7 @@ OTHER = {
     "save_every": 5.5,
 }
 
-# Not all of them fit each other.
-TOGETHER = {**OTHER, "pretrain.objective.contractive": False, "pretrain.training": "greedy_then_end_to_end"}
+TOGETHER = {**OTHER, "pretrain.training": "greedy"}  # not all of them fit each other
 
 SIGMOID = dataclasses.replace(DEFAULT, encoder=EncoderConfig(activation="sigmoid"))  # as cross-entropy of codes needs
 

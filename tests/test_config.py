@@ -28,6 +28,7 @@ BOUND = (
     *("encoder.widths", "finetune.frozen_layers", "finetune.labels", "finetune.batch_size"),
     *("encoder.activation", "pretrain.objective.loss", "pretrain.objective.sparsity", "pretrain.objective.kind"),
     *("pretrain.training", "pretrain.objective.contractive", "finetune.fresh_layers"),
+    *("pretrain.objective.variational", "pretrain.objective.visible"),
 )
 FREELY_SWEPT = [name for name in LEAVES if name.startswith(("encoder", "pretrain", "finetune")) and name not in BOUND]
 OF_LAYERS_AT_ONCE = {"finetune.unfreeze_at", "finetune.rate_factor"}
@@ -183,7 +184,15 @@ def bound(draw):
         "pretrain.objective.loss": draw(st.sampled_from(["mse", *(["cross_entropy"] if bounded or not deep else [])])),
         "pretrain.objective.sparsity": draw(st.sampled_from(["none", "l1", *(["kl"] if bounded else [])])),
         "pretrain.objective.contractive": training == "greedy" and draw(st.booleans()),
+        "pretrain.objective.variational": False,
     }
+    if training != "greedy_then_end_to_end" or values["pretrain.objective.kind"] == "reconstruction":
+        values["pretrain.objective.variational"] = draw(st.booleans())
+    elif values["pretrain.objective.kind"] == "pca":
+        values["pretrain.objective.loss"] = "mse"
+    values["pretrain.objective.visible"] = draw(
+        st.sampled_from(["bernoulli", *(["gaussian"] if values["pretrain.objective.loss"] == "mse" else [])])
+    )
     assert values.keys() == set(BOUND)
     return values
 
@@ -618,6 +627,27 @@ def test_layers_that_can_be_decoded_may_be_trained_all_at_once_after_one_by_one(
     # What is asked of all layers at once is asked of components, too.
     refused(lambda: objective(kind="pca", sparsity="kl", training=then), "pretrain.objective.sparsity: 'kl'")
     refused(lambda: objective(widths=(9,), training=then), f"pretrain.training: {then!r}", "one layer twice")
+
+
+def test_phases_must_leave_what_training_all_at_once_starts_from():
+    then = "greedy_then_end_to_end"
+    variational = {"variational": True, "training": then}
+    objective(**variational)
+    objective(per_layer={"pretrain.objective.variational": (False, True)}, **variational)
+    parts = "pretrain.objective.variational: True", "topmost layer"
+    refused(lambda: objective(per_layer={"pretrain.objective.variational": (True, False)}, **variational), *parts)
+    refused(lambda: objective(kind="pca", **variational), *parts)
+    refused(lambda: objective("sigmoid", kind="rbm", **variational), *parts)
+    # Components decode to any number, as do machines of Gaussian units; cross-entropy is of numbers between 0 and 1.
+    entropy = {"activation": "sigmoid", "loss": "cross_entropy", "training": then}
+    objective(**entropy)
+    objective(kind="rbm", **entropy)
+    parts = "pretrain.objective.loss: 'cross_entropy'", "set it to mse"
+    refused(lambda: objective(kind="pca", **entropy), *parts)
+    refused(lambda: objective(kind="rbm", visible="gaussian", **entropy), *parts)
+    losses = {"pretrain.objective.loss": ("mse", "cross_entropy")}
+    refused(lambda: objective(per_layer=losses, **entropy), *parts)
+    objective(per_layer=losses, output="sigmoid", **entropy)
 
 
 def test_more_fresh_layers_than_layers_are_refused():
