@@ -46,5 +46,5 @@ def test_pretraining_is_told_first_among_many_treatments_and_the_others_are_coun
 
 
 def test_many_comparisons_without_pretraining_are_counted():
-    found = asked({init: -0.02 for init in ("matched", "permuted", "rotated", "pca", "wrong_data")})
+    found = asked(dict.fromkeys(("matched", "permuted", "rotated", "pca", "wrong_data"), -0.02))
     assert headline(found) == f"{INIT} was compared in 10 ways; it hurts in 10 of them."
