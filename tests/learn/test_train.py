@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from pretrain.config import OptimizerConfig
+from pretrain.config import ObjectiveConfig, OptimizerConfig
 from pretrain.learn import train
 from pretrain.learn.objectives import Batch
 from tests.learn.conftest import run
@@ -16,8 +16,14 @@ from tests.learn.conftest import run
 KINDS = [
     *("phase 0", "phase 1", "phase 1 live", "frozen", "frozen live", "half frozen", "trainable"),
     *("handed over", "handed over frozen"),
+    *("rbm", "persistent rbm", "variational", "supervised", "end to end", "unfrozen by step"),
 ]
 HANDED_OVER = {"first_logit_change": 0.3, "diagnose_at": (1, 3)}
+RBM = ObjectiveConfig(kind="rbm", visible="gaussian", visible_deviation=0.5)
+PERSISTENT = ObjectiveConfig(kind="rbm", persistent=True, gibbs_steps=2)
+VARIATIONAL = ObjectiveConfig(variational=True, corruption="masking")
+END_TO_END = ObjectiveConfig(variational=True, tied=True)
+UNFROZEN = {"unfreeze_at": 2, "rate_factor": 0.5}
 
 
 @pytest.fixture
@@ -35,6 +41,12 @@ def stage_of(phase, finetune, pretrained):
             "trainable": lambda: (finetune(frozen_layers=0), None),
             "handed over": lambda: (finetune(**HANDED_OVER), pretrained((9, 5))),
             "handed over frozen": lambda: (finetune(**HANDED_OVER, frozen_layers=2), pretrained((9, 5))),
+            "rbm": lambda: (phase((9,), "sigmoid", objective=RBM), None),
+            "persistent rbm": lambda: (phase((9,), "sigmoid", objective=PERSISTENT), None),
+            "variational": lambda: (phase((9,), objective=VARIATIONAL), None),
+            "supervised": lambda: (phase((9,), objective=ObjectiveConfig(kind="supervised"), epochs=4), None),
+            "end to end": lambda: (phase((9, 5), frozen_layers=0, objective=END_TO_END), None),
+            "unfrozen by step": lambda: (finetune(**UNFROZEN), pretrained((9, 5))),
         }[kind]()
 
     return make
@@ -61,7 +73,7 @@ def test_frozen_parameters_have_no_optimizer_state(kind, stage_of, images):
 
 # Sums over the trained parameters after three updates, and the first training metric of the third. They change with any
 # change of arithmetic, initialisation or batch order: where that is meant, take over the new numbers from the failure,
-# say so in the commit, and raise plan.FORMAT.
+# say so in the commit, and raise stages.FORMAT.
 GOLDEN = {
     "phase 0": (124.345525, 0.30594),
     "phase 1": (50.844583, 0.17069),
@@ -72,6 +84,12 @@ GOLDEN = {
     "trainable": (81.465069, 1.869731),
     "handed over": (78.641118, 1.40059),
     "handed over frozen": (9.182202, 1.557638),
+    "rbm": (51.279087, 0.194481),
+    "persistent rbm": (49.25696, 0.0780924),
+    "variational": (126.858072, 1.915684),
+    "supervised": (62.072549, 2.065415),
+    "end to end": (73.487311, 1.05127),
+    "unfrozen by step": (79.065972, 1.866058),
 }
 
 
