@@ -2,11 +2,12 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
 
 from pretrain import data, report_command, results, samples
-from pretrain.config import from_json
+from pretrain.config import ObjectiveConfig, from_json
 from pretrain.study.record import SCHEMA
 from pretrain.sweep import plan as planning
 from pretrain.sweep.samples import leave, take
@@ -100,6 +101,65 @@ def test_samples_are_written_once_and_taken_away_with_the_pretraining(parts, tmp
     without = planning.Plan(tuple(trial for trial in plan.trials if len(trial.jobs) == 1), plan.jobs)
     assert without.trials and leave(without, store, datasets, tmp_path, pytest.fail) is None
     assert not path.exists()
+
+
+class Drawn:
+    """A store in which the parameters of every stage are random, a machine's variance 4."""
+
+    def __init__(self, plan):
+        self.jobs = plan.jobs
+
+    def params(self, job):
+        rng = np.random.default_rng(0)
+
+        def draw(path, leaf):
+            return np.float32(4) if path[-1].key == "variance" else rng.normal(0, 0.1, leaf.shape).astype(np.float32)
+
+        return jax.tree_util.tree_map_with_path(draw, self.jobs[job].stage.shapes)
+
+
+def left_by(experiment, run_dir, **settings):
+    """The samples that a run would leave, and its plan."""
+    found = experiment(**{"seeds": 1, "encoder": {"activation": "sigmoid"}, **settings})
+    datasets = data.load_all(found)
+    plan = planning.plan(found, datasets)
+    return leave(plan, Drawn(plan), datasets, run_dir, pytest.fail), plan, datasets
+
+
+def test_the_first_pretraining_that_can_be_decoded_is_sampled(experiment, tmp_path):
+    kinds = {"pretrain.objective.kind": ("supervised", "rbm", "pca"), "finetune.encoder_init": ("he", "pretrained")}
+    left, plan, _ = left_by(experiment, tmp_path, sweep=(kinds,))
+    points = {trial.id: trial.point for trial in plan.trials}
+    assert points[left.trial_id] == {"pretrain.objective.kind": "rbm", "finetune.encoder_init": "pretrained"}
+    assert plan.jobs[left.stage_id].stage.name == "pretrain/1" and samples.read(tmp_path / samples.FILE).n_layers == 2
+    # A classifier anywhere in the stack leaves nothing that turns codes back into images.
+    for lowest in ("supervised", "pca"):
+        for highest in ("supervised", "pca"):
+            per_layer = {"pretrain.objective.kind": (lowest, highest)}
+            left, *_ = left_by(experiment, tmp_path, sweep=(), per_layer=per_layer)
+            can_be = lowest == highest == "pca"
+            assert (left is not None) == (tmp_path / samples.FILE).exists() == can_be
+
+
+def test_what_a_machine_of_gaussian_units_reconstructs_is_its_mean(experiment, tmp_path):
+    settings = {"pretrain": {"objective": ObjectiveConfig(kind="rbm", visible="gaussian")}, "sweep": ()}
+    left, plan, _ = left_by(experiment, tmp_path, encoder={"widths": (5,), "activation": "sigmoid"}, **settings)
+    params = Drawn(plan).params(left.stage_id)
+    layer, visible = params["encoder"]["layers_0"], params["decoder"]["layers_0"]
+    images = left.images.reshape(len(left.images), -1)
+    hidden = 1 / (1 + np.exp(-(images @ layer["kernel"] + layer["bias"])))
+    means = visible["bias"] + 4 * hidden @ layer["kernel"].T
+    np.testing.assert_allclose(left.reconstructions.reshape(means.shape), means, atol=1e-5)
+
+
+def test_samples_of_what_all_layers_came_to_and_of_wrong_images(experiment, tmp_path):
+    settings = {"pretrain": {"training": "greedy_then_end_to_end"}, "finetune": {"encoder_init": "wrong_data"}}
+    left, plan, datasets = left_by(experiment, tmp_path, sweep=(), **settings)
+    job = plan.jobs[left.stage_id]
+    assert job.stage.name == "pretrain/all" and job.data.shuffled_pixels
+    wrong = datasets[job.data].validation
+    rows = [wrong.labels.tolist().index(label) for label in range(3)]
+    np.testing.assert_array_equal(left.images.reshape(3, -1), wrong.images[rows] / np.float32(255))
 
 
 @pytest.mark.parametrize("damage", [lambda whole: whole[:-40], lambda whole: b"", lambda whole: b"\0" + whole[1:]])
