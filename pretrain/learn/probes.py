@@ -94,10 +94,13 @@ def nearest(codes: jax.Array, known: jax.Array, labels: jax.Array, most: int) ->
     Returns:
       Class numbers [N, most].
     """
+    # Codes are counted from the middle of the known ones: squares of what lies far from zero would leave no distance.
+    middle = jnp.mean(known, axis=0)
+    known = known - jnp.broadcast_to(middle, known.shape)
     lengths = jnp.sum(jnp.square(known), axis=-1)
 
     def of_one(code: jax.Array) -> jax.Array:
-        return labels[jax.lax.top_k(2 * (known @ code) - lengths, most)[1]]
+        return labels[jax.lax.top_k(2 * (known @ (code - middle)) - lengths, most)[1]]
 
     return jax.lax.map(of_one, codes, batch_size=min(len(codes), _DISTANCES))
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pretrain.config import ObjectiveConfig
 from pretrain.learn import codes
 from pretrain.learn.model import standardised
 from pretrain.learn.probes import ridge
@@ -135,3 +136,85 @@ def test_a_fitted_head_classifies_better_than_a_random_one(activation, phase, fi
         for head in ("random", "ridge")
     ]
     assert tuned[1].curves["pre_update_accuracy"][0] > tuned[0].curves["pre_update_accuracy"][0] + 0.2
+
+
+# Whitening and principal components.
+
+
+@settings(deadline=None, max_examples=8)
+@given(seeds, st.sampled_from([60, 2003]), st.sampled_from([0.0, 50.0]))
+def test_whitened_codes_have_the_unit_matrix_as_covariance_and_turn_least(seed, n, offset):
+    values = drawn((n, 4), seed, offset)
+    exact = values.astype(np.float64)
+    spread = np.cov(exact.T, bias=True)
+    variances, directions = np.linalg.eigh(spread)
+    found = jax.jit(lambda values: codes.whitening(lambda rows: rows, values))(values)
+    np.testing.assert_allclose(found["mean"], exact.mean(0), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(found["kernel"], found["kernel"].T, rtol=1e-3, atol=1e-3)
+    if variances[0] > 1e-3 * variances[-1]:
+        white = np.asarray(standardised(jnp.asarray(values), found), np.float64)
+        np.testing.assert_allclose(np.cov(white.T, bias=True), np.eye(4), atol=2e-2)
+        np.testing.assert_allclose(white.mean(0), 0, atol=2e-2)
+        root = directions / np.sqrt(variances) @ directions.T  # of all that whiten, the nearest to the codes
+        np.testing.assert_allclose(found["kernel"], root, atol=1e-2 * np.abs(root).max())
+
+
+def test_directions_without_spread_are_not_stretched_without_bound():
+    values = drawn((50, 2), 0)
+    flat = np.hstack([values, values[:, :1], np.full((50, 1), 3, np.float32)])
+    found = codes.whitening(lambda rows: rows, jnp.asarray(flat))
+    longest = np.linalg.eigvalsh(np.cov(flat.T.astype(np.float64), bias=True))[-1]
+    assert np.linalg.norm(found["kernel"], 2) < 1.01 * 1e3 / np.sqrt(longest)
+    white = np.asarray(standardised(jnp.asarray(flat), found), np.float64)
+    # Two directions have spread.
+    np.testing.assert_allclose(np.linalg.eigvalsh(np.cov(white.T, bias=True)), [0, 0, 1, 1], atol=1e-2)
+    constant = codes.whitening(lambda rows: rows, jnp.ones((5, 2)))
+    assert np.isfinite(constant["kernel"]).all()
+
+
+@settings(deadline=None, max_examples=8)
+@given(seeds, st.sampled_from([30, 2003]), st.sampled_from([0.0, 50.0]))
+def test_principal_components_are_the_singular_vectors_of_centred_codes(seed, n, offset):
+    rng = np.random.default_rng(seed)
+    axes = np.linalg.qr(rng.normal(size=(5, 5)))[0]
+    values = (rng.normal(size=(n, 5)) * [8, 4, 2, 1, 0.5] @ axes + offset).astype(np.float32)
+    found = jax.jit(lambda values: codes.principal_components(lambda rows: rows, values, 3))(values)
+    exact = values.astype(np.float64)
+    directions = np.linalg.svd(exact - exact.mean(0))[2][:3] if n < 100 else np.linalg.eigh(np.cov(exact.T))[1].T[::-1]
+    kernel = np.asarray(found["kernel"], np.float64)
+    np.testing.assert_allclose(np.abs(np.sum(kernel * directions[:3].T, axis=0)), 1, atol=2e-3)
+    np.testing.assert_allclose(kernel.T @ kernel, np.eye(3), atol=1e-5)
+    assert (kernel[np.argmax(np.abs(kernel), axis=0), range(3)] > 0).all()
+    np.testing.assert_allclose(found["mean"], exact.mean(0), rtol=1e-4, atol=1e-4)
+    sums = exact @ kernel + np.asarray(found["bias"], np.float64)
+    np.testing.assert_allclose(sums.mean(0), 0, atol=1e-2)
+    assert (np.diff(sums.std(0)) < 0).all()
+
+
+@pytest.mark.parametrize("activation", ["identity", "elu"])
+def test_a_phase_of_components_leaves_what_they_do_not_hold(activation, phase, images):
+    components = ObjectiveConfig(kind="pca")
+    stage = phase((6,), activation, objective=components)
+    ran = run(stage, images)
+    assert stage[0].total_steps == 1 and stage[0].curve_names == ("mse", "validation_mse")
+    x, held_out = (np.asarray(split.inputs, np.float64) / 255 for split in (images.train, images.validation))
+    mean = x.mean(0)
+    lengths, directions = np.linalg.svd(x - mean, full_matrices=False)[1:]
+    kernel = np.asarray(ran.state.params["encoder"]["layers_0"]["kernel"], np.float64)
+    np.testing.assert_allclose(np.linalg.svd(directions[:6] @ kernel, compute_uv=False), 1, rtol=1e-4)
+    if activation == "identity":
+        np.testing.assert_allclose(ran.curves["mse"], [np.sum(lengths[6:] ** 2) / x.size], rtol=1e-3)
+        rest = (held_out - mean) @ directions[6:].T
+        np.testing.assert_allclose(ran.curves["validation_mse"], [np.sum(rest**2) / held_out.size], rtol=1e-3)
+    else:
+        # The layer above takes components of the codes, not of the sums.
+        above = run(phase((6, 3), activation, objective=components), images, parent=ran.state.params).state.params
+        sums = (x - mean) @ kernel
+        exact = np.where(sums > 0, sums, np.expm1(np.minimum(sums, 0)))
+        axes = np.linalg.svd(exact - exact.mean(0), full_matrices=False)[2][:3]
+        found = np.asarray(above["encoder"]["layers_1"]["kernel"], np.float64)
+        np.testing.assert_allclose(np.linalg.svd(axes @ found, compute_uv=False), 1, rtol=1e-3)
+        np.testing.assert_allclose(above["decoder"]["layers_1"]["bias"], exact.mean(0), rtol=1e-3, atol=1e-5)
+        jax.tree.map(
+            np.testing.assert_array_equal, above["encoder"]["layers_0"], ran.state.params["encoder"]["layers_0"]
+        )

@@ -1,0 +1,137 @@
+"""What controls keep of a layer, what they lose, and what decides them."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from pretrain.learn import controls
+from pretrain.learn.randomness import Purpose, key_for
+from tests.learn.conftest import FIRST
+
+DRAWS = 300
+control = jax.jit(controls.control, static_argnums=2)
+
+
+def layer(shape=(24, 16), rank=3, seed=0):
+    """A layer of few directions, whose weights are neither normal nor of mean 0."""
+    rng = np.random.default_rng(seed)
+    kernel = rng.exponential(1, (shape[0], rank)) @ rng.normal(0.3, 1, (rank, shape[1]))
+    return {"kernel": kernel.astype(np.float32), "bias": rng.exponential(1, shape[1]).astype(np.float32)}
+
+
+@pytest.fixture(scope="module")
+def draws():
+    """Many controls of each kind of one layer."""
+    keys = jax.random.split(jax.random.key(0), DRAWS)
+    many = jax.jit(jax.vmap(controls.control, (None, 0, None)), static_argnums=2)
+    return {kind: jax.tree.map(np.asarray, many(layer(), keys, kind)) for kind in controls.KINDS}
+
+
+def spectrum(kernel):
+    return np.linalg.svd(np.asarray(kernel, np.float64), compute_uv=False)
+
+
+@pytest.mark.parametrize("leaf", ["kernel", "bias"])
+def test_matched_weights_have_the_mean_and_deviation_and_are_normal(leaf, draws):
+    given_, drawn = layer()[leaf].astype(np.float64), draws["matched"][leaf].reshape(DRAWS, -1)
+    mean, deviation = given_.mean(), given_.std()
+    allowed = 5 * deviation / np.sqrt(drawn.size)
+    assert abs(drawn.mean() - mean) < allowed and abs(drawn.std() - deviation) < allowed
+    assert stats.kstest((drawn.ravel() - mean) / deviation, "norm").pvalue > 1e-3
+    # The shape of their distribution is lost, and so is what stood where.
+    assert abs(stats.skew(drawn, axis=None)) < 0.1 < abs(stats.skew(given_, axis=None))
+    direction = (given_.ravel() - mean) / np.linalg.norm(given_ - mean)
+    assert abs((drawn.mean(0) - mean) @ direction) < 5 * deviation / np.sqrt(DRAWS)
+
+
+@settings(deadline=None, max_examples=6)
+@given(st.sampled_from([(5, 3), (3, 5), (1, 4)]), st.integers(0, 2**31), st.integers(0, 2**31))
+def test_permuted_weights_are_the_same_ones_elsewhere(shape, seed, key):
+    given_ = layer(shape, 1, seed)
+    found = control(given_, jax.random.key(key), "permuted")
+    for name, leaf in given_.items():
+        assert found[name].shape == leaf.shape
+        np.testing.assert_array_equal(np.sort(found[name], axis=None), np.sort(leaf, axis=None))
+
+
+def test_permuted_weights_may_be_anywhere(draws):
+    for name, leaf in layer().items():
+        places = draws["permuted"][name].reshape(DRAWS, -1)
+        # Every weight's share of draws in every place is the same, but for chance.
+        counts = [np.count_nonzero(places == weight, axis=0) for weight in leaf.ravel()[:8]]
+        assert all(stats.chisquare(count).pvalue > 1e-4 for count in counts)
+
+
+@settings(deadline=None, max_examples=6)
+@given(st.sampled_from([(5, 3), (3, 5), (4, 4), (1, 4)]), st.integers(0, 2**31), st.integers(0, 2**31))
+def test_rotated_layers_have_the_same_singular_values_and_biases(shape, seed, key):
+    given_ = layer(shape, 2, seed)
+    found = control(given_, jax.random.key(key), "rotated")
+    values = spectrum(given_["kernel"])
+    np.testing.assert_allclose(spectrum(found["kernel"]), values, atol=1e-5 * values[0])
+    np.testing.assert_array_equal(found["bias"], given_["bias"])
+
+
+def test_rotated_layers_have_singular_vectors_that_point_anywhere(draws):
+    left, _, right = np.linalg.svd(draws["rotated"]["kernel"].astype(np.float64), full_matrices=False)
+    for vectors, size in ((left[:, :, 0], 24), (right[:, 0], 16)):
+        # The square of a coordinate of an even direction follows a beta distribution.
+        for coordinate in (0, 7):
+            squares = vectors[:, coordinate] ** 2
+            assert stats.kstest(squares, stats.beta(0.5, (size - 1) / 2).cdf).pvalue > 1e-3
+    # Left and right ones are drawn apart: products of their coordinates have no preferred sign.
+    signs = np.sign(left[:, 0, 0] * right[:, 0, 0])
+    assert abs(signs.mean()) < 5 / np.sqrt(DRAWS)
+
+
+def test_each_control_keeps_more_of_the_spectrum(draws):
+    given_ = layer()["kernel"].astype(np.float64)
+    sizes = {kind: np.linalg.norm(draws[kind]["kernel"], axis=(1, 2)) / np.linalg.norm(given_) for kind in draws}
+    distances = {
+        kind: np.mean([np.linalg.norm(spectrum(kernel) - spectrum(given_)) for kernel in draws[kind]["kernel"][:20]])
+        for kind in draws
+    }
+    # The size is kept on average, then exactly; the singular values at last.
+    assert sizes["matched"].std() > 0.01 and abs(sizes["matched"].mean() - 1) < 0.02
+    np.testing.assert_allclose(sizes["permuted"], 1, rtol=1e-5)
+    np.testing.assert_allclose(sizes["rotated"], 1, rtol=1e-5)
+    assert min(distances["matched"], distances["permuted"]) > 0.3 * np.linalg.norm(given_)
+    assert distances["rotated"] < 1e-4 * np.linalg.norm(given_)
+    # What is rotated are not the same weights any more.
+    assert not np.allclose(np.sort(draws["rotated"]["kernel"][0], axis=None), np.sort(given_, axis=None), atol=0.1)
+
+
+def test_there_is_no_other_control():
+    with pytest.raises(ValueError, match="no kind of control: 'mirrored'"):
+        controls.control(layer(), jax.random.key(0), "mirrored")
+
+
+@pytest.mark.parametrize("kind", controls.KINDS)
+def test_a_trial_starts_from_controls_that_its_seed_and_the_layer_decide(kind, finetune, pretrained, images):
+    (stage, _), parent = finetune(), pretrained((9, 5))
+    choices = {**FIRST, "encoder_init": kind}
+    starts = [stage.start(seed, parent, images.train.labels, choices).params for seed in (4, 4, 5)]
+    for number, (name, given_) in enumerate(parent["encoder"].items()):
+        expected = controls.control(given_, key_for(4, Purpose.CONTROL, number), kind)
+        for leaf in ("kernel", "bias"):
+            found = [start["encoder"][name][leaf] for start in starts]
+            np.testing.assert_array_equal(found[0], expected[leaf])
+            np.testing.assert_array_equal(found[0], found[1])
+            is_kept = kind == "rotated" and leaf == "bias"
+            assert np.array_equal(found[0], found[2]) == is_kept
+            assert np.array_equal(found[0], given_[leaf]) == is_kept
+    # All else of a trial is as without it.
+    plain = stage.start(4, parent, images.train.labels, FIRST).params
+    np.testing.assert_array_equal(starts[0]["head"]["kernel"], plain["head"]["kernel"])
+
+
+def test_layers_of_a_kind_are_drawn_apart():
+    same = jnp.ones((4, 4)) * jnp.arange(4)[None]
+    first, second = (
+        control({"kernel": same, "bias": same[0]}, key_for(0, Purpose.CONTROL, number), "matched") for number in (0, 1)
+    )
+    assert not np.array_equal(first["kernel"], second["kernel"])
