@@ -1,9 +1,12 @@
 """What fine-tuning starts from, and what its updates are told to say of themselves."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import special
 
 from pretrain.config import OptimizerConfig
 from pretrain.learn.randomness import Purpose, batch_rows, key_for
@@ -184,3 +187,143 @@ def test_diagnostics_are_those_of_the_formulas(step, frozen_layers, finetune, pr
     for name, value in expected.items():
         np.testing.assert_allclose(found[name], value, rtol=5e-3, err_msg=name)
     assert np.isnan(reached.curves["logit_change"][1])  # the second update is not on the schedule
+
+
+# Layers that join in later, or at rates of their own.
+
+
+def layer_settings(stage_and_numbers, **per_layer):
+    """Returns a stage with numbers that are one a layer, as the plan gives them."""
+    stage, numbers = stage_and_numbers
+    of_layers = {"unfreeze_at": (0, 0), "rate_factor": (1, 1), **per_layer}
+    return stage, {**numbers, **{name: jnp.array(values, jnp.float32) for name, values in of_layers.items()}}
+
+
+def paths(stage_and_numbers, images, parent, n_updates):
+    """Returns the parameters before the first update and after each."""
+    ran = [run(stage_and_numbers, images, parent=parent, stops=[stop]) for stop in range(1, n_updates + 1)]
+    return [ran[0].before.params, *(each.state.params for each in ran)]
+
+
+def moves(path, name):
+    """Returns whether all of an encoder layer moved, or none of it did, at each update."""
+    found = []
+    for old, new in itertools.pairwise(path):
+        moved = [not np.array_equal(old["encoder"][name][leaf], new["encoder"][name][leaf]) for leaf in old["head"]]
+        assert len(set(moved)) == 1
+        found.append(moved[0])
+    return found
+
+
+def test_layers_are_held_until_their_update_and_move_from_it_on(finetune, pretrained, images):
+    parent = pretrained((9, 5))
+    together = paths(finetune(unfreeze_at=2), images, parent, 4)
+    assert moves(together, "layers_0") == moves(together, "layers_1") == [False, False, True, True]
+    heads = [params["head"]["kernel"] for params in together]
+    assert not any(np.array_equal(old, new) for old, new in itertools.pairwise(heads))
+    gradual = paths(layer_settings(finetune(), unfreeze_at=(3, 1)), images, parent, 4)
+    assert moves(gradual, "layers_0") == [False, False, False, True]
+    assert moves(gradual, "layers_1") == [False, True, True, True]
+
+
+def test_a_head_alone_trains_as_over_a_frozen_encoder(finetune, pretrained, images):
+    parent = pretrained((9, 5))
+    held, frozen = (
+        run(finetune(**settings), images, parent=parent, stops=[5])
+        for settings in ({"unfreeze_at": 100}, {"frozen_layers": 2, "cache_codes": False})
+    )
+    same(held.state.params["encoder"], parent["encoder"])
+    jax.tree.map(
+        lambda ours, theirs: np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6),
+        held.state.params["head"],
+        frozen.state.params["head"],
+    )
+
+
+def test_a_rate_of_zero_holds_a_layer_for_good(finetune, pretrained, images):
+    parent = pretrained((9, 5))
+    ran = run(layer_settings(finetune(), rate_factor=(0, 1)), images, parent=parent)
+    same(ran.state.params["encoder"]["layers_0"], parent["encoder"]["layers_0"])
+    assert not np.array_equal(ran.state.params["encoder"]["layers_1"]["bias"], parent["encoder"]["layers_1"]["bias"])
+
+
+def test_factors_scale_a_layers_updates_and_no_others(finetune, images):
+    stage = finetune(optimizer=OptimizerConfig(name="sgd", learning_rate=0.25))
+    plain, scaled = (
+        run(layer_settings(stage, rate_factor=factors), images, stops=[1]) for factors in ((1, 1), (0.5, 4))
+    )
+    for name, factor in (("layers_0", 0.5), ("layers_1", 4)):
+        ours, theirs, before = (
+            params["encoder"][name] for params in (scaled.state.params, plain.state.params, plain.before.params)
+        )
+        # Biases start at zero, so that after one update they are the update, to the last bit.
+        np.testing.assert_array_equal(ours["bias"], factor * theirs["bias"])
+        steps = [np.asarray(side["kernel"], np.float64) - before["kernel"] for side in (ours, theirs)]
+        np.testing.assert_allclose(steps[0], factor * steps[1], atol=1e-6)
+        assert np.abs(steps[1]).max() > 1e-4
+    same(scaled.state.params["head"], plain.state.params["head"])
+
+
+@pytest.mark.parametrize("target", [0.0, 0.05])
+def test_the_first_update_is_matched_though_layers_are_held(target, finetune, pretrained, images):
+    settings = {"unfreeze_at": 1, "optimizer": OptimizerConfig(learning_rate=0.001)}
+    stage = finetune(**settings, first_logit_change=target)
+    ran = run(stage, images, parent=pretrained((9, 5)), stops=[1])
+    inputs = images.train.inputs[ran.start.labelled][first_batch(stage[0])]
+    before, after = (stage[0].logits(state.params, inputs) for state in (ran.before, ran.state))
+    change = np.sqrt(np.mean((after - before) ** 2))
+    assert change < 0.01 if target == 0 else change == pytest.approx(target, rel=1e-3)
+    same(ran.state.params["encoder"], ran.before.params["encoder"])
+
+
+# Fresh layers, heads of zeros and whitened codes.
+
+
+@pytest.mark.parametrize("n_fresh", [0, 1, 2])
+def test_fresh_layers_are_the_topmost_and_those_of_an_encoder_without_pretraining(
+    n_fresh, finetune, pretrained, images
+):
+    (stage, _), parent = finetune(), pretrained((9, 5))
+    he = stage.start(4, None, images.train.labels, FIRST).params
+    found = stage.start(4, parent, images.train.labels, {**FIRST, "fresh_layers": n_fresh}).params
+    sources = [*[parent] * (2 - n_fresh), *[he] * n_fresh]
+    for name, source in zip(("layers_0", "layers_1"), sources, strict=True):
+        same(found["encoder"][name], source["encoder"][name])
+    same(found["head"], he["head"])
+
+
+def test_a_head_of_zeros_knows_nothing_and_sends_no_gradient_down_at_first(finetune, pretrained, images):
+    stage = finetune(optimizer=OptimizerConfig(name="sgd"), l2=0.0)
+    ran = run(
+        layer_settings(stage), images, parent=pretrained((9, 5)), choices={**FIRST, "head_init": "zero"}, stops=[1]
+    )
+    assert not any(np.any(leaf) for leaf in ran.before.params["head"].values())
+    np.testing.assert_allclose(ran.curves["loss"][0], np.log(4), rtol=1e-6)
+    same(ran.state.params["encoder"], ran.before.params["encoder"])
+    assert all(np.any(leaf) for leaf in ran.state.params["head"].values())
+
+
+@pytest.mark.parametrize("head", ["random", "ridge"])
+def test_whitened_codes_are_those_of_all_unlabelled_images_and_stay(head, finetune, pretrained, images):
+    choices = {**FIRST, "codes": "whitened", "head_init": head}
+    stage, numbers = finetune(whitens=True, ridge_penalty=0.1)
+    ran = run((stage, numbers), images, parent=pretrained((9, 5)), choices=choices, stops=[3])
+    found = ran.before.params["codes"]
+    same(ran.state.params["codes"], found)
+    codes = encoded(ran.before.params, images.train.inputs)
+    white = (codes - np.asarray(found["mean"], np.float64)) @ np.asarray(found["kernel"], np.float64)
+    np.testing.assert_allclose(np.cov(white.T, bias=True), np.eye(5), atol=2e-2)
+    np.testing.assert_allclose(white.mean(0), 0, atol=1e-2)
+    # The head reads them: its first loss, and the ridge regression, are of whitened codes.
+    rows = np.asarray(ran.start.labelled)
+    layer = {name: np.asarray(leaf, np.float64) for name, leaf in ran.before.params["head"].items()}
+    batch = rows[first_batch(stage)]
+    shifted = white[batch] @ layer["kernel"] + layer["bias"]
+    losses = -special.log_softmax(shifted, axis=1)[range(len(batch)), np.asarray(images.train.labels)[batch]]
+    np.testing.assert_allclose(ran.curves["loss"][0], losses.mean(), rtol=1e-3)
+    if head == "ridge":
+        known, targets = white[rows] - white[rows].mean(0), np.eye(4)[np.asarray(images.train.labels)[rows]]
+        normal = known.T @ known / len(rows)
+        normal += 0.1 * np.trace(normal) / 5 * np.eye(5)
+        kernel = np.linalg.solve(normal, known.T @ (targets - targets.mean(0)) / len(rows))
+        np.testing.assert_allclose(layer["kernel"], kernel, atol=2e-3)
