@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from pretrain.learn.randomness import Purpose, batch_rows, key_for, label_subset, shuffled
+from pretrain.learn.randomness import Purpose, batch_rows, key_for, label_subset, shuffled, uniform
 
 
 @settings(max_examples=25, deadline=None)
@@ -77,3 +77,14 @@ def test_a_balanced_subset_has_equal_counts_as_far_as_classes_reach(size):
     assert np.all(counts >= np.minimum(size // 3, available))
     unexhausted = counts[counts < available]
     assert unexhausted.size == 0 or np.ptp(unexhausted) <= 1
+
+
+def test_uniform_numbers_are_even_independent_and_of_their_key():
+    first, second = (np.asarray(uniform(jax.random.key(seed), (300, 200))) for seed in (0, 1))
+    assert first.min() > 0 and first.max() < 1
+    for values in (first, first[:, ::7], first.T.copy()):
+        assert stats.kstest(values.ravel(), "uniform").pvalue > 1e-3
+    pairs = [(first, second), (first[:, 1:], first[:, :-1]), (first[1:], first[:-1])]
+    for left, right in pairs:
+        assert abs(np.corrcoef(left.ravel(), right.ravel())[0, 1]) < 5 / np.sqrt(left.size)
+    np.testing.assert_array_equal(first, uniform(jax.random.key(0), (300, 200)))

@@ -1,0 +1,35 @@
+"""Noise on what a layer reads: how much, where, and of which distribution."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from pretrain.learn.corruption import corrupted
+
+
+@given(st.floats(0.0, 1.0), st.integers(0, 1000))
+@settings(deadline=None, max_examples=20)
+def test_masking_loses_as_many_values_as_its_level_says_and_leaves_the_others(level, seed):
+    inputs = jnp.full((200, 100), 0.7)
+    noisy = np.asarray(corrupted(inputs, jax.random.key(seed), "masking", level))
+    assert set(np.unique(noisy)) <= {np.float32(0), np.float32(0.7)}
+    assert abs(np.mean(noisy == 0) - level) < 5 * np.sqrt(level * (1 - level) / noisy.size) + 1e-9
+
+
+def test_salt_and_pepper_are_as_likely():
+    noisy = np.asarray(corrupted(jnp.full((400, 100), 0.7), jax.random.key(0), "salt_and_pepper", 0.4))
+    shares = [np.mean(noisy == kept) for kept in (0.0, 1.0, np.float32(0.7))]
+    np.testing.assert_allclose(shares, [0.2, 0.2, 0.6], atol=0.01)
+
+
+def test_gaussian_noise_is_normal_and_of_its_level():
+    noise = np.asarray(corrupted(jnp.full((300, 100), 2.0), jax.random.key(1), "gaussian", 0.5)).ravel() - 2
+    assert stats.kstest(noise / 0.5, "norm").pvalue > 1e-3
+
+
+def test_no_corruption_changes_no_bit():
+    inputs = jnp.asarray(np.random.default_rng(0).random((4, 5)), jnp.float32)
+    np.testing.assert_array_equal(corrupted(inputs, None, "none", 0.5), inputs)
