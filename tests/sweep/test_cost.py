@@ -98,7 +98,7 @@ def test_a_phase_on_labels_costs_what_its_labels_do_and_components_one_look():
     assert cost.job_memory(many) - cost.job_memory(few) == 784 * 13_500 + 4 * 4 * (many.total_steps - few.total_steps)
     components = kind(0, "pca")
     assert components.total_steps == 1
-    assert 0 < cost.flops(components, 0, 0) < cost.flops(kind(0, "reconstruction"), 0, 0) / 10
+    assert 0 < cost.flops(components, 0, 0) < cost.flops(kind(0, "reconstruction"), 0, 0) / 5
 
 
 def test_parameters_of_each_kind_are_those_that_are_handed_on():

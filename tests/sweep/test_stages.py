@@ -210,7 +210,6 @@ def test_settings_of_training_decide_nothing_of_a_read_out(readout, planned):
     ignored = {
         "finetune.optimizer.learning_rate": (0.01, 0.001),
         "finetune.epochs": (2, 3),
-        "finetune.frozen_layers": (0, 2),
         "finetune.batch_size": (10, 20),
         "finetune.rate_factor": (0.5, 1.0),
         "finetune.head_init": ("random", "ridge"),
@@ -218,6 +217,8 @@ def test_settings_of_training_decide_nothing_of_a_read_out(readout, planned):
     for name, values in ignored.items():
         found = planned(sweep=({name: values},), finetune={"readout": readout})
         assert len(found.trials) == 2 and names(found).count("finetune") == 1, name
+    frozen, trained = (planned(finetune={"readout": readout, "frozen_layers": layers}) for layers in (2, 0))
+    assert frozen.jobs.keys() == trained.jobs.keys()
     penalties = planned(sweep=({"finetune.l2": (0.0, 0.1)},), finetune={"readout": readout})
     assert names(penalties).count("finetune") == (2 if readout == "logistic" else 1)
     decisive = {"finetune.codes": ("raw", "standardised"), "finetune.labels": (40, 80), "finetune.fresh_layers": (0, 1)}
