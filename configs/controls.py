@@ -2,9 +2,9 @@
 
     python launch.py controls
 
-Each control keeps one more property of the pretrained layers than the one before: the mean and deviation of their
-weights, the weights but not their places, their singular values but not the directions. Beside the ladder stand
-principal components and an encoder pretrained on images whose pixels are shuffled. Expect that, frozen, none of them
+Each control keeps another property of the pretrained layers: the mean and deviation of their weights; the weights, but
+not their places; their singular values, but not the directions. Beside them stand principal components and an encoder
+pretrained on images whose pixels are shuffled. Expect that, frozen, none of them
 does what pretraining does: test accuracies near 0.880 pretrained, 0.837 He, and from 0.760 to 0.832 for the others;
 and that all are alike once they are trained.
 """

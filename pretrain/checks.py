@@ -24,6 +24,9 @@ def check(experiment: "Experiment") -> None:
       ConfigError: two fields do not fit; the message names one of them, and the remedy the other.
     """
     _check_finetuning(experiment.finetune, experiment.encoder)
+    if experiment.finetune.encoder_init == "wrong_data" and experiment.pretraining_data == experiment.data:
+        remedy = "is what fine-tuning reads; name another dataset"
+        raise ConfigError("pretrain.wrong_data", experiment.pretrain.wrong_data, remedy)
     layers = [experiment.at_layer(layer) for layer in range(len(experiment.encoder.widths))]
     activations = [layer.encoder.activation for layer in layers]
     if experiment.pretrain.training != "greedy":
@@ -53,12 +56,26 @@ def check_per_layer(
             raise ConfigError("sweep", name, "is given per layer; leave one of the two out")
 
 
+def check_sweep(sweep: Sequence[Mapping[str, Collection[Any]]], finetune: FinetuneConfig) -> None:
+    """Checks that no grid sweeps what makes no difference beside a read-out: its arms would be one, told as several.
+
+    Raises:
+      ConfigError: frozen layers are swept beside a read-out.
+    """
+    for grid in sweep:
+        readouts = [each for each in grid.get("finetune.readout", (finetune.readout,)) if each != "none"]
+        frozen = grid.get("finetune.frozen_layers", ())
+        if readouts and len(set(frozen)) > 1:
+            remedy = f"are swept, but readout {readouts[0]} trains no layer; set finetune.frozen_layers to one value"
+            raise ConfigError("finetune.frozen_layers", tuple(frozen), remedy)
+
+
 def _check_finetuning(finetune: FinetuneConfig, encoder: EncoderConfig) -> None:
     for name in ("frozen_layers", "fresh_layers"):
         if getattr(finetune, name) > len(encoder.widths):
             remedy = f"is more layers than the encoder has; at most {len(encoder.widths)}, or widen encoder.widths"
             raise ConfigError(f"finetune.{name}", getattr(finetune, name), f"{remedy} {encoder.widths}")
-    if finetune.batch_size > finetune.labels:
+    if finetune.batch_size > finetune.labels and finetune.readout == "none":
         remedy = f"is larger than finetune.labels {finetune.labels}; lower it"
         raise ConfigError("finetune.batch_size", finetune.batch_size, remedy)
 

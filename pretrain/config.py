@@ -123,6 +123,7 @@ class Experiment:
         points = list(self.points())
         deepest = max(len(self.at(point).encoder.widths) for point in points)
         checks.check_per_layer(self.per_layer, deepest, self.sweep)
+        checks.check_sweep(self.sweep, self.finetune)
         for point in points:
             checks.check(self.at(point))
         if self.study.until_conclusive and self.study.most_seeds < self.seeds:

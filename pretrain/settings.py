@@ -157,8 +157,8 @@ class FinetuneConfig:
     encoder_init: Annotated[
         Literal["pretrained", "he", "matched", "permuted", "rotated", "pca", "wrong_data"], START
     ] = "pretrained"
-    """Encoder weights at the start: from pretraining, or a fresh He initialisation. Between the two, controls keep
-    more and more of what pretraining made of a layer: matched, the mean and deviation of its weights; permuted, the
+    """Encoder weights at the start: from pretraining, or a fresh He initialisation. Between the two, each
+    control keeps another property of a pretrained layer: matched, the mean and deviation of its weights; permuted, the
     weights but not their places; rotated, the singular values but not the directions. Beside them, pca takes principal
     components, and wrong_data is pretrained on pretrain.wrong_data."""
     fresh_layers: Annotated[int, Ge(0), START] = 0

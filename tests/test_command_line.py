@@ -152,7 +152,9 @@ def test_the_table_of_other_values_covers_every_field():
 def test_every_field_is_set_by_its_name_and_no_other_changes(name, form):
     first, *rest = words(OTHER[name])
     given_as = [option(name), first] if form == "spaced" else [f"{option(name)}={first}"]
-    default = SIGMOID if name == "pretrain.objective.loss" else DEFAULT
+    apart = {"finetune.encoder_init": SWEPT["finetune.encoder_init"]}  # a read-out is refused where freezing is swept
+    unfrozen = dataclasses.replace(DEFAULT, sweep=(apart,))
+    default = {"pretrain.objective.loss": SIGMOID, "finetune.readout": unfrozen}.get(name, DEFAULT)
     experiment = read(*given_as, *rest, default=default).experiment
     assert {other: get(experiment, other) for other in NAMES} == {
         other: get(default, other) if other != name else OTHER[name] for other in NAMES
@@ -470,6 +472,8 @@ def test_any_arguments_are_read_or_refused_at_length(argv):
 @given(data=st.data())
 def test_values_written_to_a_command_line_are_read_back(data):
     names = data.draw(st.lists(st.sampled_from(NAMES), unique=True))
+    if "finetune.readout" in names and "finetune.frozen_layers" not in names:
+        names.append("finetune.frozen_layers")  # which is swept otherwise, and that beside a read-out is refused
     argv = [word for name in names for word in (option(name), *words(TOGETHER[name]))]
     experiment = read(*argv, default=SIGMOID).experiment
     assert {name: get(experiment, name) for name in names} == {name: TOGETHER[name] for name in names}

@@ -53,7 +53,8 @@ def covariance(encode: Callable[[jax.Array], jax.Array], images: jax.Array) -> t
         offsets = (codes - jnp.broadcast_to(pivot, codes.shape)) * jnp.broadcast_to(weights[:, None], codes.shape)
         return {"first": jnp.sum(offsets, axis=0), "second": offsets.T @ offsets}
 
-    sums = train.sum_over(moments, Batch(images))
+    with jax.default_matmul_precision("highest"):  # accelerators otherwise round what is multiplied
+        sums = train.sum_over(moments, Batch(images))
     offset, second = sums["first"] / len(images), sums["second"] / len(images)
     return pivot + offset, second - jnp.outer(offset, offset)
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from pretrain.learn.model import Params
 
-KINDS = ("matched", "permuted", "rotated")  # each keeps more of a layer
+KINDS = ("matched", "permuted", "rotated")
 
 
 def control(layer: Params, key: jax.Array, kind: str) -> Params:

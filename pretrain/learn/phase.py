@@ -131,8 +131,10 @@ class Phase(Stage):
         held_out = examples.validation if self.kind == "supervised" else Batch(examples.validation.inputs)
         if self.kind == "pca":
             return partial(self._fit_components, examples.train.inputs, held_out)
-        key = key_for(seed, Purpose.PRETRAIN_BATCHES, self.frozen_layers)
-        noise, drawn = (key_for(seed, what, self.frozen_layers) for what in (Purpose.CORRUPTION, Purpose.SAMPLING))
+        # All layers at once come after the topmost, and draw anew.
+        place = self.top if self.is_greedy else len(self.widths)
+        purposes = (Purpose.PRETRAIN_BATCHES, Purpose.CORRUPTION, Purpose.SAMPLING)
+        key, noise, drawn = (key_for(seed, purpose, place) for purpose in purposes)
         optimizer, clean = self.optimizer(numbers), self.objective(numbers)
         validated = jnp.asarray(self.measured()[self._validation_names[0]])
 

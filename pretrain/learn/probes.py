@@ -11,6 +11,7 @@ PENALTIES = tuple(10.0**power for power in range(-6, 3))  # of ridge, to choose 
 NEIGHBOURS = (1, 3, 5, 9, 15, 25)  # to choose from
 _GRADIENT_NORM = 1e-4  # at which logistic regression has converged
 _MOST_ITERATIONS = 500
+_PRECISION = "highest"  # of matrix products: accelerators otherwise round what is multiplied, and fits suffer
 _DISTANCES = 250  # examples whose neighbours are sought at once
 
 
@@ -28,7 +29,11 @@ def ridge(codes: jax.Array, labels: jax.Array, n_classes: int, penalty: jax.Arra
       ``kernel`` [units, classes] and ``bias`` [classes], whose outputs approach 1 for an example's class and 0 for the
       others; with several penalties, [P, …].
     """
-    targets = jax.nn.one_hot(labels, n_classes)
+    with jax.default_matmul_precision(_PRECISION):
+        return _ridge(codes, jax.nn.one_hot(labels, n_classes), penalty)
+
+
+def _ridge(codes: jax.Array, targets: jax.Array, penalty: jax.Array | float) -> Params:
     mean_code, mean_target = jnp.mean(codes, axis=0, keepdims=True), jnp.mean(targets, axis=0, keepdims=True)
     centred = codes - jnp.broadcast_to(mean_code, codes.shape)
     covariance = centred.T @ centred / len(codes)
@@ -46,8 +51,10 @@ def ridge(codes: jax.Array, labels: jax.Array, n_classes: int, penalty: jax.Arra
     return jax.lax.map(solved, penalty) if jnp.ndim(penalty) else solved(penalty)
 
 
-def logistic(codes: jax.Array, labels: jax.Array, n_classes: int, penalty: jax.Array | float) -> Params:
-    """Fits a linear head by multinomial logistic regression, to convergence, by L-BFGS from zero.
+def logistic(
+    codes: jax.Array, labels: jax.Array, n_classes: int, penalty: jax.Array | float
+) -> tuple[Params, jax.Array]:
+    """Fits a linear head by multinomial logistic regression, to convergence, by L-BFGS from zero on centred codes.
 
     Args:
       codes: [N, units].
@@ -56,12 +63,14 @@ def logistic(codes: jax.Array, labels: jax.Array, n_classes: int, penalty: jax.A
       penalty: times half the squared kernel, as in training, joins the mean cross-entropy (nats).
 
     Returns:
-      ``kernel`` [units, classes] and ``bias`` [classes], at which the gradient's norm is at most 1e-4, or after 500
-      iterations.
+      ``kernel`` [units, classes] and ``bias`` [classes], and the norm of the gradient there: at most 1e-4, unless 500
+      iterations did not get so far.
     """
+    mean = jnp.mean(codes, axis=0, keepdims=True)
+    centred = codes - jnp.broadcast_to(mean, codes.shape)  # what all codes share would make the problem ill-conditioned
 
     def loss(head: Params) -> jax.Array:
-        sums = codes @ head["kernel"]
+        sums = centred @ head["kernel"]
         logits = sums + jnp.broadcast_to(head["bias"], sums.shape)
         return softmax_cross_entropy(logits, labels)[0] + penalty * jnp.sum(jnp.square(head["kernel"])) / 2
 
@@ -79,7 +88,10 @@ def logistic(codes: jax.Array, labels: jax.Array, n_classes: int, penalty: jax.A
         return (norm > _GRADIENT_NORM) & (index < _MOST_ITERATIONS)
 
     head = {"kernel": jnp.zeros((codes.shape[1], n_classes)), "bias": jnp.zeros(n_classes)}
-    return jax.lax.while_loop(unfinished, iterate, (head, solver.init(head), jnp.inf, 0))[0]
+    with jax.default_matmul_precision(_PRECISION):
+        head, *_ = jax.lax.while_loop(unfinished, iterate, (head, solver.init(head), jnp.inf, 0))
+        norm = optax.tree.norm(jax.grad(loss)(head))
+        return {**head, "bias": head["bias"] - (mean @ head["kernel"])[0]}, norm
 
 
 def nearest(codes: jax.Array, known: jax.Array, labels: jax.Array, most: int) -> jax.Array:
@@ -102,13 +114,13 @@ def nearest(codes: jax.Array, known: jax.Array, labels: jax.Array, most: int) ->
     def of_one(code: jax.Array) -> jax.Array:
         return labels[jax.lax.top_k(2 * (known @ (code - middle)) - lengths, most)[1]]
 
-    return jax.lax.map(of_one, codes, batch_size=min(len(codes), _DISTANCES))
+    with jax.default_matmul_precision(_PRECISION):
+        return jax.lax.map(of_one, codes, batch_size=min(len(codes), _DISTANCES))
 
 
 def votes(neighbours: jax.Array, n_classes: int, count: jax.Array | int) -> jax.Array:
     """Returns the class that most of the first ``count`` neighbours [N, most] have; of equals, the nearest's: [N]."""
-    places = jnp.arange(neighbours.shape[1])
-    # Worth one vote each, and a nearer one a little more, together less than half a vote.
-    worth = jnp.where(places < count, 1 + 0.5 ** (places + 2), 0)
-    ballots = jax.nn.one_hot(neighbours, n_classes) * worth[None, :, None]
-    return jnp.argmax(jnp.sum(ballots, axis=1), axis=-1)
+    most = neighbours.shape[1]
+    cast = jax.nn.one_hot(neighbours, n_classes, dtype=jnp.int32) * (jnp.arange(most) < count)[None, :, None]
+    first = jnp.where(jnp.any(cast, axis=1), jnp.argmax(cast, axis=1), most)  # place of each class's nearest
+    return jnp.argmax(jnp.sum(cast, axis=1) * (most + 1) - first, axis=-1)

@@ -46,8 +46,7 @@ class Readout(Stage):
 
     @property
     def curve_names(self) -> tuple[str, ...]:
-        own = {"ridge": ("chosen_penalty",), "logistic": ("validation_loss",), "knn": ("chosen_neighbours",)}
-        return ("validation_accuracy", *own[self.kind])
+        return {"ridge": ("chosen_penalty",), "logistic": ("gradient_norm",), "knn": ("chosen_neighbours",)}[self.kind]
 
     def start(self, seed: int, parent: Params | None, labels: jax.Array, choices: Choices) -> Start:
         """Returns the encoder and the labelled subset, as ``handover.start`` does; the head is still to be fitted."""
@@ -75,17 +74,16 @@ class Readout(Stage):
         return step
 
     def results(self, params: Params, images: Images) -> Metrics:
-        """Returns accuracy (fraction) on the test images, and under logistic regression cross-entropy (nats)."""
-        if self.kind != "knn":
-            objective = partial(objectives.classification, encoder=self.encoder, head=self._head, encoded=0)
-            measured = train.evaluate(params, images.test, objective)
-            loss = {"test_loss": measured["loss"]} if self.kind == "logistic" else {}
-            return {"test_accuracy": measured["accuracy"], **loss}
-        neighbours = params["neighbours"]
-        known = self._coded(params, jax.tree.map(lambda leaf: leaf[neighbours["rows"]], images.train))
-        test = self._coded(params, images.test)
-        found = probes.nearest(test.inputs, known.inputs, known.labels, self._most)
-        return {"test_accuracy": self._accuracy(found, test.labels, neighbours["count"])}
+        """Returns accuracy (fraction), and under logistic regression cross-entropy (nats), by split."""
+        splits = {"validation": images.validation, "test": images.test}
+        if self.kind == "knn":
+            known = jax.tree.map(lambda leaf: leaf[params["neighbours"]["rows"]], images.train)
+            found = self._coded(params, known)
+            return {f"{name}_accuracy": self._share_right(params, found, split) for name, split in splits.items()}
+        objective = partial(objectives.classification, encoder=self.encoder, head=self._head, encoded=0)
+        kept = ("accuracy", "loss") if self.kind == "logistic" else ("accuracy",)
+        measured = {name: train.evaluate(params, split, objective) for name, split in splits.items()}
+        return {f"{name}_{metric}": measured[name][metric] for name in splits for metric in kept}
 
     def _ridge(self, params: Params, numbers: Numbers, own: Examples) -> tuple[Params, Metrics]:
         penalties = jnp.array(probes.PENALTIES)
@@ -97,21 +95,19 @@ class Readout(Stage):
         accuracies = jax.lax.map(accuracy, heads)
         # Of penalties that do equally well, the largest.
         best = len(penalties) - 1 - jnp.argmax(accuracies[::-1])
-        measured = {"validation_accuracy": accuracies[best], "chosen_penalty": penalties[best]}
-        return {"head": jax.tree.map(lambda leaf: leaf[best], heads)}, measured
+        return {"head": jax.tree.map(lambda leaf: leaf[best], heads)}, {"chosen_penalty": penalties[best]}
 
     def _logistic(self, params: Params, numbers: Numbers, own: Examples) -> tuple[Params, Metrics]:
-        head = probes.logistic(*own.train, self.n_classes, numbers["l2"])
-        measured = train.evaluate(head, own.validation, self._on_codes)
-        return {"head": head}, {f"validation_{name}": measured[name] for name in ("accuracy", "loss")}
+        head, norm = probes.logistic(*own.train, self.n_classes, numbers["l2"])
+        return {"head": head}, {"gradient_norm": norm}
 
     def _neighbours(self, params: Params, numbers: Numbers, own: Examples) -> tuple[Params, Metrics]:
         counts = jnp.array([count for count in probes.NEIGHBOURS if count <= self._most])
         found = probes.nearest(own.validation.inputs, *own.train, self._most)
         accuracies = jax.lax.map(lambda count: self._accuracy(found, own.validation.labels, count), counts)
-        best = jnp.argmax(accuracies)
-        measured = {"validation_accuracy": accuracies[best], "chosen_neighbours": counts[best].astype(jnp.float32)}
-        return {"neighbours": {**params["neighbours"], "count": counts[best]}}, measured
+        best = counts[jnp.argmax(accuracies)]
+        chosen = {"neighbours": {**params["neighbours"], "count": best}}
+        return chosen, {"chosen_neighbours": best.astype(jnp.float32)}
 
     @property
     def _head(self) -> Layer:
@@ -121,6 +117,12 @@ class Readout(Stage):
     def _most(self) -> int:
         """The largest number of neighbours to choose from."""
         return max(count for count in probes.NEIGHBOURS if count <= self.n_labels)
+
+    def _share_right(self, params: Params, known: Batch, split: Batch) -> jax.Array:
+        """Returns the fraction of a split's images that the vote of known neighbours gets right."""
+        asked = self._coded(params, split)
+        found = probes.nearest(asked.inputs, known.inputs, known.labels, self._most)
+        return self._accuracy(found, asked.labels, params["neighbours"]["count"])
 
     def _accuracy(self, neighbours: jax.Array, labels: jax.Array, count: jax.Array) -> jax.Array:
         return jnp.mean(probes.votes(neighbours, self.n_classes, count) == labels)

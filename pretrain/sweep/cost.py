@@ -10,7 +10,6 @@ import jax.numpy as jnp
 
 from pretrain.learn.finetune import Finetune
 from pretrain.learn.phase import Phase
-from pretrain.learn.probes import NEIGHBOURS
 from pretrain.learn.readout import Readout
 from pretrain.learn.stage import Stage
 
@@ -23,8 +22,8 @@ def job_memory(stage: Stage) -> int:
         total += 4 * stage.widths[stage.encoded - 1] * stage.n_examples
     elif not isinstance(stage, Phase) or stage.kind == "supervised":
         total += stage.image_size * stage.n_examples
-    if isinstance(stage, Readout):
-        total += 4 * len(NEIGHBOURS) * stage.n_examples * stage.n_classes
+    if not isinstance(stage, Phase):  # codes that a head may be fitted to, and centred
+        total += 8 * stage.widths[-1] * stage.n_examples
     return total + 4 * len(stage.curve_names) * stage.total_steps
 
 
@@ -48,6 +47,9 @@ def flops(stage: Stage, n_validation: int, n_test: int) -> float:
     encoding = sum(layers[: stage.encoded]) * (stage.n_examples + n_validation)
     if isinstance(stage, Readout):
         return float(encoding + n_test * sum(layers) + _fit(stage, n_validation, n_test))
+    if isinstance(stage, Phase) and stage.kind == "pca":
+        read = sizes[-2]
+        return float(encoding + 2 * stage.n_examples * read**2 + (n_validation + n_test) * 4 * sum(layers))
     per_update = stage.config.batch_size * stage.total_steps
     n_validations = int(next(mask for name, mask in stage.measured().items() if name.startswith("validation_")).sum())
     if isinstance(stage, Finetune):
@@ -72,8 +74,6 @@ def _backward(phase: Phase, trained: Sequence[int]) -> int:
       trained: what each of its layers takes in one direction, the lowest first.
     """
     match phase.kind:
-        case "pca":
-            return phase.image_size**2
         case "supervised":
             return 0  # it decodes nothing, which pays for its backward pass
         case "rbm":  # each step of the chain goes up and down; so do both free energies and their gradients

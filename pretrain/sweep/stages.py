@@ -96,7 +96,12 @@ def _last(settings: Experiment, dataset: Dataset) -> Spec:
         return _spec(stage, config, settings.data, dataset)
     layers = [settings.at_layer(layer).finetune for layer in range(len(settings.encoder.widths))]
     numbers = canonical.of_layers(layers)
-    return _spec(Finetune(config, *shape, n_classes, whitens), config, settings.data, dataset, numbers)
+    stage = Finetune(config, *shape, n_classes, whitens)
+    latest = max(numbers["unfreeze_at"][stage.frozen_layers :], default=0)
+    if latest and latest >= stage.total_steps:
+        remedy = f"comes after the last of {stage.total_steps} updates; lower it, or set finetune.frozen_layers"
+        raise ConfigError("finetune.unfreeze_at", int(latest), remedy)
+    return _spec(stage, config, settings.data, dataset, numbers)
 
 
 def _shape(settings: Experiment, dataset: Dataset, depth: int | None = None) -> tuple:

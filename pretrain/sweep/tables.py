@@ -26,8 +26,9 @@ def trials(plan: Plan, store: Store) -> pa.Table:
     Columns: ``trial_id``, ``seed``, ``repeat`` (of the seed's fine-tunings), every swept field by its dotted name,
     ``status`` (``ok``, ``diverged``), ``test_accuracy`` (fraction), ``test_loss`` (nats), ``validation_accuracy`` and
     ``validation_loss`` likewise at the end of training, and ``pretrain_validation_mse`` and ``pretrain_test_mse``, the
-    end-to-end reconstruction error after the last phase (null without pretraining). What a diverged trial made NaN or
-    infinite is null.
+    end-to-end reconstruction error after the last phase. The latter are null without pretraining, and where the codes
+    of a phase cannot be decoded; losses are null for read-outs without probabilities, ridge regression and nearest
+    neighbours. What a diverged trial made NaN or infinite is null.
     """
     names = list(dict.fromkeys(name for trial in plan.trials for name in trial.point))
     records = dict(zip(plan.jobs, store.records(list(plan.jobs)), strict=True))
@@ -37,7 +38,9 @@ def trials(plan: Plan, store: Store) -> pa.Table:
         row = {"trial_id": trial.id, "seed": trial.seed, "repeat": trial.repeat}
         row |= {name: _cell(trial.point.get(name)) for name in names}
         row["status"] = finetune.status
-        measured = {**(phases[-1].results if phases else {}), **finetune.results}
+        of_pretraining = phases[-1].results if phases else {}  # a supervised phase has accuracies of its own
+        measured = {name: value for name, value in of_pretraining.items() if name.startswith("pretrain_")}
+        measured |= finetune.results
         row |= {name: measured.get(name) for name in _RESULTS}
         rows.append(row)
     table = pa.Table.from_pylist(rows)
