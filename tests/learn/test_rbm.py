@@ -161,7 +161,7 @@ def test_a_machine_above_others_reads_their_codes():
 def test_the_expected_update_is_that_of_the_enumerated_chain(n_steps):
     # Weights so large that chains take their time; as many hidden units as visible ones, so that a draw for the ones
     # that served the others as well would show.
-    exact, single = drawn((4, 4), 5, scale=2.0)
+    exact, single = drawn((4, 4), 3, scale=2.0)
     data = np.array([[0, 0, 0, 1], [1, 0, 1, 1], [1, 1, 0, 0]], np.float32)
     inputs = jnp.asarray(np.repeat(data, CHAINS, axis=0))
     samples = gibbs(single, inputs, jax.random.key(0), n_steps)
@@ -183,7 +183,7 @@ def test_the_expected_update_is_that_of_the_enumerated_chain(n_steps):
         assert (np.abs(np.asarray(ours[name]) - expected) < allowed).all(), name
     # The test could tell: what other numbers of steps give is many sampling errors away.
     others = np.linalg.matrix_power(transitions(exact), n_steps + 1)[numbered(data)]
-    assert np.abs(np.tensordot(others - reached, visible, axes=1).mean(0)).max() > 2 * allowed.max()
+    assert np.abs(np.tensordot(others - reached, visible, axes=1).mean(0)).max() > 4 * allowed.max()
 
 
 def test_long_chains_reach_the_machines_distribution():
