@@ -100,18 +100,18 @@ class ObjectiveConfig:
     """Sparse codes: by the KL divergence of each unit's mean over a batch from a target rate, summed over units (nats),
     or by their absolute values, summed over units."""
     sparsity_weight: Penalty = 0.001
-    """Times the sparsity term joins the loss."""
+    """Weight of the sparsity term in the loss."""
     sparsity_target: Annotated[float, Gt(0), Lt(1), TRACED] = 0.05
     """Target rate of kl (fraction)."""
     contractive: Switch = False
     """Whether the squared Frobenius norm of the encoder's Jacobian, mean over the batch, joins the loss."""
     contraction_weight: Penalty = 1e-5
-    """Times the norm joins the loss."""
+    """Weight of the norm in the loss."""
     variational: Switch = False
     """Whether codes are the means of a Gaussian that the decoder is given draws of, whose KL divergence from a standard
     Gaussian (nats, sum over units) joins the loss."""
     kl_weight: Penalty = 1e-5
-    """Times the divergence joins the loss; 1 beside cross_entropy makes it the negative evidence lower bound."""
+    """Weight of the divergence in the loss; 1 beside cross_entropy makes it the negative evidence lower bound."""
     visible: Literal["bernoulli", "gaussian"] = "bernoulli"
     """Visible units of an rbm: values in [0, 1], or any."""
     visible_deviation: Rate = 1.0
@@ -124,7 +124,7 @@ class ObjectiveConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class PretrainConfig:
-    """Pretraining: each greedy phase trains one encoder layer and its decoder on unlabelled images."""
+    """Pretraining, by default greedy: each phase trains one encoder layer and its decoder on unlabelled images."""
 
     training: Literal["greedy", "end_to_end", "greedy_then_end_to_end"] = "greedy"
     """Layer after layer; all layers at once, as one deep autoencoder; or all at once after layer by layer."""

@@ -69,7 +69,9 @@ class Factorial(NamedTuple):
     @property
     def is_seeds_question(self) -> bool:
         """Whether it is between a He, trainable and a pretrained, frozen network, and these two changes alone."""
-        return {factor.field: factor.off for factor in self.factors} == dict(zip(CORNERS, ("he", 0), strict=True))
+        ends = {factor.field: (factor.off, factor.on) for factor in self.factors}
+        init, frozen = (ends.pop(name, (None, None)) for name in CORNERS)
+        return init == ("he", "pretrained") and frozen[0] == 0 and not ends
 
 
 def factorials(trials: pa.Table, curves: pa.Table, found: Sequence[Arm], level: float) -> list[Factorial]:

@@ -48,3 +48,8 @@ def test_pretraining_is_told_first_among_many_treatments_and_the_others_are_coun
 def test_many_comparisons_without_pretraining_are_counted():
     found = asked(dict.fromkeys(("matched", "permuted", "rotated", "pca", "wrong_data"), -0.02))
     assert headline(found) == f"{INIT} was compared in 10 ways; it hurts in 10 of them."
+
+
+def test_a_control_is_not_told_as_pretraining():
+    for init, is_asked in (("pretrained", True), ("rotated", False)):
+        assert [found.is_seeds_question for found in asked({init: -0.02}).factorials] == [is_asked]
