@@ -81,7 +81,9 @@ def logistic(
         head, state, _, index = carry
         value, gradient = value_and_grad(head, state=state)
         updates, state = solver.update(gradient, state, head, value=value, grad=gradient, value_fn=loss)
-        return optax.apply_updates(head, updates), state, optax.tree.norm(gradient), index + 1
+        # The gradient where the update led: one below the bound before it may be above it after.
+        reached = optax.tree.norm(optax.tree.get(state, "grad"))
+        return optax.apply_updates(head, updates), state, reached, index + 1
 
     def unfinished(carry) -> jax.Array:
         _, _, norm, index = carry
