@@ -91,21 +91,6 @@ def reconstruction(
     return loss, {"mse": errors, "loss": jnp.broadcast_to(loss, errors.shape)}
 
 
-def end_to_end_reconstruction(
-    params: Params, batch: Batch, *, encoder: Encoder, decoder: Decoder
-) -> tuple[jax.Array, Metrics]:
-    """How well the whole stack reconstructs images [B, D]: up through every encoder layer, down through every decoder.
-
-    Returns:
-      The squared error, mean over batch and pixels, and ``mse`` [B], mean over pixels.
-    """
-    images = scaled(batch.inputs)
-    codes = encoder.apply({"params": params["encoder"]}, images)
-    outputs = decoder.apply({"params": untied(params)}, codes)
-    errors = jnp.mean(jnp.square(outputs - images), axis=-1)
-    return jnp.mean(errors), {"mse": errors}
-
-
 def classifier_logits(params: Params, inputs: jax.Array, *, encoder: Encoder, head: Layer, encoded: int) -> jax.Array:
     """Returns what a classifier makes of its inputs: logits [B, classes].
 

@@ -161,7 +161,8 @@ class Phase(Stage):
         """
         if not self.reconstructs:
             return {}
-        objective = partial(objectives.end_to_end_reconstruction, encoder=self.encoder, decoder=self.decoder)
+        whole = {"encoder": self.encoder, "decoder": self.decoder, "layer": 0, "encoded": 0}
+        objective = partial(objectives.reconstruction, **whole, objective=ObjectiveConfig())
         splits = {"pretrain_validation_mse": images.validation, "pretrain_test_mse": images.test}
         return {name: train.evaluate(params, Batch(split.inputs), objective)["mse"] for name, split in splits.items()}
 

@@ -20,7 +20,8 @@ def test_the_first_signal_is_a_request_and_is_told_once(number):
 
 
 def test_the_second_ctrl_c_stops_at_once(request):
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a parallel test runner ignores it
+    # Ignored in what a shell starts in the background.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     with pytest.raises(KeyboardInterrupt), Interrupts(lambda line: None):
         signal.raise_signal(signal.SIGINT)

@@ -68,8 +68,7 @@ class Ran(dict):
         return [self.jobs[job] for job in ids if job in self.jobs]
 
 
-# Processes that share the tests each run plans of their own.
-@pytest.fixture(scope="module", params=[pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in PLANS])
+@pytest.fixture(scope="module", params=PLANS)
 def ran(request, experiment):
     """Every job of a plan, run in packs of three seeds."""
     settings = PLANS[request.param]

@@ -13,7 +13,6 @@ import pytest
 from tests.launching import N_TRIALS, at_once, refused, results, started, wait_until
 
 pytest.importorskip("ray", reason="an extra")
-pytestmark = pytest.mark.xdist_group("ray")  # two clusters at once do not fit a small machine
 
 WORKER = ["--engine", "ray", "--engine.cpus", "1", "--engine.memory", "0.5"]
 
