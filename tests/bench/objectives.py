@@ -1,9 +1,10 @@
 """Times a phase's update under every objective against plain reconstruction, at the seed's sizes, on this machine.
 
-    python -m tests.bench.objectives [--repeats 5]
+    python -m tests.bench.objectives [--repeats 5] [--seeds 2]
 
-One epoch of phase 1 (784-300-784, sigmoid units, batches of 150) of two seeds packed on the local devices, with its
-share of the measurements at its end; programs are compiled before, objectives take turns, medians.
+One epoch of phase 1 (784-300-784, sigmoid units, batches of 150) of seeds packed on the local devices, with its share
+of the measurements at its end; an update is a trial's on its device. Programs are compiled before, objectives take
+turns, medians.
 """
 
 import argparse
@@ -35,14 +36,14 @@ OBJECTIVES = {
 TARGET = 1.6
 
 
-def pack(objective):
+def pack(objective, seeds):
     """Returns the pack of a phase under an objective, and its images."""
     from pretrain import data
     from pretrain.sweep import plan as planning
 
     config = PretrainConfig(objective=ObjectiveConfig(**objective), epochs=1)
     encoder, finetune = EncoderConfig(widths=(300,), activation="sigmoid"), FinetuneConfig(labels=55_000)
-    asked = Experiment(encoder=encoder, pretrain=config, finetune=finetune, seeds=2)
+    asked = Experiment(encoder=encoder, pretrain=config, finetune=finetune, seeds=seeds)
     dataset = data.load(asked.data)
     jobs = [job for job in planning.plan(asked, {asked.data: dataset}).jobs.values() if job.parent is None]
     return planning.Pack(jobs[0].stage, tuple(jobs)), dataset
@@ -51,17 +52,21 @@ def pack(objective):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=5)
-    repeats = parser.parse_args().repeats
+    parser.add_argument("--seeds", type=int, default=2)
+    asked = parser.parse_args()
+    import jax
+
     from pretrain.sweep import execute, programs
 
     programs.prepare_devices()
-    packs = {name: pack(objective) for name, objective in OBJECTIVES.items()}
+    trials = asked.seeds / jax.local_device_count()
+    packs = {name: pack(objective, asked.seeds) for name, objective in OBJECTIVES.items()}
     taken = {name: [] for name in packs}
-    for repeat in range(repeats + 1):  # the first compiles
+    for repeat in range(asked.repeats + 1):  # the first compiles
         for name, (work, dataset) in packs.items():
             ran = execute.run(work, dataset, [None] * len(work.jobs), lambda step, progress: None)
-            steps = work.stage.total_steps
-            taken[name] += [1e3 * ran.seconds / steps] if repeat else []
+            updates = trials * work.stage.total_steps
+            taken[name] += [1e3 * ran.seconds / updates] if repeat else []
     table = Table("objective", "an update (ms)", "ratio", "target", box=None, pad_edge=False)
     for name, times in taken.items():
         ratio = statistics.median(mine / plain for mine, plain in zip(times, taken["plain"], strict=True))
