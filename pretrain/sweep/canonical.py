@@ -4,13 +4,18 @@ import dataclasses
 from collections.abc import Sequence
 
 from pretrain.learn.model import Counterpart
-from pretrain.settings import FinetuneConfig, ObjectiveConfig, PretrainConfig
+from pretrain.settings import FinetuneConfig, ObjectiveConfig, OptimizerConfig, PretrainConfig
 
 _OUTPUTS = {"linear": "identity", "sigmoid": "sigmoid"}
 _OF_KINDS = {
     "rbm": ("visible", "visible_deviation", "gibbs_steps", "persistent"),
     "supervised": (),
     "pca": (),
+}
+_OF_RULES = {
+    "sgd": ("momentum",),
+    "adam": ("beta1", "beta2", "epsilon"),
+    "adamw": ("beta1", "beta2", "epsilon", "weight_decay"),
 }
 _OF_LAYERS = ("unfreeze_at", "rate_factor")  # numbers of fine-tuning, one a layer
 _OF_READOUTS = ("encoder_init", "fresh_layers", "codes", "readout", "labels", "label_subset")
@@ -24,9 +29,10 @@ def phase(config: PretrainConfig, layer: int) -> PretrainConfig:
         return dataclasses.replace(default, objective=_objective(config.objective), cache_codes=cached)
     inert = ["training", "end_to_end_epochs", "wrong_data"]
     # The lowest phase has nothing frozen below it and no phase before it: fields about those must not split it.
-    inert += [] if layer else ["cache_codes", "carry_step_count"]
+    inert += [] if layer else ["cache_codes"]
+    inert += [] if layer and _counts(config.optimizer) else ["carry_step_count"]
     config = dataclasses.replace(config, **{name: getattr(default, name) for name in inert})
-    return dataclasses.replace(config, objective=_objective(config.objective))
+    return dataclasses.replace(config, objective=_objective(config.objective), optimizer=_optimizer(config.optimizer))
 
 
 def end_to_end(config: PretrainConfig) -> PretrainConfig:
@@ -36,9 +42,10 @@ def end_to_end(config: PretrainConfig) -> PretrainConfig:
     if config.training == "greedy_then_end_to_end":  # the phases before it decided how layers are decoded
         objective = dataclasses.replace(objective, tied=default.objective.tied, output=default.objective.output)
     inert = {name: getattr(default, name) for name in ("training", "end_to_end_epochs", "wrong_data", "cache_codes")}
-    carries = config.carry_step_count and config.training == "greedy_then_end_to_end"
+    carries = config.carry_step_count and config.training == "greedy_then_end_to_end" and _counts(config.optimizer)
+    optimizer, epochs = _optimizer(config.optimizer), config.end_to_end_epochs
     return dataclasses.replace(
-        config, **inert, objective=objective, epochs=config.end_to_end_epochs, carry_step_count=carries
+        config, **inert, objective=objective, optimizer=optimizer, epochs=epochs, carry_step_count=carries
     )
 
 
@@ -57,7 +64,7 @@ def finetuning(config: FinetuneConfig) -> FinetuneConfig:
         inert["epochs"] = 1
     if config.head_init != "ridge":
         inert["ridge_penalty"] = default.ridge_penalty
-    return dataclasses.replace(config, **inert)
+    return dataclasses.replace(config, **inert, optimizer=_optimizer(config.optimizer))
 
 
 def of_layers(configs: Sequence[FinetuneConfig]) -> dict[str, tuple[float, ...]]:
@@ -92,6 +99,16 @@ def counterparts_end_to_end(objective: ObjectiveConfig, activations: Sequence[st
         own = dataclasses.replace(own, loss=objective.loss if layer == 0 else "mse")
         made.append(counterpart(own, layer, activations))
     return tuple(made)
+
+
+def _optimizer(config: OptimizerConfig) -> OptimizerConfig:
+    kept = ("name", "learning_rate", "schedule", "warmup_steps", *_OF_RULES[config.name])
+    return OptimizerConfig(**{name: getattr(config, name) for name in kept})
+
+
+def _counts(config: OptimizerConfig) -> bool:
+    """Returns whether a rule corrects its bias by a count of updates."""
+    return config.name != "sgd"
 
 
 def _objective(objective: ObjectiveConfig) -> ObjectiveConfig:

@@ -205,6 +205,36 @@ def test_repeats_draw_labels_anew_for_supervised_phases_only(experiment):
     assert (names(above).count("pretrain/0"), names(above).count("pretrain/1")) == (1, 3)
 
 
+@pytest.mark.parametrize(
+    ("rule", "numbers"),
+    [
+        ("sgd", {"momentum"}),
+        ("adam", {"beta1", "beta2", "epsilon"}),
+        ("adamw", {"beta1", "beta2", "epsilon", "weight_decay"}),
+    ],
+)
+@pytest.mark.parametrize("section", ["pretrain", "finetune", "all at once"])
+def test_numbers_that_an_optimizer_has_not_split_no_stage(section, rule, numbers, planned):
+    field, stage = {"finetune": ("finetune", "finetune"), "pretrain": ("pretrain", "pretrain/1")}.get(
+        section, ("pretrain", "pretrain/all")
+    )
+    settings = {field: {"optimizer": OptimizerConfig(name=rule)}}
+    if section == "all at once":
+        settings["pretrain"]["training"] = "greedy_then_end_to_end"
+    values = {"momentum": (0.5, 0.75), "beta1": (0.5, 0.75), "beta2": (0.5, 0.75), "epsilon": (0.1, 0.2)}
+    values |= {"weight_decay": (0.0, 0.1), "learning_rate": (0.1, 0.2), "warmup_steps": (0, 3)}
+    values |= {"schedule": ("constant", "cosine")}
+    found = {
+        name: names(planned(sweep=({f"{field}.optimizer.{name}": both},), **settings)).count(stage)
+        for name, both in values.items()
+    }
+    decisive = numbers | {"learning_rate", "warmup_steps", "schedule"}
+    assert found == {name: 1 + (name in decisive) for name in values}
+    if field == "pretrain":
+        counted = planned(sweep=({"pretrain.carry_step_count": (False, True)},), **settings)
+        assert names(counted).count(stage) == (1 if rule == "sgd" else 2)
+
+
 @pytest.mark.parametrize("readout", ["ridge", "logistic", "knn"])
 def test_settings_of_training_decide_nothing_of_a_read_out(readout, planned):
     ignored = {
