@@ -52,7 +52,9 @@ def end_to_end(config: PretrainConfig) -> PretrainConfig:
 def finetuning(config: FinetuneConfig) -> FinetuneConfig:
     """Returns the settings of a fine-tuning or read-out, besides those that are numbers of each layer."""
     default = FinetuneConfig()
-    inert = {} if config.encoder_init != "he" else {"fresh_layers": 0}  # where all are fresh
+    inert = {"fresh_layers": 0} if config.encoder_init == "he" else {}  # where all are fresh
+    if config.encoder_init in ("pca", "wrong_data"):  # told by the stages before, whose encoder is taken as it is
+        inert["encoder_init"] = "pretrained"
     if config.readout != "none":
         kept = (*_OF_READOUTS, *(["l2"] if config.readout == "logistic" else []))
         of_readout = {name: getattr(config, name) for name in kept}
