@@ -3,8 +3,8 @@
     python -m tests.bench.objectives [--repeats 5] [--seeds 2]
 
 One epoch of phase 1 (784-300-784, sigmoid units, batches of 150) of seeds packed on the local devices, with its share
-of the measurements at its end; an update is a trial's on its device. Programs are compiled before, objectives take
-turns, medians.
+of the measurements at its end; an update is a seed's share of its pack's. Programs are compiled before, objectives
+take turns, medians.
 """
 
 import argparse
@@ -54,19 +54,15 @@ def main():
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--seeds", type=int, default=2)
     asked = parser.parse_args()
-    import jax
-
     from pretrain.sweep import execute, programs
 
     programs.prepare_devices()
-    trials = asked.seeds / jax.local_device_count()
     packs = {name: pack(objective, asked.seeds) for name, objective in OBJECTIVES.items()}
     taken = {name: [] for name in packs}
     for repeat in range(asked.repeats + 1):  # the first compiles
         for name, (work, dataset) in packs.items():
             ran = execute.run(work, dataset, [None] * len(work.jobs), lambda step, progress: None)
-            updates = trials * work.stage.total_steps
-            taken[name] += [1e3 * ran.seconds / updates] if repeat else []
+            taken[name] += [1e3 * ran.seconds / work.stage.total_steps] if repeat else []
     table = Table("objective", "an update (ms)", "ratio", "target", box=None, pad_edge=False)
     for name, times in taken.items():
         ratio = statistics.median(mine / plain for mine, plain in zip(times, taken["plain"], strict=True))
