@@ -4,9 +4,9 @@
 
 Each control keeps another property of the pretrained layers: the mean and deviation of their weights; the weights, but
 not their places; their singular values, but not the directions. Beside them stand principal components and an encoder
-pretrained on images whose pixels are shuffled. Expect that, frozen, none of them
-does what pretraining does: test accuracies near 0.880 pretrained, 0.837 He, and from 0.760 to 0.832 for the others;
-and that all are alike once they are trained.
+pretrained on images whose pixels are shuffled. Expect that, frozen, none of them does what pretraining does: test
+accuracies near 0.880 pretrained, 0.837 He, and from 0.760 to 0.832 for the others; and that all are alike once they
+are trained.
 """
 
 from pretrain.config import Experiment

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from pretrain.command_line import Command, parse
 from pretrain.config import EncoderConfig, Experiment
-from pretrain.fields import ConfigError, fields, get
+from pretrain.fields import ConfigError, get
+from tests.experiments import LEAVES
 
 SWEPT = {"finetune.encoder_init": ("pretrained", "he"), "finetune.frozen_layers": (2, 0)}
 DEFAULT = Experiment(sweep=(SWEPT,))
-NAMES = [name for name in fields(Experiment) if name not in ("sweep", "per_layer")]
 
 OTHER_OPTIMIZER = {
     "name": "sgd",
@@ -143,11 +143,11 @@ def test_without_options_the_default_is_run():
 
 
 def test_the_table_of_other_values_covers_every_field():
-    assert set(OTHER) == set(NAMES)
+    assert set(OTHER) == set(LEAVES)
     assert not [name for name, value in OTHER.items() if value == get(DEFAULT, name)]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", LEAVES)
 @pytest.mark.parametrize("form", ["spaced", "joined"])
 def test_every_field_is_set_by_its_name_and_no_other_changes(name, form):
     first, *rest = words(OTHER[name])
@@ -156,8 +156,8 @@ def test_every_field_is_set_by_its_name_and_no_other_changes(name, form):
     unfrozen = dataclasses.replace(DEFAULT, sweep=(apart,))
     default = {"pretrain.objective.loss": SIGMOID, "finetune.readout": unfrozen}.get(name, DEFAULT)
     experiment = read(*given_as, *rest, default=default).experiment
-    assert {other: get(experiment, other) for other in NAMES} == {
-        other: get(default, other) if other != name else OTHER[name] for other in NAMES
+    assert {other: get(experiment, other) for other in LEAVES} == {
+        other: get(default, other) if other != name else OTHER[name] for other in LEAVES
     }
     assert type(get(experiment, name)) is type(OTHER[name])
 
@@ -170,7 +170,7 @@ def test_names_may_be_written_as_in_python():
 def test_all_fields_are_set_at_once():
     argv = [word for name, value in TOGETHER.items() for word in (option(name), *words(value))]
     experiment = read(*argv).experiment
-    assert {name: get(experiment, name) for name in NAMES} == TOGETHER
+    assert {name: get(experiment, name) for name in LEAVES} == TOGETHER
     assert list(experiment.points()) == [{}]
 
 
@@ -410,8 +410,8 @@ def test_help_tells_every_field_its_meaning_and_its_default(flag, capsys, monkey
     page = squeezed(out)
     assert squeezed("launch.py test") in page and squeezed("A test.") in page
     docs = dict(documented(Experiment))
-    assert set(docs) == set(NAMES)
-    for name in NAMES:
+    assert set(docs) == set(LEAVES)
+    for name in LEAVES:
         value = get(default, name)
         forms = {" ".join(words(value)), f"'{value}'"}
         after = page.partition(f"{option(name)}")[2]
@@ -430,7 +430,7 @@ WORDS = (
     | st.text(ALPHABET, max_size=8)
 )
 OPTIONS = st.sampled_from(
-    [*map(option, NAMES), *(f"--{name}" for name in NAMES), "--dry-run", "--sweep", "--per-layer"]
+    [*map(option, LEAVES), *(f"--{name}" for name in LEAVES), "--dry-run", "--sweep", "--per-layer"]
 )
 SOUND = st.sampled_from([[option(name), *words(value)] for name, value in OTHER.items()])
 DOUBTFUL = OPTIONS | WORDS | st.builds("{}={}".format, OPTIONS, WORDS) | WORDS.map("--{}".format)
@@ -471,7 +471,7 @@ def test_any_arguments_are_read_or_refused_at_length(argv):
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_values_written_to_a_command_line_are_read_back(data):
-    names = data.draw(st.lists(st.sampled_from(NAMES), unique=True))
+    names = data.draw(st.lists(st.sampled_from(list(LEAVES)), unique=True))
     if "finetune.readout" in names and "finetune.frozen_layers" not in names:
         names.append("finetune.frozen_layers")  # which is swept otherwise, and that beside a read-out is refused
     argv = [word for name in names for word in (option(name), *words(TOGETHER[name]))]
