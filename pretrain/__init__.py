@@ -11,7 +11,7 @@ __all__ = ["load_params", "load_run"]
 def __getattr__(name: str) -> Any:
     # Not imported until used: whoever only reads a config need not wait for tables.
     if name in __all__:
-        from pretrain import results
+        from pretrain.study import results
 
         return getattr(results, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, assume, settings
 from hypothesis import strategies as st
 
 from pretrain.config import Experiment
-from pretrain.fields import ConfigError, fields, join_traced, replace
+from pretrain.config.fields import ConfigError, fields, join_traced, replace
 
 LEAVES = {name: kind for name, kind in fields(Experiment).items() if name not in ("sweep", "per_layer")}
 # These must fit one another, so the strategy below draws them together.

@@ -59,7 +59,7 @@ def execute(command, path, **options):
 def with_a_fault_in_judging(command):
     """The same launch, whose judging has a fault."""
     executable, launcher, *argv = command
-    fault = "import runpy, sys; from pretrain import session; sys.argv = sys.argv[1:]\n"
+    fault = "import runpy, sys; from pretrain.commands import run as session; sys.argv = sys.argv[1:]\n"
     fault += "def answer(*_): raise RuntimeError('judging')\n"
     fault += "session.answer = answer; runpy.run_path(sys.argv[0], run_name='__main__')"
     return ["env", f"PYTHONPATH={ROOT}", executable, "-c", fault, launcher, *argv]

@@ -1,7 +1,7 @@
 """Stages as a plan makes them, without one."""
 
 from pretrain.config import PretrainConfig
-from pretrain.fields import join_traced, split_traced
+from pretrain.config.fields import join_traced, split_traced
 from pretrain.learn.finetune import Finetune
 from pretrain.learn.phase import Phase
 from pretrain.learn.readout import Readout

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pretrain.config import from_json, to_json
-from pretrain.study import words
+from pretrain.report import words
 from pretrain.study.answer import answer
 from tests.launching import (
     DETERMINISTIC,

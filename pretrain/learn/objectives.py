@@ -13,9 +13,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from pretrain.config.settings import ObjectiveConfig
 from pretrain.learn import penalties
 from pretrain.learn.model import ACTIVATIONS, Decoder, Encoder, Layer, Params, scaled, standardised, untied
-from pretrain.settings import ObjectiveConfig
 
 Metrics = dict[str, jax.Array]
 

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from pretrain.fields import join_traced, split_traced
+from pretrain.config.fields import join_traced, split_traced
+from pretrain.config.settings import ObjectiveConfig
 from pretrain.learn import objectives, rbm, train
 from pretrain.learn.codes import principal_components
 from pretrain.learn.corruption import corrupted
@@ -18,7 +19,6 @@ from pretrain.learn.randomness import Purpose, batch_rows, key_for, label_subset
 from pretrain.learn.stage import Examples, Images, Numbers, Stage, Start, measured_if
 from pretrain.learn.train import Objective, TrainState
 from pretrain.learn.transfer import copied, fresh_stack_layer, layer_shapes, stack_shapes
-from pretrain.settings import ObjectiveConfig
 
 _RECONSTRUCTION = ("mse", "validation_mse")
 _CLASSIFICATION = ("loss", "accuracy", "validation_loss", "validation_accuracy")

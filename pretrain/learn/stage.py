@@ -13,11 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from pretrain.fields import join_traced
+from pretrain.config.fields import join_traced
+from pretrain.config.settings import FinetuneConfig, PretrainConfig
 from pretrain.learn import train
 from pretrain.learn.model import Encoder, Params, scaled
 from pretrain.learn.objectives import Batch, Metrics
-from pretrain.settings import FinetuneConfig, PretrainConfig
 
 Numbers = Mapping[str, jax.Array | float]
 _ENCODING_BLOCK = 5000

@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from pretrain.config.settings import OptimizerConfig
 from pretrain.learn.model import Params
 from pretrain.learn.objectives import Batch, Metrics
 from pretrain.learn.transfer import merged, partition
-from pretrain.settings import OptimizerConfig
 
 Objective = Callable[[Params, Batch], tuple[jax.Array, Metrics]]
 _EVALUATION_BLOCK = 1000

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from pretrain.config import Experiment
-from pretrain.fields import ConfigError, join_traced
+from pretrain.config.fields import ConfigError, join_traced
 from pretrain.study.statistics import LEVEL, fewest_seeds, smallest_p
 
 

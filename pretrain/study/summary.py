@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from pretrain.fields import ConfigError, nearest
+from pretrain.config.fields import ConfigError, nearest
 
 _OF_A_TRIAL = ("trial_id", "seed", "repeat")
 

@@ -3,8 +3,8 @@
 import dataclasses
 from collections.abc import Sequence
 
+from pretrain.config.settings import FinetuneConfig, ObjectiveConfig, OptimizerConfig, PretrainConfig
 from pretrain.learn.model import Counterpart
-from pretrain.settings import FinetuneConfig, ObjectiveConfig, OptimizerConfig, PretrainConfig
 
 _OUTPUTS = {"linear": "identity", "sigmoid": "sigmoid"}
 _OF_KINDS = {

@@ -10,8 +10,8 @@ import psutil
 from rich.console import Console
 
 from pretrain.config import DataConfig, EngineConfig, Experiment
+from pretrain.config.fields import ConfigError
 from pretrain.data import Dataset
-from pretrain.fields import ConfigError
 from pretrain.sweep import execute, hosts, programs, work
 from pretrain.sweep.execute import Outcome
 from pretrain.sweep.interrupts import Interrupted

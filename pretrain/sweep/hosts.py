@@ -12,7 +12,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Sharding
 
-from pretrain.fields import ConfigError
+from pretrain.config.fields import ConfigError
 
 
 def join() -> None:

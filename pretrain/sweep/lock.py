@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from pretrain.fields import ConfigError
+from pretrain.config.fields import ConfigError
 
 NAME = ".lock"
 

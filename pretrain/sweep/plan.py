@@ -6,8 +6,7 @@ import itertools
 import json
 from collections.abc import Collection, Iterable, Mapping
 
-from pretrain import fields
-from pretrain.config import DataConfig, Experiment, SweptValue
+from pretrain.config import DataConfig, Experiment, SweptValue, fields
 from pretrain.data import Dataset
 from pretrain.learn.phase import Phase
 from pretrain.learn.stage import Stage

@@ -10,8 +10,8 @@ import ray
 from rich.console import Console
 
 from pretrain.config import DataConfig, EngineConfig, Experiment
+from pretrain.config.fields import ConfigError
 from pretrain.data import Dataset
-from pretrain.fields import ConfigError
 from pretrain.sweep import remote
 from pretrain.sweep.interrupts import Interrupted
 from pretrain.sweep.plan import Plan

@@ -6,13 +6,13 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from pretrain import samples
 from pretrain.config import DataConfig
 from pretrain.data import Dataset, Split
 from pretrain.learn.model import Params, untied
 from pretrain.learn.phase import Phase
-from pretrain.samples import Samples
+from pretrain.sweep import sample_file as samples
 from pretrain.sweep.plan import Job, Plan, Trial
+from pretrain.sweep.sample_file import Samples
 from pretrain.sweep.store import Store
 
 MOST_FILTERS = 36

@@ -5,10 +5,9 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from pretrain import fields
-from pretrain.config import DataConfig, Experiment, FinetuneConfig, ObjectiveConfig, PretrainConfig
+from pretrain.config import DataConfig, Experiment, FinetuneConfig, ObjectiveConfig, PretrainConfig, fields
+from pretrain.config.fields import ConfigError
 from pretrain.data import Dataset
-from pretrain.fields import ConfigError
 from pretrain.learn.finetune import Finetune
 from pretrain.learn.model import Counterpart
 from pretrain.learn.phase import Phase

@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pretrain.files import written_whole
+from pretrain.data.files import written_whole
 from pretrain.learn.model import Params
 from pretrain.learn.transfer import copied
 from pretrain.sweep import sealed

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pretrain.files import written_whole
+from pretrain.data.files import written_whole
 from pretrain.sweep.plan import Plan
 from pretrain.sweep.store import Store
 

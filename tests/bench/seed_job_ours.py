@@ -16,7 +16,8 @@ from pathlib import Path
 
 import jax
 
-from pretrain import data, session
+from pretrain import data
+from pretrain.commands import run as session
 from pretrain.config import Experiment, FinetuneConfig, PretrainConfig
 from pretrain.learn.finetune import Finetune
 from pretrain.sweep import execute, programs

@@ -21,7 +21,7 @@ from torch import nn
 from torch.func import functional_call, grad_and_value
 from torch.nn import functional as F  # noqa: N812 - the name by which PyTorch's users know it
 
-DATA = Path(__file__).parents[2] / "pretrain" / "mnist.npz"
+DATA = Path(__file__).parents[2] / "pretrain" / "data" / "mnist.npz"
 PIXELS, WIDE, NARROW, CLASSES = 784, 300, 150, 10
 PHASE_BATCH, TUNE_BATCH, LABELS, HELD_OUT = 150, 50, 2000, 5000
 VALIDATE_AT = {1, 2, 5, 10, 20, 40}

@@ -37,7 +37,7 @@ OVERHEAD = {
         ("pretrain.sweep.store.Store", "save_progress"),
     ],
     "recording": [
-        ("pretrain.session", "_tables"),
+        ("pretrain.commands.run", "_tables"),
         ("pretrain.sweep.tables", "write"),
         ("pretrain.sweep.store.Store", "register"),
     ],
@@ -97,7 +97,7 @@ class Stopwatch:
 
 def work(size, directory, name, epochs):
     """Runs a sweep in this process; prints what it took as JSON."""
-    from pretrain import session
+    from pretrain.commands import run as session
 
     asked = experiment(size, directory, name, epochs)
     stopwatch = Stopwatch()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pretrain.config import FinetuneConfig, PretrainConfig
-from pretrain.fields import split_traced, start_values
+from pretrain.config.fields import split_traced, start_values
 from pretrain.learn import train
 from pretrain.learn.objectives import Batch
 from pretrain.learn.stage import Images, Stage, Start

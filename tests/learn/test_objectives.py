@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy import optimize, special, stats
 
 from pretrain.config import ObjectiveConfig, OptimizerConfig
-from pretrain.fields import join_traced, split_traced
+from pretrain.config.fields import join_traced, split_traced
 from pretrain.learn import objectives, train
 from pretrain.learn.model import Decoder, Encoder, Layer
 from pretrain.learn.objectives import Batch

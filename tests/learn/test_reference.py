@@ -7,7 +7,7 @@ import pytest
 
 from pretrain import data
 from pretrain.config import DataConfig, FinetuneConfig, PretrainConfig
-from pretrain.fields import split_traced
+from pretrain.config.fields import split_traced
 from pretrain.learn.objectives import Batch
 from pretrain.learn.randomness import Purpose, batch_rows, key_for
 from pretrain.learn.stage import Images

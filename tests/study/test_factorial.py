@@ -9,12 +9,12 @@ import pyarrow as pa
 import pytest
 
 from pretrain.config import Experiment
-from pretrain.study import gaps, report, words
+from pretrain.report import gaps, report, words
 from pretrain.study.answer import answer, main_arms
 from pretrain.study.arms import arms
 from pretrain.study.factorial import BATCHES, factorials
 from pretrain.study.statistics import estimate
-from tests.study.test_terminal import finetune_curves
+from tests.report.test_terminal import finetune_curves
 
 INIT, FROZEN = "finetune.encoder_init", "finetune.frozen_layers"
 CODES, MATCHED, HEAD = "finetune.codes", "finetune.first_logit_change", "finetune.head_init"

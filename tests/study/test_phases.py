@@ -9,9 +9,9 @@ import pytest
 from matplotlib import image
 from matplotlib.colors import to_rgb
 
-from pretrain.study import drawing, figures
+from pretrain.report import drawing, figures
+from pretrain.report.drawing import COLOURS
 from pretrain.study.arms import Arm, arms
-from pretrain.study.drawing import COLOURS
 from pretrain.study.phases import Pretraining, pretrainings
 
 INIT, FROZEN, RATE = "finetune.encoder_init", "finetune.frozen_layers", "pretrain.optimizer.learning_rate"

@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pretrain.config import Experiment, StudyConfig
-from pretrain.fields import ConfigError
-from pretrain.study import report, words
+from pretrain.config.fields import ConfigError
+from pretrain.report import report, words
 from pretrain.study.answer import answer
 from pretrain.study.attribution import attribute
 from pretrain.study.sequential import Look, check, level, look_at, looks, seeds_of
 from pretrain.study.statistics import FEWEST_SEEDS, holm, seeds_to_settle, sign_flip, smallest_p
-from tests.study.test_terminal import INIT, effects, four_corners, tables
+from tests.report.test_terminal import INIT, effects, four_corners, tables
 
 
 def until_conclusive(seeds, most, **study):

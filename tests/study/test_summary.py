@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pretrain.fields import ConfigError
+from pretrain.config.fields import ConfigError
 from pretrain.study import summary
 
 ROWS = [

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import pytest
 
 from pretrain.config import FinetuneConfig, ObjectiveConfig, PretrainConfig
-from pretrain.fields import split_traced
+from pretrain.config.fields import split_traced
 from pretrain.sweep import cost
 from tests import stages
 

@@ -6,8 +6,8 @@ import socket
 
 import pytest
 
-from pretrain import store_command
-from pretrain.fields import ConfigError
+from pretrain.commands import store as store_command
+from pretrain.config.fields import ConfigError
 from pretrain.sweep import execute, inventory
 from pretrain.sweep.plan import Pack, packs
 from pretrain.sweep.store import Store

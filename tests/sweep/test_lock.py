@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from pretrain.fields import ConfigError
+from pretrain.config.fields import ConfigError
 from pretrain.sweep import lock
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from configs.geron import get_config
 from pretrain.config import EncoderConfig, FinetuneConfig, PretrainConfig
-from pretrain.fields import ConfigError, split_traced
+from pretrain.config.fields import ConfigError, split_traced
 from pretrain.sweep.cost import job_memory, n_parameters
 from pretrain.sweep.plan import MAX_PACK, packs
 from pretrain.sweep.plan import plan as plan_all

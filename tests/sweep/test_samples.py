@@ -6,14 +6,17 @@ import jax
 import numpy as np
 import pytest
 
-from pretrain import data, report_command, results, samples
+from pretrain import data
+from pretrain.commands import report as report_command
 from pretrain.config import ObjectiveConfig, from_json
-from pretrain.study.record import SCHEMA
+from pretrain.report.record import SCHEMA
+from pretrain.study import results
 from pretrain.sweep import plan as planning
+from pretrain.sweep import sample_file as samples
 from pretrain.sweep.samples import leave, take
 from pretrain.sweep.store import Store
 from tests.launching import copied, execute, refused
-from tests.test_samples import sampled
+from tests.sweep.test_sample_file import sampled
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from pretrain import data
 from pretrain.config import ObjectiveConfig, OptimizerConfig
-from pretrain.fields import ConfigError
+from pretrain.config.fields import ConfigError
 from pretrain.sweep import cost, preview
 from pretrain.sweep import plan as planning
 

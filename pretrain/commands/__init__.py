@@ -1,0 +1,1 @@
+"""The words that follow `launch.py`: run, report, table, store."""

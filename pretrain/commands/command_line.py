@@ -1,0 +1,149 @@
+"""The command line: a config's name, then its fields as options."""
+
+import contextlib
+import dataclasses
+import io
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import tyro
+from annotated_types import Ge, Gt
+from pydantic import TypeAdapter, ValidationError
+
+from pretrain.commands.axes import Axis, element, is_sequence, parse_axis, read_value
+from pretrain.config import Experiment, SweptValue
+from pretrain.config.fields import ConfigError, complaint, fields, join_traced, nearest
+from pretrain.config.grids import Grid, LogUniform, Uniform, random_search
+
+_FLAGS = ("dry_run", "tensorboard")
+_AXES = ("sweep", "per_layer")  # options that are given once for each field
+_SHORT = {"--engine": "--engine.name", "--until-conclusive": "--study.until-conclusive"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """What to do."""
+
+    experiment: Annotated[Experiment, tyro.conf.arg(name="")]
+    dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print the plan - trials, shared stages, packs, parameters, estimated memory, FLOPs and time - and stop."""
+    tensorboard: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Write TensorBoard event files to the run directory, too (`pip install 'pretrain[tensorboard]'`)."""
+    sweep: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """An axis to sweep besides the config's, or in place of its axis of the same field: field=value,value or
+    field=log:low:high:count or field=lin:low:high:count. Several multiply. For random search: field=uniform:low:high
+    or field=loguniform:low:high; all of these are drawn together."""
+    per_layer: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """A field that differs from layer to layer, with a value for each, from the images up: field=value,value."""
+    draws: Annotated[int, Gt(0)] = 20
+    """Points of a random search (points)."""
+    draw_seed: Annotated[int, Ge(0)] = 0
+    """Seed of a random search; more draws with the same seed keep the first ones."""
+
+
+def parse(argv: Sequence[str], default: Experiment, program: str, description: str) -> Command:
+    """Reads options over a default experiment; ``--help`` prints every field and exits.
+
+    An option for a swept field takes the place of that field's sweep; ``--sweep`` adds axes to every grid.
+
+    Raises:
+      ConfigError: an option is unknown, its value is missing or does not fit, or the fields do not fit together.
+    """
+    settings = {"prog": program, "description": description}
+    if {"-h", "--help"} & set(argv):
+        return tyro.cli(Command, args=["--help"], default=Command(default), **settings)
+    argv = _unshortened(argv)
+    given = _given(argv)
+    # The sweep is put in place before tyro builds the experiment, which then checks its points with all options set.
+    unchecked = join_traced(default, {"sweep": _sweep(default, given), "per_layer": _per_layer(default, given)})
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):  # tyro explains in a box; our explanation is one line
+            return tyro.cli(Command, args=argv, default=Command(unchecked), **settings)
+    except SystemExit:
+        raise ConfigError("arguments", " ".join(argv), "cannot be read; --help lists every option") from None
+
+
+def _unshortened(argv: Sequence[str]) -> list[str]:
+    """Writes ``--engine`` out as ``--engine.name``, and ``--until-conclusive`` as ``--study.until-conclusive True``."""
+    written = []
+    for place, token in enumerate(argv):
+        option, equals, value = token.partition("=")
+        option = option.replace("_", "-") if option.startswith("--") else option
+        written.append(f"{_SHORT[option]}{equals}{value}" if option in _SHORT else token)
+        bare = not equals and all(following.startswith("--") for following in argv[place + 1 : place + 2])
+        if option == "--until-conclusive" and bare:
+            written.append("True")
+    return written
+
+
+def _sweep(default: Experiment, given: Mapping[str, list[list[str]]]) -> tuple[Grid, ...]:
+    """Returns the default's grids without the fields that options set, and with the axes that options sweep."""
+    axes: dict[str, Axis] = dict(parse_axis(values[0]) for values in given.get("sweep", ()))
+    for name in given.keys() & axes.keys():
+        raise ConfigError("sweep", name, "is set by an option too; leave one of the two out")
+    drawn = {name: axis for name, axis in axes.items() if isinstance(axis, Uniform | LogUniform)}
+    for name in ("draws", "draw_seed"):
+        if name in given and not drawn:
+            raise ConfigError(name, given[name][0][0], "draws from no --sweep field=uniform:low:high or loguniform")
+    kept = [{name: values for name, values in grid.items() if name not in given} for grid in default.sweep]
+    if not axes:
+        return tuple(kept)
+    listed = {name: axis for name, axis in axes.items() if name not in drawn}
+    draws, seed = (
+        read_value(name, int, given[name][0][0]) if name in given else getattr(Command, name)
+        for name in ("draws", "draw_seed")
+    )
+    found = random_search(drawn, draws, seed) if drawn else ({},)
+    return tuple({**grid, **listed, **point} for grid in kept or ({},) for point in found)
+
+
+def _per_layer(default: Experiment, given: Mapping[str, list[list[str]]]) -> dict[str, tuple[SweptValue, ...]]:
+    """Returns the default's fields that differ by layer without those that options set, and with those that they do."""
+    kept = {name: values for name, values in default.per_layer.items() if name not in given}
+    named = dict(parse_axis(values[0], option="per_layer") for values in given.get("per_layer", ()))
+    for name, values in named.items():
+        if name in given:
+            raise ConfigError("per_layer", name, "is set by an option too; leave one of the two out")
+        if isinstance(values, Uniform | LogUniform):
+            raise ConfigError("per_layer", name, "has no random values; list one a layer, as in field=value,value")
+    return {**kept, **named}
+
+
+def _given(argv: Sequence[str]) -> dict[str, list[list[str]]]:
+    """Returns the values of each option, by name, once for each time it is given; checks each on its own."""
+    kinds = {**fields(Experiment), **typing.get_type_hints(Command, include_extras=True)}
+    options: list[tuple[str, list[str]]] = []
+    for token in argv:
+        if token.startswith("--"):
+            option, equals, value = token.partition("=")
+            name = option.removeprefix("--").replace("-", "_")
+            if name not in kinds or name == "experiment":
+                near = nearest(name, kinds).replace("_", "-")
+                raise ConfigError("option", option, f"is no field; did you mean --{near}?")
+            options.append((name, [value] if equals else []))
+        elif options:
+            options[-1][1].append(token)
+        else:
+            raise ConfigError("arguments", token, "is no option; options start with --, and --help lists them")
+    given: dict[str, list[list[str]]] = {}
+    for name, values in options:
+        _check(name, kinds[name], values)
+        given.setdefault(name, []).append(values)
+    return given
+
+
+def _check(name: str, kind: Any, values: list[str]) -> None:
+    if name in _FLAGS:
+        if values:
+            raise ConfigError(name, " ".join(values), "takes no value; leave it out")
+    elif is_sequence(kind) and name not in _AXES:
+        try:
+            TypeAdapter(kind).validate_python([read_value(name, element(kind), value) for value in values])
+        except ValidationError as error:
+            raise ConfigError(name, " ".join(values), complaint(error)) from None
+    elif len(values) != 1:
+        remedy = f"has {len(values)} values; give one" if values else "has no value; give one"
+        raise ConfigError(name, " ".join(values), remedy)
+    elif name not in _AXES:
+        read_value(name, kind, values[0])

@@ -1,0 +1,112 @@
+"""The command line of ``launch.py``: a config's name and its options, or another command."""
+
+import ast
+import dataclasses
+import importlib
+import importlib.util
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from pretrain.commands.command_line import parse
+from pretrain.config import Experiment
+from pretrain.config.fields import ConfigError, complaint, nearest
+
+_DEFAULT_CONFIG = "geron"
+_COMMANDS = {
+    "report": "pretrain.commands.report",
+    "table": "pretrain.commands.table",
+    "store": "pretrain.commands.store",
+}
+
+
+def main(argv: Sequence[str], configs: Path) -> int:
+    """Runs the command line, given the directory of config files; returns the exit code.
+
+    It is 0 when all is done, 1 when a file could not be used, 2 after a mistake in the input, 75 when interrupted with
+    everything saved, and 130 when interrupted at once.
+    """
+    try:
+        if argv and argv[0] in ("-h", "--help"):
+            print(_overview(configs))
+            return 0
+        if argv and argv[0] in _COMMANDS:
+            return importlib.import_module(f"pretrain.commands.{argv[0]}").main(argv[1:])
+        named = bool(argv) and not argv[0].startswith("-")
+        name, options = (argv[0], argv[1:]) if named else (_DEFAULT_CONFIG, argv)
+        default = _load_config(configs, name)
+        command = parse(options, default, f"launch.py {name}", _documentation(configs, name))
+        # LAPACK, which SciPy loads: JAX has a device on every core already, and threads of all of them would only wait.
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+        # Only now that the input is known to be right is there anything worth the wait for JAX.
+        from pretrain.commands import run as session
+
+        return session.run(command.experiment, command.dry_run, command.tensorboard)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; whatever was stored is kept, and the same command goes on from there", file=sys.stderr)
+        return 130
+
+
+def _overview(configs: Path) -> str:
+    lines = [f"  {name:14} {_documentation(configs, name).splitlines()[0]}" for name in _config_names(configs)]
+    return "\n".join(
+        [
+            "usage: python launch.py [CONFIG] [--field value ...]",
+            "",
+            f"Without a config, {_DEFAULT_CONFIG} runs. python launch.py CONFIG --help lists every field.",
+            "",
+            "configs:",
+            *lines,
+            "",
+            "commands (--help tells more):",
+            "  report RUN     a run's conclusions, drawn and written again from its tables",
+            "  table RUN      a run's results, grouped by any field, to the terminal, CSV or Parquet",
+            "  store          what is stored, whether it is sound, and what no run uses",
+        ]
+    )
+
+
+def _config_names(configs: Path) -> list[str]:
+    return sorted(path.stem for path in configs.glob("*.py") if not path.stem.startswith("_"))
+
+
+def _documentation(configs: Path, name: str) -> str:
+    try:
+        return ast.get_docstring(ast.parse((configs / f"{name}.py").read_text())) or name
+    except (SyntaxError, ValueError) as error:
+        return f"cannot be read ({error})"
+
+
+def _load_config(configs: Path, name: str) -> Experiment:
+    """Returns a config's experiment, which by default runs in a directory of the config's name."""
+    names = _config_names(configs)
+    if name not in names:
+        raise ConfigError("config", name, f"is none of {', '.join(names)}; did you mean {nearest(name, names)!r}?")
+    file = configs / f"{name}.py"
+    try:
+        spec = importlib.util.spec_from_file_location(f"configs.{name}", file)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        experiment = module.get_config()
+    except ConfigError:
+        raise
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, (error.title, *first["loc"])))
+        raise ConfigError(field, first["input"], f"{complaint(error)} (in {file})") from None
+    except Exception as error:  # a config is code, and may fail in any way
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
+        line = frames[-1].lineno if frames else getattr(error, "lineno", None) or 1
+        raise ConfigError("config", name, f"fails with {type(error).__name__}: {error} ({file}:{line})") from None
+    if not isinstance(experiment, Experiment):
+        raise ConfigError("config", name, f"has a get_config() that returns {experiment!r}, no Experiment ({file})")
+    if experiment.run_dir == Experiment.run_dir:
+        experiment = dataclasses.replace(experiment, run_dir=f"runs/{name}")
+    return experiment

@@ -1,0 +1,40 @@
+"""Command lines of the commands besides running: a dataclass of options, and mistakes told in one line."""
+
+import contextlib
+import dataclasses
+import io
+from collections.abc import Sequence
+from typing import TypeVar
+
+import tyro
+
+from pretrain.config.fields import ConfigError, nearest
+
+Options = TypeVar("Options")
+
+
+def parse(options: type[Options], argv: Sequence[str], program: str) -> Options:
+    """Reads options; ``--help`` prints them and exits.
+
+    Args:
+      options: a dataclass; its ``bool`` fields are flags, and those marked ``tyro.conf.Positional`` go without a name.
+      argv: the command line after the command's name.
+      program: the command as one types it.
+
+    Raises:
+      ConfigError: an option is unknown, or a value is missing or does not fit.
+    """
+    settings = {"prog": f"python {program}", "config": (tyro.conf.FlagCreatePairsOff,)}
+    if {"-h", "--help"} & set(argv):
+        return tyro.cli(options, args=["--help"], **settings)
+    names = [field.name for field in dataclasses.fields(options)]
+    for token in argv:
+        option = token.partition("=")[0]
+        if option.startswith("--") and option[2:].replace("-", "_") not in names:
+            near = nearest(option[2:], names).replace("_", "-")
+            raise ConfigError("option", option, f"is no option of {program}; did you mean --{near}?")
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):  # tyro explains in a box; our explanation is one line
+            return tyro.cli(options, args=list(argv), **settings)
+    except SystemExit:
+        raise ConfigError("arguments", " ".join(argv), f"cannot be read; see python {program} --help") from None

@@ -1,0 +1,46 @@
+"""``python launch.py report RUN``: a run's conclusions, drawn and written again from its tables."""
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import tyro
+from rich.console import Console
+
+from pretrain.commands import options
+from pretrain.report import report, terminal
+from pretrain.study import results, sequential
+from pretrain.study.answer import answer
+
+_WIDTH_OF_FILES = 120  # columns, where the output is no terminal
+
+
+@dataclasses.dataclass(frozen=True)
+class ReportCommand:
+    """Writes a run's report.html, answer.json and figures again, from its files."""
+
+    run: tyro.conf.Positional[str]
+    """Directory of the run."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the command; returns the exit code: 0 done, 1 a file could not be written.
+
+    Raises:
+      ConfigError: an option cannot be read, or the run is not there or not finished.
+    """
+    path = Path(options.parse(ReportCommand, argv, "launch.py report").run).expanduser()
+    run = results.load_run(path)
+    level = sequential.level(run.experiment, run.trials)
+    found = answer(run.trials, run.curves, run.experiment.study, level)
+    try:
+        about = (run.experiment, results.devices(path), path)
+        written = report.write(found, run.trials, run.curves, *about, samples=results.load_samples(path))
+    except OSError as error:
+        print(error, file=sys.stderr)
+        return 1
+    out = Console(width=None if sys.stdout.isatty() else _WIDTH_OF_FILES)
+    terminal.show(found, run.trials, run.curves, out)
+    out.print(str(written), style="dim", highlight=False, soft_wrap=True)
+    return 0

@@ -1,0 +1,103 @@
+"""``python launch.py table RUN``: a run's results, grouped by any field, to the terminal, CSV or Parquet."""
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv as pc
+import pyarrow.parquet as pq
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from pretrain.commands import options
+from pretrain.data.files import written_whole
+from pretrain.study import results, summary
+
+_SHOWN = ("test_accuracy", "validation_accuracy", "test_loss", "pretrain_test_mse")
+_WIDTH_OF_FILES = 120  # columns, where the output is no terminal
+
+
+@dataclasses.dataclass(frozen=True)
+class TableCommand:
+    """Prints a run's results: mean ± standard deviation over the trials of each group that did not diverge."""
+
+    run: tyro.conf.Positional[str]
+    """Directory of the run."""
+    by: tuple[str, ...] = ()
+    """Columns to group by; all swept fields by default."""
+    metrics: tuple[str, ...] = ()
+    """Results to show; by default accuracies, test loss and reconstruction error. Files hold all of them."""
+    trials: bool = False
+    """Write every trial to the files, ungrouped."""
+    csv: str = ""
+    """File to write as CSV, too."""
+    parquet: str = ""
+    """File to write as Parquet, too."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the command; returns the exit code: 0 done, 1 a file could not be written.
+
+    Raises:
+      ConfigError: an option cannot be read, the run is not there, or it has no such column.
+    """
+    command = options.parse(TableCommand, argv, "launch.py table")
+    trials = results.load_run(command.run).trials
+    by = list(command.by) or summary.swept_fields(trials)
+    grouped = summary.summarise(trials, by, command.metrics)
+    shown = [name for name in command.metrics or _SHOWN if grouped[f"{name}_mean"].null_count < len(grouped)]
+    console = Console(width=None if sys.stdout.isatty() else _WIDTH_OF_FILES)
+    console.print(_table(grouped, by, shown))
+    try:
+        for name, write in (("csv", _write_csv), ("parquet", pq.write_table)):
+            if target := getattr(command, name):
+                with written_whole(Path(target).expanduser()) as draft:
+                    write(trials if command.trials else grouped, draft)
+    except (OSError, pa.ArrowException) as error:
+        print(f"{target}: cannot be written ({error})", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _table(grouped: pa.Table, by: Sequence[str], shown: Sequence[str]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in by:
+        table.add_column(_heading(name))
+    for name in (*shown, "n"):
+        table.add_column(_heading(name), justify="right")
+    for row in grouped.to_pylist():
+        fields = [_cell(row[name]) for name in by]
+        values = [_mean_and_deviation(row[f"{name}_mean"], row[f"{name}_std"]) for name in shown]
+        n = f"{row['n']} ({row['n_diverged']} diverged)" if row["n_diverged"] else str(row["n"])
+        table.add_row(*fields, *values, n)
+    return table
+
+
+def _heading(name: str) -> str:
+    """Returns a column's name in lines, broken where its parts end."""
+    return name.replace(".", ".\n").replace("_", "_\n") if len(name) > 12 else name
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list):
+        return " ".join(map(str, value))
+    return "–" if value is None else str(value)
+
+
+def _mean_and_deviation(mean: float | None, deviation: float | None) -> str:
+    if mean is None:
+        return "–"
+    return f"{mean:.4f}" + ("" if deviation is None else f" ±{deviation:.4f}")
+
+
+def _write_csv(table: pa.Table, path: Path) -> None:
+    lists = [name for name in table.column_names if pa.types.is_nested(table.schema.field(name).type)]
+    for name in lists:  # CSV has no lists
+        values = [None if value is None else " ".join(map(str, value)) for value in table[name].to_pylist()]
+        table = table.set_column(table.column_names.index(name), name, pa.array(values, pa.string()))
+    pc.write_csv(table, path)

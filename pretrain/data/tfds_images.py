@@ -1,0 +1,179 @@
+"""Any TensorFlow Datasets image classification set as arrays, read without TensorFlow.
+
+A set is looked for on disk first, so one prepared by hand needs to be no registered TFDS set, and one that was decoded
+before costs no import of TFDS.
+"""
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import re
+import secrets
+import shlex
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pretrain.config.fields import ConfigError
+from pretrain.data.tfds_prepare import SetError, check_features, one_line, prepare, require
+
+_NAME = re.compile(r"(?P<base>[A-Za-z]\w*)(/(?P<config>\w[\w+.\-]*))?(:(?P<version>(\d+|\*)(\.(\d+|\*)){2}))?")
+_CACHE = "pretrain-decoded.npz"
+_ARRAYS = ("train_images", "train_labels", "test_images", "test_labels", "class_names")
+
+
+def read(name: str, directory: str) -> dict[str, Any]:
+    """Reads a TFDS image classification set as train_images, train_labels, test_images, test_labels and class_names.
+
+    Images are uint8 [N, H, W, 1 or 3], labels int32 [N], class names a tuple of strings, empty where the set has none.
+    The test arrays are the split `test`, or `validation` where there is no `test`; other splits are left alone.
+    The arrays are kept beside the prepared set, where that can be written, and read from there while it is unchanged.
+
+    Args:
+      name: `name`, `name/config` or `name:version`. A version may hold wildcards (`3.*.*`); the newest on disk is read.
+      directory: where TFDS keeps prepared sets.
+
+    Raises:
+      ConfigError: the set is unknown, is neither prepared nor can be, is damaged, or holds no uint8 images of one size
+        with a class number each.
+    """
+    root = Path(os.path.expanduser(directory))
+    try:
+        parts = _NAME.fullmatch(name)
+        if not parts:
+            raise SetError("is no dataset name; write name, name/config or name:version")
+        folder = _find(root, **parts.groupdict()) or _prepared(name, root, parts.groupdict())
+        source = _source(folder)
+        arrays = _load(folder / _CACHE, source)
+        if arrays is None:
+            arrays = _decode(folder)
+            _save(folder / _CACHE, source, arrays)
+        return arrays
+    except SetError as error:
+        raise ConfigError("data.name", name, str(error)) from None
+    except OSError as error:
+        raise ConfigError("data.dir", directory, f"cannot be read; name a directory that can ({error})") from None
+
+
+def _find(root: Path, base: str, config: str | None, version: str | None) -> Path | None:
+    """Returns the directory of the newest prepared version that fits, or None."""
+    home = root / base
+    if config is None and home.is_dir() and not _versions(home):
+        configs = sorted(path.name for path in home.iterdir() if _versions(path))
+        with contextlib.suppress(OSError, ValueError, KeyError):  # where TFDS notes the default config, if it knew one
+            configs = [json.loads((home / ".config" / "metadata.json").read_text())["default_config_name"]]
+        if len(configs) > 1:
+            raise SetError(f"is prepared with several configs; write one of {[f'{base}/{name}' for name in configs]}")
+        config = configs[0] if configs else None
+    wanted = (version or "*.*.*").replace(".", r"\.").replace("*", r"\d+")
+    versions = [path for path in _versions(home / (config or "")) if re.fullmatch(wanted, path.name)]
+    return max(versions, key=lambda path: [int(part) for part in path.name.split(".")], default=None)
+
+
+def _prepared(name: str, root: Path, parts: dict[str, str | None]) -> Path:
+    """Prepares a set and returns its directory."""
+    fault = prepare(name, root, **parts)
+    folder = _find(root, **parts)
+    if folder is None:
+        raise SetError(fault)
+    return folder
+
+
+def _versions(folder: Path) -> list[Path]:
+    infos = folder.glob("*.*.*/dataset_info.json")
+    return [info.parent for info in infos if re.fullmatch(r"\d+\.\d+\.\d+", info.parent.name)]
+
+
+def _decode(folder: Path) -> dict[str, Any]:
+    """Returns the arrays and class names of a prepared set."""
+    require("read", "tensorflow_datasets", "array_record", "PIL")
+    import tensorflow_datasets as tfds
+
+    try:
+        builder = tfds.builder_from_directory(folder)
+        info, formats = builder.info, sorted(kind.value for kind in builder.info.available_file_formats())
+        if "array_record" not in formats:
+            away = f"mv {shlex.quote(str(folder))} {shlex.quote(f'{folder}.{formats[0]}')}"
+            raise SetError(f"is prepared as {formats[0]} and must be as array_record; run {away} and then this again")
+        check_features(info.features)
+        sizes = {split: part.num_examples for split, part in info.splits.items() if part.num_examples}
+        test = "test" if "test" in sizes else "validation"
+        if not {"train", test} <= sizes.keys():
+            raise SetError(f"has the splits {sorted(sizes)}; choose a set with train and test or validation")
+        arrays = {}
+        for ours, theirs in ("train", "train"), ("test", test):
+            arrays[f"{ours}_images"], arrays[f"{ours}_labels"] = _decode_split(builder, theirs, sizes[theirs])
+    except (SetError, MemoryError):
+        raise
+    except Exception as error:  # TFDS, ArrayRecord, protobuf and Pillow each raise their own
+        raise SetError(
+            f"cannot be decoded; remove {folder} if it is damaged, and run again: {one_line(error)}"
+        ) from None
+    label = info.features["label"]
+    return {**arrays, "class_names": tuple(label.names if getattr(label, "num_classes", None) else ())}
+
+
+def _decode_split(builder: Any, split: str, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the images [N, H, W, C] and labels [N] of a split."""
+    import tensorflow_datasets as tfds
+    from PIL import Image
+
+    # Without TensorFlow, TFDS silently takes palette indices for colours, 1-bit white for 1 and alpha for a channel.
+    # Pillow's conversion gives TensorFlow's pixels, and whether OpenCV is there changes nothing.
+    features, skip = builder.info.features, {"image": tfds.decode.SkipDecoding()}
+    mode = "L" if features["image"].shape[-1] == 1 else "RGB"
+    pair = tfds.features.FeaturesDict({name: features[name] for name in ("image", "label")})
+    raw = tfds.decode.DeserializeMethod.RAW_BYTES
+    records = builder.as_data_source(split, deserialize_method=raw, file_format="array_record")
+    images, labels = None, np.empty(size, np.int32)
+    for row in range(size):
+        record = pair.deserialize_example_np(records[row], decoders=skip)
+        with Image.open(io.BytesIO(record["image"])) as image:
+            if image.mode not in ("1", "L", "LA", "P", "RGB", "RGBA"):
+                raise SetError(f"has an image of mode {image.mode}, {split}[{row}]; choose a set of 8-bit RGB or grey")
+            pixels = np.asarray(image.convert(mode)).reshape(image.height, image.width, -1)
+        if images is None:
+            images = np.empty((size, *pixels.shape), np.uint8)
+        if pixels.shape != images.shape[1:]:
+            odd = f"{images.shape[1:]} at {split}[0] and {pixels.shape} at {split}[{row}]"
+            raise SetError(f"has images of different sizes, {odd}; choose a set of one size")
+        images[row], labels[row] = pixels, record["label"]
+    if labels.min() < 0:
+        raise SetError(f"has unlabelled images in the split {split}; choose another set")
+    return images, labels
+
+
+def _source(folder: Path) -> str:
+    """Returns the SHA-256 of what tells one preparation of a set from another, its shards unread."""
+    digest = hashlib.sha256((folder / "dataset_info.json").read_bytes())
+    for path in sorted(folder.iterdir()):
+        if not path.name.startswith(_CACHE):
+            digest.update(f"\n{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}".encode())
+    return digest.hexdigest()
+
+
+def _load(path: Path, source: str) -> dict[str, Any] | None:
+    """Returns the arrays cached from a source, or None."""
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:  # NumPy leaves a bad file open
+            if str(archive["source"]) != source or archive.zip.testzip():
+                return None
+            arrays = {name: archive[name] for name in _ARRAYS}
+            return {**arrays, "class_names": tuple(arrays["class_names"].tolist())}
+    except Exception:  # whatever is wrong with a cache, decoding anew is right
+        return None
+
+
+def _save(path: Path, source: str, arrays: dict[str, Any]) -> None:
+    """Caches arrays in one atomic step, or not at all where that cannot be done."""
+    unfinished = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    try:
+        with unfinished.open("xb") as file:
+            np.savez(file, source=source, **{**arrays, "class_names": np.array(arrays["class_names"], str)})
+        os.replace(unfinished, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            unfinished.unlink()

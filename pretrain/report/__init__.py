@@ -1,0 +1,1 @@
+"""How conclusions are shown: figures, a page, the terminal, LaTeX."""

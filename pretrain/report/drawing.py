@@ -1,0 +1,85 @@
+"""What all figures share: paper, ink, names as they are written on it, and files."""
+
+import io
+import re
+import textwrap
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from pretrain.data.files import written_whole
+from pretrain.report.letters import plain
+
+# Okabe and Ito's palette: told apart with any kind of colour vision.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
+_SERIES = 3  # of these are too dark for a dark page, which sets them by ``--series-0`` and so on
+DASHES = ("-", "--", "-.", ":")
+INK = "#1b1b1b"
+WIDTH = 5.4  # inches; so narrow that letters stay legible where a page is 400 pixels wide
+_DOTS = 240  # per inch
+_LONGEST_NAME = 120  # characters
+
+
+def canvas(height: float, columns: int = 1, rows: int = 1, sharey: bool = True):
+    """Returns a figure of a height (inches) and its axes, plain and with ink of one colour."""
+    import matplotlib
+    from matplotlib.figure import Figure  # half a second to import, and only needed when there is a run to draw
+
+    ink = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
+    with matplotlib.rc_context(dict.fromkeys(ink, INK)):
+        figure = Figure(figsize=(WIDTH, height), dpi=_DOTS, layout="constrained")
+        found = figure.subplots(rows, columns, sharey=sharey)
+    for axes in np.ravel(found):
+        axes.grid(alpha=0.25, linewidth=0.6)
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure, found
+
+
+def title(figure, text: str) -> None:
+    """Writes a figure's title over all of its width, so that long names beside the axes do not push it out."""
+    figure.suptitle(text, x=0.02, ha="left", fontsize=10, color=INK)
+
+
+def legend(figure, axes) -> None:
+    """Writes a legend under a figure that tells what lines of some axes are, and makes the figure so much higher."""
+    handles, labels = axes.get_legend_handles_labels()
+    if not handles:
+        return
+    columns = 2 if max(map(len, labels)) < 28 else 1
+    n_lines = sum(1 + label.count("\n") for label in labels)
+    figure.set_figheight(figure.get_figheight() + 0.22 * -(-n_lines // columns) + 0.1)
+    style = {"frameon": False, "fontsize": 9, "labelcolor": INK, "handlelength": 3}
+    figure.legend(handles, labels, loc="outside lower left", ncols=columns, **style)
+
+
+def written(name: str, width: int = 60) -> str:
+    """Returns a name as a figure shows it: as it is, no formula, in lines of at most so many characters."""
+    name = plain(name)
+    name = name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
+    return "\n".join(textwrap.wrap(name, width)).replace("$", r"\$")
+
+
+def save(figure, directory: Path, name: str) -> str:
+    """Writes a figure as PNG and SVG, and returns the SVG for a page.
+
+    There ink takes the colour of the text around it, the first colours can be set by the page, which may be dark, and
+    what has a name has one of its own among all figures.
+    """
+    import matplotlib
+
+    directory.mkdir(parents=True, exist_ok=True)
+    text = io.StringIO()
+    with warnings.catch_warnings(), matplotlib.rc_context({"svg.hashsalt": name}):
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # of names in other scripts, which tables show
+        with written_whole(directory / f"{name}.png") as draft:
+            figure.savefig(draft, format="png")
+        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    with written_whole(directory / f"{name}.svg") as draft:
+        draft.write_text(text.getvalue(), encoding="utf-8")
+    body = text.getvalue()
+    body = re.sub(r"\s*(<!--.*?-->|<metadata>.*?</metadata>)", "", body[body.index("<svg") :], flags=re.DOTALL)
+    body = re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{name}-", body)
+    for number, colour in enumerate(COLOURS[:_SERIES]):
+        body = body.replace(colour.lower(), f"var(--series-{number}, {colour.lower()})")
+    return body.replace(INK, "currentColor").replace("#000000", "currentColor")

@@ -1,0 +1,151 @@
+"""Figures from tables and answers."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from pretrain.report.drawing import COLOURS, DASHES, INK, canvas, legend, title, written
+from pretrain.report.names import arm_name, percent, setting, short, treatment
+from pretrain.study import statistics
+from pretrain.study.arms import Arm, by_seed, curve_values
+from pretrain.study.budgets import BudgetCurve
+from pretrain.study.comparisons import Comparison
+from pretrain.study.phases import Pretraining
+
+BATCHES = 40
+# What a figure holds and stays legible; its caption says if there is more.
+MOST_ARMS = 8
+MOST_COMPARISONS = 24
+MOST_PANELS = 4
+MOST_PRETRAININGS = 4
+_MOST_POINTS = 300  # of a curve; more are no more to see
+
+
+def first_batches(curves: pa.Table, arms: Sequence[Arm]):
+    """Draws accuracy on each mini-batch just trained on, arm by arm: mean over seeds, and its simultaneous band.
+
+    Args:
+      curves: a run's curves.
+      arms: at most the first eight are drawn.
+    """
+    figure, axes = canvas(3.4)
+    steps = np.arange(1, BATCHES + 1)
+    for index, arm in enumerate(arms[:MOST_ARMS]):
+        if not arm.trial_ids:
+            continue
+        values = by_seed(curve_values(curves, arm, "post_update_accuracy", steps.tolist()), arm)
+        measured = ~np.isnan(values).all(axis=0)
+        if not measured.any():
+            continue
+        x, (mean, low, high) = steps[measured], statistics.band(values[:, measured])
+        style = {"color": COLOURS[index], "linestyle": DASHES[index % len(DASHES)]}
+        axes.plot(x, mean, label=written(arm_name(arm.point)), linewidth=1.8, **style)
+        if len(values) > 1:
+            axes.fill_between(x, low, high, color=COLOURS[index], alpha=0.1, linewidth=0)
+            for edge in (low, high):
+                axes.plot(x, edge, linewidth=0.5, alpha=0.5, **style)
+    axes.set(xlabel="mini-batch", ylabel="accuracy on the batch just trained on", xlim=(1, BATCHES), ylim=(0, 1))
+    n = max((len(set(arm.seeds)) for arm in arms), default=0)
+    band = f"mean over {n} seeds, {percent(statistics.LEVEL)} band over all batches" if n > 1 else "one seed"
+    title(figure, f"The first {BATCHES} mini-batches: {band}")
+    legend(figure, axes)
+    return figure
+
+
+def differences(compared: Sequence[Comparison]):
+    """Draws the difference of each comparison with its interval, and every seed's as a dot, in percentage points."""
+    shown = compared[:MOST_COMPARISONS]
+    names = [written(f"{treatment(one.field, one.treatment, one.baseline)} {setting(one.shared)}", 26) for one in shown]
+    figure, axes = canvas(1.3 + 0.24 * len(shown) + 0.17 * sum(1 + name.count("\n") for name in names))
+    for row, one in enumerate(shown):
+        axes.plot(100 * (one.treated - one.untreated), np.full(one.n, row), ".", color=COLOURS[0], alpha=0.35)
+        low, high = (100 * end if np.isfinite(end) else np.nan for end in one.difference[1:])
+        axes.plot([low, high], [row, row], color=COLOURS[1], linewidth=2.4)
+        axes.plot([100 * one.difference.mean], [row], "o", color=COLOURS[1])
+    axes.set_yticks(range(len(shown)), names)
+    axes.set_ylim(len(shown) - 0.5, -0.5)
+    axes.axvline(0, color=INK, linewidth=0.8)
+    axes.set(xlabel="difference (percentage points)")
+    title(figure, f"Differences: seeds (dots), mean and {percent(shown[0].level)} interval")
+    return figure
+
+
+def gains(curves: Sequence[BudgetCurve]):
+    """Draws the gain of each comparison against labels, with its band over all budgets, in percentage points."""
+    figure, axes = canvas(3.2)
+    for index, one in enumerate(curves[:MOST_ARMS]):
+        name = f"{treatment(one.field, one.treatment, one.baseline)} {setting(one.shared)}"
+        style = {"color": COLOURS[index], "linestyle": DASHES[index % len(DASHES)]}
+        axes.plot(one.labels, 100 * one.gain, marker="o", markersize=4, label=written(name), **style)
+        axes.fill_between(one.labels, 100 * one.low, 100 * one.high, color=COLOURS[index], alpha=0.15, linewidth=0)
+    axes.axhline(0, color=INK, linewidth=0.8)
+    axes.set(xscale="log", xlabel="labels", ylabel="gain (percentage points)")
+    title(figure, f"Gain against labels, with a {percent(curves[0].level)} band over all budgets")
+    legend(figure, axes)
+    return figure
+
+
+def slopes(compared: Sequence[Comparison]):
+    """Draws every seed's accuracy at baseline and treatment, joined by a line, for the first four comparisons."""
+    shown = compared[:MOST_PANELS]
+    columns = min(2, len(shown))
+    rows = -(-len(shown) // columns)
+    figure, panels = canvas(0.4 + 2.3 * rows, columns, rows)
+    for axes in np.ravel(panels)[len(shown) :]:
+        axes.set_axis_off()
+    for axes, one in zip(np.ravel(panels), shown, strict=False):
+        for pair in zip(one.untreated, one.treated, strict=True):
+            axes.plot([0, 1], pair, marker=".", color=COLOURS[0] if pair[1] >= pair[0] else COLOURS[1], alpha=0.6)
+        axes.set_xticks([0, 1], [written(short(value), 14) for value in (one.baseline, one.treatment)])
+        axes.set_xlim(-0.4, 1.4)
+        axes.set_title(written(setting(one.shared), 56 // columns), fontsize=9)
+    figure.supylabel("accuracy", fontsize=10, color=INK)
+    return figure
+
+
+def phase_losses(found: Sequence[Pretraining]):
+    """Draws each phase's training error, a line, and validation error, a marker an epoch, by update, on a log scale.
+
+    Args:
+      found: at most the first four are drawn.
+    """
+    shown = found[:MOST_PRETRAININGS]
+    names = sorted({name for one in shown for name in one.phases}, key=_place)
+    columns = min(2, len(names))
+    rows = -(-len(names) // columns)
+    figure, panels = canvas(0.8 + 2.2 * rows, columns, rows, sharey=False)
+    panels = np.ravel(panels)
+    for axes in panels[len(names) :]:
+        axes.set_axis_off()
+    for axes, name in zip(panels, names, strict=False):
+        for index, one in enumerate(shown):
+            for metric, style in ("mse", {"linewidth": 1.2}), ("validation_mse", {"linestyle": "none", "marker": "o"}):
+                if name not in one.phases or metric not in one.phases[name]:
+                    continue
+                steps, values = _thinned(*one.phases[name][metric])
+                label = written(arm_name(one.point) if one.point else "mean over seeds")
+                style = {"color": COLOURS[index], "markersize": 5, **style}
+                axes.plot(steps, values, label=label if metric == "mse" else None, **style)
+        axes.set(yscale="log", xlabel="update")
+        place = _place(name)
+        axes.set_title("all layers at once" if np.isinf(place) else f"phase {int(place) + 1}", fontsize=9)
+    panels[0].set_ylabel("mean squared error")
+    title(figure, "Reconstruction in pretraining: batches (lines), validation (dots)")
+    if len(shown) > 1:
+        legend(figure, panels[0])
+    return figure
+
+
+def _place(phase: str) -> float:
+    """Returns a phase's layer; infinity, since it comes last, of one that trains all."""
+    layer = phase.rpartition("/")[2]
+    return np.inf if layer == "all" else int(layer)
+
+
+def _thinned(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns a curve's mean over seeds and, where it has many points, over blocks of updates."""
+    mean = np.mean(values, axis=0)
+    starts = np.arange(0, len(steps), -(-len(steps) // _MOST_POINTS))
+    sizes = np.diff([*starts, len(steps)])
+    return np.add.reduceat(steps.astype(float), starts) / sizes, np.add.reduceat(mean, starts) / sizes

@@ -1,0 +1,133 @@
+"""Gaps between corners of factorials, as figures and tables: what they are made of, and what updates did meanwhile."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pretrain.report.drawing import COLOURS, DASHES, INK, canvas, legend, title, written
+from pretrain.report.listings import Listing
+from pretrain.report.names import arm_name, metric_name, percent
+from pretrain.report.why import factor_names
+from pretrain.study.arms import Arm, by_seed, curve_values
+from pretrain.study.factorial import Cause, Factorial
+from pretrain.study.statistics import Estimate
+
+# Diagnostics that span orders of magnitude.
+_LOGARITHMIC = ("logit_change", "condition_number", "update_size/", "gradient_norm/")
+_DIAGNOSTICS = (*_LOGARITHMIC, "effective_rank", "initial_alignment")
+_TOLD = ("validation_accuracy after", "validation_accuracy over", "test_accuracy")  # of many factors; JSON has all
+
+
+def shares(found: Factorial, level: float):
+    """Draws, metric by metric, the shares of the factors that make up the gap, and the gap as a diamond."""
+    names, causes = factor_names(found), told(found)
+    height = 0.8 / len(names)
+    figure, axes = canvas(1.4 + 0.17 * len(names) * len(causes) + 0.2 * len(causes))
+    for row, cause in enumerate(causes.values()):
+        for index, (field, name) in enumerate(names.items()):
+            share, place = cause.parts.shares[field], row + height * (index - (len(names) - 1) / 2)
+            bar = {"height": 0.85 * height, "color": COLOURS[index], "alpha": 0.85}
+            axes.barh(place, share.mean, **bar, label=None if row else written(name))
+            if np.isfinite(share.low):
+                axes.plot([share.low, share.high], [place, place], color=INK, linewidth=1.1)
+        label = "the gap they add up to" if not row else None
+        axes.plot([cause.parts.gap.mean], [row], "D", color=INK, markersize=5, markerfacecolor="none", label=label)
+    axes.set_yticks(range(len(causes)), [written(metric_name(name), 22) for name in causes])
+    axes.set_ylim(len(causes) - 0.5, -0.5)
+    axes.axvline(0, color=INK, linewidth=0.8)
+    axes.set(xlabel="share of the gap (accuracy)")
+    title(figure, f"What makes the gap, with {percent(level)} intervals")
+    legend(figure, axes)
+    return figure
+
+
+def diagnostics(curves: pa.Table, arms: Sequence[Arm]):
+    """Draws what was diagnosed of updates and codes, a panel each: mean over seeds, arm by arm."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    curves = curves.filter(pc.equal(curves["stage"], "finetune"))
+    names = diagnosed(curves)
+    rows = -(-len(names) // 2)
+    figure, panels = canvas(0.5 + 1.75 * rows, 2, rows, sharey=False)
+    panels = np.ravel(panels)
+    for axes in panels[len(names) :]:
+        axes.set_axis_off()
+    for axes, name in zip(panels, names, strict=False):
+        mine = curves.filter(pc.equal(curves["metric"], name))
+        steps = np.sort(pc.unique(mine["step"]).to_numpy())
+        for index, arm in enumerate(arms):
+            values = by_seed(curve_values(mine, arm, name, steps.tolist()), arm)
+            measured = np.isfinite(values).all(axis=0) if len(values) else np.zeros(0, bool)
+            if not measured.any():
+                continue  # frozen layers are not updated
+            style = {"color": COLOURS[index], "linestyle": DASHES[index % len(DASHES)], "marker": "o", "markersize": 3}
+            mean = values[:, measured].mean(axis=0)
+            axes.plot(steps[measured], mean, label=written(arm_name(arm.point)), **style)
+        axes.set(xscale="log", xticks=steps, xticklabels=map(str, steps))
+        axes.minorticks_off()
+        if name.startswith(_LOGARITHMIC) and any((line.get_ydata() > 0).any() for line in axes.lines):
+            axes.set_yscale("log")
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 3)))
+            axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+            axes.yaxis.set_minor_formatter(NullFormatter())
+        else:
+            axes.set_ylim(bottom=0)
+        axes.set_title(written(metric_name(name), 30), fontsize=9)
+    title(figure, "Updates and codes, by update: mean over seeds")
+    legend(figure, max(panels, key=lambda axes: len(axes.lines)))
+    return figure
+
+
+def diagnosed(curves: pa.Table) -> list[str]:
+    """Returns the names of the diagnostics that curves hold, in the order of what they are about."""
+    found = sorted(pc.unique(curves["metric"]).to_pylist())
+    return [name for start in _DIAGNOSTICS for name in found if name.startswith(start)]
+
+
+def told(found: Factorial) -> dict[str, Cause]:
+    """Returns the causes that people are told of: all of two factors, and of more those on held-out images."""
+    few = len(found.factors) == 2
+    return {name: cause for name, cause in found.causes.items() if few or name.startswith(_TOLD)}
+
+
+def share_listing(found: Factorial, level: float, name: str) -> Listing:
+    """Returns how each metric's gap is split, with intervals; of two factors also what they do together."""
+    called, both = factor_names(found), [factor.field for factor in found.factors] if len(found.factors) == 2 else None
+    rows = []
+    for metric, cause in told(found).items():
+        parts = [cause.parts.gap, *(cause.parts.shares[field] for field in called)]
+        parts += [cause.parts.interactions[tuple(both)]] if both else []
+        rows.append((metric_name(metric), f"{cause.first:.3f}", f"{cause.last:.3f}", *map(_interval, parts)))
+    caption = (
+        f"From {arm_name(found.first.point)} to {arm_name(found.last.point)}, over {found.n} seeds: the gap, and the "
+        f"share of each change in it (Shapley values, which add up to the gap), with {percent(level)} intervals."
+    )
+    caption += " The last column is what both do beyond the sum of each alone." if both else ""
+    headings = ("metric", "from", "to", "gap", *called.values(), *(["together"] if both else []))
+    return Listing(name, caption, headings, rows, "l" + "r" * (len(headings) - 1))
+
+
+def interaction_listing(found: Factorial, level: float, name: str) -> Listing:
+    """Returns what pairs of changes do together beyond the sum of each alone."""
+    names, causes = factor_names(found), told(found)
+    pairs = next(iter(causes.values())).parts.interactions
+    rows = [
+        (
+            " × ".join(names[field] for field in pair),
+            *(_interval(cause.parts.interactions[pair]) for cause in causes.values()),
+        )
+        for pair in pairs
+    ]
+    caption = (
+        "What two changes do together beyond the sum of what each does alone, averaged over the states of the others "
+        f"(Shapley interaction indices, Grabisch and Roubens, 1999), with {percent(level)} intervals. Where one leaves "
+        "zero out, the share of either change depends on the other."
+    )
+    headings = ("changes", *map(metric_name, causes))
+    return Listing(name, caption, headings, rows, "l" + "r" * (len(headings) - 1))
+
+
+def _interval(value: Estimate) -> str:
+    return str(value) if np.isfinite(value.low) else f"{value.mean:+.3f}"

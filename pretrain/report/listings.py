@@ -1,0 +1,68 @@
+"""Tables for people, written by the page and by LaTeX each in its way."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from pretrain.report import names, words
+from pretrain.study.answer import Answer
+from pretrain.study.arms import trial_values
+
+
+class Listing(NamedTuple):
+    """A table of plain text."""
+
+    name: str  # of its file
+    caption: str
+    headings: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+    align: str  # l or r for each column
+
+
+def arms(answer: Answer, trials: pa.Table) -> Listing:
+    """Returns what every arm came to."""
+    rows = []
+    for arm in answer.arms:
+        columns = []
+        for metric in ("test_accuracy", "validation_accuracy"):
+            values = trial_values(trials, arm, metric)
+            deviation = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
+            columns.append(f"{np.mean(values):.3f}{deviation}" if len(values) else "–")
+        rows.append((names.arm_name(arm.point), *columns, str(len(set(arm.seeds))), str(arm.n_diverged)))
+    headings = ("arm", "test accuracy", "validation accuracy", "seeds", "diverged")
+    caption = "Accuracy at the end of training, mean ± standard deviation over trials that did not diverge."
+    return Listing("arms", caption, headings, rows, "lrrrr")
+
+
+def comparisons(answer: Answer) -> Listing:
+    """Returns what every comparison came to."""
+    rows = []
+    for one in answer.comparisons:
+        what = f"{names.treatment(one.field, one.treatment, one.baseline)} {names.setting(one.shared)}".strip()
+        verdict = one.verdict
+        if one.seeds_to_settle:
+            verdict += f" (about {one.seeds_to_settle:,} seeds would settle it)"
+        chance = f"{one.improvement.mean:.0%}"
+        difference = words.interval(one).replace(" points", "")
+        rows.append((what, difference, f"{one.p_value:.3f}", chance, verdict, str(one.n)))
+    headings = ("comparison", "difference (points)", "p", "seeds better", "verdict", "seeds")
+    caption = (
+        "Differences within a seed, mean over seeds, with their intervals; p is adjusted for all comparisons of the "
+        "run (Holm)."
+    )
+    return Listing("comparisons", caption, headings, rows, "lrrrlr")
+
+
+def facts(name: str, caption: str, told: Mapping[str, Any]) -> Listing:
+    """Returns settings or versions as a table of names and values."""
+    rows = [(key.replace("_", " "), _value(value)) for key, value in told.items()]
+    return Listing(name, caption, ("", ""), rows, "ll")
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(_value, value)) or "none"
+    return "none" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,128 @@
+"""``answer.json``: what a run concluded, for programs."""
+
+import json
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from pretrain.config import Experiment, to_json
+from pretrain.report import names, words
+from pretrain.report.why import factor_names
+from pretrain.study.answer import Answer
+from pretrain.study.budgets import BudgetCurve
+from pretrain.study.comparisons import Comparison
+from pretrain.study.factorial import Cause, Factorial
+from pretrain.study.sequential import look_at, looks
+
+SCHEMA = 2
+_PACKAGES = ("pretrain", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy")
+
+
+def record(answer: Answer, experiment: Experiment, devices: str) -> dict[str, Any]:
+    """Returns an answer as JSON holds it; accuracies are fractions, intervals ``{mean, low, high}``, null if infinite.
+
+    Its keys: ``schema`` (this format's version), ``question``, ``verdict`` and ``explanation`` (sentences), ``design``,
+    ``arms``, ``comparisons``, ``attribution`` (of each full factorial: its factors and corners; by metric the gap, each
+    factor's Shapley share, and interactions; what other factors do alone at the last corner; diagnostics of the first
+    update at both corners), ``budgets``, ``versions``, ``machine``, and ``experiment`` (as in experiment.json).
+    """
+    return _plain(
+        {
+            "schema": SCHEMA,
+            "question": words.question(answer, experiment.study.metric),
+            "verdict": words.verdict(answer.comparisons),
+            "explanation": " ".join(words.explanation(answer)),
+            "design": _design(answer, experiment),
+            "arms": [
+                {"name": names.arm_name(arm.point), "point": arm.point, "seeds": arm.seeds, "diverged": arm.n_diverged}
+                for arm in answer.arms
+            ],
+            "comparisons": [_comparison(one) for one in answer.comparisons],
+            "attribution": [_attribution(one) for one in answer.factorials],
+            "budgets": [_budget(curve) for curve in answer.budgets],
+            "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
+            "machine": {"platform": platform.platform(), "devices": devices},
+            "experiment": json.loads(to_json(experiment)),
+        }
+    )
+
+
+def _design(answer: Answer, experiment: Experiment) -> dict[str, Any]:
+    looked = {}
+    if experiment.study.until_conclusive:
+        planned = [look.seeds for look in looks(experiment)]
+        looked = {"look": look_at(experiment, answer.n_seeds).number, "looks_at_seeds": planned}
+    return {
+        "seeds": answer.n_seeds,
+        "repeats": experiment.repeats,
+        "pairing": "within a seed: label subset, head and batch order are shared; repeats are averaged",
+        "compared": answer.comparisons[0].field if answer.comparisons else None,
+        "metric": experiment.study.metric,
+        "smallest_effect": experiment.study.smallest_effect,
+        "level": answer.level,
+        **looked,
+        "swept": sorted({name for arm in answer.arms for name in arm.point}),
+    }
+
+
+def _comparison(one: Comparison) -> dict[str, Any]:
+    kept = one._asdict()
+    kept["difference"], kept["improvement"] = one.difference._asdict(), one.improvement._asdict()
+    return kept
+
+
+def _attribution(found: Factorial) -> dict[str, Any]:
+    ends, called = {"first": found.first, "last": found.last}, factor_names(found)
+    return {
+        "factors": [{"name": called[factor.field], **factor._asdict()} for factor in found.factors],
+        "setting": found.setting,
+        "seeds": found.n,
+        **{end: {"name": names.arm_name(arm.point), "point": arm.point} for end, arm in ends.items()},
+        "metrics": {metric: _gap(cause) for metric, cause in found.causes.items()},
+        "remedies": {
+            metric: {field: effect._asdict() for field, effect in effects.items()}
+            for metric, effects in found.remedies.items()
+        },
+        "diagnostics": {
+            name: {"first": first._asdict(), "last": last._asdict()}
+            for name, (first, last) in found.diagnostics.items()
+        },
+    }
+
+
+def _gap(cause: Cause) -> dict[str, Any]:
+    p_values = cause.parts.p_values
+    return {
+        "first": cause.first,
+        "last": cause.last,
+        "gap": cause.parts.gap._asdict(),
+        "shares": {
+            field: {**share._asdict(), "p_value": p_values[field]} for field, share in cause.parts.shares.items()
+        },
+        "interactions": [
+            {"of": pair, **value._asdict(), "p_value": p_values[pair]}
+            for pair, value in cause.parts.interactions.items()
+        ],
+    }
+
+
+def _budget(curve: BudgetCurve) -> dict[str, Any]:
+    kept = curve._asdict()
+    kept["area"] = curve.area._asdict()
+    kept["crossover"] = curve.crossover and curve.crossover._asdict()
+    kept["equivalents"] = [worth._asdict() for worth in curve.equivalents]
+    return kept
+
+
+def _plain(value: Any) -> Any:
+    """Returns JSON's own kinds: arrays and tuples as lists, what is not finite as null."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [_plain(part) for part in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -1,0 +1,271 @@
+"""What the report shows, part by part, and what it says of each."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from pretrain.report import drawing, figures, gaps, listings, names, pictures, words
+from pretrain.report.listings import Listing
+from pretrain.report.page import Picture, Section
+from pretrain.report.why import factor_names
+from pretrain.study.answer import Answer, main_arms
+from pretrain.study.arms import Arm
+from pretrain.study.comparisons import ENCODER
+from pretrain.study.factorial import Factorial
+from pretrain.study.phases import pretrainings
+from pretrain.study.statistics import LEVEL
+from pretrain.study.summary import swept_fields
+from pretrain.sweep.sample_file import Samples
+
+_LONGEST_HEADLINE = 600  # characters
+
+
+def headline(answer: Answer) -> str:
+    """Returns the verdict, counted where there are so many comparisons that nobody would read it as a headline.
+
+    What pretraining does is told all the same, where it is compared beside other things.
+    """
+    compared = answer.comparisons
+    verdict = words.verdict(compared) or words.explanation(answer)[0]
+    if len(verdict) <= _LONGEST_HEADLINE or not compared:
+        return verdict
+    of_pretraining = [one for one in compared if (one.field, one.treatment) == (ENCODER, "pretrained")]
+    told = words.verdict(of_pretraining)
+    if of_pretraining and len(told) <= _LONGEST_HEADLINE and len(of_pretraining) < len(compared):
+        plural = {"helps": "help", "hurts": "hurt", "no difference": "make no difference that matters"}
+        rest = Counter(
+            plural.get(one.verdict, "are inconclusive")
+            for one in compared
+            if not any(one is other for other in of_pretraining)
+        )
+        return f"{told} Of {sum(rest.values()):,} other comparisons {_counted(rest)}."
+    phrases = {"helps": "helps", "hurts": "hurts", "no difference": "makes no difference that matters"}
+    counts = Counter(phrases.get(one.verdict, "is inconclusive") for one in compared)
+    told = ", ".join(f"{name} in {n:,}" for name, n in counts.most_common())
+    return f"{compared[0].field} was compared in {len(compared):,} ways; it {told} of them."
+
+
+def _counted(verdicts: Counter) -> str:
+    return names.listed([f"{n:,} {name}" for name, n in verdicts.most_common()])
+
+
+def sections(
+    answer: Answer,
+    trials: pa.Table,
+    curves: pa.Table,
+    samples: Samples | None,
+    record: dict[str, Any],
+    directory: Path,
+) -> list[Section]:
+    """Returns the report's sections, with figures for what the run has something for.
+
+    Args:
+      answer: what was concluded.
+      trials: the run's table of trials.
+      curves: the run's table of curves.
+      samples: what the run left to look at, if anything.
+      record: the content of ``answer.json``, for the design, the versions and the machine.
+      directory: where figures are saved as PNG and SVG.
+    """
+
+    def drawn(name: str, figure, caption: str, alt: str) -> Picture:
+        return Picture(name, drawing.save(figure, directory, name), caption, alt)
+
+    machine, shown = {**record["machine"], **record["versions"]}, main_arms(answer, figures.MOST_ARMS)
+    compared = [listings.comparisons(answer)] if answer.comparisons else []
+    return [
+        Section(
+            "The first mini-batches",
+            [drawn("first_batches", *_first_batches(answer, curves, shown))] if answer.best else [],
+        ),
+        Section(
+            "Results",
+            [
+                listings.arms(answer, trials),
+                *compared,
+                *([drawn("differences", *_differences(answer))] if answer.comparisons else []),
+            ],
+        ),
+        Section("Gain against labels", [drawn("gains", *_gains(answer))] if answer.budgets else []),
+        Section(
+            "What makes the gap",
+            [
+                *(
+                    part
+                    for number, found in _numbered(answer)
+                    for part in _gap_parts(found, number, answer.level, drawn)
+                ),
+                *([drawn("diagnostics", *_diagnostics(curves, shown))] if gaps.diagnosed(curves) else []),
+            ],
+        ),
+        Section(
+            "What pretraining learned",
+            [
+                *([drawn("filters", *_filters(samples, trials))] if samples else []),
+                *([drawn("reconstructions", *_reconstructions(samples, trials))] if samples else []),
+                *(drawn("phase_losses", *parts) for parts in _phase_losses(answer, curves)),
+            ],
+        ),
+        Section("Seed by seed", [drawn("slopes", *_slopes(answer))] if answer.comparisons else []),
+        Section(
+            "Design and versions",
+            [
+                listings.facts("design", "What was run, and how it was judged.", record["design"]),
+                listings.facts("versions", "What it was computed with.", machine),
+            ],
+        ),
+    ]
+
+
+# Each returns a figure, its caption, and its alternative text.
+
+
+def _first_batches(answer: Answer, curves: pa.Table, shown: Sequence[Arm]) -> tuple[Any, str, str]:
+    band = (
+        f"Lines are means over seeds; each band covers its whole mean curve at once with {names.percent(LEVEL)} "
+        "confidence. "
+        if max((len(set(arm.seeds)) for arm in answer.arms), default=0) > 1
+        else ""
+    )
+    caption = (
+        f"Accuracy on each of the first {figures.BATCHES} mini-batches, just after training on it. {band}Curves that "
+        f"start low learn slowly.{_some(len(shown), len(answer.arms))}"
+    )
+    told = [names.arm_name(arm.point) for arm in shown if arm.trial_ids]
+    alt = f"Accuracy on the batch just trained on against the number of the batch, a curve for each of: {_all(told)}"
+    return figures.first_batches(curves, shown), caption, alt
+
+
+def _differences(answer: Answer) -> tuple[Any, str, str]:
+    caption = (
+        "Each dot is a seed's difference between the two arms; the bar is the "
+        f"{names.percent(answer.level)} interval of their mean. Where the bar leaves zero out, the arms differ."
+        f"{_first(figures.MOST_COMPARISONS, len(answer.comparisons), 'comparisons')}"
+    )
+    shown = answer.comparisons[: figures.MOST_COMPARISONS]
+    told = [
+        f"{names.treatment(one.field, one.treatment, one.baseline)} {names.setting(one.shared)} {words.interval(one)}"
+        for one in shown
+    ]
+    return figures.differences(answer.comparisons), caption, f"Differences of accuracy with intervals: {_all(told)}"
+
+
+def _gains(answer: Answer) -> tuple[Any, str, str]:
+    caption = (
+        "What the treatment gains at each number of labels. The band holds for all budgets together: where it leaves "
+        f"zero out, the gain is certain.{_first(figures.MOST_ARMS, len(answer.budgets), 'comparisons')}"
+    )
+    told = " ".join(words.budget(curve) for curve in answer.budgets[: figures.MOST_ARMS])
+    return figures.gains(answer.budgets), caption, f"Gain in accuracy against the number of labels. {told}"
+
+
+def _shares(found: Factorial, level: float) -> tuple[Any, str, str]:
+    called, ends = list(factor_names(found).values()), [names.arm_name(arm.point) for arm in (found.first, found.last)]
+    caption = (
+        f"How much each change between {ends[0]} and {ends[1]} makes of the gap between these networks (Shapley "
+        "values; with their signs they add up to the gap, the diamond), from the first batch to the test. A bar whose "
+        "interval leaves zero out makes a difference."
+    )
+    told = []
+    for metric, cause in gaps.told(found).items():
+        parts = zip(called, cause.parts.shares.values(), strict=True)
+        told.append(f"{names.metric_name(metric)}: {', '.join(f'{name} {share.mean:+.3f}' for name, share in parts)}")
+    return gaps.shares(found, level), caption, f"Shares of each change in the gap. {_all(told)}"
+
+
+def _numbered(answer: Answer) -> list[tuple[int, Factorial]]:
+    """Returns factorials, each with its number among those of as many factors."""
+    sizes = [len(found.factors) for found in answer.factorials]
+    return [(sizes[: place + 1].count(sizes[place]), found) for place, found in enumerate(answer.factorials)]
+
+
+def _gap_parts(found: Factorial, number: int, level: float, drawn) -> list[Picture | Listing]:
+    """Returns what there is to see of a factorial, the run's n-th of as many factors."""
+    name = "shares" if len(found.factors) == 2 else f"shares_of_{len(found.factors)}"
+    name += f"_{number}" if number > 1 else ""
+    parts = [drawn(name, *_shares(found, level)), gaps.share_listing(found, level, name)]
+    if len(found.factors) > 2:
+        parts.append(gaps.interaction_listing(found, level, name.replace("shares", "interactions")))
+    return parts
+
+
+def _diagnostics(curves: pa.Table, arms: Sequence[Arm]) -> tuple[Any, str, str]:
+    caption = (
+        "What each update does and to what: change of the logits on its batch, gradient and relative length of the "
+        "update layer by layer, and of the codes after it, their effective rank, condition number and alignment with "
+        "those before training (1: the same but for rotation and scale). Compare heights at update 1, where the curves "
+        "of accuracy part."
+    )
+    told = _all([names.metric_name(name) for name in gaps.diagnosed(curves)])
+    alt = f"Diagnostics against the number of the update, a panel each: {told}"
+    return gaps.diagnostics(curves, arms), caption, alt
+
+
+def _filters(samples: Samples, trials: pa.Table) -> tuple[Any, str, str]:
+    shown = f"the first {len(samples.filters)} of {samples.n_units} units"
+    caption = (
+        f"First-layer weights of {shown} after pretraining, unselected, as images: {_whose(samples, trials)}. Blue "
+        "pixels excite a unit, orange ones inhibit it, white ones leave it alone. Strokes and spots are learned "
+        "features; even noise is what the initialisation left."
+    )
+    return pictures.filters(samples), caption, f"First-layer weights of {shown}, a small image each"
+
+
+def _reconstructions(samples: Samples, trials: pa.Table) -> tuple[Any, str, str]:
+    errors = ", ".join(f"{label}: {error:.3g}" for label, error in zip(samples.labels, samples.errors, strict=True))
+    layers = "layer" if samples.n_layers == 1 else "layers"
+    caption = (
+        "The first validation image of each class, and below it what comes back from its code, up through "
+        f"{samples.n_layers} {layers} and down again ({_whose(samples, trials)}). What is blurred or lost, the code "
+        f"does not hold. Squared error, mean over pixels: {errors}."
+    )
+    return pictures.reconstructions(samples), caption, f"Images over their reconstructions, with errors {errors}"
+
+
+def _phase_losses(answer: Answer, curves: pa.Table) -> list[tuple[Any, str, str]]:
+    found, n = pretrainings(curves, answer.arms, figures.MOST_PRETRAININGS)
+    if not found:
+        return []
+    caption = (
+        "How well each phase reconstructs what its layer reads, mean over seeds: a line for the batches trained on, a "
+        "dot for the validation images after each epoch. A line that has levelled off was trained long enough; dots "
+        f"above it show overfitting.{_first(figures.MOST_PRETRAININGS, n, 'pretrainings')}"
+    )
+    alt = "Mean squared error of each phase of pretraining against the number of the update, on a logarithmic scale"
+    return [(figures.phase_losses(found), caption, alt)]
+
+
+def _slopes(answer: Answer) -> tuple[Any, str, str]:
+    caption = (
+        "Every seed from baseline to treatment: blue rises, orange falls. Lines that go one way agree."
+        f"{_first(figures.MOST_PANELS, len(answer.comparisons), 'comparisons')}"
+    )
+    counts = [
+        f"{sum(one.treated >= one.untreated)} of {one.n} seeds rise {names.setting(one.shared)}".strip()
+        for one in answer.comparisons[: figures.MOST_PANELS]
+    ]
+    alt = f"Accuracy of every seed at baseline and treatment, joined by lines: {_all(counts)}"
+    return figures.slopes(answer.comparisons), caption, alt
+
+
+def _whose(samples: Samples, trials: pa.Table) -> str:
+    """Returns whose samples these are, in words."""
+    rows = trials.select(["trial_id", *swept_fields(trials)]).to_pylist()
+    point = next((row for row in rows if row.pop("trial_id") == samples.trial_id), {})
+    arm = {name: value for name, value in point.items() if not name.startswith("finetune.")}
+    return f"seed {samples.seed}" + (f", {names.arm_name(arm)}" if arm else "")
+
+
+def _first(most: int, n: int, what: str) -> str:
+    return f" Shown are the first {most} of {n:,} {what}." if n > most else ""
+
+
+def _some(n_shown: int, n: int) -> str:
+    return f" Shown are {n_shown} of {n:,} arms." if n > n_shown else ""
+
+
+def _all(told: Sequence[str]) -> str:
+    return "; ".join(told)

@@ -1,0 +1,187 @@
+"""Why two corners of a factorial differ, in sentences that follow from its numbers."""
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+
+import numpy as np
+
+from pretrain.report.names import arm_name, listed, metric_name, percent, setting, treatment
+from pretrain.study.arms import CORNERS
+from pretrain.study.attribution import Attribution
+from pretrain.study.factorial import Cause, Factorial
+from pretrain.study.statistics import FEWEST_SEEDS, Estimate, holm
+
+_START, _LATER = "post_update_accuracy after batch 1", "post_update_accuracy after batch 20"
+_END = "test_accuracy"
+_TOLD = ("validation_accuracy after batch 1", "validation_accuracy after batch 20", _END)
+_CHANGE = "logit_change"
+_MATTERS = 0.05  # of accuracy after batch 1; what certainly is less is no slow start
+_PART = 0.25  # of the gap; a change that may make more is not said to have no part in it
+
+
+def why(found: Factorial, level: float) -> str:
+    """Returns what makes the gap between a factorial's corners."""
+    where = setting(found.setting) if not found.others else ""
+    where = f"{where[0].upper()}{where[1:]}: " if where else ""
+    if found.n < 2:
+        return where + _one_seed(found)
+    if found.is_seeds_question and _START in found.causes:
+        return where + _seeds_question(found, level)
+    return where + _all_factors(found, level)
+
+
+def factor_names(found: Factorial) -> dict[str, str]:
+    """Returns a factorial's factors in words, by field."""
+    called = {factor.field: treatment(factor.field, factor.on, factor.off) for factor in found.factors}
+    alike = [name for name, times in Counter(called.values()).items() if times > 1]
+    return {field: f"{field}: {name}" if name in alike else name for field, name in called.items()}
+
+
+def certain(effects: Mapping[str, tuple[Estimate, float]], n: int, level: float) -> dict[str, Estimate]:
+    """Returns the effects that are told from zero, all of them being looked at.
+
+    Args:
+      effects: by name, each with its p-value by itself.
+      n: seeds; fewer than six settle nothing.
+      level: of the intervals, which must leave zero out, too.
+    """
+    if n < FEWEST_SEEDS or not effects:
+        return {}
+    adjusted = holm([p_value for _, p_value in effects.values()])
+    return {
+        name: effect
+        for (name, (effect, _)), p_value in zip(effects.items(), adjusted, strict=True)
+        if p_value <= 1 - level + 1e-12 and (effect.low > 0 or effect.high < 0)
+    }
+
+
+def _one_seed(found: Factorial) -> str:
+    metric = _START if _START in found.causes else _END
+    cause, where = found.causes[metric], "after batch 1" if metric == _START else "in the end"
+    return (
+        f"One seed settles nothing: {where} {_corner(found.last.point)} is at {cause.last:.2f} and "
+        f"{_corner(found.first.point)} at {cause.first:.2f}; run more with --seeds."
+    )
+
+
+def _seeds_question(found: Factorial, level: float) -> str:
+    """Returns what makes the pretrained, frozen network start slowly, if it does."""
+    start, end = found.causes[_START], found.causes[_END]
+    gap, (init, frozen) = start.parts.gap, (start.parts.shares[field] for field in CORNERS)
+    told = (
+        f"{_cause(start.parts, found.n, level)}: after batch 1 the pretrained, frozen network is at {start.last:.2f} "
+        f"and the He, trainable one at {start.first:.2f}, a gap of {gap.mean:+.2f} of which freezing makes {frozen} "
+        f"and pretraining {init}; in the end the former tests at {end.last:.3f} and the latter at "
+        f"{end.first:.3f}, {_direction(end.parts, found.n, level)} ({end.parts.gap}; {found.n} seeds, "
+        f"{percent(level)} intervals)."
+    )
+    return " ".join([told, *_later(found), *_mechanism(found), *_remedies(found)])
+
+
+def _later(found: Factorial) -> list[str]:
+    """Returns what is left of the gap when the first epoch is halfway through, and whose it is."""
+    if _LATER not in found.causes:
+        return []
+    parts = found.causes[_LATER].parts
+    init, frozen = (parts.shares[field] for field in CORNERS)
+    return [f"After batch 20 the gap is {parts.gap}, freezing making {frozen} and pretraining {init}."]
+
+
+def _mechanism(found: Factorial) -> list[str]:
+    """Returns what the first updates did to the logits, where that was diagnosed."""
+    if _CHANGE not in found.diagnostics:
+        return []
+    first, last = found.diagnostics[_CHANGE]
+    if not (first.high < last.low or last.high < first.low):
+        both = f"{_rms(last)} and {_rms(first)}"
+        return [f"That their first updates move the logits differently is not certain ({both}, root mean square)."]
+    told = (
+        f"The pretrained, frozen network's first update moves the logits by {_rms(last)}, the other's by {_rms(first)}"
+    )
+    if min(first.mean, last.mean) <= 0:
+        return [f"{told} (root mean square)."]
+    ratio = max(first.mean, last.mean) / min(first.mean, last.mean)
+    return [f"{told} (root mean square): {ratio:.3g} times {'more' if last.mean > first.mean else 'less'}."]
+
+
+def _remedies(found: Factorial) -> list[str]:
+    """Returns what other changes, each by itself, do to the accuracy of the slow network after batch 1."""
+    effects = found.remedies.get(_START, {})
+    if not effects:
+        return []
+    fields = {factor.field: factor for factor in found.others}
+    ordered = sorted(effects.items(), key=lambda item: -item[1].mean)
+    told = [f"{treatment(field, fields[field].on, fields[field].off)} {effect}" for field, effect in ordered]
+    return [f"Each alone, other changes move the pretrained, frozen network's accuracy after batch 1: {listed(told)}."]
+
+
+def _all_factors(found: Factorial, level: float) -> str:
+    """Returns which factors certainly have a share in the gap between the outermost corners, and which may not."""
+    called, told = factor_names(found), []
+    metrics = [metric for metric in _TOLD if metric in found.causes]
+    for metric in metrics:
+        cause = found.causes[metric]
+        shares = {field: (share, cause.parts.p_values[field]) for field, share in cause.parts.shares.items()}
+        told.append(f"{metric_name(metric)} goes from {_split(cause, called, certain(shares, found.n, level))}")
+    ends = f"From {_corner(found.first.point)} to {_corner(found.last.point)} ({2 ** len(found.factors)} cells, "
+    ends += f"{found.n} seeds, {percent(level)} intervals): "
+    return " ".join([f"{ends}{'; '.join(told)}.", *_strongest_interaction(found, called, metrics[:1], level)])
+
+
+def _split(cause: Cause, called: dict[str, str], sure: Collection[str]) -> str:
+    shares = sorted(cause.parts.shares.items(), key=lambda item: -abs(item[1].mean))
+    made = [f"{called[field]} {share}" for field, share in shares if field in sure]
+    rest = [called[field] for field, _ in shares if field not in sure]
+    gap = f"{cause.first:.2f} to {cause.last:.2f}, a gap of {cause.parts.gap}"
+    if not made:
+        return f"{gap}, of which no share is certain"
+    return f"{gap}, made by {listed(made)}" + (f" (not certainly by {listed(rest)})" if rest else "")
+
+
+def _strongest_interaction(found: Factorial, called: dict[str, str], metrics: list[str], level: float) -> list[str]:
+    for metric in metrics:
+        parts, where = found.causes[metric].parts, metric_name(metric)
+        pairs = {pair: (value, parts.p_values[pair]) for pair, value in parts.interactions.items()}
+        sure = certain(pairs, found.n, level)
+        if not sure:
+            return [f"Of {where}, no two changes certainly add more or less together than apart."]
+        pair, value = max(sure.items(), key=lambda item: abs(item[1].mean))
+        both, more = " and ".join(called[field] for field in pair), "more" if value.mean > 0 else "less"
+        return [f"Changes interact: to {where}, {both} add {abs(value.mean):.3f} {more} together than apart ({value})."]
+    return []
+
+
+def _cause(start: Attribution, n: int, level: float) -> str:
+    """Returns whether there is a slow start, and what makes it."""
+    if n < FEWEST_SEEDS:
+        return f"{n} seeds settle nothing, at least {FEWEST_SEEDS} can"
+    if not certain({"gap": (start.gap, start.gap_p_value)}, n, level):
+        is_none = start.gap.low > -_MATTERS
+        return "No slow start" if is_none else "Whether the pretrained, frozen network starts slowly is not certain"
+    if start.gap.low > 0:
+        return "The opposite of a slow start"
+    shares = {field: (share, start.p_values[field]) for field, share in start.shares.items()}
+    slows = [field for field, share in certain(shares, n, level).items() if share.high < 0]
+    if len(slows) != 1:
+        return "Pretraining and freezing both make the slow start" if slows else "What makes the slow start stays open"
+    (other,) = set(CORNERS) - set(slows)
+    named = {CORNERS[0]: "Pretraining", CORNERS[1]: "Freezing"}
+    if start.shares[other].low < start.gap.mean * _PART:
+        return f"{named[slows[0]]} makes the slow start; whether {named[other].lower()} has a part in it is not certain"
+    return f"{named[slows[0]]} the encoder, not {named[other].lower()} it, makes the slow start"
+
+
+def _corner(point: dict[str, object]) -> str:
+    return f"the network with {arm_name(point)}" if "=" in arm_name(point) else f"the {arm_name(point)} network"
+
+
+def _direction(parts: Attribution, n: int, level: float) -> str:
+    if not certain({"gap": (parts.gap, parts.gap_p_value)}, n, level):
+        return "not told apart"
+    return "better" if parts.gap.low > 0 else "worse"
+
+
+def _rms(change: Estimate) -> str:
+    if not np.isfinite(change.low):
+        return f"{change.mean:.3g}"
+    return f"{change.mean:.3g} [{max(change.low, 0):.3g}, {change.high:.3g}]"

@@ -1,0 +1,153 @@
+"""A run's conclusions in sentences; every word follows from numbers."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from pretrain.report.names import arm_name, brief, listed, metric_name, percent, points, setting, treatment
+from pretrain.report.why import why
+from pretrain.study.answer import Answer
+from pretrain.study.budgets import BudgetCurve
+from pretrain.study.comparisons import Comparison
+from pretrain.study.sequential import Look
+from pretrain.study.statistics import FEWEST_SEEDS, LEVEL
+
+_MOST_NAMED = 4  # comparisons that a sentence tells one by one
+
+
+def question(answer: Answer, metric: str) -> str:
+    """Returns what a run asks, as a question."""
+    compared = answer.comparisons
+    if not compared:
+        return f"Which of {len(answer.arms):,} arms is best?" if len(answer.arms) > 1 else "How good is one arm?"
+    treatments = list(dict.fromkeys(treatment(one.field, one.treatment, one.baseline) for one in compared))
+    named = treatments if len(treatments) <= _MOST_NAMED else [f"{len(treatments)} values of {compared[0].field}"]
+    others = [brief(name) for name in compared[0].shared]
+    where = f", at each {listed(others)}" if others else ""
+    verb = "Does" if len(treatments) == 1 else "Do"
+    asked = f"{verb} {listed(named)} change {metric_name(metric)}{where}, and by how much?"
+    if answer.factorials:
+        ends = [arm_name(arm.point) for arm in (answer.factorials[-1].first, answer.factorials[-1].last)]
+        asked += f" What is the gap from {ends[0]} to {ends[1]} made of?"
+    return asked
+
+
+def verdict(compared: Sequence[Comparison]) -> str:
+    """Returns the verdicts of a run's comparisons in a sentence or two; nothing without comparisons."""
+    sentences = []
+    for what in dict.fromkeys(treatment(one.field, one.treatment, one.baseline) for one in compared):
+        group = [one for one in compared if treatment(one.field, one.treatment, one.baseline) == what]
+        clauses = [_clause(one) for one in group] if len(group) <= _MOST_NAMED else _counted(group)
+        sentences.append(f"{what[0].upper()}{what[1:]} {'; '.join(clauses)}.")
+    return " ".join(sentences)
+
+
+def _clause(one: Comparison) -> str:
+    where = setting(one.shared)
+    where = f" {where}" if where else ""
+    difference = interval(one)
+    match one.verdict:
+        case "helps" | "hurts":
+            return f"{one.verdict}{where} ({difference}, p {_p(one.p_value)}, {one.n} seeds)"
+        case "no difference":
+            return f"makes no difference that matters{where} ({difference}, {one.n} seeds)"
+    if one.n < FEWEST_SEEDS:
+        return f"is inconclusive{where} ({difference}; {one.n} seeds settle nothing, at least {FEWEST_SEEDS} can)"
+    return f"is inconclusive{where} ({difference}, {one.n} seeds; about {one.seeds_to_settle:,} would settle it)"
+
+
+def _counted(group: Sequence[Comparison]) -> list[str]:
+    """Returns how many comparisons came out how, with the largest of each kind that has a direction."""
+    phrases = {"helps": "helps", "hurts": "hurts", "no difference": "makes no difference that matters"}
+    clauses = []
+    for kind in (*phrases, "inconclusive"):
+        found = [one for one in group if one.verdict == kind]
+        if found:
+            clause = f"{phrases.get(kind, 'is inconclusive')} in {len(found)} of {len(group)} settings"
+            if kind in ("helps", "hurts"):
+                most = max(found, key=lambda one: abs(one.difference.mean))
+                clause += f", most {setting(most.shared)} ({interval(most)})"
+            clauses.append(clause)
+    return clauses
+
+
+def explanation(answer: Answer) -> list[str]:
+    """Returns what budgets show, what makes the difference between corners, or which arm is best: a text each."""
+    if not answer.best:
+        return ["Every trial diverged; lower the learning rates."]
+    told = [budget(curve) for curve in answer.budgets] + [why(one, answer.level) for one in answer.factorials]
+    if told:
+        return told
+    test = answer.best_test
+    margin = f" [{test.low:.3f}, {test.high:.3f}]{_at(answer.level)}" if np.isfinite(test.high) else ""
+    n = len(set(answer.best.seeds))
+    return [
+        f"Best on validation is {arm_name(answer.best.point)}; it tests at {test.mean:.3f}{margin} (n = {n} seeds)."
+    ]
+
+
+def budget(curve: BudgetCurve) -> str:
+    """Returns what a comparison at many budgets shows, in a few sentences."""
+    what = treatment(*_of(curve))
+    sure = (curve.low > 0) | (curve.high < 0)
+    where = setting(curve.shared)
+    told = [f"Gain of {what} against labels{f' {where}' if where else ''}:"]
+    if sure.any():
+        band = f"{percent(curve.level)} band over all budgets"
+        told.append(
+            f"it differs from zero at {listed([f'{labels:,}' for labels in curve.labels[sure]])} labels ({band});"
+        )
+    else:
+        told.append("at no budget does the band over all budgets leave zero out;")
+    told.append(f"over all budgets it is {points(curve.area)} on average.")
+    if curve.crossover and sure.any():  # else noise makes a sign change anywhere
+        low, high = (f"{end:,.0f}" for end in curve.crossover[1:])
+        told.append(
+            f"It changes its sign at about {curve.crossover.mean:,.0f} labels [{low}, {high}] "
+            f"(so do {curve.crossing:.0%} of bootstrap samples)."
+        )
+    middle = len(curve.labels) // 2
+    for place in dict.fromkeys((0, middle)):
+        worth = curve.equivalents[place]
+        told.append(
+            f"With it, {curve.labels[place]:,} labels are worth {_worth(worth.mean, curve)} without "
+            f"[{_worth(worth.low, curve)}, {_worth(worth.high, curve)}]."
+        )
+    return " ".join(told)
+
+
+def interval(one: Comparison) -> str:
+    """Returns a comparison's difference with its interval, and the interval's level where it is not 95 %."""
+    return points(one.difference) + _at(one.level)
+
+
+def progress(look: Look, planned: Sequence[Look], compared: Sequence[Comparison]) -> str:
+    """Returns what a look of several has shown: what is still inconclusive, and whether more seeds follow."""
+    still = [one for one in compared if one.verdict == "inconclusive"]
+    told = f"look {look.number} of at most {len(planned)}, {look.seeds} seeds, {percent(look.level)} intervals: "
+    if not still:
+        return told + ("all comparisons are settled" if compared else "there is nothing to compare")
+    names = [f"{treatment(one.field, one.treatment, one.baseline)} {setting(one.shared)}".strip() for one in still]
+    named = "; ".join([*names[:_MOST_NAMED], *(["…"] if len(names) > _MOST_NAMED else [])])
+    after = planned[look.number :]
+    then = f"next look at {after[0].seeds} seeds" if after else "study.most_seeds is reached"
+    return f"{told}{len(still)} of {len(compared)} comparisons inconclusive ({named}); {then}"
+
+
+def _at(level: float) -> str:
+    """Returns the level of an interval just told, where it is not the usual one."""
+    return "" if level == LEVEL else f" at {percent(level)}"
+
+
+def _of(curve: BudgetCurve) -> tuple[str, object, object]:
+    return curve.field, curve.treatment, curve.baseline
+
+
+def _worth(labels: float, curve: BudgetCurve) -> str:
+    if np.isinf(labels):
+        return f"more than {curve.labels[-1]:,}"
+    return f"{labels:,.0f}" if labels else f"less than {curve.labels[0]:,}"
+
+
+def _p(value: float) -> str:
+    return f"= {value:.3f}" if value >= 0.001 else "< 0.001"

@@ -1,0 +1,451 @@
+"""MNIST is the original to the bit, a user's own images are read as they are, and nothing damaged passes."""
+
+import dataclasses
+import gzip
+import hashlib
+import io
+import os
+import pickle
+import re
+import shutil
+import struct
+import zipfile
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pretrain import data
+from pretrain.config import DataConfig, Experiment, PretrainConfig
+from pretrain.config.fields import ConfigError
+from pretrain.data import dataset as module
+
+ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
+MNIST_FINGERPRINT = "a15aab52972a5518329e0140f78df95d84d71bc797b7cf91286a5b9306d03949"
+
+
+def load(path, validation=60, greyscale=False, shuffled_pixels=False):
+    config = DataConfig(name=str(path), validation=validation, greyscale=greyscale, shuffled_pixels=shuffled_pixels)
+    return data.load(config)
+
+
+def refused(path, *parts, **settings):
+    """Returns the one line in which a dataset is refused, after looking for the parts in it."""
+    with pytest.raises(ConfigError) as error:
+        load(path, **settings)
+    text = str(error.value)
+    assert text.splitlines() == [text]
+    for part in parts:
+        assert part in text
+    return text
+
+
+@pytest.fixture(scope="module")
+def mnist():
+    return load("mnist", 5000)
+
+
+@pytest.fixture
+def write(tiny_arrays, tmp_path):
+    """A function that writes the tiny dataset with some arrays changed, or left out where they are None."""
+
+    def write(**changes):
+        path = tmp_path / "own.npz"
+        arrays = {name: array for name, array in (tiny_arrays | changes).items() if array is not None}
+        np.savez(path, **arrays)
+        return path
+
+    return write
+
+
+def idx(array):
+    """The bytes of an array in the format of the original files: magic number, sizes, then a byte a number."""
+    magic = {3: 2051, 1: 2049}[array.ndim]
+    assert array.min() >= 0 and array.max() <= 255
+    return struct.pack(f">{1 + array.ndim}I", magic, *array.shape) + array.astype(np.uint8).tobytes()
+
+
+@pytest.mark.parametrize(
+    ("part", "md5"),
+    [
+        ("train images", "6bbc9ace898e44ae57da46a324031adb"),
+        ("train labels", "a25bea736e30d166cdddb491f175f624"),
+        ("test images", "2646ac647ad5339dbf082846283269ea"),
+        ("test labels", "27ae3e4e09519cfbb04c329615203637"),
+    ],
+)
+def test_mnist_is_bit_identical_to_the_original_files(mnist, part, md5):
+    split, kind = part.split()
+    splits = [mnist.test] if split == "test" else [mnist.validation, mnist.train]
+    array = np.concatenate([getattr(split, kind) for split in splits])
+    array = array.reshape(-1, 28, 28) if kind == "images" else array
+    assert hashlib.md5(idx(array)).hexdigest() == md5
+
+
+def test_mnist_is_split_as_the_protocol_says(mnist):
+    sizes = [len(split.images) for split in (mnist.train, mnist.validation, mnist.test)]
+    assert sizes == [55_000, 5_000, 10_000]
+    assert mnist.image_shape == (28, 28, 1)
+    assert mnist.class_names == tuple("0123456789")
+    for split in (mnist.train, mnist.validation, mnist.test):
+        assert (split.images.dtype, split.images.shape[1], split.labels.dtype) == (np.uint8, 784, np.int32)
+
+
+def test_the_fingerprint_of_mnist_is_stable(mnist):
+    assert mnist.fingerprint == MNIST_FINGERPRINT, (
+        "every stored stage is named by its dataset's fingerprint: where this changes on purpose, all stores are void; "
+        "raise plan.FORMAT and update this number"
+    )
+
+
+@pytest.mark.parametrize("damage", ["first", "middle", "last", "cut", "gone"])
+def test_a_damaged_copy_of_mnist_is_refused(damage, tmp_path, monkeypatch):
+    copy = tmp_path / "mnist.npz"
+    content = bytearray(module._MNIST.read_bytes())
+    if damage == "cut":
+        del content[-1]
+    elif damage != "gone":
+        content[{"first": 0, "middle": len(content) // 2, "last": -1}[damage]] ^= 1
+    if damage != "gone":
+        copy.write_bytes(content)
+    monkeypatch.setattr(module, "_MNIST", copy)
+    refused("mnist", "data.name: 'mnist'", str(copy), "reinstall")
+
+
+def test_an_undamaged_copy_of_mnist_is_read(mnist, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_MNIST", shutil.copy(module._MNIST, tmp_path / "copy.npz"))
+    assert load("mnist").fingerprint == mnist.fingerprint
+
+
+def test_the_fingerprint_names_type_shape_and_content_of_every_array(tiny_arrays, tiny_path):
+    digest = hashlib.sha256()
+    for name in ARRAYS:
+        array = tiny_arrays[name]
+        array = array[..., None] if name.endswith("images") else array.astype(np.int32)
+        digest.update(f"{name} {array.dtype} {array.shape}".encode() + array.tobytes())
+    assert load(tiny_path).fingerprint == digest.hexdigest()
+
+
+def test_the_fingerprint_is_of_what_was_read_not_of_how_it_is_used(tiny_path, tiny_arrays, tmp_path):
+    fingerprint = load(tiny_path).fingerprint
+    assert load(tiny_path, validation=10, greyscale=True).fingerprint == fingerprint
+    np.savez_compressed(tmp_path / "again.npz", **tiny_arrays)
+    assert load(tmp_path / "again.npz").fingerprint == fingerprint
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_one_changed_number_changes_the_fingerprint(name, tiny_arrays, tiny_path, write):
+    changed = tiny_arrays[name].copy()
+    changed.flat[0] = (changed.flat[0] + 1) % 3
+    assert load(write(**{name: changed})).fingerprint != load(tiny_path).fingerprint
+
+
+def test_splits_are_the_rows_as_they_stand(tiny_arrays, tiny_path):
+    dataset = load(tiny_path, validation=60)
+    images, labels = tiny_arrays["train_images"].reshape(260, 36), tiny_arrays["train_labels"]
+    expected = {
+        "validation": (images[:60], labels[:60]),
+        "train": (images[60:], labels[60:]),
+        "test": (tiny_arrays["test_images"].reshape(64, 36), tiny_arrays["test_labels"]),
+    }
+    for split, (rows, classes) in expected.items():
+        found = getattr(dataset, split)
+        np.testing.assert_array_equal(found.images, rows)
+        np.testing.assert_array_equal(found.labels, classes)
+        assert (found.images.dtype, found.labels.dtype) == (np.uint8, np.int32)
+    assert dataset.image_shape == (6, 6, 1)
+    assert dataset.class_names == ("0", "1", "2")
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int16, np.int64, np.uint64, ">i4"])
+def test_labels_of_any_integer_type_mean_the_same(dtype, tiny_arrays, tiny_path, write):
+    path = write(train_labels=tiny_arrays["train_labels"].astype(dtype))
+    assert load(path).fingerprint == load(tiny_path).fingerprint
+
+
+def test_grey_images_may_have_a_channel_or_none(tiny_arrays, tiny_path, write):
+    path = write(**{name: tiny_arrays[name][..., None] for name in ("train_images", "test_images")})
+    assert load(path).fingerprint == load(tiny_path).fingerprint
+
+
+def test_a_class_that_only_the_test_images_have_counts(tiny_arrays, write):
+    labels = tiny_arrays["test_labels"].copy()
+    labels[0] = 4
+    assert load(write(test_labels=labels)).class_names == ("0", "1", "2", "3", "4")
+
+
+@pytest.fixture
+def colour(tiny_arrays):
+    rng = np.random.default_rng(0)
+    names = ("train_images", "test_images")
+    return {name: rng.integers(0, 256, (*tiny_arrays[name].shape, 3), np.uint8) for name in names}
+
+
+def luma(images):
+    """ITU-R BT.601 luma in float64, not rounded."""
+    red, green, blue = np.moveaxis(images.astype(np.float64), -1, 0)
+    return 0.299 * red + 0.587 * green + 0.114 * blue
+
+
+def test_colour_images_keep_their_channels_unless_greyscale_is_asked_for(colour, write):
+    path = write(**colour)
+    kept, grey = load(path), load(path, greyscale=True)
+    assert (kept.image_shape, grey.image_shape) == ((6, 6, 3), (6, 6, 1))
+    np.testing.assert_array_equal(kept.test.images, colour["test_images"].reshape(64, 108))
+    for split, images in (
+        (grey.validation, colour["train_images"][:60]),
+        (grey.train, colour["train_images"][60:]),
+        (grey.test, colour["test_images"]),
+    ):
+        assert split.images.dtype == np.uint8
+        # Half-way between two greys either will do: 1e-4 is beyond what float32 loses.
+        assert np.abs(split.images - luma(images).reshape(len(images), 36)).max() <= 0.5 + 1e-4
+
+
+def test_luma_is_taken_of_every_image_of_a_large_set():
+    images = np.random.default_rng(0).integers(0, 256, (2500, 2, 3, 3), np.uint8)
+    assert np.abs(module.luma_vectors(images) - luma(images).reshape(2500, 6)).max() <= 0.5 + 1e-4
+
+
+def test_the_luma_of_a_grey_is_that_grey():
+    greys = np.arange(256, dtype=np.uint8).reshape(256, 1, 1, 1)
+    np.testing.assert_array_equal(module.luma_vectors(np.repeat(greys, 3, axis=-1)), greys.reshape(256, 1))
+    np.testing.assert_array_equal(module.luma_vectors(greys), greys.reshape(256, 1))
+
+
+def test_greyscale_leaves_grey_images_alone(tiny_path):
+    np.testing.assert_array_equal(load(tiny_path, greyscale=True).train.images, load(tiny_path).train.images)
+
+
+def correlation(images):
+    """Mean absolute correlation of different pixels over images."""
+    found = np.corrcoef(images.astype(float), rowvar=False)
+    return np.abs(found[~np.eye(len(found), dtype=bool)]).mean()
+
+
+def test_shuffled_pixels_keep_every_pixels_values_and_lose_what_pixels_have_in_common(tiny_path):
+    kept, shuffled = load(tiny_path), load(tiny_path, shuffled_pixels=True)
+    for own, made in (
+        (getattr(dataset, name) for dataset in (kept, shuffled)) for name in ("train", "validation", "test")
+    ):
+        assert made.images.dtype == np.uint8
+        np.testing.assert_array_equal(np.sort(own.images, axis=0), np.sort(made.images, axis=0))
+        np.testing.assert_array_equal(own.labels, made.labels)
+        assert correlation(own.images) > 0.4
+        # As much as chance leaves in so few images.
+        assert correlation(made.images) < 2 / np.sqrt(len(made.images))
+        # Each pixel in its own way: what one image was is nowhere together.
+        assert not (made.images[:, None] == own.images).all(axis=-1).any()
+    assert shuffled[3:5] == kept[3:5]
+
+
+def test_pixels_are_shuffled_the_same_way_every_time_and_make_another_dataset(tiny_path):
+    kept, shuffled, again = (
+        load(tiny_path),
+        load(tiny_path, shuffled_pixels=True),
+        load(tiny_path, shuffled_pixels=True),
+    )
+    for name in ("train", "validation", "test"):
+        np.testing.assert_array_equal(getattr(shuffled, name).images, getattr(again, name).images)
+    assert shuffled.fingerprint == again.fingerprint != kept.fingerprint
+
+
+def test_all_images_of_a_sweep_are_loaded_once_those_of_pretraining_too(tiny_path):
+    own = DataConfig(name=tiny_path, validation=60)
+    sweep = ({"finetune.encoder_init": ("he", "wrong_data", "rotated"), "finetune.l2": (0.0, 0.1)},)
+    found = data.load_all(Experiment(data=own, sweep=sweep))
+    assert list(found) == [own, dataclasses.replace(own, shuffled_pixels=True)]
+    assert len({dataset.fingerprint for dataset in found.values()}) == 2
+    assert list(data.load_all(Experiment(data=own))) == [own]
+    missing = Experiment(data=own, sweep=sweep, pretrain=PretrainConfig(wrong_data="none.npz"))
+    with pytest.raises(ConfigError, match=r"none\.npz"):
+        data.load_all(missing)
+
+
+@pytest.mark.parametrize(("validation", "left"), [(1, 259), (259, 1)])
+def test_validation_may_take_all_but_one_image(validation, left, tiny_path):
+    dataset = load(tiny_path, validation=validation)
+    assert (len(dataset.validation.images), len(dataset.train.images)) == (validation, left)
+
+
+@pytest.mark.parametrize("validation", [260, 261, 5000])
+def test_validation_that_leaves_nothing_to_train_on_is_refused(validation, tiny_path):
+    refused(tiny_path, f"data.validation: {validation} ", "260 training images", validation=validation)
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_a_missing_array_is_named(name, write):
+    refused(write(**{name: None}), "data.name: ", name)
+
+
+def with_channels(images, channels):
+    return np.repeat(images[..., None], channels, axis=-1)
+
+
+# For each mistake, the change to the tiny dataset and what the refusal must speak of.
+MISTAKES = {
+    "float images": (lambda a: {"train_images": a["train_images"] / 255}, ["train_images", "float64", "uint8"]),
+    "signed images": (lambda a: {"test_images": a["test_images"].astype(np.int16)}, ["test_images", "int16", "uint8"]),
+    "flat images": (lambda a: {"train_images": a["train_images"].reshape(260, 36)}, ["train_images", "(260, 36)"]),
+    "no images": (
+        lambda a: {"test_images": a["test_images"][:0], "test_labels": a["test_labels"][:0]},
+        ["test_images"],
+    ),
+    "empty images": (lambda a: {"train_images": a["train_images"][:, :0]}, ["train_images", "(260, 0, 6)"]),
+    "two channels": (
+        lambda a: {name: with_channels(a[name], 2) for name in ("train_images", "test_images")},
+        ["2 channels", "1 (grey) or 3 (colour)"],
+    ),
+    "different sizes": (lambda a: {"test_images": a["test_images"][:, 1:]}, ["(6, 6, 1)", "(5, 6, 1)"]),
+    "different channels": (lambda a: {"test_images": with_channels(a["test_images"], 3)}, ["(6, 6, 1)", "(6, 6, 3)"]),
+    "too few labels": (lambda a: {"train_labels": a["train_labels"][1:]}, ["260 train images", "259 labels"]),
+    "too many labels": (lambda a: {"test_labels": np.zeros(65, int)}, ["64 test images", "65 labels"]),
+    "float labels": (lambda a: {"train_labels": a["train_labels"] / 1}, ["train_labels", "float64"]),
+    "boolean labels": (lambda a: {"train_labels": a["train_labels"] > 0}, ["train_labels", "bool"]),
+    "text labels": (lambda a: {"test_labels": a["test_labels"].astype(str)}, ["test_labels"]),
+    "one-hot labels": (
+        lambda a: {"train_labels": np.eye(3, dtype=int)[a["train_labels"]]},
+        ["train_labels", "(260, 3)"],
+    ),
+    "negative labels": (lambda a: {"test_labels": a["test_labels"] - 1}, ["test_labels", "from 0"]),
+    # As 32-bit numbers these would be 0, 1 and 2.
+    "labels beyond 32 bits": (lambda a: {"train_labels": a["train_labels"] + 2**32}, ["train_labels", "from 0"]),
+    # A network with two million outputs is not what anyone means.
+    "labels far apart": (lambda a: {"train_labels": a["train_labels"] * 10**6}, ["class numbers", "from 0"]),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_arrays_that_do_not_fit_are_refused(mistake, tiny_arrays, write):
+    change, parts = MISTAKES[mistake]
+    path = write(**change(tiny_arrays))
+    refused(path, f"data.name: {str(path)!r} ", *parts)
+
+
+class Payload:
+    """Unpickling this makes a directory."""
+
+    def __init__(self, path):
+        self.path = os.fspath(path)
+
+    def __reduce__(self):
+        return os.mkdir, (self.path,)
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_objects_are_refused_and_never_unpickled(name, tmp_path, write):
+    payload = np.full(260, Payload(tmp_path / "made"), object)
+    path = write(**{name: payload})
+    refused(path, f"data.name: {str(path)!r} ")
+    assert not (tmp_path / "made").exists()
+    with np.load(path, allow_pickle=True) as archive:  # the payload would have worked
+        archive[name]
+    assert (tmp_path / "made").exists()
+
+
+def test_a_pickle_under_another_name_is_never_unpickled(tmp_path):
+    path = tmp_path / "own.npz"
+    path.write_bytes(pickle.dumps(Payload(tmp_path / "made")))
+    refused(path, f"data.name: {str(path)!r} ")
+    assert not (tmp_path / "made").exists()
+
+
+def npy(header, content=b""):
+    """A NumPy array file of version 1 with the given header."""
+    header = header.encode().ljust(117) + b"\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + content
+
+
+def archive(member, suffix=".npy"):
+    """A zip archive in which all four arrays are the same bytes."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as zipped:
+        for name in ARRAYS:
+            zipped.writestr(name + suffix, member)
+    return file.getvalue()
+
+
+def flagged(content, local, central, value):
+    """An archive with a byte set in the first local and the first central header."""
+    content = bytearray(content)
+    content[content.index(b"PK\x03\x04") + local] = value
+    content[content.index(b"PK\x01\x02") + central] = value
+    return bytes(content)
+
+
+SHAPE = "{{'descr': '|u1', 'fortran_order': False, 'shape': {}}}"
+HOSTILE = {
+    "nothing": b"",
+    "a text": b"train_images",
+    "one array": npy(SHAPE.format("(3,)"), b"abc"),
+    "a gzip": gzip.compress(b"train_images"),
+    "an empty zip": archive(b"").split(b"PK\x03\x04")[0] + b"PK\x05\x06" + bytes(18),
+    "members that are no arrays": archive(b"hello"),
+    "members without a suffix": archive(b"hello", suffix=""),
+    "an encrypted member": flagged(archive(npy(SHAPE.format("(3,)"), b"abc")), 6, 8, 1),
+    "an unknown compression": flagged(archive(npy(SHAPE.format("(3,)"), b"abc")), 8, 10, 99),
+    "more rows than bytes": archive(npy(SHAPE.format("(260, 6, 6)"), b"abc")),
+    "more rows than memory": archive(npy(SHAPE.format("(10000000000000, 6, 6)"), b"abc")),
+    "more rows than numbers": archive(npy(SHAPE.format("(1" + "0" * 30 + ", 6, 6)"), b"abc")),
+    "negative rows": archive(npy(SHAPE.format("(-1, 6, 6)"), b"abc")),
+    "a header cut short": archive(npy(SHAPE.format("(")[:-1], b"abc")),
+    "a header that is code": archive(npy("__import__('os').abort()", b"abc")),
+    "a header of brackets": archive(npy("(" * 100, b"abc")),
+    "objects in a record": archive(npy("{'descr': [('a', '|O')], 'fortran_order': False, 'shape': (3,)}", b"abc")),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+@pytest.mark.filterwarnings("default::UserWarning")  # NumPy's, of odd headers
+def test_files_that_are_no_datasets_are_refused(kind, tmp_path):
+    path = tmp_path / "own.npz"
+    path.write_bytes(HOSTILE[kind])
+    refused(path, f"data.name: {str(path)!r} ")
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path):
+    refused(tmp_path / "none.npz", "none.npz", "is no file")
+    refused(tmp_path / "none" / "none.npz", "none.npz", "is no file")
+    refused("~nobody-of-this-name/none.npz", "none.npz")
+    (tmp_path / "folder.npz").mkdir()
+    refused(tmp_path / "folder.npz", "folder.npz")
+
+
+def test_a_path_may_start_at_home(tiny_path, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    shutil.copy(tiny_path, tmp_path / "own.npz")
+    assert load("~/own.npz").fingerprint == load(tiny_path).fingerprint
+
+
+@pytest.mark.parametrize("left", [0.0, 0.01, 0.5, 0.9, 0.999])
+def test_a_truncated_file_is_refused(left, tiny_path, tmp_path):
+    path = tmp_path / "own.npz"
+    with open(tiny_path, "rb") as whole:
+        content = whole.read()
+    path.write_bytes(content[: int(left * len(content))])
+    refused(path, f"data.name: {str(path)!r} ")
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory):
+    return tmp_path_factory.mktemp("scratch") / "own.npz"
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # NumPy's and zipfile's, of odd headers
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(draw=st.data())
+def test_a_flipped_bit_is_found_or_changes_nothing(save, draw, scratch, tiny_arrays, tiny_path):
+    file = io.BytesIO()
+    save(file, **tiny_arrays)
+    content = bytearray(file.getvalue())
+    at = draw.draw(st.integers(0, len(content) - 1) | st.integers(-600, -1) | st.integers(0, 200))
+    content[at] ^= 1 << draw.draw(st.integers(0, 7))
+    scratch.write_bytes(content)
+    try:
+        fingerprint = load(scratch).fingerprint
+    except ConfigError as error:
+        assert re.fullmatch(r"data\.name: .+", str(error))
+    else:
+        assert fingerprint == load(tiny_path).fingerprint

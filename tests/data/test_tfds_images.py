@@ -1,0 +1,487 @@
+"""Sets are written as ArrayRecord by TFDS's own parts, so what is read here is what a prepared set is."""
+
+import functools
+import hashlib
+import http.server
+import io
+import json
+import os
+import socket
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pretrain.config.fields import ConfigError
+from pretrain.data import tfds_images, tfds_prepare
+
+tfds = pytest.importorskip("tensorflow_datasets")
+array_record_module = pytest.importorskip("array_record.python.array_record_module")
+
+NAMES = ["ant", "bee", "cat"]
+COLOUR = tfds.features.Image(shape=(4, 5, 3))
+GREY = tfds.features.Image(shape=(4, 5, 1))
+LABEL = tfds.features.ClassLabel(names=NAMES)
+
+
+def png(pixels, mode=None):
+    image = Image.fromarray(pixels.squeeze())
+    file = io.BytesIO()
+    (image.convert(mode) if mode else image).save(file, "PNG")
+    return file.getvalue()
+
+
+def draw(shape, size, seed=0):
+    random = np.random.default_rng(seed)
+    return random.integers(0, 256, (size, *shape), np.uint8), random.integers(0, len(NAMES), size)
+
+
+def examples(images, labels):
+    return [{"image": png(image), "label": int(label)} for image, label in zip(images, labels, strict=True)]
+
+
+def write_set(root, path, splits, image=COLOUR, label=LABEL, file_format="array_record", **more):
+    """Writes a prepared set at root/path, as name/[config/]version, and returns its directory."""
+    folder = root / path
+    folder.mkdir(parents=True, exist_ok=True)
+    kinds = {name: kind for name, kind in {"image": image, "label": label, **more}.items() if kind is not None}
+    features = tfds.features.FeaturesDict(kinds)
+    names = tfds.core.ShardedFileTemplate(folder, dataset_name=Path(path).parts[0], filetype_suffix=file_format)
+    infos = []
+    for split, rows in splits.items():
+        shard = names.replace(split=split).sharded_filepath(shard_index=0, num_shards=1)
+        writer = array_record_module.ArrayRecordWriter(os.fspath(shard), "group_size:1")
+        for row in rows:
+            writer.write(features.serialize_example(features.encode_example({name: row[name] for name in kinds})))
+        writer.close()
+        lengths = {"shard_lengths": [len(rows)], "num_bytes": shard.stat().length}
+        infos.append(tfds.core.SplitInfo(name=split, filename_template=names.replace(split=split), **lengths))
+    tfds.folder_dataset.write_metadata(
+        data_dir=folder, features=features, split_infos=infos, filename_template=names, check_data=False
+    )
+    return folder
+
+
+def write_pair(root, path="insects/1.0.0", seed=0, shape=(4, 5, 3), **kinds):
+    train, test = draw(shape, 7, seed), draw(shape, 3, seed + 1)
+    return write_set(root, path, {"train": examples(*train), "test": examples(*test)}, **kinds), train, test
+
+
+def refusal(name, root):
+    with pytest.raises(ConfigError) as caught:
+        tfds_images.read(name, str(root))
+    line = str(caught.value)
+    assert "\n" not in line and line.startswith(f"data.name: {name!r} ")
+    return line
+
+
+def same(first, second):
+    assert first.keys() == second.keys()
+    return all(np.array_equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("image", [COLOUR, GREY], ids=["colour", "grey"])
+def test_reads_what_was_written(tmp_path, image):
+    _, train, test = write_pair(tmp_path, shape=image.shape, image=image)
+    for arrays in tfds_images.read("insects", str(tmp_path)), tfds_images.read("insects", str(tmp_path)):
+        for split, (images, labels) in {"train": train, "test": test}.items():
+            assert arrays[f"{split}_images"].dtype == np.uint8 and arrays[f"{split}_labels"].dtype == np.int32
+            np.testing.assert_array_equal(arrays[f"{split}_images"], images)
+            np.testing.assert_array_equal(arrays[f"{split}_labels"], labels)
+        assert arrays["class_names"] == ("ant", "bee", "cat")
+
+
+def test_home_is_expanded(tmp_path, monkeypatch):
+    write_pair(tmp_path / "sets")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert len(tfds_images.read("insects", "~/sets")["train_images"]) == 7
+
+
+@pytest.mark.parametrize("mode", ["P", "1", "L", "LA", "RGBA"])
+def test_every_kind_of_png_gives_its_colours(tmp_path, mode):
+    pixels = draw((4, 5, 3), 1)[0][0]
+    shown = np.asarray(Image.fromarray(pixels).convert(mode).convert("RGB"))
+    rows = [{"image": png(pixels, mode), "label": 0}]
+    write_set(tmp_path, "insects/1.0.0", {"train": rows, "test": rows})
+    np.testing.assert_array_equal(tfds_images.read("insects", str(tmp_path))["train_images"], [shown])
+
+
+def test_validation_stands_in_for_a_missing_test_split(tmp_path):
+    splits = {split: draw((4, 5, 3), 2, seed) for seed, split in enumerate(["train", "validation", "extra"])}
+    write_set(tmp_path, "insects/1.0.0", {split: examples(*rows) for split, rows in splits.items()})
+    arrays = tfds_images.read("insects", str(tmp_path))
+    np.testing.assert_array_equal(arrays["train_images"], splits["train"][0])
+    np.testing.assert_array_equal(arrays["test_images"], splits["validation"][0])
+
+
+def test_other_features_and_nameless_labels(tmp_path):
+    rows = [{"image": png(image), "label": 2, "id": "x", "mask": b"no image"} for image in draw((4, 5, 3), 2)[0]]
+    kinds = {"label": tfds.features.Scalar(np.int64), "id": tfds.features.Text(), "mask": tfds.features.Image()}
+    write_set(tmp_path, "insects/1.0.0", {"train": rows, "test": rows}, **kinds)
+    arrays = tfds_images.read("insects", str(tmp_path))
+    assert arrays["train_labels"].tolist() == [2, 2] and arrays["class_names"] == ()
+
+
+def test_versions(tmp_path):
+    sets = {}
+    for seed, version in enumerate(["1.9.0", "1.10.0", "2.0.0"]):
+        _, sets[version], _ = write_pair(tmp_path, f"insects/{version}", 10 * seed)
+    (tmp_path / "insects" / "3.0.0").mkdir()  # an interrupted preparation
+    asked = {"insects": "2.0.0", "insects:1.*.*": "1.10.0", "insects:1.9.0": "1.9.0", "insects:*.*.*": "2.0.0"}
+    for name, version in asked.items():
+        np.testing.assert_array_equal(tfds_images.read(name, str(tmp_path))["train_images"], sets[version][0])
+    there = "choose one of ['insects/1.10.0', 'insects/1.9.0', 'insects/2.0.0']"
+    assert refusal("insects:7.0.0", tmp_path).endswith(there)
+
+
+def test_configs(tmp_path):
+    _, small, _ = write_pair(tmp_path, "insects/small/1.0.0", 0)
+    np.testing.assert_array_equal(tfds_images.read("insects", str(tmp_path))["train_images"], small[0])
+    _, large, _ = write_pair(tmp_path, "insects/large/1.0.0", 10)
+    assert "write one of ['insects/large', 'insects/small']" in refusal("insects", tmp_path)
+    np.testing.assert_array_equal(tfds_images.read("insects/small", str(tmp_path))["train_images"], small[0])
+    np.testing.assert_array_equal(tfds_images.read("insects/large:1.*.*", str(tmp_path))["train_images"], large[0])
+    (tmp_path / "insects" / ".config").mkdir()
+    (tmp_path / "insects" / ".config" / "metadata.json").write_text('{"default_config_name": "large"}')
+    np.testing.assert_array_equal(tfds_images.read("insects", str(tmp_path))["train_images"], large[0])
+
+
+def test_second_read_is_from_the_cache(tmp_path):
+    folder, *_ = write_pair(tmp_path)
+    tfds_images.read("insects", str(tmp_path))
+    marked = {**tfds_images._decode(folder), "class_names": ("from", "the", "cache")}
+    tfds_images._save(folder / "pretrain-decoded.npz", tfds_images._source(folder), marked)
+    assert same(tfds_images.read("insects", str(tmp_path)), marked)
+    assert {path.name for path in folder.iterdir() if path.name.startswith("pretrain")} == {"pretrain-decoded.npz"}
+
+
+def test_stale_cache_is_refreshed(tmp_path):
+    write_pair(tmp_path)
+    tfds_images.read("insects", str(tmp_path))
+    _, train, test = write_pair(tmp_path, seed=20)
+    for arrays in tfds_images.read("insects", str(tmp_path)), tfds_images.read("insects", str(tmp_path)):
+        np.testing.assert_array_equal(arrays["train_images"], train[0])
+        np.testing.assert_array_equal(arrays["test_labels"], test[1])
+
+
+def test_damaged_cache_is_never_used(tmp_path):
+    folder, *_ = write_pair(tmp_path)
+    truth = tfds_images.read("insects", str(tmp_path))
+    cache, source = folder / "pretrain-decoded.npz", tfds_images._source(folder)
+    good = cache.read_bytes()
+    for place in range(0, len(good), 5):
+        cache.write_bytes(good[:place] + bytes([good[place] ^ 16]) + good[place + 1 :])
+        arrays = tfds_images._load(cache, source)
+        assert arrays is None or same(arrays, truth), f"byte {place}"
+    for bad in b"", good[:-1], good[: len(good) // 2], b"garbage", good[100:]:
+        cache.write_bytes(bad)
+        assert same(tfds_images.read("insects", str(tmp_path)), truth)
+        assert same(tfds_images._load(cache, source), truth), "the cache was not healed"
+
+
+def test_cache_that_lost_rows_is_never_used(tmp_path):
+    cache = tmp_path / "pretrain-decoded.npz"
+    images, labels = np.zeros((7000, 28, 28, 1), np.uint8), np.zeros(7000, np.int32)
+    arrays = {"train_images": images, "train_labels": labels, "test_images": images, "test_labels": labels}
+    tfds_images._save(cache, "source", {**arrays, "class_names": ()})
+    assert tfds_images._load(cache, "source")["train_images"].shape == images.shape
+    # One flipped bit makes 3000 rows of 7000, which NumPy would read and never come to the checksum at the end.
+    cache.write_bytes(cache.read_bytes().replace(b"(7000, 28", b"(3000, 28"))
+    assert tfds_images._load(cache, "source") is None
+
+
+def test_without_a_place_for_the_cache(tmp_path):
+    folder, train, _ = write_pair(tmp_path)
+    (folder / "pretrain-decoded.npz").mkdir()  # nothing can replace a directory, not even root
+    np.testing.assert_array_equal(tfds_images.read("insects", str(tmp_path))["train_images"], train[0])
+    assert [path.name for path in folder.iterdir() if path.name.startswith("pretrain")] == ["pretrain-decoded.npz"]
+
+
+def unusable(**changes):
+    row = {"image": png(draw((4, 5, 3), 1)[0][0]), "label": 0}
+    splits = changes.pop("splits", {"train": [row], "test": [row]})
+    return {"splits": {split: [{**row, **odd} for odd in rows] for split, rows in splits.items()}, **changes}
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (
+            unusable(splits={"train": [{}, {"image": png(draw((6, 5, 3), 1)[0][0])}], "test": [{}]}),
+            "different sizes, (4, 5, 3) at train[0] and (6, 5, 3) at train[1]",
+        ),
+        (unusable(label=None), "no feature 'label', only ['image']"),
+        (unusable(image=None), "no feature 'image', only ['label']"),
+        (unusable(image=tfds.features.Image(shape=(4, 5, 1), dtype=np.uint16)), "dtype=uint16"),
+        (unusable(image=tfds.features.Image(shape=(4, 5, 4))), "shape=(4, 5, 4)"),
+        (unusable(image=tfds.features.Text()), "has images of Text"),
+        (unusable(label=tfds.features.Scalar(np.float32)), "dtype=float32"),
+        (unusable(label=tfds.features.Text(), splits={"train": [{"label": "ant"}]}), "has labels of Text"),
+        (unusable(splits={"train": [{}], "test": [{"label": -1}]}), "has unlabelled images in the split test"),
+        (unusable(splits={"train": [{}], "extra": [{}]}), "has the splits ['extra', 'train']"),
+        (unusable(splits={"test": [{}], "validation": [{}]}), "has the splits ['test', 'validation']"),
+        (
+            unusable(splits={"train": [{"image": png(np.full((4, 5), 999, np.uint16))}], "test": [{}]}),
+            "has an image of mode I;16, train[0]",
+        ),
+        (unusable(splits={"train": [{"image": b"GIF"}], "test": [{}]}), "is damaged, and run again: Unidentified"),
+    ],
+)
+def test_unusable_sets_are_named(tmp_path, changes, told):
+    folder = write_set(tmp_path, "insects/1.0.0", **changes)
+    assert told in refusal("insects", tmp_path)
+    assert not (folder / "pretrain-decoded.npz").exists()
+
+
+@pytest.mark.parametrize("kept", [0, 100, 70_000])
+def test_truncated_shard_is_told(tmp_path, kept):
+    folder, *_ = write_pair(tmp_path)
+    os.truncate(folder / "insects-train.array_record-00000-of-00001", kept)
+    assert f"remove {folder} if it is damaged, and run again: " in refusal("insects", tmp_path)
+
+
+def test_damaged_description_is_told(tmp_path):
+    folder, *_ = write_pair(tmp_path)
+    (folder / "dataset_info.json").write_text("{")
+    assert f"remove {folder} if it is damaged" in refusal("insects", tmp_path)
+
+
+def test_prepared_as_tfrecord_only(tmp_path):
+    folder, *_ = write_pair(tmp_path / "my sets", file_format="tfrecord")
+    line = refusal("insects", tmp_path / "my sets")
+    assert line.endswith(f"must be as array_record; run mv '{folder}' '{folder}.tfrecord' and then this again")
+
+
+def test_converted_beside_tfrecord(tmp_path):
+    folder, train, _ = write_pair(tmp_path)
+    info = json.loads((folder / "dataset_info.json").read_text())
+    info |= {"fileFormat": "tfrecord", "alternativeFileFormats": ["array_record"]}
+    (folder / "dataset_info.json").write_text(json.dumps(info))
+    np.testing.assert_array_equal(tfds_images.read("insects", str(tmp_path))["train_images"], train[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("cifa10", "did you mean 'cifar10'?"),
+        ("fashon_mnist", "did you mean 'fashion_mnist'?"),
+        ("../insects", "is no dataset name"),
+        ("insects/..", "is no dataset name"),
+        ("insects:latest", "is no dataset name"),
+        ("huggingface:insects", "is no dataset name"),
+        ("", "is no dataset name"),
+    ],
+)
+def test_unknown_names(tmp_path, name, told):
+    assert told in refusal(name, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_unreadable_directory_is_told():
+    with pytest.raises(ConfigError, match=r"^data\.dir: 'xxx.* cannot be read; name a directory that can .*too long"):
+        tfds_images.read("insects", "x" * 5000)
+
+
+@pytest.mark.parametrize("module", ["tensorflow_datasets", "array_record", "PIL", "importlib_resources", "tensorflow"])
+def test_missing_packages_are_told(tmp_path, monkeypatch, module):
+    monkeypatch.setitem(sys.modules, module, None)  # Python's own mark of a module that cannot be imported
+    line = refusal("cifar10", tmp_path)
+    assert module in line.partition(" to be ")[0] and line.endswith(
+        "run pip install 'pretrain[tfds]' and then this again"
+    )
+
+
+# A stand-in that proves two things at once: TensorFlow counts as installed, and whoever imports it fails.
+STUB = "raise AssertionError('TensorFlow was imported')"
+
+BUILDER = """
+import json
+import tensorflow_datasets as tfds
+
+class Served(tfds.core.GeneratorBasedBuilder):
+    VERSION = tfds.core.Version("1.0.0")
+    MANUAL_DOWNLOAD_INSTRUCTIONS = {manual!r}
+
+    def _info(self):
+        kinds = {{"image": tfds.features.Image(shape=(4, 5, 3)), "label": tfds.features.ClassLabel(names={names})}}
+        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(kinds))
+
+    def _split_generators(self, manager):
+        rows = json.loads(manager.download({url!r}).read_text())
+        return {{split: self._generate_examples(rows[split]) for split in rows}}
+
+    def _generate_examples(self, rows):
+        for row in rows:
+            yield row["key"], {{"image": bytes.fromhex(row["image"]), "label": row["label"]}}
+"""
+
+
+@pytest.fixture
+def tensorflow_stub(tmp_path, monkeypatch):
+    pytest.importorskip("importlib_resources")
+    (tmp_path / "stub").mkdir()
+    (tmp_path / "stub" / "tensorflow.py").write_text(STUB)
+    for proxy in "http_proxy", "https_proxy", "all_proxy", "no_proxy":
+        monkeypatch.delenv(proxy, raising=False)
+        monkeypatch.delenv(proxy.upper(), raising=False)
+    monkeypatch.syspath_prepend(tmp_path / "stub")
+    return tmp_path / "stub"
+
+
+@pytest.fixture
+def server(tmp_path):
+    """A web server of this machine: the folder it serves, and its address."""
+    (tmp_path / "served").mkdir()
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    handler = functools.partial(Handler, directory=tmp_path / "served")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as web:
+        thread = threading.Thread(target=web.serve_forever)
+        thread.start()
+        yield tmp_path / "served", f"http://127.0.0.1:{web.server_port}"
+        web.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def closed_port():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+def register(folder, name, url, content=b"", manual=None):
+    """Defines a set as its author would, in a module of its own, with the checksum of what it downloads."""
+    (folder / name).mkdir()
+    class_name = "".join(part.title() for part in name.split("_"))
+    code = BUILDER.format(url=url, names=NAMES, manual=manual).replace("Served", class_name)
+    (folder / name / "__init__.py").write_text("")
+    (folder / name / f"{name}_set.py").write_text(textwrap.dedent(code))
+    (folder / name / "checksums.tsv").write_text(
+        f"{url}\t{len(content)}\t{hashlib.sha256(content).hexdigest()}\t{name}\n"
+    )
+    __import__(f"{name}.{name}_set")
+
+
+def test_downloads_prepares_and_reads(tmp_path, tensorflow_stub, server, capfd):
+    served, address = server
+    splits = {"train": draw((4, 5, 3), 5), "test": draw((4, 5, 3), 2, 1)}
+    rows = {
+        split: [
+            {"key": key, "image": png(image).hex(), "label": int(label)}
+            for key, (image, label) in enumerate(zip(*rows, strict=True))
+        ]
+        for split, rows in splits.items()
+    }
+    content = json.dumps(rows).encode()
+    (served / "rows.json").write_bytes(content)
+    register(tensorflow_stub, "fetched", f"{address}/rows.json", content)
+    arrays = tfds_images.read("fetched", str(tmp_path / "sets"))
+    assert (tmp_path / "sets" / "fetched" / "1.0.0" / "pretrain-decoded.npz").is_file()
+    for split, (images, labels) in splits.items():  # TFDS shuffles what it prepares
+        written = sorted((image.tobytes(), label) for image, label in zip(images, labels, strict=True))
+        found = zip(arrays[f"{split}_images"], arrays[f"{split}_labels"], strict=True)
+        assert sorted((image.tobytes(), label) for image, label in found) == written
+    out, err = capfd.readouterr()
+    assert out == "" and err == f"pretrain: preparing fetched in {tmp_path / 'sets'}; this is done once\n"
+
+
+def test_failed_preparation_is_told(tmp_path, tensorflow_stub, server, capfd):
+    register(tensorflow_stub, "gone", f"{server[1]}/nothing.json")
+    line = refusal("gone", tmp_path / "sets")
+    assert "could not be prepared; mend this and run again (DownloadError: " in line and "404" in line
+    assert capfd.readouterr().err.count("\n") == 1
+
+
+def test_leftovers_of_a_preparation_are_told(tmp_path, tensorflow_stub, server):
+    register(tensorflow_stub, "left_over", f"{server[1]}/nothing.json")
+    (tmp_path / "sets" / "left_over" / "1.0.0").mkdir(parents=True)
+    assert f"({tmp_path}/sets/left_over/1.0.0 is incomplete; remove it)" in refusal("left_over", tmp_path / "sets")
+
+
+def test_unreachable_host_is_told(tmp_path, tensorflow_stub, closed_port):
+    register(tensorflow_stub, "unreachable", f"http://127.0.0.1:{closed_port}/rows.json")
+    line = refusal("unreachable", tmp_path / "sets")
+    assert "127.0.0.1 cannot be reached; go online" in line
+    assert not (tmp_path / "sets").exists()
+
+
+def test_download_by_hand_is_told(tmp_path, tensorflow_stub, closed_port):
+    register(tensorflow_stub, "by_hand", f"http://127.0.0.1:{closed_port}/x", manual="Ask the\n   author.")
+    line = refusal("by_hand", tmp_path / "sets")
+    assert f"must be downloaded by hand into {tmp_path}/sets/downloads/manual; then run again (Ask the author.)" in line
+
+
+def test_unknown_config_and_version_are_told(tmp_path, tensorflow_stub):
+    assert "did you mean 'spatter'?" in refusal("mnist_corrupted/spater", tmp_path)
+    assert "names a config that cifar10 does not have; leave it out" in refusal("cifar10/large", tmp_path)
+    assert "cannot be loaded at version 9.9.9" in refusal("cifar10:9.9.9", tmp_path)
+    assert "no feature 'image'" in refusal("imdb_reviews", tmp_path)
+
+
+def run_alone(code, *paths, **environment):
+    """Runs code in a fresh process and returns its last printed line as JSON, and its standard error."""
+    paths = os.pathsep.join([*map(str, paths), str(Path(tfds_images.__file__).parents[2]), *filter(None, sys.path)])
+    environment = {**os.environ, "PYTHONPATH": paths, **environment}
+    command = [sys.executable, "-W", "error", "-c", textwrap.dedent(code)]
+    child = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert child.returncode == 0, child.stderr
+    return json.loads(child.stdout.splitlines()[-1]), child.stderr
+
+
+READ_AND_LIST = """
+    import json, sys, time
+    from pretrain.data import tfds_images
+    from pretrain.data import tfds_prepare
+    from pretrain.config.fields import ConfigError
+    start, line = time.monotonic(), ""
+    try:
+        tfds_images.read(*sys.argv[1:], {name!r}, {root!r})
+    except ConfigError as error:
+        line = str(error)
+    seen = [name for name in ("tensorflow", "tensorflow_datasets") if name in sys.modules]
+    print(json.dumps([line, seen, time.monotonic() - start]))
+"""
+
+
+def test_reading_imports_no_tensorflow_and_is_quiet(tmp_path):
+    write_pair(tmp_path)
+    code = READ_AND_LIST.format(name="insects", root=str(tmp_path))
+    (line, seen, _), error = run_alone(code)
+    assert (line, seen, error) == ("", ["tensorflow_datasets"], "")
+    (line, seen, _), error = run_alone(code)
+    assert (line, seen, error) == ("", [], ""), "reading the cache should import nothing"
+
+
+def test_offline_is_told_soon_and_quietly(tmp_path, tensorflow_stub, closed_port):
+    proxy = f"http://127.0.0.1:{closed_port}"
+    code = READ_AND_LIST.format(name="cifar10", root=str(tmp_path / "sets"))
+    (line, seen, seconds), error = run_alone(code, tensorflow_stub, https_proxy=proxy)
+    assert line == (
+        f"data.name: 'cifar10' is not in {tmp_path}/sets and www.cs.toronto.edu cannot be reached; "
+        "go online, or copy the prepared set there"
+    )
+    assert seen == ["tensorflow_datasets"] and error == "" and seconds < 5
+
+
+def test_reachable(monkeypatch, server, closed_port):
+    for proxy in "http_proxy", "https_proxy", "all_proxy", "no_proxy":
+        monkeypatch.delenv(proxy, raising=False)
+        monkeypatch.delenv(proxy.upper(), raising=False)
+    assert tfds_prepare.reachable(server[1])
+    assert not tfds_prepare.reachable(f"http://127.0.0.1:{closed_port}")
+    start = time.monotonic()
+    assert not tfds_prepare.reachable("https://192.0.2.1/file", timeout=0.3)  # an address that is nobody's (RFC 5737)
+    assert time.monotonic() - start < 2
+    monkeypatch.setenv("https_proxy", server[1])
+    assert tfds_prepare.reachable("https://192.0.2.1/file")
+    monkeypatch.setenv("no_proxy", "192.0.2.1")
+    assert not tfds_prepare.reachable("https://192.0.2.1/file", timeout=0.3)

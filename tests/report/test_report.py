@@ -1,0 +1,300 @@
+"""Reports hold what was concluded, whole and by themselves, and take names for what they are."""
+
+import dataclasses
+import json
+import re
+import xml.etree.ElementTree as ElementTree
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from pretrain.commands import report as report_command
+from pretrain.config import Experiment, StudyConfig
+from pretrain.report import report, words
+from pretrain.study.answer import answer
+from tests.launching import contents
+from tests.report.test_terminal import INIT, effects, four_corners, tables
+from tests.sweep.test_sample_file import sampled
+
+LABELS = "finetune.labels"
+
+
+def written(directory, trials, curves, experiment=None, samples=None):
+    """Writes a report; returns the answer, the page, and what answer.json holds."""
+    experiment = experiment or Experiment()
+    directory.mkdir(exist_ok=True)
+    found = answer(trials, curves, experiment.study)
+    page = report.write(found, trials, curves, experiment, "2 x cpu", directory, samples)
+    return found, page.read_text(), json.loads((directory / "answer.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def corners(tmp_path_factory):
+    tables = four_corners(effects(0.6, freezing=-0.4), effects(0.85, pretraining=0.03))
+    return tmp_path_factory.mktemp("corners"), tables
+
+
+def budgets(gains, n=8, noise=0.002):
+    """Tables of a run over label budgets, where pretraining gains as given."""
+    rng, arms = np.random.default_rng(1), []
+    for init in ("pretrained", "he"):
+        for place, (labels, gain) in enumerate(gains.items()):
+            end = 0.7 + 0.05 * place + gain * (init == "pretrained") + rng.normal(0, noise, n)
+            arms.append(({INIT: init, LABELS: labels}, np.full(n, 0.5), end))
+    return tables(arms)
+
+
+def test_the_answer_is_json_with_all_that_was_concluded(corners):
+    found, _, told = written(corners[0], *corners[1])
+    assert told["schema"] == 2
+    assert told["verdict"] == words.verdict(found.comparisons) and told["explanation"] == " ".join(
+        words.explanation(found)
+    )
+    assert [one["verdict"] for one in told["comparisons"]] == ["helps", "helps"]
+    (square,) = told["attribution"]
+    assert [factor["name"] for factor in square["factors"]] == ["pretraining", "freezing"] and square["seeds"] == 8
+    shares = square["metrics"]["test_accuracy"]
+    assert sum(share["mean"] for share in shares["shares"].values()) == pytest.approx(shares["gap"]["mean"], abs=1e-9)
+    assert told["question"].startswith("Does pretraining change test accuracy, at each frozen_layers, and by how much?")
+    assert told["question"].endswith("What is the gap from He, trainable to pretrained, 2 frozen made of?")
+    assert told["design"]["seeds"] == 8 and told["machine"]["devices"] == "2 x cpu"
+    assert told["experiment"]["data"]["name"] == "mnist" and "jax" in told["versions"]
+
+
+def test_the_page_is_whole_and_asks_for_nothing_else(corners):
+    _, page, told = written(corners[0], *corners[1])
+    assert told["verdict"] in re.sub(r"<[^>]*>", "", page.replace("&lt;", "<")) and told["question"] in page
+    assert not re.search(r"<script|<iframe|<img|@import|src=|url\((?!#)", page)
+    links = re.findall(r'href="([^"]*)"', page)
+    assert links and all(link.startswith(("#", "data:")) for link in links)
+    figures = re.findall(r"<figure id=.*?</figure>", page, re.DOTALL)
+    assert len(figures) == 4
+    for figure in figures:
+        assert re.search(r'<svg role="img" aria-label="\w', figure) and re.search("<figcaption>.{30}", figure)
+        ElementTree.fromstring(re.search("<svg.*</svg>", figure, re.DOTALL)[0])
+
+
+def test_the_same_figures_are_saved_as_png_and_svg(corners):
+    written(corners[0], *corners[1])
+    names = {path.name for path in (corners[0] / "figures").iterdir()}
+    assert names == {f"{n}.{k}" for n in ("differences", "first_batches", "shares", "slopes") for k in ("png", "svg")}
+
+
+def test_writing_again_changes_nothing(corners):
+    written(corners[0], *corners[1])
+    before = contents(corners[0])
+    written(corners[0], *corners[1])
+    assert contents(corners[0]) == before
+
+
+MARK = "<main><!-- of before -->"
+
+
+def marked(directory):
+    """Marks the page, so that it can be told whether it was written again."""
+    page = (directory / "report.html").read_text()
+    (directory / "report.html").write_text(page.replace("<main>", MARK))
+
+
+def test_a_report_of_the_same_answer_is_kept_and_one_of_another_is_not(corners):
+    directory, tables = corners
+    found, _, _ = written(directory, *tables)
+    marked(directory)
+    report.write(found, *tables, Experiment(), "2 x cpu", directory, anew=False)
+    assert MARK in (directory / "report.html").read_text()
+    report.write(found, *tables, Experiment(), "3 x cpu", directory, anew=False)
+    assert "3 x cpu" in (directory / "report.html").read_text()
+
+
+def change(path, content=b""):
+    path.unlink() if content is None else path.write_bytes(content or path.read_bytes()[:-20])
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        *(
+            (name, None)
+            for name in ("figures/slopes.png", "figures/shares.svg", "tables/shares.tex", "tables/arms.tex")
+        ),
+        *(("report.html", content) for content in (None, b"", b"\xff")),
+        *(("figures/gains.svg", b"of another experiment"), ("tables/shares_of_3.tex", b"of another experiment")),
+        *(("figures/shares_of_5_2.png", b"another"), ("tables/interactions_of_3.tex", b"another")),
+    ],
+)
+def test_a_report_that_lacks_a_file_or_has_one_of_another_experiment_is_written_again(name, content, corners):
+    directory, tables = corners
+    found, _, _ = written(directory, *tables)
+    before = contents(directory)
+    marked(directory)
+    change(directory / name, content)
+    report.write(found, *tables, Experiment(), "2 x cpu", directory, anew=False)
+    assert contents(directory) == before
+
+
+def test_samples_that_come_or_go_make_another_report(corners):
+    directory, tables = corners
+    found, _, _ = written(directory, *tables)
+    before = contents(directory)
+    report.write(found, *tables, Experiment(), "2 x cpu", directory, sampled(), anew=False)
+    assert 'id="figure-filters"' in (directory / "report.html").read_text()
+    report.write(found, *tables, Experiment(), "2 x cpu", directory, None, anew=False)
+    assert contents(directory) == before
+
+
+def test_files_of_the_user_stay_beside_those_of_a_report(corners):
+    directory, tables = corners
+    found, _, _ = written(directory, *tables)
+    mine = {
+        *(f"figures/{name}" for name in ("mine.svg", "filters.pdf", "my_filters.svg", "interactions_of_3.svg")),
+        *(f"tables/{name}" for name in ("mine.tex", "shares_of_3.csv", "comparisons.tex.bak", "gains.tex")),
+    }
+    for name in mine:
+        (directory / name).write_text("mine")
+    written(directory, *tables)
+    marked(directory)
+    report.write(found, *tables, Experiment(), "2 x cpu", directory, anew=False)
+    assert MARK in (directory / "report.html").read_text()
+    for name in mine:
+        assert (directory / name).read_text() == "mine"
+        (directory / name).unlink()
+
+
+def test_every_file_that_a_report_writes_is_known_as_one(corners, tmp_path):
+    written(corners[0], *corners[1], samples=sampled())
+    written(tmp_path, *budgets({50: 0.1, 100: 0.05, 1000: -0.04, 10000: -0.05}))
+    for directory in (corners[0], tmp_path):
+        found = {name for name in contents(directory) if "/" in name}
+        assert len(found) >= 10 and found == report._ours(directory)
+
+
+def test_tables_for_papers_hold_what_the_pages_hold(corners):
+    _, page, told = written(corners[0], *corners[1])
+    for name in ("arms", "comparisons"):
+        source = (corners[0] / "tables" / f"{name}.tex").read_text()
+        rows = [line.removesuffix(r" \\").split(" & ") for line in source.splitlines() if line.endswith(r" \\")]
+        box = re.search(f'aria-labelledby="table-{name}">(.*?)</div>', page, re.DOTALL)[1]
+        cells = [
+            re.findall("<t[hd][^>]*>(.*?)</t[hd]>", row.replace("<br>", " "))
+            for row in re.findall("<tr>(.*?)</tr>", box)
+        ]
+        plain = [[cell.replace("$\\pm$", "±").replace("\\%", "%") for cell in row] for row in rows]
+        plain = [[re.sub(r"[${}]", "", cell) for cell in row] for row in plain]
+        assert plain == cells and len(rows) == 1 + len(told[name])
+
+
+def test_samples_are_shown_with_whose_they_are_and_how_well_they_came_back(corners):
+    trials, _ = tables = corners[1]
+    made = sampled(trial_id=trials["trial_id"][0].as_py())
+    _, page, _ = written(corners[0], *tables, samples=made)
+    captions = {
+        name: re.search(f'id="figure-{name}".*?<figcaption>(.*?)</figcaption>', page, re.DOTALL)[1]
+        for name in ("filters", "reconstructions")
+    }
+    assert "first 4 of 12 units" in captions["filters"] and "seed 2" in captions["filters"]
+    assert "validation image" in captions["reconstructions"] and "up through 2 layers" in captions["reconstructions"]
+    for label, error in zip(made.labels, made.errors, strict=True):
+        assert f"{label}: {error:.3g}" in captions["reconstructions"]
+
+
+def test_samples_of_a_sweep_say_of_which_pretraining(tmp_path):
+    arms = [
+        ({"pretrain.l2": l2, INIT: init}, np.full(2, 0.5), np.full(2, 0.6))
+        for l2 in (0.25, 0.5)
+        for init in ("he", "pretrained")
+    ]
+    trials, curves = tables(arms)
+    made = sampled(trial_id=trials["trial_id"][6].as_py())
+    _, page, _ = written(tmp_path, trials, curves, samples=made)
+    assert page.count("seed 2, l2=0.5") == 2
+
+
+def test_a_verdict_on_many_comparisons_is_counted(tmp_path):
+    arms = [
+        ({"pretrain.l2": index / 64}, np.full(14, 0.5), np.linspace(0.6, 0.7, 14) + 0.02 * index) for index in range(30)
+    ]
+    found, page, told = written(tmp_path, *tables(arms))
+    heading = re.search("<h1>(.*?)</h1>", page)[1]
+    assert len(heading) < 200 < len(told["verdict"])
+    counts = dict(re.findall(r"(helps|hurts|inconclusive|matters) in (\d+)", heading))
+    verdicts = [one.verdict for one in found.comparisons]
+    assert int(counts["helps"]) == verdicts.count("helps") and sum(map(int, counts.values())) == len(verdicts) == 29
+    assert "Shown are 8 of 30 arms." in page and "Shown are the first 24 of 29 comparisons." in page
+
+
+class _Tags(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.tags = set()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        assert not any(name.startswith("on") for name, _ in attrs)
+
+
+def test_hostile_names_stay_text(tmp_path):
+    hostile = '<script>alert("1")</script>'
+    arms = [({"data.name": name}, np.full(8, 0.5), np.linspace(0.6, 0.7, 8)) for name in (hostile, '" onload="x')]
+    data = dataclasses.replace(Experiment().data, name=hostile)
+    _, page, _ = written(tmp_path, *tables(arms), dataclasses.replace(Experiment(), data=data))
+    parser = _Tags()
+    parser.feed(page)
+    assert "script" not in parser.tags and "alert" in page
+
+
+def test_names_cannot_turn_around_or_hide_the_text_around_them(tmp_path):
+    names = ("a\u202eb\u2066c", "d\x07e\u200bf")
+    arms = [({"data.name": name}, np.full(8, 0.5), np.linspace(0.6, 0.7, 8)) for name in names]
+    _, page, _ = written(tmp_path, *tables(arms))
+    assert "a b c" in page and "d e f" in page and not set(page) & set("".join(names)) - set("abcdef")
+    assert "a b c" in (tmp_path / "tables" / "arms.tex").read_text()
+
+
+def test_gains_against_labels_have_a_figure_and_a_sentence(tmp_path):
+    found, page, told = written(tmp_path, *budgets({50: 0.1, 100: 0.05, 1000: -0.04, 10000: -0.05}))
+    assert page.count("<figure") == 4 and (tmp_path / "figures" / "gains.svg").exists()
+    (curve,) = told["budgets"]
+    assert curve["labels"] == [50, 100, 1000, 10000]
+    assert 100 < curve["crossover"]["low"] < curve["crossover"]["mean"] < curve["crossover"]["high"] < 1000
+    (text,) = words.explanation(found)
+    assert "it differs from zero at 50, 100, 1,000 and 10,000 labels" in text and "changes its sign" in text
+    (none,) = words.explanation(answer(*budgets({50: 0.0, 100: 0.0, 1000: 0.0})))
+    assert "at no budget" in none and "changes its sign" not in none
+
+
+def test_a_run_of_one_seed_and_one_of_diverged_trials_have_reports(tmp_path):
+    one = effects(0.6, n=1, noise=0.0)
+    _, page, told = written(tmp_path / "one", *four_corners(one, one))
+    assert "settle nothing" in page and {each["verdict"] for each in told["comparisons"]} == {"inconclusive"}
+    assert told["comparisons"][0]["difference"]["low"] is None
+    both = {(number, seed) for number in range(4) for seed in range(8)}
+    _, page, told = written(tmp_path / "none", *four_corners(effects(0.6), effects(0.8), both))
+    assert "Every trial diverged" in page and told["comparisons"] == []
+
+
+def test_the_verdict_says_other_things_with_other_numbers():
+    said = set()
+    for effect, noise in ((0.03, 0.002), (-0.03, 0.002), (0.0, 0.001), (0.0, 0.05)):
+        found = answer(*four_corners(effects(0.6), effects(0.8, pretraining=effect, noise=noise, n=10)))
+        said.add(found.comparisons[0].verdict)
+        assert found.comparisons[0].verdict.split()[0] in words.verdict(found.comparisons) or "no difference" in (
+            words.verdict(found.comparisons)
+        )
+    assert said == {"helps", "hurts", "no difference", "inconclusive"}
+
+
+def test_the_field_that_is_compared_can_be_chosen():
+    tables = four_corners(effects(0.6), effects(0.8, freezing=0.1))
+    found = answer(*tables, StudyConfig(compare="finetune.frozen_layers"))
+    assert {(one.treatment, one.baseline) for one in found.comparisons} == {(0, 2)}
+    assert all(one.verdict == "hurts" for one in found.comparisons)
+
+
+def test_the_command_writes_the_same_report_again(run, tmp_path, capsys):
+    before = {name: content for name, content in contents(run).items() if name != ".lock"}
+    assert report_command.main([str(run)]) == 0
+    after = {name: content for name, content in contents(run).items() if name != ".lock"}
+    assert after.keys() == before.keys()
+    assert {name for name in after if after[name] != before[name]} == set()
+    assert str(run / "report.html") in capsys.readouterr().out
