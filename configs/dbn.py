@@ -8,17 +8,24 @@ layers are trained, test accuracies near 0.936 against 0.896, and still more whe
 nothing (0.12).
 """
 
-from pretrain.config import EncoderConfig, Experiment, FinetuneConfig, ObjectiveConfig, OptimizerConfig, PretrainConfig
+from pretrain.config import (
+    AdamConfig,
+    EncoderConfig,
+    Experiment,
+    FinetuneConfig,
+    PretrainConfig,
+    RbmConfig,
+    SgdConfig,
+)
 
 
 def get_config() -> Experiment:
     """Returns the experiment: 8 seeds of pretrained and He weights, trainable and frozen."""
-    objective = ObjectiveConfig(kind="rbm", gibbs_steps=1)
-    rule = OptimizerConfig(name="sgd", learning_rate=0.1, momentum=0.5)
-    corners = {"finetune.encoder_init": ("pretrained", "he"), "finetune.frozen_layers": (3, 0)}
+    rule = SgdConfig(learning_rate=0.1, momentum=0.5)
+    corners = {"finetune.encoder_init": ("pretrained", "he"), "finetune.frozen_layers": ("all", 0)}
     return Experiment(
-        encoder=EncoderConfig(widths=(500, 500, 500), activation="sigmoid"),
-        pretrain=PretrainConfig(objective=objective, optimizer=rule, l2=2e-4, batch_size=100),
-        finetune=FinetuneConfig(epochs=20, l2=0.0, optimizer=OptimizerConfig(learning_rate=0.001)),
+        encoder=EncoderConfig(layers=(500, 500, 500), activation="sigmoid"),
+        pretrain=PretrainConfig(method=RbmConfig(gibbs_steps=1), optimizer=rule, l2=2e-4, batch_size=100),
+        finetune=FinetuneConfig(epochs=20, l2=0.0, optimizer=AdamConfig(learning_rate=0.001)),
         sweep=(corners,),
     )

@@ -8,22 +8,22 @@ and +3.7 points: without pretraining a fourth layer hurts (0.889 after 0.896), w
 0.926).
 """
 
-from pretrain.config import EncoderConfig, Experiment, FinetuneConfig, ObjectiveConfig, OptimizerConfig, PretrainConfig
+from pretrain.config import AdamConfig, AutoencoderConfig, EncoderConfig, Experiment, FinetuneConfig, PretrainConfig
 
 _UNITS = 400
 
 
 def get_config() -> Experiment:
     """Returns the experiment: 16 seeds of pretrained and He weights at four depths, all layers trainable."""
-    objective = ObjectiveConfig(loss="cross_entropy", tied=True, corruption="masking", corruption_level=0.25)
-    slow = OptimizerConfig(learning_rate=0.001)
+    method = AutoencoderConfig(loss="cross_entropy", tied=True, corruption="masking", corruption_level=0.25)
+    slow = AdamConfig(learning_rate=0.001)
     sweep = {
         "finetune.encoder_init": ("pretrained", "he"),
-        "encoder.widths": tuple((_UNITS,) * depth for depth in (1, 2, 3, 4)),
+        "encoder.layers": tuple((_UNITS,) * depth for depth in (1, 2, 3, 4)),
     }
     return Experiment(
         encoder=EncoderConfig(activation="sigmoid"),
-        pretrain=PretrainConfig(objective=objective, optimizer=slow, l2=0.0),
+        pretrain=PretrainConfig(method=method, optimizer=slow, l2=0.0),
         finetune=FinetuneConfig(epochs=20, optimizer=slow, l2=0.0),
         sweep=(sweep,),
         seeds=16,

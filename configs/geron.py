@@ -12,5 +12,5 @@ from pretrain.config import Experiment
 
 def get_config() -> Experiment:
     """Returns the experiment; every default of a field is the value this experiment uses."""
-    corners = {"finetune.encoder_init": ("pretrained", "he"), "finetune.frozen_layers": (2, 0)}
+    corners = {"finetune.encoder_init": ("pretrained", "he"), "finetune.frozen_layers": ("all", 0)}
     return Experiment(sweep=(corners,))

@@ -8,12 +8,12 @@ trainable networks do not collapse. All budgets of a seed share one pretraining.
 budget where the encoder is frozen, and none, or a loss of half a point, where it is trained.
 """
 
-from pretrain.config import Experiment, FinetuneConfig, OptimizerConfig
+from pretrain.config import AdamConfig, Experiment, FinetuneConfig
 
 
 def get_config() -> Experiment:
     """Returns the experiment: 16 seeds at 9 budgets, with labels drawn evenly over the classes."""
-    optimizer = OptimizerConfig(learning_rate=0.001)
+    optimizer = AdamConfig(learning_rate=0.001)
     finetune = FinetuneConfig(updates=600, label_subset="balanced", optimizer=optimizer)
     sweep = {
         "finetune.encoder_init": ("pretrained", "he"),

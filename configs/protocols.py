@@ -9,7 +9,7 @@ regression 0.868 against 0.846; and no gain where all layers are trained, at onc
 the head alone (0.908, 0.908).
 """
 
-from pretrain.config import Experiment, FinetuneConfig, OptimizerConfig
+from pretrain.config import AdamConfig, Experiment, FinetuneConfig
 
 _PROBED = 200  # of 800 updates
 
@@ -25,5 +25,5 @@ def get_config() -> Experiment:
         }
         for way in ways
     )
-    finetune = FinetuneConfig(epochs=20, label_subset="balanced", optimizer=OptimizerConfig(learning_rate=0.003))
+    finetune = FinetuneConfig(epochs=20, label_subset="balanced", optimizer=AdamConfig(learning_rate=0.003))
     return Experiment(finetune=finetune, sweep=sweep)

@@ -8,17 +8,17 @@ help even where all layers are trained: test accuracies near 0.926 against 0.899
 layers tell next to nothing (0.12).
 """
 
-from pretrain.config import EncoderConfig, Experiment, FinetuneConfig, ObjectiveConfig, OptimizerConfig, PretrainConfig
+from pretrain.config import AdamConfig, AutoencoderConfig, EncoderConfig, Experiment, FinetuneConfig, PretrainConfig
 
 
 def get_config() -> Experiment:
     """Returns the experiment: 8 seeds of pretrained and He weights, trainable and frozen."""
-    objective = ObjectiveConfig(loss="cross_entropy", tied=True, corruption="masking", corruption_level=0.3)
-    slow = OptimizerConfig(learning_rate=0.001)
-    corners = {"finetune.encoder_init": ("pretrained", "he"), "finetune.frozen_layers": (3, 0)}
+    method = AutoencoderConfig(loss="cross_entropy", tied=True, corruption="masking", corruption_level=0.3)
+    slow = AdamConfig(learning_rate=0.001)
+    corners = {"finetune.encoder_init": ("pretrained", "he"), "finetune.frozen_layers": ("all", 0)}
     return Experiment(
-        encoder=EncoderConfig(widths=(400, 400, 400), activation="sigmoid"),
-        pretrain=PretrainConfig(objective=objective, optimizer=slow, l2=0.0),
+        encoder=EncoderConfig(layers=(400, 400, 400), activation="sigmoid"),
+        pretrain=PretrainConfig(method=method, optimizer=slow, l2=0.0),
         finetune=FinetuneConfig(epochs=20, optimizer=slow, l2=0.0),
         sweep=(corners,),
     )

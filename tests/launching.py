@@ -12,7 +12,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).parents[1]
 OPTIONS = [
     *("--data.validation", "60"),
-    *("--encoder.widths", "12", "6"),
+    *("--encoder.layers", "12", "6"),
     *("--pretrain.epochs", "1"),
     *("--pretrain.batch-size", "20"),
     *("--finetune.labels", "100"),

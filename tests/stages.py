@@ -1,31 +1,85 @@
-"""Stages as a plan makes them, without one."""
+"""Stages as a plan makes them, without one: each a stage with its config, a pytree of numbers."""
 
-from pretrain.config import PretrainConfig
-from pretrain.config.fields import join_traced, split_traced
-from pretrain.learn.finetune import Finetune
-from pretrain.learn.phase import Phase
-from pretrain.learn.readout import Readout
-from pretrain.sweep.canonical import counterpart, counterparts_end_to_end
+import dataclasses
 
+from pretrain.config import AutoencoderConfig, TrainingConfig
+from pretrain.config.fields import canonical
+from pretrain.config.methods import FinetuningConfig, LogisticConfig, NeighboursConfig, RidgeConfig
+from pretrain.learn.layers import Dense
+from pretrain.learn.methods import METHODS
+from pretrain.learn.pytrees import skeleton
+from pretrain.learn.stack import Stack
+from pretrain.learn.stage import Stage, StageConfig
 
-def phase(config, image_size, widths, activation, n_examples, n_classes=0, frozen_layers=None, made_before=0):
-    """A greedy phase of the topmost of some layers, all of one activation; or of more, from ``frozen_layers`` up."""
-    activations = (activation,) * len(widths)
-    lowest = len(widths) - 1 if frozen_layers is None else frozen_layers
-    if lowest == len(widths) - 1:
-        counterparts = tuple(counterpart(config.objective, layer, activations) for layer in range(len(widths)))
-    else:
-        whole = join_traced(config, split_traced(PretrainConfig())[1]).objective
-        counterparts = counterparts_end_to_end(whole, activations)
-    return Phase(config, image_size, widths, activations, n_examples, counterparts, lowest, n_classes, made_before)
+TRAINING = ("epochs", "batch_size", "sampling", "l2", "optimizer")
 
 
-def finetune(config, image_size, widths, activation, n_classes, whitens=False):
-    """A fine-tuning of layers of one activation."""
-    return Finetune(config, image_size, widths, (activation,) * len(widths), n_classes, whitens)
+def dense(widths, activation):
+    """Dense layers of some widths, all of one activation."""
+    return tuple(Dense(width, activation) for width in widths)
 
 
-def readout(config, image_size, widths, activation, n_classes, whitens=False):
-    """A read-out of layers of one activation."""
-    shape = (image_size, widths, (activation,) * len(widths))
-    return Readout(config, *shape, n_classes, config.readout, config.labels, whitens)
+def made(stage, config):
+    """A stage with its numbers left out, and the config that holds them."""
+    return dataclasses.replace(stage, config=skeleton(config)), config
+
+
+def companions(method, layers, example, n_classes=0):
+    """Everything that is trained beside each of some layers."""
+    found = []
+    for depth in range(1, len(layers) + 1):
+        inputs = Stack(layers[:depth], example).shapes[-1].inputs
+        found.append(METHODS[type(method)].companions(method, layers[:depth], inputs, n_classes))
+    return tuple(found)
+
+
+def pretraining(config, example, layers, n_examples, n_classes=0, start=None, steps_before=0):
+    """A stage of pretraining by a PretrainConfig: greedy of the topmost layer; or of more, from ``start`` up."""
+    method = canonical(config.method)
+    training = TrainingConfig(**{name: getattr(config, name) for name in TRAINING}) if method.makes_updates else None
+    top = len(layers) - 1
+    lowest = top if start is None else start
+    beside = companions(method, layers, example, n_classes)
+    if lowest < top:  # as one deep autoencoder, of which only the topmost codes can be variational
+        beside = []
+        for depth in range(1, len(layers) + 1):
+            is_top = depth == len(layers)
+            loss = method.loss if depth == 1 else "mse"
+            own = dataclasses.replace(method, variational=method.variational and is_top, loss=loss)
+            beside.append(companions(own, layers[:depth], example)[-1])
+    encoded = lowest if config.cache_codes else 0
+    stack = Stack(layers, example, tuple(beside), start=lowest, encoded=encoded)
+    name = "pretrain/all" if lowest < top else f"pretrain/{lowest}"
+    return made(
+        Stage(name, stack, StageConfig(method, training), n_examples, steps_before), StageConfig(method, training)
+    )
+
+
+def last(config, example, layers, n_classes):
+    """The fine-tuning or read-out of a FinetuneConfig, all layers at its rate."""
+    depth, own = len(layers), canonical(config)
+    frozen = {"all": depth}.get(own.frozen_layers, own.frozen_layers) if own.readout == "none" else depth
+    method, training = (
+        {"ridge": RidgeConfig(), "logistic": LogisticConfig(l2=own.l2), "knn": NeighboursConfig()}.get(own.readout),
+        None,
+    )
+    if method is None:
+        method = FinetuningConfig(
+            unfreeze_at=(float(own.unfreeze_at),) * depth,
+            rate_factor=(float(own.rate_factor),) * depth,
+            first_logit_change=own.first_logit_change,
+            ridge_penalty=own.ridge_penalty,
+            validate_at=own.validate_at,
+            diagnose_at=own.diagnose_at,
+        )
+        training = TrainingConfig(
+            updates=own.updates,
+            **{name: getattr(own, name) for name in TRAINING} | ({"epochs": 0} if own.updates else {}),
+        )
+    encoded = frozen if own.cache_codes else 0
+    stack = Stack(layers, example, start=frozen, encoded=encoded, head=Dense(n_classes))
+    settings = StageConfig(method, training)
+    return made(Stage("finetune", stack, settings, own.labels, whitens=own.codes == "whitened"), settings)
+
+
+PLAIN = AutoencoderConfig()

@@ -43,12 +43,12 @@ def test_a_denoising_autoencoder_of_one_epoch(tmp_path):
     """
     run = launched(
         tmp_path,
-        *("--encoder.widths", "100", "--encoder.activation", "sigmoid", "--pretrain.objective.output", "sigmoid"),
-        *("--pretrain.objective.corruption", "masking", "--pretrain.objective.corruption-level", "0.5"),
-        *("--pretrain.optimizer.name", "sgd", "--pretrain.optimizer.learning-rate", "392", "--pretrain.l2", "0"),
+        *("--encoder.layers", "100", "--encoder.activation", "sigmoid", "--pretrain.method.output", "sigmoid"),
+        *("--pretrain.method.corruption", "masking", "--pretrain.method.corruption-level", "0.5"),
+        *("--pretrain.optimizer.kind", "sgd", "--pretrain.optimizer.learning-rate", "392", "--pretrain.l2", "0"),
         *("--pretrain.batch-size", "100", "--pretrain.epochs", "1", "--finetune.frozen-layers", "0"),
         *("--finetune.labels", "55000", "--finetune.batch-size", "100", "--finetune.epochs", "1"),
-        *("--finetune.optimizer.name", "sgd", "--finetune.optimizer.learning-rate", "1", "--finetune.l2", "0"),
+        *("--finetune.optimizer.kind", "sgd", "--finetune.optimizer.learning-rate", "1", "--finetune.l2", "0"),
         *("--finetune.sampling", "epoch"),
     )
     assert 1 - accuracies(run, "pretrained").mean() < 0.16
@@ -61,11 +61,11 @@ def test_a_deep_belief_net_of_one_epoch(tmp_path):
     """
     run = launched(
         tmp_path,
-        *("--encoder.widths", "100", "100", "--encoder.activation", "sigmoid", "--pretrain.objective.kind", "rbm"),
-        *("--pretrain.optimizer.name", "sgd", "--pretrain.optimizer.learning-rate", "1", "--pretrain.l2", "0"),
+        *("--encoder.layers", "100", "100", "--encoder.activation", "sigmoid", "--pretrain.method.kind", "rbm"),
+        *("--pretrain.optimizer.kind", "sgd", "--pretrain.optimizer.learning-rate", "1", "--pretrain.l2", "0"),
         *("--pretrain.batch-size", "100", "--pretrain.epochs", "1", "--finetune.frozen-layers", "0"),
         *("--finetune.labels", "55000", "--finetune.batch-size", "100", "--finetune.epochs", "1"),
-        *("--finetune.optimizer.name", "sgd", "--finetune.optimizer.learning-rate", "1", "--finetune.l2", "0"),
+        *("--finetune.optimizer.kind", "sgd", "--finetune.optimizer.learning-rate", "1", "--finetune.l2", "0"),
         *("--finetune.sampling", "epoch"),
     )
     assert 1 - accuracies(run, "pretrained").mean() < 0.10
@@ -80,7 +80,7 @@ def test_all_layers_at_once(tied, l2, error, tolerance, tmp_path):
     """
     run = launched(
         tmp_path,
-        *("--pretrain.training", "end_to_end", "--pretrain.end-to-end-epochs", "5", "--pretrain.objective.tied", tied),
+        *("--pretrain.training", "end_to_end", "--pretrain.end-to-end-epochs", "5", "--pretrain.method.tied", tied),
         *("--pretrain.l2", l2, "--finetune.encoder-init", "pretrained", "--finetune.frozen-layers", "0"),
     )
     assert last_epoch(run, "pretrain/all") == pytest.approx(error, abs=tolerance)

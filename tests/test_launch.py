@@ -99,8 +99,8 @@ def test_the_experiment_reloads_as_it_was_run(run, site):
     text = (run / "experiment.json").read_text()
     experiment = from_json(text)
     assert to_json(experiment) == text
-    assert experiment.sweep == ({"finetune.encoder_init": ("pretrained", "he"), "finetune.frozen_layers": (2, 0)},)
-    assert (experiment.data.name, experiment.data.validation, experiment.encoder.widths) == (site.data, 60, (12, 6))
+    assert experiment.sweep == ({"finetune.encoder_init": ("pretrained", "he"), "finetune.frozen_layers": ("all", 0)},)
+    assert (experiment.data.name, experiment.data.validation, experiment.encoder.layers) == (site.data, 60, (12, 6))
     assert (experiment.seeds, experiment.run_dir, experiment.store) == (2, str(run), str(site.path / "first-store"))
 
 
@@ -159,9 +159,9 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(site, tmp_path):
         (["--seeds", "0"], ["seeds: '0'"]),
         (["--seeds"], ["seeds: "]),
         (["--pretrain.optimizer.learning-rate", "-1"], ["pretrain.optimizer.learning_rate: '-1'"]),
-        (["--encoder.widths", "12", "0"], ["encoder.widths: '12 0'"]),
+        (["--encoder.layers", "12", "0"], ["encoder.layers: '0'"]),
         (["--encoder.activation", "swish"], ["encoder.activation: 'swish'"]),
-        (["--finetune.frozen-layers", "3"], ["finetune.frozen_layers: 3", "encoder.widths (12, 6)"]),
+        (["--finetune.frozen-layers", "3"], ["finetune.frozen_layers: 3", "encoder.layers more than (12, 6)"]),
         (["--finetune.batch-size", "101"], ["finetune.batch_size: 101", "finetune.labels 100"]),
         (["--pretrain.cache-codes", "perhaps"], ["pretrain.cache_codes: 'perhaps'"]),
         # Found only when the images are read.

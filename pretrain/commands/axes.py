@@ -7,8 +7,10 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from pretrain.config import Experiment, SweptValue
-from pretrain.config.fields import ConfigError, complaint, fields, nearest
+from pretrain.config.complaints import complaint
+from pretrain.config.fields import ConfigError, fields, nearest
 from pretrain.config.grids import LogUniform, Uniform
+from pretrain.config.layers import split_words
 
 _LAX = ConfigDict(allow_inf_nan=False)
 
@@ -21,7 +23,7 @@ _DRAWN = {"uniform": Uniform, "loguniform": LogUniform}
 def parse_axis(text: str, option: str = "sweep") -> tuple[str, Axis]:
     """Reads an axis of a sweep, or by the same rules the values of a field by layer.
 
-    It is ``name=value,value,…``, where a tuple is written as in ``encoder.widths=300x150,64``; or evenly spaced
+    It is ``name=value,value,…``, where a tuple is written as in ``encoder.layers=300x150,64``; or evenly spaced
     ``name=lin:low:high:count`` or ``name=log:low:high:count``; or, for random search, ``name=uniform:low:high`` or
     ``name=loguniform:low:high``.
 
@@ -67,9 +69,9 @@ def is_sequence(kind: Any) -> bool:
     return typing.get_origin(_bare(kind)) is tuple
 
 
-def element(kind: Any) -> type:
-    """Returns the type of a tuple's elements, annotations aside."""
-    return _bare(typing.get_args(_bare(kind))[0])
+def element(kind: Any) -> Any:
+    """Returns the type of a tuple's elements."""
+    return typing.get_args(_bare(kind))[0]
 
 
 def _bare(kind: Any) -> Any:
@@ -79,7 +81,7 @@ def _bare(kind: Any) -> Any:
 def _read(name: str, kind: Any, text: str) -> SweptValue:
     if not is_sequence(kind):
         return read_value(name, kind, text)
-    values = tuple(read_value(name, element(kind), part) for part in text.split("x"))
+    values = tuple(read_value(name, element(kind), part) for part in split_words(text))
     try:
         return TypeAdapter(kind).validate_python(values)
     except ValidationError as error:

@@ -12,8 +12,18 @@ from annotated_types import Ge, Gt
 from pydantic import TypeAdapter, ValidationError
 
 from pretrain.commands.axes import Axis, element, is_sequence, parse_axis, read_value
-from pretrain.config import Experiment, SweptValue
-from pretrain.config.fields import ConfigError, complaint, fields, join_traced, nearest
+from pretrain.config import Experiment, Settings, SweptValue
+from pretrain.config.fields import (
+    ConfigError,
+    complaint,
+    fields,
+    get,
+    inert_because,
+    nearest,
+    replace,
+    unknown,
+    with_values,
+)
 from pretrain.config.grids import Grid, LogUniform, Uniform, random_search
 
 _FLAGS = ("dry_run", "tensorboard")
@@ -50,18 +60,84 @@ def parse(argv: Sequence[str], default: Experiment, program: str, description: s
     Raises:
       ConfigError: an option is unknown, its value is missing or does not fit, or the fields do not fit together.
     """
-    settings = {"prog": program, "description": description}
-    if {"-h", "--help"} & set(argv):
-        return tyro.cli(Command, args=["--help"], default=Command(default), **settings)
+    # Of a union, the fields of one kind are options: that of the default, or the one that an option names.
+    settings = {"prog": program, "description": description, "config": (tyro.conf.AvoidSubcommands,)}
     argv = _unshortened(argv)
+    if {"-h", "--help"} & set(argv):
+        kinds = _given(_of_kind_options([token for token in argv if token not in ("-h", "--help")]))
+        return tyro.cli(Command, args=["--help"], default=Command(_of_kinds(default, kinds)), **settings)
     given = _given(argv)
+    default = _of_kinds(default, given)
     # The sweep is put in place before tyro builds the experiment, which then checks its points with all options set.
-    unchecked = join_traced(default, {"sweep": _sweep(default, given), "per_layer": _per_layer(default, given)})
+    unchecked = with_values(default, {"sweep": _sweep(default, given), "per_layer": _per_layer(default, given)})
     try:
         with contextlib.redirect_stderr(io.StringIO()):  # tyro explains in a box; our explanation is one line
-            return tyro.cli(Command, args=argv, default=Command(unchecked), **settings)
+            others = _of_kind_options(argv, others=True)  # the default is of its kinds already
+            command = tyro.cli(Command, args=others, default=Command(unchecked), **settings)
     except SystemExit:
         raise ConfigError("arguments", " ".join(argv), "cannot be read; --help lists every option") from None
+    axes = [parse_axis(values[0], option)[0] for option in _AXES for values in given.get(option, ())]
+    _check_effects(command.experiment, [*given, *axes])
+    return command
+
+
+def _of_kinds(default: Experiment, given: Mapping[str, list[list[str]]]) -> Experiment:
+    """Returns the default with the kinds that options name, each with that kind's own defaults.
+
+    Raises:
+      ConfigError: an option is of another kind.
+    """
+    for name, values in given.items():
+        if name.endswith(".kind"):
+            default = replace(default, name, values[-1][0])
+    for name in given:
+        if name in fields(Experiment) and name not in fields(default):
+            raise ConfigError("option", f"--{name.replace('_', '-')}", unknown(default, name))
+    return default
+
+
+def _check_effects(experiment: Experiment, names: Sequence[str]) -> None:
+    """Checks that fields that were asked for have an effect on some trial.
+
+    Raises:
+      ConfigError: one has none.
+    """
+    known = fields(Settings)
+    silent = {name for name in names if name in known and name != "per_layer"}
+    remedies: dict[str, tuple[SweptValue, str]] = {}
+    for settings in (each for point in experiment.points for each in _own_settings(point.settings)):
+        if not silent:
+            return
+        own = fields(settings)
+        for name in sorted(silent & own.keys()):
+            reason = inert_because(settings, name)
+            if reason is None:
+                silent.discard(name)
+            else:
+                remedy = f"has no effect where {reason}; leave it out, or set that"
+                remedies.setdefault(name, (get(settings, name), remedy))
+    for name in sorted(silent):
+        kind = f"{name.rpartition('.')[0]}.kind"
+        none = f"has no effect, for no trial has the {kind} that it is of; leave it out, or set that"
+        raise ConfigError(name, *(remedies[name] if name in remedies else (get(experiment, name), none)))
+
+
+def _own_settings(settings: Settings) -> list[Settings]:
+    """Returns the settings of each layer, where layers differ, and those of all layers, where all are trained so."""
+    depth = max(map(len, settings.per_layer.values()), default=0)
+    layers = [settings.at_layer(layer) for layer in range(depth)]
+    return layers + ([settings] if not layers or settings.pretrain.training != "greedy" else [])
+
+
+def _of_kind_options(argv: Sequence[str], others: bool = False) -> list[str]:
+    """Returns the options that name a kind, each with its value, or all others."""
+    kept, names_kind = [], False
+    for token in argv:
+        if token.startswith("--"):
+            names_kind = token.partition("=")[0].endswith(".kind")
+        if names_kind != others:
+            kept.append(token)
+    return kept
 
 
 def _unshortened(argv: Sequence[str]) -> list[str]:

@@ -14,7 +14,8 @@ from pydantic import ValidationError
 
 from pretrain.commands.command_line import parse
 from pretrain.config import Experiment
-from pretrain.config.fields import ConfigError, complaint, nearest
+from pretrain.config.complaints import misplaced
+from pretrain.config.fields import ConfigError, nearest
 
 _DEFAULT_CONFIG = "geron"
 _COMMANDS = {
@@ -98,9 +99,8 @@ def _load_config(configs: Path, name: str) -> Experiment:
     except ConfigError:
         raise
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, (error.title, *first["loc"])))
-        raise ConfigError(field, first["input"], f"{complaint(error)} (in {file})") from None
+        name, value, what = misplaced(error, {})
+        raise ConfigError(f"{error.title}.{name}", value, f"{what} (in {file})") from None
     except Exception as error:  # a config is code, and may fail in any way
         frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
         line = frames[-1].lineno if frames else getattr(error, "lineno", None) or 1

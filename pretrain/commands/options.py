@@ -4,13 +4,20 @@ import contextlib
 import dataclasses
 import io
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import TextIO, TypeVar
 
 import tyro
+from rich.console import Console
 
 from pretrain.config.fields import ConfigError, nearest
 
 Options = TypeVar("Options")
+_WIDTH_OF_FILES = 120  # columns, where the output is no terminal
+
+
+def console(file: TextIO) -> Console:
+    """Returns a console on standard output or error, as wide as its terminal."""
+    return Console(file=file, width=None if file.isatty() else _WIDTH_OF_FILES)
 
 
 def parse(options: type[Options], argv: Sequence[str], program: str) -> Options:

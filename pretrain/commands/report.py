@@ -6,14 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import tyro
-from rich.console import Console
 
 from pretrain.commands import options
 from pretrain.report import report, terminal
 from pretrain.study import results, sequential
 from pretrain.study.answer import answer
-
-_WIDTH_OF_FILES = 120  # columns, where the output is no terminal
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +37,7 @@ def main(argv: Sequence[str]) -> int:
     except OSError as error:
         print(error, file=sys.stderr)
         return 1
-    out = Console(width=None if sys.stdout.isatty() else _WIDTH_OF_FILES)
+    out = options.console(sys.stdout)
     terminal.show(found, run.trials, run.curves, out)
     out.print(str(written), style="dim", highlight=False, soft_wrap=True)
     return 0

@@ -13,23 +13,26 @@ import pyarrow as pa
 from rich.console import Console
 
 from pretrain import data
+from pretrain.commands import options
 from pretrain.config import DataConfig, Experiment, to_json
-from pretrain.config.fields import ConfigError, join_traced
+from pretrain.config.fields import ConfigError, with_values
 from pretrain.data import Dataset
 from pretrain.data.files import written_whole
 from pretrain.report import report, tensorboard, terminal, words
 from pretrain.study import sequential
 from pretrain.study.answer import Answer, answer
 from pretrain.study.sequential import Look
-from pretrain.sweep import engines, hosts, lock, preview, programs, samples, tables
+from pretrain.sweep import engines, hosts, lock, preview, programs, reuse, samples, tables
 from pretrain.sweep import plan as planning
 from pretrain.sweep.engines import Engine
+from pretrain.sweep.identity import Fingerprints
 from pretrain.sweep.interrupts import Interrupted, Interrupts
 from pretrain.sweep.plan import Plan
+from pretrain.sweep.remeasure import remeasured
 from pretrain.sweep.store import Store, StoreError
+from pretrain.sweep.task import Task
 
 RESUME = 75  # exit code: interrupted, and the same command goes on; EX_TEMPFAIL of sysexits.h
-_WIDTH_OF_FILES = 120  # columns, where the output is no terminal
 
 
 class _Run(NamedTuple):
@@ -46,7 +49,7 @@ class _Run(NamedTuple):
         trials = tuple(trial for trial in self.plan.trials if trial.seed < look.seeds)
         used = {job for trial in trials for job in trial.jobs}
         jobs = {name: job for name, job in self.plan.jobs.items() if name in used}
-        return join_traced(self.experiment, {"seeds": look.seeds}), Plan(trials, jobs)
+        return with_values(self.experiment, {"seeds": look.seeds}), Plan(trials, jobs)
 
 
 class _Done(NamedTuple):
@@ -80,9 +83,7 @@ def run(experiment: Experiment, dry_run: bool = False, with_tensorboard: bool = 
     engine = engines.of(experiment.engine)
     if with_tensorboard:
         tensorboard.require()
-    out, progress = (
-        Console(file=file, width=None if file.isatty() else _WIDTH_OF_FILES) for file in (sys.stdout, sys.stderr)
-    )
+    out, progress = map(options.console, (sys.stdout, sys.stderr))
     logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax logs a traceback of what it also raises
     programs.prepare_devices()
     if experiment.engine.distributed:
@@ -92,17 +93,20 @@ def run(experiment: Experiment, dry_run: bool = False, with_tensorboard: bool = 
     def tell(line: str) -> None:
         progress.print(line, style="yellow", soft_wrap=True, highlight=False)
 
-    located = join_traced(experiment, paths)
+    located = with_values(experiment, paths)
     datasets, looks = data.load_all(located), sequential.looks(located)
-    plan = planning.plan(join_traced(located, {"seeds": looks[-1].seeds}), datasets)
+    fingerprints = Fingerprints(Path(located.store))
+    plan = planning.plan(with_values(located, {"seeds": looks[-1].seeds}), datasets, fingerprints)
     this = _Run(located, datasets, looks, plan, tell)
+    if dry_run or not hosts.leads():
+        this = this._replace(plan=reuse.chosen(located, plan, Store(located.store, tell, read_only=True)))
     if dry_run:
         _preview(this, out)
         return 0
     if not hosts.leads():
         return _follow(this)
     try:
-        done, page = _lead(this, engine, progress, with_tensorboard)
+        done, page = _lead(this, engine, progress, with_tensorboard, fingerprints)
     except Interrupted:
         return RESUME
     except (StoreError, OSError) as error:
@@ -119,13 +123,18 @@ def run(experiment: Experiment, dry_run: bool = False, with_tensorboard: bool = 
 
 def _preview(this: _Run, out: Console) -> None:
     """Prints what would run: the first look, and how many may follow."""
-    preview.show(this.at(this.looks[0])[1], this.datasets, out)
+    plan = this.at(this.looks[0])[1]
+    preview.show(plan, this.datasets, out)
+    store = Store(this.experiment.store, warn=this.tell, read_only=True)
+    out.print(reuse.summary(plan, reuse.reasons(plan, store)), highlight=False, soft_wrap=True)
     if len(this.looks) > 1:
         line = f"the first of at most {len(this.looks)} looks, at {sequential.seeds_of(this.looks)} seeds"
         out.print(line, highlight=False, soft_wrap=True)
 
 
-def _lead(this: _Run, engine: Engine, progress: Console, with_tensorboard: bool) -> tuple[_Done, Path]:
+def _lead(
+    this: _Run, engine: Engine, progress: Console, with_tensorboard: bool, fingerprints: Fingerprints
+) -> tuple[_Done, Path]:
     """Runs all looks that it takes and writes the run's files; returns what came of them, and the report's path."""
     root, run_dir = Path(this.experiment.store), Path(this.experiment.run_dir)
     programs.prepare(root / "programs")
@@ -135,6 +144,10 @@ def _lead(this: _Run, engine: Engine, progress: Console, with_tensorboard: bool)
         with written_whole(run_dir / "experiment.json") as draft:
             draft.write_text(to_json(this.experiment))
         store = Store(root, this.tell)
+        fingerprints.save()
+        this = this._replace(plan=reuse.chosen(this.experiment, this.plan, store))
+        if line := reuse.again(this.plan, reuse.reasons(this.plan, store)):
+            this.tell(line)
         # With all that its last look may need, so that nobody prunes what the first looks of a repeated run leave out.
         store.register(run_dir, this.plan.jobs)
         try:
@@ -159,14 +172,14 @@ def _look_until_settled(this: _Run, engine: Engine, store: Store, progress: Cons
         experiment, plan = this.at(look)
         missing = len(plan.jobs) - len(store.verified(plan.jobs))
         try:
-            engine(experiment, plan, this.datasets, store, progress, stop)
+            engine(Task(experiment, plan, this.datasets, store, progress, stop))
         except Interrupted:
             store.refresh()
             n_stored = len(store.verified(plan.jobs))
             this.tell(f"stopped with {n_stored} of {len(plan.jobs)} stages stored; the same command goes on from here")
             raise
         n_run += missing
-        made = _tables(plan, store)
+        made = _tables(plan, store, this.datasets)
         try:
             level = sequential.level(this.experiment, made["trials"])
             found = answer(made["trials"], made["curves"], experiment.study, level)
@@ -189,7 +202,7 @@ def _follow(this: _Run) -> int:
         with Interrupts(lambda line: None):
             for look in this.looks:
                 experiment, plan = this.at(look)
-                engines.run_here(experiment, plan, this.datasets, store, Console(quiet=True), lambda: False)
+                engines.run_here(Task(experiment, plan, this.datasets, store, Console(quiet=True), lambda: False))
                 if look is this.looks[-1] or hosts.agreed(False):  # the leader's word counts
                     break
     except Interrupted:
@@ -200,10 +213,10 @@ def _follow(this: _Run) -> int:
     return 0
 
 
-def _tables(plan: Plan, store: Store) -> dict[str, pa.Table]:
+def _tables(plan: Plan, store: Store, datasets: Mapping[DataConfig, Dataset]) -> dict[str, pa.Table]:
     """Returns a run's tables by name."""
     return {
-        "trials": tables.trials(plan, store),
+        "trials": tables.trials(plan, store, remeasured(plan, store, datasets)),
         "curves": tables.curves(plan, store),
         "stages": tables.stages(plan),
         "timings": tables.timings(plan, store),

@@ -6,15 +6,12 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from pretrain.commands import options
 from pretrain.config.fields import ConfigError
 from pretrain.sweep import inventory
 from pretrain.sweep.inventory import Entry
-
-_WIDTH_OF_FILES = 120  # columns, where the output is no terminal
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +37,7 @@ def main(argv: Sequence[str]) -> int:
     root = Path(command.store).expanduser().resolve()
     if not root.is_dir():
         raise ConfigError("store", command.store, "is no directory; name one with --store")
-    console = Console(width=None if sys.stdout.isatty() else _WIDTH_OF_FILES)
+    console = options.console(sys.stdout)
     if command.prune:
         gone = inventory.prune(root)
         console.print(f"deleted {len(gone)} directories, {_size(gone)}", highlight=False)

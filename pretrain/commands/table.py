@@ -9,7 +9,6 @@ import pyarrow as pa
 import pyarrow.csv as pc
 import pyarrow.parquet as pq
 import tyro
-from rich.console import Console
 from rich.table import Table
 
 from pretrain.commands import options
@@ -17,7 +16,6 @@ from pretrain.data.files import written_whole
 from pretrain.study import results, summary
 
 _SHOWN = ("test_accuracy", "validation_accuracy", "test_loss", "pretrain_test_mse")
-_WIDTH_OF_FILES = 120  # columns, where the output is no terminal
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +47,7 @@ def main(argv: Sequence[str]) -> int:
     by = list(command.by) or summary.swept_fields(trials)
     grouped = summary.summarise(trials, by, command.metrics)
     shown = [name for name in command.metrics or _SHOWN if grouped[f"{name}_mean"].null_count < len(grouped)]
-    console = Console(width=None if sys.stdout.isatty() else _WIDTH_OF_FILES)
+    console = options.console(sys.stdout)
     console.print(_table(grouped, by, shown))
     try:
         for name, write in (("csv", _write_csv), ("parquet", pq.write_table)):

@@ -1,26 +1,37 @@
 """What an experiment is, in frozen dataclasses; imports no JAX, so that mistakes are told at once."""
 
-from pretrain.config.experiment import EngineConfig, Experiment, StudyConfig, SweptValue, from_json, to_json
+from pretrain.config.experiment import EngineConfig, Experiment, Point, StudyConfig, from_json, to_json
+from pretrain.config.methods import AutoencoderConfig, PcaConfig, RbmConfig, SupervisedConfig
+from pretrain.config.optimizers import AdamConfig, AdamWConfig, SgdConfig
 from pretrain.config.settings import (
     DataConfig,
     EncoderConfig,
     FinetuneConfig,
-    ObjectiveConfig,
-    OptimizerConfig,
     PretrainConfig,
+    Settings,
+    SweptValue,
+    TrainingConfig,
 )
 
 __all__ = [
+    "AdamConfig",
+    "AdamWConfig",
+    "AutoencoderConfig",
     "DataConfig",
     "EncoderConfig",
     "EngineConfig",
     "Experiment",
     "FinetuneConfig",
-    "ObjectiveConfig",
-    "OptimizerConfig",
+    "PcaConfig",
+    "Point",
     "PretrainConfig",
+    "RbmConfig",
+    "Settings",
+    "SgdConfig",
     "StudyConfig",
+    "SupervisedConfig",
     "SweptValue",
+    "TrainingConfig",
     "from_json",
     "to_json",
 ]

@@ -1,13 +1,12 @@
 """What no single field of an experiment can check: that its stages, and its layers, fit together."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from pretrain.config.fields import ConfigError, fields, nearest
-from pretrain.config.settings import EncoderConfig, FinetuneConfig, ObjectiveConfig, PretrainConfig
-
-if TYPE_CHECKING:
-    from pretrain.config import Experiment
+from pretrain.config.fields import ConfigError, fields, nearest, unknown
+from pretrain.config.method import LayerFacts, Method
+from pretrain.config.methods import deep
+from pretrain.config.settings import FinetuneConfig, PretrainConfig, Settings
 
 _OF_ALL_LAYERS = ("training", "end_to_end_epochs", "carry_step_count", "wrong_data")
 _PER_LAYER = (
@@ -17,47 +16,84 @@ _PER_LAYER = (
 )
 
 
-def check(experiment: "Experiment") -> None:
-    """Checks an experiment without a sweep.
+def check(settings: Settings) -> None:
+    """Checks the settings of a trial, as far as that can be done without building its layers.
 
     Raises:
       ConfigError: two fields do not fit; the message names one of them, and the remedy the other.
     """
-    _check_finetuning(experiment.finetune, experiment.encoder)
-    if experiment.finetune.encoder_init == "wrong_data" and experiment.pretraining_data == experiment.data:
-        remedy = "is what fine-tuning reads; name another dataset"
-        raise ConfigError("pretrain.wrong_data", experiment.pretrain.wrong_data, remedy)
-    layers = [experiment.at_layer(layer) for layer in range(len(experiment.encoder.widths))]
-    activations = [layer.encoder.activation for layer in layers]
-    if experiment.pretrain.training != "greedy":
-        _check_end_to_end(experiment.pretrain, [layer.pretrain.objective for layer in layers], activations)
-    if experiment.pretrain.training == "end_to_end":
-        _check_nothing_greedy(experiment.per_layer)
+    finetune, words = settings.finetune, settings.words
+    is_own = any(word.kind == "own" for word in words)  # and may be any number of layers
+    if not is_own:
+        check_depth(settings, len(words))
+    if finetune.batch_size > finetune.labels and finetune.readout == "none":
+        remedy = f"is larger than finetune.labels {finetune.labels}; lower it"
+        raise ConfigError("finetune.batch_size", finetune.batch_size, remedy)
+    if finetune.encoder_init == "wrong_data" and settings.pretraining_data == settings.data:
+        remedy = "is the data of fine-tuning; name another dataset"
+        raise ConfigError("pretrain.wrong_data", settings.pretrain.wrong_data, remedy)
+    layers = [settings.at_layer(layer) for layer in range(0 if is_own and settings.per_layer else len(words))]
+    facts = _facts(settings, layers)
+    methods = [layer.pretrain.method for layer in layers]
+    if finetune.encoder_init == "pca":
+        for at_layer, layer in zip(layers, facts, strict=True):
+            at_layer.greedy_method.check(layer)
+    if settings.pretrain.training != "greedy" and layers:
+        _check_end_to_end(settings.pretrain, methods, facts)
+    if settings.pretrain.training == "end_to_end":
+        _check_nothing_greedy(settings.per_layer)
         return
-    for number, layer in enumerate(layers):
-        _check_objective(layer.pretrain, number, activations)
+    for method, layer in zip(methods, facts, strict=True):
+        method.check(layer)
 
 
-def check_per_layer(
-    per_layer: Mapping[str, Sequence[Any]], depth: int, sweep: Sequence[Mapping[str, Collection[Any]]]
-) -> None:
-    """Checks fields that differ from layer to layer against the deepest encoder and against the sweep.
+def _facts(settings: Settings, layers: Sequence[Settings]) -> list[LayerFacts]:
+    """Returns what is known of each layer without building it."""
+    words = settings.words
+    activations = [
+        None if word.kind == "own" else layer.encoder.activation for word, layer in zip(words, layers, strict=False)
+    ]
+    written = [str(word) for word in settings.encoder.layers]
+    return [
+        LayerFacts(written[number], words[number].kind == "dense", own, activations[number - 1] if number else None)
+        for number, own in enumerate(activations)
+    ]
+
+
+def check_depth(settings: Settings, depth: int) -> None:
+    """Checks the fields that count layers against an encoder's depth.
 
     Raises:
-      ConfigError: a field cannot differ, is swept too, or has not one value a layer.
+      ConfigError: a field counts more layers than there are, or has not one value a layer.
     """
-    for name, values in per_layer.items():
-        if name not in _PER_LAYER:
-            raise ConfigError("per_layer", name, f"is not a layer's; did you mean {nearest(name, _PER_LAYER)!r}?")
+    for name in ("frozen_layers", "fresh_layers"):
+        value = getattr(settings.finetune, name)
+        if value != "all" and value > depth:
+            remedy = f"is more layers than the encoder has; at most {depth}, or give encoder.layers more"
+            raise ConfigError(f"finetune.{name}", value, f"{remedy} than {settings.encoder.layers}")
+    for name, values in settings.per_layer.items():
         if len(values) != depth:
             remedy = f"has {len(values)} values for an encoder of {depth} layers; give one a layer"
             raise ConfigError(f"per_layer {name}", values, remedy)
-        if any(name in grid for grid in sweep):
+
+
+def check_per_layer(settings: Settings, swept: Collection[str]) -> None:
+    """Checks which fields differ from layer to layer.
+
+    Raises:
+      ConfigError: a field cannot differ, or is swept too.
+    """
+    for name in settings.per_layer:
+        if name not in _PER_LAYER:
+            raise ConfigError("per_layer", name, f"is not a layer's; did you mean {nearest(name, _PER_LAYER)!r}?")
+        if name not in fields(settings) and "pretrain.method.kind" not in settings.per_layer:
+            raise ConfigError("per_layer", name, unknown(settings, name))
+        if name in swept:
             raise ConfigError("sweep", name, "is given per layer; leave one of the two out")
 
 
 def check_sweep(sweep: Sequence[Mapping[str, Collection[Any]]], finetune: FinetuneConfig) -> None:
-    """Checks that no grid sweeps what makes no difference beside a read-out: its arms would be one, told as several.
+    """Checks that no grid sweeps a field without an effect beside a read-out: its arms would be one, shown as several.
 
     Raises:
       ConfigError: frozen layers are swept beside a read-out.
@@ -70,75 +106,24 @@ def check_sweep(sweep: Sequence[Mapping[str, Collection[Any]]], finetune: Finetu
             raise ConfigError("finetune.frozen_layers", tuple(frozen), remedy)
 
 
-def _check_finetuning(finetune: FinetuneConfig, encoder: EncoderConfig) -> None:
-    for name in ("frozen_layers", "fresh_layers"):
-        if getattr(finetune, name) > len(encoder.widths):
-            remedy = f"is more layers than the encoder has; at most {len(encoder.widths)}, or widen encoder.widths"
-            raise ConfigError(f"finetune.{name}", getattr(finetune, name), f"{remedy} {encoder.widths}")
-    if finetune.batch_size > finetune.labels and finetune.readout == "none":
-        remedy = f"is larger than finetune.labels {finetune.labels}; lower it"
-        raise ConfigError("finetune.batch_size", finetune.batch_size, remedy)
-
-
-def _check_objective(pretrain: PretrainConfig, layer: int, activations: Sequence[str]) -> None:
-    """Checks that what a layer reads, and its codes, lie where its objective needs them."""
-    objective, own = pretrain.objective, activations[layer]
-    of_reconstruction = objective.kind == "reconstruction"
-    reads_codes = layer and (
-        (of_reconstruction and objective.loss == "cross_entropy")
-        or (objective.kind == "rbm" and objective.visible == "bernoulli")
-    )
-    if reads_codes and activations[layer - 1] != "sigmoid":
-        field, value = ("loss", objective.loss) if of_reconstruction else ("visible", objective.visible)
-        raise _unbounded(field, value, activations[layer - 1])
-    if objective.kind == "rbm" and own != "sigmoid":
-        raise _unbounded("kind", objective.kind, own)
-    if of_reconstruction and objective.sparsity == "kl" and own != "sigmoid":
-        raise _unbounded("sparsity", objective.sparsity, own, ", or take l1")
-
-
-def _unbounded(field: str, value: str, activation: str, other: str = "") -> ConfigError:
-    remedy = f"needs codes between 0 and 1; set encoder.activation to sigmoid, not {activation!r}{other}"
-    return ConfigError(f"pretrain.objective.{field}", value, remedy)
-
-
-def _check_end_to_end(
-    pretrain: PretrainConfig, of_layers: Sequence[ObjectiveConfig], activations: Sequence[str]
-) -> None:
-    """Checks that all layers can be trained at once, after phases with objectives of their own if there are any."""
-    objective, deep = pretrain.objective, len(activations) > 1
-    unfit = [layer.kind for layer in of_layers if layer.kind != "reconstruction"]
-    if pretrain.training == "end_to_end" and unfit:
-        remedy = "trains one layer at a time; set pretrain.training to greedy"
-        raise ConfigError("pretrain.objective.kind", unfit[0], remedy)
-    if pretrain.training == "greedy_then_end_to_end":
-        _check_phases_before(objective, of_layers)
-    if objective.contractive and deep:
-        remedy = "has no closed form over several layers; set pretrain.training to greedy"
-        raise ConfigError("pretrain.objective.contractive", True, remedy)
-    if objective.sparsity == "kl" and activations[-1] != "sigmoid":
-        raise _unbounded("sparsity", objective.sparsity, activations[-1], ", or take l1")
-
-
-def _check_phases_before(objective: ObjectiveConfig, of_layers: Sequence[ObjectiveConfig]) -> None:
-    """Checks that phases leave what training all layers at once for an objective starts from."""
-    lowest, top = of_layers[0], of_layers[-1]
-    if any(layer.kind == "supervised" for layer in of_layers):
-        remedy = "leaves nothing that decodes a layer, as training all at once needs; set pretrain.training to greedy"
-        raise ConfigError("pretrain.objective.kind", "supervised", remedy)
-    if len(of_layers) == 1:
-        remedy = "would train one layer twice; set it to greedy or end_to_end, or give encoder.widths more layers"
-        raise ConfigError("pretrain.training", "greedy_then_end_to_end", remedy)
-    if objective.variational and not (top.kind == "reconstruction" and top.variational):
-        remedy = "needs a topmost layer pretrained so; make it variational, or set pretrain.training to end_to_end"
-        raise ConfigError("pretrain.objective.variational", True, remedy)
-    bounded = {
-        "reconstruction": lowest.loss == "cross_entropy" or lowest.output == "sigmoid",
-        "rbm": lowest.visible == "bernoulli",
-    }
-    if objective.loss == "cross_entropy" and not bounded.get(lowest.kind, False):
-        remedy = "needs images decoded between 0 and 1, which the lowest layer's phase does not leave; set it to mse"
-        raise ConfigError("pretrain.objective.loss", objective.loss, remedy)
+def _check_end_to_end(pretrain: PretrainConfig, methods: Sequence[Method], layers: Sequence[LayerFacts]) -> None:
+    """Checks that all layers can be trained at once, after greedy stages if there are any."""
+    before: Sequence[Method] = ()
+    if pretrain.training == "end_to_end":
+        for method in methods:
+            if not method.trains_deep:
+                remedy = "trains one layer at a time; set pretrain.training to greedy"
+                raise ConfigError("pretrain.method.kind", method.kind, remedy)
+    else:
+        before = methods
+        for method in methods:
+            if not method.decodes:
+                remedy = "leaves no decoder, which training all at once needs; set pretrain.training to greedy"
+                raise ConfigError("pretrain.method.kind", method.kind, remedy)
+        if len(methods) == 1:
+            remedy = "would train one layer twice; set it to greedy or end_to_end, or give encoder.layers more layers"
+            raise ConfigError("pretrain.training", "greedy_then_end_to_end", remedy)
+    deep(pretrain.method).check_deep(layers, before)
 
 
 def _check_nothing_greedy(per_layer: Mapping[str, Any]) -> None:

@@ -1,8 +1,9 @@
 """What an experiment is: what is trained, how it is run, and what is asked of it; validated when built."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Literal
+import functools
+from collections.abc import Mapping
+from typing import Annotated, Literal, NamedTuple
 
 import tyro
 from annotated_types import Ge, Gt, Le, Lt, MinLen
@@ -10,34 +11,10 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from pretrain.config import checks, grids
-from pretrain.config.fields import STRICT, ConfigError, complaint, join_traced, replace
-from pretrain.config.settings import (
-    Count,
-    DataConfig,
-    EncoderConfig,
-    FinetuneConfig,
-    ObjectiveConfig,
-    OptimizerConfig,
-    PretrainConfig,
-    Switch,
-)
-
-__all__ = [
-    "DataConfig",
-    "EncoderConfig",
-    "EngineConfig",
-    "Experiment",
-    "FinetuneConfig",
-    "ObjectiveConfig",
-    "OptimizerConfig",
-    "PretrainConfig",
-    "StudyConfig",
-    "SweptValue",
-    "from_json",
-    "to_json",
-]
-
-SweptValue = bool | int | float | str | tuple[int, ...]
+from pretrain.config.complaints import misplaced
+from pretrain.config.fields import STRICT, ConfigError, bare, fields, replace_all
+from pretrain.config.kinds import Count, Switch
+from pretrain.config.settings import Settings, SweptValue
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -88,24 +65,20 @@ class StudyConfig:
     """Seeds at which `until_conclusive` ends, conclusive or not (seeds)."""
 
 
-_OF_A_RUN = ("study", "sweep", "per_layer", "seeds", "repeats", "run_dir", "store", "engine", "save_every")
+class Point(NamedTuple):
+    """A point of a sweep."""
+
+    values: dict[str, SweptValue]  # by dotted name
+    settings: Settings
 
 
 @dataclass(frozen=True, config=STRICT)
-class Experiment:
-    """A question asked of the data: the stages to run, the grid to sweep and the seeds to repeat it with."""
+class Experiment(Settings):
+    """A question asked of the data: the settings of its trials, the grid to sweep and the seeds to repeat it with."""
 
-    data: DataConfig = DataConfig()
-    encoder: EncoderConfig = EncoderConfig()
-    pretrain: PretrainConfig = PretrainConfig()
-    finetune: FinetuneConfig = FinetuneConfig()
     sweep: Annotated[tuple[dict[str, tuple[SweptValue, ...]], ...], tyro.conf.Suppress] = ()
     """Grids of swept values by dotted field name; a grid is the product of its fields, the sweep the union of its
     grids."""
-    per_layer: Annotated[dict[str, tuple[SweptValue, ...]], tyro.conf.Suppress] = dataclasses.field(
-        default_factory=dict
-    )
-    """Fields that differ from layer to layer: by dotted name, a value for each layer, from the images up."""
     seeds: Annotated[Count, Le(1 << 16)] = 8
     """Repetitions; arms of one seed share label subset, head initialisation and batch order (seeds)."""
     repeats: Annotated[Count, Le(1 << 16)] = 1
@@ -114,56 +87,43 @@ class Experiment:
     """Directory of this run's tables and figures."""
     store: Annotated[str, MinLen(1)] = "runs/store"
     """Directory of trained stages, shared by runs."""
+    code: Literal["match", "ignore"] = "match"
+    """Stored stages that a run takes: those that this code would train alike; or, under ignore, all of the same
+    settings and data, whatever code trained them."""
     engine: EngineConfig = EngineConfig()
     study: StudyConfig = StudyConfig()
     save_every: Annotated[float, Ge(0)] = 60.0
     """Time between two saves of a pack in training, from which an interrupted one goes on (seconds)."""
 
     def __post_init__(self):
-        points = list(self.points())
-        deepest = max(len(self.at(point).encoder.widths) for point in points)
-        checks.check_per_layer(self.per_layer, deepest, self.sweep)
         checks.check_sweep(self.sweep, self.finetune)
-        for point in points:
-            checks.check(self.at(point))
+        for point in self.points:
+            checks.check_per_layer(point.settings, point.values)
+            checks.check(point.settings)
         if self.study.until_conclusive and self.study.most_seeds < self.seeds:
             remedy = f"is less than the first batch of seeds {self.seeds}; raise it, or lower seeds"
             raise ConfigError("study.most_seeds", self.study.most_seeds, remedy)
 
-    def points(self) -> Iterator[dict[str, SweptValue]]:
-        """Returns each distinct point of the sweep as swept values by dotted name; one empty point without a sweep."""
-        for grid in self.sweep:
-            for name in grid:
-                if name.partition(".")[0] in _OF_A_RUN:
-                    raise ConfigError("sweep", name, "is the same for all trials of a run; start a run for each value")
-        return grids.points(self.sweep)
-
-    def at(self, point: Mapping[str, SweptValue]) -> "Experiment":
-        """Returns this experiment without its sweep, its fields set to the point's values.
+    @functools.cached_property
+    def points(self) -> tuple[Point, ...]:
+        """Each distinct point of the sweep; a single one of no values without a sweep.
 
         Raises:
-          ConfigError: a name is no field of an experiment, or a value does not fit its field.
+          ConfigError: a name is no field of a trial's settings, or a value does not fit its field.
         """
-        experiment = join_traced(self, {"sweep": ()})
-        for name, value in point.items():
-            experiment = replace(experiment, name, value)
-        return experiment
+        return tuple(Point(values, self.at(values)) for values in grids.points(self.sweep))
 
-    def at_layer(self, layer: int) -> "Experiment":
-        """Returns this experiment with all fields as they are for one layer, the lowest is 0."""
-        experiment = join_traced(self, {"per_layer": {}})
-        for name, values in self.per_layer.items():
-            experiment = replace(experiment, name, values[layer])
-        return experiment
+    def at(self, values: Mapping[str, SweptValue]) -> Settings:
+        """Returns the settings of the trials at a point of the sweep.
 
-    @property
-    def pretraining_data(self) -> DataConfig:
-        """The images of pretraining: those of fine-tuning, unless the encoder starts from others."""
-        if self.finetune.encoder_init != "wrong_data":
-            return self.data
-        other = self.pretrain.wrong_data
-        changed = {"shuffled_pixels": True} if other == "noise" else {"name": other}
-        return dataclasses.replace(self.data, **changed)
+        Raises:
+          ConfigError: a name is no field of a trial's settings, or a value does not fit its field.
+        """
+        settings = bare(Settings, {field.name: getattr(self, field.name) for field in dataclasses.fields(Settings)})
+        for name in values:
+            if name in fields(Experiment) and (name not in fields(Settings) or name == "per_layer"):
+                raise ConfigError("sweep", name, "is the same for all trials of a run; start a run for each value")
+        return replace_all(settings, values)
 
 
 def to_json(experiment: Experiment) -> str:
@@ -180,5 +140,5 @@ def from_json(text: str) -> Experiment:
     try:
         return TypeAdapter(Experiment).validate_json(text)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise ConfigError(".".join(map(str, first["loc"])) or "experiment", first["input"], complaint(error)) from None
+        name, value, what = misplaced(error, fields(Experiment))
+        raise ConfigError(name or "experiment", value, what) from None

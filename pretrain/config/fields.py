@@ -1,23 +1,48 @@
-"""Fields of nested frozen configs: by dotted name, replaced, split into what is static and what is traced."""
+"""Fields of nested frozen configs by dotted name: read, replaced, and told apart by what they decide.
 
-import copy
+A section of a config may be a union of config classes, told apart by their field ``kind``; setting that field changes
+the class. A field that decides something only beside certain values of another says so at its type, with ``When`` or
+``Unless``.
+"""
+
 import dataclasses
 import difflib
 import functools
+import types
 import typing
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from pretrain.config.complaints import complaint
+
 TRACED = "traced: an argument of the compiled program"
-START = "start: decides the initial parameters only"
 
 STRICT = ConfigDict(strict=True, allow_inf_nan=False, extra="forbid")  # of every config
 Config = TypeVar("Config")
 
+_LONGEST_VALUE = 300  # characters of a value in an error
 
-_LONGEST_VALUE = 300  # characters of a value that an error tells
+
+class When(NamedTuple):
+    """Marks a field that has an effect only where its neighbour ``name`` has one of the values."""
+
+    name: str
+    values: tuple[Any, ...]
+
+    def holds(self, config: Any) -> bool:
+        return getattr(config, self.name) in self.values
+
+
+class Unless(NamedTuple):
+    """Marks a field that has no effect where its neighbour ``name`` has one of the values."""
+
+    name: str
+    values: tuple[Any, ...]
+
+    def holds(self, config: Any) -> bool:
+        return getattr(config, self.name) not in self.values
 
 
 class ConfigError(Exception):
@@ -32,15 +57,41 @@ class ConfigError(Exception):
         super().__init__(" ".join(f"{field}: {told} {remedy}".splitlines()))
 
 
-def fields(config: type, prefix: str = "") -> dict[str, Any]:
-    """Returns the type of every leaf field of a config class by its dotted name, annotations included."""
+def fields(config: Any, prefix: str = "") -> dict[str, Any]:
+    """Returns the type of every leaf field by its dotted name, annotations included.
+
+    Of a config, a union has the fields of the kind that it holds; of a config class, those of all its kinds.
+    """
+    is_class = isinstance(config, type)
     leaves = {}
-    for name, kind in typing.get_type_hints(config, include_extras=True).items():
-        if dataclasses.is_dataclass(kind):
-            leaves.update(fields(kind, f"{prefix}{name}."))
-        else:
+    for name, kind in hints(config if is_class else type(config)).items():
+        sections = section_classes(kind)
+        if not sections:
             leaves[prefix + name] = kind
+        elif is_class:
+            for section in sections:
+                leaves = leaves | fields(section, f"{prefix}{name}.") | leaves  # the first kind's, where it has one
+            if len(sections) > 1:
+                leaves[f"{prefix}{name}.kind"] = typing.Literal[tuple(map(kind_of, sections))]
+        else:
+            own = fields(getattr(config, name), f"{prefix}{name}.")
+            if len(sections) > 1:
+                own[f"{prefix}{name}.kind"] = typing.Literal[tuple(map(kind_of, sections))]
+            leaves.update(own)
     return leaves
+
+
+def section_classes(kind: Any) -> tuple[type, ...]:
+    """Returns the config classes that a field's type allows; none where it is a leaf."""
+    if typing.get_origin(kind) is typing.Annotated:
+        kind = typing.get_args(kind)[0]
+    kinds = typing.get_args(kind) if typing.get_origin(kind) in (typing.Union, types.UnionType) else (kind,)
+    return tuple(each for each in kinds if dataclasses.is_dataclass(each))
+
+
+def kind_of(config_class: type) -> str:
+    """Returns the kind by which a union tells a config class from the others."""
+    return next(field.default for field in dataclasses.fields(config_class) if field.name == "kind")
 
 
 def get(config: Any, name: str) -> Any:
@@ -53,29 +104,149 @@ def get(config: Any, name: str) -> Any:
 def replace(config: Config, name: str, value: Any) -> Config:
     """Returns the config with the field of a dotted name set to a value; how fields fit together is not checked.
 
+    To set the ``kind`` of a union to another one puts that kind's defaults in its place.
+
     Raises:
-      ConfigError: the name is no field of the config, or the value does not fit the field.
+      ConfigError: the name is no field of the config, or only of another kind, or the value does not fit the field.
     """
-    validators = _validators(type(config))
-    if name not in validators:
-        raise ConfigError("sweep", name, f"is no field; did you mean {nearest(name, validators)!r}?")
+    known = fields(config)
+    if name not in known:
+        raise ConfigError("sweep", name, unknown(config, name))
     try:
-        value = validators[name].validate_python(value)
+        value = _validator(known[name]).validate_python(value)
     except ValidationError as error:
         raise ConfigError(name, value, complaint(error)) from None
-    return _replace(config, name.split("."), value)
+    section, _, last = name.rpartition(".")
+    if last != "kind":
+        return with_values(config, {name: value})
+    if get(config, name) == value:
+        return config
+    parent, _, field = section.rpartition(".")
+    owner = get(config, parent) if parent else config
+    chosen = next(each for each in section_classes(hints(type(owner))[field]) if kind_of(each) == value)
+    return with_values(config, {section: chosen()})
+
+
+def replace_all(config: Config, values: Mapping[str, Any]) -> Config:
+    """Returns the config with fields set by dotted name, kinds before the fields that only they have."""
+    for name in sorted(values, key=lambda name: not name.endswith(".kind")):
+        config = replace(config, name, values[name])
+    return config
+
+
+def unknown(config: Any, name: str) -> str:
+    """Returns what is wrong with a name that is no field of a config: it is of another kind, or misspelt."""
+    section, _, last = name.rpartition(".")
+    known = fields(config)
+    if name in fields(type(config)) and f"{section}.kind" in known:
+        others = [
+            kind for kind in typing.get_args(known[f"{section}.kind"]) if last in _names_of(config, section, kind)
+        ]
+        return f"is of {section}.kind {' or '.join(others)}, not of {get(config, section).kind}; set {section}.kind"
+    return f"is no field; did you mean {nearest(name, known)!r}?"
+
+
+def _names_of(config: Any, section: str, kind: str) -> list[str]:
+    parent, _, field = section.rpartition(".")
+    owner = get(config, parent) if parent else config
+    classes = section_classes(hints(type(owner))[field])
+    return [each.name for chosen in classes if kind_of(chosen) == kind for each in dataclasses.fields(chosen)]
+
+
+def active(config: Any, prefix: str = "") -> dict[str, Any]:
+    """Returns the leaf fields that have an effect beside the others, by dotted name."""
+    found = {}
+    for name in hints(type(config)):
+        value = getattr(config, name)
+        if _silencer(config, name):
+            continue
+        if dataclasses.is_dataclass(value):
+            found.update(active(value, f"{prefix}{name}."))
+        else:
+            found[prefix + name] = value
+    return found
+
+
+def decisive(config: Any) -> dict[str, Any]:
+    """Returns the fields by which a config names a stage, by dotted name.
+
+    Those that have an effect; but for static ones at their defaults, which the program tells anyway, so that a new
+    field with a default leaves the names of stages as they were.
+    """
+    kept = {}
+    for name, value in active(config).items():
+        section, _, last = name.rpartition(".")
+        owner = get(config, section) if section else config
+        default = next(field.default for field in dataclasses.fields(owner) if field.name == last)
+        if last == "kind" or is_traced(hints(type(owner))[last]) or value != default:
+            kept[name] = value
+    return kept
+
+
+def inert_because(config: Any, name: str) -> str | None:
+    """Returns why a field has no effect beside the others, as in ``corruption is 'none'``; None where it has one."""
+    prefix = ""
+    for part in name.split("."):
+        if mark := _silencer(config, part):
+            return f"{prefix}{mark.name} is {getattr(config, mark.name)!r}"
+        config, prefix = getattr(config, part), f"{prefix}{part}."
+    return None
+
+
+def canonical(config: Config) -> Config:
+    """Resets fields that have no effect to their defaults, so that stages that train the same get the same id."""
+    defaults, values = type(config)(), {}
+    for name in hints(type(config)):
+        value = getattr(defaults if _silencer(config, name) else config, name)
+        values[name] = canonical(value) if dataclasses.is_dataclass(value) else value
+    return bare(type(config), values)
+
+
+def _silencer(config: Any, name: str) -> When | Unless | None:
+    """Returns the mark by which a field of a config has no effect; None where it has one."""
+    kind = hints(type(config))[name]
+    marks = kind.__metadata__ if typing.get_origin(kind) is typing.Annotated else ()
+    return next((mark for mark in marks if isinstance(mark, When | Unless) and not mark.holds(config)), None)
+
+
+def with_values(config: Config, values: Mapping[str, Any]) -> Config:
+    """Returns a config with fields set by dotted name, unvalidated: the values may be tracers, or whole sections."""
+    for name, value in values.items():
+        head, _, rest = name.partition(".")
+        config = _set_field(config, head, with_values(getattr(config, head), {rest: value}) if rest else value)
+    return config
+
+
+def _set_field(config: Config, name: str, value: Any) -> Config:
+    """Copies a frozen config with a field set, past its validation."""
+    values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+    return bare(type(config), {**values, name: value})
+
+
+def bare(config: type[Config], values: Mapping[str, Any]) -> Config:
+    """Returns a frozen config with all its fields set, unvalidated, and nothing else that an instance may remember."""
+    made = object.__new__(config)
+    for name, value in values.items():
+        object.__setattr__(made, name, value)
+    return made
+
+
+def is_traced(kind: Any) -> bool:
+    """Returns whether a field's type marks it as traced."""
+    return typing.get_origin(kind) is typing.Annotated and TRACED in kind.__metadata__
 
 
 @functools.cache
-def _validators(config: type) -> dict[str, TypeAdapter]:
-    """Returns what validates each leaf field of a config class; to build it takes as long as thousands of uses."""
-    return {name: TypeAdapter(kind, config=STRICT) for name, kind in fields(config).items()}
+def hints(config: type) -> Mapping[str, Any]:
+    """Returns the type of every field of a config class, sections among them, annotations included."""
+    known = typing.get_type_hints(config, include_extras=True)
+    return {field.name: known[field.name] for field in dataclasses.fields(config)}
 
 
-def complaint(error: ValidationError) -> str:
-    """Returns what is wrong with a value, from the first finding of a failed validation."""
-    message = error.errors()[0]["msg"].replace("Input should", "should").replace("Tuple should", "should")
-    return message.replace(" after validation, not 0", "")
+@functools.cache
+def _validator(kind: Any) -> TypeAdapter:
+    """Returns what validates a field; to build it takes as long as thousands of uses."""
+    return TypeAdapter(kind, config=STRICT)
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
@@ -87,41 +258,3 @@ def nearest(name: str, names: Iterable[str]) -> str:
         return max(whole, difflib.SequenceMatcher(None, *tails).ratio()), whole
 
     return max(names, key=likeness)
-
-
-def split_traced(config: Any) -> tuple[Any, dict[str, float]]:
-    """Splits a config into its static rest and its traced numbers by dotted name.
-
-    The rest is hashable and holds ``None`` in traced and start fields, so two configs share a compiled program just
-    when their rests are equal. ``join_traced`` puts numbers, or tracers, back.
-    """
-    kinds = {name: typing.get_args(kind) for name, kind in fields(type(config)).items()}
-    traced = {name: float(get(config, name)) for name, marks in kinds.items() if TRACED in marks}
-    blank = dict.fromkeys(name for name, marks in kinds.items() if TRACED in marks or START in marks)
-    return join_traced(config, blank), traced
-
-
-def start_values(config: Any) -> dict[str, Any]:
-    """Returns the values of a config's start fields by dotted name."""
-    kinds = fields(type(config)).items()
-    return {name: get(config, name) for name, kind in kinds if START in typing.get_args(kind)}
-
-
-def join_traced(config: Any, values: Mapping[str, Any]) -> Any:
-    """Returns a config with fields set by dotted name, unvalidated: the values may be tracers."""
-    for name, value in values.items():
-        config = _replace(config, name.split("."), value)
-    return config
-
-
-def _replace(config: Any, path: list[str], value: Any) -> Any:
-    head, *rest = path
-    return _set_fields(config, {head: _replace(getattr(config, head), rest, value) if rest else value})
-
-
-def _set_fields(config: Any, values: Mapping[str, Any]) -> Any:
-    """Copies a frozen config with fields set, past its validation."""
-    config = copy.copy(config)
-    for name, value in values.items():
-        object.__setattr__(config, name, value)
-    return config

@@ -25,15 +25,23 @@ class Split(NamedTuple):
     labels: np.ndarray  # [N] int32
 
 
+class Fingerprints(NamedTuple):
+    """SHA-256 of a dataset's arrays as training is given them, part by part: a stage is named by the parts it reads."""
+
+    images: str  # of training and validation
+    labels: str  # of training and validation
+    test: str  # images and labels
+
+
 class Dataset(NamedTuple):
-    """A dataset, split and flattened for a dense encoder."""
+    """A dataset, split and flattened."""
 
     train: Split  # labels are there, and only a labelled subset of them is used
     validation: Split
     test: Split
     image_shape: tuple[int, ...]  # (height, width, channels)
     class_names: tuple[str, ...]
-    fingerprint: str  # SHA-256 of the arrays as they were read, and whether their pixels were shuffled
+    fingerprints: "Fingerprints"
 
 
 def load(config: DataConfig) -> Dataset:
@@ -54,14 +62,13 @@ def load(config: DataConfig) -> Dataset:
     held_out = config.validation
     channels = 1 if config.greyscale else images.shape[-1]
     made = _shuffled if config.shuffled_pixels else lambda images: images
-    return Dataset(
-        train=Split(made(flatten(images[held_out:])), labels[held_out:]),
-        validation=Split(made(flatten(images[:held_out])), labels[:held_out]),
-        test=Split(made(flatten(arrays["test_images"])), arrays["test_labels"]),
-        image_shape=(*images.shape[1:3], channels),
-        class_names=class_names,
-        fingerprint=_fingerprint(arrays) + ("-shuffled" if config.shuffled_pixels else ""),
+    train = Split(made(flatten(images[held_out:])), labels[held_out:])
+    validation = Split(made(flatten(images[:held_out])), labels[:held_out])
+    test = Split(made(flatten(arrays["test_images"])), arrays["test_labels"])
+    fingerprints = Fingerprints(
+        _digest(train.images, validation.images), _digest(train.labels, validation.labels), _digest(*test)
     )
+    return Dataset(train, validation, test, (*images.shape[1:3], channels), class_names, fingerprints)
 
 
 def load_all(experiment: Experiment) -> dict[DataConfig, Dataset]:
@@ -70,7 +77,7 @@ def load_all(experiment: Experiment) -> dict[DataConfig, Dataset]:
     Raises:
       ConfigError: as ``load`` does.
     """
-    settings = [experiment.at(point) for point in experiment.points()]
+    settings = [point.settings for point in experiment.points]
     wanted = dict.fromkeys(config for at in settings for config in (at.data, at.pretraining_data))
     return {config: load(config) for config in wanted}
 
@@ -162,9 +169,9 @@ def _check_shapes(source: str, arrays: dict[str, np.ndarray]) -> None:
         raise ConfigError("data.name", source, f"has images of {train[-1]} channels; give 1 (grey) or 3 (colour)")
 
 
-def _fingerprint(arrays: dict[str, np.ndarray]) -> str:
+def _digest(*arrays: np.ndarray) -> str:
     digest = hashlib.sha256()
-    for name in _ARRAYS:
-        digest.update(f"{name} {arrays[name].dtype} {arrays[name].shape}".encode())
-        digest.update(np.ascontiguousarray(arrays[name]))
+    for array in arrays:
+        digest.update(f"{array.dtype} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array))
     return digest.hexdigest()

@@ -1,1 +1,5 @@
-"""What one trial computes: pure functions of arrays, for one trial; the trial axis is the sweep's."""
+"""One trial's computations, as pure functions: no files, no clock, no process."""
+
+from pretrain.learn import pytrees
+
+pytrees.register()

@@ -5,13 +5,34 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from pretrain.learn import train
-from pretrain.learn.model import Params
-from pretrain.learn.objectives import Batch
+from pretrain.learn.layers import Params, flat
+from pretrain.learn.metrics import Batch, Metrics, evaluate, mean_of, sum_over
 
 _PIVOTS = 100  # images
+_BLOCK = 5000  # images that are encoded at once
 _SMALLEST_VARIANCE = 1e-6  # of a direction, relative to the largest, that whitening makes 1
 _CONSTANT = 1e-6  # standard deviation, relative to the largest, below which a unit counts as constant
+
+
+def in_blocks(encode: Callable[[jax.Array], jax.Array], images: jax.Array) -> jax.Array:
+    """Returns codes of images [N, ...], whose float copies stay small: they go through in blocks."""
+    block = min(len(images), _BLOCK)
+    n_whole = len(images) // block
+    whole = images[: n_whole * block].reshape(n_whole, block, *images.shape[1:])
+    codes = jax.lax.map(encode, whole)
+    codes = codes.reshape(-1, *codes.shape[2:])
+    return codes if len(codes) == len(images) else jnp.concatenate([codes, encode(images[len(codes) :])])
+
+
+def standardised(codes: jax.Array, statistics: Params) -> jax.Array:
+    """Returns codes [B, units] less the ``mean`` [units] of the statistics, times their ``scale`` [units].
+
+    Where they have a ``kernel`` [units, units] instead, which whitens, the difference goes through it.
+    """
+    offsets = codes - jnp.broadcast_to(statistics["mean"], codes.shape)
+    if "kernel" in statistics:
+        return offsets @ statistics["kernel"]
+    return offsets * jnp.broadcast_to(statistics["scale"], codes.shape)
 
 
 def identity_statistics(units: int, whitening: bool = False) -> Params:
@@ -24,43 +45,44 @@ def code_statistics(encode: Callable[[jax.Array], jax.Array], images: jax.Array)
     """Returns what standardises codes: every unit's ``mean`` and ``scale``, one over its standard deviation: [units].
 
     Args:
-      encode: from images [B, pixels] to codes [B, units].
+      encode: from images [B, ...] to codes [B, ...].
       images: all images to take the statistics over [N, pixels].
 
     Returns:
       The statistics; a unit that is constant over the images keeps its scale, for it has none to be given.
     """
     # Codes are counted from a point among them: squares of what lies far from zero would not leave a variance.
-    pivot = jnp.mean(encode(images[:_PIVOTS]), axis=0)
+    pivot = jnp.mean(flat(encode(images[:_PIVOTS])), axis=0)
 
-    def moments(batch: Batch) -> Params:
-        codes = encode(batch.inputs)
+    def moments(batch: Batch) -> Metrics:
+        codes = flat(encode(batch.inputs))
         offsets = codes - jnp.broadcast_to(pivot, codes.shape)
-        return {"first": offsets, "second": jnp.square(offsets)}
+        return {"first": mean_of(offsets, batch), "second": mean_of(jnp.square(offsets), batch)}
 
-    means = train.mean_over(moments, Batch(images))
+    means = evaluate(moments, Batch(images))
     deviation = jnp.sqrt(jnp.maximum(means["second"] - jnp.square(means["first"]), 0))
     varies = deviation > _CONSTANT * jnp.max(deviation)
     return {"mean": pivot + means["first"], "scale": jnp.where(varies, 1 / jnp.where(varies, deviation, 1), 1)}
 
 
 def covariance(encode: Callable[[jax.Array], jax.Array], images: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Returns the mean [units] and covariance [units, units] of the codes of images [N, pixels]; see above."""
-    pivot = jnp.mean(encode(images[:_PIVOTS]), axis=0)
+    """Returns the mean [units] and covariance [units, units] of the codes of images [N, ...]; see above."""
+    pivot = jnp.mean(flat(encode(images[:_PIVOTS])), axis=0)
 
-    def moments(batch: Batch, weights: jax.Array) -> Params:
-        codes = encode(batch.inputs)
-        offsets = (codes - jnp.broadcast_to(pivot, codes.shape)) * jnp.broadcast_to(weights[:, None], codes.shape)
+    def moments(batch: Batch) -> Params:
+        codes = flat(encode(batch.inputs))
+        offsets = codes - jnp.broadcast_to(pivot, codes.shape)
+        offsets = offsets * jnp.broadcast_to(batch.weights[:, None], codes.shape)
         return {"first": jnp.sum(offsets, axis=0), "second": offsets.T @ offsets}
 
     with jax.default_matmul_precision("highest"):  # accelerators otherwise round what is multiplied
-        sums = train.sum_over(moments, Batch(images))
+        sums = sum_over(moments, Batch(images))
     offset, second = sums["first"] / len(images), sums["second"] / len(images)
     return pivot + offset, second - jnp.outer(offset, offset)
 
 
 def whitening(encode: Callable[[jax.Array], jax.Array], images: jax.Array) -> Params:
-    """Returns what gives codes of images [N, pixels] mean 0 and the unit matrix as covariance, and turns them least.
+    """Returns what gives codes of images [N, ...] mean 0 and the unit matrix as covariance, and turns them least.
 
     Returns:
       ``mean`` [units] and ``kernel`` [units, units], the inverse root of the covariance (ZCA; Kessy et al., 2018).
@@ -74,7 +96,7 @@ def whitening(encode: Callable[[jax.Array], jax.Array], images: jax.Array) -> Pa
 
 
 def principal_components(encode: Callable[[jax.Array], jax.Array], images: jax.Array, units: int) -> Params:
-    """Returns the layer whose sums are the first principal components of codes of images [N, pixels].
+    """Returns the layer whose sums are the first principal components of codes of images [N, ...].
 
     Returns:
       ``kernel`` [D, units], orthonormal columns by falling variance, each with its largest weight positive; ``bias``

@@ -1,9 +1,9 @@
-"""Controls: encoders that keep some of what pretraining made of them, and not the rest."""
+"""Controls: encoders that keep one property of the pretrained layers and lose the others."""
 
 import jax
 import jax.numpy as jnp
 
-from pretrain.learn.model import Params
+from pretrain.learn.layers import Params
 
 KINDS = ("matched", "permuted", "rotated")
 
@@ -12,34 +12,43 @@ def control(layer: Params, key: jax.Array, kind: str) -> Params:
     """Returns a layer that shares some property with a pretrained one, and is random otherwise.
 
     Args:
-      layer: ``kernel`` [D, units] and ``bias`` [units].
+      layer: its parameters, nested where its module holds others. A kernel [..., units] counts as a matrix.
       key: of the draw.
-      kind: ``matched``: normal weights of the same mean and standard deviation, and so the biases; ``permuted``: the
-        same weights in random places, and so the biases; ``rotated``: the same singular values and biases, with
-        singular vectors from an even (Haar) distribution.
+      kind: ``matched``: normal weights of the same mean and standard deviation, leaf by leaf; ``permuted``: the same
+        weights in random places of their leaf; ``rotated``: kernels of the same singular values, with singular vectors
+        from an even (Haar) distribution, and all else as it is.
     """
-    for_kernel, for_bias = jax.random.split(key)
-    match kind:
-        case "matched":
-            return {"kernel": _matched(layer["kernel"], for_kernel), "bias": _matched(layer["bias"], for_bias)}
-        case "permuted":
-            kernel, bias = layer["kernel"], layer["bias"]
-            shuffled = jax.random.permutation(for_kernel, kernel.ravel()).reshape(kernel.shape)
-            return {"kernel": shuffled, "bias": jax.random.permutation(for_bias, bias)}
-        case "rotated":
-            return {"kernel": _rotated(layer["kernel"], for_kernel), "bias": layer["bias"]}
-    raise ValueError(f"no kind of control: {kind!r}")
+    if kind not in KINDS:
+        raise ValueError(f"no kind of control: {kind!r}")
+    for_kernel, for_rest = jax.random.split(key)
+    nested = [name for name in sorted(layer) if isinstance(layer[name], dict)]
+    rest = [name for name in sorted(layer) if name not in nested and name != "kernel"]
+    # From 2 up: to split a key is to fold 0 and 1 into it.
+    made = {name: control(layer[name], jax.random.fold_in(key, number), kind) for number, name in enumerate(nested, 2)}
+    if "kernel" in layer:
+        change = {"matched": _matched, "permuted": _permuted, "rotated": _rotated}[kind]
+        made["kernel"] = change(layer["kernel"], for_kernel)
+    for number, name in enumerate(rest):
+        drawn = for_rest if number == 0 else jax.random.fold_in(for_rest, number)
+        change = {"matched": _matched, "permuted": _permuted, "rotated": lambda values, key: values}[kind]
+        made[name] = change(layer[name], drawn)
+    return made
 
 
 def _matched(values: jax.Array, key: jax.Array) -> jax.Array:
     return jnp.mean(values) + jnp.std(values) * jax.random.normal(key, values.shape)
 
 
+def _permuted(values: jax.Array, key: jax.Array) -> jax.Array:
+    return jax.random.permutation(key, values.ravel()).reshape(values.shape)
+
+
 def _rotated(kernel: jax.Array, key: jax.Array) -> jax.Array:
-    values = jnp.linalg.svd(kernel, compute_uv=False)
+    matrix = kernel.reshape(-1, kernel.shape[-1])
+    values = jnp.linalg.svd(matrix, compute_uv=False)
     keys = jax.random.split(key)
-    left, right = (_directions(keys[side], size, len(values)) for side, size in enumerate(kernel.shape))
-    return (left * jnp.broadcast_to(values, left.shape)) @ right.T
+    left, right = (_directions(keys[side], size, len(values)) for side, size in enumerate(matrix.shape))
+    return ((left * jnp.broadcast_to(values, left.shape)) @ right.T).reshape(kernel.shape)
 
 
 def _directions(key: jax.Array, size: int, count: int) -> jax.Array:

@@ -7,7 +7,7 @@ from pretrain.learn.randomness import normal, uniform
 
 
 def corrupted(inputs: jax.Array, key: jax.Array, kind: str, level: jax.Array | float) -> jax.Array:
-    """Returns inputs [B, D] with noise.
+    """Returns inputs [B, ...] with noise.
 
     Args:
       inputs: what is to be corrupted, float32.

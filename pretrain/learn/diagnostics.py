@@ -8,9 +8,9 @@ import optax
 from flax import traverse_util
 
 from pretrain.learn import codes, train
-from pretrain.learn.model import Params
-from pretrain.learn.objectives import Batch, Metrics
-from pretrain.learn.train import Objective, TrainState
+from pretrain.learn.layers import Params
+from pretrain.learn.metrics import Batch
+from pretrain.learn.train import Objective, TrainState, Values
 
 _OF_CODES = ("effective_rank", "condition_number", "initial_alignment")
 
@@ -29,7 +29,7 @@ def diagnose(
     optimizer: optax.GradientTransformation,
     encode: Callable[[Params], jax.Array],
     initial_codes: jax.Array,
-) -> Metrics:
+) -> Values:
     """Returns the diagnostics of the update that a state is about to make, and of the codes after it.
 
     Args:
@@ -51,19 +51,28 @@ def diagnose(
     gradients = jax.grad(lambda params: objective(train.merged(params, state.frozen), batch)[0])(state.trainable)
     before, stepped, slopes = (kernels(tree) for tree in (state.trainable, after.trainable, gradients))
     found = {"logit_change": train.change(logits, batch.inputs, state.params, after.params)}
-    for layer, kernel in before.items():
-        found[f"update_size/{_short(layer)}"] = jnp.linalg.norm(stepped[layer] - kernel) / jnp.linalg.norm(kernel)
-        found[f"gradient_norm/{_short(layer)}"] = jnp.linalg.norm(slopes[layer])
+    for layer, own in before.items():
+        moved = [new - old for new, old in zip(stepped[layer], own, strict=True)]
+        found[f"update_size/{layer}"] = _norm(moved) / _norm(own)
+        found[f"gradient_norm/{layer}"] = _norm(slopes[layer])
     reached = encode(after.params)
     spread = codes.spectrum(reached)
     of_codes = (codes.effective_rank(spread), codes.condition_number(spread), codes.alignment(reached, initial_codes))
     return found | dict(zip(_OF_CODES, of_codes, strict=True))
 
 
-def kernels(params: Params) -> dict[str, jax.Array]:
-    """Returns the kernel of each layer by the layer's path."""
-    flat = traverse_util.flatten_dict(params, sep="/")
-    return {path.removesuffix("/kernel"): leaf for path, leaf in flat.items() if path.endswith("/kernel")}
+def kernels(params: Params) -> dict[str, list[jax.Array]]:
+    """Returns the kernels of each layer, of which most have one, by the layer's name."""
+    found: dict[str, list[jax.Array]] = {}
+    for path, leaf in traverse_util.flatten_dict(params).items():
+        if path[-1] == "kernel":
+            found.setdefault(path[1] if path[0] == "encoder" else path[0], []).append(leaf)
+    return found
+
+
+def _norm(arrays: Sequence[jax.Array]) -> jax.Array:
+    """Returns the Frobenius norm of all arrays together."""
+    return jnp.sqrt(sum(jnp.sum(jnp.square(array)) for array in arrays))
 
 
 def _short(layer: str) -> str:

@@ -4,8 +4,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from pretrain.learn.model import Params
-from pretrain.learn.objectives import softmax_cross_entropy
+from pretrain.learn import tasks
+from pretrain.learn.codes import in_blocks, standardised
+from pretrain.learn.layers import Params, flat
+from pretrain.learn.metrics import Batch
+from pretrain.learn.stack import Stack
 
 PENALTIES = tuple(10.0**power for power in range(-6, 3))  # of ridge, to choose from
 NEIGHBOURS = (1, 3, 5, 9, 15, 25)  # to choose from
@@ -13,6 +16,16 @@ _GRADIENT_NORM = 1e-4  # at which logistic regression has converged
 _MOST_ITERATIONS = 500
 _PRECISION = "highest"  # of matrix products: accelerators otherwise round what is multiplied, and fits suffer
 _DISTANCES = 250  # examples whose neighbours are sought at once
+
+
+def as_read(params: Params, batch: Batch) -> Batch:
+    """Returns a batch of codes [B, ...] as a head reads them: flattened, and by the statistics of codes."""
+    return batch._replace(inputs=standardised(flat(batch.inputs), params["codes"]))
+
+
+def codes_in_blocks(stack: Stack, params: Params, images: jax.Array) -> jax.Array:
+    """Returns the topmost codes of images [N, ...], block by block: [N, ...]."""
+    return in_blocks(stack.encoding(params), images)
 
 
 def ridge(codes: jax.Array, labels: jax.Array, n_classes: int, penalty: jax.Array | float) -> Params:
@@ -72,7 +85,7 @@ def logistic(
     def loss(head: Params) -> jax.Array:
         sums = centred @ head["kernel"]
         logits = sums + jnp.broadcast_to(head["bias"], sums.shape)
-        return softmax_cross_entropy(logits, labels)[0] + penalty * jnp.sum(jnp.square(head["kernel"])) / 2
+        return tasks.classification(logits, Batch(codes, labels))[0] + penalty * jnp.sum(jnp.square(head["kernel"])) / 2
 
     solver = optax.lbfgs()
     value_and_grad = optax.value_and_grad_from_state(loss)

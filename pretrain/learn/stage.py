@@ -1,120 +1,254 @@
-"""A stage, one unit of training: what its kinds, a phase, a fine-tuning and a read-out, have in common.
+"""A stage, one unit of training: layers, a method and examples.
 
 A stage is a frozen dataclass of what is static; it is hashable, so it names its compiled programs. Its numbers arrive
-as ``numbers``, by dotted name, as ``config.split_traced`` gives them. Every method is pure and written for one trial.
+in ``config``, a pytree whose skeleton the stage holds. Every function is pure and written for one trial.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Iterable
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from pretrain.config.fields import join_traced
-from pretrain.config.settings import FinetuneConfig, PretrainConfig
-from pretrain.learn import train
-from pretrain.learn.model import Encoder, Params, scaled
-from pretrain.learn.objectives import Batch, Metrics
-
-Numbers = Mapping[str, jax.Array | float]
-_ENCODING_BLOCK = 5000
-
-
-class Images(NamedTuple):
-    """What all trials read: flattened uint8 images [N, pixels] and int32 labels [N] of each split."""
-
-    train: Batch
-    validation: Batch
-    test: Batch
+from pretrain.config import TrainingConfig
+from pretrain.learn import codes, diagnostics
+from pretrain.learn.handover import handed_over
+from pretrain.learn.layers import Params
+from pretrain.learn.method import Extras, Method, Step
+from pretrain.learn.methods import METHODS
+from pretrain.learn.methods.autoencoder import whole_reconstruction
+from pretrain.learn.metrics import Batch, Images, evaluate, measured_if, taken
+from pretrain.learn.optimizers import make_optimizer
+from pretrain.learn.randomness import Purpose, batch_rows, key_for
+from pretrain.learn.stack import Stack, stack_shapes
+from pretrain.learn.start import Start
+from pretrain.learn.train import TrainState, Values, init_state
 
 
-class Start(NamedTuple):
-    """Where a trial's stage starts; all that its ``Start`` fields, its seed and its parent decide."""
+class StageConfig(NamedTuple):
+    """What decides the arithmetic of a stage besides its stack: a pytree."""
 
-    params: Params
-    labelled: jax.Array | None = None  # [labels] int32, rows of the labelled subset
-    fits_head: jax.Array | None = None  # bool: whether the head is fitted to them
-    standardises: jax.Array | None = None  # bool: whether the head reads standardised codes
+    method: Any  # of pretrain.config.methods
+    training: TrainingConfig | None = None  # None of a method in closed form
 
 
-class Examples(NamedTuple):
-    """What one trial's steps read: images, or codes of frozen layers."""
+class Own(NamedTuple):
+    """What one trial's updates are given besides what all trials share."""
 
-    train: Batch
-    validation: Batch
+    train: Batch | None  # codes of frozen layers, or the labelled subset; None where updates read all images
+    validation: Batch | None  # codes of frozen layers; None where updates read the images
+    prepared: Any  # by the method
 
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
     """The static part of a stage."""
 
-    config: PretrainConfig | FinetuneConfig  # with its traced and start fields blank
-    image_size: int  # pixels
-    widths: tuple[int, ...]  # of the encoder, up to the topmost layer in training
-    activations: tuple[str, ...]  # of its layers
+    name: str  # as in pretrain/0 or finetune
+    stack: Stack
+    config: StageConfig  # its skeleton: without numbers
+    n_examples: int = 0  # unlabelled images, or labelled ones where the method reads labels
+    steps_before: int = 0  # updates that Adam counts as made
+    whitens: bool = False  # the codes that a head reads, which decides the shapes of its parameters
 
     @property
-    def encoder(self) -> Encoder:
-        return Encoder(self.widths, self.activations)
+    def method(self) -> Method:
+        """The method's functions."""
+        return METHODS[type(self.config.method)]
 
     @property
-    def total_steps(self) -> int:
-        return self.config.epochs * self.steps_per_epoch
+    def is_last(self) -> bool:
+        """Whether the stage ends a trial, with a classifier."""
+        return self.stack.head is not None
+
+    @property
+    def is_greedy(self) -> bool:
+        """Whether the topmost layer alone is pretrained."""
+        return not self.is_last and self.stack.start == self.stack.top
 
     @property
     def steps_per_epoch(self) -> int:
-        return self.n_examples // self.config.batch_size
+        return self.n_examples // self.config.training.batch_size
 
     @property
-    def steps_between_validations(self) -> int:
-        return self.steps_per_epoch
+    def total_steps(self) -> int:
+        training = self.config.training
+        return (training.updates or training.epochs * self.steps_per_epoch) if training else 1
 
     @property
-    def encoded(self) -> int:
-        """Encoder layers that the cached examples have been through; 0 if steps read images."""
-        return self.frozen_layers if self.config.cache_codes else 0
+    def shapes(self) -> Params:
+        """The shapes of the parameters that a stage of pretraining leaves."""
+        return stack_shapes(self.stack)
 
-    def blank_curves(self) -> Metrics:
-        """Returns curves [total_steps] of NaN, which a run of steps fills in."""
-        return {name: jnp.full(self.total_steps, jnp.nan, jnp.float32) for name in self.curve_names}
+    @property
+    def trained_layers(self) -> tuple[str, ...]:
+        """Paths of the encoder layers in training, and of the head, from the images up."""
+        shapes = self.stack.shapes
+        with_params = (layer for layer in range(self.stack.start, len(shapes)) if shapes[layer].params)
+        layers = (f"encoder/layers_{layer}" for layer in with_params)
+        return (*layers, "head") if self.is_last else tuple(layers)
 
-    def measured(self) -> dict[str, np.ndarray]:
+    def measured(self, names: Iterable[str]) -> dict[str, np.ndarray]:
         """Returns, by metric, whether each update is followed by a measurement: [total_steps] bool.
 
         Training metrics are measured at every update; validation metrics after the updates of ``validate_at`` and at
         the ends of epochs, or of training where its updates are counted without epochs.
         """
-        updates = np.arange(1, self.total_steps + 1)
-        validated = (updates % self.steps_between_validations == 0) | np.isin(updates, self.validate_at)
-        always = np.ones_like(validated)
-        return {name: validated if name.startswith("validation_") else always for name in self.curve_names}
+        updates, method = np.arange(1, self.total_steps + 1), self.config.method
+        masks = {name: np.ones_like(updates, bool) for name in names}
+        diagnosed = diagnostics.names(self.trained_layers) if self.is_last else ()
+        for name in names:
+            if name.startswith("validation_") and self.config.training:
+                masks[name] = self._validated()
+            if name in diagnosed:
+                masks[name] = np.isin(updates, method.diagnose_at)
+        return masks
 
-    def optimizer(self, numbers: Numbers) -> optax.GradientTransformation:
-        """Returns the stage's optimizer with the given numbers, which may be tracers."""
-        config = join_traced(self.config, numbers)
-        return train.make_optimizer(config.optimizer, config.l2, self.total_steps)
+    @property
+    def n_validations(self) -> int:
+        """How many updates are followed by a measurement of held-out examples."""
+        return int(self._validated().sum()) if self.config.training else 0
 
-    def encoding(self, params: Params, n_layers: int) -> Callable[[jax.Array], jax.Array]:
-        """Returns the function from uint8 images [..., pixels] to codes of the lowest layers [..., units]."""
-        encoder = {"params": params["encoder"]}
-        return lambda images: self.encoder.apply(encoder, scaled(images), 0, n_layers)
+    def _validated(self) -> np.ndarray:
+        training, updates = self.config.training, np.arange(1, self.total_steps + 1)
+        between = training.updates or min(self.total_steps, self.steps_per_epoch)
+        return (updates % between == 0) | np.isin(updates, getattr(self.config.method, "validate_at", ()))
 
-    def codes(self, params: Params, images: jax.Array, n_layers: int) -> jax.Array:
-        """Returns the codes of the lowest layers: uint8 images [N, pixels] to float32 [N, units].
+    def as_started(self) -> tuple[Stack, type]:
+        """Returns all that decides its start besides choices; stages that differ elsewhere share that program."""
+        stack = dataclasses.replace(self.stack, start=0, encoded=0) if self.is_last else self.stack
+        return stack, type(self.config.method)
 
-        The images go through in blocks, whose float copies stay small.
+    def begin(
+        self, config: StageConfig, begun: Start, seed: jax.Array, images: Images, extras: Extras
+    ) -> tuple[TrainState, Own]:
+        """Returns the state before the first update, and what this trial's updates are given."""
+        stack, params = self.stack, begun.params
+        if self.is_last:
+            params = handed_over(stack, begun, images, getattr(config.method, "ridge_penalty", 0.0), extras)
+        own = Own(self._own_examples(params, images.train, begun.labelled), None, None)
+        if stack.encoded:
+            own = own._replace(validation=self._encoded(params, images.validation))
+        if self.config.training is None:
+            return TrainState(params, {}, ()), own
+        optimizer = partial(self.optimizer, config)
+        state = init_state(params, self.trainable(), optimizer(), self.steps_before)
+        examples, held_out = own.train or images.train, self._without_labels(own.validation or images.validation)
+        batch = taken(self._without_labels(examples), self._first_rows(seed))
+        state, prepared = self.method.prepare(stack, config.method, optimizer, state, batch, held_out, extras)
+        return state, own._replace(prepared=prepared)
+
+    def rows(self, seed: jax.Array, index: jax.Array) -> jax.Array | None:
+        """Returns the examples of an update's batch, a function of seed and update alone: [batch_size] int32.
+
+        None of a method in closed form, whose batch is all of them.
         """
-        return jax.lax.map(
-            self.encoding(params, n_layers),
-            images,
-            batch_size=min(len(images), _ENCODING_BLOCK),
-        )
+        training = self.config.training
+        if training is None:
+            return None
+        return batch_rows(self._key(seed, 0), index, self.n_examples, training.batch_size, training.sampling)
+
+    def step(
+        self,
+        config: StageConfig,
+        seed: jax.Array,
+        prepared: Any,
+        state: TrainState,
+        batch: Batch,
+        held_out: Batch,
+        index: jax.Array,
+    ) -> tuple[TrainState, Values]:
+        """Makes the update of a number from its batch, and measures held-out examples where that is due."""
+        batch, held_out = self._without_labels(batch), self._without_labels(held_out)
+        if self.config.training is None:
+            params, values = self.method.fit(self.stack, config.method, state.trainable, batch, held_out)
+            return state._replace(trainable=params), values
+        keys = [jax.random.fold_in(self._key(seed, draw), index) for draw in (1, 2)]
+        step = Step(index, index / self.total_steps, *keys, held_out, prepared)
+        optimizer = partial(self.optimizer, config)
+        state, values = self.method.update(self.stack, config.method, optimizer, state, batch, step)
+        measure = partial(self.method.measure, self.stack, config.method, state.params)
+        held = measured_if(jnp.asarray(self._validated())[index], lambda: evaluate(measure, held_out))
+        return state, values | {f"validation_{name}": value for name, value in held.items()}
+
+    @property
+    def result_names(self) -> dict[str, str]:
+        """The beginning of the names of its results, by split.
+
+        A method in closed form leaves no curves, and so is measured on validation images, too.
+        """
+        if not self.is_last:
+            return {name: f"pretrain_{name}_" for name in ("validation", "test")} if self.stack.reconstructs else {}
+        return {name: f"{name}_" for name in (("test",) if self.config.training else ("validation", "test"))}
+
+    def as_left(self) -> tuple[Stack, type]:
+        """Returns all that decides ``results``; stages that differ elsewhere share that program."""
+        return dataclasses.replace(self.stack, start=0, encoded=0), type(self.config.method)
+
+    def optimizer(self, config: StageConfig, factor: jax.Array | float = 1.0) -> optax.GradientTransformation:
+        """Returns the stage's optimizer, with a factor on its rate."""
+        return make_optimizer(config.training.optimizer, config.training.l2, self.total_steps, factor)
+
+    def _first_rows(self, seed: jax.Array) -> jax.Array:
+        """Returns the rows that a method prepares its first update with: the batch of it, or the first ones."""
+        return self.rows(seed, jnp.int32(0)) if self.is_last else jnp.arange(self.config.training.batch_size)
+
+    def _own_examples(self, params: Params, train: Batch, labelled: jax.Array | None) -> Batch | None:
+        """Returns the labelled subset, or codes of frozen layers; None where updates read all images."""
+        train = self._without_labels(train)
+        if labelled is not None:
+            train = taken(train, labelled)
+        elif not self.stack.encoded:
+            return None
+        return self._encoded(params, train) if self.stack.encoded else train
+
+    def _encoded(self, params: Params, split: Batch) -> Batch:
+        """Returns a split whose images are the codes of the frozen layers."""
+        split = self._without_labels(split)
+        return split._replace(inputs=codes.in_blocks(self.stack.encoding(params, self.stack.encoded), split.inputs))
+
+    def _without_labels(self, batch: Batch) -> Batch:
+        """Returns a batch as the stage's method may see it."""
+        return batch if self.config.method.reads_labels else batch._replace(labels=None)
+
+    def _key(self, seed: jax.Array, draw: int) -> jax.Array:
+        """Returns the key of batches (0), of noise (1) or of samples (2)."""
+        if self.is_last:
+            purposes = (Purpose.FINETUNE_BATCHES, Purpose.CORRUPTION, Purpose.SAMPLING)
+            return key_for(seed, purposes[draw], len(self.stack.layers) + 1 if draw else 0)
+        # All layers at once come after the topmost, and draw anew.
+        place = self.stack.top if self.is_greedy else len(self.stack.layers)
+        return key_for(seed, (Purpose.PRETRAIN_BATCHES, Purpose.CORRUPTION, Purpose.SAMPLING)[draw], place)
+
+    def trainable(self) -> frozenset[str]:
+        """Returns the paths of the parameters in training."""
+        if self.is_last:
+            return frozenset(self.trained_layers)
+        stack, shapes, trained = self.stack, self.shapes, set()
+        for number in range(stack.start, len(stack.layers)):
+            name = f"layers_{number}"
+            trained |= {f"encoder/{name}/{leaf}" for leaf in shapes["encoder"][name]}
+            for side, companion in stack.companions[number]:
+                if number == stack.top or companion.joins_deep:
+                    leaves = shapes[side][name].keys() - ({"variance"} if companion.kernel == "scaled" else set())
+                    trained |= {f"{side}/{name}/{leaf}" for leaf in leaves}
+        return frozenset(trained)
 
 
-def measured_if(condition: jax.Array, measure) -> Metrics:
-    """Returns ``measure()`` under a condition, and NaN otherwise, at no cost."""
-    shapes = jax.eval_shape(measure)
-    return jax.lax.cond(condition, measure, lambda: jax.tree.map(lambda _: jnp.full((), jnp.nan), shapes))
+def results(stack: Stack, method: type, params: Params, train: Batch, split: Batch) -> Values:
+    """Returns what a stage's parameters come to on a whole split, mean over its examples.
+
+    Of a stage of pretraining whose codes turn back into images, ``mse`` of their end-to-end reconstruction, mean over
+    pixels. Of a trial's last stage ``accuracy`` (fraction), and ``loss`` (nats) where there is one.
+    """
+    if stack.head is None:
+        whole = partial(whole_reconstruction, stack, params)
+        return evaluate(whole, Batch(split.inputs)) if stack.reconstructs else {}
+    functions = METHODS[method]
+    if functions.measure_split:
+        return functions.measure_split(stack, params, train, split)
+    return evaluate(partial(functions.measure, stack, None, params), split)

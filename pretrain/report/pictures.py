@@ -47,8 +47,13 @@ def filters(samples: Samples):
     bar.outline.set_edgecolor(INK)
     bar.set_label("weight", color=INK, fontsize=9)
     of = f" ({', '.join(_CHANNELS)} side by side)" if channels == 3 else ""
-    title(figure, f"First layer: {units} of {samples.n_units} units{of}")
+    title(figure, f"First layer: {units} of {samples.n_units} {unit(samples)}s{of}")
     return figure
+
+
+def unit(samples: Samples) -> str:
+    """Returns the word for a filter: a unit, or a convolution's feature, which weighs a window of the image."""
+    return "unit" if samples.filters.shape[1:] == samples.images.shape[1:] else "feature"
 
 
 def reconstructions(samples: Samples):

@@ -2,8 +2,10 @@
 
 import json
 import platform
+import subprocess
 from collections.abc import Mapping
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,11 @@ from pretrain.study.comparisons import Comparison
 from pretrain.study.factorial import Cause, Factorial
 from pretrain.study.sequential import look_at, looks
 
-SCHEMA = 2
+SCHEMA = 3
+_STORED = {
+    "match": "only those that this code would train alike",
+    "ignore": "all of the same settings and data, whatever code trained them",
+}
 _PACKAGES = ("pretrain", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy")
 
 
@@ -43,7 +49,7 @@ def record(answer: Answer, experiment: Experiment, devices: str) -> dict[str, An
             "comparisons": [_comparison(one) for one in answer.comparisons],
             "attribution": [_attribution(one) for one in answer.factorials],
             "budgets": [_budget(curve) for curve in answer.budgets],
-            "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
+            "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}, **_code()},
             "machine": {"platform": platform.platform(), "devices": devices},
             "experiment": json.loads(to_json(experiment)),
         }
@@ -63,9 +69,28 @@ def _design(answer: Answer, experiment: Experiment) -> dict[str, Any]:
         "metric": experiment.study.metric,
         "smallest_effect": experiment.study.smallest_effect,
         "level": answer.level,
+        "stored_stages": _STORED[experiment.code],
         **looked,
         "swept": sorted({name for arm in answer.arms for name in arm.point}),
     }
+
+
+def _code() -> dict[str, Any]:
+    """Returns the git commit of this code and whether the tree was clean; both null outside of a checkout."""
+
+    def git(*arguments: str) -> str | None:
+        command = ["git", "-C", str(Path(__file__).parent), *arguments]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+        except (OSError, subprocess.SubprocessError):
+            return None
+        return done.stdout.strip()
+
+    # Of this code, not of a checkout that an environment with it happens to lie in.
+    tracked = git("ls-files", "--error-unmatch", Path(__file__).name)
+    commit = git("rev-parse", "HEAD") if tracked else None
+    changes = git("status", "--porcelain", "--untracked-files=no") if commit else None
+    return {"commit": commit, "clean": None if changes is None else not changes}
 
 
 def _comparison(one: Comparison) -> dict[str, Any]:

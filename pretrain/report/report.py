@@ -92,7 +92,9 @@ def _is_there(directory: Path, text: str, samples: Samples | None) -> bool:
     drawn = [name for name, _ in shown if name]
     files = _files(drawn, (name for _, name in shown if _OURS["tables"].fullmatch(f"{name}.tex")))
     whole = kept.endswith("</html>\n") and all((directory / name).is_file() for name in files)
-    return whole and ("filters" in drawn) == bool(samples) and _ours(directory) <= files
+    pictures = {"filters": bool(samples and len(samples.filters)), "reconstructions": bool(samples)}
+    as_sampled = all((name in drawn) == wanted for name, wanted in pictures.items())
+    return whole and as_sampled and _ours(directory) <= files
 
 
 def _files(drawn: Iterable[str], listed: Iterable[str]) -> set[str]:

@@ -104,7 +104,7 @@ def sections(
         Section(
             "What pretraining learned",
             [
-                *([drawn("filters", *_filters(samples, trials))] if samples else []),
+                *([drawn("filters", *_filters(samples, trials))] if samples and len(samples.filters) else []),
                 *([drawn("reconstructions", *_reconstructions(samples, trials))] if samples else []),
                 *(drawn("phase_losses", *parts) for parts in _phase_losses(answer, curves)),
             ],
@@ -205,11 +205,13 @@ def _diagnostics(curves: pa.Table, arms: Sequence[Arm]) -> tuple[Any, str, str]:
 
 
 def _filters(samples: Samples, trials: pa.Table) -> tuple[Any, str, str]:
-    shown = f"the first {len(samples.filters)} of {samples.n_units} units"
+    unit, (height, width) = pictures.unit(samples), samples.filters.shape[1:3]
+    shown = f"the first {len(samples.filters)} of {samples.n_units} {unit}s"
+    window = "" if unit == "unit" else f" of the {height} x {width} pixels that each reads at a time"
     caption = (
-        f"First-layer weights of {shown} after pretraining, unselected, as images: {_whose(samples, trials)}. Blue "
-        "pixels excite a unit, orange ones inhibit it, white ones leave it alone. Strokes and spots are learned "
-        "features; even noise is what the initialisation left."
+        f"First-layer weights of {shown} after pretraining, unselected, as images{window}: {_whose(samples, trials)}. "
+        f"Blue pixels excite a {unit}, orange ones inhibit it, white ones leave it alone. Strokes and spots are "
+        "learned; even noise is what the initialisation left."
     )
     return pictures.filters(samples), caption, f"First-layer weights of {shown}, a small image each"
 

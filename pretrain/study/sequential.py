@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from pretrain.config import Experiment
-from pretrain.config.fields import ConfigError, join_traced
+from pretrain.config.fields import ConfigError, with_values
 from pretrain.study.statistics import LEVEL, fewest_seeds, smallest_p
 
 
@@ -46,7 +46,7 @@ def check(experiment: Experiment) -> None:
     if not experiment.study.until_conclusive or _can_conclude(planned):
         return
     enough = next(
-        n for n in itertools.count(most) if _can_conclude(looks(join_traced(experiment, {"study.most_seeds": n})))
+        n for n in itertools.count(most) if _can_conclude(looks(with_values(experiment, {"study.most_seeds": n})))
     )
     last = planned[-1]
     remedy = (

@@ -1,95 +1,137 @@
 """What a job of a stage costs: memory, arithmetic, time."""
 
-import itertools
+import dataclasses
+import functools
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from pretrain.learn.finetune import Finetune
-from pretrain.learn.phase import Phase
-from pretrain.learn.readout import Readout
-from pretrain.learn.stage import Stage
+from pretrain.learn.codes import identity_statistics
+from pretrain.learn.layers import Params
+from pretrain.learn.method import Extras, Step
+from pretrain.learn.metrics import Batch
+from pretrain.learn.stack import layer_shapes, stack_shapes
+from pretrain.learn.stage import Stage, StageConfig, results
+from pretrain.learn.train import TrainState, Values, init_state
+
+_CURVES = 4  # of a usual stage
 
 
 def job_memory(stage: Stage) -> int:
     """Returns the estimated bytes that one job of a stage takes while it runs, besides the images that all share."""
     # Parameters, gradients and two Adam moments, once more for what a program returns.
     total = 4 * 4 * n_parameters(stage) * 2
-    if stage.encoded:
-        total += 4 * stage.widths[stage.encoded - 1] * stage.n_examples
-    elif not isinstance(stage, Phase) or stage.kind == "supervised":
-        total += stage.image_size * stage.n_examples
-    if not isinstance(stage, Phase):  # codes that a head may be fitted to, and centred
-        total += 8 * stage.widths[-1] * stage.n_examples
-    return total + 4 * len(stage.curve_names) * stage.total_steps
+    stack, reads_labels = stage.stack, stage.config.method.reads_labels
+    if stack.encoded:
+        total += 4 * math.prod(stack.shapes[stack.encoded - 1].outputs) * stage.n_examples
+    elif reads_labels:
+        total += math.prod(stack.example) * stage.n_examples
+    if stage.is_last:  # codes that a head may be fitted to, and centred
+        total += 8 * stack.n_codes * stage.n_examples
+    if stage.config.training:  # codes of a batch at every layer, and their slopes
+        values = math.prod(stack.example) + sum(math.prod(shape.outputs) for shape in stack.shapes)
+        total += 3 * 4 * values * stage.config.training.batch_size
+    return total + 4 * _CURVES * stage.total_steps
 
 
+@functools.lru_cache(maxsize=256)
 def n_parameters(stage: Stage) -> int:
     """Returns the number of parameters that a stage hands on."""
-    sizes = (stage.image_size, *stage.widths)
-    if isinstance(stage, Phase):
-        return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(stage.shapes))
-    encoder = sum((fan_in + 1) * fan_out for fan_in, fan_out in itertools.pairwise(sizes))
-    return encoder + (sizes[-1] + 1) * stage.n_classes
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(_shapes(stage)))
 
 
-def flops(stage: Stage, n_validation: int, n_test: int) -> float:
-    """Returns the floating-point operations of one job of a stage in its matrix products (FLOP).
+def _shapes(stage: Stage) -> Params:
+    """Returns the shapes of the parameters that a stage hands on, statistics of codes aside."""
+    stack = stage.stack
+    if not stage.is_last:
+        return stack_shapes(stack)
+    encoder = {f"layers_{number}": layer_shapes(stack, number)["encoder"] for number in range(len(stack.layers))}
+    head = jax.eval_shape(stack.head.init, jax.random.key(0), jax.ShapeDtypeStruct((1, stack.n_codes), jnp.float32))[
+        "params"
+    ]
+    return {"encoder": encoder, "head": head}
 
-    A layer's forward pass takes 2 an example and weight, and so does each of its two backward ones: for its weights,
-    and for its inputs unless nothing below is trained.
+
+@functools.lru_cache(maxsize=256)
+def flops(stage: Stage, config: StageConfig, n_validation: int, n_test: int) -> float:
+    """Returns the floating-point operations of one job of a stage (FLOP), as XLA counts its update and measurements.
+
+    The body of a loop counts once, so that long Markov chains are told too low.
     """
-    sizes = (stage.image_size, *stage.widths)
-    layers = [2 * below * above for below, above in itertools.pairwise(sizes)]
-    encoding = sum(layers[: stage.encoded]) * (stage.n_examples + n_validation)
-    if isinstance(stage, Readout):
-        return float(encoding + n_test * sum(layers) + _fit(stage, n_validation, n_test))
-    if isinstance(stage, Phase) and stage.kind == "pca":
-        read = sizes[-2]
-        return float(encoding + 2 * stage.n_examples * read**2 + (n_validation + n_test) * 4 * sum(layers))
-    per_update = stage.config.batch_size * stage.total_steps
-    n_validations = int(next(mask for name, mask in stage.measured().items() if name.startswith("validation_")).sum())
-    if isinstance(stage, Finetune):
-        trained = [*layers[stage.frozen_layers :], 2 * sizes[-1] * stage.n_classes]
-        forward = sum(layers[stage.encoded : stage.frozen_layers]) + sum(trained)
-        backward = 2 * sum(trained) - trained[0]
-        updates = per_update * (2 * forward + backward)  # measured after the update, too
-        final = n_test * (sum(layers) + trained[-1])
+    stack, method, params = stage.stack, config.method, _state_params(stage)
+    encoded = _batch(stage, 1, stack.encoded)
+    total = 0.0
+    if stack.encoded:
+        encode = stack.encoding
+        each = _counted(
+            lambda params, images: encode(params, stack.encoded)(images), params, _batch(stage, 1, 0).inputs
+        )
+        total += each * (stage.n_examples + n_validation)
+    if config.training is None:
+        examples, held_out = (_batch(stage, max(1, n), stack.encoded) for n in (stage.n_examples, n_validation))
+        total += _counted(functools.partial(stage.method.fit, stack, method), params, examples, held_out)
     else:
-        trained = layers[stage.frozen_layers :]
-        forward = sum(layers[stage.encoded : stage.frozen_layers]) + 2 * sum(trained)
-        updates = per_update * (forward + _backward(stage, trained))
-        final = (n_validation + n_test) * 2 * sum(layers)
-    return float(encoding + updates + n_validations * n_validation * forward + final)
+        total += stage.total_steps * _counted(*_update(stage, config))
+        held = _counted(functools.partial(stage.method.measure, stack, method), params, encoded)
+        total += held * n_validation * stage.n_validations
+    for split in stage.result_names:
+        n_images = {"validation": n_validation, "test": n_test}[split]
+        measure, known = functools.partial(results, *stage.as_left()), _batch(stage, stage.n_examples, 0)
+        one, two = (_counted(measure, params, known, _batch(stage, size, 0)) for size in (1, 2))
+        total += one + (n_images - 1) * (two - one)  # what is known is encoded once
+    return total
 
 
-def _backward(phase: Phase, trained: Sequence[int]) -> int:
-    """Returns what an update of a phase takes for an example besides its forward pass (FLOP).
+def _update(stage: Stage, config: StageConfig) -> tuple[Callable, TrainState, Any, Batch, Batch]:
+    """Returns a stage's plain update, and the shapes of its arguments."""
+    method = config.method
+    if stage.is_last:
+        method = dataclasses.replace(method, diagnose_at=())
+    batch, held_out = (_batch(stage, size, stage.stack.encoded) for size in (config.training.batch_size, 1))
+    prepare, extras = stage.method.prepare, Extras()
+    optimizer = functools.partial(stage.optimizer, config)
 
-    Args:
-      phase: the phase.
-      trained: what each of its layers takes in one direction, the lowest first.
-    """
-    match phase.kind:
-        case "supervised":
-            return 0  # it decodes nothing, which pays for its backward pass
-        case "rbm":  # each step of the chain goes up and down; so do both free energies and their gradients
-            return trained[0] * (2 * phase.config.objective.gibbs_steps + 4)
-    return 4 * sum(trained) - trained[0]  # nothing below the lowest encoder layer is trained
+    def begin(params: Params, batch: Batch, held_out: Batch) -> tuple[TrainState, Any]:
+        state = init_state(params, stage.trainable(), optimizer())
+        return prepare(stage.stack, method, optimizer, state, batch, held_out, extras)
+
+    state, own = jax.eval_shape(begin, _state_params(stage), batch, held_out)
+
+    def update(state: TrainState, own: Any, batch: Batch, held_out: Batch) -> tuple[TrainState, Values]:
+        key = jax.random.key(0)
+        step = Step(jnp.int32(0), jnp.float32(0), key, key, held_out, own)
+        return stage.method.update(stage.stack, method, optimizer, state, batch, step)
+
+    return update, state, own, batch, held_out
 
 
-def _fit(readout: Readout, n_validation: int, n_test: int) -> int:
-    """Returns what it takes to fit a read-out and to apply it (FLOP)."""
-    n, units = readout.n_examples, readout.widths[-1]
-    match readout.kind:
-        case "knn":
-            return 2 * n * units * (n_validation + n_test)
-        case "ridge":
-            return 2 * n * units**2 + 20 * units**3
-    return 100 * 4 * n * units * readout.n_classes  # a hundred iterations are usual
+def _state_params(stage: Stage) -> Params:
+    """Returns the shapes of all parameters of a stage in training."""
+    params = _shapes(stage)
+    if stage.is_last:
+        codes = jax.eval_shape(lambda: identity_statistics(stage.stack.n_codes, whitening=stage.whitens))
+        rows = jax.ShapeDtypeStruct((stage.n_examples,), jnp.int32)
+        above = jax.eval_shape(stage.method.on_top, params["head"], rows)
+        params = {"encoder": params["encoder"], **above, "codes": codes}
+    return params
+
+
+def _batch(stage: Stage, size: int, encoded: int) -> Batch:
+    """Returns the shapes of a batch of images, or of codes of the lowest layers."""
+    shape = stage.stack.shapes[encoded - 1].outputs if encoded else stage.stack.example
+    inputs = jax.ShapeDtypeStruct((size, *shape), jnp.float32 if encoded else jnp.uint8)
+    labels = jax.ShapeDtypeStruct((size,), jnp.int32) if stage.config.method.reads_labels else None
+    return Batch(inputs, labels)
+
+
+def _counted(function: Callable, *shapes: Any) -> float:
+    """Returns the operations of a function, as XLA counts them before it optimises."""
+    counted = jax.jit(function).lower(*shapes).cost_analysis()
+    return float((counted or {}).get("flops", 0.0))
 
 
 def flop_rate() -> float:

@@ -7,30 +7,29 @@ from pathlib import Path
 
 import jax
 import psutil
-from rich.console import Console
 
-from pretrain.config import DataConfig, EngineConfig, Experiment
+from pretrain.config import DataConfig, EngineConfig
 from pretrain.config.fields import ConfigError
 from pretrain.data import Dataset
 from pretrain.sweep import execute, hosts, programs, work
 from pretrain.sweep.execute import Outcome
 from pretrain.sweep.interrupts import Interrupted
-from pretrain.sweep.plan import Pack, Plan, packs
+from pretrain.sweep.plan import Pack, packs
 from pretrain.sweep.progress import Reporter
 from pretrain.sweep.store import Store
+from pretrain.sweep.task import Task
 
 _SHARE_OF_MEMORY = 0.25  # for a pack; while it runs, two more may be compiled ahead
 _COMPILERS = 2  # threads
 
 
-Engine = Callable[[Experiment, Plan, Mapping[DataConfig, Dataset], Store, Console, Callable[[], bool]], None]
+# Runs and stores every job of a plan that is not stored yet. Raises ``Interrupted`` when it was to stop, with all
+# that was done stored, and ``StoreError``.
+Engine = Callable[[Task], None]
 
 
 def of(config: EngineConfig) -> Engine:
-    """Returns the engine that a config names: it runs every job of a plan that is not stored yet, and stores it.
-
-    An engine takes the experiment, its plan and datasets, the store, a console for progress, and a function that says
-    whether to stop. It raises ``Interrupted`` when it was to stop and what was done is stored, and ``StoreError``.
+    """Returns the engine that a config names.
 
     Raises:
       ConfigError: the packages it needs are not installed, or it cannot be reached from here.
@@ -45,15 +44,9 @@ def of(config: EngineConfig) -> Engine:
     return module.run
 
 
-def run_here(
-    experiment: Experiment,
-    plan: Plan,
-    datasets: Mapping[DataConfig, Dataset],
-    store: Store,
-    console: Console,
-    stop: Callable[[], bool],
-) -> None:
+def run_here(task: Task) -> None:
     """Runs packs in this process, one after another, while the programs of the next are compiled."""
+    experiment, plan, datasets, store, console, stop = task
     hosts.meet()  # so that all see the same store
     store.refresh()
     done, memory = store.verified(plan.jobs), hosts.agreed(pack_memory() >> 20) << 20

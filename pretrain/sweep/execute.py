@@ -1,27 +1,28 @@
-"""One pack: start from restored parents, run as one program over the trial axis, hand the results back.
+"""One pack: start from restored parents, run as one program over the trial axis, hand the results back."""
 
-The trial axis ``T`` is added here and nowhere else. It is sharded over the local devices; within a device trials run
-one after another on a CPU, where ``vmap`` gains nothing, and side by side on an accelerator, where it pays.
-"""
-
-import dataclasses
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from flax import traverse_util
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from pretrain.data import Dataset
+from pretrain.data import Dataset, Split
 from pretrain.learn import train
-from pretrain.learn.model import Params
-from pretrain.learn.objectives import Batch
-from pretrain.learn.stage import Images, Stage, Start
+from pretrain.learn.layers import Params
+from pretrain.learn.method import Extras
+from pretrain.learn.metrics import Batch, Images
+from pretrain.learn.stack import Stack
+from pretrain.learn.stage import Stage, StageConfig, results
+from pretrain.learn.start import Start, start
+from pretrain.learn.train import Values
 from pretrain.sweep import hosts
+from pretrain.sweep.checkpoint import Progress, fits, on_host, progress_of, resumed
+from pretrain.sweep.compiled import Program
+from pretrain.sweep.lanes import mesh_of, over_trials
+from pretrain.sweep.one_trial import begin_one, extras_of, parent_shapes, step_one
 from pretrain.sweep.plan import Pack
 
 CHUNK_SECONDS = 2.0  # between two returns to the host, for progress, saves and interruptions
@@ -35,6 +36,7 @@ class Outcome(NamedTuple):
     curves: dict[str, np.ndarray]  # [T, total steps], NaN where not measured
     results: dict[str, np.ndarray]  # [T]
     seconds: float  # wall clock of the pack, per job
+    test: str = ""  # fingerprint of the test images and labels that results are of
 
     def diverged(self) -> np.ndarray:
         """Returns whether each job met a NaN or an infinity: [T] bool."""
@@ -43,19 +45,11 @@ class Outcome(NamedTuple):
         return ~np.logical_and.reduce(rows)
 
 
-class Progress(NamedTuple):
-    """How far a pack has come: all that is needed to go on as if it had never stopped."""
-
-    step: int  # updates made
-    seconds: float  # wall clock so far
-    arrays: dict[str, Any]  # states and curves by path, nested; the jobs are the leading axis
-
-
 class _Trials(NamedTuple):
     """What the trials of a pack are given, stacked."""
 
     start: Start
-    numbers: dict[str, np.ndarray]  # [T]
+    config: StageConfig  # numbers [T]
     seeds: np.ndarray  # [T] uint32
 
 
@@ -78,80 +72,82 @@ def run(
     """
     began = time.perf_counter()
     stage, n_jobs = pack.stage, len(pack.jobs)
-    mesh, labels = _mesh(n_jobs), jnp.asarray(dataset.train.labels)
-    images = _images(dataset, mesh)
-    pairs = zip(pack.jobs, parents, strict=True)
-    trials = _trials(pack, mesh, [stage.start(job.seed, parent, labels, job.choices) for job, parent in pairs])
-    share = len(trials.seeds) // mesh.size
-    states, own, curves = _begin(stage, mesh, share, trials, images)
+    mesh, extras = mesh_of(n_jobs), _extras(pack)
+    images = _images(stage, dataset, mesh)
+    trials = _trials(pack, mesh, _starts(pack, parents, dataset.train.labels))
+    share = np.int32(len(trials.seeds) // mesh.size)
+    states, own, curves = BEGIN(stage, extras, mesh, share, trials, images)
     first, carry = 0, (states, curves)
-    if begun and _fits(begun.arrays, carry, n_jobs):
-        first, began, carry = begun.step, began - begun.seconds, _resumed(begun.arrays, carry, mesh)
-    for start, stop in _chunks(first, stage.total_steps):
-        carry = _advance(stage, mesh, share, *carry, own, trials, images, start, stop)
+    if begun and fits(begun.arrays, carry, n_jobs):
+        first, began, carry = begun.step, began - begun.seconds, resumed(begun.arrays, carry, mesh)
+    for at, stop in _chunks(first, stage.total_steps):
+        carry = ADVANCE(stage, mesh, *carry, share, own, trials, images, np.int32(at), np.int32(stop))
         jax.block_until_ready(carry)
-        after_chunk(stop, partial(_progress, stop, began, carry, n_jobs))
+        after_chunk(stop, partial(progress_of, stop, began, carry, n_jobs))
     states, curves = carry
-    results = _results(dataclasses.replace(stage, config=None), mesh, share, states.params, images)
-
-    params, curves, results = _on_host((states.params, curves, results), n_jobs)
+    measured = {}
+    for split, prefix in stage.result_names.items():
+        found = RESULTS(*stage.as_left(), mesh, share, states.params, images.train, getattr(images, split))
+        measured |= {prefix + name: values for name, values in found.items()}
+    params, curves, measured = on_host((states.params, curves, measured), n_jobs)
     # The last update is always followed by a validation.
     finals = {name: curve[:, -1] for name, curve in curves.items() if name.startswith("validation_")}
-    return Outcome(params, curves, finals | results, seconds=(time.perf_counter() - began) / n_jobs)
-
-
-def _progress(step: int, began: float, carry: Any, n_jobs: int) -> Progress:
-    arrays = traverse_util.unflatten_dict(_named(_on_host(carry, n_jobs)), sep="/")
-    return Progress(step, time.perf_counter() - began, arrays)
-
-
-def _fits(arrays: dict[str, Any], carry: Any, n_jobs: int) -> bool:
-    """Returns whether stored arrays are those of a carry, by path, shape and dtype."""
-    given = traverse_util.flatten_dict(arrays, sep="/")
-    shapes = {path: (leaf.shape, leaf.dtype) for path, leaf in given.items()}
-    return shapes == {path: ((n_jobs, *leaf.shape[1:]), leaf.dtype) for path, leaf in _named(carry).items()}
-
-
-def _resumed(arrays: dict[str, Any], carry: Any, mesh: Mesh) -> Any:
-    """Returns stored arrays as a carry: each lane on its device, the last repeated as ``_trials`` does."""
-    given = traverse_util.flatten_dict(arrays, sep="/")
-    lanes = NamedSharding(mesh, PartitionSpec("T"))
-
-    def placed(path, leaf):
-        rows = given[path]
-        padding = np.repeat(rows[-1:], len(leaf) - len(rows), axis=0)
-        return hosts.placed(np.concatenate([rows, padding]), lanes)
-
-    leaves = [placed(path, leaf) for path, leaf in _named(carry).items()]
-    return jax.tree.unflatten(jax.tree.structure(carry), leaves)
-
-
-def _named(tree: Any) -> dict[str, Any]:
-    """Returns a tree's leaves by path, in the tree's order."""
-    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
-
-
-def _on_host(tree: Any, n_jobs: int) -> Any:
-    """Returns arrays without the lanes that only fill up devices, as NumPy arrays."""
-    return jax.tree.map(lambda leaf: leaf[:n_jobs], hosts.gathered(tree))
+    seconds = (time.perf_counter() - began) / n_jobs
+    return Outcome(params, curves, finals | measured, seconds, dataset.fingerprints.test)
 
 
 def compile_ahead(pack: Pack, dataset: Dataset) -> None:
-    """Compiles a pack's programs by running them on none of its trials; for CPUs, whose loops over trials may be empty.
+    """Compiles a pack's programs, and runs none.
 
     Meant for another thread, while an earlier pack runs: a compilation keeps one core busy.
     """
-    stage, job = pack.stage, pack.jobs[0]
-    mesh, labels = _mesh(len(pack.jobs)), jnp.asarray(dataset.train.labels)
-    images = _images(dataset, mesh)
-    shapes = job.parent_stage.shapes if job.parent_stage else None
-    parent = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
-    start = stage.start(job.seed, parent, labels, job.choices)
-    trials = _trials(pack, mesh, [start] * len(pack.jobs))
-    states, own, curves = _begin(stage, mesh, 0, trials, images)
-    states, _ = _advance(stage, mesh, 0, states, curves, own, trials, images, 0, 0)
-    _results(dataclasses.replace(stage, config=None), mesh, 0, states.params, images)
+    stage, n_jobs = pack.stage, len(pack.jobs)
+    mesh, extras = mesh_of(n_jobs), _extras(pack)
+    whole, lanes = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in ((), ("T",)))
+    images = jax.tree.map(partial(_shaped, sharding=whole), _splits(stage, dataset))
+    labels = _shaped(dataset.train.labels)
+    n_lanes = n_jobs + -n_jobs % mesh.size
+    started = [
+        START.outputs(*stage.as_started(), job.choices, np.uint32(0), parent_shapes(job.parent_stage), labels)
+        for job in _distinct(pack)
+    ]
+    stacked = jax.tree.map(lambda leaf: _lanes(leaf, n_lanes, lanes), started[0])
+    config = jax.tree.map(lambda _: jax.ShapeDtypeStruct((n_lanes,), np.float32, sharding=lanes), pack.jobs[0].config)
+    trials = _Trials(stacked, config, jax.ShapeDtypeStruct((n_lanes,), np.uint32, sharding=lanes))
+    share = np.int32(0)
+    states, own, curves = BEGIN.outputs(stage, extras, mesh, share, trials, images)
+    advance = (stage, mesh, states, curves, share, own, trials, images, np.int32(0), np.int32(0))
+    states, curves = ADVANCE.outputs(*advance)
+    for split in stage.result_names:
+        RESULTS.compile(*stage.as_left(), mesh, share, states.params, images.train, getattr(images, split))
+
+
+def _shaped(array: Any, sharding: NamedSharding | None = None) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=sharding)
+
+
+def _lanes(leaf: Any, n_lanes: int, sharding: NamedSharding) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct((n_lanes, *leaf.shape), leaf.dtype, sharding=sharding)
+
+
+def _distinct(pack: Pack) -> list[Any]:
+    """Returns a job for each way in which a pack's jobs start."""
+    return list({(job.choices, job.parent_stage): job for job in pack.jobs}.values())
+
+
+def _extras(pack: Pack) -> Extras:
+    """Returns the optional parts of a program that some job of a pack has a use for."""
+    wanted = {extras_of(job.choices, job.config) for job in pack.jobs}
+    return Extras(*map(any, zip(*wanted, strict=True)))
+
+
+def _starts(pack: Pack, parents: Iterable[Params | None], labels: np.ndarray) -> list[Start]:
+    """Returns where each of a pack's jobs starts, each way to start by one program."""
+    key = pack.stage.as_started()
+    return [
+        START(*key, job.choices, np.uint32(job.seed), parent, labels)
+        for job, parent in zip(pack.jobs, parents, strict=True)
+    ]
 
 
 def _trials(pack: Pack, mesh: Mesh, starts: Sequence[Start]) -> _Trials:
@@ -159,21 +155,23 @@ def _trials(pack: Pack, mesh: Mesh, starts: Sequence[Start]) -> _Trials:
     n_copies = -len(pack.jobs) % mesh.size
     jobs = (*pack.jobs, *[pack.jobs[-1]] * n_copies)
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *starts, *[starts[-1]] * n_copies)
-    numbers = {name: np.array([job.numbers[name] for job in jobs], np.float32) for name in jobs[0].numbers}
-    trials = _Trials(stacked, numbers, np.array([job.seed for job in jobs], np.uint32))
+    config = jax.tree.map(lambda *numbers: np.array(numbers, np.float32), *(job.config for job in jobs))
+    trials = _Trials(stacked, config, np.array([job.seed for job in jobs], np.uint32))
     return hosts.placed(trials, NamedSharding(mesh, PartitionSpec("T")))
 
 
-def _mesh(n_jobs: int) -> Mesh:
-    """Returns the devices that a pack runs on: as many as it has jobs, but of several hosts all."""
-    devices = jax.devices() if jax.process_count() > 1 else jax.local_devices()[:n_jobs]
-    return Mesh(np.array(devices), ("T",), axis_types=(AxisType.Auto,))
+def _splits(stage: Stage, dataset: Dataset) -> Images:
+    """Returns the images in the shape in which the lowest layer reads them."""
+
+    def shaped(split: Split) -> Batch:
+        return Batch(split.images.reshape(len(split.images), *stage.stack.example), split.labels)
+
+    return Images(*map(shaped, (dataset.train, dataset.validation, dataset.test)))
 
 
-def _images(dataset: Dataset, mesh: Mesh) -> Images:
+def _images(stage: Stage, dataset: Dataset, mesh: Mesh) -> Images:
     """Puts the images on every device of the mesh."""
-    splits = Images(*(Batch(*split) for split in (dataset.train, dataset.validation, dataset.test)))
-    return hosts.placed(splits, NamedSharding(mesh, PartitionSpec()))
+    return hosts.placed(_splits(stage, dataset), NamedSharding(mesh, PartitionSpec()))
 
 
 def _chunks(first: int, total_steps: int) -> Iterator[tuple[int, int]]:
@@ -192,57 +190,32 @@ def _chunks(first: int, total_steps: int) -> Iterator[tuple[int, int]]:
         first, warm = stop, True
 
 
-def _over_trials(function: Callable, mesh: Mesh, n_trials: jax.Array, trials: Any, shared: Any) -> Any:
-    """Maps ``function(trial, shared)`` over the leading axis of ``trials``, of which each device has ``n_trials``."""
+def _begin(stage: Stage, extras: Extras, mesh: Mesh, n_trials: jax.Array, trials: _Trials, images: Images) -> Any:
+    def begin(trial: _Trials, images: Images) -> Any:
+        return begin_one(stage, extras, trial.config, trial.start, trial.seeds, images)
 
-    def on_device(n_trials, trials, shared):
-        if mesh.devices.flat[0].platform == "cpu":
-            return _one_by_one(lambda trial: function(trial, shared), n_trials, trials)
-        return jax.vmap(lambda trial: function(trial, shared))(trials)
-
-    axis, whole = PartitionSpec("T"), PartitionSpec()
-    specs = {"in_specs": (whole, axis, whole), "out_specs": axis}
-    return jax.shard_map(on_device, mesh=mesh, **specs, check_vma=False)(n_trials, trials, shared)
+    return over_trials(begin, mesh, n_trials, trials, images)
 
 
-def _one_by_one(function: Callable, n_trials: jax.Array, trials: Any) -> Any:
-    """Maps a function over the leading axis, so that a trial is rounded alike in packs of any length.
-
-    The compiler unrolls a loop of known length 1 and fuses across its ends, so the length is an argument; and it moves
-    work on an axis of length 1 out of the loop, so the trial is tied to the index by a barrier.
-    """
-
-    def one(index):
-        _, trial = jax.lax.optimization_barrier((index, jax.tree.map(lambda leaf: leaf[index], trials)))
-        return function(trial)
-
-    def body(index, results):
-        return jax.tree.map(lambda result, value: result.at[index].set(value), results, one(index))
-
-    length = len(jax.tree.leaves(trials)[0])
-    blank = jax.tree.map(lambda one: jnp.zeros((length, *one.shape), one.dtype), jax.eval_shape(one, 0))
-    return jax.lax.fori_loop(0, n_trials, body, blank)
-
-
-@partial(jax.jit, static_argnums=(0, 1))
-def _begin(stage: Stage, mesh: Mesh, n_trials, trials, images):
-    def begin(trial, images):
-        return *stage.begin(trial.start, trial.numbers, trial.seeds, images), stage.blank_curves()
-
-    return _over_trials(begin, mesh, n_trials, trials, images)
-
-
-@partial(jax.jit, static_argnums=(0, 1), donate_argnums=(3, 4))
-def _advance(stage: Stage, mesh: Mesh, n_trials, states, curves, own, trials, images, first, stop):
-    def advance(trial, shared):
-        state, curves, own, numbers, seed = trial
+def _advance(stage: Stage, mesh: Mesh, states, curves, n_trials, own, trials: _Trials, images, first, stop) -> Any:
+    def advance(trial: Any, shared: Any) -> Any:
+        state, curves, own, config, seed = trial
         images, first, stop = shared
-        return train.run_steps(state, curves, first, stop, stage.step(numbers, seed, images, own))
+        step = partial(step_one, stage, config, seed, own, images)
+        return train.run_steps(state, curves, first, stop, step)
 
-    mapped = (states, curves, own, trials.numbers, trials.seeds)
-    return _over_trials(advance, mesh, n_trials, mapped, (images, first, stop))
+    mapped = (states, curves, own, trials.config, trials.seeds)
+    return over_trials(advance, mesh, n_trials, mapped, (images, first, stop))
 
 
-@partial(jax.jit, static_argnums=(0, 1))
-def _results(stage: Stage, mesh: Mesh, n_trials, params, images):
-    return _over_trials(stage.results, mesh, n_trials, params, images)
+def _results(stack: Stack, method: type, mesh: Mesh, n_trials, params, train: Batch, split: Batch) -> Any:
+    def measure(params: Params, shared: tuple[Batch, Batch]) -> Values:
+        return results(stack, method, params, *shared)
+
+    return over_trials(measure, mesh, n_trials, params, (train, split))
+
+
+START = Program(start, n_static=3)
+BEGIN = Program(_begin, n_static=3)
+ADVANCE = Program(_advance, n_static=2, donated=(2, 3))
+RESULTS = Program(_results, n_static=3)

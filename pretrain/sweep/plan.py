@@ -4,17 +4,20 @@ import dataclasses
 import hashlib
 import itertools
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-from pretrain.config import DataConfig, Experiment, SweptValue, fields
+from pretrain.config import DataConfig, Experiment, Settings, SweptValue, fields
 from pretrain.data import Dataset
-from pretrain.learn.phase import Phase
-from pretrain.learn.stage import Stage
+from pretrain.learn.stage import Stage, StageConfig
+from pretrain.learn.start import Choices
 from pretrain.sweep import stages
 from pretrain.sweep.cost import job_memory
-from pretrain.sweep.stages import Choice, Numbers, Spec
+from pretrain.sweep.stages import Spec
 
 MAX_PACK = 64  # stages; beyond this a larger pack saves little and commits late
+
+# From a stage, the stage before it and the dataset that it reads to the fingerprint of its program.
+Fingerprint = Callable[[Spec, Stage | None, Dataset], str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,13 +25,16 @@ class Job:
     """One stage to be trained: the static stage, its numbers and seed, and the job it starts from."""
 
     id: str  # SHA-256 of all that decides the outcome
+    settings_id: str  # the same without the program
+    program: str  # its fingerprint
+    content: str  # SHA-256 of its own settings and data
     stage: Stage
-    numbers: Mapping[str, Numbers] = dataclasses.field(hash=False)
+    config: StageConfig = dataclasses.field(hash=False)  # with numbers
     seed: int
     parent: str | None  # id
     parent_stage: Stage | None
     data: DataConfig
-    choices: Mapping[str, Choice] = dataclasses.field(hash=False)  # values of the start fields
+    choices: Choices
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +45,7 @@ class Trial:
     seed: int
     repeat: int
     point: Mapping[str, SweptValue] = dataclasses.field(hash=False)
-    jobs: tuple[str, ...]  # ids, phases first, the fine-tuning last
+    jobs: tuple[str, ...]  # ids, stages of pretraining first, the fine-tuning last
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,25 +69,35 @@ class Plan:
     jobs: Mapping[str, Job]
 
 
-def plan(experiment: Experiment, datasets: Mapping[DataConfig, Dataset]) -> Plan:
+def plan(experiment: Experiment, datasets: Mapping[DataConfig, Dataset], fingerprint: Fingerprint) -> Plan:
     """Plans every trial of an experiment on its datasets.
 
     Raises:
-      ConfigError: a dataset is too small for a field.
+      ConfigError: a dataset is too small for a field, or layers do not fit.
     """
     trials, jobs = [], {}
-    for point in experiment.points():
-        settings = experiment.at(point)
-        stages.check_sizes(settings, datasets)
-        swept = {name: fields.get(settings, name) for name in point}
-        specs = stages.specs(settings, datasets)
+    for point in experiment.points:
+        stages.check_sizes(point.settings, datasets)
+        specs = stages.specs(point.settings, datasets)
+        parents = [None, *(spec.stage for spec in specs)]
+        programs = [
+            fingerprint(spec, parent, datasets[spec.data]) for spec, parent in zip(specs, parents, strict=False)
+        ]
+        contents = [digest(spec.content) for spec in specs]
+        values = _resolved(point.values, point.settings, len(specs[-1].stage.stack.layers))
         for seed, repeat in itertools.product(range(experiment.seeds), range(experiment.repeats)):
-            path = _path(specs, seed, repeat)
+            path = _path(specs, contents, programs, seed, repeat)
             jobs.update((job.id, job) for job in path)
-            ids = tuple(job.id for job in path)
-            trial_id = _digest({"seed": seed, "point": swept, "jobs": ids})
-            trials.append(Trial(trial_id[:16], seed, repeat, point, ids))
+            # Named by settings alone, so that a trial keeps its name when its program changes.
+            trial_id = digest({"seed": seed, "point": values, "jobs": [job.settings_id for job in path]})
+            trials.append(Trial(trial_id[:16], seed, repeat, values, tuple(job.id for job in path)))
     return Plan(tuple(trials), jobs)
+
+
+def _resolved(values: Mapping[str, SweptValue], settings: Settings, depth: int) -> dict[str, SweptValue]:
+    """Returns a point's values, with the number of layers that `all` stands for."""
+    frozen = stages.frozen_layers(settings, depth)
+    return {name: frozen if name == "finetune.frozen_layers" else fields.get(settings, name) for name in values}
 
 
 def packs(
@@ -113,7 +129,7 @@ def packs(
         groups.setdefault((job.stage, job.data), []).append(job)
     for (stage, _), members in groups.items():
         # Jobs that start alike stand side by side, so that each way to start is one call.
-        members = sorted(members, key=lambda job: (job.parent is not None, sorted(job.choices.items())))
+        members = sorted(members, key=lambda job: (job.parent is not None, dataclasses.astuple(job.choices)))
         fitting = min(MAX_PACK, memory // job_memory(stage)) // n_devices * n_devices
         fair = -(-len(members) // (n_workers * n_devices)) * n_devices
         most = max(n_devices, min(fitting, fair))
@@ -123,33 +139,43 @@ def packs(
     return sorted(result, key=lambda pack: _depth(pack.stage))
 
 
-def _path(specs: list[Spec], seed: int, repeat: int) -> list[Job]:
+def _path(specs: Sequence[Spec], contents: Sequence[str], programs: Sequence[str], seed: int, repeat: int) -> list[Job]:
     """Returns the jobs of one trial."""
     path: list[Job] = []
-    for spec in specs:
+    for spec, content, program in zip(specs, contents, programs, strict=True):
         before = path[-1] if path else None
-        job_seed = _seed(spec, seed, repeat)
-        job_id = _digest({**spec.content, "seed": job_seed, "parent": before and before.id})
+        own = {"content": content, "seed": _seed(spec, seed, repeat)}
+        settings_id = digest({**own, "parent": before and before.settings_id})
+        own_id = job_id(content, own["seed"], program, before and before.id)
         parent = (before and before.id, before and before.stage)
-        path.append(Job(job_id, spec.stage, spec.numbers, job_seed, *parent, spec.data, spec.choices))
+        path.append(
+            Job(own_id, settings_id, program, content, *spec[:2], own["seed"], *parent, spec.data, spec.choices)
+        )
     return path
+
+
+def job_id(content: str, seed: int, program: str, parent: str | None) -> str:
+    """Returns a stage's id, by all that decides its outcome."""
+    return digest({"content": content, "seed": seed, "program": program, "parent": parent})
 
 
 def _seed(spec: Spec, seed: int, repeat: int) -> int:
     """Returns the seed of a stage's draws.
 
-    Repeats share what reads no labels, so that only the rest has draws of its own, and components are not drawn at all.
+    Repeats share what reads no labels, so that only the rest has draws of its own, and some stages draw nothing at all.
     """
-    if not isinstance(spec.stage, Phase):
-        return seed + (repeat << 16)
-    return {"supervised": seed + (repeat << 16), "pca": 0}.get(spec.stage.kind, seed)
+    method = spec.config.method
+    if not method.is_random:
+        return 0
+    return seed + (repeat << 16) if method.reads_labels else seed
 
 
 def _depth(stage: Stage) -> tuple[bool, int, bool]:
     """Returns what orders stages so that parents come before their children."""
-    return not isinstance(stage, Phase), len(stage.widths), isinstance(stage, Phase) and not stage.is_greedy
+    return stage.is_last, len(stage.stack.layers), not stage.is_last and not stage.is_greedy
 
 
-def _digest(content) -> str:
+def digest(content: object) -> str:
+    """Returns the SHA-256 of the canonical JSON of some content."""
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()

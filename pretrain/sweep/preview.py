@@ -8,8 +8,6 @@ from rich.table import Table
 
 from pretrain.config import DataConfig
 from pretrain.data import Dataset
-from pretrain.learn.finetune import Finetune
-from pretrain.learn.readout import Readout
 from pretrain.sweep import cost, engines
 from pretrain.sweep.plan import Pack, Plan, packs
 
@@ -31,7 +29,9 @@ def show(plan: Plan, datasets: Mapping[DataConfig, Dataset], console: Console) -
     found = packs(plan.jobs.values(), (), engines.pack_memory(), jax.device_count())
     for number, pack in enumerate(found):
         dataset = datasets[pack.data]
-        work = len(pack.jobs) * cost.flops(pack.stage, len(dataset.validation.images), len(dataset.test.images))
+        work = len(pack.jobs) * cost.flops(
+            pack.stage, pack.jobs[0].config, len(dataset.validation.images), len(dataset.test.images)
+        )
         seconds = work / rate + len(pack.jobs) * pack.stage.total_steps * _UPDATE_SECONDS
         total += seconds
         row = (number + 1, _name(pack), len(pack.jobs), pack.stage.total_steps)
@@ -42,17 +42,18 @@ def show(plan: Plan, datasets: Mapping[DataConfig, Dataset], console: Console) -
     console.print(table)
     compiling = _COMPILE_SECONDS * len({(pack.stage, len(pack.jobs)) for pack in found})
     console.print(
-        f"about {_duration(total)} here at {rate / 1e9:,.0f} GFLOP/s, and at most {_duration(compiling)} to compile; "
-        "what is stored already is not run",
+        f"about {_duration(total)} here at {rate / 1e9:,.0f} GFLOP/s, and at most {_duration(compiling)} to compile",
         highlight=False,
     )
 
 
 def _name(pack: Pack) -> str:
     stage = pack.stage
-    if isinstance(stage, Finetune):
-        return f"{stage.name}, {stage.frozen_layers} layers frozen"
-    return f"{stage.name}, {stage.kind}" if isinstance(stage, Readout) else stage.name
+    if not stage.is_last:
+        return stage.name
+    if stage.config.training is None:
+        return f"{stage.name}, {stage.config.method.kind}"
+    return f"{stage.name}, {stage.stack.start} layers frozen"
 
 
 def _memory(pack: Pack, dataset: Dataset) -> int:

@@ -4,18 +4,17 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 import ray
 from rich.console import Console
 
-from pretrain.config import DataConfig, EngineConfig, Experiment
+from pretrain.config import EngineConfig
 from pretrain.config.fields import ConfigError
-from pretrain.data import Dataset
 from pretrain.sweep import remote
 from pretrain.sweep.interrupts import Interrupted
-from pretrain.sweep.plan import Plan
-from pretrain.sweep.store import Store, StoreError
+from pretrain.sweep.store import StoreError
+from pretrain.sweep.task import Task
 
 _SECONDS_BETWEEN_LOOKS = 0.5
 _SECONDS_TO_CONNECT = 5.0
@@ -40,19 +39,13 @@ def check(engine: EngineConfig) -> None:
         raise _unreachable(engine, error) from None
 
 
-def run(
-    experiment: Experiment,
-    plan: Plan,
-    datasets: Mapping[DataConfig, Dataset],
-    store: Store,
-    console: Console,
-    stop: Callable[[], bool],
-) -> None:
-    """Runs packs as Ray tasks, each as soon as its parents' packs are stored; an engine, see ``engines.of``.
+def run(task: Task) -> None:
+    """Runs packs as Ray tasks, each as soon as its parents' packs are stored; an engine, see ``engines.Engine``.
 
     A task whose worker or node is lost is retried by Ray; what it had stored is kept once, since stages are named by
     their content.
     """
+    experiment, plan, _, store, console, stop = task
     engine = experiment.engine
     with _connected(engine), remote.stoppable(experiment) as ask_to_stop:
         n_workers = int(_check_room(engine))

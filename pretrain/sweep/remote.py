@@ -16,7 +16,8 @@ from pretrain import data
 from pretrain.config import DataConfig, EngineConfig, Experiment, from_json, to_json
 from pretrain.data import Dataset
 from pretrain.sweep import plan as planning
-from pretrain.sweep import programs, work
+from pretrain.sweep import programs, reuse, work
+from pretrain.sweep.identity import Fingerprints
 from pretrain.sweep.interrupts import Interrupted
 from pretrain.sweep.plan import Pack, Plan
 from pretrain.sweep.store import Store
@@ -78,6 +79,7 @@ def do(experiment_json: str, ids: tuple[str, ...], stop: Callable[[], bool] | No
     """
     experiment, plan, datasets = _planned(experiment_json)
     store = Store(experiment.store, warn=lambda line: print(line, file=sys.stderr))
+    plan = reuse.chosen(experiment, plan, store)
     if store.verified(ids) == set(ids):
         return DONE  # by a worker that was believed lost
     asked = _stop_file(experiment)
@@ -109,7 +111,7 @@ def _planned(experiment_json: str) -> tuple[Experiment, Plan, Mapping[DataConfig
     programs.prepare_devices(experiment.engine.cpus)
     programs.prepare(Path(experiment.store) / "programs")
     datasets = data.load_all(experiment)
-    return experiment, planning.plan(experiment, datasets), datasets
+    return experiment, planning.plan(experiment, datasets, Fingerprints(Path(experiment.store))), datasets
 
 
 def _leave_room(engine: EngineConfig) -> None:

@@ -24,7 +24,7 @@ class Samples(NamedTuple):
     seed: int
     n_layers: int  # that images go up through, and down again
     n_units: int  # of the first layer
-    filters: np.ndarray  # [its first units, H, W, C] float32, weights
+    filters: np.ndarray  # [its first units, height, width, C] float32, weights; none of a layer without such
     images: np.ndarray  # [N, H, W, C] float32 in [0, 1], of the validation split, each of another class
     reconstructions: np.ndarray  # [N, H, W, C] float32, not clipped
     labels: tuple[str, ...]  # [N], class names
@@ -78,7 +78,7 @@ def _check(arrays: dict[str, np.ndarray]) -> None:
         if array.ndim != _DIMENSIONS[name] or array.dtype.kind != kinds.get(name, "f"):
             raise ValueError(f"{name} is an array of {array.dtype} {array.shape}")
     images, reconstructions, filters = (arrays[name].shape for name in ("images", "reconstructions", "filters"))
-    if images != reconstructions or images[1:] != filters[1:] or images[:1] != arrays["labels"].shape:
+    if images != reconstructions or images[-1] != filters[-1] or images[:1] != arrays["labels"].shape:
         raise ValueError("images, reconstructions, filters and labels do not fit each other")
-    if not min(*images, *filters) or images[-1] not in (1, 3):
+    if not min(*images, *filters[1:]) or images[-1] not in (1, 3):
         raise ValueError(f"images are of shape {images}, filters of {filters}")

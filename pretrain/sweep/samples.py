@@ -8,8 +8,8 @@ import numpy as np
 
 from pretrain.config import DataConfig
 from pretrain.data import Dataset, Split
-from pretrain.learn.model import Params, untied
-from pretrain.learn.phase import Phase
+from pretrain.learn.layers import Params, encode
+from pretrain.learn.stack import decode
 from pretrain.sweep import sample_file as samples
 from pretrain.sweep.plan import Job, Plan, Trial
 from pretrain.sweep.sample_file import Samples
@@ -51,26 +51,41 @@ def take(trial: Trial, job: Job, store: Store, dataset: Dataset) -> Samples:
     classes, with its reconstruction up through all layers and down again.
     """
     params = store.params(job.id)
-    kernel = params["encoder"]["layers_0"]["kernel"]
     rows = _first_of_each_class(dataset.validation)
     images = dataset.validation.images[rows].astype(np.float32) / 255
 
     @jax.jit
     def reconstruct(params: Params, images: jax.Array) -> jax.Array:
-        codes = job.stage.encoder.apply({"params": params["encoder"]}, images)
-        return job.stage.decoder.apply({"params": untied(params)}, codes)
+        stack = job.stage.stack
+        images = images.reshape(len(images), *stack.example)
+        return decode(stack, params, encode(stack.layers, params["encoder"], images))[0]
 
     return Samples(
         trial_id=trial.id,
         stage_id=job.id,
         seed=trial.seed,
         n_layers=sum(name.startswith("layers_") for name in params["encoder"]),
-        n_units=kernel.shape[1],
-        filters=kernel[:, :MOST_FILTERS].T.reshape(-1, *dataset.image_shape),
+        n_units=job.stage.stack.shapes[0].outputs[-1],
+        filters=_filters(params["encoder"]["layers_0"], dataset.image_shape),
         images=images.reshape(-1, *dataset.image_shape),
         reconstructions=np.asarray(reconstruct(params, images)).reshape(-1, *dataset.image_shape),
         labels=tuple(dataset.class_names[label] for label in dataset.validation.labels[rows]),
     )
+
+
+def _filters(layer: Params, image_shape: tuple[int, ...]) -> np.ndarray:
+    """Returns what the first units of a layer weigh: [units, H, W, C], where C is that of images.
+
+    Of a layer whose kernel is neither that of a dense nor that of a convolutional one, there are none: [0, H, W, C].
+    """
+    kernel = layer.get("kernel")
+    if not isinstance(kernel, np.ndarray):  # of a module of modules, one of which may have that name
+        kernel = np.zeros(())
+    if kernel.ndim == 2 and kernel.shape[0] == np.prod(image_shape):
+        return kernel[:, :MOST_FILTERS].T.reshape(-1, *image_shape)
+    if kernel.ndim == 4 and kernel.shape[2] == image_shape[-1]:
+        return np.moveaxis(kernel[..., :MOST_FILTERS], -1, 0)
+    return np.zeros((0, *image_shape), np.float32)
 
 
 def _kept(path: Path, tell: Callable[[str], None]) -> Samples | None:
@@ -86,8 +101,8 @@ def _kept(path: Path, tell: Callable[[str], None]) -> Samples | None:
 
 def _phases(trial: Trial, plan: Plan) -> list[Job]:
     """Returns the phases of a trial whose codes turn back into images, if it has any."""
-    phases = [job for job in map(plan.jobs.get, trial.jobs) if isinstance(job.stage, Phase)]
-    return phases if phases and phases[-1].stage.reconstructs else []
+    phases = [job for job in map(plan.jobs.get, trial.jobs) if not job.stage.is_last]
+    return phases if phases and phases[-1].stage.stack.reconstructs else []
 
 
 def _first_of_each_class(split: Split) -> np.ndarray:

@@ -20,7 +20,7 @@ import orbax.checkpoint as ocp
 import psutil
 from flax import traverse_util
 
-FORMAT = 2
+FORMAT = 3
 _MANIFEST = "manifest.json"
 
 

@@ -6,19 +6,19 @@ import math
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import submitit
 from rich.console import Console
 
-from pretrain.config import DataConfig, EngineConfig, Experiment
+from pretrain.config import EngineConfig, Experiment
 from pretrain.config.fields import ConfigError
-from pretrain.data import Dataset
 from pretrain.sweep import remote
 from pretrain.sweep.interrupts import Interrupted
-from pretrain.sweep.plan import Pack, Plan
-from pretrain.sweep.store import Store, StoreError
+from pretrain.sweep.plan import Pack
+from pretrain.sweep.store import StoreError
+from pretrain.sweep.task import Task
 
 _SECONDS_BETWEEN_LOOKS = 1.0
 _LOCAL = "local"  # the address for processes of this machine
@@ -59,15 +59,9 @@ class Worker:
         return submitit.helpers.DelayedSubmission(self, *arguments)
 
 
-def run(
-    experiment: Experiment,
-    plan: Plan,
-    datasets: Mapping[DataConfig, Dataset],
-    store: Store,
-    console: Console,
-    stop: Callable[[], bool],
-) -> None:
-    """Runs packs as Slurm jobs, an array for each depth of stages; an engine, see ``engines.of``."""
+def run(task: Task) -> None:
+    """Runs packs as Slurm jobs, an array for each depth of stages; an engine, see ``engines.Engine``."""
+    experiment, plan, _, store, console, stop = task
     executor = _executor(experiment.engine, Path(experiment.run_dir) / "slurm")
     with remote.stoppable(experiment) as ask_to_stop:
         fault, tries = "", 0

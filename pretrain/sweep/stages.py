@@ -1,162 +1,235 @@
 """The stages of one point of a sweep: what each is, and all that decides its outcome."""
 
 import dataclasses
-import itertools
+import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from pretrain.config import DataConfig, Experiment, FinetuneConfig, ObjectiveConfig, PretrainConfig, fields
-from pretrain.config.fields import ConfigError
+from pretrain.config import DataConfig, FinetuneConfig, Settings, TrainingConfig, checks
+from pretrain.config.fields import ConfigError, canonical, decisive
+from pretrain.config.method import Method
+from pretrain.config.methods import deep
 from pretrain.data import Dataset
-from pretrain.learn.finetune import Finetune
-from pretrain.learn.model import Counterpart
-from pretrain.learn.phase import Phase
-from pretrain.learn.readout import Readout
-from pretrain.learn.stage import Stage
-from pretrain.sweep import canonical
-
-FORMAT = 1  # of stages; raised when the same spec trains to other parameters
-Numbers = float | tuple[float, ...]  # of a stage, or of each layer
-Choice = str | int
+from pretrain.learn.layers import Dense, LayerError
+from pretrain.learn.methods import METHODS
+from pretrain.learn.pytrees import skeleton
+from pretrain.learn.stack import Companions, Stack, is_dense
+from pretrain.learn.stage import Stage, StageConfig
+from pretrain.learn.start import Choices
+from pretrain.sweep import modules
+from pretrain.sweep.modules import Layers
 
 
 class Spec(NamedTuple):
     """What the jobs of a stage of one point have in common, whatever their seed."""
 
     stage: Stage
-    numbers: Mapping[str, Numbers]
-    choices: Mapping[str, Choice]
+    config: StageConfig
+    choices: Choices
     data: DataConfig
-    content: dict  # of the id
+    content: dict[str, Any]  # by which its settings and data name it
 
 
-def specs(settings: Experiment, datasets: Mapping[DataConfig, Dataset]) -> list[Spec]:
-    """Returns the stages of one point's trials: those of pretraining first, and last the fine-tuning or read-out."""
+def specs(settings: Settings, datasets: Mapping[DataConfig, Dataset]) -> list[Spec]:
+    """Returns the stages of one point's trials: those of pretraining first, and last the fine-tuning or read-out.
+
+    Raises:
+      ConfigError: layers do not fit each other, the images, or the fields that count them.
+    """
+    layers = modules.build(settings)
+    checks.check_depth(settings, len(layers))
+    _check_shapes(settings, layers, datasets[settings.data])
     encoder_init, source = settings.finetune.encoder_init, datasets[settings.pretraining_data]
+    training = settings.pretrain.training
     if encoder_init == "he":
         before = []
-    elif encoder_init != "pca" and settings.pretrain.training == "end_to_end":
-        objective = settings.pretrain.objective
-        counterparts = canonical.counterparts_end_to_end(objective, _activations(settings))
-        before = [_end_to_end(settings, source, counterparts)]
+    elif encoder_init != "pca" and training == "end_to_end":
+        before = [_end_to_end(settings, layers, source, ())]
     else:
-        before = _greedy(settings, source)
-        if encoder_init != "pca" and settings.pretrain.training == "greedy_then_end_to_end":
-            before.append(_end_to_end(settings, source, before[-1].stage.counterparts, _made(before)))
-    return [*before, _last(settings, datasets[settings.data])]
+        before = _greedy(settings, layers, source)
+        if encoder_init != "pca" and training == "greedy_then_end_to_end":
+            before.append(_end_to_end(settings, layers, source, before))
+    return [*before, _last(settings, layers, datasets[settings.data])]
 
 
-def _greedy(settings: Experiment, dataset: Dataset) -> list[Spec]:
-    """Returns the phases that train one layer each, from the images up."""
+def frozen_layers(settings: Settings, depth: int) -> int:
+    """Returns how many layers fine-tuning leaves as they are."""
+    frozen = settings.finetune.frozen_layers
+    return depth if frozen == "all" else frozen
+
+
+def example_shape(layers: Layers, dataset: Dataset) -> tuple[int, ...]:
+    """Returns the shape of an image as the lowest layer reads it: flattened for a dense one."""
+    return (math.prod(dataset.image_shape),) if is_dense(layers[0]) else dataset.image_shape
+
+
+def _greedy(settings: Settings, layers: Layers, dataset: Dataset) -> list[Spec]:
+    """Returns the stages that train one layer each, from the images up."""
     found: list[Spec] = []
-    counterparts: tuple[Counterpart, ...] = ()
-    activations, data = _activations(settings), settings.pretraining_data
-    for layer in range(len(activations)):
-        chosen = settings.at_layer(layer).pretrain
-        if settings.finetune.encoder_init == "pca":
-            chosen = dataclasses.replace(chosen, objective=ObjectiveConfig(kind="pca"))
-        config = canonical.phase(chosen, layer)
-        counterparts += (canonical.counterpart(config.objective, layer, activations),)
-        supervised = config.objective.kind == "supervised"
-        stage = Phase(
-            config,
-            *_shape(settings, dataset, layer + 1),
-            n_examples=settings.finetune.labels if supervised else len(dataset.train.images),
-            counterparts=counterparts,
-            frozen_layers=layer,
-            n_classes=len(dataset.class_names) if any(each.decoder == "none" for each in counterparts) else 0,
-            made_before=_made(found) if config.carry_step_count else 0,
+    companions: tuple[Companions, ...] = ()
+    for number in range(len(layers)):
+        own = settings.at_layer(number).pretrain
+        method = settings.at_layer(number).greedy_method
+        companions += (_companions(method, layers[: number + 1], dataset),)
+        n_examples = settings.finetune.labels if method.reads_labels else len(dataset.train.images)
+        training = _training(own, own.epochs) if method.makes_updates else None
+        counts = own.carry_step_count and training and _corrects_bias(training)
+        stack = Stack(
+            layers[: number + 1],
+            example_shape(layers, dataset),
+            companions,
+            start=number,
+            encoded=number if own.cache_codes else 0,
         )
-        labelled = {"label_subset": settings.finetune.label_subset} if supervised else {}
-        found.append(_spec(stage, config, data, dataset, choices=labelled))
+        stage = Stage(
+            f"pretrain/{number}", stack, StageConfig(method, training), n_examples, _updates(found) if counts else 0
+        )
+        choices = Choices()
+        if method.reads_labels:
+            choices = Choices(settings.finetune.labels, len(dataset.class_names), settings.finetune.label_subset)
+        found.append(_spec(settings, stage, choices, settings.pretraining_data, dataset))
     return found
 
 
-def _made(phases: Sequence[Spec]) -> int:
-    """Returns the updates that phases make, of which components take none."""
-    return sum(phase.stage.total_steps for phase in phases if phase.stage.kind != "pca")
+def _end_to_end(settings: Settings, layers: Layers, dataset: Dataset, before: Sequence[Spec]) -> Spec:
+    """Returns the stage that trains all layers at once, after others or from the start; it always reconstructs."""
+    own = settings.pretrain
+    method = deep(own.method)
+    if before:  # which decided how layers are decoded
+        companions = before[-1].stage.stack.companions
+        method = method.after_greedy()
+    else:
+        companions = tuple(
+            _companions(method.of_deep_layer(number, len(layers)), layers[: number + 1], dataset)
+            for number in range(len(layers))
+        )
+    training = _training(own, own.end_to_end_epochs)
+    counts = own.carry_step_count and before and _corrects_bias(training)
+    stack = Stack(layers, example_shape(layers, dataset), companions)
+    config, n_images = StageConfig(canonical(method), training), len(dataset.train.images)
+    name = "pretrain/all" if len(layers) > 1 else "pretrain/0"
+    stage = Stage(name, stack, config, n_images, _updates(before) if counts else 0)
+    return _spec(settings, stage, Choices(), settings.pretraining_data, dataset)
 
 
-def _end_to_end(settings: Experiment, dataset: Dataset, counterparts: tuple[Counterpart, ...], made: int = 0) -> Spec:
-    """Returns the phase that trains all layers at once, after so many updates of those before."""
-    config = canonical.end_to_end(settings.pretrain)
-    made = made if config.carry_step_count else 0
-    shape = (*_shape(settings, dataset), len(dataset.train.images), counterparts)
-    stage = Phase(config, *shape, frozen_layers=0, made_before=made)
-    return _spec(stage, config, settings.pretraining_data, dataset)
+def _companions(method: Method, layers: Layers, dataset: Dataset) -> Companions:
+    inputs = Stack(layers, example_shape(layers, dataset)).shapes[-1].inputs
+    return METHODS[type(method)].companions(method, layers, inputs, len(dataset.class_names))
 
 
-def _last(settings: Experiment, dataset: Dataset) -> Spec:
+def _last(settings: Settings, layers: Layers, dataset: Dataset) -> Spec:
     """Returns the fine-tuning or read-out."""
-    config, shape = canonical.finetuning(settings.finetune), _shape(settings, dataset)
-    n_classes, whitens = len(dataset.class_names), config.codes == "whitened"
-    if config.readout != "none":
-        stage = Readout(config, *shape, n_classes, config.readout, config.labels, whitens)
-        return _spec(stage, config, settings.data, dataset)
-    layers = [settings.at_layer(layer).finetune for layer in range(len(settings.encoder.widths))]
-    numbers = canonical.of_layers(layers)
-    stage = Finetune(config, *shape, n_classes, whitens)
-    latest = max(numbers["unfreeze_at"][stage.frozen_layers :], default=0)
-    if latest and latest >= stage.total_steps:
-        remedy = f"comes after the last of {stage.total_steps} updates; lower it, or set finetune.frozen_layers"
-        raise ConfigError("finetune.unfreeze_at", int(latest), remedy)
-    return _spec(stage, config, settings.data, dataset, numbers)
+    own, depth = canonical(settings.finetune), len(layers)
+    frozen = frozen_layers(settings, depth) if own.readout == "none" else depth
+    # Frozen layers have no pace.
+    layers_own = [settings.at_layer(layer).finetune if layer >= frozen else FinetuneConfig() for layer in range(depth)]
+    method, training = own.method(layers_own), None
+    if method.makes_updates:
+        training = _training(own, own.epochs, own.updates)
+    encoded = frozen if own.cache_codes else 0
+    head = Dense(len(dataset.class_names))
+    stack = Stack(layers, example_shape(layers, dataset), start=frozen, encoded=encoded, head=head)
+    stage = Stage("finetune", stack, StageConfig(method, training), own.labels, whitens=own.codes == "whitened")
+    if training:
+        latest = max(method.unfreeze_at[frozen:], default=0)
+        if latest and latest >= stage.total_steps:
+            remedy = f"comes after the last of {stage.total_steps} updates; lower it, or set finetune.frozen_layers"
+            raise ConfigError("finetune.unfreeze_at", int(latest), remedy)
+    # The stages before decide these, and their encoder is taken as it is.
+    encoder_init = "pretrained" if own.encoder_init in ("pca", "wrong_data") else own.encoder_init
+    choices = Choices(
+        own.labels,
+        len(dataset.class_names),
+        own.label_subset,
+        encoder_init,
+        own.fresh_layers,
+        own.head_init,
+        own.codes,
+    )
+    return _spec(settings, stage, choices, settings.data, dataset)
 
 
-def _shape(settings: Experiment, dataset: Dataset, depth: int | None = None) -> tuple:
-    """Returns what all stages are told of the lowest layers: the images' size, widths and activations."""
-    return dataset.train.images.shape[1], settings.encoder.widths[:depth], _activations(settings)[:depth]
+def _training(own: Any, epochs: int, updates: int = 0) -> TrainingConfig:
+    """Returns how long, on which batches and by which rule a stage is trained."""
+    if updates:
+        epochs = 0
+    return TrainingConfig(epochs, updates, own.batch_size, own.sampling, own.l2, canonical(own.optimizer))
 
 
-def _spec(
-    stage: Stage,
-    config: PretrainConfig | FinetuneConfig,
-    data: DataConfig,
-    dataset: Dataset,
-    numbers: Mapping[str, Numbers] | None = None,
-    choices: Mapping[str, Choice] | None = None,
-) -> Spec:
-    """Returns what decides a stage's outcome besides its seed and parent, and the stage with its numbers left out."""
-    static, own = fields.split_traced(config)
-    own, choices = {**own, **(numbers or {})}, {**fields.start_values(config), **(choices or {})}
-    # What the stage is besides its config, which has the numbers and choices that decide the outcome, too.
-    shape = {field.name: getattr(stage, field.name) for field in dataclasses.fields(stage) if field.name != "config"}
-    spec = {"stage": type(stage).__name__, **shape, "config": dataclasses.asdict(config), **(numbers or {}), **choices}
-    images = {"fingerprint": dataset.fingerprint, "validation": len(dataset.validation.images)}
-    content = {"format": FORMAT, "data": images, "spec": spec}
-    return Spec(dataclasses.replace(stage, config=static), own, choices, data, content)
+def _corrects_bias(training: TrainingConfig) -> bool:
+    """Returns whether a rule corrects its bias by a count of updates."""
+    return training.optimizer.corrects_bias
 
 
-def _activations(settings: Experiment) -> tuple[str, ...]:
-    return tuple(settings.at_layer(layer).encoder.activation for layer in range(len(settings.encoder.widths)))
+def _updates(stages: Sequence[Spec]) -> int:
+    """Returns the updates that stages make; a method in closed form makes none."""
+    return sum(spec.stage.total_steps for spec in stages if spec.stage.config.training)
 
 
-def check_sizes(settings: Experiment, datasets: Mapping[DataConfig, Dataset]) -> None:
+def _spec(settings: Settings, stage: Stage, choices: Choices, data: DataConfig, dataset: Dataset) -> Spec:
+    """Returns a stage, its numbers left out, with all that decides its outcome besides seed, parent and program."""
+    config, stack = stage.config, stage.stack
+    depth = len(stack.layers)
+    parts = dataset.fingerprints
+    named = {"images": parts.images}
+    if config.method.reads_labels:
+        named["labels"] = parts.labels
+    if stage.is_last:
+        named["test"] = parts.test
+    content = {
+        "data": named,
+        "layers": modules.names(settings)[:depth],
+        "activations": [settings.at_layer(layer).encoder.activation for layer in range(len(settings.words))][:depth],
+        "example": stack.example,
+        "depth": depth,
+        "start": stack.start,
+        "encoded": stack.encoded,
+        "classes": len(dataset.class_names) if config.method.reads_labels else 0,
+        "method": decisive(config.method),
+        "training": config.training and decisive(config.training),
+        "examples": stage.n_examples,
+        "steps_before": stage.steps_before,
+        "choices": {
+            name: value for name, value in dataclasses.asdict(choices).items() if value != getattr(Choices, name)
+        },
+    }
+    return Spec(dataclasses.replace(stage, config=skeleton(config)), config, choices, data, content)
+
+
+def _check_shapes(settings: Settings, layers: Layers, dataset: Dataset) -> None:
+    """Checks that layers fit each other and the images."""
+    try:
+        _ = Stack(layers, example_shape(layers, dataset)).shapes
+    except LayerError as error:
+        raise ConfigError("encoder.layers", " ".join(map(str, settings.encoder.layers)), str(error)) from None
+
+
+def check_sizes(settings: Settings, datasets: Mapping[DataConfig, Dataset]) -> None:
     """Checks a point's settings against its datasets.
 
     Raises:
       ConfigError: a dataset is too small for a field, or images and encoder do not fit.
     """
-    dataset, source = datasets[settings.data], datasets[settings.pretraining_data]
-    widths, labels = settings.encoder.widths, settings.finetune.labels
-    layers = [settings.at_layer(layer).pretrain for layer in range(len(widths))]
-    supervised = [layer for layer in layers if layer.objective.kind == "supervised"]
+    dataset, source, labels = datasets[settings.data], datasets[settings.pretraining_data], settings.finetune.labels
+    layers = modules.build(settings)
+    checks.check_depth(settings, len(layers))
+    own = [settings.at_layer(layer).pretrain for layer in range(len(layers))]
+    supervised = [layer for layer in own if layer.method.reads_labels]
     all_at_once = [] if settings.pretrain.training == "greedy" else [settings.pretrain]
     asked = [("finetune.labels", labels, images) for images in (dataset, *([source] if supervised else []))]
-    asked += [("pretrain.batch_size", config.batch_size, source) for config in (*layers, *all_at_once)]
+    asked += [("pretrain.batch_size", config.batch_size, source) for config in (*own, *all_at_once)]
     for name, size, images in asked:
         if size > len(images.train.images):
             raise ConfigError(name, size, f"is more than the {len(images.train.images)} training images; lower it")
     sizes = [images.train.images.shape[1] for images in (dataset, source)]
-    if sizes[0] != sizes[1]:
+    if sizes[0] != sizes[1] or (dataset.image_shape != source.image_shape and not is_dense(layers[0])):
         remedy = f"has images of {sizes[1]} values, not of {sizes[0]}; name a dataset with images of the same size"
         raise ConfigError("pretrain.wrong_data", settings.pretrain.wrong_data, remedy)
-    all_components = settings.finetune.encoder_init == "pca"
-    for layer, (below, above) in zip(layers, itertools.pairwise((sizes[0], *widths)), strict=True):
-        if (all_components or layer.objective.kind == "pca") and above > below:
-            remedy = f"has a layer of {above} units that reads {below} values, which have no more components; narrow it"
-            raise ConfigError("encoder.widths", widths, remedy)
+    _check_shapes(settings, layers, dataset)
+    for number, shapes in enumerate(Stack(layers, example_shape(layers, dataset)).shapes):
+        sizes = math.prod(shapes.inputs), math.prod(shapes.outputs)
+        settings.at_layer(number).greedy_method.check_size(*sizes, settings.encoder.layers)
     for layer in supervised:
         if layer.batch_size > labels:
-            remedy = f"is more than the {labels} labels that supervised phases read; lower it"
+            remedy = f"is more than the {labels} labels that supervised stages read; lower it"
             raise ConfigError("pretrain.batch_size", layer.batch_size, remedy)

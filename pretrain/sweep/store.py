@@ -5,7 +5,6 @@ leading axis), ``records.json`` and ``curves.parquet``. A pack in training is an
 """
 
 import contextlib
-import dataclasses
 import hashlib
 import json
 import shutil
@@ -15,26 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pretrain.data.files import written_whole
-from pretrain.learn.model import Params
+from pretrain.learn.layers import Params
 from pretrain.learn.transfer import copied
 from pretrain.sweep import sealed
 from pretrain.sweep.execute import Outcome, Progress
+from pretrain.sweep.identity import versions
 from pretrain.sweep.plan import Pack
+from pretrain.sweep.records import Record, StoredAs, curves_of, records_of
 from pretrain.sweep.sealed import DamageError, StoreError
-
-
-@dataclasses.dataclass(frozen=True)
-class Record:
-    """What a stored stage came to, besides its parameters."""
-
-    status: str  # "ok" or "diverged"
-    results: dict[str, float | None]  # None where not finite
-    seconds: float  # wall clock
 
 
 class Store:
@@ -53,6 +44,7 @@ class Store:
         self._read_only = read_only
         self._manifests: dict[Path, dict[str, Any] | None] = {}  # None: not ours to read
         self._places: dict[str, tuple[Path, int]] = {}  # stage id to pack and lane
+        self._by_settings: dict[str, list[StoredAs]] = {}  # by the settings' id
         self._sound: set[Path] = set()  # packs whose files were checked
         self._restored: dict[Path, Params] = {}
         if not read_only:
@@ -80,6 +72,10 @@ class Store:
                     self._discard(path, str(damage))
         return {stage for stage in ids if stage in self._places}
 
+    def with_settings(self, settings_id: str) -> list[StoredAs]:
+        """Returns the stored stages of these settings, whatever program made them."""
+        return self._by_settings.get(settings_id, [])
+
     def save(self, pack: Pack, outcome: Outcome) -> None:
         """Stores a pack, as ``write`` does, and knows it from now on."""
         self._open(self.write(pack, outcome))
@@ -95,8 +91,8 @@ class Store:
 
         def fill(draft: Path) -> None:
             sealed.save_arrays(draft / "params", outcome.params)
-            sealed.write_json(draft / "records.json", _records(outcome))
-            pq.write_table(_curves(pack, outcome), draft / "curves.parquet", compression="zstd")
+            sealed.write_json(draft / "records.json", records_of(outcome))
+            pq.write_table(curves_of(pack, outcome), draft / "curves.parquet", compression="zstd")
 
         target = self.root / "packs" / _name(pack)
         sealed.write(target, self.root / "drafts", _content(pack, outcome.params), fill)
@@ -211,13 +207,18 @@ class Store:
         self._place(path)
 
     def _place(self, path: Path) -> None:
-        for lane, stage in enumerate((self._manifests[path] or {}).get("stages", ())):
+        manifest = self._manifests[path] or {}
+        for lane, stage in enumerate(manifest.get("stages", ())):
             self._places.setdefault(stage, (path, lane))
+            stored = StoredAs(stage, manifest["programs"][lane], manifest["versions"])
+            alike = self._by_settings.setdefault(manifest["settings"][lane], [])
+            if stored not in alike:
+                alike.append(stored)
 
     def _discard(self, path: Path, fault: str) -> None:
         self._move_aside(path, f"{fault}; its stages will run again")
         self._manifests.pop(path, None)
-        self._places = {}
+        self._places, self._by_settings = {}, {}
         for other in self._manifests:  # a stage may have been stored in another pack, too
             self._place(other)
 
@@ -241,39 +242,8 @@ def _content(pack: Pack, arrays: dict[str, Any]) -> dict[str, Any]:
     return {
         "kind": pack.stage.name,
         "stages": [job.id for job in pack.jobs],
+        "settings": [job.settings_id for job in pack.jobs],
+        "programs": [job.program for job in pack.jobs],
+        "versions": versions(),
         "structure": sealed.structure(arrays),
     }
-
-
-def _records(outcome: Outcome) -> list[dict[str, Any]]:
-    results = {name: values.tolist() for name, values in outcome.results.items()}
-    return [
-        {
-            "status": "diverged" if diverged else "ok",
-            "results": {name: _finite_or_none(results[name][lane]) for name in results},
-            "seconds": outcome.seconds,
-        }
-        for lane, diverged in enumerate(outcome.diverged())
-    ]
-
-
-def _finite_or_none(value: float) -> float | None:
-    """JSON knows neither NaN nor infinity."""
-    return value if np.isfinite(value) else None
-
-
-def _curves(pack: Pack, outcome: Outcome) -> pa.Table:
-    """Returns what was measured, in long form, stage after stage."""
-    names = sorted(outcome.curves)
-    measured = pack.stage.measured()
-    steps = {name: np.flatnonzero(measured[name]) for name in names}
-    metric = np.repeat(np.arange(len(names), dtype=np.int32), [len(steps[name]) for name in names])
-    values = np.concatenate([outcome.curves[name][:, steps[name]] for name in names], axis=1)
-    n_jobs = len(pack.jobs)
-    return pa.table(
-        {
-            "metric": pa.DictionaryArray.from_arrays(np.tile(metric, n_jobs), names),
-            "step": np.tile(np.concatenate([steps[name] + 1 for name in names]).astype(np.int32), n_jobs),
-            "value": values.reshape(-1),
-        }
-    )

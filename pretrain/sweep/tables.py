@@ -1,5 +1,6 @@
 """The tables of a run: a row a trial, and every curve in long form."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ _RESULTS = (
 )
 
 
-def trials(plan: Plan, store: Store) -> pa.Table:
+def trials(plan: Plan, store: Store, remeasured: Mapping[str, float] | None = None) -> pa.Table:
     """Returns a row a trial, in the plan's order; every column is deterministic.
 
     Columns: ``trial_id``, ``seed``, ``repeat`` (of the seed's fine-tunings), every swept field by its dotted name,
@@ -29,24 +30,33 @@ def trials(plan: Plan, store: Store) -> pa.Table:
     end-to-end reconstruction error after the last phase. The latter are null without pretraining, and where the codes
     of a phase cannot be decoded; losses are null for read-outs without probabilities, ridge regression and nearest
     neighbours. What a diverged trial made NaN or infinite is null.
+
+    Args:
+      plan: the trials.
+      store: where all of their stages are.
+      remeasured: ``pretrain_test_mse`` of stages that were measured on other test images, by id.
     """
     names = list(dict.fromkeys(name for trial in plan.trials for name in trial.point))
+    cells = {name: _cells([trial.point.get(name) for trial in plan.trials]) for name in names}
     records = dict(zip(plan.jobs, store.records(list(plan.jobs)), strict=True))
     rows = []
-    for trial in plan.trials:
+    for number, trial in enumerate(plan.trials):
         *phases, finetune = (records[job] for job in trial.jobs)
         row = {"trial_id": trial.id, "seed": trial.seed, "repeat": trial.repeat}
-        row |= {name: _cell(trial.point.get(name)) for name in names}
+        row |= {name: cells[name][number] for name in names}
         row["status"] = finetune.status
         of_pretraining = phases[-1].results if phases else {}  # a supervised phase has accuracies of its own
         measured = {name: value for name, value in of_pretraining.items() if name.startswith("pretrain_")}
+        if remeasured and len(trial.jobs) > 1 and trial.jobs[-2] in remeasured:
+            measured["pretrain_test_mse"] = remeasured[trial.jobs[-2]]
         measured |= finetune.results
-        row |= {name: measured.get(name) for name in _RESULTS}
+        row |= measured
         rows.append(row)
-    table = pa.Table.from_pylist(rows)
-    # A run without any pretraining would leave its columns without a type.
-    columns = {name: table[name].cast(pa.float64()) if name in _RESULTS else table[name] for name in table.column_names}
-    return pa.table(columns)
+    # Those that every run has, with or without pretraining, and what else its methods measure.
+    of_trials = ("trial_id", "seed", "repeat", *names, "status")
+    results = [*_RESULTS, *sorted({name for row in rows for name in row} - {*of_trials, *_RESULTS})]
+    columns = {name: pa.array([row[name] for row in rows]) for name in of_trials}
+    return pa.table(columns | {name: pa.array([row.get(name) for row in rows], pa.float64()) for name in results})
 
 
 def curves(plan: Plan, store: Store) -> pa.Table:
@@ -113,5 +123,8 @@ def _columns(table: pa.Table) -> dict[str, pa.ChunkedArray]:
     return {name: table[name] for name in ("step", "metric", "value")}
 
 
-def _cell(value):
-    return list(value) if isinstance(value, tuple) else value
+def _cells(values: list) -> list:
+    """Returns a column's values as Arrow takes them: numbers of units as lists, other layers as their words."""
+    if any(isinstance(part, str) for value in values if isinstance(value, tuple) for part in value):
+        return [" ".join(map(str, value)) if isinstance(value, tuple) else value for value in values]
+    return [list(value) if isinstance(value, tuple) else value for value in values]

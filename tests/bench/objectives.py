@@ -1,9 +1,9 @@
-"""Times a phase's update under every objective against plain reconstruction, at the seed's sizes, on this machine.
+"""Times a greedy stage's update by every method against plain reconstruction, at the seed's sizes, on this machine.
 
     python -m tests.bench.objectives [--repeats 5] [--seeds 2]
 
-One epoch of phase 1 (784-300-784, sigmoid units, batches of 150) of seeds packed on the local devices, with its share
-of the measurements at its end; an update is a seed's share of its pack's. Programs are compiled before, objectives
+One epoch of the first stage (784-300-784, sigmoid units, batches of 150) of seeds packed on the local devices, with its
+share of the measurements at its end; an update is a seed's share of its pack's. Programs are compiled before, methods
 take turns, medians.
 """
 
@@ -13,39 +13,48 @@ import statistics
 from rich.console import Console
 from rich.table import Table
 
-from pretrain.config import EncoderConfig, Experiment, FinetuneConfig, ObjectiveConfig, PretrainConfig
+from pretrain.config import (
+    AutoencoderConfig,
+    EncoderConfig,
+    Experiment,
+    FinetuneConfig,
+    PretrainConfig,
+    RbmConfig,
+    SupervisedConfig,
+)
 from tests.bench.seed_job import machine
 
-OBJECTIVES = {
-    "plain": {},
-    "cross-entropy": {"loss": "cross_entropy"},
-    "tied": {"tied": True},
-    "masking": {"corruption": "masking"},
-    "salt and pepper": {"corruption": "salt_and_pepper"},
-    "gaussian": {"corruption": "gaussian"},
-    "sparse, KL": {"sparsity": "kl"},
-    "sparse, L1": {"sparsity": "l1"},
-    "contractive": {"contractive": True},
-    "variational": {"variational": True},
-    "rbm, CD-1": {"kind": "rbm"},
-    "rbm, persistent": {"kind": "rbm", "persistent": True},
-    "rbm, gaussian": {"kind": "rbm", "visible": "gaussian"},
-    "supervised": {"kind": "supervised"},
-    "tied, cross-entropy, masking": {"tied": True, "loss": "cross_entropy", "corruption": "masking"},
+METHODS = {
+    "plain": AutoencoderConfig(),
+    "cross-entropy": AutoencoderConfig(loss="cross_entropy"),
+    "tied": AutoencoderConfig(tied=True),
+    "masking": AutoencoderConfig(corruption="masking"),
+    "salt and pepper": AutoencoderConfig(corruption="salt_and_pepper"),
+    "gaussian": AutoencoderConfig(corruption="gaussian"),
+    "sparse, KL": AutoencoderConfig(sparsity="kl"),
+    "sparse, L1": AutoencoderConfig(sparsity="l1"),
+    "contractive": AutoencoderConfig(contractive=True),
+    "variational": AutoencoderConfig(variational=True),
+    "rbm, CD-1": RbmConfig(),
+    "rbm, persistent": RbmConfig(persistent=True),
+    "rbm, gaussian": RbmConfig(visible="gaussian"),
+    "supervised": SupervisedConfig(),
+    "tied, cross-entropy, masking": AutoencoderConfig(tied=True, loss="cross_entropy", corruption="masking"),
 }
 TARGET = 1.6
 
 
-def pack(objective, seeds):
-    """Returns the pack of a phase under an objective, and its images."""
+def pack(method, seeds, fingerprints):
+    """Returns the pack of a stage by a method, and its images."""
     from pretrain import data
     from pretrain.sweep import plan as planning
 
-    config = PretrainConfig(objective=ObjectiveConfig(**objective), epochs=1)
-    encoder, finetune = EncoderConfig(widths=(300,), activation="sigmoid"), FinetuneConfig(labels=55_000)
+    config = PretrainConfig(method=method, epochs=1)
+    encoder, finetune = EncoderConfig(layers=(300,), activation="sigmoid"), FinetuneConfig(labels=55_000)
     asked = Experiment(encoder=encoder, pretrain=config, finetune=finetune, seeds=seeds)
     dataset = data.load(asked.data)
-    jobs = [job for job in planning.plan(asked, {asked.data: dataset}).jobs.values() if job.parent is None]
+    plan = planning.plan(asked, {asked.data: dataset}, fingerprints)
+    jobs = [job for job in plan.jobs.values() if job.parent is None]
     return planning.Pack(jobs[0].stage, tuple(jobs)), dataset
 
 
@@ -55,15 +64,17 @@ def main():
     parser.add_argument("--seeds", type=int, default=2)
     asked = parser.parse_args()
     from pretrain.sweep import execute, programs
+    from pretrain.sweep.identity import Fingerprints
 
     programs.prepare_devices()
-    packs = {name: pack(objective, asked.seeds) for name, objective in OBJECTIVES.items()}
+    fingerprints = Fingerprints()
+    packs = {name: pack(method, asked.seeds, fingerprints) for name, method in METHODS.items()}
     taken = {name: [] for name in packs}
     for repeat in range(asked.repeats + 1):  # the first compiles
         for name, (work, dataset) in packs.items():
             ran = execute.run(work, dataset, [None] * len(work.jobs), lambda step, progress: None)
             taken[name] += [1e3 * ran.seconds / work.stage.total_steps] if repeat else []
-    table = Table("objective", "an update (ms)", "ratio", "target", box=None, pad_edge=False)
+    table = Table("method", "an update (ms)", "ratio", "target", box=None, pad_edge=False)
     for name, times in taken.items():
         ratio = statistics.median(mine / plain for mine, plain in zip(times, taken["plain"], strict=True))
         table.add_row(name, f"{statistics.median(times):.2f}", f"{ratio:.2f}", f"at most {TARGET}")

@@ -19,9 +19,9 @@ import jax
 from pretrain import data
 from pretrain.commands import run as session
 from pretrain.config import Experiment, FinetuneConfig, PretrainConfig
-from pretrain.learn.finetune import Finetune
 from pretrain.sweep import execute, programs
 from pretrain.sweep import plan as planning
+from pretrain.sweep.identity import Fingerprints
 
 ARMS = (
     {"finetune.encoder_init": ("pretrained",), "finetune.frozen_layers": (2,)},
@@ -58,16 +58,18 @@ class Stopwatch:
 
 
 def title(stage):
-    if not isinstance(stage, Finetune):
+    if not stage.is_last:
         return stage.name
-    return "finetune frozen" if stage.frozen_layers else "finetune trainable"
+    return "finetune frozen" if stage.stack.start else "finetune trainable"
 
 
 def run(dataset, directory, seeds, epochs=4):
     """Does the jobs of these seeds; returns their seconds and, seed by seed, what they reached."""
     began = time.perf_counter()
     asked = experiment(directory, epochs, max(seeds) + 1)
-    jobs = planning.plan(asked, {asked.data: dataset}).jobs.values()
+    fingerprints = Fingerprints(Path(directory))
+    jobs = planning.plan(asked, {asked.data: dataset}, fingerprints).jobs.values()
+    fingerprints.save()
     params, results, step_seconds = {None: None}, {}, {}
     packs = planning.packs([job for job in jobs if job.seed in seeds], (), MEMORY, jax.local_device_count())
     for pack in packs:

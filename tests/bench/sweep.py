@@ -29,7 +29,11 @@ from tests.bench.seed_job import ROOT, environment, machine
 SIZES = {"small": (2, 1), "middle": (4, 8), "large": (8, 16)}  # pretrainings, repeats
 RATES = tuple(1e-4 * 10 ** (3 * index / 7) for index in range(8))
 OVERHEAD = {
-    "planning": [("pretrain.sweep.plan", "plan"), ("pretrain.sweep.engines", "packs")],
+    "planning": [
+        ("pretrain.sweep.plan", "plan"),
+        ("pretrain.sweep.reuse", "reasons"),
+        ("pretrain.sweep.engines", "packs"),
+    ],
     "restoring": [("pretrain.sweep.store.Store", "verified"), ("pretrain.sweep.store.Store", "params")],
     "saving": [
         ("pretrain.sweep.engines._Saver", "save"),
@@ -55,7 +59,7 @@ def experiment(size, directory, name, epochs):
         (Path(directory) / "programs").mkdir(exist_ok=True)
         (store / "programs").symlink_to(Path(directory) / "programs")
     return Experiment(
-        encoder=EncoderConfig(widths=(64, 32)),
+        encoder=EncoderConfig(layers=(64, 32)),
         pretrain=PretrainConfig(epochs=1),
         finetune=FinetuneConfig(labels=500, epochs=epochs),
         sweep=({"finetune.optimizer.learning_rate": RATES},),

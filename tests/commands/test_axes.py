@@ -5,7 +5,7 @@ import pytest
 
 from pretrain.commands.axes import parse_axis
 from pretrain.commands.command_line import parse
-from pretrain.config import Experiment
+from pretrain.config import AdamConfig, Experiment, RbmConfig, SgdConfig
 from pretrain.config.fields import ConfigError
 
 CORNERS = {"finetune.encoder_init": ("pretrained", "he"), "finetune.frozen_layers": (2, 0)}
@@ -30,6 +30,10 @@ def read(*argv, sweep=(CORNERS,)):
             (1e-4, 1e-3, 0.01, 0.1),
         ),
         ("finetune.labels=lin:100:300:3", "finetune.labels", (100, 200, 300)),
+        ("finetune.frozen-layers=all,0,2", "finetune.frozen_layers", ("all", 0, 2)),
+        ("pretrain.method.kind=rbm,pca", "pretrain.method.kind", ("rbm", "pca")),
+        ("pretrain.method.gibbs-steps=1,5", "pretrain.method.gibbs_steps", (1, 5)),
+        ("pretrain.optimizer.momentum=lin:0:0.5:2", "pretrain.optimizer.momentum", (0.0, 0.5)),
     ],
 )
 def test_an_axis_reads_as_its_field_and_values(text, name, values):
@@ -58,7 +62,15 @@ def test_a_logarithmic_range_is_even_in_ratios():
         ("finetune.l2=lin:0:1", ("sweep: 'finetune.l2=lin:0:1'", "lin:low:high:count")),
         ("finetune.l2=lin:0:1:1", ("a count of 2 or more",)),
         ("finetune.l2=lin:0:inf:3", ("is no range",)),
-        ("encoder.widths=300x0", ("encoder.widths: '300x0'", "greater than 0")),
+        ("encoder.layers=300x0", ("encoder.layers: '0'", "greater than 0")),
+        ("encoder.layers=300,", ("encoder.layers: ''", "at least 1 item")),
+        ("encoder.layers=300x", ("encoder.layers: ''", "a number of units", "32c5s2")),
+        ("encoder.layers=32c5s2x64cx128", ("encoder.layers: '64c'", "a number of units", "FILE.py:FUNCTION")),
+        ("encoder.layers=32c5s2x2.5", ("encoder.layers: '2.5'",)),
+        ("finetune.frozen_layers=most,0", ("finetune.frozen_layers: 'most' should be a valid integer or 'all'",)),
+        ("finetune.frozen_layers=-1", ("finetune.frozen_layers: '-1' should be greater than or equal to 0",)),
+        ("pretrain.method.kind=knn", ("pretrain.method.kind: 'knn' should be 'autoencoder', 'rbm', ",)),
+        ("pretrain.method.gibbs_step=1,2", ("did you mean 'pretrain.method.gibbs_steps'?",)),
         ("finetune.encoder_init=He", ("finetune.encoder_init: 'He' should be 'pretrained', 'he', ",)),
     ],
 )
@@ -79,7 +91,7 @@ def test_values_by_layer_are_read_as_an_axis_is_and_faults_name_the_option():
 def test_axes_multiply_with_the_configs_and_with_each_other():
     swept = read("--sweep", "finetune.labels=100,500", "--seeds", "2", "--sweep=finetune.l2=0,1e-3")
     assert swept == ({**CORNERS, "finetune.labels": (100, 500), "finetune.l2": (0.0, 0.001)},)
-    assert len(list(Experiment(sweep=swept).points())) == 16
+    assert len(Experiment(sweep=swept).points) == 16
 
 
 def test_an_axis_takes_the_place_of_the_configs_axis_of_its_field():
@@ -104,8 +116,14 @@ def test_an_axis_can_be_the_first():
         ("--sweep", "finetune.labels=100,500", "--finetune.labels", "200"),
         ("--sweep", "seeds=1,2"),
         ("--sweep", "engine.name=local,ray"),
-        ("--sweep", "encoder.widths=300x,150"),
-        ("--sweep", "encoder.widths=uniform:1:2"),
+        ("--sweep", "encoder.layers=300x,150"),
+        ("--sweep", "encoder.layers=x300,150"),
+        ("--sweep", "encoder.layers=32c5s2xx150"),
+        ("--sweep", "encoder.layers=32c"),
+        ("--sweep", "pretrain.method.gibbs_steps=1,5"),
+        ("--sweep", "pretrain.method.corruption_level=0.1,0.5"),
+        ("--sweep", "pretrain.optimizer.kind=uniform:adam:sgd"),
+        ("--sweep", "encoder.layers=uniform:1:2"),
         ("--sweep", "finetune.l2=uniform:1"),
         ("--sweep", "finetune.l2=uniform:1:0"),
         ("--sweep", "finetune.l2=loguniform:0:1"),
@@ -126,8 +144,33 @@ def test_axes_that_cannot_be_are_refused(argv):
 
 
 def test_a_tuple_is_one_value_of_an_axis():
-    (grid,) = read("--sweep", "encoder.widths=300x150,64x32x16")
-    assert grid["encoder.widths"] == ((300, 150), (64, 32, 16))
+    (grid,) = read("--sweep", "encoder.layers=300x150,64x32x16")
+    assert grid["encoder.layers"] == ((300, 150), (64, 32, 16))
+
+
+@pytest.mark.parametrize(
+    ("text", "layers"),
+    [
+        ("32c5s2x64c5s2x128,300", (("32c5s2", "64c5s2", 128), (300,))),
+        ("r64xr128s2", (("r64", "r128s2"),)),
+        ("mine.py:makex10,xception.py:make", (("mine.py:make", 10), ("xception.py:make",))),
+    ],
+)
+def test_words_of_layers_are_joined_by_x(text, layers):
+    (grid,) = read("--sweep", f"encoder.layers={text}", "--finetune.frozen-layers", "0")
+    assert grid["encoder.layers"] == layers
+    assert repr(grid["encoder.layers"]) == repr(layers)  # units are numbers
+
+
+def test_kinds_are_swept_each_with_its_own_defaults_and_fields_beside_their_kind():
+    argv = ("--sweep", "pretrain.method.kind=autoencoder,rbm,pca,supervised", "--encoder.activation", "sigmoid")
+    (grid,) = read(*argv, sweep=())
+    assert grid == {"pretrain.method.kind": ("autoencoder", "rbm", "pca", "supervised")}
+    both = ("--sweep", "pretrain.method.gibbs_steps=1,5", "--sweep", "pretrain.method.kind=rbm", *argv[2:])
+    experiment = parse(both, Experiment(), "launch.py", "").experiment
+    assert [point.settings.pretrain.method for point in experiment.points] == [RbmConfig(), RbmConfig(gibbs_steps=5)]
+    rules = parse(("--sweep", "finetune.optimizer.kind=adam,sgd"), Experiment(), "launch.py", "").experiment
+    assert [point.settings.finetune.optimizer for point in rules.points] == [AdamConfig(), SgdConfig()]
 
 
 def test_random_axes_are_drawn_together_and_multiply_with_the_others():

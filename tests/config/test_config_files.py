@@ -17,12 +17,16 @@ PARTS = {
     "study": "StudyConfig",
 }
 NAMES = sorted(name for name in fields(Experiment) if name.count(".") < 2)
+SECTIONS = ["pretrain.method", "pretrain.optimizer", "finetune.optimizer"]  # that are of one kind or another
+KINDS = ["AutoencoderConfig", "RbmConfig", "SupervisedConfig", "PcaConfig", "AdamConfig", "AdamWConfig", "SgdConfig"]
+OF_KINDS = sorted({name.rpartition(".")[2] for name in fields(Experiment) if name.count(".") == 2})
 LITERALS = st.one_of(
     st.none(),
     st.booleans(),
     st.integers(-3, 3000),
     st.floats(),
-    st.sampled_from(["he", "pretrained", "elu", "mnist", "adam", "log:1:2:3", "", "\n", "\udcff", "runs/x"]),
+    st.sampled_from(["he", "pretrained", "elu", "pca", "sgd", "all", "32c5s2", "32c", "mnist", "adam"]),
+    st.sampled_from(["log:1:2:3", "", "\n", "\udcff", "runs/x"]),
     st.text(max_size=5),
     st.tuples(st.integers(-1, 400), st.integers(1, 400)),
     st.just(10**400),
@@ -31,10 +35,25 @@ GRIDS = st.dictionaries(st.sampled_from(NAMES) | st.text(max_size=6), st.tuples(
 SWEEPS = st.lists(GRIDS, max_size=2).map(tuple) | GRIDS | LITERALS
 
 
+class Source(str):
+    """Python that stands in a config as it is, unquoted."""
+
+    def __repr__(self):
+        return str(self)
+
+
+SECTION = st.builds(
+    lambda kind, given: Source(f"{kind}(**{given!r})"),
+    st.sampled_from(KINDS),
+    st.dictionaries(st.sampled_from(OF_KINDS), LITERALS, max_size=1),
+)
+
+
 @st.composite
 def sources(draw):
     """The source of a config of a few fields, each right or wrong."""
     given = draw(st.dictionaries(st.sampled_from(NAMES) | st.sampled_from(["seed", "data.nam"]), LITERALS, max_size=3))
+    given |= draw(st.dictionaries(st.sampled_from(SECTIONS), SECTION | LITERALS, max_size=1))
     parts = {}
     for name, value in given.items():
         part, _, field = name.rpartition(".")
@@ -71,8 +90,12 @@ def read_or_refused(configs, expression):
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(expression=sources())
 @example(expression="Experiment(sweep=({'finetune.labels': (100, 100.0)},))")
-@example(expression="Experiment(sweep=({'encoder.widths': ((3, 2), (3,))},))")
-@example(expression="Experiment(per_layer={'pretrain.l2': (1, 0.5), 'pretrain.objective.kind': ('pca', 'supervised')})")
+@example(expression="Experiment(sweep=({'encoder.layers': ((3, 2), (3,))},))")
+@example(expression="Experiment(encoder=EncoderConfig(layers=('32c5s2', 'a.py:f', 9)))")
+@example(expression="Experiment(pretrain=PretrainConfig(method=RbmConfig(), optimizer=RbmConfig()))")
+@example(expression="Experiment(pretrain=PretrainConfig(method={'kind': 'pca'}))")
+@example(expression="Experiment(sweep=({'pretrain.method.kind': ('pca', 'supervised')},))")
+@example(expression="Experiment(per_layer={'pretrain.l2': (1, 0.5), 'pretrain.method.kind': ('pca', 'supervised')})")
 def test_any_config_is_read_or_refused(expression, configs):
     read_or_refused(configs, expression)
 
@@ -96,6 +119,17 @@ def test_any_config_is_read_or_refused_at_length(expression, configs):
         ("Experiment(per_layer={'pretrain.epoch': (1, 2)})", r"per_layer: 'pretrain\.epoch'.*'pretrain\.epochs'"),
         ("Experiment(per_layer={'pretrain.epochs': (1, '2')})", r"pretrain\.epochs: '2'"),
         ("Experiment(per_layer={'pretrain.epochs': 2})", r"per_layer\.pretrain\.epochs: 2"),
+        ("Experiment(pretrain=PretrainConfig(method=SgdConfig()))", r"PretrainConfig\.method: .*'sgd'.*'rbm'"),
+        ("Experiment(pretrain=PretrainConfig(method=RbmConfig(gibbs_steps=0)))", r"RbmConfig\.gibbs_steps: 0"),
+        ("Experiment(encoder=EncoderConfig(layers=('32c',)))", r"EncoderConfig\.layers\.0: '32c' .*32c5s2 \(features"),
+        (
+            "Experiment(pretrain=PretrainConfig(method=RbmConfig()))",
+            r"pretrain\.method\.kind: 'rbm' .*set encoder\.activation to sigmoid",
+        ),
+        (
+            "Experiment(sweep=({'pretrain.method.gibbs_steps': (1, 5)},))",
+            r"sweep: 'pretrain\.method\.gibbs_steps' is of pretrain\.method\.kind rbm, not of autoencoder",
+        ),
     ],
 )
 def test_a_mistake_is_named_with_its_place(expression, told, configs):

@@ -3,21 +3,35 @@
 import dataclasses
 import itertools
 import math
+import pickle
 
 import pytest
 from hypothesis import given
 
 from pretrain.config import (
+    AdamConfig,
+    AdamWConfig,
+    AutoencoderConfig,
     DataConfig,
     EncoderConfig,
+    EngineConfig,
     Experiment,
     FinetuneConfig,
-    OptimizerConfig,
+    PcaConfig,
     PretrainConfig,
+    RbmConfig,
+    Settings,
+    SgdConfig,
+    StudyConfig,
+    SupervisedConfig,
+    TrainingConfig,
     from_json,
+    grids,
+    to_json,
 )
-from pretrain.config.fields import ConfigError, get, nearest, replace
-from tests.experiments import FREELY_SWEPT, LEAVES, brief, experiments, nested, refused
+from pretrain.config.fields import ConfigError, fields, get, nearest, replace, with_values
+from pretrain.config.methods import FinetuningConfig, LogisticConfig, NeighboursConfig, RidgeConfig
+from tests.experiments import FREELY_SWEPT, LEAVES, brief, experiments, nested, refused, with_field
 
 COUNTS, SIZES, TEXTS, SWITCHES = (
     [0, -1, 2.5, "3", True, None],
@@ -28,12 +42,13 @@ COUNTS, SIZES, TEXTS, SWITCHES = (
 RATES, PENALTIES = [0.0, -0.1, "0.1", True, None, math.nan, math.inf], [-0.1, "0", False, None, math.nan, math.inf]
 DECAYS, CHOICES = [-0.1, 1.0, 1.5, "0.9", True, math.nan], ["nonsense", "", 3, None, True]
 WRONG_OPTIMIZER = {
-    "name": CHOICES,
+    "kind": CHOICES,
     "learning_rate": RATES,
     "momentum": DECAYS,
     "beta1": DECAYS,
     "beta2": DECAYS,
     "epsilon": RATES,
+    "epsilon_inside": SWITCHES,
     "weight_decay": PENALTIES,
     "schedule": CHOICES,
     "warmup_steps": SIZES,
@@ -44,7 +59,7 @@ WRONG = {
     "data.validation": COUNTS,
     "data.greyscale": SWITCHES,
     "data.shuffled_pixels": SWITCHES,
-    "encoder.widths": [(), (0,), (3, -1), (3, 2.5), ("3",), 3, "300", None],
+    "encoder.layers": [(), (0,), (3, -1), (3, 2.5), ("3",), ("32c5s0",), (3, "r"), (True,), 3, "300", None],
     "encoder.activation": CHOICES,
     "pretrain.training": CHOICES,
     "pretrain.epochs": COUNTS,
@@ -56,24 +71,24 @@ WRONG = {
     "pretrain.carry_step_count": SWITCHES,
     "pretrain.wrong_data": ["", *TEXTS],
     **{f"pretrain.optimizer.{name}": values for name, values in WRONG_OPTIMIZER.items()},
-    "pretrain.objective.kind": CHOICES,
-    "pretrain.objective.loss": CHOICES,
-    "pretrain.objective.output": CHOICES,
-    "pretrain.objective.tied": SWITCHES,
-    "pretrain.objective.corruption": CHOICES,
-    "pretrain.objective.corruption_level": PENALTIES,
-    "pretrain.objective.corruption_schedule": CHOICES,
-    "pretrain.objective.sparsity": CHOICES,
-    "pretrain.objective.sparsity_weight": PENALTIES,
-    "pretrain.objective.sparsity_target": [0.0, 1.0, -0.1, "0.1", True, math.nan],
-    "pretrain.objective.contractive": SWITCHES,
-    "pretrain.objective.contraction_weight": PENALTIES,
-    "pretrain.objective.variational": SWITCHES,
-    "pretrain.objective.kl_weight": PENALTIES,
-    "pretrain.objective.visible": CHOICES,
-    "pretrain.objective.visible_deviation": RATES,
-    "pretrain.objective.gibbs_steps": COUNTS,
-    "pretrain.objective.persistent": SWITCHES,
+    "pretrain.method.kind": CHOICES,
+    "pretrain.method.loss": CHOICES,
+    "pretrain.method.output": CHOICES,
+    "pretrain.method.tied": SWITCHES,
+    "pretrain.method.corruption": CHOICES,
+    "pretrain.method.corruption_level": PENALTIES,
+    "pretrain.method.corruption_schedule": CHOICES,
+    "pretrain.method.sparsity": CHOICES,
+    "pretrain.method.sparsity_weight": PENALTIES,
+    "pretrain.method.sparsity_target": [0.0, 1.0, -0.1, "0.1", True, math.nan],
+    "pretrain.method.contractive": SWITCHES,
+    "pretrain.method.contraction_weight": PENALTIES,
+    "pretrain.method.variational": SWITCHES,
+    "pretrain.method.kl_weight": PENALTIES,
+    "pretrain.method.visible": CHOICES,
+    "pretrain.method.visible_deviation": RATES,
+    "pretrain.method.gibbs_steps": COUNTS,
+    "pretrain.method.persistent": SWITCHES,
     "finetune.encoder_init": CHOICES,
     "finetune.fresh_layers": SIZES,
     "finetune.head_init": CHOICES,
@@ -84,7 +99,7 @@ WRONG = {
     "finetune.rate_factor": PENALTIES,
     "finetune.first_logit_change": PENALTIES,
     "finetune.diagnose_at": [(0,), (1, -1), (1.5,), 1, None],
-    "finetune.frozen_layers": SIZES,
+    "finetune.frozen_layers": [*SIZES, "none", "ALL"],
     "finetune.labels": COUNTS,
     "finetune.label_subset": CHOICES,
     "finetune.epochs": COUNTS,
@@ -98,6 +113,7 @@ WRONG = {
     "seeds": COUNTS,
     "run_dir": ["", *TEXTS],
     "repeats": COUNTS,
+    "code": CHOICES,
     "store": ["", *TEXTS],
     "engine.name": CHOICES,
     "engine.address": TEXTS,
@@ -126,7 +142,8 @@ def test_the_table_of_wrong_values_covers_every_field():
 
 @pytest.mark.parametrize(("name", "value"), WRONG_VALUES)
 def test_a_wrong_value_is_refused_by_the_name_of_its_field(name, value):
-    text = refused(lambda: replace(Experiment(), name, value))
+    experiment = with_field(name, Experiment())
+    text = refused(lambda: replace(experiment, name, value))
     assert text.startswith(f"{name}: {value!r} ")
     remedy = text.removeprefix(f"{name}: {value!r} ")
     assert len(remedy.split()) >= 3
@@ -139,13 +156,19 @@ def test_a_wrong_value_in_json_is_refused_by_the_name_of_its_field(name, value):
 
 @pytest.mark.parametrize(("name", "value"), [wrong for wrong in WRONG_VALUES if wrong.values[0] in FREELY_SWEPT])
 def test_a_wrong_value_in_a_sweep_is_refused(name, value):
+    experiment = with_field(name, Experiment())
     # Some are no values at all, and fail before the sweep is looked through.
     with pytest.raises((ConfigError, ValueError), match=name.replace(".", r"\.")):
-        Experiment(sweep=({name: (value,)},))
+        Experiment(pretrain=experiment.pretrain, finetune=experiment.finetune, sweep=({name: (value,)},))
 
 
 @pytest.mark.parametrize(
-    "kind", [DataConfig, EncoderConfig, OptimizerConfig, PretrainConfig, FinetuneConfig, Experiment]
+    "kind",
+    [
+        *(DataConfig, EncoderConfig, PretrainConfig, FinetuneConfig, Settings, EngineConfig, StudyConfig, Experiment),
+        *(AutoencoderConfig, RbmConfig, SupervisedConfig, PcaConfig, AdamConfig, AdamWConfig, SgdConfig),
+        *(TrainingConfig, FinetuningConfig, RidgeConfig, LogisticConfig, NeighboursConfig),
+    ],
 )
 def test_configs_take_no_unknown_field_and_cannot_be_changed(kind):
     with pytest.raises(ValueError, match="lables"):
@@ -163,13 +186,45 @@ def test_configs_take_no_unknown_field_and_cannot_be_changed(kind):
         ("frozen_layers", "finetune.frozen_layers"),
         ("pretrain.learning_rate", "pretrain.optimizer.learning_rate"),
         ("finetune.optimiser.learning_rate", "finetune.optimizer.learning_rate"),
-        ("encoder.width", "encoder.widths"),
+        ("encoder.layer", "encoder.layers"),
+        ("pretrain.method.los", "pretrain.method.loss"),
         ("batchsize", "pretrain.batch_size"),
     ],
 )
 def test_a_misspelt_sweep_is_refused_with_the_nearest_name(misspelt, meant):
     refused(lambda: Experiment(sweep=({misspelt: (1,)},)), f"sweep: {misspelt!r} ", f"did you mean {meant!r}?")
     assert nearest(misspelt, LEAVES) == meant
+
+
+@pytest.mark.parametrize(
+    ("experiment", "name", "told"),
+    [
+        (Experiment(), "pretrain.method.gibbs_steps", "pretrain.method.kind rbm, not of autoencoder"),
+        (Experiment(), "finetune.optimizer.momentum", "finetune.optimizer.kind sgd, not of adam"),
+        (Experiment(), "pretrain.optimizer.weight_decay", "pretrain.optimizer.kind adamw, not of adam"),
+        (
+            Experiment(pretrain=PretrainConfig(method=PcaConfig(), optimizer=SgdConfig())),
+            "pretrain.optimizer.beta1",
+            "pretrain.optimizer.kind adam or adamw, not of sgd",
+        ),
+        (
+            Experiment(pretrain=PretrainConfig(method=PcaConfig())),
+            "pretrain.method.loss",
+            "pretrain.method.kind autoencoder, not of pca",
+        ),
+    ],
+)
+def test_a_field_of_another_kind_cannot_be_swept_and_the_refusal_names_its_kind(experiment, name, told):
+    experiment = dataclasses.replace(experiment, encoder=EncoderConfig(activation="sigmoid"))  # as machines need
+    value = get(with_field(name, experiment), name)
+    kind = f"{name.rpartition('.')[0]}.kind"
+    sweep = ({name: (value,)},)
+    refused(lambda: dataclasses.replace(experiment, sweep=sweep), f"sweep: {name!r} is of {told}; set {kind}")
+    # Beside its kind it can, in whatever order the two are named.
+    for names in ((name, kind), (kind, name)):
+        values = {name: value, kind: get(with_field(name, experiment), kind)}
+        (point,) = dataclasses.replace(experiment, sweep=({each: (values[each],) for each in names},)).points
+        assert {each: get(point.settings, each) for each in names} == {each: values[each] for each in names}
 
 
 @pytest.mark.parametrize("name", ["finetune", "encoder", "pretrain.optimizer", "", ".", "finetune.", "a\nb"])
@@ -183,6 +238,7 @@ def test_what_is_no_field_cannot_be_swept(name):
         ("seeds", (2, 3)),
         ("run_dir", ("a", "b")),
         ("store", ("a", "b")),
+        ("code", ("match", "ignore")),
         ("repeats", (1, 2)),
         ("engine.name", ("local", "ray")),
         ("study.compare", ("a", "b")),
@@ -192,36 +248,42 @@ def test_what_is_no_field_cannot_be_swept(name):
     ],
 )
 def test_what_all_trials_of_a_run_share_cannot_be_swept(name, values):
-    refused(lambda: Experiment(sweep=({name: values},)), "sweep", repr(name))
+    parts = f"sweep: {name!r} ", "the same for all trials", "start a run for each value"
+    refused(lambda: Experiment(sweep=({name: values},)), *parts)
+    refused(lambda: Experiment().at({name: values[0]}), *parts)
 
 
 def test_a_swept_field_without_values_is_refused():
     refused(lambda: Experiment(sweep=({"finetune.labels": ()},)), "sweep: 'finetune.labels' ")
 
 
+def values_at(experiment):
+    return [point.values for point in experiment.points]
+
+
 def test_an_experiment_without_a_sweep_is_one_point():
     for sweep in ((), ({},), ({}, {})):
         experiment = Experiment(sweep=sweep)
-        assert list(experiment.points()) == [{}]
-        assert experiment.at({}) == Experiment()
+        assert values_at(experiment) == [{}]
+        assert experiment.at({}) == experiment.points[0].settings == Settings()
 
 
 def test_a_grid_is_the_product_of_its_fields_in_order():
     grid = {"finetune.labels": (100, 200), "finetune.l2": (0.0, 0.1), "finetune.epochs": (1, 2, 3)}
     expected = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
-    assert list(Experiment(sweep=(grid,)).points()) == expected
+    assert values_at(Experiment(sweep=(grid,))) == expected
 
 
 def test_a_sweep_is_the_union_of_its_grids_without_duplicates():
     grids = ({"finetune.labels": (100, 200)}, {"finetune.labels": (200, 300, 300)}, {"finetune.l2": (0.1,)})
-    points = list(Experiment(sweep=grids).points())
+    points = values_at(Experiment(sweep=grids))
     assert points == [*({"finetune.labels": labels} for labels in (100, 200, 300)), {"finetune.l2": 0.1}]
 
 
 @brief
 @given(experiments())
 def test_points_are_the_distinct_products_and_set_what_they_name(experiment):
-    points = list(experiment.points())
+    points = values_at(experiment)
     products = [
         dict(zip(grid, values, strict=True))
         for grid in experiment.sweep or ({},)
@@ -229,47 +291,53 @@ def test_points_are_the_distinct_products_and_set_what_they_name(experiment):
     ]
     assert all(point in products for point in points) and all(product in points for product in products)
     assert not any(first == second for first, second in itertools.combinations(points, 2))
-    for point in points:
-        settings_at = experiment.at(point)
-        assert settings_at.sweep == ()
-        for name in LEAVES:
-            assert get(settings_at, name) == point.get(name, get(experiment, name))
+    for point in experiment.points:
+        assert type(point.settings) is Settings
+        assert point.settings == experiment.at(point.values)
+        unswept = experiment
+        for name in sorted(point.values, key=lambda name: not name.endswith(".kind")):
+            unswept = replace(unswept, name, point.values[name])
+        assert point.values == {name: get(point.settings, name) for name in point.values}
+        for name in fields(point.settings):
+            # A kind that is swept has its own defaults; all else is as the experiment has it.
+            assert get(point.settings, name) == point.values.get(name, get(unswept, name))
+            section = name.rpartition(".")[0]
+            if f"{section}.kind" not in point.values:
+                assert get(unswept, name) == point.values.get(name, get(experiment, name))
 
 
-def test_a_layer_has_its_own_values_and_shares_the_others():
-    per_layer = {"pretrain.epochs": (1, 2), "encoder.activation": ("relu", "tanh"), "finetune.rate_factor": (0.5, 1)}
-    experiment = Experiment(per_layer=per_layer, seeds=3)
-    for layer in range(2):
-        found = experiment.at_layer(layer)
-        own = {name: values[layer] for name, values in per_layer.items()}
-        assert found.per_layer == {}
-        assert {name: get(found, name) for name in LEAVES} == {
-            name: own.get(name, get(experiment, name)) for name in LEAVES
-        }
-    assert experiment.at({}).per_layer == per_layer
-    plain = Experiment()
-    assert plain.at_layer(1) == plain
-
-
-def test_layers_of_a_swept_depth_take_the_values_from_the_images_up():
-    depths = ({"encoder.widths": ((9,), (9, 8, 7), (9, 8))},)
-    experiment = Experiment(sweep=depths, per_layer={"pretrain.epochs": (1, 2, 3)})
-    for point in experiment.points():
-        at = experiment.at(point)
-        assert [at.at_layer(n).pretrain.epochs for n in range(len(at.encoder.widths))] == [1, 2, 3][
-            : len(at.encoder.widths)
+def test_points_are_expanded_once_and_anew_for_another_experiment(monkeypatch):
+    experiment = Experiment(sweep=({"finetune.labels": (100, 200)},))
+    expansions = []
+    monkeypatch.setattr(
+        "pretrain.config.grids.points", lambda sweep, expand=grids.points: expansions.append(sweep) or expand(sweep)
+    )
+    assert experiment.points is experiment.points and not expansions  # they were expanded to be checked
+    for other in (
+        dataclasses.replace(experiment, sweep=({"finetune.labels": (300,)},)),
+        with_values(experiment, {"sweep": ({"finetune.labels": (300,)},)}),
+        replace(replace(experiment, "seeds", 3), "finetune.l2", 0.5),
+    ):
+        expansions.clear()
+        assert other.points is other.points and len(expansions) <= 1
+        assert values_at(other) == [
+            {"finetune.labels": value} for grid in other.sweep for value in grid["finetune.labels"]
         ]
-    refused(lambda: dataclasses.replace(experiment, per_layer={"pretrain.epochs": (1, 2)}), "encoder of 3 layers")
+        assert {point.settings.finetune.l2 for point in other.points} == {other.finetune.l2}
+    assert values_at(experiment) == [{"finetune.labels": 100}, {"finetune.labels": 200}]
 
 
-def test_images_of_pretraining_are_those_of_fine_tuning_unless_the_encoder_starts_from_others():
-    def images(encoder_init, wrong_data="noise"):
-        pretrain, finetune = PretrainConfig(wrong_data=wrong_data), FinetuneConfig(encoder_init=encoder_init)
-        own = DataConfig(name="own.npz", validation=60, greyscale=True)
-        return Experiment(data=own, pretrain=pretrain, finetune=finetune).pretraining_data
+def test_what_is_remembered_of_an_experiment_is_no_part_of_it():
+    one, other = Experiment(seeds=3), with_values(Experiment(), {"seeds": 3})  # which has expanded no points yet
+    assert one == other and repr(one) == repr(other) and to_json(one) == to_json(other)
+    assert pickle.loads(pickle.dumps(one)) == one
 
-    own = images("pretrained")
-    assert own == DataConfig(name="own.npz", validation=60, greyscale=True)
-    assert images("pca", "other.npz") == images("he") == images("rotated") == own
-    assert images("wrong_data") == dataclasses.replace(own, shuffled_pixels=True)
-    assert images("wrong_data", "other.npz") == dataclasses.replace(own, name="other.npz")
+
+def test_a_swept_kind_starts_from_its_own_defaults_and_the_experiments_kind_keeps_its_fields():
+    method, sigmoid = RbmConfig(gibbs_steps=3), EncoderConfig(activation="sigmoid")
+    kinds = ("rbm", "pca", "autoencoder", "supervised")
+    experiment = Experiment(
+        encoder=sigmoid, pretrain=PretrainConfig(method=method), sweep=({"pretrain.method.kind": kinds},)
+    )
+    methods = [point.settings.pretrain.method for point in experiment.points]
+    assert methods == [method, PcaConfig(), AutoencoderConfig(), SupervisedConfig()]

@@ -1,71 +1,302 @@
-"""Numbers are arguments of a program, choices decide its start, and all else makes it another program."""
+"""Fields by dotted name: of a union only those of the kind that it has, told apart by what they decide."""
+
+import dataclasses
+import typing
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pretrain.config import Experiment, FinetuneConfig, PretrainConfig
-from pretrain.config.fields import fields, get, join_traced, replace, split_traced, start_values
-from tests.experiments import brief, experiments, values_of
+from pretrain.config import (
+    AdamConfig,
+    AdamWConfig,
+    AutoencoderConfig,
+    EncoderConfig,
+    Experiment,
+    FinetuneConfig,
+    PcaConfig,
+    PretrainConfig,
+    RbmConfig,
+    Settings,
+    SgdConfig,
+    SupervisedConfig,
+)
+from pretrain.config.fields import (
+    active,
+    canonical,
+    decisive,
+    fields,
+    get,
+    inert_because,
+    is_traced,
+    kind_of,
+    nearest,
+    replace,
+    replace_all,
+    with_values,
+)
+from tests.experiments import KINDS, LEAVES, brief, experiments, kind_with, refused, values_of, with_field
 
+METHODS = {kind_of(method): method for method in (AutoencoderConfig, RbmConfig, SupervisedConfig, PcaConfig)}
+RULES = {kind_of(rule): rule for rule in (AdamConfig, AdamWConfig, SgdConfig)}
 OPTIMIZER_NUMBERS = {"learning_rate", "momentum", "beta1", "beta2", "epsilon", "weight_decay"}
 TRACED = {"l2", *(f"optimizer.{name}" for name in OPTIMIZER_NUMBERS)}
 FINETUNE_TRACED = TRACED | {"ridge_penalty", "first_logit_change", "unfreeze_at", "rate_factor"}
-OBJECTIVE_NUMBERS = {"corruption_level", "sparsity_weight", "sparsity_target", "contraction_weight"}
-OBJECTIVE_NUMBERS |= {"kl_weight", "visible_deviation"}
-PRETRAIN_TRACED = TRACED | {f"objective.{name}" for name in OBJECTIVE_NUMBERS}
-ALL_TRACED = FINETUNE_TRACED | PRETRAIN_TRACED
-START = {"encoder_init", "fresh_layers", "head_init", "codes", "label_subset"}
+METHOD_NUMBERS = {"corruption_level", "sparsity_weight", "sparsity_target", "contraction_weight"}
+METHOD_NUMBERS |= {"kl_weight", "visible_deviation"}
+PRETRAIN_TRACED = TRACED | {f"method.{name}" for name in METHOD_NUMBERS}
 
 
-def test_exactly_the_numbers_are_traced_and_exactly_what_chooses_a_start_is_not_in_the_program():
-    kinds = ((PretrainConfig(), PRETRAIN_TRACED, set()), (FinetuneConfig(), FINETUNE_TRACED, START))
-    for config, traced, start in kinds:
-        static, numbers = split_traced(config)
-        assert numbers == {name: get(config, name) for name in traced}
-        assert start_values(config) == {name: get(config, name) for name in start}
-        blank = {name for name in fields(type(config)) if get(static, name) is None}
-        assert blank == traced | start
-        # Every float is a number that a program can take as an argument; of whole numbers, one that it compares.
-        floats = {name for name in fields(type(config)) if isinstance(get(config, name), float)}
-        assert floats == traced - {"unfreeze_at"}
+def own_names(config):
+    return [field.name for field in dataclasses.fields(config)]
 
 
-@brief
-@given(experiments(), experiments())
-def test_configs_share_a_program_just_when_their_static_fields_are_equal(one, other):
-    for config, twin in ((one.pretrain, other.pretrain), (one.finetune, other.finetune)):
-        static = [name for name in fields(type(config)) if name not in ALL_TRACED | START]
-        same = all(get(config, name) == get(twin, name) for name in static)
-        first, second = split_traced(config)[0], split_traced(twin)[0]
-        assert (first == second) == same
-        assert len({first, second}) == 2 - same
+@pytest.mark.parametrize("kind", METHODS)
+@pytest.mark.parametrize("rule", RULES)
+def test_a_config_has_the_fields_of_the_kinds_that_it_holds(kind, rule):
+    method, optimizer = METHODS[kind], RULES[rule]
+    experiment = Experiment(
+        encoder=EncoderConfig(activation="sigmoid"),
+        pretrain=PretrainConfig(method=method()),
+        finetune=FinetuneConfig(optimizer=optimizer()),
+    )
+    sections = {"pretrain.method": method, "pretrain.optimizer": AdamConfig, "finetune.optimizer": optimizer}
+    found = fields(experiment)
+    for section, held in sections.items():
+        own = [name for name in found if name.startswith(f"{section}.")]
+        assert sorted(own) == sorted(f"{section}.{name}" for name in own_names(held))
+        # What the kind may become is told beside what it is.
+        assert found[f"{section}.kind"] == LEAVES[f"{section}.kind"]
+    assert found.keys() <= {*LEAVES, "sweep", "per_layer"}
+    assert all(get(experiment, name) is not None for name in found)
 
 
-@pytest.mark.parametrize("section", ["pretrain", "finetune"])
+def test_a_config_class_has_the_fields_of_all_kinds_each_once_and_in_order():
+    found = list(fields(Experiment))
+    assert typing.get_args(fields(Experiment)["pretrain.method.kind"]) == tuple(METHODS)
+    assert typing.get_args(fields(Experiment)["finetune.optimizer.kind"]) == tuple(RULES)
+    for section, kinds in {"pretrain.method": METHODS, "finetune.optimizer": RULES}.items():
+        own = {name for held in kinds.values() for name in own_names(held)}
+        assert {name for name in found if name.startswith(f"{section}.")} == {f"{section}.{name}" for name in own}
+    heads = [name.partition(".")[0] for name in found]
+    declared = [field.name for field in dataclasses.fields(Experiment)]
+    assert list(dict.fromkeys(heads)) == declared
+    assert set(fields(Settings)) == {name for name in found if name.partition(".")[0] in own_names(Settings)}
+
+
 @brief
 @given(data=st.data())
-def test_one_changed_field_splits_programs_unless_it_is_traced_or_start(section, data):
-    config = getattr(Experiment(), section)
-    name = data.draw(st.sampled_from(sorted(fields(type(config)))))
-    value = data.draw(values_of(f"{section}.{name}").filter(lambda value: value != get(config, name)))
-    changed = getattr(replace(Experiment(), f"{section}.{name}", value), section)
-    assert (split_traced(config)[0] == split_traced(changed)[0]) == (name in ALL_TRACED | START)
+def test_a_replaced_field_has_its_value_and_no_other_changes(data):
+    name = data.draw(st.sampled_from(sorted(LEAVES.keys() - KINDS.keys())))
+    before = with_field(name, Experiment())
+    value = data.draw(values_of(name))
+    after = replace(before, name, value)
+    assert type(after) is Experiment and get(after, name) == value
+    assert {other: get(after, other) for other in fields(after) if other != name} == {
+        other: get(before, other) for other in fields(before) if other != name
+    }
+
+
+@pytest.mark.parametrize(("name", "kind"), [(name, kind) for name, kinds in KINDS.items() for kind in kinds])
+def test_to_set_a_kind_puts_its_defaults_in_place_of_another(name, kind):
+    section = name.removesuffix(".kind")
+    classes = METHODS if section == "pretrain.method" else RULES
+    for start in classes:
+        before = with_values(Experiment(), {section: classes[start]()})
+        after = replace(before, name, kind)
+        assert get(after, section) == classes[kind]() and type(get(after, section)) is classes[kind]
+        elsewhere = [other for other in fields(after) if not other.startswith(f"{section}.")]
+        assert [get(after, other) for other in elsewhere] == [get(before, other) for other in elsewhere]
+        assert get(before, section) == classes[start]()
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_to_set_the_kind_that_a_config_has_leaves_its_fields(name):
+    section = name.removesuffix(".kind")
+    own = {"pretrain.method": RbmConfig(gibbs_steps=3)}.get(section, SgdConfig(momentum=0.5))
+    before = with_values(Experiment(), {section: own})
+    assert get(replace(before, name, own.kind), section) == own
+
+
+def test_a_method_is_itself_a_config_with_fields_but_cannot_become_another():
+    assert replace(RbmConfig(), "gibbs_steps", 3) == RbmConfig(gibbs_steps=3)
+    assert replace(RbmConfig(), "kind", "rbm") == RbmConfig()
+    refused(lambda: replace(RbmConfig(), "kind", "pca"), "kind: 'pca' should be 'rbm'")
+    refused(lambda: replace(PretrainConfig(), "method.kind", "knn"), "method.kind: 'knn' should be 'autoencoder'")
+
+
+@pytest.mark.parametrize(
+    ("config", "name", "told"),
+    [
+        (Experiment(), "pretrain.method.gibbs_steps", "is of pretrain.method.kind rbm, not of autoencoder"),
+        (PretrainConfig(method=PcaConfig()), "method.loss", "is of method.kind autoencoder, not of pca"),
+        (PretrainConfig(optimizer=SgdConfig()), "optimizer.beta1", "is of optimizer.kind adam or adamw, not of sgd"),
+        (FinetuneConfig(), "optimizer.weight_decay", "is of optimizer.kind adamw, not of adam"),
+        (Experiment(), "pretrain.method.gibbs_step", "is no field; did you mean 'pretrain."),
+        (RbmConfig(), "gibbs", "is no field; did you mean 'gibbs_steps'?"),
+    ],
+)
+def test_a_field_that_a_config_has_not_is_refused_naming_its_kind_or_the_nearest_one(config, name, told):
+    refused(lambda: replace(config, name, 1), f"sweep: {name!r} {told}")
+    refused(lambda: replace_all(config, {name: 1}), f"sweep: {name!r} {told}")
+
+
+def test_kinds_are_set_before_the_fields_that_only_they_have():
+    values = {"pretrain.method.gibbs_steps": 3, "pretrain.optimizer.momentum": 0.5}
+    kinds = {"pretrain.method.kind": "rbm", "pretrain.optimizer.kind": "sgd"}
+    expected = PretrainConfig(method=RbmConfig(gibbs_steps=3), optimizer=SgdConfig(momentum=0.5))
+    for order in (values | kinds, kinds | values):
+        assert replace_all(Experiment(), order).pretrain == expected
+    refused(lambda: replace_all(Experiment(), values), "pretrain.method.gibbs_steps")
+
+
+def test_values_that_are_set_unvalidated_leave_the_original_alone_and_may_be_anything():
+    tracer = object()
+    config = FinetuneConfig()
+    joined = with_values(config, {"optimizer.learning_rate": tracer})
+    assert joined.optimizer.learning_rate is tracer
+    assert config == FinetuneConfig()
+    whole = with_values(Experiment(), {"pretrain.method": PcaConfig(), "finetune.optimizer": SgdConfig(momentum=0.5)})
+    assert whole.pretrain.method == PcaConfig() and whole.finetune.optimizer.momentum == 0.5
+    assert type(whole) is Experiment and dataclasses.replace(whole) == whole
 
 
 @brief
 @given(experiments())
-def test_join_traced_puts_the_numbers_back(experiment):
-    for config in (experiment.pretrain, experiment.finetune):
-        static, numbers = split_traced(config)
-        start = {name: get(config, name) for name in START & set(fields(type(config)))}
-        assert join_traced(static, {**numbers, **start}) == config
-        assert split_traced(join_traced(static, numbers)) == (static, numbers)
+def test_with_values_puts_back_what_get_reads(experiment):
+    for config in (experiment, experiment.pretrain, experiment.finetune):
+        blank = with_values(config, dict.fromkeys(fields(config)))
+        assert {get(blank, name) for name in fields(blank)} == {None}
+        assert with_values(blank, {name: get(config, name) for name in fields(config)}) == config
 
 
-def test_join_traced_leaves_the_original_alone_and_takes_any_value():
-    tracer = object()
-    config = FinetuneConfig()
-    joined = join_traced(config, {"optimizer.learning_rate": tracer})
-    assert joined.optimizer.learning_rate is tracer
-    assert config == FinetuneConfig()
+def test_exactly_the_numbers_are_traced():
+    for config, traced in ((PretrainConfig, PRETRAIN_TRACED), (FinetuneConfig, FINETUNE_TRACED)):
+        assert {name for name, kind in fields(config).items() if is_traced(kind)} == traced
+        # Every float is a number that a program can take as an argument; of whole numbers, one that it compares.
+        kinds = {name: typing.get_args(kind)[0] for name, kind in fields(config).items() if is_traced(kind)}
+        assert {name for name, kind in kinds.items() if kind is not float} <= {"unfreeze_at"}
+    for config in (*METHODS.values(), *RULES.values(), FinetuneConfig, PretrainConfig):
+        floats = {name for name in fields(config()) if isinstance(get(config(), name), float)}
+        assert floats == {name for name, kind in fields(config()).items() if is_traced(kind)} - {"unfreeze_at"}
+
+
+@brief
+@given(experiments())
+def test_a_field_is_inert_just_when_it_is_not_active(experiment):
+    for config in (experiment, experiment.pretrain, experiment.finetune, experiment.pretrain.method):
+        found = active(config)
+        assert found == {name: get(config, name) for name in found}
+        assert list(found) == [name for name in fields_in_order(config) if inert_because(config, name) is None]
+
+
+def fields_in_order(config, prefix=""):
+    """The names of all fields in the order in which they are declared."""
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from fields_in_order(value, f"{prefix}{field.name}.")
+        else:
+            yield prefix + field.name
+
+
+@brief
+@given(experiments())
+def test_the_canonical_config_keeps_what_is_active_and_has_all_else_at_its_default(experiment):
+    for config in (experiment.pretrain, experiment.finetune, experiment.pretrain.method, experiment.finetune.optimizer):
+        found = canonical(config)
+        assert type(found) is type(config)
+        assert active(found) == active(config)
+        assert canonical(found) == found
+        for name in set(fields(found)) - set(active(found)):
+            section, _, last = name.rpartition(".")
+            owner = get(found, section) if section else found
+            assert get(found, name) == getattr(type(owner)(), last)
+
+
+@brief
+@given(data=st.data())
+def test_configs_that_differ_only_where_nothing_is_decided_are_one_and_all_others_several(data):
+    name = data.draw(st.sampled_from([each for each in LEAVES if each.startswith(("pretrain", "finetune"))]))
+    head, _, own = name.partition(".")
+    config = getattr(with_field(name, data.draw(experiments())), head)
+    changed = getattr(replace(with_values(Experiment(), {head: config}), name, data.draw(values_of(name))), head)
+    inert = inert_because(config, own) is not None and inert_because(changed, own) is not None
+    assert (canonical(config) == canonical(changed)) == (inert or config == changed)
+    assert (decisive(config) == decisive(changed)) == (inert or config == changed)
+    assert decisive(config).items() <= active(config).items()
+
+
+def test_a_whole_section_may_have_no_effect():
+    readout = FinetuneConfig(readout="knn", optimizer=SgdConfig(learning_rate=0.5, momentum=0.5), epochs=9)
+    assert not [name for name in active(readout) if name.startswith("optimizer")]
+    assert inert_because(readout, "optimizer.momentum") == "readout is 'knn'"
+    assert canonical(readout) == FinetuneConfig(readout="knn")
+
+
+@pytest.mark.parametrize(
+    ("config", "name", "reason"),
+    [
+        (AutoencoderConfig(), "corruption_level", "corruption is 'none'"),
+        (AutoencoderConfig(corruption="masking"), "corruption_level", None),
+        (Experiment(), "pretrain.method.corruption_level", "pretrain.method.corruption is 'none'"),
+        (Experiment(), "pretrain.end_to_end_epochs", "pretrain.training is 'greedy'"),
+        (FinetuneConfig(updates=3), "epochs", "updates is 3"),
+        (FinetuneConfig(encoder_init="he"), "fresh_layers", "encoder_init is 'he'"),
+        (FinetuneConfig(readout="ridge"), "optimizer.learning_rate", "readout is 'ridge'"),
+        (FinetuneConfig(readout="ridge", head_init="ridge"), "ridge_penalty", "readout is 'ridge'"),
+    ],
+)
+def test_what_keeps_a_field_from_having_an_effect_is_told(config, name, reason):
+    assert inert_because(config, name) == reason
+
+
+def test_a_name_is_by_kind_numbers_and_what_is_not_at_its_default():
+    assert decisive(AutoencoderConfig()) == {"kind": "autoencoder"}
+    assert decisive(AutoencoderConfig(tied=True, corruption="masking", sparsity_weight=0.5)) == {
+        "kind": "autoencoder",
+        "tied": True,
+        "corruption": "masking",
+        "corruption_level": 0.3,
+    }
+    # A rate of the same value in another rule is another number.
+    assert decisive(SgdConfig(schedule="cosine")) == {
+        "kind": "sgd",
+        "learning_rate": 0.01,
+        "momentum": 0.0,
+        "schedule": "cosine",
+    }
+    names = [f"optimizer.{name}" for name in ("kind", "learning_rate", "beta1", "beta2", "epsilon")]
+    assert {name for name in decisive(PretrainConfig()) if name.startswith("optimizer")} == set(names)
+
+
+def test_every_field_of_a_union_is_of_a_kind():
+    for name in LEAVES:
+        section = name.rpartition(".")[0]
+        kinds = KINDS.get(f"{section}.kind")
+        assert (kind_with(name) in kinds) if kinds else kind_with(name) is None
+
+
+def test_the_nearest_name_is_that_of_the_likest_last_part():
+    names = list(LEAVES)
+    assert nearest("frozen_layer", names) == "finetune.frozen_layers"
+    assert nearest("pretrain.gibbs_steps", names) == "pretrain.method.gibbs_steps"
+    assert nearest("method", ["pretrain.method.kind", "methods"]) == "methods"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        # Of the types that a value may have, the one that it has counts.
+        ("encoder.layers", ("32c",), "a number of units, 32c5s2 (features, window, stride), r64s2"),
+        ("encoder.layers", (0,), "should be greater than 0"),
+        ("encoder.layers", (2.5,), "should be a valid integer or a valid string"),
+        ("encoder.layers", (), "should have at least 1 item"),
+        ("finetune.frozen_layers", -1, "should be greater than or equal to 0"),
+        ("finetune.frozen_layers", "most", "should be a valid integer or 'all'"),
+        ("finetune.labels", 2.5, "should be a valid integer"),
+    ],
+)
+def test_what_is_wrong_with_a_value_is_told_by_the_type_that_it_has(name, value, told):
+    text = refused(lambda: replace(Experiment(), name, value), f"{name}: {value!r} ", told)
+    assert "constrained" not in text and "function" not in text

@@ -1,17 +1,38 @@
 """An experiment survives JSON; any other text is refused in one line and runs nothing."""
 
+import dataclasses
 import json
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pretrain.config import Experiment, from_json, to_json
-from pretrain.config.fields import ConfigError, replace
-from tests.experiments import LEAVES, brief, experiments, nested, thorough
+from pretrain.config import (
+    EncoderConfig,
+    Experiment,
+    FinetuneConfig,
+    PcaConfig,
+    PretrainConfig,
+    SgdConfig,
+    SupervisedConfig,
+    from_json,
+    to_json,
+)
+from pretrain.config.fields import ConfigError, fields, get, replace, replace_all
+from tests.experiments import KINDS, LEAVES, brief, experiments, nested, refused, thorough
 
 PLAIN = Experiment(
-    sweep=({"finetune.labels": (100, 200), "encoder.widths": ((9, 4),)},), per_layer={"pretrain.epochs": (1, 2)}
+    sweep=({"finetune.labels": (100, 200), "encoder.layers": ((9, 4),)},), per_layer={"pretrain.epochs": (1, 2)}
 )
+# For each field of a kind a value that is not its default.
+OTHER = {
+    **{"loss": "cross_entropy", "output": "sigmoid", "tied": True, "corruption": "masking", "corruption_level": 0.75},
+    **{"corruption_schedule": "linear", "sparsity": "kl", "sparsity_weight": 0.25, "sparsity_target": 0.5},
+    **{"contractive": True, "contraction_weight": 0.125, "variational": True, "kl_weight": 0.5, "gibbs_steps": 5},
+    **{"visible": "gaussian", "visible_deviation": 0.25, "persistent": True, "learning_rate": 0.5, "momentum": 0.5},
+    **{"schedule": "cosine", "warmup_steps": 7, "beta1": 0.75, "beta2": 0.25, "epsilon": 1e-4, "weight_decay": 0.5},
+    "epsilon_inside": True,
+}
 KEYS = sorted({part for name in LEAVES for part in name.split(".")} | set(LEAVES) | {"sweep", "per_layer", "__class__"})
 SCALARS = st.none() | st.booleans() | st.integers(-3, 3) | st.floats() | st.sampled_from(KEYS) | st.text(max_size=3)
 
@@ -22,17 +43,73 @@ def test_every_experiment_survives_json(experiment):
     again = from_json(to_json(experiment))
     assert again == experiment
     assert to_json(again) == to_json(experiment)
-    assert list(again.points()) == list(experiment.points())
+    assert again.points == experiment.points
 
 
 def test_sweeps_of_every_type_survive_json_with_their_types():
     sweep = (
-        {"encoder.widths": ((30, 12), (7,)), "finetune.validate_at": ((), (3,))},
+        {"encoder.layers": ((30, 12), (7,)), "finetune.validate_at": ((), (3,))},
         {"pretrain.cache_codes": (True, False), "finetune.l2": (1, 0.5), "finetune.encoder_init": ("he",)},
     )
     again = from_json(to_json(Experiment(sweep=sweep))).sweep
     assert again == sweep
     assert repr(again) == repr(sweep)  # 1 == True == 1.0, but they are written differently
+
+
+@pytest.mark.parametrize(("name", "kind"), [(name, kind) for name, kinds in KINDS.items() for kind in kinds])
+def test_every_kind_survives_json(name, kind):
+    section = name.removesuffix(".kind")
+    values = {
+        field: OTHER[field.rpartition(".")[2]]
+        for field in fields(replace(Experiment(), name, kind))
+        if field.startswith(f"{section}.") and field != name
+    }
+    encoder = EncoderConfig(layers=(9,), activation="sigmoid")
+    experiment = dataclasses.replace(replace_all(Experiment(encoder=encoder), {**values, name: kind}))
+    assert not [field for field in values if get(experiment, field) == get(replace(Experiment(), name, kind), field)]
+    again = from_json(to_json(experiment))
+    assert again == experiment and type(get(again, section)) is type(get(experiment, section))
+    assert repr(again) == repr(experiment)
+
+
+def test_kinds_are_told_by_json_and_their_fields_by_their_names():
+    told = json.loads(to_json(Experiment(pretrain=PretrainConfig(method=PcaConfig(), optimizer=SgdConfig()))))
+    assert told["pretrain"]["method"] == {"kind": "pca"}
+    assert told["pretrain"]["optimizer"].keys() == {"kind", "learning_rate", "schedule", "warmup_steps", "momentum"}
+    given_as = '{"pretrain": {"method": {"kind": "supervised"}, "optimizer": {"kind": "sgd", "momentum": 0.5}}}'
+    expected = PretrainConfig(method=SupervisedConfig(), optimizer=SgdConfig(momentum=0.5))
+    assert from_json(given_as).pretrain == expected
+
+
+@pytest.mark.parametrize(
+    ("method", "told"),
+    [
+        ({"kind": "rbm", "gibbs_steps": 0}, "pretrain.method.gibbs_steps: 0 should be greater than 0"),
+        ({"kind": "pca", "loss": "mse"}, "pretrain.method.loss: 'mse' "),
+        ({"kind": "knn"}, "pretrain.method.kind: 'knn' should be 'autoencoder', 'rbm', 'supervised' or 'pca'"),
+        ({"loss": "mse"}, "pretrain.method.kind: None should be 'autoencoder', 'rbm', 'supervised' or 'pca'"),
+        (3, "pretrain.method: 3 should be an object"),
+    ],
+)
+def test_a_mistake_in_a_kind_is_told_by_the_name_of_its_field(method, told):
+    refused(lambda: from_json(json.dumps({"pretrain": {"method": method}})), told)
+
+
+def test_words_of_layers_survive_json_swept_and_unswept():
+    layers = ("32c5s2", "r64s2", "mine.py:make", 10)
+    experiment = Experiment(encoder=EncoderConfig(layers=layers), sweep=({"encoder.layers": (layers, (9, "8c3"))},))
+    again = from_json(to_json(experiment))
+    assert repr(again) == repr(experiment)
+    assert [point.settings.encoder.layers for point in again.points] == [layers, (9, "8c3")]
+    refused(
+        lambda: from_json('{"encoder": {"layers": ["32c"]}}'), "encoder.layers.0: '32c' should be a number of units"
+    )
+
+
+def test_all_layers_frozen_survives_json():
+    for frozen in ("all", 0, 2):
+        experiment = Experiment(finetune=FinetuneConfig(frozen_layers=frozen))
+        assert repr(from_json(to_json(experiment)).finetune.frozen_layers) == repr(frozen)
 
 
 def test_json_leaves_fields_that_are_not_given_at_their_defaults():
@@ -45,7 +122,7 @@ def test_values_of_layers_survive_json_with_their_types():
         "pretrain.epochs": (1, 2),
         "pretrain.l2": (1, 0.5),
         "pretrain.cache_codes": (True, False),
-        "pretrain.objective.kind": ("pca", "supervised"),
+        "pretrain.method.kind": ("pca", "supervised"),
     }
     again = from_json(to_json(Experiment(per_layer=per_layer))).per_layer
     assert again == per_layer
@@ -76,6 +153,13 @@ def parsed_or_refused(text):
 @example('{"seeds": 1e400}')
 @example('{"seeds": ' + "9" * 5000 + "}")
 @example('{"sweep": [{"finetune.labels": "100"}]}')
+@example('{"pretrain": {"method": {"kind": {"a": 1}}}}')
+@example('{"pretrain": {"method": {"kind": "x\\ny"}}}')
+@example('{"pretrain": {"method": {"kind": "rbm", "rbm": 1}}}')
+@example('{"finetune": {"optimizer": {}}}')
+@example('{"encoder": {"layers": ["\\ud800.py:f"]}}')
+@example('{"encoder": {"layers": [[]]}}')
+@example('{"finetune": {"frozen_layers": {}}}')
 @example('{"sweep": [{"finetune.labels": []}]}')
 @example("[" * 100_000)
 @example('{"data":' * 5000)

@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 
 from pretrain.config import FinetuneConfig, PretrainConfig
-from pretrain.config.fields import split_traced, start_values
 from pretrain.learn import train
-from pretrain.learn.objectives import Batch
-from pretrain.learn.stage import Images, Stage, Start
+from pretrain.learn.metrics import Batch
+from pretrain.learn.stage import Images, Stage, results
+from pretrain.learn.start import Choices, Start, start
+from pretrain.sweep import execute
 from tests import stages
 
 PIXELS, CLASSES, LABELS = 20, 4, 60
-FIRST = start_values(FinetuneConfig())  # of the start fields
+FIRST = Choices(n_labels=LABELS, n_classes=CLASSES)  # of a fine-tuning's start
+NONE = Choices()  # of pretraining without labels
 
 
 class Run(NamedTuple):
@@ -42,42 +44,42 @@ def images() -> Images:
 
 @pytest.fixture(scope="session")
 def phase(images):
-    """Returns a function that makes a phase and its numbers."""
+    """Returns a function that makes a stage of pretraining, with its config."""
 
-    def make(widths=(9,), activation="elu", frozen_layers=None, made_before=0, **settings) -> tuple[Stage, dict]:
-        config, numbers = split_traced(PretrainConfig(**{"epochs": 2, "batch_size": 15, **settings}))
-        n_examples = LABELS if config.objective.kind == "supervised" else len(images.train.inputs)
-        shape = (PIXELS, widths, activation, n_examples, CLASSES, frozen_layers, made_before)
-        return stages.phase(config, *shape), numbers
+    def make(widths=(9,), activation="elu", start=None, steps_before=0, **settings) -> tuple[Stage, object]:
+        config = PretrainConfig(**{"epochs": 2, "batch_size": 15, **settings})
+        n_examples = LABELS if config.method.reads_labels else len(images.train.inputs)
+        layers = stages.dense(widths, activation)
+        return stages.pretraining(config, (PIXELS,), layers, n_examples, CLASSES, start, steps_before)
 
     return make
 
 
 @pytest.fixture(scope="session")
 def finetune():
-    """Returns a function that makes a fine-tuning and its numbers."""
+    """Returns a function that makes a fine-tuning, with its config."""
 
-    def make(widths=(9, 5), activation="elu", whitens=False, **settings) -> tuple[Stage, dict]:
-        config, numbers = split_traced(FinetuneConfig(**{"labels": LABELS, "batch_size": 12, "epochs": 2, **settings}))
-        return stages.finetune(config, PIXELS, widths, activation, CLASSES, whitens), numbers
+    def make(widths=(9, 5), activation="elu", **settings) -> tuple[Stage, object]:
+        config = FinetuneConfig(**{"labels": LABELS, "batch_size": 12, "epochs": 2, **settings})
+        return stages.last(config, (PIXELS,), stages.dense(widths, activation), CLASSES)
 
     return make
 
 
 @pytest.fixture(scope="session")
 def readout():
-    """Returns a function that makes a read-out and its numbers."""
+    """Returns a function that makes a read-out, with its config."""
 
-    def make(kind, widths=(9, 5), activation="elu", whitens=False, **settings) -> tuple[Stage, dict]:
-        config, numbers = split_traced(FinetuneConfig(readout=kind, **{"labels": LABELS, **settings}))
-        return stages.readout(config, PIXELS, widths, activation, CLASSES, whitens), numbers
+    def make(kind, widths=(9, 5), activation="elu", **settings) -> tuple[Stage, object]:
+        config = FinetuneConfig(readout=kind, **{"labels": LABELS, **settings})
+        return stages.last(config, (PIXELS,), stages.dense(widths, activation), CLASSES)
 
     return make
 
 
 @pytest.fixture(scope="session")
 def pretrained(phase, images):
-    """Returns a function that gives the parameters after phases of some widths."""
+    """Returns a function that gives the parameters after greedy stages of some widths."""
 
     def make(widths, seed=0):
         parent = None
@@ -88,25 +90,41 @@ def pretrained(phase, images):
     return make
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def begin(stage, start, numbers, seed, images):
-    """The stage's beginning, compiled."""
-    return *stage.begin(start, numbers, seed, images), stage.blank_curves()
+begin = functools.partial(jax.jit, static_argnums=(0, 1))(execute.begin_one)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def advance(stage, state, curves, own, numbers, seed, images, first, stop):
+def advance(stage, state, curves, own, config, seed, images, first, stop):
     """Updates ``first`` to ``stop``, compiled once a stage."""
-    return train.run_steps(state, curves, first, stop, stage.step(numbers, seed, images, own))
+    step = functools.partial(execute.step_one, stage, config, seed, own, images)
+    return train.run_steps(state, curves, first, stop, step)
 
 
-def run(stage_and_numbers, images, seed=0, parent=None, choices=FIRST, stops=None) -> Run:
+def started(stage, seed, parent, images, choices):
+    """Where a trial's stage starts."""
+    return start(*stage.as_started(), choices, seed, parent, images.train.labels)
+
+
+def run(stage_and_config, images, seed=0, parent=None, choices=None, stops=None) -> Run:
     """Runs one trial's stage from its start, in chunks that end at ``stops``; to its end by default."""
-    stage, numbers = stage_and_numbers
-    start = stage.start(seed, parent, images.train.labels, choices)
-    state, own, curves = begin(stage, start, numbers, jnp.uint32(seed), images)
+    stage, config = stage_and_config
+    if choices is None:
+        choices = Choices(n_labels=stage.n_examples, n_classes=CLASSES) if config.method.reads_labels else NONE
+    begun = started(stage, seed, parent, images, choices)
+    extras = execute.extras_of(choices, config)
+    numbers = jax.tree.map(jnp.float32, config)
+    state, own, curves = begin(stage, extras, numbers, begun, jnp.uint32(seed), images)
     before, done = state, 0
     for stop in stops or [stage.total_steps]:
         state, curves = advance(stage, state, curves, own, numbers, jnp.uint32(seed), images, done, stop)
         done = stop
-    return Run(start, before, state, curves)
+    return Run(begun, before, state, curves)
+
+
+def results_of(stage, params, images) -> dict:
+    """What a stage's parameters come to on whole splits, by the names that its job gives the results."""
+    found = {}
+    for split, prefix in stage.result_names.items():
+        measured = results(*stage.as_left(), params, images.train, getattr(images, split))
+        found |= {prefix + name: value for name, value in measured.items()}
+    return found

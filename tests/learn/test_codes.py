@@ -1,4 +1,4 @@
-"""Statistics, spectra and alignment of codes against NumPy in float64, and ridge against its normal equations."""
+"""Statistics, spectra, alignment, whitening and components of codes against NumPy in float64."""
 
 import jax
 import jax.numpy as jnp
@@ -7,11 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pretrain.config import ObjectiveConfig
 from pretrain.learn import codes
-from pretrain.learn.model import standardised
-from pretrain.learn.probes import ridge
-from tests.learn.conftest import FIRST, run
+from pretrain.learn.codes import standardised
 
 sizes = st.tuples(st.integers(12, 40), st.integers(1, 6))
 seeds = st.integers(0, 2**32 - 1)
@@ -43,7 +40,24 @@ def test_a_unit_that_never_changes_is_centred_and_keeps_its_scale():
 
 def test_identity_statistics_change_no_bit():
     values = jnp.asarray(drawn((20, 3), 0))
-    np.testing.assert_array_equal(standardised(values, codes.identity_statistics(3)), values)
+    for whitening in (False, True):
+        np.testing.assert_array_equal(standardised(values, codes.identity_statistics(3, whitening)), values)
+
+
+@pytest.mark.parametrize("n", [1, 4999, 5000, 5001, 10003])
+def test_codes_in_blocks_are_those_of_all_images_at_once(n):
+    images = np.random.default_rng(n).integers(0, 255, (n, 2, 3, 1)).astype(np.float32)
+    for encode in (lambda rows: rows * 2 + 1, lambda rows: rows.sum(axis=(1, 2))):
+        found = jax.jit(lambda images, encode=encode: codes.in_blocks(encode, images))(images)
+        np.testing.assert_array_equal(found, encode(images))
+
+
+def test_statistics_of_codes_that_are_images_are_those_of_their_values_in_a_row():
+    images = np.random.default_rng(0).normal(3, 2, (1234, 3, 2, 2)).astype(np.float32)
+    for measure in (codes.code_statistics, codes.whitening):
+        ours, theirs = (measure(lambda rows: rows, jnp.asarray(rows)) for rows in (images, images.reshape(1234, 12)))
+        assert ours["mean"].shape == (12,)
+        jax.tree.map(np.testing.assert_array_equal, ours, theirs)
 
 
 @settings(deadline=None, max_examples=30)
@@ -92,50 +106,6 @@ def test_alignment_is_the_published_one_and_blind_to_rotation_scale_and_offset(s
     rotation = np.linalg.qr(np.random.default_rng(seed).normal(size=(size[1], size[1])))[0]
     turned = jnp.asarray(3 * first @ rotation + 2, jnp.float32)
     np.testing.assert_allclose(codes.alignment(jnp.asarray(first), turned), 1, rtol=1e-3)
-
-
-@settings(deadline=None, max_examples=30)
-@given(sizes, seeds, st.sampled_from([1e-3, 0.01, 1.0]))
-def test_ridge_solves_its_normal_equations(size, seed, penalty):
-    values, labels = drawn(size, seed, offset=2.0), np.random.default_rng(seed).integers(0, 3, size[0])
-    found = ridge(jnp.asarray(values), jnp.asarray(labels), 3, penalty)
-    exact, targets = values.astype(np.float64), np.eye(3)[labels]
-    # With the bias as one more column of ones, which alone is not penalised.
-    columns = np.hstack([exact, np.ones((size[0], 1))])
-    weight = penalty * exact.var(0).mean()
-    penalties = weight * size[0] * np.diag([*[1.0] * size[1], 0.0])
-    solution = np.linalg.solve(columns.T @ columns + penalties, columns.T @ targets)
-    fitted = values @ np.asarray(found["kernel"]) + np.asarray(found["bias"])
-    np.testing.assert_allclose(fitted, columns @ solution, rtol=2e-3, atol=2e-3)
-
-
-def test_ridge_penalises_alike_at_every_scale_of_the_codes():
-    values, labels = drawn((40, 5), 3), jnp.asarray(np.random.default_rng(3).integers(0, 3, 40))
-    heads = [ridge(jnp.asarray(scale * values), labels, 3, 0.1) for scale in (1.0, 1000.0)]
-    np.testing.assert_allclose(heads[0]["kernel"], 1000 * heads[1]["kernel"], rtol=1e-3, atol=1e-5)
-
-
-def test_ridge_of_fewer_examples_than_units_is_finite_at_any_penalty():
-    values = jnp.asarray(np.random.default_rng(0).normal(size=(10, 150)), jnp.float32)
-    for penalty in (1e-2, 1e-7, 1e-12):
-        head = ridge(values, jnp.arange(10) % 3, 3, penalty)
-        assert all(np.isfinite(leaf).all() for leaf in head.values())
-        assert np.array_equal(np.argmax(values @ head["kernel"] + head["bias"][None], axis=1), np.arange(10) % 3)
-
-
-def test_ridge_of_codes_without_any_spread_tells_the_classes_shares():
-    head = ridge(jnp.ones((4, 2)), jnp.asarray([0, 0, 0, 1]), 2, 0.01)
-    np.testing.assert_allclose(head["kernel"], 0, atol=1e-6)
-    np.testing.assert_allclose(head["bias"], [0.75, 0.25], rtol=1e-6)
-
-
-@pytest.mark.parametrize("activation", ["relu", "sigmoid"])
-def test_a_fitted_head_classifies_better_than_a_random_one(activation, phase, finetune, images):
-    tuned = [
-        run(finetune((9,), activation), images, choices={**FIRST, "head_init": head}, stops=[1])
-        for head in ("random", "ridge")
-    ]
-    assert tuned[1].curves["pre_update_accuracy"][0] > tuned[0].curves["pre_update_accuracy"][0] + 0.2
 
 
 # Whitening and principal components.
@@ -189,32 +159,3 @@ def test_principal_components_are_the_singular_vectors_of_centred_codes(seed, n,
     sums = exact @ kernel + np.asarray(found["bias"], np.float64)
     np.testing.assert_allclose(sums.mean(0), 0, atol=1e-2)
     assert (np.diff(sums.std(0)) < 0).all()
-
-
-@pytest.mark.parametrize("activation", ["identity", "elu"])
-def test_a_phase_of_components_leaves_what_they_do_not_hold(activation, phase, images):
-    components = ObjectiveConfig(kind="pca")
-    stage = phase((6,), activation, objective=components)
-    ran = run(stage, images)
-    assert stage[0].total_steps == 1 and stage[0].curve_names == ("mse", "validation_mse")
-    x, held_out = (np.asarray(split.inputs, np.float64) / 255 for split in (images.train, images.validation))
-    mean = x.mean(0)
-    lengths, directions = np.linalg.svd(x - mean, full_matrices=False)[1:]
-    kernel = np.asarray(ran.state.params["encoder"]["layers_0"]["kernel"], np.float64)
-    np.testing.assert_allclose(np.linalg.svd(directions[:6] @ kernel, compute_uv=False), 1, rtol=1e-4)
-    if activation == "identity":
-        np.testing.assert_allclose(ran.curves["mse"], [np.sum(lengths[6:] ** 2) / x.size], rtol=1e-3)
-        rest = (held_out - mean) @ directions[6:].T
-        np.testing.assert_allclose(ran.curves["validation_mse"], [np.sum(rest**2) / held_out.size], rtol=1e-3)
-    else:
-        # The layer above takes components of the codes, not of the sums.
-        above = run(phase((6, 3), activation, objective=components), images, parent=ran.state.params).state.params
-        sums = (x - mean) @ kernel
-        exact = np.where(sums > 0, sums, np.expm1(np.minimum(sums, 0)))
-        axes = np.linalg.svd(exact - exact.mean(0), full_matrices=False)[2][:3]
-        found = np.asarray(above["encoder"]["layers_1"]["kernel"], np.float64)
-        np.testing.assert_allclose(np.linalg.svd(axes @ found, compute_uv=False), 1, rtol=1e-3)
-        np.testing.assert_allclose(above["decoder"]["layers_1"]["bias"], exact.mean(0), rtol=1e-3, atol=1e-5)
-        jax.tree.map(
-            np.testing.assert_array_equal, above["encoder"]["layers_0"], ran.state.params["encoder"]["layers_0"]
-        )

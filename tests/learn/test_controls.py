@@ -1,16 +1,19 @@
 """What controls keep of a layer, what they lose, and what decides them."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import traverse_util
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
 from pretrain.learn import controls
 from pretrain.learn.randomness import Purpose, key_for
-from tests.learn.conftest import FIRST
+from tests.learn.conftest import FIRST, started
 
 DRAWS = 300
 control = jax.jit(controls.control, static_argnums=2)
@@ -113,8 +116,8 @@ def test_there_is_no_other_control():
 @pytest.mark.parametrize("kind", controls.KINDS)
 def test_a_trial_starts_from_controls_that_its_seed_and_the_layer_decide(kind, finetune, pretrained, images):
     (stage, _), parent = finetune(), pretrained((9, 5))
-    choices = {**FIRST, "encoder_init": kind}
-    starts = [stage.start(seed, parent, images.train.labels, choices).params for seed in (4, 4, 5)]
+    choices = replace(FIRST, encoder_init=kind)
+    starts = [started(stage, seed, parent, images, choices).params for seed in (4, 4, 5)]
     for number, (name, given_) in enumerate(parent["encoder"].items()):
         expected = controls.control(given_, key_for(4, Purpose.CONTROL, number), kind)
         for leaf in ("kernel", "bias"):
@@ -125,7 +128,7 @@ def test_a_trial_starts_from_controls_that_its_seed_and_the_layer_decide(kind, f
             assert np.array_equal(found[0], found[2]) == is_kept
             assert np.array_equal(found[0], given_[leaf]) == is_kept
     # All else of a trial is as without it.
-    plain = stage.start(4, parent, images.train.labels, FIRST).params
+    plain = started(stage, 4, parent, images, FIRST).params
     np.testing.assert_array_equal(starts[0]["head"]["kernel"], plain["head"]["kernel"])
 
 
@@ -135,3 +138,69 @@ def test_layers_of_a_kind_are_drawn_apart():
         control({"kernel": same, "bias": same[0]}, key_for(0, Purpose.CONTROL, number), "matched") for number in (0, 1)
     )
     assert not np.array_equal(first["kernel"], second["kernel"])
+
+
+# Layers of other shapes, whose properties are kept leaf by leaf.
+
+
+def nested(seed=0):
+    """A layer with a convolution's kernel, and layers of its own."""
+    rng = np.random.default_rng(seed)
+
+    def weights(*shape):
+        return rng.exponential(1, shape).astype(np.float32) - np.float32(0.3)
+
+    norm = {"scale": weights(4), "bias": weights(4)}
+    return {
+        "kernel": weights(3, 3, 2, 4),
+        "lower": {"kernel": weights(1, 1, 4, 5), "bias": weights(5)},
+        "norm": norm,
+        "deeper": {"twice": {"kernel": weights(6, 4), "bias": weights(4)}},
+    }
+
+
+def by_path(tree):
+    return traverse_util.flatten_dict(jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), tree), sep="/")
+
+
+def matrix(kernel):
+    return kernel.reshape(-1, kernel.shape[-1])
+
+
+@pytest.mark.parametrize("kind", controls.KINDS)
+def test_controls_keep_their_property_of_every_leaf_of_any_layer(kind):
+    given_ = nested()
+    many = jax.jit(lambda keys: jax.lax.map(lambda key: controls.control(given_, key, kind), keys))
+    draws, leaves = by_path(many(jax.random.split(jax.random.key(1), DRAWS))), by_path(given_)
+    assert draws.keys() == leaves.keys()
+    for path, leaf in leaves.items():
+        drawn = draws[path]
+        assert drawn.shape == (DRAWS, *leaf.shape)
+        if kind == "permuted":
+            np.testing.assert_array_equal(np.sort(drawn.reshape(DRAWS, -1)), [np.sort(leaf, axis=None)] * DRAWS)
+        elif kind == "matched":
+            allowed = 5 * leaf.std() / np.sqrt(drawn.size)
+            assert abs(drawn.mean() - leaf.mean()) < allowed and abs(drawn.std() - leaf.std()) < allowed
+            assert stats.kstest((drawn.ravel() - leaf.mean()) / leaf.std(), "norm").pvalue > 1e-4
+        elif path.endswith("kernel"):
+            values = spectrum(matrix(leaf))
+            for kernel in drawn[:20]:
+                np.testing.assert_allclose(spectrum(matrix(kernel)), values, atol=1e-5 * values[0])
+        else:
+            np.testing.assert_array_equal(drawn, np.broadcast_to(leaf, drawn.shape))
+        # From draw to draw, all that is not kept as it is differs.
+        is_kept = kind == "rotated" and not path.endswith("kernel")
+        assert np.array_equal(drawn[0], drawn[1]) == is_kept
+
+
+@pytest.mark.parametrize("kind", controls.KINDS)
+def test_leaves_of_a_control_are_drawn_apart(kind):
+    rng = np.random.default_rng(0)
+    kernel, row = rng.normal(size=(6, 6)).astype(np.float32), rng.normal(size=6).astype(np.float32)
+    own = {"kernel": kernel, "bias": row, "scale": row}
+    found = by_path(control({**own, "lower": own, "upper": own}, jax.random.key(2), kind))
+    kernels = [leaf for path, leaf in found.items() if path.endswith("kernel")]
+    rows = [leaf for path, leaf in found.items() if not path.endswith("kernel")]
+    assert len(kernels) == 3 and len(rows) == 6
+    for alike in (kernels, *([] if kind == "rotated" else [rows])):
+        assert len({leaf.tobytes() for leaf in alike}) == len(alike)

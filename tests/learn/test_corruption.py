@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -33,3 +34,19 @@ def test_gaussian_noise_is_normal_and_of_its_level():
 def test_no_corruption_changes_no_bit():
     inputs = jnp.asarray(np.random.default_rng(0).random((4, 5)), jnp.float32)
     np.testing.assert_array_equal(corrupted(inputs, None, "none", 0.5), inputs)
+
+
+@pytest.mark.parametrize("kind", ["masking", "gaussian", "salt_and_pepper"])
+def test_images_of_any_shape_are_corrupted_value_by_value(kind):
+    inputs = jnp.asarray(np.random.default_rng(0).random((6, 4, 5, 3)), jnp.float32)
+    noisy = corrupted(inputs, jax.random.key(2), kind, 0.4)
+    assert noisy.shape == inputs.shape and noisy.dtype == inputs.dtype
+    np.testing.assert_array_equal(noisy.reshape(6, -1), corrupted(inputs.reshape(6, -1), jax.random.key(2), kind, 0.4))
+
+
+@pytest.mark.parametrize("kind", ["masking", "gaussian", "salt_and_pepper"])
+def test_every_key_draws_noise_of_its_own(kind):
+    inputs = jnp.full((20, 30), 0.7)
+    first, second, again = (corrupted(inputs, jax.random.key(key), kind, 0.4) for key in (0, 1, 0))
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, second)

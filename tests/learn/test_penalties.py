@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import integrate, stats
 
 from pretrain.learn import penalties
-from pretrain.learn.model import ACTIVATIONS
+from pretrain.learn.layers import ACTIVATIONS
 
 
 @pytest.mark.parametrize("activation", ["sigmoid", "tanh", "elu", "relu", "gelu", "identity"])

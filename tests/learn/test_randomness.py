@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from pretrain.learn.randomness import Purpose, batch_rows, key_for, label_subset, shuffled, uniform
+from pretrain.learn.randomness import Purpose, batch_rows, key_for, label_subset, normal, shuffled, uniform
 
 
 @settings(max_examples=25, deadline=None)
@@ -88,3 +88,11 @@ def test_uniform_numbers_are_even_independent_and_of_their_key():
     for left, right in pairs:
         assert abs(np.corrcoef(left.ravel(), right.ravel())[0, 1]) < 5 / np.sqrt(left.size)
     np.testing.assert_array_equal(first, uniform(jax.random.key(0), (300, 200)))
+
+
+def test_normal_numbers_are_standard_normal_finite_and_of_their_key():
+    first, second = (np.asarray(normal(jax.random.key(seed), (300, 200))) for seed in (0, 1))
+    assert np.isfinite(first).all() and first.dtype == np.float32
+    assert stats.kstest(first.ravel(), "norm").pvalue > 1e-3
+    assert abs(np.corrcoef(first.ravel(), second.ravel())[0, 1]) < 5 / np.sqrt(first.size)
+    np.testing.assert_array_equal(first, normal(jax.random.key(0), (300, 200)))

@@ -7,15 +7,17 @@ import pytest
 
 from pretrain import data
 from pretrain.config import DataConfig, FinetuneConfig, PretrainConfig
-from pretrain.config.fields import split_traced
-from pretrain.learn.objectives import Batch
+from pretrain.learn.method import Extras
+from pretrain.learn.metrics import Batch
 from pretrain.learn.randomness import Purpose, batch_rows, key_for
 from pretrain.learn.stage import Images
+from pretrain.learn.start import Choices
 from tests import stages
 from tests.learn import reference
-from tests.learn.conftest import FIRST, advance, begin
+from tests.learn.conftest import NONE, advance, begin, results_of, started
 
 SEED, STEPS = 3, 6
+LABELLED = Choices(n_labels=500)
 
 
 @pytest.fixture(scope="module")
@@ -47,18 +49,19 @@ def double(params) -> dict[str, np.ndarray]:
 
 def batches(stage, purpose: Purpose, index: int = 0):
     key = key_for(SEED, purpose, index)
-    config = stage.config
+    config = stage.config.training
     for step in range(STEPS):
         yield np.asarray(batch_rows(key, jnp.asarray(step), stage.n_examples, config.batch_size, config.sampling))
 
 
-def check_each_step(stage, numbers, images, start, gradients_of, adam, rows_per_step, inputs, trained):
-    """Steps both sides from the same start, and compares parameters and metric after every step."""
-    state, own, curves = begin(stage, start, numbers, jnp.uint32(SEED), images)
+def check_each_step(stage, config, images, start, gradients_of, adam, rows_per_step, inputs, trained, metrics):
+    """Steps both sides from the same start, and compares parameters and metrics after every step."""
+    numbers = jax.tree.map(jnp.float32, config)
+    state, own, curves = begin(stage, Extras(), numbers, start, jnp.uint32(SEED), images)
     ours_before, theirs = double(start.params), double(start.params)
     for step, rows in enumerate(rows_per_step):
         state, curves = advance(stage, state, curves, own, numbers, jnp.uint32(SEED), images, step, step + 1)
-        gradients, *metrics = gradients_of(theirs, inputs[rows], rows)
+        gradients, *values = gradients_of(theirs, inputs[rows], rows)
         adam.update(theirs, {name: gradients[name] for name in trained})
         ours = double(state.params)
         for name, value in theirs.items():
@@ -68,48 +71,53 @@ def check_each_step(stage, numbers, images, start, gradients_of, adam, rows_per_
             assert agree.mean() > 0.999, (step, name, np.abs(ours[name] - value).max())
             if name not in trained:
                 np.testing.assert_array_equal(ours[name], ours_before[name])
-        for name, metric in zip(stage.curve_names, metrics, strict=False):
+        for name, metric in zip(metrics, values, strict=True):
             np.testing.assert_allclose(curves[name][step], metric, rtol=2e-4)
 
 
-def phase_stage(images, widths, made_before=0, **settings):
-    config, numbers = split_traced(PretrainConfig(epochs=2, l2=1e-2, **settings))
-    shape = (784, widths, "elu", len(images.train.inputs))
-    return stages.phase(config, *shape, made_before=made_before), numbers
+def phase_stage(images, widths, steps_before=0, **settings):
+    config = PretrainConfig(epochs=2, l2=1e-2, **settings)
+    n_images = len(images.train.inputs)
+    return stages.pretraining(config, (784,), stages.dense(widths, "elu"), n_images, steps_before=steps_before)
+
+
+def finetune_stage(**settings):
+    config = FinetuneConfig(encoder_init="he", labels=500, **settings)
+    return stages.last(config, (784,), stages.dense((300, 150), "elu"), 10)
 
 
 def test_phase_1(mnist):
-    stage, numbers = phase_stage(mnist, (300,))
-    start = stage.start(SEED, None, mnist.train.labels, {})
+    stage, config = phase_stage(mnist, (300,))
+    start = started(stage, SEED, None, mnist, NONE)
     rows = batches(stage, Purpose.PRETRAIN_BATCHES)
     gradients = lambda params, x, _: reference.phase1_gradients(params, x, 1e-2)
     trained = ("W1", "b1", "V1", "c1")
-    check_each_step(stage, numbers, mnist, start, gradients, reference.Adam(0.01), rows, pixels(mnist), trained)
+    adam = reference.Adam(0.01)
+    check_each_step(stage, config, mnist, start, gradients, adam, rows, pixels(mnist), trained, ("mse",))
 
 
 @pytest.mark.parametrize("cache_codes", [True, False])
 @pytest.mark.parametrize("carries", [True, False])
 def test_phase_2(mnist, cache_codes, carries):
     below, _ = phase_stage(mnist, (300,))
-    parent = below.start(SEED, None, mnist.train.labels, {}).params
-    made_before = below.total_steps if carries else 0
-    stage, numbers = phase_stage(mnist, (300, 150), made_before, cache_codes=cache_codes)
-    start = stage.start(SEED, parent, mnist.train.labels, {})
+    parent = started(below, SEED, None, mnist, NONE).params
+    steps_before = below.total_steps if carries else 0
+    stage, config = phase_stage(mnist, (300, 150), steps_before, cache_codes=cache_codes)
+    start = started(stage, SEED, parent, mnist, NONE)
     params = double(parent)
     codes = reference.elu(pixels(mnist) @ params["W1"] + params["b1"])
-    adam = reference.Adam(0.01, steps_made=made_before)
+    adam = reference.Adam(0.01, steps_made=steps_before)
     rows = batches(stage, Purpose.PRETRAIN_BATCHES, 1)
     gradients = lambda params, h, _: reference.phase2_gradients(params, h, 1e-2)
-    check_each_step(stage, numbers, mnist, start, gradients, adam, rows, codes, ("W2", "b2", "V2", "c2"))
+    trained = ("W2", "b2", "V2", "c2")
+    check_each_step(stage, config, mnist, start, gradients, adam, rows, codes, trained, ("mse",))
 
 
 @pytest.mark.parametrize("frozen_layers", [0, 1, 2])
 @pytest.mark.parametrize("cache_codes", [True, False])
 def test_finetuning(mnist, frozen_layers, cache_codes):
-    settings = {"labels": 500, "frozen_layers": frozen_layers, "cache_codes": cache_codes, "l2": 1e-2}
-    config, numbers = split_traced(FinetuneConfig(encoder_init="he", **settings))
-    stage = stages.finetune(config, 784, (300, 150), "elu", 10)
-    start = stage.start(SEED, None, mnist.train.labels, FIRST)
+    stage, config = finetune_stage(frozen_layers=frozen_layers, cache_codes=cache_codes, l2=1e-2)
+    start = started(stage, SEED, None, mnist, LABELLED)
     labels = np.asarray(mnist.train.labels)
 
     def gradients(params, x, rows):
@@ -117,14 +125,15 @@ def test_finetuning(mnist, frozen_layers, cache_codes):
 
     trained = [f"{kind}{layer}" for layer in range(frozen_layers + 1, 4) for kind in "Wb"]
     rows = batches(stage, Purpose.FINETUNE_BATCHES)
-    check_each_step(stage, numbers, mnist, start, gradients, reference.Adam(0.01), rows, pixels(mnist), trained)
+    adam, metrics = reference.Adam(0.01), ("loss", "pre_update_accuracy")
+    check_each_step(stage, config, mnist, start, gradients, adam, rows, pixels(mnist), trained, metrics)
 
 
 def test_finetuning_measures_the_batch_after_the_step_and_the_held_out_images(mnist):
-    config, numbers = split_traced(FinetuneConfig(encoder_init="he", labels=500, validate_at=(1, 2)))
-    stage = stages.finetune(config, 784, (300, 150), "elu", 10)
-    start = stage.start(SEED, None, mnist.train.labels, FIRST)
-    state, own, curves = begin(stage, start, numbers, jnp.uint32(SEED), mnist)
+    stage, config = finetune_stage(validate_at=(1, 2))
+    numbers = jax.tree.map(jnp.float32, config)
+    start = started(stage, SEED, None, mnist, LABELLED)
+    state, own, curves = begin(stage, Extras(), numbers, start, jnp.uint32(SEED), mnist)
     rows = next(batches(stage, Purpose.FINETUNE_BATCHES))
     state, curves = advance(stage, state, curves, own, numbers, jnp.uint32(SEED), mnist, 0, 1)
     params = double(state.params)
@@ -143,9 +152,9 @@ def test_finetuning_measures_the_batch_after_the_step_and_the_held_out_images(mn
 def test_results_are_measured_end_to_end(mnist):
     stage, _ = phase_stage(mnist, (300, 150))
     below, _ = phase_stage(mnist, (300,))
-    parent = below.start(SEED, None, mnist.train.labels, {}).params
-    params = stage.start(SEED, parent, mnist.train.labels, {}).params
-    measured = jax.jit(stage.results)(params, mnist)
+    parent = started(below, SEED, None, mnist, NONE).params
+    params = started(stage, SEED, parent, mnist, NONE).params
+    measured = results_of(stage, params, mnist)
     p, x = double(params), np.asarray(mnist.test.inputs, np.float64) / 255
     h1 = reference.elu(x @ p["W1"] + p["b1"])
     h3 = reference.elu(reference.elu(h1 @ p["W2"] + p["b2"]) @ p["V2"] + p["c2"])

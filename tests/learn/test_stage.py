@@ -4,10 +4,15 @@ import jax
 import numpy as np
 import pytest
 
+from pretrain.config import AdamConfig, AutoencoderConfig, RbmConfig, SupervisedConfig
+from pretrain.learn.start import Choices
 from pretrain.learn.transfer import TransferError
-from tests.learn.conftest import FIRST, run
+from tests.learn.conftest import FIRST, LABELS, NONE, run, started
 
-RANDOM = {**FIRST, "label_subset": "random"}
+RANDOM = Choices(n_labels=LABELS, label_subset="random")
+
+
+NUMBERS = {"l2": 0.5, "optimizer": AdamConfig(learning_rate=0.3, beta1=0.5), "method": AutoencoderConfig(kl_weight=2.0)}
 
 
 def same(first, second):
@@ -53,17 +58,17 @@ def test_a_stack_of_three_trains_each_layer_in_turn_and_keeps_the_ones_below(pha
 
 
 def test_a_depth_3_stack_starts_its_lower_phases_as_a_depth_1_stack_does(phase, images):
-    first = phase((9,))[0].start(0, None, images.train.labels, {}).params
+    first = started(phase((9,))[0], 0, None, images, NONE).params
     lowest_of_three = phase((9, 5, 3))[0]
     parent = run(phase((9, 5)), images, parent=run(phase((9,)), images).state.params).state.params
-    top = lowest_of_three.start(0, parent, images.train.labels, {}).params
+    top = started(lowest_of_three, 0, parent, images, NONE).params
     same(top["encoder"]["layers_0"], parent["encoder"]["layers_0"])
     assert first["encoder"]["layers_0"]["kernel"].shape == (20, 9)
 
 
 def test_arms_of_a_seed_share_head_and_labelled_subset_and_differ_in_the_encoder(finetune, pretrained, images):
     (stage, _), parent = finetune(frozen_layers=2), pretrained((9, 5))
-    arms = [stage.start(4, encoder, images.train.labels, RANDOM) for encoder in (parent, None)]
+    arms = [started(stage, 4, encoder, images, RANDOM) for encoder in (parent, None)]
     same(arms[0].params["head"], arms[1].params["head"])
     same(arms[0].labelled, arms[1].labelled)
     same(arms[0].params["encoder"], parent["encoder"])
@@ -72,14 +77,14 @@ def test_arms_of_a_seed_share_head_and_labelled_subset_and_differ_in_the_encoder
 
 
 def test_the_he_encoder_is_the_one_that_pretraining_starts_from(phase, finetune, images):
-    fresh = finetune()[0].start(4, None, images.train.labels, FIRST).params["encoder"]
-    start = phase((9,))[0].start(4, None, images.train.labels, {}).params["encoder"]
+    fresh = started(finetune()[0], 4, None, images, FIRST).params["encoder"]
+    start = started(phase((9,))[0], 4, None, images, NONE).params["encoder"]
     same(fresh["layers_0"], start["layers_0"])
 
 
 def test_seeds_differ_in_every_draw(finetune, images):
     stage, _ = finetune()
-    first, second = (stage.start(seed, None, images.train.labels, RANDOM) for seed in (0, 1))
+    first, second = (started(stage, seed, None, images, RANDOM) for seed in (0, 1))
     differ = jax.tree.map(lambda a, b: not np.array_equal(a, b), first.params, second.params)
     assert all(differ["encoder"][layer]["kernel"] for layer in differ["encoder"]) and differ["head"]["kernel"]
     assert not np.array_equal(first.labelled, second.labelled)
@@ -87,12 +92,12 @@ def test_seeds_differ_in_every_draw(finetune, images):
 
 def test_a_phase_without_its_parent_fails(phase, images):
     with pytest.raises(TransferError, match="encoder/layers_0/kernel is missing"):
-        phase((9, 5))[0].start(0, None, images.train.labels, {})
+        started(phase((9, 5))[0], 0, None, images, NONE)
 
 
 def test_fine_tuning_from_an_encoder_of_other_widths_fails(finetune, pretrained, images):
     with pytest.raises(TransferError, match=r"layers_1/kernel is float32\[9, 5\], wanted float32\[9, 6\]"):
-        finetune((9, 6))[0].start(0, pretrained((9, 5)), images.train.labels, FIRST)
+        started(finetune((9, 6))[0], 0, pretrained((9, 5)), images, FIRST)
 
 
 @pytest.mark.parametrize("activation", ["relu", "gelu", "sigmoid", "tanh", "identity"])
@@ -106,7 +111,7 @@ def test_every_activation_trains(activation, phase, finetune, images):
 def test_the_step_count_goes_on_from_the_updates_made_before(phase, pretrained, images):
     parent = pretrained((9, 5))
     carried, afresh = (
-        run(phase((9, 5, 3), made_before=made), images, parent=parent, stops=[1]) for made in (2 * 16, 0)
+        run(phase((9, 5, 3), steps_before=made), images, parent=parent, stops=[1]) for made in (2 * 16, 0)
     )
     counts = [next(part.count for part in ran.before.opt_state if hasattr(part, "mu")) for ran in (carried, afresh)]
     assert counts == [32, 0]
@@ -115,3 +120,72 @@ def test_the_step_count_goes_on_from_the_updates_made_before(phase, pretrained, 
     for ran, length in ((carried, uncorrected), (afresh, 0.01)):
         kernels = [state.trainable["encoder"]["layers_2"]["kernel"] for state in (ran.before, ran.state)]
         np.testing.assert_allclose(np.median(np.abs(kernels[1] - kernels[0])), length, rtol=1e-3)
+
+
+# What names a stage's programs, and what is measured.
+
+
+def test_stages_that_differ_in_numbers_only_are_one(phase, finetune):
+    pairs = [(phase((9,))[0], phase((9,), **NUMBERS)[0])]
+    pairs += [(finetune()[0], finetune(rate_factor=0.5, unfreeze_at=3, l2=0.0, first_logit_change=1.0)[0])]
+    for first, second in pairs:
+        assert first == second and hash(first) == hash(second)
+        assert not jax.tree.leaves(first.config)
+
+
+def test_stages_that_differ_elsewhere_are_not(phase, finetune):
+    stages = [
+        *(phase(widths)[0] for widths in ((9,), (9, 5), (8,))),
+        *(
+            phase((9,), **{name: value})[0]
+            for name, value in (("epochs", 3), ("sampling", "fresh"), ("batch_size", 20))
+        ),
+        phase((9,), "tanh")[0],
+        phase((9,), steps_before=1)[0],
+        phase((9, 5), cache_codes=False)[0],
+        phase((9, 5), start=0)[0],
+        phase((9,), method=AutoencoderConfig(tied=True))[0],
+        phase((9,), "sigmoid", method=RbmConfig())[0],
+        phase((9,), method=SupervisedConfig())[0],
+        finetune()[0],
+        finetune(frozen_layers=1)[0],
+        finetune(frozen_layers=1, cache_codes=False)[0],
+        finetune(codes="whitened")[0],
+        finetune(validate_at=(3,))[0],
+    ]
+    assert len(set(stages)) == len(stages)
+
+
+def test_starts_and_results_are_shared_by_stages_that_differ_in_training_only(phase, finetune, readout):
+    stages = [finetune()[0], finetune(frozen_layers=2)[0], finetune(frozen_layers=1, epochs=7, batch_size=5)[0]]
+    assert len({stage.as_started() for stage in stages}) == len({stage.as_left() for stage in stages}) == 1
+    assert readout("logistic")[0].as_started() != stages[0].as_started()
+    greedy = [phase((9, 5))[0], phase((9, 5), epochs=7, l2=0.5, cache_codes=False)[0]]
+    assert len({stage.as_left() for stage in greedy}) == 1
+    assert phase((9, 5), start=0)[0].as_left() == greedy[0].as_left()
+
+
+# Of 60 images in batches of 12: five updates an epoch.
+@pytest.mark.parametrize(
+    ("settings", "n_updates", "after"),
+    [
+        ({"epochs": 2, "validate_at": ()}, 10, {5, 10}),
+        ({"epochs": 2, "validate_at": (1, 7, 400)}, 10, {1, 5, 7, 10}),
+        ({"updates": 7, "validate_at": (2,)}, 7, {2, 7}),
+        ({"updates": 12, "validate_at": ()}, 12, {12}),
+    ],
+)
+def test_held_out_images_are_measured_where_asked_and_at_the_ends(settings, n_updates, after, finetune):
+    stage, _ = finetune(**settings)
+    masks = stage.measured(["loss", "validation_loss"])
+    assert stage.total_steps == n_updates and masks["loss"].all() and len(masks["loss"]) == n_updates
+    assert set(np.flatnonzero(masks["validation_loss"]) + 1) == after
+    assert stage.n_validations == len(after)
+
+
+def test_names_of_results_tell_splits_and_stages(phase, finetune, readout):
+    pretraining = {"validation": "pretrain_validation_", "test": "pretrain_test_"}
+    assert phase((9, 5))[0].result_names == phase((9, 5), start=0)[0].result_names == pretraining
+    assert phase((9,), method=SupervisedConfig())[0].result_names == {}
+    assert finetune()[0].result_names == {"test": "test_"}  # validation is the end of a curve
+    assert readout("ridge")[0].result_names == {"validation": "validation_", "test": "test_"}

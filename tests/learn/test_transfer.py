@@ -2,21 +2,23 @@
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 
-from pretrain.learn.transfer import TransferError, copied, fresh_layer, merged, partition, stack_shapes
+from pretrain.learn.stack import Stack, stack_shapes
+from pretrain.learn.transfer import TransferError, copied, merged, partition
+from tests import stages
 
-SIZES = (9, 6, 4)
+LAYERS = stages.dense((6, 4), "elu")
+SHAPES = stack_shapes(Stack(LAYERS, (9,), stages.companions(stages.PLAIN, LAYERS, (9,))))
 
 
 def stack():
-    return jax.tree.map(lambda leaf: jnp.full(leaf.shape, 2.0), stack_shapes(SIZES))
+    return jax.tree.map(lambda leaf: jnp.full(leaf.shape, 2.0), SHAPES)
 
 
 def test_copied_returns_the_source_where_everything_fits():
     source = stack()
-    assert copied(stack_shapes(SIZES), source) is source
+    assert copied(SHAPES, source) is source
 
 
 def test_copied_lists_every_leaf_that_does_not_fit():
@@ -26,7 +28,7 @@ def test_copied_lists_every_leaf_that_does_not_fit():
     source["decoder"]["layers_0"]["bias"] = jnp.zeros(9, jnp.int32)
     source["decoder"]["layers_7"] = {"bias": jnp.zeros(3)}
     with pytest.raises(TransferError) as error:
-        copied(stack_shapes(SIZES), source)
+        copied(SHAPES, source)
     for leaf in ("encoder/layers_0/bias is missing", "encoder/layers_1/kernel", "int32[9]", "decoder/layers_7/bias"):
         assert leaf in str(error.value)
 
@@ -45,6 +47,12 @@ def test_partition_takes_whole_path_parts():
     assert set(trainable["encoder"]) == {"layers_1"} and set(frozen["encoder"]) == {"layers_10"}
 
 
+def test_partition_takes_a_single_leaf_and_leaves_its_neighbours():
+    params = {"decoder": {"layers_0": {"bias": jnp.zeros(1), "variance": jnp.ones(())}}}
+    trainable, frozen = partition(params, frozenset({"decoder/layers_0/bias"}))
+    assert set(trainable["decoder"]["layers_0"]) == {"bias"} and set(frozen["decoder"]["layers_0"]) == {"variance"}
+
+
 def test_training_what_is_not_there_fails():
     with pytest.raises(TransferError, match="encoder/layers_5"):
         partition(stack(), frozenset({"encoder/layers_5", "encoder/layers_0"}))
@@ -53,14 +61,3 @@ def test_training_what_is_not_there_fails():
 def test_merging_a_leaf_twice_fails():
     with pytest.raises(TransferError, match="encoder/layers_0/bias"):
         merged(stack(), {"encoder": {"layers_0": {"bias": jnp.zeros(6)}}})
-
-
-def test_a_fresh_layer_has_he_variance_and_zero_bias():
-    params = fresh_layer(400, 500, jax.random.key(0))
-    kernel = np.asarray(params["kernel"], np.float64)
-    assert kernel.shape == (500, 400)
-    assert abs(kernel.mean()) < 5e-4
-    np.testing.assert_allclose(kernel.std(), np.sqrt(2 / 500), rtol=0.01)
-    # Truncated at two standard deviations of the normal before truncation.
-    np.testing.assert_allclose(np.abs(kernel).max(), 2 * np.sqrt(2 / 500) / 0.87962566, rtol=1e-3)
-    np.testing.assert_array_equal(params["bias"], 0)

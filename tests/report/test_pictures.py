@@ -39,6 +39,15 @@ def test_every_filter_is_drawn_pixel_by_pixel_on_one_scale_around_zero(tmp_path)
     np.testing.assert_allclose(tiles[2][..., :3], np.broadcast_to(halfway, (4, 5, 3)), atol=0.02)
 
 
+@pytest.mark.parametrize(("shape", "what"), [((6, 5, 1), "units"), ((3, 3, 1), "features"), ((6, 6, 1), "features")])
+def test_filters_are_of_units_or_of_a_convolutions_features(shape, what, tmp_path):
+    made = sampled((6, 5, 1), filters=np.full((4, *shape), 0.5, np.float32))
+    figure = pictures.filters(made)
+    assert figure.get_suptitle() == f"First layer: 4 of 12 {what}"
+    _, held = drawn(figure, tmp_path)
+    assert all(tile.shape[:2] == shape[:2] for tile in held[:4])
+
+
 def test_channels_of_a_filter_stand_side_by_side(tmp_path):
     filters = np.zeros((2, 4, 5, 3), np.float32)
     filters[0, ..., 1] = 1.0
@@ -100,12 +109,14 @@ def test_what_is_not_finite_is_blank(tmp_path):
         sampled((1, 1, 1), n=1, units=1),
         sampled((200, 150, 3), n=10, units=36),
         sampled((90, 3, 1), n=10, units=36),
+        sampled(filters=np.full((36, 1, 1, 1), 0.1, np.float32)),
+        sampled((6, 5, 3), filters=np.full((4, 11, 11, 3), -0.1, np.float32)),
         sampled(filters=np.full((4, 6, 5, 1), np.nan, np.float32)),
         sampled(filters=np.zeros((4, 6, 5, 1), np.float32)),
         sampled(reconstructions=np.full((3, 6, 5, 1), np.inf, np.float32)),
         sampled(labels=("$x_{1$", "<script>alert(1)</script> and much more", "\u4e2d\x07")),
     ],
-    ids=["one pixel", "large", "narrow", "diverged", "zero", "infinite", "odd names"],
+    ids=["one pixel", "large", "narrow", "small windows", "large windows", "diverged", "zero", "infinite", "odd names"],
 )
 def test_odd_samples_are_drawn_without_a_warning(tmp_path, made):
     with warnings.catch_warnings():

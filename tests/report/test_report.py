@@ -47,7 +47,7 @@ def budgets(gains, n=8, noise=0.002):
 
 def test_the_answer_is_json_with_all_that_was_concluded(corners):
     found, _, told = written(corners[0], *corners[1])
-    assert told["schema"] == 2
+    assert told["schema"] == 3
     assert told["verdict"] == words.verdict(found.comparisons) and told["explanation"] == " ".join(
         words.explanation(found)
     )
@@ -196,6 +196,33 @@ def test_samples_are_shown_with_whose_they_are_and_how_well_they_came_back(corne
     assert "validation image" in captions["reconstructions"] and "up through 2 layers" in captions["reconstructions"]
     for label, error in zip(made.labels, made.errors, strict=True):
         assert f"{label}: {error:.3g}" in captions["reconstructions"]
+
+
+def test_filters_of_a_convolution_are_of_features_and_say_of_how_many_pixels(corners):
+    made = sampled(filters=np.full((4, 3, 3, 1), 0.5, np.float32))
+    _, page, _ = written(corners[0], *corners[1], samples=made)
+    figure = re.search(r'<figure id="figure-filters">.*?</figure>', page, re.DOTALL)[0]
+    caption = re.search("<figcaption>(.*?)</figcaption>", figure, re.DOTALL)[1]
+    assert "first 4 of 12 features after pretraining" in caption and "excite a feature" in caption
+    assert "as images of the 3 x 3 pixels that each reads at a time" in caption and "unit" not in caption
+    assert re.search('aria-label="First-layer weights of the first 4 of 12 features, ', figure)
+    _, page, _ = written(corners[0], *corners[1], samples=sampled())
+    caption = re.search('id="figure-filters".*?<figcaption>(.*?)</figcaption>', page, re.DOTALL)[1]
+    assert "as images: seed 2" in caption and "excite a unit" in caption
+
+
+def test_samples_without_filters_are_shown_without_them(corners):
+    directory, tables = corners
+    made = sampled(filters=np.zeros((0, 6, 5, 1), np.float32))
+    found, _, _ = written(directory, *tables, samples=sampled())
+    assert (directory / "figures" / "filters.svg").exists()
+    report.write(found, *tables, Experiment(), "2 x cpu", directory, made, anew=False)
+    page = (directory / "report.html").read_text()
+    assert 'id="figure-reconstructions"' in page and 'id="figure-filters"' not in page
+    assert not list((directory / "figures").glob("filters.*"))
+    marked(directory)
+    report.write(found, *tables, Experiment(), "2 x cpu", directory, made, anew=False)
+    assert MARK in (directory / "report.html").read_text()
 
 
 def test_samples_of_a_sweep_say_of_which_pretraining(tmp_path):

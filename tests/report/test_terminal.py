@@ -329,7 +329,7 @@ def test_a_perfect_accuracy_is_not_shortened():
         ({INIT: "he"}, "encoder_init=he"),
         ({}, "all trials"),
         ({"finetune.l2": 0.1, "pretrain.l2": 0.2}, "finetune.l2=0.1, pretrain.l2=0.2"),
-        ({"encoder.widths": [300, 150]}, "widths=[300, 150]"),
+        ({"encoder.layers": [300, 150]}, "layers=[300, 150]"),
         ({INIT: "he", FROZEN: 2, "finetune.first_logit_change": 2.0}, "He, 2 frozen, start matched to 2"),
     ],
 )

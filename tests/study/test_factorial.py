@@ -152,7 +152,7 @@ def union(*grids):
     [
         ({FROZEN: (0, 2)}, {INIT: ("he",)}),
         ({INIT: ("he", "pretrained")}, {INIT: ("he", "pretrained"), "finetune.labels": (50,)}),
-        ({INIT: ("he", "pretrained"), "encoder.widths": ([9], [9, 5])}, {"finetune.labels": (50, 100)}),
+        ({INIT: ("he", "pretrained"), "encoder.layers": ([9], [9, 5])}, {"finetune.labels": (50, 100)}),
     ],
 )
 def test_unions_of_grids_that_sweep_different_fields_are_answered(grids):
@@ -162,9 +162,9 @@ def test_unions_of_grids_that_sweep_different_fields_are_answered(grids):
 
 
 def test_swept_tuples_are_factors_like_any_other_value(tmp_path):
-    tables = run({INIT: TWO[INIT], "encoder.widths": ([300, 150], [50])}, constant)
+    tables = run({INIT: TWO[INIT], "encoder.layers": ([300, 150], [50])}, constant)
     (found,) = found_in(tables)
-    assert found.last.point["encoder.widths"] == [50]
+    assert found.last.point["encoder.layers"] == [50]
     report.write(answer(*tables), *tables, Experiment(), "2 x cpu", tmp_path)
 
 

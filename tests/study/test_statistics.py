@@ -86,8 +86,8 @@ def test_a_run_without_a_sweep_is_one_arm():
 
 
 def test_swept_lists_and_fields_that_only_some_grids_sweep_make_arms():
-    points = [{"encoder.widths": [9, 4], "finetune.l2": None}, {"encoder.widths": [9], "finetune.l2": None}]
-    points.append({"encoder.widths": None, "finetune.l2": 0.1})
+    points = [{"encoder.layers": [9, 4], "finetune.l2": None}, {"encoder.layers": [9], "finetune.l2": None}]
+    points.append({"encoder.layers": None, "finetune.l2": 0.1})
     rows = [(f"{index}-{seed}", seed, point, "ok", 0.5) for index, point in enumerate(points) for seed in (0, 1)]
     found = arms(trials_table(rows))
     assert [one.point for one in found] == points

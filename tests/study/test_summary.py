@@ -8,14 +8,14 @@ from pretrain.config.fields import ConfigError
 from pretrain.study import summary
 
 ROWS = [
-    # labels, widths, seed, status, test_accuracy, pretrain_test_mse
+    # labels, layers, seed, status, test_accuracy, pretrain_test_mse
     (100, [12], 0, "ok", 0.5, 0.01),
     (100, [12], 1, "ok", 0.7, 0.03),
     (100, [12], 2, "diverged", None, 0.02),
     (500, [12], 0, "ok", 0.9, None),
     (500, [12, 6], 0, "diverged", None, None),
 ]
-NAMES = ("finetune.labels", "encoder.widths", "seed", "status", "test_accuracy", "pretrain_test_mse")
+NAMES = ("finetune.labels", "encoder.layers", "seed", "status", "test_accuracy", "pretrain_test_mse")
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def trials():
 
 def test_groups_have_mean_and_sample_deviation_over_the_trials_that_did_not_diverge(trials):
     first, second, third = summary.summarise(trials).to_pylist()
-    assert (first["finetune.labels"], first["encoder.widths"], first["n"], first["n_diverged"]) == (100, [12], 2, 1)
+    assert (first["finetune.labels"], first["encoder.layers"], first["n"], first["n_diverged"]) == (100, [12], 2, 1)
     assert first["test_accuracy_mean"] == pytest.approx(0.6)
     assert first["test_accuracy_std"] == pytest.approx(0.1 * np.sqrt(2))
     assert first["pretrain_test_mse_mean"] == pytest.approx(0.02)
@@ -57,5 +57,5 @@ def test_a_column_that_is_not_there_is_named_with_the_nearest(by, of, field, tri
 
 
 def test_swept_fields_and_results_lie_around_the_status(trials):
-    assert summary.swept_fields(trials) == ["finetune.labels", "encoder.widths"]
+    assert summary.swept_fields(trials) == ["finetune.labels", "encoder.layers"]
     assert summary.metrics(trials) == ["test_accuracy", "pretrain_test_mse"]

@@ -1,15 +1,23 @@
 """A small sweep of every kind of stage on the tiny dataset."""
 
+import dataclasses
+
 import jax
 import pytest
 
 from pretrain import data
 from pretrain.config import DataConfig, EncoderConfig, Experiment, FinetuneConfig, PretrainConfig
+from pretrain.config.fields import kind_of, section_classes
+from pretrain.config.methods import MethodConfig
 from pretrain.sweep import execute
-from pretrain.sweep.plan import Plan, packs
+from pretrain.sweep.identity import Fingerprints
+from pretrain.sweep.plan import Job, Plan, packs
 from pretrain.sweep.plan import plan as plan_all
 
-CORNERS = {"finetune.encoder_init": ("pretrained", "he"), "finetune.frozen_layers": (2, 0)}
+FINGERPRINTS = Fingerprints()  # of programs that several tests trace
+METHODS = {kind_of(each): each for each in section_classes(MethodConfig)}  # of pretraining, by kind
+PROGRAMS = (execute.START, execute.BEGIN, execute.ADVANCE, execute.RESULTS)
+CORNERS = {"finetune.encoder_init": ("pretrained", "he"), "finetune.frozen_layers": ("all", 0)}
 
 
 @pytest.fixture(scope="session")
@@ -24,7 +32,7 @@ def experiment(tiny_path):
     def make(sweep=(CORNERS,), seeds=3, pretrain=None, finetune=None, encoder=None, per_layer=None) -> Experiment:
         return Experiment(
             data=DataConfig(name=tiny_path, validation=60),
-            encoder=EncoderConfig(**{"widths": (12, 6), **(encoder or {})}),
+            encoder=EncoderConfig(**{"layers": (12, 6), **(encoder or {})}),
             pretrain=PretrainConfig(**{"epochs": 2, "batch_size": 20, **(pretrain or {})}),
             finetune=FinetuneConfig(**{"labels": 80, "batch_size": 20, "epochs": 2, **(finetune or {})}),
             sweep=sweep,
@@ -37,7 +45,40 @@ def experiment(tiny_path):
 
 def make_plan(experiment, dataset) -> Plan:
     """Plans an experiment on one dataset."""
-    return plan_all(experiment, {experiment.data: dataset})
+    return plan_all(experiment, {experiment.data: dataset}, FINGERPRINTS)
+
+
+@pytest.fixture(scope="session")
+def planned(experiment):
+    """Returns a function that plans a small experiment, whose trials start from pretraining, on its own datasets."""
+
+    def make(sweep=({"finetune.encoder_init": ("pretrained",)},), seeds=1, repeats=1, **settings) -> Plan:
+        found = dataclasses.replace(experiment(sweep=sweep, seeds=seeds, **settings), repeats=repeats)
+        return plan_all(found, data.load_all(found), FINGERPRINTS)
+
+    return make
+
+
+def of_kind(kind, **settings) -> dict:
+    """Settings of pretraining by the method of a kind."""
+    return {"method": METHODS[kind](**settings)}
+
+
+def names(plan: Plan) -> list[str]:
+    """The names of a plan's stages, one a job."""
+    return sorted(job.stage.name for job in plan.jobs.values())
+
+
+def path(plan: Plan, trial=0) -> list[Job]:
+    """The jobs of a trial, in order."""
+    return [plan.jobs[job] for job in plan.trials[trial].jobs]
+
+
+def forget_programs():
+    """Makes all programs be traced and compiled anew."""
+    jax.clear_caches()
+    for program in PROGRAMS:
+        program.clear()
 
 
 def unwatched(step, progress):

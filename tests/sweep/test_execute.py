@@ -6,9 +6,10 @@ import jax
 import numpy as np
 import pytest
 
-from pretrain.sweep import execute
+from pretrain.config.fields import with_values
+from pretrain.sweep import execute, lanes
 from pretrain.sweep.plan import Pack, packs
-from tests.sweep.conftest import CORNERS, run_all, unwatched
+from tests.sweep.conftest import CORNERS, PROGRAMS, forget_programs, run_all, unwatched
 from tests.sweep.conftest import make_plan as plan
 
 MEMORY = 1 << 30
@@ -43,21 +44,21 @@ def test_chunks_change_no_bit(corners, outcomes, dataset, monkeypatch):
 
 
 def test_a_sweep_over_numbers_and_seeds_is_traced_once_a_stage(experiment, dataset):
-    jax.clear_caches()
+    forget_programs()
     found = plan(experiment(sweep=(TRACED | CORNERS,), finetune={"epochs": 1}), dataset)
     run_all(found, dataset)
     # Two phases, and fine-tunings of which the frozen layers are a shape.
-    assert execute._advance._cache_size() == 4
-    assert execute._begin._cache_size() == 4
+    assert execute.ADVANCE.n_compiled == 4
+    assert execute.BEGIN.n_compiled == 4
 
 
 def test_side_by_side_as_on_an_accelerator_trials_come_out_as_one_by_one(corners, outcomes, dataset, monkeypatch):
-    monkeypatch.setattr(execute, "_one_by_one", lambda function, n_trials, trials: jax.vmap(function)(trials))
+    monkeypatch.setattr(lanes, "_one_by_one", lambda function, n_trials, trials: jax.vmap(function)(trials))
     # On one device: on two, batched factorizations of jaxlib 0.10 may wait for each other in its thread pool for ever.
     monkeypatch.setattr(jax, "local_devices", lambda: jax.devices()[:1])
-    jax.clear_caches()
+    forget_programs()
     found = run_all(corners, dataset)
-    jax.clear_caches()
+    forget_programs()
     for job, outcome in found.items():
         for ours, theirs in zip(jax.tree.leaves(outcome[:2]), jax.tree.leaves(outcomes[job][:2]), strict=True):
             # Where a gradient is all rounding, Adam's step has a sign by chance; but for those, all agree to float32.
@@ -65,13 +66,14 @@ def test_side_by_side_as_on_an_accelerator_trials_come_out_as_one_by_one(corners
 
 
 def test_programs_compiled_ahead_are_the_ones_that_run(corners, dataset):
-    jax.clear_caches()
+    forget_programs()
     for pack in packs(corners.jobs.values(), (), MEMORY, 2):
         execute.compile_ahead(pack, dataset)
-    programs = (execute._begin, execute._advance, execute._results)
-    compiled = [program._cache_size() for program in programs]
+    compiled = [program.n_compiled for program in PROGRAMS]
     run_all(corners, dataset)
-    assert [program._cache_size() for program in programs] == compiled == [4, 4, 3]
+    # Two stages of pretraining, each measured on splits of two sizes; and fine-tunings, which start in two ways, have
+    # two programs by the layers that are frozen, and are measured by one.
+    assert [program.n_compiled for program in PROGRAMS] == compiled == [2 + 2, 2 + 2, 2 + 2, 2 * 2 + 1]
 
 
 @pytest.mark.parametrize("lane", [0, 1, 2, 3, 4])
@@ -79,7 +81,8 @@ def test_a_diverging_trial_is_marked_and_its_neighbours_are_bit_equal(lane, corn
     jobs = [job for job in corners.jobs.values() if job.stage.name == "pretrain/0"]
     jobs = [*jobs, *jobs][:5]
     sound = jobs[lane]
-    jobs[lane] = dataclasses.replace(sound, numbers={**sound.numbers, "optimizer.learning_rate": 1e30})
+    training = with_values(sound.config.training, {"optimizer.learning_rate": 1e30})
+    jobs[lane] = dataclasses.replace(sound, config=sound.config._replace(training=training))
     ran = execute.run(Pack(sound.stage, tuple(jobs)), dataset, [None] * 5, unwatched)
     np.testing.assert_array_equal(ran.diverged(), np.arange(5) == lane)
     for other, job in enumerate(jobs):
@@ -170,28 +173,28 @@ def test_ways_to_hand_over_share_a_program_and_come_out_as_alone(experiment, dat
         "finetune.first_logit_change": (0.0, 0.5),
     }
     found = plan(experiment(sweep=(ways,), seeds=1, finetune={"epochs": 1, "diagnose_at": (1,)}), dataset)
-    jax.clear_caches()
+    forget_programs()
     together = run_all(found, dataset)
-    assert execute._advance._cache_size() == 3  # two phases, one fine-tuning
+    assert execute.ADVANCE.n_compiled == 3  # two phases, one fine-tuning
     for job in found.jobs.values():
-        if job.parent and job.choices:
+        if job.parent and job.stage.is_last:
             alone = execute.run(Pack(job.stage, (job,)), dataset, [together[job.parent][0]], unwatched)
             same((alone.params, alone.curves), jax.tree.map(lambda leaf: leaf[None], together[job.id][:2]))
 
 
-def test_objectives_of_a_pack_come_out_as_alone(experiment, dataset):
-    objectives = {
-        "pretrain.objective.corruption": ("masking",),
-        "pretrain.objective.corruption_level": (0.1, 0.4),
-        "pretrain.objective.tied": (True,),
-        "pretrain.objective.contractive": (True,),
-        "pretrain.objective.sparsity": ("l1",),
-        "pretrain.objective.sparsity_weight": (0.0, 0.01),
+def test_methods_of_a_pack_come_out_as_alone(experiment, dataset):
+    methods = {
+        "pretrain.method.corruption": ("masking",),
+        "pretrain.method.corruption_level": (0.1, 0.4),
+        "pretrain.method.tied": (True,),
+        "pretrain.method.contractive": (True,),
+        "pretrain.method.sparsity": ("l1",),
+        "pretrain.method.sparsity_weight": (0.0, 0.01),
     }
-    found = plan(experiment(sweep=(objectives,), seeds=1, pretrain={"epochs": 1}), dataset)
-    jax.clear_caches()
+    found = plan(experiment(sweep=(methods,), seeds=1, pretrain={"epochs": 1}), dataset)
+    forget_programs()
     together = run_all(found, dataset)
-    assert execute._advance._cache_size() == 3
+    assert execute.ADVANCE.n_compiled == 3
     for job in found.jobs.values():
         if job.stage.name == "pretrain/1":
             alone = execute.run(Pack(job.stage, (job,)), dataset, [together[job.parent][0]], unwatched)

@@ -5,40 +5,46 @@ import numpy as np
 import pytest
 
 from pretrain import data
-from pretrain.config import ObjectiveConfig
+from pretrain.config import AutoencoderConfig, RbmConfig, SupervisedConfig
 from pretrain.sweep import execute
 from pretrain.sweep.plan import Pack, packs
 from pretrain.sweep.plan import plan as plan_all
-from tests.sweep.conftest import unwatched
+from tests.sweep.conftest import FINGERPRINTS, unwatched
 
 # Experiments that between them have every kind of stage, each a few updates long and shared by no two points.
 PLANS = {
     "a machine, components, then all at once": {
-        "encoder": {"widths": (6, 4), "activation": "sigmoid"},
-        "per_layer": {"pretrain.objective.kind": ("rbm", "pca")},
+        "encoder": {"layers": (6, 4), "activation": "sigmoid"},
+        "per_layer": {"pretrain.method.kind": ("rbm", "pca")},
         "pretrain": {"training": "greedy_then_end_to_end"},
-        "objective": {"visible": "gaussian", "persistent": True},
+        "method": RbmConfig(visible="gaussian", persistent=True),
         "finetune": {"readout": "knn"},
         "stages": ["finetune", "pretrain/0", "pretrain/1", "pretrain/all"],
     },
     "labels, then layer by layer": {
-        "encoder": {"widths": (6,)},
+        "encoder": {"layers": (6,)},
         "per_layer": {"finetune.unfreeze_at": (2,), "finetune.rate_factor": (0.5,)},
-        "objective": {"kind": "supervised"},
+        "method": SupervisedConfig(),
         "finetune": {"codes": "whitened", "label_subset": "balanced", "head_init": "zero"},
         "stages": ["finetune", "pretrain/0"],
     },
     "variational and on wrong images": {
-        "encoder": {"widths": (6,)},
-        "objective": {"variational": True},
+        "encoder": {"layers": (6,)},
+        "method": AutoencoderConfig(variational=True),
         "finetune": {"encoder_init": "wrong_data"},
         "sweep": ({"finetune.readout": ("ridge", "logistic")},),
         "stages": ["finetune", "finetune", "pretrain/0"],
     },
     "a machine that goes on": {
-        "encoder": {"widths": (6,), "activation": "sigmoid"},
-        "objective": {"kind": "rbm", "persistent": True, "gibbs_steps": 2},
+        "encoder": {"layers": (6,), "activation": "sigmoid"},
+        "method": RbmConfig(persistent=True, gibbs_steps=2),
         "stages": ["pretrain/0"],
+    },
+    "convolutions": {
+        "encoder": {"layers": ("3c3s2", 5)},
+        "method": AutoencoderConfig(corruption="masking"),
+        "finetune": {"frozen_layers": 1},
+        "stages": ["finetune", "pretrain/0", "pretrain/1"],
     },
 }
 
@@ -73,7 +79,7 @@ def ran(request, experiment):
     """Every job of a plan, run in packs of three seeds."""
     settings = PLANS[request.param]
     pretrain = {"epochs": 1, "end_to_end_epochs": 1, "batch_size": 50, **settings.get("pretrain", {})}
-    pretrain["objective"] = ObjectiveConfig(**settings["objective"])
+    pretrain["method"] = settings["method"]
     finetune = {"epochs": 1, **settings.get("finetune", {})}
     others = {"per_layer": settings.get("per_layer"), "sweep": settings.get("sweep", ())}
     found = experiment(seeds=3, encoder=settings["encoder"], pretrain=pretrain, finetune=finetune, **others)
@@ -82,7 +88,7 @@ def ran(request, experiment):
     devices = jax.local_devices()[:1]
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(jax, "local_devices", lambda: devices)
-        made = Ran(plan_all(found, datasets), datasets, settings["stages"])
+        made = Ran(plan_all(found, datasets, FINGERPRINTS), datasets, settings["stages"])
     assert sorted(job.stage.name for job in made.of_seed(1)) == settings["stages"]
     assert len(made) == 3 * len(settings["stages"])
     return made
@@ -119,5 +125,5 @@ def test_seeds_of_every_kind_of_stage_differ(ran):
 
 def test_every_stage_hands_on_the_parameters_that_it_says(ran):
     for job in ran.jobs.values():
-        if shapes := getattr(job.stage, "shapes", None):
-            same(jax.tree.map(lambda leaf: leaf.shape, shapes), jax.tree.map(np.shape, ran[job.id][0]))
+        if not job.stage.is_last:
+            same(jax.tree.map(lambda leaf: leaf.shape, job.stage.shapes), jax.tree.map(np.shape, ran[job.id][0]))

@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 
 from configs.geron import get_config
-from pretrain.config import EncoderConfig, FinetuneConfig, PretrainConfig
-from pretrain.config.fields import ConfigError, split_traced
-from pretrain.sweep.cost import job_memory, n_parameters
+from pretrain.config import EncoderConfig
+from pretrain.config.fields import ConfigError
+from pretrain.sweep.cost import job_memory
 from pretrain.sweep.plan import MAX_PACK, packs
 from pretrain.sweep.plan import plan as plan_all
-from tests import stages
-from tests.sweep.conftest import CORNERS, run_all
+from tests.sweep.conftest import CORNERS, FINGERPRINTS, run_all
 from tests.sweep.conftest import make_plan as plan
 
 MEMORY = 1 << 30
@@ -23,7 +22,7 @@ def names(found):
     return collections.Counter(job.stage.name for job in found.jobs.values())
 
 
-def test_the_corners_of_a_seed_share_their_phases(corners):
+def test_the_corners_of_a_seed_share_their_pretraining(corners):
     assert len(corners.trials) == 12
     assert names(corners) == {"pretrain/0": 3, "pretrain/1": 3, "finetune": 12}
     paths = {(trial.seed, trial.point["finetune.encoder_init"]): trial.jobs[:-1] for trial in corners.trials}
@@ -62,12 +61,12 @@ def test_a_change_renames_what_it_touches_and_what_follows(change, kept, corners
 
 
 def test_other_images_rename_every_stage(corners, experiment, dataset):
-    other = plan(experiment(), dataset._replace(fingerprint="other"))
+    other = plan(experiment(), dataset._replace(fingerprints=dataset.fingerprints._replace(images="other")))
     assert not other.jobs.keys() & corners.jobs.keys()
 
 
-def test_a_deeper_stack_reuses_the_phases_below(corners, experiment, dataset):
-    deeper = dataclasses.replace(experiment(), encoder=EncoderConfig(widths=(12, 6, 4)))
+def test_a_deeper_stack_reuses_the_stages_below(corners, experiment, dataset):
+    deeper = dataclasses.replace(experiment(), encoder=EncoderConfig(layers=(12, 6, 4)))
     shared = plan(deeper, dataset).jobs.keys() & corners.jobs.keys()
     assert collections.Counter(corners.jobs[job].stage.name for job in shared) == {"pretrain/0": 3, "pretrain/1": 3}
 
@@ -124,24 +123,33 @@ def test_more_than_the_training_images_is_refused(change, experiment, dataset):
         plan(experiment(**change), dataset)
 
 
-def test_parameters_are_counted_as_the_seed_has_them():
-    settings = (784, (300, 150), "elu")
-    config, of_phases = (split_traced(kind())[0] for kind in (FinetuneConfig, PretrainConfig))
-    encoder = 784 * 300 + 300 + 300 * 150 + 150
-    assert n_parameters(stages.finetune(config, *settings, 10)) == encoder + 1510
-    assert n_parameters(stages.phase(of_phases, *settings, 55_000)) == encoder + 300 * 784 + 784 + 150 * 300 + 300
+def test_all_layers_frozen_are_told_as_how_many_they_are(corners, experiment, dataset):
+    assert {trial.point["finetune.frozen_layers"] for trial in corners.trials} == {0, 2}
+    counted = plan(experiment(({**CORNERS, "finetune.frozen_layers": (2, 0)},)), dataset)
+    assert counted.trials == corners.trials and counted.jobs == corners.jobs
 
 
-def test_the_seeds_cached_codes_are_counted_as_memory():
-    stage = stages.phase(split_traced(PretrainConfig())[0], 784, (300, 150), "elu", 55_000)
-    assert 66e6 < job_memory(stage) < 120e6
+def test_another_program_renames_stages_and_neither_their_settings_nor_trials(corners, experiment, dataset):
+    def fingerprint(spec, parent, dataset):
+        found = FINGERPRINTS(spec, parent, dataset)
+        return "other" if spec.stage.name == "pretrain/1" else found
+
+    other = plan_all(experiment(), {experiment().data: dataset}, fingerprint)
+    assert names(other) == names(corners)
+    # What follows a stage is renamed with it, and nothing else is.
+    without = {trial.jobs for trial in corners.trials if trial.point["finetune.encoder_init"] == "he"}
+    lowest = {job.id for job in corners.jobs.values() if job.stage.name == "pretrain/0"}
+    assert corners.jobs.keys() & other.jobs.keys() == {job for jobs in without for job in jobs} | lowest
+    assert [trial.id for trial in other.trials] == [trial.id for trial in corners.trials]
+    pairs = list(zip(corners.jobs.values(), other.jobs.values(), strict=True))
+    assert all(ours.settings_id == theirs.settings_id and ours.content == theirs.content for ours, theirs in pairs)
 
 
 def test_the_four_corners_are_those_of_the_default_config():
     assert get_config().sweep == (CORNERS,)
 
 
-def test_repeats_share_the_phases_of_their_seed_and_no_later_draw(experiment, dataset):
+def test_repeats_share_the_pretraining_of_their_seed_and_no_later_draw(experiment, dataset):
     once = plan(experiment(seeds=2), dataset)
     repeated = plan(dataclasses.replace(experiment(seeds=2), repeats=3), dataset)
     assert names(repeated) == {"pretrain/0": 2, "pretrain/1": 2, "finetune": 4 * 2 * 3}
@@ -156,10 +164,10 @@ def test_repeats_share_the_phases_of_their_seed_and_no_later_draw(experiment, da
 
 def test_datasets_can_be_swept(experiment, dataset):
     swept = experiment(sweep=({"data.validation": (60, 40), "finetune.encoder_init": ("he",)},), seeds=2)
-    datasets = {swept.at(point).data: dataset for point in swept.points()}
+    datasets = {point.settings.data: dataset for point in swept.points}
     smaller, larger = datasets
-    datasets[larger] = dataset._replace(fingerprint="other")
-    found = plan_all(swept, datasets)
+    datasets[larger] = dataset._replace(fingerprints=dataset.fingerprints._replace(images="other"))
+    found = plan_all(swept, datasets, FINGERPRINTS)
     assert len(found.jobs) == 4
     cut = packs(found.jobs.values(), (), MEMORY, 2)
     assert [(pack.data, len(pack.jobs)) for pack in cut] == [(smaller, 2), (larger, 2)]
@@ -190,7 +198,7 @@ def test_counted_updates_take_the_place_of_epochs_at_any_number_of_labels(experi
     stages = {job.stage for job in found.jobs.values()}
     assert {stage.total_steps for stage in stages} == {7} and len(stages) == 2  # epochs decide nothing
     for stage in stages:
-        assert list(np.flatnonzero(stage.measured()["validation_loss"]) + 1) == [1, 2, 5, 7]
+        assert list(np.flatnonzero(stage.measured(["validation_loss"])["validation_loss"]) + 1) == [1, 2, 5, 7]
     outcomes = run_all(found, dataset)
     assert all(curves["loss"].shape == (7,) and not diverged for _, curves, _, diverged in outcomes.values())
 
@@ -202,17 +210,9 @@ def test_a_ridge_penalty_decides_nothing_without_a_fitted_head(experiment, datas
 
 
 def test_numbers_of_an_objective_that_decide_nothing_split_no_stage(experiment, dataset):
-    levels = {"pretrain.objective.corruption_level": (0.1, 0.5), "pretrain.objective.sparsity_target": (0.1, 0.2)}
+    levels = {"pretrain.method.corruption_level": (0.1, 0.5), "pretrain.method.sparsity_target": (0.1, 0.2)}
     plain = plan(experiment(sweep=(levels,), seeds=1), dataset)
     assert len(plain.trials) == 4 and len(plain.jobs) == 3
-    noisy = plan(experiment(sweep=({**levels, "pretrain.objective.corruption": ("masking",)},), seeds=1), dataset)
+    noisy = plan(experiment(sweep=({**levels, "pretrain.method.corruption": ("masking",)},), seeds=1), dataset)
     assert len(noisy.jobs) == 6
     assert len({job.stage for job in noisy.jobs.values()}) == 3  # levels share a program
-
-
-def test_a_tied_decoder_has_no_kernels_to_count(experiment, dataset):
-    tied = plan(experiment(sweep=({"pretrain.objective.tied": (True, False)},), seeds=1), dataset)
-    phases = [job.stage for job in tied.jobs.values() if job.stage.name == "pretrain/0"]
-    first = {stage.counterparts[0].decoder == "tied": stage for stage in phases}
-    pixels, units = first[True].image_size, first[True].widths[0]
-    assert n_parameters(first[False]) - n_parameters(first[True]) == pixels * units

@@ -40,6 +40,13 @@ def test_samples_come_back_as_they_were_and_always_as_the_same_bytes(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"one.npz", "two.npz"}
 
 
+@pytest.mark.parametrize("filters", [(4, 3, 3, 1), (4, 6, 6, 1), (0, 6, 5, 1)], ids=["small", "wide", "none"])
+def test_filters_may_be_windows_and_may_be_missing(filters, tmp_path):
+    before = sampled(filters=np.full(filters, 0.5, np.float32))
+    samples.write(before, tmp_path / samples.FILE)
+    np.testing.assert_array_equal(results.load_samples(tmp_path).filters, before.filters)
+
+
 def test_errors_are_means_over_pixels_even_of_what_diverged():
     before = sampled()
     expected = [
@@ -79,18 +86,18 @@ def lacking(path):
         lambda path: path.write_bytes(b""),
         lambda path: path.write_text("<script>"),
         lambda path: samples.write(sampled(labels=("a",)), path),
-        lambda path: samples.write(sampled(filters=np.zeros((4, 6, 6, 1), np.float32)), path),
+        lambda path: samples.write(sampled(filters=np.zeros((4, 6, 5, 3), np.float32)), path),
+        lambda path: samples.write(sampled(filters=np.zeros((4, 0, 5, 1), np.float32)), path),
         lambda path: samples.write(sampled(filters=np.zeros((4, 6), np.float32)), path),
         lambda path: samples.write(sampled(images=np.zeros((3, 6, 5, 1), "U1")), path),
         lambda path: samples.write(sampled(shape=(6, 5, 2)), path),
         lambda path: samples.write(sampled(n=0), path),
-        lambda path: samples.write(sampled(units=0), path),
         lambda path: zipfile.ZipFile(path, "w").close(),
     ],
     ids=[
         *("a flipped bit", "a pickle", "an array missing", "truncated", "empty", "text", "a label missing"),
-        *("filters of another size", "filters not images", "images of letters", "two channels"),
-        *("no images", "no filters", "an empty archive"),
+        *("filters of other channels", "filters without pixels", "filters not images", "images of letters"),
+        *("two channels", "no images", "an empty archive"),
     ],
 )
 def test_a_damaged_file_is_named_in_one_line(tmp_path, damage):

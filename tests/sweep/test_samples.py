@@ -8,7 +8,7 @@ import pytest
 
 from pretrain import data
 from pretrain.commands import report as report_command
-from pretrain.config import ObjectiveConfig, from_json
+from pretrain.config import RbmConfig, from_json
 from pretrain.report.record import SCHEMA
 from pretrain.study import results
 from pretrain.sweep import plan as planning
@@ -16,6 +16,7 @@ from pretrain.sweep import sample_file as samples
 from pretrain.sweep.samples import leave, take
 from pretrain.sweep.store import Store
 from tests.launching import copied, execute, refused
+from tests.sweep.conftest import FINGERPRINTS
 from tests.sweep.test_sample_file import sampled
 
 
@@ -24,7 +25,7 @@ def parts(run):
     """The plan of the first run, its store and its datasets."""
     experiment = from_json((run / "experiment.json").read_text())
     datasets = data.load_all(experiment)
-    plan = planning.plan(experiment, datasets)
+    plan = planning.plan(experiment, datasets, FINGERPRINTS)
     store = Store(experiment.store, warn=pytest.fail, read_only=True)
     store.verified(plan.jobs)
     return plan, store, datasets
@@ -125,34 +126,76 @@ def left_by(experiment, run_dir, **settings):
     """The samples that a run would leave, and its plan."""
     found = experiment(**{"seeds": 1, "encoder": {"activation": "sigmoid"}, **settings})
     datasets = data.load_all(found)
-    plan = planning.plan(found, datasets)
+    plan = planning.plan(found, datasets, FINGERPRINTS)
     return leave(plan, Drawn(plan), datasets, run_dir, pytest.fail), plan, datasets
 
 
 def test_the_first_pretraining_that_can_be_decoded_is_sampled(experiment, tmp_path):
-    kinds = {"pretrain.objective.kind": ("supervised", "rbm", "pca"), "finetune.encoder_init": ("he", "pretrained")}
+    kinds = {"pretrain.method.kind": ("supervised", "rbm", "pca"), "finetune.encoder_init": ("he", "pretrained")}
     left, plan, _ = left_by(experiment, tmp_path, sweep=(kinds,))
     points = {trial.id: trial.point for trial in plan.trials}
-    assert points[left.trial_id] == {"pretrain.objective.kind": "rbm", "finetune.encoder_init": "pretrained"}
+    assert points[left.trial_id] == {"pretrain.method.kind": "rbm", "finetune.encoder_init": "pretrained"}
     assert plan.jobs[left.stage_id].stage.name == "pretrain/1" and samples.read(tmp_path / samples.FILE).n_layers == 2
     # A classifier anywhere in the stack leaves nothing that turns codes back into images.
     for lowest in ("supervised", "pca"):
         for highest in ("supervised", "pca"):
-            per_layer = {"pretrain.objective.kind": (lowest, highest)}
+            per_layer = {"pretrain.method.kind": (lowest, highest)}
             left, *_ = left_by(experiment, tmp_path, sweep=(), per_layer=per_layer)
             can_be = lowest == highest == "pca"
             assert (left is not None) == (tmp_path / samples.FILE).exists() == can_be
 
 
 def test_what_a_machine_of_gaussian_units_reconstructs_is_its_mean(experiment, tmp_path):
-    settings = {"pretrain": {"objective": ObjectiveConfig(kind="rbm", visible="gaussian")}, "sweep": ()}
-    left, plan, _ = left_by(experiment, tmp_path, encoder={"widths": (5,), "activation": "sigmoid"}, **settings)
+    settings = {"pretrain": {"method": RbmConfig(visible="gaussian")}, "sweep": ()}
+    left, plan, _ = left_by(experiment, tmp_path, encoder={"layers": (5,), "activation": "sigmoid"}, **settings)
     params = Drawn(plan).params(left.stage_id)
     layer, visible = params["encoder"]["layers_0"], params["decoder"]["layers_0"]
     images = left.images.reshape(len(left.images), -1)
     hidden = 1 / (1 + np.exp(-(images @ layer["kernel"] + layer["bias"])))
     means = visible["bias"] + 4 * hidden @ layer["kernel"].T
     np.testing.assert_allclose(left.reconstructions.reshape(means.shape), means, atol=1e-5)
+
+
+def convolved(images, layer, stride):
+    """Convolution of [N, H, W, C] with SAME padding, window by window."""
+    kernel, (height, width) = layer["kernel"], images.shape[1:3]
+    window = len(kernel)
+    size = [-(-side // stride) for side in (height, width)]
+    padding = [max((out - 1) * stride + window - side, 0) for out, side in zip(size, (height, width), strict=True)]
+    padded = np.pad(images, [(0, 0), *[(total // 2, total - total // 2) for total in padding], (0, 0)])
+    sums = [
+        [
+            np.einsum("nhwc,hwcf->nf", padded[:, row : row + window, column : column + window], kernel)
+            for column in range(0, size[1] * stride, stride)
+        ]
+        for row in range(0, size[0] * stride, stride)
+    ]
+    return np.moveaxis(np.array(sums), 2, 0) + layer["bias"]
+
+
+def test_filters_of_a_convolution_are_its_windows(experiment, tmp_path):
+    encoder = {"layers": ("4c3s2", 7), "activation": "relu"}
+    left, plan, _ = left_by(experiment, tmp_path, sweep=(), encoder=encoder)
+    params = Drawn(plan).params(left.stage_id)
+    sides = {side: [params[side][f"layers_{number}"] for number in (0, 1)] for side in ("encoder", "decoder")}
+    assert left.n_units == 4 and left.filters.shape == (4, 3, 3, 1)
+    for unit in range(4):
+        np.testing.assert_array_equal(left.filters[unit], sides["encoder"][0]["kernel"][..., unit])
+    codes = np.maximum(convolved(left.images, sides["encoder"][0], 2), 0).reshape(len(left.images), -1)
+    for side in ("encoder", "decoder"):
+        codes = np.maximum(codes @ sides[side][1]["kernel"] + sides[side][1]["bias"], 0)
+    wide = codes.reshape(-1, 3, 3, 4).repeat(2, axis=1).repeat(2, axis=2)
+    expected = convolved(wide, sides["decoder"][0]["convolution"], 1)
+    np.testing.assert_allclose(left.reconstructions, expected, atol=1e-5)
+    assert samples.read(tmp_path / samples.FILE).filters.shape == (4, 3, 3, 1)
+
+
+def test_a_layer_without_a_kernel_of_its_own_leaves_reconstructions_and_no_filters(experiment, tmp_path):
+    left, *_ = left_by(experiment, tmp_path, sweep=(), encoder={"layers": ("r4s2", 5)})
+    assert left.n_units == 4 and left.filters.shape == (0, 6, 6, 1) and left.reconstructions.shape == (3, 6, 6, 1)
+    kept = (tmp_path / samples.FILE).stat().st_mtime_ns
+    again, *_ = left_by(experiment, tmp_path, sweep=(), encoder={"layers": ("r4s2", 5)})
+    assert again.filters.shape == left.filters.shape and (tmp_path / samples.FILE).stat().st_mtime_ns == kept
 
 
 def test_samples_of_what_all_layers_came_to_and_of_wrong_images(experiment, tmp_path):

@@ -1,5 +1,6 @@
 """What is stored is complete, checked, and found again; what is damaged is named and runs again."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -9,10 +10,12 @@ import jax
 import numpy as np
 import pytest
 
-from pretrain.learn.transfer import TransferError, stack_shapes
+from pretrain.learn.transfer import TransferError
 from pretrain.sweep import execute, sealed
+from pretrain.sweep import store as store_module
+from pretrain.sweep.identity import versions
 from pretrain.sweep.plan import Pack, packs
-from pretrain.sweep.store import Store, StoreError
+from pretrain.sweep.store import Store, StoredAs, StoreError
 from tests.sweep.conftest import unwatched
 
 
@@ -56,7 +59,7 @@ def pack_files(root):
     return sorted(file for file in path.rglob("*") if file.is_file())
 
 
-def test_a_pack_comes_back_bit_for_bit(saved, pack, outcome, shapes):
+def test_a_pack_comes_back_bit_for_bit(saved, pack, outcome, shapes, dataset):
     store = Store(saved, fail)
     assert store.verified(ids_of(pack)) == set(ids_of(pack))
     for lane, stage in enumerate(ids_of(pack)):
@@ -68,12 +71,13 @@ def test_a_pack_comes_back_bit_for_bit(saved, pack, outcome, shapes):
     for lane, record in enumerate(store.records(ids_of(pack))):
         assert record.status == "ok"
         assert record.results == {name: float(values[lane]) for name, values in outcome.results.items()}
+        assert record.test == dataset.fingerprints.test
 
 
 def test_curves_come_back_where_they_were_measured(saved, pack, outcome):
     reversed_ids = ids_of(pack)[::-1]
     for lane, table in zip(reversed(range(len(pack.jobs))), Store(saved, fail).curves(reversed_ids), strict=True):
-        for name, measured in pack.stage.measured().items():
+        for name, measured in pack.stage.measured(outcome.curves).items():
             rows = table.filter(np.array([metric == name for metric in table["metric"].to_pylist()]))
             np.testing.assert_array_equal(rows["step"], np.flatnonzero(measured) + 1)
             np.testing.assert_array_equal(rows["value"], outcome.curves[name][lane][measured])
@@ -84,7 +88,7 @@ def test_nothing_is_found_of_what_was_not_stored(saved):
 
 
 def test_parameters_of_another_shape_or_type_are_refused(saved, pack):
-    other = stack_shapes((pack.stage.image_size, *pack.stage.widths))
+    other = jax.tree.map(lambda leaf: leaf, pack.stage.shapes)
     other["encoder"]["layers_0"]["kernel"] = jax.ShapeDtypeStruct((36, 12), np.int32)
     with pytest.raises(TransferError, match=r"encoder/layers_0/kernel is float32\[36, 12\], wanted int32"):
         Store(saved, fail).params(pack.jobs[0].id, other)
@@ -179,12 +183,45 @@ def test_a_stage_that_is_stored_twice_survives_the_damage_of_one(copy, pack, out
     single = Pack(pack.stage, pack.jobs[:1])
     store = Store(copy, fail)
     store.save(single, jax.tree.map(lambda leaf: leaf[:1] if hasattr(leaf, "shape") else leaf, outcome))
-    victim = next(path for path in (copy / "packs").glob("*/records.json") if path.stat().st_size > 400)
+    victim = max((copy / "packs").glob("*/records.json"), key=lambda path: path.stat().st_size)
     victim.write_bytes(victim.read_bytes()[:-1])
     warnings = []
     store = Store(copy, warnings.append)
     assert store.verified(ids_of(pack)) == {pack.jobs[0].id}
     assert store.params(pack.jobs[0].id, shapes) and len(warnings) == 1
+
+
+def of_another_program(pack):
+    """A pack of the same settings, whose stages another program trains."""
+    jobs = [dataclasses.replace(job, id=f"{number:064}", program="other") for number, job in enumerate(pack.jobs)]
+    return Pack(pack.stage, tuple(jobs))
+
+
+def test_stages_of_the_same_settings_are_found_whatever_program_made_them(copy, pack, outcome, monkeypatch):
+    other = of_another_program(pack)
+    before = Store(copy, fail)
+    with monkeypatch.context() as patched:
+        patched.setattr(store_module, "versions", lambda: {"jax": "0.0.1"})
+        before.save(other, outcome)
+    for store in (before, Store(copy, fail)):
+        for mine, theirs in zip(pack.jobs, other.jobs, strict=True):
+            assert mine.settings_id == theirs.settings_id
+            known = StoredAs(mine.id, mine.program, versions()), StoredAs(theirs.id, "other", {"jax": "0.0.1"})
+            assert sorted(store.with_settings(mine.settings_id)) == sorted(known)
+    assert before.with_settings("0" * 64) == []
+
+
+def test_damaged_stages_are_not_found_by_their_settings(copy, pack, outcome):
+    other = of_another_program(pack)
+    Store(copy, fail).save(other, outcome)
+    store = Store(copy, lambda line: None)
+    victim = next(
+        path for path in (copy / "packs").iterdir() if other.jobs[0].id in (path / "manifest.json").read_text()
+    )
+    (victim / "records.json").write_text("")
+    assert store.verified([*ids_of(pack), *ids_of(other)]) == set(ids_of(pack))
+    for job in pack.jobs:
+        assert [stored.id for stored in store.with_settings(job.settings_id)] == [job.id]
 
 
 def test_a_reader_leaves_damage_where_it_is(copy, pack):

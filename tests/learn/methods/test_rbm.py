@@ -1,4 +1,4 @@
-"""Restricted Boltzmann machines against full enumeration in float64, and phases that train them."""
+"""Restricted Boltzmann machines against full enumeration in float64, and stages that train them."""
 
 import itertools
 from functools import partial
@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import special, stats
 
-from pretrain.config import ObjectiveConfig, OptimizerConfig
-from pretrain.learn import rbm
-from pretrain.learn.model import Encoder
-from pretrain.learn.objectives import Batch
+from pretrain.config import AdamConfig, PretrainConfig, RbmConfig
+from pretrain.learn.methods import rbm
+from pretrain.learn.metrics import Batch, divided
 from pretrain.learn.randomness import Purpose, key_for
-from tests.learn.conftest import run
+from tests import stages
+from tests.learn.conftest import results_of, run
 
 CHAINS = 40_000
 SIGMAS = 5  # sampling errors that a mean may be off by
@@ -96,12 +96,34 @@ def parameters(machine):
     }
 
 
-@partial(jax.jit, static_argnums=3)
-def contrast(params, inputs, samples, widths):
-    """The loss and its gradient, of a machine as the lowest layer."""
-    stack = {"encoder": Encoder(widths, ("sigmoid",)), "layer": 0, "encoded": 0}
-    loss = lambda params: rbm.contrastive_divergence(params, Batch(inputs), **stack, samples=samples)
+def stack_of(sizes, cache_codes=False):
+    """The stack of the topmost machine's stage, which reads images or the codes below it."""
+    config = PretrainConfig(method=RbmConfig(), cache_codes=cache_codes)
+    return stages.pretraining(config, sizes[:1], stages.dense(sizes[1:], "sigmoid"), 100)[0].stack
+
+
+@jax.jit
+def contrast(params, inputs, samples):
+    """The loss with its metrics, and its gradient, of a machine as the lowest layer."""
+    stack = stack_of(params["encoder"]["layers_0"]["kernel"].shape)
+
+    def loss(params):
+        found, metrics = rbm.contrastive_divergence(params, Batch(inputs), stack=stack, samples=samples)
+        return found, divided(metrics)
+
     return jax.value_and_grad(loss, has_aux=True)(params)
+
+
+@jax.jit
+def of_each(params, inputs, samples):
+    """The metric of every example alone."""
+    stack = stack_of(params["encoder"]["layers_0"]["kernel"].shape)
+
+    def of_one(weights):
+        batch = Batch(inputs, weights=weights)
+        return divided(rbm.contrastive_divergence(params, batch, stack=stack, samples=samples)[1])["loss"]
+
+    return jax.vmap(of_one)(jnp.eye(len(inputs)))
 
 
 @pytest.mark.parametrize("variance", [None, 0.4])
@@ -112,11 +134,12 @@ def test_the_loss_and_its_gradient_contrast_inputs_with_samples(variance, seed, 
     rng = np.random.default_rng(seed)
     inputs = rng.integers(0, 256, (n, 4)).astype(np.uint8) if dtype == "uint8" else rng.random((n, 4), np.float32)
     samples = rng.integers(0, 2, (n, 4)).astype(np.float32)
-    (found, metrics), gradient = contrast(parameters(single), inputs, samples, (3,))
+    (found, metrics), gradient = contrast(parameters(single), inputs, samples)
     visible = inputs / 255 if dtype == "uint8" else inputs.astype(np.float64)
     differences = free_energy(exact, visible) - free_energy(exact, samples)
     np.testing.assert_allclose(found, differences.mean(), rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(metrics["loss"], differences, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(metrics["loss"], found, rtol=1e-6)
+    np.testing.assert_allclose(of_each(parameters(single), inputs, samples), differences, rtol=1e-4, atol=1e-5)
     # By the formula: what inputs and the hidden units' probabilities have in common, less the same of the samples.
     rates = [special.expit(values @ exact["kernel"] + exact["hidden"]) for values in (visible, samples)]
     scale = 1 if variance is None else exact["variance"]
@@ -150,9 +173,8 @@ def test_a_machine_above_others_reads_their_codes():
     }
     images, samples = rng.integers(0, 256, (6, 5)).astype(np.uint8), rng.integers(0, 2, (6, 4)).astype(np.float32)
     codes = special.expit(images / 255 @ below["kernel"].astype(np.float64) + below["bias"])
-    encoder = Encoder((4, 3), ("sigmoid", "sigmoid"))
-    for inputs, encoded in ((images, 0), (codes.astype(np.float32), 1)):
-        loss = partial(rbm.contrastive_divergence, encoder=encoder, layer=1, encoded=encoded, samples=samples)
+    for inputs, reads_codes in ((images, False), (codes.astype(np.float32), True)):
+        loss = partial(rbm.contrastive_divergence, stack=stack_of((5, 4, 3), reads_codes), samples=samples)
         found = loss(params, Batch(jnp.asarray(inputs)))[0]
         np.testing.assert_allclose(found, np.mean(free_energy(exact, codes) - free_energy(exact, samples)), rtol=1e-4)
 
@@ -165,7 +187,7 @@ def test_the_expected_update_is_that_of_the_enumerated_chain(n_steps):
     data = np.array([[0, 0, 0, 1], [1, 0, 1, 1], [1, 1, 0, 0]], np.float32)
     inputs = jnp.asarray(np.repeat(data, CHAINS, axis=0))
     samples = gibbs(single, inputs, jax.random.key(0), n_steps)
-    _, gradient = contrast(parameters(single), inputs, samples, (4,))
+    _, gradient = contrast(parameters(single), inputs, samples)
     visible = states(4)
     reached = np.linalg.matrix_power(transitions(exact), n_steps)[numbered(data)]  # [data, 2^4]
     rates = special.expit(visible @ exact["kernel"] + exact["hidden"])
@@ -229,12 +251,12 @@ def test_gaussian_chains_have_the_enumerated_moments(n_steps):
     np.testing.assert_allclose(np.cov(samples.T) / scales, spread / scales, atol=SIGMAS * np.sqrt(2 / CHAINS))
 
 
-# Phases.
+# Stages.
 
-RATE = {"activation": "sigmoid", "optimizer": OptimizerConfig(learning_rate=0.02), "l2": 0.0}
-BERNOULLI = ObjectiveConfig(kind="rbm")
-PERSISTENT = ObjectiveConfig(kind="rbm", persistent=True, gibbs_steps=2)
-GAUSSIAN = ObjectiveConfig(kind="rbm", visible="gaussian", visible_deviation=0.3)
+RATE = {"activation": "sigmoid", "optimizer": AdamConfig(learning_rate=0.02), "l2": 0.0}
+BERNOULLI = RbmConfig()
+PERSISTENT = RbmConfig(persistent=True, gibbs_steps=2)
+GAUSSIAN = RbmConfig(visible="gaussian", visible_deviation=0.3)
 
 
 def log_likelihood(machine, visible):
@@ -249,60 +271,59 @@ def machine_of(params):
     return {name: np.asarray(leaf, np.float64) for name, leaf in rbm.machine(params, 0).items()}
 
 
-@pytest.mark.parametrize("objective", [BERNOULLI, PERSISTENT, GAUSSIAN], ids=["bernoulli", "persistent", "gaussian"])
-def test_a_phase_learns_to_reconstruct_and_makes_its_inputs_likelier(objective, phase, images):
-    stage, numbers = phase((6,), objective=objective, epochs=25, **RATE)
-    ran = run((stage, numbers), images)
-    assert stage.curve_names == ("mse", "validation_mse", "loss")
+@pytest.mark.parametrize("method", [BERNOULLI, PERSISTENT, GAUSSIAN], ids=["bernoulli", "persistent", "gaussian"])
+def test_a_phase_learns_to_reconstruct_and_makes_its_inputs_likelier(method, phase, images):
+    ran = run(phase((6,), method=method, epochs=25, **RATE), images)
+    assert ran.curves.keys() == {"mse", "validation_mse", "loss"}
     assert ran.curves["mse"][-8:].mean() < 0.7 * ran.curves["mse"][0]
     assert ran.curves["validation_mse"][-1] < 0.7 * ran.curves["validation_mse"][7]
-    if objective is not GAUSSIAN:
+    if method is not GAUSSIAN:
         visible = np.asarray(images.train.inputs, np.float64) / 255
         before, after = (log_likelihood(machine_of(state.params), visible) for state in (ran.before, ran.state))
         assert after > before + 1
 
 
 def test_a_gaussian_machines_variance_stays_and_its_means_are_what_it_decodes(phase, images):
-    stage, numbers = phase((6,), objective=GAUSSIAN, epochs=25, **RATE)
-    ran = run((stage, numbers), images, stops=[3])
+    stage, config = phase((6,), method=GAUSSIAN, epochs=25, **RATE)
+    ran = run((stage, config), images, stops=[3])
     for state in (ran.before, ran.state):
         np.testing.assert_allclose(state.frozen["decoder"]["layers_0"]["variance"], 0.09, rtol=1e-6)
     params = ran.state.params
     machine, x = machine_of(params), np.asarray(images.test.inputs, np.float64) / 255
     codes = special.expit(x @ machine["kernel"] + machine["hidden"])
     outputs = machine["visible"] + 0.09 * codes @ machine["kernel"].T
-    found = jax.jit(stage.results)(params, images)["pretrain_test_mse"]
+    found = results_of(stage, params, images)["pretrain_test_mse"]
     np.testing.assert_allclose(found, np.mean((outputs - x) ** 2), rtol=1e-4)
 
 
 def test_persistent_chains_go_on_from_update_to_update(phase, images):
-    stage = phase((6,), objective=PERSISTENT, **RATE)
+    stage = phase((6,), method=PERSISTENT, **RATE)
     states_after = [run(stage, images, stops=[stop]).state for stop in (1, 2, 3)]
     begun = run(stage, images, stops=[1]).before
-    np.testing.assert_allclose(begun.chains, np.asarray(images.train.inputs[:15]) / 255, rtol=1e-6)
+    np.testing.assert_allclose(begun.carry, np.asarray(images.train.inputs[:15]) / 255, rtol=1e-6)
     for number, (before, after) in enumerate(itertools.pairwise([begun, *states_after])):
         key = jax.random.fold_in(key_for(0, Purpose.SAMPLING), number)
-        expected = gibbs(rbm.machine(before.params, 0), before.chains, key, 2)
-        np.testing.assert_array_equal(after.chains, expected)
-        assert not np.array_equal(after.chains, before.chains)
+        expected = gibbs(rbm.machine(before.params, 0), before.carry, key, 2)
+        np.testing.assert_array_equal(after.carry, expected)
+        assert not np.array_equal(after.carry, before.carry)
 
 
 def test_chains_that_start_at_the_batch_are_not_kept_and_train_otherwise(phase, images):
-    objectives = (PERSISTENT, ObjectiveConfig(kind="rbm", gibbs_steps=2))
-    persistent, afresh = (run(phase((6,), objective=objective, **RATE), images, stops=[2]) for objective in objectives)
-    assert afresh.before.chains is None and afresh.state.chains is None
+    methods = (PERSISTENT, RbmConfig(gibbs_steps=2))
+    persistent, afresh = (run(phase((6,), method=method, **RATE), images, stops=[2]) for method in methods)
+    assert afresh.before.carry is None and afresh.state.carry is None
     jax.tree.map(np.testing.assert_array_equal, persistent.before.params, afresh.before.params)
     kernels = [ran.state.params["encoder"]["layers_0"]["kernel"] for ran in (persistent, afresh)]
     assert not np.array_equal(*kernels)
 
 
 def test_a_machine_on_cached_codes_equals_one_on_images(phase, images):
-    parent = run(phase((9,), objective=BERNOULLI, **RATE), images, stops=[4]).state.params
+    parent = run(phase((9,), method=BERNOULLI, **RATE), images, stops=[4]).state.params
     cached, live = (
-        run(phase((9, 5), objective=PERSISTENT, cache_codes=cache, **RATE), images, parent=parent, stops=[4]).state
+        run(phase((9, 5), method=PERSISTENT, cache_codes=cache, **RATE), images, parent=parent, stops=[4]).state
         for cache in (True, False)
     )
-    assert cached.chains.shape == (15, 9)
-    np.testing.assert_allclose(np.mean(cached.chains == live.chains), 1, atol=0.02)  # a rounding may tip a unit
+    assert cached.carry.shape == (15, 9)
+    np.testing.assert_allclose(np.mean(cached.carry == live.carry), 1, atol=0.02)  # a rounding may tip a unit
     close = partial(np.testing.assert_allclose, rtol=1e-2, atol=5e-3)
     jax.tree.map(close, cached.params["encoder"]["layers_0"], live.params["encoder"]["layers_0"])

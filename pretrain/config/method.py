@@ -1,0 +1,77 @@
+"""The parts that the configs of all methods have: facts for a plan, and checks of the layers they train."""
+
+from collections.abc import Sequence
+from typing import ClassVar, NamedTuple
+
+from pydantic.dataclasses import dataclass
+
+from pretrain.config.fields import STRICT, ConfigError
+
+
+class LayerFacts(NamedTuple):
+    """What a method's check is given of the layer that it is to train."""
+
+    word: str  # as in encoder.layers
+    is_dense: bool
+    activation: str | None  # of its codes; None where a file of the user's says it
+    below: str | None  # activation of the codes that it reads; None where it reads images, or a file says it
+
+
+@dataclass(frozen=True, config=STRICT)
+class Method:
+    """A method: what layers, or a whole network, are trained for.
+
+    Class variables are the facts that a plan needs to know.
+    """
+
+    makes_updates: ClassVar[bool] = True  # rather than finding its result in closed form
+    reads_labels: ClassVar[bool] = False
+    is_random: ClassVar[bool] = True  # so that it differs from seed to seed
+    decodes: ClassVar[bool] = True  # so that a stack of its layers reconstructs images
+    trains_deep: ClassVar[bool] = False  # all layers at once, not only one
+
+    @property
+    def decodes_into_unit_interval(self) -> bool:
+        """Whether what the layer reads is decoded as values in [0, 1]."""
+        return False
+
+    def of_deep_layer(self, number: int, depth: int) -> "Method":
+        """Returns the method that decides what is trained beside a layer, where all are trained at once."""
+        return self
+
+    def after_greedy(self) -> "Method":
+        """Returns the method for layers that greedy stages have left with all that is trained beside them."""
+        return self
+
+    def check(self, layer: LayerFacts) -> None:
+        """Checks that a layer can be trained so.
+
+        Raises:
+          ConfigError: it cannot; the message names the method's field and the remedy.
+        """
+
+    def check_deep(self, layers: Sequence[LayerFacts], before: "Sequence[Method]") -> None:
+        """Checks that all layers can be trained so at once, after greedy stages of other methods if there are any.
+
+        Raises:
+          ConfigError: they cannot.
+        """
+
+    def check_size(self, n_inputs: int, n_codes: int, layers: object) -> None:
+        """Checks that a layer of so many inputs and codes can be trained so.
+
+        Raises:
+          ConfigError: it cannot.
+        """
+
+    def needs_dense(self, layer: LayerFacts, field: str, value: object) -> None:
+        """Refuses a layer that is not dense."""
+        if not layer.is_dense:
+            remedy = f"needs dense layers; give encoder.layers a number of units, not {layer.word!r}"
+            raise ConfigError(f"pretrain.method.{field}", value, remedy)
+
+    def needs_bounded(self, activation: str | None, field: str, value: object, other: str = "") -> None:
+        """Refuses codes that may lie outside of [0, 1]."""
+        if activation not in (None, "sigmoid"):
+            remedy = f"needs codes between 0 and 1; set encoder.activation to sigmoid, not {activation!r}{other}"
+            raise ConfigError(f"pretrain.method.{field}", value, remedy)

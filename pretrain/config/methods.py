@@ -1,0 +1,201 @@
+"""A config class for each method: what layers, or a whole network, are trained for.
+
+The methods of pretraining are joined in a union by ``kind``; those that end a trial follow.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Annotated, ClassVar, Literal
+
+from annotated_types import Gt, Lt
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from pretrain.config.fields import STRICT, TRACED, ConfigError, When
+from pretrain.config.kinds import Count, Penalty, Rate, Switch
+from pretrain.config.method import LayerFacts, Method
+
+PerLayer = Annotated[tuple[float, ...], TRACED]  # a number for each layer, from the images up
+
+
+@dataclass(frozen=True, config=STRICT)
+class AutoencoderConfig(Method):
+    """An autoencoder: codes that reconstruct what the layer reads."""
+
+    kind: Literal["autoencoder"] = "autoencoder"
+    """What a layer is trained for: an autoencoder; rbm, a restricted Boltzmann machine; supervised, a classifier on the
+    layer's codes, which reads the labelled subset of fine-tuning; or pca, principal components, in closed form."""
+    loss: Literal["mse", "cross_entropy"] = "mse"
+    """Squared error, mean over units; or Bernoulli cross-entropy, sum over units (nats), of values in [0, 1]."""
+    output: Annotated[Literal["linear", "sigmoid"], When("loss", ("mse",))] = "linear"
+    """Activation of the reconstructed images under mse; cross_entropy has sigmoid everywhere."""
+    tied: Switch = False
+    """Decode with the transpose of the encoder's kernel, so that only the decoder's bias is its own."""
+    corruption: Literal["none", "masking", "gaussian", "salt_and_pepper"] = "none"
+    """Noise on the layer's inputs in training; the targets of reconstruction stay clean."""
+    corruption_level: Annotated[Penalty, When("corruption", ("masking", "gaussian", "salt_and_pepper"))] = 0.3
+    """Probability of a value to be lost under masking and salt_and_pepper (fraction); deviation of gaussian noise."""
+    corruption_schedule: Annotated[
+        Literal["constant", "linear"], When("corruption", ("masking", "gaussian", "salt_and_pepper"))
+    ] = "constant"
+    """Corruption level over the updates of a stage: held, or taken evenly to zero."""
+    sparsity: Literal["none", "kl", "l1"] = "none"
+    """Sparse codes: by the KL divergence of each unit's mean over a batch from a target rate, summed over units (nats),
+    or by their absolute values, summed over units."""
+    sparsity_weight: Annotated[Penalty, When("sparsity", ("kl", "l1"))] = 0.001
+    """Weight of the sparsity term in the loss."""
+    sparsity_target: Annotated[float, Gt(0), Lt(1), TRACED, When("sparsity", ("kl",))] = 0.05
+    """Target rate of kl (fraction)."""
+    contractive: Switch = False
+    """Whether the squared Frobenius norm of the encoder's Jacobian, mean over the batch, joins the loss."""
+    contraction_weight: Annotated[Penalty, When("contractive", (True,))] = 1e-5
+    """Weight of the norm in the loss."""
+    variational: Switch = False
+    """Whether codes are the means of a Gaussian that the decoder is given draws of, whose KL divergence from a standard
+    Gaussian (nats, sum over units) joins the loss."""
+    kl_weight: Annotated[Penalty, When("variational", (True,))] = 1e-5
+    """Weight of the divergence in the loss; 1 beside cross_entropy makes it the negative evidence lower bound."""
+    trains_deep: ClassVar[bool] = True
+
+    @property
+    def decodes_into_unit_interval(self) -> bool:
+        return self.loss == "cross_entropy" or self.output == "sigmoid"
+
+    def of_deep_layer(self, number: int, depth: int) -> Method:
+        # Only the topmost codes can be variational, and only images be decoded by another loss.
+        is_variational = self.variational and number == depth - 1
+        return dataclasses.replace(self, variational=is_variational, loss="mse" if number else self.loss)
+
+    def after_greedy(self) -> Method:
+        return dataclasses.replace(self, tied=False, output="linear")  # as the stages before have decided
+
+    def check_deep(self, layers: Sequence[LayerFacts], before: Sequence[Method]) -> None:
+        top = layers[-1]
+        if self.contractive and len(layers) > 1:
+            remedy = "has no closed form over several layers; set pretrain.training to greedy"
+            raise ConfigError("pretrain.method.contractive", True, remedy)
+        if self.tied:
+            for layer in layers:
+                self.needs_dense(layer, "tied", True)
+        self.check(top._replace(below=None))
+        if before and self.variational and not getattr(before[-1], "variational", False):
+            remedy = "needs a topmost layer pretrained so; make it variational, or set pretrain.training to end_to_end"
+            raise ConfigError("pretrain.method.variational", True, remedy)
+        if before and self.loss == "cross_entropy" and not before[0].decodes_into_unit_interval:
+            remedy = "needs images decoded in [0, 1], which the lowest layer's stage does not leave; set it to mse"
+            raise ConfigError("pretrain.method.loss", self.loss, remedy)
+
+    def check(self, layer: LayerFacts) -> None:
+        if self.loss == "cross_entropy":
+            self.needs_bounded(layer.below, "loss", self.loss)
+        if self.sparsity == "kl":
+            self.needs_bounded(layer.activation, "sparsity", self.sparsity, ", or take l1")
+        for switch in ("tied", "contractive", "variational"):
+            if getattr(self, switch):
+                self.needs_dense(layer, switch, True)
+
+
+@dataclass(frozen=True, config=STRICT)
+class RbmConfig(Method):
+    """A restricted Boltzmann machine, trained by contrastive divergence."""
+
+    kind: Literal["rbm"] = "rbm"
+    """What a layer is trained for: a restricted Boltzmann machine; other kinds are autoencoder, supervised, pca."""
+    visible: Literal["bernoulli", "gaussian"] = "bernoulli"
+    """Visible units: values in [0, 1], or any."""
+    visible_deviation: Annotated[Rate, When("visible", ("gaussian",))] = 1.0
+    """Standard deviation of gaussian visible units, given the hidden ones."""
+    gibbs_steps: Count = 1
+    """Steps of the Markov chain in every update: k of CD-k (steps)."""
+    persistent: Switch = False
+    """Whether chains go on from update to update (persistent CD), rather than start at the batch."""
+
+    @property
+    def decodes_into_unit_interval(self) -> bool:
+        return self.visible == "bernoulli"
+
+    def check(self, layer: LayerFacts) -> None:
+        self.needs_dense(layer, "kind", self.kind)
+        if self.visible == "bernoulli":
+            self.needs_bounded(layer.below, "visible", self.visible)
+        self.needs_bounded(layer.activation, "kind", self.kind)
+
+
+@dataclass(frozen=True, config=STRICT)
+class SupervisedConfig(Method):
+    """A linear classifier on the layer's codes, trained with it on the labelled subset of fine-tuning."""
+
+    kind: Literal["supervised"] = "supervised"
+    """What a layer is trained for: a classifier on its codes; other kinds are autoencoder, rbm, pca."""
+    reads_labels: ClassVar[bool] = True
+    decodes: ClassVar[bool] = False
+
+
+@dataclass(frozen=True, config=STRICT)
+class PcaConfig(Method):
+    """Principal components of what the layer reads, found in closed form."""
+
+    kind: Literal["pca"] = "pca"
+    """What a layer is trained for: principal components; other kinds are autoencoder, rbm, supervised."""
+    makes_updates: ClassVar[bool] = False
+    is_random: ClassVar[bool] = False
+
+    def check(self, layer: LayerFacts) -> None:
+        self.needs_dense(layer, "kind", self.kind)
+
+    def check_size(self, n_inputs: int, n_codes: int, layers: object) -> None:
+        if n_codes > n_inputs:
+            remedy = f"has a layer of {n_codes} units that reads {n_inputs} values, which have no more components"
+            raise ConfigError("encoder.layers", layers, f"{remedy}; narrow it")
+
+
+MethodConfig = Annotated[AutoencoderConfig | RbmConfig | SupervisedConfig | PcaConfig, Field(discriminator="kind")]
+
+
+def deep(method: Method) -> Method:
+    """Returns the method by which all layers are trained at once, where layers are trained by another."""
+    return method if method.trains_deep else AutoencoderConfig()
+
+
+@dataclass(frozen=True, config=STRICT)
+class FinetuningConfig(Method):
+    """Supervised training of a head and of the encoder layers that are not frozen."""
+
+    kind: Literal["finetuning"] = "finetuning"
+    unfreeze_at: PerLayer = ()
+    """Updates before each encoder layer joins in (updates)."""
+    rate_factor: PerLayer = ()
+    """Learning rate of each encoder layer, relative to the head's."""
+    first_logit_change: Penalty = 0.0
+    ridge_penalty: Rate = 0.01
+    validate_at: tuple[Count, ...] = ()
+    diagnose_at: tuple[Count, ...] = ()
+    reads_labels: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, config=STRICT)
+class RidgeConfig(Method):
+    """Ridge regression of class indicators on codes, its penalty chosen on validation images."""
+
+    kind: Literal["ridge"] = "ridge"
+    makes_updates: ClassVar[bool] = False
+    reads_labels: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, config=STRICT)
+class LogisticConfig(Method):
+    """Multinomial logistic regression on codes, to convergence."""
+
+    kind: Literal["logistic"] = "logistic"
+    l2: Penalty = 5e-4
+    makes_updates: ClassVar[bool] = False
+    reads_labels: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, config=STRICT)
+class NeighboursConfig(Method):
+    """Nearest neighbours of codes, their number chosen on validation images."""
+
+    kind: Literal["knn"] = "knn"
+    makes_updates: ClassVar[bool] = False
+    reads_labels: ClassVar[bool] = True

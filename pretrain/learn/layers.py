@@ -1,0 +1,167 @@
+"""Layers: any linen modules from [B, *in] to [B, *out], and what runs a stack of them.
+
+A layer's parameters are those of its module; a stack's are ``{"layers_0": ..., "layers_1": ...}``. Shapes are asked of
+the modules, never computed from their widths.
+"""
+
+import functools
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from pretrain.learn.convolution import convolve
+
+Params = dict[str, Any]  # nested; leaves are arrays
+
+ACTIVATIONS = {
+    "elu": nn.elu,
+    "relu": nn.relu,
+    "gelu": nn.gelu,
+    "sigmoid": nn.sigmoid,
+    "tanh": nn.tanh,
+    "identity": lambda values: values,
+}
+
+
+class Dense(nn.Module):
+    """A dense layer, ``activation(inputs @ kernel + bias)``: [B, ...], flattened, to [B, features].
+
+    Kernels start from He et al.'s (2015) truncated normal, variance 2 / fan_in, corrected for the truncation at two
+    standard deviations (TensorFlow 1's ``sqrt(1.3 * 2 / fan_in)`` is within 0.3 % of it); biases from zero.
+    """
+
+    features: int
+    activation: str = "identity"
+
+    @nn.compact
+    def __call__(self, inputs: jax.Array) -> jax.Array:
+        inputs = flat(inputs)
+        kernel = self.param("kernel", nn.initializers.he_normal(), (inputs.shape[-1], self.features))
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        return ACTIVATIONS[self.activation](inputs @ kernel + jnp.broadcast_to(bias, (len(inputs), self.features)))
+
+
+class Convolution(nn.Module):
+    """A convolution with SAME padding: [B, H, W, C] to [B, ceil(H / stride), ceil(W / stride), features].
+
+    Kernels and biases start as those of ``Dense``.
+    """
+
+    features: int
+    window: int
+    stride: int = 1
+    activation: str = "identity"
+
+    @nn.compact
+    def __call__(self, inputs: jax.Array) -> jax.Array:
+        shape = (self.window, self.window, inputs.shape[-1], self.features)
+        kernel = self.param("kernel", nn.initializers.he_normal(), shape)
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        sums = convolve(inputs, kernel, self.stride)
+        return ACTIVATIONS[self.activation](sums + jnp.broadcast_to(bias, sums.shape))
+
+
+class Residual(nn.Module):
+    """A residual block (He et al., 2016): two 3 x 3 convolutions with GroupNorm (Wu and He, 2018), beside a shortcut.
+
+    [B, H, W, C] to [B, ceil(H / stride), ceil(W / stride), features]; the shortcut is projected where shapes differ.
+    """
+
+    features: int
+    stride: int = 1
+    activation: str = "identity"
+
+    @nn.compact
+    def __call__(self, inputs: jax.Array) -> jax.Array:
+        groups = next(size for size in (32, 16, 8, 4, 2, 1) if self.features % size == 0)
+        activate = ACTIVATIONS[self.activation]
+        values = Convolution(self.features, 3, self.stride, name="lower")(inputs)
+        values = activate(nn.GroupNorm(groups, name="lower_norm")(values))
+        values = nn.GroupNorm(groups, name="upper_norm")(Convolution(self.features, 3, name="upper")(values))
+        if inputs.shape != values.shape:
+            inputs = Convolution(self.features, 1, self.stride, name="shortcut")(inputs)
+        return activate(values + inputs)
+
+
+class LayerError(Exception):
+    """A module that cannot be a layer; the message says why, and the remedy."""
+
+
+class Shapes(NamedTuple):
+    """Shapes of one layer of a stack."""
+
+    inputs: tuple[int, ...]  # of one example
+    outputs: tuple[int, ...]
+    params: Params  # of jax.ShapeDtypeStruct
+
+
+@functools.lru_cache(maxsize=256)
+def shapes_of(layers: tuple[nn.Module, ...], example: tuple[int, ...]) -> tuple[Shapes, ...]:
+    """Returns the shapes of every layer of a stack, given those of one example.
+
+    Raises:
+      LayerError: a module does not take its input, draws at random, or has state besides parameters.
+    """
+    found = []
+    for layer in layers:
+        inputs = jax.ShapeDtypeStruct((2, *example), jnp.float32)
+        name = type(layer).__name__
+        try:
+            # The key is made inside: of a program that is being traced, shapes that are remembered must leave no trace.
+            variables = jax.eval_shape(lambda inputs, layer=layer: layer.init(jax.random.key(0), inputs), inputs)
+            state = sorted(variables.keys() - {"params"})
+            params = {"params": variables.get("params", {})}
+            outputs = None if state else jax.eval_shape(layer.apply, params, inputs)
+        except Exception as error:  # a module is code, and may fail in any way
+            reason = " ".join(str(error).split())[:200]
+            raise LayerError(f"{name} fails on {list(example)} values an example ({reason})") from None
+        if state:
+            raise LayerError(_with_state(name, state))
+        if not isinstance(outputs, jax.ShapeDtypeStruct) or outputs.ndim < 2 or outputs.shape[0] != 2:
+            raise LayerError(f"{name} does not turn [B, ...] into one array [B, ...]")
+        if outputs.dtype != jnp.float32:
+            raise LayerError(f"{name} turns float32 into {outputs.dtype}; its codes must be float32")
+        found.append(Shapes(example, outputs.shape[1:], variables.get("params", {})))
+        example = outputs.shape[1:]
+    return tuple(found)
+
+
+def _with_state(name: str, state: Sequence[str]) -> str:
+    remedy = "a layer may have parameters only; normalise with nn.GroupNorm or nn.LayerNorm in the place of BatchNorm"
+    return f"{name} has state besides parameters ({', '.join(state)}); {remedy}"
+
+
+def encode(
+    layers: Sequence[nn.Module], params: Params, inputs: jax.Array, start: int = 0, stop: int | None = None
+) -> jax.Array:
+    """Applies layers ``start`` up to, not including, ``stop``: [B, *in] to codes [B, *out]."""
+    for number, layer in enumerate(layers[:stop]):
+        if number >= start:
+            own = params.get(f"layers_{number}", {})  # a layer without parameters has no place among them
+            inputs = layer.apply({"params": own}, inputs)
+    return inputs
+
+
+def scaled(inputs: jax.Array) -> jax.Array:
+    """Returns uint8 images as float32 in [0, 1]; codes, already float32, as they are."""
+    return inputs.astype(jnp.float32) / 255 if inputs.dtype == jnp.uint8 else inputs
+
+
+def flat(values: jax.Array) -> jax.Array:
+    """Returns values [B, ...] as vectors [B, D]."""
+    return values.reshape(len(values), -1) if values.ndim > 2 else values
+
+
+def activation_of(layer: nn.Module) -> str:
+    """Returns the activation of a layer's codes; ``identity`` of a module that names none."""
+    named = getattr(layer, "activation", None)
+    return named if isinstance(named, str) and named in ACTIVATIONS else "identity"
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def fresh(layer: nn.Module, example: tuple[int, ...], key: jax.Array) -> Params:
+    """Returns a layer's initial parameters."""
+    return layer.init(key, jnp.zeros((1, *example))).get("params", {})

@@ -1,0 +1,135 @@
+"""Restricted Boltzmann machines, trained by contrastive divergence (Hinton, 2002; Hinton et al., 2006).
+
+Hidden units are Bernoulli variables. Visible units are Bernoulli variables, too, or Gaussian ones, which have a
+``variance``. The codes that a machine hands on are its hidden units' probabilities, a sigmoid layer's codes.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from pretrain.config import AutoencoderConfig, RbmConfig
+from pretrain.learn.layers import Params
+from pretrain.learn.method import Extras, Method, Step
+from pretrain.learn.methods import autoencoder
+from pretrain.learn.metrics import Batch, Metrics, divided, mean_of
+from pretrain.learn.randomness import normal, uniform
+from pretrain.learn.stack import Companion, Companions, Stack, mirror
+from pretrain.learn.train import TrainState, Values, train_step
+
+
+def companions(config: RbmConfig, layers: Sequence[nn.Module], example: tuple[int, ...], n_classes: int) -> Companions:
+    """Returns the visible units, which the encoder's kernel, transposed, turns codes back into."""
+    output, kernel = ("identity", "scaled") if config.visible == "gaussian" else ("sigmoid", "tied")
+    return (("decoder", Companion(mirror(layers[-1], example), "codes", output, kernel)),)
+
+
+def machine(params: Params, layer: int) -> Params:
+    """Returns a layer's machine: ``kernel`` [D, units], ``hidden`` [units] and ``visible`` [D] biases, ``variance``."""
+    name = f"layers_{layer}"
+    encoder, decoder = params["encoder"][name], params["decoder"][name]
+    variance = {"variance": decoder["variance"]} if "variance" in decoder else {}
+    return {"kernel": encoder["kernel"], "hidden": encoder["bias"], "visible": decoder["bias"], **variance}
+
+
+def free_energy(rbm: Params, visible: jax.Array) -> jax.Array:
+    """Returns minus the logarithm of the unnormalised probability of visible units [B, D], hidden ones summed out: [B].
+
+    With Gaussian units the weights that ``kernel`` holds are those over the variance, so that the hidden units'
+    probabilities are the same sigmoid layer for both kinds.
+    """
+    hidden = jnp.sum(jax.nn.softplus(_hidden_sums(rbm, visible)), axis=-1)
+    bias = jnp.broadcast_to(rbm["visible"], visible.shape)
+    if "variance" in rbm:
+        return jnp.sum(jnp.square(visible - bias), axis=-1) / (2 * rbm["variance"]) - hidden
+    return -jnp.sum(visible * bias, axis=-1) - hidden
+
+
+def gibbs(rbm: Params, visible: jax.Array, key: jax.Array, n_steps: int) -> jax.Array:
+    """Returns visible units [B, D] after ``n_steps`` of block Gibbs sampling, each of hidden and then visible units."""
+
+    def step(index: int, visible: jax.Array) -> jax.Array:
+        for_hidden, for_visible = jax.random.split(jax.random.fold_in(key, index))
+        hidden = _bernoulli(for_hidden, _hidden_sums(rbm, visible))
+        sums = hidden @ rbm["kernel"].T
+        bias = jnp.broadcast_to(rbm["visible"], sums.shape)
+        if "variance" in rbm:
+            means = bias + rbm["variance"] * sums
+            return means + jnp.sqrt(rbm["variance"]) * normal(for_visible, means.shape)
+        return _bernoulli(for_visible, sums + bias)
+
+    if n_steps == 1:
+        return step(0, visible)
+    return jax.lax.fori_loop(0, n_steps, step, visible)
+
+
+def contrastive_divergence(
+    params: Params, batch: Batch, *, stack: Stack, samples: jax.Array
+) -> tuple[jax.Array, Metrics]:
+    """Returns how much likelier the topmost layer's machine finds its inputs than samples of its own.
+
+    Args:
+      params: ``encoder`` parameters from layer ``stack.encoded`` up, and the topmost layer's ``decoder``.
+      batch: inputs [B, ...]: images, or codes of encoder layer ``stack.encoded - 1``.
+      stack: the layers.
+      samples: of the machine's Markov chain [B, units].
+
+    Returns:
+      The free energy of the inputs less that of the samples (nats), mean over the batch, whose gradient is contrastive
+      divergence; and the same as ``loss``.
+    """
+    rbm = machine(params, stack.top)
+    differences = free_energy(rbm, stack.read(params, batch.inputs)) - free_energy(rbm, samples)
+    return jnp.mean(differences), {"loss": mean_of(differences, batch)}
+
+
+def prepare(
+    stack: Stack,
+    config: RbmConfig,
+    optimizer: Callable,
+    state: TrainState,
+    batch: Batch,
+    held_out: Batch,
+    extras: Extras,
+) -> tuple[TrainState, None]:
+    """Returns the state with the variance of Gaussian visible units, and persistent chains that start at the batch."""
+    if config.visible == "gaussian":
+        name, decoder = f"layers_{stack.top}", state.frozen["decoder"]
+        variance = {"variance": jnp.square(config.visible_deviation)}
+        frozen = {**state.frozen, "decoder": {**decoder, name: {**decoder[name], **variance}}}
+        state = state._replace(frozen=frozen)
+    return state._replace(carry=stack.read(state.params, batch.inputs) if config.persistent else None), None
+
+
+def update(
+    stack: Stack, config: RbmConfig, optimizer: Callable, state: TrainState, batch: Batch, step: Step
+) -> tuple[TrainState, Values]:
+    """Makes an update of contrastive divergence, by samples that start at the batch or go on where they were."""
+    params = state.params
+    before = divided(measure(stack, config, params, batch))
+    chains = state.carry if config.persistent else stack.read(params, batch.inputs)
+    samples = gibbs(machine(params, stack.top), chains, step.sampling, config.gibbs_steps)
+    objective = partial(contrastive_divergence, stack=stack, samples=samples)
+    state, values = train_step(state, batch, objective, optimizer())
+    return state._replace(carry=samples if config.persistent else None), {"mse": before["mse"], **values}
+
+
+def measure(stack: Stack, config: RbmConfig, params: Params, batch: Batch) -> Metrics:
+    """Returns the ``mse`` of reconstructions by the hidden units' probabilities, mean over units."""
+    return autoencoder.measure(stack, AutoencoderConfig(), params, batch)
+
+
+def _hidden_sums(rbm: Params, visible: jax.Array) -> jax.Array:
+    sums = visible @ rbm["kernel"]
+    return sums + jnp.broadcast_to(rbm["hidden"], sums.shape)
+
+
+def _bernoulli(key: jax.Array, sums: jax.Array) -> jax.Array:
+    """Returns 1 with the probability whose logit is given, else 0."""
+    return (uniform(key, sums.shape) < jax.nn.sigmoid(sums)).astype(jnp.float32)
+
+
+METHOD = Method(measure=measure, update=update, companions=companions, prepare=prepare)

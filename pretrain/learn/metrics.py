@@ -1,0 +1,86 @@
+"""Batches of examples, and metrics as numerators and denominators that are divided once."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+_BLOCK = 1000  # examples that are measured at once
+
+
+class Batch(NamedTuple):
+    """Examples."""
+
+    inputs: jax.Array  # [B, ...] uint8 images, or float32 codes
+    labels: jax.Array | None = None  # [B] int32
+    weights: jax.Array | None = None  # [B] float32, 0 for examples that are to count for nothing; by default all count
+
+
+class Images(NamedTuple):
+    """Images [N, ...] and labels [N] of each split, which all trials share."""
+
+    train: Batch
+    validation: Batch
+    test: Batch
+
+
+def taken(examples: Batch, rows: jax.Array | None) -> Batch:
+    """Returns the examples of some rows; of None, all."""
+    return examples if rows is None else jax.tree.map(lambda leaf: leaf[rows], examples)
+
+
+class Mean(NamedTuple):
+    """A mean over examples that is still to be divided."""
+
+    total: jax.Array
+    count: jax.Array | float
+
+
+Metrics = dict[str, Mean]
+
+
+def mean_of(values: jax.Array, batch: Batch) -> Mean:
+    """Returns the mean of values [B, ...] over a batch's examples: its numerator [...] and its denominator."""
+    if batch.weights is None:
+        return Mean(jnp.sum(values, axis=0), jnp.float32(len(values)))
+    weights = batch.weights.reshape(len(values), *[1] * (values.ndim - 1))
+    return Mean(jnp.sum(values * jnp.broadcast_to(weights, values.shape), axis=0), jnp.sum(batch.weights))
+
+
+def divided(metrics: Metrics) -> dict[str, jax.Array]:
+    """Returns the means themselves."""
+    return {name: mean.total / mean.count for name, mean in metrics.items()}
+
+
+def sum_over(measure: Callable[[Batch], Any], examples: Batch) -> Any:
+    """Returns the sum over all examples of what is measured block by block, which bounds memory.
+
+    Args:
+      measure: from a block of examples, with weights, to sums over those that count.
+      examples: all of them.
+    """
+    size = len(examples.inputs)
+    block = min(size, _BLOCK)
+
+    def add_block(sums: Any, index: jax.Array) -> tuple[Any, None]:
+        # The last block may overlap the one before it; rows seen already weigh nothing.
+        start = jnp.minimum(index * block, size - block)
+        rows = jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, start, block), examples)
+        fresh = start + jnp.arange(block) >= index * block
+        return jax.tree.map(jnp.add, sums, measure(rows._replace(weights=fresh.astype(jnp.float32)))), None
+
+    first = jax.tree.map(lambda leaf: leaf[:block], examples)._replace(weights=jnp.ones(block))
+    zeros = jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), jax.eval_shape(measure, first))
+    return jax.lax.scan(add_block, zeros, jnp.arange(-(-size // block)))[0]
+
+
+def evaluate(measure: Callable[[Batch], Metrics], examples: Batch) -> dict[str, jax.Array]:
+    """Returns metrics, mean over all examples."""
+    return divided(sum_over(measure, examples))
+
+
+def measured_if(condition: jax.Array, measure: Callable[[], Any]) -> Any:
+    """Returns ``measure()`` under a condition, and NaN otherwise, at no cost."""
+    shapes = jax.eval_shape(measure)
+    return jax.lax.cond(condition, measure, lambda: jax.tree.map(lambda _: jnp.full((), jnp.nan), shapes))

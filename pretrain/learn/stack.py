@@ -1,0 +1,210 @@
+"""A stack: an encoder's layers, the modules trained beside each, and the layers in training."""
+
+import dataclasses
+import inspect
+import math
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from pretrain.learn.layers import (
+    ACTIVATIONS,
+    Convolution,
+    Dense,
+    Params,
+    Residual,
+    Shapes,
+    activation_of,
+    encode,
+    flat,
+    fresh,
+    scaled,
+    shapes_of,
+)
+from pretrain.learn.randomness import Purpose, key_for
+
+FLOAT = jnp.float32
+
+
+class Companion(NamedTuple):
+    """A module that is trained beside an encoder layer, with parameters of its own."""
+
+    module: nn.Module
+    reads: Literal["codes", "inputs"] = "codes"  # of the layer
+    activation: str = "identity"  # of its output
+    kernel: Literal["own", "tied", "scaled"] = "own"  # or the encoder's, transposed; or that times a variance
+    starts_at: Literal["random", "zero"] = "random"
+    joins_deep: bool = True  # whether it takes part where layers above its own are trained with it
+
+
+Companions = tuple[tuple[str, Companion], ...]  # by side, as in ("decoder", ...)
+
+
+class DenseDecoder(nn.Module):
+    """A linear map from codes [B, ...] back to what a layer read: [B, *shape]."""
+
+    shape: tuple[int, ...]
+
+    @nn.compact
+    def __call__(self, codes: jax.Array) -> jax.Array:
+        codes, size = flat(codes), math.prod(self.shape)
+        kernel = self.param("kernel", nn.initializers.he_normal(), (codes.shape[-1], size))
+        bias = self.param("bias", nn.initializers.zeros, (size,))
+        sums = codes @ kernel + jnp.broadcast_to(bias, (len(codes), size))
+        return sums if len(self.shape) == 1 else sums.reshape(len(codes), *self.shape)
+
+
+class ConvolutionDecoder(nn.Module):
+    """A convolution of codes [B, h, w, units] that are repeated ``stride`` times: [B, *shape].
+
+    Unlike a transposed convolution, it leaves no checkerboard (Odena et al., 2016).
+    """
+
+    shape: tuple[int, ...]  # height, width, channels
+    window: int
+    stride: int
+
+    @nn.compact
+    def __call__(self, codes: jax.Array) -> jax.Array:
+        height, width, channels = self.shape
+        wide = jnp.repeat(jnp.repeat(codes, self.stride, axis=1), self.stride, axis=2)[:, :height, :width]
+        return Convolution(channels, self.window, name="convolution")(wide)
+
+
+def mirror(layer: nn.Module, shape: tuple[int, ...]) -> nn.Module:
+    """Returns the decoder of a layer that reads examples of a shape; its output is linear.
+
+    A module may give its own by a method ``decoder(shape)``; by default a dense layer is mirrored by a dense one, a
+    convolution by a convolution, and an unknown module by a linear map.
+    """
+    if hasattr(layer, "decoder"):
+        # Past flax's wrapper, by which a module that is made here would be a part of the layer.
+        return inspect.unwrap(type(layer).decoder)(layer, shape)
+    if isinstance(layer, Convolution):
+        return ConvolutionDecoder(shape, layer.window, layer.stride)
+    if isinstance(layer, Residual):
+        return ConvolutionDecoder(shape, 3, layer.stride)
+    return DenseDecoder(shape)
+
+
+@dataclasses.dataclass(frozen=True)
+class Stack:
+    """The static part of a stack; hashable."""
+
+    layers: tuple[nn.Module, ...]  # from the images up to the topmost in training
+    example: tuple[int, ...]  # shape of an image
+    companions: tuple[Companions, ...] = ()  # of each layer; none where only a head is trained beside the encoder
+    start: int = 0  # the lowest layer in training
+    encoded: int = 0  # layers that the examples of a step have been through already
+    head: nn.Module | None = None  # from the topmost codes to logits
+
+    @property
+    def top(self) -> int:
+        """The topmost layer."""
+        return len(self.layers) - 1
+
+    @property
+    def shapes(self) -> tuple[Shapes, ...]:
+        """The shapes of every layer."""
+        return shapes_of(self.layers, self.example)
+
+    @property
+    def n_codes(self) -> int:
+        """Values of the topmost codes, flattened."""
+        return math.prod(self.shapes[-1].outputs)
+
+    @property
+    def reconstructs(self) -> bool:
+        """Whether the stack turns its codes back into images."""
+        return bool(self.companions) and all(dict(each).get("decoder") for each in self.companions)
+
+    def companion(self, side: str, layer: int) -> Companion:
+        """Returns a layer's companion."""
+        return dict(self.companions[layer])[side]
+
+    def read(self, params: Params, inputs: jax.Array) -> jax.Array:
+        """Returns the inputs of the lowest layer in training: images or cached codes [B, ...] to [B, *in]."""
+        return encode(self.layers, params["encoder"], scaled(inputs), self.encoded, self.start)
+
+    def codes(self, params: Params, inputs: jax.Array) -> jax.Array:
+        """Returns the topmost codes of images or cached codes: [B, ...] to [B, units], flattened."""
+        return flat(encode(self.layers, params["encoder"], scaled(inputs), self.encoded))
+
+    def encoding(self, params: Params, n_layers: int | None = None):
+        """Returns the function from images [B, ...] to codes of the lowest layers [B, ...]; of all by default."""
+        return lambda images: encode(self.layers, params["encoder"], scaled(images), 0, n_layers)
+
+
+def layer_shapes(stack: Stack, layer: int) -> Params:
+    """Returns the shapes of an encoder layer's parameters and its companions', side by side."""
+    shapes = stack.shapes[layer]
+    sides = {"encoder": shapes.params}
+    for side, companion in stack.companions[layer] if stack.companions else ():
+        inputs = shapes.outputs if companion.reads == "codes" else shapes.inputs
+        sides[side] = dict(shapes_of((companion.module,), inputs)[0].params)
+        if companion.kernel != "own":
+            del sides[side]["kernel"]
+        if companion.kernel == "scaled":
+            sides[side]["variance"] = jax.ShapeDtypeStruct((), FLOAT)
+    return sides
+
+
+def stack_shapes(stack: Stack) -> Params:
+    """Returns the shapes of all parameters of a stack: by side, then by layer."""
+    found: Params = {}
+    for number in range(len(stack.layers)):
+        for side, params in layer_shapes(stack, number).items():
+            found.setdefault(side, {})[f"layers_{number}"] = params
+    return found
+
+
+def fresh_layer(stack: Stack, layer: int, seed: jax.Array | int) -> Params:
+    """Returns the initial parameters of an encoder layer and its companions, side by side.
+
+    They are the modules' own initial ones; but companions that start at zero do, and a variance starts at one.
+    """
+    shapes = stack.shapes[layer]
+    sides = {"encoder": fresh(stack.layers[layer], shapes.inputs, key_for(seed, Purpose.ENCODER_INIT, layer))}
+    for side, companion in stack.companions[layer] if stack.companions else ():
+        wanted = layer_shapes(stack, layer)[side]
+        if companion.starts_at == "zero" or companion.kernel != "own":
+            sides[side] = {
+                name: (jnp.ones if name == "variance" else jnp.zeros)(leaf.shape) for name, leaf in wanted.items()
+            }
+        else:
+            inputs = shapes.outputs if companion.reads == "codes" else shapes.inputs
+            sides[side] = fresh(companion.module, inputs, key_for(seed, Purpose.DECODER_INIT, layer))
+    return sides
+
+
+def decoder_params(stack: Stack, params: Params, layer: int) -> Params:
+    """Returns the parameters of a layer's decoder, with the encoder's kernel where it has none of its own."""
+    name, kernel = f"layers_{layer}", stack.companion("decoder", layer).kernel
+    own = params["decoder"][name]
+    if kernel == "own":
+        return own
+    transposed = params["encoder"][name]["kernel"].T
+    return {"kernel": transposed * own["variance"] if kernel == "scaled" else transposed, "bias": own["bias"]}
+
+
+def decode(stack: Stack, params: Params, codes: jax.Array, start: int = 0) -> tuple[jax.Array, jax.Array]:
+    """Turns the topmost codes back into what layer ``start`` read: [B, *in], and before the last activation."""
+    sums = codes
+    for number in reversed(range(start, len(stack.layers))):
+        decoder = stack.companion("decoder", number)
+        sums = decoder.module.apply({"params": decoder_params(stack, params, number)}, codes)
+        codes = ACTIVATIONS[decoder.activation](sums)
+    return codes, sums
+
+
+def below(layers: Sequence[nn.Module], number: int) -> str | None:
+    """Returns the activation of the codes that a layer reads; None where it reads images."""
+    return activation_of(layers[number - 1]) if number else None
+
+
+def is_dense(layer: nn.Module) -> bool:
+    """Returns whether a layer is a dense one."""
+    return isinstance(layer, Dense)

@@ -1,0 +1,246 @@
+"""The fingerprint of a stage's program, by which a stage is named beside its settings.
+
+A program is what JAX traces for one trial on abstract inputs: the start, the beginning, an update and the results. Its
+fingerprint is taken from the equations, with constants by value, and without the names of inner functions and
+variables: to rename, move or comment code changes nothing, to change arithmetic does. Fingerprints are remembered in
+the store under a hash of the sources that they were traced from, so that unchanged code is not traced again.
+"""
+
+import functools
+import hashlib
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend import core
+
+import pretrain.config
+import pretrain.learn
+from pretrain.data import Dataset
+from pretrain.data.files import written_whole
+from pretrain.learn.layers import Params
+from pretrain.learn.method import Extras
+from pretrain.learn.metrics import Batch, Images
+from pretrain.learn.stage import Stage, results
+from pretrain.learn.start import Choices, start
+from pretrain.sweep import one_trial
+from pretrain.sweep.stages import Spec
+
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
+_NAMES = frozenset(
+    ("name", "debug_info", "jvp_jaxpr_fun", "jvp_jaxpr_thunk", "fwd_jaxpr_thunk", "fun", "bwd", "out_trees")
+)
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+_SETTINGS = ("jax_enable_x64", "jax_default_matmul_precision", "jax_default_prng_impl", "jax_threefry_partitionable")
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions of the packages that may alter a program."""
+    return {name: version(name) for name in PACKAGES}
+
+
+class Fingerprints:
+    """Programs' fingerprints, remembered from run to run."""
+
+    def __init__(self, root: Path | None = None):
+        """Args: root: the store's directory, which may not be there yet; without one, nothing is remembered."""
+        self._path = root and root / "fingerprints" / f"{_sources()}.json"
+        self._known = _read(self._path)
+        self._n_read = len(self._known)
+        self._found: dict[Any, str] = {}
+
+    def __call__(self, spec: Spec, parent: Stage | None, dataset: Dataset) -> str:
+        """Returns the fingerprint of a stage's program, run alone.
+
+        Args:
+          spec: the stage, whose numbers are read only to see which parts of a program it has a use for.
+          parent: the stage before.
+          dataset: the images whose number the program has.
+        """
+        stage, structure = spec.stage, jax.tree.structure(spec.config)
+        extras = one_trial.extras_of(spec.choices, spec.config)
+        # Test rows name no pretraining, and so their number does not either.
+        n_test = len(dataset.test.images) if stage.is_last else 0
+        sizes = (len(dataset.train.images), len(dataset.validation.images), n_test)
+        known = (stage, spec.choices, extras, structure, parent, sizes)
+        if known not in self._found:
+            # Their sources, and what they import, are not among those that are hashed.
+            is_own = any(isinstance(name, str) and ".py:" in name for name in spec.content["layers"])
+            frozen = _frozen(one_trial.parent_shapes(parent))
+            pieces = _pieces(stage, spec.choices, extras, structure, frozen, sizes)
+            found = "".join(self._piece(*piece, is_own) for piece in pieces)
+            self._found[known] = hashlib.sha256(found.encode()).hexdigest()
+        return self._found[known]
+
+    def _piece(self, key: str, trace: Callable[[], str], is_own: bool) -> str:
+        if is_own:
+            return trace()
+        if key not in self._known:
+            self._known[key] = trace()
+        return self._known[key]
+
+    def save(self) -> None:
+        """Remembers what was traced; what cannot be written is traced again some day."""
+        if self._path is None or len(self._known) == self._n_read:
+            return
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with written_whole(self._path) as draft:
+                draft.write_text(json.dumps({"checksum": _checksum(self._known), "known": self._known}))
+            self._n_read = len(self._known)
+        except OSError:
+            return
+
+
+def _read(path: Path | None) -> dict[str, str]:
+    try:
+        content = json.loads(path.read_text()) if path else {}
+        return dict(content["known"]) if content.get("checksum") == _checksum(content["known"]) else {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def _checksum(known: dict[str, str]) -> str:
+    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
+
+
+@functools.cache
+def _sources() -> str:
+    """Returns a hash of all that tracing depends on: sources, versions, and settings of JAX."""
+    digest = hashlib.sha256(json.dumps([sys.version_info[:3], versions()]).encode())
+    digest.update(json.dumps([str(getattr(jax.config, name, None)) for name in _SETTINGS]).encode())
+    roots = [Path(package.__file__).parent for package in (pretrain.config, pretrain.learn)]
+    files = [file for root in roots for file in root.rglob("*.py")]
+    for file in [*sorted(files), Path(one_trial.__file__), Path(__file__)]:
+        digest.update(f"\n{file.name}\n".encode() + file.read_bytes())
+    return digest.hexdigest()[:32]
+
+
+def _pieces(
+    stage: Stage, choices: Choices, extras: Extras, structure: Any, parent: Any, sizes: tuple[int, ...]
+) -> Iterator[tuple[str, Callable[[], str]]]:
+    """Yields the parts of a stage's program: a key each, and what traces it.
+
+    Parts that stages share, as all fine-tunings of a sweep over starts share their updates, are traced once.
+    """
+    described = (stage.stack, stage.config, stage.n_examples, stage.steps_before, stage.whitens, sizes)
+    whole = functools.partial(_begun, stage, choices, extras, structure, parent, sizes)
+    yield (
+        _key("start", stage.as_started(), choices, parent, sizes[:1]),
+        lambda: _text(*_start(stage, choices, parent, sizes)),
+    )
+    yield _key("begin", described, extras), lambda: _text(*whole()[0])
+    yield _key("step", described), lambda: _text(*whole()[1])
+    yield (
+        _key("results", stage.as_left(), stage.result_names, sizes),
+        lambda: "".join(_text(*piece) for piece in whole()[2]),
+    )
+
+
+def _key(name: str, *described: Any) -> str:
+    return hashlib.sha256(f"{name} {_ADDRESS.sub('', repr(described))}".encode()).hexdigest()
+
+
+def _images(stage: Stage, sizes: tuple[int, ...]) -> Images:
+    def split(size: int) -> Batch:
+        images = jax.ShapeDtypeStruct((size, *stage.stack.example), jnp.uint8)
+        return Batch(images, jax.ShapeDtypeStruct((size,), jnp.int32))
+
+    return Images(*map(split, sizes))
+
+
+def _start(stage: Stage, choices: Choices, parent: Any, sizes: tuple[int, ...]) -> tuple[Callable, tuple]:
+    labels = jax.ShapeDtypeStruct(sizes[:1], jnp.int32)
+    seed = jax.ShapeDtypeStruct((), jnp.uint32)
+    return functools.partial(start, *stage.as_started(), choices), (seed, _thawed(parent), labels)
+
+
+@functools.lru_cache(maxsize=64)
+def _begun(
+    stage: Stage, choices: Choices, extras: Extras, structure: Any, parent: Any, sizes: tuple[int, ...]
+) -> tuple[tuple[Callable, tuple], tuple[Callable, tuple], list[tuple[Callable, tuple]]]:
+    """Returns beginning, update and results of a stage, each a function and its abstract inputs."""
+    config = jax.tree.unflatten(structure, [jax.ShapeDtypeStruct((), jnp.float32)] * structure.num_leaves)
+    seed, index = jax.ShapeDtypeStruct((), jnp.uint32), jax.ShapeDtypeStruct((), jnp.int32)
+    images, initial = _images(stage, sizes), _start(stage, choices, parent, sizes)
+    begin = functools.partial(one_trial.begin_one, stage, extras)
+    inputs = (config, jax.eval_shape(initial[0], *initial[1]), seed, images)
+    state, own, _ = jax.eval_shape(begin, *inputs)
+    step = functools.partial(one_trial.step_one, stage)
+    stack, method = stage.as_left()
+    splits = [name for name in stage.result_names if stage.is_last or name != "test"]
+    measured = [
+        (functools.partial(results, stack, method), (state.params, images.train, getattr(images, name)))
+        for name in splits
+    ]
+    return (begin, inputs), (step, (config, seed, own, images, state, index)), measured
+
+
+def _frozen(tree: Params | None) -> Any:
+    """Returns shapes as a hashable value."""
+    leaves, structure = jax.tree.flatten(tree)
+    return structure, tuple((leaf.shape, str(leaf.dtype)) for leaf in leaves)
+
+
+def _thawed(frozen: Any) -> Params | None:
+    structure, leaves = frozen
+    return jax.tree.unflatten(structure, [jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in leaves])
+
+
+def _text(function: Callable, inputs: tuple) -> str:
+    """Returns the SHA-256 of a function's program."""
+    return hashlib.sha256("\n".join(lines_of(jax.make_jaxpr(function)(*inputs))).encode()).hexdigest()
+
+
+def lines_of(program: core.ClosedJaxpr) -> Iterator[str]:
+    """Yields a program line by line, without names, and with constants by value."""
+    numbers: dict[Any, int] = {}
+
+    def number(variable: Any) -> str:
+        if isinstance(variable, core.Literal):
+            return f"{_value(variable.val)}:{variable.aval.str_short()}"
+        return f"v{numbers.setdefault(variable, len(numbers))}:{variable.aval.str_short()}"
+
+    jaxpr = program.jaxpr
+    for variable, value in zip(jaxpr.constvars, program.consts, strict=True):
+        yield f"const {number(variable)} {_value(value)}"
+    yield f"in {' '.join(map(number, jaxpr.invars))}"
+    for equation in jaxpr.eqns:
+        yield f"{equation.primitive.name} {' '.join(map(number, equation.invars))}"
+        for name in sorted(equation.params.keys() - _NAMES):
+            yield from (f"  {name} {line}" for line in _parameter(equation.params[name]))
+        yield f"-> {' '.join(map(number, equation.outvars))}"
+    yield f"out {' '.join(map(number, jaxpr.outvars))}"
+
+
+def _parameter(value: Any) -> Iterator[str]:
+    if isinstance(value, core.ClosedJaxpr):
+        yield from lines_of(value)
+    elif isinstance(value, core.Jaxpr):
+        yield from lines_of(core.ClosedJaxpr(value, [None] * len(value.constvars)))
+    elif isinstance(value, tuple | list) and not hasattr(value, "_fields"):
+        for part in value:
+            yield from _parameter(part)
+    elif isinstance(value, np.ndarray | jax.Array):
+        yield _value(value)
+    elif callable(value) and not isinstance(value, type):
+        yield "function"  # its program is beside it
+    else:
+        yield _ADDRESS.sub("", repr(value))
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, jax.Array) and jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key):
+        value = jax.random.key_data(value)
+    if value is None or np.ndim(value) == 0:
+        return repr(value.item() if hasattr(value, "item") else value)
+    array = np.asarray(value)
+    digest = hashlib.sha256(np.ascontiguousarray(array)).hexdigest()
+    return f"{array.dtype}{array.shape}{digest}"

@@ -1,0 +1,22 @@
+"""What an engine is asked to do."""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from rich.console import Console
+
+from pretrain.config import DataConfig, Experiment
+from pretrain.data import Dataset
+from pretrain.sweep.plan import Plan
+from pretrain.sweep.store import Store
+
+
+class Task(NamedTuple):
+    """A plan whose stages are to be in a store."""
+
+    experiment: Experiment
+    plan: Plan
+    datasets: Mapping[DataConfig, Dataset]
+    store: Store
+    console: Console  # for progress
+    stop: Callable[[], bool]  # says whether to stop

@@ -1,0 +1,129 @@
+"""What each method has: fields that have an effect beside the others, and what a plan must know of it."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pretrain.config import AutoencoderConfig, PcaConfig, RbmConfig, SupervisedConfig
+from pretrain.config.fields import active, canonical, kind_of
+from pretrain.config.methods import (
+    FinetuningConfig,
+    LayerFacts,
+    LogisticConfig,
+    Method,
+    NeighboursConfig,
+    RidgeConfig,
+)
+from tests.experiments import brief, configs_of, refused
+
+ALL = (AutoencoderConfig, RbmConfig, SupervisedConfig, PcaConfig)
+LAST = (FinetuningConfig, RidgeConfig, LogisticConfig, NeighboursConfig)
+PLAIN = {"kind", "loss", "output", "tied", "corruption", "sparsity", "contractive", "variational"}
+NOISE = {"corruption_level", "corruption_schedule"}
+
+
+@pytest.mark.parametrize(
+    ("config", "names"),
+    [
+        (AutoencoderConfig(), PLAIN),
+        (AutoencoderConfig(loss="cross_entropy"), PLAIN - {"output"}),
+        (AutoencoderConfig(tied=True), PLAIN),
+        *((AutoencoderConfig(corruption=noise), PLAIN | NOISE) for noise in ("masking", "gaussian", "salt_and_pepper")),
+        (AutoencoderConfig(sparsity="l1"), PLAIN | {"sparsity_weight"}),
+        (AutoencoderConfig(sparsity="kl"), PLAIN | {"sparsity_weight", "sparsity_target"}),
+        (AutoencoderConfig(contractive=True), PLAIN | {"contraction_weight"}),
+        (AutoencoderConfig(variational=True), PLAIN | {"kl_weight"}),
+        (
+            AutoencoderConfig(
+                loss="cross_entropy", corruption="masking", sparsity="kl", contractive=True, variational=True
+            ),
+            PLAIN - {"output"} | NOISE | {"sparsity_weight", "sparsity_target", "contraction_weight", "kl_weight"},
+        ),
+        (RbmConfig(), {"kind", "visible", "gibbs_steps", "persistent"}),
+        (RbmConfig(visible="gaussian"), {"kind", "visible", "visible_deviation", "gibbs_steps", "persistent"}),
+        (SupervisedConfig(), {"kind"}),
+        (PcaConfig(), {"kind"}),
+        (RidgeConfig(), {"kind"}),
+        (NeighboursConfig(), {"kind"}),
+        (LogisticConfig(), {"kind", "l2"}),
+        (
+            FinetuningConfig(),
+            {
+                *("kind", "unfreeze_at", "rate_factor", "first_logit_change", "ridge_penalty", "validate_at"),
+                "diagnose_at",
+            },
+        ),
+    ],
+)
+def test_exactly_these_fields_have_an_effect(config, names):
+    assert active(config).keys() == names
+    assert active(config) == {name: getattr(config, name) for name in names}
+    assert canonical(config) == config  # all others are at their defaults
+
+
+@pytest.mark.parametrize("config", ALL)
+@brief
+@given(data=st.data())
+def test_the_canonical_method_has_the_default_of_every_field_without_effect(config, data):
+    method = data.draw(configs_of(config))
+    names = active(method).keys()
+    assert canonical(method) == config(**{name: getattr(method, name) for name in names})
+    assert canonical(canonical(method)) == canonical(method)
+    assert active(canonical(method)) == active(method)
+
+
+def test_every_method_has_a_kind_of_its_own():
+    kinds = [kind_of(method) for method in (*ALL, *LAST)]
+    assert len(set(kinds)) == len(kinds)
+    assert set(Method.__subclasses__()) == {*ALL, *LAST}
+    assert all(method().kind == kind for method, kind in zip((*ALL, *LAST), kinds, strict=True))
+
+
+def test_a_plan_is_told_what_a_method_needs_and_leaves():
+    assert {method for method in (*ALL, *LAST) if method.makes_updates} == {
+        *(AutoencoderConfig, RbmConfig, SupervisedConfig, FinetuningConfig)
+    }
+    assert {method for method in (*ALL, *LAST) if method.reads_labels} == {SupervisedConfig, *LAST}
+    assert {method for method in ALL if method.is_random} == {AutoencoderConfig, RbmConfig, SupervisedConfig}
+    assert {method for method in (*ALL, *LAST) if method.trains_deep} == {AutoencoderConfig}
+    assert {method for method in ALL if method.decodes} == {AutoencoderConfig, RbmConfig, PcaConfig}
+
+
+@pytest.mark.parametrize(
+    ("config", "is_bounded"),
+    [
+        (AutoencoderConfig(), False),
+        (AutoencoderConfig(output="sigmoid"), True),
+        (AutoencoderConfig(loss="cross_entropy"), True),
+        (RbmConfig(), True),
+        (RbmConfig(visible="gaussian"), False),
+        (PcaConfig(), False),
+        (SupervisedConfig(), False),
+    ],
+)
+def test_a_method_tells_whether_what_it_decodes_lies_between_0_and_1(config, is_bounded):
+    assert config.decodes_into_unit_interval is is_bounded
+
+
+SIGMOID, ELU = LayerFacts("9", True, "sigmoid", "sigmoid"), LayerFacts("9", True, "elu", "elu")
+
+
+@pytest.mark.parametrize(
+    ("config", "field"),
+    [
+        (AutoencoderConfig(loss="cross_entropy"), "loss: 'cross_entropy'"),
+        (AutoencoderConfig(sparsity="kl"), "sparsity: 'kl'"),
+        (RbmConfig(), "visible: 'bernoulli'"),
+        (RbmConfig(visible="gaussian"), "kind: 'rbm'"),
+    ],
+)
+def test_codes_between_0_and_1_are_asked_of_a_layer_whose_activation_is_known(config, field):
+    config.check(SIGMOID)
+    refused(lambda: config.check(ELU), f"pretrain.method.{field} needs codes between 0 and 1", "not 'elu'")
+    config.check(ELU._replace(activation=None, below=None))
+
+
+@pytest.mark.parametrize("config", [AutoencoderConfig(), SupervisedConfig(), AutoencoderConfig(corruption="gaussian")])
+def test_other_methods_train_any_layer(config):
+    for facts in (SIGMOID, ELU, LayerFacts("8c3s2", False, "elu", None), LayerFacts("a.py:b", False, None, None)):
+        config.check(facts)

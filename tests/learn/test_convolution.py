@@ -1,0 +1,97 @@
+"""The convolution by slices against XLA's own, which is the one of accelerators."""
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from pretrain.learn.convolution import convolve, native
+
+sides = st.integers(1, 9)
+
+
+def drawn(seed, *shapes):
+    rng = np.random.default_rng(seed)
+    return [jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in shapes]
+
+
+def close(found, expected):
+    """Asserts that values agree to float32 rounding of the largest among them."""
+    largest = max(1.0, float(jnp.max(jnp.abs(expected), initial=0)))
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=3e-6 * largest)
+
+
+@functools.partial(jax.jit, static_argnums=3)
+def both(images, kernel, slopes, stride):
+    """Values and both gradients, given the slopes of the values, by slices and by XLA."""
+    found = []
+    for convolution in (convolve, native):
+        values, pull_back = jax.vjp(lambda images, kernel, of=convolution: of(images, kernel, stride), images, kernel)
+        found.append((values, *pull_back(slopes)))
+    return found
+
+
+@settings(deadline=None, max_examples=25)
+@given(sides, sides, st.integers(1, 3), st.integers(1, 3), st.integers(1, 5), st.integers(1, 3), st.integers(0, 2**31))
+@example(1, 1, 1, 1, 5, 3, 0)  # more window than image
+@example(1, 1, 1, 1, 4, 1, 0)
+@example(9, 2, 3, 2, 1, 3, 0)  # pixels that no window reads
+@example(2, 9, 2, 3, 2, 3, 0)
+@example(5, 8, 2, 2, 4, 2, 0)  # padding unlike before and after
+@example(8, 5, 1, 3, 5, 1, 0)
+def test_values_and_gradients_are_xlas(height, width, channels, features, window, stride, seed):
+    shape = 2, math.ceil(height / stride), math.ceil(width / stride), features
+    drawn_for = (2, height, width, channels), (window, window, channels, features), shape
+    (values, *gradients), (expected, *exact) = both(*drawn(seed, *drawn_for), stride)
+    assert values.shape == shape
+    close(values, expected)
+    for found, gradient in zip(gradients, exact, strict=True):
+        assert found.shape == gradient.shape and found.dtype == gradient.dtype
+        close(found, gradient)
+
+
+def error(convolution, stride, images, targets, kernel):
+    return jnp.mean(jnp.square(convolution(jnp.tanh(convolution(images, kernel, stride)), kernel, stride) - targets))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def descended(convolution, stride, images, targets, kernel):
+    """The kernel after steps down the gradient of two convolutions, one on top of the other."""
+    slope = jax.grad(functools.partial(error, convolution, stride, images, targets))
+    return jax.lax.fori_loop(0, 5, lambda _, kernel: kernel - 0.02 * slope(kernel), kernel)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_descent_inside_a_loop_is_the_same(stride):
+    size = math.ceil(7 / stride**2)
+    images, targets, kernel = drawn(0, (4, 7, 7, 2), (4, size, size, 2), (3, 3, 2, 2))
+    found, expected = (descended(convolution, stride, images, targets, kernel) for convolution in (convolve, native))
+    assert float(jnp.max(jnp.abs(expected - kernel))) > 1e-3
+    close(found, expected)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("axes", [(0, 0, 0), (None, None, 0), (0, 0, None)], ids=["all", "kernels", "images"])
+def test_descent_of_several_trials_side_by_side_is_that_of_each_alone(axes, stride):
+    size = math.ceil(6 / stride**2)
+    images, targets, kernels = drawn(1, (3, 4, 6, 6, 2), (3, 4, size, size, 2), (3, 3, 3, 2, 2))
+    given_ = [leaf if axis == 0 else leaf[0] for leaf, axis in zip((images, targets, kernels), axes, strict=True)]
+    found = jax.vmap(functools.partial(descended, convolve, stride), axes)(*given_)
+    for trial in range(3):
+        own = [leaf[trial] if axis == 0 else leaf for leaf, axis in zip(given_, axes, strict=True)]
+        close(found[trial], descended(native, stride, *own))
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_trials_one_after_another_in_a_mapped_loop_are_each_alone(stride):
+    size = math.ceil(6 / stride**2)
+    images, targets, kernels = drawn(2, (3, 4, 6, 6, 2), (3, 4, size, size, 2), (3, 3, 3, 2, 2))
+    own = functools.partial(descended, convolve, stride)
+    found = jax.jit(lambda *trials: jax.lax.map(lambda trial: own(*trial), trials))(images, targets, kernels)
+    for trial in range(3):
+        close(found[trial], descended(native, stride, images[trial], targets[trial], kernels[trial]))

@@ -1,0 +1,98 @@
+"""An answer tells programs what it was computed by: which code, and which stored stages it took."""
+
+import dataclasses
+import shutil
+import subprocess
+
+import pytest
+
+from pretrain.config import Experiment
+from pretrain.report import record as module
+from pretrain.report.record import SCHEMA, record
+from pretrain.study.answer import answer
+from tests.report.test_terminal import effects, four_corners
+
+GIT = shutil.which("git")
+
+
+@pytest.fixture(scope="module")
+def corners():
+    return answer(*four_corners(effects(0.6), effects(0.8)))
+
+
+def told(found, **settings):
+    return record(found, dataclasses.replace(Experiment(), **settings), "2 x cpu")
+
+
+def test_the_format_has_a_number_and_versions_name_the_code(corners):
+    found = told(corners)
+    assert found["schema"] == SCHEMA == 3
+    assert {"python", "pretrain", "jax", "jaxlib", "flax", "optax", "numpy", "commit", "clean"} <= found[
+        "versions"
+    ].keys()
+
+
+def test_the_design_says_which_stored_stages_count(corners):
+    said = {code: told(corners, code=code)["design"]["stored_stages"] for code in ("match", "ignore")}
+    assert said == {
+        "match": "only those that this code would train alike",
+        "ignore": "all of the same settings and data, whatever code trained them",
+    }
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    """Returns a function that runs git in a checkout of the module, from which it is taken to run."""
+    if not GIT:
+        pytest.skip("needs git")
+    file = tmp_path / "pretrain" / "report" / "record.py"
+    file.parent.mkdir(parents=True)
+    shutil.copy(module.__file__, file)
+    monkeypatch.setattr(module, "__file__", str(file))
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):
+        monkeypatch.delenv(name, raising=False)
+
+    def git(*arguments):
+        identity = ["-c", "user.name=a", "-c", "user.email=a@example.invalid", "-c", "commit.gpgsign=false"]
+        command = [GIT, "-C", str(tmp_path), *identity, *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    return git
+
+
+def code():
+    return tuple(module._code().values())
+
+
+def test_code_tells_its_commit_and_whether_it_was_changed_since(repository, tmp_path):
+    assert code() == (None, None)  # no checkout
+    repository("init", "--quiet")
+    assert code() == (None, None)  # in a checkout of something else
+    repository("add", ".")
+    repository("commit", "--quiet", "--message", "one")
+    commit = repository("rev-parse", "HEAD")
+    assert len(commit) == 40 and code() == (commit, True)
+    (tmp_path / "notes.txt").write_text("mine")  # is no code
+    assert code() == (commit, True)
+    with open(module.__file__, "a") as file:
+        file.write("# changed\n")
+    assert code() == (commit, False)
+    repository("commit", "--quiet", "--all", "--message", "two")
+    assert code() == (repository("rev-parse", "HEAD"), True) and code() != (commit, True)
+
+
+def test_an_environment_within_a_checkout_of_other_code_has_no_commit(repository, tmp_path):
+    (tmp_path / "mine.py").write_text("")
+    repository("init", "--quiet")
+    repository("add", "mine.py")
+    repository("commit", "--quiet", "--message", "mine")
+    assert code() == (None, None)
+
+
+def test_code_without_git_has_no_commit(monkeypatch):
+    def absent(*_, **__):
+        raise FileNotFoundError("git")
+
+    monkeypatch.setattr(module.subprocess, "run", absent)
+    assert code() == (None, None)

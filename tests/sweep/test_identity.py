@@ -1,0 +1,488 @@
+"""Stages are named by what they compute: arithmetic renames them, and how code is written does not."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import pretrain.config
+import pretrain.learn
+from pretrain import data
+from pretrain.config import DataConfig, to_json
+from pretrain.learn.layers import ACTIVATIONS
+from pretrain.sweep import identity
+from pretrain.sweep.identity import Fingerprints, lines_of
+from pretrain.sweep.plan import plan
+from pretrain.sweep.stages import specs
+from tests.sweep.conftest import FINGERPRINTS, of_kind, path
+
+ROOT = Path(__file__).parents[2]
+HE = ({"finetune.encoder_init": ("he",)},)
+
+# A program with everything that code may hold a number in.
+SOURCE = """
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+TABLE = np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)
+
+
+@jax.jit
+def halved(values):
+    return values * 0.5
+
+
+@jax.custom_vjp
+def clipped(values):
+    return jnp.clip(values, -3, 3)
+
+
+def forwards(values):
+    return clipped(values), values
+
+
+def backwards(values, slopes):
+    return (slopes * 0.9,)
+
+
+clipped.defvjp(forwards, backwards)
+
+
+def program(kernel, images):
+    def activate(sums):
+        return jnp.tanh(sums)
+
+    def loss(kernel):
+        sums = clipped(images @ kernel + TABLE[0][None])
+        codes = activate(sums) * 2.0 + halved(sums)
+        noise = jax.random.normal(jax.random.key(0), codes.shape)
+
+        def step(total, row):
+            return total + jnp.sum(row @ TABLE), None
+
+        total, _ = jax.lax.scan(step, 0.0, codes - noise)
+        return jax.lax.cond(total > 1.5, lambda: total, lambda: total - 1.0)
+
+    return jax.grad(loss)(kernel)
+"""
+ABSTRACT = jax.ShapeDtypeStruct((5, 8), jnp.float32), jax.ShapeDtypeStruct((3, 5), jnp.float32)
+
+SAME = {
+    "a comment and empty lines": ("def program", "# A comment.\n\n\ndef program"),
+    "a docstring": ("    def activate(sums):\n", '    """Says nothing."""\n    def activate(sums):\n'),
+    "a local variable": ("sums", "totals"),
+    "an inner function": ("activate", "squashed"),
+    "a jitted function": ("halved", "by_two"),
+    "a function with a derivative of its own": ("clipped", "bounded"),
+    "a rule of it": ("backwards", "pulled_back"),
+    "a global constant": ("TABLE", "NUMBERS"),
+    "the body of a loop": ("step", "one"),
+    "a helper made": (
+        "        codes = activate",
+        "        product = lambda: activate(sums) * 2.0\n        codes = activate",
+    ),
+    "a helper moved": (
+        "def program(kernel, images):\n    def activate(sums):\n        return jnp.tanh(sums)\n",
+        "def activate(sums):\n    return jnp.tanh(sums)\n\n\ndef program(kernel, images):\n",
+    ),
+}
+OTHER = {
+    "a constant": ("* 2.0", "* 2.1"),
+    "a constant in a jitted function": ("* 0.5", "* 0.6"),
+    "a constant in a rule": ("* 0.9", "* 0.8"),
+    "a constant in a branch": ("- 1.0", "- 1.1"),
+    "the condition of a branch": ("> 1.5", "> 1.6"),
+    "a bound": ("-3, 3", "-3, 4"),
+    "an activation": ("jnp.tanh", "jax.nn.sigmoid"),
+    "the order of operations": ("activate(sums) * 2.0", "activate(sums * 2.0)"),
+    "the order of operands": ("total + jnp.sum(row @ TABLE)", "jnp.sum(row @ TABLE) + total"),
+    "a sign": ("codes - noise", "codes + noise"),
+    "an array": ("linspace(0, 1", "linspace(0, 2"),
+    "a value of an array": ("reshape(8, 8)", "reshape(8, 8)\nTABLE[7, 7] = 0.5"),
+    "the key of a draw": ("key(0)", "key(1)"),
+    "a draw": ("random.normal", "random.uniform"),
+    "a precision": ("images @ kernel", "jnp.dot(images, kernel, precision='highest')"),
+    "where a loop starts": ("step, 0.0", "step, 0.5"),
+    "the way of a loop": ("codes - noise)", "codes - noise, reverse=True)"),
+}
+
+
+def lines(function, *inputs):
+    return list(lines_of(jax.make_jaxpr(function)(*inputs)))
+
+
+def of_source(source):
+    found = {}
+    exec(compile(source, "somewhere.py", "exec"), found)
+    return lines(found["program"], *ABSTRACT)
+
+
+def edited(old, new):
+    assert old in SOURCE
+    return SOURCE.replace(old, new)
+
+
+@pytest.mark.parametrize("edit", SAME)
+def test_code_that_is_renamed_moved_or_commented_is_the_same_program(edit):
+    assert of_source(edited(*SAME[edit])) == of_source(SOURCE)
+
+
+@pytest.mark.parametrize("edit", OTHER)
+def test_arithmetic_that_is_changed_is_another_program(edit):
+    assert of_source(edited(*OTHER[edit])) != of_source(SOURCE)
+
+
+def test_operands_have_places_and_variables_have_not():
+    left, right = jnp.ones(3), jnp.ones(3)
+    assert lines(lambda a, b: a - b, left, right) == lines(lambda b, a: b - a, left, right)
+    assert lines(lambda a, b: a - b, left, right) != lines(lambda a, b: b - a, left, right)
+    assert lines(lambda a, b: (a, b), left, right) != lines(lambda a, b: (b, a), left, right)
+
+
+@pytest.mark.parametrize("wrap", [lambda function: function, jax.jit, jax.checkpoint, jax.vmap])
+def test_arrays_that_a_program_closes_over_count_by_value(wrap):
+    def adding(array):
+        return lines(wrap(lambda values: values + array), jax.ShapeDtypeStruct((3, 500), jnp.float32))
+
+    array = np.arange(500, dtype=np.float32)
+    changed = array.copy()
+    changed[250] += 1  # where a printed array would have an ellipsis
+    if wrap is not jax.vmap:
+        array, changed = array[None], changed[None]
+    for kind in (np.asarray, jnp.asarray):
+        assert adding(kind(array)) == adding(kind(array.copy()))
+        assert adding(kind(array)) != adding(kind(changed))
+    assert adding(array) != adding(array.astype(np.float16))
+
+
+def test_shapes_and_types_are_told_apart():
+    doubled = lambda values: values * 2
+    kinds = [((3,), jnp.float32), ((4,), jnp.float32), ((3, 1), jnp.float32), ((3,), jnp.int32)]
+    found = {tuple(lines(doubled, jax.ShapeDtypeStruct(*kind))) for kind in kinds}
+    assert len(found) == len(kinds)
+
+
+VARIED = {  # settings of plans with every kind of stage
+    "corners": {},
+    "convolutions": {
+        "encoder": {"layers": ("3c3s2", 5)},
+        "pretrain": of_kind("autoencoder", corruption="masking", tied=False),
+        "finetune": {"codes": "whitened", "frozen_layers": 1},
+    },
+    "machines": {
+        "encoder": {"activation": "sigmoid"},
+        "pretrain": {"training": "greedy_then_end_to_end", "carry_step_count": True, **of_kind("rbm", persistent=True)},
+        "sweep": ({"finetune.encoder_init": ("rotated", "pca"), "finetune.readout": ("ridge", "knn")},),
+    },
+    "labels": {
+        "pretrain": of_kind("supervised"),
+        "finetune": {"label_subset": "balanced", "head_init": "ridge", "first_logit_change": 0.5, "diagnose_at": (1,)},
+    },
+}
+
+
+def experiments(experiment):
+    return [experiment(seeds=1, **settings) for settings in VARIED.values()]
+
+
+def planned_by(fingerprint, found):
+    return plan(found, data.load_all(found), fingerprint)
+
+
+def programs(found):
+    return {job.id: job.program for job in found.jobs.values()}
+
+
+OF_ANOTHER = """
+import json, sys
+from pretrain import data
+from pretrain.config import from_json
+from pretrain.sweep.identity import Fingerprints
+from pretrain.sweep.plan import plan
+
+found, fingerprint = {}, Fingerprints()
+for text in json.load(sys.stdin):
+    experiment = from_json(text)
+    jobs = plan(experiment, data.load_all(experiment), fingerprint).jobs.values()
+    found |= {job.id: job.program for job in jobs}
+print(json.dumps(found))
+"""
+
+
+def test_fingerprints_are_the_same_in_another_process(experiment, tmp_path):
+    expected = {}
+    for found in experiments(experiment):
+        expected |= programs(planned_by(FINGERPRINTS, found))
+    # Another hash of strings, another directory, one device in the place of two, and other plans traced before.
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "7", "JAX_NUM_CPU_DEVICES": "1"}
+    asked = json.dumps([to_json(found) for found in reversed(experiments(experiment))])
+    command = [sys.executable, "-c", OF_ANOTHER]
+    done = subprocess.run(command, input=asked, env=environment, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == expected
+
+
+def test_parts_that_stages_share_are_those_that_each_has_alone(experiment):
+    # So that a remembered part is never another stage's.
+    for found in experiments(experiment):
+        datasets = data.load_all(found)
+        for point in found.points:
+            stages = specs(point.settings, datasets)
+            for spec, parent in zip(stages, [None, *(one.stage for one in stages)], strict=False):
+                asked = spec, parent, datasets[spec.data]
+                assert Fingerprints()(*asked) == FINGERPRINTS(*asked), spec.stage.name
+
+
+def anew():
+    """Fingerprints of code that may have changed within this process."""
+    jax.clear_caches()
+    identity._begun.cache_clear()
+    return Fingerprints()
+
+
+def test_what_an_activation_computes_is_part_of_the_stages_that_have_it(experiment, dataset, monkeypatch):
+    found = experiment(seeds=1, per_layer={"encoder.activation": ("relu", "elu")})
+
+    def path_of_programs():
+        return [job.program for job in path(plan(found, {found.data: dataset}, anew()))]
+
+    before = path_of_programs()
+    elu = ACTIVATIONS["elu"]
+    monkeypatch.setitem(ACTIVATIONS, "elu", lambda sums: elu(sums))
+    assert path_of_programs() == before
+    monkeypatch.setitem(ACTIVATIONS, "elu", lambda sums: elu(sums, 0.9))
+    lowest, *changed = path_of_programs()
+    assert lowest == before[0] and not {*changed} & {*before}
+    monkeypatch.undo()
+    assert path_of_programs() == before
+    anew()
+
+
+def test_numbers_and_seeds_share_a_program_and_choices_have_their_own(planned):
+    numbers = {
+        "finetune.l2": (0.0, 0.1),
+        "finetune.optimizer.learning_rate": (0.1, 0.2),
+        "finetune.rate_factor": (1.0, 0.5),
+        "pretrain.optimizer.epsilon": (1e-8, 1e-4),
+    }
+    assert len({job.program for job in planned(sweep=(numbers,), seeds=2).jobs.values()}) == 3
+    for name, values in {
+        "finetune.head_init": ("random", "zero", "ridge"),
+        "finetune.codes": ("raw", "standardised", "whitened"),
+        "finetune.encoder_init": ("he", "pretrained", "matched"),
+        "finetune.first_logit_change": (0.0, 0.5),
+        "finetune.fresh_layers": (0, 1),
+        "finetune.sampling": ("epoch", "fresh"),
+        "finetune.label_subset": ("first", "random", "balanced"),
+        "finetune.diagnose_at": ((), (1,)),
+    }.items():
+        jobs = planned(sweep=({name: values},)).jobs.values()
+        assert len({job.program for job in jobs if job.stage.is_last}) == len(values), name
+
+
+@pytest.fixture
+def remembered(experiment, tmp_path):
+    """A plan whose programs are remembered, and where."""
+    found = experiment(seeds=1)
+    fingerprints = Fingerprints(tmp_path)
+    made = planned_by(fingerprints, found)
+    fingerprints.save()
+    (memory,) = (tmp_path / "fingerprints").glob("*")
+    return found, programs(made), memory
+
+
+class Traced(Exception):
+    pass
+
+
+@pytest.fixture
+def nothing_is_traced(monkeypatch):
+    def refuse(*_):
+        raise Traced
+
+    monkeypatch.setattr(identity, "_text", refuse)
+
+
+def test_remembered_fingerprints_are_not_traced_again(remembered, tmp_path, nothing_is_traced):
+    found, expected, memory = remembered
+    again = Fingerprints(tmp_path)
+    assert programs(planned_by(again, found)) == expected
+    memory.unlink()
+    again.save()  # there is nothing new
+    assert not memory.exists()
+    for root in (tmp_path, tmp_path / "elsewhere", None):
+        with pytest.raises(Traced):
+            planned_by(Fingerprints(root), found)
+
+
+def test_what_is_new_joins_what_is_remembered(remembered, experiment, tmp_path, monkeypatch):
+    found, expected, _ = remembered
+    other = experiment(seeds=1, encoder={"layers": (12, 5)})
+    both = Fingerprints(tmp_path)
+    more = programs(planned_by(both, other))
+    both.save()
+    monkeypatch.setattr(identity, "_text", None)
+    again = Fingerprints(tmp_path)
+    assert (programs(planned_by(again, found)), programs(planned_by(again, other))) == (expected, more)
+
+
+def test_a_memory_of_other_code_is_not_read(remembered, tmp_path, monkeypatch, nothing_is_traced):
+    found, _, _ = remembered
+    monkeypatch.setattr(identity, "_sources", lambda: "other")
+    with pytest.raises(Traced):
+        planned_by(Fingerprints(tmp_path), found)
+
+
+def falsified(text):
+    """A memory with one fingerprint changed."""
+    content = json.loads(text)
+    key = min(content["known"])
+    return json.dumps({**content, "known": {**content["known"], key: "0" * 64}})
+
+
+DAMAGES = {
+    "empty": lambda text: "",
+    "cut": lambda text: text[: len(text) // 2],
+    "cut by a byte": lambda text: text[:-1],
+    "another value": falsified,
+    "a flipped bit": lambda text: text[:-10] + chr(ord(text[-10]) ^ 1) + text[-9:],
+    "a list": lambda text: "[]",
+    "null": lambda text: "null",
+    "no checksum": lambda text: json.dumps({"known": json.loads(text)["known"]}),
+    "no fingerprints": lambda text: json.dumps({"checksum": "0", "known": 3}),
+    "no text": lambda text: b"\xff\xfe\x00",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_memory_is_ignored_and_replaced(damage, experiment, tmp_path, monkeypatch):
+    found = experiment(sweep=HE, seeds=1)
+    expected = programs(planned_by(FINGERPRINTS, found))
+    first = Fingerprints(tmp_path)
+    planned_by(first, found)
+    first.save()
+    (memory,) = (tmp_path / "fingerprints").glob("*")
+    sound = memory.read_text()
+    damaged = DAMAGES[damage](sound)
+    memory.write_bytes(damaged if isinstance(damaged, bytes) else damaged.encode())
+    assert identity._read(memory) == {}
+    again = Fingerprints(tmp_path)
+    assert programs(planned_by(again, found)) == expected
+    again.save()
+    assert json.loads(memory.read_text()) == json.loads(sound)
+    assert [path.name for path in memory.parent.iterdir()] == [memory.name]
+
+
+def test_a_store_that_cannot_be_written_remembers_nothing(experiment, tmp_path):
+    found = experiment(sweep=HE, seeds=1)
+    (tmp_path / "file").write_text("no directory")
+    fingerprints = Fingerprints(tmp_path / "file")
+    assert programs(planned_by(fingerprints, found)) == programs(planned_by(FINGERPRINTS, found))
+    fingerprints.save()
+    assert (tmp_path / "file").read_text() == "no directory"
+
+
+def test_sources_versions_and_settings_of_jax_name_the_memory(tmp_path, monkeypatch):
+    def named():
+        return identity._sources.__wrapped__()
+
+    before = named()
+    for package in (pretrain.config, pretrain.learn):
+        copy = tmp_path / package.__name__
+        shutil.copytree(Path(package.__file__).parent, copy)
+        monkeypatch.setattr(package, "__file__", str(copy / "__init__.py"))
+    assert named() == before  # wherever they lie
+    for changed in (copy / "train.py", copy / "methods" / "rbm.py", tmp_path / "pretrain.config" / "kinds.py"):
+        text = changed.read_text()
+        changed.write_text(text + "# one line more\n")
+        assert named() != before
+        changed.write_text(text)
+    (copy / "new.py").write_text("")
+    assert named() != before
+    (copy / "new.py").unlink()
+    with jax.default_matmul_precision("highest"):
+        assert named() != before
+    assert named() == before
+    for package in identity.PACKAGES:
+        with monkeypatch.context() as patched:
+            patched.setattr(identity, "version", lambda name, package=package: "0" if name == package else "1")
+            changed = named()
+            patched.setattr(identity, "version", lambda name: "1")
+            assert named() != changed
+
+
+OWN = """
+import flax.linen as nn
+
+
+class Scaled(nn.Module):
+    @nn.compact
+    def __call__(self, inputs):
+        return nn.Dense(6)(inputs.reshape(len(inputs), -1)) * 0.5
+
+
+def layer():
+    return Scaled()
+"""
+
+
+def test_layers_of_the_users_own_are_always_traced(experiment, tmp_path, monkeypatch):
+    file = tmp_path / "own.py"
+    file.write_text(OWN)
+    found = experiment(seeds=1, sweep=(), encoder={"layers": (f"{file}:layer",)})
+    first = Fingerprints(tmp_path)
+    before = planned_by(first, found)
+    first.save()
+    assert not (tmp_path / "fingerprints").exists()
+    with monkeypatch.context() as patched:
+        patched.setattr(identity, "_text", lambda *_: "traced")
+        again = planned_by(Fingerprints(tmp_path), found)
+    assert not {*programs(again).values()} & {*programs(before).values()}
+    assert programs(planned_by(Fingerprints(tmp_path), found)) == programs(before)
+
+    def after(old, new, later):
+        file.write_text(OWN.replace(old, new))
+        os.utime(file, (later, later))
+        return [job.program for job in path(planned_by(Fingerprints(tmp_path), found))]
+
+    # The words are the same, and so it is the program that tells what has changed.
+    expected = [job.program for job in path(before)]
+    assert after("Scaled", "Scaled", 1e9) == expected
+    assert not {*after("* 0.5", "* 0.6", 2e9)} & {*expected}
+
+
+def test_a_stage_is_named_by_the_parts_of_a_dataset_that_it_reads(experiment, tiny_arrays, tmp_path):
+    def ids(per_layer=None, **changed):
+        file = tmp_path / f"{len(list(tmp_path.iterdir()))}.npz"
+        np.savez(file, **{**tiny_arrays, **changed})
+        own = experiment(sweep=(), seeds=1, per_layer=per_layer or {})
+        config = DataConfig(name=str(file), validation=60)
+        dataset = data.load(config)
+        return [job.id for job in path(plan(own, {own.data: dataset}, FINGERPRINTS))]
+
+    def renamed(per_layer=None, **changed):
+        both = zip(ids(per_layer), ids(per_layer, **changed), strict=True)
+        return [before != after for before, after in both]
+
+    labels, images = tiny_arrays["train_labels"], tiny_arrays["train_images"].copy()
+    images[-1, 0, 0] ^= 1
+    supervised = {"pretrain.method.kind": ("autoencoder", "supervised")}
+    fewer = {"test_images": tiny_arrays["test_images"][:50], "test_labels": tiny_arrays["test_labels"][:50]}
+    other_tests = {"test_images": tiny_arrays["test_images"] ^ 1}
+    assert renamed() == renamed(supervised) == [False, False, False]
+    assert renamed(**fewer) == renamed(**other_tests) == [False, False, True]
+    assert renamed(supervised, **fewer) == renamed(supervised, **other_tests) == [False, False, True]
+    assert renamed(train_labels=labels[::-1].copy()) == [False, False, True]
+    assert renamed(supervised, train_labels=labels[::-1].copy()) == [False, True, True]
+    assert renamed(train_images=images) == renamed(supervised, train_images=images) == [True, True, True]
+    # Nor does how many classes there are name a stage that reads no labels.
+    more = np.where(np.arange(len(labels)) == len(labels) - 1, 9, labels)
+    assert renamed(train_labels=more) == [False, False, True]

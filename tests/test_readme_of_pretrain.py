@@ -1,0 +1,92 @@
+"""What pretrain/README.md says can be done is done here: its patches in a copy of the code, its Python as it stands."""
+
+import re
+import shutil
+import subprocess
+import sys
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.launching import OPTIONS, ROOT
+
+README = (ROOT / "pretrain" / "README.md").read_text()
+ADDED = README.split("## I want to add")[1].split("## Testing a change")[0]
+SECTIONS = {part.splitlines()[0]: part for part in re.split(r"^### ", ADDED, flags=re.M)[1:]}
+SHORT = [*OPTIONS, "--seeds", "1"]
+PATCHED = [name for name, part in SECTIONS.items() if "```diff" in part]
+
+
+def blocks(text, language):
+    """The fenced blocks of a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.M | re.S)
+
+
+def commands(text):
+    """The indented lines: options to launch with."""
+    return [line.split() for line in re.findall(r"^    (--.*)$", text, flags=re.M)]
+
+
+def copy(path):
+    """A copy of the code."""
+    for name in ("pretrain", "configs"):
+        shutil.copytree(ROOT / name, path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "launch.py", path)
+    return path
+
+
+def launch(path, data, programs, *options):
+    store = path / "store"
+    store.mkdir()
+    (store / "programs").symlink_to(programs)
+    places = ["--data.name", data, "--run-dir", path / "run", "--store", store]
+    command = [sys.executable, "launch.py", "geron", *map(str, places), *SHORT, *options]
+    done = subprocess.run(command, cwd=path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return pq.read_table(path / "run" / "trials.parquet").to_pandas(), pq.read_table(path / "run" / "curves.parquet")
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory):
+    """Compiled programs that all launches share."""
+    return tmp_path_factory.mktemp("programs")
+
+
+def test_the_page_shows_what_people_add():
+    assert list(SECTIONS) == ["A term of a loss", "A metric", "An optimizer of optax", "A layer", "A method"]
+    assert PATCHED == ["A term of a loss", "A metric", "An optimizer of optax", "A method"]
+
+
+@pytest.mark.parametrize("name", PATCHED)
+def test_a_patch_applies_and_its_options_run(name, tmp_path, tiny_path, programs):
+    (patch,) = blocks(SECTIONS[name], "diff")
+    copy(tmp_path)
+    subprocess.run(["git", "apply", "--recount", "-"], input=patch, text=True, cwd=tmp_path, check=True)
+    before = set(re.findall(r"^--- a/(\S+)$", patch, flags=re.M))
+    assert 1 <= len(before) <= 2  # existing files to touch
+    (options,) = commands(SECTIONS[name]) or [[]]
+    trials, curves = launch(tmp_path, tiny_path, programs, *options)
+    assert trials.status.tolist() == ["ok"] * 4
+    if name == "A metric":
+        assert (trials.test_top2_accuracy >= trials.test_accuracy).all()
+        assert "validation_top2_accuracy" in curves["metric"].to_pylist()
+    if name == "A method":
+        measured = set(zip(curves["stage"].to_pylist(), curves["metric"].to_pylist(), strict=True))
+        assert ("pretrain/0", "validation_accuracy") in measured and ("pretrain/0", "mse") not in measured
+
+
+def test_a_layer_of_ones_own_runs(tmp_path, tiny_path, programs):
+    (source,) = blocks(SECTIONS["A layer"], "python")
+    (options,) = commands(SECTIONS["A layer"])
+    copy(tmp_path)
+    (tmp_path / "my_layers.py").write_text(source)
+    trials, curves = launch(tmp_path, tiny_path, programs, *options)
+    assert trials.status.tolist() == ["ok"] * 4 and sorted(trials["finetune.frozen_layers"]) == [0, 0, 3, 3]
+    assert {"pretrain/0", "pretrain/1", "pretrain/2"} < set(curves["stage"].to_pylist())
+
+
+def test_the_python_of_the_page_runs():
+    (example,) = blocks(README.split("## Testing a change")[1], "python")
+    names = {}
+    exec(example, names)  # as a reader would
+    assert float(names["metrics"]["mse"]) == 1.0
