@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +10,7 @@ import numpy as np
 from pretrain.config import Experiment
 from pretrain.config.fields import ConfigError
 from pretrain.config.settings import DataConfig
+from pretrain.data.files import MissingArrayError, read_npz
 
 _MNIST = Path(__file__).with_name("mnist.npz")
 _MNIST_SHA256 = "e73dec66bbaca706840061cd787a19a5d2e2b589703ee47c01640c047cfe7741"
@@ -125,19 +125,12 @@ def _read(config: DataConfig) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
     try:
-        # NumPy itself would leave a bad file open, and read fewer rows from one whose header is damaged.
-        with path.open("rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as archive:
-            if archive.zip.testzip():
-                raise zipfile.BadZipFile("an array fails its checksum")
-            missing = [name for name in _ARRAYS if name not in archive]
-            if missing:
-                raise ConfigError("data.name", str(path), f"lacks the array {missing[0]}; it must hold {_ARRAYS}")
-            return {name: np.asarray(archive[name]) for name in _ARRAYS}
+        return read_npz(path, _ARRAYS)
     except FileNotFoundError:
         raise ConfigError("data.name", str(path), "is no file; give the path of an .npz file that is there") from None
-    except ConfigError:
-        raise
-    except Exception as error:  # a damaged archive can fail in the zip, the decompression, the header or the memory
+    except MissingArrayError as missing:
+        raise ConfigError("data.name", str(path), f"lacks the array {missing}; it must hold {_ARRAYS}") from None
+    except (OSError, ValueError) as error:
         raise ConfigError("data.name", str(path), f"is no readable .npz file ({error}); write it anew") from None
 
 

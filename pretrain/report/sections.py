@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pretrain.report import drawing, figures, gaps, listings, names, pictures, words
+from pretrain.report import drawing, figures, gaps, listings, names, sample_captions, words
 from pretrain.report.listings import Listing
 from pretrain.report.page import Picture, Section
 from pretrain.report.why import factor_names
@@ -17,7 +17,6 @@ from pretrain.study.comparisons import ENCODER
 from pretrain.study.factorial import Factorial
 from pretrain.study.phases import pretrainings
 from pretrain.study.statistics import LEVEL
-from pretrain.study.summary import swept_fields
 from pretrain.sweep.sample_file import Samples
 
 _LONGEST_HEADLINE = 600  # characters
@@ -104,8 +103,12 @@ def sections(
         Section(
             "What pretraining learned",
             [
-                *([drawn("filters", *_filters(samples, trials))] if samples and len(samples.filters) else []),
-                *([drawn("reconstructions", *_reconstructions(samples, trials))] if samples else []),
+                *(
+                    [drawn("filters", *sample_captions.filters(samples, trials))]
+                    if samples and len(samples.filters)
+                    else []
+                ),
+                *([drawn("reconstructions", *sample_captions.reconstructions(samples, trials))] if samples else []),
                 *(drawn("phase_losses", *parts) for parts in _phase_losses(answer, curves)),
             ],
         ),
@@ -204,29 +207,6 @@ def _diagnostics(curves: pa.Table, arms: Sequence[Arm]) -> tuple[Any, str, str]:
     return gaps.diagnostics(curves, arms), caption, alt
 
 
-def _filters(samples: Samples, trials: pa.Table) -> tuple[Any, str, str]:
-    unit, (height, width) = pictures.unit(samples), samples.filters.shape[1:3]
-    shown = f"the first {len(samples.filters)} of {samples.n_units} {unit}s"
-    window = "" if unit == "unit" else f" of the {height} x {width} pixels that each reads at a time"
-    caption = (
-        f"First-layer weights of {shown} after pretraining, unselected, as images{window}: {_whose(samples, trials)}. "
-        f"Blue pixels excite a {unit}, orange ones inhibit it, white ones leave it alone. Strokes and spots are "
-        "learned; even noise is what the initialisation left."
-    )
-    return pictures.filters(samples), caption, f"First-layer weights of {shown}, a small image each"
-
-
-def _reconstructions(samples: Samples, trials: pa.Table) -> tuple[Any, str, str]:
-    errors = ", ".join(f"{label}: {error:.3g}" for label, error in zip(samples.labels, samples.errors, strict=True))
-    layers = "layer" if samples.n_layers == 1 else "layers"
-    caption = (
-        "The first validation image of each class, and below it what comes back from its code, up through "
-        f"{samples.n_layers} {layers} and down again ({_whose(samples, trials)}). What is blurred or lost, the code "
-        f"does not hold. Squared error, mean over pixels: {errors}."
-    )
-    return pictures.reconstructions(samples), caption, f"Images over their reconstructions, with errors {errors}"
-
-
 def _phase_losses(answer: Answer, curves: pa.Table) -> list[tuple[Any, str, str]]:
     found, n = pretrainings(curves, answer.arms, figures.MOST_PRETRAININGS)
     if not found:
@@ -251,14 +231,6 @@ def _slopes(answer: Answer) -> tuple[Any, str, str]:
     ]
     alt = f"Accuracy of every seed at baseline and treatment, joined by lines: {_all(counts)}"
     return figures.slopes(answer.comparisons), caption, alt
-
-
-def _whose(samples: Samples, trials: pa.Table) -> str:
-    """Returns whose samples these are, in words."""
-    rows = trials.select(["trial_id", *swept_fields(trials)]).to_pylist()
-    point = next((row for row in rows if row.pop("trial_id") == samples.trial_id), {})
-    arm = {name: value for name, value in point.items() if not name.startswith("finetune.")}
-    return f"seed {samples.seed}" + (f", {names.arm_name(arm)}" if arm else "")
 
 
 def _first(most: int, n: int, what: str) -> str:

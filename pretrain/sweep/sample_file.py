@@ -1,12 +1,11 @@
 """A few images to look at: first-layer filters and reconstructions of one pretraining, as a file of a run."""
 
-import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from pretrain.data.files import written_whole
+from pretrain.data.files import read_npz, written_whole
 
 FILE = "samples.npz"
 _DIMENSIONS = {
@@ -55,16 +54,7 @@ def read(path: Path) -> Samples:
       ValueError: the file is damaged, or no file of samples.
       OSError: it cannot be read.
     """
-    try:
-        # NumPy itself would leave a bad file open, and read fewer rows from one whose header is damaged.
-        with path.open("rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as archive:
-            if archive.zip.testzip():
-                raise zipfile.BadZipFile("an array fails its checksum")
-            arrays = {name: np.asarray(archive[name]) for name in Samples._fields}
-    except OSError:
-        raise
-    except Exception as error:  # a damaged archive can fail in the zip, the decompression, the header or the memory
-        raise ValueError(" ".join(str(error).split()) or type(error).__name__) from None
+    arrays = read_npz(path, Samples._fields)
     _check(arrays)
     told = {name: arrays[name].item() for name, dimensions in _DIMENSIONS.items() if not dimensions}
     return Samples(**{**arrays, **told, "labels": tuple(arrays["labels"].tolist())})

@@ -179,7 +179,7 @@ def _spec(settings: Settings, stage: Stage, choices: Choices, data: DataConfig, 
     content = {
         "data": named,
         "layers": modules.names(settings)[:depth],
-        "activations": [settings.at_layer(layer).encoder.activation for layer in range(len(settings.words))][:depth],
+        "activations": [settings.at_layer(layer).encoder.activation for layer in range(depth)],
         "example": stack.example,
         "depth": depth,
         "start": stack.start,

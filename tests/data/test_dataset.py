@@ -99,8 +99,8 @@ def test_mnist_is_split_as_the_protocol_says(mnist):
 
 def test_the_fingerprints_of_mnist_are_stable(mnist):
     assert mnist.fingerprints == MNIST_FINGERPRINTS, (
-        "every stored stage is named by its dataset's fingerprints: where these change, no stage is found again; if that "
-        "is meant, update these numbers"
+        "every stored stage is named by its dataset's fingerprints: where these change, no stage is found again; if "
+        "that is meant, update these numbers"
     )
 
 

@@ -38,6 +38,18 @@ def test_an_optimizer_of_a_layer_is_that_of_a_stage_alone(planned):
     assert path(planned(per_layer=rates))[1].id != path(planned(**given))[1].id
 
 
+def test_activations_are_counted_by_layer_where_one_word_stands_for_several(planned, tmp_path):
+    own = "from pretrain.learn.layers import Dense\n\n\ndef two():\n    return [Dense(9, 'elu'), Dense(7, 'elu')]\n"
+    (tmp_path / "own.py").write_text(own)
+
+    def contents(*activations):
+        layers = {"layers": (f"{tmp_path / 'own.py'}:two", 5)}
+        return [job.content for job in path(planned(encoder=layers, per_layer={"encoder.activation": activations}))]
+
+    ours, theirs = contents("elu", "elu", "elu"), contents("elu", "elu", "relu")
+    assert [one == other for one, other in zip(ours, theirs, strict=True)] == [True, True, False, False]
+
+
 OF_RULES = {
     "learning_rate": (0.1, 0.2),
     "schedule": ("constant", "cosine"),
