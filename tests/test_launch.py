@@ -129,12 +129,14 @@ def test_another_store_gives_the_same_tables_to_the_bit(site, run):
     done = site.launch(*site.at("other"))
     assert n_run(done) == N_STAGES
     assert results(site.path / "other-run") == results(run)
+    assert "again" not in done.stderr
 
 
 def test_a_change_to_fine_tuning_repeats_no_pretraining(site, run):
     done = site.launch(*copied(site, "changed"), "--finetune.l2", "0.25")
     assert n_run(done) == N_TRIALS
     changed, before = (pq.read_table(path / "trials.parquet") for path in (site.path / "changed-run", run))
+    assert "again" not in done.stderr  # these are new settings
     assert changed["pretrain_test_mse"] == before["pretrain_test_mse"]
     assert changed["test_loss"] != before["test_loss"]
 
@@ -148,6 +150,7 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(site, tmp_path):
     assert [pack[1] for pack in packs] == ["pretrain/0", "pretrain/1", "finetune,", "finetune,"]
     # 36-12-36 and 36-12-6-12-36 units, then 36-12-6-3.
     assert {pack[-6] for pack in packs} == {"912", "1,074", "543"}
+    assert done.stdout.splitlines()[-1] == f"{N_STAGES} of {N_STAGES} stages would run: {N_STAGES} new settings"
     assert contents(tmp_path) == {}
 
 

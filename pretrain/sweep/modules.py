@@ -1,10 +1,12 @@
 """The modules that ``encoder.layers`` names: this package's, and those of the user's own files."""
 
+import dataclasses
 import importlib.util
 import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import flax.linen as nn
 
@@ -65,13 +67,27 @@ def own_layers(word: Word, written: Sequence[int | str]) -> list[nn.Module]:
     layers = [made] if isinstance(made, nn.Module) else list(made) if isinstance(made, list | tuple) else []
     if not layers or not all(isinstance(layer, nn.Module) for layer in layers):
         raise ConfigError(field, value, f"names {word.function}, which must return linen modules, not {made!r}")
-    try:
-        hash(tuple(layers))
-    except TypeError as error:
-        raise ConfigError(
-            field, value, f"names modules that have no hash ({error}); give them tuples for lists"
-        ) from None
+    layers = [_with_tuples(layer) for layer in layers]
+    for number, layer in enumerate(layers):
+        try:
+            hash(layer)
+        except TypeError:
+            remedy = f"must have fields with a hash, as tuples in the place of dictionaries: layer {number} of"
+            raise ConfigError(field, value, f"{remedy} {word.function}, a {type(layer).__name__}, has not") from None
     return layers
+
+
+def _with_tuples(value: Any) -> Any:
+    """Returns a module whose lists are tuples, which have a hash, as in ``nn.Sequential([...])``."""
+    if isinstance(value, list | tuple):
+        return tuple(map(_with_tuples, value))
+    if isinstance(value, nn.Module):
+        fields = (
+            field.name for field in dataclasses.fields(value) if field.init and field.name not in ("parent", "name")
+        )
+        changed = {name: _with_tuples(getattr(value, name)) for name in fields}
+        return value.clone(**{name: part for name, part in changed.items() if part is not getattr(value, name)})
+    return value
 
 
 def _loaded(path: Path) -> object:

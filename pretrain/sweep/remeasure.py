@@ -5,13 +5,10 @@ Test images name no pretraining, so that one may be found in a store by a run wi
 
 from collections.abc import Mapping
 
-import jax
-import numpy as np
-
 from pretrain.config import DataConfig
 from pretrain.data import Dataset
-from pretrain.learn.metrics import Batch
-from pretrain.learn.stage import results
+from pretrain.learn.stage import Stage
+from pretrain.sweep.execute import measured_again
 from pretrain.sweep.plan import Plan
 from pretrain.sweep.store import Store
 
@@ -24,15 +21,15 @@ def remeasured(plan: Plan, store: Store, datasets: Mapping[DataConfig, Dataset])
     Raises:
       StoreError: its parameters cannot be restored.
     """
-    last = dict.fromkeys(trial.jobs[-2] for trial in plan.trials if len(trial.jobs) > 1)
-    found = {}
-    measure = jax.jit(results, static_argnums=(0, 1))
-    for job_id, record in zip(last, store.records(list(last)), strict=True):
+    last = list(dict.fromkeys(trial.jobs[-2] for trial in plan.trials if len(trial.jobs) > 1))
+    groups: dict[tuple[Stage, DataConfig], list[str]] = {}
+    for job_id, record in zip(last, store.records(last), strict=True):
         job = plan.jobs[job_id]
-        dataset = datasets[job.data]
-        if NAME not in record.results or record.test == dataset.fingerprints.test or record.status != "ok":
-            continue
-        images = dataset.test.images.reshape(-1, *job.stage.stack.example)
-        test = Batch(images)
-        found[job_id] = float(np.asarray(measure(*job.stage.as_left(), store.params(job_id), test, test)["mse"]))
+        is_of_others = record.test != datasets[job.data].fingerprints.test
+        if NAME in record.results and is_of_others and record.status == "ok":
+            groups.setdefault((job.stage, job.data), []).append(job_id)
+    found = {}
+    for (stage, data), ids in groups.items():
+        measured = measured_again(stage, datasets[data], "test", map(store.params, ids))
+        found |= {job_id: results["mse"] for job_id, results in zip(ids, measured, strict=True)}
     return found
