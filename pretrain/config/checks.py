@@ -32,13 +32,22 @@ def check(settings: Settings) -> None:
     if finetune.encoder_init == "wrong_data" and settings.pretraining_data == settings.data:
         remedy = "is the data of fine-tuning; name another dataset"
         raise ConfigError("pretrain.wrong_data", settings.pretrain.wrong_data, remedy)
-    layers = [settings.at_layer(layer) for layer in range(0 if is_own and settings.per_layer else len(words))]
-    facts = _facts(settings, layers)
+    if not is_own:
+        check_methods(settings, _facts(settings))
+
+
+def check_methods(settings: Settings, facts: Sequence[LayerFacts]) -> None:
+    """Checks that each layer can be trained by its method.
+
+    Raises:
+      ConfigError: one cannot.
+    """
+    layers = [settings.at_layer(layer) for layer in range(len(facts))]
     methods = [layer.pretrain.method for layer in layers]
-    if finetune.encoder_init == "pca":
+    if settings.finetune.encoder_init == "pca":
         for at_layer, layer in zip(layers, facts, strict=True):
             at_layer.greedy_method.check(layer)
-    if settings.pretrain.training != "greedy" and layers:
+    if settings.pretrain.training != "greedy":
         _check_end_to_end(settings.pretrain, methods, facts)
     if settings.pretrain.training == "end_to_end":
         _check_nothing_greedy(settings.per_layer)
@@ -47,16 +56,13 @@ def check(settings: Settings) -> None:
         method.check(layer)
 
 
-def _facts(settings: Settings, layers: Sequence[Settings]) -> list[LayerFacts]:
+def _facts(settings: Settings) -> list[LayerFacts]:
     """Returns what is known of each layer without building it."""
-    words = settings.words
-    activations = [
-        None if word.kind == "own" else layer.encoder.activation for word, layer in zip(words, layers, strict=False)
-    ]
+    activations = [settings.at_layer(layer).encoder.activation for layer in range(len(settings.words))]
     written = [str(word) for word in settings.encoder.layers]
     return [
-        LayerFacts(written[number], words[number].kind == "dense", own, activations[number - 1] if number else None)
-        for number, own in enumerate(activations)
+        LayerFacts(written[number], word.kind == "dense", own, activations[number - 1] if number else None)
+        for number, (word, own) in enumerate(zip(settings.words, activations, strict=True))
     ]
 
 

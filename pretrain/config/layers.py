@@ -10,6 +10,7 @@ from pretrain.config.kinds import Count
 _CONVOLUTION = re.compile(r"([1-9]\d*)c([1-9]\d*)(?:s([1-9]\d*))?")
 _RESIDUAL = re.compile(r"r([1-9]\d*)(?:s([1-9]\d*))?")
 _OWN = re.compile(r"(.+\.py):([A-Za-z_]\w*)", re.DOTALL)
+_WIDEST = 32  # pixels; wider ones take minutes to trace
 _GRAMMAR = "a number of units, 32c5s2 (features, window, stride), r64s2 (residual block) or FILE.py:FUNCTION"
 
 
@@ -34,13 +35,20 @@ def read_word(word: int | str) -> Word:
         return Word("dense", word)
     if found := _CONVOLUTION.fullmatch(word):
         features, window, stride = (int(part or 1) for part in found.groups())
-        return Word("convolution", features, window, stride)
+        return _bounded(Word("convolution", features, window, stride))
     if found := _RESIDUAL.fullmatch(word):
         features, stride = (int(part or 1) for part in found.groups())
-        return Word("residual", features, 3, stride)
+        return _bounded(Word("residual", features, 3, stride))
     if found := _OWN.fullmatch(word):
         return Word("own", file=found[1], function=found[2])
     raise ValueError(f"should be {_GRAMMAR}")
+
+
+def _bounded(word: Word) -> Word:
+    """Returns a word whose window and stride are those of an image."""
+    if max(word.window, word.stride) > _WIDEST:
+        raise ValueError(f"should have a window and a stride of at most {_WIDEST} pixels")
+    return word
 
 
 def split_words(text: str) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax import traverse_util
 
 from pretrain.learn.convolution import convolve
 
@@ -124,6 +125,7 @@ def shapes_of(layers: tuple[nn.Module, ...], example: tuple[int, ...]) -> tuple[
             raise LayerError(f"{name} does not turn [B, ...] into one array [B, ...]")
         if outputs.dtype != jnp.float32:
             raise LayerError(f"{name} turns float32 into {outputs.dtype}; its codes must be float32")
+        _check_params(name, variables.get("params", {}))
         found.append(Shapes(example, outputs.shape[1:], variables.get("params", {})))
         example = outputs.shape[1:]
     return tuple(found)
@@ -132,6 +134,17 @@ def shapes_of(layers: tuple[nn.Module, ...], example: tuple[int, ...]) -> tuple[
 def _with_state(name: str, state: Sequence[str]) -> str:
     remedy = "a layer may have parameters only; normalise with nn.GroupNorm or nn.LayerNorm in the place of BatchNorm"
     return f"{name} has state besides parameters ({', '.join(state)}); {remedy}"
+
+
+def _check_params(name: str, params: Params) -> None:
+    """Checks that a module's parameters are float32 arrays in nested dictionaries of plain names."""
+    for path, leaf in traverse_util.flatten_dict(params).items():
+        told = "/".join(map(str, path))
+        if not isinstance(leaf, jax.ShapeDtypeStruct) or leaf.dtype != jnp.float32:
+            kind = getattr(leaf, "dtype", type(leaf).__name__)
+            raise LayerError(f"{name} has a parameter {told} of {kind}; parameters must be float32 arrays")
+        if any("/" in part for part in path):
+            raise LayerError(f"{name} has a parameter {told}, whose name holds a slash; name it without")
 
 
 def encode(

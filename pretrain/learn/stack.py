@@ -100,6 +100,10 @@ class Stack:
     start: int = 0  # the lowest layer in training
     encoded: int = 0  # layers that the examples of a step have been through already
     head: nn.Module | None = None  # from the topmost codes to logits
+    described: str = dataclasses.field(init=False)  # 3 and 3.0 are equal, but not in a module
+
+    def __post_init__(self):
+        object.__setattr__(self, "described", repr((self.layers, self.companions, self.head)))
 
     @property
     def top(self) -> int:
@@ -127,15 +131,15 @@ class Stack:
 
     def read(self, params: Params, inputs: jax.Array) -> jax.Array:
         """Returns the inputs of the lowest layer in training: images or cached codes [B, ...] to [B, *in]."""
-        return encode(self.layers, params["encoder"], scaled(inputs), self.encoded, self.start)
+        return encode(self.layers, params.get("encoder", {}), scaled(inputs), self.encoded, self.start)
 
     def codes(self, params: Params, inputs: jax.Array) -> jax.Array:
         """Returns the topmost codes of images or cached codes: [B, ...] to [B, units], flattened."""
-        return flat(encode(self.layers, params["encoder"], scaled(inputs), self.encoded))
+        return flat(encode(self.layers, params.get("encoder", {}), scaled(inputs), self.encoded))
 
     def encoding(self, params: Params, n_layers: int | None = None):
         """Returns the function from images [B, ...] to codes of the lowest layers [B, ...]; of all by default."""
-        return lambda images: encode(self.layers, params["encoder"], scaled(images), 0, n_layers)
+        return lambda images: encode(self.layers, params.get("encoder", {}), scaled(images), 0, n_layers)
 
 
 def layer_shapes(stack: Stack, layer: int) -> Params:

@@ -23,6 +23,7 @@ from jax.extend import core
 
 import pretrain.config
 import pretrain.learn
+from pretrain.config.fields import ConfigError
 from pretrain.data import Dataset
 from pretrain.data.files import written_whole
 from pretrain.learn.layers import Params
@@ -37,8 +38,12 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
 _NAMES = frozenset(
     ("name", "debug_info", "jvp_jaxpr_fun", "jvp_jaxpr_thunk", "fwd_jaxpr_thunk", "fun", "bwd", "out_trees")
 )
+_HOST = ("pure_callback", "io_callback")  # whose programs are not JAX's
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
-_SETTINGS = ("jax_enable_x64", "jax_default_matmul_precision", "jax_default_prng_impl", "jax_threefry_partitionable")
+_SETTINGS = (
+    *("jax_enable_x64", "jax_default_matmul_precision", "jax_default_prng_impl", "jax_threefry_partitionable"),
+    *("jax_random_seed_offset", "jax_disable_jit", "jax_numpy_dtype_promotion", "jax_default_dtype_bits"),
+)
 
 
 def versions() -> dict[str, str]:
@@ -76,7 +81,7 @@ class Fingerprints:
             frozen = _frozen(one_trial.parent_shapes(parent))
             pieces = _pieces(stage, spec.choices, extras, structure, frozen, sizes)
             found = "".join(self._piece(*piece, is_own) for piece in pieces)
-            self._found[known] = hashlib.sha256(found.encode()).hexdigest()
+            self._found[known] = hashlib.sha256((found + _settings()).encode()).hexdigest()
         return self._found[known]
 
     def _piece(self, key: str, trace: Callable[[], str], is_own: bool) -> str:
@@ -111,11 +116,15 @@ def _checksum(known: dict[str, str]) -> str:
     return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
 
 
-@functools.cache
+def _settings() -> str:
+    """Returns the settings of JAX that decide draws and rounding, some of which no program shows."""
+    return json.dumps([str(getattr(jax.config, name, None)) for name in _SETTINGS])
+
+
 def _sources() -> str:
     """Returns a hash of all that tracing depends on: sources, versions, and settings of JAX."""
     digest = hashlib.sha256(json.dumps([sys.version_info[:3], versions()]).encode())
-    digest.update(json.dumps([str(getattr(jax.config, name, None)) for name in _SETTINGS]).encode())
+    digest.update(_settings().encode())
     roots = [Path(package.__file__).parent for package in (pretrain.config, pretrain.learn)]
     files = [file for root in roots for file in root.rglob("*.py")]
     for file in [*sorted(files), Path(one_trial.__file__), Path(__file__)]:
@@ -213,6 +222,9 @@ def lines_of(program: core.ClosedJaxpr) -> Iterator[str]:
         yield f"const {number(variable)} {_value(value)}"
     yield f"in {' '.join(map(number, jaxpr.invars))}"
     for equation in jaxpr.eqns:
+        if equation.primitive.name in _HOST:
+            remedy = "calls Python from its compiled program, which cannot be named by its content; write it in JAX"
+            raise ConfigError("encoder.layers", equation.primitive.name, remedy)
         yield f"{equation.primitive.name} {' '.join(map(number, equation.invars))}"
         for name in sorted(equation.params.keys() - _NAMES):
             yield from (f"  {name} {line}" for line in _parameter(equation.params[name]))

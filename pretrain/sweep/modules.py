@@ -6,40 +6,59 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 
 from pretrain.config import Settings
 from pretrain.config.fields import ConfigError
 from pretrain.config.layers import Word
-from pretrain.learn.layers import Convolution, Dense, Residual
+from pretrain.config.method import LayerFacts
+from pretrain.learn.layers import ACTIVATIONS, Convolution, Dense, Residual
 
 Layers = tuple[nn.Module, ...]
 _LOADED: dict[tuple[str, int], object] = {}  # modules of the user's, by path and time of change
 
 
-def build(settings: Settings) -> Layers:
-    """Returns the encoder's modules, from the images up.
+class Built(NamedTuple):
+    """An encoder's layers, from the images up."""
 
-    A word of the user's own may stand for several layers.
+    layers: Layers
+    names: tuple[str, ...]  # by which each names a stage: files of the user's without their directories
+    activations: tuple[str | None, ...]  # that settings give them; None where a file of the user's does
+
+
+def build(settings: Settings) -> Built:
+    """Returns the encoder's modules, of which a word of the user's own may stand for several.
 
     Raises:
       ConfigError: a file or function of the user's is not there, fails, or returns no modules.
     """
     layers: list[nn.Module] = []
+    names: list[str] = []
+    activations: list[str | None] = []
     for word in settings.words:
         if word.kind == "own":
-            layers += own_layers(word, settings.encoder.layers)
+            made = own_layers(word, settings.encoder.layers)
+            layers += made
+            names += [f"{Path(word.file).name}:{word.function}[{number}]" for number in range(len(made))]
+            activations += [None] * len(made)
             continue
-        layers.append(_module(word, _activation(settings, len(layers))))
-    return tuple(layers)
+        activation = _activation(settings, len(layers))
+        layers.append(_module(word, activation))
+        names.append(f"{word.kind} {word.features} {word.window} {word.stride}")
+        activations.append(activation)
+    return Built(tuple(layers), tuple(names), tuple(activations))
 
 
-def names(settings: Settings) -> list[object]:
-    """Returns the encoder's words as they name a stage: files of the user's without their directories."""
-    words = zip(settings.encoder.layers, settings.words, strict=True)
-    return [f"{Path(word.file).name}:{word.function}" if word.kind == "own" else written for written, word in words]
+def facts_of(built: Built) -> list[LayerFacts]:
+    """Returns what a method's check is given of layers that are built."""
+    activations = [getattr(layer, "activation", None) for layer in built.layers]
+    known = [each if isinstance(each, str) and each in ACTIVATIONS else None for each in activations]
+    return [
+        LayerFacts(type(layer).__name__, isinstance(layer, Dense), known[number], known[number - 1] if number else None)
+        for number, layer in enumerate(built.layers)
+    ]
 
 
 def own_layers(word: Word, written: Sequence[int | str]) -> list[nn.Module]:
@@ -48,9 +67,13 @@ def own_layers(word: Word, written: Sequence[int | str]) -> list[nn.Module]:
     Raises:
       ConfigError: the file or function is not there, fails, or returns no modules.
     """
-    path = Path(word.file).expanduser().resolve()
     field, value = "encoder.layers", " ".join(map(str, written))
-    if not path.is_file():
+    try:
+        path = Path(word.file).expanduser().resolve()
+        is_file = path.is_file()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ConfigError(field, value, f"names no file ({error}); give the path of a Python file") from None
+    if not is_file:
         raise ConfigError(field, value, f"names {path}, which is no file; give the path of a Python file")
     try:
         function = getattr(_loaded(path), word.function, None)
@@ -59,7 +82,7 @@ def own_layers(word: Word, written: Sequence[int | str]) -> list[nn.Module]:
         made = function()
     except ConfigError:
         raise
-    except Exception as error:  # a user's file is code, and may fail in any way
+    except (Exception, SystemExit) as error:  # a user's file is code, and may fail in any way
         frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
         line = frames[-1].lineno if frames else getattr(error, "lineno", None) or 1
         remedy = f"fails with {type(error).__name__}: {error} ({path.name}:{line})"

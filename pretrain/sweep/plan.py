@@ -46,6 +46,7 @@ class Trial:
     repeat: int
     point: Mapping[str, SweptValue] = dataclasses.field(hash=False)
     jobs: tuple[str, ...]  # ids, stages of pretraining first, the fine-tuning last
+    source: DataConfig  # images of pretraining; other trials may share its stages and have others to test
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +76,8 @@ def plan(experiment: Experiment, datasets: Mapping[DataConfig, Dataset], fingerp
     Raises:
       ConfigError: a dataset is too small for a field, or layers do not fit.
     """
-    trials, jobs = [], {}
+    trials: dict[str, Trial] = {}
+    jobs: dict[str, Job] = {}
     for point in experiment.points:
         stages.check_sizes(point.settings, datasets)
         specs = stages.specs(point.settings, datasets)
@@ -84,14 +86,18 @@ def plan(experiment: Experiment, datasets: Mapping[DataConfig, Dataset], fingerp
             fingerprint(spec, parent, datasets[spec.data]) for spec, parent in zip(specs, parents, strict=False)
         ]
         contents = [digest(spec.content) for spec in specs]
+        source = point.settings.pretraining_data
         values = _resolved(point.values, point.settings, len(specs[-1].stage.stack.layers))
         for seed, repeat in itertools.product(range(experiment.seeds), range(experiment.repeats)):
             path = _path(specs, contents, programs, seed, repeat)
             jobs.update((job.id, job) for job in path)
             # Named by settings alone, so that a trial keeps its name when its program changes.
             trial_id = digest({"seed": seed, "point": values, "jobs": [job.settings_id for job in path]})
-            trials.append(Trial(trial_id[:16], seed, repeat, values, tuple(job.id for job in path)))
-    return Plan(tuple(trials), jobs)
+            # Two points are one where `all` is a number that is swept, too.
+            trials.setdefault(
+                trial_id, Trial(trial_id[:16], seed, repeat, values, tuple(job.id for job in path), source)
+            )
+    return Plan(tuple(trials.values()), jobs)
 
 
 def _resolved(values: Mapping[str, SweptValue], settings: Settings, depth: int) -> dict[str, SweptValue]:

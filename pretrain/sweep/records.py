@@ -26,6 +26,7 @@ class StoredAs(NamedTuple):
     id: str
     program: str  # its fingerprint
     versions: dict[str, str]  # of packages
+    parent: str | None = None  # id
 
 
 def records_of(outcome: Outcome) -> list[dict[str, Any]]:

@@ -1,13 +1,13 @@
 """Reconstruction errors of stored pretraining on test images that it was not measured on.
 
-Test images name no pretraining, so that one may be found in a store by a run with others.
+Test images name no pretraining, so that one may be found in a store by a run with others, or shared by trials that differ
+in them.
 """
 
 from collections.abc import Mapping
 
 from pretrain.config import DataConfig
 from pretrain.data import Dataset
-from pretrain.learn.stage import Stage
 from pretrain.sweep.execute import measured_again
 from pretrain.sweep.plan import Plan
 from pretrain.sweep.store import Store
@@ -16,20 +16,23 @@ NAME = "pretrain_test_mse"
 
 
 def remeasured(plan: Plan, store: Store, datasets: Mapping[DataConfig, Dataset]) -> dict[str, float]:
-    """Returns ``pretrain_test_mse`` of each last stage of pretraining that was measured on other test images, by id.
+    """Returns ``pretrain_test_mse`` of each trial whose pretraining was measured on other test images, by trial.
 
     Raises:
-      StoreError: its parameters cannot be restored.
+      StoreError: parameters cannot be restored.
     """
-    last = list(dict.fromkeys(trial.jobs[-2] for trial in plan.trials if len(trial.jobs) > 1))
-    groups: dict[tuple[Stage, DataConfig], list[str]] = {}
-    for job_id, record in zip(last, store.records(last), strict=True):
-        job = plan.jobs[job_id]
-        is_of_others = record.test != datasets[job.data].fingerprints.test
+    pretrained = [trial for trial in plan.trials if len(trial.jobs) > 1]
+    last = list(dict.fromkeys(trial.jobs[-2] for trial in pretrained))
+    records = dict(zip(last, store.records(last), strict=True))
+    groups: dict[tuple, dict[str, list[str]]] = {}  # by stage and images: trials by job
+    for trial in pretrained:
+        record, job = records[trial.jobs[-2]], plan.jobs[trial.jobs[-2]]
+        is_of_others = record.test != datasets[trial.source].fingerprints.test
         if NAME in record.results and is_of_others and record.status == "ok":
-            groups.setdefault((job.stage, job.data), []).append(job_id)
+            groups.setdefault((job.stage, trial.source), {}).setdefault(job.id, []).append(trial.id)
     found = {}
-    for (stage, data), ids in groups.items():
-        measured = measured_again(stage, datasets[data], "test", map(store.params, ids))
-        found |= {job_id: results["mse"] for job_id, results in zip(ids, measured, strict=True)}
+    for (stage, source), trials in groups.items():
+        measured = measured_again(stage, datasets[source], "test", map(store.params, trials))
+        for ids, results in zip(trials.values(), measured, strict=True):
+            found |= dict.fromkeys(ids, results["mse"])
     return found

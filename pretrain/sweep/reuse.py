@@ -16,7 +16,8 @@ _VERSIONS = "other versions"
 def chosen(experiment: Experiment, plan: Plan, store: Store) -> Plan:
     """Returns the plan that a run follows: under ``code ignore``, with stored stages of any program in it.
 
-    Each of them takes the place of the stage with the same settings, and is the parent of those after it.
+    The newest of them takes the place of the stage with the same settings, if it was trained from the stage that takes
+    the place of its parent.
     """
     if experiment.code == "match":
         return plan
@@ -24,7 +25,7 @@ def chosen(experiment: Experiment, plan: Plan, store: Store) -> Plan:
     jobs = {}
     for job in plan.jobs.values():
         parent = job.parent and new_ids[job.parent]
-        alike = [one.id for one in store.with_settings(job.settings_id)]
+        alike = [one.id for one in store.with_settings(job.settings_id) if one.parent == parent]
         sound = store.verified(alike)
         own = job_id(job.content, job.seed, job.program, parent)
         new_ids[job.id] = own if own in sound else next((one for one in reversed(alike) if one in sound), own)

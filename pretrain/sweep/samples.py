@@ -58,7 +58,7 @@ def take(trial: Trial, job: Job, store: Store, dataset: Dataset) -> Samples:
     def reconstruct(params: Params, images: jax.Array) -> jax.Array:
         stack = job.stage.stack
         images = images.reshape(len(images), *stack.example)
-        return decode(stack, params, encode(stack.layers, params["encoder"], images))[0]
+        return decode(stack, params, encode(stack.layers, params.get("encoder", {}), images))[0]
 
     return Samples(
         trial_id=trial.id,
@@ -66,7 +66,7 @@ def take(trial: Trial, job: Job, store: Store, dataset: Dataset) -> Samples:
         seed=trial.seed,
         n_layers=sum(name.startswith("layers_") for name in params["encoder"]),
         n_units=job.stage.stack.shapes[0].outputs[-1],
-        filters=_filters(params["encoder"]["layers_0"], dataset.image_shape),
+        filters=_filters(params.get("encoder", {}).get("layers_0", {}), dataset.image_shape),
         images=images.reshape(-1, *dataset.image_shape),
         reconstructions=np.asarray(reconstruct(params, images)).reshape(-1, *dataset.image_shape),
         labels=tuple(dataset.class_names[label] for label in dataset.validation.labels[rows]),

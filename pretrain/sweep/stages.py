@@ -10,14 +10,14 @@ from pretrain.config.fields import ConfigError, canonical, decisive
 from pretrain.config.method import Method
 from pretrain.config.methods import deep
 from pretrain.data import Dataset
-from pretrain.learn.layers import Dense, LayerError
+from pretrain.learn.layers import Dense, LayerError, shapes_of
 from pretrain.learn.methods import METHODS
 from pretrain.learn.pytrees import skeleton
 from pretrain.learn.stack import Companions, Stack, is_dense
 from pretrain.learn.stage import Stage, StageConfig
 from pretrain.learn.start import Choices
 from pretrain.sweep import modules
-from pretrain.sweep.modules import Layers
+from pretrain.sweep.modules import Built, Layers
 
 
 class Spec(NamedTuple):
@@ -36,20 +36,19 @@ def specs(settings: Settings, datasets: Mapping[DataConfig, Dataset]) -> list[Sp
     Raises:
       ConfigError: layers do not fit each other, the images, or the fields that count them.
     """
-    layers = modules.build(settings)
-    checks.check_depth(settings, len(layers))
-    _check_shapes(settings, layers, datasets[settings.data])
+    built = modules.build(settings)
+    layers = built.layers
     encoder_init, source = settings.finetune.encoder_init, datasets[settings.pretraining_data]
     training = settings.pretrain.training
     if encoder_init == "he":
         before = []
     elif encoder_init != "pca" and training == "end_to_end":
-        before = [_end_to_end(settings, layers, source, ())]
+        before = [_end_to_end(settings, built, source, ())]
     else:
-        before = _greedy(settings, layers, source)
+        before = _greedy(settings, built, source)
         if encoder_init != "pca" and training == "greedy_then_end_to_end":
-            before.append(_end_to_end(settings, layers, source, before))
-    return [*before, _last(settings, layers, datasets[settings.data])]
+            before.append(_end_to_end(settings, built, source, before))
+    return [*before, _last(settings, built, datasets[settings.data])]
 
 
 def frozen_layers(settings: Settings, depth: int) -> int:
@@ -63,8 +62,9 @@ def example_shape(layers: Layers, dataset: Dataset) -> tuple[int, ...]:
     return (math.prod(dataset.image_shape),) if is_dense(layers[0]) else dataset.image_shape
 
 
-def _greedy(settings: Settings, layers: Layers, dataset: Dataset) -> list[Spec]:
+def _greedy(settings: Settings, built: Built, dataset: Dataset) -> list[Spec]:
     """Returns the stages that train one layer each, from the images up."""
+    layers = built.layers
     found: list[Spec] = []
     companions: tuple[Companions, ...] = ()
     for number in range(len(layers)):
@@ -87,12 +87,13 @@ def _greedy(settings: Settings, layers: Layers, dataset: Dataset) -> list[Spec]:
         choices = Choices()
         if method.reads_labels:
             choices = Choices(settings.finetune.labels, len(dataset.class_names), settings.finetune.label_subset)
-        found.append(_spec(settings, stage, choices, settings.pretraining_data, dataset))
+        found.append(_spec(built, stage, choices, settings.pretraining_data, dataset))
     return found
 
 
-def _end_to_end(settings: Settings, layers: Layers, dataset: Dataset, before: Sequence[Spec]) -> Spec:
+def _end_to_end(settings: Settings, built: Built, dataset: Dataset, before: Sequence[Spec]) -> Spec:
     """Returns the stage that trains all layers at once, after others or from the start; it always reconstructs."""
+    layers = built.layers
     own = settings.pretrain
     method = deep(own.method)
     if before:  # which decided how layers are decoded
@@ -109,16 +110,29 @@ def _end_to_end(settings: Settings, layers: Layers, dataset: Dataset, before: Se
     config, n_images = StageConfig(canonical(method), training), len(dataset.train.images)
     name = "pretrain/all" if len(layers) > 1 else "pretrain/0"
     stage = Stage(name, stack, config, n_images, _updates(before) if counts else 0)
-    return _spec(settings, stage, Choices(), settings.pretraining_data, dataset)
+    return _spec(built, stage, Choices(), settings.pretraining_data, dataset)
 
 
 def _companions(method: Method, layers: Layers, dataset: Dataset) -> Companions:
-    inputs = Stack(layers, example_shape(layers, dataset)).shapes[-1].inputs
-    return METHODS[type(method)].companions(method, layers, inputs, len(dataset.class_names))
+    shapes = Stack(layers, example_shape(layers, dataset)).shapes[-1]
+    try:
+        found = METHODS[type(method)].companions(method, layers, shapes.inputs, len(dataset.class_names))
+        for side, companion in found:
+            reads = shapes.outputs if companion.reads == "codes" else shapes.inputs
+            outputs = shapes_of((companion.module,), reads)[0].outputs
+            if side == "decoder" and outputs != shapes.inputs:
+                raise LayerError(
+                    f"has a decoder that returns {list(outputs)} for {list(shapes.inputs)} values an example"
+                )
+    except (LayerError, AttributeError, TypeError) as error:  # a decoder of the user's may fail in any way
+        name = type(layers[-1]).__name__
+        raise ConfigError("encoder.layers", name, f"cannot be decoded: {' '.join(str(error).split())[:300]}") from None
+    return found
 
 
-def _last(settings: Settings, layers: Layers, dataset: Dataset) -> Spec:
+def _last(settings: Settings, built: Built, dataset: Dataset) -> Spec:
     """Returns the fine-tuning or read-out."""
+    layers = built.layers
     own, depth = canonical(settings.finetune), len(layers)
     frozen = frozen_layers(settings, depth) if own.readout == "none" else depth
     # Frozen layers have no pace.
@@ -146,7 +160,7 @@ def _last(settings: Settings, layers: Layers, dataset: Dataset) -> Spec:
         own.head_init,
         own.codes,
     )
-    return _spec(settings, stage, choices, settings.data, dataset)
+    return _spec(built, stage, choices, settings.data, dataset)
 
 
 def _training(own: Any, epochs: int, updates: int = 0) -> TrainingConfig:
@@ -166,7 +180,7 @@ def _updates(stages: Sequence[Spec]) -> int:
     return sum(spec.stage.total_steps for spec in stages if spec.stage.config.training)
 
 
-def _spec(settings: Settings, stage: Stage, choices: Choices, data: DataConfig, dataset: Dataset) -> Spec:
+def _spec(built: Built, stage: Stage, choices: Choices, data: DataConfig, dataset: Dataset) -> Spec:
     """Returns a stage, its numbers left out, with all that decides its outcome besides seed, parent and program."""
     config, stack = stage.config, stage.stack
     depth = len(stack.layers)
@@ -178,8 +192,8 @@ def _spec(settings: Settings, stage: Stage, choices: Choices, data: DataConfig, 
         named["test"] = parts.test
     content = {
         "data": named,
-        "layers": modules.names(settings)[:depth],
-        "activations": [settings.at_layer(layer).encoder.activation for layer in range(depth)],
+        "layers": built.names[:depth],
+        "activations": built.activations[:depth],
         "example": stack.example,
         "depth": depth,
         "start": stack.start,
@@ -211,8 +225,10 @@ def check_sizes(settings: Settings, datasets: Mapping[DataConfig, Dataset]) -> N
       ConfigError: a dataset is too small for a field, or images and encoder do not fit.
     """
     dataset, source, labels = datasets[settings.data], datasets[settings.pretraining_data], settings.finetune.labels
-    layers = modules.build(settings)
+    built = modules.build(settings)
+    layers = built.layers
     checks.check_depth(settings, len(layers))
+    checks.check_methods(settings, modules.facts_of(built))
     own = [settings.at_layer(layer).pretrain for layer in range(len(layers))]
     supervised = [layer for layer in own if layer.method.reads_labels]
     all_at_once = [] if settings.pretrain.training == "greedy" else [settings.pretrain]

@@ -54,9 +54,9 @@ class Store:
 
     def refresh(self) -> None:
         """Looks for packs that other processes have stored meanwhile."""
-        for path in sorted(self.root.glob("packs/*")):
-            if path not in self._manifests:
-                self._open(path)
+        new = [path for path in self.root.glob("packs/*") if path not in self._manifests]
+        for path in sorted(new, key=_age):
+            self._open(path)
 
     def verified(self, ids: Collection[str]) -> set[str]:
         """Returns the stored ones of these stages, after checking every file of their packs.
@@ -73,7 +73,7 @@ class Store:
         return {stage for stage in ids if stage in self._places}
 
     def with_settings(self, settings_id: str) -> list[StoredAs]:
-        """Returns the stored stages of these settings, whatever program made them."""
+        """Returns the stored stages of these settings, whatever program made them, the newest last."""
         return self._by_settings.get(settings_id, [])
 
     def save(self, pack: Pack, outcome: Outcome) -> None:
@@ -210,7 +210,7 @@ class Store:
         manifest = self._manifests[path] or {}
         for lane, stage in enumerate(manifest.get("stages", ())):
             self._places.setdefault(stage, (path, lane))
-            stored = StoredAs(stage, manifest["programs"][lane], manifest["versions"])
+            stored = StoredAs(stage, manifest["programs"][lane], manifest["versions"], manifest["parents"][lane])
             alike = self._by_settings.setdefault(manifest["settings"][lane], [])
             if stored not in alike:
                 alike.append(stored)
@@ -233,6 +233,13 @@ class Store:
             path.rename(away)
 
 
+def _age(path: Path) -> tuple[int, str]:
+    """Returns what orders packs by the time at which they were stored."""
+    with contextlib.suppress(OSError):  # moved aside meanwhile
+        return path.stat().st_mtime_ns, path.name
+    return 0, path.name
+
+
 def _name(pack: Pack) -> str:
     return hashlib.sha256("\n".join(job.id for job in pack.jobs).encode()).hexdigest()[:32]
 
@@ -244,6 +251,7 @@ def _content(pack: Pack, arrays: dict[str, Any]) -> dict[str, Any]:
         "stages": [job.id for job in pack.jobs],
         "settings": [job.settings_id for job in pack.jobs],
         "programs": [job.program for job in pack.jobs],
+        "parents": [job.parent for job in pack.jobs],
         "versions": versions(),
         "structure": sealed.structure(arrays),
     }

@@ -34,7 +34,7 @@ def trials(plan: Plan, store: Store, remeasured: Mapping[str, float] | None = No
     Args:
       plan: the trials.
       store: where all of their stages are.
-      remeasured: ``pretrain_test_mse`` of stages that were measured on other test images, by id.
+      remeasured: ``pretrain_test_mse`` of trials whose pretraining was measured on other test images, by id.
     """
     names = list(dict.fromkeys(name for trial in plan.trials for name in trial.point))
     cells = {name: _cells([trial.point.get(name) for trial in plan.trials]) for name in names}
@@ -47,8 +47,8 @@ def trials(plan: Plan, store: Store, remeasured: Mapping[str, float] | None = No
         row["status"] = finetune.status
         of_pretraining = phases[-1].results if phases else {}  # a supervised phase has accuracies of its own
         measured = {name: value for name, value in of_pretraining.items() if name.startswith("pretrain_")}
-        if remeasured and len(trial.jobs) > 1 and trial.jobs[-2] in remeasured:
-            measured["pretrain_test_mse"] = remeasured[trial.jobs[-2]]
+        if remeasured and trial.id in remeasured:
+            measured["pretrain_test_mse"] = remeasured[trial.id]
         measured |= finetune.results
         row |= measured
         rows.append(row)

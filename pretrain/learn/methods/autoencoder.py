@@ -64,12 +64,12 @@ def reconstruction(
     """
     targets = stack.read(params, batch.inputs)
     top, name = stack.layers[-1], f"layers_{stack.top}"
-    inputs = encode(stack.layers, params["encoder"], corrupt(targets), stack.start, stack.top)
+    inputs = encode(stack.layers, params.get("encoder", {}), corrupt(targets), stack.start, stack.top)
     if isinstance(top, Dense):
         sums = Dense(top.features).apply({"params": params["encoder"][name]}, inputs)
         codes = ACTIVATIONS[top.activation](sums)
     else:
-        codes = encode(stack.layers, params["encoder"], inputs, stack.top)
+        codes = encode(stack.layers, params.get("encoder", {}), inputs, stack.top)
     given = codes
     if config.variational:
         log_variance = stack.companion("log_variance", stack.top).module
@@ -115,7 +115,7 @@ def measure(stack: Stack, config: AutoencoderConfig, params: Params, batch: Batc
 def whole_reconstruction(stack: Stack, params: Params, batch: Batch) -> Metrics:
     """Returns the ``mse`` of images that go up through all layers and down again, mean over pixels."""
     targets = scaled(batch.inputs)
-    outputs, _ = decode(stack, params, encode(stack.layers, params["encoder"], targets))
+    outputs, _ = decode(stack, params, encode(stack.layers, params.get("encoder", {}), targets))
     return {"mse": mean_of(jnp.mean(jnp.square(outputs - targets), axis=tuple(range(1, targets.ndim))), batch)}
 
 
