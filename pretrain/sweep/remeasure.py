@@ -1,7 +1,7 @@
 """Reconstruction errors of stored pretraining on test images that it was not measured on.
 
-Test images name no pretraining, so that one may be found in a store by a run with others, or shared by trials that differ
-in them.
+Test images name no pretraining, so that one may be found in a store by a run with others, or shared by trials that
+differ in them.
 """
 
 from collections.abc import Mapping

@@ -37,7 +37,6 @@ def specs(settings: Settings, datasets: Mapping[DataConfig, Dataset]) -> list[Sp
       ConfigError: layers do not fit each other, the images, or the fields that count them.
     """
     built = modules.build(settings)
-    layers = built.layers
     encoder_init, source = settings.finetune.encoder_init, datasets[settings.pretraining_data]
     training = settings.pretrain.training
     if encoder_init == "he":
@@ -121,9 +120,7 @@ def _companions(method: Method, layers: Layers, dataset: Dataset) -> Companions:
             reads = shapes.outputs if companion.reads == "codes" else shapes.inputs
             outputs = shapes_of((companion.module,), reads)[0].outputs
             if side == "decoder" and outputs != shapes.inputs:
-                raise LayerError(
-                    f"has a decoder that returns {list(outputs)} for {list(shapes.inputs)} values an example"
-                )
+                raise LayerError(f"its decoder returns {list(outputs)} values an example, not {list(shapes.inputs)}")
     except (LayerError, AttributeError, TypeError) as error:  # a decoder of the user's may fail in any way
         name = type(layers[-1]).__name__
         raise ConfigError("encoder.layers", name, f"cannot be decoded: {' '.join(str(error).split())[:300]}") from None
