@@ -132,7 +132,7 @@ def test_what_cannot_be_trained_all_at_once_is_refused(settings, parts):
     with_method(training="greedy", **settings)
 
 
-@pytest.mark.parametrize("word", ["8c3s2", "r8s2", "mine.py:make"])
+@pytest.mark.parametrize("word", ["8c3s2", "r8s2"])
 @pytest.mark.parametrize("training", ["greedy", "end_to_end"])
 @pytest.mark.parametrize(
     ("settings", "field"),
@@ -177,7 +177,6 @@ def test_layers_of_a_file_are_counted_and_checked_only_where_they_are_built():
     # Its file says which activation it has.
     for settings in ({"loss": "cross_entropy"}, {"sparsity": "kl"}):
         with_method("elu", ("mine.py:make",), **settings)
-    refused(lambda: with_method("elu", ("mine.py:make", 4), sparsity="kl"), "pretrain.method.sparsity: 'kl'", "'elu'")
 
 
 def test_one_layer_may_be_contractive_and_layers_may_differ_in_fine_tuning_where_all_are_trained_at_once():

@@ -13,6 +13,7 @@ import pytest
 
 from pretrain import data
 from pretrain.config import DataConfig, to_json
+from pretrain.config.fields import ConfigError
 from pretrain.learn.layers import ACTIVATIONS
 from pretrain.sweep import identity
 from pretrain.sweep.identity import Fingerprints, lines_of
@@ -311,3 +312,39 @@ def test_a_stage_is_named_by_the_parts_of_a_dataset_that_it_reads(experiment, ti
     # Nor does how many classes there are name a stage that reads no labels.
     more = np.where(np.arange(len(labels)) == len(labels) - 1, 9, labels)
     assert renamed(train_labels=more) == [False, False, True]
+
+
+def test_modules_that_are_equal_but_for_a_numbers_type_are_not_one(tmp_path, monkeypatch, experiment, dataset):
+    source = (
+        "import flax.linen as nn\n\n\nclass Power(nn.Module):\n    by: float\n\n    @nn.compact\n"
+        "    def __call__(self, inputs):\n        return nn.Dense(3)(inputs) ** self.by\n\n\n"
+        "def whole():\n    return Power(3)\n\n\ndef real():\n    return Power(3.0)\n"
+    )
+    (tmp_path / "power.py").write_text(source)
+    monkeypatch.chdir(tmp_path)
+
+    def programs(*words):
+        sweep = ({"encoder.layers": tuple((f"power.py:{word}",) for word in words)},)
+        found = plan(experiment(sweep=sweep, seeds=1), {experiment().data: dataset}, Fingerprints())
+        return [found.jobs[trial.jobs[0]].program for trial in found.trials]
+
+    assert len(set(programs("whole", "real"))) == 2
+    assert programs("whole", "real") == [*programs("whole"), *programs("real")] == programs("real", "whole")[::-1]
+
+
+def test_a_program_that_calls_python_has_no_name():
+    def program(values):
+        return jax.pure_callback(np.sin, jax.ShapeDtypeStruct((3,), jnp.float32), values)
+
+    traced = jax.make_jaxpr(program)(jnp.ones(3))
+    with pytest.raises(ConfigError, match=r"pure_callback.*write it in JAX"):
+        list(lines_of(traced))
+
+
+def test_settings_of_jax_that_change_draws_change_every_name(experiment, dataset):
+    found = experiment(seeds=1)
+    plain = plan(found, {found.data: dataset}, Fingerprints())
+    with jax.threefry_partitionable(not jax.config.jax_threefry_partitionable):
+        other = plan(found, {found.data: dataset}, Fingerprints())
+    assert not set(plain.jobs) & set(other.jobs)
+    assert {job.settings_id for job in plain.jobs.values()} == {job.settings_id for job in other.jobs.values()}

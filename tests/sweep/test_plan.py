@@ -216,3 +216,10 @@ def test_numbers_of_an_objective_that_decide_nothing_split_no_stage(experiment, 
     noisy = plan(experiment(sweep=({**levels, "pretrain.method.corruption": ("masking",)},), seeds=1), dataset)
     assert len(noisy.jobs) == 6
     assert len({job.stage for job in noisy.jobs.values()}) == 3  # levels share a program
+
+
+def test_all_and_the_number_that_it_stands_for_are_one_arm(experiment, dataset):
+    sweep = ({"finetune.frozen_layers": (2, "all", 0)},)
+    found = plan(experiment(sweep=sweep, seeds=2), dataset)
+    assert [trial.point["finetune.frozen_layers"] for trial in found.trials] == [2, 2, 0, 0]
+    assert len({trial.id for trial in found.trials}) == 4

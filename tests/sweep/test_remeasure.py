@@ -68,12 +68,31 @@ def test_what_is_measured_again_is_what_training_would_have_measured_to_the_bit(
     plan, datasets = under("after", **changed)
     found = remeasured(plan, store, datasets)
     assert store.verified(plan.jobs) == {job.id for job in pretraining(plan)}
-    last = {trial.jobs[-2] for trial in plan.trials if len(trial.jobs) > 1}
-    decoded = {job for job in last if plan.jobs[job].stage.stack.reconstructs}
-    assert found.keys() == decoded and len(found) == 9 < len(last)
+    last = {trial.id: trial.jobs[-2] for trial in plan.trials if len(trial.jobs) > 1}
+    decoded = {trial for trial, job in last.items() if plan.jobs[job].stage.stack.reconstructs}
+    assert found.keys() == decoded and len({last[trial] for trial in found}) == 9 < len(set(last.values()))
     # In packs of other sizes.
     alone = stored(plan, datasets, tmp_path / "alone", n_workers=3)
-    for job, record in zip(found, alone.records(list(found)), strict=True):
-        assert found[job] == record.results["pretrain_test_mse"]
-        assert found[job] != store.records([job])[0].results["pretrain_test_mse"]
+    for trial in found:
+        (record,), (before_,) = (place.records([last[trial]]) for place in (alone, store))
+        assert found[trial] == record.results["pretrain_test_mse"] != before_.results["pretrain_test_mse"]
     assert remeasured(plan, alone, datasets) == {}
+
+
+def test_trials_that_share_a_pretraining_each_have_the_error_on_their_own_test_images(
+    experiment, tiny_arrays, tmp_path
+):
+    for name, images in (("plain", tiny_arrays["test_images"]), ("inverted", 255 - tiny_arrays["test_images"])):
+        np.savez(tmp_path / f"{name}.npz", **{**tiny_arrays, "test_images": images})
+    names = tuple(str(tmp_path / f"{name}.npz") for name in ("plain", "inverted"))
+    sweep = {"data.name": names, "finetune.encoder_init": ("pretrained",)}
+    found = experiment(sweep=(sweep,), seeds=1, pretrain={"epochs": 1}, encoder={"layers": (5,)})
+    datasets = data.load_all(found)
+    plan = plan_all(found, datasets, FINGERPRINTS)
+    plain, inverted = plan.trials
+    assert plain.jobs[0] == inverted.jobs[0] and plain.jobs[1] != inverted.jobs[1]
+    store = stored(plan, datasets, tmp_path / "store")
+    again = remeasured(plan, store, datasets)
+    (record,) = store.records([plain.jobs[0]])
+    errors = {trial.id: again.get(trial.id, record.results["pretrain_test_mse"]) for trial in plan.trials}
+    assert len(again) == 1 and errors[inverted.id] > 2 * errors[plain.id]

@@ -118,7 +118,7 @@ def test_a_pack_tells_the_versions_that_made_it(plan, store):
     save(store, plan())
     for job in plan().jobs.values():
         (stored,) = store.with_settings(job.settings_id)
-        assert stored == (job.id, job.program, versions())
+        assert stored == (job.id, job.program, versions(), job.parent)
 
 
 def test_only_stages_of_the_same_program_are_taken_unless_code_is_ignored(plan, store, experiment, ignoring):
@@ -163,7 +163,7 @@ def test_a_stage_of_the_same_program_comes_first(plan, store, ignoring):
     assert reasons(taken, store) == {} and len(taken.jobs) == 8
 
 
-def test_a_damaged_stage_is_not_taken(plan, store, ignoring):
+def test_neither_a_damaged_stage_nor_what_was_trained_from_it_is_taken(plan, store, ignoring):
     save(store, plan())
     victim = next(
         file for file in store.root.glob("packs/*/manifest.json") if '"kind": "pretrain/0"' in file.read_text()
@@ -174,10 +174,33 @@ def test_a_damaged_stage_is_not_taken(plan, store, ignoring):
     taken = chosen(ignoring, second, opened)
     assert len(faults) == 1 and str(victim.parent / "records.json") in faults[0]
     lowest, above, _ = path(taken)
-    assert lowest.id == path(second)[0].id and above.id == path(plan())[1].id and above.parent == lowest.id
-    assert told(taken, reasons(taken, opened)) == {("pretrain/0", False): NEW}
+    assert lowest.id == path(second)[0].id and above.id == path(second)[1].id and above.parent == lowest.id
+    assert told(taken, reasons(taken, opened)) == {
+        ("pretrain/0", False): NEW,
+        ("pretrain/1", True): PROGRAM,
+        ("finetune", True): PROGRAM,
+    }
 
 
 def test_a_plan_without_stages_that_run_again_says_nothing(plan):
     nothing = Plan((), {})
     assert again(nothing, {}) is None and summary(nothing, {}) == "0 of 0 stages would run"
+
+
+def test_chains_are_taken_whole_and_the_newest_first(plan, store, ignoring):
+    for code in ("first", "second", "third"):
+        save(store, plan(code))
+    found = chosen(ignoring, plan("fourth"), Store(store.root, pytest.fail))
+    newest = plan("third")
+    assert found.jobs.keys() == newest.jobs.keys()
+    for job in found.jobs.values():
+        assert job.parent == newest.jobs[job.id].parent
+
+
+def test_a_stage_whose_parent_was_trained_otherwise_is_not_taken(plan, store, ignoring):
+    save(store, plan("first"))
+    save(store, plan("second"), "pretrain/0")  # whose children are not stored
+    found = chosen(ignoring, plan("third"), store)
+    taken = {found.jobs[job].stage.name: job for job in found.trials[0].jobs}
+    assert taken["pretrain/0"] in plan("second").jobs
+    assert not {taken["pretrain/1"], taken["finetune"]} & set(plan("first").jobs)

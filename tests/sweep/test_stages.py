@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from pretrain import data
+from pretrain.config import AutoencoderConfig, RbmConfig
 from pretrain.config.fields import ConfigError
 from pretrain.sweep import plan as planning
 from tests.sweep.conftest import FINGERPRINTS, names, of_kind, path
@@ -238,3 +239,65 @@ def test_a_layer_that_would_join_after_the_last_update_is_refused(planned):
     assert planned(finetune={"unfreeze_at": 7})
     one_line(lambda: planned(finetune={"unfreeze_at": 8}), "finetune.unfreeze_at: 8 ", "the last of 8 updates")
     assert planned(finetune={"unfreeze_at": 8, "frozen_layers": "all"})
+
+
+OWN = """
+import flax.linen as nn
+
+
+class Mixed(nn.Module):
+    features: int
+    activation: str = "relu"
+
+    @nn.compact
+    def __call__(self, inputs):
+        return nn.relu(nn.Dense(self.features)(inputs.reshape(len(inputs), -1)))
+
+
+class Shrunk(Mixed):
+    def decoder(self, shape):
+        return nn.Dense(3)
+
+
+def two():
+    return Mixed(9), Mixed(6)
+
+
+def shrunk():
+    return Shrunk(9)
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """A directory to launch from, with a file of layers."""
+    (tmp_path / "mine.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("settings", "parts"),
+    [
+        ({"pretrain": {"method": RbmConfig()}}, ("pretrain.method.kind: 'rbm'", "dense layers", "Mixed")),
+        ({"pretrain": {"method": AutoencoderConfig(tied=True)}}, ("pretrain.method.tied", "dense layers")),
+        ({"pretrain": {"method": AutoencoderConfig(loss="cross_entropy")}}, ("method.loss", "not 'relu'")),
+        ({"per_layer": {"pretrain.method.kind": ("rbm", "pca")}}, ("pretrain.method.kind: 'rbm'", "dense layers")),
+        ({"per_layer": {"pretrain.epochs": (1, 2, 3)}}, ("per_layer pretrain.epochs", "2 layers")),
+    ],
+)
+def test_layers_of_ones_own_are_checked_when_they_are_built(settings, parts, own, planned):
+    one_line(lambda: planned(encoder={"layers": ("mine.py:two",)}, **settings), *parts)
+
+
+def test_one_word_may_be_layers_enough_to_be_trained_at_once_after_one_by_one(own, planned):
+    found = planned(encoder={"layers": ("mine.py:two",)}, pretrain={"training": "greedy_then_end_to_end"})
+    assert names(found) == ["finetune", "pretrain/0", "pretrain/1", "pretrain/all"]
+
+
+def test_a_layer_of_ones_own_is_the_same_below_whatever_stands_above_it(own, planned):
+    first, second = (path(planned(encoder={"layers": ("mine.py:two", top)})) for top in (12, 16))
+    assert [job.id for job in first[:2]] == [job.id for job in second[:2]] and first[2].id != second[2].id
+
+
+def test_a_decoder_that_gives_other_values_than_were_read_is_refused(own, planned):
+    one_line(lambda: planned(encoder={"layers": ("mine.py:shrunk",)}), "encoder.layers", "returns [3]", "not [6, 6, 1]")
