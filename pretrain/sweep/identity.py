@@ -121,6 +121,7 @@ def _settings() -> str:
     return json.dumps([str(getattr(jax.config, name, None)) for name in _SETTINGS])
 
 
+@functools.cache
 def _sources() -> str:
     """Returns a hash of all that tracing depends on: sources, versions, and settings of JAX."""
     digest = hashlib.sha256(json.dumps([sys.version_info[:3], versions()]).encode())

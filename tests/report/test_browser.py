@@ -76,6 +76,10 @@ def pages(run, tmp_path_factory):
     arms = [({"finetune.optimizer.learning_rate": index / 999}, [0.5], [0.6]) for index in range(40)]
     written(path / "one-seed", *tables(arms))
     found["one seed"] = path / "one-seed" / "report.html"
+    # Of a convolution, whose features weigh windows smaller than the images.
+    windows = sampled(filters=np.random.default_rng(0).normal(0, 1, (4, 3, 3, 1)).astype(np.float32))
+    written(path / "windows", *tables([({}, np.full(8, 0.5), np.linspace(0.6, 0.7, 8))]), samples=windows)
+    found["windows"] = path / "windows" / "report.html"
     written(path / "diverged", *tables([({}, np.ones(2), np.ones(2))], {(0, 0), (0, 1)}))
     found["diverged"] = path / "diverged" / "report.html"
     return found
@@ -95,7 +99,7 @@ def opened(browser, page, width, light="light"):
     return browser.get_log("browser"), asked
 
 
-@pytest.mark.parametrize("name", ["run", "hostile", "labels", "one seed", "diverged"])
+@pytest.mark.parametrize("name", ["run", "hostile", "labels", "one seed", "windows", "diverged"])
 def test_a_report_is_whole_and_quiet_on_every_screen(browser, pages, name):
     for width, light in SCREENS:
         logged, asked = opened(browser, pages[name], width, light)
@@ -109,7 +113,7 @@ def test_a_report_is_whole_and_quiet_on_every_screen(browser, pages, name):
         assert across <= seen == width
 
 
-@pytest.mark.parametrize("name", ["run", "labels", "one seed", "hostile"])
+@pytest.mark.parametrize("name", ["run", "labels", "one seed", "windows", "hostile"])
 def test_every_figure_is_drawn_within_the_page_with_caption_and_alternative(browser, pages, name):
     for width in (1280, 400):
         opened(browser, pages[name], width)
@@ -133,6 +137,7 @@ def test_every_figure_is_drawn_within_the_page_with_caption_and_alternative(brow
             "run": {"first_batches", "differences", "shares", "slopes", "filters", "reconstructions", "phase_losses"},
             "labels": {"first_batches", "differences", "slopes", "gains"},
             "one seed": {"first_batches", "differences", "slopes"},
+            "windows": {"first_batches", "filters", "reconstructions"},
             "hostile": {"first_batches", "differences", "slopes", "gains", "filters", "reconstructions"},
         }
         assert drawn == expected[name]

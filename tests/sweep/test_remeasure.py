@@ -95,4 +95,4 @@ def test_trials_that_share_a_pretraining_each_have_the_error_on_their_own_test_i
     again = remeasured(plan, store, datasets)
     (record,) = store.records([plain.jobs[0]])
     errors = {trial.id: again.get(trial.id, record.results["pretrain_test_mse"]) for trial in plan.trials}
-    assert len(again) == 1 and errors[inverted.id] > 2 * errors[plain.id]
+    assert len(again) == 1 and errors[inverted.id] > 1.5 * errors[plain.id]
