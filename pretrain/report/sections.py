@@ -73,7 +73,7 @@ def sections(
     def drawn(name: str, figure, caption: str, alt: str) -> Picture:
         return Picture(name, drawing.save(figure, directory, name), caption, alt)
 
-    machine, shown = {**record["machine"], **record["versions"]}, main_arms(answer, figures.MOST_ARMS)
+    shown = main_arms(answer, figures.MOST_ARMS)
     compared = [listings.comparisons(answer)] if answer.comparisons else []
     return [
         Section(
@@ -117,10 +117,18 @@ def sections(
             "Design and versions",
             [
                 listings.facts("design", "What was run, and how it was judged.", record["design"]),
-                listings.facts("versions", "What it was computed with.", machine),
+                listings.facts("versions", "What it was computed with.", _computed_with(record)),
             ],
         ),
     ]
+
+
+def _computed_with(record: dict[str, Any]) -> dict[str, Any]:
+    """Returns the machine and the versions, the commit in one row with whether the code was changed since."""
+    found = {**record["machine"], **record["versions"]}
+    if found.pop("clean") is False:
+        found["commit"] += ", changed since"
+    return found
 
 
 # Each returns a figure, its caption, and its alternative text.

@@ -11,7 +11,7 @@ import pytest
 
 from pretrain.commands import report as report_command
 from pretrain.config import Experiment, StudyConfig
-from pretrain.report import report, words
+from pretrain.report import record, report, words
 from pretrain.study.answer import answer
 from tests.launching import contents
 from tests.report.test_terminal import INIT, effects, four_corners, tables
@@ -73,6 +73,19 @@ def test_the_page_is_whole_and_asks_for_nothing_else(corners):
     for figure in figures:
         assert re.search(r'<svg role="img" aria-label="\w', figure) and re.search("<figcaption>.{30}", figure)
         ElementTree.fromstring(re.search("<svg.*</svg>", figure, re.DOTALL)[0])
+
+
+@pytest.mark.parametrize(
+    ("commit", "clean", "told"), [("ab12", True, "ab12"), ("ab12", False, "ab12, changed since"), (None, None, "none")]
+)
+def test_the_page_tells_by_which_code_in_a_table_that_stands_open(commit, clean, told, corners, monkeypatch):
+    monkeypatch.setattr(record, "_code", lambda: {"commit": commit, "clean": clean})
+    _, page, found = written(corners[0], *corners[1])
+    assert (found["versions"]["commit"], found["versions"]["clean"]) == (commit, clean)
+    # What is closed would not be printed.
+    opened = re.sub("<details.*?</details>", "", page, flags=re.DOTALL)
+    assert f"<td>{told}</td>" in re.search('aria-labelledby="table-versions">(.*?)</div>', opened, re.DOTALL)[1]
+    assert 'aria-labelledby="table-design"' in opened
 
 
 def test_the_same_figures_are_saved_as_png_and_svg(corners):
