@@ -5,6 +5,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from flax import traverse_util
+
 from pretrain.config import DataConfig, FinetuneConfig, Settings, TrainingConfig, checks
 from pretrain.config.fields import ConfigError, canonical, decisive
 from pretrain.config.method import Method
@@ -13,7 +15,7 @@ from pretrain.data import Dataset
 from pretrain.learn.layers import Dense, LayerError, shapes_of
 from pretrain.learn.methods import METHODS
 from pretrain.learn.pytrees import skeleton
-from pretrain.learn.stack import Companions, Stack, is_dense
+from pretrain.learn.stack import Companions, Stack, is_dense, stack_shapes
 from pretrain.learn.stage import Stage, StageConfig
 from pretrain.learn.start import Choices
 from pretrain.sweep import modules
@@ -204,6 +206,9 @@ def _spec(built: Built, stage: Stage, choices: Choices, data: DataConfig, datase
             name: value for name, value in dataclasses.asdict(choices).items() if value != getattr(Choices, name)
         },
     }
+    if any(".py:" in name for name in built.names[:depth]):  # whose words do not say how large they are
+        flat = traverse_util.flatten_dict(stack_shapes(stack), sep="/")
+        content["shapes"] = {path: leaf.shape for path, leaf in flat.items()}
     return Spec(dataclasses.replace(stage, config=skeleton(config)), config, choices, data, content)
 
 

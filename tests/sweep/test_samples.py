@@ -13,6 +13,7 @@ from pretrain.report.record import SCHEMA
 from pretrain.study import results
 from pretrain.sweep import plan as planning
 from pretrain.sweep import sample_file as samples
+from pretrain.sweep import samples as module
 from pretrain.sweep.samples import leave, take
 from pretrain.sweep.store import Store
 from tests.launching import copied, execute, refused
@@ -196,6 +197,12 @@ def test_a_layer_without_a_kernel_of_its_own_leaves_reconstructions_and_no_filte
     kept = (tmp_path / samples.FILE).stat().st_mtime_ns
     again, *_ = left_by(experiment, tmp_path, sweep=(), encoder={"layers": ("r4s2", 5)})
     assert again.filters.shape == left.filters.shape and (tmp_path / samples.FILE).stat().st_mtime_ns == kept
+
+
+def test_a_module_that_is_called_kernel_is_no_kernel():
+    layer = {"kernel": {"kernel": np.zeros((36, 5), np.float32), "bias": np.zeros(5, np.float32)}}
+    assert module._filters(layer, (6, 6, 1)).shape == (0, 6, 6, 1)
+    assert module._filters(layer["kernel"], (6, 6, 1)).shape == (5, 6, 6, 1)
 
 
 def test_samples_of_what_all_layers_came_to_and_of_wrong_images(experiment, tmp_path):

@@ -301,3 +301,11 @@ def test_a_layer_of_ones_own_is_the_same_below_whatever_stands_above_it(own, pla
 
 def test_a_decoder_that_gives_other_values_than_were_read_is_refused(own, planned):
     one_line(lambda: planned(encoder={"layers": ("mine.py:shrunk",)}), "encoder.layers", "returns [3]", "not [6, 6, 1]")
+
+
+def test_a_layer_of_ones_own_that_grows_is_another_layer_by_its_settings(own, tmp_path, planned):
+    before = path(planned(encoder={"layers": ("mine.py:two",)}))
+    (tmp_path / "mine.py").write_text(OWN.replace("Mixed(6)", "Mixed(16)"))
+    after = path(planned(encoder={"layers": ("mine.py:two",)}))
+    same = [old.settings_id == new.settings_id for old, new in zip(before, after, strict=True)]
+    assert same == [True, False, False]
