@@ -43,10 +43,13 @@ def main(argv: Sequence[str], configs: Path) -> int:
         command = parse(options, default, f"launch.py {name}", _documentation(configs, name))
         # LAPACK, which SciPy loads: JAX has a device on every core already, and threads of all of them would only wait.
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+        experiment = command.experiment
+        n_trials = len(experiment.points) * experiment.seeds * experiment.repeats
+        print(f"{name}: {n_trials:,} trials, into {experiment.run_dir}", file=sys.stderr, flush=True)
         # Only now that the input is known to be right is there anything worth the wait for JAX.
         from pretrain.commands import run as session
 
-        return session.run(command.experiment, command.dry_run, command.tensorboard)
+        return session.run(experiment, command.dry_run, command.tensorboard)
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2

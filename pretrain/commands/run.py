@@ -1,9 +1,11 @@
 """One run of an experiment, from its plan to its answer."""
 
 import gc
+import importlib
 import logging
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -171,6 +173,8 @@ def _look_until_settled(this: _Run, engine: Engine, store: Store, progress: Cons
     for look in this.looks:
         experiment, plan = this.at(look)
         missing = len(plan.jobs) - len(store.verified(plan.jobs))
+        if missing:
+            threading.Thread(target=_load_for_report, daemon=True).start()
         try:
             engine(Task(experiment, plan, this.datasets, store, progress, stop))
         except Interrupted:
@@ -193,6 +197,17 @@ def _look_until_settled(this: _Run, engine: Engine, store: Store, progress: Cons
         if look is this.looks[-1] or hosts.agreed(settled):
             break
     return _Done(plan, n_run, made, found)
+
+
+def _load_for_report() -> None:
+    """Imports what judging and drawing will need, a second's work, beside training."""
+    for name in (
+        "scipy.stats",
+        "matplotlib.figure",
+        "matplotlib.backends.backend_agg",
+        "matplotlib.backends.backend_svg",
+    ):
+        importlib.import_module(name)
 
 
 def _follow(this: _Run) -> int:

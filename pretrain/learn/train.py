@@ -96,9 +96,13 @@ def run_steps(
     def body(index, carry):
         state, curves = carry
         state, values = step(state, index)
-        return state, {name: curve.at[index].set(values[name]) for name, curve in curves.items()}
+        return state, {name: _put(curve, values[name], index) for name, curve in curves.items()}
 
     return jax.lax.fori_loop(first, stop, body, (state, curves))
+
+
+def _put(curve: jax.Array, value: jax.Array, index: jax.Array) -> jax.Array:
+    return jax.lax.dynamic_update_index_in_dim(curve, value, index, 0, allow_negative_indices=False)
 
 
 def change(function: Callable, inputs: jax.Array, before: Params, after: Params) -> jax.Array:

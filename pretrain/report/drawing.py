@@ -74,6 +74,7 @@ def save(figure, directory: Path, name: str) -> str:
         warnings.filterwarnings("ignore", "Glyph .* missing")  # of names in other scripts, which tables show
         with written_whole(directory / f"{name}.png") as draft:
             figure.savefig(draft, format="png")
+        figure.set_layout_engine("none")  # laid out by now
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     with written_whole(directory / f"{name}.svg") as draft:
         draft.write_text(text.getvalue(), encoding="utf-8")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 LEVEL = 0.95
 FEWEST_SEEDS = 6  # with fewer, no sign-flip test can be significant at 5 %, as 2 of 2^5 outcomes are 6 %
@@ -45,11 +45,13 @@ def estimate(values: np.ndarray, level: float = LEVEL) -> Estimate:
     if np.ptp(values) <= _ROUNDING * max(1.0, abs(mean)):
         mean = mean if abs(mean) > _ROUNDING else 0.0
         return Estimate(mean, mean, mean)
-    student = stats.t.ppf((1 - level) / 2, n - 1)
-    margin = -float(student * stats.sem(values))
+    student = special.stdtrit(n - 1, (1 - level) / 2)
+    margin = -float(student * np.std(values, ddof=1) / math.sqrt(n))
     if n < FEWEST_SEEDS:
         return Estimate(mean, mean - margin, mean + margin)
-    tail = stats.norm.cdf(math.sqrt(n / (n - 1)) * student)
+    from scipy import stats  # half a second to import, and only needed when there is a run to judge
+
+    tail = special.ndtr(math.sqrt(n / (n - 1)) * student)
     options = {"n_resamples": _RESAMPLES, "confidence_level": 1 - 2 * tail, "method": "BCa", "rng": 0}
     with np.errstate(all="ignore"):
         low, high = stats.bootstrap((values,), np.mean, vectorized=True, **options).confidence_interval
@@ -131,7 +133,7 @@ def improvement(differences: np.ndarray, level: float = LEVEL) -> Estimate:
     See Agarwal et al. (2021), "Deep reinforcement learning at the edge of the statistical precipice".
     """
     share, n = float(np.mean((np.sign(differences) + 1) / 2)), len(differences)
-    z = stats.norm.ppf((1 + level) / 2)
+    z = special.ndtri((1 + level) / 2)
     centre, margin = share + z**2 / (2 * n), z * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
     scale = 1 + z**2 / n
     return Estimate(share, (centre - margin) / scale, (centre + margin) / scale)
@@ -167,7 +169,7 @@ def band(values: np.ndarray, level: float = LEVEL) -> tuple[np.ndarray, np.ndarr
         ratios = np.abs(means) / np.sqrt(variances / n)
     # A sample of one seed only, drawn n times, has no ratio.
     largest = np.max(np.where(np.isfinite(ratios), ratios, np.inf), axis=1)
-    longest = stats.t.ppf(1 - (1 - level) / (2 * varies.sum()), n - 1)
+    longest = special.stdtrit(n - 1, 1 - (1 - level) / (2 * varies.sum()))
     margin = min(np.quantile(largest[np.isfinite(largest)], level), longest) * error
     return mean, mean - margin, mean + margin
 
@@ -196,7 +198,7 @@ def seeds_to_settle(differences: np.ndarray, smallest: float, level: float = LEV
     takes a p-value that is small enough for the first of ``n_open`` comparisons that are not told from zero yet.
     """
     mean, deviation = abs(float(np.mean(differences))), float(np.std(differences, ddof=1))
-    z, alpha, found = stats.norm.ppf, 1 - level, []
+    z, alpha, found = special.ndtri, 1 - level, []
     if mean > 0:
         needed = ((z(1 - alpha / 2 / n_open) + z(0.8)) * deviation / mean) ** 2
         found.append(max(needed, fewest_seeds(alpha, n_open)))

@@ -5,7 +5,7 @@ device that another holds.
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -15,10 +15,25 @@ import jax
 class Program:
     """A function of static values and arrays, compiled once for each combination of values and shapes."""
 
-    def __init__(self, function: Callable, n_static: int, donated: Sequence[int] = ()):
-        """Args: function: its first ``n_static`` arguments are static; ``donated`` counts from the first."""
+    def __init__(
+        self,
+        function: Callable,
+        n_static: int,
+        donated: Sequence[int] = (),
+        cpu_options: Mapping[str, Any] | None = None,
+    ):
+        """Wraps a function.
+
+        Args:
+          function: its first ``n_static`` arguments are static.
+          n_static: how many are.
+          donated: arguments whose memory the program may take, counted from the first.
+          cpu_options: XLA's options for the compilation where the program runs on CPUs.
+        """
         self._function = jax.jit(function, static_argnums=tuple(range(n_static)), donate_argnums=tuple(donated))
         self._n_static = n_static
+        self._cpu_options = dict(cpu_options or {})
+        self._traced: dict[Any, Future] = {}
         self._compiled: dict[Any, Future] = {}
         self._lock = threading.Lock()
 
@@ -28,31 +43,39 @@ class Program:
 
     def compile(self, *arguments: Any) -> Callable:
         """Returns the program for arguments like these, of which arrays may be abstract."""
-        static, arrays = arguments[: self._n_static], arguments[self._n_static :]
-        abstract = jax.tree.map(_abstract, arrays)
-        leaves, structure = jax.tree.flatten(abstract)
-        key = static, structure, tuple((leaf.shape, leaf.dtype, leaf.sharding) for leaf in leaves)
-        with self._lock:
-            is_first = key not in self._compiled
-            future = self._compiled.setdefault(key, Future())
-        if is_first:
-            try:
-                future.set_result(self._function.lower(*static, *abstract).compile())
-            except BaseException as error:
-                with self._lock:
-                    del self._compiled[key]
-                future.set_exception(error)
-        return future.result()
+        options = self._cpu_options if jax.default_backend() == "cpu" else None
+
+        def make() -> Callable:
+            return self._trace(*arguments).lower().compile(options)
+
+        return self._once(self._compiled, self._key(*arguments), make)
 
     def outputs(self, *arguments: Any) -> Any:
-        """Returns abstract arrays as the program for arguments like these returns them."""
-        compiled = self.compile(*arguments)
-        shapes = jax.tree.leaves(compiled.out_info)
-        placed = [
-            jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=sharding)
-            for shape, sharding in zip(shapes, jax.tree.leaves(compiled.output_shardings), strict=True)
-        ]
-        return jax.tree.unflatten(jax.tree.structure(compiled.out_info), placed)
+        """Returns the shapes and dtypes that the program for arguments like these returns, wherever they will lie."""
+        return jax.tree.map(lambda info: jax.ShapeDtypeStruct(info.shape, info.dtype), self._trace(*arguments).out_info)
+
+    def _trace(self, *arguments: Any) -> Any:
+        static, abstract = arguments[: self._n_static], jax.tree.map(_abstract, arguments[self._n_static :])
+        return self._once(self._traced, self._key(*arguments), lambda: self._function.trace(*static, *abstract))
+
+    def _key(self, *arguments: Any) -> Any:
+        leaves, structure = jax.tree.flatten(jax.tree.map(_abstract, arguments[self._n_static :]))
+        shapes = tuple((leaf.shape, leaf.dtype, _place(leaf.sharding)) for leaf in leaves)
+        return arguments[: self._n_static], structure, shapes
+
+    def _once(self, made: dict[Any, Future], key: Any, make: Callable[[], Any]) -> Any:
+        """Returns what is made under a key, made by the thread that asks first; others wait."""
+        with self._lock:
+            is_first = key not in made
+            future = made.setdefault(key, Future())
+        if is_first:
+            try:
+                future.set_result(make())
+            except BaseException as error:
+                with self._lock:
+                    del made[key]
+                future.set_exception(error)
+        return future.result()
 
     @property
     def n_compiled(self) -> int:
@@ -61,7 +84,15 @@ class Program:
 
     def clear(self) -> None:
         """Forgets all programs."""
+        self._traced.clear()
         self._compiled.clear()
+
+
+def _place(sharding: jax.sharding.Sharding | None) -> Any:
+    """Returns where an array lies: on one device, however the sharding is written."""
+    if sharding is None or len(sharding.device_set) > 1:
+        return sharding
+    return next(iter(sharding.device_set))
 
 
 def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:

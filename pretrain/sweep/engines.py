@@ -4,6 +4,7 @@ import importlib.util
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import jax
 import psutil
@@ -54,7 +55,7 @@ def run_here(task: Task) -> None:
     reporter = Reporter(console, todo)
     compilers, saver = ThreadPoolExecutor(_COMPILERS), _Saver(store)
     try:
-        compiled = _compile_ahead(todo, datasets, compilers)
+        _compile_ahead(todo, datasets, compilers)
         for number, pack in enumerate(todo):
             if hosts.agreed(stop()):
                 raise Interrupted
@@ -64,10 +65,7 @@ def run_here(task: Task) -> None:
             if any(job.parent in saver.ids for job in pack.jobs):
                 saver.wait()
             with reporter.pack(number) as advanced:
-                if number in compiled:
-                    compiled[number].result()
-                dataset = datasets[pack.data]
-                outcome = work.train(pack, dataset, store, experiment.save_every, advanced, stop)
+                outcome = work.train(pack, datasets[pack.data], store, experiment.save_every, advanced, stop)
             saver.save(pack, outcome)
     finally:
         compilers.shutdown(cancel_futures=True)
@@ -103,19 +101,16 @@ class _Saver:
         self._store.refresh()
 
 
-def _compile_ahead(
-    todo: list[Pack], datasets: Mapping[DataConfig, Dataset], compilers: ThreadPoolExecutor
-) -> dict[int, Future]:
-    """Starts to compile the programs of packs, the first of each shape, and returns what to wait for by pack."""
+def _compile_ahead(todo: list[Pack], datasets: Mapping[DataConfig, Dataset], compilers: ThreadPoolExecutor) -> None:
+    """Starts to compile the programs of packs, those first that are needed first; a pack waits for those it needs."""
     if jax.local_devices()[0].platform != "cpu" or jax.process_count() > 1:
-        return {}
-    first = {}
-    for number, pack in enumerate(todo):
-        first.setdefault((pack.stage, len(pack.jobs)), number)
-    return {
-        number: compilers.submit(execute.compile_ahead, todo[number], datasets[todo[number].data])
-        for number in first.values()
-    }
+        return
+    first: dict[Any, Pack] = {}
+    for pack in todo:
+        first.setdefault((pack.stage, len(pack.jobs)), pack)
+    for pack in first.values():
+        for compilation in execute.compilations(pack, datasets[pack.data]):
+            compilers.submit(compilation)
 
 
 def pack_memory() -> int:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -113,30 +113,46 @@ def measured_again(stage: Stage, dataset: Dataset, split: str, params: Iterable[
         yield {name: float(np.asarray(values)[0]) for name, values in found.items()}
 
 
-def compile_ahead(pack: Pack, dataset: Dataset) -> None:
-    """Compiles a pack's programs, and runs none.
+def compilations(pack: Pack, dataset: Dataset) -> list[Callable[[], object]]:
+    """Returns functions that compile a pack's programs, and run none, in the order of how much waits for them.
 
-    Meant for another thread, while an earlier pack runs: a compilation keeps one core busy.
+    Meant for other threads, before the pack runs: a compilation keeps one core busy.
     """
     stage, n_jobs = pack.stage, len(pack.jobs)
     mesh, extras = mesh_of(n_jobs), _extras(pack)
-    whole, lanes = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in ((), ("T",)))
-    images = jax.tree.map(partial(_shaped, sharding=whole), _splits(stage, dataset))
-    labels = _shaped(dataset.train.labels)
     n_lanes = n_jobs + -n_jobs % mesh.size
-    started = [
-        START.outputs(*stage.as_started(), job.choices, np.uint32(0), parent_shapes(job.parent_stage), labels)
+    whole, lanes = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in ((), ("T",)))
+    place = partial(jax.tree.map, partial(_shaped, sharding=lanes))
+    images = jax.tree.map(partial(_shaped, sharding=whole), _splits(stage, dataset))
+    labels, share = _shaped(dataset.train.labels), np.int32(0)
+    starts = [
+        (*stage.as_started(), job.choices, np.uint32(0), parent_shapes(job.parent_stage), labels)
         for job in _distinct(pack)
     ]
-    stacked = jax.tree.map(lambda leaf: _lanes(leaf, n_lanes, lanes), started[0])
-    config = jax.tree.map(lambda _: jax.ShapeDtypeStruct((n_lanes,), np.float32, sharding=lanes), pack.jobs[0].config)
-    trials = _Trials(stacked, config, jax.ShapeDtypeStruct((n_lanes,), np.uint32, sharding=lanes))
-    share = np.int32(0)
-    states, own, curves = BEGIN.outputs(stage, extras, mesh, share, trials, images)
-    advance = (stage, mesh, states, curves, share, own, trials, images, np.int32(0), np.int32(0))
-    states, curves = ADVANCE.outputs(*advance)
-    for split in stage.result_names:
-        RESULTS.compile(*stage.as_left(), mesh, share, states.params, images.train, getattr(images, split))
+
+    @cache
+    def begin() -> tuple:
+        stacked = jax.tree.map(lambda leaf: _lanes(leaf, n_lanes, lanes), START.outputs(*starts[0]))
+        config = jax.tree.map(
+            lambda _: jax.ShapeDtypeStruct((n_lanes,), np.float32, sharding=lanes), pack.jobs[0].config
+        )
+        seeds = jax.ShapeDtypeStruct((n_lanes,), np.uint32, sharding=lanes)
+        return stage, extras, mesh, share, _Trials(stacked, config, seeds), images
+
+    @cache
+    def advance() -> tuple:
+        states, own, curves = place(BEGIN.outputs(*begin()))
+        return stage, mesh, states, curves, share, own, begin()[-2], images, np.int32(0), np.int32(0)
+
+    def measure(split: str) -> None:
+        RESULTS.compile(*stage.as_left(), mesh, share, advance()[2].params, images.train, getattr(images, split))
+
+    return [
+        lambda: ADVANCE.compile(*advance()),
+        *(partial(START.compile, *start) for start in starts),
+        lambda: BEGIN.compile(*begin()),
+        *(partial(measure, split) for split in stage.result_names),
+    ]
 
 
 def _shaped(array: Any, sharding: NamedSharding | None = None) -> jax.ShapeDtypeStruct:
@@ -232,7 +248,8 @@ def _results(stack: Stack, method: type, mesh: Mesh, n_trials, params, train: Ba
     return over_trials(measure, mesh, n_trials, params, (train, split))
 
 
-START = Program(start, n_static=3)
+# A start runs once a job, on little: at this level it is compiled in half the time, and computes the same bits.
+START = Program(start, n_static=3, cpu_options={"xla_backend_optimization_level": 1})
 BEGIN = Program(_begin, n_static=3)
 ADVANCE = Program(_advance, n_static=2, donated=(2, 3))
 RESULTS = Program(_results, n_static=3)

@@ -101,31 +101,43 @@ def test_threads_that_ask_for_different_programs_do_not_wait_for_each_other():
 
 
 def abstract(array):
-    return array.shape, array.dtype, array.sharding
+    return array.shape, array.dtype
 
 
-def test_abstract_outputs_are_those_of_a_run(scaled):
-    expected = scaled(2, *inputs())
+def test_abstract_outputs_are_those_of_a_run_and_compile_nothing(scaled, traces):
     found = scaled.outputs(2, *inputs())
+    assert scaled.n_compiled == 0
+    expected = scaled(2, *inputs())
+    assert len(traces) == 1
     assert jax.tree.map(abstract, found) == jax.tree.map(abstract, expected)
     assert all(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(found))
 
 
-def test_abstract_outputs_of_several_devices_lead_to_the_program_that_a_run_leads_to():
+def test_abstract_arrays_on_several_devices_lead_to_the_program_that_a_run_leads_to():
     mesh = Mesh(np.array(jax.local_devices()[:2]), ("T",))
     lanes = NamedSharding(mesh, PartitionSpec("T"))
     first = Program(lambda lanes: (lanes * 2, jnp.sum(lanes)), n_static=0)
     second = Program(lambda lanes, total: lanes / total, n_static=0)
     shape = jax.ShapeDtypeStruct((4,), np.float32, sharding=lanes)
-    second.compile(*first.outputs(shape))
+    total = jax.ShapeDtypeStruct((), np.float32, sharding=NamedSharding(mesh, PartitionSpec()))
+    second.compile(jax.ShapeDtypeStruct((4,), np.float32, sharding=lanes), total)
     outputs = first(jax.device_put(np.ones(4, np.float32), lanes))
     np.testing.assert_array_equal(second(*outputs), [0.5] * 4)
     assert first.n_compiled == second.n_compiled == 1
-    for found, expected in zip(first.outputs(shape), outputs, strict=True):
-        assert found.sharding.is_equivalent_to(expected.sharding, expected.ndim)
     # Arrays that lie elsewhere, which the program does not take, are another one's.
     second(*jax.tree.map(np.asarray, outputs))
     assert second.n_compiled == 2
+
+
+def test_one_device_is_one_place_however_its_sharding_is_written():
+    mesh = Mesh(np.array(jax.local_devices()[:1]), ("T",))
+    along, whole = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in (("T",), ()))
+    program = Program(lambda lanes: lanes * 2, n_static=0)
+    program.compile(jax.ShapeDtypeStruct((1, 3), np.float32, sharding=along))
+    np.testing.assert_array_equal(program(jax.device_put(np.ones((1, 3), np.float32), whole)), [[2.0] * 3])
+    assert program.n_compiled == 1
+    program(jax.device_put(np.ones((1, 3), np.float32), jax.local_devices()[1]))
+    assert program.n_compiled == 2
 
 
 def test_nothing_runs_where_programs_are_only_compiled():

@@ -68,7 +68,8 @@ def test_side_by_side_as_on_an_accelerator_trials_come_out_as_one_by_one(corners
 def test_programs_compiled_ahead_are_the_ones_that_run(corners, dataset):
     forget_programs()
     for pack in packs(corners.jobs.values(), (), MEMORY, 2):
-        execute.compile_ahead(pack, dataset)
+        for compilation in execute.compilations(pack, dataset):
+            compilation()
     compiled = [program.n_compiled for program in PROGRAMS]
     run_all(corners, dataset)
     # Two stages of pretraining, each measured on splits of two sizes; and fine-tunings, which start in two ways, have
