@@ -37,8 +37,8 @@ def _one_by_one(function: Callable, n_trials: jax.Array, trials: Any) -> Any:
     """Maps a function over the leading axis, so that a trial is rounded alike in packs of any length.
 
     The compiler unrolls a loop of known length 1 and fuses across its ends, so the length is an argument; and it moves
-    work on an axis of length 1 out of the loop, so the trial is tied to the index by a barrier. Slices, not ``leaf[index]``,
-    which is a gather, and takes longer to compile.
+    work on an axis of length 1 out of the loop, so the trial is tied to the index by a barrier. Slices, since
+    ``leaf[index]`` is a gather, which takes longer to compile.
     """
 
     def taken(leaf, index):

@@ -118,7 +118,7 @@ def test_abstract_arrays_on_several_devices_lead_to_the_program_that_a_run_leads
     lanes = NamedSharding(mesh, PartitionSpec("T"))
     first = Program(lambda lanes: (lanes * 2, jnp.sum(lanes)), n_static=0)
     second = Program(lambda lanes, total: lanes / total, n_static=0)
-    shape = jax.ShapeDtypeStruct((4,), np.float32, sharding=lanes)
+
     total = jax.ShapeDtypeStruct((), np.float32, sharding=NamedSharding(mesh, PartitionSpec()))
     second.compile(jax.ShapeDtypeStruct((4,), np.float32, sharding=lanes), total)
     outputs = first(jax.device_put(np.ones(4, np.float32), lanes))
