@@ -39,17 +39,14 @@ def main(argv: Sequence[str], configs: Path) -> int:
             return importlib.import_module(f"pretrain.commands.{argv[0]}").main(argv[1:])
         named = bool(argv) and not argv[0].startswith("-")
         name, options = (argv[0], argv[1:]) if named else (_DEFAULT_CONFIG, argv)
-        default = _load_config(configs, name)
-        command = parse(options, default, f"launch.py {name}", _documentation(configs, name))
+        file = _config_file(configs, name)
+        command = parse(options, _load_config(file, name), f"launch.py {name}", _documentation(file))
         # LAPACK, which SciPy loads: JAX has a device on every core already, and threads of all of them would only wait.
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-        experiment = command.experiment
-        n_trials = len(experiment.points) * experiment.seeds * experiment.repeats
-        print(f"{name}: {n_trials:,} trials, into {experiment.run_dir}", file=sys.stderr, flush=True)
         # Only now that the input is known to be right is there anything worth the wait for JAX.
         from pretrain.commands import run as session
 
-        return session.run(experiment, command.dry_run, command.tensorboard)
+        return session.run(command.experiment, command.dry_run, command.tensorboard)
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2
@@ -59,11 +56,12 @@ def main(argv: Sequence[str], configs: Path) -> int:
 
 
 def _overview(configs: Path) -> str:
-    lines = [f"  {name:14} {_documentation(configs, name).splitlines()[0]}" for name in _config_names(configs)]
+    lines = [f"  {name:14} {_documentation(configs / f'{name}.py').splitlines()[0]}" for name in _config_names(configs)]
     return "\n".join(
         [
             "usage: python launch.py [CONFIG] [--field value ...]",
             "",
+            "CONFIG is one of those below, or the path of a file like them.",
             f"Without a config, {_DEFAULT_CONFIG} runs. python launch.py CONFIG --help lists every field.",
             "",
             "configs:",
@@ -81,21 +79,32 @@ def _config_names(configs: Path) -> list[str]:
     return sorted(path.stem for path in configs.glob("*.py") if not path.stem.startswith("_"))
 
 
-def _documentation(configs: Path, name: str) -> str:
+def _documentation(file: Path) -> str:
     try:
-        return ast.get_docstring(ast.parse((configs / f"{name}.py").read_text())) or name
+        return ast.get_docstring(ast.parse(file.read_text())) or file.stem
     except (SyntaxError, ValueError) as error:
         return f"cannot be read ({error})"
 
 
-def _load_config(configs: Path, name: str) -> Experiment:
-    """Returns a config's experiment, which by default runs in a directory of the config's name."""
+def _config_file(configs: Path, name: str) -> Path:
+    """Returns the file of a config, which is named by its path or is one of those in ``configs``."""
+    if name.endswith(".py"):
+        file = Path(name).expanduser()
+        if not file.is_file():
+            raise ConfigError("config", name, "is no file; give the path of a config")
+        return file
     names = _config_names(configs)
+    if not names:
+        raise ConfigError("config", name, f"is not in {configs}, which holds no config; give the path of one")
     if name not in names:
         raise ConfigError("config", name, f"is none of {', '.join(names)}; did you mean {nearest(name, names)!r}?")
-    file = configs / f"{name}.py"
+    return configs / f"{name}.py"
+
+
+def _load_config(file: Path, name: str) -> Experiment:
+    """Returns a config's experiment, which by default runs in a directory of the config's name."""
     try:
-        spec = importlib.util.spec_from_file_location(f"configs.{name}", file)
+        spec = importlib.util.spec_from_file_location(f"configs.{file.stem}", file)
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         experiment = module.get_config()
@@ -111,5 +120,5 @@ def _load_config(configs: Path, name: str) -> Experiment:
     if not isinstance(experiment, Experiment):
         raise ConfigError("config", name, f"has a get_config() that returns {experiment!r}, no Experiment ({file})")
     if experiment.run_dir == Experiment.run_dir:
-        experiment = dataclasses.replace(experiment, run_dir=f"runs/{name}")
+        experiment = dataclasses.replace(experiment, run_dir=f"runs/{file.stem}")
     return experiment

@@ -97,6 +97,9 @@ def run(experiment: Experiment, dry_run: bool = False, with_tensorboard: bool = 
 
     located = with_values(experiment, paths)
     datasets, looks = data.load_all(located), sequential.looks(located)
+    if hosts.leads() and not dry_run:  # the first sign of life, before seconds of tracing
+        n_trials = len(located.points) * looks[0].seeds * located.repeats
+        progress.print(f"{n_trials:,} trials, into {experiment.run_dir}", style="dim", highlight=False, markup=False)
     fingerprints = Fingerprints(Path(located.store))
     plan = planning.plan(with_values(located, {"seeds": looks[-1].seeds}), datasets, fingerprints)
     this = _Run(located, datasets, looks, plan, tell)
@@ -114,7 +117,7 @@ def run(experiment: Experiment, dry_run: bool = False, with_tensorboard: bool = 
     except (StoreError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
-    terminal.show(done.answer, done.tables["trials"], done.tables["curves"], out)
+    terminal.show(done.answer, done.tables["trials"], done.tables["curves"], out, experiment.run_dir)
     seconds = time.monotonic() - began
     stages = f"{done.n_run} of {len(done.plan.jobs)} stages run"
     summary = f"{len(done.plan.trials)} trials, {stages}, {seconds:.1f} s; {page}"

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
 
 from pretrain.report import gaps, names, words
 from pretrain.report.why import factor_names
@@ -15,46 +17,75 @@ from pretrain.study.factorial import Factorial
 from pretrain.study.statistics import Estimate
 
 BATCHES = (1, 5, 20)
-_MOST_ARMS = 24
+_MOST_ARMS = 12
+_MOST_PARAGRAPHS = 2
+_TRAINED, _VALIDATION = "post_update_accuracy", "validation_accuracy"
+_HEADINGS = {_TRAINED: "trained\nbatch {}", _VALIDATION: "validation\nafter {}"}
+# Batches and metrics, from all that is worth a column to what is left on a narrow console.
+_LAYOUTS = (
+    (BATCHES, (_TRAINED, _VALIDATION)),
+    (BATCHES[::2], (_TRAINED, _VALIDATION)),
+    (BATCHES[::2], (_VALIDATION,)),
+    (BATCHES[-1:], (_VALIDATION,)),
+    ((), ()),
+)
 
 
-def show(answer: Answer, trials: pa.Table, curves: pa.Table, console: Console) -> None:
-    """Prints the verdict, a row an arm, and what explains the result."""
+def show(answer: Answer, trials: pa.Table, curves: pa.Table, console: Console, run_dir: str) -> None:
+    """Prints the verdict, a row an arm, a dozen at most, and the first paragraphs of the explanation."""
     verdict = words.verdict(answer.comparisons)
     if verdict:
         console.print(f"{verdict}\n", soft_wrap=True, highlight=False, markup=False, style="bold")
     shown = main_arms(answer, _MOST_ARMS)
-    console.print(_arm_table(shown, trials, curves))
+    console.print("Accuracy, mean ± standard deviation over seeds:\n", highlight=False)
+    console.print(_arm_table(shown, trials, curves, console))
     if len(shown) < len(answer.arms):
-        console.print(f"{len(shown)} of {len(answer.arms)} arms; launch.py table and report.html show all", style="dim")
+        hidden = f"{len(shown)} of {len(answer.arms)} arms; python launch.py table {run_dir} shows all"
+        console.print(hidden, style="dim", soft_wrap=True, highlight=False, markup=False)
     for found in answer.factorials:
         if len(found.factors) > 2:
             console.print()
             console.print(_share_table(found))
-    for text in words.explanation(answer):
+    told = words.explanation(answer)
+    for text in told[:_MOST_PARAGRAPHS]:
         console.print(f"\n{text}", soft_wrap=True, highlight=False, markup=False)
+    if len(told) > _MOST_PARAGRAPHS:
+        console.print(f"\n{len(told) - _MOST_PARAGRAPHS} more in the report", style="dim", highlight=False)
 
 
-def _arm_table(shown: Sequence[Arm], trials: pa.Table, curves: pa.Table) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold", title_justify="left")
-    table.add_column("accuracy, mean ± standard deviation", max_width=40)
-    for heading, word in ("trained", "batch"), ("validation", "after"):
-        for batch in BATCHES:
-            table.add_column(f"{heading}\n{word} {batch}", justify="right")
-    table.add_column("test", justify="right")
-    table.add_column("seeds", justify="right")
+def _arm_table(shown: Sequence[Arm], trials: pa.Table, curves: pa.Table, console: Console) -> Table:
+    """Returns a row an arm: a column a swept field, and of the measured ones as many as the console has room for."""
+    unbounded = console.options.update(width=10_000)
+    for batches, metrics in _LAYOUTS:
+        table = _laid_out(shown, trials, curves, batches, metrics)
+        if Measurement.get(console, unbounded, table).maximum <= console.width:
+            break
+    return table
+
+
+def _laid_out(
+    shown: Sequence[Arm], trials: pa.Table, curves: pa.Table, batches: Sequence[int], metrics: Sequence[str]
+) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    fields = list(dict.fromkeys(field for arm in shown for field in arm.point))
+    for field in fields:
+        table.add_column(Text(names.brief(field, fields)), no_wrap=True, overflow="ellipsis")
+    for metric in metrics:
+        for batch in batches:
+            table.add_column(_HEADINGS[metric].format(batch), justify="right", no_wrap=True)
+    table.add_column("test", justify="right", no_wrap=True)
+    table.add_column("seeds", justify="right", no_wrap=True)
     for arm in shown:
-        columns = [
-            curve_values(curves, arm, metric, BATCHES) for metric in ("post_update_accuracy", "validation_accuracy")
-        ]
-        cells = [_mean_and_deviation(column, 2) for column in np.concatenate(columns, axis=1).T]
+        columns = [curve_values(curves, arm, metric, batches) for metric in metrics]
+        measured = np.concatenate(columns, axis=1).T if columns else ()
         test = _mean_and_deviation(trial_values(trials, arm, "test_accuracy"), 3)
         n = (
             f"{len(set(arm.seeds))}"
             + (f" x {len(set(arm.repeats))}" if arm.repeats else "")
             + (f" ({arm.n_diverged} diverged)" if arm.n_diverged else "")
         )
-        table.add_row(names.arm_name(arm.point), *cells, test, n)
+        values = [Text(names.short(arm.point[field]) if field in arm.point else "") for field in fields]
+        table.add_row(*values, *(_mean_and_deviation(column, 2) for column in measured), test, n)
     return table
 
 

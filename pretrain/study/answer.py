@@ -48,9 +48,21 @@ def answer(
 
 
 def main_arms(answer: Answer, most: int) -> list[Arm]:
-    """Returns the arms to show where not all have room: the first, or of more factors those of the seed's question."""
+    """Returns the arms to show where not all have room: of the seed's question, or else of the first comparisons."""
     if len(answer.arms) <= most:
         return answer.arms
     asked = next((found for found in answer.factorials if found.is_seeds_question and found.others), None)
-    points = [cell.point for cell in asked.cells.values()] if asked else []
-    return [arm for arm in answer.arms if arm.point in points] or answer.arms[:most]
+    points = [cell.point for cell in asked.cells.values()] if asked else _compared(answer)
+    shown = [arm for arm in answer.arms if arm.point in points[:most]]
+    return shown or answer.arms[:most]
+
+
+def _compared(answer: Answer) -> list[dict[str, object]]:
+    """Returns the points that comparisons are between, the two of each side by side."""
+    pairs = [(one, value) for one in answer.comparisons for value in (one.treatment, one.baseline)]
+    points: list[dict[str, object]] = []
+    for one, value in pairs:
+        point = {**one.shared, one.field: value}
+        if point not in points:
+            points.append(point)
+    return points

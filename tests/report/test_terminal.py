@@ -40,7 +40,7 @@ def answer(trials, curves):
 
 def show(trials, curves, console):
     """Prints all."""
-    terminal.show(conclude(trials, curves), trials, curves, console)
+    terminal.show(conclude(trials, curves), trials, curves, console, "runs/here")
 
 
 def finetune_curves(rows):
@@ -271,16 +271,18 @@ def test_a_run_without_a_sweep_is_answered():
     assert "all trials; it tests at 0.7" in answer(*tables([({}, np.full(3, 0.5), np.full(3, 0.7))]))
 
 
-def shown(trials, curves):
-    """What a terminal of 120 columns is shown."""
-    console = Console(file=io.StringIO(), width=120)
+def shown(trials, curves, width=120):
+    """What a terminal of so many columns is shown."""
+    console = Console(file=io.StringIO(), width=width)
     show(trials, curves, console)
     return console.file.getvalue()
 
 
-def row_of(page, name):
-    (line,) = [line for line in page.splitlines() if line.startswith(name)]
-    return line.removeprefix(name).split()
+def row_of(page, *values):
+    """The cells beside those of the swept fields, in the one row that begins with their values."""
+    rows = [line.split() for line in page.splitlines()]
+    (row,) = [row for row in rows if row[: len(values)] == [str(value) for value in values]]
+    return row[len(values) :]
 
 
 def cell(values, digits):
@@ -291,8 +293,7 @@ def test_the_table_has_a_row_an_arm_with_mean_and_deviation():
     start, end = effects(0.5, freezing=-0.3, noise=0.05), effects(0.85, pretraining=0.02, noise=0.01)
     page = shown(*four_corners(start, end))
     for key, (init, frozen) in CORNERS.items():
-        name = arm_name({INIT: init, FROZEN: frozen})
-        assert row_of(page, name) == [*cell(start[key], 2) * 6, *cell(end[key], 3), "8"]
+        assert row_of(page, init, frozen) == [*cell(start[key], 2) * 6, *cell(end[key], 3), "8"]
     assert answer(*four_corners(start, end)) in page
     assert page.count("trained ") >= 3 and page.count("validation") == 3
 
@@ -302,21 +303,48 @@ def test_the_table_counts_what_diverged_and_marks_what_was_not_measured():
     early = curves.filter(pa.compute.less(curves["step"], 20))
     page = shown(trials, early)
     assert page.count("diverged") == 1
-    cells = row_of(page, "pretrained, 2 frozen")
+    cells = row_of(page, "pretrained", 2)
     assert cells[-3:] == ["2", "(1", "diverged)"]
     assert cells.count("–") == 2
-    assert row_of(page, "He, trainable")[-1] == "3"
+    assert row_of(page, "he", 0)[-1] == "3"
 
 
 def test_the_table_of_one_seed_has_no_deviations():
     page = shown(*four_corners(effects(0.5, n=1), effects(0.85, n=1)))
-    body = [line for line in page.splitlines() if line.startswith(("pretrained,", "He,"))]
+    body = [line for line in page.splitlines() if line.startswith(("pretrained ", "he "))]
     assert len(body) == 4 and not any("±" in line for line in body)
+
+
+@pytest.mark.parametrize(("width", "n_columns"), [(120, 6), (100, 4), (70, 2), (58, 1), (45, 0)])
+def test_a_narrow_terminal_is_shown_fewer_columns_and_no_row_is_wrapped(width, n_columns):
+    page = shown(*four_corners(effects(0.5, n=3, noise=0.05), effects(0.85, n=3)), width)
+    assert page.count("encoder_init") == page.count("frozen_layers") == 1
+    for init, frozen in CORNERS.values():
+        cells = row_of(page, init, frozen)
+        assert len(cells) == 2 * n_columns + 3 and not any("…" in cell for cell in cells)
+
+
+def test_of_many_arms_a_dozen_are_shown_both_of_each_comparison():
+    arms = [
+        ({INIT: init, "finetune.labels": labels}, np.full(3, 0.5), np.full(3, 0.7))
+        for init in ("pretrained", "he")
+        for labels in range(100, 1100, 100)
+    ]
+    page = shown(*tables(arms))
+    rows = [line.split()[:2] for line in page.splitlines() if line.startswith(("pretrained ", "he "))]
+    assert len(rows) == 12
+    assert [labels for init, labels in rows if init == "he"] == [labels for init, labels in rows if init != "he"]
+    assert "12 of 20 arms; python launch.py table runs/here shows all" in page
+
+
+def test_a_name_is_no_markup():
+    arms = [({"data.name": f"[bold]{name}[/]"}, np.full(3, 0.5), np.full(3, 0.7)) for name in "ab"]
+    assert "[bold]a[/]" in shown(*tables(arms))
 
 
 def test_a_perfect_accuracy_is_not_shortened():
     page = shown(*four_corners(effects(1.0, n=3, noise=0.0), effects(1.0, n=3, noise=0.0)))
-    assert row_of(page, "He, trainable") == [*["1.00", "±.00"] * 6, "1.000", "±.000", "3"]
+    assert row_of(page, "he", 0) == [*["1.00", "±.00"] * 6, "1.000", "±.000", "3"]
 
 
 @pytest.mark.parametrize(
