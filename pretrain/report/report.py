@@ -68,7 +68,7 @@ def write(
     for listing in listed:
         with written_whole(directory / "tables" / f"{listing.name}.tex") as draft:
             draft.write_text(latex.tabular(listing.headings, listing.rows, listing.align), encoding="utf-8")
-    verdict, why = sections.headline(answer), words.explanation(answer)
+    verdict, why = sections.headline(answer), [*words.explanation(answer), words.basis(answer, experiment)]
     with written_whole(target) as draft:
         draft.write_text(page(found["question"], verdict, why, parts, to_json(experiment)), encoding="utf-8")
     drawn = [part.name for part in shown if isinstance(part, Picture)]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pretrain.config import Experiment
 from pretrain.report.names import arm_name, brief, listed, metric_name, percent, points, setting, treatment
 from pretrain.report.why import why
 from pretrain.study.answer import Answer
@@ -69,6 +70,25 @@ def _counted(group: Sequence[Comparison]) -> list[str]:
                 clause += f", most {setting(most.shared)} ({interval(most)})"
             clauses.append(clause)
     return clauses
+
+
+def basis(answer: Answer, experiment: Experiment) -> str:
+    """Returns what a conclusion rests on: seeds, pairing, data, training, tuning and losses."""
+    rate = "finetune.optimizer.learning_rate"
+    swept = any(rate in arm.point for arm in answer.arms)
+    numbers = (
+        "the learning rate is swept"
+        if swept
+        else f"the learning rate, {experiment.finetune.optimizer.learning_rate:g}, is"
+    )
+    numbers += "." if swept else " the same for all arms and was not tuned for any."
+    lost = sum(arm.n_diverged for arm in answer.arms)
+    trials = f"{lost} of its trials diverged and are left out" if lost else "none of its trials diverged"
+    return (
+        f"It rests on {answer.n_seeds} seed{'s' * (answer.n_seeds != 1)} of {len(answer.arms):,} arms on"
+        f" {experiment.data.name}, paired within a seed: arms share label subset, head and batch order; {trials}."
+        f" Intervals are over seeds, on one split of the data; {numbers}"
+    )
 
 
 def explanation(answer: Answer) -> list[str]:
