@@ -1,5 +1,8 @@
 """What every test runs under: two CPU devices, no silent rank promotion, and a tiny dataset."""
 
+import os
+from importlib.metadata import version
+
 import jax
 import numpy as np
 import pytest
@@ -8,6 +11,20 @@ from tests.launching import LONG, Site
 
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# Three quarters of the tests' time would be XLA's optimizations of programs that run once, on next to nothing.
+_UNOPTIMISED = ["--xla_backend_optimization_level=0"]
+if version("jaxlib").startswith("0.10."):  # an unknown flag ends the process
+    _UNOPTIMISED.append("--xla_cpu_use_fusion_emitters=false")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--optimised", action="store_true", help="compile as users do; see the marker 'rounding'")
+
+
+def pytest_configure(config):
+    if not config.getoption("--optimised"):
+        os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *_UNOPTIMISED]).strip()
 
 
 @pytest.fixture(scope="session")
