@@ -13,6 +13,7 @@ import pytest
 from tests.launching import (
     LONG,
     N_STAGES,
+    ROOT,
     at_once,
     copied,
     execute,
@@ -42,8 +43,80 @@ def kill_at_random(site, run, n_kills, seed):
         stores += 1
 
 
-def test_a_run_killed_at_20_random_moments_ends_the_same_to_the_bit(site, run):
-    kill_at_random(site, run, 20, seed=0)
+POINTS = [
+    "before experiment.json",
+    "after experiment.json",
+    "before begun",  # a pack in training is saved
+    "after begun",
+    "within a chunk",
+    "before packs",  # the first pack is stored
+    "after packs",
+    "between packs",
+    "before curves.parquet",
+    "after curves.parquet",
+    "before trials.parquet",
+    "after trials.parquet",
+    "before report.html",
+    "after answer.json",
+]
+
+KILLER = """
+import os, runpy, signal, sys, threading
+from pathlib import Path
+from pretrain.sweep import execute, work
+
+moment, _, name = sys.argv.pop(1).partition(" ")
+rename, replace, advance, train = Path.rename, Path.replace, execute.ADVANCE, work.train
+
+def kill():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def killing(function):
+    def moved(path, target):
+        is_it = name in (Path(target).name, Path(target).parent.name)
+        if is_it and moment == "before":
+            kill()
+        found = function(path, target)
+        if is_it and moment == "after":
+            kill()
+        return found
+    return moved
+
+def advanced(*arguments):
+    threading.Timer(0.001, kill).start()
+    return advance(*arguments)
+
+trained = []
+def train_killed(*arguments):
+    if trained:
+        kill()
+    trained.append(1)
+    return train(*arguments)
+
+Path.rename, Path.replace = killing(rename), killing(replace)
+if moment == "within":
+    execute.ADVANCE = advanced
+if moment == "between":
+    work.train = train_killed
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def killed_at(point, command):
+    """The same launch, which is killed as it comes to a point."""
+    executable, *argv = command
+    return ["env", f"PYTHONPATH={ROOT}", executable, "-c", KILLER, point, *argv]
+
+
+def test_a_run_killed_at_every_kind_of_moment_in_turn_ends_the_same_to_the_bit(site, long_run):
+    options = [*site.at("killed-in-turn"), *LONG]
+    for point in POINTS:
+        done = execute(killed_at(point, site.command(*options)), site.path)
+        assert done.returncode == -signal.SIGKILL, (point, done.stderr)
+    done = site.launch(*options)
+    assert (done.returncode, len(packs(site.path / "killed-in-turn-store"))) == (0, 4), done.stderr
+    assert results(site.path / "killed-in-turn-run") == results(long_run)
 
 
 @pytest.mark.slow

@@ -97,7 +97,7 @@ def run(experiment: Experiment, dry_run: bool = False, with_tensorboard: bool = 
 
     located = with_values(experiment, paths)
     datasets, looks = data.load_all(located), sequential.looks(located)
-    if hosts.leads() and not dry_run:  # the first sign of life, before seconds of tracing
+    if progress.is_terminal and hosts.leads() and not dry_run:  # a sign of life, before seconds of tracing
         n_trials = len(located.points) * looks[0].seeds * located.repeats
         progress.print(f"{n_trials:,} trials, into {experiment.run_dir}", style="dim", highlight=False, markup=False)
     fingerprints = Fingerprints(Path(located.store))
