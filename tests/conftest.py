@@ -19,12 +19,19 @@ if version("jaxlib").startswith("0.10."):  # an unknown flag ends the process
 
 
 def pytest_addoption(parser):
-    parser.addoption("--optimised", action="store_true", help="compile as users do; see the marker 'rounding'")
+    parser.addoption("--optimised", action="store_true", help="compile as users do, and run what is marked so")
 
 
 def pytest_configure(config):
     if not config.getoption("--optimised"):
         os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *_UNOPTIMISED]).strip()
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("--optimised"):
+        left_out = [item for item in items if item.get_closest_marker("optimised")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
 
 
 @pytest.fixture(scope="session")

@@ -105,8 +105,9 @@ def test_the_experiment_reloads_as_it_was_run(run, site):
 
 
 def test_the_table_and_the_answer_are_printed_and_progress_goes_elsewhere(first, run):
-    for name in ("pretrained, 2 frozen", "pretrained, trainable", "He, 2 frozen", "He, trainable"):
-        assert re.search(rf"^{name} .* 2$", first.stdout, re.MULTILINE)
+    for init in ("pretrained", "he"):
+        for frozen in (2, 0):
+            assert re.search(rf"^{init} +{frozen} .* 2$", first.stdout, re.MULTILINE)
     trials, curves = (pq.read_table(run / name) for name in DETERMINISTIC)
     for told in words.explanation(answer(trials, curves)):
         assert f"\n{told}\n" in first.stdout

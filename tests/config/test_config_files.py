@@ -75,7 +75,7 @@ def load(configs, expression):
     header = '"""A test."""\nfrom math import inf, nan\nfrom pretrain.config import *\n\n\ndef get_config():\n'
     text = f"{header}    return {expression}\n"
     (configs / "fuzz.py").write_text(text, errors="backslashreplace")
-    return launch._load_config(configs, "fuzz")
+    return launch._load_config(configs / "fuzz.py", "fuzz")
 
 
 def read_or_refused(configs, expression):

@@ -346,6 +346,7 @@ def test_held_layers_join_in_when_they_are_due(trained, images):
         differ(layer, trained.params["encoder"][name])
 
 
+@pytest.mark.optimised
 def test_diagnostics_are_finite_and_of_every_layer_with_a_kernel(trained, images):
     stage, ran, _ = last(trained, images, diagnose_at=(1, 4), stops=[4])
     plain = last(trained, images, stops=[4])[1]

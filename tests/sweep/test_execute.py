@@ -12,6 +12,8 @@ from pretrain.sweep.plan import Pack, packs
 from tests.sweep.conftest import CORNERS, PROGRAMS, forget_programs, run_all, unwatched
 from tests.sweep.conftest import make_plan as plan
 
+pytestmark = pytest.mark.optimised
+
 MEMORY = 1 << 30
 TRACED = {"pretrain.optimizer.learning_rate": (0.01, 0.003), "pretrain.l2": (0.0, 1e-3)}
 

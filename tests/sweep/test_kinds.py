@@ -11,6 +11,8 @@ from pretrain.sweep.plan import Pack, packs
 from pretrain.sweep.plan import plan as plan_all
 from tests.sweep.conftest import FINGERPRINTS, unwatched
 
+pytestmark = pytest.mark.optimised
+
 # Experiments that between them have every kind of stage, each a few updates long and shared by no two points.
 PLANS = {
     "a machine, components, then all at once": {

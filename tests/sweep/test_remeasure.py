@@ -14,6 +14,8 @@ from pretrain.sweep.remeasure import remeasured
 from pretrain.sweep.store import Store
 from tests.sweep.conftest import FINGERPRINTS, unwatched
 
+pytestmark = pytest.mark.optimised
+
 ARMS = (
     {"finetune.encoder_init": ("pretrained", "wrong_data", "he")},
     {"encoder.layers": (("2c3s2", 6),)},
