@@ -2,6 +2,7 @@
 
 import os
 from importlib.metadata import version
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -16,6 +17,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 _UNOPTIMISED = ["--xla_backend_optimization_level=0"]
 if version("jaxlib").startswith("0.10."):  # an unknown flag ends the process
     _UNOPTIMISED.append("--xla_cpu_use_fusion_emitters=false")
+_UNITS = ("config", "data", "learn", "study")  # folders
 
 
 def pytest_addoption(parser):
@@ -28,10 +30,19 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(config, items):
+    # Files whose tests launch processes take longest; first, so that no process of the tests is left alone with one.
+    items.sort(key=lambda item: len(_parts(item)) > 1 and "engine" not in item.path.name)
+    for item in items:
+        if _parts(item)[0] in _UNITS and not item.get_closest_marker("slow"):
+            item.add_marker("unit")
     if not config.getoption("--optimised"):
         left_out = [item for item in items if item.get_closest_marker("optimised")]
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in set(left_out)]
+
+
+def _parts(item):
+    return item.path.relative_to(Path(__file__).parent).parts
 
 
 @pytest.fixture(scope="session")
