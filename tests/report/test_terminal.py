@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 from scipy import stats
 
+from pretrain.config import Experiment
 from pretrain.report import terminal, words
 from pretrain.report.names import arm_name
 from pretrain.report.terminal import BATCHES
@@ -363,3 +364,19 @@ def test_a_perfect_accuracy_is_not_shortened():
 )
 def test_arms_are_named_as_one_says_it(point, name):
     assert arm_name(point) == name
+
+
+def test_what_a_conclusion_rests_on_is_told():
+    trials, curves = four_corners(effects(0.5), effects(0.85), diverged={(0, 1), (2, 3)})
+    told = words.basis(conclude(trials, curves), Experiment())
+    for part in (
+        "8 seeds of 4 arms on mnist",
+        "2 of its trials diverged",
+        "0.01, is the same for all arms and was not tuned",
+    ):
+        assert part in told
+    rate = "finetune.optimizer.learning_rate"
+    swept = tables([({rate: value}, np.full(1, 0.5), np.full(1, 0.7)) for value in (0.1, 0.01)])
+    told = words.basis(conclude(*swept), Experiment())
+    for part in ("1 seed of 2 arms", "none of its trials diverged", "the learning rate is swept."):
+        assert part in told
