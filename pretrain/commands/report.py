@@ -38,6 +38,6 @@ def main(argv: Sequence[str]) -> int:
         print(error, file=sys.stderr)
         return 1
     out = options.console(sys.stdout)
-    terminal.show(found, run.trials, run.curves, out, str(path))
+    terminal.show(found, run.trials, run.curves, out, run.experiment, str(path))
     out.print(str(written), style="dim", highlight=False, soft_wrap=True)
     return 0

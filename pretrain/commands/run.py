@@ -117,7 +117,7 @@ def run(experiment: Experiment, dry_run: bool = False, with_tensorboard: bool = 
     except (StoreError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
-    terminal.show(done.answer, done.tables["trials"], done.tables["curves"], out, experiment.run_dir)
+    terminal.show(done.answer, done.tables["trials"], done.tables["curves"], out, experiment, experiment.run_dir)
     seconds = time.monotonic() - began
     stages = f"{done.n_run} of {len(done.plan.jobs)} stages run"
     summary = f"{len(done.plan.trials)} trials, {stages}, {seconds:.1f} s; {page}"

@@ -9,6 +9,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from pretrain.config import Experiment
 from pretrain.report import gaps, names, words
 from pretrain.report.why import factor_names
 from pretrain.study.answer import Answer, main_arms
@@ -31,8 +32,10 @@ _LAYOUTS = (
 )
 
 
-def show(answer: Answer, trials: pa.Table, curves: pa.Table, console: Console, run_dir: str) -> None:
-    """Prints the verdict, a row an arm, a dozen at most, and the first paragraphs of the explanation."""
+def show(
+    answer: Answer, trials: pa.Table, curves: pa.Table, console: Console, experiment: Experiment, run_dir: str
+) -> None:
+    """Prints the verdict, a row an arm, a dozen at most, the start of the explanation, and what all of it rests on."""
     verdict = words.verdict(answer.comparisons)
     if verdict:
         console.print(f"{verdict}\n", soft_wrap=True, highlight=False, markup=False, style="bold")
@@ -46,11 +49,12 @@ def show(answer: Answer, trials: pa.Table, curves: pa.Table, console: Console, r
         if len(found.factors) > 2:
             console.print()
             console.print(_share_table(found))
-    told = words.explanation(answer)
-    for text in told[:_MOST_PARAGRAPHS]:
+    paragraphs = words.explanation(answer)
+    for text in paragraphs[:_MOST_PARAGRAPHS]:
         console.print(f"\n{text}", soft_wrap=True, highlight=False, markup=False)
-    if len(told) > _MOST_PARAGRAPHS:
-        console.print(f"\n{len(told) - _MOST_PARAGRAPHS} more in the report", style="dim", highlight=False)
+    if len(paragraphs) > _MOST_PARAGRAPHS:
+        console.print(f"\n{len(paragraphs) - _MOST_PARAGRAPHS} more in the report", style="dim", highlight=False)
+    console.print(f"\n{words.basis(answer, experiment)}", soft_wrap=True, highlight=False, markup=False, style="dim")
 
 
 def _arm_table(shown: Sequence[Arm], trials: pa.Table, curves: pa.Table, console: Console) -> Table:

@@ -73,21 +73,17 @@ def _counted(group: Sequence[Comparison]) -> list[str]:
 
 
 def basis(answer: Answer, experiment: Experiment) -> str:
-    """Returns what a conclusion rests on: seeds, pairing, data, training, tuning and losses."""
-    rate = "finetune.optimizer.learning_rate"
-    swept = any(rate in arm.point for arm in answer.arms)
-    numbers = (
-        "the learning rate is swept"
-        if swept
-        else f"the learning rate, {experiment.finetune.optimizer.learning_rate:g}, is"
-    )
-    numbers += "." if swept else " the same for all arms and was not tuned for any."
+    """Returns what a conclusion rests on: seeds, pairing, data, lost trials, tuning and the length of training."""
+    rate = experiment.finetune.optimizer.learning_rate
+    is_swept = any("finetune.optimizer.learning_rate" in arm.point for arm in answer.arms)
+    tuned = "is swept" if is_swept else f"is {rate:g} for all arms, tuned for none"
     lost = sum(arm.n_diverged for arm in answer.arms)
-    trials = f"{lost} of its trials diverged and are left out" if lost else "none of its trials diverged"
+    trials = f"trials that diverged, and are left out: {lost:,}" if lost else "no trial diverged"
     return (
         f"It rests on {answer.n_seeds} seed{'s' * (answer.n_seeds != 1)} of {len(answer.arms):,} arms on"
         f" {experiment.data.name}, paired within a seed: arms share label subset, head and batch order; {trials}."
-        f" Intervals are over seeds, on one split of the data; {numbers}"
+        f" Intervals are over seeds, on one split of the data. Fine-tuning's learning rate {tuned}; whether arms would"
+        " still improve with more updates was not checked."
     )
 
 

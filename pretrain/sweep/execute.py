@@ -122,7 +122,6 @@ def compilations(pack: Pack, dataset: Dataset) -> list[Callable[[], object]]:
     mesh, extras = mesh_of(n_jobs), _extras(pack)
     n_lanes = n_jobs + -n_jobs % mesh.size
     whole, lanes = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in ((), ("T",)))
-    place = partial(jax.tree.map, partial(_shaped, sharding=lanes))
     images = jax.tree.map(partial(_shaped, sharding=whole), _splits(stage, dataset))
     labels, share = _shaped(dataset.train.labels), np.int32(0)
     starts = [
@@ -131,26 +130,28 @@ def compilations(pack: Pack, dataset: Dataset) -> list[Callable[[], object]]:
     ]
 
     @cache
-    def begin() -> tuple:
+    def trials() -> _Trials:
         stacked = jax.tree.map(lambda leaf: _lanes(leaf, n_lanes, lanes), START.outputs(*starts[0]))
-        config = jax.tree.map(
-            lambda _: jax.ShapeDtypeStruct((n_lanes,), np.float32, sharding=lanes), pack.jobs[0].config
-        )
-        seeds = jax.ShapeDtypeStruct((n_lanes,), np.uint32, sharding=lanes)
-        return stage, extras, mesh, share, _Trials(stacked, config, seeds), images
+        number, seed = (jax.ShapeDtypeStruct((n_lanes,), kind, sharding=lanes) for kind in (np.float32, np.uint32))
+        return _Trials(stacked, jax.tree.map(lambda _: number, pack.jobs[0].config), seed)
 
     @cache
-    def advance() -> tuple:
-        states, own, curves = place(BEGIN.outputs(*begin()))
-        return stage, mesh, states, curves, share, own, begin()[-2], images, np.int32(0), np.int32(0)
+    def begun() -> Any:
+        found = BEGIN.outputs(stage, extras, mesh, share, trials(), images)
+        return jax.tree.map(partial(_shaped, sharding=lanes), found)
+
+    def advance() -> None:
+        states, own, curves = begun()
+        ADVANCE.compile(stage, mesh, states, curves, share, own, trials(), images, np.int32(0), np.int32(0))
 
     def measure(split: str) -> None:
-        RESULTS.compile(*stage.as_left(), mesh, share, advance()[2].params, images.train, getattr(images, split))
+        params = begun()[0].params
+        RESULTS.compile(*stage.as_left(), mesh, share, params, images.train, getattr(images, split))
 
     return [
-        lambda: ADVANCE.compile(*advance()),
+        advance,
         *(partial(START.compile, *start) for start in starts),
-        lambda: BEGIN.compile(*begin()),
+        lambda: BEGIN.compile(stage, extras, mesh, share, trials(), images),
         *(partial(measure, split) for split in stage.result_names),
     ]
 

@@ -41,7 +41,7 @@ def answer(trials, curves):
 
 def show(trials, curves, console):
     """Prints all."""
-    terminal.show(conclude(trials, curves), trials, curves, console, "runs/here")
+    terminal.show(conclude(trials, curves), trials, curves, console, Experiment(), "runs/here")
 
 
 def finetune_curves(rows):
@@ -303,7 +303,7 @@ def test_the_table_counts_what_diverged_and_marks_what_was_not_measured():
     trials, curves = four_corners(effects(0.5, n=3), effects(0.85, n=3), diverged={(0, 1)})
     early = curves.filter(pa.compute.less(curves["step"], 20))
     page = shown(trials, early)
-    assert page.count("diverged") == 1
+    assert page.count("(1 diverged)") == 1 and "left out: 1." in page
     cells = row_of(page, "pretrained", 2)
     assert cells[-3:] == ["2", "(1", "diverged)"]
     assert cells.count("–") == 2
@@ -366,17 +366,18 @@ def test_arms_are_named_as_one_says_it(point, name):
     assert arm_name(point) == name
 
 
-def test_what_a_conclusion_rests_on_is_told():
-    trials, curves = four_corners(effects(0.5), effects(0.85), diverged={(0, 1), (2, 3)})
-    told = words.basis(conclude(trials, curves), Experiment())
+def test_the_terminal_names_what_a_conclusion_rests_on():
+    run = four_corners(effects(0.5), effects(0.85), diverged={(0, 1), (2, 3)})
+    text = words.basis(conclude(*run), Experiment())
     for part in (
         "8 seeds of 4 arms on mnist",
-        "2 of its trials diverged",
-        "0.01, is the same for all arms and was not tuned",
+        "trials that diverged, and are left out: 2",
+        "is 0.01 for all arms, tuned for none",
     ):
-        assert part in told
+        assert part in text
+    assert text in shown(*run)
     rate = "finetune.optimizer.learning_rate"
     swept = tables([({rate: value}, np.full(1, 0.5), np.full(1, 0.7)) for value in (0.1, 0.01)])
-    told = words.basis(conclude(*swept), Experiment())
-    for part in ("1 seed of 2 arms", "none of its trials diverged", "the learning rate is swept."):
-        assert part in told
+    text = words.basis(conclude(*swept), Experiment())
+    for part in ("1 seed of 2 arms", "no trial diverged", "learning rate is swept;"):
+        assert part in text
