@@ -74,11 +74,18 @@ def tiny_path(tiny_arrays, tmp_path_factory) -> str:
 
 
 @pytest.fixture(scope="session")
-def site(tiny_path, tmp_path_factory) -> Site:
+def programs(tmp_path_factory) -> Path:
+    """Compiled programs that all launches share, whichever of the tests' processes starts them."""
+    own = tmp_path_factory.getbasetemp()
+    path = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "programs"
+    path.mkdir(exist_ok=True)
+    return path
+
+
+@pytest.fixture(scope="session")
+def site(tiny_path, programs, tmp_path_factory) -> Site:
     """A directory to launch in."""
-    path = tmp_path_factory.mktemp("site")
-    (path / "programs").mkdir()
-    return Site(path, tiny_path, path / "programs")
+    return Site(tmp_path_factory.mktemp("site"), tiny_path, programs)
 
 
 @pytest.fixture(scope="session")

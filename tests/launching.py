@@ -1,13 +1,17 @@
-"""Runs the launcher as its users do, in processes of its own, on the tiny dataset."""
+"""Runs the launcher as its users do, on the tiny dataset: in this process, or in one of its own, to be killed."""
 
 import contextlib
+import io
 import re
 import shutil
 import subprocess
 import sys
 import time
+import traceback
 from pathlib import Path
 from typing import NamedTuple
+
+from pretrain.commands.launch import main
 
 ROOT = Path(__file__).parents[1]
 OPTIONS = [
@@ -37,8 +41,12 @@ class Site(NamedTuple):
     data: str
     programs: Path
 
+    def argv(self, *options):
+        return ["geron", "--data.name", self.data, *OPTIONS, *map(str, options)]
+
     def command(self, *options, launcher=ROOT / "launch.py"):
-        return [sys.executable, str(launcher), "geron", "--data.name", self.data, *OPTIONS, *map(str, options)]
+        """A launch as a process of its own."""
+        return [sys.executable, str(launcher), *self.argv(*options)]
 
     def at(self, name):
         """Options for a run and a store of a name, which exist from now on as far as programs need it."""
@@ -49,20 +57,31 @@ class Site(NamedTuple):
         return ["--run-dir", self.path / f"{name}-run", "--store", store]
 
     def launch(self, *options):
-        return execute(self.command(*options), self.path)
+        """A launch in this process."""
+        return call(self.argv(*options), self.path)
+
+
+def call(argv, path, configs=ROOT / "configs"):
+    """Runs the launcher in a directory, in this process, which keeps the programs that it compiles."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.chdir(path), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            code = main(list(map(str, argv)), configs=configs)
+        except SystemExit as ended:  # --help
+            code = ended.code or 0
+        except Exception:
+            traceback.print_exc()
+            code = 1
+    return subprocess.CompletedProcess(argv, code, out.getvalue(), err.getvalue())
 
 
 def execute(command, path, **options):
     return subprocess.run(command, cwd=path, capture_output=True, text=True, timeout=300, **options)
 
 
-def with_a_fault_in_judging(command):
-    """The same launch, whose judging has a fault."""
-    executable, launcher, *argv = command
-    fault = "import runpy, sys; from pretrain.commands import run as session; sys.argv = sys.argv[1:]\n"
-    fault += "def answer(*_): raise RuntimeError('judging')\n"
-    fault += "session.answer = answer; runpy.run_path(sys.argv[0], run_name='__main__')"
-    return ["env", f"PYTHONPATH={ROOT}", executable, "-c", fault, launcher, *argv]
+def misjudge(*_):
+    """A fault, in the place of judging."""
+    raise RuntimeError("judging")
 
 
 def contents(path):

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pretrain.study import results as finished
-from tests.launching import contents, execute
+from tests.launching import call, contents
 
 BRIEF = ["--seeds", "1", "--finetune.epochs", "1"]
 OWN = '''
@@ -41,7 +41,7 @@ def layers():
 def launched(site, name, path, *layers, more=()):
     """A launch in a directory with an encoder of some layers; returns it and the run's directory."""
     options = [*site.at(name), *BRIEF, "--encoder.layers", *layers, *more]
-    done = execute(site.command(*options), path)
+    done = call(site.argv(*options), path)
     assert done.returncode == 0, done.stderr
     assert "Warning" not in done.stderr
     return done, site.path / f"{name}-run"

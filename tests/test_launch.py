@@ -1,14 +1,12 @@
-"""The whole program, from its command line to its files, each run in a process of its own."""
+"""The whole program, from its command line to its files."""
 
-import os
 import re
-import shutil
-import sys
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from pretrain.commands import run as session
 from pretrain.config import from_json, to_json
 from pretrain.report import words
 from pretrain.study.answer import answer
@@ -19,13 +17,14 @@ from tests.launching import (
     N_TRIALS,
     ROOT,
     TABLES,
+    call,
     contents,
     copied,
     execute,
+    misjudge,
     n_run,
     refused,
     results,
-    with_a_fault_in_judging,
 )
 
 
@@ -126,8 +125,8 @@ def test_running_again_runs_nothing_and_changes_nothing(site, run):
     assert results(run) == before
 
 
-def test_another_store_gives_the_same_tables_to_the_bit(site, run):
-    done = site.launch(*site.at("other"))
+def test_a_process_of_its_own_with_another_store_gives_the_same_tables_to_the_bit(site, run):
+    done = execute(site.command(*site.at("other")), site.path)
     assert n_run(done) == N_STAGES
     assert results(site.path / "other-run") == results(run)
     assert "again" not in done.stderr
@@ -143,8 +142,7 @@ def test_a_change_to_fine_tuning_repeats_no_pretraining(site, run):
 
 
 def test_a_dry_run_prints_the_plan_and_writes_nothing(site, tmp_path):
-    command = site.command("--dry-run", "--run-dir", "run", "--store", "store")
-    done = execute(command, tmp_path)
+    done = call(site.argv("--dry-run", "--run-dir", "run", "--store", "store"), tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert f"{N_TRIALS} trials" in done.stdout and f" {N_STAGES} " in done.stdout
     packs = [line.split() for line in done.stdout.splitlines() if re.match(r"\d +(pretrain|finetune)", line)]
@@ -180,24 +178,20 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(site, tmp_path):
 def test_a_mistake_is_told_in_one_line_and_nothing_is_written(options, parts, site, tmp_path):
     (tmp_path / "text.npz").write_text("This is no dataset, and no directory.")
     before = contents(tmp_path)
-    refused(execute(site.command("--run-dir", "run", "--store", "store", *options), tmp_path), *parts)
+    refused(call(site.argv("--run-dir", "run", "--store", "store", *options), tmp_path), *parts)
     assert contents(tmp_path) == before
-
-
-def launch_alone(path, *argv):
-    return execute([sys.executable, str(ROOT / "launch.py"), *argv], path)
 
 
 @pytest.mark.parametrize("argv", [["gerom"], ["geron", "extra"], ["geron", "geron"], ["../configs/geron"], [""]])
 def test_a_config_that_is_not_there_is_told_in_one_line(argv, tmp_path):
-    done = launch_alone(tmp_path, *argv)
+    done = call(argv, tmp_path)
     refused(done, repr(argv[-1]))
     assert contents(tmp_path) == {}
 
 
 @pytest.mark.parametrize("flag", ["-h", "--help"])
 def test_help_lists_every_config_with_its_question(flag, tmp_path):
-    done = launch_alone(tmp_path, flag)
+    done = call([flag], tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     configs = sorted((ROOT / "configs").glob("*.py"))
     assert configs
@@ -207,17 +201,16 @@ def test_help_lists_every_config_with_its_question(flag, tmp_path):
 
 
 def test_help_of_a_config_gives_its_documentation_and_its_defaults(tmp_path):
-    done = launch_alone(tmp_path, "geron", "--help")
+    done = call(["geron", "--help"], tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     for text in ("Does pretraining slow a network down?", "python launch.py geron", "--finetune.frozen-layers"):
         assert text in done.stdout
     assert "(default: runs/geron)" in done.stdout
     # Without a config, geron's options are read.
-    assert launch_alone(tmp_path, "--seeds", "3", "--help").stdout == done.stdout
+    assert call(["--seeds", "3", "--help"], tmp_path).stdout == done.stdout
 
 
 def test_a_mistake_in_a_config_file_is_told_in_one_line(tmp_path):
-    shutil.copy(ROOT / "launch.py", tmp_path)
     (tmp_path / "configs").mkdir()
     config = '"""Wrong."""\nfrom pretrain.config import Experiment, {kind}\n\n\ndef get_config():\n    return {call}\n'
     mistakes = {
@@ -227,10 +220,9 @@ def test_a_mistake_in_a_config_file_is_told_in_one_line(tmp_path):
         "Experiment(sweep=({'finetune.labels': 100},))": ["sweep", "finetune.labels", "100"],
         "Experiment(seed=3)": ["seed", "3"],
     }
-    for call, parts in mistakes.items():
-        (tmp_path / "configs" / "wrong.py").write_text(config.format(kind="FinetuneConfig", call=call))
-        command = [sys.executable, "-B", str(tmp_path / "launch.py"), "wrong"]
-        refused(execute(command, tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}), *parts)
+    for mistake, parts in mistakes.items():
+        (tmp_path / "configs" / "wrong.py").write_text(config.format(kind="FinetuneConfig", call=mistake))
+        refused(call(["wrong"], tmp_path, tmp_path / "configs"), *parts)
 
 
 def test_a_table_that_cannot_be_written_is_named(site, run):
@@ -245,9 +237,11 @@ def test_a_table_that_cannot_be_written_is_named(site, run):
     assert results(site.path / "blocked-run") == results(run)
 
 
-def test_a_fault_in_judging_costs_no_table(site, run):
+def test_a_fault_in_judging_costs_no_table(site, run, monkeypatch):
     options = copied(site, "misjudged")
-    done = execute(with_a_fault_in_judging(site.command(*options)), site.path)
+    with monkeypatch.context() as patched:
+        patched.setattr(session, "answer", misjudge)
+        done = site.launch(*options)
     assert done.returncode == 1 and done.stderr.endswith("RuntimeError: judging\n")
     assert results(site.path / "misjudged-run") == results(run)
     assert contents(site.path / "misjudged-run").keys() >= TABLES
@@ -265,7 +259,7 @@ def test_a_file_in_the_place_of_a_directory_is_told_in_one_line(name, site, run)
     done = site.launch(*options)
     assert done.returncode == 1 and done.stderr.splitlines(keepends=True)[-1] == told
     assert results(blocked.parent) == results(run)
-    done = launch_alone(site.path, "report", str(blocked.parent))
+    done = call(["report", blocked.parent], site.path)
     assert (done.returncode, done.stdout, done.stderr) == (1, "", told)
     assert blocked.read_text() == "mine"
 

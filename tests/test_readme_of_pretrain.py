@@ -46,12 +46,6 @@ def launch(path, data, programs, *options):
     return pq.read_table(path / "run" / "trials.parquet").to_pandas(), pq.read_table(path / "run" / "curves.parquet")
 
 
-@pytest.fixture(scope="module")
-def programs(tmp_path_factory):
-    """Compiled programs that all launches share."""
-    return tmp_path_factory.mktemp("programs")
-
-
 def test_the_page_shows_what_people_add():
     assert list(SECTIONS) == ["A term of a loss", "A metric", "An optimizer of optax", "A layer", "A method"]
     assert PATCHED == ["A term of a loss", "A metric", "An optimizer of optax", "A method"]

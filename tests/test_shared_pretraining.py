@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from tests.launching import execute, results
+from tests.launching import results
 
 ARM = ["--finetune.encoder-init", "pretrained", "--finetune.frozen-layers", "0"]  # two phases and a fine-tuning a seed
 
@@ -18,7 +18,7 @@ def launch(site, tiny_arrays, run):
         np.savez(file, **{**tiny_arrays, **changed})
         _, _, *kept = site.at(store)
         options = [*ARM, "--data.name", file, "--run-dir", site.path / f"{name}-run", *kept]
-        done = execute(site.command(*options), site.path)
+        done = site.launch(*options)
         assert done.returncode == 0, done.stderr
         return done, site.path / f"{name}-run"
 

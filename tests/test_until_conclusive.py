@@ -4,22 +4,21 @@ import json
 import re
 import shutil
 import signal
-import sys
 
 import pytest
 
+from pretrain.commands import run as session
 from pretrain.config import from_json
 from tests.launching import (
-    ROOT,
     at_once,
+    call,
     contents,
-    execute,
+    misjudge,
     packs,
     refused,
     results,
     started,
     wait_until,
-    with_a_fault_in_judging,
 )
 from tests.sweep.test_hosts import free_port
 
@@ -84,9 +83,11 @@ def test_the_same_command_goes_through_the_same_looks_to_the_same_end(inconclusi
     assert contents(run) == {**before, ".lock": (run / ".lock").read_bytes()}
 
 
-def test_a_fault_in_judging_a_repeated_run_leaves_its_tables_as_they_were(inconclusive, site):
+def test_a_fault_in_judging_a_repeated_run_leaves_its_tables_as_they_were(inconclusive, site, monkeypatch):
     before = results(inconclusive[1])
-    done = execute(with_a_fault_in_judging(site.command(*site.at("looks"), *LOOKS)), site.path)
+    with monkeypatch.context() as patched:
+        patched.setattr(session, "answer", misjudge)
+        done = site.launch(*site.at("looks"), *LOOKS)
     assert done.returncode == 1 and done.stderr.endswith("RuntimeError: judging\n")
     assert results(inconclusive[1]) == before
 
@@ -95,7 +96,7 @@ def test_the_report_command_finds_the_level_in_the_tables(inconclusive, tmp_path
     copy = shutil.copytree(inconclusive[1], tmp_path / "run")
     for name in ("report.html", "answer.json"):
         (copy / name).unlink()
-    done = execute([sys.executable, str(ROOT / "launch.py"), "report", str(copy)], tmp_path)
+    done = call(["report", copy], tmp_path)
     assert done.returncode == 0 and (copy / "report.html").exists()
     told, before = answered(copy), answered(inconclusive[1])
     assert (told["comparisons"], told["design"]) == (before["comparisons"], before["design"])
@@ -126,7 +127,7 @@ def test_processes_agree_when_all_is_settled(site, first):
 
 
 def test_a_dry_run_shows_the_first_look_and_how_many_may_follow(site, tmp_path):
-    done = execute(site.command("--dry-run", "--run-dir", "run", "--store", "store", *LOOKS), tmp_path)
+    done = call(site.argv("--dry-run", "--run-dir", "run", "--store", "store", *LOOKS), tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("4 trials")
     assert done.stdout.endswith("the first of at most 4 looks, at 2, 4, 6, 8 seeds\n")
@@ -135,14 +136,14 @@ def test_a_dry_run_shows_the_first_look_and_how_many_may_follow(site, tmp_path):
 
 def test_a_limit_below_the_first_batch_is_refused(site, tmp_path):
     options = ["--run-dir", "run", "--store", "store", *LOOKS, "--seeds", "9"]
-    refused(execute(site.command(*options), tmp_path), "study.most_seeds: 8", "seeds 9", "raise it")
+    refused(call(site.argv(*options), tmp_path), "study.most_seeds: 8", "seeds 9", "raise it")
     assert contents(tmp_path) == {}
 
 
 def test_looks_that_can_never_conclude_are_refused_before_anything_is_written(site, tmp_path):
     options = ["--run-dir", "run", "--store", "store", *LOOKS, "--study.most-seeds", "5"]
     for more in ([], ["--dry-run"]):
-        done = execute(site.command(*options, *more), tmp_path)
+        done = call(site.argv(*options, *more), tmp_path)
         refused(done, "study.most_seeds: 5", "5 seeds give p = 0.062 at best", "raise it to 8")
     assert contents(tmp_path) == {}
 

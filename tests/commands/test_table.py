@@ -2,18 +2,17 @@
 
 import csv
 import re
-import sys
 
 import pyarrow.parquet as pq
 import pytest
 
 from pretrain.commands import table as table_command
 from pretrain.config.fields import ConfigError
-from tests.launching import N_TRIALS, ROOT, execute, refused
+from tests.launching import N_TRIALS, call, refused
 
 
 def table(path, *argv):
-    return execute([sys.executable, str(ROOT / "launch.py"), "table", *map(str, argv)], path)
+    return call(["table", *argv], path)
 
 
 def test_a_run_is_printed_grouped_by_what_was_swept(run, tmp_path):

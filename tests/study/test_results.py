@@ -2,7 +2,6 @@
 
 import pickle
 import shutil
-import sys
 
 import jax
 import numpy as np
@@ -12,7 +11,7 @@ import pytest
 
 import pretrain
 from pretrain.config.fields import ConfigError
-from tests.launching import N_STAGES, N_TRIALS, ROOT, TABLES, execute, refused
+from tests.launching import N_STAGES, N_TRIALS, TABLES, call, refused
 
 
 @pytest.fixture
@@ -155,5 +154,5 @@ def test_a_table_without_its_columns_is_named(copy):
 def test_a_report_of_trials_without_results_is_refused_in_one_line(column, copy, tmp_path):
     table = pq.read_table(copy / "trials.parquet").drop_columns([column])
     pq.write_table(table, copy / "trials.parquet")
-    done = execute([sys.executable, str(ROOT / "launch.py"), "report", str(copy)], tmp_path)
+    done = call(["report", copy], tmp_path)
     refused(done, f"trials.parquet has no column {column}; run its command again")

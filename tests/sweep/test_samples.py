@@ -16,7 +16,7 @@ from pretrain.sweep import sample_file as samples
 from pretrain.sweep import samples as module
 from pretrain.sweep.samples import leave, take
 from pretrain.sweep.store import Store
-from tests.launching import copied, execute, refused
+from tests.launching import call, copied, refused
 from tests.sweep.conftest import FINGERPRINTS
 from tests.sweep.test_sample_file import sampled
 
@@ -250,12 +250,11 @@ def test_a_run_without_pretraining_leaves_no_samples_and_has_a_report(site, firs
 
 
 def test_the_report_command_names_a_damaged_file_and_does_without_one(site, run, capsys):
-    command = [*site.command()[:2], "report", str(run)]
     content = (run / "samples.npz").read_bytes()
     page = (run / "report.html").read_bytes()
     try:
         (run / "samples.npz").write_bytes(content[:-40])
-        refused(execute(command, site.path), "samples.npz cannot be read", "; delete it, or run its command again")
+        refused(call(["report", run], site.path), "samples.npz cannot be read", "; delete it, or run its command again")
         assert (run / "report.html").read_bytes() == page
         (run / "samples.npz").unlink()
         assert report_command.main([str(run)]) == 0
