@@ -30,10 +30,11 @@ _PACKAGES = ("pretrain", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "
 def record(answer: Answer, experiment: Experiment, devices: str) -> dict[str, Any]:
     """Returns an answer as JSON holds it; accuracies are fractions, intervals ``{mean, low, high}``, null if infinite.
 
-    Its keys: ``schema`` (this format's version), ``question``, ``verdict`` and ``explanation`` (sentences), ``design``,
-    ``arms``, ``comparisons``, ``attribution`` (of each full factorial: its factors and corners; by metric the gap, each
-    factor's Shapley share, and interactions; what other factors do alone at the last corner; diagnostics of the first
-    update at both corners), ``budgets``, ``versions``, ``machine``, and ``experiment`` (as in experiment.json).
+    Its keys: ``schema`` (this format's version), ``question``, ``verdict``, ``explanation`` and ``basis`` (sentences),
+    ``design``, ``arms``, ``comparisons``, ``attribution`` (of each full factorial: its factors and corners; by metric
+    the gap, each factor's Shapley share, and interactions; the effect of each other factor alone at the last corner;
+    diagnostics of the first update at both corners), ``budgets``, ``versions``, ``machine``, and ``experiment`` (as in
+    experiment.json).
     """
     return _plain(
         {
@@ -41,6 +42,7 @@ def record(answer: Answer, experiment: Experiment, devices: str) -> dict[str, An
             "question": words.question(answer, experiment.study.metric),
             "verdict": words.verdict(answer.comparisons),
             "explanation": " ".join(words.explanation(answer)),
+            "basis": words.basis(answer, experiment),
             "design": _design(answer, experiment),
             "arms": [
                 {"name": names.arm_name(arm.point), "point": arm.point, "seeds": arm.seeds, "diverged": arm.n_diverged}

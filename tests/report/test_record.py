@@ -32,6 +32,11 @@ def test_the_format_has_a_number_and_versions_name_the_code(corners):
     ].keys()
 
 
+def test_an_answer_names_its_basis(corners):
+    basis = told(corners)["basis"]
+    assert "paired within a seed" in basis and "is 0.01 for all arms, tuned for none" in basis
+
+
 def test_the_design_says_which_stored_stages_count(corners):
     said = {code: told(corners, code=code)["design"]["stored_stages"] for code in ("match", "ignore")}
     assert said == {

@@ -1,5 +1,6 @@
 """Sweeps on a real Ray cluster of this machine: the same results, whatever happens to its nodes."""
 
+import contextlib
 import re
 import signal
 import subprocess
@@ -29,14 +30,21 @@ class Cluster(NamedTuple):
         assert self.process.stdout.readline() == "removed\n"
 
 
-@pytest.fixture
-def cluster(tmp_path):
+@contextlib.contextmanager
+def nodes(path):
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     command = [sys.executable, str(Path(__file__).with_name("ray_nodes.py"))]
-    with subprocess.Popen(command, text=True, cwd=tmp_path, **pipes) as process:
+    with subprocess.Popen(command, text=True, cwd=path, **pipes) as process:
         yield Cluster(process, process.stdout.readline().strip())
         process.stdin.close()
         process.wait(timeout=60)
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """A cluster whose nodes all live until the test of a loss, the last to use it."""
+    with nodes(tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster
 
 
 def launch_and(site, options, is_time, act):
@@ -68,14 +76,24 @@ def six_seeds(site, run):
     return results(site.path / "six-run")
 
 
+def test_a_request_that_no_node_can_meet_is_told_in_one_line(site, cluster):
+    address = ["--engine", "ray", "--engine.address", cluster.address]
+    asked = [(["--engine.cpus", "2"], "cpus: 2"), (["--engine.cpus", "1", "--engine.gpus", "1"], "gpus: 1.0")]
+    asked += [(["--engine.cpus", "1", "--engine.memory", "1e6"], "memory: 1000000.0")]
+    launches = [site.command(*site.at(f"room-{n}"), *address, *options) for n, (options, _) in enumerate(asked)]
+    for done, (_, told) in zip(at_once(launches, site.path), asked, strict=True):
+        refused(done, f"engine.{told} is more than any node has")
+
+
 def test_a_sweep_survives_the_loss_of_a_node(site, cluster, six_seeds):
     assert results(survives_a_lost_node(site, cluster, "lost", 1)) == six_seeds
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("n_packs", range(5))
-def test_a_sweep_survives_the_loss_of_a_node_at_any_time(n_packs, site, cluster, six_seeds):
-    assert results(survives_a_lost_node(site, cluster, f"lost-{n_packs}", n_packs)) == six_seeds
+def test_a_sweep_survives_the_loss_of_a_node_at_any_time(n_packs, site, six_seeds, tmp_path):
+    with nodes(tmp_path) as cluster:
+        assert results(survives_a_lost_node(site, cluster, f"lost-{n_packs}", n_packs)) == six_seeds
 
 
 def test_without_an_address_ray_is_started_here_and_ctrl_c_saves_and_stops_it(site, run):
@@ -87,15 +105,6 @@ def test_without_an_address_ray_is_started_here_and_ctrl_c_saves_and_stops_it(si
     done = site.launch(*options)
     assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
     assert results(site.path / "here-run") == results(run)
-
-
-def test_a_request_that_no_node_can_meet_is_told_in_one_line(site, cluster):
-    address = ["--engine", "ray", "--engine.address", cluster.address]
-    asked = [(["--engine.cpus", "2"], "cpus: 2"), (["--engine.cpus", "1", "--engine.gpus", "1"], "gpus: 1.0")]
-    asked += [(["--engine.cpus", "1", "--engine.memory", "1e6"], "memory: 1000000.0")]
-    launches = [site.command(*site.at(f"room-{n}"), *address, *options) for n, (options, _) in enumerate(asked)]
-    for done, (_, told) in zip(at_once(launches, site.path), asked, strict=True):
-        refused(done, f"engine.{told} is more than any node has")
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "nowhere", "auto", "127.0.0.1:99999999", "ray://127.0.0.1:1"])
