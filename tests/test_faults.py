@@ -175,7 +175,7 @@ def test_a_run_directory_has_one_launcher_at_a_time_and_the_others_are_told_whic
     directory = site.path / "locked-run"
     with started(site.command(*options), site.path) as holder:
         wait_until(holder, lambda: (directory / ".lock").exists() and (directory / ".lock").read_text())
-        for _ in range(20):
+        for _ in range(3):
             refused(site.launch(*options), f"run_dir: '{directory}'", f"process {holder.pid} on {socket.gethostname()}")
         assert holder.poll() is None
         holder.kill()
