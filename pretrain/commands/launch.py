@@ -5,13 +5,13 @@ import dataclasses
 import importlib
 import importlib.util
 import os
-import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from pretrain.commands import streams
 from pretrain.commands.command_line import parse
 from pretrain.config import Experiment
 from pretrain.config.complaints import misplaced
@@ -33,7 +33,7 @@ def main(argv: Sequence[str], configs: Path) -> int:
     """
     try:
         if argv and argv[0] in ("-h", "--help"):
-            print(_overview(configs))
+            print(streams.shown(_overview(configs)))
             return 0
         if argv and argv[0] in _COMMANDS:
             return importlib.import_module(f"pretrain.commands.{argv[0]}").main(argv[1:])
@@ -48,10 +48,10 @@ def main(argv: Sequence[str], configs: Path) -> int:
 
         return session.run(command.experiment, command.dry_run, command.tensorboard)
     except ConfigError as error:
-        print(error, file=sys.stderr)
+        streams.complain(error)
         return 2
     except KeyboardInterrupt:
-        print("interrupted; whatever was stored is kept, and the same command goes on from there", file=sys.stderr)
+        streams.complain("interrupted; whatever was stored is kept, and the same command goes on from there")
         return 130
 
 
@@ -82,7 +82,7 @@ def _config_names(configs: Path) -> list[str]:
 def _documentation(file: Path) -> str:
     try:
         return ast.get_docstring(ast.parse(file.read_text())) or file.stem
-    except (SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as error:
         return f"cannot be read ({error})"
 
 
@@ -113,7 +113,9 @@ def _load_config(file: Path, name: str) -> Experiment:
     except ValidationError as error:
         name, value, what = misplaced(error, {})
         raise ConfigError(f"{error.title}.{name}", value, f"{what} (in {file})") from None
-    except Exception as error:  # a config is code, and may fail in any way
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a config is code, and may fail, or try to leave, in any way
         frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
         line = frames[-1].lineno if frames else getattr(error, "lineno", None) or 1
         raise ConfigError("config", name, f"fails with {type(error).__name__}: {error} ({file}:{line})") from None

@@ -15,7 +15,7 @@ import pyarrow as pa
 from rich.console import Console
 
 from pretrain import data
-from pretrain.commands import options
+from pretrain.commands import options, streams
 from pretrain.config import DataConfig, Experiment, to_json
 from pretrain.config.fields import ConfigError, with_values
 from pretrain.data import Dataset
@@ -93,13 +93,13 @@ def run(experiment: Experiment, dry_run: bool = False, with_tensorboard: bool = 
     paths = {field: str(Path(getattr(experiment, field)).expanduser().resolve()) for field in ("run_dir", "store")}
 
     def tell(line: str) -> None:
-        progress.print(line, style="yellow", soft_wrap=True, highlight=False)
+        progress.print(line, style="yellow", soft_wrap=True)
 
     located = with_values(experiment, paths)
     datasets, looks = data.load_all(located), sequential.looks(located)
     if progress.is_terminal and hosts.leads() and not dry_run:  # a sign of life, before seconds of tracing
         n_trials = len(located.points) * looks[0].seeds * located.repeats
-        progress.print(f"{n_trials:,} trials, into {experiment.run_dir}", style="dim", highlight=False, markup=False)
+        progress.print(f"{n_trials:,} trials, into {experiment.run_dir}", style="dim")
     fingerprints = Fingerprints(Path(located.store))
     plan = planning.plan(with_values(located, {"seeds": looks[-1].seeds}), datasets, fingerprints)
     this = _Run(located, datasets, looks, plan, tell)
@@ -115,13 +115,13 @@ def run(experiment: Experiment, dry_run: bool = False, with_tensorboard: bool = 
     except Interrupted:
         return RESUME
     except (StoreError, OSError) as error:
-        print(error, file=sys.stderr)
+        streams.complain(error)
         return 1
     terminal.show(done.answer, done.tables["trials"], done.tables["curves"], out, experiment, experiment.run_dir)
     seconds = time.monotonic() - began
     stages = f"{done.n_run} of {len(done.plan.jobs)} stages run"
     summary = f"{len(done.plan.trials)} trials, {stages}, {seconds:.1f} s; {page}"
-    out.print(summary, style="dim", highlight=False, soft_wrap=True)
+    out.print(summary, style="dim", soft_wrap=True)
     gc.freeze()  # the process is about to end, and need not search a million objects for cycles as it does
     return 0
 
@@ -131,10 +131,10 @@ def _preview(this: _Run, out: Console) -> None:
     plan = this.at(this.looks[0])[1]
     preview.show(plan, this.datasets, out)
     store = Store(this.experiment.store, warn=this.tell, read_only=True)
-    out.print(reuse.summary(plan, reuse.reasons(plan, store)), highlight=False, soft_wrap=True)
+    out.print(reuse.summary(plan, reuse.reasons(plan, store)), soft_wrap=True)
     if len(this.looks) > 1:
         line = f"the first of at most {len(this.looks)} looks, at {sequential.seeds_of(this.looks)} seeds"
-        out.print(line, highlight=False, soft_wrap=True)
+        out.print(line, soft_wrap=True)
 
 
 def _lead(
@@ -226,7 +226,7 @@ def _follow(this: _Run) -> int:
     except Interrupted:
         return RESUME
     except StoreError as error:
-        print(error, file=sys.stderr)
+        streams.complain(error)
         return 1
     return 0
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from pretrain.commands import options
+from pretrain.commands import options, streams
 from pretrain.config.fields import ConfigError
 from pretrain.sweep import inventory
 from pretrain.sweep.inventory import Entry
@@ -40,16 +40,16 @@ def main(argv: Sequence[str]) -> int:
     console = options.console(sys.stdout)
     if command.prune:
         gone = inventory.prune(root)
-        console.print(f"deleted {len(gone)} directories, {_size(gone)}", highlight=False)
+        console.print(f"deleted {len(gone)} directories, {_size(gone)}")
     found = list(inventory.entries(root, command.verify))
     console.print(_table(found))
     for run, ids in inventory.runs(root).items():
-        console.print(f"{run}: {len(ids)} stages", highlight=False, soft_wrap=True)
+        console.print(f"{run}: {len(ids)} stages", soft_wrap=True)
     faults = [entry.fault for entry in found if entry.fault]
     for fault in faults:
-        print(fault, file=sys.stderr)
+        streams.complain(fault)
     if command.verify and not faults:
-        console.print(f"every file of {len(found)} directories is as it was written", highlight=False)
+        console.print(f"every file of {len(found)} directories is as it was written")
     return 1 if faults else 0
 
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import tyro
 from rich.table import Table
 
-from pretrain.commands import options
+from pretrain.commands import options, streams
 from pretrain.data.files import written_whole
 from pretrain.study import results, summary
 
@@ -55,7 +55,7 @@ def main(argv: Sequence[str]) -> int:
                 with written_whole(Path(target).expanduser()) as draft:
                     write(trials if command.trials else grouped, draft)
     except (OSError, pa.ArrowException) as error:
-        print(f"{target}: cannot be written ({error})", file=sys.stderr)
+        streams.complain(f"{target}: cannot be written ({error})")
         return 1
     return 0
 

@@ -50,7 +50,7 @@ def run(task: Task) -> None:
     with _connected(engine), remote.stoppable(experiment) as ask_to_stop:
         n_workers = int(_check_room(engine))
         todo = remote.cut(experiment, plan, store, n_workers)
-        console.print(f"ray: {len(todo)} packs for {n_workers} workers of {engine.cpus} cores", highlight=False)
+        console.print(f"ray: {len(todo)} packs for {n_workers} workers of {engine.cpus} cores")
         task = ray.remote(_task).options(
             num_cpus=engine.cpus,
             num_gpus=engine.gpus,
@@ -87,7 +87,7 @@ def _await(titles: dict, console: Console, stop: Callable[[], bool], ask_to_stop
             except ray.exceptions.RayError as error:
                 reason = " ".join(str(getattr(error, "cause", None) or error).split())[-300:]
                 raise StoreError(f"{titles[told]} failed on Ray: {reason}") from None
-            console.print(f"{titles[told]}: done", highlight=False)
+            console.print(f"{titles[told]}: done")
         if stop() and not asked:
             asked = True
             ask_to_stop()
