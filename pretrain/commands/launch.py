@@ -16,6 +16,7 @@ from pretrain.commands.command_line import parse
 from pretrain.config import Experiment
 from pretrain.config.complaints import misplaced
 from pretrain.config.fields import ConfigError, nearest
+from pretrain.config.paths import path_of
 
 _DEFAULT_CONFIG = "geron"
 _COMMANDS = {
@@ -29,7 +30,7 @@ def main(argv: Sequence[str], configs: Path) -> int:
     """Runs the command line, given the directory of config files; returns the exit code.
 
     It is 0 when all is done, 1 when a file could not be used, 2 after a mistake in the input, 75 when interrupted with
-    everything saved, and 130 when interrupted at once.
+    everything saved, and 130 when interrupted at once. An output that is closed, full or of a poor encoding changes none.
     """
     try:
         if argv and argv[0] in ("-h", "--help"):
@@ -89,6 +90,7 @@ def _documentation(file: Path) -> str:
 def _config_file(configs: Path, name: str) -> Path:
     """Returns the file of a config, which is named by its path or is one of those in ``configs``."""
     if name.endswith(".py"):
+        path_of("config", name)
         file = Path(name).expanduser()
         if not file.is_file():
             raise ConfigError("config", name, "is no file; give the path of a config")

@@ -27,8 +27,9 @@ def main(argv: Sequence[str]) -> int:
     Raises:
       ConfigError: an option cannot be read, or the run is not there or not finished.
     """
-    path = Path(options.parse(ReportCommand, argv, "launch.py report").run).expanduser()
+    path = options.parse(ReportCommand, argv, "launch.py report").run
     run = results.load_run(path)
+    path = Path(path).expanduser()
     level = sequential.level(run.experiment, run.trials)
     found = answer(run.trials, run.curves, run.experiment.study, level)
     try:

@@ -18,6 +18,7 @@ from pretrain import data
 from pretrain.commands import options, streams
 from pretrain.config import DataConfig, Experiment, to_json
 from pretrain.config.fields import ConfigError, with_values
+from pretrain.config.paths import path_of
 from pretrain.data import Dataset
 from pretrain.data.files import written_whole
 from pretrain.report import report, tensorboard, terminal, words
@@ -90,7 +91,7 @@ def run(experiment: Experiment, dry_run: bool = False, with_tensorboard: bool = 
     programs.prepare_devices()
     if experiment.engine.distributed:
         hosts.join()
-    paths = {field: str(Path(getattr(experiment, field)).expanduser().resolve()) for field in ("run_dir", "store")}
+    paths = {field: str(path_of(field, getattr(experiment, field))) for field in ("run_dir", "store")}
 
     def tell(line: str) -> None:
         progress.print(line, style="yellow", soft_wrap=True)
@@ -248,11 +249,8 @@ def _write(made: Mapping[str, pa.Table], run_dir: Path) -> None:
 
 def _check_directory(field: str, name: str) -> None:
     """Checks, with nothing written, that a directory is there or can be made."""
-    try:
-        path = Path(name).expanduser()
-        there = next(place for place in (path, *path.absolute().parents) if place.exists())
-    except (OSError, RuntimeError, ValueError) as error:
-        raise ConfigError(field, name, f"is no path ({error}); choose another directory") from None
+    path = path_of(field, name)
+    there = next(place for place in (path, *path.parents) if place.exists())
     if not there.is_dir():
         raise ConfigError(field, name, f"cannot be made, for {there} is no directory; choose another")
     if not os.access(there, os.W_OK | os.X_OK):

@@ -4,12 +4,12 @@ import dataclasses
 import itertools
 import sys
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 from rich.table import Table
 
 from pretrain.commands import options, streams
 from pretrain.config.fields import ConfigError
+from pretrain.config.paths import path_of
 from pretrain.sweep import inventory
 from pretrain.sweep.inventory import Entry
 
@@ -34,7 +34,7 @@ def main(argv: Sequence[str]) -> int:
       ConfigError: an option cannot be read, or the store is not there.
     """
     command = options.parse(StoreCommand, argv, "launch.py store")
-    root = Path(command.store).expanduser().resolve()
+    root = path_of("store", command.store)
     if not root.is_dir():
         raise ConfigError("store", command.store, "is no directory; name one with --store")
     console = options.console(sys.stdout)

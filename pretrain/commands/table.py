@@ -12,6 +12,7 @@ import tyro
 from rich.table import Table
 
 from pretrain.commands import options, streams
+from pretrain.config.paths import path_of
 from pretrain.data.files import written_whole
 from pretrain.study import results, summary
 
@@ -52,7 +53,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         for name, write in (("csv", _write_csv), ("parquet", pq.write_table)):
             if target := getattr(command, name):
-                with written_whole(Path(target).expanduser()) as draft:
+                with written_whole(path_of(name, target)) as draft:
                     write(trials if command.trials else grouped, draft)
     except (OSError, pa.ArrowException) as error:
         streams.complain(f"{target}: cannot be written ({error})")
