@@ -30,7 +30,7 @@ def main(argv: Sequence[str], configs: Path) -> int:
     """Runs the command line, given the directory of config files; returns the exit code.
 
     It is 0 when all is done, 1 when a file could not be used, 2 after a mistake in the input, 75 when interrupted with
-    everything saved, and 130 when interrupted at once. An output that is closed, full or of a poor encoding changes none.
+    everything saved, and 130 when interrupted at once. What becomes of its output changes none.
     """
     try:
         if argv and argv[0] in ("-h", "--help"):
