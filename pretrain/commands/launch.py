@@ -8,6 +8,7 @@ import os
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
 from pydantic import ValidationError
 
@@ -19,11 +20,7 @@ from pretrain.config.fields import ConfigError, nearest
 from pretrain.config.paths import path_of
 
 _DEFAULT_CONFIG = "geron"
-_COMMANDS = {
-    "report": "pretrain.commands.report",
-    "table": "pretrain.commands.table",
-    "store": "pretrain.commands.store",
-}
+_COMMANDS = ("report", "table", "store")
 
 
 def main(argv: Sequence[str], configs: Path) -> int:
@@ -37,7 +34,7 @@ def main(argv: Sequence[str], configs: Path) -> int:
             print(streams.shown(_overview(configs)))
             return 0
         if argv and argv[0] in _COMMANDS:
-            return importlib.import_module(f"pretrain.commands.{argv[0]}").main(argv[1:])
+            return _imported(argv[0]).main(argv[1:])
         named = bool(argv) and not argv[0].startswith("-")
         name, options = (argv[0], argv[1:]) if named else (_DEFAULT_CONFIG, argv)
         file = _config_file(configs, name)
@@ -45,15 +42,28 @@ def main(argv: Sequence[str], configs: Path) -> int:
         # LAPACK, which SciPy loads: JAX has a device on every core already, and threads of all of them would only wait.
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
         # Only now that the input is known to be right is there anything worth the wait for JAX.
-        from pretrain.commands import run as session
-
-        return session.run(command.experiment, command.dry_run, command.tensorboard)
+        return _imported("run").run(command.experiment, command.dry_run, command.tensorboard)
     except ConfigError as error:
         streams.complain(error)
         return 2
     except KeyboardInterrupt:
         streams.complain("interrupted; whatever was stored is kept, and the same command goes on from there")
         return 130
+
+
+def _imported(command: str) -> ModuleType:
+    """Returns a command's module; the import of JAX reads the environment.
+
+    Raises:
+      ConfigError: JAX refuses a variable.
+    """
+    try:
+        return importlib.import_module(f"pretrain.commands.{command}")
+    except Exception as error:
+        for variable, value in os.environ.items():
+            if variable.startswith("JAX_") and (variable.lower() in str(error).lower() or repr(value) in str(error)):
+                raise ConfigError(variable, value, f"is refused by JAX ({error}); correct it, or unset it") from None
+        raise
 
 
 def _overview(configs: Path) -> str:

@@ -25,7 +25,7 @@ from pretrain.report import report, tensorboard, terminal, words
 from pretrain.study import sequential
 from pretrain.study.answer import Answer, answer
 from pretrain.study.sequential import Look
-from pretrain.sweep import engines, hosts, lock, preview, programs, reuse, samples, tables
+from pretrain.sweep import engines, environment, hosts, lock, preview, programs, reuse, samples, tables
 from pretrain.sweep import plan as planning
 from pretrain.sweep.engines import Engine
 from pretrain.sweep.identity import Fingerprints
@@ -88,14 +88,18 @@ def run(experiment: Experiment, dry_run: bool = False, with_tensorboard: bool = 
         tensorboard.require()
     out, progress = map(options.console, (sys.stdout, sys.stderr))
     logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax logs a traceback of what it also raises
+    aside = environment.fix()
     programs.prepare_devices()
     if experiment.engine.distributed:
         hosts.join()
+    environment.check_devices()
     paths = {field: str(path_of(field, getattr(experiment, field))) for field in ("run_dir", "store")}
 
     def tell(line: str) -> None:
         progress.print(line, style="yellow", soft_wrap=True)
 
+    if aside and hosts.leads():
+        tell(f"set aside, for no result may depend on it: {', '.join(aside)}")
     located = with_values(experiment, paths)
     datasets, looks = data.load_all(located), sequential.looks(located)
     if progress.is_terminal and hosts.leads() and not dry_run:  # a sign of life, before seconds of tracing

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from pretrain.config import EngineConfig
 from pretrain.config.fields import ConfigError
-from pretrain.sweep import remote
+from pretrain.sweep import environment, remote
 from pretrain.sweep.interrupts import Interrupted
 from pretrain.sweep.store import StoreError
 from pretrain.sweep.task import Task
@@ -56,7 +56,7 @@ def run(task: Task) -> None:
             num_gpus=engine.gpus,
             memory=engine.memory * 1e9,
             max_retries=engine.retries,
-            runtime_env={"env_vars": {} if engine.gpus else {"JAX_PLATFORMS": "cpu"}},
+            runtime_env={"env_vars": environment.variables() | ({} if engine.gpus else {"JAX_PLATFORMS": "cpu"})},
         )
         made_by: dict[str, ray.ObjectRef] = {}  # job id to the task that stores it
         titles = {}
