@@ -115,6 +115,8 @@ def run(experiment: Experiment, dry_run: bool = False, with_tensorboard: bool = 
         return 0
     if not hosts.leads():
         return _follow(this)
+    if not _is_open(located.store):
+        _check_complete(this)
     try:
         done, page = _lead(this, engine, progress, with_tensorboard, fingerprints)
     except Interrupted:
@@ -147,19 +149,23 @@ def _lead(
 ) -> tuple[_Done, Path]:
     """Runs all looks that it takes and writes the run's files; returns what came of them, and the report's path."""
     root, run_dir = Path(this.experiment.store), Path(this.experiment.run_dir)
-    programs.prepare(root / "programs")
+    is_open = _is_open(str(root))
+    programs.prepare(root / "programs", keep=is_open)
     run_dir.mkdir(parents=True, exist_ok=True)
     with lock.held(run_dir), Interrupts(this.tell) as interrupts:
         # Written with absolute paths, so that it can be read from anywhere.
         with written_whole(run_dir / "experiment.json") as draft:
             draft.write_text(to_json(this.experiment))
-        store = Store(root, this.tell)
+        store = Store(root, this.tell, read_only=not is_open)
         fingerprints.save()
         this = this._replace(plan=reuse.chosen(this.experiment, this.plan, store))
         if line := reuse.again(this.plan, reuse.reasons(this.plan, store)):
             this.tell(line)
         # With all that its last look may need, so that nobody prunes what the first looks of a repeated run leave out.
-        store.register(run_dir, this.plan.jobs)
+        if is_open:
+            store.register(run_dir, this.plan.jobs)
+        else:
+            this.tell(f"{root} cannot be written, and so does not note that this run uses its stages")
         try:
             done = _look_until_settled(this, engine, store, progress, interrupts.requested)
         finally:
@@ -251,11 +257,32 @@ def _write(made: Mapping[str, pa.Table], run_dir: Path) -> None:
         tables.write(table, run_dir / f"{name}.parquet")
 
 
+def _is_open(store: str) -> bool:
+    """Returns whether a store can be written, or made."""
+    return not Path(store).exists() or os.access(store, os.W_OK | os.X_OK)
+
+
+def _check_complete(this: _Run) -> None:
+    """Checks that a store which cannot be written holds all that the first look needs.
+
+    Raises:
+      ConfigError: it lacks a stage.
+    """
+    root, jobs = this.experiment.store, this.at(this.looks[0])[1].jobs
+    plan = reuse.chosen(this.experiment, Plan((), jobs), store := Store(root, this.tell, read_only=True))
+    n_missing = len(plan.jobs) - len(store.verified(plan.jobs))
+    if n_missing:
+        remedy = f"cannot be written, and lacks {n_missing} of {len(plan.jobs)} stages; choose another"
+        raise ConfigError("store", root, remedy)
+
+
 def _check_directory(field: str, name: str) -> None:
     """Checks, with nothing written, that a directory is there or can be made."""
     path = path_of(field, name)
     there = next(place for place in (path, *path.parents) if place.exists())
     if not there.is_dir():
         raise ConfigError(field, name, f"cannot be made, for {there} is no directory; choose another")
+    if field == "store" and there == path and os.access(path, os.R_OK | os.X_OK):
+        return  # it serves what it holds
     if not os.access(there, os.W_OK | os.X_OK):
         raise ConfigError(field, name, f"cannot be written, for {there} may not be; choose another")
