@@ -7,7 +7,7 @@ python launch.py report RUN | table RUN | store
 import sys
 from pathlib import Path
 
-from pretrain.commands.launch import main
+from pretrain.commands.process import run
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:], configs=Path(__file__).with_name("configs")))
+    sys.exit(run(sys.argv[1:], configs=Path(__file__).with_name("configs")))

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from pretrain.commands.launch import main
+from pretrain.commands.process import run
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:], configs=Path("configs")))
+    sys.exit(run(sys.argv[1:], configs=Path("configs")))

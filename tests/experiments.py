@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, assume, settings
 from hypothesis import strategies as st
 
-from pretrain.config import Experiment
+from pretrain.config import Experiment, Settings
 from pretrain.config.fields import ConfigError, fields, replace, with_values
 
 LEAVES = {name: kind for name, kind in fields(Experiment).items() if name not in ("sweep", "per_layer")}  # of all kinds
@@ -142,6 +142,7 @@ def experiments(draw):
         experiment = replace(experiment, name, draw(values_of(name)))
     most = max(experiment.seeds, experiment.study.most_seeds)
     experiment = replace(experiment, "study.most_seeds", most)
+    experiment = replace(experiment, "study.compare", draw(st.sampled_from(sorted(fields(Settings)))))
     for name, value in together.items():
         experiment = replace(experiment, name, value)
     depth, batch_size = len(experiment.encoder.layers), experiment.finetune.batch_size

@@ -5,38 +5,36 @@ import dataclasses
 import importlib
 import importlib.util
 import os
-import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
 from pydantic import ValidationError
 
+from pretrain.commands import streams
 from pretrain.commands.command_line import parse
 from pretrain.config import Experiment
 from pretrain.config.complaints import misplaced
 from pretrain.config.fields import ConfigError, nearest
+from pretrain.config.paths import path_of
 
 _DEFAULT_CONFIG = "geron"
-_COMMANDS = {
-    "report": "pretrain.commands.report",
-    "table": "pretrain.commands.table",
-    "store": "pretrain.commands.store",
-}
+_COMMANDS = ("report", "table", "store")
 
 
 def main(argv: Sequence[str], configs: Path) -> int:
     """Runs the command line, given the directory of config files; returns the exit code.
 
     It is 0 when all is done, 1 when a file could not be used, 2 after a mistake in the input, 75 when interrupted with
-    everything saved, and 130 when interrupted at once.
+    everything saved, and 130 when interrupted at once. What becomes of its output changes none.
     """
     try:
         if argv and argv[0] in ("-h", "--help"):
-            print(_overview(configs))
+            print(streams.shown(_overview(configs)))
             return 0
         if argv and argv[0] in _COMMANDS:
-            return importlib.import_module(f"pretrain.commands.{argv[0]}").main(argv[1:])
+            return _imported(argv[0]).main(argv[1:])
         named = bool(argv) and not argv[0].startswith("-")
         name, options = (argv[0], argv[1:]) if named else (_DEFAULT_CONFIG, argv)
         file = _config_file(configs, name)
@@ -44,15 +42,28 @@ def main(argv: Sequence[str], configs: Path) -> int:
         # LAPACK, which SciPy loads: JAX has a device on every core already, and threads of all of them would only wait.
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
         # Only now that the input is known to be right is there anything worth the wait for JAX.
-        from pretrain.commands import run as session
-
-        return session.run(command.experiment, command.dry_run, command.tensorboard)
+        return _imported("run").run(command.experiment, command.dry_run, command.tensorboard)
     except ConfigError as error:
-        print(error, file=sys.stderr)
+        streams.complain(error)
         return 2
     except KeyboardInterrupt:
-        print("interrupted; whatever was stored is kept, and the same command goes on from there", file=sys.stderr)
+        streams.complain("interrupted; whatever was stored is kept, and the same command goes on from there")
         return 130
+
+
+def _imported(command: str) -> ModuleType:
+    """Returns a command's module; the import of JAX reads the environment.
+
+    Raises:
+      ConfigError: JAX refuses a variable.
+    """
+    try:
+        return importlib.import_module(f"pretrain.commands.{command}")
+    except Exception as error:
+        for variable, value in os.environ.items():
+            if variable.startswith("JAX_") and (variable.lower() in str(error).lower() or repr(value) in str(error)):
+                raise ConfigError(variable, value, f"is refused by JAX ({error}); correct it, or unset it") from None
+        raise
 
 
 def _overview(configs: Path) -> str:
@@ -82,13 +93,14 @@ def _config_names(configs: Path) -> list[str]:
 def _documentation(file: Path) -> str:
     try:
         return ast.get_docstring(ast.parse(file.read_text())) or file.stem
-    except (SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as error:
         return f"cannot be read ({error})"
 
 
 def _config_file(configs: Path, name: str) -> Path:
     """Returns the file of a config, which is named by its path or is one of those in ``configs``."""
     if name.endswith(".py"):
+        path_of("config", name)
         file = Path(name).expanduser()
         if not file.is_file():
             raise ConfigError("config", name, "is no file; give the path of a config")
@@ -113,7 +125,9 @@ def _load_config(file: Path, name: str) -> Experiment:
     except ValidationError as error:
         name, value, what = misplaced(error, {})
         raise ConfigError(f"{error.title}.{name}", value, f"{what} (in {file})") from None
-    except Exception as error:  # a config is code, and may fail in any way
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a config is code, and may fail, or try to leave, in any way
         frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
         line = frames[-1].lineno if frames else getattr(error, "lineno", None) or 1
         raise ConfigError("config", name, f"fails with {type(error).__name__}: {error} ({file}:{line})") from None

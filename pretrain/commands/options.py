@@ -4,20 +4,30 @@ import contextlib
 import dataclasses
 import io
 from collections.abc import Sequence
-from typing import TextIO, TypeVar
+from typing import Any, TextIO, TypeVar
 
 import tyro
 from rich.console import Console
+from rich.text import Text
 
+from pretrain.commands import streams
 from pretrain.config.fields import ConfigError, nearest
 
 Options = TypeVar("Options")
 _WIDTH_OF_FILES = 120  # columns, where the output is no terminal
 
 
-def console(file: TextIO) -> Console:
-    """Returns a console on standard output or error, as wide as its terminal."""
-    return Console(file=file, width=None if file.isatty() else _WIDTH_OF_FILES)
+class _Plain(Console):
+    """A console to which all strings are text: no markup, no emoji codes, no control characters."""
+
+    def render_str(self, text: str, **settings: Any) -> Text:
+        return super().render_str(streams.shown(text), **settings)
+
+
+def console(file: TextIO, width: int = _WIDTH_OF_FILES) -> Console:
+    """Returns a console for text without markup on a file: as wide as its terminal, or as given if it has none."""
+    width = None if file.isatty() else width
+    return _Plain(file=file, width=width, markup=False, emoji=False, highlight=False)
 
 
 def parse(options: type[Options], argv: Sequence[str], program: str) -> Options:

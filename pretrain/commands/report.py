@@ -7,7 +7,7 @@ from pathlib import Path
 
 import tyro
 
-from pretrain.commands import options
+from pretrain.commands import options, streams
 from pretrain.report import report, terminal
 from pretrain.study import results, sequential
 from pretrain.study.answer import answer
@@ -27,17 +27,18 @@ def main(argv: Sequence[str]) -> int:
     Raises:
       ConfigError: an option cannot be read, or the run is not there or not finished.
     """
-    path = Path(options.parse(ReportCommand, argv, "launch.py report").run).expanduser()
+    path = options.parse(ReportCommand, argv, "launch.py report").run
     run = results.load_run(path)
+    path = Path(path).expanduser()
     level = sequential.level(run.experiment, run.trials)
     found = answer(run.trials, run.curves, run.experiment.study, level)
     try:
         about = (run.experiment, results.devices(path), path)
         written = report.write(found, run.trials, run.curves, *about, samples=results.load_samples(path))
     except OSError as error:
-        print(error, file=sys.stderr)
+        streams.complain(error)
         return 1
     out = options.console(sys.stdout)
     terminal.show(found, run.trials, run.curves, out, run.experiment, str(path))
-    out.print(str(written), style="dim", highlight=False, soft_wrap=True)
+    out.print(str(written), style="dim", soft_wrap=True)
     return 0

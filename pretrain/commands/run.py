@@ -15,16 +15,17 @@ import pyarrow as pa
 from rich.console import Console
 
 from pretrain import data
-from pretrain.commands import options
+from pretrain.commands import options, streams
 from pretrain.config import DataConfig, Experiment, to_json
 from pretrain.config.fields import ConfigError, with_values
+from pretrain.config.paths import path_of
 from pretrain.data import Dataset
 from pretrain.data.files import written_whole
 from pretrain.report import report, tensorboard, terminal, words
 from pretrain.study import sequential
 from pretrain.study.answer import Answer, answer
 from pretrain.study.sequential import Look
-from pretrain.sweep import engines, hosts, lock, preview, programs, reuse, samples, tables
+from pretrain.sweep import engines, environment, hosts, lock, preview, programs, reuse, samples, tables
 from pretrain.sweep import plan as planning
 from pretrain.sweep.engines import Engine
 from pretrain.sweep.identity import Fingerprints
@@ -87,19 +88,23 @@ def run(experiment: Experiment, dry_run: bool = False, with_tensorboard: bool = 
         tensorboard.require()
     out, progress = map(options.console, (sys.stdout, sys.stderr))
     logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax logs a traceback of what it also raises
+    aside = environment.fix()
     programs.prepare_devices()
     if experiment.engine.distributed:
         hosts.join()
-    paths = {field: str(Path(getattr(experiment, field)).expanduser().resolve()) for field in ("run_dir", "store")}
+    environment.check_devices()
+    paths = {field: str(path_of(field, getattr(experiment, field))) for field in ("run_dir", "store")}
 
     def tell(line: str) -> None:
-        progress.print(line, style="yellow", soft_wrap=True, highlight=False)
+        progress.print(line, style="yellow", soft_wrap=True)
 
+    if aside and hosts.leads():
+        tell(f"set aside, for no result may depend on it: {', '.join(aside)}")
     located = with_values(experiment, paths)
     datasets, looks = data.load_all(located), sequential.looks(located)
     if progress.is_terminal and hosts.leads() and not dry_run:  # a sign of life, before seconds of tracing
         n_trials = len(located.points) * looks[0].seeds * located.repeats
-        progress.print(f"{n_trials:,} trials, into {experiment.run_dir}", style="dim", highlight=False, markup=False)
+        progress.print(f"{n_trials:,} trials, into {experiment.run_dir}", style="dim")
     fingerprints = Fingerprints(Path(located.store))
     plan = planning.plan(with_values(located, {"seeds": looks[-1].seeds}), datasets, fingerprints)
     this = _Run(located, datasets, looks, plan, tell)
@@ -110,18 +115,20 @@ def run(experiment: Experiment, dry_run: bool = False, with_tensorboard: bool = 
         return 0
     if not hosts.leads():
         return _follow(this)
+    if not _is_open(located.store):
+        _check_complete(this)
     try:
         done, page = _lead(this, engine, progress, with_tensorboard, fingerprints)
     except Interrupted:
         return RESUME
     except (StoreError, OSError) as error:
-        print(error, file=sys.stderr)
+        streams.complain(error)
         return 1
     terminal.show(done.answer, done.tables["trials"], done.tables["curves"], out, experiment, experiment.run_dir)
     seconds = time.monotonic() - began
     stages = f"{done.n_run} of {len(done.plan.jobs)} stages run"
     summary = f"{len(done.plan.trials)} trials, {stages}, {seconds:.1f} s; {page}"
-    out.print(summary, style="dim", highlight=False, soft_wrap=True)
+    out.print(summary, style="dim", soft_wrap=True)
     gc.freeze()  # the process is about to end, and need not search a million objects for cycles as it does
     return 0
 
@@ -131,10 +138,10 @@ def _preview(this: _Run, out: Console) -> None:
     plan = this.at(this.looks[0])[1]
     preview.show(plan, this.datasets, out)
     store = Store(this.experiment.store, warn=this.tell, read_only=True)
-    out.print(reuse.summary(plan, reuse.reasons(plan, store)), highlight=False, soft_wrap=True)
+    out.print(reuse.summary(plan, reuse.reasons(plan, store)), soft_wrap=True)
     if len(this.looks) > 1:
         line = f"the first of at most {len(this.looks)} looks, at {sequential.seeds_of(this.looks)} seeds"
-        out.print(line, highlight=False, soft_wrap=True)
+        out.print(line, soft_wrap=True)
 
 
 def _lead(
@@ -142,19 +149,23 @@ def _lead(
 ) -> tuple[_Done, Path]:
     """Runs all looks that it takes and writes the run's files; returns what came of them, and the report's path."""
     root, run_dir = Path(this.experiment.store), Path(this.experiment.run_dir)
-    programs.prepare(root / "programs")
+    is_open = _is_open(str(root))
+    programs.prepare(root / "programs", keep=is_open)
     run_dir.mkdir(parents=True, exist_ok=True)
     with lock.held(run_dir), Interrupts(this.tell) as interrupts:
         # Written with absolute paths, so that it can be read from anywhere.
         with written_whole(run_dir / "experiment.json") as draft:
             draft.write_text(to_json(this.experiment))
-        store = Store(root, this.tell)
+        store = Store(root, this.tell, read_only=not is_open)
         fingerprints.save()
         this = this._replace(plan=reuse.chosen(this.experiment, this.plan, store))
         if line := reuse.again(this.plan, reuse.reasons(this.plan, store)):
             this.tell(line)
         # With all that its last look may need, so that nobody prunes what the first looks of a repeated run leave out.
-        store.register(run_dir, this.plan.jobs)
+        if is_open:
+            store.register(run_dir, this.plan.jobs)
+        else:
+            this.tell(f"{root} cannot be written, and so does not note that this run uses its stages")
         try:
             done = _look_until_settled(this, engine, store, progress, interrupts.requested)
         finally:
@@ -226,7 +237,7 @@ def _follow(this: _Run) -> int:
     except Interrupted:
         return RESUME
     except StoreError as error:
-        print(error, file=sys.stderr)
+        streams.complain(error)
         return 1
     return 0
 
@@ -246,14 +257,32 @@ def _write(made: Mapping[str, pa.Table], run_dir: Path) -> None:
         tables.write(table, run_dir / f"{name}.parquet")
 
 
+def _is_open(store: str) -> bool:
+    """Returns whether a store can be written, or made."""
+    return not Path(store).exists() or os.access(store, os.W_OK | os.X_OK)
+
+
+def _check_complete(this: _Run) -> None:
+    """Checks that a store which cannot be written holds all that the first look needs.
+
+    Raises:
+      ConfigError: it lacks a stage.
+    """
+    root, jobs = this.experiment.store, this.at(this.looks[0])[1].jobs
+    plan = reuse.chosen(this.experiment, Plan((), jobs), store := Store(root, this.tell, read_only=True))
+    n_missing = len(plan.jobs) - len(store.verified(plan.jobs))
+    if n_missing:
+        remedy = f"cannot be written, and lacks {n_missing} of {len(plan.jobs)} stages; choose another"
+        raise ConfigError("store", root, remedy)
+
+
 def _check_directory(field: str, name: str) -> None:
     """Checks, with nothing written, that a directory is there or can be made."""
-    try:
-        path = Path(name).expanduser()
-        there = next(place for place in (path, *path.absolute().parents) if place.exists())
-    except (OSError, RuntimeError, ValueError) as error:
-        raise ConfigError(field, name, f"is no path ({error}); choose another directory") from None
+    path = path_of(field, name)
+    there = next(place for place in (path, *path.parents) if place.exists())
     if not there.is_dir():
         raise ConfigError(field, name, f"cannot be made, for {there} is no directory; choose another")
+    if field == "store" and there == path and os.access(path, os.R_OK | os.X_OK):
+        return  # it serves what it holds
     if not os.access(there, os.W_OK | os.X_OK):
         raise ConfigError(field, name, f"cannot be written, for {there} may not be; choose another")

@@ -4,12 +4,12 @@ import dataclasses
 import itertools
 import sys
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 from rich.table import Table
 
-from pretrain.commands import options
+from pretrain.commands import options, streams
 from pretrain.config.fields import ConfigError
+from pretrain.config.paths import path_of
 from pretrain.sweep import inventory
 from pretrain.sweep.inventory import Entry
 
@@ -34,22 +34,22 @@ def main(argv: Sequence[str]) -> int:
       ConfigError: an option cannot be read, or the store is not there.
     """
     command = options.parse(StoreCommand, argv, "launch.py store")
-    root = Path(command.store).expanduser().resolve()
+    root = path_of("store", command.store)
     if not root.is_dir():
         raise ConfigError("store", command.store, "is no directory; name one with --store")
     console = options.console(sys.stdout)
     if command.prune:
         gone = inventory.prune(root)
-        console.print(f"deleted {len(gone)} directories, {_size(gone)}", highlight=False)
+        console.print(f"deleted {len(gone)} directories, {_size(gone)}")
     found = list(inventory.entries(root, command.verify))
     console.print(_table(found))
     for run, ids in inventory.runs(root).items():
-        console.print(f"{run}: {len(ids)} stages", highlight=False, soft_wrap=True)
+        console.print(f"{run}: {len(ids)} stages", soft_wrap=True)
     faults = [entry.fault for entry in found if entry.fault]
     for fault in faults:
-        print(fault, file=sys.stderr)
+        streams.complain(fault)
     if command.verify and not faults:
-        console.print(f"every file of {len(found)} directories is as it was written", highlight=False)
+        console.print(f"every file of {len(found)} directories is as it was written")
     return 1 if faults else 0
 
 

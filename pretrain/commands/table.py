@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import tyro
 from rich.table import Table
 
-from pretrain.commands import options
+from pretrain.commands import options, streams
+from pretrain.config.paths import path_of
 from pretrain.data.files import written_whole
 from pretrain.study import results, summary
 
@@ -52,10 +53,10 @@ def main(argv: Sequence[str]) -> int:
     try:
         for name, write in (("csv", _write_csv), ("parquet", pq.write_table)):
             if target := getattr(command, name):
-                with written_whole(Path(target).expanduser()) as draft:
+                with written_whole(path_of(name, target)) as draft:
                     write(trials if command.trials else grouped, draft)
     except (OSError, pa.ArrowException) as error:
-        print(f"{target}: cannot be written ({error})", file=sys.stderr)
+        streams.complain(f"{target}: cannot be written ({error})")
         return 1
     return 0
 

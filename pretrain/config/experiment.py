@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from pretrain.config import checks, grids
 from pretrain.config.complaints import misplaced
-from pretrain.config.fields import STRICT, ConfigError, bare, fields, replace_all
+from pretrain.config.fields import STRICT, ConfigError, bare, fields, nearest, replace_all
 from pretrain.config.kinds import Count, Switch
 from pretrain.config.settings import Settings, SweptValue
 
@@ -97,6 +97,9 @@ class Experiment(Settings):
 
     def __post_init__(self):
         checks.check_sweep(self.sweep, self.finetune)
+        if self.study.compare not in fields(Settings):
+            near = nearest(self.study.compare, fields(Settings))
+            raise ConfigError("study.compare", self.study.compare, f"is no field; did you mean {near!r}?")
         for point in self.points:
             checks.check_per_layer(point.settings, point.values)
             checks.check(point.settings)

@@ -7,7 +7,6 @@ import pyarrow as pa
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
-from rich.text import Text
 
 from pretrain.config import Experiment
 from pretrain.report import gaps, names, words
@@ -38,23 +37,23 @@ def show(
     """Prints the verdict, a row an arm, a dozen at most, the start of the explanation, and what all of it rests on."""
     verdict = words.verdict(answer.comparisons)
     if verdict:
-        console.print(f"{verdict}\n", soft_wrap=True, highlight=False, markup=False, style="bold")
+        console.print(f"{verdict}\n", soft_wrap=True, style="bold")
     shown = main_arms(answer, _MOST_ARMS)
-    console.print("Accuracy, mean ± standard deviation over seeds:\n", highlight=False)
+    console.print("Accuracy, mean ± standard deviation over seeds:\n")
     console.print(_arm_table(shown, trials, curves, console))
     if len(shown) < len(answer.arms):
         hidden = f"{len(shown)} of {len(answer.arms)} arms; python launch.py table {run_dir} shows all"
-        console.print(hidden, style="dim", soft_wrap=True, highlight=False, markup=False)
+        console.print(hidden, style="dim", soft_wrap=True)
     for found in answer.factorials:
         if len(found.factors) > 2:
             console.print()
             console.print(_share_table(found))
     paragraphs = words.explanation(answer)
     for text in paragraphs[:_MOST_PARAGRAPHS]:
-        console.print(f"\n{text}", soft_wrap=True, highlight=False, markup=False)
+        console.print(f"\n{text}", soft_wrap=True)
     if len(paragraphs) > _MOST_PARAGRAPHS:
-        console.print(f"\n{len(paragraphs) - _MOST_PARAGRAPHS} more in the report", style="dim", highlight=False)
-    console.print(f"\n{words.basis(answer, experiment)}", soft_wrap=True, highlight=False, markup=False, style="dim")
+        console.print(f"\n{len(paragraphs) - _MOST_PARAGRAPHS} more in the report", style="dim")
+    console.print(f"\n{words.basis(answer, experiment)}", soft_wrap=True, style="dim")
 
 
 def _arm_table(shown: Sequence[Arm], trials: pa.Table, curves: pa.Table, console: Console) -> Table:
@@ -73,7 +72,7 @@ def _laid_out(
     table = Table(box=None, pad_edge=False, header_style="bold")
     fields = list(dict.fromkeys(field for arm in shown for field in arm.point))
     for field in fields:
-        table.add_column(Text(names.brief(field, fields)), no_wrap=True, overflow="ellipsis")
+        table.add_column(names.brief(field, fields), no_wrap=True, overflow="ellipsis")
     for metric in metrics:
         for batch in batches:
             table.add_column(_HEADINGS[metric].format(batch), justify="right", no_wrap=True)
@@ -88,7 +87,7 @@ def _laid_out(
             + (f" x {len(set(arm.repeats))}" if arm.repeats else "")
             + (f" ({arm.n_diverged} diverged)" if arm.n_diverged else "")
         )
-        values = [Text(names.short(arm.point[field]) if field in arm.point else "") for field in fields]
+        values = [names.short(arm.point[field]) if field in arm.point else "" for field in fields]
         table.add_row(*values, *(_mean_and_deviation(column, 2) for column in measured), test, n)
     return table
 

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 from pretrain.config import Experiment, from_json
 from pretrain.config.fields import ConfigError, nearest
+from pretrain.config.paths import path_of
 from pretrain.sweep import sample_file as samples
 from pretrain.sweep.sample_file import Samples
 
@@ -37,6 +38,7 @@ def load_run(path: Path | str) -> Run:
     Raises:
       ConfigError: it is no directory of a finished run, or a file in it is damaged.
     """
+    path_of("run", path)
     path = Path(path).expanduser()
     try:
         text = (path / "experiment.json").read_text()

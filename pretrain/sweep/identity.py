@@ -31,7 +31,7 @@ from pretrain.learn.method import Extras
 from pretrain.learn.metrics import Batch, Images
 from pretrain.learn.stage import Stage, results
 from pretrain.learn.start import Choices, start
-from pretrain.sweep import one_trial
+from pretrain.sweep import environment, one_trial
 from pretrain.sweep.stages import Spec
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
@@ -43,6 +43,10 @@ _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 _SETTINGS = (
     *("jax_enable_x64", "jax_default_matmul_precision", "jax_default_prng_impl", "jax_threefry_partitionable"),
     *("jax_random_seed_offset", "jax_disable_jit", "jax_numpy_dtype_promotion", "jax_default_dtype_bits"),
+)
+_OF_THIS_PROGRAM = (
+    *("jax_num_cpu_devices", "jax_platforms", "jax_compilation_cache_dir"),
+    *("jax_persistent_cache_min_compile_time_secs", "jax_persistent_cache_enable_xla_caches"),
 )
 
 
@@ -118,14 +122,19 @@ def _checksum(known: dict[str, str]) -> str:
 
 def _settings() -> str:
     """Returns the settings of JAX that decide draws and rounding, some of which no program shows."""
-    return json.dumps([str(getattr(jax.config, name, None)) for name in _SETTINGS])
+    return json.dumps([*(str(getattr(jax.config, name, None)) for name in _SETTINGS), *environment.rounding()])
+
+
+def _all_settings() -> str:
+    """Returns all settings of JAX, any of which may alter what is traced, but for those that this program makes."""
+    return repr(sorted((name, value) for name, value in jax.config.values.items() if name not in _OF_THIS_PROGRAM))
 
 
 @functools.cache
 def _sources() -> str:
     """Returns a hash of all that tracing depends on: sources, versions, and settings of JAX."""
     digest = hashlib.sha256(json.dumps([sys.version_info[:3], versions()]).encode())
-    digest.update(_settings().encode())
+    digest.update(_all_settings().encode())
     roots = [Path(package.__file__).parent for package in (pretrain.config, pretrain.learn)]
     files = [file for root in roots for file in root.rglob("*.py")]
     for file in [*sorted(files), Path(one_trial.__file__), Path(__file__)]:

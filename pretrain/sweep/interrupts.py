@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: finish the chunk, save, and say how to go on."""
+"""Ctrl-C, SIGTERM and SIGHUP: finish the chunk, save, and say how to go on."""
 
 import signal
 from collections.abc import Callable
@@ -10,9 +10,9 @@ class Interrupted(Exception):
 
 
 class Interrupts:
-    """While entered, turns the first SIGINT or SIGTERM into a request to stop; the second acts as if nothing were here.
+    """While entered, turns the first signal into a request to stop; the second acts as if nothing were here.
 
-    Schedulers send SIGTERM before they preempt, people press Ctrl-C.
+    Schedulers send SIGTERM before they preempt, people press Ctrl-C or close the terminal: SIGHUP, which nohup ignores.
     """
 
     def __init__(self, told: Callable[[str], None]):
@@ -22,7 +22,9 @@ class Interrupts:
         self._requested = False
 
     def __enter__(self) -> "Interrupts":
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
+                continue
             self._before[number] = signal.signal(number, self._request)
         return self
 

@@ -1,17 +1,22 @@
 """One launcher at a time on a run directory."""
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
 import socket
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from pretrain.config.fields import ConfigError
 
 NAME = ".lock"
+_NO_FILE = (errno.ELOOP, errno.EISDIR, errno.ENXIO)  # a link, a directory, a pipe or socket
+_LONGEST = 1000  # bytes of a lock file that are read
 
 
 @contextlib.contextmanager
@@ -22,14 +27,14 @@ def held(run_dir: Path) -> Iterator[None]:
     dead process left is taken over; its content only tells people who holds it.
 
     Raises:
-      ConfigError: another process holds it, or the file system has no locks.
+      ConfigError: another process holds it, the file system has no locks, or something else has the lock's name.
+      OSError: the file cannot be opened.
     """
-    path = run_dir / NAME
-    with path.open("a+b", buffering=0) as file:
+    with _opened(run_dir) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            remedy = f"is in use by {_holder(path)}; wait for it, or choose another directory"
+            remedy = f"is in use by {_holder(file)}; wait for it, or choose another directory"
             raise ConfigError("run_dir", str(run_dir), remedy) from None
         except OSError as error:
             remedy = f"is on a file system without locks ({error.strerror}); choose another directory"
@@ -41,9 +46,25 @@ def held(run_dir: Path) -> Iterator[None]:
         yield
 
 
-def _holder(path: Path) -> str:
+def _opened(run_dir: Path) -> IO[bytes]:
+    """Opens the lock file, which is never somebody else's: no link is followed."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
-        holder = json.loads(path.read_text())
+        file = os.fdopen(os.open(run_dir / NAME, flags, 0o666), "r+b", buffering=0)
+    except OSError as error:
+        if error.errno not in _NO_FILE:
+            raise
+    else:
+        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            return file
+        file.close()
+    remedy = f"has a {NAME} that is a link or no plain file; move it away, or choose another directory"
+    raise ConfigError("run_dir", str(run_dir), remedy)
+
+
+def _holder(file: IO[bytes]) -> str:
+    try:
+        holder = json.loads(os.pread(file.fileno(), _LONGEST, 0))
         return f"process {int(holder['process'])} on {holder['host']} since {holder['since']}"
     except (OSError, ValueError, KeyError, TypeError):  # it has just taken the lock, and will say so in a moment
         return "another process"

@@ -18,9 +18,7 @@ _UPDATE_SECONDS = 30e-6  # of an update besides its matrix products
 def show(plan: Plan, datasets: Mapping[DataConfig, Dataset], console: Console) -> None:
     """Prints a plan: the stages that trials share, and the packs with their memory, arithmetic and time."""
     n_stages = sum(len(trial.jobs) for trial in plan.trials)
-    console.print(
-        f"{len(plan.trials)} trials of {n_stages} stages together, {len(plan.jobs)} of them distinct", highlight=False
-    )
+    console.print(f"{len(plan.trials)} trials of {n_stages} stages together, {len(plan.jobs)} of them distinct")
     headings = ("pack", "stage", "trials", "updates each", "parameters each", "memory", "TFLOP", "about")
     table = Table(box=None, pad_edge=False)
     for heading in headings:
@@ -43,7 +41,6 @@ def show(plan: Plan, datasets: Mapping[DataConfig, Dataset], console: Console) -
     compiling = _COMPILE_SECONDS * len({(pack.stage, len(pack.jobs)) for pack in found})
     console.print(
         f"about {_duration(total)} here at {rate / 1e9:,.0f} GFLOP/s, and at most {_duration(compiling)} to compile",
-        highlight=False,
     )
 
 

@@ -29,15 +29,22 @@ def prepare_devices(n_cores: int | None = None) -> None:
     jax.config.update("jax_num_cpu_devices", n_cores or len(os.sched_getaffinity(0)))
 
 
-def prepare(root: Path) -> None:
-    """Gives compiled programs a directory under ``root``, which may not be there yet, to be kept in."""
+def prepare(root: Path, keep: bool = True) -> None:
+    """Gives compiled programs a directory under ``root``, which may not be there yet, to be kept in.
+
+    Args:
+      root: of the programs of all versions and machines.
+      keep: whether what is compiled can be kept there; if not, programs are only read, and none unless all are sound.
+    """
     directory = root / _fingerprint()
     seals = _seals(directory)
-    for entry in directory.glob("*-cache"):
-        if seals.get(entry.name) != _checksum(entry):
-            entry.unlink(missing_ok=True)
+    unsound = [entry for entry in directory.glob("*-cache") if seals.get(entry.name) != _checksum(entry)]
+    if unsound and not keep:
+        return
+    for entry in unsound:
+        entry.unlink(missing_ok=True)
     jax.config.update("jax_compilation_cache_dir", str(directory))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1 if keep else float("inf"))
     # XLA's own caches would make the directory's path part of every key, and a moved store compile all anew.
     jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
 

@@ -33,7 +33,13 @@ class Reporter:
             yield from self._lines(title, total)
 
     def _bar(self, title: str, total: int) -> Iterator[Callable[[int], None]]:
-        columns = (TextColumn("{task.description}"), BarColumn(), _Rate(), TextColumn("left"), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            _Rate(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+        )
         with Progress(*columns, console=self._console) as progress:
             task = progress.add_task(title, total=total)
             yield lambda updates: progress.advance(task, updates)
@@ -55,7 +61,7 @@ class Reporter:
         self._say(f"{title}: done in {seconds:.1f} s, {done / seconds:,.0f} steps/s")
 
     def _say(self, line: str) -> None:
-        self._console.print(line, highlight=False, soft_wrap=True)
+        self._console.print(line, soft_wrap=True)
 
 
 class _Rate(ProgressColumn):

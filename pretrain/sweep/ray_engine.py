@@ -11,7 +11,7 @@ from rich.console import Console
 
 from pretrain.config import EngineConfig
 from pretrain.config.fields import ConfigError
-from pretrain.sweep import remote
+from pretrain.sweep import environment, remote
 from pretrain.sweep.interrupts import Interrupted
 from pretrain.sweep.store import StoreError
 from pretrain.sweep.task import Task
@@ -50,13 +50,13 @@ def run(task: Task) -> None:
     with _connected(engine), remote.stoppable(experiment) as ask_to_stop:
         n_workers = int(_check_room(engine))
         todo = remote.cut(experiment, plan, store, n_workers)
-        console.print(f"ray: {len(todo)} packs for {n_workers} workers of {engine.cpus} cores", highlight=False)
+        console.print(f"ray: {len(todo)} packs for {n_workers} workers of {engine.cpus} cores")
         task = ray.remote(_task).options(
             num_cpus=engine.cpus,
             num_gpus=engine.gpus,
             memory=engine.memory * 1e9,
             max_retries=engine.retries,
-            runtime_env={"env_vars": {} if engine.gpus else {"JAX_PLATFORMS": "cpu"}},
+            runtime_env={"env_vars": environment.variables() | ({} if engine.gpus else {"JAX_PLATFORMS": "cpu"})},
         )
         made_by: dict[str, ray.ObjectRef] = {}  # job id to the task that stores it
         titles = {}
@@ -87,7 +87,7 @@ def _await(titles: dict, console: Console, stop: Callable[[], bool], ask_to_stop
             except ray.exceptions.RayError as error:
                 reason = " ".join(str(getattr(error, "cause", None) or error).split())[-300:]
                 raise StoreError(f"{titles[told]} failed on Ray: {reason}") from None
-            console.print(f"{titles[told]}: done", highlight=False)
+            console.print(f"{titles[told]}: done")
         if stop() and not asked:
             asked = True
             ask_to_stop()

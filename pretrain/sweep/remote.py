@@ -15,8 +15,8 @@ from pathlib import Path
 from pretrain import data
 from pretrain.config import DataConfig, EngineConfig, Experiment, from_json, to_json
 from pretrain.data import Dataset
+from pretrain.sweep import environment, programs, reuse, work
 from pretrain.sweep import plan as planning
-from pretrain.sweep import programs, reuse, work
 from pretrain.sweep.identity import Fingerprints
 from pretrain.sweep.interrupts import Interrupted
 from pretrain.sweep.plan import Pack, Plan
@@ -108,6 +108,7 @@ def _planned(experiment_json: str) -> tuple[Experiment, Plan, Mapping[DataConfig
     experiment = from_json(experiment_json)
     logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax logs a traceback of what it also raises
     _leave_room(experiment.engine)
+    environment.fix()
     programs.prepare_devices(experiment.engine.cpus)
     programs.prepare(Path(experiment.store) / "programs")
     datasets = data.load_all(experiment)

@@ -99,7 +99,6 @@ def _run_array(
         raise ConfigError("engine.name", experiment.engine.name, f"refused the jobs ({reason}); see --help") from None
     console.print(
         f"slurm: {level[0].stage.name}, {len(jobs)} jobs, the first is {jobs[0].job_id}",
-        highlight=False,
         soft_wrap=True,
     )
     asked = False

@@ -21,6 +21,8 @@ from pretrain.learn.start import Choices
 from pretrain.sweep import modules
 from pretrain.sweep.modules import Built, Layers
 
+MOST_UPDATES = 50_000_000  # of a stage
+
 
 class Spec(NamedTuple):
     """What the jobs of a stage of one point have in common, whatever their seed."""
@@ -85,6 +87,7 @@ def _greedy(settings: Settings, built: Built, dataset: Dataset) -> list[Spec]:
         stage = Stage(
             f"pretrain/{number}", stack, StageConfig(method, training), n_examples, _updates(found) if counts else 0
         )
+        _check_updates("pretrain.epochs", stage)
         choices = Choices()
         if method.reads_labels:
             choices = Choices(settings.finetune.labels, len(dataset.class_names), settings.finetune.label_subset)
@@ -111,6 +114,7 @@ def _end_to_end(settings: Settings, built: Built, dataset: Dataset, before: Sequ
     config, n_images = StageConfig(canonical(method), training), len(dataset.train.images)
     name = "pretrain/all" if len(layers) > 1 else "pretrain/0"
     stage = Stage(name, stack, config, n_images, _updates(before) if counts else 0)
+    _check_updates("pretrain.end_to_end_epochs", stage)
     return _spec(built, stage, Choices(), settings.pretraining_data, dataset)
 
 
@@ -143,6 +147,7 @@ def _last(settings: Settings, built: Built, dataset: Dataset) -> Spec:
     head = Dense(len(dataset.class_names))
     stack = Stack(layers, example_shape(layers, dataset), start=frozen, encoded=encoded, head=head)
     stage = Stage("finetune", stack, StageConfig(method, training), own.labels, whitens=own.codes == "whitened")
+    _check_updates("finetune.updates" if own.updates else "finetune.epochs", stage)
     if training:
         latest = max(method.unfreeze_at[frozen:], default=0)
         if latest and latest >= stage.total_steps:
@@ -210,6 +215,14 @@ def _spec(built: Built, stage: Stage, choices: Choices, data: DataConfig, datase
         flat = traverse_util.flatten_dict(stack_shapes(stack), sep="/")
         content["shapes"] = {path: leaf.shape for path, leaf in flat.items()}
     return Spec(dataclasses.replace(stage, config=skeleton(config)), config, choices, data, content)
+
+
+def _check_updates(field: str, stage: Stage) -> None:
+    """Checks that a stage's curves, which have room for a value of every update, can be held at all."""
+    training = stage.config.training
+    if training and stage.total_steps > MOST_UPDATES:
+        remedy = f"makes {stage.total_steps:,} updates in {stage.name}, where {MOST_UPDATES:,} are the most; lower it"
+        raise ConfigError(field, training.updates or training.epochs, remedy)
 
 
 def _check_shapes(settings: Settings, layers: Layers, dataset: Dataset) -> None:

@@ -6,9 +6,9 @@ import re
 import numpy as np
 import pyarrow as pa
 import pytest
-from rich.console import Console
 from scipy import stats
 
+from pretrain.commands import options
 from pretrain.config import Experiment
 from pretrain.report import terminal, words
 from pretrain.report.names import arm_name
@@ -274,7 +274,7 @@ def test_a_run_without_a_sweep_is_answered():
 
 def shown(trials, curves, width=120):
     """What a terminal of so many columns is shown."""
-    console = Console(file=io.StringIO(), width=width)
+    console = options.console(io.StringIO(), width)
     show(trials, curves, console)
     return console.file.getvalue()
 

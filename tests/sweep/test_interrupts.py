@@ -7,7 +7,7 @@ import pytest
 from pretrain.sweep.interrupts import Interrupts
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_first_signal_is_a_request_and_is_told_once(number):
     told, before = [], signal.getsignal(number)
     with Interrupts(told.append) as interrupts:
