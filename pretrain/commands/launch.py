@@ -16,6 +16,7 @@ from pretrain.commands.command_line import parse
 from pretrain.config import Experiment
 from pretrain.config.complaints import misplaced
 from pretrain.config.fields import ConfigError, nearest
+from pretrain.sweep.manifests import DamageError
 
 _DEFAULT_CONFIG = "geron"
 _COMMANDS = {
@@ -50,6 +51,9 @@ def main(argv: Sequence[str], configs: Path) -> int:
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2
+    except DamageError as damage:
+        print(damage, file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("interrupted; whatever was stored is kept, and the same command goes on from there", file=sys.stderr)
         return 130
