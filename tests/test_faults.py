@@ -45,20 +45,21 @@ def kill_at_random(site, run, n_kills, seed):
 
 
 POINTS = [
-    "before experiment.json",
-    "after experiment.json",
+    "before .run.json",
+    "after .run.json",
     "before begun",  # a pack in training is saved
     "after begun",
     "within a chunk",
     "before packs",  # the first pack is stored
     "after packs",
     "between packs",
-    "before curves.parquet",
-    "after curves.parquet",
-    "before trials.parquet",
-    "after trials.parquet",
+    "before .complete",  # the run's files are committed
+    "after .complete",
+    "before curves.parquet",  # they move into place in the order of their names
     "before report.html",
-    "after answer.json",
+    "after trials.parquet",
+    "before manifest.json",
+    "after manifest.json",
 ]
 
 KILLER = """

@@ -1,6 +1,7 @@
 """The whole program, from its command line to its files."""
 
 import re
+import shutil
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -244,7 +245,9 @@ def test_a_fault_in_judging_costs_no_table(site, run, monkeypatch):
         done = site.launch(*options)
     assert done.returncode == 1 and done.stderr.endswith("RuntimeError: judging\n")
     assert results(site.path / "misjudged-run") == results(run)
-    assert contents(site.path / "misjudged-run").keys() >= TABLES
+    assert contents(site.path / "misjudged-run").keys() == TABLES | {
+        *("experiment.json", "manifest.json", ".lock", ".run.json")
+    }
     assert n_run(site.launch(*options)) == 0
     assert results(site.path / "misjudged-run") == results(run)
 
@@ -258,10 +261,16 @@ def test_a_file_in_the_place_of_a_directory_is_told_in_one_line(name, site, run)
     told = f"{blocked} is no directory; move it away, and run the same command again\n"
     done = site.launch(*options)
     assert done.returncode == 1 and done.stderr.splitlines(keepends=True)[-1] == told
-    assert results(blocked.parent) == results(run)
-    done = call(["report", blocked.parent], site.path)
-    assert (done.returncode, done.stdout, done.stderr) == (1, "", told)
+    assert {path.name for path in blocked.parent.iterdir()} == {name, ".lock", ".run.json"}
     assert blocked.read_text() == "mine"
+    blocked.rename(site.path / f"{name}-mine")
+    done = site.launch(*options)
+    assert (done.returncode, n_run(done)) == (0, 0) and results(blocked.parent) == results(run)
+    shutil.rmtree(blocked)
+    blocked.write_text("mine")
+    done = call(["report", blocked.parent], site.path)
+    assert (done.returncode, done.stdout) == (1, "") and done.stderr.endswith(told)
+    assert results(blocked.parent) == results(run) and blocked.read_text() == "mine"
 
 
 def test_another_experiment_takes_the_figures_and_tables_of_the_one_before_away(site, run):

@@ -18,6 +18,7 @@ from pretrain.config import Experiment
 from pretrain.config.complaints import misplaced
 from pretrain.config.fields import ConfigError, nearest
 from pretrain.config.paths import path_of
+from pretrain.sweep.manifests import DamageError
 
 _DEFAULT_CONFIG = "geron"
 _COMMANDS = ("report", "table", "store")
@@ -46,6 +47,9 @@ def main(argv: Sequence[str], configs: Path) -> int:
     except ConfigError as error:
         streams.complain(error)
         return 2
+    except DamageError as damage:
+        streams.complain(damage)
+        return 1
     except KeyboardInterrupt:
         streams.complain("interrupted; whatever was stored is kept, and the same command goes on from there")
         return 130

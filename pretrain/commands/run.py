@@ -1,5 +1,6 @@
 """One run of an experiment, from its plan to its answer."""
 
+import contextlib
 import gc
 import importlib
 import logging
@@ -15,17 +16,16 @@ import pyarrow as pa
 from rich.console import Console
 
 from pretrain import data
-from pretrain.commands import options, streams
-from pretrain.config import DataConfig, Experiment, to_json
+from pretrain.commands import options, outcome, streams
+from pretrain.config import DataConfig, Experiment
 from pretrain.config.fields import ConfigError, with_values
 from pretrain.config.paths import path_of
 from pretrain.data import Dataset
-from pretrain.data.files import written_whole
-from pretrain.report import report, tensorboard, terminal, words
+from pretrain.report import tensorboard, terminal, words
 from pretrain.study import sequential
 from pretrain.study.answer import Answer, answer
 from pretrain.study.sequential import Look
-from pretrain.sweep import engines, environment, hosts, lock, preview, programs, reuse, samples, tables
+from pretrain.sweep import engines, environment, holds, hosts, preview, programs, reuse, run_files, samples, tables
 from pretrain.sweep import plan as planning
 from pretrain.sweep.engines import Engine
 from pretrain.sweep.identity import Fingerprints
@@ -118,7 +118,7 @@ def run(experiment: Experiment, dry_run: bool = False, with_tensorboard: bool = 
     if not _is_open(located.store):
         _check_complete(this)
     try:
-        done, page = _lead(this, engine, progress, with_tensorboard, fingerprints)
+        done = _lead(this, engine, progress, with_tensorboard, fingerprints)
     except Interrupted:
         return RESUME
     except (StoreError, OSError) as error:
@@ -127,7 +127,7 @@ def run(experiment: Experiment, dry_run: bool = False, with_tensorboard: bool = 
     terminal.show(done.answer, done.tables["trials"], done.tables["curves"], out, experiment, experiment.run_dir)
     seconds = time.monotonic() - began
     stages = f"{done.n_run} of {len(done.plan.jobs)} stages run"
-    summary = f"{len(done.plan.trials)} trials, {stages}, {seconds:.1f} s; {page}"
+    summary = f"{len(done.plan.trials)} trials, {stages}, {seconds:.1f} s; {Path(located.run_dir, 'report.html')}"
     out.print(summary, style="dim", soft_wrap=True)
     gc.freeze()  # the process is about to end, and need not search a million objects for cycles as it does
     return 0
@@ -144,41 +144,30 @@ def _preview(this: _Run, out: Console) -> None:
         out.print(line, soft_wrap=True)
 
 
-def _lead(
-    this: _Run, engine: Engine, progress: Console, with_tensorboard: bool, fingerprints: Fingerprints
-) -> tuple[_Done, Path]:
-    """Runs all looks that it takes and writes the run's files; returns what came of them, and the report's path."""
+def _lead(this: _Run, engine: Engine, progress: Console, with_tensorboard: bool, fingerprints: Fingerprints) -> _Done:
+    """Runs all looks that it takes and writes the run's files; returns what came of them."""
     root, run_dir = Path(this.experiment.store), Path(this.experiment.run_dir)
     is_open = _is_open(str(root))
     programs.prepare(root / "programs", keep=is_open)
-    run_dir.mkdir(parents=True, exist_ok=True)
-    with lock.held(run_dir), Interrupts(this.tell) as interrupts:
-        # Written with absolute paths, so that it can be read from anywhere.
-        with written_whole(run_dir / "experiment.json") as draft:
-            draft.write_text(to_json(this.experiment))
+    with run_files.occupied(run_dir), Interrupts(this.tell) as interrupts:
         store = Store(root, this.tell, read_only=not is_open)
         fingerprints.save()
         this = this._replace(plan=reuse.chosen(this.experiment, this.plan, store))
         if line := reuse.again(this.plan, reuse.reasons(this.plan, store)):
             this.tell(line)
         # With all that its last look may need, so that nobody prunes what the first looks of a repeated run leave out.
-        if is_open:
-            store.register(run_dir, this.plan.jobs)
-        else:
+        if not is_open:
             this.tell(f"{root} cannot be written, and so does not note that this run uses its stages")
-        try:
-            done = _look_until_settled(this, engine, store, progress, interrupts.requested)
-        finally:
-            programs.seal(root / "programs")
-        # Only now, so that the tables of a run that is repeated, or interrupted as it is, never hold less than before.
-        _write(done.tables, run_dir)
-        trials, curves = done.tables["trials"], done.tables["curves"]
-        shown = samples.leave(done.plan, store, this.datasets, run_dir, this.tell)
-        about = (this.experiment, hosts.devices(), run_dir)
-        page = report.write(done.answer, trials, curves, *about, samples=shown, anew=done.n_run > 0)
-        if with_tensorboard:
-            tensorboard.write(trials, curves, done.tables["stages"], run_dir / "tensorboard")
-    return done, page
+        with holds.held(root, run_dir, this.plan.jobs) if is_open else contextlib.nullcontext():
+            try:
+                done = _look_until_settled(this, engine, store, progress, interrupts.requested)
+            finally:
+                programs.seal(root / "programs")
+            # Only now, so that the tables of a run that is repeated, or interrupted as it is, never hold less.
+            shown = samples.of_run(done.plan, store, this.datasets, outcome.samples_there(run_dir))
+            made = this.experiment, done.tables, done.answer, shown
+            outcome.leave(*made, this.tell, anew=done.n_run > 0, with_tensorboard=with_tensorboard)
+    return done
 
 
 def _look_until_settled(this: _Run, engine: Engine, store: Store, progress: Console, stop: Callable[[], bool]) -> _Done:
@@ -204,8 +193,7 @@ def _look_until_settled(this: _Run, engine: Engine, store: Store, progress: Cons
             if len(this.looks) > 1:
                 this.tell(words.progress(look, this.looks, found.comparisons))
         except Exception:  # a fault in judging costs no table of what is trained
-            if not tables.hold_more(Path(experiment.run_dir), made["trials"]):
-                _write(made, Path(experiment.run_dir))
+            outcome.leave_tables(this.experiment, made, this.tell)
             raise
         settled = all(one.verdict != "inconclusive" for one in found.comparisons)
         if look is this.looks[-1] or hosts.agreed(settled):
@@ -250,11 +238,6 @@ def _tables(plan: Plan, store: Store, datasets: Mapping[DataConfig, Dataset]) ->
         "stages": tables.stages(plan),
         "timings": tables.timings(plan, store),
     }
-
-
-def _write(made: Mapping[str, pa.Table], run_dir: Path) -> None:
-    for name, table in made.items():
-        tables.write(table, run_dir / f"{name}.parquet")
 
 
 def _is_open(store: str) -> bool:

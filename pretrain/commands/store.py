@@ -2,15 +2,18 @@
 
 import dataclasses
 import itertools
+import shlex
 import sys
 from collections.abc import Iterable, Sequence
 
+import tyro
 from rich.table import Table
 
 from pretrain.commands import options, streams
 from pretrain.config.fields import ConfigError
 from pretrain.config.paths import path_of
-from pretrain.sweep import inventory
+from pretrain.sweep import holds, inventory
+from pretrain.sweep.holds import Hold
 from pretrain.sweep.inventory import Entry
 
 
@@ -23,34 +26,55 @@ class StoreCommand:
     verify: bool = False
     """Check the checksum of every file, and name what is damaged; exit code 1 if anything is."""
     prune: bool = False
-    """Delete what no run uses: stages of runs whose directories are gone, damaged packs, abandoned drafts, programs of
-    other versions."""
+    """Delete what no run holds: stages that are in no run's tables any more, damaged packs, abandoned drafts, programs
+    of other versions; exit code 1 if something could not be deleted."""
+    forget: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """Release the stages of a run whose directory is gone for good, by the last place that it had; may be repeated. A
+    directory that is not there may have been moved, or lie on a disk that is not mounted, so it holds its stages."""
 
 
 def main(argv: Sequence[str]) -> int:
-    """Runs the command; returns the exit code: 0 done, 1 something is damaged.
+    """Runs the command; returns the exit code: 0 done, 1 something is damaged or could not be deleted.
 
     Raises:
-      ConfigError: an option cannot be read, or the store is not there.
+      ConfigError: an option cannot be read, the store is not there, or there is no such run to forget.
     """
     command = options.parse(StoreCommand, argv, "launch.py store")
     root = path_of("store", command.store)
     if not root.is_dir():
         raise ConfigError("store", command.store, "is no directory; name one with --store")
     console = options.console(sys.stdout)
+    faults = []
+    if command.forget:
+        try:
+            holds.forget(root, command.forget)
+        except OSError as error:
+            faults.append(f"{error.filename}: cannot be deleted ({error.strerror})")
     if command.prune:
-        gone = inventory.prune(root)
+        gone, left = inventory.prune(root)
+        faults += left
         console.print(f"deleted {len(gone)} directories, {_size(gone)}")
     found = list(inventory.entries(root, command.verify))
     console.print(_table(found))
-    for run, ids in inventory.runs(root).items():
-        console.print(f"{run}: {len(ids)} stages", soft_wrap=True)
-    faults = [entry.fault for entry in found if entry.fault]
+    held, unread = holds.holds(root)
+    for hold in held:
+        console.print(_line(hold), soft_wrap=True)
+    damaged = [entry.fault for entry in found if entry.fault]
+    faults = list(dict.fromkeys([*faults, *unread, *damaged]))
     for fault in faults:
         streams.complain(fault)
-    if command.verify and not faults:
+    if command.verify and not damaged:
         console.print(f"every file of {len(found)} directories is as it was written")
     return 1 if faults else 0
+
+
+def _line(hold: Hold) -> str:
+    """Returns whose stages a run's are, and how they are released where its directory is not there."""
+    n_stages = f"{hold.run_dir}: {len(hold.stages)} stages"
+    if hold.is_there:
+        return n_stages
+    forget = shlex.join(["--forget", str(hold.run_dir)])
+    return f"{n_stages}, held though the directory is not there; if it is gone for good, release them by {forget}"
 
 
 def _table(found: Iterable[Entry]) -> Table:

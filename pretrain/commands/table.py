@@ -15,6 +15,7 @@ from pretrain.commands import options, streams
 from pretrain.config.paths import path_of
 from pretrain.data.files import written_whole
 from pretrain.study import results, summary
+from pretrain.sweep import holds
 
 _SHOWN = ("test_accuracy", "validation_accuracy", "test_loss", "pretrain_test_mse")
 
@@ -42,9 +43,12 @@ def main(argv: Sequence[str]) -> int:
 
     Raises:
       ConfigError: an option cannot be read, the run is not there, or it has no such column.
+      DamageError: a file of the run is missing or not as it was written.
     """
     command = options.parse(TableCommand, argv, "launch.py table")
-    trials = results.load_run(command.run).trials
+    run = results.load_run(command.run)
+    holds.meet(Path(run.experiment.store), Path(command.run).expanduser())
+    trials = run.trials
     by = list(command.by) or summary.swept_fields(trials)
     grouped = summary.summarise(trials, by, command.metrics)
     shown = [name for name in command.metrics or _SHOWN if grouped[f"{name}_mean"].null_count < len(grouped)]

@@ -1,6 +1,7 @@
 """Files that are written whole, or not at all, and archives of arrays that are read whole, or not at all."""
 
 import contextlib
+import io
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -30,8 +31,8 @@ def written_whole(target: Path) -> Iterator[Path]:
             draft.unlink(missing_ok=True)
 
 
-def read_npz(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Returns arrays of an .npz archive by name; nothing in it can execute anything.
+def read_npz(source: Path | bytes, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Returns arrays of an .npz archive, a file or its content, by name; nothing in it can execute anything.
 
     Raises:
       OSError: it cannot be read.
@@ -40,7 +41,8 @@ def read_npz(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
     """
     try:
         # NumPy itself would leave a bad file open, and read fewer rows from one whose header is damaged.
-        with path.open("rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as archive:
+        opened = io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
+        with opened as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as archive:
             if archive.zip.testzip():
                 raise zipfile.BadZipFile("an array fails its checksum")
             missing = [name for name in names if name not in archive]

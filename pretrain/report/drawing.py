@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from pretrain.data.files import written_whole
 from pretrain.report.letters import plain
 
 # Okabe and Ito's palette: told apart with any kind of colour vision.
@@ -72,12 +71,10 @@ def save(figure, directory: Path, name: str) -> str:
     text = io.StringIO()
     with warnings.catch_warnings(), matplotlib.rc_context({"svg.hashsalt": name}):
         warnings.filterwarnings("ignore", "Glyph .* missing")  # of names in other scripts, which tables show
-        with written_whole(directory / f"{name}.png") as draft:
-            figure.savefig(draft, format="png")
+        figure.savefig(directory / f"{name}.png", format="png")
         figure.set_layout_engine("none")  # laid out by now
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    with written_whole(directory / f"{name}.svg") as draft:
-        draft.write_text(text.getvalue(), encoding="utf-8")
+    (directory / f"{name}.svg").write_text(text.getvalue(), encoding="utf-8")
     body = text.getvalue()
     body = re.sub(r"\s*(<!--.*?-->|<metadata>.*?</metadata>)", "", body[body.index("<svg") :], flags=re.DOTALL)
     body = re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{name}-", body)

@@ -27,14 +27,14 @@ _STORED = {
 _PACKAGES = ("pretrain", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy")
 
 
-def record(answer: Answer, experiment: Experiment, devices: str) -> dict[str, Any]:
+def record(answer: Answer, experiment: Experiment, experiment_id: str, devices: str) -> dict[str, Any]:
     """Returns an answer as JSON holds it; accuracies are fractions, intervals ``{mean, low, high}``, null if infinite.
 
     Its keys: ``schema`` (this format's version), ``question``, ``verdict``, ``explanation`` and ``basis`` (sentences),
     ``design``, ``arms``, ``comparisons``, ``attribution`` (of each full factorial: its factors and corners; by metric
     the gap, each factor's Shapley share, and interactions; the effect of each other factor alone at the last corner;
-    diagnostics of the first update at both corners), ``budgets``, ``versions``, ``machine``, and ``experiment`` (as in
-    experiment.json).
+    diagnostics of the first update at both corners), ``budgets``, ``versions``, ``machine``, ``experiment`` (as in
+    experiment.json) and ``experiment_id`` (as in the metadata of the tables).
     """
     return _plain(
         {
@@ -54,6 +54,7 @@ def record(answer: Answer, experiment: Experiment, devices: str) -> dict[str, An
             "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}, **_code()},
             "machine": {"platform": platform.platform(), "devices": devices},
             "experiment": json.loads(to_json(experiment)),
+            "experiment_id": experiment_id,
         }
     )
 

@@ -1,7 +1,6 @@
 """Finished runs, for notebooks: their tables, and the parameters of any of their stages."""
 
 import dataclasses
-import json
 from pathlib import Path
 
 import pyarrow as pa
@@ -10,7 +9,10 @@ import pyarrow.parquet as pq
 from pretrain.config import Experiment, from_json
 from pretrain.config.fields import ConfigError, nearest
 from pretrain.config.paths import path_of
+from pretrain.sweep import run_files
 from pretrain.sweep import sample_file as samples
+from pretrain.sweep.manifests import DamageError
+from pretrain.sweep.run_files import REMEDY, Files
 from pretrain.sweep.sample_file import Samples
 
 _COLUMNS = {
@@ -33,18 +35,25 @@ class Run:
 
 
 def load_run(path: Path | str) -> Run:
-    """Returns a run from its directory; nothing in it can execute anything.
+    """Returns a run from its directory, every file of it checked; nothing in it can execute anything.
 
     Raises:
-      ConfigError: it is no directory of a finished run, or a file in it is damaged.
+      ConfigError: it is no directory of a finished run.
+      DamageError: a file is missing or not as it was written; the message names it, and the remedy.
     """
     path_of("run", path)
-    path = Path(path).expanduser()
-    try:
-        text = (path / "experiment.json").read_text()
-    except (OSError, ValueError) as error:
-        raise ConfigError("run", str(path), f"is no run: experiment.json cannot be read ({error})") from None
-    return Run(from_json(text), **{name: _read_table(path, name) for name in _COLUMNS})
+    return run_files.read(Path(path).expanduser(), run_of)
+
+
+def run_of(files: Files) -> Run:
+    """Returns a run from its files.
+
+    Raises:
+      ConfigError: its experiment is not one of this version.
+      DamageError: a file is missing or not as it was written.
+    """
+    text = files.read("experiment.json").decode()
+    return Run(from_json(text), **{name: _read_table(files, name) for name in _COLUMNS})
 
 
 def load_params(path: Path | str, trial_id: str, stage: str = "finetune", store: Path | str | None = None) -> dict:
@@ -58,6 +67,7 @@ def load_params(path: Path | str, trial_id: str, stage: str = "finetune", store:
 
     Raises:
       ConfigError: there is no such run, trial or stage, or the stage is not, or no longer, stored in full.
+      DamageError: a file of the run is missing or not as it was written.
     """
     from pretrain.sweep.store import Store, StoreError  # takes a second, and tables do not need it
 
@@ -80,25 +90,24 @@ def load_samples(path: Path | str) -> Samples | None:
     """Returns the filters and reconstructions that a run left to look at; None if it left none.
 
     Raises:
-      ConfigError: their file is damaged.
+      ConfigError: it is no directory of a finished run.
+      DamageError: their file is missing or not as it was written.
     """
-    file = Path(path).expanduser() / samples.FILE
-    try:
-        return samples.read(file)
-    except FileNotFoundError:
+    return run_files.read(Path(path).expanduser(), samples_of)
+
+
+def samples_of(files: Files) -> Samples | None:
+    """Returns the samples among a run's files; None if there are none.
+
+    Raises:
+      DamageError: their file is missing or not as it was written.
+    """
+    if samples.FILE not in files.checksums:
         return None
-    except (OSError, ValueError) as error:
-        remedy = f"is damaged: {file.name} cannot be read ({str(error)[:120]}); delete it, or run its command again"
-        raise ConfigError("run", str(path), remedy) from None
-
-
-def devices(path: Path) -> str:
-    """Returns what a run was computed on, as its answer.json tells; nothing if that cannot be read."""
     try:
-        told = json.loads((path / "answer.json").read_text())["machine"]["devices"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return ""
-    return told if isinstance(told, str) else ""
+        return samples.read(files.read(samples.FILE))
+    except ValueError as error:
+        raise DamageError(f"{files.directory / samples.FILE}: cannot be read ({str(error)[:120]}); {REMEDY}") from None
 
 
 def _stages_of(run: Run, trial_id: str) -> dict[str, str]:
@@ -112,17 +121,14 @@ def _stages_of(run: Run, trial_id: str) -> dict[str, str]:
     return {row["stage"]: row["stage_id"] for row in rows if row["trial_id"] == found[0]}
 
 
-def _read_table(path: Path, name: str) -> pa.Table:
-    file = path / f"{name}.parquet"
-    if not file.is_file():
-        raise ConfigError("run", str(path), f"is not finished: it has no {file.name}; run its command again")
+def _read_table(files: Files, name: str) -> pa.Table:
+    file, content = f"{name}.parquet", files.read(f"{name}.parquet")
     try:
-        table = pq.read_table(file)
+        table = pq.read_table(pa.BufferReader(content), page_checksum_verification=True)
     except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())[:120]
-        raise ConfigError("run", str(path), f"is damaged: {file.name} cannot be read ({reason})") from None
+        raise DamageError(f"{files.directory / file}: cannot be read ({reason}); {REMEDY}") from None
     missing = [column for column in _COLUMNS[name] if column not in table.column_names]
     if missing:
-        remedy = f"is damaged: {file.name} has no column {missing[0]}; run its command again"
-        raise ConfigError("run", str(path), remedy)
+        raise DamageError(f"{files.directory / file}: has no column {missing[0]}; {REMEDY}")
     return table

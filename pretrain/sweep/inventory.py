@@ -1,13 +1,13 @@
 """What a store holds, which runs use it, and what none does."""
 
 import dataclasses
-import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pretrain.sweep import programs, sealed
-from pretrain.sweep.sealed import DamageError
+from pretrain.sweep.holds import Hold, holds
+from pretrain.sweep.manifests import DamageError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,19 +27,6 @@ class Entry:
         return not self.runs
 
 
-def runs(root: Path) -> dict[str, frozenset[str]]:
-    """Returns the stages that each run which has used the store, and is still there, is made of, by its directory."""
-    found = {}
-    for path in sorted(root.glob("runs/*.json")):
-        try:
-            note = json.loads(path.read_text())
-            if (Path(note["run_dir"]) / "experiment.json").is_file():
-                found[note["run_dir"]] = frozenset(note["stages"])
-        except (OSError, ValueError, KeyError, TypeError):
-            continue  # a note that cannot be read keeps nothing
-    return found
-
-
 def entries(root: Path, verify: bool = False) -> Iterator[Entry]:
     """Yields every directory of a store: packs, packs in training, and what is left over.
 
@@ -47,7 +34,7 @@ def entries(root: Path, verify: bool = False) -> Iterator[Entry]:
       root: the store.
       verify: whether to check the checksum of every file.
     """
-    used = runs(root)
+    used, _ = holds(root)
     for path in [*sorted(root.glob("packs/*")), *sorted(root.glob("begun/*"))]:
         yield _sealed_entry(path, used, verify)
     for path in sorted(root.glob("damaged/*")):
@@ -58,22 +45,33 @@ def entries(root: Path, verify: bool = False) -> Iterator[Entry]:
         yield Entry(path, "stale programs", (), _size(path), ())
 
 
-def prune(root: Path) -> list[Entry]:
-    """Deletes what no run uses, and returns it."""
-    gone = [entry for entry in entries(root) if entry.unused]
-    for entry in gone:
-        shutil.rmtree(entry.path, ignore_errors=True)
-    return gone
+def prune(root: Path) -> tuple[list[Entry], list[str]]:
+    """Deletes what no run uses; no stage, while there is a note of a run's stages that cannot be read.
+
+    Returns:
+      What was deleted, and a line for everything that was not and should have been.
+    """
+    faults, gone = holds(root)[1], []
+    for entry in [entry for entry in entries(root) if entry.unused and not (faults and entry.stages)]:
+        try:
+            shutil.rmtree(entry.path)
+        except FileNotFoundError:  # another process deletes, too
+            continue
+        except OSError as error:
+            faults.append(f"{error.filename or entry.path}: cannot be deleted ({error.strerror or error})")
+        else:
+            gone.append(entry)
+    return gone, faults
 
 
-def _sealed_entry(path: Path, used: Mapping[str, frozenset[str]], verify: bool) -> Entry:
+def _sealed_entry(path: Path, used: Sequence[Hold], verify: bool) -> Entry:
     in_training = ", in training" if path.parent.name == "begun" else ""
     try:
         manifest = sealed.read_manifest(path)
         if manifest is None:
             return Entry(path, "of another version", (), _size(path), ())
         stages = tuple(manifest["stages"])
-        users = tuple(run for run, ids in used.items() if not ids.isdisjoint(stages))
+        users = tuple(str(hold.run_dir) for hold in used if not hold.stages.isdisjoint(stages))
         entry = Entry(path, manifest["kind"] + in_training, stages, _size(path), users)
         try:
             if verify:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pretrain.data.files import read_npz, written_whole
+from pretrain.data.files import read_npz
 
 FILE = "samples.npz"
 _DIMENSIONS = {
@@ -41,20 +41,20 @@ def write(samples: Samples, path: Path) -> None:
     Raises:
       OSError: it could not be written.
     """
-    with written_whole(path) as draft, draft.open("wb") as file:
+    with path.open("wb") as file:
         np.savez_compressed(
             file, allow_pickle=False, **samples._replace(labels=np.array(samples.labels, str))._asdict()
         )
 
 
-def read(path: Path) -> Samples:
-    """Returns the samples of a file, which can execute nothing.
+def read(source: Path | bytes) -> Samples:
+    """Returns the samples of a file or of its content, which can execute nothing.
 
     Raises:
       ValueError: the file is damaged, or no file of samples.
       OSError: it cannot be read.
     """
-    arrays = read_npz(path, Samples._fields)
+    arrays = read_npz(source, Samples._fields)
     _check(arrays)
     told = {name: arrays[name].item() for name, dimensions in _DIMENSIONS.items() if not dimensions}
     return Samples(**{**arrays, **told, "labels": tuple(arrays["labels"].tolist())})

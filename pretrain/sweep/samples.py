@@ -1,7 +1,6 @@
 """What a run leaves to look at: filters and reconstructions of its first pretraining."""
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 
 import jax
 import numpy as np
@@ -10,7 +9,6 @@ from pretrain.config import DataConfig
 from pretrain.data import Dataset, Split
 from pretrain.learn.layers import Params, encode
 from pretrain.learn.stack import decode
-from pretrain.sweep import sample_file as samples
 from pretrain.sweep.plan import Job, Plan, Trial
 from pretrain.sweep.sample_file import Samples
 from pretrain.sweep.store import Store
@@ -19,29 +17,27 @@ MOST_FILTERS = 36
 MOST_IMAGES = 10
 
 
-def leave(
-    plan: Plan, store: Store, datasets: Mapping[DataConfig, Dataset], run_dir: Path, tell: Callable[[str], None]
+def of_run(
+    plan: Plan, store: Store, datasets: Mapping[DataConfig, Dataset], kept: Samples | None = None
 ) -> Samples | None:
-    """Writes a run's ``samples.npz`` and returns its content; None, and no file, where nothing was pretrained.
+    """Returns the samples of a run; None where nothing was pretrained that reconstructs images.
 
-    A file that is there and damaged is told of, and written again.
+    Args:
+      plan: the run's.
+      store: where its stages are.
+      datasets: that they read.
+      kept: samples that were taken before, to be returned if they are of the same pretraining.
 
     Raises:
-      OSError: it could not be written.
       StoreError: the pretraining cannot be restored.
     """
-    path = run_dir / samples.FILE
     found = next(((trial, phases) for trial in plan.trials if (phases := _phases(trial, plan))), None)
     if found is None:
-        path.unlink(missing_ok=True)  # another experiment's, which ran here before
         return None
     trial, (*_, last) = found
-    kept = _kept(path, tell)
     if kept and (kept.trial_id, kept.stage_id) == (trial.id, last.id):
         return kept
-    taken = take(trial, last, store, datasets[last.data])
-    samples.write(taken, path)
-    return taken
+    return take(trial, last, store, datasets[last.data])
 
 
 def take(trial: Trial, job: Job, store: Store, dataset: Dataset) -> Samples:
@@ -86,17 +82,6 @@ def _filters(layer: Params, image_shape: tuple[int, ...]) -> np.ndarray:
     if kernel.ndim == 4 and kernel.shape[2] == image_shape[-1]:
         return np.moveaxis(kernel[..., :MOST_FILTERS], -1, 0)
     return np.zeros((0, *image_shape), np.float32)
-
-
-def _kept(path: Path, tell: Callable[[str], None]) -> Samples | None:
-    """Returns the samples of a file; None if there is none, or none that is sound."""
-    try:
-        return samples.read(path)
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        tell(f"{path} is damaged ({str(error)[:120]}); it will be written again")
-        return None
 
 
 def _phases(trial: Trial, plan: Plan) -> list[Job]:

@@ -4,8 +4,6 @@ One is written elsewhere, flushed, and renamed into place. Its arrays are an orb
 manifest tells, since orbax restores damaged bytes and other dtypes silently.
 """
 
-import hashlib
-import json
 import os
 import shutil
 import socket
@@ -20,16 +18,14 @@ import orbax.checkpoint as ocp
 import psutil
 from flax import traverse_util
 
+from pretrain.sweep import manifests
+from pretrain.sweep.manifests import DamageError
+
 FORMAT = 3
-_MANIFEST = "manifest.json"
 
 
 class StoreError(Exception):
     """A store that cannot be read or written; the message names the file."""
-
-
-class DamageError(Exception):
-    """A sealed directory that is not as it was written; the message names the file."""
 
 
 def write(target: Path, drafts: Path, content: dict[str, Any], fill: Callable[[Path], None]) -> None:
@@ -49,9 +45,8 @@ def write(target: Path, drafts: Path, content: dict[str, Any], fill: Callable[[P
         draft.mkdir(parents=True)
         target.parent.mkdir(parents=True, exist_ok=True)
         fill(draft)
-        manifest = {**content, "format": FORMAT, "files": _checksums(draft)}
-        write_json(draft / _MANIFEST, {**manifest, "checksum": _self_checksum(manifest)})
-        _sync(draft)
+        manifests.write(draft / manifests.NAME, {**content, "format": FORMAT, "files": manifests.checksums(draft)})
+        manifests.sync(draft)
         _commit(draft, target)
     except OSError as error:
         reason = f"{error.filename or draft}: {error.strerror or error}"
@@ -66,14 +61,11 @@ def read_manifest(path: Path) -> dict[str, Any] | None:
     Raises:
       DamageError: the manifest is not as it was written.
     """
-    file = path / _MANIFEST
+    file = path / manifests.NAME
     try:
-        text = file.read_text()
-        manifest = json.loads(text)
-        if text != _canonical(manifest) or manifest["checksum"] != _self_checksum(manifest):
-            raise ValueError
+        manifest = manifests.read(file)
         return manifest if manifest["format"] == FORMAT else None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (FileNotFoundError, KeyError):
         raise DamageError(f"{file}: damaged") from None
 
 
@@ -84,12 +76,7 @@ def check_files(path: Path, manifest: dict[str, Any]) -> None:
       DamageError: one is not as it was written.
     """
     for name, checksum in manifest["files"].items():
-        file = path / name
-        try:
-            if _checksum(file) != checksum:
-                raise DamageError(f"{file}: fails its checksum")
-        except OSError as error:
-            raise DamageError(f"{file}: cannot be read ({error.strerror})") from None
+        manifests.check(path / name, checksum)
 
 
 def structure(arrays: dict[str, Any]) -> dict[str, str]:
@@ -142,7 +129,7 @@ def _checkpointer() -> ocp.Checkpointer:
 
 def write_json(path: Path, content: Any) -> None:
     """Writes canonical JSON."""
-    path.write_text(_canonical(content))
+    path.write_text(manifests.canonical(content))
 
 
 def abandoned(drafts: Path) -> Iterator[Path]:
@@ -153,42 +140,10 @@ def abandoned(drafts: Path) -> Iterator[Path]:
             yield draft
 
 
-def _canonical(content: Any) -> str:
-    return json.dumps(content, sort_keys=True, indent=1, allow_nan=False)
-
-
-def _self_checksum(manifest: dict[str, Any]) -> str:
-    rest = {name: value for name, value in manifest.items() if name != "checksum"}
-    return hashlib.sha256(_canonical(rest).encode()).hexdigest()
-
-
-def _checksums(path: Path) -> dict[str, str]:
-    return {file.relative_to(path).as_posix(): _checksum(file) for file in sorted(path.rglob("*")) if file.is_file()}
-
-
-def _checksum(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    """Flushes a directory's files to the disk, so that a rename never precedes what it names."""
-    for place in [*path.rglob("*"), path]:
-        _sync_one(place)
-
-
-def _sync_one(place: Path) -> None:
-    descriptor = os.open(place, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _commit(draft: Path, target: Path) -> None:
     try:
         draft.rename(target)
-        _sync_one(target.parent)
+        manifests.sync_one(target.parent)
     except OSError:
         if not target.exists():
             raise

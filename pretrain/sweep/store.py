@@ -17,15 +17,15 @@ import jax
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pretrain.data.files import written_whole
 from pretrain.learn.layers import Params
 from pretrain.learn.transfer import copied
 from pretrain.sweep import sealed
 from pretrain.sweep.execute import Outcome, Progress
 from pretrain.sweep.identity import versions
+from pretrain.sweep.manifests import DamageError
 from pretrain.sweep.plan import Pack
 from pretrain.sweep.records import Record, StoredAs, curves_of, records_of
-from pretrain.sweep.sealed import DamageError, StoreError
+from pretrain.sweep.sealed import StoreError
 
 
 class Store:
@@ -169,21 +169,6 @@ class Store:
                 manifest = sealed.read_manifest(path)
                 found += [tuple(manifest["stages"])] if manifest else []
         return list(dict.fromkeys(found))
-
-    def register(self, run_dir: Path, ids: Collection[str]) -> None:
-        """Notes that a run uses these stages, so that ``prune`` leaves them.
-
-        Raises:
-          StoreError: it could not be written; the message names the file.
-        """
-        run_dir = str(run_dir.resolve())
-        path = self.root / "runs" / f"{hashlib.sha256(run_dir.encode()).hexdigest()[:32]}.json"
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with written_whole(path) as draft:
-                sealed.write_json(draft, {"run_dir": run_dir, "stages": sorted(ids)})
-        except OSError as error:
-            raise StoreError(f"{error.filename or path}: {error.strerror or error}") from None
 
     def _begun(self, pack: Pack) -> list[Path]:
         """Returns what is stored of a pack in training, the latest first."""

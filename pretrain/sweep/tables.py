@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pretrain.data.files import written_whole
+from pretrain.sweep import run_files
 from pretrain.sweep.plan import Plan
 from pretrain.sweep.store import Store
 
@@ -104,19 +104,14 @@ def timings(plan: Plan, store: Store) -> pa.Table:
     )
 
 
-def write(table: pa.Table, path: Path) -> None:
-    """Writes a table as Parquet, whole or not at all."""
-    with written_whole(path) as draft:
-        pq.write_table(table, draft, compression="zstd")
+def write(table: pa.Table, path: Path, experiment_id: str) -> None:
+    """Writes a table as Parquet, with the id of its experiment and a checksum of every page.
 
-
-def hold_more(run_dir: Path, trials: pa.Table) -> bool:
-    """Returns whether a run's directory holds all of some trials already, and others besides."""
-    try:
-        held = pq.read_table(run_dir / "trials.parquet", columns=["trial_id"])["trial_id"].to_pylist()
-    except (OSError, KeyError, pa.ArrowException):
-        return False
-    return set(held) > set(trials["trial_id"].to_pylist())
+    Raises:
+      OSError: it could not be written.
+    """
+    table = table.replace_schema_metadata({run_files.EXPERIMENT: experiment_id})
+    pq.write_table(table, path, compression="zstd", write_page_checksum=True)
 
 
 def _columns(table: pa.Table) -> dict[str, pa.ChunkedArray]:

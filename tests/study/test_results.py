@@ -11,12 +11,22 @@ import pytest
 
 import pretrain
 from pretrain.config.fields import ConfigError
-from tests.launching import N_STAGES, N_TRIALS, TABLES, call, refused
+from pretrain.sweep import manifests
+from pretrain.sweep.manifests import DamageError
+from pretrain.sweep.run_files import REMEDY
+from tests.launching import N_STAGES, N_TRIALS, TABLES, call
 
 
 @pytest.fixture
 def copy(run, tmp_path):
     return shutil.copytree(run, tmp_path / "run")
+
+
+def sealed(path):
+    """Makes the manifest that of the files as they are, as whoever forges a run's directory would."""
+    file = path / manifests.NAME
+    content = manifests.read(file)
+    manifests.write(file, {**content, "files": {name: manifests.checksum(path / name) for name in content["files"]}})
 
 
 def test_a_run_is_read_with_all_its_tables(run):
@@ -81,10 +91,11 @@ def test_every_missing_or_damaged_file_is_named(name, content, copy):
         file.unlink()
     else:
         file.write_bytes(file.read_bytes()[:-20] if content == "cut" else content)
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(DamageError) as caught:
         pretrain.load_run(copy)
     assert "\n" not in str(caught.value)
-    assert name in str(caught.value) or "experiment" in str(caught.value)
+    reason = "missing" if content is None else "fails its checksum"
+    assert str(caught.value) == f"{file}: {reason}; {REMEDY}"
 
 
 class Bomb:
@@ -105,11 +116,13 @@ def test_nothing_in_a_run_directory_is_executed(copy, tmp_path):
     metadata = {b"ARROW:extension:name": b"arrow.py_extension_type", b"ARROW:extension:metadata": bomb}
     schema = pa.schema([field.with_metadata(metadata) for field in trials.schema], {b"pandas": bomb})
     pq.write_table(pa.table(trials.columns, schema=schema), copy / "trials.parquet")
+    sealed(copy)
     pretrain.load_run(copy).trials.to_pylist()
     assert not proof.exists()
     for name in TABLES:
         (copy / name).write_bytes(bomb)
-    with pytest.raises(ConfigError, match=r"\.parquet cannot be read"):
+    sealed(copy)
+    with pytest.raises(DamageError, match=r"\.parquet: cannot be read"):
         pretrain.load_run(copy)
     assert not proof.exists()
 
@@ -131,6 +144,7 @@ def test_nothing_in_a_run_directory_is_executed(copy, tmp_path):
 )
 def test_no_json_is_more_than_data(text, copy):
     (copy / "experiment.json").write_text(text)
+    sealed(copy)
     with pytest.raises(ConfigError) as caught:
         pretrain.load_run(copy)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 1000
@@ -140,13 +154,15 @@ def test_a_hostile_table_of_stages_reads_nothing_outside_the_store(copy, tmp_pat
     stages = pq.read_table(copy / "stages.parquet").to_pylist()
     hostile = [{**row, "stage_id": "../../../../etc/passwd"} for row in stages]
     pq.write_table(pa.Table.from_pylist(hostile), copy / "stages.parquet")
+    sealed(copy)
     with pytest.raises(ConfigError, match="has no such stage"):
         pretrain.load_params(copy, stages[0]["trial_id"])
 
 
 def test_a_table_without_its_columns_is_named(copy):
     pq.write_table(pa.table({"x": [1]}), copy / "stages.parquet")
-    with pytest.raises(ConfigError, match=r"stages\.parquet"):
+    sealed(copy)
+    with pytest.raises(DamageError, match=r"stages\.parquet: has no column trial_id"):
         pretrain.load_run(copy)
 
 
@@ -154,5 +170,22 @@ def test_a_table_without_its_columns_is_named(copy):
 def test_a_report_of_trials_without_results_is_refused_in_one_line(column, copy, tmp_path):
     table = pq.read_table(copy / "trials.parquet").drop_columns([column])
     pq.write_table(table, copy / "trials.parquet")
+    sealed(copy)
     done = call(["report", copy], tmp_path)
-    refused(done, f"trials.parquet has no column {column}; run its command again")
+    told = f"{copy / 'trials.parquet'}: has no column {column}; {REMEDY}\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", told)
+
+
+@pytest.mark.parametrize("name", ["../outside", "/tmp/outside", "figures/../../outside", "manifest.json", ""])
+def test_a_manifest_names_no_file_outside_of_its_directory(name, copy):
+    content = manifests.read(copy / manifests.NAME)
+    manifests.write(copy / manifests.NAME, {**content, "files": {**content["files"], name: "0" * 64}})
+    with pytest.raises(DamageError, match=r"manifest\.json: damaged"):
+        pretrain.load_run(copy)
+
+
+def test_a_directory_without_a_finished_run_is_named(tmp_path):
+    for path, state in ((tmp_path, "is no finished run"), (tmp_path / "none", "is no directory")):
+        with pytest.raises(ConfigError, match=f"^run: '{path}' {state}"):
+            pretrain.load_run(path)
+    assert list(tmp_path.iterdir()) == []

@@ -1,14 +1,13 @@
 """A store tells what it holds and who uses it, and prunes only what nobody does."""
 
 import os
-import shutil
 import socket
 
 import pytest
 
 from pretrain.commands import store as store_command
 from pretrain.config.fields import ConfigError
-from pretrain.sweep import execute, inventory
+from pretrain.sweep import execute, holds, inventory
 from pretrain.sweep.plan import Pack, packs
 from pretrain.sweep.store import Store
 from tests.sweep.conftest import unwatched
@@ -33,8 +32,8 @@ def root(stored, tmp_path):
     for half, outcome in stored:
         store.save(half, outcome)
     (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "experiment.json").write_text("{}")
-    store.register(tmp_path / "mine", [job.id for job in stored[0][0].jobs])
+    with holds.held(store.root, tmp_path / "mine", [job.id for job in stored[0][0].jobs]):
+        pass
     return store.root
 
 
@@ -51,16 +50,27 @@ def test_entries_tell_stages_sizes_and_users(root, stored, tmp_path):
 
 
 def test_prune_deletes_what_no_run_uses_and_nothing_else(root, stored):
-    (left,) = inventory.prune(root)
-    assert set(left.stages) == ids(stored[1][0])
+    ((left,), faults) = inventory.prune(root)
+    assert set(left.stages) == ids(stored[1][0]) and faults == []
     assert Store(root, fail).verified(ids(stored[0][0]) | ids(stored[1][0])) == ids(stored[0][0])
-    assert inventory.prune(root) == []
+    assert inventory.prune(root) == ([], [])
 
 
-def test_a_run_whose_directory_is_gone_uses_nothing(root, tmp_path):
-    shutil.rmtree(tmp_path / "mine")
-    assert inventory.runs(root) == {}
-    assert len(inventory.prune(root)) == 2 and list((root / "packs").iterdir()) == []
+def test_a_run_whose_directory_is_not_there_holds_its_stages_until_it_is_forgotten(root, stored, tmp_path, capsys):
+    store, directory = ["--store", str(root)], tmp_path / "mine"
+    with pytest.raises(ConfigError, match=r"^forget: '.*mine' is still there; delete it first"):
+        store_command.main([*store, "--forget", str(directory)])
+    directory.rename(tmp_path / "away")
+    for command in (["--prune"], []):
+        assert store_command.main([*store, *command]) == 0
+        line = f"{directory}: 2 stages, held though the directory is not there; if it is gone for good, release them by"
+        assert f"{line} --forget {directory}\n" in capsys.readouterr().out
+    assert Store(root, fail).verified(ids(stored[0][0])) == ids(stored[0][0])
+    with pytest.raises(ConfigError, match="none of the runs"):
+        store_command.main([*store, "--forget", str(directory), "--forget", "mein"])
+    assert len(holds.holds(root)[0]) == 1
+    assert store_command.main([*store, "--forget", str(directory), "--prune"]) == 0
+    assert list((root / "packs").iterdir()) == [] and holds.holds(root) == ([], [])
 
 
 def test_left_over_directories_are_pruned_and_drafts_of_the_living_are_not(root, stored):
@@ -68,7 +78,7 @@ def test_left_over_directories_are_pruned_and_drafts_of_the_living_are_not(root,
     old = root / "programs" / "older"
     for path in (dead, alive, old, root / "damaged" / "pack-1"):
         path.mkdir(parents=True)
-    assert {entry.kind for entry in inventory.prune(root)} == {
+    assert {entry.kind for entry in inventory.prune(root)[0]} == {
         "pretrain/0",
         "damaged",
         "abandoned draft",
@@ -77,11 +87,35 @@ def test_left_over_directories_are_pruned_and_drafts_of_the_living_are_not(root,
     assert alive.exists() and not dead.exists() and not old.exists()
 
 
-def test_a_note_that_cannot_be_read_keeps_nothing(root, stored):
+def test_a_note_that_cannot_be_read_is_named_and_holds_all_stages_back(root, stored, tmp_path, capsys):
     (note,) = (root / "runs").iterdir()
-    for text in ("", "[]", "{}", '{"run_dir": 3, "stages": 4}', "null"):
+    whole = note.read_text()
+    flipped = whole.replace(stored[0][0].jobs[0].id, stored[0][0].jobs[0].id[::-1])
+    (root / "damaged" / "pack-1").mkdir(parents=True)
+    for text in ("", "[]", "{}", '{"run_dir": 3, "stages": 4}', "null", whole[:-9], flipped):
+        assert text != whole
         note.write_text(text)
-        assert inventory.runs(root) == {}
+        assert store_command.main(["--store", str(root), "--prune"]) == 1
+        told = capsys.readouterr()
+        remedy = "so no stage is pruned; run its run's command again, or delete it"
+        assert told.err == f"{note}: cannot be read, {remedy}\n"
+    assert len(list((root / "packs").iterdir())) == 2 and not list((root / "damaged").iterdir())
+    with holds.held(root, tmp_path / "mine", ids(stored[0][0])):
+        pass
+    assert note.read_text() == whole and len(inventory.prune(root)[0]) == 1
+
+
+def test_what_cannot_be_deleted_is_named_and_not_counted(root, stored, monkeypatch, capsys):
+    (victim,) = (entry.path for entry in inventory.entries(root) if entry.unused)
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path / "records.json"))
+
+    monkeypatch.setattr(inventory.shutil, "rmtree", refuse)
+    assert store_command.main(["--store", str(root), "--prune"]) == 1
+    told = capsys.readouterr()
+    assert told.err == f"{victim / 'records.json'}: cannot be deleted (Permission denied)\n"
+    assert told.out.startswith("deleted 0 directories, 0 B\n")
 
 
 def test_the_command_lists_verifies_and_prunes(root, stored, capsys):

@@ -5,9 +5,11 @@ import zipfile
 import numpy as np
 import pytest
 
-from pretrain.config.fields import ConfigError
 from pretrain.study import results
+from pretrain.sweep import manifests
 from pretrain.sweep import sample_file as samples
+from pretrain.sweep.manifests import DamageError
+from pretrain.sweep.run_files import REMEDY, Files
 from pretrain.sweep.sample_file import Samples
 
 
@@ -44,7 +46,7 @@ def test_samples_come_back_as_they_were_and_always_as_the_same_bytes(tmp_path):
 def test_filters_may_be_windows_and_may_be_missing(filters, tmp_path):
     before = sampled(filters=np.full(filters, 0.5, np.float32))
     samples.write(before, tmp_path / samples.FILE)
-    np.testing.assert_array_equal(results.load_samples(tmp_path).filters, before.filters)
+    np.testing.assert_array_equal(samples.read(tmp_path / samples.FILE).filters, before.filters)
 
 
 def test_errors_are_means_over_pixels_even_of_what_diverged():
@@ -104,12 +106,17 @@ def test_a_damaged_file_is_named_in_one_line(tmp_path, damage):
     path = tmp_path / "samples.npz"
     samples.write(sampled(), path)
     damage(path)
-    with pytest.raises(ConfigError) as refusal:
-        results.load_samples(tmp_path)
+    for source in (path, path.read_bytes()):
+        with pytest.raises(ValueError):
+            samples.read(source)
+    # As one forges it, manifest and all.
+    files = Files(tmp_path, "", "", {samples.FILE: manifests.checksum(path)})
+    with pytest.raises(DamageError) as refusal:
+        results.samples_of(files)
     line = str(refusal.value)
-    assert str(tmp_path) in line and "samples.npz cannot be read" in line and "\n" not in line and len(line) < 400
-    assert line.endswith("; delete it, or run its command again")
+    assert line.startswith(f"{path}: cannot be read (") and "\n" not in line and len(line) < 400
+    assert line.endswith(REMEDY)
 
 
-def test_an_old_run_has_no_samples(tmp_path):
-    assert results.load_samples(tmp_path) is None
+def test_a_run_without_pretraining_has_no_samples(tmp_path):
+    assert results.samples_of(Files(tmp_path, "", "", {})) is None

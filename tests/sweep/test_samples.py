@@ -1,22 +1,17 @@
 """What a run leaves to look at is what its stored parameters and its validation images say, in NumPy."""
 
-import json
-
 import jax
 import numpy as np
 import pytest
 
 from pretrain import data
-from pretrain.commands import report as report_command
 from pretrain.config import RbmConfig, from_json
-from pretrain.report.record import SCHEMA
 from pretrain.study import results
 from pretrain.sweep import plan as planning
-from pretrain.sweep import sample_file as samples
 from pretrain.sweep import samples as module
-from pretrain.sweep.samples import leave, take
+from pretrain.sweep.samples import of_run, take
 from pretrain.sweep.store import Store
-from tests.launching import call, copied, refused
+from tests.launching import copied
 from tests.sweep.conftest import FINGERPRINTS
 from tests.sweep.test_sample_file import sampled
 
@@ -84,28 +79,21 @@ def test_a_class_without_validation_images_is_left_out(parts):
     assert take(trial, job, store, named).labels == ("zero", "two")
 
 
-def test_the_first_pretraining_of_the_table_is_sampled(parts, tmp_path):
+def test_the_first_pretraining_of_the_table_is_sampled(parts):
     plan, store, datasets = parts
     turned = planning.Plan(tuple(reversed(plan.trials)), plan.jobs)
-    found = leave(turned, store, datasets, tmp_path, pytest.fail)
+    found = of_run(turned, store, datasets)
     pretrained = [trial for trial in turned.trials if len(trial.jobs) > 1]
     assert (found.trial_id, found.stage_id) == (pretrained[0].id, pretrained[0].jobs[1]) and found.seed == 1
 
 
-def test_samples_are_written_once_and_taken_away_with_the_pretraining(parts, tmp_path, run):
+def test_samples_are_taken_once_and_not_without_pretraining(parts, run):
     plan, store, datasets = parts
-    path = tmp_path / "samples.npz"
-    leave(plan, store, datasets, tmp_path, pytest.fail)
-    assert path.read_bytes() == (run / "samples.npz").read_bytes()
-    kept = path.stat().st_mtime_ns
-    leave(plan, store, datasets, tmp_path, pytest.fail)
-    assert path.stat().st_mtime_ns == kept
-    samples.write(sampled(), path)  # of another experiment
-    leave(plan, store, datasets, tmp_path, pytest.fail)
-    assert path.read_bytes() == (run / "samples.npz").read_bytes()
+    kept = results.load_samples(run)
+    assert of_run(plan, store, datasets, kept) is kept
+    assert of_run(plan, store, datasets, sampled()).stage_id == kept.stage_id  # and not those of another experiment
     without = planning.Plan(tuple(trial for trial in plan.trials if len(trial.jobs) == 1), plan.jobs)
-    assert without.trials and leave(without, store, datasets, tmp_path, pytest.fail) is None
-    assert not path.exists()
+    assert without.trials and of_run(without, store, datasets, kept) is None
 
 
 class Drawn:
@@ -123,32 +111,32 @@ class Drawn:
         return jax.tree_util.tree_map_with_path(draw, self.jobs[job].stage.shapes)
 
 
-def left_by(experiment, run_dir, **settings):
+def left_by(experiment, **settings):
     """The samples that a run would leave, and its plan."""
     found = experiment(**{"seeds": 1, "encoder": {"activation": "sigmoid"}, **settings})
     datasets = data.load_all(found)
     plan = planning.plan(found, datasets, FINGERPRINTS)
-    return leave(plan, Drawn(plan), datasets, run_dir, pytest.fail), plan, datasets
+    return of_run(plan, Drawn(plan), datasets), plan, datasets
 
 
-def test_the_first_pretraining_that_can_be_decoded_is_sampled(experiment, tmp_path):
+def test_the_first_pretraining_that_can_be_decoded_is_sampled(experiment):
     kinds = {"pretrain.method.kind": ("supervised", "rbm", "pca"), "finetune.encoder_init": ("he", "pretrained")}
-    left, plan, _ = left_by(experiment, tmp_path, sweep=(kinds,))
+    left, plan, _ = left_by(experiment, sweep=(kinds,))
     points = {trial.id: trial.point for trial in plan.trials}
     assert points[left.trial_id] == {"pretrain.method.kind": "rbm", "finetune.encoder_init": "pretrained"}
-    assert plan.jobs[left.stage_id].stage.name == "pretrain/1" and samples.read(tmp_path / samples.FILE).n_layers == 2
+    assert plan.jobs[left.stage_id].stage.name == "pretrain/1" and left.n_layers == 2
     # A classifier anywhere in the stack leaves nothing that turns codes back into images.
     for lowest in ("supervised", "pca"):
         for highest in ("supervised", "pca"):
             per_layer = {"pretrain.method.kind": (lowest, highest)}
-            left, *_ = left_by(experiment, tmp_path, sweep=(), per_layer=per_layer)
+            left, *_ = left_by(experiment, sweep=(), per_layer=per_layer)
             can_be = lowest == highest == "pca"
-            assert (left is not None) == (tmp_path / samples.FILE).exists() == can_be
+            assert (left is not None) == can_be
 
 
-def test_what_a_machine_of_gaussian_units_reconstructs_is_its_mean(experiment, tmp_path):
+def test_what_a_machine_of_gaussian_units_reconstructs_is_its_mean(experiment):
     settings = {"pretrain": {"method": RbmConfig(visible="gaussian")}, "sweep": ()}
-    left, plan, _ = left_by(experiment, tmp_path, encoder={"layers": (5,), "activation": "sigmoid"}, **settings)
+    left, plan, _ = left_by(experiment, encoder={"layers": (5,), "activation": "sigmoid"}, **settings)
     params = Drawn(plan).params(left.stage_id)
     layer, visible = params["encoder"]["layers_0"], params["decoder"]["layers_0"]
     images = left.images.reshape(len(left.images), -1)
@@ -174,9 +162,9 @@ def convolved(images, layer, stride):
     return np.moveaxis(np.array(sums), 2, 0) + layer["bias"]
 
 
-def test_filters_of_a_convolution_are_its_windows(experiment, tmp_path):
+def test_filters_of_a_convolution_are_its_windows(experiment):
     encoder = {"layers": ("4c3s2", 7), "activation": "relu"}
-    left, plan, _ = left_by(experiment, tmp_path, sweep=(), encoder=encoder)
+    left, plan, _ = left_by(experiment, sweep=(), encoder=encoder)
     params = Drawn(plan).params(left.stage_id)
     sides = {side: [params[side][f"layers_{number}"] for number in (0, 1)] for side in ("encoder", "decoder")}
     assert left.n_units == 4 and left.filters.shape == (4, 3, 3, 1)
@@ -188,15 +176,11 @@ def test_filters_of_a_convolution_are_its_windows(experiment, tmp_path):
     wide = codes.reshape(-1, 3, 3, 4).repeat(2, axis=1).repeat(2, axis=2)
     expected = convolved(wide, sides["decoder"][0]["convolution"], 1)
     np.testing.assert_allclose(left.reconstructions, expected, atol=1e-5)
-    assert samples.read(tmp_path / samples.FILE).filters.shape == (4, 3, 3, 1)
 
 
-def test_a_layer_without_a_kernel_of_its_own_leaves_reconstructions_and_no_filters(experiment, tmp_path):
-    left, *_ = left_by(experiment, tmp_path, sweep=(), encoder={"layers": ("r4s2", 5)})
+def test_a_layer_without_a_kernel_of_its_own_leaves_reconstructions_and_no_filters(experiment):
+    left, *_ = left_by(experiment, sweep=(), encoder={"layers": ("r4s2", 5)})
     assert left.n_units == 4 and left.filters.shape == (0, 6, 6, 1) and left.reconstructions.shape == (3, 6, 6, 1)
-    kept = (tmp_path / samples.FILE).stat().st_mtime_ns
-    again, *_ = left_by(experiment, tmp_path, sweep=(), encoder={"layers": ("r4s2", 5)})
-    assert again.filters.shape == left.filters.shape and (tmp_path / samples.FILE).stat().st_mtime_ns == kept
 
 
 def test_a_module_that_is_called_kernel_is_no_kernel():
@@ -205,9 +189,9 @@ def test_a_module_that_is_called_kernel_is_no_kernel():
     assert module._filters(layer["kernel"], (6, 6, 1)).shape == (5, 6, 6, 1)
 
 
-def test_samples_of_what_all_layers_came_to_and_of_wrong_images(experiment, tmp_path):
+def test_samples_of_what_all_layers_came_to_and_of_wrong_images(experiment):
     settings = {"pretrain": {"training": "greedy_then_end_to_end"}, "finetune": {"encoder_init": "wrong_data"}}
-    left, plan, datasets = left_by(experiment, tmp_path, sweep=(), **settings)
+    left, plan, datasets = left_by(experiment, sweep=(), **settings)
     job = plan.jobs[left.stage_id]
     assert job.stage.name == "pretrain/all" and job.data.shuffled_pixels
     wrong = datasets[job.data].validation
@@ -215,28 +199,15 @@ def test_samples_of_what_all_layers_came_to_and_of_wrong_images(experiment, tmp_
     np.testing.assert_array_equal(left.images.reshape(3, -1), wrong.images[rows] / np.float32(255))
 
 
-@pytest.mark.parametrize("damage", [lambda whole: whole[:-40], lambda whole: b"", lambda whole: b"\0" + whole[1:]])
-def test_damaged_samples_are_named_in_one_line_and_written_again(damage, parts, tmp_path, run):
-    plan, store, datasets = parts
-    path, whole, told = tmp_path / "samples.npz", (run / "samples.npz").read_bytes(), []
-    path.write_bytes(damage(whole))
-    leave(plan, store, datasets, tmp_path, told.append)
-    (line,) = told
-    assert line.startswith(f"{path} is damaged (") and line.endswith("); it will be written again")
-    assert "\n" not in line and path.read_bytes() == whole
-
-
 def test_a_repeated_run_names_damaged_samples(site, run):
     options = copied(site, "blurred")
     assert site.launch(*options).returncode == 0
     path = site.path / "blurred-run" / "samples.npz"
     whole = path.read_bytes()
-    for damaged in (whole[: len(whole) // 2], whole[:200] + bytes([whole[200] ^ 1]) + whole[201:]):
-        path.write_bytes(damaged)
-        done = site.launch(*options)
-        assert done.returncode == 0 and done.stderr.count("\n") == 1 and done.stderr.startswith(f"{path} is damaged (")
-        assert path.read_bytes() == whole
-    assert site.launch(*options).stderr == ""
+    path.write_bytes(whole[:200] + bytes([whole[200] ^ 1]) + whole[201:])
+    done = site.launch(*options)
+    assert (done.returncode, done.stderr) == (0, f"{path}: fails its checksum; it is made again\n")
+    assert path.read_bytes() == whole
 
 
 def test_a_run_without_pretraining_leaves_no_samples_and_has_a_report(site, first):
@@ -247,20 +218,3 @@ def test_a_run_without_pretraining_leaves_no_samples_and_has_a_report(site, firs
     assert not (directory / "samples.npz").exists()
     page = (directory / "report.html").read_text()
     assert "figure-first_batches" in page and "figure-filters" not in page and "figure-phase_losses" not in page
-
-
-def test_the_report_command_names_a_damaged_file_and_does_without_one(site, run, capsys):
-    content = (run / "samples.npz").read_bytes()
-    page = (run / "report.html").read_bytes()
-    try:
-        (run / "samples.npz").write_bytes(content[:-40])
-        refused(call(["report", run], site.path), "samples.npz cannot be read", "; delete it, or run its command again")
-        assert (run / "report.html").read_bytes() == page
-        (run / "samples.npz").unlink()
-        assert report_command.main([str(run)]) == 0
-        assert "figure-filters" not in (run / "report.html").read_text()
-    finally:
-        (run / "samples.npz").write_bytes(content)
-        assert report_command.main([str(run)]) == 0
-    assert (run / "report.html").read_bytes() == page
-    assert json.loads((run / "answer.json").read_text())["schema"] == SCHEMA

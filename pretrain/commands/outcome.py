@@ -1,0 +1,101 @@
+"""The files that a run leaves: tables, samples, answer and report, all of one experiment."""
+
+import contextlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pretrain.config import Experiment, to_json
+from pretrain.report import report, tensorboard
+from pretrain.study import results
+from pretrain.study.answer import Answer
+from pretrain.sweep import hosts, manifests, run_files, sample_file, tables
+from pretrain.sweep.manifests import DamageError
+from pretrain.sweep.run_files import Files
+from pretrain.sweep.sample_file import Samples
+
+_EVENTS = "tensorboard/"
+
+
+def leave(
+    experiment: Experiment,
+    made: Mapping[str, pa.Table],
+    answer: Answer,
+    shown: Samples | None,
+    tell: Callable[[str], None],
+    anew: bool = True,
+    with_tensorboard: bool = False,
+) -> None:
+    """Puts the files of a run in the place of those in its directory; files of the experiment before go.
+
+    Args:
+      experiment: what was run.
+      made: its tables by name.
+      answer: what was concluded.
+      shown: filters and reconstructions of its pretraining, if there are any.
+      tell: given a line for every damaged file in the directory.
+      anew: whether to draw even where the same tables, samples and answer are there, which takes seconds.
+      with_tensorboard: whether to write TensorBoard event files, too.
+
+    Raises:
+      OSError: a file could not be written; those before are as they were.
+    """
+    run_dir, trials, curves = Path(experiment.run_dir), made["trials"], made["curves"]
+    there, devices = run_files.sound(run_dir, tell), hosts.devices()
+    with run_files.draft(run_dir) as draft:
+        _write_tables(experiment, made, draft)
+        if shown:
+            sample_file.write(shown, draft / sample_file.FILE)
+        report.write_answer(answer, trials, experiment, devices, draft)
+        if there and not anew and _is_drawn(there, draft, with_tensorboard):
+            return
+        report.write(answer, trials, curves, experiment, devices, draft, shown)
+        if with_tensorboard:
+            tensorboard.write(trials, curves, made["stages"], draft / _EVENTS)
+        run_files.commit(draft, _id(made), devices)
+
+
+def leave_tables(experiment: Experiment, made: Mapping[str, pa.Table], tell: Callable[[str], None]) -> None:
+    """Leaves a run's tables without an answer, unless its directory holds all of their trials.
+
+    Raises:
+      OSError: a file could not be written; those before are as they were.
+    """
+    run_dir, ids = Path(experiment.run_dir), made["trials"]["trial_id"].to_pylist()
+    if there := run_files.sound(run_dir, tell):
+        held = pq.read_table(pa.BufferReader(there.read("trials.parquet")), columns=["trial_id"])
+        if set(ids) <= set(held["trial_id"].to_pylist()):
+            return
+    with run_files.draft(run_dir) as draft:
+        _write_tables(experiment, made, draft)
+        run_files.commit(draft, _id(made), hosts.devices())
+
+
+def samples_there(run_dir: Path) -> Samples | None:
+    """Returns the samples in a run's directory; None where there are none that are sound."""
+    with contextlib.suppress(DamageError):
+        if there := run_files.opened(run_dir):
+            return results.samples_of(there)
+    return None
+
+
+def _is_drawn(there: Files, draft: Path, with_tensorboard: bool) -> bool:
+    """Returns whether files are those of a draft, and others that are drawn from these."""
+    written, drawn = manifests.checksums(draft), (*report.FILES, _EVENTS)
+    others = there.checksums.keys() - written.keys()
+    events = any(name.startswith(_EVENTS) for name in others)
+    same = written.items() <= there.checksums.items() and all(name.startswith(drawn) for name in others)
+    return same and (events or not with_tensorboard)
+
+
+def _write_tables(experiment: Experiment, made: Mapping[str, pa.Table], directory: Path) -> None:
+    # With absolute paths, so that it can be read from anywhere.
+    (directory / "experiment.json").write_text(to_json(experiment))
+    for name, table in made.items():
+        tables.write(table, directory / f"{name}.parquet", _id(made))
+
+
+def _id(made: Mapping[str, pa.Table]) -> str:
+    return run_files.experiment_id(made["trials"]["trial_id"].to_pylist())

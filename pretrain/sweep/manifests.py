@@ -1,0 +1,94 @@
+"""Manifests: JSON with a checksum of its own, which holds the SHA-256 of every file beside it.
+
+Nothing here imports JAX, so that whoever reads tables need not wait for it.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+NAME = "manifest.json"
+
+
+class DamageError(Exception):
+    """A file that is missing or not as it was written; the message names it."""
+
+
+def write(file: Path, content: Mapping[str, Any]) -> None:
+    """Writes canonical JSON that holds its own checksum.
+
+    Raises:
+      OSError: it could not be written.
+    """
+    file.write_text(canonical({**content, "checksum": _self_checksum(content)}))
+
+
+def read(file: Path) -> dict[str, Any]:
+    """Returns the content that ``write`` wrote.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      DamageError: it is not as it was written, or cannot be read.
+    """
+    try:
+        text = file.read_text()
+        content = json.loads(text)
+        if text != canonical(content) or content.pop("checksum") != _self_checksum(content):
+            raise ValueError
+        return content
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise DamageError(f"{file}: damaged") from None
+
+
+def canonical(content: Any) -> str:
+    """Returns the one text of a JSON value."""
+    return json.dumps(content, sort_keys=True, indent=1, allow_nan=False)
+
+
+def checksums(directory: Path) -> dict[str, str]:
+    """Returns the SHA-256 of every file under a directory, by its relative path."""
+    files = (file for file in sorted(directory.rglob("*")) if file.is_file())
+    return {file.relative_to(directory).as_posix(): checksum(file) for file in files}
+
+
+def checksum(file: Path) -> str:
+    """Returns the SHA-256 of a file."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def check(file: Path, expected: str) -> None:
+    """Checks that a file has its checksum.
+
+    Raises:
+      DamageError: it has another, or cannot be read.
+    """
+    try:
+        if checksum(file) != expected:
+            raise DamageError(f"{file}: fails its checksum")
+    except OSError as error:
+        raise DamageError(f"{file}: cannot be read ({error.strerror})") from None
+
+
+def sync(directory: Path) -> None:
+    """Flushes a directory and all in it to the disk, so that a rename never precedes what it names."""
+    for place in [*directory.rglob("*"), directory]:
+        sync_one(place)
+
+
+def sync_one(place: Path) -> None:
+    """Flushes a file, or a directory's list of names, to the disk."""
+    descriptor = os.open(place, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _self_checksum(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(canonical(content).encode()).hexdigest()

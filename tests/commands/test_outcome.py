@@ -1,0 +1,198 @@
+"""What a run leaves is one whole, which takes the place of the one before; what is damaged is made again."""
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pretrain.commands import outcome
+from pretrain.commands import report as report_command
+from pretrain.config import Experiment
+from pretrain.report import report
+from pretrain.study import results
+from pretrain.study.answer import answer
+from pretrain.sweep import run_files
+from pretrain.sweep.manifests import DamageError
+from tests.launching import contents
+from tests.report.test_terminal import effects, four_corners
+from tests.sweep.test_sample_file import sampled
+
+PLAIN = {"experiment.json", "trials.parquet", "curves.parquet", "stages.parquet", "timings.parquet"}
+
+
+def made(seeds=8):
+    """The tables of a run of four corners."""
+    trials, curves = four_corners(effects(0.6, n=seeds, freezing=-0.4), effects(0.85, n=seeds, pretraining=0.03))
+    trials, ids = trials.append_column("repeat", pa.array([0] * len(trials))), trials["trial_id"].to_pylist()
+    stages = pa.table({"trial_id": ids, "stage": ["finetune"] * len(ids), "stage_id": [f"of {name}" for name in ids]})
+    timings = {"stage_id": stages["stage_id"], "stage": stages["stage"], "seed": trials["seed"]}
+    timings = pa.table({**timings, "run_seconds": [0.5] * len(ids)})
+    return {"trials": trials, "curves": curves, "stages": stages, "timings": timings}
+
+
+TABLES = made()
+
+
+def leave(directory, tables=TABLES, samples=None, anew=False, tell=pytest.fail, **changed):
+    experiment = dataclasses.replace(Experiment(run_dir=str(directory)), **changed)
+    with run_files.occupied(directory):
+        outcome.leave(experiment, tables, answer(tables["trials"], tables["curves"]), samples, tell, anew)
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("outcome"))
+        leave(Path("run"))
+        yield Path("run").resolve()
+
+
+@pytest.fixture
+def run(original, tmp_path, monkeypatch):
+    """A run's directory, by a path that its copies have, too."""
+    monkeypatch.chdir(tmp_path)
+    return shutil.copytree(original, Path("run"))
+
+
+def held(directory):
+    return {name: content for name, content in contents(directory).items() if name != ".lock"}
+
+
+def drawn(directory):
+    return (directory / "report.html").stat().st_ino
+
+
+def test_all_files_are_in_the_manifest_and_hold_the_id_of_their_experiment(run):
+    files = run_files.opened(run)
+    assert files.checksums.keys() | {"manifest.json"} == {name for name, held in contents(run).items() if held} - {
+        ".lock"
+    }
+    assert files.faults() == [] and files.devices == "2 x cpu"
+    told = {pq.read_metadata(run / f"{name}.parquet").metadata[b"pretrain.experiment_id"] for name in TABLES}
+    assert told == {files.experiment_id.encode()}
+    assert f'"experiment_id": "{files.experiment_id}"' in (run / "answer.json").read_text()
+
+
+def test_the_same_files_are_drawn_once(run):
+    before = drawn(run)
+    leave(run)
+    assert drawn(run) == before
+    leave(run, anew=True)
+    assert drawn(run) != before
+
+
+@pytest.mark.parametrize("other", [{"seeds": 9}, {"store": "elsewhere"}])
+def test_another_experiment_of_the_same_tables_takes_their_place(other, run):
+    before = drawn(run)
+    leave(run, **other)
+    assert drawn(run) != before
+    assert {name: getattr(results.load_run(run).experiment, name) for name in other} == other
+
+
+def test_samples_come_and_go_with_their_figures(run):
+    before = held(run)
+    leave(run, samples=sampled())
+    assert 'id="figure-filters"' in (run / "report.html").read_text() and results.load_samples(run)
+    page = drawn(run)
+    leave(run, samples=sampled())
+    assert drawn(run) == page
+    leave(run)
+    assert held(run) == before
+
+
+def test_files_of_users_stay(run):
+    mine = ["figures/mine.svg", "tables/shares_of_3.csv", "mine.txt", "notes/mine.txt"]
+    (run / "notes").mkdir()
+    for name in mine:
+        (run / name).write_text("mine")
+    leave(run, samples=sampled())
+    leave(run, tables=made(seeds=6))
+    assert all((run / name).read_text() == "mine" for name in mine)
+
+
+def cut(file):
+    file.write_bytes(file.read_bytes()[:-20])
+
+
+def flip(file):
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "damages",
+    [
+        {"trials.parquet": flip, "report.html": Path.unlink, "figures/slopes.png": cut},
+        {"curves.parquet": cut, "answer.json": flip, "tables/arms.tex": flip, "experiment.json": Path.unlink},
+        {"stages.parquet": Path.unlink, "timings.parquet": flip},
+        {"manifest.json": flip},
+        {"manifest.json": Path.unlink},
+    ],
+    ids=lambda damages: ", ".join(damages),
+)
+def test_damaged_files_are_named_and_made_again(damages, run):
+    before, told = held(run), []
+    for name, damage in damages.items():
+        damage(run / name)
+    leave(run, tell=told.append)
+    assert {line.partition(": ")[0] for line in told} == {str(run / name) for name in damages}
+    assert all(line.endswith("; it is made again") for line in told) and len(told) == len(damages)
+    assert held(run) == before
+
+
+def test_the_report_command_names_and_makes_again_what_it_draws(run, capsys):
+    before, names = held(run), ["figures/slopes.png", "answer.json", "report.html", "tables/arms.tex"]
+    for name in names:
+        flip(run / name)
+    assert report_command.main([str(run)]) == 0
+    told = capsys.readouterr().err.splitlines()
+    assert sorted(told) == sorted(f"{run / name}: fails its checksum; it is made again" for name in names)
+    assert held(run) == before
+
+
+@pytest.mark.parametrize("name", sorted(PLAIN))
+def test_the_report_command_refuses_what_it_cannot_make_again(name, run):
+    flip(run / name)
+    before = held(run)
+    with pytest.raises(DamageError, match=f"^{run / name}: fails its checksum; run the run's command again"):
+        report_command.main([str(run)])
+    assert held(run) == before
+
+
+def test_tables_without_an_answer_take_the_place_of_another_experiment_and_never_of_more(run):
+    fewer, more, told = made(seeds=6), made(seeds=10), []
+    before = held(run)
+    with run_files.occupied(run):
+        outcome.leave_tables(Experiment(run_dir=str(run)), fewer, pytest.fail)
+    assert held(run) == before
+    with run_files.occupied(run):
+        outcome.leave_tables(Experiment(run_dir=str(run)), more, pytest.fail)
+    assert {name for name, content in held(run).items() if content} == {*PLAIN, "manifest.json"}
+    assert results.load_run(run).trials.equals(more["trials"]) and results.load_samples(run) is None
+    leave(run, tell=told.append)
+    assert held(run) == before and told == []
+
+
+@pytest.mark.parametrize("name", ["figures", "tables", "trials.parquet/x"])
+def test_what_is_in_the_way_is_named_and_costs_no_file(name, run):
+    leave(run, tables=made(seeds=6))
+    if "/" in name:
+        (run / name).parent.unlink()
+        (run / name).mkdir(parents=True)
+    else:
+        for file in (run / name).iterdir():
+            file.unlink()
+        (run / name).rmdir()
+        (run / name).write_text("mine")
+    before = held(run)
+    with pytest.raises(OSError, match=f"{run / name.partition('/')[0]} is .*directory; move it away, and run the same"):
+        leave(run, tell=[].append)
+    assert held(run) == before
+
+
+def test_the_files_that_a_report_writes_are_known_as_its_own(run):
+    assert all(name.startswith(report.FILES) for name in run_files.opened(run).checksums.keys() - PLAIN)
