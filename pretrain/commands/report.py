@@ -8,6 +8,7 @@ from pathlib import Path
 import tyro
 
 from pretrain.commands import options, streams
+from pretrain.config.paths import path_of
 from pretrain.report import report, terminal
 from pretrain.study import results, sequential
 from pretrain.study.answer import answer
@@ -30,7 +31,9 @@ def main(argv: Sequence[str]) -> int:
       ConfigError: an option cannot be read, the run is not there or not finished, or a run is going on there.
       DamageError: a file that the report is drawn from is missing or not as it was written.
     """
-    path = Path(options.parse(ReportCommand, argv, "launch.py report").run).expanduser()
+    named = options.parse(ReportCommand, argv, "launch.py report").run
+    path_of("run", named)
+    path = Path(named).expanduser()
     run_files.read(path, lambda files: files)  # before a lock is written to what is no run
     try:
         with run_files.occupied(path), run_files.draft(path) as draft:

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pretrain.config.fields import ConfigError
+from pretrain.config.paths import path_of
 from pretrain.data.files import written_whole
 from pretrain.sweep import manifests, run_files
 from pretrain.sweep.manifests import DamageError
@@ -91,6 +92,7 @@ def forget(root: Path, run_dirs: Sequence[str]) -> None:
     """
     known, gone = holds(root)[0], []
     for run_dir in run_dirs:
+        path_of("forget", run_dir)
         path = Path(run_dir).expanduser().absolute()
         noted = [hold for hold in known if hold.run_dir in (path, Path(os.path.realpath(path)))]
         gone += (missing := [hold for hold in noted if not hold.is_there])

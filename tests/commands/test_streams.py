@@ -1,7 +1,6 @@
 """Standard output and error: lost, full or of a poor encoding, they cost nothing, and nothing in them is obeyed."""
 
 import io
-import json
 import os
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from hypothesis import strategies as st
 
 from pretrain.commands import options, process, streams
 from pretrain.config import Experiment, to_json
+from pretrain.sweep import holds, run_files
 from tests.launching import ROOT
 
 CONFIG = (
@@ -110,7 +110,6 @@ def judged(tmp_path):
     path.mkdir(parents=True)
     layers = ("own.py:a\x1b[2J", "own.py:[/bold]")
     experiment = Experiment(sweep=({"data.name": layers},), run_dir=str(path), store=str(path), seeds=6)
-    (path / "experiment.json").write_text(to_json(experiment), encoding="utf-8")
     rows = [(name, seed) for name in layers for seed in range(6)]
     ids = [f"{number:064x}" for number in range(len(rows))]
     values = np.linspace(0.5, 0.6, len(rows))
@@ -122,14 +121,16 @@ def judged(tmp_path):
         "status": ["ok"] * len(rows),
         **dict.fromkeys(METRICS, values),
     }
-    pq.write_table(pa.table(trials), path / "trials.parquet")
     curves = {"trial_id": ids, "stage": "finetune", "step": 1, "metric": "validation_accuracy", "value": values}
     length = {name: [each] * len(rows) if isinstance(each, str | int) else each for name, each in curves.items()}
-    pq.write_table(pa.table(length), path / "curves.parquet")
     stages = {"trial_id": ids, "stage": ["finetune"] * len(rows), "stage_id": ids}
-    pq.write_table(pa.table(stages), path / "stages.parquet")
     timings = {"stage_id": ids, "stage": ["finetune"] * len(rows), "seed": trials["seed"], "run_seconds": values}
-    pq.write_table(pa.table(timings), path / "timings.parquet")
+    tables = {"trials": trials, "curves": length, "stages": stages, "timings": timings}
+    with run_files.occupied(path), run_files.draft(path) as draft:
+        (draft / "experiment.json").write_text(to_json(experiment), encoding="utf-8")
+        for name, columns in tables.items():
+            pq.write_table(pa.table(columns), draft / f"{name}.parquet")
+        run_files.commit(draft, run_files.experiment_id(ids), "a CPU")
     return path
 
 
@@ -143,8 +144,8 @@ def test_names_and_paths_are_text(command, configs, judged, capsys):
 
 
 def test_runs_of_a_store_are_named_as_they_are(configs, judged, capsys):
-    (judged / "runs").mkdir()
-    (judged / "runs" / "one.json").write_text(json.dumps({"run_dir": str(judged), "stages": []}))
+    with holds.held(judged, judged, ()):
+        pass
     assert process.run(["store", "--store", str(judged)], configs) == 0
     out = capsys.readouterr().out
     assert r"x[bold]\x1b]0;mine\x07[/red]: 0 stages" in out and "\x1b" not in out

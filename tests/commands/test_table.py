@@ -57,7 +57,7 @@ def test_a_file_that_cannot_be_written_is_named_and_not_half_there(run, tmp_path
         (["RUN", "--by", "finetune.frozen"], "by: 'finetune.frozen'.*'finetune.frozen_layers'"),
         (["RUN", "--metrics", "accuracy"], "metrics: 'accuracy'"),
         (["RUN", "--metric", "x"], "option: '--metric'.*--metrics"),
-        (["nowhere"], "run: 'nowhere' is no run"),
+        (["nowhere"], "run: 'nowhere' is no directory"),
         ([], "arguments: ''"),
     ],
 )
@@ -68,4 +68,4 @@ def test_a_mistake_is_told_in_one_line(argv, told, run):
 
 
 def test_the_launcher_tells_a_mistake_with_exit_code_2(tmp_path):
-    refused(table(tmp_path, tmp_path / "nowhere"), "run: ", "nowhere", "is no run")
+    refused(table(tmp_path, tmp_path / "nowhere"), "run: ", "nowhere", "is no directory")

@@ -21,7 +21,7 @@ def corners():
 
 
 def told(found, **settings):
-    return record(found, dataclasses.replace(Experiment(), **settings), "2 x cpu")
+    return record(found, dataclasses.replace(Experiment(), **settings), "0" * 64, "2 x cpu")
 
 
 def test_the_format_has_a_number_and_versions_name_the_code(corners):
