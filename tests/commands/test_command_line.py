@@ -47,7 +47,16 @@ OTHER_OPTIMIZER = {
 OTHER = {
     "data.name": "cifar10",
     "data.dir": "/data/tfds",
+    "data.target": "income",
+    "data.drop": ("name", "address"),
+    "data.group": "household",
     "data.validation": 77,
+    "data.test": 0.25,
+    "data.splits": "fresh",
+    "data.cut": 3,
+    "data.scaling": "unit",
+    "data.unlabelled": 500,
+    "data.pretrain_on": "unlabelled",
     "data.greyscale": True,
     "data.shuffled_pixels": True,
     "encoder.layers": (64, 32, 16),
@@ -154,6 +163,7 @@ def together(kind, rule):
     """As many other values as fit one another and have an effect, of a kind of method and a rule for it."""
     fit = {"pretrain.training": "greedy", "pretrain.method.loss": "mse", "pretrain.method.sparsity": "kl"}
     fit |= {"pretrain.method.kind": kind, "pretrain.optimizer.kind": rule, "finetune.updates": 0, "finetune.epochs": 6}
+    fit |= {"data.splits": "fixed"}
     values = {**OTHER, **fit, "finetune.readout": "none", "finetune.encoder_init": "permuted"}
     experiment = replace_all(Experiment(), {name: values[name] for name in KINDS})
     own = {name: value for name, value in values.items() if name in fields(experiment)}
