@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from pretrain.commands.command_line import parse
+from pretrain.commands.command_line import chosen, parse
 from pretrain.config import Experiment
 from pretrain.config.complaints import misplaced
 from pretrain.config.fields import ConfigError, nearest
@@ -40,19 +40,24 @@ def main(argv: Sequence[str], configs: Path) -> int:
         named = bool(argv) and not argv[0].startswith("-")
         name, options = (argv[0], argv[1:]) if named else (_DEFAULT_CONFIG, argv)
         file = _config_file(configs, name)
-        command = parse(options, _load_config(file, name), f"launch.py {name}", _documentation(file))
+        config = _load_config(file, name)
+        command = parse(options, config, f"launch.py {name}", _documentation(file), _say)
         # LAPACK, which SciPy loads: JAX has a device on every core already, and threads of all of them would only wait.
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
         # Only now that the input is known to be right is there anything worth the wait for JAX.
         from pretrain.commands import run as session
 
-        return session.run(command.experiment, command.dry_run, command.tensorboard)
+        return session.run(command.experiment, command.dry_run, command.tensorboard, chosen(options, config))
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted; whatever was stored is kept, and the same command goes on from there", file=sys.stderr)
         return 130
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 def _overview(configs: Path) -> str:

@@ -90,7 +90,8 @@ def key(config: DataConfig) -> tuple[Any, ...]:
 
 def _by_split(arrays: Mapping[str, Any], part: str) -> dict[str, Any]:
     pairs = ((name.rpartition("_"), array) for name, array in arrays.items())
-    return {split: array for (split, _, own), array in pairs if own == part}
+    found = {split: array for (split, _, own), array in pairs if own == part}
+    return dict(sorted(found.items(), key=lambda pair: pair[0] != "train"))  # of which faults are told first
 
 
 def _missing(arrays: Mapping[str, Any]) -> list[str]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from pretrain.data.inputs import blocks
 
-_CONSTANT = 1e-9  # deviation, relative to the largest value, below which a column counts as constant
+_CONSTANT = 1e-12  # deviation, relative to the largest value, below which a column counts as constant
 _BYTE_STEPS = 1e-4  # of a byte, by which float32 may miss one
 
 

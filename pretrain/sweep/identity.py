@@ -82,7 +82,9 @@ class Fingerprints:
         # Test rows name no pretraining, and so their number does not either.
         n_test = len(dataset.test.inputs) if stage.is_last else 0
         counts = (len(dataset.train.inputs), len(dataset.validation.inputs), n_test)
-        sizes = Sizes(counts, dataset.n_labelled, str(dataset.train.inputs.dtype))
+        # Nor does the number of labels, where none is read: other labels find the same pretraining.
+        n_labelled = dataset.n_labelled if spec.choices.n_labels else counts[0]
+        sizes = Sizes(counts, n_labelled, str(dataset.train.inputs.dtype))
         known = (stage, spec.choices, extras, structure, parent, sizes)
         if known not in self._found:
             # Their sources, and what they import, are not among those that are hashed.

@@ -409,8 +409,14 @@ def test_an_option_for_another_field_leaves_the_sweep_alone():
         ([""], ["''", "options start with --"]),
         # each on its own, but not together
         (["--finetune.frozen-layers", "3"], ["finetune.frozen_layers: 3", "at most 2"]),
-        (["--encoder.layers", "300"], ["finetune.frozen_layers: 2", "at most 1", "encoder.layers more than (300,)"]),
-        (["--finetune.labels", "49"], ["finetune.batch_size: 50", "finetune.labels 49"]),
+        (
+            ["--encoder.layers", "300", "--sweep", "finetune.frozen_layers=0,2"],
+            ["finetune.frozen_layers: 2", "at most 1", "encoder.layers more than (300,)"],
+        ),
+        (
+            ["--finetune.labels", "49", "--finetune.batch-size", "50"],
+            ["finetune.batch_size: 50", "finetune.labels 49"],
+        ),
         (["--until-conclusive", "--seeds", "33"], ["study.most_seeds: 32", "seeds 33", "raise it"]),
         # by layer
         (["--per-layer"], ["per_layer: ''", "give one"]),
