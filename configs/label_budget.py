@@ -17,7 +17,7 @@ def get_config() -> Experiment:
     finetune = FinetuneConfig(updates=600, label_subset="balanced", optimizer=optimizer)
     sweep = {
         "finetune.encoder_init": ("pretrained", "he"),
-        "finetune.frozen_layers": (0, 2),
+        "finetune.frozen_layers": (0, "all"),
         "finetune.labels": (50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000),
     }
     return Experiment(finetune=finetune, sweep=(sweep,), seeds=16)

@@ -17,7 +17,14 @@ _PROBED = 200  # of 800 updates
 def get_config() -> Experiment:
     """Returns the experiment: 8 seeds of six protocols, each from pretrained and from He weights."""
     used = ("frozen_layers", "readout", "unfreeze_at")
-    ways = ((2, "none", 0), (2, "ridge", 0), (2, "logistic", 0), (2, "knn", 0), (0, "none", 0), (0, "none", _PROBED))
+    ways = (
+        ("all", "none", 0),
+        ("all", "ridge", 0),
+        ("all", "logistic", 0),
+        ("all", "knn", 0),
+        (0, "none", 0),
+        (0, "none", _PROBED),
+    )
     sweep = tuple(
         {
             "finetune.encoder_init": ("pretrained", "he"),

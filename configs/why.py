@@ -18,7 +18,7 @@ def get_config() -> Experiment:
     finetune = FinetuneConfig(validate_at=often, diagnose_at=(1, 2, 5, 10, 20, 40))
     factors = {
         "finetune.encoder_init": ("he", "pretrained"),
-        "finetune.frozen_layers": (0, 2),
+        "finetune.frozen_layers": (0, "all"),
         "finetune.codes": ("raw", "standardised"),
         "finetune.first_logit_change": (0.0, 1.0),
         "finetune.head_init": ("random", "ridge"),

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import io
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Annotated, Any
 
 import tyro
@@ -12,7 +12,7 @@ from annotated_types import Ge, Gt
 from pydantic import TypeAdapter, ValidationError
 
 from pretrain.commands.axes import Axis, element, is_sequence, parse_axis, read_value
-from pretrain.config import Experiment, Settings, SweptValue
+from pretrain.config import Experiment, Settings, SweptValue, fitting
 from pretrain.config.fields import (
     ConfigError,
     complaint,
@@ -21,6 +21,7 @@ from pretrain.config.fields import (
     inert_because,
     nearest,
     replace,
+    replace_all,
     unknown,
     with_values,
 )
@@ -52,10 +53,17 @@ class Command:
     """Seed of a random search; more draws with the same seed keep the first ones."""
 
 
-def parse(argv: Sequence[str], default: Experiment, program: str, description: str) -> Command:
+def parse(
+    argv: Sequence[str],
+    default: Experiment,
+    program: str,
+    description: str,
+    tell: Callable[[str], None] = lambda line: None,
+) -> Command:
     """Reads options over a default experiment; ``--help`` prints every field and exits.
 
-    An option for a swept field takes the place of that field's sweep; ``--sweep`` adds axes to every grid.
+    An option for a swept field takes the place of that field's sweep; ``--sweep`` adds axes to every grid. Defaults are
+    fitted to the depth of an encoder and the number of labels that options ask for; ``tell`` is given a line for each.
 
     Raises:
       ConfigError: an option is unknown, its value is missing or does not fit, or the fields do not fit together.
@@ -70,15 +78,53 @@ def parse(argv: Sequence[str], default: Experiment, program: str, description: s
     default = _of_kinds(default, given)
     # The sweep is put in place before tyro builds the experiment, which then checks its points with all options set.
     unchecked = with_values(default, {"sweep": _sweep(default, given), "per_layer": _per_layer(default, given)})
+    axes = [parse_axis(values[0], option)[0] for option in _AXES for values in given.get(option, ())]
+    unchecked, notes = _fitted(unchecked, given, fitting.chosen(default, {*given, *axes}))
     try:
         with contextlib.redirect_stderr(io.StringIO()):  # tyro explains in a box; our explanation is one line
             others = _of_kind_options(argv, others=True)  # the default is of its kinds already
             command = tyro.cli(Command, args=others, default=Command(unchecked), **settings)
     except SystemExit:
         raise ConfigError("arguments", " ".join(argv), "cannot be read; --help lists every option") from None
-    axes = [parse_axis(values[0], option)[0] for option in _AXES for values in given.get(option, ())]
     _check_effects(command.experiment, [*given, *axes])
+    for note in notes:
+        tell(note)
     return command
+
+
+def chosen(argv: Sequence[str], default: Experiment) -> frozenset[str]:
+    """Returns the fields that options or the default choose, so that they are not to be fitted to data.
+
+    Raises:
+      ConfigError: an option cannot be read.
+    """
+    given = _given(_unshortened(argv))
+    axes = [parse_axis(values[0], option)[0] for option in _AXES for values in given.get(option, ())]
+    return fitting.chosen(default, {*given, *axes})
+
+
+def _fitted(
+    unchecked: Experiment, given: Mapping[str, list[list[str]]], chosen: Collection[str]
+) -> tuple[Experiment, tuple[str, ...]]:
+    """Returns an experiment whose defaults fit the options to come, and what was changed."""
+    kinds = fields(unchecked)
+    names = [name for name in given if name in kinds and name not in _AXES]
+    whole = replace_all(unchecked, {name: _typed(name, kinds[name], given[name][-1]) for name in names})
+    words = [point.settings.words for point in whole.points]
+    if any(word.kind == "own" for each in words for word in each):  # as deep as a file says
+        fitted = fitting.Fitted(whole)
+    else:
+        fitted = fitting.to_depth(whole, chosen, min(map(len, words)))
+    fitted = fitting.to_labels(fitted, chosen)
+    kept = {name: get(unchecked, name) for name in names}
+    return with_values(fitted.experiment, kept), fitted.notes
+
+
+def _typed(name: str, kind: Any, values: list[str]) -> Any:
+    """Returns the value of an option, checked on its own."""
+    if is_sequence(kind):
+        return tuple(read_value(name, element(kind), value) for value in values)
+    return read_value(name, kind, values[0])
 
 
 def _of_kinds(default: Experiment, given: Mapping[str, list[list[str]]]) -> Experiment:
@@ -215,7 +261,7 @@ def _check(name: str, kind: Any, values: list[str]) -> None:
             raise ConfigError(name, " ".join(values), "takes no value; leave it out")
     elif is_sequence(kind) and name not in _AXES:
         try:
-            TypeAdapter(kind).validate_python([read_value(name, element(kind), value) for value in values])
+            TypeAdapter(kind).validate_python(_typed(name, kind, values))
         except ValidationError as error:
             raise ConfigError(name, " ".join(values), complaint(error)) from None
     elif len(values) != 1:

@@ -8,14 +8,13 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
 from rich.console import Console
 
-from pretrain import data
 from pretrain.commands import options, outcome, streams
 from pretrain.config import DataConfig, Experiment
 from pretrain.config.fields import ConfigError, with_values
@@ -25,7 +24,19 @@ from pretrain.report import tensorboard, terminal, words
 from pretrain.study import sequential
 from pretrain.study.answer import Answer, answer
 from pretrain.study.sequential import Look
-from pretrain.sweep import engines, environment, holds, hosts, preview, programs, reuse, run_files, samples, tables
+from pretrain.sweep import (
+    engines,
+    environment,
+    fitting,
+    holds,
+    hosts,
+    preview,
+    programs,
+    reuse,
+    run_files,
+    samples,
+    tables,
+)
 from pretrain.sweep import plan as planning
 from pretrain.sweep.engines import Engine
 from pretrain.sweep.identity import Fingerprints
@@ -64,13 +75,19 @@ class _Done(NamedTuple):
     answer: Answer
 
 
-def run(experiment: Experiment, dry_run: bool = False, with_tensorboard: bool = False) -> int:
+def run(
+    experiment: Experiment,
+    dry_run: bool = False,
+    with_tensorboard: bool = False,
+    chosen: Collection[str] | None = None,
+) -> int:
     """Runs an experiment: trains what is not stored yet, writes the run's files and prints the result.
 
     Args:
       experiment: what to run.
       dry_run: whether to print the plan and stop, with nothing written.
       with_tensorboard: whether to write TensorBoard event files, too.
+      chosen: fields that somebody chose, and that are not fitted to the data; by default all.
 
     Returns:
       The exit code: 0 done, 1 a file could not be read or written, 75 interrupted and to be resumed.
@@ -100,8 +117,12 @@ def run(experiment: Experiment, dry_run: bool = False, with_tensorboard: bool = 
 
     if aside and hosts.leads():
         tell(f"set aside, for no result may depend on it: {', '.join(aside)}")
-    located = with_values(experiment, paths)
-    datasets, looks = data.load_all(located), sequential.looks(located)
+    looks = sequential.looks(experiment)
+    loaded = fitting.load(with_values(experiment, {**paths, "seeds": looks[-1].seeds}), chosen)
+    located, datasets = with_values(loaded.experiment, {"seeds": experiment.seeds}), loaded.datasets
+    if hosts.leads():
+        for note in loaded.notes:
+            tell(note)
     if progress.is_terminal and hosts.leads() and not dry_run:  # a sign of life, before seconds of tracing
         n_trials = len(located.points) * looks[0].seeds * located.repeats
         progress.print(f"{n_trials:,} trials, into {experiment.run_dir}", style="dim")

@@ -26,7 +26,7 @@ def check(settings: Settings) -> None:
     is_own = any(word.kind == "own" for word in words)  # and may be any number of layers
     if not is_own:
         check_depth(settings, len(words))
-    if finetune.batch_size > finetune.labels and finetune.readout == "none":
+    if 0 < finetune.labels < finetune.batch_size and finetune.readout == "none":
         remedy = f"is larger than finetune.labels {finetune.labels}; lower it"
         raise ConfigError("finetune.batch_size", finetune.batch_size, remedy)
     if finetune.encoder_init == "wrong_data" and settings.pretraining_data == settings.data:

@@ -56,6 +56,13 @@ class ConfigError(Exception):
         told = told if len(told) <= _LONGEST_VALUE else f"{told[:_LONGEST_VALUE]}…"
         super().__init__(" ".join(f"{field}: {told} {remedy}".splitlines()))
 
+    @classmethod
+    def of_all(cls, faults: "Iterable[ConfigError]") -> "ConfigError":
+        """Returns one error of several faults, a line each."""
+        found = cls.__new__(cls)
+        Exception.__init__(found, "\n".join(dict.fromkeys(map(str, faults))))
+        return found
+
 
 def fields(config: Any, prefix: str = "") -> dict[str, Any]:
     """Returns the type of every leaf field by its dotted name, annotations included.

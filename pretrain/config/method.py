@@ -64,6 +64,19 @@ class Method:
           ConfigError: it cannot.
         """
 
+    def check_interval(self, low: float, high: float) -> None:
+        """Checks that data with values from low to high can be decoded.
+
+        Raises:
+          ConfigError: they cannot.
+        """
+
+    def needs_unit_interval(self, low: float, high: float, field: str, value: object, other: str) -> None:
+        """Refuses data with values outside of [0, 1]."""
+        if low < 0 or high > 1:
+            remedy = f"needs values in [0, 1], and the data have {low:.3g} to {high:.3g}; set data.scaling to unit"
+            raise ConfigError(f"pretrain.method.{field}", value, f"{remedy}, or {field} to {other}")
+
     def needs_dense(self, layer: LayerFacts, field: str, value: object) -> None:
         """Refuses a layer that is not dense."""
         if not layer.is_dense:

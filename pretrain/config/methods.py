@@ -94,6 +94,12 @@ class AutoencoderConfig(Method):
             if getattr(self, switch):
                 self.needs_dense(layer, switch, True)
 
+    def check_interval(self, low: float, high: float) -> None:
+        if self.loss == "cross_entropy":
+            self.needs_unit_interval(low, high, "loss", self.loss, "mse")
+        elif self.output == "sigmoid":
+            self.needs_unit_interval(low, high, "output", self.output, "linear")
+
 
 @dataclass(frozen=True, config=STRICT)
 class RbmConfig(Method):
@@ -119,6 +125,10 @@ class RbmConfig(Method):
         if self.visible == "bernoulli":
             self.needs_bounded(layer.below, "visible", self.visible)
         self.needs_bounded(layer.activation, "kind", self.kind)
+
+    def check_interval(self, low: float, high: float) -> None:
+        if self.visible == "bernoulli":
+            self.needs_unit_interval(low, high, "visible", self.visible, "gaussian")
 
 
 @dataclass(frozen=True, config=STRICT)

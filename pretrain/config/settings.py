@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import tyro
-from annotated_types import Ge, MinLen
+from annotated_types import Ge, Gt, Lt, MinLen
 from pydantic.dataclasses import dataclass
 
 from pretrain.config.fields import STRICT, TRACED, Unless, When, canonical, replace_all, with_values
@@ -26,17 +26,43 @@ from pretrain.config.optimizers import AdamConfig, OptimizerConfig
 SweptValue = bool | int | float | str | tuple[int | str, ...]
 
 
+Share = Annotated[float, Gt(0), Lt(1)]
+
+
 @dataclass(frozen=True, config=STRICT)
 class DataConfig:
-    """The images: where they come from and how they are split."""
+    """The examples: where they come from, how they are split and scaled."""
 
     name: Annotated[str, MinLen(1)] = "mnist"
-    """The packaged `mnist`, the path of an .npz file with train_images, train_labels, test_images and test_labels,
-    or the name of a TensorFlow Datasets image classification set."""
+    """The packaged `mnist`; the path of an .npz file, of a directory of .npy files, or of a .csv or .parquet table;
+    FILE.py:FUNCTION, which returns a dictionary of arrays; or the name of a TensorFlow Datasets image classification
+    set. pretrain/data/README.md lists the names of arrays."""
     dir: str = "~/tensorflow_datasets"
     """Directory that holds prepared TensorFlow Datasets."""
-    validation: Count = 5000
-    """Training images held out for validation, taken from the start of the training set (images)."""
+    target: str = ""
+    """Column of a table that holds the classes."""
+    drop: tuple[str, ...] = ()
+    """Columns of a table to leave out."""
+    group: str = ""
+    """Column of a table whose equal values stay together in one split, and which is no input."""
+    validation: Count | Share = 5000
+    """Training rows held out for validation, where the data have no validation rows: a count, or a share of the rows
+    with a label."""
+    test: Count | Share = 0.2
+    """Rows held out for the test, where the data have no test rows: a count, or a share of the rows with a label."""
+    splits: Literal["fixed", "fresh"] = "fixed"
+    """Cut of the held-out rows: the same for all seeds, the first rows where data come with test rows and in no order
+    of classes, at random and stratified by class otherwise; or at random for each seed."""
+    cut: Annotated[int, Ge(0), When("splits", ("fixed",))] = 0
+    """Number of a fixed cut; all but 0 are at random."""
+    scaling: Literal["auto", "none", "unit", "standardise"] = "auto"
+    """Inputs as the encoder reads them: unit, in [0, 1]; standardise, mean 0 and deviation 1 over the training rows,
+    column by column or channel by channel; none, as they are. auto: unit for bytes, none for numbers that lie in
+    [0, 1], and standardise otherwise."""
+    unlabelled: Annotated[int, Ge(0)] | Literal["all"] = "all"
+    """Rows without a label that pretraining reads, or `all` (rows)."""
+    pretrain_on: Literal["both", "train", "unlabelled"] = "both"
+    """Rows that pretraining reads: those with a label, those without, or both."""
     greyscale: Switch = False
     """Turn colour images to one channel (ITU-R BT.601 luma)."""
     shuffled_pixels: Switch = False
@@ -123,8 +149,8 @@ class FinetuneConfig:
     """Updates that train the head only, before the encoder layers that are not frozen join in (updates)."""
     rate_factor: Annotated[Penalty, When("readout", ("none",))] = 1.0
     """Learning rate of encoder layers, relative to the head's."""
-    labels: Count = 2000
-    """Size of the labelled subset (images)."""
+    labels: Annotated[int, Ge(0)] = 2000
+    """Size of the labelled subset; 0 takes all rows that have a label (rows)."""
     label_subset: Literal["first", "random", "balanced"] = "first"
     """Labelled images: the first after the validation images, a random draw, or a random draw balanced over classes."""
     epochs: Annotated[Count, When("updates", (0,)), When("readout", ("none",))] = 4
@@ -199,9 +225,18 @@ class Settings:
 
     @property
     def pretraining_data(self) -> DataConfig:
-        """The images of pretraining: those of fine-tuning, unless the encoder starts from others."""
+        """The data of pretraining: those of fine-tuning, unless the encoder starts from others."""
         if self.finetune.encoder_init != "wrong_data":
             return self.data
         other = self.pretrain.wrong_data
         changed = {"shuffled_pixels": True} if other == "noise" else {"name": other}
         return dataclasses.replace(self.data, **changed)
+
+    @property
+    def finetuning_data(self) -> DataConfig:
+        """The data of fine-tuning, which does not depend on the rows that pretraining reads."""
+        return dataclasses.replace(self.data, unlabelled="all", pretrain_on="both")
+
+    def at_seed(self, seed: int) -> "Settings":
+        """Returns the settings of a seed, which has a cut of its own where splits are fresh."""
+        return with_values(self, {"data.cut": seed}) if self.data.splits == "fresh" else self

@@ -1,5 +1,5 @@
 """Datasets as arrays."""
 
-from pretrain.data.dataset import Dataset, Split, load, load_all
+from pretrain.data.dataset import Dataset, Split, load, load_all, reader
 
-__all__ = ["Dataset", "Split", "load", "load_all"]
+__all__ = ["Dataset", "Split", "load", "load_all", "reader"]

@@ -1,8 +1,7 @@
-"""A dataset as arrays: the packaged MNIST, a user's .npz file, or any TFDS image classification set."""
+"""A dataset as arrays: read, split, scaled and looked at."""
 
 import hashlib
-import os
-from pathlib import Path
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -10,19 +9,19 @@ import numpy as np
 from pretrain.config import Experiment
 from pretrain.config.fields import ConfigError
 from pretrain.config.settings import DataConfig
-from pretrain.data.files import MissingArrayError, read_npz
+from pretrain.data import looks, reading, scaling, splits
+from pretrain.data.labels import NONE
+from pretrain.data.reading import Source
+from pretrain.data.scaling import Scaling
 
-_MNIST = Path(__file__).with_name("mnist.npz")
-_MNIST_SHA256 = "e73dec66bbaca706840061cd787a19a5d2e2b589703ee47c01640c047cfe7741"
-_MOST_CLASSES = 100_000  # a larger label is no class number but something else
-_ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
+_LUMA = (0.299, 0.587, 0.114)
 
 
 class Split(NamedTuple):
-    """Images and labels, row by row."""
+    """Inputs and labels, row by row."""
 
-    images: np.ndarray  # [N, D] uint8, flattened
-    labels: np.ndarray  # [N] int32
+    inputs: np.ndarray  # [N, D] uint8 or float32, flattened
+    labels: np.ndarray  # [N] int32 class numbers; -1 without a label
 
 
 class Fingerprints(NamedTuple):
@@ -39,127 +38,205 @@ class Dataset(NamedTuple):
     train: Split  # labels are there, and only a labelled subset of them is used
     validation: Split
     test: Split
-    image_shape: tuple[int, ...]  # (height, width, channels)
+    example_shape: tuple[int, ...]  # (height, width, channels) of an image, (columns,) of a row of a table
     class_names: tuple[str, ...]
-    fingerprints: "Fingerprints"
+    fingerprints: Fingerprints
+    labelled: np.ndarray | None = None  # [L] int32, the training rows with a label; None where all have one
+    interval: tuple[float, float] = (0.0, 1.0)  # of the training inputs as the encoder reads them
+    scaling: Scaling | None = None  # by which rows of the source have become inputs
+    notes: tuple[str, ...] = ()  # for people: a line each
+
+    @property
+    def n_labelled(self) -> int:
+        """How many training rows have a label."""
+        return len(self.train.labels) if self.labelled is None else len(self.labelled)
+
+    @property
+    def known_labels(self) -> np.ndarray:
+        """The labels of training rows that have one: [L] int32."""
+        return self.train.labels if self.labelled is None else self.train.labels[self.labelled]
+
+    @property
+    def has_images(self) -> bool:
+        """Whether examples are images."""
+        return len(self.example_shape) == 3
 
 
-def load(config: DataConfig) -> Dataset:
-    """Loads and splits the dataset that a config names.
+Reader = Callable[[DataConfig], Source]
 
-    The first ``config.validation`` training images become the validation split, the others the training split.
+
+def reader() -> Reader:
+    """Returns what reads sources, each once."""
+    known: dict[tuple, Source] = {}
+
+    def read(config: DataConfig) -> Source:
+        key = reading.key(config)
+        if key not in known:
+            known[key] = reading.read(config)
+        return known[key]
+
+    return read
+
+
+def load_all(experiment: Experiment, read: Reader | None = None) -> dict[DataConfig, Dataset]:
+    """Loads every dataset of an experiment's trials, those of pretraining too, once each.
 
     Raises:
-      ConfigError: the dataset is not there, is damaged or is no image classification set, or the validation split
-        would take all training images.
+      ConfigError: as ``load`` does; a line for each fault of any of them.
     """
-    arrays, class_names = _read(config)
-    images, labels = arrays["train_images"], arrays["train_labels"]
-    if config.validation >= len(images):
-        remedy = f"leaves no images to train on; lower it below the {len(images)} training images"
-        raise ConfigError("data.validation", config.validation, remedy)
-    flatten = luma_vectors if config.greyscale else vectors
-    held_out = config.validation
-    channels = 1 if config.greyscale else images.shape[-1]
-    made = _shuffled if config.shuffled_pixels else lambda images: images
-    train = Split(made(flatten(images[held_out:])), labels[held_out:])
-    validation = Split(made(flatten(images[:held_out])), labels[:held_out])
-    test = Split(made(flatten(arrays["test_images"])), arrays["test_labels"])
-    fingerprints = Fingerprints(
-        _digest(train.images, validation.images), _digest(train.labels, validation.labels), _digest(*test)
+    read, found, faults = read or reader(), {}, []
+    for config in configs(experiment):
+        try:
+            found[config] = load(config, read)
+        except ConfigError as error:
+            faults.append(error)
+    if faults:
+        raise ConfigError.of_all(faults)
+    return found
+
+
+def configs(experiment: Experiment) -> list[DataConfig]:
+    """Returns the data of an experiment's trials, fine-tuning's first, each once."""
+    wanted: dict[DataConfig, None] = {}
+    for point in experiment.points:
+        for seed in range(experiment.seeds if point.settings.data.splits == "fresh" else 1):
+            at = point.settings.at_seed(seed)
+            wanted |= dict.fromkeys((at.finetuning_data, at.pretraining_data))
+    return list(wanted)
+
+
+def load(config: DataConfig, read: Reader = reading.read) -> Dataset:
+    """Loads, splits and scales the dataset that a config names.
+
+    Raises:
+      ConfigError: the dataset is not there, is damaged or does not fit, or a held-out split takes all rows; a line for
+        each fault.
+    """
+    source = read(config)
+    cut = splits.cut(rows_of(source), config)
+    raw = _raw(source, cut, config)
+    known = {split: source.labels["train"][index] for split, index in _indices(cut)}
+    known |= {split: array for split, array in source.labels.items() if split not in known}
+    pool = raw.pop("unlabelled", None)
+    training = [array for array in (raw["train"], pool) if array is not None]
+    fitted = scaling.fit(training, [raw["validation"], raw["test"]], config.scaling, source.columns)
+    made = _shuffled if config.shuffled_pixels else lambda inputs: inputs
+    train, labels, pool_notes = _pretrained(config, fitted.scaling.applied(raw["train"]), known["train"], pool, fitted)
+    parts = {split: Split(made(fitted.scaling.applied(raw[split])), known[split]) for split in ("validation", "test")}
+    parts["train"] = Split(made(train), labels)
+    labelled = np.flatnonzero(labels != NONE).astype(np.int32)
+    shape = raw["train"].shape[1:] if raw["train"].ndim > 2 else parts["train"].inputs.shape[1:]
+    notes = (*source.notes, *cut.notes, *fitted.notes, *pool_notes, *_scale_notes(raw["train"], fitted))
+    if config.name != "mnist":
+        notes += tuple(looks.at_labels(known, source.class_names)) + tuple(looks.at_copies(raw))
+    return Dataset(
+        parts["train"],
+        parts["validation"],
+        parts["test"],
+        tuple(shape),
+        source.class_names,
+        Fingerprints(
+            _digest(parts["train"].inputs, parts["validation"].inputs),
+            _digest(parts["train"].labels, parts["validation"].labels),
+            _digest(*parts["test"]),
+        ),
+        None if len(labelled) == len(labels) else labelled,
+        fitted.interval,
+        fitted.scaling,
+        tuple(f"{config.name}: {note}" for note in notes),
     )
-    return Dataset(train, validation, test, (*images.shape[1:3], channels), class_names, fingerprints)
 
 
-def load_all(experiment: Experiment) -> dict[DataConfig, Dataset]:
-    """Loads every dataset of an experiment's sweep, those of pretraining too, once each.
+def rows_of(source: Source) -> splits.Rows:
+    """Returns what decides the cut of a source."""
+    has_validation, has_test = ("validation" in source.labels, "test" in source.labels)
+    return splits.Rows(source.labels["train"], has_validation, has_test, source.groups)
 
-    Raises:
-      ConfigError: as ``load`` does.
+
+def _indices(cut: splits.Cut) -> list[tuple[str, splits.Index]]:
+    pairs = (("train", cut.train), ("validation", cut.validation), ("test", cut.test))
+    return [(split, index) for split, index in pairs if index is not None]
+
+
+def _raw(source: Source, cut: splits.Cut, config: DataConfig) -> dict[str, np.ndarray]:
+    """Returns the inputs of each split before they are scaled; images have a channel, and are grey where asked."""
+    arrays = {split: source.inputs["train"][index] for split, index in _indices(cut)}
+    arrays |= {split: array for split, array in source.inputs.items() if split not in arrays}
+    arrays = {split: array[..., None] if array.ndim == 3 else array for split, array in arrays.items()}
+    if config.greyscale:
+        if arrays["train"].ndim != 4 or arrays["train"].shape[-1] not in (1, 3):
+            remedy = f"is for images of 1 or 3 channels, not for {arrays['train'].shape[1:]} an example; leave it out"
+            raise ConfigError("data.greyscale", True, remedy)
+        arrays = {split: luma(array) for split, array in arrays.items()}
+    if config.scaling == "none":
+        return {
+            split: array.astype(np.float32) if array.dtype == np.uint8 else array for split, array in arrays.items()
+        }
+    if config.scaling in ("auto", "unit") and not source.columns:
+        as_bytes = scaling.as_bytes(arrays.values())
+        if as_bytes is not None:
+            return dict(zip(arrays, as_bytes, strict=True))
+    return arrays
+
+
+def _pretrained(
+    config: DataConfig, train: np.ndarray, labels: np.ndarray, pool: np.ndarray | None, fitted: scaling.Fitted
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Returns the training rows [N, D] and labels [N] that a config asks for, the unlabelled arrays' rows last.
+
+    Of rows without a label, as many as ``data.unlabelled`` are drawn; a larger number holds a smaller one's rows.
     """
-    settings = [point.settings for point in experiment.points]
-    wanted = dict.fromkeys(config for at in settings for config in (at.data, at.pretraining_data))
-    return {config: load(config) for config in wanted}
+    if pool is not None:
+        train = np.concatenate([train, fitted.scaling.applied(pool)])
+        labels = np.concatenate([labels, np.full(len(pool), NONE, np.int32)])
+    without = np.flatnonzero(labels == NONE)
+    notes = []
+    if len(without):
+        notes.append(f"{len(without):,} of {len(labels):,} training rows have no label; they pretrain only")
+    kept = without
+    if config.unlabelled != "all":
+        if config.unlabelled > len(without):
+            remedy = f"is more than the {len(without):,} training rows without a label; lower it"
+            raise ConfigError("data.unlabelled", config.unlabelled, remedy)
+        kept = np.sort(np.random.default_rng(config.cut).permutation(without)[: config.unlabelled])
+    if config.pretrain_on == "train":
+        kept = kept[:0]
+    if len(kept) == len(without) and config.pretrain_on != "unlabelled":
+        return train, labels, notes
+    rows = kept
+    if config.pretrain_on != "unlabelled":
+        rows = np.union1d(np.flatnonzero(labels != NONE), kept)
+    if not len(rows):
+        remedy = "leaves nothing to pretrain on, for all training rows have a label; set it to both"
+        if len(without):
+            remedy = "leaves nothing to pretrain on beside data.unlabelled 0; raise that, or set it to both"
+        raise ConfigError("data.pretrain_on", config.pretrain_on, remedy)
+    return train[rows], labels[rows], notes
 
 
-def vectors(images: np.ndarray) -> np.ndarray:
-    """Flattens images [N, H, W, C] to [N, H * W * C]."""
-    return images.reshape(len(images), -1)
+def _scale_notes(train: np.ndarray, fitted: scaling.Fitted) -> list[str]:
+    if fitted.scaling.method != "standardise":
+        return []
+    each = "channel by channel" if train.ndim == 4 else "column by column"
+    return [f"inputs are standardised, {each} (data.scaling)"]
 
 
-def luma_vectors(images: np.ndarray) -> np.ndarray:
-    """Turns images [N, H, W, 1 or 3] to one channel (ITU-R BT.601 luma, rounded) and flattens them to [N, H * W]."""
+def luma(images: np.ndarray) -> np.ndarray:
+    """Turns images [N, H, W, 1 or 3] to one channel (ITU-R BT.601 luma): [N, H, W, 1]; of bytes, rounded to bytes."""
     if images.shape[-1] == 1:
-        return vectors(images)
+        return images
     # A block at a time: the float copy of a whole colour dataset would be twelve times its size.
-    grey = np.empty(images.shape[:3], np.uint8)
+    grey = np.empty(images.shape[:3], np.uint8 if images.dtype == np.uint8 else np.float32)
     for start in range(0, len(images), 1024):
         block = slice(start, start + 1024)
-        grey[block] = np.rint(images[block] @ np.array([0.299, 0.587, 0.114], np.float32))
-    return vectors(grey)
+        values = images[block] @ np.array(_LUMA, np.float32)
+        grey[block] = np.rint(values) if grey.dtype == np.uint8 else values
+    return grey[..., None]
 
 
-def _shuffled(images: np.ndarray) -> np.ndarray:
+def _shuffled(inputs: np.ndarray) -> np.ndarray:
     """Shuffles every pixel over images [N, D], each in its own way, the same for all seeds."""
-    return np.random.default_rng(0).permuted(images, axis=0)
-
-
-def _read(config: DataConfig) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
-    """Returns the four arrays, checked and in canonical types, and the class names."""
-    if config.name == "mnist":
-        if not _MNIST.is_file() or hashlib.sha256(_MNIST.read_bytes()).hexdigest() != _MNIST_SHA256:
-            raise ConfigError("data.name", config.name, f"is damaged: {_MNIST} fails its checksum; reinstall pretrain")
-        arrays, class_names = _read_npz(_MNIST), tuple("0123456789")
-    elif config.name.endswith(".npz"):
-        arrays, class_names = _read_npz(Path(os.path.expanduser(config.name))), ()
-    else:
-        from pretrain.data import tfds_images
-
-        arrays = tfds_images.read(config.name, config.dir)
-        class_names = arrays.pop("class_names")
-    arrays = {name: _canonical(config.name, name, arrays[name]) for name in _ARRAYS}
-    _check_shapes(config.name, arrays)
-    classes = 1 + max(int(arrays[name].max()) for name in ("train_labels", "test_labels"))
-    return arrays, class_names or tuple(map(str, range(classes)))
-
-
-def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    try:
-        return read_npz(path, _ARRAYS)
-    except FileNotFoundError:
-        raise ConfigError("data.name", str(path), "is no file; give the path of an .npz file that is there") from None
-    except MissingArrayError as missing:
-        raise ConfigError("data.name", str(path), f"lacks the array {missing}; it must hold {_ARRAYS}") from None
-    except (OSError, ValueError) as error:
-        raise ConfigError("data.name", str(path), f"is no readable .npz file ({error}); write it anew") from None
-
-
-def _canonical(source: str, name: str, array: np.ndarray) -> np.ndarray:
-    """Returns images as uint8 [N, H, W, C] and labels as int32 [N]."""
-    if name.endswith("images"):
-        if array.dtype != np.uint8 or array.ndim not in (3, 4) or array.size == 0:
-            remedy = f"has {name} of {array.dtype} {array.shape}; they must be uint8 [N, H, W] or [N, H, W, C]"
-            raise ConfigError("data.name", source, remedy)
-        return array if array.ndim == 4 else array[..., None]
-    if not np.issubdtype(array.dtype, np.integer) or array.ndim != 1 or array.size == 0:
-        remedy = f"has {name} of {array.dtype} {array.shape}; they must be class numbers from 0, [N]"
-        raise ConfigError("data.name", source, remedy)
-    if array.min() < 0 or array.max() > _MOST_CLASSES:
-        remedy = f"has {name} between {array.min()} and {array.max()}; they must be class numbers from 0"
-        raise ConfigError("data.name", source, remedy)
-    return array.astype(np.int32)
-
-
-def _check_shapes(source: str, arrays: dict[str, np.ndarray]) -> None:
-    for split in ("train", "test"):
-        images, labels = len(arrays[f"{split}_images"]), len(arrays[f"{split}_labels"])
-        if images != labels:
-            raise ConfigError("data.name", source, f"has {images} {split} images but {labels} labels; pair them up")
-    train, test = (arrays[f"{split}_images"].shape[1:] for split in ("train", "test"))
-    if train != test:
-        raise ConfigError("data.name", source, f"has train images of {train} but test images of {test}; resize them")
-    if train[-1] not in (1, 3):
-        raise ConfigError("data.name", source, f"has images of {train[-1]} channels; give 1 (grey) or 3 (colour)")
+    return np.random.default_rng(0).permuted(inputs, axis=0)
 
 
 def _digest(*arrays: np.ndarray) -> str:

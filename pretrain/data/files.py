@@ -2,9 +2,12 @@
 
 import contextlib
 import io
+import os
+import struct
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -53,3 +56,54 @@ def read_npz(source: Path | bytes, names: Sequence[str]) -> dict[str, np.ndarray
         raise
     except Exception as error:  # a damaged archive can fail in the zip, the decompression, the header or the memory
         raise ValueError(" ".join(str(error).split()) or type(error).__name__) from None
+
+
+def npz_kinds(path: Path) -> dict[str, np.dtype]:
+    """Returns the type of every array of an .npz archive by name, from their headers alone.
+
+    Raises:
+      OSError: it cannot be read.
+      ValueError: it is damaged, or no archive of arrays.
+    """
+    try:
+        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+            if _n_members(file) not in (None, len(archive.namelist())):
+                raise zipfile.BadZipFile("its directory has lost members")
+            members = [name for name in archive.namelist() if name.endswith(".npy")]
+            kinds = {}
+            for member in members:
+                with archive.open(member) as array:
+                    kinds[member.removesuffix(".npy")] = _kind(array)
+            return kinds
+    except OSError:
+        raise
+    except Exception as error:  # as above
+        raise ValueError(" ".join(str(error).split()) or type(error).__name__) from None
+
+
+def _n_members(file: IO[bytes]) -> int | None:
+    """Returns how many members an archive should have, by its last record; None where something follows that.
+
+    A damaged directory may hide members without a word, so that arrays seem to be left out.
+    """
+    size = 22
+    file.seek(-size, os.SEEK_END)
+    record = file.read(size)
+    return struct.unpack("<H", record[10:12])[0] if record.startswith(b"PK\x05\x06") else None
+
+
+def npy_kind(path: Path) -> np.dtype:
+    """Returns the type of the array of an .npy file, from its header alone.
+
+    Raises:
+      OSError: it cannot be read.
+      ValueError: it is damaged, or holds no array.
+    """
+    with path.open("rb") as file:
+        return _kind(file)
+
+
+def _kind(file: IO[bytes]) -> np.dtype:
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    return read(file)[2]

@@ -38,7 +38,13 @@ class Start(NamedTuple):
 
 
 def start(
-    stack: Stack, method: type, choices: Choices, seed: jax.Array | int, parent: Params | None, labels: jax.Array
+    stack: Stack,
+    method: type,
+    choices: Choices,
+    seed: jax.Array | int,
+    parent: Params | None,
+    labels: jax.Array,
+    labelled: jax.Array | None = None,
 ) -> Start:
     """Returns where a trial's stage starts.
 
@@ -48,7 +54,8 @@ def start(
       choices: of the stage.
       seed: the trial's seed, which may be a tracer.
       parent: parameters of the stage before; None without one.
-      labels: of all training images [N].
+      labels: of the training examples that have one [L].
+      labelled: the rows of those [L] int32; None where all training examples have a label.
 
     Raises:
       TransferError: the parent's parameters are not those of the stack's lower layers.
@@ -57,6 +64,7 @@ def start(
     if choices.n_labels:
         key = key_for(seed, Purpose.LABEL_SUBSET)
         rows = label_subset(key, labels, choices.n_labels, choices.label_subset, choices.n_classes)
+        rows = rows if labelled is None else labelled[rows]
     if stack.head is None:
         return Start(_pretraining(stack, seed, parent), rows)
     head = fresh(stack.head, (stack.n_codes,), key_for(seed, Purpose.HEAD_INIT))

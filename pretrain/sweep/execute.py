@@ -74,7 +74,7 @@ def run(
     stage, n_jobs = pack.stage, len(pack.jobs)
     mesh, extras = mesh_of(n_jobs), _extras(pack)
     images = _images(stage, dataset, mesh)
-    trials = _trials(pack, mesh, _starts(pack, parents, dataset.train.labels))
+    trials = _trials(pack, mesh, _starts(pack, parents, dataset))
     share = np.int32(len(trials.seeds) // mesh.size)
     states, own, curves = BEGIN(stage, extras, mesh, share, trials, images)
     first, carry = 0, (states, curves)
@@ -123,9 +123,9 @@ def compilations(pack: Pack, dataset: Dataset) -> list[Callable[[], object]]:
     n_lanes = n_jobs + -n_jobs % mesh.size
     whole, lanes = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in ((), ("T",)))
     images = jax.tree.map(partial(_shaped, sharding=whole), _splits(stage, dataset))
-    labels, share = _shaped(dataset.train.labels), np.int32(0)
+    known, share = jax.tree.map(_shaped, (dataset.known_labels, dataset.labelled)), np.int32(0)
     starts = [
-        (*stage.as_started(), job.choices, np.uint32(0), parent_shapes(job.parent_stage), labels)
+        (*stage.as_started(), job.choices, np.uint32(0), parent_shapes(job.parent_stage), *known)
         for job in _distinct(pack)
     ]
 
@@ -175,11 +175,11 @@ def _extras(pack: Pack) -> Extras:
     return Extras(*map(any, zip(*wanted, strict=True)))
 
 
-def _starts(pack: Pack, parents: Iterable[Params | None], labels: np.ndarray) -> list[Start]:
+def _starts(pack: Pack, parents: Iterable[Params | None], dataset: Dataset) -> list[Start]:
     """Returns where each of a pack's jobs starts, each way to start by one program."""
-    key = pack.stage.as_started()
+    key, known = pack.stage.as_started(), (dataset.known_labels, dataset.labelled)
     return [
-        START(*key, job.choices, np.uint32(job.seed), parent, labels)
+        START(*key, job.choices, np.uint32(job.seed), parent, *known)
         for job, parent in zip(pack.jobs, parents, strict=True)
     ]
 
@@ -198,7 +198,7 @@ def _splits(stage: Stage, dataset: Dataset) -> Images:
     """Returns the images in the shape in which the lowest layer reads them."""
 
     def shaped(split: Split) -> Batch:
-        return Batch(split.images.reshape(len(split.images), *stage.stack.example), split.labels)
+        return Batch(split.inputs.reshape(len(split.inputs), *stage.stack.example), split.labels)
 
     return Images(*map(shaped, (dataset.train, dataset.validation, dataset.test)))
 

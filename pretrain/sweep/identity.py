@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -55,6 +55,14 @@ def versions() -> dict[str, str]:
     return {name: version(name) for name in PACKAGES}
 
 
+class Sizes(NamedTuple):
+    """What a program has of a dataset."""
+
+    rows: tuple[int, ...]  # of training, validation and test
+    labelled: int  # training rows with a label
+    dtype: str  # of inputs
+
+
 class Fingerprints:
     """Programs' fingerprints, remembered from run to run."""
 
@@ -76,8 +84,11 @@ class Fingerprints:
         stage, structure = spec.stage, jax.tree.structure(spec.config)
         extras = one_trial.extras_of(spec.choices, spec.config)
         # Test rows name no pretraining, and so their number does not either.
-        n_test = len(dataset.test.images) if stage.is_last else 0
-        sizes = (len(dataset.train.images), len(dataset.validation.images), n_test)
+        n_test = len(dataset.test.inputs) if stage.is_last else 0
+        counts = (len(dataset.train.inputs), len(dataset.validation.inputs), n_test)
+        # Nor does the number of labels, where none is read: other labels find the same pretraining.
+        n_labelled = dataset.n_labelled if spec.choices.n_labels else counts[0]
+        sizes = Sizes(counts, n_labelled, str(dataset.train.inputs.dtype))
         known = (stage, spec.choices, extras, structure, parent, sizes)
         if known not in self._found:
             # Their sources, and what they import, are not among those that are hashed.
@@ -143,7 +154,7 @@ def _sources() -> str:
 
 
 def _pieces(
-    stage: Stage, choices: Choices, extras: Extras, structure: Any, parent: Any, sizes: tuple[int, ...]
+    stage: Stage, choices: Choices, extras: Extras, structure: Any, parent: Any, sizes: Sizes
 ) -> Iterator[tuple[str, Callable[[], str]]]:
     """Yields the parts of a stage's program: a key each, and what traces it.
 
@@ -152,7 +163,7 @@ def _pieces(
     described = (stage.stack, stage.config, stage.n_examples, stage.steps_before, stage.whitens, sizes)
     whole = functools.partial(_begun, stage, choices, extras, structure, parent, sizes)
     yield (
-        _key("start", stage.as_started(), choices, parent, sizes[:1]),
+        _key("start", stage.as_started(), choices, parent, sizes.rows[:1], sizes.labelled),
         lambda: _text(*_start(stage, choices, parent, sizes)),
     )
     yield _key("begin", described, extras), lambda: _text(*whole()[0])
@@ -167,23 +178,24 @@ def _key(name: str, *described: Any) -> str:
     return hashlib.sha256(f"{name} {_ADDRESS.sub('', repr(described))}".encode()).hexdigest()
 
 
-def _images(stage: Stage, sizes: tuple[int, ...]) -> Images:
+def _images(stage: Stage, sizes: Sizes) -> Images:
     def split(size: int) -> Batch:
-        images = jax.ShapeDtypeStruct((size, *stage.stack.example), jnp.uint8)
+        images = jax.ShapeDtypeStruct((size, *stage.stack.example), sizes.dtype)
         return Batch(images, jax.ShapeDtypeStruct((size,), jnp.int32))
 
-    return Images(*map(split, sizes))
+    return Images(*map(split, sizes.rows))
 
 
-def _start(stage: Stage, choices: Choices, parent: Any, sizes: tuple[int, ...]) -> tuple[Callable, tuple]:
-    labels = jax.ShapeDtypeStruct(sizes[:1], jnp.int32)
+def _start(stage: Stage, choices: Choices, parent: Any, sizes: Sizes) -> tuple[Callable, tuple]:
+    labels = jax.ShapeDtypeStruct((sizes.labelled,), jnp.int32)
     seed = jax.ShapeDtypeStruct((), jnp.uint32)
-    return functools.partial(start, *stage.as_started(), choices), (seed, _thawed(parent), labels)
+    inputs = (seed, _thawed(parent), labels, *([] if sizes.labelled == sizes.rows[0] else [labels]))
+    return functools.partial(start, *stage.as_started(), choices), inputs
 
 
 @functools.lru_cache(maxsize=64)
 def _begun(
-    stage: Stage, choices: Choices, extras: Extras, structure: Any, parent: Any, sizes: tuple[int, ...]
+    stage: Stage, choices: Choices, extras: Extras, structure: Any, parent: Any, sizes: Sizes
 ) -> tuple[tuple[Callable, tuple], tuple[Callable, tuple], list[tuple[Callable, tuple]]]:
     """Returns beginning, update and results of a stage, each a function and its abstract inputs."""
     config = jax.tree.unflatten(structure, [jax.ShapeDtypeStruct((), jnp.float32)] * structure.num_leaves)

@@ -1,9 +1,6 @@
 """The modules that ``encoder.layers`` names: this package's, and those of the user's own files."""
 
 import dataclasses
-import importlib.util
-import sys
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,10 +11,10 @@ from pretrain.config import Settings
 from pretrain.config.fields import ConfigError
 from pretrain.config.layers import Word
 from pretrain.config.method import LayerFacts
+from pretrain.config.own_code import returned
 from pretrain.learn.layers import ACTIVATIONS, Convolution, Dense, Residual
 
 Layers = tuple[nn.Module, ...]
-_LOADED: dict[tuple[str, int], object] = {}  # modules of the user's, by path and time of change
 
 
 class Built(NamedTuple):
@@ -68,25 +65,7 @@ def own_layers(word: Word, written: Sequence[int | str]) -> list[nn.Module]:
       ConfigError: the file or function is not there, fails, or returns no modules.
     """
     field, value = "encoder.layers", " ".join(map(str, written))
-    try:
-        path = Path(word.file).expanduser().resolve()
-        is_file = path.is_file()
-    except (OSError, RuntimeError, ValueError) as error:
-        raise ConfigError(field, value, f"names no file ({error}); give the path of a Python file") from None
-    if not is_file:
-        raise ConfigError(field, value, f"names {path}, which is no file; give the path of a Python file")
-    try:
-        function = getattr(_loaded(path), word.function, None)
-        if not callable(function):
-            raise ConfigError(field, value, f"names {word.function}, which {path.name} does not define")
-        made = function()
-    except ConfigError:
-        raise
-    except (Exception, SystemExit) as error:  # a user's file is code, and may fail in any way
-        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-        line = frames[-1].lineno if frames else getattr(error, "lineno", None) or 1
-        remedy = f"fails with {type(error).__name__}: {error} ({path.name}:{line})"
-        raise ConfigError(field, value, remedy) from None
+    made = returned(field, value, word.file, word.function)
     layers = [made] if isinstance(made, nn.Module) else list(made) if isinstance(made, list | tuple) else []
     if not layers or not all(isinstance(layer, nn.Module) for layer in layers):
         raise ConfigError(field, value, f"names {word.function}, which must return linen modules, not {made!r}")
@@ -111,19 +90,6 @@ def _with_tuples(value: Any) -> Any:
         changed = {name: _with_tuples(getattr(value, name)) for name in fields}
         return value.clone(**{name: part for name, part in changed.items() if part is not getattr(value, name)})
     return value
-
-
-def _loaded(path: Path) -> object:
-    """Returns a file as a module, which is run once."""
-    key = str(path), path.stat().st_mtime_ns
-    if key not in _LOADED:
-        name = f"own_layers_{path.stem}"
-        spec = importlib.util.spec_from_file_location(name, path)
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module  # so that dataclasses find where they are defined
-        spec.loader.exec_module(module)
-        _LOADED[key] = module
-    return _LOADED[key]
 
 
 def _activation(settings: Settings, number: int) -> str:

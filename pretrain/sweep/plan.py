@@ -5,6 +5,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from pretrain.config import DataConfig, Experiment, Settings, SweptValue, fields
 from pretrain.data import Dataset
@@ -79,17 +80,15 @@ def plan(experiment: Experiment, datasets: Mapping[DataConfig, Dataset], fingerp
     trials: dict[str, Trial] = {}
     jobs: dict[str, Job] = {}
     for point in experiment.points:
-        stages.check_sizes(point.settings, datasets)
-        specs = stages.specs(point.settings, datasets)
-        parents = [None, *(spec.stage for spec in specs)]
-        programs = [
-            fingerprint(spec, parent, datasets[spec.data]) for spec, parent in zip(specs, parents, strict=False)
-        ]
-        contents = [digest(spec.content) for spec in specs]
-        source = point.settings.pretraining_data
-        values = _resolved(point.values, point.settings, len(specs[-1].stage.stack.layers))
+        known: dict[DataConfig, tuple[_Staged, DataConfig, dict[str, SweptValue]]] = {}  # of seeds, by their data
         for seed, repeat in itertools.product(range(experiment.seeds), range(experiment.repeats)):
-            path = _path(specs, contents, programs, seed, repeat)
+            settings = point.settings.at_seed(seed)
+            if settings.data not in known:
+                staged = _staged(settings, datasets, fingerprint)
+                values = _resolved(point.values, settings, staged.specs[-1])
+                known[settings.data] = staged, settings.pretraining_data, values
+            staged, source, values = known[settings.data]
+            path = _path(*staged, seed, repeat)
             jobs.update((job.id, job) for job in path)
             # Named by settings alone, so that a trial keeps its name when its program changes.
             trial_id = digest({"seed": seed, "point": values, "jobs": [job.settings_id for job in path]})
@@ -100,10 +99,29 @@ def plan(experiment: Experiment, datasets: Mapping[DataConfig, Dataset], fingerp
     return Plan(tuple(trials.values()), jobs)
 
 
-def _resolved(values: Mapping[str, SweptValue], settings: Settings, depth: int) -> dict[str, SweptValue]:
-    """Returns a point's values, with the number of layers that `all` stands for."""
-    frozen = stages.frozen_layers(settings, depth)
-    return {name: frozen if name == "finetune.frozen_layers" else fields.get(settings, name) for name in values}
+class _Staged(NamedTuple):
+    """The stages of one point on its data, with the digests that name them."""
+
+    specs: Sequence[Spec]
+    contents: Sequence[str]
+    programs: Sequence[str]
+
+
+def _staged(settings: Settings, datasets: Mapping[DataConfig, Dataset], fingerprint: Fingerprint) -> _Staged:
+    stages.check_sizes(settings, datasets)
+    specs = stages.specs(settings, datasets)
+    parents = [None, *(spec.stage for spec in specs)]
+    programs = [fingerprint(spec, parent, datasets[spec.data]) for spec, parent in zip(specs, parents, strict=False)]
+    return _Staged(specs, [digest(spec.content) for spec in specs], programs)
+
+
+def _resolved(values: Mapping[str, SweptValue], settings: Settings, last: Spec) -> dict[str, SweptValue]:
+    """Returns a point's values, with the number of layers or of labels that stands for all of them."""
+    resolved = {
+        "finetune.frozen_layers": stages.frozen_layers(settings, len(last.stage.stack.layers)),
+        "finetune.labels": last.choices.n_labels,
+    }
+    return {name: resolved.get(name, fields.get(settings, name)) for name in values}
 
 
 def packs(

@@ -28,7 +28,7 @@ def show(plan: Plan, datasets: Mapping[DataConfig, Dataset], console: Console) -
     for number, pack in enumerate(found):
         dataset = datasets[pack.data]
         work = len(pack.jobs) * cost.flops(
-            pack.stage, pack.jobs[0].config, len(dataset.validation.images), len(dataset.test.images)
+            pack.stage, pack.jobs[0].config, len(dataset.validation.inputs), len(dataset.test.inputs)
         )
         seconds = work / rate + len(pack.jobs) * pack.stage.total_steps * _UPDATE_SECONDS
         total += seconds
@@ -55,7 +55,7 @@ def _name(pack: Pack) -> str:
 
 def _memory(pack: Pack, dataset: Dataset) -> int:
     """Returns the bytes that a pack takes, with the images on every device."""
-    images = sum(split.images.nbytes for split in (dataset.train, dataset.validation, dataset.test))
+    images = sum(split.inputs.nbytes for split in (dataset.train, dataset.validation, dataset.test))
     return len(pack.jobs) * cost.job_memory(pack.stage) + images * jax.local_device_count()
 
 

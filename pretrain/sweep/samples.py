@@ -20,7 +20,9 @@ MOST_IMAGES = 10
 def of_run(
     plan: Plan, store: Store, datasets: Mapping[DataConfig, Dataset], kept: Samples | None = None
 ) -> Samples | None:
-    """Returns the samples of a run; None where nothing was pretrained that reconstructs images.
+    """Returns the samples of a run; None where there is nothing to show.
+
+    That is so where nothing was pretrained, and where examples are no images, grey or of three colours.
 
     Args:
       plan: the run's.
@@ -32,7 +34,7 @@ def of_run(
       StoreError: the pretraining cannot be restored.
     """
     found = next(((trial, phases) for trial in plan.trials if (phases := _phases(trial, plan))), None)
-    if found is None:
+    if found is None or not _shows(datasets[found[1][-1].data]):
         return None
     trial, (*_, last) = found
     if kept and (kept.trial_id, kept.stage_id) == (trial.id, last.id):
@@ -48,7 +50,7 @@ def take(trial: Trial, job: Job, store: Store, dataset: Dataset) -> Samples:
     """
     params = store.params(job.id)
     rows = _first_of_each_class(dataset.validation)
-    images = dataset.validation.images[rows].astype(np.float32) / 255
+    inputs = dataset.validation.inputs[rows]
 
     @jax.jit
     def reconstruct(params: Params, images: jax.Array) -> jax.Array:
@@ -56,15 +58,23 @@ def take(trial: Trial, job: Job, store: Store, dataset: Dataset) -> Samples:
         images = images.reshape(len(images), *stack.example)
         return decode(stack, params, encode(stack.layers, params.get("encoder", {}), images))[0]
 
+    images = inputs.astype(np.float32) / 255 if inputs.dtype == np.uint8 else inputs
+    reconstructed = np.asarray(reconstruct(params, images))
+    low, high = dataset.interval
+    if low < 0 or high > 1:  # of standardised images, whose values are shown from the least to the most
+        images, reconstructed = (
+            (values - np.float32(low)) / np.float32(high - low) for values in (images, reconstructed)
+        )
+
     return Samples(
         trial_id=trial.id,
         stage_id=job.id,
         seed=trial.seed,
         n_layers=sum(name.startswith("layers_") for name in params["encoder"]),
         n_units=job.stage.stack.shapes[0].outputs[-1],
-        filters=_filters(params.get("encoder", {}).get("layers_0", {}), dataset.image_shape),
-        images=images.reshape(-1, *dataset.image_shape),
-        reconstructions=np.asarray(reconstruct(params, images)).reshape(-1, *dataset.image_shape),
+        filters=_filters(params.get("encoder", {}).get("layers_0", {}), dataset.example_shape),
+        images=images.reshape(-1, *dataset.example_shape),
+        reconstructions=reconstructed.reshape(-1, *dataset.example_shape),
         labels=tuple(dataset.class_names[label] for label in dataset.validation.labels[rows]),
     )
 
@@ -82,6 +92,10 @@ def _filters(layer: Params, image_shape: tuple[int, ...]) -> np.ndarray:
     if kernel.ndim == 4 and kernel.shape[2] == image_shape[-1]:
         return np.moveaxis(kernel[..., :MOST_FILTERS], -1, 0)
     return np.zeros((0, *image_shape), np.float32)
+
+
+def _shows(dataset: Dataset) -> bool:
+    return dataset.has_images and dataset.example_shape[-1] in (1, 3)
 
 
 def _phases(trial: Trial, plan: Plan) -> list[Job]:

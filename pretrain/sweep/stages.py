@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from flax import traverse_util
@@ -51,7 +51,7 @@ def specs(settings: Settings, datasets: Mapping[DataConfig, Dataset]) -> list[Sp
         before = _greedy(settings, built, source)
         if encoder_init != "pca" and training == "greedy_then_end_to_end":
             before.append(_end_to_end(settings, built, source, before))
-    return [*before, _last(settings, built, datasets[settings.data])]
+    return [*before, _last(settings, built, datasets[settings.finetuning_data])]
 
 
 def frozen_layers(settings: Settings, depth: int) -> int:
@@ -60,9 +60,14 @@ def frozen_layers(settings: Settings, depth: int) -> int:
     return depth if frozen == "all" else frozen
 
 
+def n_labels(settings: Settings, dataset: Dataset) -> int:
+    """Returns the size of the labelled subset."""
+    return settings.finetune.labels or dataset.n_labelled
+
+
 def example_shape(layers: Layers, dataset: Dataset) -> tuple[int, ...]:
     """Returns the shape of an image as the lowest layer reads it: flattened for a dense one."""
-    return (math.prod(dataset.image_shape),) if is_dense(layers[0]) else dataset.image_shape
+    return (math.prod(dataset.example_shape),) if is_dense(layers[0]) else dataset.example_shape
 
 
 def _greedy(settings: Settings, built: Built, dataset: Dataset) -> list[Spec]:
@@ -74,7 +79,7 @@ def _greedy(settings: Settings, built: Built, dataset: Dataset) -> list[Spec]:
         own = settings.at_layer(number).pretrain
         method = settings.at_layer(number).greedy_method
         companions += (_companions(method, layers[: number + 1], dataset),)
-        n_examples = settings.finetune.labels if method.reads_labels else len(dataset.train.images)
+        n_examples = n_labels(settings, dataset) if method.reads_labels else len(dataset.train.inputs)
         training = _training(own, own.epochs) if method.makes_updates else None
         counts = own.carry_step_count and training and _corrects_bias(training)
         stack = Stack(
@@ -90,7 +95,7 @@ def _greedy(settings: Settings, built: Built, dataset: Dataset) -> list[Spec]:
         _check_updates("pretrain.epochs", stage)
         choices = Choices()
         if method.reads_labels:
-            choices = Choices(settings.finetune.labels, len(dataset.class_names), settings.finetune.label_subset)
+            choices = Choices(n_examples, len(dataset.class_names), settings.finetune.label_subset)
         found.append(_spec(built, stage, choices, settings.pretraining_data, dataset))
     return found
 
@@ -111,7 +116,7 @@ def _end_to_end(settings: Settings, built: Built, dataset: Dataset, before: Sequ
     training = _training(own, own.end_to_end_epochs)
     counts = own.carry_step_count and before and _corrects_bias(training)
     stack = Stack(layers, example_shape(layers, dataset), companions)
-    config, n_images = StageConfig(canonical(method), training), len(dataset.train.images)
+    config, n_images = StageConfig(canonical(method), training), len(dataset.train.inputs)
     name = "pretrain/all" if len(layers) > 1 else "pretrain/0"
     stage = Stage(name, stack, config, n_images, _updates(before) if counts else 0)
     _check_updates("pretrain.end_to_end_epochs", stage)
@@ -146,7 +151,8 @@ def _last(settings: Settings, built: Built, dataset: Dataset) -> Spec:
     encoded = frozen if own.cache_codes else 0
     head = Dense(len(dataset.class_names))
     stack = Stack(layers, example_shape(layers, dataset), start=frozen, encoded=encoded, head=head)
-    stage = Stage("finetune", stack, StageConfig(method, training), own.labels, whitens=own.codes == "whitened")
+    labels = n_labels(settings, dataset)
+    stage = Stage("finetune", stack, StageConfig(method, training), labels, whitens=own.codes == "whitened")
     _check_updates("finetune.updates" if own.updates else "finetune.epochs", stage)
     if training:
         latest = max(method.unfreeze_at[frozen:], default=0)
@@ -156,7 +162,7 @@ def _last(settings: Settings, built: Built, dataset: Dataset) -> Spec:
     # The stages before decide these, and their encoder is taken as it is.
     encoder_init = "pretrained" if own.encoder_init in ("pca", "wrong_data") else own.encoder_init
     choices = Choices(
-        own.labels,
+        labels,
         len(dataset.class_names),
         own.label_subset,
         encoder_init,
@@ -164,7 +170,7 @@ def _last(settings: Settings, built: Built, dataset: Dataset) -> Spec:
         own.head_init,
         own.codes,
     )
-    return _spec(built, stage, choices, settings.data, dataset)
+    return _spec(built, stage, choices, settings.finetuning_data, dataset)
 
 
 def _training(own: Any, epochs: int, updates: int = 0) -> TrainingConfig:
@@ -225,42 +231,78 @@ def _check_updates(field: str, stage: Stage) -> None:
         raise ConfigError(field, training.updates or training.epochs, remedy)
 
 
-def _check_shapes(settings: Settings, layers: Layers, dataset: Dataset) -> None:
-    """Checks that layers fit each other and the images."""
-    try:
-        _ = Stack(layers, example_shape(layers, dataset)).shapes
-    except LayerError as error:
-        raise ConfigError("encoder.layers", " ".join(map(str, settings.encoder.layers)), str(error)) from None
-
-
 def check_sizes(settings: Settings, datasets: Mapping[DataConfig, Dataset]) -> None:
     """Checks a point's settings against its datasets.
 
     Raises:
-      ConfigError: a dataset is too small for a field, or images and encoder do not fit.
+      ConfigError: a dataset is too small for a field, or its examples and the encoder do not fit; a line for each
+        fault.
     """
-    dataset, source, labels = datasets[settings.data], datasets[settings.pretraining_data], settings.finetune.labels
     built = modules.build(settings)
-    layers = built.layers
-    checks.check_depth(settings, len(layers))
+    checks.check_depth(settings, len(built.layers))
     checks.check_methods(settings, modules.facts_of(built))
-    own = [settings.at_layer(layer).pretrain for layer in range(len(layers))]
+    dataset, source = datasets[settings.finetuning_data], datasets[settings.pretraining_data]
+    faults = [*_too_large(settings, len(built.layers), dataset, source), *_unlike(settings, built, dataset, source)]
+    if faults:
+        raise ConfigError.of_all(faults)
+
+
+def _too_large(settings: Settings, depth: int, dataset: Dataset, source: Dataset) -> Iterator[ConfigError]:
+    """Yields the fields that ask for more rows than there are."""
+    labels = n_labels(settings, dataset)
+    own = [settings.at_layer(layer).pretrain for layer in range(depth)]
     supervised = [layer for layer in own if layer.method.reads_labels]
+    for images in (dataset, *([source] if supervised else [])):
+        if labels > images.n_labelled:
+            remedy = f"is more than the {images.n_labelled} training rows with a label; lower it, or take all by 0"
+            yield ConfigError("finetune.labels", labels, remedy)
+    finetune = settings.finetune
+    if finetune.readout == "none" and finetune.batch_size > labels:
+        remedy = f"is larger than finetune.labels {labels}; lower it"
+        yield ConfigError("finetune.batch_size", finetune.batch_size, remedy)
     all_at_once = [] if settings.pretrain.training == "greedy" else [settings.pretrain]
-    asked = [("finetune.labels", labels, images) for images in (dataset, *([source] if supervised else []))]
-    asked += [("pretrain.batch_size", config.batch_size, source) for config in (*own, *all_at_once)]
-    for name, size, images in asked:
-        if size > len(images.train.images):
-            raise ConfigError(name, size, f"is more than the {len(images.train.images)} training images; lower it")
-    sizes = [images.train.images.shape[1] for images in (dataset, source)]
-    if sizes[0] != sizes[1] or (dataset.image_shape != source.image_shape and not is_dense(layers[0])):
-        remedy = f"has images of {sizes[1]} values, not of {sizes[0]}; name a dataset with images of the same size"
-        raise ConfigError("pretrain.wrong_data", settings.pretrain.wrong_data, remedy)
-    _check_shapes(settings, layers, dataset)
-    for number, shapes in enumerate(Stack(layers, example_shape(layers, dataset)).shapes):
-        sizes = math.prod(shapes.inputs), math.prod(shapes.outputs)
-        settings.at_layer(number).greedy_method.check_size(*sizes, settings.encoder.layers)
+    for config in (*own, *all_at_once):
+        if config.batch_size > len(source.train.inputs):
+            remedy = f"is more than the {len(source.train.inputs)} training rows; lower it"
+            yield ConfigError("pretrain.batch_size", config.batch_size, remedy)
     for layer in supervised:
         if layer.batch_size > labels:
             remedy = f"is more than the {labels} labels that supervised stages read; lower it"
-            raise ConfigError("pretrain.batch_size", layer.batch_size, remedy)
+            yield ConfigError("pretrain.batch_size", layer.batch_size, remedy)
+
+
+def _unlike(settings: Settings, built: Built, dataset: Dataset, source: Dataset) -> Iterator[ConfigError]:
+    """Yields what does not fit between examples and layers."""
+    layers = built.layers
+    sizes = [data.train.inputs.shape[1] for data in (dataset, source)]
+    if sizes[0] != sizes[1] or (dataset.example_shape != source.example_shape and not is_dense(layers[0])):
+        remedy = f"has examples of {sizes[1]} values, not of {sizes[0]}; name a dataset with examples of the same size"
+        yield ConfigError("pretrain.wrong_data", settings.pretrain.wrong_data, remedy)
+    written = " ".join(map(str, settings.encoder.layers))
+    if not dataset.has_images and any(word.kind in ("convolution", "residual") for word in settings.words):
+        remedy = f"has convolutions, but a row of the data is {dataset.example_shape[0]} values and no image"
+        yield ConfigError("encoder.layers", written, f"{remedy}; give numbers of units")
+        return
+    try:
+        shapes = Stack(layers, example_shape(layers, dataset)).shapes
+    except LayerError as error:
+        yield ConfigError("encoder.layers", written, str(error))
+        return
+    for number, shape in enumerate(shapes):
+        n_inputs, n_codes = math.prod(shape.inputs), math.prod(shape.outputs)
+        try:
+            settings.at_layer(number).greedy_method.check_size(n_inputs, n_codes, settings.encoder.layers)
+        except ConfigError as error:
+            yield error
+    if settings.finetune.encoder_init != "he":
+        try:
+            _lowest_method(settings).check_interval(*source.interval)
+        except ConfigError as error:
+            yield error
+
+
+def _lowest_method(settings: Settings) -> Method:
+    """Returns the method that reads the data themselves."""
+    if settings.pretrain.training == "end_to_end" and settings.finetune.encoder_init != "pca":
+        return deep(settings.pretrain.method)
+    return settings.at_layer(0).greedy_method

@@ -55,7 +55,7 @@ def test_a_logarithmic_range_is_even_in_ratios():
         ("finetune.labels=", ("sweep:", "field=value,value")),
         ("finetune.labels=1,x", ("finetune.labels: 'x'",)),
         ("finetune.labels=1.5", ("finetune.labels: '1.5'",)),
-        ("finetune.labels=0", ("finetune.labels: '0' should be greater than 0",)),
+        ("finetune.labels=-1", ("finetune.labels: '-1' should be greater than or equal to 0",)),
         ("finetune.l2=-1,0", ("finetune.l2: '-1'",)),
         ("finetune.l2=nan", ("finetune.l2: 'nan'",)),
         ("finetune.l2=log:0:1:3", ("sweep: 'finetune.l2=log:0:1:3'", "log:low:high:count")),

@@ -47,7 +47,16 @@ OTHER_OPTIMIZER = {
 OTHER = {
     "data.name": "cifar10",
     "data.dir": "/data/tfds",
+    "data.target": "income",
+    "data.drop": ("name", "address"),
+    "data.group": "household",
     "data.validation": 77,
+    "data.test": 0.25,
+    "data.splits": "fresh",
+    "data.cut": 3,
+    "data.scaling": "unit",
+    "data.unlabelled": 500,
+    "data.pretrain_on": "unlabelled",
     "data.greyscale": True,
     "data.shuffled_pixels": True,
     "encoder.layers": (64, 32, 16),
@@ -154,6 +163,7 @@ def together(kind, rule):
     """As many other values as fit one another and have an effect, of a kind of method and a rule for it."""
     fit = {"pretrain.training": "greedy", "pretrain.method.loss": "mse", "pretrain.method.sparsity": "kl"}
     fit |= {"pretrain.method.kind": kind, "pretrain.optimizer.kind": rule, "finetune.updates": 0, "finetune.epochs": 6}
+    fit |= {"data.splits": "fixed"}
     values = {**OTHER, **fit, "finetune.readout": "none", "finetune.encoder_init": "permuted"}
     experiment = replace_all(Experiment(), {name: values[name] for name in KINDS})
     own = {name: value for name, value in values.items() if name in fields(experiment)}
@@ -399,8 +409,14 @@ def test_an_option_for_another_field_leaves_the_sweep_alone():
         ([""], ["''", "options start with --"]),
         # each on its own, but not together
         (["--finetune.frozen-layers", "3"], ["finetune.frozen_layers: 3", "at most 2"]),
-        (["--encoder.layers", "300"], ["finetune.frozen_layers: 2", "at most 1", "encoder.layers more than (300,)"]),
-        (["--finetune.labels", "49"], ["finetune.batch_size: 50", "finetune.labels 49"]),
+        (
+            ["--encoder.layers", "300", "--sweep", "finetune.frozen_layers=0,2"],
+            ["finetune.frozen_layers: 2", "at most 1", "encoder.layers more than (300,)"],
+        ),
+        (
+            ["--finetune.labels", "49", "--finetune.batch-size", "50"],
+            ["finetune.batch_size: 50", "finetune.labels 49"],
+        ),
         (["--until-conclusive", "--seeds", "33"], ["study.most_seeds: 32", "seeds 33", "raise it"]),
         # by layer
         (["--per-layer"], ["per_layer: ''", "give one"]),

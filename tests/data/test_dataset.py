@@ -20,6 +20,7 @@ from pretrain import data
 from pretrain.config import DataConfig, Experiment, PretrainConfig
 from pretrain.config.fields import ConfigError
 from pretrain.data import dataset as module
+from pretrain.data import reading
 
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 PARTS = dict(zip(ARRAYS, ("images", "labels", "test", "test"), strict=True))  # of the fingerprints, by array
@@ -83,18 +84,18 @@ def idx(array):
 def test_mnist_is_bit_identical_to_the_original_files(mnist, part, md5):
     split, kind = part.split()
     splits = [mnist.test] if split == "test" else [mnist.validation, mnist.train]
-    array = np.concatenate([getattr(split, kind) for split in splits])
+    array = np.concatenate([split.inputs if kind == "images" else split.labels for split in splits])
     array = array.reshape(-1, 28, 28) if kind == "images" else array
     assert hashlib.md5(idx(array)).hexdigest() == md5
 
 
 def test_mnist_is_split_as_the_protocol_says(mnist):
-    sizes = [len(split.images) for split in (mnist.train, mnist.validation, mnist.test)]
+    sizes = [len(split.inputs) for split in (mnist.train, mnist.validation, mnist.test)]
     assert sizes == [55_000, 5_000, 10_000]
-    assert mnist.image_shape == (28, 28, 1)
+    assert mnist.example_shape == (28, 28, 1)
     assert mnist.class_names == tuple("0123456789")
     for split in (mnist.train, mnist.validation, mnist.test):
-        assert (split.images.dtype, split.images.shape[1], split.labels.dtype) == (np.uint8, 784, np.int32)
+        assert (split.inputs.dtype, split.inputs.shape[1], split.labels.dtype) == (np.uint8, 784, np.int32)
 
 
 def test_the_fingerprints_of_mnist_are_stable(mnist):
@@ -107,19 +108,19 @@ def test_the_fingerprints_of_mnist_are_stable(mnist):
 @pytest.mark.parametrize("damage", ["first", "middle", "last", "cut", "gone"])
 def test_a_damaged_copy_of_mnist_is_refused(damage, tmp_path, monkeypatch):
     copy = tmp_path / "mnist.npz"
-    content = bytearray(module._MNIST.read_bytes())
+    content = bytearray(reading.MNIST.read_bytes())
     if damage == "cut":
         del content[-1]
     elif damage != "gone":
         content[{"first": 0, "middle": len(content) // 2, "last": -1}[damage]] ^= 1
     if damage != "gone":
         copy.write_bytes(content)
-    monkeypatch.setattr(module, "_MNIST", copy)
+    monkeypatch.setattr(reading, "MNIST", copy)
     refused("mnist", "data.name: 'mnist'", str(copy), "reinstall")
 
 
 def test_an_undamaged_copy_of_mnist_is_read(mnist, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_MNIST", shutil.copy(module._MNIST, tmp_path / "copy.npz"))
+    monkeypatch.setattr(reading, "MNIST", shutil.copy(reading.MNIST, tmp_path / "copy.npz"))
     assert load("mnist", 5000).fingerprints == mnist.fingerprints
 
 
@@ -174,10 +175,10 @@ def test_splits_are_the_rows_as_they_stand(tiny_arrays, tiny_path):
     }
     for split, (rows, classes) in expected.items():
         found = getattr(dataset, split)
-        np.testing.assert_array_equal(found.images, rows)
+        np.testing.assert_array_equal(found.inputs, rows)
         np.testing.assert_array_equal(found.labels, classes)
-        assert (found.images.dtype, found.labels.dtype) == (np.uint8, np.int32)
-    assert dataset.image_shape == (6, 6, 1)
+        assert (found.inputs.dtype, found.labels.dtype) == (np.uint8, np.int32)
+    assert dataset.example_shape == (6, 6, 1)
     assert dataset.class_names == ("0", "1", "2")
 
 
@@ -195,7 +196,7 @@ def test_grey_images_may_have_a_channel_or_none(tiny_arrays, tiny_path, write):
 def test_a_class_that_only_the_test_images_have_counts(tiny_arrays, write):
     labels = tiny_arrays["test_labels"].copy()
     labels[0] = 4
-    assert load(write(test_labels=labels)).class_names == ("0", "1", "2", "3", "4")
+    assert load(write(test_labels=labels)).class_names == ("0", "1", "2", "4")
 
 
 @pytest.fixture
@@ -214,31 +215,31 @@ def luma(images):
 def test_colour_images_keep_their_channels_unless_greyscale_is_asked_for(colour, write):
     path = write(**colour)
     kept, grey = load(path), load(path, greyscale=True)
-    assert (kept.image_shape, grey.image_shape) == ((6, 6, 3), (6, 6, 1))
-    np.testing.assert_array_equal(kept.test.images, colour["test_images"].reshape(64, 108))
+    assert (kept.example_shape, grey.example_shape) == ((6, 6, 3), (6, 6, 1))
+    np.testing.assert_array_equal(kept.test.inputs, colour["test_images"].reshape(64, 108))
     for split, images in (
         (grey.validation, colour["train_images"][:60]),
         (grey.train, colour["train_images"][60:]),
         (grey.test, colour["test_images"]),
     ):
-        assert split.images.dtype == np.uint8
+        assert split.inputs.dtype == np.uint8
         # Half-way between two greys either will do: 1e-4 is beyond what float32 loses.
-        assert np.abs(split.images - luma(images).reshape(len(images), 36)).max() <= 0.5 + 1e-4
+        assert np.abs(split.inputs - luma(images).reshape(len(images), 36)).max() <= 0.5 + 1e-4
 
 
 def test_luma_is_taken_of_every_image_of_a_large_set():
     images = np.random.default_rng(0).integers(0, 256, (2500, 2, 3, 3), np.uint8)
-    assert np.abs(module.luma_vectors(images) - luma(images).reshape(2500, 6)).max() <= 0.5 + 1e-4
+    assert np.abs(module.luma(images).reshape(2500, 6) - luma(images).reshape(2500, 6)).max() <= 0.5 + 1e-4
 
 
 def test_the_luma_of_a_grey_is_that_grey():
     greys = np.arange(256, dtype=np.uint8).reshape(256, 1, 1, 1)
-    np.testing.assert_array_equal(module.luma_vectors(np.repeat(greys, 3, axis=-1)), greys.reshape(256, 1))
-    np.testing.assert_array_equal(module.luma_vectors(greys), greys.reshape(256, 1))
+    np.testing.assert_array_equal(module.luma(np.repeat(greys, 3, axis=-1)), greys)
+    np.testing.assert_array_equal(module.luma(greys), greys)
 
 
 def test_greyscale_leaves_grey_images_alone(tiny_path):
-    np.testing.assert_array_equal(load(tiny_path, greyscale=True).train.images, load(tiny_path).train.images)
+    np.testing.assert_array_equal(load(tiny_path, greyscale=True).train.inputs, load(tiny_path).train.inputs)
 
 
 def correlation(images):
@@ -252,14 +253,14 @@ def test_shuffled_pixels_keep_every_pixels_values_and_lose_what_pixels_have_in_c
     for own, made in (
         (getattr(dataset, name) for dataset in (kept, shuffled)) for name in ("train", "validation", "test")
     ):
-        assert made.images.dtype == np.uint8
-        np.testing.assert_array_equal(np.sort(own.images, axis=0), np.sort(made.images, axis=0))
+        assert made.inputs.dtype == np.uint8
+        np.testing.assert_array_equal(np.sort(own.inputs, axis=0), np.sort(made.inputs, axis=0))
         np.testing.assert_array_equal(own.labels, made.labels)
-        assert correlation(own.images) > 0.4
+        assert correlation(own.inputs) > 0.4
         # As much as chance leaves in so few images.
-        assert correlation(made.images) < 2 / np.sqrt(len(made.images))
+        assert correlation(made.inputs) < 2 / np.sqrt(len(made.inputs))
         # Each pixel in its own way: what one image was is nowhere together.
-        assert not (made.images[:, None] == own.images).all(axis=-1).any()
+        assert not (made.inputs[:, None] == own.inputs).all(axis=-1).any()
     assert shuffled[3:5] == kept[3:5]
 
 
@@ -270,7 +271,7 @@ def test_pixels_are_shuffled_the_same_way_every_time_and_make_another_dataset(ti
         load(tiny_path, shuffled_pixels=True),
     )
     for name in ("train", "validation", "test"):
-        np.testing.assert_array_equal(getattr(shuffled, name).images, getattr(again, name).images)
+        np.testing.assert_array_equal(getattr(shuffled, name).inputs, getattr(again, name).inputs)
     assert parts_that_differ(shuffled, again) == set()
     assert parts_that_differ(shuffled, kept) == {"images", "test"}
 
@@ -290,53 +291,67 @@ def test_all_images_of_a_sweep_are_loaded_once_those_of_pretraining_too(tiny_pat
 @pytest.mark.parametrize(("validation", "left"), [(1, 259), (259, 1)])
 def test_validation_may_take_all_but_one_image(validation, left, tiny_path):
     dataset = load(tiny_path, validation=validation)
-    assert (len(dataset.validation.images), len(dataset.train.images)) == (validation, left)
+    assert (len(dataset.validation.inputs), len(dataset.train.inputs)) == (validation, left)
 
 
 @pytest.mark.parametrize("validation", [260, 261, 5000])
 def test_validation_that_leaves_nothing_to_train_on_is_refused(validation, tiny_path):
-    refused(tiny_path, f"data.validation: {validation} ", "260 training images", validation=validation)
+    refused(tiny_path, f"data.validation: {validation} ", "260 training rows", validation=validation)
 
 
 @pytest.mark.parametrize("name", ARRAYS)
 def test_a_missing_array_is_named(name, write):
-    refused(write(**{name: None}), "data.name: ", name)
+    split, part = name.split("_")
+    what = {"images": "inputs", "labels": "labels"}[part]
+    refused(write(**{name: None}), "data.name: ", f"{split}_{what}")
 
 
 def with_channels(images, channels):
     return np.repeat(images[..., None], channels, axis=-1)
 
 
+def none_of(arrays, split):
+    return {name: array[:0] for name, array in arrays.items() if name.startswith(split)}
+
+
 # For each mistake, the change to the tiny dataset and what the refusal must speak of.
 MISTAKES = {
-    "float images": (lambda a: {"train_images": a["train_images"] / 255}, ["train_images", "float64", "uint8"]),
-    "signed images": (lambda a: {"test_images": a["test_images"].astype(np.int16)}, ["test_images", "int16", "uint8"]),
-    "flat images": (lambda a: {"train_images": a["train_images"].reshape(260, 36)}, ["train_images", "(260, 36)"]),
-    "no images": (
-        lambda a: {"test_images": a["test_images"][:0], "test_labels": a["test_labels"][:0]},
-        ["test_images"],
+    "float images beside bytes": (
+        lambda a: {"train_images": a["train_images"] / 255},
+        ["train_images of float64", "test_images of uint8", "store both alike"],
+    ),
+    "complex images": (lambda a: {"train_images": a["train_images"] * 1j}, ["train_images of complex128"]),
+    "dates": (lambda a: {"train_images": a["train_images"].astype("M8[D]")}, ["train_images of datetime64"]),
+    "five axes": (
+        lambda a: {"train_images": a["train_images"][..., None, None]},
+        ["train_images", "(260, 6, 6, 1, 1)"],
     ),
     "empty images": (lambda a: {"train_images": a["train_images"][:, :0]}, ["train_images", "(260, 0, 6)"]),
-    "two channels": (
-        lambda a: {name: with_channels(a[name], 2) for name in ("train_images", "test_images")},
-        ["2 channels", "1 (grey) or 3 (colour)"],
+    "different sizes": (lambda a: {"test_images": a["test_images"][:, 1:]}, ["(6, 6)", "(5, 6)", "to one size"]),
+    "too few labels": (lambda a: {"train_labels": a["train_labels"][1:]}, ["260 train_images", "259 train_labels"]),
+    "too many labels": (lambda a: {"test_labels": np.zeros(65, int)}, ["64 test_images", "65 test_labels"]),
+    "fractions": (lambda a: {"train_labels": a["train_labels"] / 2}, ["train_labels such as 0.5"]),
+    "texts beside numbers": (lambda a: {"test_labels": a["test_labels"].astype(str)}, ["test_labels", "texts"]),
+    "two ones a row": (
+        lambda a: {"train_labels": np.ones((260, 3), int)},
+        ["train_labels", "(260, 3)", "one-hot"],
     ),
-    "different sizes": (lambda a: {"test_images": a["test_images"][:, 1:]}, ["(6, 6, 1)", "(5, 6, 1)"]),
-    "different channels": (lambda a: {"test_images": with_channels(a["test_images"], 3)}, ["(6, 6, 1)", "(6, 6, 3)"]),
-    "too few labels": (lambda a: {"train_labels": a["train_labels"][1:]}, ["260 train images", "259 labels"]),
-    "too many labels": (lambda a: {"test_labels": np.zeros(65, int)}, ["64 test images", "65 labels"]),
-    "float labels": (lambda a: {"train_labels": a["train_labels"] / 1}, ["train_labels", "float64"]),
-    "boolean labels": (lambda a: {"train_labels": a["train_labels"] > 0}, ["train_labels", "bool"]),
-    "text labels": (lambda a: {"test_labels": a["test_labels"].astype(str)}, ["test_labels"]),
-    "one-hot labels": (
-        lambda a: {"train_labels": np.eye(3, dtype=int)[a["train_labels"]]},
-        ["train_labels", "(260, 3)"],
+    "negative labels": (lambda a: {"test_labels": a["test_labels"] - 2}, ["test_labels", "-1 stands for no label"]),
+    "one class": (lambda a: {"train_labels": np.zeros(260, int)}, ["train_labels of one class only, 0"]),
+    "one class beside -1": (
+        lambda a: {"train_labels": np.where(a["train_labels"] > 0, 1, -1)},
+        ["one class only, 1", "number the classes from 0"],
     ),
-    "negative labels": (lambda a: {"test_labels": a["test_labels"] - 1}, ["test_labels", "from 0"]),
-    # As 32-bit numbers these would be 0, 1 and 2.
-    "labels beyond 32 bits": (lambda a: {"train_labels": a["train_labels"] + 2**32}, ["train_labels", "from 0"]),
-    # A network with two million outputs is not what anyone means.
-    "labels far apart": (lambda a: {"train_labels": a["train_labels"] * 10**6}, ["class numbers", "from 0"]),
+    "no label": (lambda a: {"train_labels": np.full(260, -1)}, ["has no train_labels but missing ones"]),
+    "no label to test": (lambda a: {"test_labels": np.full(64, -1)}, ["has no test row with a label"]),
+    "quantities": (lambda a: {"train_labels": np.arange(260)}, ["260 different train_labels in 260 rows"]),
+    "the same array twice": (lambda a: {"x_train": a["train_images"]}, ["train_images and x_train", "keep one"]),
+    "images with holes": (
+        lambda a: {
+            name: np.where(a[name] == a[name].max(), np.nan, a[name]) for name in ("train_images", "test_images")
+        },
+        ["NaN", "an image must be whole"],
+    ),
 }
 
 
@@ -344,7 +359,22 @@ MISTAKES = {
 def test_arrays_that_do_not_fit_are_refused(mistake, tiny_arrays, write):
     change, parts = MISTAKES[mistake]
     path = write(**change(tiny_arrays))
-    refused(path, f"data.name: {str(path)!r} ", *parts)
+    with pytest.raises(ConfigError) as error:
+        load(path)
+    text = str(error.value)
+    assert any(all(part in line for part in parts) for line in text.splitlines()), text
+    for line in text.splitlines():
+        assert line.startswith(f"data.name: {str(path)!r} ")
+
+
+def test_all_faults_of_a_file_are_reported_at_once_a_line_each(tiny_arrays, write):
+    wrong = {"train_labels": tiny_arrays["train_labels"][1:] / 2, "test_images": tiny_arrays["test_images"][:, 1:]}
+    with pytest.raises(ConfigError) as error:
+        load(write(**wrong, test_labels=None))
+    lines = str(error.value).splitlines()
+    assert len(lines) == len(set(lines)) == 4
+    for part in ("lacks test labels", "train_labels such as 0.5", "to one size", "pair them up"):
+        assert sum(part in line for line in lines) == 1
 
 
 class Payload:
@@ -425,7 +455,11 @@ HOSTILE = {
 def test_files_that_are_no_datasets_are_refused(kind, tmp_path):
     path = tmp_path / "own.npz"
     path.write_bytes(HOSTILE[kind])
-    refused(path, f"data.name: {str(path)!r} ")
+    with pytest.raises(ConfigError) as error:
+        load(path)
+    lines = str(error.value).splitlines()
+    assert len(lines) == 1 or (kind == "objects in a record" and len(lines) == 2)  # of inputs and of labels
+    assert all(line.startswith(f"data.name: {str(path)!r} ") for line in lines)
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path):

@@ -25,7 +25,7 @@ def mnist() -> Images:
     dataset = data.load(DataConfig())
     # 700 images are enough for a few steps; the arithmetic does not depend on how many there are.
     splits = (dataset.train, dataset.validation, dataset.test)
-    return Images(*(Batch(jnp.asarray(split.images[:700]), jnp.asarray(split.labels[:700])) for split in splits))
+    return Images(*(Batch(jnp.asarray(split.inputs[:700]), jnp.asarray(split.labels[:700])) for split in splits))
 
 
 def pixels(images: Images) -> np.ndarray:

@@ -117,9 +117,7 @@ def test_what_is_done_is_left_out(corners):
 @pytest.mark.parametrize("change", [{"finetune": {"labels": 201}}, {"pretrain": {"batch_size": 201}}])
 def test_more_than_the_training_images_is_refused(change, experiment, dataset):
     ((section, fields),) = change.items()
-    with pytest.raises(
-        ConfigError, match=rf"{section}\.{next(iter(fields))}: 201 is more than the 200 training images"
-    ):
+    with pytest.raises(ConfigError, match=rf"{section}\.{next(iter(fields))}: 201 is more than the 200 training rows"):
         plan(experiment(**change), dataset)
 
 

@@ -74,7 +74,7 @@ def test_a_class_without_validation_images_is_left_out(parts):
     job = plan.jobs[trial.jobs[1]]
     dataset = datasets[job.data]
     kept = dataset.validation.labels != 1
-    split = type(dataset.validation)(dataset.validation.images[kept], dataset.validation.labels[kept])
+    split = type(dataset.validation)(dataset.validation.inputs[kept], dataset.validation.labels[kept])
     named = dataset._replace(validation=split, class_names=("zero", "one", "two"))
     assert take(trial, job, store, named).labels == ("zero", "two")
 
@@ -196,7 +196,7 @@ def test_samples_of_what_all_layers_came_to_and_of_wrong_images(experiment):
     assert job.stage.name == "pretrain/all" and job.data.shuffled_pixels
     wrong = datasets[job.data].validation
     rows = [wrong.labels.tolist().index(label) for label in range(3)]
-    np.testing.assert_array_equal(left.images.reshape(3, -1), wrong.images[rows] / np.float32(255))
+    np.testing.assert_array_equal(left.images.reshape(3, -1), wrong.inputs[rows] / np.float32(255))
 
 
 def test_a_repeated_run_names_damaged_samples(site, run):

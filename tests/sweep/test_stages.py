@@ -200,7 +200,7 @@ def test_encoders_that_have_no_room_or_no_images_are_refused(planned, tiny_array
 
     np.savez(tmp_path / "few.npz", **{n: a[:100] if n.startswith("train") else a for n, a in tiny_arrays.items()})
     few = {"wrong_data": str(tmp_path / "few.npz")}
-    labels = "finetune.labels: 80 is more than the 40 training images"
+    labels = "finetune.labels: 80 is more than the 40 training rows"
     assert planned((), pretrain=few, finetune=wrong)
     one_line(lambda: planned((), pretrain={**few, **of_kind("supervised")}, finetune=wrong), labels)
 
@@ -220,7 +220,7 @@ def test_layers_that_do_not_fit_the_codes_below_are_refused(planned):
 
 def test_batches_larger_than_what_a_stage_reads_are_refused(planned):
     per_layer = {"pretrain.batch_size": (20, 201)}
-    one_line(lambda: planned(per_layer=per_layer), "pretrain.batch_size: 201 ", "200 training images")
+    one_line(lambda: planned(per_layer=per_layer), "pretrain.batch_size: 201 ", "200 training rows")
     sizes = {"pretrain.batch_size": (80, 81)}
     one_line(
         lambda: planned(per_layer=sizes, pretrain=of_kind("supervised")), "pretrain.batch_size: 81 ", "the 80 labels"
@@ -231,7 +231,7 @@ def test_batches_larger_than_what_a_stage_reads_are_refused(planned):
     sizes = {"pretrain.batch_size": (20, 20)}
     assert planned(per_layer=sizes, pretrain={"batch_size": 201})
     then = {"batch_size": 201, "training": "greedy_then_end_to_end"}
-    one_line(lambda: planned(per_layer=sizes, pretrain=then), "pretrain.batch_size: 201 ", "200 training images")
+    one_line(lambda: planned(per_layer=sizes, pretrain=then), "pretrain.batch_size: 201 ", "200 training rows")
 
 
 def test_a_layer_that_would_join_after_the_last_update_is_refused(planned):

@@ -1,0 +1,125 @@
+"""Defaults that do not fit a small set or a shallow encoder, fitted to it; what somebody chose is left alone.
+
+A default is a field that nobody typed and that the config leaves at its class's value, or a value that a config sweeps.
+"""
+
+from collections.abc import Callable, Collection
+from typing import Any, NamedTuple
+
+from pretrain.config.experiment import Experiment
+from pretrain.config.fields import fields, get, with_values
+
+_UPDATES = 8  # an epoch, where a batch is larger than all rows
+_MOST_HELD_OUT = 0.5  # of the rows with a label, before validation rows are fewer
+_HELD_OUT = 0.2  # of them, then
+_Fit = Callable[[Any], Any]  # from a value to one that fits
+
+
+class Fitted(NamedTuple):
+    """An experiment whose defaults fit, its checks still to be made, and a line for each that was changed."""
+
+    experiment: Experiment
+    notes: tuple[str, ...] = ()
+
+    def changed(self, name: str, chosen: Collection[str], fit: _Fit, reason: str) -> "Fitted":
+        """Returns it with a field, or the values that a config sweeps it over, changed to what fits."""
+        if name in chosen:
+            return self
+        experiment, notes = self.experiment, list(self.notes)
+        grids = []
+        for grid in experiment.sweep:
+            values = tuple(dict.fromkeys(map(fit, grid[name]))) if name in grid else ()
+            grids.append({**grid, name: values} if name in grid else grid)
+            notes += [_line(name, grid[name], values, reason)] if values and values != tuple(grid[name]) else []
+        value = get(experiment, name)
+        fitted = fit(value)
+        if fitted != value:
+            is_swept = bool(grids) and all(name in grid for grid in grids)
+            notes += [] if is_swept else [_line(name, (value,), (fitted,), reason)]
+        changes = {"sweep": tuple(grids), name: fitted}
+        return Fitted(with_values(experiment, changes), tuple(dict.fromkeys(notes)))
+
+
+def chosen(config: Experiment, given: Collection[str]) -> frozenset[str]:
+    """Returns the fields that somebody chose.
+
+    Args:
+      config: as a file makes it, before options.
+      given: names of options and of axes on the command line.
+    """
+    default = Experiment()
+    known = fields(default)
+    written = {name for name in fields(config) if name not in known or get(config, name) != get(default, name)}
+    return frozenset({*given, *(written - {"sweep", "per_layer"})})
+
+
+def to_depth(experiment: Experiment, chosen: Collection[str], depth: int) -> Fitted:
+    """Fits fields that count layers to the shallowest encoder of an experiment."""
+    reason = f"the encoder has {depth} layer{'s' if depth > 1 else ''}"
+
+    def all_of(value: Any) -> Any:
+        return "all" if value != "all" and value > depth else value
+
+    fitted = Fitted(experiment).changed("finetune.frozen_layers", chosen, all_of, reason)
+    return fitted.changed("finetune.fresh_layers", chosen, lambda value: min(value, depth), reason)
+
+
+def to_labels(fitted: Fitted, chosen: Collection[str]) -> Fitted:
+    """Fits the batches of fine-tuning to the smallest labelled subset; to take all labels is to say nothing here."""
+    budgets = [labels for labels in _values(fitted.experiment, "finetune.labels") if labels]
+    if not budgets or "none" not in _values(fitted.experiment, "finetune.readout"):
+        return fitted
+    return fitted.changed("finetune.batch_size", chosen, _batch_of(min(budgets)), f"{min(budgets):,} labels")
+
+
+def to_rows(fitted: Fitted, chosen: Collection[str], n_examples: int, n_labelled: int) -> Fitted:
+    """Fits numbers of labels, batches and updates to the training rows.
+
+    Args:
+      fitted: the experiment.
+      chosen: fields that stay as they are.
+      n_examples: rows that pretraining reads.
+      n_labelled: rows with a label.
+    """
+    reason = f"{n_labelled:,} training rows have a label"
+    fitted = fitted.changed("finetune.labels", chosen, lambda value: min(value, n_labelled), reason)
+    fitted = to_labels(fitted, chosen)
+    experiment = fitted.experiment
+    reads_labels = any(point.settings.pretrain.method.reads_labels for point in experiment.points)
+    budgets = [labels or n_labelled for labels in _values(experiment, "finetune.labels")]
+    n = min([n_examples, *(budgets if reads_labels else [])])
+    fitted = fitted.changed("pretrain.batch_size", chosen, _batch_of(n), f"pretraining reads {n:,} rows")
+    updates = min(_n_updates(point.settings.finetune, n_labelled) for point in fitted.experiment.points)
+
+    def halfway(value: int) -> int:
+        return updates // 2 if 0 < updates <= value else value
+
+    return fitted.changed("finetune.unfreeze_at", chosen, halfway, f"fine-tuning makes {updates:,} updates")
+
+
+def to_held_out(experiment: Experiment, chosen: Collection[str], n_labelled: int) -> Fitted:
+    """Fits the number of validation rows to the rows with a label that they are held out from."""
+
+    def part(value: int | float) -> int | float:
+        return max(1, round(_HELD_OUT * n_labelled)) if value > _MOST_HELD_OUT * n_labelled else value
+
+    return Fitted(experiment).changed("data.validation", chosen, part, f"{n_labelled:,} training rows have a label")
+
+
+def _batch_of(n: int) -> _Fit:
+    return lambda value: value if value <= n else max(1, n // _UPDATES)
+
+
+def _values(experiment: Experiment, name: str) -> list[Any]:
+    """Returns the values that a field has at the points of an experiment."""
+    return list(dict.fromkeys(get(point.settings, name) for point in experiment.points))
+
+
+def _n_updates(finetune: Any, n_labelled: int) -> int:
+    labels = finetune.labels or n_labelled
+    return finetune.updates or finetune.epochs * (labels // finetune.batch_size)
+
+
+def _line(name: str, old: tuple[Any, ...], new: tuple[Any, ...], reason: str) -> str:
+    before, after = (", ".join(map(str, values)) for values in (old, new))
+    return f"{name}: {after} in the place of the default {before}, for {reason}"

@@ -1,0 +1,57 @@
+"""Functions in files of the user's own, as in ``FILE.py:FUNCTION``."""
+
+import importlib.util
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+from pretrain.config.fields import ConfigError
+
+_LOADED: dict[tuple[str, int], object] = {}  # modules, by path and time of change
+
+
+def returned(field: str, value: str, file: str, function: str) -> Any:
+    """Returns the result of a function of the user's.
+
+    Args:
+      field: the field that names it, for an error.
+      value: the field's value.
+      file: path of a Python file.
+      function: its name there.
+
+    Raises:
+      ConfigError: the file or function is not there, or fails.
+    """
+    try:
+        path = Path(file).expanduser().resolve()
+        is_file = path.is_file()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ConfigError(field, value, f"names no file ({error}); give the path of a Python file") from None
+    if not is_file:
+        raise ConfigError(field, value, f"names {path}, which is no file; give the path of a Python file")
+    try:
+        found = getattr(_loaded(path), function, None)
+        if not callable(found):
+            raise ConfigError(field, value, f"names {function}, which {path.name} does not define")
+        return found()
+    except ConfigError:
+        raise
+    except (Exception, SystemExit) as error:  # a user's file is code, and may fail in any way
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+        line = frames[-1].lineno if frames else getattr(error, "lineno", None) or 1
+        remedy = f"fails with {type(error).__name__}: {error} ({path.name}:{line})"
+        raise ConfigError(field, value, remedy) from None
+
+
+def _loaded(path: Path) -> object:
+    """Returns a file as a module, which is run once."""
+    key = str(path), path.stat().st_mtime_ns
+    if key not in _LOADED:
+        name = f"own_code_{path.stem}"
+        spec = importlib.util.spec_from_file_location(name, path)
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module  # so that dataclasses find where they are defined
+        spec.loader.exec_module(module)
+        _LOADED[key] = module
+    return _LOADED[key]

@@ -1,0 +1,100 @@
+"""Inputs as they come: which arrays can be inputs, and what is wrong with the others."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+_BLOCK = 1 << 22  # numbers that are looked at, at once
+_FIRST = (1, 3, 4)  # channels that images have, wherever they stand
+_MOST_NAMED = 5
+
+
+def blocks(array: np.ndarray) -> Iterator[np.ndarray]:
+    """Yields an array of rows [N, ...] in blocks of rows, none of which takes much memory."""
+    size = max(1, _BLOCK // max(1, array[:1].size))
+    for start in range(0, len(array), size):
+        yield array[start : start + size]
+
+
+def faults(inputs: Mapping[str, np.ndarray], called: Mapping[str, str], columns: Any = None) -> Iterator[str]:
+    """Yields what is wrong with the inputs of a source, and the remedy.
+
+    Args:
+      inputs: by split.
+      called: what each is called where it comes from.
+      columns: names of the values of a row, where it has them.
+    """
+    sound, odd = {}, {}
+    for split, array in inputs.items():
+        kind, fault = _of_kind(called[split], array)
+        if kind:
+            odd.setdefault(kind, fault)  # once, for what is wrong with one split is with the others, as a rule
+        else:
+            sound[split] = array
+            yield from _of_values(called[split], array, columns)
+    yield from odd.values()
+    for split, array in sound.items():
+        first = sound.get("train", array)
+        if array.shape[1:] != first.shape[1:]:
+            names = f"{called['train']} of {first.shape[1:]} but {called[split]} of {array.shape[1:]}"
+            yield f"has {names} an example; bring them to one size"
+        if (array.dtype == np.uint8) != (first.dtype == np.uint8):
+            names = f"{called['train']} of {first.dtype} but {called[split]} of {array.dtype}"
+            yield f"has {names}, which differ in scale; store both alike"
+
+
+def _of_kind(name: str, array: np.ndarray) -> tuple[str, str]:
+    """Returns what is wrong with the type or shape of an array, in a word and in a line; nothing of a sound one."""
+    if array.dtype.kind == "O":
+        return (
+            "objects",
+            f"has {name} of Python objects, as images that differ in size make; resize them, and save numbers",
+        )
+    if array.dtype.kind not in "buif":
+        return "type", f"has {name} of {array.dtype}; inputs must be numbers: turn texts to columns of 0 and 1"
+    if array.ndim not in (2, 3, 4) or array.size == 0:
+        shapes = "[N, columns], [N, H, W] or [N, H, W, C]"
+        return "shape", f"has {name} of {array.dtype} {array.shape}; they must be {shapes}, and not empty"
+    if array.ndim == 4 and _has_channels_first(array.shape[1:]):
+        remedy = f"give np.moveaxis({name}, 1, -1)"
+        told = f"has {name} of {array.shape}, which look like [N, C, H, W]; they must be [N, H, W, C]"
+        return "channels", f"{told}: {remedy}"
+    return "", ""
+
+
+def _has_channels_first(shape: tuple[int, ...]) -> bool:
+    first, height, width = shape
+    return width not in _FIRST and (first in _FIRST or first < height == width)
+
+
+def _of_values(name: str, array: np.ndarray, columns: Any) -> Iterator[str]:
+    """Yields what is wrong with the numbers of an array; missing ones of a table are none of it."""
+    if array.dtype.kind != "f":
+        return
+    infinite, missing = (np.zeros(array.shape[1:], bool) for _ in range(2))
+    n_missing, seen = 0, np.zeros(array.shape[1:], bool)
+    for block in blocks(array):
+        finite = np.isfinite(block)
+        seen |= finite.any(axis=0)
+        if not finite.all():
+            nan = np.isnan(block)
+            n_missing += int(nan.sum())
+            missing |= nan.any(axis=0)
+            infinite |= (~finite & ~nan).any(axis=0)
+    if array.ndim > 2:
+        if n_missing or infinite.any():
+            yield f"has {name} with {n_missing:,} NaN or infinite values; an image must be whole: leave out those rows"
+        return
+    if infinite.any():
+        yield f"has infinite values in {_listed(infinite, name, columns)}; replace them"
+    if not seen.all():
+        yield f"has no value at all in {_listed(~seen & ~infinite, name, columns)}; leave it out"
+
+
+def _listed(where: np.ndarray, name: str, columns: Any) -> str:
+    """Returns the columns that a mask [D] marks, in words."""
+    places = np.flatnonzero(where)
+    told = [str(columns[place].name) if columns else str(place) for place in places[:_MOST_NAMED]]
+    more = f" and {len(places) - _MOST_NAMED} more" if len(places) > _MOST_NAMED else ""
+    return f"column{'s' if len(places) > 1 else ''} {', '.join(told)}{more} of {name}"

@@ -1,0 +1,57 @@
+"""A look at labels and rows: a line for each finding that an answer may suffer from."""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from pretrain.data.labels import NONE
+
+_MOST_BYTES = 1 << 31  # of rows that are compared
+_MOST_NAMED = 5
+
+
+def at_labels(labels: Mapping[str, np.ndarray], class_names: tuple[str, ...]) -> Iterator[str]:
+    """Yields what is odd about the classes of each split.
+
+    Args:
+      labels: class numbers [N] by split.
+      class_names: of all classes.
+    """
+    counts = {split: np.bincount(array[array != NONE], minlength=len(class_names)) for split, array in labels.items()}
+    for split in ("test", "validation"):
+        unseen = np.flatnonzero((counts["train"] == 0) & (counts[split] > 0))
+        if len(unseen):
+            n = int(counts[split][unseen].sum())
+            named = _listed([class_names[number] for number in unseen])
+            yield f"no training row with a label is of class {named}, but {n:,} {split} rows are; none can be right"
+    absent = np.flatnonzero((counts["train"] > 0) & (counts["test"] == 0))
+    if len(absent):
+        yield f"no test row is of class {_listed([class_names[number] for number in absent])}"
+
+
+def at_copies(inputs: Mapping[str, np.ndarray]) -> Iterator[str]:
+    """Yields how many held-out rows are training rows, too.
+
+    Args:
+      inputs: rows [N, ...] by split.
+    """
+    if sum(array.nbytes for array in inputs.values()) > _MOST_BYTES:
+        return
+    held_out = {split: _hashes(inputs[split]) for split in ("test", "validation")}
+    wanted = set().union(*held_out.values())
+    seen = wanted.intersection(_hashes(inputs["train"]))
+    for split, hashes in held_out.items():
+        n = sum(one in seen for one in hashes)
+        if n:
+            yield f"{n:,} of {len(hashes):,} {split} rows are training rows too, which flatters every arm"
+
+
+def _hashes(rows: np.ndarray) -> list[int]:
+    flat = np.ascontiguousarray(rows.reshape(len(rows), -1))
+    return [hash(row.tobytes()) for row in flat]
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:_MOST_NAMED]) + (
+        f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    )

@@ -1,0 +1,206 @@
+"""Inputs as an encoder reads them: whole, of one scale, by what the training rows are like."""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from pretrain.data.inputs import blocks
+
+_CONSTANT = 1e-12  # deviation, relative to the largest value, below which a column counts as constant
+_BYTE_STEPS = 1e-4  # of a byte, by which float32 may miss one
+
+
+class Column(NamedTuple):
+    """A column of a table."""
+
+    name: str
+    category: str | None = None  # of a text, where 1 marks the rows that have it
+
+
+class Scaling(NamedTuple):
+    """How rows become what an encoder reads; fitted to training rows, and kept for others."""
+
+    method: str  # none, unit or standardise
+    columns: tuple[str, ...]  # names of the values of a row, where they have any
+    kept: np.ndarray  # [D] int, the values of a row that are read; none of an image, of which all are
+    fill: np.ndarray  # [D] in the place of missing values
+    marked: np.ndarray  # [M] int, values of which a column of 0 and 1 marks the missing ones
+    offset: np.ndarray  # [D] less this; none where values stay as they are
+    divisor: np.ndarray  # [D] and over this
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether values stay as they are; bytes are over 255 in the program that reads them."""
+        return not (len(self.kept) or len(self.fill) or len(self.offset))
+
+    def applied(self, rows: np.ndarray) -> np.ndarray:
+        """Returns rows [N, ...] flattened, as an encoder reads them: [N, D'] uint8 or float32."""
+        if self.is_identity:
+            flat = rows.reshape(len(rows), -1)
+            return flat if flat.dtype in (np.uint8, np.float32) else flat.astype(np.float32)
+        n_marked, start, made = len(self.marked), 0, None
+        for block in blocks(rows):
+            values = block.reshape(len(block), -1).astype(np.float64, copy=False)
+            marks = np.isnan(values[:, self.marked])
+            if len(self.fill):
+                values = np.where(np.isnan(values), self.fill, values)
+            if len(self.offset):
+                values = (values - self.offset) / self.divisor
+            if len(self.kept):
+                values = values[:, self.kept]
+            if made is None:
+                made = np.empty((len(rows), values.shape[1] + n_marked), np.float32)
+            made[start : start + len(block), : values.shape[1]] = values
+            made[start : start + len(block), values.shape[1] :] = marks
+            start += len(block)
+        return made if made is not None else np.empty((0, 0), np.float32)
+
+
+class _Moments(NamedTuple):
+    """What training rows are like, value by value: [D]."""
+
+    mean: np.ndarray
+    deviation: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    has_missing: np.ndarray
+
+
+class Fitted(NamedTuple):
+    """A scaling, and what it leads to."""
+
+    scaling: Scaling
+    interval: tuple[float, float]  # of the training rows as an encoder reads them
+    notes: tuple[str, ...]
+
+
+def fit(
+    training: Sequence[np.ndarray], held_out: Sequence[np.ndarray], method: str, columns: tuple[Column, ...]
+) -> Fitted:
+    """Returns the scaling of a source.
+
+    Args:
+      training: rows to fit it to [N, ...], labelled or not.
+      held_out: rows that it is for besides.
+      method: as in ``data.scaling``.
+      columns: of a table; none of arrays.
+    """
+    first = training[0]
+    if first.dtype == np.uint8 and method in ("auto", "unit"):
+        return Fitted(_identity("unit"), (0.0, 1.0), ())
+    moments = _moments(training)
+    notes: list[str] = []
+    is_numeric = np.array([column.category is None for column in columns] or [True] * first[0].size)
+    missing = moments.has_missing.copy()
+    for array in held_out:
+        if array.dtype.kind == "f":
+            missing |= np.isnan(array.reshape(len(array), -1)).any(axis=0)
+    if method == "auto":
+        lies_within = not columns and moments.low.min() >= 0 and moments.high.max() <= 1
+        method = "none" if lies_within else "standardise"
+    # A category of no training row has no weight that training could move: its rows have 0 in every category.
+    kept = np.flatnonzero(is_numeric | (moments.high > 0))
+    unseen = len(is_numeric) - len(kept)
+    offset, divisor = (np.zeros(0) for _ in range(2))
+    if method != "none":
+        offset, divisor = _of_method(method, moments, first.ndim == 4, first.shape[-1])
+        offset, divisor = np.where(is_numeric, offset, 0.0), np.where(is_numeric, divisor, 1.0)
+    scaling = Scaling(
+        method,
+        tuple(column.name if column.category is None else f"{column.name}={column.category}" for column in columns),
+        kept if unseen else np.zeros(0, int),
+        moments.mean if missing.any() else np.zeros(0),
+        np.flatnonzero(moments.has_missing),
+        offset,
+        divisor,
+    )
+    if missing.any():
+        places = np.flatnonzero(missing)
+        told = ", ".join(scaling.columns[place] if columns else str(place) for place in places[:5])
+        more = f" and {len(places) - 5} more" if len(places) > 5 else ""
+        n = len(scaling.marked)
+        notes.append(f"missing values of {told}{more} are the training mean, with {n} columns that mark them")
+    if unseen:
+        notes.append(f"{unseen} categories that no training row has are read as none of those known")
+    ends = np.array([moments.low, moments.high])
+    if len(offset):
+        ends = (ends - offset) / divisor
+    bounds = float(ends.min()), float(ends.max())
+    return Fitted(scaling, bounds, tuple(notes))
+
+
+def as_bytes(arrays: Iterable[np.ndarray]) -> list[np.ndarray] | None:
+    """Returns arrays as bytes, where all are multiples of 1/255 between 0 and 1; None where they are not.
+
+    So images give the same results whether they come as bytes or as floats, and take a quarter of the memory.
+    """
+    made = []
+    for array in arrays:
+        if array.dtype.kind not in "fb":
+            return None
+        own, start = np.empty(array.shape, np.uint8), 0
+        for block in blocks(array):
+            steps = block.astype(np.float64) * 255
+            if not (steps.min() >= 0 and steps.max() <= 255):  # NaN is neither
+                return None
+            nearest = np.rint(steps)
+            if np.abs(steps - nearest).max() > _BYTE_STEPS:
+                return None
+            own[start : start + len(block)] = nearest
+            start += len(block)
+        made.append(own)
+    return made
+
+
+def _identity(method: str) -> Scaling:
+    return Scaling(method, (), *(np.zeros(0, int), np.zeros(0), np.zeros(0, int), np.zeros(0), np.zeros(0)))
+
+
+def _moments(training: Sequence[np.ndarray]) -> _Moments:
+    """Returns what training rows are like, in one pass and in double precision."""
+    size = training[0][0].size
+    pivot = np.zeros(size)
+    total, squares, count = np.zeros(size), np.zeros(size), np.zeros(size)
+    low, high = np.full(size, np.inf), np.full(size, -np.inf)
+    n_rows = 0
+    for array in training:
+        for block in blocks(array):
+            values = block.reshape(len(block), -1).astype(np.float64)
+            known = ~np.isnan(values)
+            whole = bool(known.all())
+            if not n_rows:  # squares of values far from zero would leave no variance
+                pivot = np.where(known.any(axis=0), _mean(values, known, whole), 0)
+            n_rows += len(block)
+            offsets = values - pivot
+            if not whole:
+                offsets = np.where(known, offsets, 0)
+            total += offsets.sum(axis=0)
+            squares += np.einsum("ij,ij->j", offsets, offsets)
+            count += len(block) if whole else known.sum(axis=0)
+            low = np.minimum(low, values.min(axis=0) if whole else np.where(known, values, np.inf).min(axis=0))
+            high = np.maximum(high, values.max(axis=0) if whole else np.where(known, values, -np.inf).max(axis=0))
+    n = np.maximum(count, 1)
+    variance = np.maximum(squares / n - np.square(total / n), 0)
+    return _Moments(pivot + total / n, np.sqrt(variance), low, high, count < n_rows)
+
+
+def _mean(values: np.ndarray, known: np.ndarray, whole: bool) -> np.ndarray:
+    if whole:
+        return values.mean(axis=0)
+    return np.where(known, values, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+
+
+def _of_method(method: str, moments: _Moments, by_channel: bool, n_channels: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns offset and divisor of every value of a row; the pixels of an image share those of their channel."""
+    mean, deviation, low, high = moments[:4]
+    if by_channel:
+        pixels = (-1, n_channels)
+        n = len(mean) // n_channels
+        middle = mean.reshape(pixels).mean(axis=0)
+        spread = np.square(deviation.reshape(pixels)) + np.square(mean.reshape(pixels) - middle)
+        mean, deviation = np.tile(middle, n), np.tile(np.sqrt(spread.mean(axis=0)), n)
+        low, high = np.tile(low.reshape(pixels).min(axis=0), n), np.tile(high.reshape(pixels).max(axis=0), n)
+    offset, divisor = (mean, deviation) if method == "standardise" else (low, high - low)
+    varies = divisor > _CONSTANT * np.maximum(np.abs(low), np.abs(high))
+    return offset, np.where(varies, divisor, 1.0)

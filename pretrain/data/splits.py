@@ -1,0 +1,136 @@
+"""Which rows train, which validate and which test, where a source does not say so."""
+
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+
+from pretrain.config.fields import ConfigError
+from pretrain.config.settings import DataConfig
+from pretrain.data.labels import NONE
+
+_SORTED = 5.0  # standard errors by which neighbours are of one class too often for rows in no order
+Index = slice | np.ndarray
+
+
+class Cut(NamedTuple):
+    """Rows of the training arrays by the split that they go to; None of splits that have arrays of their own."""
+
+    train: Index
+    validation: Index | None
+    test: Index | None
+    notes: tuple[str, ...] = ()
+
+
+class Rows(NamedTuple):
+    """What decides a cut."""
+
+    labels: np.ndarray  # [N] class numbers of the training arrays, ``NONE`` without one
+    has_validation: bool
+    has_test: bool
+    groups: np.ndarray | None = None  # [N]
+
+
+def cut(rows: Rows, config: DataConfig) -> Cut:
+    """Returns a cut.
+
+    Rows are held out from those with a label. The first are, where that is a fair draw; else a random draw with classes
+    in proportion, by whole groups where there are any.
+
+    Raises:
+      ConfigError: a held-out split takes all rows, or there are too few groups.
+    """
+    labels, is_sorted = rows.labels, in_order_of_classes(rows.labels)
+    labelled = np.flatnonzero(labels != NONE)
+    n_validation, n_test = sizes(rows, config)
+    stands = rows.has_test and not is_sorted and config.splits == "fixed" and config.cut == 0
+    if stands and rows.groups is None and (rows.has_validation or len(labelled) == len(labels)):
+        held = None if rows.has_validation else slice(0, n_validation)
+        return Cut(slice(n_validation, len(labels)), held, None)
+    rng, notes, held_out = np.random.default_rng(config.cut), [], {}
+    left = labelled
+    for split, size in (("test", n_test), ("validation", n_validation)):
+        if not size:
+            continue
+        if rows.groups is None:
+            taken = left[stratified(labels[left], size, rng)]
+        else:
+            taken = left[_grouped(labels[left], rows.groups[left], size, config)]
+        held_out[split] = taken
+        left = np.setdiff1d(left, taken)
+        how = "by whole groups" if rows.groups is not None else "stratified by class"
+        notes.append(f"{len(taken):,} {split} rows cut off at random, {how} (data.{split}, data.splits)")
+    train = np.setdiff1d(np.arange(len(labels)), np.concatenate([*held_out.values(), np.zeros(0, int)]))
+    if rows.groups is not None:  # of rows without a label, which are not held out themselves
+        held_groups = [rows.groups[taken] for taken in held_out.values()]
+        apart = ~np.isin(rows.groups[train], np.concatenate([*held_groups, rows.groups[:0]]))
+        if not apart.all():
+            notes.append(f"{(~apart).sum():,} rows without a label left out, whose groups are held out")
+        train = train[apart]
+    if is_sorted:
+        train = rng.permutation(train)
+        notes.append("training rows are in order of their classes; they were shuffled once")
+    return Cut(train, held_out.get("validation"), held_out.get("test"), tuple(notes))
+
+
+def sizes(rows: Rows, config: DataConfig) -> tuple[int, int]:
+    """Returns how many rows are held out for validation and for the test; 0 where a split has arrays of its own.
+
+    Raises:
+      ConfigError: nothing is left to train on.
+    """
+    n = int((rows.labels != NONE).sum())
+    n_test = 0 if rows.has_test else count_of(config.test, n)
+    n_validation = 0 if rows.has_validation else count_of(config.validation, n)
+    faults = []
+    if n_test >= n:
+        faults.append(ConfigError("data.test", config.test, f"leaves nothing to train on; lower it below {n} rows"))
+    elif n_validation >= n - n_test:
+        remedy = f"leaves nothing to train on; lower it below the {n - n_test} training rows with a label"
+        faults.append(ConfigError("data.validation", config.validation, remedy))
+    if faults:
+        raise ConfigError.of_all(faults)
+    return n_validation, n_test
+
+
+def count_of(size: int | float, n: int) -> int:
+    """Returns a count of rows, given as such or as a share of n."""
+    return size if isinstance(size, int) else max(1, round(size * n))
+
+
+def in_order_of_classes(labels: np.ndarray) -> bool:
+    """Returns whether rows of one class stand together far more often than in a random order."""
+    labels = labels[labels != NONE]
+    if len(labels) < 2:
+        return False
+    shares = np.unique(labels, return_counts=True)[1] / len(labels)
+    expected = float(np.sum(np.square(shares)))
+    error = np.sqrt(max(expected * (1 - expected), 1e-12) / (len(labels) - 1))
+    return bool(np.mean(labels[1:] == labels[:-1]) > expected + _SORTED * error)
+
+
+def stratified(labels: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+    """Returns a random draw of rows in which classes are as frequent as in all: [size], ascending.
+
+    A class of a single row is drawn only where more than half of all rows are.
+    """
+    order = rng.permutation(len(labels))
+    _, numbers, counts = np.unique(labels[order], return_inverse=True, return_counts=True)
+    by_class = np.argsort(numbers, kind="stable")
+    place = np.empty(len(labels))
+    place[by_class] = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return np.sort(order[np.argsort((place + 0.5) / counts[numbers], kind="stable")[:size]])
+
+
+def _grouped(labels: np.ndarray, groups: np.ndarray, size: int, config: DataConfig) -> np.ndarray:
+    """Returns a random draw of about ``size`` rows by whole groups, with classes nearly in proportion."""
+    from sklearn.model_selection import StratifiedGroupKFold  # takes a second
+
+    n_groups = len(np.unique(groups))
+    n_parts = min(max(2, round(len(labels) / size)), n_groups)
+    if n_parts < 2:
+        remedy = f"has {n_groups} group among {len(labels)} rows with a label; a split needs a group of its own"
+        raise ConfigError("data.group", config.group, remedy)
+    folds = StratifiedGroupKFold(n_parts, shuffle=True, random_state=config.cut)
+    with warnings.catch_warnings(action="ignore", category=UserWarning):  # of classes with fewer rows than parts
+        return next(folds.split(np.zeros(len(labels)), labels, groups))[1]

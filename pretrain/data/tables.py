@@ -1,0 +1,169 @@
+"""Tables, .csv and .parquet, as arrays: numbers as they are, texts as a column of 0 and 1 for each category."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pretrain.config.fields import ConfigError, nearest
+from pretrain.config.settings import DataConfig
+from pretrain.data.scaling import Column
+
+SUFFIXES = (".csv", ".parquet", ".pq")
+_MOST_CATEGORIES = 1000
+_ALL_DIFFERENT = 20  # rows, of which texts that all differ are names of rows
+
+
+class Table(NamedTuple):
+    """A table as arrays, row by row."""
+
+    inputs: np.ndarray  # [N, D] float64, NaN where a number is missing
+    columns: tuple[Column, ...]
+    labels: np.ndarray  # [N] numbers, NaN where missing, or texts, empty where missing
+    groups: np.ndarray | None  # [N] int
+
+
+def read(path: Path, config: DataConfig) -> Table:
+    """Reads a table.
+
+    Raises:
+      ConfigError: it is not there or damaged, or a column is missing or of no use; a line for each fault.
+    """
+    table = _table(path)
+    known, faults = table.column_names, []
+    dropped = _dropped(config.drop, known)
+    for field, names in (("target", (config.target,)), ("group", (config.group,)), ("drop", dropped)):
+        faults += [_unknown(field, name, known) for name in names if name and name not in known]
+    if not config.target:
+        remedy = f"names no column; give --data.target one of {', '.join(known[:20])}"
+        faults.append(ConfigError("data.target", config.target, remedy))
+    twice = sorted({name for name in known if known.count(name) > 1})
+    faults += [ConfigError("data.name", str(path), f"has several columns {name!r}; rename them") for name in twice]
+    left = [name for name in known if name not in (config.target, config.group, *dropped, *twice)]
+    parts, columns = [], []
+    for name in left:
+        try:
+            values, own = _encoded(name, table[name])
+            parts.append(values)
+            columns += own
+        except ValueError as error:
+            faults.append(ConfigError("data.name", str(path), f"{error}, or leave it out by --data.drop {name}"))
+    if not faults and not columns:
+        faults.append(ConfigError("data.name", str(path), "has no column besides target and group; add some"))
+    if not faults and not len(table):
+        faults.append(ConfigError("data.name", str(path), "has no rows; add some"))
+    if faults:
+        raise ConfigError.of_all(faults)
+    inputs = np.empty((len(table), len(columns)), np.float64)
+    place = 0
+    for values in parts:
+        inputs[:, place : place + values.shape[1]] = values
+        place += values.shape[1]
+    groups = _codes(table[config.group])[0] if config.group else None
+    return Table(inputs, tuple(columns), _labels(table[config.target]), groups)
+
+
+def _table(path: Path) -> Any:
+    """Returns a file as an Arrow table."""
+    import pyarrow as pa
+
+    try:
+        if path.suffix == ".csv":
+            import pyarrow.csv
+
+            return pa.csv.read_csv(path)
+        import pyarrow.parquet
+
+        return pa.parquet.read_table(path)
+    except FileNotFoundError:
+        raise ConfigError("data.name", str(path), "is no file; give the path of a table that is there") from None
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ConfigError("data.name", str(path), f"is no readable table ({reason}); write it anew") from None
+
+
+def _dropped(names: Sequence[str], known: Sequence[str]) -> list[str]:
+    """Returns the names of columns to leave out, which may be listed with commas."""
+    return [part for name in names for part in ([name] if name in known else name.split(",")) if part]
+
+
+def _unknown(field: str, name: str, known: Sequence[str]) -> ConfigError:
+    near = f"; did you mean {nearest(name, known)!r}?" if known else ""
+    return ConfigError(f"data.{field}", name, f"is no column of the table{near}")
+
+
+def _encoded(name: str, values: Any) -> tuple[np.ndarray, list[Column]]:
+    """Returns a column as numbers [N, columns], and what each is.
+
+    Raises:
+      ValueError: it cannot be read.
+    """
+    import pyarrow as pa
+
+    kind = values.type
+    if pa.types.is_null(kind) or values.null_count == len(values):
+        raise ValueError(f"has no value at all in column {name!r}; fill it")
+    if pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        return _numbers(values)[:, None], [Column(name)]
+    if pa.types.is_decimal(kind):
+        return _numbers(values.cast(pa.float64()))[:, None], [Column(name)]
+    if not _is_text(kind):
+        raise ValueError(f"has {kind} in column {name!r}; turn it to numbers or texts")
+    codes, categories = _codes(values)
+    n_numbers = sum(map(_is_number, categories))
+    if len(categories) > _ALL_DIFFERENT and n_numbers > len(categories) / 2:
+        other = next(category for category in categories if not _is_number(category))
+        raise ValueError(f"has numbers and texts, such as {other!r}, in column {name!r}; leave missing numbers empty")
+    if len(categories) > _MOST_CATEGORIES or (len(categories) == len(values) > _ALL_DIFFERENT):
+        raise ValueError(f"has {len(categories):,} different texts in column {name!r}; group them")
+    if len(categories) == 2:  # one column says it all
+        return (codes == 1).astype(np.uint8)[:, None], [Column(name, categories[1])]
+    return np.eye(len(categories), dtype=np.uint8)[codes], [Column(name, category) for category in categories]
+
+
+def _numbers(values: Any) -> np.ndarray:
+    import pyarrow as pa
+
+    return values.cast(pa.float64()).to_numpy().astype(np.float64, copy=False)
+
+
+def _codes(values: Any) -> tuple[np.ndarray, list[str]]:
+    """Returns texts as numbers of categories [N], and the categories in order; a missing text is an empty one."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    texts = pc.fill_null(values.cast(pa.string()), "").combine_chunks()
+    encoded = (texts if isinstance(texts, pa.Array) else pa.concat_arrays(texts.chunks)).dictionary_encode()
+    found = encoded.dictionary.to_pylist()
+    order = np.argsort(np.array(found, str), kind="stable")
+    rank = np.empty(len(found), int)
+    rank[order] = np.arange(len(found))
+    return rank[encoded.indices.to_numpy(zero_copy_only=False)], [found[place] for place in order]
+
+
+def _labels(values: Any) -> np.ndarray:
+    """Returns the targets as numbers or texts."""
+    import pyarrow as pa
+
+    if pa.types.is_boolean(values.type) and not values.null_count:
+        return values.to_numpy()
+    if not _is_text(values.type) and not pa.types.is_boolean(values.type):
+        return _numbers(values) if values.null_count else values.to_numpy()
+    codes, categories = _codes(values)
+    return np.array(categories, str)[codes]
+
+
+def _is_text(kind: Any) -> bool:
+    import pyarrow as pa
+
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or str(kind) == "string_view"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,95 @@
+"""Launches on data of one's own, in process: a verdict from a table and from a pool, and mistakes in a line each."""
+
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from pretrain.commands.launch import main
+from tests.data import sources
+from tests.launching import ROOT
+
+BRIEF = ["--encoder.layers", "8", "--seeds", "2", "--pretrain.epochs", "1", "--finetune.epochs", "1"]
+
+
+@pytest.fixture
+def launch(tmp_path, site, capfd):
+    """A function that launches geron in this process; returns the exit code, what was printed, and the run."""
+
+    def launch(*options, name="run"):
+        (tmp_path / "store").mkdir(exist_ok=True)
+        if not (tmp_path / "store" / "programs").exists():
+            (tmp_path / "store" / "programs").symlink_to(site.programs)
+        where = ["--run-dir", str(tmp_path / name), "--store", str(tmp_path / "store")]
+        code = main(["geron", *map(str, options), *BRIEF, *where], configs=ROOT / "configs")
+        return code, *capfd.readouterr(), tmp_path / name
+
+    return launch
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_a_table_leads_to_a_verdict(form, launch, tmp_path):
+    write = {"csv": sources.write_csv, "parquet": sources.write_parquet}[form]
+    path = write(sources.people(), tmp_path / f"people.{form}")
+    code, out, err, run = launch("--data.name", path, "--data.target", "income")
+    assert code == 0 and "Pretraining" in out
+    for part in (
+        "have no label; they pretrain only",
+        "missing values of age",
+        "data.validation: ",
+        "finetune.labels: ",
+    ):
+        assert part in err
+    assert (run / "report.html").is_file() and not (run / "samples.npz").exists()
+    assert not list((run / "figures").glob("filters.*")) and not list((run / "figures").glob("reconstructions.*"))
+    trials = pq.read_table(run / "trials.parquet").to_pylist()
+    assert len(trials) == 8 and all(row["status"] == "ok" for row in trials)
+    kept = json.loads((run / "experiment.json").read_text())
+    assert kept["data"]["validation"] != 5000 and kept["data"]["target"] == "income"
+
+
+def test_floats_lead_to_the_results_of_bytes_without_training_again(launch, tmp_path):
+    forms, made = sources.forms(), {}
+    for name in ("uint8", "float01"):
+        np.savez(tmp_path / f"{name}.npz", **forms[name])
+        code, out, _, run = launch("--data.name", tmp_path / f"{name}.npz", "--data.validation", 50, name=name)
+        assert code == 0
+        made[name] = (run / "trials.parquet").read_bytes(), out
+    assert made["uint8"][0] == made["float01"][0] and ", 0 of " in made["float01"][1]
+
+
+def test_standardised_images_are_shown(launch, tmp_path):
+    np.savez(tmp_path / "uint16.npz", **sources.forms()["uint16"])
+    code, *_, run = launch("--data.name", tmp_path / "uint16.npz", "--data.validation", 50)
+    assert code == 0
+    with np.load(run / "samples.npz") as shown:
+        assert shown["images"].shape == (10, 6, 6, 1) and 0 <= shown["images"].min() <= shown["images"].max() <= 1
+
+
+def test_a_pool_is_swept_like_labels(launch, tmp_path):
+    np.savez(tmp_path / "pool.npz", **sources.forms()["pool"])
+    options = ["--data.name", tmp_path / "pool.npz", "--sweep", "data.unlabelled=0,100,300"]
+    code, *_, run = launch(*options, "--finetune.frozen-layers", 0)
+    assert code == 0
+    trials = pq.read_table(run / "trials.parquet").to_pylist()
+    assert {row["data.unlabelled"] for row in trials} == {0, 100, 300}
+    baseline = {row["seed"]: row["test_accuracy"] for row in trials if row["finetune.encoder_init"] == "he"}
+    for row in trials:
+        if row["finetune.encoder_init"] == "he":  # which no unlabelled row can change
+            assert row["test_accuracy"] == baseline[row["seed"]]
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("ragged", "images that differ in size"),
+        ("channels_first", "[N, C, H, W]"),
+        ("few_labels_uint8", "of 255, a class that no test row has"),
+    ],
+)
+def test_a_mistake_in_a_file_is_one_line_and_nothing_is_written(name, part, launch, tmp_path):
+    np.savez(tmp_path / f"{name}.npz", **sources.forms()[name])
+    code, out, err, run = launch("--data.name", tmp_path / f"{name}.npz")
+    assert (code, out) == (2, "") and err.count("\n") == 1 and part in err
+    assert not run.exists()

@@ -1,0 +1,170 @@
+"""Tables become columns by what training rows are like; held-out rows decide nothing of it."""
+
+import datetime
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from pretrain import data
+from pretrain.config import DataConfig
+from pretrain.config.fields import ConfigError
+from tests.data import sources
+
+
+@pytest.fixture
+def load(tmp_path):
+    """A function that writes a table and loads it."""
+
+    def load(table, target="income", form="csv", validation=0.2, **fields):
+        path = tmp_path / f"own.{form}"
+        {"csv": sources.write_csv, "parquet": sources.write_parquet}[form](table, path)
+        return data.load(DataConfig(name=str(path), target=target, validation=validation, **fields))
+
+    return load
+
+
+def refused(call):
+    with pytest.raises(ConfigError) as error:
+        call()
+    return str(error.value).splitlines()
+
+
+def column(dataset, name):
+    return dataset.train.inputs[:, dataset.scaling.columns.index(name)]
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_people_are_read_whatever_the_form_of_their_table(load, form):
+    table = sources.people()
+    found = load(table, form=form)
+    names = ["age", "hours", *(f"work={each}" for each in ("", "private", "self", "state"))]
+    assert list(found.scaling.columns) == [*names, *(f"school={each}" for each in ("college", "doctor", "school"))]
+    assert found.class_names == ("<=50K", ">50K")
+    assert found.train.inputs.shape[1] == 10 and np.isfinite(found.train.inputs).all()  # the last marks missing ages
+    n_labelled = len(table) - table["income"].null_count
+    assert found.n_labelled + len(found.validation.labels) + len(found.test.labels) == n_labelled
+    assert len(found.train.inputs) == len(table) - len(found.validation.labels) - len(found.test.labels)
+    missing = found.train.inputs[:, 9] == 1
+    assert 0 < missing.sum() < 40
+    np.testing.assert_allclose(column(found, "age")[missing], 0, atol=1e-6)  # the mean
+    for name in ("hours",):
+        assert abs(column(found, name).mean()) < 1e-6 and abs(column(found, name).std() - 1) < 1e-6
+    assert set(np.unique(column(found, "school=doctor"))) == {0, 1}  # not scaled
+    assert any("missing values of age are the training mean" in note for note in found.notes)
+
+
+def test_held_out_rows_decide_nothing_of_the_scale(load):
+    table = sources.people()
+    found = load(table)
+    raw = table["hours"].to_numpy()
+    mean, deviation = (found.scaling.offset[1], found.scaling.divisor[1])
+    rows = column(found, "hours") * deviation + mean
+    np.testing.assert_allclose([rows.mean(), rows.std()], [mean, deviation], rtol=1e-5)
+    assert abs(raw.mean() - mean) > 1e-6  # other rows are in it
+
+
+def test_categories_of_held_out_rows_alone_are_none_of_those_known(load):
+    n = 200
+    rng = np.random.default_rng(0)
+    city = rng.choice(["a", "b", "c"], n).astype(object)
+    table = pa.table({"city": city, "x": rng.normal(size=n), "income": rng.choice(["low", "high"], n)})
+    before = load(table)
+    rows = [row for row in range(n) if before.test.inputs[0].tobytes() == _row(before, table, row).tobytes()]
+    assert len(rows) == 1
+    city[rows[0]] = "z"
+    found = load(table.set_column(0, "city", pa.array(city)))
+    assert found.train.inputs.shape[1] == 4 and any("1 categories that no training row has" in n for n in found.notes)
+    np.testing.assert_array_equal(found.test.inputs[0][:3], 0)
+
+
+def _row(dataset, table, row):
+    """A row of a table of a city and a number, as a dataset has it."""
+    values = [float(table["city"][row].as_py() == each) for each in "abc"] + [table["x"][row].as_py()]
+    return ((np.array(values) - dataset.scaling.offset) / dataset.scaling.divisor).astype(np.float32)
+
+
+def test_columns_are_dropped_with_spaces_or_commas_between(load):
+    table = sources.people()
+    for drop in (("age", "work"), ("age,work",)):
+        found = load(table, drop=drop)
+        assert {name.partition("=")[0] for name in found.scaling.columns} == {"hours", "school"}
+
+
+def test_rows_of_a_group_are_in_one_split(load):
+    rng = np.random.default_rng(0)
+    household = rng.integers(0, 60, 300)
+    table = sources.people().append_column("household", pa.array(household)).append_column("of", pa.array(household))
+    found = load(table, group="household", validation=0.2)
+    assert "household" not in found.scaling.columns and "of" in found.scaling.columns
+    place = found.scaling.columns.index("of")
+    homes = [
+        set(np.rint(split.inputs[:, place] * found.scaling.divisor[place] + found.scaling.offset[place]).astype(int))
+        for split in (found.train, found.validation, found.test)
+    ]
+    assert not homes[0] & homes[1] and not homes[0] & homes[2] and not homes[1] & homes[2]
+    assert all(len(each) > 5 for each in homes)
+    assert any("by whole groups" in note for note in found.notes)
+    one = table.set_column(table.column_names.index("household"), "household", pa.array(np.zeros(300, int)))
+    (line,) = refused(lambda: load(one, group="household"))
+    assert line.startswith("data.group: 'household' has 1 group")
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.float64, bool, str])
+def test_targets_are_classes_of_any_type(load, kind):
+    table = pa.table({"x": np.random.default_rng(0).normal(size=60), "income": (np.arange(60) % 2).astype(kind)})
+    found = load(table, form="parquet")
+    assert found.class_names == {bool: ("False", "True")}.get(kind, ("0", "1"))
+
+
+def test_all_faults_of_a_table_are_told_at_once(load):
+    n = 60
+    table = pa.table(
+        {
+            "when": [datetime.datetime(2020, 1, 1)] * n,
+            "name": [f"person {row}" for row in range(n)],
+            "size": [*map(str, range(n - 1)), "?"],
+            "empty": pa.nulls(n, pa.float64()),
+            "income": ["low", "high"] * (n // 2),
+        }
+    )
+    lines = refused(lambda: load(table, target="incom", form="parquet", drop=("age",), group="house"))
+    told = {line.partition(" ")[2].partition("'")[2] or line for line in lines}
+    assert len(lines) == len(told) == 7
+    for part in (
+        "data.target: 'incom' is no column of the table; did you mean 'income'?",
+        "data.group: 'house' is no column",
+        "data.drop: 'age' is no column",
+        "in column 'when'",
+        "60 different texts in column 'name'",
+        "such as '?', in column 'size'; leave missing numbers empty",
+        "has no value at all in column 'empty'",
+    ):
+        assert sum(part in line for line in lines) == 1, (part, lines)
+    assert all("--data.drop" in line for line in lines[3:])
+
+
+def test_a_table_needs_a_target_and_is_there(load, tmp_path):
+    (line,) = refused(lambda: load(sources.people(), target=""))
+    assert "give --data.target one of age, hours, work, school, income" in line
+    (line,) = refused(lambda: data.load(DataConfig(name=str(tmp_path / "none.csv"), target="x")))
+    assert "is no file" in line
+    (tmp_path / "bad.parquet").write_bytes(b"PAR1 no")
+    (line,) = refused(lambda: data.load(DataConfig(name=str(tmp_path / "bad.parquet"), target="x")))
+    assert "is no readable table" in line
+
+
+def test_missing_values_of_arrays_are_imputed_and_marked(tmp_path):
+    x, y = sources.columns()
+    holes = np.random.default_rng(1).random(x.shape) < 0.1
+    holes[:, 3] = False
+    np.savez(tmp_path / "own.npz", X=np.where(holes, np.nan, x), y=y)
+    found = data.load(DataConfig(name=str(tmp_path / "own.npz"), validation=0.2))
+    assert found.train.inputs.shape[1] == 12 + 11 and np.isfinite(found.train.inputs).all()
+    assert any("missing values of 0, 1, 2, 4, 5 and 6 more" in note for note in found.notes)
+    worse = np.where(holes, np.nan, x)
+    worse[3, 1], worse[:, 2] = np.inf, np.nan
+    np.savez(tmp_path / "worse.npz", X=worse, y=y)
+    lines = refused(lambda: data.load(DataConfig(name=str(tmp_path / "worse.npz"))))
+    assert len(lines) == 2
+    assert "infinite values in column 1 of X" in lines[0] and "no value at all in column 2 of X" in lines[1]
