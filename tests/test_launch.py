@@ -168,7 +168,7 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(site, tmp_path):
         (["--finetune.batch-size", "101"], ["finetune.batch_size: 101", "finetune.labels 100"]),
         (["--pretrain.cache-codes", "perhaps"], ["pretrain.cache_codes: 'perhaps'"]),
         # Found only when the images are read.
-        (["--finetune.labels", "201"], ["finetune.labels: 201", "200 training images"]),
+        (["--finetune.labels", "201"], ["finetune.labels: 201", "200 training rows with a label"]),
         (["--data.name", "text.npz"], ["data.name: 'text.npz'"]),
         # Found only when something is to be written.
         (["--run-dir", "text.npz/run"], ["run_dir: 'text.npz/run'"]),
