@@ -100,8 +100,8 @@ def test_an_axis_takes_the_place_of_the_configs_axis_of_its_field():
 
 def test_axes_are_checked_with_the_options_in_place():
     assert read("--sweep", "finetune.labels=40,100", "--finetune.batch-size", "20")
-    with pytest.raises(ConfigError, match=r"finetune\.batch_size: 50 is larger than finetune.labels 40"):
-        read("--sweep", "finetune.labels=40,100")
+    with pytest.raises(ConfigError, match=r"finetune\.batch_size: 60 is larger than finetune.labels 40"):
+        read("--sweep", "finetune.labels=40,100", "--finetune.batch-size", "60")
 
 
 def test_an_axis_can_be_the_first():
