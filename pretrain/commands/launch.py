@@ -46,6 +46,9 @@ def main(argv: Sequence[str], configs: Path) -> int:
     except ConfigError as error:
         streams.complain(error)
         return 2
+    except MemoryError:
+        streams.complain("out of memory; whatever was stored is kept: free memory, and run the same command again")
+        return 1
     except KeyboardInterrupt:
         streams.complain("interrupted; whatever was stored is kept, and the same command goes on from there")
         return 130

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from rich.table import Table
 
 from pretrain.commands import options, streams
+from pretrain.config.counts import counted
 from pretrain.config.fields import ConfigError
 from pretrain.config.paths import path_of
 from pretrain.sweep import inventory
@@ -40,16 +41,16 @@ def main(argv: Sequence[str]) -> int:
     console = options.console(sys.stdout)
     if command.prune:
         gone = inventory.prune(root)
-        console.print(f"deleted {len(gone)} directories, {_size(gone)}")
+        console.print(f"deleted {counted(len(gone), 'directory', 'directories')}, {_size(gone)}")
     found = list(inventory.entries(root, command.verify))
     console.print(_table(found))
     for run, ids in inventory.runs(root).items():
-        console.print(f"{run}: {len(ids)} stages", soft_wrap=True)
+        console.print(f"{run}: {counted(len(ids), 'stage')}", soft_wrap=True)
     faults = [entry.fault for entry in found if entry.fault]
     for fault in faults:
         streams.complain(fault)
     if command.verify and not faults:
-        console.print(f"every file of {len(found)} directories is as it was written")
+        console.print(f"every file of {counted(len(found), 'directory', 'directories')} is as it was written")
     return 1 if faults else 0
 
 
