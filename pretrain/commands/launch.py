@@ -52,6 +52,9 @@ def main(argv: Sequence[str], configs: Path) -> int:
     except DamageError as damage:
         streams.complain(damage)
         return 1
+    except MemoryError:
+        streams.complain("out of memory; whatever was stored is kept: free memory, and run the same command again")
+        return 1
     except KeyboardInterrupt:
         streams.complain("interrupted; whatever was stored is kept, and the same command goes on from there")
         return 130

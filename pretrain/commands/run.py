@@ -17,6 +17,7 @@ from rich.console import Console
 
 from pretrain.commands import options, outcome, streams
 from pretrain.config import DataConfig, Experiment
+from pretrain.config.counts import counted
 from pretrain.config.fields import ConfigError, with_values
 from pretrain.config.paths import path_of
 from pretrain.data import Dataset
@@ -45,6 +46,7 @@ from pretrain.sweep.plan import Plan
 from pretrain.sweep.remeasure import remeasured
 from pretrain.sweep.store import Store, StoreError
 from pretrain.sweep.task import Task
+from pretrain.sweep.work import MemoryFault
 
 RESUME = 75  # exit code: interrupted, and the same command goes on; EX_TEMPFAIL of sysexits.h
 
@@ -125,7 +127,7 @@ def run(
             tell(note)
     if progress.is_terminal and hosts.leads() and not dry_run:  # a sign of life, before seconds of tracing
         n_trials = len(located.points) * looks[0].seeds * located.repeats
-        progress.print(f"{n_trials:,} trials, into {experiment.run_dir}", style="dim")
+        progress.print(f"{counted(n_trials, 'trial')}, into {experiment.run_dir}", style="dim")
     fingerprints = Fingerprints(Path(located.store))
     plan = planning.plan(with_values(located, {"seeds": looks[-1].seeds}), datasets, fingerprints)
     this = _Run(located, datasets, looks, plan, tell)
@@ -142,13 +144,14 @@ def run(
         done = _lead(this, engine, progress, with_tensorboard, fingerprints)
     except Interrupted:
         return RESUME
-    except (StoreError, OSError) as error:
+    except (StoreError, MemoryFault, OSError) as error:
         streams.complain(error)
         return 1
     terminal.show(done.answer, done.tables["trials"], done.tables["curves"], out, experiment, experiment.run_dir)
     seconds = time.monotonic() - began
-    stages = f"{done.n_run} of {len(done.plan.jobs)} stages run"
-    summary = f"{len(done.plan.trials)} trials, {stages}, {seconds:.1f} s; {Path(located.run_dir, 'report.html')}"
+    stages = f"{done.n_run} of {counted(len(done.plan.jobs), 'stage')} run"
+    page = Path(located.run_dir, "report.html")
+    summary = f"{counted(len(done.plan.trials), 'trial')}, {stages}, {seconds:.1f} s; {page}"
     out.print(summary, style="dim", soft_wrap=True)
     gc.freeze()  # the process is about to end, and need not search a million objects for cycles as it does
     return 0
@@ -161,7 +164,7 @@ def _preview(this: _Run, out: Console) -> None:
     store = Store(this.experiment.store, warn=this.tell, read_only=True)
     out.print(reuse.summary(plan, reuse.reasons(plan, store)), soft_wrap=True)
     if len(this.looks) > 1:
-        line = f"the first of at most {len(this.looks)} looks, at {sequential.seeds_of(this.looks)} seeds"
+        line = f"the first of at most {counted(len(this.looks), 'look')}, at {sequential.seeds_of(this.looks)} seeds"
         out.print(line, soft_wrap=True)
 
 
@@ -203,8 +206,8 @@ def _look_until_settled(this: _Run, engine: Engine, store: Store, progress: Cons
             engine(Task(experiment, plan, this.datasets, store, progress, stop))
         except Interrupted:
             store.refresh()
-            n_stored = len(store.verified(plan.jobs))
-            this.tell(f"stopped with {n_stored} of {len(plan.jobs)} stages stored; the same command goes on from here")
+            stored = f"{len(store.verified(plan.jobs))} of {counted(len(plan.jobs), 'stage')} stored"
+            this.tell(f"stopped with {stored}; the same command goes on from here")
             raise
         n_run += missing
         made = _tables(plan, store, this.datasets)
@@ -245,7 +248,7 @@ def _follow(this: _Run) -> int:
                     break
     except Interrupted:
         return RESUME
-    except StoreError as error:
+    except (StoreError, MemoryFault) as error:
         streams.complain(error)
         return 1
     return 0
@@ -276,7 +279,7 @@ def _check_complete(this: _Run) -> None:
     plan = reuse.chosen(this.experiment, Plan((), jobs), store := Store(root, this.tell, read_only=True))
     n_missing = len(plan.jobs) - len(store.verified(plan.jobs))
     if n_missing:
-        remedy = f"cannot be written, and lacks {n_missing} of {len(plan.jobs)} stages; choose another"
+        remedy = f"cannot be written, and lacks {n_missing} of {counted(len(plan.jobs), 'stage')}; choose another"
         raise ConfigError("store", root, remedy)
 
 

@@ -10,6 +10,7 @@ import tyro
 from rich.table import Table
 
 from pretrain.commands import options, streams
+from pretrain.config.counts import counted
 from pretrain.config.fields import ConfigError
 from pretrain.config.paths import path_of
 from pretrain.sweep import holds, inventory
@@ -53,7 +54,7 @@ def main(argv: Sequence[str]) -> int:
     if command.prune:
         gone, left = inventory.prune(root)
         faults += left
-        console.print(f"deleted {len(gone)} directories, {_size(gone)}")
+        console.print(f"deleted {counted(len(gone), 'directory', 'directories')}, {_size(gone)}")
     found = list(inventory.entries(root, command.verify))
     console.print(_table(found))
     held, unread = holds.holds(root)
@@ -64,7 +65,7 @@ def main(argv: Sequence[str]) -> int:
     for fault in faults:
         streams.complain(fault)
     if command.verify and not damaged:
-        console.print(f"every file of {len(found)} directories is as it was written")
+        console.print(f"every file of {counted(len(found), 'directory', 'directories')} is as it was written")
     return 1 if faults else 0
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from pretrain.config.counts import counted
 from pretrain.config.fields import ConfigError, fields, nearest, unknown
 from pretrain.config.method import LayerFacts, Method
 from pretrain.config.methods import deep
@@ -79,7 +80,9 @@ def check_depth(settings: Settings, depth: int) -> None:
             raise ConfigError(f"finetune.{name}", value, f"{remedy} than {settings.encoder.layers}")
     for name, values in settings.per_layer.items():
         if len(values) != depth:
-            remedy = f"has {len(values)} values for an encoder of {depth} layers; give one a layer"
+            remedy = (
+                f"has {counted(len(values), 'value')} for an encoder of {counted(depth, 'layer')}; give one a layer"
+            )
             raise ConfigError(f"per_layer {name}", values, remedy)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pretrain.config.counts import counted
 from pretrain.report.drawing import COLOURS, DASHES, INK, canvas, legend, title, written
 from pretrain.report.listings import Listing
 from pretrain.report.names import arm_name, metric_name, percent
@@ -101,8 +102,9 @@ def share_listing(found: Factorial, level: float, name: str) -> Listing:
         parts += [cause.parts.interactions[tuple(both)]] if both else []
         rows.append((metric_name(metric), f"{cause.first:.3f}", f"{cause.last:.3f}", *map(_interval, parts)))
     caption = (
-        f"From {arm_name(found.first.point)} to {arm_name(found.last.point)}, over {found.n} seeds: the gap, and the "
-        f"share of each change in it (Shapley values, which add up to the gap), with {percent(level)} intervals."
+        f"From {arm_name(found.first.point)} to {arm_name(found.last.point)}, over {counted(found.n, 'seed')}: the "
+        "gap, and the share of each change in it (Shapley values, which add up to the gap), with "
+        f"{percent(level)} intervals."
     )
     caption += " The last column is what both do beyond the sum of each alone." if both else ""
     headings = ("metric", "from", "to", "gap", *called.values(), *(["together"] if both else []))

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from pretrain.config.counts import counted
 from pretrain.report import names, words
 from pretrain.study.answer import Answer
 from pretrain.study.arms import trial_values
@@ -44,7 +45,7 @@ def comparisons(answer: Answer) -> Listing:
         what = f"{names.treatment(one.field, one.treatment, one.baseline)} {names.setting(one.shared)}".strip()
         verdict = one.verdict
         if one.seeds_to_settle:
-            verdict += f" (about {one.seeds_to_settle:,} seeds would settle it)"
+            verdict += f" (about {counted(one.seeds_to_settle, 'seed')} would settle it)"
         chance = f"{one.improvement.mean:.0%}"
         difference = words.interval(one).replace(" points", "")
         rows.append((what, difference, f"{one.p_value:.3f}", chance, verdict, str(one.n)))

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from pretrain.config.counts import counted
 from pretrain.study.arms import CORNERS
 from pretrain.study.statistics import Estimate
 
@@ -73,7 +74,7 @@ def _trait(name: str, value: object) -> str | None:
     if name == _MATCHED and value:
         return f"start matched to {short(value)}"
     if name == _UNFREEZE and value:
-        return f"after {value} updates of the head"
+        return f"after {counted(value, 'update')} of the head"
     known = _known(_TRAITS, name, value)
     return str(value) if known is None and name == _INIT else known
 
@@ -95,13 +96,13 @@ def setting(shared: Mapping[str, object]) -> str:
     told = []
     for name, value in shared.items():
         if name == _FROZEN:
-            told.append(f"with {value} layers frozen" if value else "with all layers trainable")
+            told.append(f"with {counted(value, 'layer')} frozen" if value else "with all layers trainable")
         elif name == "finetune.labels" and isinstance(value, int):
-            told.append(f"at {value:,} labels")
+            told.append(f"at {counted(value, 'label')}")
         elif name == _MATCHED and value:
             told.append(f"with the first update matched to {short(value)}")
         elif name == _UNFREEZE and value:
-            told.append(f"after {value} updates of the head alone")
+            told.append(f"after {counted(value, 'update')} of the head alone")
         else:
             known = _known(_SETTINGS, name, value)
             told.append(f"at {brief(name, shared)}={short(value)}" if known is None else known)

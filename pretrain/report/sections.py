@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from pretrain.config.counts import counted
 from pretrain.report import drawing, figures, gaps, listings, names, sample_captions, words
 from pretrain.report.listings import Listing
 from pretrain.report.page import Picture, Section
@@ -234,7 +235,7 @@ def _slopes(answer: Answer) -> tuple[Any, str, str]:
         f"{_first(figures.MOST_PANELS, len(answer.comparisons), 'comparisons')}"
     )
     counts = [
-        f"{sum(one.treated >= one.untreated)} of {one.n} seeds rise {names.setting(one.shared)}".strip()
+        f"{sum(one.treated >= one.untreated)} of {counted(one.n, 'seed')} rise {names.setting(one.shared)}".strip()
         for one in answer.comparisons[: figures.MOST_PANELS]
     ]
     alt = f"Accuracy of every seed at baseline and treatment, joined by lines: {_all(counts)}"

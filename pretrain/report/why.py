@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 
 import numpy as np
 
+from pretrain.config.counts import counted
 from pretrain.report.names import arm_name, listed, metric_name, percent, setting, treatment
 from pretrain.study.arms import CORNERS
 from pretrain.study.attribution import Attribution
@@ -17,6 +18,11 @@ _TOLD = ("validation_accuracy after batch 1", "validation_accuracy after batch 2
 _CHANGE = "logit_change"
 _MATTERS = 0.05  # of accuracy after batch 1; what certainly is less is no slow start
 _PART = 0.25  # of the gap; a change that may make more is not said to have no part in it
+
+
+def too_few(n: int) -> str:
+    """Returns the reason why so few seeds are inconclusive, whatever they come to."""
+    return f"{counted(n, 'seed')} {'settles' if n == 1 else 'settle'} nothing, at least {FEWEST_SEEDS} can"
 
 
 def why(found: Factorial, level: float) -> str:
@@ -72,7 +78,7 @@ def _seeds_question(found: Factorial, level: float) -> str:
         f"{_cause(start.parts, found.n, level)}: after batch 1 the pretrained, frozen network is at {start.last:.2f} "
         f"and the He, trainable one at {start.first:.2f}, a gap of {gap.mean:+.2f} of which freezing makes {frozen} "
         f"and pretraining {init}; in the end the former tests at {end.last:.3f} and the latter at "
-        f"{end.first:.3f}, {_direction(end.parts, found.n, level)} ({end.parts.gap}; {found.n} seeds, "
+        f"{end.first:.3f}, {_direction(end.parts, found.n, level)} ({end.parts.gap}; {counted(found.n, 'seed')}, "
         f"{percent(level)} intervals)."
     )
     return " ".join([told, *_later(found), *_mechanism(found), *_remedies(found)])
@@ -124,7 +130,7 @@ def _all_factors(found: Factorial, level: float) -> str:
         shares = {field: (share, cause.parts.p_values[field]) for field, share in cause.parts.shares.items()}
         told.append(f"{metric_name(metric)} goes from {_split(cause, called, certain(shares, found.n, level))}")
     ends = f"From {_corner(found.first.point)} to {_corner(found.last.point)} ({2 ** len(found.factors)} cells, "
-    ends += f"{found.n} seeds, {percent(level)} intervals): "
+    ends += f"{counted(found.n, 'seed')}, {percent(level)} intervals): "
     return " ".join([f"{ends}{'; '.join(told)}.", *_strongest_interaction(found, called, metrics[:1], level)])
 
 
@@ -154,7 +160,7 @@ def _strongest_interaction(found: Factorial, called: dict[str, str], metrics: li
 def _cause(start: Attribution, n: int, level: float) -> str:
     """Returns whether there is a slow start, and what makes it."""
     if n < FEWEST_SEEDS:
-        return f"{n} seeds settle nothing, at least {FEWEST_SEEDS} can"
+        return too_few(n)
     if not certain({"gap": (start.gap, start.gap_p_value)}, n, level):
         is_none = start.gap.low > -_MATTERS
         return "No slow start" if is_none else "Whether the pretrained, frozen network starts slowly is not certain"

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from pretrain.config import Experiment
+from pretrain.config.counts import counted
 from pretrain.report.names import arm_name, brief, listed, metric_name, percent, points, setting, treatment
-from pretrain.report.why import why
+from pretrain.report.why import too_few, why
 from pretrain.study.answer import Answer
 from pretrain.study.budgets import BudgetCurve
 from pretrain.study.comparisons import Comparison
@@ -46,15 +47,15 @@ def verdict(compared: Sequence[Comparison]) -> str:
 def _clause(one: Comparison) -> str:
     where = setting(one.shared)
     where = f" {where}" if where else ""
-    difference = interval(one)
+    difference, n = interval(one), counted(one.n, "seed")
     match one.verdict:
         case "helps" | "hurts":
-            return f"{one.verdict}{where} ({difference}, p {_p(one.p_value)}, {one.n} seeds)"
+            return f"{one.verdict}{where} ({difference}, p {_p(one.p_value)}, {n})"
         case "no difference":
-            return f"makes no difference that matters{where} ({difference}, {one.n} seeds)"
+            return f"makes no difference that matters{where} ({difference}, {n})"
     if one.n < FEWEST_SEEDS:
-        return f"is inconclusive{where} ({difference}; {one.n} seeds settle nothing, at least {FEWEST_SEEDS} can)"
-    return f"is inconclusive{where} ({difference}, {one.n} seeds; about {one.seeds_to_settle:,} would settle it)"
+        return f"is inconclusive{where} ({difference}; {too_few(one.n)})"
+    return f"is inconclusive{where} ({difference}, {n}; about {one.seeds_to_settle:,} would settle it)"
 
 
 def _counted(group: Sequence[Comparison]) -> list[str]:
@@ -80,7 +81,7 @@ def basis(answer: Answer, experiment: Experiment) -> str:
     lost = sum(arm.n_diverged for arm in answer.arms)
     trials = f"trials that diverged, and are left out: {lost:,}" if lost else "no trial diverged"
     return (
-        f"It rests on {answer.n_seeds} seed{'s' * (answer.n_seeds != 1)} of {len(answer.arms):,} arms on"
+        f"It rests on {counted(answer.n_seeds, 'seed')} of {counted(len(answer.arms), 'arm')} on"
         f" {experiment.data.name}, paired within a seed: arms share label subset, head and batch order; {trials}."
         f" Intervals are over seeds, on one split of the data. Fine-tuning's learning rate {tuned}; whether arms would"
         " still improve with more updates was not checked."
@@ -96,10 +97,8 @@ def explanation(answer: Answer) -> list[str]:
         return told
     test = answer.best_test
     margin = f" [{test.low:.3f}, {test.high:.3f}]{_at(answer.level)}" if np.isfinite(test.high) else ""
-    n = len(set(answer.best.seeds))
-    return [
-        f"Best on validation is {arm_name(answer.best.point)}; it tests at {test.mean:.3f}{margin} (n = {n} seeds)."
-    ]
+    n = counted(len(set(answer.best.seeds)), "seed")
+    return [f"Best on validation is {arm_name(answer.best.point)}; it tests at {test.mean:.3f}{margin} (n = {n})."]
 
 
 def budget(curve: BudgetCurve) -> str:
@@ -140,13 +139,14 @@ def interval(one: Comparison) -> str:
 def progress(look: Look, planned: Sequence[Look], compared: Sequence[Comparison]) -> str:
     """Returns what a look of several has shown: what is still inconclusive, and whether more seeds follow."""
     still = [one for one in compared if one.verdict == "inconclusive"]
-    told = f"look {look.number} of at most {len(planned)}, {look.seeds} seeds, {percent(look.level)} intervals: "
+    seeds = counted(look.seeds, "seed")
+    told = f"look {look.number} of at most {len(planned)}, {seeds}, {percent(look.level)} intervals: "
     if not still:
         return told + ("all comparisons are settled" if compared else "there is nothing to compare")
     names = [f"{treatment(one.field, one.treatment, one.baseline)} {setting(one.shared)}".strip() for one in still]
     named = "; ".join([*names[:_MOST_NAMED], *(["…"] if len(names) > _MOST_NAMED else [])])
     after = planned[look.number :]
-    then = f"next look at {after[0].seeds} seeds" if after else "study.most_seeds is reached"
+    then = f"next look at {counted(after[0].seeds, 'seed')}" if after else "study.most_seeds is reached"
     return f"{told}{len(still)} of {len(compared)} comparisons inconclusive ({named}); {then}"
 
 

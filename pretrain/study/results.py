@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pretrain.config import Experiment, from_json
+from pretrain.config.counts import counted
 from pretrain.config.fields import ConfigError, nearest
 from pretrain.config.paths import path_of
 from pretrain.sweep import run_files
@@ -117,7 +118,7 @@ def _stages_of(run: Run, trial_id: str) -> dict[str, str]:
     found = [name for name in known if name.startswith(trial_id)] if trial_id else []
     if len(found) != 1:
         near = f"; did you mean {nearest(trial_id, known)!r}?" if known and not found else ""
-        raise ConfigError("trial_id", trial_id, f"names {len(found)} of the run's {len(known)} trials{near}")
+        raise ConfigError("trial_id", trial_id, f"names {len(found)} of the run's {counted(len(known), 'trial')}{near}")
     return {row["stage"]: row["stage_id"] for row in rows if row["trial_id"] == found[0]}
 
 

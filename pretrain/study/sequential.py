@@ -14,6 +14,7 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from pretrain.config import Experiment
+from pretrain.config.counts import counted
 from pretrain.config.fields import ConfigError, with_values
 from pretrain.study.statistics import LEVEL, fewest_seeds, smallest_p
 
@@ -50,8 +51,8 @@ def check(experiment: Experiment) -> None:
     )
     last = planned[-1]
     remedy = (
-        f"can never be conclusive: {last.seeds} seeds give p = {smallest_p(last.seeds):.2g} at best, and the last look "
-        f"takes at most {1 - last.level:.2g}; raise it to {enough}"
+        f"can never be conclusive: {counted(last.seeds, 'seed')} give p = {smallest_p(last.seeds):.2g} at best, and "
+        f"the last look takes at most {1 - last.level:.2g}; raise it to {enough}"
     )
     raise ConfigError("study.most_seeds", most, remedy)
 

@@ -3,6 +3,7 @@
 import importlib.util
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +66,8 @@ def run_here(task: Task) -> None:
             if any(job.parent in saver.ids for job in pack.jobs):
                 saver.wait()
             with reporter.pack(number) as advanced:
-                outcome = work.train(pack, datasets[pack.data], store, experiment.save_every, advanced, stop)
-            saver.save(pack, outcome)
+                how = (experiment.save_every, advanced, stop, saver.save, partial(console.print, soft_wrap=True))
+                work.do(pack, datasets[pack.data], store, *how)
     finally:
         compilers.shutdown(cancel_futures=True)
         saver.wait()

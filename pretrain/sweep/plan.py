@@ -157,10 +157,15 @@ def packs(
         fitting = min(MAX_PACK, memory // job_memory(stage)) // n_devices * n_devices
         fair = -(-len(members) // (n_workers * n_devices)) * n_devices
         most = max(n_devices, min(fitting, fair))
-        n_packs = -(-len(members) // most)
-        size = -(-len(members) // n_packs)
-        result += [Pack(stage, tuple(members[at : at + size])) for at in range(0, len(members), size)]
+        result += cut(Pack(stage, tuple(members)), most)
     return sorted(result, key=lambda pack: _depth(pack.stage))
+
+
+def cut(pack: Pack, most: int) -> list[Pack]:
+    """Cuts a pack into even ones of at most so many jobs."""
+    n_parts = -(-len(pack.jobs) // most)
+    size = -(-len(pack.jobs) // n_parts)
+    return [Pack(pack.stage, pack.jobs[at : at + size]) for at in range(0, len(pack.jobs), size)]
 
 
 def _path(specs: Sequence[Spec], contents: Sequence[str], programs: Sequence[str], seed: int, repeat: int) -> list[Job]:

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pretrain.config import DataConfig
+from pretrain.config.counts import counted
 from pretrain.data import Dataset
 from pretrain.sweep import cost, engines
 from pretrain.sweep.plan import Pack, Plan, packs
@@ -18,7 +19,8 @@ _UPDATE_SECONDS = 30e-6  # of an update besides its matrix products
 def show(plan: Plan, datasets: Mapping[DataConfig, Dataset], console: Console) -> None:
     """Prints a plan: the stages that trials share, and the packs with their memory, arithmetic and time."""
     n_stages = sum(len(trial.jobs) for trial in plan.trials)
-    console.print(f"{len(plan.trials)} trials of {n_stages} stages together, {len(plan.jobs)} of them distinct")
+    trials = f"{counted(len(plan.trials), 'trial')} of {counted(n_stages, 'stage')} together"
+    console.print(f"{trials}, {len(plan.jobs)} of them distinct")
     headings = ("pack", "stage", "trials", "updates each", "parameters each", "memory", "TFLOP", "about")
     table = Table(box=None, pad_edge=False)
     for heading in headings:
@@ -50,7 +52,7 @@ def _name(pack: Pack) -> str:
         return stage.name
     if stage.config.training is None:
         return f"{stage.name}, {stage.config.method.kind}"
-    return f"{stage.name}, {stage.stack.start} layers frozen"
+    return f"{stage.name}, {counted(stage.stack.start, 'layer')} frozen"
 
 
 def _memory(pack: Pack, dataset: Dataset) -> int:

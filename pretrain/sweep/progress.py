@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from pretrain.config.counts import counted
 from pretrain.sweep.plan import Pack
 
 _SECONDS_BETWEEN_LINES = 10.0
@@ -25,8 +26,7 @@ class Reporter:
         """Reports one pack, counted from 0, while it runs; yields the function to tell of finished updates."""
         pack = self._packs[number]
         total = pack.stage.total_steps * len(pack.jobs)
-        plural = "trial" if len(pack.jobs) == 1 else "trials"
-        title = f"{pack.stage.name}  pack {number + 1}/{len(self._packs)}, {len(pack.jobs)} {plural}"
+        title = f"{pack.stage.name}  pack {number + 1}/{len(self._packs)}, {counted(len(pack.jobs), 'trial')}"
         if self._console.is_terminal:
             yield from self._bar(title, total)
         else:

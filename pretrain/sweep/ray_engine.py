@@ -4,22 +4,35 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import NamedTuple
 
 import ray
 from rich.console import Console
 
 from pretrain.config import EngineConfig
+from pretrain.config.counts import counted
 from pretrain.config.fields import ConfigError
+from pretrain.learn.stage import Stage
 from pretrain.sweep import environment, remote
 from pretrain.sweep.interrupts import Interrupted
+from pretrain.sweep.plan import Pack
 from pretrain.sweep.store import StoreError
 from pretrain.sweep.task import Task
 
 _SECONDS_BETWEEN_LOOKS = 0.5
 _SECONDS_TO_CONNECT = 5.0
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+_KILLED = (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError)
 _FOUND_BY_RAY = ("", "auto", "local")  # addresses that name no host
+
+
+class _Begun(NamedTuple):
+    """A task of Ray's."""
+
+    title: str
+    pack: Pack
 
 
 def check(engine: EngineConfig) -> None:
@@ -49,8 +62,11 @@ def run(task: Task) -> None:
     engine = experiment.engine
     with _connected(engine), remote.stoppable(experiment) as ask_to_stop:
         n_workers = int(_check_room(engine))
+        most: dict[Stage, int] = {}
         todo = remote.cut(experiment, plan, store, n_workers)
-        console.print(f"ray: {len(todo)} packs for {n_workers} workers of {engine.cpus} cores")
+        console.print(
+            f"ray: {counted(len(todo), 'pack')} for {counted(n_workers, 'worker')} of {counted(engine.cpus, 'core')}"
+        )
         task = ray.remote(_task).options(
             num_cpus=engine.cpus,
             num_gpus=engine.gpus,
@@ -58,15 +74,20 @@ def run(task: Task) -> None:
             max_retries=engine.retries,
             runtime_env={"env_vars": environment.variables() | ({} if engine.gpus else {"JAX_PLATFORMS": "cpu"})},
         )
-        made_by: dict[str, ray.ObjectRef] = {}  # job id to the task that stores it
-        titles = {}
-        for number, pack in enumerate(todo):
-            parents = {made_by[job.parent] for job in pack.jobs if job.parent in made_by}
-            told = task.remote(os.getcwd(), *remote.message(experiment, pack), *parents)
-            made_by |= {job.id: told for job in pack.jobs}
-            titles[told] = f"{pack.stage.name}  pack {number + 1}/{len(todo)}, {len(pack.jobs)} trials"
-        _await(titles, console, stop, ask_to_stop)
-    store.refresh()
+        while todo:
+            made_by: dict[str, ray.ObjectRef] = {}  # job id to the task that stores it
+            begun = {}
+            for number, pack in enumerate(todo):
+                parents = {made_by[job.parent] for job in pack.jobs if job.parent in made_by}
+                told = task.remote(os.getcwd(), *remote.message(experiment, pack), *parents)
+                made_by |= {job.id: told for job in pack.jobs}
+                title = f"{pack.stage.name}  pack {number + 1}/{len(todo)}, {counted(len(pack.jobs), 'trial')}"
+                begun[told] = _Begun(title, pack)
+            fault, killed = _await(begun, console, stop, ask_to_stop)
+            store.refresh()
+            if fault and not remote.halve(killed, most, store, partial(console.print, soft_wrap=True)):
+                raise StoreError(fault)
+            todo = remote.cut(experiment, plan, store, n_workers, most) if fault else []
 
 
 def _task(directory: str, experiment_json: str, ids: tuple[str, ...], *parents: str) -> str:
@@ -76,9 +97,19 @@ def _task(directory: str, experiment_json: str, ids: tuple[str, ...], *parents: 
     return remote.STOPPED if remote.STOPPED in parents else remote.do(experiment_json, ids)
 
 
-def _await(titles: dict, console: Console, stop: Callable[[], bool], ask_to_stop: Callable[[], None]) -> None:
-    """Waits for all tasks, and tells of each."""
-    waiting, asked, stopped = list(titles), False, False
+def _await(
+    begun: Mapping[ray.ObjectRef, _Begun],
+    console: Console,
+    stop: Callable[[], bool],
+    ask_to_stop: Callable[[], None],
+) -> tuple[str, list[Pack]]:
+    """Waits for all tasks, and tells of each; returns what went wrong, and packs whose workers were killed.
+
+    Raises:
+      Interrupted: tasks were to stop, and did.
+      StoreError: a task failed, without being killed.
+    """
+    waiting, asked, stopped, fault, killed = list(begun), False, False, "", []
     while waiting:
         ready, waiting = ray.wait(waiting, timeout=_SECONDS_BETWEEN_LOOKS)
         for told in ready:
@@ -86,13 +117,18 @@ def _await(titles: dict, console: Console, stop: Callable[[], bool], ask_to_stop
                 stopped |= ray.get(told) == remote.STOPPED
             except ray.exceptions.RayError as error:
                 reason = " ".join(str(getattr(error, "cause", None) or error).split())[-300:]
-                raise StoreError(f"{titles[told]} failed on Ray: {reason}") from None
-            console.print(f"{titles[told]}: done")
+                fault = f"{begun[told].title} failed on Ray: {reason}"
+                if not isinstance(getattr(error, "cause", error), _KILLED):  # or the task before it was
+                    raise StoreError(fault) from None
+                killed.append(begun[told].pack)
+                continue
+            console.print(f"{begun[told].title}: done")
         if stop() and not asked:
             asked = True
             ask_to_stop()
     if stopped:
         raise Interrupted
+    return fault, killed
 
 
 @contextlib.contextmanager

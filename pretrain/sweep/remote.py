@@ -9,12 +9,14 @@ import functools
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from pretrain import data
 from pretrain.config import DataConfig, EngineConfig, Experiment, from_json, to_json
+from pretrain.config.counts import counted
 from pretrain.data import Dataset
+from pretrain.learn.stage import Stage
 from pretrain.sweep import environment, programs, reuse, work
 from pretrain.sweep import plan as planning
 from pretrain.sweep.identity import Fingerprints
@@ -50,12 +52,45 @@ def _stop_file(experiment: Experiment) -> Path:
     return Path(experiment.run_dir) / _STOP
 
 
-def cut(experiment: Experiment, plan: Plan, store: Store, n_workers: int) -> list[Pack]:
-    """Cuts what is not stored yet into packs for workers of the size that the engine asks for."""
+def cut(
+    experiment: Experiment, plan: Plan, store: Store, n_workers: int, most: Mapping[Stage, int] | None = None
+) -> list[Pack]:
+    """Cuts what is not stored yet into packs for workers of the size that the engine asks for.
+
+    Args:
+      experiment: of the plan.
+      plan: what is to be stored.
+      store: what is.
+      n_workers: packs that can run at once.
+      most: jobs that a pack of a stage may have, where its packs were too large.
+    """
     engine = experiment.engine
     memory = int(_SHARE_OF_MEMORY * engine.memory * 1e9)
     done = store.verified(plan.jobs)
-    return planning.packs(plan.jobs.values(), done, memory, engine.cpus, n_workers, begun=store.begun())
+    found = planning.packs(plan.jobs.values(), done, memory, engine.cpus, n_workers, begun=store.begun())
+    return [part for pack in found for part in planning.cut(pack, (most or {}).get(pack.stage, len(pack.jobs)))]
+
+
+def halve(killed: Iterable[Pack], most: dict[Stage, int], store: Store, told: Callable[[str], None]) -> bool:
+    """Halves the packs whose workers were killed, as a kernel does for memory; once a stage.
+
+    Args:
+      killed: the packs.
+      most: jobs that a pack of a stage may have from now on; changed.
+      store: keeps what is done of them.
+      told: told of each, in a line.
+
+    Returns:
+      Whether there was one to halve.
+    """
+    halved = [pack for pack in killed if len(pack.jobs) > 1 and pack.stage not in most]
+    for pack in halved:
+        size = -(-len(pack.jobs) // 2)
+        most[pack.stage] = max(size, most.get(pack.stage, 0))
+        store.cut_progress(pack, planning.cut(pack, size))
+        lost = f"{pack.stage.name}: the worker of a pack of {counted(len(pack.jobs), 'trial')} was killed"
+        told(f"{lost}, maybe for its memory; the pack is cut in half and run again")
+    return bool(halved)
 
 
 def message(experiment: Experiment, pack: Pack) -> tuple[str, tuple[str, ...]]:
@@ -75,10 +110,11 @@ def do(experiment_json: str, ids: tuple[str, ...], stop: Callable[[], bool] | No
       ``done``, or ``stopped`` after what was done was saved.
 
     Raises:
+      MemoryFault: the pack fits in memory neither whole nor in halves.
       StoreError: something could not be read or written.
     """
     experiment, plan, datasets = _planned(experiment_json)
-    store = Store(experiment.store, warn=lambda line: print(line, file=sys.stderr))
+    store = Store(experiment.store, _warn)
     plan = reuse.chosen(experiment, plan, store)
     if store.verified(ids) == set(ids):
         return DONE  # by a worker that was believed lost
@@ -93,13 +129,17 @@ def do(experiment_json: str, ids: tuple[str, ...], stop: Callable[[], bool] | No
     pack = Pack(jobs[0].stage, jobs)
     store.verified({job.parent for job in jobs if job.parent})
     try:
-        outcome = work.train(pack, datasets[pack.data], store, experiment.save_every, lambda updates: None, stopping)
-        store.save(pack, outcome)
+        how = (experiment.save_every, lambda updates: None, stopping, store.save, _warn)
+        work.do(pack, datasets[pack.data], store, *how)
     except Interrupted:
         return STOPPED
     finally:
         programs.seal(store.root / "programs")
     return DONE
+
+
+def _warn(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 @functools.lru_cache(maxsize=1)

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from pretrain.config import Experiment
+from pretrain.config.counts import counted
 from pretrain.sweep.identity import versions
 from pretrain.sweep.plan import Plan, job_id
 from pretrain.sweep.store import Store
@@ -67,4 +68,4 @@ def summary(plan: Plan, found: Mapping[str, str]) -> str:
     """Returns how many stages of a plan would run, and why, in one line."""
     counts = Counter(found.values())
     told = ", ".join(f"{n} {reason}" for reason, n in counts.items())
-    return f"{len(found)} of {len(plan.jobs)} stages would run" + (f": {told}" if told else "")
+    return f"{len(found)} of {counted(len(plan.jobs), 'stage')} would run" + (f": {told}" if told else "")

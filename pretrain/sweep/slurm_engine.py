@@ -7,13 +7,16 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import submitit
 from rich.console import Console
 
 from pretrain.config import EngineConfig, Experiment
+from pretrain.config.counts import counted
 from pretrain.config.fields import ConfigError
+from pretrain.learn.stage import Stage
 from pretrain.sweep import remote
 from pretrain.sweep.interrupts import Interrupted
 from pretrain.sweep.plan import Pack
@@ -65,16 +68,19 @@ def run(task: Task) -> None:
     executor = _executor(experiment.engine, Path(experiment.run_dir) / "slurm")
     with remote.stoppable(experiment) as ask_to_stop:
         fault, tries = "", 0
-        while todo := remote.cut(experiment, plan, store, experiment.engine.parallel):
+        most: dict[Stage, int] = {}
+        while todo := remote.cut(experiment, plan, store, experiment.engine.parallel, most):
             # Packs whose parents are stored; the others wait for the next array.
             made_here = {job.id for pack in todo for job in pack.jobs}
             level = [pack for pack in todo if not any(job.parent in made_here for job in pack.jobs)]
             if stop():
                 raise Interrupted
-            answers, fault = _run_array(executor, experiment, level, console, stop, ask_to_stop)
+            answers, fault, killed = _run_array(executor, experiment, level, console, stop, ask_to_stop)
             if remote.STOPPED in answers:
                 raise Interrupted
             store.refresh()
+            if remote.halve(killed, most, store, partial(console.print, soft_wrap=True)):
+                continue
             tries = tries + 1 if fault else 0
             if tries > experiment.engine.retries:
                 raise StoreError(f"{fault}; logs are in {executor.folder}")
@@ -87,8 +93,8 @@ def _run_array(
     console: Console,
     stop: Callable[[], bool],
     ask_to_stop: Callable[[], None],
-) -> tuple[list[str], str]:
-    """Submits packs as one array and waits for it; returns the answers, and what went wrong if anything did."""
+) -> tuple[list[str], str, list[Pack]]:
+    """Submits packs as one array and waits for it; returns answers, what went wrong, and the packs of killed jobs."""
     messages = [remote.message(experiment, pack) for pack in level]
     try:
         # Submitit repeats on stderr what sbatch says.
@@ -98,7 +104,7 @@ def _run_array(
         reason = " ".join(str(error).split())[-200:]
         raise ConfigError("engine.name", experiment.engine.name, f"refused the jobs ({reason}); see --help") from None
     console.print(
-        f"slurm: {level[0].stage.name}, {len(jobs)} jobs, the first is {jobs[0].job_id}",
+        f"slurm: {level[0].stage.name}, {counted(len(jobs), 'job')}, the first is {jobs[0].job_id}",
         soft_wrap=True,
     )
     asked = False
@@ -110,8 +116,8 @@ def _run_array(
             for job in jobs:
                 if job.state == "PENDING":
                     job.cancel()
-    answers, fault = [], ""
-    for job in jobs:
+    answers, fault, killed = [], "", []
+    for job, pack in zip(jobs, level, strict=True):
         error = job.exception()
         if error is None:
             answers.append(job.result())
@@ -119,7 +125,8 @@ def _run_array(
             answers.append(remote.STOPPED)
         else:
             fault = f"job {job.job_id} failed: {' '.join(str(error).split())[-300:]}"
-    return answers, fault
+            killed += [pack] if isinstance(error, submitit.core.utils.UncompletedJobError) else []
+    return answers, fault, killed
 
 
 @contextlib.contextmanager

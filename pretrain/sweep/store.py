@@ -161,6 +161,23 @@ class Store:
                 self._move_aside(path, f"{damage}; its stages begin again")
         return None
 
+    def cut_progress(self, pack: Pack, parts: Sequence[Pack]) -> None:
+        """Stores how far a pack has come as that of its parts, which go on from there in its place.
+
+        Raises:
+          StoreError: it could not be written; the message names the file or directory.
+        """
+        progress = self.progress(pack)
+        if progress is None:
+            return
+        lane = 0
+        for part in parts:
+            rows = slice(lane, lane + len(part.jobs))
+            own = jax.tree.map(lambda leaf, rows=rows: leaf[rows], progress.arrays)
+            self.save_progress(part, progress._replace(arrays=own))
+            lane = rows.stop
+        self._forget_progress(pack)
+
     def begun(self) -> list[tuple[str, ...]]:
         """Returns the stages of each pack in training, in the pack's order."""
         found = []

@@ -1,14 +1,78 @@
 """A worker's work on one pack: restore its parents, run it, keep what is done; wherever that is."""
 
+import gc
 import time
 from collections.abc import Callable
 
+import jax
+
+from pretrain.config.counts import counted
 from pretrain.data import Dataset
 from pretrain.sweep import execute, hosts
+from pretrain.sweep import plan as planning
 from pretrain.sweep.execute import Outcome, Progress
 from pretrain.sweep.interrupts import Interrupted
 from pretrain.sweep.plan import Pack
 from pretrain.sweep.store import Store
+
+_OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "bad_alloc", "Out of memory", "out of memory")  # in what XLA says
+
+
+class MemoryFault(Exception):
+    """A pack that does not fit in memory; the message names it."""
+
+
+def do(
+    pack: Pack,
+    dataset: Dataset,
+    store: Store,
+    save_every: float,
+    advanced: Callable[[int], None],
+    stop: Callable[[], bool],
+    keep: Callable[[Pack, Outcome], None],
+    told: Callable[[str], None],
+) -> None:
+    """Trains a pack, as ``train`` does, and keeps its outcome; one that does not fit in memory in two halves.
+
+    Args:
+      pack: the jobs, whose parents are stored.
+      dataset: the images that all jobs read.
+      store: where parents come from and results go.
+      save_every: seconds between two saves of a pack in training.
+      advanced: told the number of updates after each chunk, summed over the jobs.
+      stop: asked after each chunk whether to stop.
+      keep: stores an outcome.
+      told: told, in a line, that the pack was cut.
+
+    Raises:
+      Interrupted: it was to stop, and what was done is stored.
+      MemoryFault: not even the halves fit, or there are none.
+      StoreError: something could not be read or written.
+    """
+    made = 0
+
+    def noted(updates: int) -> None:
+        nonlocal made
+        made += updates
+        advanced(updates)
+
+    def trained(pack: Pack) -> None:
+        keep(pack, train(pack, dataset, store, save_every, noted, stop))
+
+    try:
+        trained(pack)
+        return
+    except MemoryFault as fault:
+        if len(pack.jobs) == 1 or jax.process_count() > 1:  # other processes would wait for this one
+            raise
+        line = f"{fault}; it is cut in half and run again"
+    gc.collect()  # outside of the handler, whose exception held the arrays
+    told(line)
+    advanced(-made)
+    parts = planning.cut(pack, -(-len(pack.jobs) // 2))
+    store.cut_progress(pack, parts)
+    for part in parts:
+        trained(part)
 
 
 def train(
@@ -31,8 +95,29 @@ def train(
 
     Raises:
       Interrupted: it was to stop, and what was done is stored.
+      MemoryFault: it does not fit in memory.
       StoreError: something could not be read or written.
     """
+    try:
+        return _train(pack, dataset, store, save_every, advanced, stop)
+    except (MemoryError, jax.errors.JaxRuntimeError) as error:
+        reason = " ".join(str(error).split())
+        if not isinstance(error, MemoryError) and not any(word in reason for word in _OUT_OF_MEMORY):
+            raise
+        reason = reason[:200] or type(error).__name__
+    raise MemoryFault(
+        f"{pack.stage.name}: a pack of {counted(len(pack.jobs), 'trial')} does not fit in memory ({reason})"
+    )
+
+
+def _train(
+    pack: Pack,
+    dataset: Dataset,
+    store: Store,
+    save_every: float,
+    advanced: Callable[[int], None],
+    stop: Callable[[], bool],
+) -> Outcome:
     parents = [job.parent and store.params(job.parent, job.parent_stage.shapes) for job in pack.jobs]
     begun = store.progress(pack)
     done, saved = 0, time.monotonic()

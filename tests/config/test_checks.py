@@ -233,7 +233,7 @@ def test_greedy_stages_must_leave_what_training_all_at_once_starts_from():
 @pytest.mark.parametrize(
     ("per_layer", "parts"),
     [
-        ({"pretrain.epochs": (1,)}, ["per_layer pretrain.epochs: (1,)", "1 values", "encoder of 2 layers"]),
+        ({"pretrain.epochs": (1,)}, ["per_layer pretrain.epochs: (1,)", "1 value", "encoder of 2 layers"]),
         ({"pretrain.epochs": (1, 2, 3)}, ["per_layer pretrain.epochs: (1, 2, 3)", "3 values", "2 layers"]),
         ({"pretrain.epochs": ()}, ["per_layer pretrain.epochs: ()", "0 values"]),
         ({"pretrain.epoch": (1, 2)}, ["per_layer: 'pretrain.epoch'", "did you mean 'pretrain.epochs'?"]),

@@ -50,7 +50,7 @@ def test_a_layer_of_another_kind_has_the_defaults_of_its_kind_and_those_fields_o
 
 def test_layers_of_a_swept_depth_take_the_values_from_the_images_up():
     depths = ({"encoder.layers": ((9,), (9, 8, 7), (9, 8))},)
-    refused(lambda: Experiment(sweep=depths, per_layer={"pretrain.epochs": (1, 2)}), "encoder of 1 layers")
+    refused(lambda: Experiment(sweep=depths, per_layer={"pretrain.epochs": (1, 2)}), "encoder of 1 layer")
     refused(lambda: Experiment(sweep=depths, per_layer={"pretrain.epochs": (1,)}), "encoder of 3 layers")
 
 

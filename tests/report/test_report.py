@@ -218,7 +218,7 @@ def test_gains_against_labels_have_a_figure_and_a_sentence(tmp_path):
 def test_a_run_of_one_seed_and_one_of_diverged_trials_have_reports(tmp_path):
     one = effects(0.6, n=1, noise=0.0)
     _, page, told = written(tmp_path / "one", *four_corners(one, one))
-    assert "settle nothing" in page and {each["verdict"] for each in told["comparisons"]} == {"inconclusive"}
+    assert "1 seed settles nothing" in page and {each["verdict"] for each in told["comparisons"]} == {"inconclusive"}
     assert told["comparisons"][0]["difference"]["low"] is None
     both = {(number, seed) for number in range(4) for seed in range(8)}
     _, page, told = written(tmp_path / "none", *four_corners(effects(0.6), effects(0.8), both))

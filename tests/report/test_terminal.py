@@ -265,7 +265,7 @@ def test_the_margin_of_the_best_arm_is_students():
 
 def test_one_seed_of_another_sweep_has_no_margin():
     text = answer(*labels_sweep({100: 0.7, 200: 0.8}, n=1))
-    assert text == "Best on validation is labels=200; it tests at 0.800 (n = 1 seeds)."
+    assert text == "Best on validation is labels=200; it tests at 0.800 (n = 1 seed)."
 
 
 def test_a_run_without_a_sweep_is_answered():
