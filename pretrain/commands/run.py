@@ -157,7 +157,7 @@ def _lead(
     with lock.held(run_dir), Interrupts(this.tell) as interrupts:
         # Written with absolute paths, so that it can be read from anywhere.
         with written_whole(run_dir / "experiment.json") as draft:
-            draft.write_text(to_json(this.experiment))
+            draft.write_text(to_json(this.experiment), encoding="utf-8")
         store = Store(root, this.tell, read_only=not is_open)
         fingerprints.save()
         this = this._replace(plan=reuse.chosen(this.experiment, this.plan, store))

@@ -42,7 +42,7 @@ def load_run(path: Path | str) -> Run:
     path_of("run", path)
     path = Path(path).expanduser()
     try:
-        text = (path / "experiment.json").read_text()
+        text = (path / "experiment.json").read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         raise ConfigError("run", str(path), f"is no run: experiment.json cannot be read ({error})") from None
     return Run(from_json(text), **{name: _read_table(path, name) for name in _COLUMNS})
