@@ -26,7 +26,9 @@ TABLES = {"trials.parquet", "curves.parquet", "stages.parquet", "timings.parquet
 DRAWN = ("differences", "filters", "first_batches", "phase_losses", "reconstructions", "shares", "slopes")
 FIGURES = {f"figures/{name}.{kind}" for name in DRAWN for kind in ("png", "svg")}
 LATEX = {"tables/arms.tex", "tables/comparisons.tex", "tables/shares.tex"}
-FILES = {"experiment.json", "answer.json", "report.html", "samples.npz", ".lock"} | FIGURES | LATEX | TABLES
+FILES = (
+    {"experiment.json", "inputs.json", "answer.json", "report.html", "samples.npz", ".lock"} | FIGURES | LATEX | TABLES
+)
 DETERMINISTIC = ("trials.parquet", "curves.parquet")
 
 

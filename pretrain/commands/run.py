@@ -17,7 +17,7 @@ from rich.console import Console
 from pretrain.commands import options
 from pretrain.config import DataConfig, Experiment, to_json
 from pretrain.config.fields import ConfigError, with_values
-from pretrain.data import Dataset
+from pretrain.data import Dataset, inputs_file
 from pretrain.data.files import written_whole
 from pretrain.report import report, tensorboard, terminal, words
 from pretrain.study import sequential
@@ -157,6 +157,7 @@ def _lead(
         # Written with absolute paths, so that it can be read from anywhere.
         with written_whole(run_dir / "experiment.json") as draft:
             draft.write_text(to_json(this.experiment))
+        inputs_file.write(this.datasets, run_dir / inputs_file.FILE)
         store = Store(root, this.tell)
         fingerprints.save()
         this = this._replace(plan=reuse.chosen(this.experiment, this.plan, store))

@@ -9,6 +9,8 @@ import pyarrow.parquet as pq
 
 from pretrain.config import Experiment, from_json
 from pretrain.config.fields import ConfigError, nearest
+from pretrain.data import inputs_file
+from pretrain.data.inputs_file import Inputs
 from pretrain.sweep import sample_file as samples
 from pretrain.sweep.sample_file import Samples
 
@@ -87,6 +89,20 @@ def load_samples(path: Path | str) -> Samples | None:
         return None
     except (OSError, ValueError) as error:
         remedy = f"is damaged: {file.name} cannot be read ({str(error)[:120]}); delete it, or run its command again"
+        raise ConfigError("run", str(path), remedy) from None
+
+
+def load_inputs(path: Path | str) -> list[Inputs]:
+    """Returns how rows of each of a run's data become inputs of its encoders, those of fine-tuning first.
+
+    Raises:
+      ConfigError: the run has no such file, or it is damaged.
+    """
+    file = Path(path).expanduser() / inputs_file.FILE
+    try:
+        return inputs_file.read(file)
+    except (OSError, ValueError) as error:
+        remedy = f"has no sound {file.name} ({str(error)[:120]}); run its command again"
         raise ConfigError("run", str(path), remedy) from None
 
 
