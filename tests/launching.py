@@ -31,7 +31,8 @@ DRAWN = ("differences", "filters", "first_batches", "phase_losses", "reconstruct
 FIGURES = {f"figures/{name}.{kind}" for name in DRAWN for kind in ("png", "svg")}
 LATEX = {"tables/arms.tex", "tables/comparisons.tex", "tables/shares.tex"}
 FILES = (
-    {"manifest.json", "experiment.json", "answer.json", "report.html", "samples.npz", ".run.json", ".lock"}
+    {"manifest.json", "experiment.json", "inputs.json", "answer.json", "report.html", "samples.npz"}
+    | {".run.json", ".lock"}
     | FIGURES
     | LATEX
     | TABLES

@@ -18,6 +18,7 @@ import pytest
 
 from pretrain.commands.command_line import parse
 from pretrain.commands.launch import main
+from tests.data.sources import people, write_csv
 from tests.launching import ROOT
 
 READMES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("**/README.md") if ".venv" not in path.parts)
@@ -60,7 +61,7 @@ OTHERS = sorted({(readme, *words) for readme in READMES for words in commands_of
 
 
 def test_readmes_stand_where_the_top_one_sends_people():
-    folders = ("", "configs/", "pretrain/", "pretrain/sweep/", "pretrain/study/", "tests/")
+    folders = ("", "configs/", "pretrain/", "pretrain/data/", "pretrain/study/", "pretrain/sweep/", "tests/")
     assert sorted(f"{folder}README.md" for folder in folders) == READMES
     assert len(text_of("README.md").encode()) <= 8192
 
@@ -76,6 +77,11 @@ def place(tmp_path, monkeypatch, run, tiny_arrays):
     arrays = {name: rng.integers(0, 256, (8000, 8, 8), dtype=np.uint8) for name in ("train_images", "test_images")}
     labels = {name: rng.integers(0, 10, 8000) for name in ("train_labels", "test_labels")}
     np.savez(tmp_path / "my.npz", **arrays, **labels)
+    write_csv(people(), tmp_path / "people.csv")
+    (tmp_path / "arrays").mkdir()
+    for name, array in {**arrays, **labels}.items():
+        np.save(tmp_path / "arrays" / f"{name}.npy", array)
+    (tmp_path / "my_data.py").write_text("import numpy as np\n\n\ndef load():\n    return dict(np.load('my.npz'))\n")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pretrain.config import Experiment, to_json
+from pretrain.config import DataConfig, Experiment, to_json
+from pretrain.data import Dataset, inputs_file
 from pretrain.report import report, tensorboard
 from pretrain.study import results
 from pretrain.study.answer import Answer
@@ -21,6 +22,7 @@ _EVENTS = "tensorboard/"
 
 def leave(
     experiment: Experiment,
+    datasets: Mapping[DataConfig, Dataset],
     made: Mapping[str, pa.Table],
     answer: Answer,
     shown: Samples | None,
@@ -32,6 +34,7 @@ def leave(
 
     Args:
       experiment: what was run.
+      datasets: that it read.
       made: its tables by name.
       answer: what was concluded.
       shown: filters and reconstructions of its pretraining, if there are any.
@@ -45,7 +48,7 @@ def leave(
     run_dir, trials, curves = Path(experiment.run_dir), made["trials"], made["curves"]
     there, devices = run_files.sound(run_dir, tell), hosts.devices()
     with run_files.draft(run_dir) as draft:
-        _write_tables(experiment, made, draft)
+        _write_tables(experiment, datasets, made, draft)
         if shown:
             sample_file.write(shown, draft / sample_file.FILE)
         report.write_answer(answer, trials, experiment, devices, draft)
@@ -57,7 +60,12 @@ def leave(
         run_files.commit(draft, _id(made), devices)
 
 
-def leave_tables(experiment: Experiment, made: Mapping[str, pa.Table], tell: Callable[[str], None]) -> None:
+def leave_tables(
+    experiment: Experiment,
+    datasets: Mapping[DataConfig, Dataset],
+    made: Mapping[str, pa.Table],
+    tell: Callable[[str], None],
+) -> None:
     """Leaves a run's tables without an answer, unless its directory holds all of their trials.
 
     Raises:
@@ -69,7 +77,7 @@ def leave_tables(experiment: Experiment, made: Mapping[str, pa.Table], tell: Cal
         if set(ids) <= set(held["trial_id"].to_pylist()):
             return
     with run_files.draft(run_dir) as draft:
-        _write_tables(experiment, made, draft)
+        _write_tables(experiment, datasets, made, draft)
         run_files.commit(draft, _id(made), hosts.devices())
 
 
@@ -90,9 +98,12 @@ def _is_drawn(there: Files, draft: Path, with_tensorboard: bool) -> bool:
     return same and (events or not with_tensorboard)
 
 
-def _write_tables(experiment: Experiment, made: Mapping[str, pa.Table], directory: Path) -> None:
+def _write_tables(
+    experiment: Experiment, datasets: Mapping[DataConfig, Dataset], made: Mapping[str, pa.Table], directory: Path
+) -> None:
     # With absolute paths, so that it can be read from anywhere.
     (directory / "experiment.json").write_text(to_json(experiment), encoding="utf-8")
+    inputs_file.write(datasets, directory / inputs_file.FILE)
     for name, table in made.items():
         tables.write(table, directory / f"{name}.parquet", _id(made))
 

@@ -189,7 +189,7 @@ def _lead(this: _Run, engine: Engine, progress: Console, with_tensorboard: bool,
                 programs.seal(root / "programs")
             # Only now, so that the tables of a run that is repeated, or interrupted as it is, never hold less.
             shown = samples.of_run(done.plan, store, this.datasets, outcome.samples_there(run_dir))
-            made = this.experiment, done.tables, done.answer, shown
+            made = this.experiment, this.datasets, done.tables, done.answer, shown
             outcome.leave(*made, this.tell, anew=done.n_run > 0, with_tensorboard=with_tensorboard)
     return done
 
@@ -217,7 +217,7 @@ def _look_until_settled(this: _Run, engine: Engine, store: Store, progress: Cons
             if len(this.looks) > 1:
                 this.tell(words.progress(look, this.looks, found.comparisons))
         except Exception:  # a fault in judging costs no table of what is trained
-            outcome.leave_tables(this.experiment, made, this.tell)
+            outcome.leave_tables(this.experiment, this.datasets, made, this.tell)
             raise
         settled = all(one.verdict != "inconclusive" for one in found.comparisons)
         if look is this.looks[-1] or hosts.agreed(settled):

@@ -41,9 +41,9 @@ class Dataset(NamedTuple):
     example_shape: tuple[int, ...]  # (height, width, channels) of an image, (columns,) of a row of a table
     class_names: tuple[str, ...]
     fingerprints: Fingerprints
-    labelled: np.ndarray | None = None  # [L] int32, the training rows with a label; None where all have one
-    interval: tuple[float, float] = (0.0, 1.0)  # of the training inputs as the encoder reads them
-    scaling: Scaling | None = None  # by which rows of the source have become inputs
+    labelled: np.ndarray | None  # [L] int32, the training rows with a label; None where all have one
+    interval: tuple[float, float]  # of the training inputs as the encoder reads them
+    scaling: Scaling  # by which rows of the source have become inputs
     notes: tuple[str, ...] = ()  # for people: a line each
 
     @property

@@ -48,19 +48,20 @@ def cut(rows: Rows, config: DataConfig) -> Cut:
         held = None if rows.has_validation else slice(0, n_validation)
         return Cut(slice(n_validation, len(labels)), held, None)
     rng, notes, held_out = np.random.default_rng(config.cut), [], {}
-    left = labelled
+    is_left = np.ones(len(labels), bool)
     for split, size in (("test", n_test), ("validation", n_validation)):
         if not size:
             continue
+        left = labelled[is_left[labelled]]
         if rows.groups is None:
             taken = left[stratified(labels[left], size, rng)]
         else:
             taken = left[_grouped(labels[left], rows.groups[left], size, config)]
         held_out[split] = taken
-        left = np.setdiff1d(left, taken)
+        is_left[taken] = False
         how = "by whole groups" if rows.groups is not None else "stratified by class"
         notes.append(f"{len(taken):,} {split} rows cut off at random, {how} (data.{split}, data.splits)")
-    train = np.setdiff1d(np.arange(len(labels)), np.concatenate([*held_out.values(), np.zeros(0, int)]))
+    train = np.flatnonzero(is_left)
     if rows.groups is not None:  # of rows without a label, which are not held out themselves
         held_groups = [rows.groups[taken] for taken in held_out.values()]
         apart = ~np.isin(rows.groups[train], np.concatenate([*held_groups, rows.groups[:0]]))

@@ -22,11 +22,14 @@ from pretrain.data.tfds_prepare import SetError, check_features, one_line, prepa
 
 _NAME = re.compile(r"(?P<base>[A-Za-z]\w*)(/(?P<config>\w[\w+.\-]*))?(:(?P<version>(\d+|\*)(\.(\d+|\*)){2}))?")
 _CACHE = "pretrain-decoded.npz"
+_UNLABELLED = {"unlabelled", "unlabeled"}  # splits
 _ARRAYS = ("train_images", "train_labels", "test_images", "test_labels", "class_names")
 
 
 def read(name: str, directory: str) -> dict[str, Any]:
     """Reads a TFDS image classification set as train_images, train_labels, test_images, test_labels and class_names.
+
+    Where there is a split `unlabelled`, as stl10 has one, unlabelled_images are among them.
 
     Images are uint8 [N, H, W, 1 or 3], labels int32 [N], class names a tuple of strings, empty where the set has none.
     The test arrays are the split `test`, or `validation` where there is no `test`; other splits are left alone.
@@ -106,6 +109,10 @@ def _decode(folder: Path) -> dict[str, Any]:
         arrays = {}
         for ours, theirs in ("train", "train"), ("test", test):
             arrays[f"{ours}_images"], arrays[f"{ours}_labels"] = _decode_split(builder, theirs, sizes[theirs])
+            if arrays[f"{ours}_labels"].min() < 0:
+                raise SetError(f"has unlabelled images in the split {theirs}; choose another set")
+        for theirs in _UNLABELLED & sizes.keys():
+            arrays["unlabelled_images"], _ = _decode_split(builder, theirs, sizes[theirs])
     except (SetError, MemoryError):
         raise
     except Exception as error:  # TFDS, ArrayRecord, protobuf and Pillow each raise their own
@@ -141,8 +148,6 @@ def _decode_split(builder: Any, split: str, size: int) -> tuple[np.ndarray, np.n
             odd = f"{images.shape[1:]} at {split}[0] and {pixels.shape} at {split}[{row}]"
             raise SetError(f"has images of different sizes, {odd}; choose a set of one size")
         images[row], labels[row] = pixels, record["label"]
-    if labels.min() < 0:
-        raise SetError(f"has unlabelled images in the split {split}; choose another set")
     return images, labels
 
 
@@ -152,6 +157,8 @@ def _source(folder: Path) -> str:
     for path in sorted(folder.iterdir()):
         if not path.name.startswith(_CACHE):
             digest.update(f"\n{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}".encode())
+            if any(f"-{split}." in path.name for split in _UNLABELLED):  # which caches once left out
+                digest.update(b" read")
     return digest.hexdigest()
 
 
@@ -161,7 +168,8 @@ def _load(path: Path, source: str) -> dict[str, Any] | None:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:  # NumPy leaves a bad file open
             if str(archive["source"]) != source or archive.zip.testzip():
                 return None
-            arrays = {name: archive[name] for name in _ARRAYS}
+            optional = [name for name in ("unlabelled_images",) if name in archive]
+            arrays = {name: archive[name] for name in (*_ARRAYS, *optional)}
             return {**arrays, "class_names": tuple(arrays["class_names"].tolist())}
     except Exception:  # whatever is wrong with a cache, decoding anew is right
         return None

@@ -10,6 +10,8 @@ from pretrain.config import Experiment, from_json
 from pretrain.config.counts import counted
 from pretrain.config.fields import ConfigError, nearest
 from pretrain.config.paths import path_of
+from pretrain.data import inputs_file
+from pretrain.data.inputs_file import Inputs
 from pretrain.sweep import run_files
 from pretrain.sweep import sample_file as samples
 from pretrain.sweep.manifests import DamageError
@@ -109,6 +111,24 @@ def samples_of(files: Files) -> Samples | None:
         return samples.read(files.read(samples.FILE))
     except ValueError as error:
         raise DamageError(f"{files.directory / samples.FILE}: cannot be read ({str(error)[:120]}); {REMEDY}") from None
+
+
+def load_inputs(path: Path | str) -> list[Inputs]:
+    """Returns how rows of each of a run's data become inputs of its encoders, those of fine-tuning first.
+
+    Raises:
+      ConfigError: it is no directory of a finished run.
+      DamageError: their file is missing or not as it was written.
+    """
+    return run_files.read(Path(path).expanduser(), _inputs_of)
+
+
+def _inputs_of(files: Files) -> list[Inputs]:
+    try:
+        return inputs_file.read(files.read(inputs_file.FILE))
+    except ValueError as error:
+        where = files.directory / inputs_file.FILE
+        raise DamageError(f"{where}: cannot be read ({str(error)[:120]}); {REMEDY}") from None
 
 
 def _stages_of(run: Run, trial_id: str) -> dict[str, str]:

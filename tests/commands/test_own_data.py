@@ -6,7 +6,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from pretrain import data, load_inputs
 from pretrain.commands.launch import main
+from pretrain.data import inputs_file, tables
 from tests.data import sources
 from tests.launching import ROOT
 
@@ -47,6 +49,12 @@ def test_a_table_leads_to_a_verdict(form, launch, tmp_path):
     assert len(trials) == 8 and all(row["status"] == "ok" for row in trials)
     kept = json.loads((run / "experiment.json").read_text())
     assert kept["data"]["validation"] != 5000 and kept["data"]["target"] == "income"
+    (inputs, *_) = load_inputs(run)
+    dataset = data.load(inputs.data)
+    assert inputs.class_names == ("<=50K", ">50K") and inputs.scaling.columns[:2] == ("age", "hours")
+    raw = tables.read(path, inputs.data).inputs
+    known = {row.tobytes() for row in inputs.scaling.applied(raw)}
+    assert all(row.tobytes() in known for row in dataset.test.inputs)
 
 
 def test_floats_lead_to_the_results_of_bytes_without_training_again(launch, tmp_path):
@@ -93,3 +101,9 @@ def test_a_mistake_in_a_file_is_one_line_and_nothing_is_written(name, part, laun
     code, out, err, run = launch("--data.name", tmp_path / f"{name}.npz")
     assert (code, out) == (2, "") and err.count("\n") == 1 and part in err
     assert not run.exists()
+
+
+def test_what_turns_rows_to_inputs_is_refused_where_it_is_damaged():
+    for content in (b"", b"3", b"[{}]", b"{", b"\xff"):
+        with pytest.raises(ValueError):
+            inputs_file.read(content)

@@ -18,8 +18,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pretrain.config import DataConfig
 from pretrain.config.fields import ConfigError
-from pretrain.data import tfds_images, tfds_prepare
+from pretrain.data import load, tfds_images, tfds_prepare
 
 tfds = pytest.importorskip("tensorflow_datasets")
 array_record_module = pytest.importorskip("array_record.python.array_record_module")
@@ -118,6 +119,18 @@ def test_validation_stands_in_for_a_missing_test_split(tmp_path):
     arrays = tfds_images.read("insects", str(tmp_path))
     np.testing.assert_array_equal(arrays["train_images"], splits["train"][0])
     np.testing.assert_array_equal(arrays["test_images"], splits["validation"][0])
+
+
+def test_a_split_without_labels_is_read_and_kept(tmp_path):
+    splits = {split: draw((4, 5, 3), 12, seed) for seed, split in enumerate(["train", "test", "unlabelled"])}
+    rows = {split: examples(*drawn) for split, drawn in splits.items()}
+    rows["unlabelled"] = [{**row, "label": -1} for row in rows["unlabelled"]]
+    write_set(tmp_path, "insects/1.0.0", rows)
+    for _ in range(2):  # decoded, and from the cache
+        arrays = tfds_images.read("insects", str(tmp_path))
+        np.testing.assert_array_equal(arrays["unlabelled_images"], splits["unlabelled"][0])
+    found = load(DataConfig(name="insects", dir=str(tmp_path), validation=2))
+    assert len(found.train.inputs) == 22 and found.n_labelled == 10
 
 
 def test_other_features_and_nameless_labels(tmp_path):

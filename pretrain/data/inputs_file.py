@@ -1,0 +1,68 @@
+"""``inputs.json``, a file of a run: how rows of its data become inputs of its encoders, for rows to come."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from pydantic import TypeAdapter
+
+from pretrain.config import DataConfig
+from pretrain.data.dataset import Dataset
+from pretrain.data.scaling import Scaling
+
+FILE = "inputs.json"
+_CONFIG = TypeAdapter(DataConfig)
+
+
+class Inputs(NamedTuple):
+    """How rows of some data become inputs: by ``scaling.applied``, with columns as ``scaling.columns`` names them."""
+
+    data: DataConfig
+    example_shape: tuple[int, ...]  # of an input, unflattened
+    class_names: tuple[str, ...]
+    scaling: Scaling
+
+
+def write(datasets: Mapping[DataConfig, Dataset], path: Path) -> None:
+    """Writes how rows of each dataset become inputs.
+
+    Raises:
+      OSError: the file could not be written.
+    """
+    content = [
+        {
+            "data": _CONFIG.dump_python(config, mode="json"),
+            "example_shape": dataset.example_shape,
+            "class_names": dataset.class_names,
+            "scaling": {name: _plain(value) for name, value in dataset.scaling._asdict().items()},
+        }
+        for config, dataset in datasets.items()
+    ]
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def read(content: bytes) -> list[Inputs]:
+    """Returns what a file's content holds.
+
+    Raises:
+      ValueError: it is damaged, or of no such file.
+    """
+    try:
+        return [_read(each) for each in json.loads(content)]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"no description of inputs ({error!r})") from None
+
+
+def _read(content: Mapping[str, Any]) -> Inputs:
+    kept = content["scaling"]
+    kinds = {"kept": int, "marked": int, "fill": float, "offset": float, "divisor": float}
+    arrays = {name: np.array(kept[name], kind) for name, kind in kinds.items()}
+    scaling = Scaling(**{**kept, **arrays, "columns": tuple(kept["columns"])})
+    config = _CONFIG.validate_json(json.dumps(content["data"]))
+    return Inputs(config, tuple(content["example_shape"]), tuple(content["class_names"]), scaling)
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if isinstance(value, np.ndarray) else value
