@@ -40,7 +40,7 @@ def record(answer: Answer, experiment: Experiment, experiment_id: str, devices: 
         {
             "schema": SCHEMA,
             "question": words.question(answer, experiment.study.metric),
-            "verdict": words.verdict(answer.comparisons),
+            "verdict": words.verdict(answer.comparisons) or words.explanation(answer)[0],
             "explanation": " ".join(words.explanation(answer)),
             "basis": words.basis(answer, experiment),
             "design": _design(answer, experiment),

@@ -4,6 +4,7 @@ One is written elsewhere, flushed, and renamed into place. Its arrays are an orb
 manifest tells, since orbax restores damaged bytes and other dtypes silently.
 """
 
+import errno
 import os
 import shutil
 import socket
@@ -22,6 +23,7 @@ from pretrain.sweep import manifests
 from pretrain.sweep.manifests import DamageError
 
 FORMAT = 3
+_OVERHEAD = 1 << 18  # bytes of a checkpoint besides its arrays
 
 
 class StoreError(Exception):
@@ -49,8 +51,7 @@ def write(target: Path, drafts: Path, content: dict[str, Any], fill: Callable[[P
         manifests.sync(draft)
         _commit(draft, target)
     except OSError as error:
-        reason = f"{error.filename or draft}: {error.strerror or error}"
-        raise StoreError(f"{reason}; stages saved earlier are intact") from None
+        raise StoreError(f"{error.filename or draft}: {error.strerror or error}") from None
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
@@ -91,12 +92,29 @@ def save_arrays(path: Path, arrays: dict[str, Any]) -> None:
     Raises:
       OSError: it could not be written.
     """
+    _check_room(path.parent, sum(leaf.nbytes for leaf in jax.tree.leaves(arrays)) + _OVERHEAD)
     try:
         with _checkpointer() as checkpointer:
             checkpointer.save(path, arrays)
     except Exception as error:  # a full disk arrives as ValueError, from the library below orbax
         reason = " ".join(str(error).split())
         raise OSError(0, f"orbax could not write it: …{reason[-200:]}", str(path)) from None
+
+
+def _check_room(directory: Path, needed: int) -> None:
+    """Checks that a directory's disk has room for so many bytes.
+
+    Orbax writes all arrays at once, and ends at the first that fails. Writes that end after it call back into its event
+    loop, which is closed by then, and each prints a traceback that nobody can catch. So it never meets a full disk.
+
+    Raises:
+      OSError: it has none.
+    """
+    disk = os.statvfs(directory)
+    free = disk.f_bavail * disk.f_frsize
+    if disk.f_blocks and free < needed:
+        reason = f"{os.strerror(errno.ENOSPC)}: {needed / 1e6:,.1f} MB are needed, {free / 1e6:,.1f} MB are free"
+        raise OSError(errno.ENOSPC, reason, str(directory))
 
 
 def restore_arrays(path: Path, expected: dict[str, str]) -> dict[str, Any]:

@@ -95,7 +95,7 @@ class Store:
             pq.write_table(curves_of(pack, outcome), draft / "curves.parquet", compression="zstd")
 
         target = self.root / "packs" / _name(pack)
-        sealed.write(target, self.root / "drafts", _content(pack, outcome.params), fill)
+        self._seal(target, _content(pack, outcome.params), fill)
         self._forget_progress(pack)
         return target
 
@@ -143,9 +143,7 @@ class Store:
         """
         target = self.root / "begun" / f"{_name(pack)}.{progress.step}"
         content = {**_content(pack, progress.arrays), "step": progress.step, "seconds": progress.seconds}
-        sealed.write(
-            target, self.root / "drafts", content, lambda draft: sealed.save_arrays(draft / "arrays", progress.arrays)
-        )
+        self._seal(target, content, lambda draft: sealed.save_arrays(draft / "arrays", progress.arrays))
         self._forget_progress(pack, keep=target)
 
     def progress(self, pack: Pack) -> Progress | None:
@@ -186,6 +184,13 @@ class Store:
                 manifest = sealed.read_manifest(path)
                 found += [tuple(manifest["stages"])] if manifest else []
         return list(dict.fromkeys(found))
+
+    def _seal(self, target: Path, content: dict[str, Any], fill: Callable[[Path], None]) -> None:
+        try:
+            sealed.write(target, self.root / "drafts", content, fill)
+        except StoreError as error:
+            are_there = any(path.exists() for path in self._manifests)
+            raise StoreError(f"{error}; stages saved earlier are intact" if are_there else str(error)) from None
 
     def _begun(self, pack: Pack) -> list[Path]:
         """Returns what is stored of a pack in training, the latest first."""

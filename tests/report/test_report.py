@@ -223,6 +223,7 @@ def test_a_run_of_one_seed_and_one_of_diverged_trials_have_reports(tmp_path):
     both = {(number, seed) for number in range(4) for seed in range(8)}
     _, page, told = written(tmp_path / "none", *four_corners(effects(0.6), effects(0.8), both))
     assert "Every trial diverged" in page and told["comparisons"] == []
+    assert told["verdict"] == told["explanation"] == "Every trial diverged; lower the learning rates."
 
 
 def test_the_verdict_says_other_things_with_other_numbers():

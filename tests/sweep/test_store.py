@@ -3,8 +3,10 @@
 import dataclasses
 import json
 import os
+import re
 import shutil
 import socket
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -295,3 +297,30 @@ def test_damaged_progress_is_named_and_forgotten(tmp_path, pack, progress):
         assert Store(root, warnings.append).progress(pack) is None
         assert len(warnings) == 1 and str(victim) in warnings[0] and "begin again" in warnings[0]
         assert Store(root, fail).progress(pack) is None
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_a_disk_without_room_is_named_before_orbax_meets_it(stored, pack, outcome, saved, tmp_path, monkeypatch):
+    if stored:
+        shutil.copytree(saved / "packs", tmp_path / "packs")
+    store = Store(tmp_path, fail)
+    disk = SimpleNamespace(f_bavail=10, f_frsize=4096, f_blocks=20)
+    monkeypatch.setattr(sealed.os, "statvfs", lambda path: disk)
+    monkeypatch.setattr(sealed, "_checkpointer", None)
+    with pytest.raises(StoreError) as caught:
+        store.save(pack, outcome)
+    told = str(caught.value)
+    assert re.search(r"No space left on device: [\d.]+ MB are needed, 0.0 MB are free", told)
+    assert told.endswith("; stages saved earlier are intact") == stored
+
+
+def test_a_store_that_is_gone_is_not_called_intact(pack, outcome, saved, tmp_path, monkeypatch):
+    store = Store(shutil.copytree(saved, tmp_path / "store"), fail)
+
+    def lose(*_):
+        shutil.rmtree(store.root)
+        raise FileNotFoundError(2, "No such file or directory", str(store.root))
+
+    monkeypatch.setattr(sealed, "save_arrays", lose)
+    with pytest.raises(StoreError, match=r"store: No such file or directory$"):
+        store.save(pack, outcome)
