@@ -101,7 +101,7 @@ def _config_names(configs: Path) -> list[str]:
 
 def _documentation(file: Path) -> str:
     try:
-        return ast.get_docstring(ast.parse(file.read_text())) or file.stem
+        return ast.get_docstring(ast.parse(file.read_bytes())) or file.stem
     except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as error:
         return f"cannot be read ({error})"
 

@@ -92,7 +92,7 @@ def _is_drawn(there: Files, draft: Path, with_tensorboard: bool) -> bool:
 
 def _write_tables(experiment: Experiment, made: Mapping[str, pa.Table], directory: Path) -> None:
     # With absolute paths, so that it can be read from anywhere.
-    (directory / "experiment.json").write_text(to_json(experiment))
+    (directory / "experiment.json").write_text(to_json(experiment), encoding="utf-8")
     for name, table in made.items():
         tables.write(table, directory / f"{name}.parquet", _id(made))
 
