@@ -1,6 +1,7 @@
 """What a run leaves is one whole, which takes the place of the one before; what is damaged is made again."""
 
 import dataclasses
+import random
 import shutil
 from pathlib import Path
 
@@ -196,3 +197,59 @@ def test_what_is_in_the_way_is_named_and_costs_no_file(name, run):
 
 def test_the_files_that_a_report_writes_are_known_as_its_own(run):
     assert all(name.startswith(report.FILES) for name in run_files.opened(run).checksums.keys() - PLAIN)
+
+
+def flips(run, n):
+    """Flips bits of all files of a run, one at a time; returns what was silent."""
+    files = sorted(file for file in run.rglob("*") if file.is_file() and file.name not in (".lock", ".run.json"))
+    before, draw, silent = results.load_run(run), random.Random(0), []
+    for number in range(n):
+        file = files[number % len(files)]
+        whole = file.read_bytes()
+        place, bit = draw.randrange(len(whole)), 1 << draw.randrange(8)
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ bit]) + whole[place + 1 :])
+        told = []
+        run_files.sound(run, told.append)  # as a run, and ``report``, would tell
+        named = [line.startswith(f"{file}: ") for line in told] == [True]
+        try:
+            loaded = results.load_run(run)
+            held = all(getattr(loaded, name).equals(getattr(before, name)) for name in TABLES)
+            true = held and loaded.experiment == before.experiment
+        except DamageError as damage:
+            true = str(damage).startswith(f"{file}: ")
+        if not (named and true):
+            silent.append((str(file), place, bit))
+        file.write_bytes(whole)
+    assert run_files.opened(run).faults() == []
+    return silent
+
+
+def test_no_flipped_bit_is_silent(run):
+    assert flips(run, 100) == []
+
+
+@pytest.mark.slow
+def test_none_of_1000_flipped_bits_is_silent(run):
+    assert flips(run, 1000) == []
+
+
+def test_a_table_that_was_copied_away_says_whose_it_is(run, tmp_path):
+    copy = shutil.copy(run / "curves.parquet", tmp_path / "copy.parquet")
+    told = pq.read_schema(copy).metadata[run_files.EXPERIMENT.encode()].decode()
+    assert (
+        told == run_files.opened(run).experiment_id == run_files.experiment_id(TABLES["trials"]["trial_id"].to_pylist())
+    )
+
+
+def test_pages_of_a_table_are_checked_by_whoever_reads_it(run):
+    """A reader of its own, without the manifest, finds a flipped bit of the data by Parquet's checksums of pages."""
+    file = run / "curves.parquet"
+    whole, wrong = file.read_bytes(), 0
+    before = pq.read_table(file)
+    for place in range(4, len(whole) // 2, 97):
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        try:
+            wrong += not pq.read_table(file, page_checksum_verification=True).equals(before)
+        except (OSError, pa.ArrowException):
+            continue
+    assert wrong == 0
