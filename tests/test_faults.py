@@ -4,13 +4,17 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import socket
 import time
 
 import pytest
 
+from pretrain import load_run
+from pretrain.sweep import run_files
 from tests.launching import (
+    FILES,
     LONG,
     N_STAGES,
     ROOT,
@@ -67,7 +71,9 @@ import os, runpy, signal, sys, threading
 from pathlib import Path
 from pretrain.sweep import execute, work
 
-moment, _, name = sys.argv.pop(1).partition(" ")
+moment, _, name = sys.argv.pop(1).partition(" ")  # or "at", a directory, and a number of renames into it
+name, _, number = name.partition("#")
+renames = []
 rename, replace, advance, train = Path.rename, Path.replace, execute.ADVANCE, work.train
 
 def kill():
@@ -78,6 +84,10 @@ def killing(function):
         is_it = name in (Path(target).name, Path(target).parent.name)
         if is_it and moment == "before":
             kill()
+        if moment == "at" and str(target).startswith(name):
+            if len(renames) == int(number):
+                kill()
+            renames.append(target)
         found = function(path, target)
         if is_it and moment == "after":
             kill()
@@ -119,6 +129,27 @@ def test_a_run_killed_at_every_kind_of_moment_in_turn_ends_the_same_to_the_bit(s
     done = site.launch(*options)
     assert (done.returncode, len(packs(site.path / "killed-in-turn-store"))) == (0, 4), done.stderr
     assert results(site.path / "killed-in-turn-run") == results(long_run)
+
+
+@pytest.mark.slow
+def test_a_second_experiment_killed_at_every_rename_leaves_one_of_the_two(site, run):
+    options, directory = copied(site, "renamed"), site.path / "renamed-run"
+    assert site.launch(*options).returncode == 0
+    first, other = load_run(directory), [*options, "--finetune.encoder-init", "he"]
+    kept, seen = shutil.copytree(directory, site.path / "renamed-kept"), []
+    for number in range(100):
+        shutil.rmtree(directory)
+        shutil.copytree(kept, directory)
+        done = execute(killed_at(f"at {directory}#{number}", site.command(*other)), site.path)
+        loaded = load_run(directory)
+        is_first = loaded.experiment == first.experiment
+        assert is_first == loaded.trials.equals(first.trials) == loaded.curves.equals(first.curves)
+        assert run_files.opened(directory).faults() == []
+        seen.append(is_first)
+        if done.returncode == 0:
+            break
+        assert done.returncode == -signal.SIGKILL, done.stderr
+    assert number > len(FILES) // 2 and seen[0] and not seen[-1] and seen == sorted(seen, reverse=True)
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """What a run leaves is one whole, which takes the place of the one before; what is damaged is made again."""
 
 import dataclasses
+import random
 import shutil
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from tests.launching import contents
 from tests.report.test_terminal import effects, four_corners
 from tests.sweep.test_sample_file import sampled
 
-PLAIN = {"experiment.json", "trials.parquet", "curves.parquet", "stages.parquet", "timings.parquet"}
+PLAIN = {"experiment.json", "inputs.json", *(f"{name}.parquet" for name in ("trials", "curves", "stages", "timings"))}
 
 
 def made(seeds=8):
@@ -39,7 +40,7 @@ TABLES = made()
 def leave(directory, tables=TABLES, samples=None, anew=False, tell=pytest.fail, **changed):
     experiment = dataclasses.replace(Experiment(run_dir=str(directory)), **changed)
     with run_files.occupied(directory):
-        outcome.leave(experiment, tables, answer(tables["trials"], tables["curves"]), samples, tell, anew)
+        outcome.leave(experiment, {}, tables, answer(tables["trials"], tables["curves"]), samples, tell, anew)
 
 
 @pytest.fixture(scope="module")
@@ -167,10 +168,10 @@ def test_tables_without_an_answer_take_the_place_of_another_experiment_and_never
     fewer, more, told = made(seeds=6), made(seeds=10), []
     before = held(run)
     with run_files.occupied(run):
-        outcome.leave_tables(Experiment(run_dir=str(run)), fewer, pytest.fail)
+        outcome.leave_tables(Experiment(run_dir=str(run)), {}, fewer, pytest.fail)
     assert held(run) == before
     with run_files.occupied(run):
-        outcome.leave_tables(Experiment(run_dir=str(run)), more, pytest.fail)
+        outcome.leave_tables(Experiment(run_dir=str(run)), {}, more, pytest.fail)
     assert {name for name, content in held(run).items() if content} == {*PLAIN, "manifest.json"}
     assert results.load_run(run).trials.equals(more["trials"]) and results.load_samples(run) is None
     leave(run, tell=told.append)
@@ -196,3 +197,59 @@ def test_what_is_in_the_way_is_named_and_costs_no_file(name, run):
 
 def test_the_files_that_a_report_writes_are_known_as_its_own(run):
     assert all(name.startswith(report.FILES) for name in run_files.opened(run).checksums.keys() - PLAIN)
+
+
+def flips(run, n):
+    """Flips bits of all files of a run, one at a time; returns what was silent."""
+    files = sorted(file for file in run.rglob("*") if file.is_file() and file.name not in (".lock", ".run.json"))
+    before, draw, silent = results.load_run(run), random.Random(0), []
+    for number in range(n):
+        file = files[number % len(files)]
+        whole = file.read_bytes()
+        place, bit = draw.randrange(len(whole)), 1 << draw.randrange(8)
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ bit]) + whole[place + 1 :])
+        told = []
+        run_files.sound(run, told.append)  # as a run, and ``report``, would tell
+        named = [line.startswith(f"{file}: ") for line in told] == [True]
+        try:
+            loaded = results.load_run(run)
+            held = all(getattr(loaded, name).equals(getattr(before, name)) for name in TABLES)
+            true = held and loaded.experiment == before.experiment
+        except DamageError as damage:
+            true = str(damage).startswith(f"{file}: ")
+        if not (named and true):
+            silent.append((str(file), place, bit))
+        file.write_bytes(whole)
+    assert run_files.opened(run).faults() == []
+    return silent
+
+
+def test_no_flipped_bit_is_silent(run):
+    assert flips(run, 100) == []
+
+
+@pytest.mark.slow
+def test_none_of_1000_flipped_bits_is_silent(run):
+    assert flips(run, 1000) == []
+
+
+def test_a_table_that_was_copied_away_says_whose_it_is(run, tmp_path):
+    copy = shutil.copy(run / "curves.parquet", tmp_path / "copy.parquet")
+    told = pq.read_schema(copy).metadata[run_files.EXPERIMENT.encode()].decode()
+    assert (
+        told == run_files.opened(run).experiment_id == run_files.experiment_id(TABLES["trials"]["trial_id"].to_pylist())
+    )
+
+
+def test_pages_of_a_table_are_checked_by_whoever_reads_it(run):
+    """A reader of its own, without the manifest, finds a flipped bit of the data by Parquet's checksums of pages."""
+    file = run / "curves.parquet"
+    whole, wrong = file.read_bytes(), 0
+    before = pq.read_table(file)
+    for place in range(4, len(whole) // 2, 97):
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        try:
+            wrong += not pq.read_table(file, page_checksum_verification=True).equals(before)
+        except (OSError, pa.ArrowException):
+            continue
+    assert wrong == 0

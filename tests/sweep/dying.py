@@ -1,4 +1,4 @@
-"""A process that dies at its n-th change of a directory, played in this one: it changes nothing from then on."""
+"""A process that is killed at its n-th change of a directory, played in this one: from then on it changes nothing."""
 
 import contextlib
 import os

@@ -75,11 +75,6 @@ def test_a_kill_at_any_change_leaves_the_old_files_or_the_new_ones(run, tmp_path
         with killed_at(n) as made:
             put(copy, NEW)
             done = True
-        read_only = shutil.copytree(copy, tmp_path / f"read-only-{n}")
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(lock, "held", lambda run_dir: contextlib.nullcontext(1 / 0))  # nobody may get that far
-            with contextlib.suppress(ZeroDivisionError):
-                assert loaded(read_only) in (OLD, NEW)
         # Whoever reads next finishes the moves, and may be killed in turn.
         for again in itertools.count():
             through = shutil.copytree(copy, tmp_path / f"killed-{n}-{again}")
