@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from pretrain import load_params, load_run
-from tests.launching import N_STAGES, call, contents, execute, n_run, results
+from tests.launching import N_STAGES, contents, execute, n_run, results
 
 # Root may write what nobody may, so it gives up what lets it.
 UNPRIVILEGED = [] if os.geteuid() else ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]
@@ -32,8 +32,9 @@ def test_a_finished_run_is_served_again_and_into_another_directory(site, run, cl
     assert done.stderr == f"{closed} cannot be written, and so does not note that this run uses its stages\n"
     assert results(site.path / "served-run") == results(run)
     assert contents(closed) == held
-    assert call(["table", site.path / "served-run"], site.path).returncode == 0
-    assert call(["report", site.path / "served-run"], site.path).returncode == 0
+    for command in ("table", "report"):
+        shown = execute([*UNPRIVILEGED, *site.command()[:2], command, str(site.path / "served-run")], site.path)
+        assert shown.returncode == 0, shown.stderr
     found = load_run(site.path / "served-run")
     trial = found.trials["trial_id"][0].as_py()
     assert load_params(site.path / "served-run", trial)["encoder"]

@@ -1,6 +1,5 @@
 """Sweeps on a real Ray cluster of this machine: the same results, whatever happens to its nodes."""
 
-import contextlib
 import re
 import signal
 import subprocess
@@ -30,21 +29,14 @@ class Cluster(NamedTuple):
         assert self.process.stdout.readline() == "removed\n"
 
 
-@contextlib.contextmanager
-def nodes(path):
+@pytest.fixture
+def cluster(tmp_path):
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     command = [sys.executable, str(Path(__file__).with_name("ray_nodes.py"))]
-    with subprocess.Popen(command, text=True, cwd=path, **pipes) as process:
+    with subprocess.Popen(command, text=True, cwd=tmp_path, **pipes) as process:
         yield Cluster(process, process.stdout.readline().strip())
         process.stdin.close()
         process.wait(timeout=60)
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
-    """A cluster whose nodes all live until the test of a loss, the last to use it."""
-    with nodes(tmp_path_factory.mktemp("cluster")) as cluster:
-        yield cluster
 
 
 def launch_and(site, options, is_time, act):
@@ -91,9 +83,8 @@ def test_a_sweep_survives_the_loss_of_a_node(site, cluster, six_seeds):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("n_packs", range(5))
-def test_a_sweep_survives_the_loss_of_a_node_at_any_time(n_packs, site, six_seeds, tmp_path):
-    with nodes(tmp_path) as cluster:
-        assert results(survives_a_lost_node(site, cluster, f"lost-{n_packs}", n_packs)) == six_seeds
+def test_a_sweep_survives_the_loss_of_a_node_at_any_time(n_packs, site, cluster, six_seeds):
+    assert results(survives_a_lost_node(site, cluster, f"lost-{n_packs}", n_packs)) == six_seeds
 
 
 def test_without_an_address_ray_is_started_here_and_ctrl_c_saves_and_stops_it(site, run):
