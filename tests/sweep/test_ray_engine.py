@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pyarrow.parquet as pq
 import pytest
 
-from tests.launching import N_TRIALS, at_once, refused, results, started, wait_until
+from tests.launching import N_TRIALS, at_once, execute, refused, results, started, wait_until
 
 pytest.importorskip("ray", reason="an extra")
 
@@ -93,7 +93,7 @@ def test_without_an_address_ray_is_started_here_and_ctrl_c_saves_and_stops_it(si
     code, _, told = launch_and(site, options, lambda: any(store.glob("packs/*")), interrupt)
     assert code == 75, told
     assert re.search(r"stopped with \d+ of 12 stages stored", told) and "Traceback" not in told
-    done = site.launch(*options)
+    done = execute(site.command(*options), site.path)  # Ray forks
     assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
     assert results(site.path / "here-run") == results(run)
 

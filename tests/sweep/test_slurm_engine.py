@@ -74,6 +74,6 @@ def test_jobs_may_be_processes_of_this_machine_and_ctrl_c_reaches_them(site, run
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does
         _, told = process.communicate(timeout=100)
     assert process.returncode == 75 and "Traceback" not in told, told
-    done = site.launch(*options)
+    done = execute(site.command(*options), site.path)
     assert done.returncode == 0, done.stderr
     assert results(site.path / "local-jobs-run") == results(run)
