@@ -94,7 +94,8 @@ def _read(name: str, array: np.ndarray) -> _Read:
         return _Read(*none, ("fractions", f"has {name} such as {example:g}; classes must be whole numbers or texts"))
     if len(array[~missing]) and float(np.abs(array[~missing].astype(float)).max()) >= 2**62:
         return _Read(*none, ("size", f"has {name} beyond 64 bits; number the classes from 0"))
-    values = np.where(missing, NONE, array).astype(np.int64)
+    values = np.full(len(array), NONE, np.int64)
+    values[~missing] = array[~missing]
     if values.min() < NONE:
         remedy = "class numbers are 0 or more, and -1 stands for no label"
         return _Read(*none, ("sign", f"has {name} between {values.min()} and {values.max()}; {remedy}"))
