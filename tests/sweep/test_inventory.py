@@ -130,7 +130,7 @@ def test_the_command_lists_verifies_and_prunes(root, stored, capsys):
     assert capsys.readouterr().err == f"{victim}: fails its checksum\n"
     assert victim.exists()
     assert store_command.main(["--store", str(root), "--prune"]) == 0
-    assert "deleted 1 directories" in capsys.readouterr().out
+    assert "deleted 1 directory," in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("argv", [["--store", "nowhere"], ["--stor", "x"], ["x"], ["--store"], ["--verify", "yes"]])
