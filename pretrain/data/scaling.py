@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pretrain.config.counts import counted
 from pretrain.data.inputs import blocks
 
 _CONSTANT = 1e-12  # deviation, relative to the largest value, below which a column counts as constant
@@ -119,10 +120,10 @@ def fit(
         places = np.flatnonzero(missing)
         told = ", ".join(scaling.columns[place] if columns else str(place) for place in places[:5])
         more = f" and {len(places) - 5} more" if len(places) > 5 else ""
-        n = len(scaling.marked)
-        notes.append(f"missing values of {told}{more} are the training mean, with {n} columns that mark them")
+        marks = counted(len(scaling.marked), "column")
+        notes.append(f"missing values of {told}{more} are the training mean, and marked in {marks} besides")
     if unseen:
-        notes.append(f"{unseen} categories that no training row has are read as none of those known")
+        notes.append(f"{counted(unseen, 'category', 'categories')} of no training row: read as none of those known")
     ends = np.array([moments.low, moments.high])
     if len(offset):
         ends = (ends - offset) / divisor

@@ -74,7 +74,7 @@ def test_categories_of_held_out_rows_alone_are_none_of_those_known(load):
     assert len(rows) == 1
     city[rows[0]] = "z"
     found = load(table.set_column(0, "city", pa.array(city)))
-    assert found.train.inputs.shape[1] == 4 and any("1 categories that no training row has" in n for n in found.notes)
+    assert found.train.inputs.shape[1] == 4 and any("1 category of no training row" in n for n in found.notes)
     np.testing.assert_array_equal(found.test.inputs[0][:3], 0)
 
 
