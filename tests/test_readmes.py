@@ -108,7 +108,7 @@ def test_a_launch_of_a_readme_is_one_that_the_launcher_takes(launch, place, caps
 def config_of(name):
     """The experiment of a config, named as on a command line."""
     file = CONFIGS / f"{name}.py" if "/" not in name else ROOT / name
-    names: dict = {}
+    names: dict = {"__file__": str(file)}
     exec(compile(file.read_text(), file, "exec"), names)
     return names["get_config"]()
 
