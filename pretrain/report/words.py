@@ -1,11 +1,13 @@
 """A run's conclusions in sentences; every word follows from numbers."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from pretrain.config import Experiment
 from pretrain.config.counts import counted
+from pretrain.config.fields import get
 from pretrain.report.names import arm_name, brief, listed, metric_name, percent, points, setting, treatment
 from pretrain.report.why import too_few, why
 from pretrain.study.answer import Answer
@@ -75,17 +77,31 @@ def _counted(group: Sequence[Comparison]) -> list[str]:
 
 def basis(answer: Answer, experiment: Experiment) -> str:
     """Returns what a conclusion rests on: seeds, pairing, data, lost trials, tuning and the length of training."""
-    rate = experiment.finetune.optimizer.learning_rate
-    is_swept = any("finetune.optimizer.learning_rate" in arm.point for arm in answer.arms)
-    tuned = "is swept" if is_swept else f"is {rate:g} for all arms, tuned for none"
     lost = sum(arm.n_diverged for arm in answer.arms)
     trials = f"trials that diverged, and are left out: {lost:,}" if lost else "no trial diverged"
+    names = _values(answer, experiment, "data.name")
+    data = " and ".join(map(str, names)) if len(names) < 3 else counted(len(names), "dataset")
+    fresh = "fresh" in _values(answer, experiment, "data.splits")
+    split = "each seed on a split of the data of its own" if fresh else "on one split of the data"
     return (
-        f"It rests on {counted(answer.n_seeds, 'seed')} of {counted(len(answer.arms), 'arm')} on"
-        f" {experiment.data.name}, paired within a seed: arms share label subset, head and batch order; {trials}."
-        f" Intervals are over seeds, on one split of the data. Fine-tuning's learning rate {tuned}; whether arms would"
-        " still improve with more updates was not checked."
+        f"It rests on {counted(answer.n_seeds, 'seed')} of {counted(len(answer.arms), 'arm')} on {data}, paired within"
+        f" a seed: arms share label subset, head and batch order; {trials}. Intervals are over seeds, {split}."
+        f"{_training(answer, experiment)}"
     )
+
+
+def _training(answer: Answer, experiment: Experiment) -> str:
+    """Returns what is known of fine-tuning's rate and length, where an arm is fine-tuned."""
+    if "none" not in _values(answer, experiment, "finetune.readout"):
+        return ""
+    rates = _values(answer, experiment, "finetune.optimizer.learning_rate")
+    tuned = f"is {rates[0]:g} for all arms, tuned for none" if len(rates) == 1 else "is swept"
+    return f" Fine-tuning's learning rate {tuned}; whether arms would still improve with more updates was not checked."
+
+
+def _values(answer: Answer, experiment: Experiment, field: str) -> list[Any]:
+    """Returns the values that a field has in the arms."""
+    return list(dict.fromkeys(arm.point.get(field, get(experiment, field)) for arm in answer.arms))
 
 
 def explanation(answer: Answer) -> list[str]:

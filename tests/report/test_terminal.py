@@ -10,6 +10,7 @@ from scipy import stats
 
 from pretrain.commands import options
 from pretrain.config import Experiment
+from pretrain.config.fields import replace_all
 from pretrain.report import terminal, words
 from pretrain.report.names import arm_name
 from pretrain.report.terminal import BATCHES
@@ -381,3 +382,7 @@ def test_the_terminal_names_what_a_conclusion_rests_on():
     text = words.basis(conclude(*swept), Experiment())
     for part in ("1 seed of 2 arms", "no trial diverged", "learning rate is swept;"):
         assert part in text
+    others = tables([({"data.name": name}, np.full(1, 0.5), np.full(1, 0.7)) for name in ("a.npz", "b.npz")])
+    fresh = replace_all(Experiment(), {"data.splits": "fresh", "finetune.readout": "ridge"})
+    text = words.basis(conclude(*others), fresh)
+    assert "2 arms on a.npz and b.npz," in text and text.endswith("each seed on a split of the data of its own.")
