@@ -38,16 +38,19 @@ def cut(rows: Rows, config: DataConfig) -> Cut:
     in proportion, by whole groups where there are any.
 
     Raises:
-      ConfigError: a held-out split takes all rows, or there are too few groups.
+      ConfigError: a held-out split takes all rows, there are too few groups, or fresh cuts have nothing to cut off.
     """
+    if rows.has_validation and rows.has_test and config.splits == "fresh":
+        remedy = "has no effect, for the data have validation and test rows; leave it out"
+        raise ConfigError("data.splits", config.splits, remedy)
     labels, is_sorted = rows.labels, in_order_of_classes(rows.labels)
     labelled = np.flatnonzero(labels != NONE)
     n_validation, n_test = sizes(rows, config)
     stands = rows.has_test and not is_sorted and config.splits == "fixed" and config.cut == 0
     if stands and rows.groups is None and (rows.has_validation or len(labelled) == len(labels)):
         held = None if rows.has_validation else slice(0, n_validation)
-        return Cut(slice(n_validation, len(labels)), held, None)
-    rng, notes, held_out = np.random.default_rng(config.cut), [], {}
+        return Cut(slice(n_validation, len(labels)), held, None, tuple(_idle(rows, config)))
+    rng, notes, held_out = np.random.default_rng(config.cut), _idle(rows, config), {}
     is_left = np.ones(len(labels), bool)
     for split, size in (("test", n_test), ("validation", n_validation)):
         if not size:
@@ -72,6 +75,13 @@ def cut(rows: Rows, config: DataConfig) -> Cut:
         train = rng.permutation(train)
         notes.append("training rows are in order of their classes; they were shuffled once")
     return Cut(train, held_out.get("validation"), held_out.get("test"), tuple(notes))
+
+
+def _idle(rows: Rows, config: DataConfig) -> list[str]:
+    """Returns a note for each size that somebody gave of a split that has rows of its own."""
+    has = {"validation": rows.has_validation, "test": rows.has_test}
+    given = [name for name in has if has[name] and getattr(config, name) != getattr(DataConfig, name)]
+    return [f"data.{name} has no effect, for the data have {name} rows" for name in given]
 
 
 def sizes(rows: Rows, config: DataConfig) -> tuple[int, int]:

@@ -83,3 +83,13 @@ def test_sizes_are_counts_or_shares():
     assert splits.sizes(Rows(labels, True, True), DataConfig()) == (0, 0)
     with pytest.raises(ConfigError, match=r"data\.validation: 93 leaves nothing"):
         splits.sizes(Rows(labels, False, False), DataConfig(validation=93, test=7))
+
+
+def test_sizes_of_splits_that_have_rows_of_their_own_are_noted_and_cuts_of_nothing_are_refused():
+    labels = np.arange(40) % 3
+    sizes = DataConfig(validation=4, test=9)
+    assert cut(Rows(labels, False, True), sizes).notes == ("data.test has no effect, for the data have test rows",)
+    assert len(cut(Rows(labels, True, True), sizes).notes) == 2
+    assert cut(Rows(labels, True, True), DataConfig()).notes == ()
+    with pytest.raises(ConfigError, match=r"^data\.splits: 'fresh' has no effect"):
+        cut(Rows(labels, True, True), DataConfig(splits="fresh"))
