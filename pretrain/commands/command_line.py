@@ -4,8 +4,8 @@ import contextlib
 import dataclasses
 import io
 import typing
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Annotated, Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import Annotated, Any, NamedTuple
 
 import tyro
 from annotated_types import Ge, Gt
@@ -53,17 +53,21 @@ class Command:
     """Seed of a random search; more draws with the same seed keep the first ones."""
 
 
-def parse(
-    argv: Sequence[str],
-    default: Experiment,
-    program: str,
-    description: str,
-    tell: Callable[[str], None] = lambda line: None,
-) -> Command:
+class Request(NamedTuple):
+    """What a command line asks for."""
+
+    experiment: Experiment
+    dry_run: bool
+    tensorboard: bool
+    chosen: frozenset[str]  # fields that the options or the config set, which are not fitted to data
+    notes: tuple[str, ...]  # a line for each default that was fitted to the options
+
+
+def parse(argv: Sequence[str], default: Experiment, program: str, description: str) -> Request:
     """Reads options over a default experiment; ``--help`` prints every field and exits.
 
     An option for a swept field takes the place of that field's sweep; ``--sweep`` adds axes to every grid. Defaults are
-    fitted to the depth of an encoder and the number of labels that options ask for; ``tell`` is given a line for each.
+    fitted to the depth of an encoder and the number of labels that options ask for.
 
     Raises:
       ConfigError: an option is unknown, its value is missing or does not fit, or the fields do not fit together.
@@ -79,7 +83,8 @@ def parse(
     # The sweep is put in place before tyro builds the experiment, which then checks its points with all options set.
     unchecked = with_values(default, {"sweep": _sweep(default, given), "per_layer": _per_layer(default, given)})
     axes = [parse_axis(values[0], option)[0] for option in _AXES for values in given.get(option, ())]
-    unchecked, notes = _fitted(unchecked, given, fitting.chosen(default, {*given, *axes}))
+    chosen = fitting.chosen(default, {*given, *axes})
+    unchecked, notes = _fitted(unchecked, given, chosen)
     try:
         with contextlib.redirect_stderr(io.StringIO()):  # tyro explains in a box; our explanation is one line
             others = _of_kind_options(argv, others=True)  # the default is of its kinds already
@@ -87,20 +92,7 @@ def parse(
     except SystemExit:
         raise ConfigError("arguments", " ".join(argv), "cannot be read; --help lists every option") from None
     _check_effects(command.experiment, [*given, *axes])
-    for note in notes:
-        tell(note)
-    return command
-
-
-def chosen(argv: Sequence[str], default: Experiment) -> frozenset[str]:
-    """Returns the fields that options or the default choose, so that they are not to be fitted to data.
-
-    Raises:
-      ConfigError: an option cannot be read.
-    """
-    given = _given(_unshortened(argv))
-    axes = [parse_axis(values[0], option)[0] for option in _AXES for values in given.get(option, ())]
-    return fitting.chosen(default, {*given, *axes})
+    return Request(command.experiment, command.dry_run, command.tensorboard, chosen, notes)
 
 
 def _fitted(

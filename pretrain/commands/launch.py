@@ -13,7 +13,7 @@ from types import ModuleType
 from pydantic import ValidationError
 
 from pretrain.commands import streams
-from pretrain.commands.command_line import chosen, parse
+from pretrain.commands.command_line import parse
 from pretrain.config import Experiment
 from pretrain.config.complaints import misplaced
 from pretrain.config.fields import ConfigError, nearest
@@ -39,13 +39,13 @@ def main(argv: Sequence[str], configs: Path) -> int:
         named = bool(argv) and not argv[0].startswith("-")
         name, options = (argv[0], argv[1:]) if named else (_DEFAULT_CONFIG, argv)
         file = _config_file(configs, name)
-        config = _load_config(file, name)
-        command = parse(options, config, f"launch.py {name}", _documentation(file), streams.complain)
+        asked = parse(options, _load_config(file, name), f"launch.py {name}", _documentation(file))
+        for note in asked.notes:
+            streams.complain(note)
         # LAPACK, which SciPy loads: JAX has a device on every core already, and threads of all of them would only wait.
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
         # Only now that the input is known to be right is there anything worth the wait for JAX.
-        chosen_fields = chosen(options, config)
-        return _imported("run").run(command.experiment, command.dry_run, command.tensorboard, chosen_fields)
+        return _imported("run").run(asked.experiment, asked.dry_run, asked.tensorboard, asked.chosen)
     except ConfigError as error:
         streams.complain(error)
         return 2

@@ -4,7 +4,6 @@ import contextlib
 import gc
 import importlib
 import logging
-import os
 import sys
 import threading
 import time
@@ -15,10 +14,10 @@ from typing import NamedTuple
 import pyarrow as pa
 from rich.console import Console
 
-from pretrain.commands import options, outcome, streams
+from pretrain.commands import options, outcome, places, streams
 from pretrain.config import DataConfig, Experiment
 from pretrain.config.counts import counted
-from pretrain.config.fields import ConfigError, with_values
+from pretrain.config.fields import with_values
 from pretrain.config.paths import path_of
 from pretrain.data import Dataset
 from pretrain.report import tensorboard, terminal, words
@@ -101,7 +100,7 @@ def run(
     began = time.monotonic()
     sequential.check(experiment)
     for field in ("run_dir", "store"):
-        _check_directory(field, getattr(experiment, field))
+        places.check(field, getattr(experiment, field))
     engine = engines.of(experiment.engine)
     if with_tensorboard:
         tensorboard.require()
@@ -138,8 +137,8 @@ def run(
         return 0
     if not hosts.leads():
         return _follow(this)
-    if not _is_open(located.store):
-        _check_complete(this)
+    if not places.is_open(Path(located.store)):
+        places.check_complete(located, this.at(looks[0])[1], tell)
     try:
         done = _lead(this, engine, progress, with_tensorboard, fingerprints)
     except Interrupted:
@@ -171,7 +170,7 @@ def _preview(this: _Run, out: Console) -> None:
 def _lead(this: _Run, engine: Engine, progress: Console, with_tensorboard: bool, fingerprints: Fingerprints) -> _Done:
     """Runs all looks that it takes and writes the run's files; returns what came of them."""
     root, run_dir = Path(this.experiment.store), Path(this.experiment.run_dir)
-    is_open = _is_open(str(root))
+    is_open = places.is_open(root)
     programs.prepare(root / "programs", keep=is_open)
     with run_files.occupied(run_dir), Interrupts(this.tell) as interrupts:
         store = Store(root, this.tell, read_only=not is_open)
@@ -179,9 +178,9 @@ def _lead(this: _Run, engine: Engine, progress: Console, with_tensorboard: bool,
         this = this._replace(plan=reuse.chosen(this.experiment, this.plan, store))
         if line := reuse.again(this.plan, reuse.reasons(this.plan, store)):
             this.tell(line)
-        # With all that its last look may need, so that nobody prunes what the first looks of a repeated run leave out.
         if not is_open:
             this.tell(f"{root} cannot be written, and so does not note that this run uses its stages")
+        # With all that its last look may need, so that nobody prunes what the first looks of a repeated run leave out.
         with holds.held(root, run_dir, this.plan.jobs) if is_open else contextlib.nullcontext():
             try:
                 done = _look_until_settled(this, engine, store, progress, interrupts.requested)
@@ -189,8 +188,16 @@ def _lead(this: _Run, engine: Engine, progress: Console, with_tensorboard: bool,
                 programs.seal(root / "programs")
             # Only now, so that the tables of a run that is repeated, or interrupted as it is, never hold less.
             shown = samples.of_run(done.plan, store, this.datasets, outcome.samples_there(run_dir))
-            made = this.experiment, this.datasets, done.tables, done.answer, shown
-            outcome.leave(*made, this.tell, anew=done.n_run > 0, with_tensorboard=with_tensorboard)
+            outcome.leave(
+                this.experiment,
+                this.datasets,
+                done.tables,
+                done.answer,
+                shown,
+                this.tell,
+                anew=done.n_run > 0,
+                with_tensorboard=with_tensorboard,
+            )
     return done
 
 
@@ -262,34 +269,3 @@ def _tables(plan: Plan, store: Store, datasets: Mapping[DataConfig, Dataset]) ->
         "stages": tables.stages(plan),
         "timings": tables.timings(plan, store),
     }
-
-
-def _is_open(store: str) -> bool:
-    """Returns whether a store can be written, or made."""
-    return not Path(store).exists() or os.access(store, os.W_OK | os.X_OK)
-
-
-def _check_complete(this: _Run) -> None:
-    """Checks that a store which cannot be written holds all that the first look needs.
-
-    Raises:
-      ConfigError: it lacks a stage.
-    """
-    root, jobs = this.experiment.store, this.at(this.looks[0])[1].jobs
-    plan = reuse.chosen(this.experiment, Plan((), jobs), store := Store(root, this.tell, read_only=True))
-    n_missing = len(plan.jobs) - len(store.verified(plan.jobs))
-    if n_missing:
-        remedy = f"cannot be written, and lacks {n_missing} of {counted(len(plan.jobs), 'stage')}; choose another"
-        raise ConfigError("store", root, remedy)
-
-
-def _check_directory(field: str, name: str) -> None:
-    """Checks, with nothing written, that a directory is there or can be made."""
-    path = path_of(field, name)
-    there = next(place for place in (path, *path.parents) if place.exists())
-    if not there.is_dir():
-        raise ConfigError(field, name, f"cannot be made, for {there} is no directory; choose another")
-    if field == "store" and there == path and os.access(path, os.R_OK | os.X_OK):
-        return  # it serves what it holds
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise ConfigError(field, name, f"cannot be written, for {there} may not be; choose another")

@@ -35,11 +35,9 @@ def iris_like(tmp_path_factory):
 
 
 def parsed(*argv, config=None):
-    """A command line read over a config: the experiment, the fields that were chosen, and the lines told."""
-    told = []
-    config = config or Experiment(sweep=(CORNERS,))
-    experiment = command_line.parse(argv, config, "launch.py", "", told.append).experiment
-    return experiment, command_line.chosen(argv, config), told
+    """A command line read over a config: the experiment, the fields that were chosen, and the notes."""
+    asked = command_line.parse(argv, config or Experiment(sweep=(CORNERS,)), "launch.py", "")
+    return asked.experiment, asked.chosen, list(asked.notes)
 
 
 def frozen(experiment):
