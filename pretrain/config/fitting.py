@@ -6,6 +6,7 @@ A default is a field that nobody typed and that the config leaves at its class's
 from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
+from pretrain.config.counts import counted
 from pretrain.config.experiment import Experiment
 from pretrain.config.fields import fields, get, with_values
 
@@ -55,7 +56,7 @@ def chosen(config: Experiment, given: Collection[str]) -> frozenset[str]:
 
 def to_depth(experiment: Experiment, chosen: Collection[str], depth: int) -> Fitted:
     """Fits fields that count layers to the shallowest encoder of an experiment."""
-    reason = f"the encoder has {depth} layer{'s' if depth > 1 else ''}"
+    reason = f"the encoder has {counted(depth, 'layer')}"
 
     def all_of(value: Any) -> Any:
         return "all" if value != "all" and value > depth else value
@@ -97,13 +98,13 @@ def to_rows(fitted: Fitted, chosen: Collection[str], n_examples: int, n_labelled
     return fitted.changed("finetune.unfreeze_at", chosen, halfway, f"fine-tuning makes {updates:,} updates")
 
 
-def to_held_out(experiment: Experiment, chosen: Collection[str], n_labelled: int) -> Fitted:
+def to_held_out(fitted: Fitted, chosen: Collection[str], n_labelled: int) -> Fitted:
     """Fits the number of validation rows to the rows with a label that they are held out from."""
 
     def part(value: int | float) -> int | float:
         return max(1, round(_HELD_OUT * n_labelled)) if value > _MOST_HELD_OUT * n_labelled else value
 
-    return Fitted(experiment).changed("data.validation", chosen, part, f"{n_labelled:,} training rows have a label")
+    return fitted.changed("data.validation", chosen, part, f"{n_labelled:,} training rows have a label")
 
 
 def _batch_of(n: int) -> _Fit:

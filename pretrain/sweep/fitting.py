@@ -41,10 +41,9 @@ def load(experiment: Experiment, chosen: Collection[str] | None = None) -> Loade
     sources = [rows_of(read(config)) for config in configs(experiment)]
     sizes = [int((rows.labels != NONE).sum()) for rows in sources if not rows.has_validation]
     if sizes:
-        held_out = fitting.to_held_out(fitted.experiment, chosen, min(sizes))
-        fitted = held_out._replace(notes=fitted.notes + held_out.notes)
+        fitted = fitting.to_held_out(fitted, chosen, min(sizes))
     datasets = data.load_all(fitted.experiment, read)
-    settings = [at for point in fitted.experiment.points for at in (point.settings.at_seed(0),)]
+    settings = [point.settings.at_seed(0) for point in fitted.experiment.points]
     n_labelled = min(datasets[at.finetuning_data].n_labelled for at in settings)
     n_examples = min(len(datasets[at.pretraining_data].train.inputs) for at in settings)
     fitted = fitting.to_rows(fitted, chosen, n_examples, n_labelled)
@@ -59,6 +58,6 @@ def _notes(experiment: Experiment, datasets: Mapping[DataConfig, Dataset]) -> tu
         dataset = datasets[point.settings.at_seed(0).finetuning_data]
         labels, n_classes = n_labels(point.settings, dataset), len(dataset.class_names)
         if labels < n_classes:
-            told = f"finetune.labels: {labels:,} are fewer than the {n_classes:,} classes; some have no labelled row"
-            notes[told] = None
+            note = f"finetune.labels: {labels:,} are fewer than the {n_classes:,} classes; some have no labelled row"
+            notes[note] = None
     return tuple(notes)

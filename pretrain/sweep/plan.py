@@ -11,7 +11,7 @@ from pretrain.config import DataConfig, Experiment, Settings, SweptValue, fields
 from pretrain.data import Dataset
 from pretrain.learn.stage import Stage, StageConfig
 from pretrain.learn.start import Choices
-from pretrain.sweep import stages
+from pretrain.sweep import sizes, stages
 from pretrain.sweep.cost import job_memory
 from pretrain.sweep.stages import Spec
 
@@ -108,7 +108,7 @@ class _Staged(NamedTuple):
 
 
 def _staged(settings: Settings, datasets: Mapping[DataConfig, Dataset], fingerprint: Fingerprint) -> _Staged:
-    stages.check_sizes(settings, datasets)
+    sizes.check(settings, datasets)
     specs = stages.specs(settings, datasets)
     parents = [None, *(spec.stage for spec in specs)]
     programs = [fingerprint(spec, parent, datasets[spec.data]) for spec, parent in zip(specs, parents, strict=False)]

@@ -83,21 +83,7 @@ def train(
     advanced: Callable[[int], None],
     stop: Callable[[], bool],
 ) -> Outcome:
-    """Runs a pack from where it was stored last, and keeps what is done of it stored.
-
-    Args:
-      pack: the jobs, whose parents are stored.
-      dataset: the images that all jobs read.
-      store: where parents come from and results go.
-      save_every: seconds between two saves of a pack in training.
-      advanced: told the number of updates after each chunk, summed over the jobs.
-      stop: asked after each chunk whether to stop.
-
-    Raises:
-      Interrupted: it was to stop, and what was done is stored.
-      MemoryFault: it does not fit in memory.
-      StoreError: something could not be read or written.
-    """
+    """Runs a pack from where it was stored last, and keeps what is done of it stored; arguments are those of ``do``."""
     try:
         return _train(pack, dataset, store, save_every, advanced, stop)
     except (MemoryError, jax.errors.JaxRuntimeError) as error:
