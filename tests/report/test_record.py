@@ -12,8 +12,6 @@ from pretrain.report.record import SCHEMA, record
 from pretrain.study.answer import answer
 from tests.report.test_terminal import effects, four_corners
 
-GIT = shutil.which("git")
-
 
 @pytest.fixture(scope="module")
 def corners():
@@ -48,8 +46,6 @@ def test_the_design_says_which_stored_stages_count(corners):
 @pytest.fixture
 def repository(tmp_path, monkeypatch):
     """Returns a function that runs git in a checkout of the module, from which it is taken to run."""
-    if not GIT:
-        pytest.skip("needs git")
     file = tmp_path / "pretrain" / "report" / "record.py"
     file.parent.mkdir(parents=True)
     shutil.copy(module.__file__, file)
@@ -60,7 +56,7 @@ def repository(tmp_path, monkeypatch):
 
     def git(*arguments):
         identity = ["-c", "user.name=a", "-c", "user.email=a@example.invalid", "-c", "commit.gpgsign=false"]
-        command = [GIT, "-C", str(tmp_path), *identity, *arguments]
+        command = ["git", "-C", str(tmp_path), *identity, *arguments]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
     return git
