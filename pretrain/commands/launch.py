@@ -5,7 +5,6 @@ import dataclasses
 import importlib
 import importlib.util
 import os
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -17,6 +16,7 @@ from pretrain.commands.command_line import parse
 from pretrain.config import Experiment
 from pretrain.config.complaints import misplaced
 from pretrain.config.fields import ConfigError, nearest
+from pretrain.config.own_code import failure
 from pretrain.config.paths import path_of
 from pretrain.sweep.manifests import DamageError
 
@@ -137,9 +137,7 @@ def _load_config(file: Path, name: str) -> Experiment:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a config is code, and may fail, or try to leave, in any way
-        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
-        line = frames[-1].lineno if frames else getattr(error, "lineno", None) or 1
-        raise ConfigError("config", name, f"fails with {type(error).__name__}: {error} ({file}:{line})") from None
+        raise ConfigError("config", name, f"fails with {failure(error, file)}") from None
     if not isinstance(experiment, Experiment):
         raise ConfigError("config", name, f"has a get_config() that returns {experiment!r}, no Experiment ({file})")
     if experiment.run_dir == Experiment.run_dir:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pretrain.config.fields import ConfigError
+from pretrain.config.paths import path_of
 
 _LOADED: dict[tuple[str, int], object] = {}  # modules, by path and time of change
 
@@ -23,12 +24,8 @@ def returned(field: str, value: str, file: str, function: str) -> Any:
     Raises:
       ConfigError: the file or function is not there, or fails.
     """
-    try:
-        path = Path(file).expanduser().resolve()
-        is_file = path.is_file()
-    except (OSError, RuntimeError, ValueError) as error:
-        raise ConfigError(field, value, f"names no file ({error}); give the path of a Python file") from None
-    if not is_file:
+    path = path_of(field, file)
+    if not path.is_file():
         raise ConfigError(field, value, f"names {path}, which is no file; give the path of a Python file")
     try:
         found = getattr(_loaded(path), function, None)
@@ -38,10 +35,14 @@ def returned(field: str, value: str, file: str, function: str) -> Any:
     except ConfigError:
         raise
     except (Exception, SystemExit) as error:  # a user's file is code, and may fail in any way
-        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-        line = frames[-1].lineno if frames else getattr(error, "lineno", None) or 1
-        remedy = f"fails with {type(error).__name__}: {error} ({path.name}:{line})"
-        raise ConfigError(field, value, remedy) from None
+        raise ConfigError(field, value, f"fails with {failure(error, path)}") from None
+
+
+def failure(error: BaseException, path: Path) -> str:
+    """Returns an error that a file of the user's raised, with the line of the file that it came from."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    line = frames[-1].lineno if frames else getattr(error, "lineno", None) or 1
+    return f"{type(error).__name__}: {error} ({path}:{line})"
 
 
 def _loaded(path: Path) -> object:

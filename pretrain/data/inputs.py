@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from pretrain.config.counts import some
+
 _BLOCK = 1 << 22  # numbers that are looked at, at once
 _FIRST = (1, 3, 4)  # channels that images have, wherever they stand
 _MOST_NAMED = 5
@@ -95,6 +97,5 @@ def _of_values(name: str, array: np.ndarray, columns: Any) -> Iterator[str]:
 def _listed(where: np.ndarray, name: str, columns: Any) -> str:
     """Returns the columns that a mask [D] marks, in words."""
     places = np.flatnonzero(where)
-    told = [str(columns[place].name) if columns else str(place) for place in places[:_MOST_NAMED]]
-    more = f" and {len(places) - _MOST_NAMED} more" if len(places) > _MOST_NAMED else ""
-    return f"column{'s' if len(places) > 1 else ''} {', '.join(told)}{more} of {name}"
+    named = some([columns[place].name if columns else place for place in places], _MOST_NAMED)
+    return f"column{'s' if len(places) > 1 else ''} {named} of {name}"

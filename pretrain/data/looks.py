@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from pretrain.config.counts import some
 from pretrain.data.labels import NONE
 
 _MOST_BYTES = 1 << 31  # of rows that are compared
@@ -22,11 +23,11 @@ def at_labels(labels: Mapping[str, np.ndarray], class_names: tuple[str, ...]) ->
         unseen = np.flatnonzero((counts["train"] == 0) & (counts[split] > 0))
         if len(unseen):
             n = int(counts[split][unseen].sum())
-            named = _listed([class_names[number] for number in unseen])
+            named = some([class_names[number] for number in unseen], _MOST_NAMED)
             yield f"no training row with a label is of class {named}, but {n:,} {split} rows are; none can be right"
     absent = np.flatnonzero((counts["train"] > 0) & (counts["test"] == 0))
     if len(absent):
-        yield f"no test row is of class {_listed([class_names[number] for number in absent])}"
+        yield f"no test row is of class {some([class_names[number] for number in absent], _MOST_NAMED)}"
 
 
 def at_copies(inputs: Mapping[str, np.ndarray]) -> Iterator[str]:
@@ -49,9 +50,3 @@ def at_copies(inputs: Mapping[str, np.ndarray]) -> Iterator[str]:
 def _hashes(rows: np.ndarray) -> list[int]:
     flat = np.ascontiguousarray(rows.reshape(len(rows), -1))
     return [hash(row.tobytes()) for row in flat]
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(names[:_MOST_NAMED]) + (
-        f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-    )

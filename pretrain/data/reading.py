@@ -136,7 +136,8 @@ def _found(config: DataConfig) -> _Found:
     if name.endswith(tables.SUFFIXES):
         table = tables.read(path, config)
         arrays = {"train_inputs": table.inputs, "train_labels": table.labels}
-        return _Found(arrays, {"train_inputs": "inputs", "train_labels": config.target}, (), *table[1::2])
+        called = {"train_inputs": "inputs", "train_labels": config.target}
+        return _Found(arrays, called, columns=table.columns, groups=table.groups)
     faults = [
         ConfigError(f"data.{field}", getattr(config, field), f"is for tables, and {name} is none; leave it out")
         for field in _OF_TABLES

@@ -5,10 +5,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pretrain.config.counts import counted
+from pretrain.config.counts import counted, some
 from pretrain.data.inputs import blocks
 
 _CONSTANT = 1e-12  # deviation, relative to the largest value, below which a column counts as constant
+_LEAST = float(np.sqrt(np.finfo(float).tiny))  # deviation, whose square is rounded below
+_MOST_NAMED = 5
 _BYTE_STEPS = 1e-4  # of a byte, by which float32 may miss one
 
 
@@ -118,10 +120,9 @@ def fit(
     )
     if missing.any():
         places = np.flatnonzero(missing)
-        told = ", ".join(scaling.columns[place] if columns else str(place) for place in places[:5])
-        more = f" and {len(places) - 5} more" if len(places) > 5 else ""
+        named = some([scaling.columns[place] if columns else place for place in places], _MOST_NAMED)
         marks = counted(len(scaling.marked), "column")
-        notes.append(f"missing values of {told}{more} are the training mean, and marked in {marks} besides")
+        notes.append(f"missing values of {named} are the training mean, and marked in {marks} besides")
     if unseen:
         notes.append(f"{counted(unseen, 'category', 'categories')} of no training row: read as none of those known")
     ends = np.array([moments.low, moments.high])
@@ -203,5 +204,5 @@ def _of_method(method: str, moments: _Moments, by_channel: bool, n_channels: int
         mean, deviation = np.tile(middle, n), np.tile(np.sqrt(spread.mean(axis=0)), n)
         low, high = np.tile(low.reshape(pixels).min(axis=0), n), np.tile(high.reshape(pixels).max(axis=0), n)
     offset, divisor = (mean, deviation) if method == "standardise" else (low, high - low)
-    varies = divisor > _CONSTANT * np.maximum(np.abs(low), np.abs(high))
+    varies = divisor > np.maximum(_CONSTANT * np.maximum(np.abs(low), np.abs(high)), _LEAST)
     return offset, np.where(varies, divisor, 1.0)

@@ -225,7 +225,7 @@ def test_a_function_of_ones_own_returns_arrays(tmp_path):
     for function, part in {
         "nothing": "must return a dictionary of arrays, not a int",
         "uneven": "returns what is no array",
-        "broken": "fails with OSError: no network (own.py:",
+        "broken": "fails with OSError: no network (",
         "absent": "which own.py does not define",
     }.items():
         (line,) = refused(lambda function=function: load(function))
