@@ -5,7 +5,7 @@
 Pretrains a 784-400-400-400 encoder layer by layer with tied decoders and cross-entropy, each layer reading its input
 with 30 % of the values masked, then fine-tunes all layers, or the head alone, on 2,000 labels. Expect pretraining to
 help even where all layers are trained: test accuracies near 0.925 against 0.896; frozen 0.903, where random sigmoid
-layers tell next to nothing (0.12).
+layers say next to nothing (0.12).
 """
 
 from pretrain.config import AdamConfig, AutoencoderConfig, EncoderConfig, Experiment, FinetuneConfig, PretrainConfig

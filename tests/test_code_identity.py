@@ -90,17 +90,17 @@ def test_code_that_is_renamed_moved_and_written_in_other_words_trains_nothing(si
     assert results(site.path / "identity-run") == results(run)
 
 
-def test_a_dry_run_tells_what_a_change_affects_and_why(site, code, at):
+def test_a_dry_run_lists_what_a_change_affects_and_why(site, code, at):
     before = contents(site.path / "identity-store")
     dry = [*at[2:], "--run-dir", "dry", "--dry-run"]
     with edited(code, *LOSS):
-        told = launched(site, code, *dry).stdout.splitlines()[-1]
-    assert told == "8 of 12 stages would run: 4 another program, 4 after a stage that runs again"
+        reported = launched(site, code, *dry).stdout.splitlines()[-1]
+    assert reported == "8 of 12 stages would run: 4 another program, 4 after a stage that runs again"
     with edited(code, *LOGITS):
-        told = launched(site, code, *dry).stdout.splitlines()[-1]
-    assert told == "8 of 12 stages would run: 8 another program"
-    told = launched(site, code, *dry, "--finetune.l2", "0.25", "--seeds", "3").stdout.splitlines()[-1]
-    assert told == "14 of 18 stages would run: 14 new settings"
+        reported = launched(site, code, *dry).stdout.splitlines()[-1]
+    assert reported == "8 of 12 stages would run: 8 another program"
+    reported = launched(site, code, *dry, "--finetune.l2", "0.25", "--seeds", "3").stdout.splitlines()[-1]
+    assert reported == "14 of 18 stages would run: 14 new settings"
     assert launched(site, code, *dry).stdout.splitlines()[-1] == "0 of 12 stages would run"
     assert contents(site.path / "identity-store") == before and not (code / "dry").exists()
 
@@ -110,12 +110,12 @@ def test_stored_stages_can_be_taken_whatever_code_trained_them(site, run, code, 
         done = launched(site, code, "--run-dir", "ignoring", *at[2:], "--code", "ignore")
     assert (n_run(done), done.stderr) == (0, "")
     assert results(code / "ignoring") == results(run)
-    told = json.loads((code / "ignoring" / "answer.json").read_text())
-    assert told["design"]["stored_stages"] == "all of the same settings and data, whatever code trained them"
+    reported = json.loads((code / "ignoring" / "answer.json").read_text())
+    assert reported["design"]["stored_stages"] == "all of the same settings and data, whatever code trained them"
     page = (code / "ignoring" / "report.html").read_text()
-    assert told["design"]["stored_stages"] in page
+    assert reported["design"]["stored_stages"] in page
     # The copy is under nobody's version control.
-    assert told["schema"] == 3 and (told["versions"]["commit"], told["versions"]["clean"]) == (None, None)
+    assert reported["schema"] == 3 and (reported["versions"]["commit"], reported["versions"]["clean"]) == (None, None)
     assert json.loads((run / "answer.json").read_text())["design"]["stored_stages"] == (
         "only those that this code would train alike"
     )

@@ -88,10 +88,13 @@ def test_convolutions_are_trained_sampled_and_reported(site, first, tmp_path):
     assert kernel.shape == (3, 3, 1, 4)
     np.testing.assert_array_equal(left.filters, np.moveaxis(kernel, -1, 0))
     assert left.images.shape == left.reconstructions.shape == (3, 6, 6, 1)
-    told = captions(run)
-    assert {"filters", "reconstructions", "phase_losses"} <= told.keys()
-    assert "first 4 of 4 features" in told["filters"] and "3 x 3 pixels that each reads at a time" in told["filters"]
-    assert "up through 2 layers" in told["reconstructions"]
+    reported = captions(run)
+    assert {"filters", "reconstructions", "phase_losses"} <= reported.keys()
+    assert (
+        "first 4 of 4 features" in reported["filters"]
+        and "3 x 3 pixels that each reads at a time" in reported["filters"]
+    )
+    assert "up through 2 layers" in reported["reconstructions"]
     answer = json.loads((run / "answer.json").read_text())
     assert answer["experiment"]["encoder"]["layers"] == ["4c3s2", 12]
     again, _ = launched(site, "convolutions", tmp_path, "4c3s2", "12")
@@ -113,9 +116,9 @@ def test_layers_of_ones_own_are_trained_and_reported(own):
     assert re.search(r"^he +3 ", done.stdout, re.MULTILINE)
     left = finished.load_samples(run)
     assert left.n_layers == 3 and left.filters.shape == (0, 6, 6, 1) and left.images.shape == (3, 6, 6, 1)
-    told = captions(run)
-    assert "filters" not in told and {"reconstructions", "phase_losses"} <= told.keys()
-    assert "up through 3 layers" in told["reconstructions"]
+    reported = captions(run)
+    assert "filters" not in reported and {"reconstructions", "phase_losses"} <= reported.keys()
+    assert "up through 3 layers" in reported["reconstructions"]
     assert not list((run / "figures").glob("filters.*"))
     params = finished.load_params(run, left.trial_id)["encoder"]["layers_0"]
     assert params["LayerNorm_0"]["scale"].shape == (2,)

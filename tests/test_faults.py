@@ -174,18 +174,18 @@ def stop_in_training(site, name, number):
     with started(site.command(*options), site.path) as process:
         wait_until(process, lambda: any(store.glob("begun/*")))
         process.send_signal(number)
-        _, told = process.communicate(timeout=60)
-    assert process.returncode == 75, told
-    return told
+        _, reported = process.communicate(timeout=60)
+    assert process.returncode == 75, reported
+    return reported
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_saves_says_so_and_goes_on_within_the_stage(number, site, long_run):
     name = number.name
-    told = stop_in_training(site, name, number)
-    assert f"{number.name}: stopping at the end of this chunk" in told
-    assert re.search(rf"stopped with \d+ of {N_STAGES} stages stored; the same command goes on from here", told)
-    assert "Traceback" not in told
+    reported = stop_in_training(site, name, number)
+    assert f"{number.name}: stopping at the end of this chunk" in reported
+    assert re.search(rf"stopped with \d+ of {N_STAGES} stages stored; the same command goes on from here", reported)
+    assert "Traceback" not in reported
     assert list((site.path / f"{name}-store").glob("begun/*"))
     done = site.launch(*site.at(name), *LONG)
     assert (done.returncode, list((site.path / f"{name}-store").glob("begun/*"))) == (0, [])
@@ -202,7 +202,7 @@ def test_damaged_progress_is_named_and_begun_again(site, long_run):
     assert results(site.path / "begun-run") == results(long_run)
 
 
-def test_a_run_directory_has_one_launcher_at_a_time_and_the_others_are_told_which(site, run):
+def test_a_run_directory_has_one_launcher_at_a_time_and_names_it_to_the_others(site, run):
     options = [*site.at("locked"), "--pretrain.epochs", "100000"]
     directory = site.path / "locked-run"
     with started(site.command(*options), site.path) as holder:

@@ -87,7 +87,7 @@ def test_the_last_of_a_curve_is_the_result_of_its_trial(run):
             assert row[metric] == pytest.approx(curves[row["trial_id"], metric], rel=1e-5)
 
 
-def test_only_the_table_of_timings_tells_the_time(run):
+def test_only_the_table_of_timings_holds_times(run):
     timings = pq.read_table(run / "timings.parquet")
     assert timings.column_names == ["stage_id", "stage", "seed", "run_seconds"]
     assert len(timings) == N_STAGES and min(timings["run_seconds"].to_pylist()) > 0
@@ -109,8 +109,8 @@ def test_the_table_and_the_answer_are_printed_and_progress_goes_elsewhere(first,
         for frozen in (2, 0):
             assert re.search(rf"^{init} +{frozen} .* 2$", first.stdout, re.MULTILINE)
     trials, curves = (pq.read_table(run / name) for name in DETERMINISTIC)
-    for told in words.explanation(answer(trials, curves)):
-        assert f"\n{told}\n" in first.stdout
+    for reported in words.explanation(answer(trials, curves)):
+        assert f"\n{reported}\n" in first.stdout
     assert str(run / "report.html") in first.stdout
     assert n_run(first) == N_STAGES
     stages = [line.split()[0] for line in first.stderr.splitlines() if "done in" in line]
@@ -176,7 +176,7 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(site, tmp_path):
     ],
     ids=lambda value: " ".join(value) if isinstance(value[0], str) and value[0].startswith("--") else "",
 )
-def test_a_mistake_is_told_in_one_line_and_nothing_is_written(options, parts, site, tmp_path):
+def test_a_mistake_is_reported_in_one_line_and_nothing_is_written(options, parts, site, tmp_path):
     (tmp_path / "text.npz").write_text("This is no dataset, and no directory.")
     before = contents(tmp_path)
     refused(call(site.argv("--run-dir", "run", "--store", "store", *options), tmp_path), *parts)
@@ -184,7 +184,7 @@ def test_a_mistake_is_told_in_one_line_and_nothing_is_written(options, parts, si
 
 
 @pytest.mark.parametrize("argv", [["gerom"], ["geron", "extra"], ["geron", "geron"], ["../configs/geron"], [""]])
-def test_a_config_that_is_not_there_is_told_in_one_line(argv, tmp_path):
+def test_a_config_that_is_not_there_is_reported_in_one_line(argv, tmp_path):
     done = call(argv, tmp_path)
     refused(done, repr(argv[-1]))
     assert contents(tmp_path) == {}
@@ -211,7 +211,7 @@ def test_help_of_a_config_gives_its_documentation_and_its_defaults(tmp_path):
     assert call(["--seeds", "3", "--help"], tmp_path).stdout == done.stdout
 
 
-def test_a_mistake_in_a_config_file_is_told_in_one_line(tmp_path):
+def test_a_mistake_in_a_config_file_is_reported_in_one_line(tmp_path):
     (tmp_path / "configs").mkdir()
     config = '"""Wrong."""\nfrom pretrain.config import Experiment, {kind}\n\n\ndef get_config():\n    return {call}\n'
     mistakes = {
@@ -253,14 +253,14 @@ def test_a_fault_in_judging_costs_no_table(site, run, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["figures", "tables"])
-def test_a_file_in_the_place_of_a_directory_is_told_in_one_line(name, site, run):
+def test_a_file_in_the_place_of_a_directory_is_reported_in_one_line(name, site, run):
     options = copied(site, f"{name}-blocked")
     blocked = site.path / f"{name}-blocked-run" / name
     blocked.parent.mkdir()
     blocked.write_text("mine")
-    told = f"{blocked} is no directory; move it away, and run the same command again\n"
+    reported = f"{blocked} is no directory; move it away, and run the same command again\n"
     done = site.launch(*options)
-    assert done.returncode == 1 and done.stderr.splitlines(keepends=True)[-1] == told
+    assert done.returncode == 1 and done.stderr.splitlines(keepends=True)[-1] == reported
     assert {path.name for path in blocked.parent.iterdir()} == {name, ".lock", ".run.json"}
     assert blocked.read_text() == "mine"
     blocked.rename(site.path / f"{name}-mine")
@@ -269,7 +269,7 @@ def test_a_file_in_the_place_of_a_directory_is_told_in_one_line(name, site, run)
     shutil.rmtree(blocked)
     blocked.write_text("mine")
     done = call(["report", blocked.parent], site.path)
-    assert (done.returncode, done.stdout) == (1, "") and done.stderr.endswith(told)
+    assert (done.returncode, done.stdout) == (1, "") and done.stderr.endswith(reported)
     assert results(blocked.parent) == results(run) and blocked.read_text() == "mine"
 
 

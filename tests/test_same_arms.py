@@ -34,7 +34,7 @@ def compared(trials, gain=0.0):
 
 
 def check(trials, n_seeds):
-    """Checks that the same arms are not told apart, though their trials differ, and that a planted gain is found."""
+    """Checks that the same arms are not distinguished, though their trials differ, and that a planted gain is found."""
     same = compared(trials)
     assert [(one.treatment, one.baseline, one.n) for one in same] == [("1", "0", n_seeds)] * len(same)
     for one in same:

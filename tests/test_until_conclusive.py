@@ -30,7 +30,7 @@ SETTLED = [*RATES, "--until-conclusive", "--study.most-seeds", "12"]
 
 
 def looks(text):
-    """Number, planned number and seeds of each look that a run tells."""
+    """Number, planned number and seeds of each look that a run reports."""
     found = re.findall(r"^look (\d+) of at most (\d+), (\d+) seeds", text, re.MULTILINE)
     return [tuple(map(int, numbers)) for numbers in found]
 
@@ -56,9 +56,9 @@ def test_seeds_are_added_up_to_the_limit_while_a_comparison_is_inconclusive(inco
     assert done.stderr.endswith("study.most_seeds is reached\n")
     assert "16 trials, 24 of 32 stages run" in done.stdout
     assert "] at 98.75 %, 8 seeds; about" in done.stdout
-    told = answered(run)
-    assert told["design"]["level"] == told["comparisons"][0]["level"] == pytest.approx(1 - 0.05 * 2 / 8)
-    assert [told["design"][name] for name in ("seeds", "look", "looks_at_seeds")] == [8, 4, [2, 4, 6, 8]]
+    reported = answered(run)
+    assert reported["design"]["level"] == reported["comparisons"][0]["level"] == pytest.approx(1 - 0.05 * 2 / 8)
+    assert [reported["design"][name] for name in ("seeds", "look", "looks_at_seeds")] == [8, 4, [2, 4, 6, 8]]
 
 
 def test_the_experiment_is_kept_as_it_was_asked_for(inconclusive):
@@ -101,8 +101,8 @@ def test_the_report_command_finds_the_level_in_the_tables(inconclusive, tmp_path
         0,
         [f"{copy / name}: missing; it is made again" for name in ("answer.json", "report.html")],
     )
-    told, before = answered(copy), answered(inconclusive[1])
-    assert (told["comparisons"], told["design"]) == (before["comparisons"], before["design"])
+    reported, before = answered(copy), answered(inconclusive[1])
+    assert (reported["comparisons"], reported["design"]) == (before["comparisons"], before["design"])
 
 
 def settled(done, run):

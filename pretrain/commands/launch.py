@@ -87,7 +87,7 @@ def _overview(configs: Path) -> str:
             "configs:",
             *lines,
             "",
-            "commands (--help tells more):",
+            "commands (--help says more):",
             "  report RUN     a run's conclusions, drawn and written again from its tables",
             "  table RUN      a run's results, grouped by any field, to the terminal, CSV or Parquet",
             "  store          what is stored, whether it is sound, and what no run uses",

@@ -1,4 +1,4 @@
-"""Command lines of the commands besides running: a dataclass of options, and mistakes told in one line."""
+"""Command lines of the commands besides running: a dataclass of options, and mistakes reported in one line."""
 
 import contextlib
 import dataclasses

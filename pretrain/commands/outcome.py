@@ -26,7 +26,7 @@ def leave(
     made: Mapping[str, pa.Table],
     answer: Answer,
     shown: Samples | None,
-    tell: Callable[[str], None],
+    notify: Callable[[str], None],
     anew: bool = True,
     with_tensorboard: bool = False,
 ) -> None:
@@ -38,7 +38,7 @@ def leave(
       made: its tables by name.
       answer: what was concluded.
       shown: filters and reconstructions of its pretraining, if there are any.
-      tell: given a line for every damaged file in the directory.
+      notify: given a line for every damaged file in the directory.
       anew: whether to draw even where the same tables, samples and answer are there, which takes seconds.
       with_tensorboard: whether to write TensorBoard event files, too.
 
@@ -46,7 +46,7 @@ def leave(
       OSError: a file could not be written; those before are as they were.
     """
     run_dir, trials, curves = Path(experiment.run_dir), made["trials"], made["curves"]
-    there, devices = run_files.sound(run_dir, tell), hosts.devices()
+    there, devices = run_files.sound(run_dir, notify), hosts.devices()
     with run_files.draft(run_dir) as draft:
         _write_tables(experiment, datasets, made, draft)
         if shown:
@@ -64,7 +64,7 @@ def leave_tables(
     experiment: Experiment,
     datasets: Mapping[DataConfig, Dataset],
     made: Mapping[str, pa.Table],
-    tell: Callable[[str], None],
+    notify: Callable[[str], None],
 ) -> None:
     """Leaves a run's tables without an answer, unless its directory holds all of their trials.
 
@@ -72,7 +72,7 @@ def leave_tables(
       OSError: a file could not be written; those before are as they were.
     """
     run_dir, ids = Path(experiment.run_dir), made["trials"]["trial_id"].to_pylist()
-    if there := run_files.sound(run_dir, tell):
+    if there := run_files.sound(run_dir, notify):
         held = pq.read_table(pa.BufferReader(there.read("trials.parquet")), columns=["trial_id"])
         if set(ids) <= set(held["trial_id"].to_pylist()):
             return

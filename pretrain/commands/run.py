@@ -57,7 +57,7 @@ class _Run(NamedTuple):
     datasets: Mapping[DataConfig, Dataset]
     looks: list[Look]
     plan: Plan  # of the last look, should it be taken
-    tell: Callable[[str], None]  # a line for people, on progress
+    notify: Callable[[str], None]  # a line for people, on progress
 
     def at(self, look: Look) -> tuple[Experiment, Plan]:
         """Returns the experiment with as many seeds as a look has, and its plan."""
@@ -113,32 +113,32 @@ def run(
     environment.check_devices()
     paths = {field: str(path_of(field, getattr(experiment, field))) for field in ("run_dir", "store")}
 
-    def tell(line: str) -> None:
+    def notify(line: str) -> None:
         progress.print(line, style="yellow", soft_wrap=True)
 
     if aside and hosts.leads():
-        tell(f"set aside, for no result may depend on it: {', '.join(aside)}")
+        notify(f"set aside, for no result may depend on it: {', '.join(aside)}")
     looks = sequential.looks(experiment)
     loaded = fitting.load(with_values(experiment, {**paths, "seeds": looks[-1].seeds}), chosen)
     located, datasets = with_values(loaded.experiment, {"seeds": experiment.seeds}), loaded.datasets
     if hosts.leads():
         for note in loaded.notes:
-            tell(note)
+            notify(note)
     if progress.is_terminal and hosts.leads() and not dry_run:  # a sign of life, before seconds of tracing
         n_trials = len(located.points) * looks[0].seeds * located.repeats
         progress.print(f"{counted(n_trials, 'trial')}, into {experiment.run_dir}", style="dim")
     fingerprints = Fingerprints(Path(located.store))
     plan = planning.plan(with_values(located, {"seeds": looks[-1].seeds}), datasets, fingerprints)
-    this = _Run(located, datasets, looks, plan, tell)
+    this = _Run(located, datasets, looks, plan, notify)
     if dry_run or not hosts.leads():
-        this = this._replace(plan=reuse.chosen(located, plan, Store(located.store, tell, read_only=True)))
+        this = this._replace(plan=reuse.chosen(located, plan, Store(located.store, notify, read_only=True)))
     if dry_run:
         _preview(this, out)
         return 0
     if not hosts.leads():
         return _follow(this)
     if not places.is_open(Path(located.store)):
-        places.check_complete(located, this.at(looks[0])[1], tell)
+        places.check_complete(located, this.at(looks[0])[1], notify)
     try:
         done = _lead(this, engine, progress, with_tensorboard, fingerprints)
     except Interrupted:
@@ -160,7 +160,7 @@ def _preview(this: _Run, out: Console) -> None:
     """Prints what would run: the first look, and how many may follow."""
     plan = this.at(this.looks[0])[1]
     preview.show(plan, this.datasets, out)
-    store = Store(this.experiment.store, warn=this.tell, read_only=True)
+    store = Store(this.experiment.store, warn=this.notify, read_only=True)
     out.print(reuse.summary(plan, reuse.reasons(plan, store)), soft_wrap=True)
     if len(this.looks) > 1:
         line = f"the first of at most {counted(len(this.looks), 'look')}, at {sequential.seeds_of(this.looks)} seeds"
@@ -172,14 +172,14 @@ def _lead(this: _Run, engine: Engine, progress: Console, with_tensorboard: bool,
     root, run_dir = Path(this.experiment.store), Path(this.experiment.run_dir)
     is_open = places.is_open(root)
     programs.prepare(root / "programs", keep=is_open)
-    with run_files.occupied(run_dir), Interrupts(this.tell) as interrupts:
-        store = Store(root, this.tell, read_only=not is_open)
+    with run_files.occupied(run_dir), Interrupts(this.notify) as interrupts:
+        store = Store(root, this.notify, read_only=not is_open)
         fingerprints.save()
         this = this._replace(plan=reuse.chosen(this.experiment, this.plan, store))
         if line := reuse.again(this.plan, reuse.reasons(this.plan, store)):
-            this.tell(line)
+            this.notify(line)
         if not is_open:
-            this.tell(f"{root} cannot be written, and so does not note that this run uses its stages")
+            this.notify(f"{root} cannot be written, and so does not note that this run uses its stages")
         # With all that its last look may need, so that nobody prunes what the first looks of a repeated run leave out.
         with holds.held(root, run_dir, this.plan.jobs) if is_open else contextlib.nullcontext():
             try:
@@ -194,7 +194,7 @@ def _lead(this: _Run, engine: Engine, progress: Console, with_tensorboard: bool,
                 done.tables,
                 done.answer,
                 shown,
-                this.tell,
+                this.notify,
                 anew=done.n_run > 0,
                 with_tensorboard=with_tensorboard,
             )
@@ -214,7 +214,7 @@ def _look_until_settled(this: _Run, engine: Engine, store: Store, progress: Cons
         except Interrupted:
             store.refresh()
             stored = f"{len(store.verified(plan.jobs))} of {counted(len(plan.jobs), 'stage')} stored"
-            this.tell(f"stopped with {stored}; the same command goes on from here")
+            this.notify(f"stopped with {stored}; the same command goes on from here")
             raise
         n_run += missing
         made = _tables(plan, store, this.datasets)
@@ -222,9 +222,9 @@ def _look_until_settled(this: _Run, engine: Engine, store: Store, progress: Cons
             level = sequential.level(this.experiment, made["trials"])
             found = answer(made["trials"], made["curves"], experiment.study, level)
             if len(this.looks) > 1:
-                this.tell(words.progress(look, this.looks, found.comparisons))
+                this.notify(words.progress(look, this.looks, found.comparisons))
         except Exception:  # a fault in judging costs no table of what is trained
-            outcome.leave_tables(this.experiment, this.datasets, made, this.tell)
+            outcome.leave_tables(this.experiment, this.datasets, made, this.notify)
             raise
         settled = all(one.verdict != "inconclusive" for one in found.comparisons)
         if look is this.looks[-1] or hosts.agreed(settled):

@@ -18,10 +18,11 @@ def complaint(error: ValidationError) -> str:
     first, *others = error.errors()
     found = [first, *(other for other in others if _is_branch(first) and _is_branch(other, first["loc"][:-1]))]
     of_values = [one for one in found if not one["type"].endswith(("_type", "_parsing", "literal_error"))]
-    told = [_plain(one["msg"]) for one in of_values[:1] or found]
-    if len(told) == 1:
-        return told[0]
-    return "should be " + " or ".join(message.removeprefix("should be ").partition(", unable")[0] for message in told)
+    messages = [_plain(one["msg"]) for one in of_values[:1] or found]
+    if len(messages) == 1:
+        return messages[0]
+    kinds = (message.removeprefix("should be ").partition(", unable")[0] for message in messages)
+    return f"should be {' or '.join(kinds)}"
 
 
 def _plain(message: str) -> str:

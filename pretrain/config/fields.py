@@ -1,8 +1,8 @@
-"""Fields of nested frozen configs by dotted name: read, replaced, and told apart by what they decide.
+"""Fields of nested frozen configs by dotted name: read, replaced, and distinguished by what they decide.
 
-A section of a config may be a union of config classes, told apart by their field ``kind``; setting that field changes
-the class. A field that decides something only beside certain values of another says so at its type, with ``When`` or
-``Unless``.
+A section of a config may be a union of config classes, distinguished by their field ``kind``; setting that field
+changes the class. A field that decides something only beside certain values of another says so at its type, with
+``When`` or ``Unless``.
 """
 
 import dataclasses
@@ -46,15 +46,15 @@ class Unless(NamedTuple):
 
 
 class ConfigError(Exception):
-    """A mistake in an experiment, told in one line: the field, its value, and what to do about it.
+    """A mistake in an experiment, reported in one line: the field, its value, and what to do about it.
 
     Not a ``ValueError``, so that no parser or validator on the way up rewraps the line.
     """
 
     def __init__(self, field: str, value: Any, remedy: str):
-        told = repr(value)
-        told = told if len(told) <= _LONGEST_VALUE else f"{told[:_LONGEST_VALUE]}…"
-        super().__init__(" ".join(f"{field}: {told} {remedy}".splitlines()))
+        shown = repr(value)
+        shown = shown if len(shown) <= _LONGEST_VALUE else f"{shown[:_LONGEST_VALUE]}…"
+        super().__init__(" ".join(f"{field}: {shown} {remedy}".splitlines()))
 
     @classmethod
     def of_all(cls, faults: "Iterable[ConfigError]") -> "ConfigError":
@@ -97,7 +97,7 @@ def section_classes(kind: Any) -> tuple[type, ...]:
 
 
 def kind_of(config_class: type) -> str:
-    """Returns the kind by which a union tells a config class from the others."""
+    """Returns the kind by which a union distinguishes a config class from the others."""
     return next(field.default for field in dataclasses.fields(config_class) if field.name == "kind")
 
 
@@ -177,7 +177,7 @@ def active(config: Any, prefix: str = "") -> dict[str, Any]:
 def decisive(config: Any) -> dict[str, Any]:
     """Returns the fields by which a config names a stage, by dotted name.
 
-    Those that have an effect; but for static ones at their defaults, which the program tells anyway, so that a new
+    Those that have an effect; but for static ones at their defaults, which the program shows anyway, so that a new
     field with a default leaves the names of stages as they were.
     """
     kept = {}

@@ -60,8 +60,8 @@ def _of_kind(name: str, array: np.ndarray) -> tuple[str, str]:
         return "shape", f"has {name} of {array.dtype} {array.shape}; they must be {shapes}, and not empty"
     if array.ndim == 4 and _has_channels_first(array.shape[1:]):
         remedy = f"give np.moveaxis({name}, 1, -1)"
-        told = f"has {name} of {array.shape}, which look like [N, C, H, W]; they must be [N, H, W, C]"
-        return "channels", f"{told}: {remedy}"
+        found = f"has {name} of {array.shape}, which look like [N, C, H, W]; they must be [N, H, W, C]"
+        return "channels", f"{found}: {remedy}"
     return "", ""
 
 

@@ -143,8 +143,8 @@ def _faults(
 def _spans(values: np.ndarray) -> str:
     """Returns whole numbers in words, runs of them as in 1–10."""
     runs = np.split(values, np.flatnonzero(np.diff(values) != 1) + 1)
-    told = [f"{run[0]}" if len(run) == 1 else f"{run[0]}–{run[-1]}" for run in runs]
-    return ", ".join(told if len(told) <= _MOST_NAMED else [*told[:_MOST_NAMED], "…"])
+    spans = [f"{run[0]}" if len(run) == 1 else f"{run[0]}–{run[-1]}" for run in runs]
+    return ", ".join(spans if len(spans) <= _MOST_NAMED else [*spans[:_MOST_NAMED], "…"])
 
 
 def _listed(names) -> str:

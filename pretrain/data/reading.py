@@ -68,10 +68,10 @@ def read(config: DataConfig) -> Source:
     for split in own["inputs"].keys() & own["labels"].keys():
         sizes = [len(own[part][split]) if own[part][split].ndim else 0 for part in ("inputs", "labels")]
         if sizes[0] != sizes[1]:
-            told = f"{sizes[0]} {names['inputs'][split]} but {sizes[1]} {names['labels'][split]}"
-            faults.append(f"has {told}; pair them up")
+            counts = f"{sizes[0]} {names['inputs'][split]} but {sizes[1]} {names['labels'][split]}"
+            faults.append(f"has {counts}; pair them up")
     if faults:
-        raise ConfigError.of_all(ConfigError("data.name", _told(config), fault) for fault in faults)
+        raise ConfigError.of_all(ConfigError("data.name", _shown(config), fault) for fault in faults)
     kept, notes = _with_labels(config, own["inputs"], classes.labels)
     return Source(
         {split: kept.get(split, array) for split, array in own["inputs"].items()},
@@ -91,7 +91,7 @@ def key(config: DataConfig) -> tuple[Any, ...]:
 def _by_split(arrays: Mapping[str, Any], part: str) -> dict[str, Any]:
     pairs = ((name.rpartition("_"), array) for name, array in arrays.items())
     found = {split: array for (split, _, own), array in pairs if own == part}
-    return dict(sorted(found.items(), key=lambda pair: pair[0] != "train"))  # of which faults are told first
+    return dict(sorted(found.items(), key=lambda pair: pair[0] != "train"))  # of which faults are reported first
 
 
 def _missing(arrays: Mapping[str, Any]) -> list[str]:
@@ -115,13 +115,13 @@ def _with_labels(
         if missing.any():
             if missing.all():
                 remedy = f"has no {split} row with a label; leave the split out, and rows are cut off"
-                raise ConfigError("data.name", _told(config), remedy)
+                raise ConfigError("data.name", _shown(config), remedy)
             kept[split] = own[split][~missing]
             notes.append(f"{int(missing.sum()):,} {split} rows have no label and are left out")
     return kept, notes
 
 
-def _told(config: DataConfig) -> str:
+def _shown(config: DataConfig) -> str:
     """Returns a source's name as errors name it, with a home directory written out."""
     return os.path.expanduser(config.name) if _is_path(config.name) else config.name
 

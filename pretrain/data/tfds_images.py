@@ -152,7 +152,7 @@ def _decode_split(builder: Any, split: str, size: int) -> tuple[np.ndarray, np.n
 
 
 def _source(folder: Path) -> str:
-    """Returns the SHA-256 of what tells one preparation of a set from another, its shards unread."""
+    """Returns the SHA-256 of what distinguishes one preparation of a set from another, its shards unread."""
     digest = hashlib.sha256((folder / "dataset_info.json").read_bytes())
     for path in sorted(folder.iterdir()):
         if not path.name.startswith(_CACHE):

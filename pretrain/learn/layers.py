@@ -139,12 +139,12 @@ def _with_state(name: str, state: Sequence[str]) -> str:
 def _check_params(name: str, params: Params) -> None:
     """Checks that a module's parameters are float32 arrays in nested dictionaries of plain names."""
     for path, leaf in traverse_util.flatten_dict(params).items():
-        told = "/".join(map(str, path))
+        named = "/".join(map(str, path))
         if not isinstance(leaf, jax.ShapeDtypeStruct) or leaf.dtype != jnp.float32:
             kind = getattr(leaf, "dtype", type(leaf).__name__)
-            raise LayerError(f"{name} has a parameter {told} of {kind}; parameters must be float32 arrays")
+            raise LayerError(f"{name} has a parameter {named} of {kind}; parameters must be float32 arrays")
         if any("/" in part for part in path):
-            raise LayerError(f"{name} has a parameter {told}, whose name holds a slash; name it without")
+            raise LayerError(f"{name} has a parameter {named}, whose name holds a slash; name it without")
 
 
 def encode(

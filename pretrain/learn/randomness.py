@@ -26,7 +26,7 @@ class Purpose(enum.IntEnum):
 
 @jax.jit
 def key_for(seed: jax.Array | int, purpose: Purpose, index: int = 0) -> jax.Array:
-    """Returns the key of a seed's draw for a purpose; ``index`` tells layers or phases apart."""
+    """Returns the key of a seed's draw for a purpose; ``index`` distinguishes layers or phases."""
     return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), purpose), index)
 
 

@@ -1,4 +1,4 @@
-"""What targets mean: classes, told by logits."""
+"""What targets mean: classes, predicted by logits."""
 
 import jax
 import jax.numpy as jnp

@@ -10,7 +10,7 @@ import numpy as np
 
 from pretrain.report.letters import plain
 
-# Okabe and Ito's palette: told apart with any kind of colour vision.
+# Okabe and Ito's palette: distinguished with any kind of colour vision.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
 _SERIES = 3  # of these are too dark for a dark page, which sets them by ``--series-0`` and so on
 DASHES = ("-", "--", "-.", ":")
@@ -41,7 +41,7 @@ def title(figure, text: str) -> None:
 
 
 def legend(figure, axes) -> None:
-    """Writes a legend under a figure that tells what lines of some axes are, and makes the figure so much higher."""
+    """Writes a legend under a figure that names the lines of some axes, and makes the figure so much higher."""
     handles, labels = axes.get_legend_handles_labels()
     if not handles:
         return

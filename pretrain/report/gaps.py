@@ -23,7 +23,7 @@ _TOLD = ("validation_accuracy after", "validation_accuracy over", "test_accuracy
 
 def shares(found: Factorial, level: float):
     """Draws, metric by metric, the shares of the factors that make up the gap, and the gap as a diamond."""
-    names, causes = factor_names(found), told(found)
+    names, causes = factor_names(found), shown_causes(found)
     height = 0.8 / len(names)
     figure, axes = canvas(1.4 + 0.17 * len(names) * len(causes) + 0.2 * len(causes))
     for row, cause in enumerate(causes.values()):
@@ -87,8 +87,8 @@ def diagnosed(curves: pa.Table) -> list[str]:
     return [name for start in _DIAGNOSTICS for name in found if name.startswith(start)]
 
 
-def told(found: Factorial) -> dict[str, Cause]:
-    """Returns the causes that people are told of: all of two factors, and of more those on held-out images."""
+def shown_causes(found: Factorial) -> dict[str, Cause]:
+    """Returns the causes that are shown: all of two factors, and of more those on held-out images."""
     few = len(found.factors) == 2
     return {name: cause for name, cause in found.causes.items() if few or name.startswith(_TOLD)}
 
@@ -97,7 +97,7 @@ def share_listing(found: Factorial, level: float, name: str) -> Listing:
     """Returns how each metric's gap is split, with intervals; of two factors also what they do together."""
     called, both = factor_names(found), [factor.field for factor in found.factors] if len(found.factors) == 2 else None
     rows = []
-    for metric, cause in told(found).items():
+    for metric, cause in shown_causes(found).items():
         parts = [cause.parts.gap, *(cause.parts.shares[field] for field in called)]
         parts += [cause.parts.interactions[tuple(both)]] if both else []
         rows.append((metric_name(metric), f"{cause.first:.3f}", f"{cause.last:.3f}", *map(_interval, parts)))
@@ -113,7 +113,7 @@ def share_listing(found: Factorial, level: float, name: str) -> Listing:
 
 def interaction_listing(found: Factorial, level: float, name: str) -> Listing:
     """Returns what pairs of changes do together beyond the sum of each alone."""
-    names, causes = factor_names(found), told(found)
+    names, causes = factor_names(found), shown_causes(found)
     pairs = next(iter(causes.values())).parts.interactions
     rows = [
         (

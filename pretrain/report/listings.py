@@ -57,9 +57,9 @@ def comparisons(answer: Answer) -> Listing:
     return Listing("comparisons", caption, headings, rows, "lrrrlr")
 
 
-def facts(name: str, caption: str, told: Mapping[str, Any]) -> Listing:
+def facts(name: str, caption: str, stated: Mapping[str, Any]) -> Listing:
     """Returns settings or versions as a table of names and values."""
-    rows = [(key.replace("_", " "), _value(value)) for key, value in told.items()]
+    rows = [(key.replace("_", " "), _value(value)) for key, value in stated.items()]
     return Listing(name, caption, ("", ""), rows, "ll")
 
 

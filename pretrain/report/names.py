@@ -93,20 +93,20 @@ def treatment(field: str, value: object, baseline: object) -> str:
 
 def setting(shared: Mapping[str, object]) -> str:
     """Returns where a comparison was made: the swept fields that both of its arms share."""
-    told = []
+    parts = []
     for name, value in shared.items():
         if name == _FROZEN:
-            told.append(f"with {counted(value, 'layer')} frozen" if value else "with all layers trainable")
+            parts.append(f"with {counted(value, 'layer')} frozen" if value else "with all layers trainable")
         elif name == "finetune.labels" and isinstance(value, int):
-            told.append(f"at {counted(value, 'label')}")
+            parts.append(f"at {counted(value, 'label')}")
         elif name == _MATCHED and value:
-            told.append(f"with the first update matched to {short(value)}")
+            parts.append(f"with the first update matched to {short(value)}")
         elif name == _UNFREEZE and value:
-            told.append(f"after {counted(value, 'update')} of the head alone")
+            parts.append(f"after {counted(value, 'update')} of the head alone")
         else:
             known = _known(_SETTINGS, name, value)
-            told.append(f"at {brief(name, shared)}={short(value)}" if known is None else known)
-    return " ".join(part for part in told if part)
+            parts.append(f"at {brief(name, shared)}={short(value)}" if known is None else known)
+    return " ".join(part for part in parts if part)
 
 
 def _known(words: Mapping[tuple, str], *key: object) -> str | None:
@@ -120,7 +120,7 @@ def metric_name(metric: str) -> str:
 
 
 def brief(field: str, among: Iterable[str] = ()) -> str:
-    """Returns the last part of a field's dotted name, or as many parts as tell it from the others."""
+    """Returns the last part of a field's dotted name, or as many parts as distinguish it from the others."""
     parts = field.split(".")
     for size in range(1, len(parts)):
         tail = ".".join(parts[-size:])

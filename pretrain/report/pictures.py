@@ -31,7 +31,7 @@ def filters(samples: Samples):
     finite = np.abs(tiles[np.isfinite(tiles)])
     most = float(np.quantile(finite, _SHOWN) or finite.max()) if finite.any() else 1.0
     figure, axes = canvas(0.95 + min(_HIGHEST, (WIDTH - 0.2) * down / across))
-    # Blue and orange: the two that every kind of colour vision tells apart best.
+    # Blue and orange: the two that every kind of colour vision distinguishes best.
     colours = LinearSegmentedColormap.from_list("weights", (COLOURS[1], "#ffffff", COLOURS[0]))
     for tile, (left, top) in zip(tiles, places, strict=True):
         extent = (left, left + channels * width, top + height, top)

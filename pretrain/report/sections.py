@@ -26,26 +26,26 @@ _LONGEST_HEADLINE = 600  # characters
 def headline(answer: Answer) -> str:
     """Returns the verdict, counted where there are so many comparisons that nobody would read it as a headline.
 
-    What pretraining does is told all the same, where it is compared beside other things.
+    What pretraining does is reported all the same, where it is compared beside other things.
     """
     compared = answer.comparisons
     verdict = words.verdict(compared) or words.explanation(answer)[0]
     if len(verdict) <= _LONGEST_HEADLINE or not compared:
         return verdict
     of_pretraining = [one for one in compared if (one.field, one.treatment) == (ENCODER, "pretrained")]
-    told = words.verdict(of_pretraining)
-    if of_pretraining and len(told) <= _LONGEST_HEADLINE and len(of_pretraining) < len(compared):
+    verdict = words.verdict(of_pretraining)
+    if of_pretraining and len(verdict) <= _LONGEST_HEADLINE and len(of_pretraining) < len(compared):
         plural = {"helps": "help", "hurts": "hurt", "no difference": "make no difference that matters"}
         rest = Counter(
             plural.get(one.verdict, "are inconclusive")
             for one in compared
             if not any(one is other for other in of_pretraining)
         )
-        return f"{told} Of {sum(rest.values()):,} other comparisons {_counted(rest)}."
+        return f"{verdict} Of {sum(rest.values()):,} other comparisons {_counted(rest)}."
     phrases = {"helps": "helps", "hurts": "hurts", "no difference": "makes no difference that matters"}
     counts = Counter(phrases.get(one.verdict, "is inconclusive") for one in compared)
-    told = ", ".join(f"{name} in {n:,}" for name, n in counts.most_common())
-    return f"{compared[0].field} was compared in {len(compared):,} ways; it {told} of them."
+    summary = ", ".join(f"{name} in {n:,}" for name, n in counts.most_common())
+    return f"{compared[0].field} was compared in {len(compared):,} ways; it {summary} of them."
 
 
 def _counted(verdicts: Counter) -> str:
@@ -146,8 +146,8 @@ def _first_batches(answer: Answer, curves: pa.Table, shown: Sequence[Arm]) -> tu
         f"Accuracy on each of the first {figures.BATCHES} mini-batches, just after training on it. {band}Curves that "
         f"start low learn slowly.{_some(len(shown), len(answer.arms))}"
     )
-    told = [names.arm_name(arm.point) for arm in shown if arm.trial_ids]
-    alt = f"Accuracy on the batch just trained on against the number of the batch, a curve for each of: {_all(told)}"
+    parts = [names.arm_name(arm.point) for arm in shown if arm.trial_ids]
+    alt = f"Accuracy on the batch just trained on against the number of the batch, a curve for each of: {_all(parts)}"
     return figures.first_batches(curves, shown), caption, alt
 
 
@@ -158,11 +158,11 @@ def _differences(answer: Answer) -> tuple[Any, str, str]:
         f"{_first(figures.MOST_COMPARISONS, len(answer.comparisons), 'comparisons')}"
     )
     shown = answer.comparisons[: figures.MOST_COMPARISONS]
-    told = [
+    parts = [
         f"{names.treatment(one.field, one.treatment, one.baseline)} {names.setting(one.shared)} {words.interval(one)}"
         for one in shown
     ]
-    return figures.differences(answer.comparisons), caption, f"Differences of accuracy with intervals: {_all(told)}"
+    return figures.differences(answer.comparisons), caption, f"Differences of accuracy with intervals: {_all(parts)}"
 
 
 def _gains(answer: Answer) -> tuple[Any, str, str]:
@@ -170,8 +170,8 @@ def _gains(answer: Answer) -> tuple[Any, str, str]:
         "What the treatment gains at each number of labels. The band holds for all budgets together: where it leaves "
         f"zero out, the gain is certain.{_first(figures.MOST_ARMS, len(answer.budgets), 'comparisons')}"
     )
-    told = " ".join(words.budget(curve) for curve in answer.budgets[: figures.MOST_ARMS])
-    return figures.gains(answer.budgets), caption, f"Gain in accuracy against the number of labels. {told}"
+    parts = " ".join(words.budget(curve) for curve in answer.budgets[: figures.MOST_ARMS])
+    return figures.gains(answer.budgets), caption, f"Gain in accuracy against the number of labels. {parts}"
 
 
 def _shares(found: Factorial, level: float) -> tuple[Any, str, str]:
@@ -181,11 +181,12 @@ def _shares(found: Factorial, level: float) -> tuple[Any, str, str]:
         "values; with their signs they add up to the gap, the diamond), from the first batch to the test. A bar whose "
         "interval leaves zero out makes a difference."
     )
-    told = []
-    for metric, cause in gaps.told(found).items():
+    changes = []
+    for metric, cause in gaps.shown_causes(found).items():
         parts = zip(called, cause.parts.shares.values(), strict=True)
-        told.append(f"{names.metric_name(metric)}: {', '.join(f'{name} {share.mean:+.3f}' for name, share in parts)}")
-    return gaps.shares(found, level), caption, f"Shares of each change in the gap. {_all(told)}"
+        shares = ", ".join(f"{name} {share.mean:+.3f}" for name, share in parts)
+        changes.append(f"{names.metric_name(metric)}: {shares}")
+    return gaps.shares(found, level), caption, f"Shares of each change in the gap. {_all(changes)}"
 
 
 def _numbered(answer: Answer) -> list[tuple[int, Factorial]]:
@@ -211,8 +212,8 @@ def _diagnostics(curves: pa.Table, arms: Sequence[Arm]) -> tuple[Any, str, str]:
         "those before training (1: the same but for rotation and scale). Compare heights at update 1, where the curves "
         "of accuracy part."
     )
-    told = _all([names.metric_name(name) for name in gaps.diagnosed(curves)])
-    alt = f"Diagnostics against the number of the update, a panel each: {told}"
+    parts = _all([names.metric_name(name) for name in gaps.diagnosed(curves)])
+    alt = f"Diagnostics against the number of the update, a panel each: {parts}"
     return gaps.diagnostics(curves, arms), caption, alt
 
 
@@ -250,5 +251,5 @@ def _some(n_shown: int, n: int) -> str:
     return f" Shown are {n_shown} of {n:,} arms." if n > n_shown else ""
 
 
-def _all(told: Sequence[str]) -> str:
-    return "; ".join(told)
+def _all(parts: Sequence[str]) -> str:
+    return "; ".join(parts)

@@ -94,7 +94,7 @@ def _laid_out(
 
 def _share_table(found: Factorial) -> Table:
     """Returns how each metric's gap is split; a column a metric, so that it fits."""
-    rows = list(gaps.told(found).items())
+    rows = list(gaps.shown_causes(found).items())
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("share of the gap, mean and interval", max_width=30)
     for metric, _ in rows:

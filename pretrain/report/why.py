@@ -44,7 +44,7 @@ def factor_names(found: Factorial) -> dict[str, str]:
 
 
 def certain(effects: Mapping[str, tuple[Estimate, float]], n: int, level: float) -> dict[str, Estimate]:
-    """Returns the effects that are told from zero, all of them being looked at.
+    """Returns the effects that differ from zero, all of them being looked at.
 
     Args:
       effects: by name, each with its p-value by itself.
@@ -74,14 +74,14 @@ def _seeds_question(found: Factorial, level: float) -> str:
     """Returns what makes the pretrained, frozen network start slowly, if it does."""
     start, end = found.causes[_START], found.causes[_END]
     gap, (init, frozen) = start.parts.gap, (start.parts.shares[field] for field in CORNERS)
-    told = (
+    sentence = (
         f"{_cause(start.parts, found.n, level)}: after batch 1 the pretrained, frozen network is at {start.last:.2f} "
         f"and the He, trainable one at {start.first:.2f}, a gap of {gap.mean:+.2f} of which freezing makes {frozen} "
         f"and pretraining {init}; in the end the former tests at {end.last:.3f} and the latter at "
         f"{end.first:.3f}, {_direction(end.parts, found.n, level)} ({end.parts.gap}; {counted(found.n, 'seed')}, "
         f"{percent(level)} intervals)."
     )
-    return " ".join([told, *_later(found), *_mechanism(found), *_remedies(found)])
+    return " ".join([sentence, *_later(found), *_mechanism(found), *_remedies(found)])
 
 
 def _later(found: Factorial) -> list[str]:
@@ -101,13 +101,13 @@ def _mechanism(found: Factorial) -> list[str]:
     if not (first.high < last.low or last.high < first.low):
         both = f"{_rms(last)} and {_rms(first)}"
         return [f"That their first updates move the logits differently is not certain ({both}, root mean square)."]
-    told = (
+    sentence = (
         f"The pretrained, frozen network's first update moves the logits by {_rms(last)}, the other's by {_rms(first)}"
     )
     if min(first.mean, last.mean) <= 0:
-        return [f"{told} (root mean square)."]
+        return [f"{sentence} (root mean square)."]
     ratio = max(first.mean, last.mean) / min(first.mean, last.mean)
-    return [f"{told} (root mean square): {ratio:.3g} times {'more' if last.mean > first.mean else 'less'}."]
+    return [f"{sentence} (root mean square): {ratio:.3g} times {'more' if last.mean > first.mean else 'less'}."]
 
 
 def _remedies(found: Factorial) -> list[str]:
@@ -117,21 +117,21 @@ def _remedies(found: Factorial) -> list[str]:
         return []
     fields = {factor.field: factor for factor in found.others}
     ordered = sorted(effects.items(), key=lambda item: -item[1].mean)
-    told = [f"{treatment(field, fields[field].on, fields[field].off)} {effect}" for field, effect in ordered]
-    return [f"Each alone, other changes move the pretrained, frozen network's accuracy after batch 1: {listed(told)}."]
+    moves = [f"{treatment(field, fields[field].on, fields[field].off)} {effect}" for field, effect in ordered]
+    return [f"Each alone, other changes move the pretrained, frozen network's accuracy after batch 1: {listed(moves)}."]
 
 
 def _all_factors(found: Factorial, level: float) -> str:
     """Returns which factors certainly have a share in the gap between the outermost corners, and which may not."""
-    called, told = factor_names(found), []
+    called, changes = factor_names(found), []
     metrics = [metric for metric in _TOLD if metric in found.causes]
     for metric in metrics:
         cause = found.causes[metric]
         shares = {field: (share, cause.parts.p_values[field]) for field, share in cause.parts.shares.items()}
-        told.append(f"{metric_name(metric)} goes from {_split(cause, called, certain(shares, found.n, level))}")
+        changes.append(f"{metric_name(metric)} goes from {_split(cause, called, certain(shares, found.n, level))}")
     ends = f"From {_corner(found.first.point)} to {_corner(found.last.point)} ({2 ** len(found.factors)} cells, "
     ends += f"{counted(found.n, 'seed')}, {percent(level)} intervals): "
-    return " ".join([f"{ends}{'; '.join(told)}.", *_strongest_interaction(found, called, metrics[:1], level)])
+    return " ".join([f"{ends}{'; '.join(changes)}.", *_strongest_interaction(found, called, metrics[:1], level)])
 
 
 def _split(cause: Cause, called: dict[str, str], sure: Collection[str]) -> str:
@@ -183,7 +183,7 @@ def _corner(point: dict[str, object]) -> str:
 
 def _direction(parts: Attribution, n: int, level: float) -> str:
     if not certain({"gap": (parts.gap, parts.gap_p_value)}, n, level):
-        return "not told apart"
+        return "not distinguished"
     return "better" if parts.gap.low > 0 else "worse"
 
 

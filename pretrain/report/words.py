@@ -16,7 +16,7 @@ from pretrain.study.comparisons import Comparison
 from pretrain.study.sequential import Look
 from pretrain.study.statistics import FEWEST_SEEDS, LEVEL
 
-_MOST_NAMED = 4  # comparisons that a sentence tells one by one
+_MOST_NAMED = 4  # comparisons that a sentence names one by one
 
 
 def question(answer: Answer, metric: str) -> str:
@@ -108,9 +108,9 @@ def explanation(answer: Answer) -> list[str]:
     """Returns what budgets show, what makes the difference between corners, or which arm is best: a text each."""
     if not answer.best:
         return ["Every trial diverged; lower the learning rates."]
-    told = [budget(curve) for curve in answer.budgets] + [why(one, answer.level) for one in answer.factorials]
-    if told:
-        return told
+    texts = [budget(curve) for curve in answer.budgets] + [why(one, answer.level) for one in answer.factorials]
+    if texts:
+        return texts
     test = answer.best_test
     margin = f" [{test.low:.3f}, {test.high:.3f}]{_at(answer.level)}" if np.isfinite(test.high) else ""
     n = counted(len(set(answer.best.seeds)), "seed")
@@ -122,29 +122,29 @@ def budget(curve: BudgetCurve) -> str:
     what = treatment(*_of(curve))
     sure = (curve.low > 0) | (curve.high < 0)
     where = setting(curve.shared)
-    told = [f"Gain of {what} against labels{f' {where}' if where else ''}:"]
+    parts = [f"Gain of {what} against labels{f' {where}' if where else ''}:"]
     if sure.any():
         band = f"{percent(curve.level)} band over all budgets"
-        told.append(
+        parts.append(
             f"it differs from zero at {listed([f'{labels:,}' for labels in curve.labels[sure]])} labels ({band});"
         )
     else:
-        told.append("at no budget does the band over all budgets leave zero out;")
-    told.append(f"over all budgets it is {points(curve.area)} on average.")
+        parts.append("at no budget does the band over all budgets leave zero out;")
+    parts.append(f"over all budgets it is {points(curve.area)} on average.")
     if curve.crossover and sure.any():  # else noise makes a sign change anywhere
         low, high = (f"{end:,.0f}" for end in curve.crossover[1:])
-        told.append(
+        parts.append(
             f"It changes its sign at about {curve.crossover.mean:,.0f} labels [{low}, {high}] "
             f"(so do {curve.crossing:.0%} of bootstrap samples)."
         )
     middle = len(curve.labels) // 2
     for place in dict.fromkeys((0, middle)):
         worth = curve.equivalents[place]
-        told.append(
+        parts.append(
             f"With it, {curve.labels[place]:,} labels are worth {_worth(worth.mean, curve)} without "
             f"[{_worth(worth.low, curve)}, {_worth(worth.high, curve)}]."
         )
-    return " ".join(told)
+    return " ".join(parts)
 
 
 def interval(one: Comparison) -> str:
@@ -156,18 +156,18 @@ def progress(look: Look, planned: Sequence[Look], compared: Sequence[Comparison]
     """Returns what a look of several has shown: what is still inconclusive, and whether more seeds follow."""
     still = [one for one in compared if one.verdict == "inconclusive"]
     seeds = counted(look.seeds, "seed")
-    told = f"look {look.number} of at most {len(planned)}, {seeds}, {percent(look.level)} intervals: "
+    start = f"look {look.number} of at most {len(planned)}, {seeds}, {percent(look.level)} intervals: "
     if not still:
-        return told + ("all comparisons are settled" if compared else "there is nothing to compare")
+        return start + ("all comparisons are settled" if compared else "there is nothing to compare")
     names = [f"{treatment(one.field, one.treatment, one.baseline)} {setting(one.shared)}".strip() for one in still]
     named = "; ".join([*names[:_MOST_NAMED], *(["…"] if len(names) > _MOST_NAMED else [])])
     after = planned[look.number :]
     then = f"next look at {counted(after[0].seeds, 'seed')}" if after else "study.most_seeds is reached"
-    return f"{told}{len(still)} of {len(compared)} comparisons inconclusive ({named}); {then}"
+    return f"{start}{len(still)} of {len(compared)} comparisons inconclusive ({named}); {then}"
 
 
 def _at(level: float) -> str:
-    """Returns the level of an interval just told, where it is not the usual one."""
+    """Returns the level of an interval just given, where it is not the usual one."""
     return "" if level == LEVEL else f" at {percent(level)}"
 
 

@@ -193,9 +193,10 @@ def verdict(difference: Estimate, p_value: float, n: int, smallest: float, alpha
 def seeds_to_settle(differences: np.ndarray, smallest: float, level: float = LEVEL, n_open: int = 1) -> int:
     """Returns about how many seeds in all would settle a comparison, if mean and deviation are as they look now.
 
-    That is, with 80 % power, to tell the mean from zero, or to place it within ± ``smallest``, whichever takes fewer
-    at the level (Julious, 2004, "Sample sizes for clinical trials with normal data", 3 and 5). To tell it from zero
-    takes a p-value that is small enough for the first of ``n_open`` comparisons that are not told from zero yet.
+    That is, with 80 % power, to distinguish the mean from zero, or to place it within ± ``smallest``, whichever takes
+    fewer at the level (Julious, 2004, "Sample sizes for clinical trials with normal data", 3 and 5). To distinguish it
+    from zero takes a p-value that is small enough for the first of ``n_open`` comparisons that are not distinguished
+    from zero yet.
     """
     mean, deviation = abs(float(np.mean(differences))), float(np.std(differences, ddof=1))
     z, alpha, found = special.ndtri, 1 - level, []

@@ -60,7 +60,7 @@ def _shapes(stage: Stage) -> Params:
 def flops(stage: Stage, config: StageConfig, n_validation: int, n_test: int) -> float:
     """Returns the floating-point operations of one job of a stage (FLOP), as XLA counts its update and measurements.
 
-    The body of a loop counts once, so that long Markov chains are told too low.
+    The body of a loop counts once, so that long Markov chains are estimated too low.
     """
     stack, method, params = stage.stack, config.method, _state_params(stage)
     encoded = _batch(stage, 1, stack.encoded)

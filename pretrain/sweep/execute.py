@@ -211,7 +211,7 @@ def _images(stage: Stage, dataset: Dataset, mesh: Mesh) -> Images:
 def _chunks(first: int, total_steps: int) -> Iterator[tuple[int, int]]:
     """Yields the first update and the end of each chunk, sized by the pace so far to take ``CHUNK_SECONDS``.
 
-    The first chunk, which may wait for a compilation, tells nothing about the pace.
+    The first chunk, which may wait for a compilation, says nothing about the pace.
     """
     size, timed, seconds = _FIRST_CHUNK, 0, 0.0
     warm = False

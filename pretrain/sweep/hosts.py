@@ -1,7 +1,7 @@
 """One pack over the devices of several hosts: the same launcher on each, of which the first decides and writes.
 
 Every process runs the same programs on its share of the trials. What a clock, a signal or the store's state decides is
-decided by the first process and told to the others; for a single process, all of this does nothing.
+decided by the first process and sent to the others; for a single process, all of this does nothing.
 """
 
 import os

@@ -15,9 +15,9 @@ class Interrupts:
     Schedulers send SIGTERM before they preempt, people press Ctrl-C or close the terminal: SIGHUP, which nohup ignores.
     """
 
-    def __init__(self, told: Callable[[str], None]):
-        """Args: told: called, once, with a line for people when a stop is requested."""
-        self._told = told
+    def __init__(self, notify: Callable[[str], None]):
+        """Args: notify: called, once, with a line for people when a stop is requested."""
+        self._notify = notify
         self._before: dict[int, object] = {}
         self._requested = False
 
@@ -39,4 +39,4 @@ class Interrupts:
     def _request(self, number: int, frame: FrameType | None) -> None:
         self.__exit__()
         self._requested = True
-        self._told(f"{signal.Signals(number).name}: stopping at the end of this chunk; once more stops at once")
+        self._notify(f"{signal.Signals(number).name}: stopping at the end of this chunk; once more stops at once")

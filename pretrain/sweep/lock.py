@@ -24,7 +24,7 @@ def held(run_dir: Path) -> Iterator[None]:
     """Holds a run directory's lock.
 
     The lock is the operating system's and ends with the process that holds it, however that ends, so a lock file that a
-    dead process left is taken over; its content only tells people who holds it.
+    dead process left is taken over; its content only names its holder to people.
 
     Raises:
       ConfigError: another process holds it, the file system has no locks, or something else has the lock's name.
@@ -40,7 +40,7 @@ def held(run_dir: Path) -> Iterator[None]:
             remedy = f"is on a file system without locks ({error.strerror}); choose another directory"
             raise ConfigError("run_dir", str(run_dir), remedy) from None
         holder = {"process": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
-        with contextlib.suppress(OSError):  # a full disk, which whatever else is written will tell
+        with contextlib.suppress(OSError):  # a full disk, which whatever else is written will report
             file.truncate(0)
             file.write(json.dumps(holder).encode())
         yield

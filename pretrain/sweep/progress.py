@@ -23,7 +23,7 @@ class Reporter:
 
     @contextlib.contextmanager
     def pack(self, number: int) -> Iterator[Callable[[int], None]]:
-        """Reports one pack, counted from 0, while it runs; yields the function to tell of finished updates."""
+        """Reports one pack, counted from 0, while it runs; yields the function to report finished updates."""
         pack = self._packs[number]
         total = pack.stage.total_steps * len(pack.jobs)
         title = f"{pack.stage.name}  pack {number + 1}/{len(self._packs)}, {counted(len(pack.jobs), 'trial')}"
@@ -45,15 +45,15 @@ class Reporter:
             yield lambda updates: progress.advance(task, updates)
 
     def _lines(self, title: str, total: int) -> Iterator[Callable[[int], None]]:
-        began = told = time.monotonic()
+        began = reported = time.monotonic()
         done = 0
 
         def advanced(updates: int) -> None:
-            nonlocal told, done
+            nonlocal reported, done
             done += updates
             now = time.monotonic()
-            if now - told > _SECONDS_BETWEEN_LINES and done < total:
-                told, left = now, (now - began) / done * (total - done)
+            if now - reported > _SECONDS_BETWEEN_LINES and done < total:
+                reported, left = now, (now - began) / done * (total - done)
                 self._say(f"{title}: {done / total:.0%}, {done / (now - began):,.0f} steps/s, {left:.0f} s left")
 
         yield advanced

@@ -79,10 +79,10 @@ def run(task: Task) -> None:
             begun = {}
             for number, pack in enumerate(todo):
                 parents = {made_by[job.parent] for job in pack.jobs if job.parent in made_by}
-                told = task.remote(os.getcwd(), *remote.message(experiment, pack), *parents)
-                made_by |= {job.id: told for job in pack.jobs}
+                reference = task.remote(os.getcwd(), *remote.message(experiment, pack), *parents)
+                made_by |= {job.id: reference for job in pack.jobs}
                 title = f"{pack.stage.name}  pack {number + 1}/{len(todo)}, {counted(len(pack.jobs), 'trial')}"
-                begun[told] = _Begun(title, pack)
+                begun[reference] = _Begun(title, pack)
             fault, killed = _await(begun, console, stop, ask_to_stop)
             store.refresh()
             if fault and not remote.halve(killed, most, store, partial(console.print, soft_wrap=True)):
@@ -103,7 +103,7 @@ def _await(
     stop: Callable[[], bool],
     ask_to_stop: Callable[[], None],
 ) -> tuple[str, list[Pack]]:
-    """Waits for all tasks, and tells of each; returns what went wrong, and packs whose workers were killed.
+    """Waits for all tasks, and reports each; returns what went wrong, and packs whose workers were killed.
 
     Raises:
       Interrupted: tasks were to stop, and did.
@@ -112,17 +112,17 @@ def _await(
     waiting, asked, stopped, fault, killed = list(begun), False, False, "", []
     while waiting:
         ready, waiting = ray.wait(waiting, timeout=_SECONDS_BETWEEN_LOOKS)
-        for told in ready:
+        for reference in ready:
             try:
-                stopped |= ray.get(told) == remote.STOPPED
+                stopped |= ray.get(reference) == remote.STOPPED
             except ray.exceptions.RayError as error:
                 reason = " ".join(str(getattr(error, "cause", None) or error).split())[-300:]
-                fault = f"{begun[told].title} failed on Ray: {reason}"
+                fault = f"{begun[reference].title} failed on Ray: {reason}"
                 if not isinstance(getattr(error, "cause", error), _KILLED):  # or the task before it was
                     raise StoreError(fault) from None
-                killed.append(begun[told].pack)
+                killed.append(begun[reference].pack)
                 continue
-            console.print(f"{begun[told].title}: done")
+            console.print(f"{begun[reference].title}: done")
         if stop() and not asked:
             asked = True
             ask_to_stop()

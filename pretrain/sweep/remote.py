@@ -33,7 +33,7 @@ _SHARE_OF_MEMORY = 0.25  # of what a pack asks for; the rest is for images, prog
 def stoppable(experiment: Experiment) -> Iterator[Callable[[], None]]:
     """Gives a function that asks the workers of a run to stop after their chunk, by a file that all of them see.
 
-    Workers that are left behind, as this process is told to stop at once, are asked, too.
+    Workers that are left behind, as this process is asked to stop at once, are asked, too.
     """
     file = _stop_file(experiment)
     file.unlink(missing_ok=True)
@@ -71,14 +71,14 @@ def cut(
     return [part for pack in found for part in planning.cut(pack, (most or {}).get(pack.stage, len(pack.jobs)))]
 
 
-def halve(killed: Iterable[Pack], most: dict[Stage, int], store: Store, told: Callable[[str], None]) -> bool:
+def halve(killed: Iterable[Pack], most: dict[Stage, int], store: Store, notify: Callable[[str], None]) -> bool:
     """Halves the packs whose workers were killed, as a kernel does for memory; once a stage.
 
     Args:
       killed: the packs.
       most: jobs that a pack of a stage may have from now on; changed.
       store: keeps what is done of them.
-      told: told of each, in a line.
+      notify: called with a line for each.
 
     Returns:
       Whether there was one to halve.
@@ -89,7 +89,7 @@ def halve(killed: Iterable[Pack], most: dict[Stage, int], store: Store, told: Ca
         most[pack.stage] = max(size, most.get(pack.stage, 0))
         store.cut_progress(pack, planning.cut(pack, size))
         lost = f"{pack.stage.name}: the worker of a pack of {counted(len(pack.jobs), 'trial')} was killed"
-        told(f"{lost}, maybe for its memory; the pack is cut in half and run again")
+        notify(f"{lost}, maybe for its memory; the pack is cut in half and run again")
     return bool(halved)
 
 

@@ -67,5 +67,5 @@ def again(plan: Plan, found: Mapping[str, str]) -> str | None:
 def summary(plan: Plan, found: Mapping[str, str]) -> str:
     """Returns how many stages of a plan would run, and why, in one line."""
     counts = Counter(found.values())
-    told = ", ".join(f"{n} {reason}" for reason, n in counts.items())
-    return f"{len(found)} of {counted(len(plan.jobs), 'stage')} would run" + (f": {told}" if told else "")
+    summed = ", ".join(f"{n} {reason}" for reason, n in counts.items())
+    return f"{len(found)} of {counted(len(plan.jobs), 'stage')} would run" + (f": {summed}" if summed else "")

@@ -130,7 +130,7 @@ def read(run_dir: Path, load: Callable[[Files], Read]) -> Read:
                 raise
 
 
-def sound(run_dir: Path, tell: Callable[[str], None]) -> Files | None:
+def sound(run_dir: Path, notify: Callable[[str], None]) -> Files | None:
     """Returns the files of a finished run if all are as they were written; names those that are not."""
     try:
         files = opened(run_dir)
@@ -138,7 +138,7 @@ def sound(run_dir: Path, tell: Callable[[str], None]) -> Files | None:
     except DamageError as damage:
         files, faults = None, [str(damage)]
     for fault in faults:
-        tell(mended(fault))
+        notify(mended(fault))
     return None if faults else files
 
 

@@ -56,8 +56,8 @@ def read(source: Path | bytes) -> Samples:
     """
     arrays = read_npz(source, Samples._fields)
     _check(arrays)
-    told = {name: arrays[name].item() for name, dimensions in _DIMENSIONS.items() if not dimensions}
-    return Samples(**{**arrays, **told, "labels": tuple(arrays["labels"].tolist())})
+    scalars = {name: arrays[name].item() for name, dimensions in _DIMENSIONS.items() if not dimensions}
+    return Samples(**{**arrays, **scalars, "labels": tuple(arrays["labels"].tolist())})
 
 
 def _check(arrays: dict[str, np.ndarray]) -> None:

@@ -1,7 +1,7 @@
 """Sealed directories: complete or not there, with a checksum of every file in a manifest.
 
 One is written elsewhere, flushed, and renamed into place. Its arrays are an orbax checkpoint, whose structure the
-manifest tells, since orbax restores damaged bytes and other dtypes silently.
+manifest says, since orbax restores damaged bytes and other dtypes silently.
 """
 
 import errno
@@ -36,7 +36,7 @@ def write(target: Path, drafts: Path, content: dict[str, Any], fill: Callable[[P
     Args:
       target: where it goes; if it is there already, as another process has just written the same, it stays.
       drafts: a directory of the same file system to write in.
-      content: what the manifest tells besides the files' checksums.
+      content: what the manifest holds besides the files' checksums.
       fill: writes the files into an empty directory.
 
     Raises:

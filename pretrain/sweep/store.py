@@ -36,7 +36,7 @@ class Store:
 
         Args:
           root: the directory; made when the first pack is saved.
-          warn: told, in one line, of every damaged file.
+          warn: called with a line for every damaged file.
           read_only: whether to leave damaged packs, and what killed processes left, where they are.
         """
         self.root = Path(root).expanduser().resolve()
@@ -252,7 +252,7 @@ def _name(pack: Pack) -> str:
 
 
 def _content(pack: Pack, arrays: dict[str, Any]) -> dict[str, Any]:
-    """Returns what the manifest of a pack tells."""
+    """Returns what the manifest of a pack holds."""
     return {
         "kind": pack.stage.name,
         "stages": [job.id for job in pack.jobs],

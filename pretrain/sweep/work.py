@@ -30,7 +30,7 @@ def do(
     advanced: Callable[[int], None],
     stop: Callable[[], bool],
     keep: Callable[[Pack, Outcome], None],
-    told: Callable[[str], None],
+    notify: Callable[[str], None],
 ) -> None:
     """Trains a pack, as ``train`` does, and keeps its outcome; one that does not fit in memory in two halves.
 
@@ -39,10 +39,10 @@ def do(
       dataset: the images that all jobs read.
       store: where parents come from and results go.
       save_every: seconds between two saves of a pack in training.
-      advanced: told the number of updates after each chunk, summed over the jobs.
+      advanced: called after each chunk with the number of its updates, summed over the jobs.
       stop: asked after each chunk whether to stop.
       keep: stores an outcome.
-      told: told, in a line, that the pack was cut.
+      notify: called with a line when the pack is cut.
 
     Raises:
       Interrupted: it was to stop, and what was done is stored.
@@ -67,7 +67,7 @@ def do(
             raise
         line = f"{fault}; it is cut in half and run again"
     gc.collect()  # outside of the handler, whose exception held the arrays
-    told(line)
+    notify(line)
     advanced(-made)
     parts = planning.cut(pack, -(-len(pack.jobs) // 2))
     store.cut_progress(pack, parts)

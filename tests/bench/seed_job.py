@@ -58,7 +58,7 @@ def cold(side, epochs):
 
 
 class Worker:
-    """A side's program, kept running: a JSON line to it asks for jobs, a JSON line from it tells their times."""
+    """A side's program, kept running: a JSON line to it asks for jobs, a JSON line from it gives their times."""
 
     def __init__(self, side):
         self._side, self._scratch = side, tempfile.TemporaryDirectory()
@@ -92,24 +92,24 @@ class Worker:
         self._scratch.cleanup()
 
 
-def measure(repeats, epochs, n_seeds, n_torch, told):
+def measure(repeats, epochs, n_seeds, n_torch, notify):
     """Runs every measurement; returns values (seconds) by quantity and side, and what the warm jobs reached."""
     times = {quantity: {side: [] for side in SIDES} for quantity in ("cold", "warm", *STAGES, "packed")}
     reached = {side: [] for side in SIDES}
     for repeat in range(repeats):
         for side in SIDES:
-            told(f"cold, repeat {repeat + 1} of {repeats}: {side}")
+            notify(f"cold, repeat {repeat + 1} of {repeats}: {side}")
             times["cold"][side].append(cold(side, epochs))
     workers = {side: Worker(side) for side in SIDES}
     packs = {side: list(range(n_seeds if side == "ours" else n_torch)) for side in SIDES}
     for side, worker in workers.items():
-        told(f"compiling: {side}")
+        notify(f"compiling: {side}")
         worker.jobs([0], epochs)
         if side == "ours":
             worker.jobs(packs[side], epochs)
     for repeat in range(repeats):
         for side, worker in workers.items():
-            told(f"warm, repeat {repeat + 1} of {repeats}: {side}")
+            notify(f"warm, repeat {repeat + 1} of {repeats}: {side}")
             seconds, (answer,) = worker.jobs([repeat], epochs)
             times["warm"][side].append(seconds)
             reached[side].append(answer)
@@ -117,7 +117,7 @@ def measure(repeats, epochs, n_seeds, n_torch, told):
                 times[stage][side].append(answer["step_seconds"][stage])
     for repeat in range(repeats):
         for side, worker in workers.items():
-            told(f"{n_seeds} seeds, repeat {repeat + 1} of {repeats}: {side}")
+            notify(f"{n_seeds} seeds, repeat {repeat + 1} of {repeats}: {side}")
             times["packed"][side].append(worker.jobs(packs[side], epochs)[0])
     for worker in workers.values():
         worker.close()
@@ -159,7 +159,7 @@ def machine():
 
 
 def processor():
-    """Returns the CPU's model, as far as the system tells."""
+    """Returns the CPU's model, as far as the system says."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))

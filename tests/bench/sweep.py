@@ -113,8 +113,8 @@ def work(size, directory, name, epochs):
     timings = pq.read_table(Path(asked.run_dir) / "timings.parquet").to_pylist()
     trials = [row["run_seconds"] for row in timings if row["stage"] == "finetune"]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    told = {"seconds": seconds, "trials": len(trials), "trial_seconds": statistics.mean(trials), "peak": peak}
-    print(json.dumps({**told, "overhead": stopwatch.seconds}))
+    reported = {"seconds": seconds, "trials": len(trials), "trial_seconds": statistics.mean(trials), "peak": peak}
+    print(json.dumps({**reported, "overhead": stopwatch.seconds}))
 
 
 def measure(size, directory, name, epochs):

@@ -74,7 +74,7 @@ def test_a_logarithmic_range_is_even_in_ratios():
         ("finetune.encoder_init=He", ("finetune.encoder_init: 'He' should be 'pretrained', 'he', ",)),
     ],
 )
-def test_a_mistake_in_an_axis_is_told_in_one_line(text, parts):
+def test_a_mistake_in_an_axis_is_reported_in_one_line(text, parts):
     with pytest.raises(ConfigError) as error:
         parse_axis(text)
     assert all(part in str(error.value) for part in parts) and "\n" not in str(error.value)

@@ -452,7 +452,7 @@ def test_an_option_for_another_field_leaves_the_sweep_alone():
     ],
     ids=lambda value: " ".join(value).encode("unicode_escape").decode() if isinstance(value, list) else None,
 )
-def test_a_mistake_is_told_in_one_line(argv, parts, capfd):
+def test_a_mistake_is_reported_in_one_line(argv, parts, capfd):
     text = refused(*argv)
     for part in parts:
         assert part in text
@@ -502,7 +502,7 @@ def helped(argv, default, capsys, monkeypatch):
     ("method", "rule"),
     [(AutoencoderConfig, AdamConfig), (RbmConfig, AdamWConfig), (SupervisedConfig, SgdConfig), (PcaConfig, AdamConfig)],
 )
-def test_help_tells_every_field_its_meaning_and_its_default(flag, method, rule, capsys, monkeypatch):
+def test_help_gives_every_field_its_meaning_and_its_default(flag, method, rule, capsys, monkeypatch):
     pretrain, finetune = PretrainConfig(method=method()), FinetuneConfig(optimizer=rule())
     encoder = EncoderConfig(activation="sigmoid")
     default = Experiment(encoder=encoder, pretrain=pretrain, finetune=finetune, seeds=5, run_dir="runs/test")
@@ -620,7 +620,7 @@ def test_an_option_of_another_kind_is_refused_naming_the_kind(argv, parts):
 
 
 @pytest.mark.parametrize(
-    ("argv", "told"),
+    ("argv", "reported"),
     [
         (["--pretrain.method.corruption-level", "0.5"], "pretrain.method.corruption is 'none'"),
         (["--pretrain.method.corruption-schedule", "linear"], "pretrain.method.corruption is 'none'"),
@@ -672,11 +672,11 @@ def test_an_option_of_another_kind_is_refused_naming_the_kind(argv, parts):
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
-def test_an_option_without_effect_is_refused_naming_what_keeps_it_from_having_one(argv, told):
+def test_an_option_without_effect_is_refused_naming_what_keeps_it_from_having_one(argv, reported):
     text = refused(*argv)
     last = [word.removeprefix("--") for word in argv if word.startswith("--") or "=" in word][-1]
     name = last.partition("=")[0].replace("-", "_")
-    assert text.startswith(f"{name}: ") and f"has no effect where {told}; leave it out, or set that" in text
+    assert text.startswith(f"{name}: ") and f"has no effect where {reported}; leave it out, or set that" in text
 
 
 def test_an_option_has_an_effect_if_it_has_one_on_some_trial_or_some_layer():

@@ -29,7 +29,7 @@ def test_a_config_is_found_by_its_path_and_runs_in_a_directory_of_its_name(tmp_p
         (["nope"], "config: 'nope' is not in {}, which holds no config; give the path of one"),
     ],
 )
-def test_a_config_that_is_not_there_is_told_in_one_line(argv, line, tmp_path, capsys):
+def test_a_config_that_is_not_there_is_reported_in_one_line(argv, line, tmp_path, capsys):
     assert main(argv, configs=tmp_path) == 2
     assert capsys.readouterr().err == line.format(tmp_path) + "\n"
 

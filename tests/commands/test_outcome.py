@@ -37,10 +37,10 @@ def made(seeds=8):
 TABLES = made()
 
 
-def leave(directory, tables=TABLES, samples=None, anew=False, tell=pytest.fail, **changed):
+def leave(directory, tables=TABLES, samples=None, anew=False, notify=pytest.fail, **changed):
     experiment = dataclasses.replace(Experiment(run_dir=str(directory)), **changed)
     with run_files.occupied(directory):
-        outcome.leave(experiment, {}, tables, answer(tables["trials"], tables["curves"]), samples, tell, anew)
+        outcome.leave(experiment, {}, tables, answer(tables["trials"], tables["curves"]), samples, notify, anew)
 
 
 @pytest.fixture(scope="module")
@@ -72,8 +72,8 @@ def test_all_files_are_in_the_manifest_and_hold_the_id_of_their_experiment(run):
         ".lock"
     }
     assert files.faults() == [] and files.devices == "2 x cpu"
-    told = {pq.read_metadata(run / f"{name}.parquet").metadata[b"pretrain.experiment_id"] for name in TABLES}
-    assert told == {files.experiment_id.encode()}
+    reported = {pq.read_metadata(run / f"{name}.parquet").metadata[b"pretrain.experiment_id"] for name in TABLES}
+    assert reported == {files.experiment_id.encode()}
     assert f'"experiment_id": "{files.experiment_id}"' in (run / "answer.json").read_text()
 
 
@@ -136,12 +136,12 @@ def flip(file):
     ids=lambda damages: ", ".join(damages),
 )
 def test_damaged_files_are_named_and_made_again(damages, run):
-    before, told = held(run), []
+    before, reported = held(run), []
     for name, damage in damages.items():
         damage(run / name)
-    leave(run, tell=told.append)
-    assert {line.partition(": ")[0] for line in told} == {str(run / name) for name in damages}
-    assert all(line.endswith("; it is made again") for line in told) and len(told) == len(damages)
+    leave(run, notify=reported.append)
+    assert {line.partition(": ")[0] for line in reported} == {str(run / name) for name in damages}
+    assert all(line.endswith("; it is made again") for line in reported) and len(reported) == len(damages)
     assert held(run) == before
 
 
@@ -150,8 +150,8 @@ def test_the_report_command_names_and_makes_again_what_it_draws(run, capsys):
     for name in names:
         flip(run / name)
     assert report_command.main([str(run)]) == 0
-    told = capsys.readouterr().err.splitlines()
-    assert sorted(told) == sorted(f"{run / name}: fails its checksum; it is made again" for name in names)
+    reported = capsys.readouterr().err.splitlines()
+    assert sorted(reported) == sorted(f"{run / name}: fails its checksum; it is made again" for name in names)
     assert held(run) == before
 
 
@@ -165,7 +165,7 @@ def test_the_report_command_refuses_what_it_cannot_make_again(name, run):
 
 
 def test_tables_without_an_answer_take_the_place_of_another_experiment_and_never_of_more(run):
-    fewer, more, told = made(seeds=6), made(seeds=10), []
+    fewer, more, reported = made(seeds=6), made(seeds=10), []
     before = held(run)
     with run_files.occupied(run):
         outcome.leave_tables(Experiment(run_dir=str(run)), {}, fewer, pytest.fail)
@@ -174,8 +174,8 @@ def test_tables_without_an_answer_take_the_place_of_another_experiment_and_never
         outcome.leave_tables(Experiment(run_dir=str(run)), {}, more, pytest.fail)
     assert {name for name, content in held(run).items() if content} == {*PLAIN, "manifest.json"}
     assert results.load_run(run).trials.equals(more["trials"]) and results.load_samples(run) is None
-    leave(run, tell=told.append)
-    assert held(run) == before and told == []
+    leave(run, notify=reported.append)
+    assert held(run) == before and reported == []
 
 
 @pytest.mark.parametrize("name", ["figures", "tables", "trials.parquet/x"])
@@ -191,7 +191,7 @@ def test_what_is_in_the_way_is_named_and_costs_no_file(name, run):
         (run / name).write_text("mine")
     before = held(run)
     with pytest.raises(OSError, match=f"{run / name.partition('/')[0]} is .*directory; move it away, and run the same"):
-        leave(run, tell=[].append)
+        leave(run, notify=[].append)
     assert held(run) == before
 
 
@@ -208,9 +208,9 @@ def flips(run, n):
         whole = file.read_bytes()
         place, bit = draw.randrange(len(whole)), 1 << draw.randrange(8)
         file.write_bytes(whole[:place] + bytes([whole[place] ^ bit]) + whole[place + 1 :])
-        told = []
-        run_files.sound(run, told.append)  # as a run, and ``report``, would tell
-        named = [line.startswith(f"{file}: ") for line in told] == [True]
+        reported = []
+        run_files.sound(run, reported.append)  # as a run, and ``report``, would
+        named = [line.startswith(f"{file}: ") for line in reported] == [True]
         try:
             loaded = results.load_run(run)
             held = all(getattr(loaded, name).equals(getattr(before, name)) for name in TABLES)
@@ -235,9 +235,11 @@ def test_none_of_1000_flipped_bits_is_silent(run):
 
 def test_a_table_that_was_copied_away_says_whose_it_is(run, tmp_path):
     copy = shutil.copy(run / "curves.parquet", tmp_path / "copy.parquet")
-    told = pq.read_schema(copy).metadata[run_files.EXPERIMENT.encode()].decode()
+    reported = pq.read_schema(copy).metadata[run_files.EXPERIMENT.encode()].decode()
     assert (
-        told == run_files.opened(run).experiment_id == run_files.experiment_id(TABLES["trials"]["trial_id"].to_pylist())
+        reported
+        == run_files.opened(run).experiment_id
+        == run_files.experiment_id(TABLES["trials"]["trial_id"].to_pylist())
     )
 
 

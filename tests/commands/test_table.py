@@ -52,7 +52,7 @@ def test_a_file_that_cannot_be_written_is_named_and_not_half_there(run, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("argv", "told"),
+    ("argv", "reported"),
     [
         (["RUN", "--by", "finetune.frozen"], "by: 'finetune.frozen'.*'finetune.frozen_layers'"),
         (["RUN", "--metrics", "accuracy"], "metrics: 'accuracy'"),
@@ -61,11 +61,11 @@ def test_a_file_that_cannot_be_written_is_named_and_not_half_there(run, tmp_path
         ([], "arguments: ''"),
     ],
 )
-def test_a_mistake_is_told_in_one_line(argv, told, run):
-    with pytest.raises(ConfigError, match=told) as caught:
+def test_a_mistake_is_reported_in_one_line(argv, reported, run):
+    with pytest.raises(ConfigError, match=reported) as caught:
         table_command.main([str(run) if word == "RUN" else word for word in argv])
     assert "\n" not in str(caught.value)
 
 
-def test_the_launcher_tells_a_mistake_with_exit_code_2(tmp_path):
+def test_the_launcher_reports_a_mistake_with_exit_code_2(tmp_path):
     refused(table(tmp_path, tmp_path / "nowhere"), "run: ", "nowhere", "is no directory")

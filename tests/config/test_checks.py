@@ -265,10 +265,12 @@ def test_layers_may_be_of_kinds_of_their_own_with_fields_of_these():
     kinds = {"pretrain.method.kind": ("rbm", "rbm"), "pretrain.method.gibbs_steps": (1, 5)}
     experiment = with_method("sigmoid", per_layer=kinds)
     assert [experiment.at_layer(layer).pretrain.method for layer in range(2)] == [RbmConfig(), RbmConfig(gibbs_steps=5)]
-    told = "'pretrain.method.gibbs_steps' is of pretrain.method.kind rbm, not of autoencoder; set pretrain.method.kind"
+    reported = (
+        "'pretrain.method.gibbs_steps' is of pretrain.method.kind rbm, not of autoencoder; set pretrain.method.kind"
+    )
     steps = {"pretrain.method.gibbs_steps": (1, 5)}
-    refused(lambda: with_method("sigmoid", per_layer=steps), f"per_layer: {told}")
-    refused(lambda: from_json(json.dumps({"per_layer": steps})), f"per_layer: {told}")
+    refused(lambda: with_method("sigmoid", per_layer=steps), f"per_layer: {reported}")
+    refused(lambda: from_json(json.dumps({"per_layer": steps})), f"per_layer: {reported}")
     # A layer of another kind has no such field.
     mixed = {**kinds, "pretrain.method.kind": ("rbm", "pca")}
     refused(

@@ -108,7 +108,7 @@ def test_any_config_is_read_or_refused_at_length(expression, configs):
 
 
 @pytest.mark.parametrize(
-    ("expression", "told"),
+    ("expression", "reported"),
     [
         ("Experiment(", r"config: 'fuzz' fails with SyntaxError: .*fuzz\.py:7"),
         ("Experiment() + 1", r"config: 'fuzz' fails with TypeError: .*fuzz\.py:7"),
@@ -132,8 +132,8 @@ def test_any_config_is_read_or_refused_at_length(expression, configs):
         ),
     ],
 )
-def test_a_mistake_is_named_with_its_place(expression, told, configs):
-    with pytest.raises(ConfigError, match=told) as caught:
+def test_a_mistake_is_named_with_its_place(expression, reported, configs):
+    with pytest.raises(ConfigError, match=reported) as caught:
         load(configs, expression)
     assert len(str(caught.value).splitlines()) == 1
 

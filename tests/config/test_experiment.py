@@ -206,7 +206,7 @@ def test_a_misspelt_sweep_is_refused_with_the_nearest_name(misspelt, meant):
 
 
 @pytest.mark.parametrize(
-    ("experiment", "name", "told"),
+    ("experiment", "name", "reported"),
     [
         (Experiment(), "pretrain.method.gibbs_steps", "pretrain.method.kind rbm, not of autoencoder"),
         (Experiment(), "finetune.optimizer.momentum", "finetune.optimizer.kind sgd, not of adam"),
@@ -223,12 +223,12 @@ def test_a_misspelt_sweep_is_refused_with_the_nearest_name(misspelt, meant):
         ),
     ],
 )
-def test_a_field_of_another_kind_cannot_be_swept_and_the_refusal_names_its_kind(experiment, name, told):
+def test_a_field_of_another_kind_cannot_be_swept_and_the_refusal_names_its_kind(experiment, name, reported):
     experiment = dataclasses.replace(experiment, encoder=EncoderConfig(activation="sigmoid"))  # as machines need
     value = get(with_field(name, experiment), name)
     kind = f"{name.rpartition('.')[0]}.kind"
     sweep = ({name: (value,)},)
-    refused(lambda: dataclasses.replace(experiment, sweep=sweep), f"sweep: {name!r} is of {told}; set {kind}")
+    refused(lambda: dataclasses.replace(experiment, sweep=sweep), f"sweep: {name!r} is of {reported}; set {kind}")
     # Beside its kind it can, in whatever order the two are named.
     for names in ((name, kind), (kind, name)):
         values = {name: value, kind: get(with_field(name, experiment), kind)}

@@ -1,4 +1,4 @@
-"""Fields by dotted name: of a union only those of the kind that it has, told apart by what they decide."""
+"""Fields by dotted name: of a union only those of the kind that it has, distinguished by what they decide."""
 
 import dataclasses
 import typing
@@ -65,7 +65,7 @@ def test_a_config_has_the_fields_of_the_kinds_that_it_holds(kind, rule):
     for section, held in sections.items():
         own = [name for name in found if name.startswith(f"{section}.")]
         assert sorted(own) == sorted(f"{section}.{name}" for name in own_names(held))
-        # What the kind may become is told beside what it is.
+        # What the kind may become is named beside what it is.
         assert found[f"{section}.kind"] == LEAVES[f"{section}.kind"]
     assert found.keys() <= {*LEAVES, "sweep", "per_layer"}
     assert all(get(experiment, name) is not None for name in found)
@@ -126,7 +126,7 @@ def test_a_method_is_itself_a_config_with_fields_but_cannot_become_another():
 
 
 @pytest.mark.parametrize(
-    ("config", "name", "told"),
+    ("config", "name", "reported"),
     [
         (Experiment(), "pretrain.method.gibbs_steps", "is of pretrain.method.kind rbm, not of autoencoder"),
         (PretrainConfig(method=PcaConfig()), "method.loss", "is of method.kind autoencoder, not of pca"),
@@ -136,9 +136,9 @@ def test_a_method_is_itself_a_config_with_fields_but_cannot_become_another():
         (RbmConfig(), "gibbs", "is no field; did you mean 'gibbs_steps'?"),
     ],
 )
-def test_a_field_that_a_config_has_not_is_refused_naming_its_kind_or_the_nearest_one(config, name, told):
-    refused(lambda: replace(config, name, 1), f"sweep: {name!r} {told}")
-    refused(lambda: replace_all(config, {name: 1}), f"sweep: {name!r} {told}")
+def test_a_field_that_a_config_has_not_is_refused_naming_its_kind_or_the_nearest_one(config, name, reported):
+    refused(lambda: replace(config, name, 1), f"sweep: {name!r} {reported}")
+    refused(lambda: replace_all(config, {name: 1}), f"sweep: {name!r} {reported}")
 
 
 def test_kinds_are_set_before_the_fields_that_only_they_have():
@@ -247,7 +247,7 @@ def test_a_whole_section_may_have_no_effect():
         (FinetuneConfig(readout="ridge", head_init="ridge"), "ridge_penalty", "readout is 'ridge'"),
     ],
 )
-def test_what_keeps_a_field_from_having_an_effect_is_told(config, name, reason):
+def test_what_keeps_a_field_from_having_an_effect_is_reported(config, name, reason):
     assert inert_because(config, name) == reason
 
 
@@ -285,7 +285,7 @@ def test_the_nearest_name_is_that_of_the_likest_last_part():
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "told"),
+    ("name", "value", "reported"),
     [
         # Of the types that a value may have, the one that it has counts.
         ("encoder.layers", ("32c",), "a number of units, 32c5s2 (features, window, stride), r64s2"),
@@ -297,6 +297,6 @@ def test_the_nearest_name_is_that_of_the_likest_last_part():
         ("finetune.labels", 2.5, "should be a valid integer"),
     ],
 )
-def test_what_is_wrong_with_a_value_is_told_by_the_type_that_it_has(name, value, told):
-    text = refused(lambda: replace(Experiment(), name, value), f"{name}: {value!r} ", told)
+def test_what_is_wrong_with_a_value_is_named_by_the_type_that_it_has(name, value, reported):
+    text = refused(lambda: replace(Experiment(), name, value), f"{name}: {value!r} ", reported)
     assert "constrained" not in text and "function" not in text

@@ -1,4 +1,4 @@
-"""A mistake in a config or an option is told at once: nothing that tells it waits for JAX."""
+"""A mistake in a config or an option is reported at once: nothing that reports it waits for JAX."""
 
 import subprocess
 import sys

@@ -72,17 +72,17 @@ def test_every_kind_survives_json(name, kind):
     assert repr(again) == repr(experiment)
 
 
-def test_kinds_are_told_by_json_and_their_fields_by_their_names():
-    told = json.loads(to_json(Experiment(pretrain=PretrainConfig(method=PcaConfig(), optimizer=SgdConfig()))))
-    assert told["pretrain"]["method"] == {"kind": "pca"}
-    assert told["pretrain"]["optimizer"].keys() == {"kind", "learning_rate", "schedule", "warmup_steps", "momentum"}
+def test_kinds_are_reported_by_json_and_their_fields_by_their_names():
+    reported = json.loads(to_json(Experiment(pretrain=PretrainConfig(method=PcaConfig(), optimizer=SgdConfig()))))
+    assert reported["pretrain"]["method"] == {"kind": "pca"}
+    assert reported["pretrain"]["optimizer"].keys() == {"kind", "learning_rate", "schedule", "warmup_steps", "momentum"}
     given_as = '{"pretrain": {"method": {"kind": "supervised"}, "optimizer": {"kind": "sgd", "momentum": 0.5}}}'
     expected = PretrainConfig(method=SupervisedConfig(), optimizer=SgdConfig(momentum=0.5))
     assert from_json(given_as).pretrain == expected
 
 
 @pytest.mark.parametrize(
-    ("method", "told"),
+    ("method", "reported"),
     [
         ({"kind": "rbm", "gibbs_steps": 0}, "pretrain.method.gibbs_steps: 0 should be greater than 0"),
         ({"kind": "pca", "loss": "mse"}, "pretrain.method.loss: 'mse' "),
@@ -91,8 +91,8 @@ def test_kinds_are_told_by_json_and_their_fields_by_their_names():
         (3, "pretrain.method: 3 should be an object"),
     ],
 )
-def test_a_mistake_in_a_kind_is_told_by_the_name_of_its_field(method, told):
-    refused(lambda: from_json(json.dumps({"pretrain": {"method": method}})), told)
+def test_a_mistake_in_a_kind_is_named_by_its_field(method, reported):
+    refused(lambda: from_json(json.dumps({"pretrain": {"method": method}})), reported)
 
 
 def test_words_of_layers_survive_json_swept_and_unswept():

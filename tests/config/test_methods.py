@@ -79,7 +79,7 @@ def test_every_method_has_a_kind_of_its_own():
     assert all(method().kind == kind for method, kind in zip((*ALL, *LAST), kinds, strict=True))
 
 
-def test_a_plan_is_told_what_a_method_needs_and_leaves():
+def test_a_method_describes_what_it_needs_and_leaves_to_a_plan():
     assert {method for method in (*ALL, *LAST) if method.makes_updates} == {
         *(AutoencoderConfig, RbmConfig, SupervisedConfig, FinetuningConfig)
     }
@@ -101,7 +101,7 @@ def test_a_plan_is_told_what_a_method_needs_and_leaves():
         (SupervisedConfig(), False),
     ],
 )
-def test_a_method_tells_whether_what_it_decodes_lies_between_0_and_1(config, is_bounded):
+def test_a_method_says_whether_what_it_decodes_lies_between_0_and_1(config, is_bounded):
     assert config.decodes_into_unit_interval is is_bounded
 
 

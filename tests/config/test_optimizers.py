@@ -34,7 +34,7 @@ def test_every_field_of_a_rule_has_an_effect(rule, data):
     assert active(config) == {name: getattr(config, name) for name in fields_of(rule)}
 
 
-def test_rules_are_told_apart_by_their_kind_even_where_one_has_all_fields_of_another():
+def test_rules_are_distinguished_by_their_kind_even_where_one_has_all_fields_of_another():
     assert [kind_of(rule) for rule in RULES] == ["adam", "adamw", "sgd"]
     assert AdamConfig() != AdamWConfig() and active(AdamConfig()) != active(AdamWConfig())
     with pytest.raises(ValueError, match="kind"):

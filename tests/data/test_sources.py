@@ -89,7 +89,7 @@ def test_validation_rows_that_are_given_are_used(name, form):
 
 
 @pytest.mark.parametrize("name", ["no_test", "plain"])
-def test_a_missing_test_split_is_cut_off_stratified_and_told(name, form):
+def test_a_missing_test_split_is_cut_off_stratified_and_reported(name, form):
     found = form(name, validation=0.1, test=0.25)
     assert [len(split.labels) for split in (found.train, found.validation, found.test)] == [260, 40, 100]
     np.testing.assert_array_equal(np.bincount(found.test.labels), [10] * CLASSES)

@@ -117,7 +117,7 @@ def test_targets_are_classes_of_any_type(load, kind):
     assert found.class_names == {bool: ("False", "True")}.get(kind, ("0", "1"))
 
 
-def test_all_faults_of_a_table_are_told_at_once(load):
+def test_all_faults_of_a_table_are_reported_at_once(load):
     n = 60
     table = pa.table(
         {
@@ -129,8 +129,8 @@ def test_all_faults_of_a_table_are_told_at_once(load):
         }
     )
     lines = refused(lambda: load(table, target="incom", form="parquet", drop=("age",), group="house"))
-    told = {line.partition(" ")[2].partition("'")[2] or line for line in lines}
-    assert len(lines) == len(told) == 7
+    reported = {line.partition(" ")[2].partition("'")[2] or line for line in lines}
+    assert len(lines) == len(reported) == 7
     for part in (
         "data.target: 'incom' is no column of the table; did you mean 'income'?",
         "data.group: 'house' is no column",

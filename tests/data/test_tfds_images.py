@@ -223,7 +223,7 @@ def unusable(**changes):
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "reported"),
     [
         (
             unusable(splits={"train": [{}, {"image": png(draw((6, 5, 3), 1)[0][0])}], "test": [{}]}),
@@ -246,20 +246,20 @@ def unusable(**changes):
         (unusable(splits={"train": [{"image": b"GIF"}], "test": [{}]}), "is damaged, and run again: Unidentified"),
     ],
 )
-def test_unusable_sets_are_named(tmp_path, changes, told):
+def test_unusable_sets_are_named(tmp_path, changes, reported):
     folder = write_set(tmp_path, "insects/1.0.0", **changes)
-    assert told in refusal("insects", tmp_path)
+    assert reported in refusal("insects", tmp_path)
     assert not (folder / "pretrain-decoded.npz").exists()
 
 
 @pytest.mark.parametrize("kept", [0, 100, 70_000])
-def test_truncated_shard_is_told(tmp_path, kept):
+def test_truncated_shard_is_reported(tmp_path, kept):
     folder, *_ = write_pair(tmp_path)
     os.truncate(folder / "insects-train.array_record-00000-of-00001", kept)
     assert f"remove {folder} if it is damaged, and run again: " in refusal("insects", tmp_path)
 
 
-def test_damaged_description_is_told(tmp_path):
+def test_damaged_description_is_reported(tmp_path):
     folder, *_ = write_pair(tmp_path)
     (folder / "dataset_info.json").write_text("{")
     assert f"remove {folder} if it is damaged" in refusal("insects", tmp_path)
@@ -280,7 +280,7 @@ def test_converted_beside_tfrecord(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "reported"),
     [
         ("cifa10", "did you mean 'cifar10'?"),
         ("fashon_mnist", "did you mean 'fashion_mnist'?"),
@@ -291,18 +291,18 @@ def test_converted_beside_tfrecord(tmp_path):
         ("", "is no dataset name"),
     ],
 )
-def test_unknown_names(tmp_path, name, told):
-    assert told in refusal(name, tmp_path)
+def test_unknown_names(tmp_path, name, reported):
+    assert reported in refusal(name, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
-def test_unreadable_directory_is_told():
+def test_unreadable_directory_is_reported():
     with pytest.raises(ConfigError, match=r"^data\.dir: 'xxx.* cannot be read; name a directory that can .*too long"):
         tfds_images.read("insects", "x" * 5000)
 
 
 @pytest.mark.parametrize("module", ["tensorflow_datasets", "array_record", "PIL", "importlib_resources", "tensorflow"])
-def test_missing_packages_are_told(tmp_path, monkeypatch, module):
+def test_missing_packages_are_reported(tmp_path, monkeypatch, module):
     monkeypatch.setitem(sys.modules, module, None)  # Python's own mark of a module that cannot be imported
     line = refusal("cifar10", tmp_path)
     assert module in line.partition(" to be ")[0] and line.endswith(
@@ -407,33 +407,33 @@ def test_downloads_prepares_and_reads(tmp_path, tensorflow_stub, server, capfd):
     assert out == "" and err == f"pretrain: preparing fetched in {tmp_path / 'sets'}; this is done once\n"
 
 
-def test_failed_preparation_is_told(tmp_path, tensorflow_stub, server, capfd):
+def test_failed_preparation_is_reported(tmp_path, tensorflow_stub, server, capfd):
     register(tensorflow_stub, "gone", f"{server[1]}/nothing.json")
     line = refusal("gone", tmp_path / "sets")
     assert "could not be prepared; mend this and run again (DownloadError: " in line and "404" in line
     assert capfd.readouterr().err.count("\n") == 1
 
 
-def test_leftovers_of_a_preparation_are_told(tmp_path, tensorflow_stub, server):
+def test_leftovers_of_a_preparation_are_reported(tmp_path, tensorflow_stub, server):
     register(tensorflow_stub, "left_over", f"{server[1]}/nothing.json")
     (tmp_path / "sets" / "left_over" / "1.0.0").mkdir(parents=True)
     assert f"({tmp_path}/sets/left_over/1.0.0 is incomplete; remove it)" in refusal("left_over", tmp_path / "sets")
 
 
-def test_unreachable_host_is_told(tmp_path, tensorflow_stub, closed_port):
+def test_unreachable_host_is_reported(tmp_path, tensorflow_stub, closed_port):
     register(tensorflow_stub, "unreachable", f"http://127.0.0.1:{closed_port}/rows.json")
     line = refusal("unreachable", tmp_path / "sets")
     assert "127.0.0.1 cannot be reached; go online" in line
     assert not (tmp_path / "sets").exists()
 
 
-def test_download_by_hand_is_told(tmp_path, tensorflow_stub, closed_port):
+def test_download_by_hand_is_reported(tmp_path, tensorflow_stub, closed_port):
     register(tensorflow_stub, "by_hand", f"http://127.0.0.1:{closed_port}/x", manual="Ask the\n   author.")
     line = refusal("by_hand", tmp_path / "sets")
     assert f"must be downloaded by hand into {tmp_path}/sets/downloads/manual; then run again (Ask the author.)" in line
 
 
-def test_unknown_config_and_version_are_told(tmp_path, tensorflow_stub):
+def test_unknown_config_and_version_are_reported(tmp_path, tensorflow_stub):
     assert "did you mean 'spatter'?" in refusal("mnist_corrupted/spater", tmp_path)
     assert "names a config that cifar10 does not have; leave it out" in refusal("cifar10/large", tmp_path)
     assert "cannot be loaded at version 9.9.9" in refusal("cifar10:9.9.9", tmp_path)
@@ -474,7 +474,7 @@ def test_reading_imports_no_tensorflow_and_is_quiet(tmp_path):
     assert (line, seen, error) == ("", [], ""), "reading the cache should import nothing"
 
 
-def test_offline_is_told_soon_and_quietly(tmp_path, tensorflow_stub, closed_port):
+def test_offline_is_reported_soon_and_quietly(tmp_path, tensorflow_stub, closed_port):
     proxy = f"http://127.0.0.1:{closed_port}"
     code = READ_AND_LIST.format(name="cifar10", root=str(tmp_path / "sets"))
     (line, seen, seconds), error = run_alone(code, tensorflow_stub, https_proxy=proxy)

@@ -367,7 +367,7 @@ def test_diagnostics_are_finite_and_of_every_layer_with_a_kernel(trained, images
 
 
 @pytest.mark.parametrize(("kind", "codes"), [("ridge", "standardised"), ("logistic", "whitened"), ("knn", "raw")])
-def test_read_outs_tell_the_classes_and_train_no_layer(kind, codes, trained, images):
+def test_read_outs_predict_the_classes_and_train_no_layer(kind, codes, trained, images):
     stage, ran, found = last(trained, images, replace(FIRST, codes=codes), readout=kind, codes=codes)
     same(
         (ran.state.params["encoder"], ran.state.params["codes"]),

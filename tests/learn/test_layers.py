@@ -138,7 +138,7 @@ def test_a_residual_block_is_two_normalised_convolutions_beside_a_shortcut(featu
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
-def test_a_layer_tells_the_activation_of_its_codes(name):
+def test_a_layer_names_the_activation_of_its_codes(name):
     assert [activation_of(layer) for layer in (Dense(2, name), Convolution(2, 1, 1, name))] == [name, name]
 
 

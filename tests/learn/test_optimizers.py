@@ -112,7 +112,7 @@ def test_epsilon_inside_is_tensorflow_1s_adam(kind, step_count):
     expected = np.array([rule.update(gradient) for gradient in gradients.astype(np.float64)])
     found = updates_of(config, gradients, step_count)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-9)
-    # The test could tell: elsewhere, epsilon changes the first updates of small gradients by far more.
+    # The test could see a difference: elsewhere, epsilon changes the first updates of small gradients by far more.
     outside = updates_of(dataclasses.replace(config, epsilon_inside=False), gradients, step_count)
     assert np.abs(outside[0] / expected[0] - 1).max() > 0.05
 

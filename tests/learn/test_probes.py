@@ -87,7 +87,7 @@ def test_ridge_of_fewer_examples_than_units_is_finite_at_any_penalty():
         assert np.array_equal(np.argmax(values @ head["kernel"] + head["bias"][None], axis=1), np.arange(10) % 3)
 
 
-def test_ridge_of_codes_without_any_spread_tells_the_classes_shares():
+def test_ridge_of_codes_without_any_spread_predicts_the_classes_shares():
     head = probes.ridge(jnp.ones((4, 2)), jnp.asarray([0, 0, 0, 1]), 2, 0.01)
     np.testing.assert_allclose(head["kernel"], 0, atol=1e-6)
     np.testing.assert_allclose(head["bias"], [0.75, 0.25], rtol=1e-6)
@@ -112,7 +112,7 @@ def test_logistic_regression_is_scikit_learns_however_far_from_zero_codes_lie(se
     np.testing.assert_allclose(probabilities, theirs.predict_proba(centred), atol=5e-3)
 
 
-def test_logistic_regression_without_a_penalty_ends_and_tells_apart_what_can_be():
+def test_logistic_regression_without_a_penalty_ends_and_separates_what_can_be():
     codes, labels = drawn(0, spread=30.0)
     head, norm = logistic(codes, labels, 3, 0.0)
     assert np.isfinite(norm) and all(np.isfinite(leaf).all() for leaf in head.values())

@@ -183,7 +183,7 @@ def test_held_out_images_are_measured_where_asked_and_at_the_ends(settings, n_up
     assert stage.n_validations == len(after)
 
 
-def test_names_of_results_tell_splits_and_stages(phase, finetune, readout):
+def test_names_of_results_distinguish_splits_and_stages(phase, finetune, readout):
     pretraining = {"validation": "pretrain_validation_", "test": "pretrain_test_"}
     assert phase((9, 5))[0].result_names == phase((9, 5), start=0)[0].result_names == pretraining
     assert phase((9,), method=SupervisedConfig())[0].result_names == {}

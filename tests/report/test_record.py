@@ -1,4 +1,4 @@
-"""An answer tells programs what it was computed by: which code, and which stored stages it took."""
+"""An answer names to programs what it was computed by: which code, and which stored stages it took."""
 
 import dataclasses
 import shutil
@@ -18,12 +18,12 @@ def corners():
     return answer(*four_corners(effects(0.6), effects(0.8)))
 
 
-def told(found, **settings):
+def reported(found, **settings):
     return record(found, dataclasses.replace(Experiment(), **settings), "0" * 64, "2 x cpu")
 
 
 def test_the_format_has_a_number_and_versions_name_the_code(corners):
-    found = told(corners)
+    found = reported(corners)
     assert found["schema"] == SCHEMA == 3
     assert {"python", "pretrain", "jax", "jaxlib", "flax", "optax", "numpy", "commit", "clean"} <= found[
         "versions"
@@ -31,12 +31,12 @@ def test_the_format_has_a_number_and_versions_name_the_code(corners):
 
 
 def test_an_answer_names_its_basis(corners):
-    basis = told(corners)["basis"]
+    basis = reported(corners)["basis"]
     assert "paired within a seed" in basis and "is 0.01 for all arms, tuned for none" in basis
 
 
 def test_the_design_says_which_stored_stages_count(corners):
-    said = {code: told(corners, code=code)["design"]["stored_stages"] for code in ("match", "ignore")}
+    said = {code: reported(corners, code=code)["design"]["stored_stages"] for code in ("match", "ignore")}
     assert said == {
         "match": "only those that this code would train alike",
         "ignore": "all of the same settings and data, whatever code trained them",
@@ -66,7 +66,7 @@ def code():
     return tuple(module._code().values())
 
 
-def test_code_tells_its_commit_and_whether_it_was_changed_since(repository, tmp_path):
+def test_code_names_its_commit_and_whether_it_was_changed_since(repository, tmp_path):
     assert code() == (None, None)  # no checkout
     repository("init", "--quiet")
     assert code() == (None, None)  # in a checkout of something else

@@ -46,25 +46,27 @@ def budgets(gains, n=8, noise=0.002):
 
 
 def test_the_answer_is_json_with_all_that_was_concluded(corners):
-    found, _, told = written(corners[0], *corners[1])
-    assert told["schema"] == 3
-    assert told["verdict"] == words.verdict(found.comparisons) and told["explanation"] == " ".join(
+    found, _, reported = written(corners[0], *corners[1])
+    assert reported["schema"] == 3
+    assert reported["verdict"] == words.verdict(found.comparisons) and reported["explanation"] == " ".join(
         words.explanation(found)
     )
-    assert [one["verdict"] for one in told["comparisons"]] == ["helps", "helps"]
-    (square,) = told["attribution"]
+    assert [one["verdict"] for one in reported["comparisons"]] == ["helps", "helps"]
+    (square,) = reported["attribution"]
     assert [factor["name"] for factor in square["factors"]] == ["pretraining", "freezing"] and square["seeds"] == 8
     shares = square["metrics"]["test_accuracy"]
     assert sum(share["mean"] for share in shares["shares"].values()) == pytest.approx(shares["gap"]["mean"], abs=1e-9)
-    assert told["question"].startswith("Does pretraining change test accuracy, at each frozen_layers, and by how much?")
-    assert told["question"].endswith("What is the gap from He, trainable to pretrained, 2 frozen made of?")
-    assert told["design"]["seeds"] == 8 and told["machine"]["devices"] == "2 x cpu"
-    assert told["experiment"]["data"]["name"] == "mnist" and "jax" in told["versions"]
+    assert reported["question"].startswith(
+        "Does pretraining change test accuracy, at each frozen_layers, and by how much?"
+    )
+    assert reported["question"].endswith("What is the gap from He, trainable to pretrained, 2 frozen made of?")
+    assert reported["design"]["seeds"] == 8 and reported["machine"]["devices"] == "2 x cpu"
+    assert reported["experiment"]["data"]["name"] == "mnist" and "jax" in reported["versions"]
 
 
 def test_the_page_is_whole_and_asks_for_nothing_else(corners):
-    _, page, told = written(corners[0], *corners[1])
-    assert told["verdict"] in re.sub(r"<[^>]*>", "", page.replace("&lt;", "<")) and told["question"] in page
+    _, page, reported = written(corners[0], *corners[1])
+    assert reported["verdict"] in re.sub(r"<[^>]*>", "", page.replace("&lt;", "<")) and reported["question"] in page
     assert not re.search(r"<script|<iframe|<img|@import|src=|url\((?!#)", page)
     links = re.findall(r'href="([^"]*)"', page)
     assert links and all(link.startswith(("#", "data:")) for link in links)
@@ -76,15 +78,16 @@ def test_the_page_is_whole_and_asks_for_nothing_else(corners):
 
 
 @pytest.mark.parametrize(
-    ("commit", "clean", "told"), [("ab12", True, "ab12"), ("ab12", False, "ab12, changed since"), (None, None, "none")]
+    ("commit", "clean", "reported"),
+    [("ab12", True, "ab12"), ("ab12", False, "ab12, changed since"), (None, None, "none")],
 )
-def test_the_page_tells_by_which_code_in_a_table_that_stands_open(commit, clean, told, corners, monkeypatch):
+def test_the_page_names_the_code_in_a_table_that_stands_open(commit, clean, reported, corners, monkeypatch):
     monkeypatch.setattr(record, "_code", lambda: {"commit": commit, "clean": clean})
     _, page, found = written(corners[0], *corners[1])
     assert (found["versions"]["commit"], found["versions"]["clean"]) == (commit, clean)
     # What is closed would not be printed.
     opened = re.sub("<details.*?</details>", "", page, flags=re.DOTALL)
-    assert f"<td>{told}</td>" in re.search('aria-labelledby="table-versions">(.*?)</div>', opened, re.DOTALL)[1]
+    assert f"<td>{reported}</td>" in re.search('aria-labelledby="table-versions">(.*?)</div>', opened, re.DOTALL)[1]
     assert 'aria-labelledby="table-design"' in opened
 
 
@@ -102,7 +105,7 @@ def test_writing_again_changes_nothing(corners):
 
 
 def test_tables_for_papers_hold_what_the_pages_hold(corners):
-    _, page, told = written(corners[0], *corners[1])
+    _, page, reported = written(corners[0], *corners[1])
     for name in ("arms", "comparisons"):
         source = (corners[0] / "tables" / f"{name}.tex").read_text()
         rows = [line.removesuffix(r" \\").split(" & ") for line in source.splitlines() if line.endswith(r" \\")]
@@ -113,7 +116,7 @@ def test_tables_for_papers_hold_what_the_pages_hold(corners):
         ]
         plain = [[cell.replace("$\\pm$", "±").replace("\\%", "%") for cell in row] for row in rows]
         plain = [[re.sub(r"[${}]", "", cell) for cell in row] for row in plain]
-        assert plain == cells and len(rows) == 1 + len(told[name])
+        assert plain == cells and len(rows) == 1 + len(reported[name])
 
 
 def test_samples_are_shown_with_whose_they_are_and_how_well_they_came_back(corners):
@@ -166,9 +169,9 @@ def test_a_verdict_on_many_comparisons_is_counted(tmp_path):
     arms = [
         ({"pretrain.l2": index / 64}, np.full(14, 0.5), np.linspace(0.6, 0.7, 14) + 0.02 * index) for index in range(30)
     ]
-    found, page, told = written(tmp_path, *tables(arms))
+    found, page, reported = written(tmp_path, *tables(arms))
     heading = re.search("<h1>(.*?)</h1>", page)[1]
-    assert len(heading) < 200 < len(told["verdict"])
+    assert len(heading) < 200 < len(reported["verdict"])
     counts = dict(re.findall(r"(helps|hurts|inconclusive|matters) in (\d+)", heading))
     verdicts = [one.verdict for one in found.comparisons]
     assert int(counts["helps"]) == verdicts.count("helps") and sum(map(int, counts.values())) == len(verdicts) == 29
@@ -204,9 +207,9 @@ def test_names_cannot_turn_around_or_hide_the_text_around_them(tmp_path):
 
 
 def test_gains_against_labels_have_a_figure_and_a_sentence(tmp_path):
-    found, page, told = written(tmp_path, *budgets({50: 0.1, 100: 0.05, 1000: -0.04, 10000: -0.05}))
+    found, page, reported = written(tmp_path, *budgets({50: 0.1, 100: 0.05, 1000: -0.04, 10000: -0.05}))
     assert page.count("<figure") == 4 and (tmp_path / "figures" / "gains.svg").exists()
-    (curve,) = told["budgets"]
+    (curve,) = reported["budgets"]
     assert curve["labels"] == [50, 100, 1000, 10000]
     assert 100 < curve["crossover"]["low"] < curve["crossover"]["mean"] < curve["crossover"]["high"] < 1000
     (text,) = words.explanation(found)
@@ -217,13 +220,15 @@ def test_gains_against_labels_have_a_figure_and_a_sentence(tmp_path):
 
 def test_a_run_of_one_seed_and_one_of_diverged_trials_have_reports(tmp_path):
     one = effects(0.6, n=1, noise=0.0)
-    _, page, told = written(tmp_path / "one", *four_corners(one, one))
-    assert "1 seed settles nothing" in page and {each["verdict"] for each in told["comparisons"]} == {"inconclusive"}
-    assert told["comparisons"][0]["difference"]["low"] is None
+    _, page, reported = written(tmp_path / "one", *four_corners(one, one))
+    assert "1 seed settles nothing" in page and {each["verdict"] for each in reported["comparisons"]} == {
+        "inconclusive"
+    }
+    assert reported["comparisons"][0]["difference"]["low"] is None
     both = {(number, seed) for number in range(4) for seed in range(8)}
-    _, page, told = written(tmp_path / "none", *four_corners(effects(0.6), effects(0.8), both))
-    assert "Every trial diverged" in page and told["comparisons"] == []
-    assert told["verdict"] == told["explanation"] == "Every trial diverged; lower the learning rates."
+    _, page, reported = written(tmp_path / "none", *four_corners(effects(0.6), effects(0.8), both))
+    assert "Every trial diverged" in page and reported["comparisons"] == []
+    assert reported["verdict"] == reported["explanation"] == "Every trial diverged; lower the learning rates."
 
 
 def test_the_verdict_says_other_things_with_other_numbers():

@@ -31,12 +31,12 @@ CURVES = pa.schema(
 )
 
 
-def test_few_comparisons_are_told_whole():
+def test_few_comparisons_are_reported_whole():
     found = asked({"pretrained": 0.02})
     assert headline(found) == words.verdict(found.comparisons)
 
 
-def test_pretraining_is_told_first_among_many_treatments_and_the_others_are_counted():
+def test_pretraining_is_reported_first_among_many_treatments_and_the_others_are_counted():
     found = asked({"matched": -0.03, "permuted": 0.0, "rotated": -0.02, "pretrained": 0.02, "pca": 0.04})
     text = headline(found)
     own = [one for one in found.comparisons if one.treatment == "pretrained"]
@@ -50,6 +50,6 @@ def test_many_comparisons_without_pretraining_are_counted():
     assert headline(found) == f"{INIT} was compared in 10 ways; it hurts in 10 of them."
 
 
-def test_a_control_is_not_told_as_pretraining():
+def test_a_control_is_not_reported_as_pretraining():
     for init, is_asked in (("pretrained", True), ("rotated", False)):
         assert [found.is_seeds_question for found in asked({init: -0.02}).factorials] == [is_asked]

@@ -159,7 +159,7 @@ def test_a_gap_that_may_be_large_is_not_said_to_be_none():
 def test_few_seeds_settle_nothing_however_clear_they_look():
     text = answer(*four_corners(effects(0.6, freezing=-0.4, n=5), effects(0.9, n=5)))
     assert text.startswith("5 seeds settle nothing, at least 6 can: after batch 1")
-    assert "makes the slow start" not in text and "not told apart" in text
+    assert "makes the slow start" not in text and "not distinguished" in text
 
 
 @pytest.mark.parametrize(
@@ -168,13 +168,13 @@ def test_few_seeds_settle_nothing_however_clear_they_look():
         (effects(0.85, pretraining=0.05), "better"),
         (effects(0.85, freezing=0.05), "better"),
         (effects(0.85, pretraining=-0.05), "worse"),
-        (effects(0.85), "not told apart"),
-        (effects(0.85, pretraining=0.05, freezing=-0.05), "not told apart"),
-        (effects(0.85, noise=0.0), "not told apart"),
-        (effects(0.85, pretraining=0.02, n=7, noise=0.2), "not told apart"),
+        (effects(0.85), "not distinguished"),
+        (effects(0.85, pretraining=0.05, freezing=-0.05), "not distinguished"),
+        (effects(0.85, noise=0.0), "not distinguished"),
+        (effects(0.85, pretraining=0.02, n=7, noise=0.2), "not distinguished"),
     ],
 )
-def test_the_end_is_better_worse_or_not_told_apart(end, verdict):
+def test_the_end_is_better_worse_or_not_distinguished(end, verdict):
     text = answer(*four_corners(effects(0.6, freezing=-0.4, n=len(end[HE_TRAINABLE])), end))
     assert re.search(rf", {verdict} \(", text)
 

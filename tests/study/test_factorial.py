@@ -173,8 +173,8 @@ def test_fields_of_one_last_name_keep_their_own_share(tmp_path):
     tables = run({"finetune.l2": (0.0, 0.1), "pretrain.l2": (0.0, 0.1)}, effect, noise=0.001)
     assert "made by pretrain.l2: l2=0.1 instead of 0 +" in explained(tables)
     report.write(answer(*tables), *tables, Experiment(), "2 x cpu", tmp_path)
-    (told,) = json.loads((tmp_path / "answer.json").read_text())["attribution"]
-    shares = told["metrics"]["test_accuracy"]["shares"]
+    (reported,) = json.loads((tmp_path / "answer.json").read_text())["attribution"]
+    shares = reported["metrics"]["test_accuracy"]["shares"]
     assert shares.keys() == {"finetune.l2", "pretrain.l2"} and shares["pretrain.l2"]["mean"] == pytest.approx(
         0.2, abs=0.01
     )
@@ -241,7 +241,7 @@ def test_remedies_are_what_a_change_alone_does_to_the_slow_network():
     assert together.mean == pytest.approx(0.45, abs=0.01)
 
 
-def test_diagnostics_are_told_of_both_corners():
+def test_diagnostics_are_reported_of_both_corners():
     tables = run(TWO, additive, changes=lambda on: 0.2 if FROZEN in on else 5.0)
     (found,) = found_in(tables)
     first, last = found.diagnostics[CHANGE]
@@ -254,7 +254,7 @@ def test_diagnostics_are_told_of_both_corners():
 FASTER, SLOWER = "The opposite of a slow start", "Freezing the encoder, not pretraining it, makes the slow start"
 
 
-def told(noise=0.0, **effects):
+def reported(noise=0.0, **effects):
     """What is said of a run of five factors with effects at every step, by field's short name."""
     fields = {"init": INIT, "frozen": FROZEN, "codes": CODES, "matched": MATCHED, "head": HEAD}
     effect = lambda on, step: 0.5 + sum(value for name, value in effects.items() if fields[name] in on)
@@ -262,19 +262,19 @@ def told(noise=0.0, **effects):
 
 
 def test_other_effects_make_other_words():
-    slow = told(frozen=-0.3, head=0.2)
+    slow = reported(frozen=-0.3, head=0.2)
     assert slow.startswith(SLOWER) and "fitting the head +0.2" in slow
     assert "made by freezing -0.3" in slow and "and fitting the head +0.2" in slow
     assert "not certainly by" in slow and "pretraining" in slow.split("not certainly by")[1]
-    quick = told(frozen=0.3, matched=0.1)
+    quick = reported(frozen=0.3, matched=0.1)
     assert quick.startswith(FASTER) and "freezing +0.3" in quick and "made by freezing -" not in quick
-    nothing = told()
+    nothing = reported()
     assert nothing.startswith("No slow start") and "of which no share is certain" in nothing
     assert len({slow, quick, nothing}) == 3
 
 
-def test_interactions_are_told_where_they_are_certain_and_only_there():
-    assert "no two changes certainly add" in told(frozen=-0.3)
+def test_interactions_are_reported_where_they_are_certain_and_only_there():
+    assert "no two changes certainly add" in reported(frozen=-0.3)
 
     def effect(on, step):
         return 0.5 + 0.2 * (INIT in on and CODES in on)
@@ -293,7 +293,7 @@ def test_first_updates_that_do_the_same_are_not_called_different():
     assert "3 times more." in more or "2.99 times more." in more or "3.01 times more." in more
 
 
-def test_a_factorial_of_other_fields_is_told_without_the_seeds_question():
+def test_a_factorial_of_other_fields_is_reported_without_the_seeds_question():
     effect = lambda on, step: 0.5 + 0.2 * ("finetune.labels" in on)
     text = explained(run({"finetune.labels": (100, 500), "finetune.l2": (0.0, 0.1)}, effect, noise=0.002))
     assert "slow start" not in text and "labels=500 instead of 100 +0.2" in text
@@ -354,7 +354,7 @@ def test_the_drawn_shares_are_those_of_the_answer(written):
     _, found, _ = written
     axes = gaps.shares(found.factorials[1], 0.95).axes[0]
     widths = [bar.get_width() for bar in axes.patches]
-    causes = gaps.told(found.factorials[1])
+    causes = gaps.shown_causes(found.factorials[1])
     expected = [share.mean for cause in causes.values() for share in cause.parts.shares.values()]
     np.testing.assert_allclose(widths, expected)
     diamonds = [line.get_xdata()[0] for line in axes.lines if line.get_marker() == "D"]

@@ -1,4 +1,4 @@
-"""Finished runs are read back whole, and what is missing, damaged or hostile in one is told."""
+"""Finished runs are read back whole, and what is missing, damaged or hostile in one is named."""
 
 import pickle
 import shutil
@@ -172,8 +172,8 @@ def test_a_report_of_trials_without_results_is_refused_in_one_line(column, copy,
     pq.write_table(table, copy / "trials.parquet")
     sealed(copy)
     done = call(["report", copy], tmp_path)
-    told = f"{copy / 'trials.parquet'}: has no column {column}; {REMEDY}\n"
-    assert (done.returncode, done.stdout, done.stderr) == (1, "", told)
+    reported = f"{copy / 'trials.parquet'}: has no column {column}; {REMEDY}\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", reported)
 
 
 @pytest.mark.parametrize("name", ["../outside", "/tmp/outside", "figures/../../outside", "manifest.json", ""])

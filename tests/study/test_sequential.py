@@ -58,7 +58,7 @@ def test_a_run_that_came_to_no_look_is_refused_in_one_line():
         assert part in str(error.value)
 
 
-def test_many_looks_are_told_by_the_first_and_the_last():
+def test_many_looks_are_reported_by_the_first_and_the_last():
     assert seeds_of(looks(until_conclusive(8, 32))) == "8, 16, 24, 32"
     assert seeds_of(looks(until_conclusive(8, 100))) == "8, 16, 24, …, 100"
 
@@ -70,7 +70,7 @@ def test_most_seeds_hold_a_batch():
 
 
 @pytest.mark.parametrize(
-    ("seeds", "most", "told"),
+    ("seeds", "most", "reported"),
     [
         (2, 5, "study.most_seeds: 5 can never be conclusive: 5 seeds give p = 0.062 at best, .* at most 0.01; .* to 8"),
         (
@@ -85,8 +85,8 @@ def test_most_seeds_hold_a_batch():
         ),
     ],
 )
-def test_looks_that_can_never_conclude_are_refused_in_one_line(seeds, most, told):
-    with pytest.raises(ConfigError, match=f"^{told}$"):
+def test_looks_that_can_never_conclude_are_refused_in_one_line(seeds, most, reported):
+    with pytest.raises(ConfigError, match=f"^{reported}$"):
         check(until_conclusive(seeds, most))
 
 
@@ -123,15 +123,17 @@ def noisy(gain, n=8, spread=0.01):
     return tables(rows)
 
 
-def test_a_look_tells_what_is_open_and_what_follows():
+def test_a_look_reports_what_is_open_and_what_follows():
     planned = looks(until_conclusive(16, 48))
     compared = answer(*noisy({2: 0.1, 0: 0.003}, n=16), level=planned[0].level).comparisons
-    told = [words.progress(look, planned, compared) for look in (planned[0], planned[-1])]
-    assert told[0] == (
+    reported = [words.progress(look, planned, compared) for look in (planned[0], planned[-1])]
+    assert reported[0] == (
         "look 1 of at most 3, 16 seeds, 98.33 % intervals: 1 of 2 comparisons inconclusive "
         "(pretraining with all layers trainable); next look at 32 seeds"
     )
-    assert told[1].startswith("look 3 of at most 3, 48 seeds") and told[1].endswith("; study.most_seeds is reached")
+    assert reported[1].startswith("look 3 of at most 3, 48 seeds") and reported[1].endswith(
+        "; study.most_seeds is reached"
+    )
     assert words.progress(planned[0], planned, compared[:1]).endswith(": all comparisons are settled")
     assert words.progress(planned[0], planned, []).endswith(": there is nothing to compare")
 
@@ -155,8 +157,8 @@ def test_every_interval_and_every_word_is_of_the_level_used(tmp_path):
     assert strict.best_test.low < usual.best_test.low
     assert "%" not in words.verdict(usual.comparisons)
     assert words.verdict(strict.comparisons).count("] at 98.75 %") == 2
-    told = str(words.explanation(strict))
-    assert "98.75 %" in told and "95 %" not in told
+    reported = str(words.explanation(strict))
+    assert "98.75 %" in reported and "95 %" not in reported
     trials, curves = four_corners(effects(0.6, freezing=-0.4), effects(0.85, pretraining=0.03))
     page = report.write(strict, trials, curves, experiment, "2 x cpu", tmp_path).read_text()
     design = json.loads((tmp_path / "answer.json").read_text())["design"]

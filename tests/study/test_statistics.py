@@ -294,7 +294,9 @@ def test_the_fewest_seeds_are_those_whose_smallest_p_value_reaches_alpha(alpha, 
 
 @pytest.mark.parametrize(("level", "n_open"), [(0.95, 1), (0.95, 500), (1 - 0.05 / 64, 9)])
 def test_no_number_of_seeds_is_promised_at_which_no_verdict_is_possible(level, n_open):
-    differences = np.array([0.3, 0.29, 0.31, 0.3, 0.28, 0.32])  # which two seeds would tell from zero by their size
+    differences = np.array(
+        [0.3, 0.29, 0.31, 0.3, 0.28, 0.32]
+    )  # which two seeds would distinguish from zero by their size
     needed = statistics.seeds_to_settle(differences, 0.005, level, n_open)
     assert needed == max(7, statistics.fewest_seeds(1 - level, n_open))
     values = np.random.default_rng(0).normal(0.3, 0.01, needed)
@@ -349,7 +351,7 @@ def test_the_probability_of_improvement_counts_ties_half():
 def test_bands_cover_whole_curves_as_often_as_they_say(n, n_points):
     rng, n_curves, covered = np.random.default_rng(0), 200, 0
     for _ in range(n_curves):
-        steps = np.cumsum(rng.normal(0, 1, (n, n_points)), axis=1)  # of mean zero, with what a point tells of the next
+        steps = np.cumsum(rng.normal(0, 1, (n, n_points)), axis=1)  # of mean zero, with what a point says of the next
         _, low, high = statistics.band(steps)
         covered += np.all((low <= 0) & (high >= 0))
     assert stats.binomtest(covered, n_curves, 0.95).pvalue > 1e-3

@@ -92,7 +92,7 @@ def test_training_all_layers_at_once_costs_their_products_both_ways():
     assert cost.job_memory(whole[0]) > cost.n_parameters(whole[0]) * 4
 
 
-def test_an_update_of_a_machine_costs_its_passes_and_a_longer_chain_is_told_no_dearer():
+def test_an_update_of_a_machine_costs_its_passes_and_a_longer_chain_is_estimated_no_dearer():
     # Up and down to measure it and for the chain; up for both free energies, and a gradient of each.
     one, five = (update(of_method(RbmConfig(gibbs_steps=steps))) for steps in (1, 5))
     assert one == pytest.approx((2 + 2 + 2 + 2) * LAYER, rel=0.03)

@@ -102,9 +102,9 @@ def test_a_diverged_parent_diverges_its_children(corners, dataset):
 
 def test_all_updates_are_reported(corners, dataset):
     pack = packs(corners.jobs.values(), (), MEMORY, 2)[0]
-    told = []
-    execute.run(pack, dataset, [None] * len(pack.jobs), lambda step, progress: told.append(step))
-    assert told == sorted(set(told)) and told[-1] == pack.stage.total_steps
+    reported = []
+    execute.run(pack, dataset, [None] * len(pack.jobs), lambda step, progress: reported.append(step))
+    assert reported == sorted(set(reported)) and reported[-1] == pack.stage.total_steps
 
 
 class Stop(Exception):

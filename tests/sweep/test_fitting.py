@@ -45,9 +45,9 @@ def frozen(experiment):
 
 
 def test_swept_frozen_layers_follow_the_depth():
-    experiment, _, told = parsed("--encoder.layers", "100")
+    experiment, _, reported = parsed("--encoder.layers", "100")
     assert frozen(experiment) == ["all", 0, "all", 0]
-    (line,) = told
+    (line,) = reported
     assert line == "finetune.frozen_layers: all, 0 in the place of the default 2, 0, for the encoder has 1 layer"
     assert frozen(parsed("--encoder.layers", "9", "8", "7")[0]) == [2, 0, 2, 0] and not parsed()[2]
     with pytest.raises(ConfigError, match=r"finetune\.frozen_layers: 2 is more layers"):
@@ -58,8 +58,8 @@ def test_swept_frozen_layers_follow_the_depth():
 
 
 def test_batches_follow_the_smallest_budget_that_is_asked_for():
-    experiment, _, told = parsed("--sweep", "finetune.labels=30,400")
-    assert experiment.finetune.batch_size == 3 and told == [
+    experiment, _, reported = parsed("--sweep", "finetune.labels=30,400")
+    assert experiment.finetune.batch_size == 3 and reported == [
         "finetune.batch_size: 3 in the place of the default 50, for 30 labels"
     ]
     with pytest.raises(ConfigError, match=r"finetune\.batch_size: 50 is larger than finetune\.labels 30"):
@@ -104,7 +104,7 @@ def test_what_was_typed_is_refused_where_it_does_not_fit(argv, line, iris_like):
     assert str(error.value).startswith(line)
 
 
-def test_all_numbers_that_do_not_fit_are_told_at_once(iris_like):
+def test_all_numbers_that_do_not_fit_are_reported_at_once(iris_like):
     typed = ("--data.validation", "24", "--finetune.labels", "500", "--pretrain.batch-size", "600")
     experiment, chosen, _ = parsed("--data.name", iris_like, "--seeds", "1", *typed)
     with pytest.raises(ConfigError) as error:
@@ -155,8 +155,8 @@ def test_convolutions_are_refused_where_rows_are_no_images(iris_like):
     wrong = settings(iris_like, encoder=EncoderConfig(layers=("8c3", 10)), pretrain=PretrainConfig(batch_size=10))
     with pytest.raises(ConfigError) as error:
         planned(wrong)
-    told = "encoder.layers: '8c3 10' has convolutions, but a row of the data is 4 values and no image"
-    assert str(error.value) == f"{told}; give numbers of units"
+    reported = "encoder.layers: '8c3 10' has convolutions, but a row of the data is 4 values and no image"
+    assert str(error.value) == f"{reported}; give numbers of units"
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ def test_two_processes_share_every_pack_and_one_writes(site, run):
     assert results(site.path / "hosts-run") == results(run)
 
 
-def test_without_the_others_a_process_is_told_what_to_set(site):
+def test_without_the_others_a_process_names_what_to_set(site):
     refused(
         site.launch(*site.at("alone"), "--engine.distributed", "True"),
         "engine.distributed: ",

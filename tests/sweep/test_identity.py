@@ -160,7 +160,7 @@ def test_arrays_that_a_program_closes_over_count_by_value(wrap):
     assert adding(array) != adding(array.astype(np.float16))
 
 
-def test_shapes_and_types_are_told_apart():
+def test_shapes_and_types_are_distinguished():
     doubled = lambda values: values * 2
     kinds = [((3,), jnp.float32), ((4,), jnp.float32), ((3, 1), jnp.float32), ((3,), jnp.int32)]
     found = {tuple(lines(doubled, jax.ShapeDtypeStruct(*kind))) for kind in kinds}

@@ -183,7 +183,7 @@ def test_layers_of_the_users_own_are_always_traced(experiment, tmp_path, monkeyp
         os.utime(file, (later, later))
         return [job.program for job in path(planned_by(Fingerprints(tmp_path), found))]
 
-    # The words are the same, and so it is the program that tells what has changed.
+    # The words are the same, and so it is the program that shows what has changed.
     expected = [job.program for job in path(before)]
     assert after("Scaled", "Scaled", 1e9) == expected
     assert not {*after("* 0.5", "* 0.6", 2e9)} & {*expected}

@@ -8,13 +8,13 @@ from pretrain.sweep.interrupts import Interrupts
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_the_first_signal_is_a_request_and_is_told_once(number):
-    told, before = [], signal.getsignal(number)
-    with Interrupts(told.append) as interrupts:
+def test_the_first_signal_is_a_request_and_is_reported_once(number):
+    reported, before = [], signal.getsignal(number)
+    with Interrupts(reported.append) as interrupts:
         assert not interrupts.requested()
         signal.raise_signal(number)
         assert interrupts.requested()
-        assert len(told) == 1 and number.name in told[0]
+        assert len(reported) == 1 and number.name in reported[0]
         assert signal.getsignal(number) == before
     assert signal.getsignal(number) == before
 

@@ -1,4 +1,4 @@
-"""A store tells what it holds and who uses it, and prunes only what nobody does."""
+"""A store lists what it holds and who uses it, and prunes only what nobody does."""
 
 import os
 import socket
@@ -41,7 +41,7 @@ def ids(half):
     return {job.id for job in half.jobs}
 
 
-def test_entries_tell_stages_sizes_and_users(root, stored, tmp_path):
+def test_entries_list_stages_sizes_and_users(root, stored, tmp_path):
     first, second = sorted(inventory.entries(root, verify=True), key=lambda entry: not entry.runs)
     assert (set(first.stages), set(second.stages)) == tuple(ids(half) for half, _ in stored)
     assert first.runs == (str(tmp_path / "mine"),) and second.unused
@@ -96,9 +96,9 @@ def test_a_note_that_cannot_be_read_is_named_and_holds_all_stages_back(root, sto
         assert text != whole
         note.write_text(text)
         assert store_command.main(["--store", str(root), "--prune"]) == 1
-        told = capsys.readouterr()
+        reported = capsys.readouterr()
         remedy = "so no stage is pruned; run its run's command again, or delete it"
-        assert told.err == f"{note}: cannot be read, {remedy}\n"
+        assert reported.err == f"{note}: cannot be read, {remedy}\n"
     assert len(list((root / "packs").iterdir())) == 2 and not list((root / "damaged").iterdir())
     with holds.held(root, tmp_path / "mine", ids(stored[0][0])):
         pass
@@ -113,9 +113,9 @@ def test_what_cannot_be_deleted_is_named_and_not_counted(root, stored, monkeypat
 
     monkeypatch.setattr(inventory.shutil, "rmtree", refuse)
     assert store_command.main(["--store", str(root), "--prune"]) == 1
-    told = capsys.readouterr()
-    assert told.err == f"{victim / 'records.json'}: cannot be deleted (Permission denied)\n"
-    assert told.out.startswith("deleted 0 directories, 0 B\n")
+    reported = capsys.readouterr()
+    assert reported.err == f"{victim / 'records.json'}: cannot be deleted (Permission denied)\n"
+    assert reported.out.startswith("deleted 0 directories, 0 B\n")
 
 
 def test_the_command_lists_verifies_and_prunes(root, stored, capsys):
@@ -134,7 +134,7 @@ def test_the_command_lists_verifies_and_prunes(root, stored, capsys):
 
 
 @pytest.mark.parametrize("argv", [["--store", "nowhere"], ["--stor", "x"], ["x"], ["--store"], ["--verify", "yes"]])
-def test_mistakes_are_told_in_one_line(argv, tmp_path, monkeypatch):
+def test_mistakes_are_reported_in_one_line(argv, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError) as error:
         store_command.main(argv)

@@ -121,7 +121,7 @@ def test_more_than_the_training_images_is_refused(change, experiment, dataset):
         plan(experiment(**change), dataset)
 
 
-def test_all_layers_frozen_are_told_as_how_many_they_are(corners, experiment, dataset):
+def test_all_layers_frozen_are_reported_as_how_many_they_are(corners, experiment, dataset):
     assert {trial.point["finetune.frozen_layers"] for trial in corners.trials} == {0, 2}
     counted = plan(experiment(({**CORNERS, "finetune.frozen_layers": (2, 0)},)), dataset)
     assert counted.trials == corners.trials and counted.jobs == corners.jobs

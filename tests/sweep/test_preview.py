@@ -1,4 +1,4 @@
-"""A preview tells what a run would do: every pack, with what it takes."""
+"""A preview lists what a run would do: every pack, with what it takes."""
 
 import io
 
@@ -26,7 +26,7 @@ PREVIEWED = {
 
 
 @pytest.mark.parametrize("kind", PREVIEWED)
-def test_a_preview_tells_stages_of_every_kind(kind, experiment, monkeypatch):
+def test_a_preview_lists_stages_of_every_kind(kind, experiment, monkeypatch):
     settings, row = PREVIEWED[kind]
     monkeypatch.setattr(cost, "flop_rate", lambda: 1e9)
     found = experiment(sweep=({"finetune.encoder_init": ("pretrained", "wrong_data", "he")},), seeds=2, **settings)
@@ -37,8 +37,8 @@ def test_a_preview_tells_stages_of_every_kind(kind, experiment, monkeypatch):
     assert f"6 trials of {2 * (2 * (len(plan.trials[0].jobs) - 1) + 3)} stages" in first.replace(" together", "")
     assert f"{len(plan.jobs)} of them distinct" in first
     packs = planning.packs(plan.jobs.values(), (), 1 << 30, 2)
-    told = [line.split() for line in rows if line.lstrip()[:1].isdigit()]
-    assert len(told) == len(packs) and any(row.split() == words[1 : 1 + len(row.split())] for words in told)
-    for words, pack in zip(told, packs, strict=True):
+    reported = [line.split() for line in rows if line.lstrip()[:1].isdigit()]
+    assert len(reported) == len(packs) and any(row.split() == words[1 : 1 + len(row.split())] for words in reported)
+    for words, pack in zip(reported, packs, strict=True):
         count = [str(len(pack.jobs)), str(pack.stage.total_steps), f"{cost.n_parameters(pack.stage):,}"]
         assert " ".join(count) in " ".join(words)

@@ -54,8 +54,8 @@ def survives_a_lost_node(site, cluster, name, n_packs):
     options = [*site.at(name), *WORKER, "--engine.address", cluster.address, "--seeds", "6"]
     store = site.path / f"{name}-store"
     is_time = lambda: len(list(store.glob("packs/*"))) >= n_packs
-    code, _, told = launch_and(site, options, is_time, lambda process: cluster.lose_a_node())
-    assert code == 0, told
+    code, _, reported = launch_and(site, options, is_time, lambda process: cluster.lose_a_node())
+    assert code == 0, reported
     trials = pq.read_table(site.path / f"{name}-run" / "trials.parquet")["trial_id"].to_pylist()
     assert len(trials) == len(set(trials)) == 3 * N_TRIALS
     return site.path / f"{name}-run"
@@ -68,13 +68,13 @@ def six_seeds(site, run):
     return results(site.path / "six-run")
 
 
-def test_a_request_that_no_node_can_meet_is_told_in_one_line(site, cluster):
+def test_a_request_that_no_node_can_meet_is_reported_in_one_line(site, cluster):
     address = ["--engine", "ray", "--engine.address", cluster.address]
     asked = [(["--engine.cpus", "2"], "cpus: 2"), (["--engine.cpus", "1", "--engine.gpus", "1"], "gpus: 1.0")]
     asked += [(["--engine.cpus", "1", "--engine.memory", "1e6"], "memory: 1000000.0")]
     launches = [site.command(*site.at(f"room-{n}"), *address, *options) for n, (options, _) in enumerate(asked)]
-    for done, (_, told) in zip(at_once(launches, site.path), asked, strict=True):
-        refused(done, f"engine.{told} is more than any node has")
+    for done, (_, reported) in zip(at_once(launches, site.path), asked, strict=True):
+        refused(done, f"engine.{reported} is more than any node has")
 
 
 def test_a_sweep_survives_the_loss_of_a_node(site, cluster, six_seeds):
@@ -90,14 +90,14 @@ def test_a_sweep_survives_the_loss_of_a_node_at_any_time(n_packs, site, cluster,
 def test_without_an_address_ray_is_started_here_and_ctrl_c_saves_and_stops_it(site, run):
     options, store = [*site.at("here"), *WORKER], site.path / "here-store"
     interrupt = lambda process: process.send_signal(signal.SIGINT)
-    code, _, told = launch_and(site, options, lambda: any(store.glob("packs/*")), interrupt)
-    assert code == 75, told
-    assert re.search(r"stopped with \d+ of 12 stages stored", told) and "Traceback" not in told
+    code, _, reported = launch_and(site, options, lambda: any(store.glob("packs/*")), interrupt)
+    assert code == 75, reported
+    assert re.search(r"stopped with \d+ of 12 stages stored", reported) and "Traceback" not in reported
     done = execute(site.command(*options), site.path)  # Ray forks
     assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
     assert results(site.path / "here-run") == results(run)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "nowhere", "auto", "127.0.0.1:99999999", "ray://127.0.0.1:1"])
-def test_an_address_where_nobody_listens_is_told_in_one_line(address, site):
+def test_an_address_where_nobody_listens_is_reported_in_one_line(address, site):
     refused(site.launch(*site.at("nobody"), *WORKER, "--engine.address", address), f"engine.address: '{address}'")

@@ -1,4 +1,4 @@
-"""Which stored stages a plan takes, and why the others run: told from plans and manifests, with nothing trained."""
+"""Which stored stages a plan takes, and why the others run: read from plans and manifests, with nothing trained."""
 
 import dataclasses
 
@@ -50,7 +50,7 @@ def save(store, plan, *names):
             store.save(pack, outcome)
 
 
-def told(plan, found):
+def reported(plan, found):
     """The reasons by the names of stages, and whether they come after others."""
     return {(plan.jobs[job].stage.name, plan.jobs[job].parent is not None): reason for job, reason in found.items()}
 
@@ -64,7 +64,7 @@ def test_what_is_stored_has_no_reason_to_run(plan, store):
 def test_what_was_never_stored_is_new(plan, store):
     save(store, plan(), "pretrain/0")
     found = reasons(plan(), store)
-    assert told(plan(), found) == {
+    assert reported(plan(), found) == {
         ("pretrain/1", True): NEW,
         ("finetune", True): NEW,
         ("finetune", False): NEW,
@@ -73,11 +73,11 @@ def test_what_was_never_stored_is_new(plan, store):
     assert summary(plan(), found) == "6 of 8 stages would run: 6 new settings"
 
 
-def test_another_program_is_told_from_another_parent(plan, store):
+def test_another_program_is_distinguished_from_another_parent(plan, store):
     save(store, plan())
     lowest = plan(**{"pretrain/0": "second"})
     found = reasons(lowest, store)
-    assert told(lowest, found) == {
+    assert reported(lowest, found) == {
         ("pretrain/0", False): PROGRAM,
         ("pretrain/1", True): PARENT,
         ("finetune", True): PARENT,
@@ -89,7 +89,7 @@ def test_another_program_is_told_from_another_parent(plan, store):
         "--code ignore takes them as they are"
     )
     last = plan(finetune="second")
-    assert told(last, reasons(last, store)) == {("finetune", True): PROGRAM, ("finetune", False): PROGRAM}
+    assert reported(last, reasons(last, store)) == {("finetune", True): PROGRAM, ("finetune", False): PROGRAM}
 
 
 def test_other_versions_are_named_where_the_program_is_another(plan, store, monkeypatch):
@@ -101,7 +101,7 @@ def test_other_versions_are_named_where_the_program_is_another(plan, store, monk
     second = plan(**{"pretrain/0": "second"})
     monkeypatch.setattr(reuse, "versions", lambda: {"jax": "0.0.2", "numpy": "1.0"})
     reason = "other versions (jax 0.0.1, now 0.0.2)"
-    assert told(second, reasons(second, store)) == {
+    assert reported(second, reasons(second, store)) == {
         ("pretrain/0", False): reason,
         ("pretrain/1", True): PARENT,
         ("finetune", True): PARENT,
@@ -114,7 +114,7 @@ def test_other_versions_are_named_where_the_program_is_another(plan, store, monk
     assert set(reasons(second, store).values()) == {PROGRAM, PARENT}
 
 
-def test_a_pack_tells_the_versions_that_made_it(plan, store):
+def test_a_pack_records_the_versions_that_made_it(plan, store):
     save(store, plan())
     for job in plan().jobs.values():
         (stored,) = store.with_settings(job.settings_id)
@@ -175,7 +175,7 @@ def test_neither_a_damaged_stage_nor_what_was_trained_from_it_is_taken(plan, sto
     assert len(faults) == 1 and str(victim.parent / "records.json") in faults[0]
     lowest, above, _ = path(taken)
     assert lowest.id == path(second)[0].id and above.id == path(second)[1].id and above.parent == lowest.id
-    assert told(taken, reasons(taken, opened)) == {
+    assert reported(taken, reasons(taken, opened)) == {
         ("pretrain/0", False): NEW,
         ("pretrain/1", True): PROGRAM,
         ("finetune", True): PROGRAM,

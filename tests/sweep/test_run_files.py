@@ -159,9 +159,11 @@ def test_every_damage_is_named_with_the_remedy(name, run):
         with pytest.raises(DamageError, match=f"^{file}: .*{run_files.REMEDY}$") as caught:
             loaded(run)
         assert "\n" not in str(caught.value)
-        told = []
-        assert run_files.sound(run, told.append) is None
-        assert [line.partition(": ")[0] for line in told] == [str(file)] and told[0].endswith("it is made again")
+        reported = []
+        assert run_files.sound(run, reported.append) is None
+        assert [line.partition(": ")[0] for line in reported] == [str(file)] and reported[0].endswith(
+            "it is made again"
+        )
     file.unlink()
     with pytest.raises(DamageError, match=f"^{file}: missing"):
         loaded(run)

@@ -50,13 +50,13 @@ def test_a_preempted_job_is_queued_again_and_goes_on_within_its_stage(site, long
     with started(command, site.path, env=environment) as process:
         wait_until(process, lambda: any(store.glob("begun/*")))
         os.kill(int(next(jobs.glob("*.pid")).read_text()), signal.SIGUSR2)
-        _, told = process.communicate(timeout=200)
-    assert process.returncode == 0, told
+        _, reported = process.communicate(timeout=200)
+    assert process.returncode == 0, reported
     assert list(jobs.glob("*.was-requeued"))
     assert results(site.path / "preempted-run") == results(long_run)
 
 
-def test_what_slurm_refuses_is_told_in_one_line(site, slurm):
+def test_what_slurm_refuses_is_reported_in_one_line(site, slurm):
     command = site.command(*site.at("refused"), *WORKER, "--engine.partition", "nowhere")
     refused(execute(command, site.path, env=slurm[0]), "engine.name: 'slurm'", "invalid partition specified: nowhere")
 
@@ -72,8 +72,8 @@ def test_jobs_may_be_processes_of_this_machine_and_ctrl_c_reaches_them(site, run
     with started(site.command(*options), site.path, start_new_session=True) as process:
         wait_until(process, lambda: any(store.glob("packs/*")))
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-        _, told = process.communicate(timeout=100)
-    assert process.returncode == 75 and "Traceback" not in told, told
+        _, reported = process.communicate(timeout=100)
+    assert process.returncode == 75 and "Traceback" not in reported, reported
     done = execute(site.command(*options), site.path)
     assert done.returncode == 0, done.stderr
     assert results(site.path / "local-jobs-run") == results(run)

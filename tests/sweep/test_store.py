@@ -309,9 +309,9 @@ def test_a_disk_without_room_is_named_before_orbax_meets_it(stored, pack, outcom
     monkeypatch.setattr(sealed, "_checkpointer", None)
     with pytest.raises(StoreError) as caught:
         store.save(pack, outcome)
-    told = str(caught.value)
-    assert re.search(r"No space left on device: [\d.]+ MB are needed, 0.0 MB are free", told)
-    assert told.endswith("; stages saved earlier are intact") == stored
+    reported = str(caught.value)
+    assert re.search(r"No space left on device: [\d.]+ MB are needed, 0.0 MB are free", reported)
+    assert reported.endswith("; stages saved earlier are intact") == stored
 
 
 def test_a_store_that_is_gone_is_not_called_intact(pack, outcome, saved, tmp_path, monkeypatch):

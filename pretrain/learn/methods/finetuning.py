@@ -42,7 +42,7 @@ def logits(params: Params, inputs: jax.Array, *, stack: Stack) -> jax.Array:
 
 
 def objective(params: Params, batch: Batch, *, stack: Stack) -> tuple[jax.Array, Metrics]:
-    """Returns how badly a classifier tells the classes of a batch, as ``tasks.classification``."""
+    """Returns how badly a classifier distinguishes the classes of a batch, as ``tasks.classification``."""
     return tasks.classification(logits(params, batch.inputs, stack=stack), batch)
 
 

@@ -23,7 +23,7 @@ def companions(
 
 
 def objective(params: Params, batch: Batch, *, stack: Stack) -> tuple[jax.Array, Metrics]:
-    """Returns how badly a linear classifier on the topmost layer's codes tells the classes.
+    """Returns how badly a linear classifier on the topmost layer's codes distinguishes the classes.
 
     Args:
       params: ``encoder`` parameters from layer ``stack.encoded`` up, and the topmost layer's ``classifier``.

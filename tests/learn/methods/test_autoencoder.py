@@ -61,7 +61,7 @@ def value(config, params, clean, noisy, noise, activation):
         outputs = special.expit(sums) if config.output == "sigmoid" else sums
         loss = np.mean((outputs - clean) ** 2)
     if config.variational:
-        # What codes tell less than a standard normal variable does: cross-entropy less entropy.
+        # What codes carry less than a standard normal variable does: cross-entropy less entropy.
         crossed = (np.log(2 * np.pi) + codes**2 + spreads**2) / 2
         divergences = crossed - stats.norm(codes, spreads).entropy()
         loss += config.kl_weight * divergences.sum() / len(codes)
@@ -236,10 +236,10 @@ def test_every_objective_is_learnt(name, phase, images):
 
 
 @pytest.mark.parametrize("name", ["mse", "tied", "sigmoid output", "sparse, l1"])
-def test_a_loss_that_is_the_error_is_told_once(name, phase, images):
+def test_a_loss_that_is_the_error_is_reported_once(name, phase, images):
     ran = run(phase((9,), **settings_of(name)), images, stops=[1])
-    told = {"mse", "validation_mse"} | ({"loss"} if name in ("sigmoid output", "sparse, l1") else set())
-    assert ran.curves.keys() == told
+    reported = {"mse", "validation_mse"} | ({"loss"} if name in ("sigmoid output", "sparse, l1") else set())
+    assert ran.curves.keys() == reported
 
 
 def test_a_tied_stack_trains_its_upper_phase_and_hands_its_encoder_over(phase, finetune, images):

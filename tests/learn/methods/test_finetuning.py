@@ -23,7 +23,7 @@ DIAGNOSED = {"diagnose_at": (1, 3), "l2": 1e-2}
 @pytest.mark.parametrize("optimizer", [AdamConfig(), SgdConfig()], ids=["adam", "sgd"])
 @pytest.mark.parametrize("frozen_layers", [0, 1, 2])
 @pytest.mark.parametrize("target", [0.05, 1.0])
-def test_the_first_update_changes_the_logits_by_what_it_is_told_to(
+def test_the_first_update_changes_the_logits_by_what_is_asked_for(
     target, frozen_layers, optimizer, finetune, pretrained, images
 ):
     settings = {"frozen_layers": frozen_layers, "optimizer": optimizer, "cache_codes": False}

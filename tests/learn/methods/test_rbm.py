@@ -203,7 +203,7 @@ def test_the_expected_update_is_that_of_the_enumerated_chain(n_steps):
         expected = (means - values[numbered(data)]).mean(0)
         allowed = SIGMAS * np.sqrt(errors.mean(0) / len(inputs)) + 1e-5
         assert (np.abs(np.asarray(ours[name]) - expected) < allowed).all(), name
-    # The test could tell: what other numbers of steps give is many sampling errors away.
+    # The test could see a difference: what other numbers of steps give is many sampling errors away.
     others = np.linalg.matrix_power(transitions(exact), n_steps + 1)[numbered(data)]
     assert np.abs(np.tensordot(others - reached, visible, axes=1).mean(0)).max() > 4 * allowed.max()
 

@@ -37,7 +37,7 @@ def splits(params, images, rows):
 
 @pytest.fixture(scope="module")
 def hard(images):
-    """The images with labels that are hard to tell, so that it matters how a read-out is fitted."""
+    """The images with labels that are hard to predict, so that it matters how a read-out is fitted."""
 
     def harder(split, seed):
         rng = np.random.default_rng(seed)
