@@ -1,90 +1,30 @@
 """Sets are written as ArrayRecord by TFDS's own parts, so what is read here is what a prepared set is."""
 
-import functools
-import hashlib
-import http.server
-import io
 import json
 import os
-import socket
-import subprocess
 import sys
-import textwrap
-import threading
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
 from PIL import Image
 
 from pretrain.config import DataConfig
 from pretrain.config.fields import ConfigError
-from pretrain.data import load, tfds_images, tfds_prepare
-
-tfds = pytest.importorskip("tensorflow_datasets")
-array_record_module = pytest.importorskip("array_record.python.array_record_module")
-
-NAMES = ["ant", "bee", "cat"]
-COLOUR = tfds.features.Image(shape=(4, 5, 3))
-GREY = tfds.features.Image(shape=(4, 5, 1))
-LABEL = tfds.features.ClassLabel(names=NAMES)
-
-
-def png(pixels, mode=None):
-    image = Image.fromarray(pixels.squeeze())
-    file = io.BytesIO()
-    (image.convert(mode) if mode else image).save(file, "PNG")
-    return file.getvalue()
-
-
-def draw(shape, size, seed=0):
-    random = np.random.default_rng(seed)
-    return random.integers(0, 256, (size, *shape), np.uint8), random.integers(0, len(NAMES), size)
-
-
-def examples(images, labels):
-    return [{"image": png(image), "label": int(label)} for image, label in zip(images, labels, strict=True)]
-
-
-def write_set(root, path, splits, image=COLOUR, label=LABEL, file_format="array_record", **more):
-    """Writes a prepared set at root/path, as name/[config/]version, and returns its directory."""
-    folder = root / path
-    folder.mkdir(parents=True, exist_ok=True)
-    kinds = {name: kind for name, kind in {"image": image, "label": label, **more}.items() if kind is not None}
-    features = tfds.features.FeaturesDict(kinds)
-    names = tfds.core.ShardedFileTemplate(folder, dataset_name=Path(path).parts[0], filetype_suffix=file_format)
-    infos = []
-    for split, rows in splits.items():
-        shard = names.replace(split=split).sharded_filepath(shard_index=0, num_shards=1)
-        writer = array_record_module.ArrayRecordWriter(os.fspath(shard), "group_size:1")
-        for row in rows:
-            writer.write(features.serialize_example(features.encode_example({name: row[name] for name in kinds})))
-        writer.close()
-        lengths = {"shard_lengths": [len(rows)], "num_bytes": shard.stat().length}
-        infos.append(tfds.core.SplitInfo(name=split, filename_template=names.replace(split=split), **lengths))
-    tfds.folder_dataset.write_metadata(
-        data_dir=folder, features=features, split_infos=infos, filename_template=names, check_data=False
-    )
-    return folder
-
-
-def write_pair(root, path="insects/1.0.0", seed=0, shape=(4, 5, 3), **kinds):
-    train, test = draw(shape, 7, seed), draw(shape, 3, seed + 1)
-    return write_set(root, path, {"train": examples(*train), "test": examples(*test)}, **kinds), train, test
-
-
-def refusal(name, root):
-    with pytest.raises(ConfigError) as caught:
-        tfds_images.read(name, str(root))
-    line = str(caught.value)
-    assert "\n" not in line and line.startswith(f"data.name: {name!r} ")
-    return line
-
-
-def same(first, second):
-    assert first.keys() == second.keys()
-    return all(np.array_equal(first[name], second[name]) for name in first)
+from pretrain.data import load, tfds_images
+from tests.data.tfds_sets import (
+    COLOUR,
+    GREY,
+    READ_AND_LIST,
+    draw,
+    examples,
+    png,
+    refusal,
+    run_alone,
+    same,
+    write_pair,
+    write_set,
+)
 
 
 @pytest.mark.parametrize("image", [COLOUR, GREY], ids=["colour", "grey"])
@@ -310,161 +250,6 @@ def test_missing_packages_are_reported(tmp_path, monkeypatch, module):
     )
 
 
-# A stand-in that proves two things at once: TensorFlow counts as installed, and whoever imports it fails.
-STUB = "raise AssertionError('TensorFlow was imported')"
-
-BUILDER = """
-import json
-import tensorflow_datasets as tfds
-
-class Served(tfds.core.GeneratorBasedBuilder):
-    VERSION = tfds.core.Version("1.0.0")
-    MANUAL_DOWNLOAD_INSTRUCTIONS = {manual!r}
-
-    def _info(self):
-        kinds = {{"image": tfds.features.Image(shape=(4, 5, 3)), "label": tfds.features.ClassLabel(names={names})}}
-        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(kinds))
-
-    def _split_generators(self, manager):
-        rows = json.loads(manager.download({url!r}).read_text())
-        return {{split: self._generate_examples(rows[split]) for split in rows}}
-
-    def _generate_examples(self, rows):
-        for row in rows:
-            yield row["key"], {{"image": bytes.fromhex(row["image"]), "label": row["label"]}}
-"""
-
-
-@pytest.fixture
-def tensorflow_stub(tmp_path, monkeypatch):
-    pytest.importorskip("importlib_resources")
-    (tmp_path / "stub").mkdir()
-    (tmp_path / "stub" / "tensorflow.py").write_text(STUB)
-    for proxy in "http_proxy", "https_proxy", "all_proxy", "no_proxy":
-        monkeypatch.delenv(proxy, raising=False)
-        monkeypatch.delenv(proxy.upper(), raising=False)
-    monkeypatch.syspath_prepend(tmp_path / "stub")
-    return tmp_path / "stub"
-
-
-@pytest.fixture
-def server(tmp_path):
-    """A web server of this machine: the folder it serves, and its address."""
-    (tmp_path / "served").mkdir()
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_):
-            pass
-
-    handler = functools.partial(Handler, directory=tmp_path / "served")
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as web:
-        thread = threading.Thread(target=web.serve_forever)
-        thread.start()
-        yield tmp_path / "served", f"http://127.0.0.1:{web.server_port}"
-        web.shutdown()
-        thread.join()
-
-
-@pytest.fixture
-def closed_port():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
-
-
-def register(folder, name, url, content=b"", manual=None):
-    """Defines a set as its author would, in a module of its own, with the checksum of what it downloads."""
-    (folder / name).mkdir()
-    class_name = "".join(part.title() for part in name.split("_"))
-    code = BUILDER.format(url=url, names=NAMES, manual=manual).replace("Served", class_name)
-    (folder / name / "__init__.py").write_text("")
-    (folder / name / f"{name}_set.py").write_text(textwrap.dedent(code))
-    (folder / name / "checksums.tsv").write_text(
-        f"{url}\t{len(content)}\t{hashlib.sha256(content).hexdigest()}\t{name}\n"
-    )
-    __import__(f"{name}.{name}_set")
-
-
-def test_downloads_prepares_and_reads(tmp_path, tensorflow_stub, server, capfd):
-    served, address = server
-    splits = {"train": draw((4, 5, 3), 5), "test": draw((4, 5, 3), 2, 1)}
-    rows = {
-        split: [
-            {"key": key, "image": png(image).hex(), "label": int(label)}
-            for key, (image, label) in enumerate(zip(*rows, strict=True))
-        ]
-        for split, rows in splits.items()
-    }
-    content = json.dumps(rows).encode()
-    (served / "rows.json").write_bytes(content)
-    register(tensorflow_stub, "fetched", f"{address}/rows.json", content)
-    arrays = tfds_images.read("fetched", str(tmp_path / "sets"))
-    assert (tmp_path / "sets" / "fetched" / "1.0.0" / "pretrain-decoded.npz").is_file()
-    for split, (images, labels) in splits.items():  # TFDS shuffles what it prepares
-        written = sorted((image.tobytes(), label) for image, label in zip(images, labels, strict=True))
-        found = zip(arrays[f"{split}_images"], arrays[f"{split}_labels"], strict=True)
-        assert sorted((image.tobytes(), label) for image, label in found) == written
-    out, err = capfd.readouterr()
-    assert out == "" and err == f"pretrain: preparing fetched in {tmp_path / 'sets'}; this is done once\n"
-
-
-def test_failed_preparation_is_reported(tmp_path, tensorflow_stub, server, capfd):
-    register(tensorflow_stub, "gone", f"{server[1]}/nothing.json")
-    line = refusal("gone", tmp_path / "sets")
-    assert "could not be prepared; mend this and run again (DownloadError: " in line and "404" in line
-    assert capfd.readouterr().err.count("\n") == 1
-
-
-def test_leftovers_of_a_preparation_are_reported(tmp_path, tensorflow_stub, server):
-    register(tensorflow_stub, "left_over", f"{server[1]}/nothing.json")
-    (tmp_path / "sets" / "left_over" / "1.0.0").mkdir(parents=True)
-    assert f"({tmp_path}/sets/left_over/1.0.0 is incomplete; remove it)" in refusal("left_over", tmp_path / "sets")
-
-
-def test_unreachable_host_is_reported(tmp_path, tensorflow_stub, closed_port):
-    register(tensorflow_stub, "unreachable", f"http://127.0.0.1:{closed_port}/rows.json")
-    line = refusal("unreachable", tmp_path / "sets")
-    assert "127.0.0.1 cannot be reached; go online" in line
-    assert not (tmp_path / "sets").exists()
-
-
-def test_download_by_hand_is_reported(tmp_path, tensorflow_stub, closed_port):
-    register(tensorflow_stub, "by_hand", f"http://127.0.0.1:{closed_port}/x", manual="Ask the\n   author.")
-    line = refusal("by_hand", tmp_path / "sets")
-    assert f"must be downloaded by hand into {tmp_path}/sets/downloads/manual; then run again (Ask the author.)" in line
-
-
-def test_unknown_config_and_version_are_reported(tmp_path, tensorflow_stub):
-    assert "did you mean 'spatter'?" in refusal("mnist_corrupted/spater", tmp_path)
-    assert "names a config that cifar10 does not have; leave it out" in refusal("cifar10/large", tmp_path)
-    assert "cannot be loaded at version 9.9.9" in refusal("cifar10:9.9.9", tmp_path)
-    assert "no feature 'image'" in refusal("imdb_reviews", tmp_path)
-
-
-def run_alone(code, *paths, **environment):
-    """Runs code in a fresh process and returns its last printed line as JSON, and its standard error."""
-    paths = os.pathsep.join([*map(str, paths), str(Path(tfds_images.__file__).parents[2]), *filter(None, sys.path)])
-    environment = {**os.environ, "PYTHONPATH": paths, **environment}
-    command = [sys.executable, "-W", "error", "-c", textwrap.dedent(code)]
-    child = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
-    assert child.returncode == 0, child.stderr
-    return json.loads(child.stdout.splitlines()[-1]), child.stderr
-
-
-READ_AND_LIST = """
-    import json, sys, time
-    from pretrain.data import tfds_images
-    from pretrain.data import tfds_prepare
-    from pretrain.config.fields import ConfigError
-    start, line = time.monotonic(), ""
-    try:
-        tfds_images.read(*sys.argv[1:], {name!r}, {root!r})
-    except ConfigError as error:
-        line = str(error)
-    seen = [name for name in ("tensorflow", "tensorflow_datasets") if name in sys.modules]
-    print(json.dumps([line, seen, time.monotonic() - start]))
-"""
-
-
 def test_reading_imports_no_tensorflow_and_is_quiet(tmp_path):
     write_pair(tmp_path)
     code = READ_AND_LIST.format(name="insects", root=str(tmp_path))
@@ -472,29 +257,3 @@ def test_reading_imports_no_tensorflow_and_is_quiet(tmp_path):
     assert (line, seen, error) == ("", ["tensorflow_datasets"], "")
     (line, seen, _), error = run_alone(code)
     assert (line, seen, error) == ("", [], ""), "reading the cache should import nothing"
-
-
-def test_offline_is_reported_soon_and_quietly(tmp_path, tensorflow_stub, closed_port):
-    proxy = f"http://127.0.0.1:{closed_port}"
-    code = READ_AND_LIST.format(name="cifar10", root=str(tmp_path / "sets"))
-    (line, seen, seconds), error = run_alone(code, tensorflow_stub, https_proxy=proxy)
-    assert line == (
-        f"data.name: 'cifar10' is not in {tmp_path}/sets and www.cs.toronto.edu cannot be reached; "
-        "go online, or copy the prepared set there"
-    )
-    assert seen == ["tensorflow_datasets"] and error == "" and seconds < 5
-
-
-def test_reachable(monkeypatch, server, closed_port):
-    for proxy in "http_proxy", "https_proxy", "all_proxy", "no_proxy":
-        monkeypatch.delenv(proxy, raising=False)
-        monkeypatch.delenv(proxy.upper(), raising=False)
-    assert tfds_prepare.reachable(server[1])
-    assert not tfds_prepare.reachable(f"http://127.0.0.1:{closed_port}")
-    start = time.monotonic()
-    assert not tfds_prepare.reachable("https://192.0.2.1/file", timeout=0.3)  # an address that is nobody's (RFC 5737)
-    assert time.monotonic() - start < 2
-    monkeypatch.setenv("https_proxy", server[1])
-    assert tfds_prepare.reachable("https://192.0.2.1/file")
-    monkeypatch.setenv("no_proxy", "192.0.2.1")
-    assert not tfds_prepare.reachable("https://192.0.2.1/file", timeout=0.3)

@@ -1,0 +1,25 @@
+"""Files of one's own, loaded or refused."""
+
+import pytest
+
+from pretrain import data
+from pretrain.config import DataConfig
+from pretrain.config.fields import ConfigError
+
+ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
+
+
+def load(path, validation=60, greyscale=False, shuffled_pixels=False):
+    config = DataConfig(name=str(path), validation=validation, greyscale=greyscale, shuffled_pixels=shuffled_pixels)
+    return data.load(config)
+
+
+def refused(path, *parts, **settings):
+    """Returns the one line in which a dataset is refused, after looking for the parts in it."""
+    with pytest.raises(ConfigError) as error:
+        load(path, **settings)
+    text = str(error.value)
+    assert text.splitlines() == [text]
+    for part in parts:
+        assert part in text
+    return text
