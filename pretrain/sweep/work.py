@@ -1,8 +1,9 @@
 """A worker's work on one pack: restore its parents, run it, keep what is done; wherever that is."""
 
+import contextlib
 import gc
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import jax
 
@@ -84,26 +85,6 @@ def train(
     stop: Callable[[], bool],
 ) -> Outcome:
     """Runs a pack from where it was stored last, and keeps what is done of it stored; arguments are those of ``do``."""
-    try:
-        return _train(pack, dataset, store, save_every, advanced, stop)
-    except (MemoryError, jax.errors.JaxRuntimeError) as error:
-        reason = " ".join(str(error).split())
-        if not isinstance(error, MemoryError) and not any(word in reason for word in _OUT_OF_MEMORY):
-            raise
-        reason = reason[:200] or type(error).__name__
-    raise MemoryFault(
-        f"{pack.stage.name}: a pack of {counted(len(pack.jobs), 'trial')} does not fit in memory ({reason})"
-    )
-
-
-def _train(
-    pack: Pack,
-    dataset: Dataset,
-    store: Store,
-    save_every: float,
-    advanced: Callable[[int], None],
-    stop: Callable[[], bool],
-) -> Outcome:
     parents = [job.parent and store.params(job.parent, job.parent_stage.shapes) for job in pack.jobs]
     begun = store.progress(pack)
     done, saved = 0, time.monotonic()
@@ -123,4 +104,17 @@ def _train(
         if stopping:
             raise Interrupted
 
-    return execute.run(pack, dataset, parents, after_chunk, begun)
+    with _naming_what_does_not_fit(pack):
+        return execute.run(pack, dataset, parents, after_chunk, begun)
+
+
+@contextlib.contextmanager
+def _naming_what_does_not_fit(pack: Pack) -> Iterator[None]:
+    try:
+        yield
+    except (MemoryError, jax.errors.JaxRuntimeError) as error:
+        reason = " ".join(str(error).split())
+        if not isinstance(error, MemoryError) and not any(word in reason for word in _OUT_OF_MEMORY):
+            raise
+        named = f"{pack.stage.name}: a pack of {counted(len(pack.jobs), 'trial')}"
+        raise MemoryFault(f"{named} does not fit in memory ({reason[:200] or type(error).__name__})") from None
