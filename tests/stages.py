@@ -10,6 +10,7 @@ from pretrain.learn.methods import METHODS
 from pretrain.learn.pytrees import skeleton
 from pretrain.learn.stack import Stack
 from pretrain.learn.stage import Stage, StageConfig
+from pretrain.learn.tasks import Task
 
 TRAINING = ("epochs", "batch_size", "sampling", "l2", "optimizer")
 
@@ -29,7 +30,7 @@ def companions(method, layers, example, n_classes=0):
     found = []
     for depth in range(1, len(layers) + 1):
         inputs = Stack(layers[:depth], example).shapes[-1].inputs
-        found.append(METHODS[type(method)].companions(method, layers[:depth], inputs, n_classes))
+        found.append(METHODS[type(method)].companions(method, layers[:depth], inputs, Task(n_outputs=n_classes)))
     return tuple(found)
 
 
@@ -48,7 +49,8 @@ def pretraining(config, example, layers, n_examples, n_classes=0, start=None, st
             own = dataclasses.replace(method, variational=method.variational and is_top, loss=loss)
             beside.append(companions(own, layers[:depth], example)[-1])
     encoded = lowest if config.cache_codes else 0
-    stack = Stack(layers, example, tuple(beside), start=lowest, encoded=encoded)
+    task = Task(n_outputs=n_classes)
+    stack = Stack(layers, example, tuple(beside), start=lowest, encoded=encoded, task=task)
     name = "pretrain/all" if lowest < top else f"pretrain/{lowest}"
     return made(
         Stage(name, stack, StageConfig(method, training), n_examples, steps_before), StageConfig(method, training)
@@ -77,7 +79,7 @@ def last(config, example, layers, n_classes):
             **{name: getattr(own, name) for name in TRAINING} | ({"epochs": 0} if own.updates else {}),
         )
     encoded = frozen if own.cache_codes else 0
-    stack = Stack(layers, example, start=frozen, encoded=encoded, head=Dense(n_classes))
+    stack = Stack(layers, example, start=frozen, encoded=encoded, head=Dense(n_classes), task=Task(n_outputs=n_classes))
     settings = StageConfig(method, training)
     return made(Stage("finetune", stack, settings, own.labels, whitens=own.codes == "whitened"), settings)
 

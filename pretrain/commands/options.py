@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, TextIO, TypeVar
 
 import tyro
@@ -30,6 +30,15 @@ def console(file: TextIO, width: int = _WIDTH_OF_FILES) -> Console:
     return _Plain(file=file, width=width, markup=False, emoji=False, highlight=False)
 
 
+def _names(options: type) -> Iterator[str]:
+    """Yields the names of a dataclass's options, those of its sections dotted."""
+    for field in dataclasses.fields(options):
+        if dataclasses.is_dataclass(field.type):
+            yield from (f"{field.name}.{name}" for name in _names(field.type))
+        else:
+            yield field.name
+
+
 def parse(options: type[Options], argv: Sequence[str], program: str) -> Options:
     """Reads options; ``--help`` prints them and exits.
 
@@ -44,7 +53,7 @@ def parse(options: type[Options], argv: Sequence[str], program: str) -> Options:
     settings = {"prog": f"python {program}", "config": (tyro.conf.FlagCreatePairsOff,)}
     if {"-h", "--help"} & set(argv):
         return tyro.cli(options, args=["--help"], **settings)
-    names = [field.name for field in dataclasses.fields(options)]
+    names = list(_names(options))
     for token in argv:
         option = token.partition("=")[0]
         if option.startswith("--") and option[2:].replace("-", "_") not in names:

@@ -60,6 +60,16 @@ def leave(
         run_files.commit(draft, _id(made), devices)
 
 
+def write_asked(experiment: Experiment, trials: pa.Table, directory: Path) -> None:
+    """Writes what a question asked again changes besides the answer: the experiment, and the table of trials.
+
+    Raises:
+      OSError: a file could not be written.
+    """
+    (directory / "experiment.json").write_text(to_json(experiment), encoding="utf-8")
+    tables.write(trials, directory / "trials.parquet", _id({"trials": trials}))
+
+
 def leave_tables(
     experiment: Experiment,
     datasets: Mapping[DataConfig, Dataset],

@@ -2,18 +2,32 @@
 
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import tyro
 
-from pretrain.commands import options, streams
+from pretrain.commands import options, outcome, streams
+from pretrain.config.fields import replace_all
 from pretrain.config.paths import path_of
 from pretrain.report import report, terminal
 from pretrain.study import results, sequential
 from pretrain.study.answer import answer
+from pretrain.study.results import Run
 from pretrain.sweep import holds, run_files
 from pretrain.sweep.manifests import DamageError
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """What the trials are asked; the run's own question by default. Nothing is trained."""
+
+    metric: str = ""
+    """Result that is compared, as of `launch.py`; measured from stored predictions where the run lacks it."""
+    compare: str = ""
+    """Swept field whose values are compared."""
+    smallest_effect: float = 0.0
+    """Smallest difference that matters."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,18 +36,21 @@ class ReportCommand:
 
     run: tyro.conf.Positional[str]
     """Directory of the run."""
+    study: Asked = Asked()
 
 
 def main(argv: Sequence[str]) -> int:
     """Runs the command; returns the exit code: 0 done, 1 a file could not be written.
 
     Raises:
-      ConfigError: an option cannot be read, the run is not there or not finished, or a run is going on there.
+      ConfigError: an option cannot be read, the run is not there or not finished, a run is going on there, or it
+        cannot be asked so.
       DamageError: a file that the report is drawn from is missing or not as it was written.
     """
-    named = options.parse(ReportCommand, argv, "launch.py report").run
-    path_of("run", named)
-    path = Path(named).expanduser()
+    command = options.parse(ReportCommand, argv, "launch.py report")
+    path_of("run", command.run)
+    path = Path(command.run).expanduser()
+    asked = {f"study.{name}": value for name, value in dataclasses.asdict(command.study).items() if value}
     run_files.read(path, lambda files: files)  # before a lock is written to what is no run
     try:
         with run_files.occupied(path), run_files.draft(path) as draft:
@@ -46,6 +63,10 @@ def main(argv: Sequence[str]) -> int:
                 streams.complain(run_files.mended(fault))
             run, samples = results.run_of(files), results.samples_of(files)
             holds.meet(Path(run.experiment.store), path)
+            if asked:
+                run = _asked(run, asked)
+                outcome.write_asked(run.experiment, run.trials, draft)
+                keep = {name: checksum for name, checksum in keep.items() if not (draft / name).exists()}
             found = answer(run.trials, run.curves, run.experiment.study, sequential.level(run.experiment, run.trials))
             report.write(found, run.trials, run.curves, run.experiment, files.devices, draft, samples)
             run_files.commit(draft, files.experiment_id, files.devices, keep)
@@ -56,3 +77,13 @@ def main(argv: Sequence[str]) -> int:
     terminal.show(found, run.trials, run.curves, out, run.experiment, str(path))
     out.print(str(path / "report.html"), style="dim", soft_wrap=True)
     return 0
+
+
+def _asked(run: Run, asked: Mapping[str, object]) -> Run:
+    """Returns a run with a question of its own, and with what that takes of its trials.
+
+    Raises:
+      ConfigError: the run cannot be asked so.
+    """
+    experiment = dataclasses.replace(replace_all(run.experiment, asked))  # which checks it as a whole
+    return dataclasses.replace(results.measured(run, experiment.study.metric), experiment=experiment)

@@ -217,7 +217,7 @@ def _look_until_settled(this: _Run, engine: Engine, store: Store, progress: Cons
             this.notify(f"stopped with {stored}; the same command goes on from here")
             raise
         n_run += missing
-        made = _tables(plan, store, this.datasets)
+        made = _tables(experiment, plan, store, this.datasets)
         try:
             level = sequential.level(this.experiment, made["trials"])
             found = answer(made["trials"], made["curves"], experiment.study, level)
@@ -261,10 +261,12 @@ def _follow(this: _Run) -> int:
     return 0
 
 
-def _tables(plan: Plan, store: Store, datasets: Mapping[DataConfig, Dataset]) -> dict[str, pa.Table]:
+def _tables(
+    experiment: Experiment, plan: Plan, store: Store, datasets: Mapping[DataConfig, Dataset]
+) -> dict[str, pa.Table]:
     """Returns a run's tables by name."""
     return {
-        "trials": tables.trials(plan, store, remeasured(plan, store, datasets)),
+        "trials": tables.trials(plan, store, remeasured(plan, store, datasets), experiment.study.metric),
         "curves": tables.curves(plan, store),
         "stages": tables.stages(plan),
         "timings": tables.timings(plan, store),

@@ -12,12 +12,11 @@ import tyro
 from rich.table import Table
 
 from pretrain.commands import options, streams
+from pretrain.config import metrics
 from pretrain.config.paths import path_of
 from pretrain.data.files import written_whole
 from pretrain.study import results, summary
 from pretrain.sweep import holds
-
-_SHOWN = ("test_accuracy", "validation_accuracy", "test_loss", "pretrain_test_mse")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +28,8 @@ class TableCommand:
     by: tuple[str, ...] = ()
     """Columns to group by; all swept fields by default."""
     metrics: tuple[str, ...] = ()
-    """Results to show; by default accuracies, test loss and reconstruction error. Files hold all of them."""
+    """Results to show, those that are measured from stored predictions among them, such as balanced_accuracy; by
+    default the first, test loss and reconstruction error. Files hold all of them."""
     trials: bool = False
     """Write every trial to the files, ungrouped."""
     csv: str = ""
@@ -48,10 +48,17 @@ def main(argv: Sequence[str]) -> int:
     command = options.parse(TableCommand, argv, "launch.py table")
     run = results.load_run(command.run)
     holds.meet(Path(run.experiment.store), Path(command.run).expanduser())
+    for name in command.metrics:
+        if metrics.split_of(name)[1] in metrics.METRICS:
+            run = results.measured(run, name)
     trials = run.trials
     by = list(command.by) or summary.swept_fields(trials)
-    grouped = summary.summarise(trials, by, command.metrics)
-    shown = [name for name in command.metrics or _SHOWN if grouped[f"{name}_mean"].null_count < len(grouped)]
+    known = summary.metrics(trials)
+    asked = [name if name in known else metrics.column(name) for name in command.metrics]
+    grouped = summary.summarise(trials, by, asked)
+    first = metrics.split_of(known[0])[1]
+    usual = [f"test_{first}", f"validation_{first}", "test_loss", "pretrain_test_mse"]
+    shown = [name for name in asked or usual if grouped[f"{name}_mean"].null_count < len(grouped)]
     console = options.console(sys.stdout)
     console.print(_table(grouped, by, shown))
     try:

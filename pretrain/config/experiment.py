@@ -10,7 +10,7 @@ from annotated_types import Ge, Gt, Le, Lt, MinLen
 from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from pretrain.config import checks, grids
+from pretrain.config import checks, grids, metrics
 from pretrain.config.complaints import misplaced
 from pretrain.config.fields import STRICT, ConfigError, bare, fields, nearest, replace_all
 from pretrain.config.kinds import Count, Switch
@@ -54,10 +54,13 @@ class StudyConfig:
 
     compare: Annotated[str, MinLen(1)] = "finetune.encoder_init"
     """Swept field whose values are compared, seed by seed; where it is not swept, the first swept field is."""
-    metric: Literal["test_accuracy", "validation_accuracy"] = "test_accuracy"
-    """Result that is compared."""
+    metric: Annotated[str, MinLen(1)] = metrics.AUTO
+    """Result that is compared: accuracy, balanced_accuracy, auroc or loss of classes; r2, rmse, mae or loss of numbers;
+    on test rows, or as in validation_accuracy on validation rows. auto: accuracy; of several labels auroc, of numbers
+    r2."""
     smallest_effect: Annotated[float, Gt(0), Lt(1)] = 0.005
-    """Smallest difference that matters (fraction): what certainly lies below it is no difference."""
+    """Smallest difference that matters: what certainly lies below it is no difference. Of accuracies, AUROC and R² it
+    is a difference; of losses and errors a fraction of the baseline's mean."""
     until_conclusive: Switch = False
     """Add `seeds` more seeds until no comparison is inconclusive, or there are `study.most_seeds`, and judge each time
     so strictly that all times together err in at most 5 %; `--until-conclusive` for short."""
@@ -97,6 +100,7 @@ class Experiment(Settings):
 
     def __post_init__(self):
         checks.check_sweep(self.sweep, self.finetune)
+        metrics.check(self.study.metric)
         if self.study.compare not in fields(Settings):
             near = nearest(self.study.compare, fields(Settings))
             raise ConfigError("study.compare", self.study.compare, f"is no field; did you mean {near!r}?")

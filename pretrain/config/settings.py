@@ -40,7 +40,9 @@ class DataConfig:
     dir: str = "~/tensorflow_datasets"
     """Directory that holds prepared TensorFlow Datasets."""
     target: str = ""
-    """Column of a table that holds the classes."""
+    """Column of a table that holds the targets."""
+    task: Literal["auto", "classification", "multilabel", "regression"] = "auto"
+    """Meaning of the targets: a class, several labels of 0 and 1, or numbers; auto sees it in the training rows."""
     drop: tuple[str, ...] = ()
     """Columns of a table to leave out."""
     group: str = ""

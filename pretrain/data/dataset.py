@@ -13,6 +13,7 @@ from pretrain.data import looks, reading, scaling, splits
 from pretrain.data.labels import NONE
 from pretrain.data.reading import Source
 from pretrain.data.scaling import Scaling
+from pretrain.data.targets import Task, is_missing, strata
 
 _LUMA = (0.299, 0.587, 0.114)
 
@@ -21,7 +22,9 @@ class Split(NamedTuple):
     """Inputs and labels, row by row."""
 
     inputs: np.ndarray  # [N, D] uint8 or float32, flattened
-    labels: np.ndarray  # [N] int32 class numbers; -1 without a label
+    # Class numbers [N] int32, -1 without one; or labels of 0 and 1, or standardised numbers, [N, outputs] float32, NaN
+    # without.
+    labels: np.ndarray
 
 
 class Fingerprints(NamedTuple):
@@ -32,6 +35,21 @@ class Fingerprints(NamedTuple):
     test: str  # images and labels
 
 
+class Units(NamedTuple):
+    """How numbers are standardised: by mean and standard deviation of the training rows with a target."""
+
+    mean: np.ndarray  # [outputs] float64
+    deviation: np.ndarray
+
+    def standardised(self, numbers: np.ndarray) -> np.ndarray:
+        """Returns numbers [N, outputs] with mean 0 and deviation 1 over the training rows: float32."""
+        return ((numbers - self.mean) / self.deviation).astype(np.float32)
+
+    def restored(self, numbers: np.ndarray) -> np.ndarray:
+        """Returns standardised numbers [..., outputs] as they were: float64."""
+        return numbers.astype(np.float64) * self.deviation + self.mean
+
+
 class Dataset(NamedTuple):
     """A dataset, split and flattened."""
 
@@ -39,7 +57,9 @@ class Dataset(NamedTuple):
     validation: Split
     test: Split
     example_shape: tuple[int, ...]  # (height, width, channels) of an image, (columns,) of a row of a table
-    class_names: tuple[str, ...]
+    task: Task
+    output_names: tuple[str, ...]  # of classes, labels or numbers
+    units: Units | None  # of numbers
     fingerprints: Fingerprints
     labelled: np.ndarray | None  # [L] int32, the training rows with a label; None where all have one
     interval: tuple[float, float]  # of the training inputs as the encoder reads them
@@ -53,8 +73,16 @@ class Dataset(NamedTuple):
 
     @property
     def known_labels(self) -> np.ndarray:
-        """The labels of training rows that have one: [L] int32."""
+        """The targets of training rows that have one: [L, ...]."""
         return self.train.labels if self.labelled is None else self.train.labels[self.labelled]
+
+    def named(self, target: np.ndarray) -> str:
+        """Returns an example's target in words: its class, its labels, or its numbers in their units."""
+        if self.task == "classification":
+            return self.output_names[target]
+        if self.units:
+            return ", ".join(f"{number:.4g}" for number in self.units.restored(target))
+        return ", ".join(name for name, is_there in zip(self.output_names, target, strict=True) if is_there) or "none"
 
     @property
     def has_images(self) -> bool:
@@ -117,6 +145,10 @@ def load(config: DataConfig, read: Reader = reading.read) -> Dataset:
     raw = _raw(source, cut, config)
     known = {split: source.labels["train"][index] for split, index in _indices(cut)}
     known |= {split: array for split, array in source.labels.items() if split not in known}
+    units = None
+    if source.task == "regression":
+        units = _units(config, known["train"], source.output_names)
+        known = {split: units.standardised(array) for split, array in known.items()}
     pool = raw.pop("unlabelled", None)
     training = [array for array in (raw["train"], pool) if array is not None]
     fitted = scaling.fit(training, [raw["validation"], raw["test"]], config.scaling, source.columns)
@@ -124,17 +156,21 @@ def load(config: DataConfig, read: Reader = reading.read) -> Dataset:
     train, labels, pool_notes = _pretrained(config, fitted.scaling.applied(raw["train"]), known["train"], pool, fitted)
     parts = {split: Split(made(fitted.scaling.applied(raw[split])), known[split]) for split in ("validation", "test")}
     parts["train"] = Split(made(train), labels)
-    labelled = np.flatnonzero(labels != NONE).astype(np.int32)
+    labelled = np.flatnonzero(~is_missing(labels)).astype(np.int32)
     shape = raw["train"].shape[1:] if raw["train"].ndim > 2 else parts["train"].inputs.shape[1:]
     notes = (*source.notes, *cut.notes, *fitted.notes, *pool_notes, *_scale_notes(raw["train"], fitted))
     if config.name != "mnist":
-        notes += tuple(looks.at_labels(known, source.class_names)) + tuple(looks.at_copies(raw))
+        if source.task == "classification":
+            notes += tuple(looks.at_labels(known, source.output_names))
+        notes += tuple(looks.at_copies(raw))
     return Dataset(
         parts["train"],
         parts["validation"],
         parts["test"],
         tuple(shape),
-        source.class_names,
+        source.task,
+        source.output_names,
+        units,
         Fingerprints(
             _digest(parts["train"].inputs, parts["validation"].inputs),
             _digest(parts["train"].labels, parts["validation"].labels),
@@ -150,7 +186,16 @@ def load(config: DataConfig, read: Reader = reading.read) -> Dataset:
 def rows_of(source: Source) -> splits.Rows:
     """Returns what decides the cut of a source."""
     has_validation, has_test = ("validation" in source.labels, "test" in source.labels)
-    return splits.Rows(source.labels["train"], has_validation, has_test, source.groups)
+    return splits.Rows(strata(source.labels["train"]), has_validation, has_test, source.groups)
+
+
+def _units(config: DataConfig, train: np.ndarray, names: tuple[str, ...]) -> Units:
+    known = train[~is_missing(train)].astype(np.float64)
+    found = Units(known.mean(axis=0), known.std(axis=0))
+    if not (found.deviation > 0).all():
+        name = names[int(np.argmin(found.deviation > 0))]
+        raise ConfigError("data.name", config.name, f"has {name} of one value in all training rows; take another cut")
+    return found
 
 
 def _indices(cut: splits.Cut) -> list[tuple[str, splits.Index]]:
@@ -188,8 +233,9 @@ def _pretrained(
     """
     if pool is not None:
         train = np.concatenate([train, fitted.scaling.applied(pool)])
-        labels = np.concatenate([labels, np.full(len(pool), NONE, np.int32)])
-    without = np.flatnonzero(labels == NONE)
+        none = np.full((len(pool), *labels.shape[1:]), NONE if labels.ndim == 1 else np.nan, labels.dtype)
+        labels = np.concatenate([labels, none])
+    without = np.flatnonzero(is_missing(labels))
     notes = []
     if len(without):
         notes.append(f"{len(without):,} of {len(labels):,} training rows have no label; they pretrain only")
@@ -205,7 +251,7 @@ def _pretrained(
         return train, labels, notes
     rows = kept
     if config.pretrain_on != "unlabelled":
-        rows = np.union1d(np.flatnonzero(labels != NONE), kept)
+        rows = np.union1d(np.flatnonzero(~is_missing(labels)), kept)
     if not len(rows):
         remedy = "leaves nothing to pretrain on, for all training rows have a label; set it to both"
         if len(without):

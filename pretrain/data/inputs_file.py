@@ -9,8 +9,9 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from pretrain.config import DataConfig
-from pretrain.data.dataset import Dataset
+from pretrain.data.dataset import Dataset, Units
 from pretrain.data.scaling import Scaling
+from pretrain.data.targets import Task
 
 FILE = "inputs.json"
 _CONFIG = TypeAdapter(DataConfig)
@@ -21,8 +22,10 @@ class Inputs(NamedTuple):
 
     data: DataConfig
     example_shape: tuple[int, ...]  # of an input, unflattened
-    class_names: tuple[str, ...]
+    task: Task
+    output_names: tuple[str, ...]  # of classes, labels or numbers
     scaling: Scaling
+    units: Units | None  # of numbers: predictions become theirs by ``units.restored``
 
 
 def write(datasets: Mapping[DataConfig, Dataset], path: Path) -> None:
@@ -35,7 +38,9 @@ def write(datasets: Mapping[DataConfig, Dataset], path: Path) -> None:
         {
             "data": _CONFIG.dump_python(config, mode="json"),
             "example_shape": dataset.example_shape,
-            "class_names": dataset.class_names,
+            "task": dataset.task,
+            "output_names": dataset.output_names,
+            "units": dataset.units and {name: _plain(value) for name, value in dataset.units._asdict().items()},
             "scaling": {name: _plain(value) for name, value in dataset.scaling._asdict().items()},
         }
         for config, dataset in datasets.items()
@@ -61,7 +66,15 @@ def _read(content: Mapping[str, Any]) -> Inputs:
     arrays = {name: np.array(kept[name], kind) for name, kind in kinds.items()}
     scaling = Scaling(**{**kept, **arrays, "columns": tuple(kept["columns"])})
     config = _CONFIG.validate_json(json.dumps(content["data"]))
-    return Inputs(config, tuple(content["example_shape"]), tuple(content["class_names"]), scaling)
+    units = content["units"] and Units(*(np.array(content["units"][name], float) for name in Units._fields))
+    return Inputs(
+        config,
+        tuple(content["example_shape"]),
+        content["task"],
+        tuple(content["output_names"]),
+        scaling,
+        units or None,
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -69,8 +69,6 @@ def classes(labels: Mapping[str, np.ndarray], called: Mapping[str, str], names: 
 def _read(name: str, array: np.ndarray) -> _Read:
     """Returns labels as one value a row, and which are missing."""
     none = np.zeros(0, np.int64), np.zeros(0, bool)
-    if array.dtype.kind == "O":
-        array = _without_objects(array)
     if array.size == 0 or array.dtype.kind not in "buifUS":
         remedy = "they must be numbers or texts, a row each"
         return _Read(*none, ("type", f"has {name} of {array.dtype} {array.shape}; {remedy}"))
@@ -102,8 +100,10 @@ def _read(name: str, array: np.ndarray) -> _Read:
     return _Read(values, values == NONE)
 
 
-def _without_objects(array: np.ndarray) -> np.ndarray:
+def without_objects(array: np.ndarray) -> np.ndarray:
     """Returns texts or numbers, some of them None or NaN, in a type of their own; others as they are."""
+    if array.dtype.kind != "O":
+        return array
     flat = [None if value is None or value != value else value for value in array.ravel().tolist()]
     kinds = {type(value) for value in flat if value is not None}
     if kinds == {str}:
@@ -111,6 +111,18 @@ def _without_objects(array: np.ndarray) -> np.ndarray:
     if kinds and kinds <= {int, float, bool}:
         return np.array([np.nan if value is None else value for value in flat], float).reshape(array.shape)
     return array
+
+
+def are_quantities(values: np.ndarray) -> bool:
+    """Returns whether numbers [N] are quantities rather than classes: some not whole, or hardly any of them twice."""
+    if values.dtype.kind == "f" and (values != np.rint(values)).any():
+        return True
+    return values.dtype.kind in "iuf" and are_many(len(np.unique(values)), len(values))
+
+
+def are_many(n_different: int, n_rows: int) -> bool:
+    """Returns whether there are too many different labels for classes."""
+    return n_different > _FEW and n_rows < _FEWEST_ROWS * n_different
 
 
 def _faults(
@@ -129,7 +141,7 @@ def _faults(
     if len(own) == 1:
         hint = "; if -1 is a class, number the classes from 0" if (read["train"].values == NONE).any() else ""
         found.append(f"has {name} of one class only, {own[0]}; a classifier needs two{hint}")
-    if len(own) > _FEW and n_rows < _FEWEST_ROWS * len(own):
+    if are_many(len(own), n_rows):
         found.append(f"has {len(own):,} different {name} in {n_rows:,} rows, as quantities or names have; give classes")
     largest = values[-1] if values.dtype.kind == "i" else None
     isolated = largest in _LARGEST and len(own) > 1 and largest == own[-1] and own[-2] != largest - 1

@@ -11,10 +11,11 @@ import numpy as np
 from pretrain.config.fields import ConfigError
 from pretrain.config.own_code import returned
 from pretrain.config.settings import DataConfig
-from pretrain.data import inputs, labels, tables
+from pretrain.data import inputs, tables, targets
 from pretrain.data.files import npy_kind, npz_kinds, read_npz
 from pretrain.data.names import EXPECTED, recognised
 from pretrain.data.scaling import Column
+from pretrain.data.targets import Targets, Task, is_missing
 
 MNIST = Path(__file__).with_name("mnist.npz")
 _MNIST_SHA256 = "e73dec66bbaca706840061cd787a19a5d2e2b589703ee47c01640c047cfe7741"
@@ -30,8 +31,9 @@ class Source(NamedTuple):
     """A source, read and checked."""
 
     inputs: dict[str, np.ndarray]  # [N, ...] numbers, by split: train, validation, test, unlabelled
-    labels: dict[str, np.ndarray]  # [N] int32 class numbers, by split
-    class_names: tuple[str, ...]
+    labels: dict[str, np.ndarray]  # as ``targets.Targets`` holds them, by split
+    task: Task
+    output_names: tuple[str, ...]  # of classes, labels or numbers
     columns: tuple[Column, ...] = ()  # of a table
     groups: np.ndarray | None = None  # [N] of the training rows
     notes: tuple[str, ...] = ()
@@ -60,11 +62,11 @@ def read(config: DataConfig) -> Source:
     names = {part: _by_split(called, part) for part in ("inputs", "labels")}
     faults = [f"lacks {missing}" for missing in _missing(arrays)]
     faults += inputs.faults(own["inputs"], names["inputs"], found.columns)
-    classes = labels.Classes({}, (), [], [])
+    known = Targets("classification", {}, (), [], [])
     if "train" in own["labels"]:
         given = {split: array for split, array in own["labels"].items() if split != "unlabelled"}
-        classes = labels.classes(given, names["labels"], found.class_names)
-    faults += classes.faults
+        known = targets.read(config.task, given, names["labels"], found.class_names)
+    faults += known.faults
     for split in own["inputs"].keys() & own["labels"].keys():
         sizes = [len(own[part][split]) if own[part][split].ndim else 0 for part in ("inputs", "labels")]
         if sizes[0] != sizes[1]:
@@ -72,20 +74,21 @@ def read(config: DataConfig) -> Source:
             faults.append(f"has {counts}; pair them up")
     if faults:
         raise ConfigError.of_all(ConfigError("data.name", _shown(config), fault) for fault in faults)
-    kept, notes = _with_labels(config, own["inputs"], classes.labels)
+    kept, notes = _with_labels(config, own["inputs"], known.values)
     return Source(
         {split: kept.get(split, array) for split, array in own["inputs"].items()},
-        {split: array[array != labels.NONE] if split in kept else array for split, array in classes.labels.items()},
-        classes.names,
+        {split: array[~is_missing(array)] if split in kept else array for split, array in known.values.items()},
+        known.task,
+        known.names,
         found.columns,
         found.groups,
-        (*found.notes, *classes.notes, *notes),
+        (*found.notes, *known.notes, *notes),
     )
 
 
 def key(config: DataConfig) -> tuple[Any, ...]:
     """Returns the fields that decide what a source holds."""
-    return (config.name, config.dir, *(getattr(config, name) for name in _OF_TABLES))
+    return (config.name, config.dir, *(getattr(config, name) for name in (*_OF_TABLES, "task")))
 
 
 def _by_split(arrays: Mapping[str, Any], part: str) -> dict[str, Any]:
@@ -106,12 +109,12 @@ def _missing(arrays: Mapping[str, Any]) -> list[str]:
 
 
 def _with_labels(
-    config: DataConfig, own: Mapping[str, np.ndarray], classes: Mapping[str, np.ndarray]
+    config: DataConfig, own: Mapping[str, np.ndarray], known: Mapping[str, np.ndarray]
 ) -> tuple[dict[str, np.ndarray], list[str]]:
     """Returns the inputs of held-out splits, less rows without a label, where there are such."""
     kept, notes = {}, []
     for split in ("validation", "test"):
-        missing = classes.get(split, np.zeros(0)) == labels.NONE
+        missing = is_missing(known.get(split, np.zeros(0)))
         if missing.any():
             if missing.all():
                 remedy = f"has no {split} row with a label; leave the split out, and rows are cut off"

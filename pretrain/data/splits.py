@@ -25,7 +25,7 @@ class Cut(NamedTuple):
 class Rows(NamedTuple):
     """What decides a cut."""
 
-    labels: np.ndarray  # [N] class numbers of the training arrays, ``NONE`` without one
+    labels: np.ndarray  # [N] what is to be in proportion, of the training arrays; ``NONE`` of rows without a target
     has_validation: bool
     has_test: bool
     groups: np.ndarray | None = None  # [N]

@@ -37,6 +37,6 @@ def handed_over(stack: Stack, begun: Start, images: Images, ridge_penalty: jax.A
         labelled = taken(images.train, begun.labelled)
         inputs = flat(codes_in_blocks(stack, params, labelled.inputs))
         known = as_read(params, labelled._replace(inputs=inputs))
-        return ridge(known.inputs, known.labels, stack.head.features, ridge_penalty)
+        return ridge(known.inputs, known.labels, stack.task, ridge_penalty)
 
     return {**params, "head": jax.lax.cond(begun.fits_head, fitted, lambda: params["head"])}

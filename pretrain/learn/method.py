@@ -9,6 +9,7 @@ import jax
 from pretrain.learn.layers import Params
 from pretrain.learn.metrics import Batch, Metrics
 from pretrain.learn.stack import Companions, Stack
+from pretrain.learn.tasks import Task
 from pretrain.learn.train import TrainState, Values
 
 
@@ -35,7 +36,7 @@ class Step(NamedTuple):
     own: Any  # what ``prepare`` returned
 
 
-def no_companions(config: Any, layers: Sequence[nn.Module], example: tuple[int, ...], n_classes: int) -> Companions:
+def no_companions(config: Any, layers: Sequence[nn.Module], example: tuple[int, ...], task: Task) -> Companions:
     """Returns nothing to be trained beside a layer."""
     return ()
 
@@ -55,7 +56,7 @@ def head_on_top(head: Params, rows: jax.Array) -> Params:
 class Method(NamedTuple):
     """What layers, or a whole network, are trained for, as free functions.
 
-    ``companions(config, layers, example, n_classes)`` returns the modules trained beside the topmost of some layers,
+    ``companions(config, layers, example, task)`` returns the modules trained beside the topmost of some layers,
     which reads examples of a shape.
 
     ``measure(stack, config, params, batch)`` returns the metrics of held-out examples.
@@ -69,8 +70,9 @@ class Method(NamedTuple):
     which it is given the batch, and what the trial's updates are given as ``step.own``.
 
     Of methods that end a trial, ``on_top(head, rows)`` returns the parameters above the encoder, given a linear head
-    and the rows of the labelled subset; and ``measure_split(stack, params, train, split)``, where a batch alone cannot
-    be measured, returns the metrics of a whole split, given the training images.
+    and the rows of the labelled subset; and ``predict(stack, params, train, split)``, where a batch alone cannot be
+    measured, returns the outputs for a whole split [N, outputs], given the training images. ``has_logits`` says whether
+    outputs of classes or labels are logits.
     """
 
     measure: Callable[[Stack, Any, Params, Batch], Metrics]
@@ -79,4 +81,5 @@ class Method(NamedTuple):
     companions: Callable[..., Companions] = no_companions
     prepare: Callable[..., tuple[TrainState, Any]] = nothing_to_prepare
     on_top: Callable[[Params, jax.Array], Params] = head_on_top
-    measure_split: Callable[[Stack, Params, Batch, Batch], Values] | None = None
+    predict: Callable[[Stack, Params, Batch, Batch], jax.Array] | None = None
+    has_logits: bool = True

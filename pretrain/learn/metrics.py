@@ -60,19 +60,39 @@ def sum_over(measure: Callable[[Batch], Any], examples: Batch) -> Any:
       measure: from a block of examples, with weights, to sums over those that count.
       examples: all of them.
     """
+    return sum_and_rows(measure, lambda block: None, examples)[0]
+
+
+def sum_and_rows(measure: Callable[[Batch], Any], compute: Callable[[Batch], Any], examples: Batch) -> tuple[Any, Any]:
+    """Returns ``sum_over``, and beside it what is computed for each example: arrays [N, ...].
+
+    Args:
+      measure: from a block of examples, with weights, to sums over those that count.
+      compute: from the same block to arrays [block, ...], or None.
+      examples: all of them.
+    """
     size = len(examples.inputs)
     block = min(size, _BLOCK)
+    n_blocks = -(-size // block)
 
-    def add_block(sums: Any, index: jax.Array) -> tuple[Any, None]:
+    def add_block(sums: Any, index: jax.Array) -> tuple[Any, Any]:
         # The last block may overlap the one before it; rows seen already weigh nothing.
         start = jnp.minimum(index * block, size - block)
         rows = jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, start, block), examples)
         fresh = start + jnp.arange(block) >= index * block
-        return jax.tree.map(jnp.add, sums, measure(rows._replace(weights=fresh.astype(jnp.float32)))), None
+        weighed = rows._replace(weights=fresh.astype(jnp.float32))
+        return jax.tree.map(jnp.add, sums, measure(weighed)), compute(rows)
 
     first = jax.tree.map(lambda leaf: leaf[:block], examples)._replace(weights=jnp.ones(block))
     zeros = jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), jax.eval_shape(measure, first))
-    return jax.lax.scan(add_block, zeros, jnp.arange(-(-size // block)))[0]
+    sums, computed = jax.lax.scan(add_block, zeros, jnp.arange(n_blocks))
+    n_last = size - (n_blocks - 1) * block  # rows of the last block that the one before it has not
+
+    def joined(blocks: jax.Array) -> jax.Array:
+        whole = blocks[:-1].reshape(-1, *blocks.shape[2:])
+        return jnp.concatenate([whole, blocks[-1, block - n_last :]])
+
+    return sums, jax.tree.map(joined, computed)
 
 
 def evaluate(measure: Callable[[Batch], Metrics], examples: Batch) -> dict[str, jax.Array]:

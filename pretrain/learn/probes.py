@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from pretrain.learn import tasks
 from pretrain.learn.codes import in_blocks, standardised
 from pretrain.learn.layers import Params, flat
 from pretrain.learn.metrics import Batch
 from pretrain.learn.stack import Stack
+from pretrain.learn.tasks import Task
 
 PENALTIES = tuple(10.0**power for power in range(-6, 3))  # of ridge, to choose from
 NEIGHBOURS = (1, 3, 5, 9, 15, 25)  # to choose from
@@ -28,22 +28,21 @@ def codes_in_blocks(stack: Stack, params: Params, images: jax.Array) -> jax.Arra
     return in_blocks(stack.encoding(params), images)
 
 
-def ridge(codes: jax.Array, labels: jax.Array, n_classes: int, penalty: jax.Array | float) -> Params:
-    """Fits a linear head by ridge regression of class indicators on codes (Hoerl and Kennard, 1970).
+def ridge(codes: jax.Array, labels: jax.Array, task: Task, penalty: jax.Array | float) -> Params:
+    """Fits a linear head by ridge regression of targets on codes (Hoerl and Kennard, 1970).
 
     Args:
       codes: [N, units].
-      labels: class numbers [N].
-      n_classes: how many classes there are.
+      labels: targets [N, ...].
+      task: what they mean, and so what the head approaches: see ``Task.regressed``.
       penalty: of the squared kernel, as a fraction of the codes' mean variance, so that it means the same at any scale
         of the codes; the bias is not penalised. Several [P] are fitted at the cost of one.
 
     Returns:
-      ``kernel`` [units, classes] and ``bias`` [classes], whose outputs approach 1 for an example's class and 0 for the
-      others; with several penalties, [P, …].
+      ``kernel`` [units, outputs] and ``bias`` [outputs]; with several penalties, [P, …].
     """
     with jax.default_matmul_precision(_PRECISION):
-        return _ridge(codes, jax.nn.one_hot(labels, n_classes), penalty)
+        return _ridge(codes, task.regressed(labels), penalty)
 
 
 def _ridge(codes: jax.Array, targets: jax.Array, penalty: jax.Array | float) -> Params:
@@ -64,19 +63,19 @@ def _ridge(codes: jax.Array, targets: jax.Array, penalty: jax.Array | float) -> 
     return jax.lax.map(solved, penalty) if jnp.ndim(penalty) else solved(penalty)
 
 
-def logistic(
-    codes: jax.Array, labels: jax.Array, n_classes: int, penalty: jax.Array | float
-) -> tuple[Params, jax.Array]:
-    """Fits a linear head by multinomial logistic regression, to convergence, by L-BFGS from zero on centred codes.
+def converged(codes: jax.Array, labels: jax.Array, task: Task, penalty: jax.Array | float) -> tuple[Params, jax.Array]:
+    """Fits a linear head by its task's loss, to convergence, by L-BFGS from zero on centred codes.
+
+    That is logistic regression of classes, multinomial, or of labels, one by one; and least squares of numbers.
 
     Args:
       codes: [N, units].
-      labels: class numbers [N].
-      n_classes: how many classes there are.
-      penalty: times half the squared kernel, as in training, joins the mean cross-entropy (nats).
+      labels: targets [N, ...].
+      task: what they mean.
+      penalty: times half the squared kernel, as in training, joins the mean loss.
 
     Returns:
-      ``kernel`` [units, classes] and ``bias`` [classes], and the norm of the gradient there: at most 1e-4, unless 500
+      ``kernel`` [units, outputs] and ``bias`` [outputs], and the norm of the gradient there: at most 1e-4, unless 500
       iterations did not get so far.
     """
     mean = jnp.mean(codes, axis=0, keepdims=True)
@@ -85,7 +84,7 @@ def logistic(
     def loss(head: Params) -> jax.Array:
         sums = centred @ head["kernel"]
         logits = sums + jnp.broadcast_to(head["bias"], sums.shape)
-        return tasks.classification(logits, Batch(codes, labels))[0] + penalty * jnp.sum(jnp.square(head["kernel"])) / 2
+        return task.objective(logits, Batch(codes, labels))[0] + penalty * jnp.sum(jnp.square(head["kernel"])) / 2
 
     solver = optax.lbfgs()
     value_and_grad = optax.value_and_grad_from_state(loss)
@@ -102,7 +101,7 @@ def logistic(
         _, _, norm, index = carry
         return (norm > _GRADIENT_NORM) & (index < _MOST_ITERATIONS)
 
-    head = {"kernel": jnp.zeros((codes.shape[1], n_classes)), "bias": jnp.zeros(n_classes)}
+    head = {"kernel": jnp.zeros((codes.shape[1], task.n_outputs)), "bias": jnp.zeros(task.n_outputs)}
     with jax.default_matmul_precision(_PRECISION):
         head, *_ = jax.lax.while_loop(unfinished, iterate, (head, solver.init(head), jnp.inf, 0))
         norm = optax.tree.norm(jax.grad(loss)(head))
@@ -110,16 +109,16 @@ def logistic(
 
 
 def nearest(codes: jax.Array, known: jax.Array, labels: jax.Array, most: int) -> jax.Array:
-    """Returns the labels of the nearest known codes (Euclidean), the nearest first.
+    """Returns the targets of the nearest known codes (Euclidean), the nearest first.
 
     Args:
       codes: [N, units].
       known: codes whose labels are known [M, units].
-      labels: class numbers [M].
+      labels: targets [M, ...].
       most: how many neighbours are sought; at most M.
 
     Returns:
-      Class numbers [N, most].
+      Targets [N, most, ...].
     """
     # Codes are counted from the middle of the known ones: squares of what lies far from zero would leave no distance.
     middle = jnp.mean(known, axis=0)
@@ -133,9 +132,22 @@ def nearest(codes: jax.Array, known: jax.Array, labels: jax.Array, most: int) ->
         return jax.lax.map(of_one, codes, batch_size=min(len(codes), _DISTANCES))
 
 
-def votes(neighbours: jax.Array, n_classes: int, count: jax.Array | int) -> jax.Array:
-    """Returns the class that most of the first ``count`` neighbours [N, most] have; of equals, the nearest's: [N]."""
+def voted(neighbours: jax.Array, task: Task, count: jax.Array | int) -> jax.Array:
+    """Returns what the first ``count`` neighbours predict: [N, outputs].
+
+    Args:
+      neighbours: their targets [N, most, ...].
+      task: what these mean.
+      count: how many have a vote.
+
+    Returns:
+      Of classes, the share of votes for each, where of equals that of the nearest neighbour is a little larger; of
+      labels, the mean of ±1; of numbers, their mean.
+    """
     most = neighbours.shape[1]
-    cast = jax.nn.one_hot(neighbours, n_classes, dtype=jnp.int32) * (jnp.arange(most) < count)[None, :, None]
+    counts = jnp.arange(most) < count
+    if task.kind != "classification":
+        return jnp.sum(task.regressed(neighbours) * counts[None, :, None], axis=1) / count
+    cast = jax.nn.one_hot(neighbours, task.n_classes, dtype=jnp.int32) * counts[None, :, None]
     first = jnp.where(jnp.any(cast, axis=1), jnp.argmax(cast, axis=1), most)  # place of each class's nearest
-    return jnp.argmax(jnp.sum(cast, axis=1) * (most + 1) - first, axis=-1)
+    return jnp.sum(cast, axis=1) / count - first / (most + 1) / count

@@ -25,6 +25,7 @@ from pretrain.learn.layers import (
     shapes_of,
 )
 from pretrain.learn.randomness import Purpose, key_for
+from pretrain.learn.tasks import NO_TASK, Task
 
 FLOAT = jnp.float32
 
@@ -99,7 +100,8 @@ class Stack:
     companions: tuple[Companions, ...] = ()  # of each layer; none where only a head is trained beside the encoder
     start: int = 0  # the lowest layer in training
     encoded: int = 0  # layers that the examples of a step have been through already
-    head: nn.Module | None = None  # from the topmost codes to logits
+    head: nn.Module | None = None  # from the topmost codes to a prediction's outputs
+    task: Task = NO_TASK  # of methods that read labels
     described: str = dataclasses.field(init=False)  # 3 and 3.0 are equal, but not in a module
 
     def __post_init__(self):

@@ -21,11 +21,13 @@ from pretrain.learn.layers import Params
 from pretrain.learn.method import Extras, Method, Step
 from pretrain.learn.methods import METHODS
 from pretrain.learn.methods.autoencoder import whole_reconstruction
-from pretrain.learn.metrics import Batch, Images, evaluate, measured_if, taken
+from pretrain.learn.methods.finetuning import logits
+from pretrain.learn.metrics import Batch, Images, divided, evaluate, measured_if, sum_and_rows, taken
 from pretrain.learn.optimizers import make_optimizer
 from pretrain.learn.randomness import Purpose, batch_rows, key_for
 from pretrain.learn.stack import Stack, stack_shapes
 from pretrain.learn.start import Start
+from pretrain.learn.tasks import Prediction
 from pretrain.learn.train import TrainState, Values, init_state
 
 
@@ -185,6 +187,11 @@ class Stage:
             return {name: f"pretrain_{name}_" for name in ("validation", "test")} if self.stack.reconstructs else {}
         return {name: f"{name}_" for name in (("test",) if self.config.training else ("validation", "test"))}
 
+    @property
+    def measured_splits(self) -> tuple[str, ...]:
+        """The held-out splits on which it is measured, or predicts, when it ends."""
+        return ("validation", "test") if self.is_last else tuple(self.result_names)
+
     def as_left(self) -> tuple[Stack, type]:
         """Returns all that decides ``results``; stages that differ elsewhere share that program."""
         return dataclasses.replace(self.stack, start=0, encoded=0), type(self.config.method)
@@ -243,12 +250,29 @@ def results(stack: Stack, method: type, params: Params, train: Batch, split: Bat
     """Returns what a stage's parameters come to on a whole split, mean over its examples.
 
     Of a stage of pretraining whose codes turn back into images, ``mse`` of their end-to-end reconstruction, mean over
-    pixels. Of a trial's last stage ``accuracy`` (fraction), and ``loss`` (nats) where there is one.
+    pixels. Of a trial's last stage ``accuracy`` (fraction) but of numbers, and ``loss`` where there is one.
     """
     if stack.head is None:
         whole = partial(whole_reconstruction, stack, params)
         return evaluate(whole, Batch(split.inputs)) if stack.reconstructs else {}
+    return _predicted(stack, method, params, train, split, keeps_outputs=False)[0]
+
+
+def predictions(stack: Stack, method: type, params: Params, train: Batch, split: Batch) -> tuple[Values, Prediction]:
+    """Returns the ``results`` of a trial's last stage on a split, and the predictions that they are of."""
+    values, outputs = _predicted(stack, method, params, train, split, keeps_outputs=True)
+    return values, stack.task.predicted(outputs, METHODS[method].has_logits)
+
+
+def _predicted(
+    stack: Stack, method: type, params: Params, train: Batch, split: Batch, keeps_outputs: bool
+) -> tuple[Values, jax.Array | None]:
     functions = METHODS[method]
-    if functions.measure_split:
-        return functions.measure_split(stack, params, train, split)
-    return evaluate(partial(functions.measure, stack, None, params), split)
+    if functions.predict:
+        outputs = functions.predict(stack, params, train, split)
+        return divided(stack.task.score(outputs, split)), outputs
+    measure = partial(functions.measure, stack, None, params)
+    sums, outputs = sum_and_rows(
+        measure, lambda block: logits(params, block.inputs, stack=stack) if keeps_outputs else None, split
+    )
+    return divided(sums), outputs

@@ -1,10 +1,77 @@
-"""What targets mean: classes, predicted by logits."""
+"""What targets mean: a class, labels that are there or not, or numbers; and what outputs lose by missing them."""
+
+import dataclasses
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from pretrain.learn.metrics import Batch, Metrics, mean_of
+
+Kind = Literal["classification", "multilabel", "regression"]
+_LARGEST = 60_000.0  # that float16 holds
+
+
+class Prediction(NamedTuple):
+    """What a network predicts of examples."""
+
+    # Of classes, logarithms of probabilities, or the outputs where these are no logits; of labels, logits; float16.
+    # Of numbers, these, float32.
+    scores: jax.Array  # [N, outputs]
+    classes: jax.Array | None = None  # [N] int32, that of the largest output; the lowest of equals
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What is predicted of an example; static."""
+
+    kind: Kind = "classification"
+    n_outputs: int = 0  # classes, labels or numbers
+
+    @property
+    def target_shape(self) -> tuple[int, ...]:
+        """The shape of an example's target: () of a class number, (outputs,) of float32 labels or numbers."""
+        return () if self.kind == "classification" else (self.n_outputs,)
+
+    @property
+    def n_classes(self) -> int:
+        """How many classes there are; 0 where targets are none."""
+        return self.n_outputs if self.kind == "classification" else 0
+
+    @property
+    def has_accuracy(self) -> bool:
+        """Whether a prediction is right or wrong; numbers are more or less far off."""
+        return self.kind != "regression"
+
+    def objective(self, outputs: jax.Array, batch: Batch) -> tuple[jax.Array, Metrics]:
+        """Returns the loss of outputs [B, outputs] on a batch, mean over the batch, and its metrics."""
+        return _OBJECTIVES[self.kind](outputs, batch)
+
+    def score(self, outputs: jax.Array, batch: Batch) -> Metrics:
+        """Returns what needs no logits: ``accuracy`` (fraction), or of numbers ``loss``."""
+        name = "accuracy" if self.has_accuracy else "loss"
+        return {name: self.objective(outputs, batch)[1][name]}
+
+    def predicted(self, outputs: jax.Array, are_logits: bool) -> "Prediction":
+        """Returns what outputs [N, outputs] predict."""
+        if self.kind == "regression":
+            return Prediction(outputs)
+        scores = jax.nn.log_softmax(outputs) if are_logits and self.kind == "classification" else outputs
+        scores = jnp.clip(scores, -_LARGEST, _LARGEST).astype(jnp.float16)
+        return Prediction(scores, jnp.argmax(outputs, axis=-1) if self.kind == "classification" else None)
+
+    def regressed(self, labels: jax.Array) -> jax.Array:
+        """Returns targets as a linear model approaches them: class indicators, labels as ±1, or numbers [B, outputs].
+
+        The largest output, or one above zero, is then the prediction, as it is of logits.
+        """
+        if self.kind == "classification":
+            return jax.nn.one_hot(labels, self.n_outputs)
+        return 2 * labels - 1 if self.kind == "multilabel" else labels
+
+
+NO_TASK = Task()  # of methods that read no labels
 
 
 def classification(logits: jax.Array, batch: Batch) -> tuple[jax.Array, Metrics]:
@@ -15,3 +82,25 @@ def classification(logits: jax.Array, batch: Batch) -> tuple[jax.Array, Metrics]
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels)
     correct = (jnp.argmax(logits, axis=-1) == batch.labels).astype(jnp.float32)
     return jnp.mean(losses), {"loss": mean_of(losses, batch), "accuracy": mean_of(correct, batch)}
+
+
+def multilabel(logits: jax.Array, batch: Batch) -> tuple[jax.Array, Metrics]:
+    """Returns the sigmoid cross-entropy of logits [B, labels] with labels of 0 and 1 (nats), mean over both axes.
+
+    Beside it, ``loss`` (nats) and ``accuracy`` (fraction of all labels that are predicted right), means over labels.
+    """
+    losses = jnp.mean(optax.sigmoid_binary_cross_entropy(logits, batch.labels), axis=-1)
+    correct = jnp.mean(((logits > 0) == (batch.labels > 0)).astype(jnp.float32), axis=-1)
+    return jnp.mean(losses), {"loss": mean_of(losses, batch), "accuracy": mean_of(correct, batch)}
+
+
+def regression(outputs: jax.Array, batch: Batch) -> tuple[jax.Array, Metrics]:
+    """Returns the squared error of outputs [B, numbers] against standardised numbers, mean over both axes.
+
+    Beside it, ``loss``: the same, so 1 is the error of the training rows' mean.
+    """
+    losses = jnp.mean(jnp.square(outputs - batch.labels), axis=-1)
+    return jnp.mean(losses), {"loss": mean_of(losses, batch)}
+
+
+_OBJECTIVES = {"classification": classification, "multilabel": multilabel, "regression": regression}

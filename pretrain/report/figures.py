@@ -4,9 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from pretrain.config.metrics import metric_of, split_of
 from pretrain.report.drawing import COLOURS, DASHES, INK, canvas, legend, title, written
-from pretrain.report.names import arm_name, percent, setting, short, treatment
+from pretrain.report.names import arm_name, metric_name, percent, scale_of, setting, short, treatment
 from pretrain.study import statistics
 from pretrain.study.arms import Arm, by_seed, curve_values
 from pretrain.study.budgets import BudgetCurve
@@ -23,18 +25,18 @@ _MOST_POINTS = 300  # of a curve; more are no more to see
 
 
 def first_batches(curves: pa.Table, arms: Sequence[Arm]):
-    """Draws accuracy on each mini-batch just trained on, arm by arm: mean over seeds, and its simultaneous band.
+    """Draws accuracy, or loss, on each mini-batch just trained on, arm by arm: mean over seeds, and its band.
 
     Args:
       curves: a run's curves.
       arms: at most the first eight are drawn.
     """
     figure, axes = canvas(3.4)
-    steps = np.arange(1, BATCHES + 1)
+    steps, metric = np.arange(1, BATCHES + 1), trained_metric(curves)
     for index, arm in enumerate(arms[:MOST_ARMS]):
         if not arm.trial_ids:
             continue
-        values = by_seed(curve_values(curves, arm, "post_update_accuracy", steps.tolist()), arm)
+        values = by_seed(curve_values(curves, arm, metric, steps.tolist()), arm)
         measured = ~np.isnan(values).all(axis=0)
         if not measured.any():
             continue
@@ -45,7 +47,9 @@ def first_batches(curves: pa.Table, arms: Sequence[Arm]):
             axes.fill_between(x, low, high, color=COLOURS[index], alpha=0.1, linewidth=0)
             for edge in (low, high):
                 axes.plot(x, edge, linewidth=0.5, alpha=0.5, **style)
-    axes.set(xlabel="mini-batch", ylabel="accuracy on the batch just trained on", xlim=(1, BATCHES), ylim=(0, 1))
+    what = metric.removeprefix("post_update_")
+    limits = {"ylim": (0, 1)} if what == "accuracy" else {}
+    axes.set(xlabel="mini-batch", ylabel=f"{what} on the batch just trained on", xlim=(1, BATCHES), **limits)
     n = max((len(set(arm.seeds)) for arm in arms), default=0)
     band = f"mean over {n} seeds, {percent(statistics.LEVEL)} band over all batches" if n > 1 else "one seed"
     title(figure, f"The first {BATCHES} mini-batches: {band}")
@@ -54,40 +58,42 @@ def first_batches(curves: pa.Table, arms: Sequence[Arm]):
 
 
 def differences(compared: Sequence[Comparison]):
-    """Draws the difference of each comparison with its interval, and every seed's as a dot, in percentage points."""
+    """Draws the difference of each comparison with its interval, and every seed's as a dot, in the metric's unit."""
     shown = compared[:MOST_COMPARISONS]
+    scale, unit = scale_of(compared[0].metric)
     names = [written(f"{treatment(one.field, one.treatment, one.baseline)} {setting(one.shared)}", 26) for one in shown]
     figure, axes = canvas(1.3 + 0.24 * len(shown) + 0.17 * sum(1 + name.count("\n") for name in names))
     for row, one in enumerate(shown):
-        axes.plot(100 * (one.treated - one.untreated), np.full(one.n, row), ".", color=COLOURS[0], alpha=0.35)
-        low, high = (100 * end if np.isfinite(end) else np.nan for end in one.difference[1:])
+        axes.plot(scale * (one.treated - one.untreated), np.full(one.n, row), ".", color=COLOURS[0], alpha=0.35)
+        low, high = (scale * end if np.isfinite(end) else np.nan for end in one.difference[1:])
         axes.plot([low, high], [row, row], color=COLOURS[1], linewidth=2.4)
-        axes.plot([100 * one.difference.mean], [row], "o", color=COLOURS[1])
+        axes.plot([scale * one.difference.mean], [row], "o", color=COLOURS[1])
     axes.set_yticks(range(len(shown)), names)
     axes.set_ylim(len(shown) - 0.5, -0.5)
     axes.axvline(0, color=INK, linewidth=0.8)
-    axes.set(xlabel="difference (percentage points)")
+    axes.set(xlabel=f"difference ({unit})")
     title(figure, f"Differences: seeds (dots), mean and {percent(shown[0].level)} interval")
     return figure
 
 
 def gains(curves: Sequence[BudgetCurve]):
-    """Draws the gain of each comparison against labels, with its band over all budgets, in percentage points."""
+    """Draws the gain of each comparison against labels, with its band over all budgets, in the metric's unit."""
+    scale, unit = scale_of(curves[0].metric)
     figure, axes = canvas(3.2)
     for index, one in enumerate(curves[:MOST_ARMS]):
         name = f"{treatment(one.field, one.treatment, one.baseline)} {setting(one.shared)}"
         style = {"color": COLOURS[index], "linestyle": DASHES[index % len(DASHES)]}
-        axes.plot(one.labels, 100 * one.gain, marker="o", markersize=4, label=written(name), **style)
-        axes.fill_between(one.labels, 100 * one.low, 100 * one.high, color=COLOURS[index], alpha=0.15, linewidth=0)
+        axes.plot(one.labels, scale * one.gain, marker="o", markersize=4, label=written(name), **style)
+        axes.fill_between(one.labels, scale * one.low, scale * one.high, color=COLOURS[index], alpha=0.15, linewidth=0)
     axes.axhline(0, color=INK, linewidth=0.8)
-    axes.set(xscale="log", xlabel="labels", ylabel="gain (percentage points)")
+    axes.set(xscale="log", xlabel="labels", ylabel=f"gain ({unit})")
     title(figure, f"Gain against labels, with a {percent(curves[0].level)} band over all budgets")
     legend(figure, axes)
     return figure
 
 
 def slopes(compared: Sequence[Comparison]):
-    """Draws every seed's accuracy at baseline and treatment, joined by a line, for the first four comparisons."""
+    """Draws every seed's result at baseline and treatment, joined by a line, for the first four comparisons."""
     shown = compared[:MOST_PANELS]
     columns = min(2, len(shown))
     rows = -(-len(shown) // columns)
@@ -96,12 +102,23 @@ def slopes(compared: Sequence[Comparison]):
         axes.set_axis_off()
     for axes, one in zip(np.ravel(panels), shown, strict=False):
         for pair in zip(one.untreated, one.treated, strict=True):
-            axes.plot([0, 1], pair, marker=".", color=COLOURS[0] if pair[1] >= pair[0] else COLOURS[1], alpha=0.6)
+            axes.plot([0, 1], pair, marker=".", color=COLOURS[0] if _rises(one, pair) else COLOURS[1], alpha=0.6)
         axes.set_xticks([0, 1], [written(short(value), 14) for value in (one.baseline, one.treatment)])
         axes.set_xlim(-0.4, 1.4)
         axes.set_title(written(setting(one.shared), 56 // columns), fontsize=9)
-    figure.supylabel("accuracy", fontsize=10, color=INK)
+    figure.supylabel(metric_name(split_of(shown[0].metric)[1]), fontsize=10, color=INK)
     return figure
+
+
+def trained_metric(curves: pa.Table) -> str:
+    """Returns the metric of batches just trained on: accuracy where it is measured, and loss otherwise."""
+    known = pc.unique(curves["metric"]).to_pylist()
+    return "post_update_loss" if "post_update_loss" in known else "post_update_accuracy"
+
+
+def _rises(one: Comparison, pair: tuple[float, float]) -> bool:
+    """Returns whether a seed is as good or better at treatment."""
+    return pair[1] >= pair[0] if metric_of(one.metric).higher_is_better else pair[1] <= pair[0]
 
 
 def phase_losses(found: Sequence[Pretraining]):

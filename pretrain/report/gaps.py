@@ -18,7 +18,6 @@ from pretrain.study.statistics import Estimate
 # Diagnostics that span orders of magnitude.
 _LOGARITHMIC = ("logit_change", "condition_number", "update_size/", "gradient_norm/")
 _DIAGNOSTICS = (*_LOGARITHMIC, "effective_rank", "initial_alignment")
-_TOLD = ("validation_accuracy after", "validation_accuracy over", "test_accuracy")  # of many factors; JSON has all
 
 
 def shares(found: Factorial, level: float):
@@ -38,7 +37,7 @@ def shares(found: Factorial, level: float):
     axes.set_yticks(range(len(causes)), [written(metric_name(name), 22) for name in causes])
     axes.set_ylim(len(causes) - 0.5, -0.5)
     axes.axvline(0, color=INK, linewidth=0.8)
-    axes.set(xlabel="share of the gap (accuracy)")
+    axes.set(xlabel="share of the gap")
     title(figure, f"What makes the gap, with {percent(level)} intervals")
     legend(figure, axes)
     return figure
@@ -90,7 +89,7 @@ def diagnosed(curves: pa.Table) -> list[str]:
 def shown_causes(found: Factorial) -> dict[str, Cause]:
     """Returns the causes that are shown: all of two factors, and of more those on held-out images."""
     few = len(found.factors) == 2
-    return {name: cause for name, cause in found.causes.items() if few or name.startswith(_TOLD)}
+    return {name: cause for name, cause in found.causes.items() if few or not name.startswith("post_update_")}
 
 
 def share_listing(found: Factorial, level: float, name: str) -> Listing:

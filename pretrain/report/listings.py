@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from pretrain.config.counts import counted
-from pretrain.report import names, words
+from pretrain.config.metrics import metric_of, split_of
+from pretrain.report import names
 from pretrain.study.answer import Answer
 from pretrain.study.arms import trial_values
 
@@ -25,17 +26,19 @@ class Listing(NamedTuple):
 
 def arms(answer: Answer, trials: pa.Table) -> Listing:
     """Returns what every arm came to."""
-    rows = []
+    rows, measure = [], split_of(answer.metric)[1]
+    shown = [f"{split}_{measure}" for split in ("test", "validation")]
     for arm in answer.arms:
         columns = []
-        for metric in ("test_accuracy", "validation_accuracy"):
+        for metric in shown:
             values = trial_values(trials, arm, metric)
-            deviation = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
-            columns.append(f"{np.mean(values):.3f}{deviation}" if len(values) else "–")
+            deviation = f" ± {names.value(np.std(values, ddof=1), metric)}" if len(values) > 1 else ""
+            measured = len(values) and np.isfinite(values).all()
+            columns.append(f"{names.value(np.mean(values), metric)}{deviation}" if measured else "–")
         rows.append((names.arm_name(arm.point), *columns, str(len(set(arm.seeds))), str(arm.n_diverged)))
-    headings = ("arm", "test accuracy", "validation accuracy", "seeds", "diverged")
-    caption = "Accuracy at the end of training, mean ± standard deviation over trials that did not diverge."
-    return Listing("arms", caption, headings, rows, "lrrrr")
+    headings = ("arm", *map(names.metric_name, shown), "seeds", "diverged")
+    caption = "Results at the end of training, mean ± standard deviation over trials that did not diverge."
+    return Listing("arms", caption, headings, rows, "l" + "r" * (len(headings) - 1))
 
 
 def comparisons(answer: Answer) -> Listing:
@@ -47,9 +50,10 @@ def comparisons(answer: Answer) -> Listing:
         if one.seeds_to_settle:
             verdict += f" (about {counted(one.seeds_to_settle, 'seed')} would settle it)"
         chance = f"{one.improvement.mean:.0%}"
-        difference = words.interval(one).replace(" points", "")
+        difference = names.difference(one.difference, one.metric).replace(" points", "")
         rows.append((what, difference, f"{one.p_value:.3f}", chance, verdict, str(one.n)))
-    headings = ("comparison", "difference (points)", "p", "seeds better", "verdict", "seeds")
+    unit = "points" if metric_of(answer.metric).is_fraction else names.metric_name(answer.metric)
+    headings = ("comparison", f"difference ({unit})", "p", "seeds better", "verdict", "seeds")
     caption = (
         "Differences within a seed, mean over seeds, with their intervals; p is adjusted for all comparisons of the "
         "run (Holm)."

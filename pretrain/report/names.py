@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from pretrain.config.counts import counted
+from pretrain.config.metrics import metric_of, split_of
 from pretrain.study.arms import CORNERS
 from pretrain.study.statistics import Estimate
 
@@ -57,6 +58,8 @@ _SETTINGS = {
     (_READOUT, "logistic"): "by logistic read-out",
     (_READOUT, "knn"): "by nearest neighbours",
 }
+
+_ABBREVIATIONS = {"auroc": "AUROC", "r2": "R²", "rmse": "RMSE", "mae": "MAE"}
 
 
 def arm_name(point: Mapping[str, object]) -> str:
@@ -116,7 +119,8 @@ def _known(words: Mapping[tuple, str], *key: object) -> str | None:
 
 def metric_name(metric: str) -> str:
     """Returns a metric's name in words."""
-    return metric.replace("_", " ")
+    words = [_ABBREVIATIONS.get(word, word) for word in metric.split("_")]
+    return " ".join(words)
 
 
 def brief(field: str, among: Iterable[str] = ()) -> str:
@@ -139,11 +143,24 @@ def percent(level: float) -> str:
     return f"{100 * level:.4g} %"
 
 
-def points(difference: Estimate) -> str:
-    """Returns a difference of accuracies in percentage points, with its interval."""
-    if not np.isfinite(difference.low):
-        return f"{100 * difference.mean:+.1f} points"
-    return f"{100 * difference.mean:+.1f} points [{100 * difference.low:+.1f}, {100 * difference.high:+.1f}]"
+def difference(found: Estimate, metric: str) -> str:
+    """Returns a difference of a metric with its interval: of fractions in percentage points, of others as it is."""
+    if metric_of(metric).is_fraction:
+        text, ends = f"{100 * found.mean:+.1f} points", f"{100 * found.low:+.1f}, {100 * found.high:+.1f}"
+    else:
+        digits = ".3f" if metric_of(metric).high == 1 else ".3g"
+        text, ends = f"{found.mean:+{digits}}", f"{found.low:+{digits}}, {found.high:+{digits}}"
+    return f"{text} [{ends}]" if np.isfinite(found.low) else text
+
+
+def value(number: float, metric: str, digits: int = 3) -> str:
+    """Returns a value of a metric: of one that ends at 1 with some digits after the point, of others with one more."""
+    return f"{number:.{digits}f}" if metric_of(metric).high == 1 else f"{number:.{digits + 1}g}"
+
+
+def scale_of(metric: str) -> tuple[float, str]:
+    """Returns by what a figure multiplies differences of a metric, and their unit in words."""
+    return (100, "percentage points") if metric_of(metric).is_fraction else (1, metric_name(split_of(metric)[1]))
 
 
 def listed(parts: list[str]) -> str:

@@ -39,7 +39,7 @@ def record(answer: Answer, experiment: Experiment, experiment_id: str, devices: 
     return _plain(
         {
             "schema": SCHEMA,
-            "question": words.question(answer, experiment.study.metric),
+            "question": words.question(answer),
             "verdict": words.verdict(answer.comparisons) or words.explanation(answer)[0],
             "explanation": " ".join(words.explanation(answer)),
             "basis": words.basis(answer, experiment),
@@ -69,7 +69,7 @@ def _design(answer: Answer, experiment: Experiment) -> dict[str, Any]:
         "repeats": experiment.repeats,
         "pairing": "within a seed: label subset, head and batch order are shared; repeats are averaged",
         "compared": answer.comparisons[0].field if answer.comparisons else None,
-        "metric": experiment.study.metric,
+        "metric": answer.metric,
         "smallest_effect": experiment.study.smallest_effect,
         "level": answer.level,
         "stored_stages": _STORED[experiment.code],

@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from pretrain.config.counts import counted
+from pretrain.config.metrics import split_of
 from pretrain.report import drawing, figures, gaps, listings, names, sample_captions, words
 from pretrain.report.listings import Listing
 from pretrain.report.page import Picture, Section
@@ -136,6 +137,7 @@ def _computed_with(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _first_batches(answer: Answer, curves: pa.Table, shown: Sequence[Arm]) -> tuple[Any, str, str]:
+    what = figures.trained_metric(curves).removeprefix("post_update_")
     band = (
         f"Lines are means over seeds; each band covers its whole mean curve at once with {names.percent(LEVEL)} "
         "confidence. "
@@ -143,11 +145,12 @@ def _first_batches(answer: Answer, curves: pa.Table, shown: Sequence[Arm]) -> tu
         else ""
     )
     caption = (
-        f"Accuracy on each of the first {figures.BATCHES} mini-batches, just after training on it. {band}Curves that "
-        f"start low learn slowly.{_some(len(shown), len(answer.arms))}"
+        f"{what.capitalize()} on each of the first {figures.BATCHES} mini-batches, just after training on it. {band}"
+        f"{'Curves that start low learn slowly.' if what == 'accuracy' else ''}{_some(len(shown), len(answer.arms))}"
     )
     parts = [names.arm_name(arm.point) for arm in shown if arm.trial_ids]
-    alt = f"Accuracy on the batch just trained on against the number of the batch, a curve for each of: {_all(parts)}"
+    drawn = f"{what.capitalize()} on the batch just trained on against the number of the batch"
+    alt = f"{drawn}, a curve for each of: {_all(parts)}"
     return figures.first_batches(curves, shown), caption, alt
 
 
@@ -162,7 +165,11 @@ def _differences(answer: Answer) -> tuple[Any, str, str]:
         f"{names.treatment(one.field, one.treatment, one.baseline)} {names.setting(one.shared)} {words.interval(one)}"
         for one in shown
     ]
-    return figures.differences(answer.comparisons), caption, f"Differences of accuracy with intervals: {_all(parts)}"
+    return (
+        figures.differences(answer.comparisons),
+        caption,
+        f"Differences of {_what(answer)} with intervals: {_all(parts)}",
+    )
 
 
 def _gains(answer: Answer) -> tuple[Any, str, str]:
@@ -171,7 +178,7 @@ def _gains(answer: Answer) -> tuple[Any, str, str]:
         f"zero out, the gain is certain.{_first(figures.MOST_ARMS, len(answer.budgets), 'comparisons')}"
     )
     parts = " ".join(words.budget(curve) for curve in answer.budgets[: figures.MOST_ARMS])
-    return figures.gains(answer.budgets), caption, f"Gain in accuracy against the number of labels. {parts}"
+    return figures.gains(answer.budgets), caption, f"Gain in {_what(answer)} against the number of labels. {parts}"
 
 
 def _shares(found: Factorial, level: float) -> tuple[Any, str, str]:
@@ -232,15 +239,20 @@ def _phase_losses(answer: Answer, curves: pa.Table) -> list[tuple[Any, str, str]
 
 def _slopes(answer: Answer) -> tuple[Any, str, str]:
     caption = (
-        "Every seed from baseline to treatment: blue rises, orange falls. Lines that go one way agree."
+        "Every seed from baseline to treatment: blue gets better, orange worse. Lines that go one way agree."
         f"{_first(figures.MOST_PANELS, len(answer.comparisons), 'comparisons')}"
     )
     counts = [
         f"{sum(one.treated >= one.untreated)} of {counted(one.n, 'seed')} rise {names.setting(one.shared)}".strip()
         for one in answer.comparisons[: figures.MOST_PANELS]
     ]
-    alt = f"Accuracy of every seed at baseline and treatment, joined by lines: {_all(counts)}"
+    alt = f"{_what(answer).capitalize()} of every seed at baseline and treatment, joined by lines: {_all(counts)}"
     return figures.slopes(answer.comparisons), caption, alt
+
+
+def _what(answer: Answer) -> str:
+    """Returns the compared metric in words, without its split."""
+    return names.metric_name(split_of(answer.metric)[1])
 
 
 def _first(most: int, n: int, what: str) -> str:

@@ -9,7 +9,9 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from pretrain.config import Experiment
+from pretrain.config.metrics import metric_of, split_of
 from pretrain.report import gaps, names, words
+from pretrain.report.figures import trained_metric
 from pretrain.report.why import factor_names
 from pretrain.study.answer import Answer, main_arms
 from pretrain.study.arms import Arm, curve_values, trial_values
@@ -19,7 +21,7 @@ from pretrain.study.statistics import Estimate
 BATCHES = (1, 5, 20)
 _MOST_ARMS = 12
 _MOST_PARAGRAPHS = 2
-_TRAINED, _VALIDATION = "post_update_accuracy", "validation_accuracy"
+_TRAINED, _VALIDATION = "post_update_", "validation_"  # of what curves show: accuracy, or loss
 _HEADINGS = {_TRAINED: "trained\nbatch {}", _VALIDATION: "validation\nafter {}"}
 # Batches and metrics, from all that is worth a column to what is left on a narrow console.
 _LAYOUTS = (
@@ -39,8 +41,10 @@ def show(
     if verdict:
         console.print(f"{verdict}\n", soft_wrap=True, style="bold")
     shown = main_arms(answer, _MOST_ARMS)
-    console.print("Accuracy, mean ± standard deviation over seeds:\n")
-    console.print(_arm_table(shown, trials, curves, console))
+    drawn, result = _metric(curves), split_of(answer.metric)[1]
+    also = "" if drawn == result else f"; {names.metric_name(answer.metric)} at the end"
+    console.print(f"{drawn.capitalize()}, mean ± standard deviation over seeds{also}:\n")
+    console.print(_arm_table(shown, trials, curves, console, answer.metric))
     if len(shown) < len(answer.arms):
         hidden = f"{len(shown)} of {len(answer.arms)} arms; python launch.py table {run_dir} shows all"
         console.print(hidden, style="dim", soft_wrap=True)
@@ -56,32 +60,42 @@ def show(
     console.print(f"\n{words.basis(answer, experiment)}", soft_wrap=True, style="dim")
 
 
-def _arm_table(shown: Sequence[Arm], trials: pa.Table, curves: pa.Table, console: Console) -> Table:
+def _metric(curves: pa.Table) -> str:
+    return trained_metric(curves).removeprefix(_TRAINED)
+
+
+def _arm_table(shown: Sequence[Arm], trials: pa.Table, curves: pa.Table, console: Console, result: str) -> Table:
     """Returns a row an arm: a column a swept field, and of the measured ones as many as the console has room for."""
     unbounded = console.options.update(width=10_000)
     for batches, metrics in _LAYOUTS:
-        table = _laid_out(shown, trials, curves, batches, metrics)
+        table = _laid_out(shown, trials, curves, batches, metrics, result)
         if Measurement.get(console, unbounded, table).maximum <= console.width:
             break
     return table
 
 
 def _laid_out(
-    shown: Sequence[Arm], trials: pa.Table, curves: pa.Table, batches: Sequence[int], metrics: Sequence[str]
+    shown: Sequence[Arm],
+    trials: pa.Table,
+    curves: pa.Table,
+    batches: Sequence[int],
+    splits: Sequence[str],
+    result: str,
 ) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table, drawn = Table(box=None, pad_edge=False, header_style="bold"), _metric(curves)
     fields = list(dict.fromkeys(field for arm in shown for field in arm.point))
     for field in fields:
         table.add_column(names.brief(field, fields), no_wrap=True, overflow="ellipsis")
-    for metric in metrics:
+    for split in splits:
         for batch in batches:
-            table.add_column(_HEADINGS[metric].format(batch), justify="right", no_wrap=True)
-    table.add_column("test", justify="right", no_wrap=True)
+            table.add_column(_HEADINGS[split].format(batch), justify="right", no_wrap=True)
+    heading = names.metric_name(result)
+    table.add_column(heading.removesuffix(" accuracy").replace(" ", "\n", 1), justify="right", no_wrap=True)
     table.add_column("seeds", justify="right", no_wrap=True)
     for arm in shown:
-        columns = [curve_values(curves, arm, metric, batches) for metric in metrics]
+        columns = [curve_values(curves, arm, split + drawn, batches) for split in splits]
         measured = np.concatenate(columns, axis=1).T if columns else ()
-        test = _mean_and_deviation(trial_values(trials, arm, "test_accuracy"), 3)
+        test = _mean_and_deviation(trial_values(trials, arm, result), 3, result)
         n = (
             f"{len(set(arm.seeds))}"
             + (f" x {len(set(arm.repeats))}" if arm.repeats else "")
@@ -112,10 +126,13 @@ def _share(share: Estimate) -> str:
     return f"{share.mean:+.3f}{interval}"
 
 
-def _mean_and_deviation(values: Sequence[float], digits: int) -> str:
-    """Returns accuracies as in ``.88 ±.01``."""
+def _mean_and_deviation(values: Sequence[float], digits: int, metric: str = "test_accuracy") -> str:
+    """Returns accuracies and the like as in ``.88 ±.01``, others in as many digits as are read."""
     values = np.asarray(values, float)
     if not len(values) or np.isnan(values).any():
         return "–"
+    if metric_of(metric).high != 1:
+        deviation = f" ±{values.std(ddof=1):.2g}" if len(values) > 1 else ""
+        return f"{values.mean():.{digits + 1}g}{deviation}"
     mean = f"{values.mean():.{digits}f}".removeprefix("0")
     return mean + (f" ±{values.std(ddof=1):.{digits}f}".replace("±0", "±") if len(values) > 1 else "")

@@ -6,15 +6,15 @@ from collections.abc import Collection, Mapping
 import numpy as np
 
 from pretrain.config.counts import counted
-from pretrain.report.names import arm_name, listed, metric_name, percent, setting, treatment
+from pretrain.config.metrics import metric_of
+from pretrain.report.names import arm_name, listed, metric_name, percent, setting, treatment, value
 from pretrain.study.arms import CORNERS
 from pretrain.study.attribution import Attribution
 from pretrain.study.factorial import Cause, Factorial
 from pretrain.study.statistics import FEWEST_SEEDS, Estimate, holm
 
 _START, _LATER = "post_update_accuracy after batch 1", "post_update_accuracy after batch 20"
-_END = "test_accuracy"
-_TOLD = ("validation_accuracy after batch 1", "validation_accuracy after batch 20", _END)
+_EARLY = ("after batch 1", "after batch 20")  # of causes on validation images that are put in words
 _CHANGE = "logit_change"
 _MATTERS = 0.05  # of accuracy after batch 1; what certainly is less is no slow start
 _PART = 0.25  # of the gap; a change that may make more is not said to have no part in it
@@ -62,23 +62,25 @@ def certain(effects: Mapping[str, tuple[Estimate, float]], n: int, level: float)
 
 
 def _one_seed(found: Factorial) -> str:
-    metric = _START if _START in found.causes else _END
+    metric = _START if _START in found.causes else found.end
     cause, where = found.causes[metric], "after batch 1" if metric == _START else "in the end"
+    last, first = (value(level, metric, 2) for level in (cause.last, cause.first))
     return (
-        f"One seed settles nothing: {where} {_corner(found.last.point)} is at {cause.last:.2f} and "
-        f"{_corner(found.first.point)} at {cause.first:.2f}; run more with --seeds."
+        f"One seed settles nothing: {where} {_corner(found.last.point)} is at {last} and "
+        f"{_corner(found.first.point)} at {first}; run more with --seeds."
     )
 
 
 def _seeds_question(found: Factorial, level: float) -> str:
     """Returns what makes the pretrained, frozen network start slowly, if it does."""
-    start, end = found.causes[_START], found.causes[_END]
+    start, end = found.causes[_START], found.causes[found.end]
+    last, first = (value(level, found.end) for level in (end.last, end.first))
     gap, (init, frozen) = start.parts.gap, (start.parts.shares[field] for field in CORNERS)
     sentence = (
         f"{_cause(start.parts, found.n, level)}: after batch 1 the pretrained, frozen network is at {start.last:.2f} "
         f"and the He, trainable one at {start.first:.2f}, a gap of {gap.mean:+.2f} of which freezing makes {frozen} "
-        f"and pretraining {init}; in the end the former tests at {end.last:.3f} and the latter at "
-        f"{end.first:.3f}, {_direction(end.parts, found.n, level)} ({end.parts.gap}; {counted(found.n, 'seed')}, "
+        f"and pretraining {init}; in the end the former tests at {last} and the latter at "
+        f"{first}, {_direction(found, level)} ({end.parts.gap}; {counted(found.n, 'seed')}, "
         f"{percent(level)} intervals)."
     )
     return " ".join([sentence, *_later(found), *_mechanism(found), *_remedies(found)])
@@ -124,21 +126,25 @@ def _remedies(found: Factorial) -> list[str]:
 def _all_factors(found: Factorial, level: float) -> str:
     """Returns which factors certainly have a share in the gap between the outermost corners, and which may not."""
     called, changes = factor_names(found), []
-    metrics = [metric for metric in _TOLD if metric in found.causes]
+    early = [name for name in found.causes if name.startswith("validation_") and name.endswith(_EARLY)]
+    metrics = [*early, found.end]
     for metric in metrics:
         cause = found.causes[metric]
         shares = {field: (share, cause.parts.p_values[field]) for field, share in cause.parts.shares.items()}
-        changes.append(f"{metric_name(metric)} goes from {_split(cause, called, certain(shares, found.n, level))}")
+        changes.append(
+            f"{metric_name(metric)} goes from {_split(metric, cause, called, certain(shares, found.n, level))}"
+        )
     ends = f"From {_corner(found.first.point)} to {_corner(found.last.point)} ({2 ** len(found.factors)} cells, "
     ends += f"{counted(found.n, 'seed')}, {percent(level)} intervals): "
     return " ".join([f"{ends}{'; '.join(changes)}.", *_strongest_interaction(found, called, metrics[:1], level)])
 
 
-def _split(cause: Cause, called: dict[str, str], sure: Collection[str]) -> str:
+def _split(metric: str, cause: Cause, called: dict[str, str], sure: Collection[str]) -> str:
     shares = sorted(cause.parts.shares.items(), key=lambda item: -abs(item[1].mean))
     made = [f"{called[field]} {share}" for field, share in shares if field in sure]
     rest = [called[field] for field, _ in shares if field not in sure]
-    gap = f"{cause.first:.2f} to {cause.last:.2f}, a gap of {cause.parts.gap}"
+    first, last = (value(level, metric, 2) for level in (cause.first, cause.last))
+    gap = f"{first} to {last}, a gap of {cause.parts.gap}"
     if not made:
         return f"{gap}, of which no share is certain"
     return f"{gap}, made by {listed(made)}" + (f" (not certainly by {listed(rest)})" if rest else "")
@@ -181,10 +187,11 @@ def _corner(point: dict[str, object]) -> str:
     return f"the network with {arm_name(point)}" if "=" in arm_name(point) else f"the {arm_name(point)} network"
 
 
-def _direction(parts: Attribution, n: int, level: float) -> str:
-    if not certain({"gap": (parts.gap, parts.gap_p_value)}, n, level):
+def _direction(found: Factorial, level: float) -> str:
+    parts = found.causes[found.end].parts
+    if not certain({"gap": (parts.gap, parts.gap_p_value)}, found.n, level):
         return "not distinguished"
-    return "better" if parts.gap.low > 0 else "worse"
+    return "better" if (parts.gap.low > 0) == metric_of(found.end).higher_is_better else "worse"
 
 
 def _rms(change: Estimate) -> str:

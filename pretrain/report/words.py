@@ -8,7 +8,8 @@ import numpy as np
 from pretrain.config import Experiment
 from pretrain.config.counts import counted
 from pretrain.config.fields import get
-from pretrain.report.names import arm_name, brief, listed, metric_name, percent, points, setting, treatment
+from pretrain.config.metrics import split_of
+from pretrain.report.names import arm_name, brief, difference, listed, metric_name, percent, setting, treatment, value
 from pretrain.report.why import too_few, why
 from pretrain.study.answer import Answer
 from pretrain.study.budgets import BudgetCurve
@@ -19,7 +20,7 @@ from pretrain.study.statistics import FEWEST_SEEDS, LEVEL
 _MOST_NAMED = 4  # comparisons that a sentence names one by one
 
 
-def question(answer: Answer, metric: str) -> str:
+def question(answer: Answer) -> str:
     """Returns what a run asks, as a question."""
     compared = answer.comparisons
     if not compared:
@@ -29,7 +30,7 @@ def question(answer: Answer, metric: str) -> str:
     others = [brief(name) for name in compared[0].shared]
     where = f", at each {listed(others)}" if others else ""
     verb = "Does" if len(treatments) == 1 else "Do"
-    asked = f"{verb} {listed(named)} change {metric_name(metric)}{where}, and by how much?"
+    asked = f"{verb} {listed(named)} change {metric_name(answer.metric)}{where}, and by how much?"
     if answer.factorials:
         ends = [arm_name(arm.point) for arm in (answer.factorials[-1].first, answer.factorials[-1].last)]
         asked += f" What is the gap from {ends[0]} to {ends[1]} made of?"
@@ -49,15 +50,15 @@ def verdict(compared: Sequence[Comparison]) -> str:
 def _clause(one: Comparison) -> str:
     where = setting(one.shared)
     where = f" {where}" if where else ""
-    difference, n = interval(one), counted(one.n, "seed")
+    shown, n = interval(one), counted(one.n, "seed")
     match one.verdict:
         case "helps" | "hurts":
-            return f"{one.verdict}{where} ({difference}, p {_p(one.p_value)}, {n})"
+            return f"{one.verdict}{where} ({shown}, p {_p(one.p_value)}, {n})"
         case "no difference":
-            return f"makes no difference that matters{where} ({difference}, {n})"
+            return f"makes no difference that matters{where} ({shown}, {n})"
     if one.n < FEWEST_SEEDS:
-        return f"is inconclusive{where} ({difference}; {too_few(one.n)})"
-    return f"is inconclusive{where} ({difference}, {n}; about {one.seeds_to_settle:,} would settle it)"
+        return f"is inconclusive{where} ({shown}; {too_few(one.n)})"
+    return f"is inconclusive{where} ({shown}, {n}; about {one.seeds_to_settle:,} would settle it)"
 
 
 def _counted(group: Sequence[Comparison]) -> list[str]:
@@ -112,9 +113,11 @@ def explanation(answer: Answer) -> list[str]:
     if texts:
         return texts
     test = answer.best_test
-    margin = f" [{test.low:.3f}, {test.high:.3f}]{_at(answer.level)}" if np.isfinite(test.high) else ""
+    ends = (value(end, answer.metric) for end in (test.low, test.high))
+    margin = f" [{', '.join(ends)}]{_at(answer.level)}" if np.isfinite(test.high) else ""
     n = counted(len(set(answer.best.seeds)), "seed")
-    return [f"Best on validation is {arm_name(answer.best.point)}; it tests at {test.mean:.3f}{margin} (n = {n})."]
+    at = f"{_unit(answer.metric)[1:]} {value(test.mean, answer.metric)}".lstrip()
+    return [f"Best on validation is {arm_name(answer.best.point)}; it tests at {at}{margin} (n = {n})."]
 
 
 def budget(curve: BudgetCurve) -> str:
@@ -130,7 +133,7 @@ def budget(curve: BudgetCurve) -> str:
         )
     else:
         parts.append("at no budget does the band over all budgets leave zero out;")
-    parts.append(f"over all budgets it is {points(curve.area)} on average.")
+    parts.append(f"over all budgets it is {difference(curve.area, curve.metric)} on average.")
     if curve.crossover and sure.any():  # else noise makes a sign change anywhere
         low, high = (f"{end:,.0f}" for end in curve.crossover[1:])
         parts.append(
@@ -149,7 +152,13 @@ def budget(curve: BudgetCurve) -> str:
 
 def interval(one: Comparison) -> str:
     """Returns a comparison's difference with its interval, and the interval's level where it is not 95 %."""
-    return points(one.difference) + _at(one.level)
+    what = _unit(one.metric)
+    return f"{what[1:]} {difference(one.difference, one.metric)}".lstrip() + _at(one.level)
+
+
+def _unit(metric: str) -> str:
+    """Returns the name of a metric after its value, but of accuracy, which goes without saying."""
+    return "" if split_of(metric)[1] == "accuracy" else f" {metric_name(split_of(metric)[1])}"
 
 
 def progress(look: Look, planned: Sequence[Look], compared: Sequence[Comparison]) -> str:

@@ -6,12 +6,14 @@ import numpy as np
 import pyarrow as pa
 
 from pretrain.config import StudyConfig
+from pretrain.config.metrics import metric_of, split_of
 from pretrain.study import statistics
 from pretrain.study.arms import Arm, arms, by_seed, trial_values
 from pretrain.study.budgets import BudgetCurve, budget_curves
 from pretrain.study.comparisons import Comparison, compare
 from pretrain.study.factorial import Factorial, factorials
 from pretrain.study.sequential import n_seeds
+from pretrain.study.summary import compared_metric
 
 
 class Answer(NamedTuple):
@@ -25,25 +27,40 @@ class Answer(NamedTuple):
     best_test: statistics.Estimate | None
     n_seeds: int  # of the run, diverged ones included
     level: float  # of all intervals
+    metric: str  # that is compared, as a column's name
 
 
 def answer(
     trials: pa.Table, curves: pa.Table, study: StudyConfig | None = None, level: float = statistics.LEVEL
 ) -> Answer:
-    """Draws all conclusions from a run's tables of trials and curves."""
-    found = arms(trials)
-    compared = compare(trials, found, study or StudyConfig(), level)
+    """Draws all conclusions from a run's tables of trials and curves.
+
+    Raises:
+      ConfigError: the trials have not the metric that is to be compared.
+    """
+    found, study = arms(trials), study or StudyConfig()
+    compared, metric = compare(trials, found, study, level), compared_metric(trials, study)
+    on = {split: f"{split}_{split_of(metric)[1]}" for split in ("validation", "test")}
+    measure = metric_of(metric)
+    sign = 1 if measure.higher_is_better else -1
     sound = [arm for arm in found if arm.trial_ids]
-    best = max(sound, key=lambda arm: np.mean(trial_values(trials, arm, "validation_accuracy")), default=None)
+
+    def on_validation(arm: Arm) -> float:
+        value = sign * np.mean(trial_values(trials, arm, on["validation"]))
+        return value if np.isfinite(value) else -np.inf
+
+    best = max(sound, key=on_validation, default=None)
+    tested = by_seed(trial_values(trials, best, on["test"]), best) if best else None
     return Answer(
         found,
         compared,
         budget_curves(compared, level),
-        factorials(trials, curves, found, level),
+        factorials(trials, curves, found, level, metric),
         best,
-        statistics.estimate(by_seed(trial_values(trials, best, "test_accuracy"), best), level) if best else None,
+        statistics.estimate(tested, level).within(measure.low, measure.high) if best else None,
         n_seeds(trials),
         level,
+        metric,
     )
 
 

@@ -22,13 +22,16 @@ class Attribution(NamedTuple):
     gap_p_value: float
 
 
-def attribute(corners: Mapping[Corner, np.ndarray], factors: Sequence[str], level: float = LEVEL) -> Attribution:
+def attribute(
+    corners: Mapping[Corner, np.ndarray], factors: Sequence[str], level: float = LEVEL, widest: float = math.inf
+) -> Attribution:
     """Splits the gap from the corner with all factors off to the one with all on.
 
     Args:
       corners: a metric [seeds] at each of the 2^k corners, paired by seed.
       factors: the k factors' names, in a corner's order.
       level: of the intervals.
+      widest: the largest difference that the metric can have, which no interval of the gap or a share exceeds.
 
     Returns:
       Each factor's Shapley value (1953): its effect, averaged over all orders of switching the factors on; and each
@@ -41,8 +44,8 @@ def attribute(corners: Mapping[Corner, np.ndarray], factors: Sequence[str], leve
     together = {(factors[i], factors[j]): _average(values, (i, j), k) for i, j in itertools.combinations(range(k), 2)}
     gap = values[(True,) * k] - values[(False,) * k]
     return Attribution(
-        estimate(gap, level),
-        {name: estimate(effect, level) for name, effect in alone.items()},
+        estimate(gap, level).within(-widest, widest),
+        {name: estimate(effect, level).within(-widest, widest) for name, effect in alone.items()},
         {pair: estimate(effect, level) for pair, effect in together.items()},
         {name: sign_flip(effect) for name, effect in (alone | together).items()},
         sign_flip(gap),

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pretrain.config.metrics import metric_of
 from pretrain.study import statistics
 from pretrain.study.comparisons import Comparison
 from pretrain.study.statistics import Estimate
@@ -24,7 +25,7 @@ class BudgetCurve(NamedTuple):
     labels: np.ndarray  # [budgets], ascending
     n: int  # seeds that all budgets have
     levels: tuple[np.ndarray, np.ndarray]  # means of treatment and baseline [budgets]
-    gain: np.ndarray  # [budgets], and the simultaneous band around it
+    gain: np.ndarray  # [budgets], by how much the treatment is better, and the simultaneous band around it
     low: np.ndarray
     high: np.ndarray
     area: Estimate  # the gain's mean over the logarithm of labels
@@ -32,6 +33,7 @@ class BudgetCurve(NamedTuple):
     crossing: float  # share of bootstrap samples in which it does
     equivalents: list[Estimate]  # labels with which the baseline is as good, for each budget
     level: float = statistics.LEVEL  # of the band and the intervals
+    metric: str = "test_accuracy"  # in whose unit levels and gain are
 
 
 def budget_curves(compared: Sequence[Comparison], level: float = statistics.LEVEL) -> list[BudgetCurve]:
@@ -78,7 +80,9 @@ def _paired(group: Sequence[Comparison]) -> bool:
 
 def _curve(group: Sequence[Comparison], level: float) -> BudgetCurve:
     labels = np.array([one.shared[LABELS] for one in group])
-    sides = [np.stack([getattr(one, side) for one in group], axis=1) for side in ("treated", "untreated")]
+    metric = group[0].metric
+    sign = 1 if metric_of(metric).higher_is_better else -1
+    sides = [sign * np.stack([getattr(one, side) for one in group], axis=1) for side in ("treated", "untreated")]
     gains, n = sides[0] - sides[1], group[0].n
     gain, low, high = statistics.band(gains, level)
     widths = np.diff(np.log(labels))
@@ -97,7 +101,7 @@ def _curve(group: Sequence[Comparison], level: float) -> BudgetCurve:
         rest,
         labels,
         n,
-        levels,
+        (sign * levels[0], sign * levels[1]),
         gain,
         low,
         high,
@@ -109,6 +113,7 @@ def _curve(group: Sequence[Comparison], level: float) -> BudgetCurve:
             for value, column in zip(equivalents(labels, *levels), worth.T, strict=True)
         ],
         level,
+        metric,
     )
 
 

@@ -7,9 +7,11 @@ import numpy as np
 import pyarrow as pa
 
 from pretrain.config import StudyConfig
+from pretrain.config.metrics import metric_of
 from pretrain.study import statistics
 from pretrain.study.arms import Arm, by_seed, cut, trial_values
 from pretrain.study.statistics import Estimate, Verdict
+from pretrain.study.summary import compared_metric
 
 ENCODER = "finetune.encoder_init"
 
@@ -25,11 +27,12 @@ class Comparison(NamedTuple):
     treated: np.ndarray  # [n], in the order of seeds
     untreated: np.ndarray  # [n]
     difference: Estimate
-    improvement: Estimate  # probability that a seed's difference is positive
+    improvement: Estimate  # probability that a seed is better
     p_value: float  # Holm's, over all comparisons of the run
     verdict: Verdict
     seeds_to_settle: int | None  # None unless the verdict is inconclusive
     level: float = statistics.LEVEL  # of the intervals
+    metric: str = "test_accuracy"  # in whose unit values and difference are
 
 
 def compare(
@@ -46,19 +49,22 @@ def compare(
       found: its arms.
       study: what to compare and what matters.
       level: of the intervals; p-values are judged at one less it.
+
+    Raises:
+      ConfigError: the trials have no such metric.
     """
     field = compared_field(found, study)
     if not field:
         return []
-    pairs = _pairs(found, field)
+    pairs, metric = _pairs(found, field), compared_metric(trials, study)
     sides = []
     for pair in pairs:
-        shared = set(pair[0].units) & set(pair[1].units)
-        sides.append([_values(trials, cut(arm, shared), study.metric) for arm in pair])
+        shared = _units(trials, pair[0], metric) & _units(trials, pair[1], metric)
+        sides.append([by_seed(trial_values(trials, part, metric), part) for part in (cut(arm, shared) for arm in pair)])
     p_values = statistics.holm([statistics.sign_flip(treated - untreated) for treated, untreated in sides])
     n_open = max(1, sum(p_value > 1 - level for p_value in p_values))
     return [
-        _comparison(field, pair, values, p_value, study.smallest_effect, level, n_open)
+        _comparison(field, pair, values, p_value, study.smallest_effect, level, n_open, metric)
         for pair, values, p_value in zip(pairs, sides, p_values, strict=True)
         if len(values[0])
     ]
@@ -86,8 +92,10 @@ def _pairs(found: Sequence[Arm], field: str) -> list[tuple[Arm, Arm]]:
     return pairs
 
 
-def _values(trials: pa.Table, arm: Arm, metric: str) -> np.ndarray:
-    return by_seed(trial_values(trials, arm, metric), arm)
+def _units(trials: pa.Table, arm: Arm, metric: str) -> set[tuple[int, int]]:
+    """Returns the seeds and repeats of an arm's trials that have a value of a metric."""
+    measured = np.isfinite(trial_values(trials, arm, metric))
+    return {unit for unit, is_there in zip(arm.units, measured, strict=True) if is_there}
 
 
 def _comparison(
@@ -98,13 +106,20 @@ def _comparison(
     smallest: float,
     level: float,
     n_open: int,
+    metric: str,
 ) -> Comparison:
     treatment, baseline = (arm.point[field] for arm in pair)
     shared = {name: value for name, value in pair[0].point.items() if name != field}
-    differences = sides[0] - sides[1]
-    difference, n = statistics.estimate(differences, level), len(differences)
-    found = statistics.verdict(difference, p_value, n, smallest, alpha=1 - level)
+    measure, n = metric_of(metric), len(sides[0])
+    gains = sides[0] - sides[1] if measure.higher_is_better else sides[1] - sides[0]
+    if measure.high != 1:  # of a metric without a scale of its own
+        smallest *= abs(float(np.mean(sides[1])))
+    found = statistics.verdict(statistics.estimate(gains, level), p_value, n, smallest, alpha=1 - level)
     is_open = found == "inconclusive" and n > 1
-    more = statistics.seeds_to_settle(differences, smallest, level, n_open) if is_open else None
-    chance = statistics.improvement(differences, level)
-    return Comparison(field, treatment, baseline, shared, n, *sides, difference, chance, p_value, found, more, level)
+    more = statistics.seeds_to_settle(gains, smallest, level, n_open) if is_open else None
+    widest = measure.high - measure.low
+    difference = statistics.estimate(sides[0] - sides[1], level).within(-widest, widest)
+    chance = statistics.improvement(gains, level)
+    return Comparison(
+        field, treatment, baseline, shared, n, *sides, difference, chance, p_value, found, more, level, metric
+    )

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pretrain.config.metrics import metric_of
 from pretrain.study import statistics
 from pretrain.study.arms import CORNERS, Arm, by_seed, curve_values, cut, trial_values
 from pretrain.study.attribution import Attribution, Corner, attribute
@@ -15,7 +16,8 @@ from pretrain.study.statistics import Estimate
 
 BATCHES = (1, 5, 20, 40)
 FIRST_BATCHES = 40  # over which curves are averaged
-_CURVES = ("post_update_accuracy", "validation_accuracy")
+# On the batch just trained on and on validation images: the latter of two metrics where the former is not measured.
+_CURVES = (("post_update_accuracy", "validation_accuracy"), ("post_update_loss", "validation_loss"))
 _DIAGNOSTICS = ("logit_change", "effective_rank", "condition_number", "update_size/", "gradient_norm/")
 _MOST_FACTORS = 6
 _MOST_SETTINGS = 4  # at which the seed's question is answered
@@ -50,6 +52,7 @@ class Factorial(NamedTuple):
     remedies: dict[str, dict[str, Estimate]]
     others: tuple[Factor, ...]  # the factors that are off
     setting: dict[str, object]  # of the other swept fields
+    end: str = "test_accuracy"  # the cause that is the result
 
     @property
     def first(self) -> Arm:
@@ -74,8 +77,10 @@ class Factorial(NamedTuple):
         return init == ("he", "pretrained") and frozen[0] == 0 and not ends
 
 
-def factorials(trials: pa.Table, curves: pa.Table, found: Sequence[Arm], level: float) -> list[Factorial]:
-    """Returns the full factorials of a run, explained.
+def factorials(
+    trials: pa.Table, curves: pa.Table, found: Sequence[Arm], level: float, metric: str = "test_accuracy"
+) -> list[Factorial]:
+    """Returns the full factorials of a run, explained in their curves and in a result.
 
     Where encoder and freezing (of frozen layers, the most and the fewest) are swept, that of these two comes first; the
     other fields are then at each of their combinations, if there are few, or else at their first. Where all swept
@@ -89,7 +94,7 @@ def factorials(trials: pa.Table, curves: pa.Table, found: Sequence[Arm], level: 
     early = _early(curves)
 
     def explained(some: tuple[Factor, ...], setting: dict[str, object], others: tuple[Factor, ...]) -> list[Factorial]:
-        one = _explained(trials, early, some, setting, others, found, level)
+        one = _explained(trials, early, some, setting, others, found, level, metric)
         return [one] if one else []
 
     result = []
@@ -120,21 +125,25 @@ def _explained(
     others: tuple[Factor, ...],
     found: Sequence[Arm],
     level: float,
+    metric: str,
 ) -> Factorial | None:
-    """Returns the factorial of some factors with the other fields at a setting; None where a cell or seeds lack."""
+    """Returns the factorial of some factors with the other fields at a setting; None where a cell or a result lacks."""
     cells = _cells(factors, setting, found)
     if not cells:
         return None
-    values = _measured(trials, curves, cells)
+    values = _measured(trials, curves, cells, metric)
+    if metric not in values:
+        return None
     names = [factor.field for factor in factors]
     first, last = (False,) * len(names), (True,) * len(names)
-    causes = {
-        metric: Cause(float(corners[first].mean()), float(corners[last].mean()), attribute(corners, names, level))
-        for metric, corners in values.items()
-    }
+    causes = {}
+    for name, corners in values.items():
+        measure = metric_of(name)
+        parts = attribute(corners, names, level, measure.high - measure.low)
+        causes[name] = Cause(float(corners[first].mean()), float(corners[last].mean()), parts)
     ends = cells[first], cells[last]
-    remedies = _remedies(trials, curves, ends[1], others, found, level)
-    return Factorial(factors, cells, causes, _diagnostics(curves, ends, level), remedies, others, setting)
+    remedies = _remedies(trials, curves, ends[1], others, found, level, metric)
+    return Factorial(factors, cells, causes, _diagnostics(curves, ends, level), remedies, others, setting, metric)
 
 
 def _values(found: Sequence[Arm]) -> dict[str, list[object]]:
@@ -176,23 +185,31 @@ def _cells(factors: Sequence[Factor], setting: Mapping[str, object], found: Sequ
 
 
 def _measured(
-    trials: pa.Table, curves: pa.Table, cells: Mapping[Hashable, Arm]
+    trials: pa.Table, curves: pa.Table, cells: Mapping[Hashable, Arm], result: str
 ) -> dict[str, dict[Hashable, np.ndarray]]:
     """Returns every metric [seeds] of every cell, by metric; only those that all trials have."""
     values: dict[str, dict[Hashable, np.ndarray]] = {}
+    known = pc.unique(curves["metric"]).to_pylist()
+    shown = next((pair for pair in _CURVES if pair[0] in known), _CURVES[0])
     for cell, arm in cells.items():
-        for metric in _CURVES:
+        for metric in shown:
             measured = by_seed(curve_values(curves, arm, metric, range(1, FIRST_BATCHES + 1)), arm)
             for batch in BATCHES:
                 values.setdefault(f"{metric} after batch {batch}", {})[cell] = measured[:, batch - 1]
             values.setdefault(f"{metric} over {FIRST_BATCHES} batches", {})[cell] = _mean_over_steps(measured)
-        values.setdefault("test_accuracy", {})[cell] = by_seed(trial_values(trials, arm, "test_accuracy"), arm)
+        values.setdefault(result, {})[cell] = by_seed(trial_values(trials, arm, result), arm)
     # What is missing was not measured, or training ended before.
     return {metric: of for metric, of in values.items() if not np.isnan(list(of.values())).any()}
 
 
 def _remedies(
-    trials: pa.Table, curves: pa.Table, arm: Arm, others: Sequence[Factor], found: Sequence[Arm], level: float
+    trials: pa.Table,
+    curves: pa.Table,
+    arm: Arm,
+    others: Sequence[Factor],
+    found: Sequence[Arm],
+    level: float,
+    result: str,
 ) -> dict[str, dict[str, Estimate]]:
     cells = {"as it is": arm}
     for factor in others:
@@ -201,7 +218,7 @@ def _remedies(
     units = set.intersection(*(set(one.units) for one in cells.values()))
     if len(cells) <= len(others) or not others or not units:
         return {}
-    values = _measured(trials, curves, {name: cut(one, units) for name, one in cells.items()})
+    values = _measured(trials, curves, {name: cut(one, units) for name, one in cells.items()}, result)
     return {
         metric: {factor.field: statistics.estimate(of[factor.field] - of["as it is"], level) for factor in others}
         for metric, of in values.items()

@@ -6,12 +6,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pretrain.config import Experiment, from_json
+from pretrain.config import Experiment, from_json, metrics
 from pretrain.config.counts import counted
 from pretrain.config.fields import ConfigError, nearest
 from pretrain.config.paths import path_of
 from pretrain.data import inputs_file
 from pretrain.data.inputs_file import Inputs
+from pretrain.study import summary
 from pretrain.sweep import run_files
 from pretrain.sweep import sample_file as samples
 from pretrain.sweep.manifests import DamageError
@@ -19,7 +20,7 @@ from pretrain.sweep.run_files import REMEDY, Files
 from pretrain.sweep.sample_file import Samples
 
 _COLUMNS = {
-    "trials": ("trial_id", "seed", "repeat", "status", "test_accuracy", "validation_accuracy"),
+    "trials": ("trial_id", "seed", "repeat", "status"),
     "curves": ("trial_id", "stage", "step", "metric", "value"),
     "stages": ("trial_id", "stage", "stage_id"),
     "timings": ("stage_id", "stage", "seed", "run_seconds"),
@@ -57,6 +58,36 @@ def run_of(files: Files) -> Run:
     """
     text = files.read("experiment.json").decode()
     return Run(from_json(text), **{name: _read_table(files, name) for name in _COLUMNS})
+
+
+def measured(run: Run, metric: str) -> Run:
+    """Returns a run whose trials have a metric, measured from stored predictions where they lack it.
+
+    Args:
+      run: the run.
+      metric: as ``study.metric``, such as ``balanced_accuracy``.
+
+    Raises:
+      ConfigError: it is no metric, none of these targets, or predictions are not, or no longer, stored in full.
+    """
+    metrics.check(metric)
+    if metric == metrics.AUTO or metrics.column(metric) in run.trials.column_names:
+        return run
+    first = metrics.split_of(summary.metrics(run.trials)[0])[1]
+    metrics.check_task(metric, [task for task, usual in metrics.USUAL.items() if usual[0] == first])
+    from pretrain.sweep import tables  # takes a second, and what stands in tables does not need it
+    from pretrain.sweep.store import Store
+
+    faults: list[str] = []
+    store = Store(run.experiment.store, warn=faults.append, read_only=True)
+    ids = {row["stage_id"] for row in run.stages.to_pylist() if row["stage"] == "finetune"}
+    missing = ids - store.verified(ids)
+    missing |= {job for job in ids - missing if store.predictions(job) is None}
+    if missing:
+        reason = faults[0] if faults else f"the store {run.experiment.store} lacks predictions"
+        what = f"of {len(missing):,} of {counted(len(ids), 'fine-tuning')}"
+        raise ConfigError("study.metric", metric, f"cannot be measured: {reason} {what}; run the run's command again")
+    return dataclasses.replace(run, trials=tables.with_metric(run.trials, run.stages, store, metric))
 
 
 def load_params(path: Path | str, trial_id: str, stage: str = "finetune", store: Path | str | None = None) -> dict:
@@ -142,6 +173,13 @@ def _stages_of(run: Run, trial_id: str) -> dict[str, str]:
     return {row["stage"]: row["stage_id"] for row in rows if row["trial_id"] == found[0]}
 
 
+def _of_results(table: pa.Table) -> tuple[str, ...]:
+    """Returns the results that every trial of a task has: that of which one is there, or else classification."""
+    firsts = [usual[0] for usual in metrics.USUAL.values()]
+    named = [(f"test_{first}", f"validation_{first}") for first in firsts]
+    return next((pair for pair in reversed(named) if set(pair) & set(table.column_names)), named[0])
+
+
 def _read_table(files: Files, name: str) -> pa.Table:
     file, content = f"{name}.parquet", files.read(f"{name}.parquet")
     try:
@@ -149,7 +187,8 @@ def _read_table(files: Files, name: str) -> pa.Table:
     except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())[:120]
         raise DamageError(f"{files.directory / file}: cannot be read ({reason}); {REMEDY}") from None
-    missing = [column for column in _COLUMNS[name] if column not in table.column_names]
+    wanted = (*_COLUMNS[name], *(_of_results(table) if name == "trials" else ()))
+    missing = [column for column in wanted if column not in table.column_names]
     if missing:
         raise DamageError(f"{files.directory / file}: has no column {missing[0]}; {REMEDY}")
     return table

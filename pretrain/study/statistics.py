@@ -28,6 +28,12 @@ class Estimate(NamedTuple):
     def __str__(self) -> str:
         return f"{self.mean:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
 
+    def within(self, low: float, high: float) -> "Estimate":
+        """Returns it with an interval that leaves out what cannot be; one without an end stays so."""
+        if not np.isfinite([self.low, self.high]).all():
+            return self
+        return Estimate(self.mean, min(max(self.low, low), self.mean), max(min(self.high, high), self.mean))
+
 
 def estimate(values: np.ndarray, level: float = LEVEL) -> Estimate:
     """Returns the mean of values [seeds] with its interval; one value has none, and gives infinite bounds.

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
+from pretrain.config import StudyConfig
 from pretrain.config.fields import ConfigError, nearest
+from pretrain.config.metrics import AUTO, column
 
 _OF_A_TRIAL = ("trial_id", "seed", "repeat")
 
@@ -19,6 +21,21 @@ def swept_fields(trials: pa.Table) -> list[str]:
 def metrics(trials: pa.Table) -> list[str]:
     """Returns the results of a run's table of trials: the columns after the status."""
     return trials.column_names[trials.column_names.index("status") + 1 :]
+
+
+def compared_metric(trials: pa.Table, study: StudyConfig) -> str:
+    """Returns the result that is compared, as a column's name: by default the first.
+
+    Raises:
+      ConfigError: the trials have no such result.
+    """
+    known = metrics(trials)
+    if study.metric == AUTO:
+        return known[0]
+    name = column(study.metric)
+    if name not in known:
+        raise ConfigError("study.metric", study.metric, f"is none of the run's; it has {', '.join(known)}")
+    return name
 
 
 def summarise(trials: pa.Table, by: Sequence[str] | None = None, of: Sequence[str] | None = None) -> pa.Table:

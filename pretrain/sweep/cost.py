@@ -124,8 +124,10 @@ def _batch(stage: Stage, size: int, encoded: int) -> Batch:
     """Returns the shapes of a batch of images, or of codes of the lowest layers."""
     shape = stage.stack.shapes[encoded - 1].outputs if encoded else stage.stack.example
     inputs = jax.ShapeDtypeStruct((size, *shape), jnp.float32 if encoded else jnp.uint8)
-    labels = jax.ShapeDtypeStruct((size,), jnp.int32) if stage.config.method.reads_labels else None
-    return Batch(inputs, labels)
+    if not stage.config.method.reads_labels:
+        return Batch(inputs)
+    target = stage.stack.task.target_shape
+    return Batch(inputs, jax.ShapeDtypeStruct((size, *target), jnp.float32 if target else jnp.int32))
 
 
 def _counted(function: Callable, *shapes: Any) -> float:

@@ -15,7 +15,7 @@ from pretrain.learn.layers import Params
 from pretrain.learn.method import Extras
 from pretrain.learn.metrics import Batch, Images
 from pretrain.learn.stack import Stack
-from pretrain.learn.stage import Stage, StageConfig, results
+from pretrain.learn.stage import Stage, StageConfig, predictions, results
 from pretrain.learn.start import Start, start
 from pretrain.learn.train import Values
 from pretrain.sweep import hosts
@@ -37,6 +37,9 @@ class Outcome(NamedTuple):
     results: dict[str, np.ndarray]  # [T]
     seconds: float  # wall clock of the pack, per job
     test: str = ""  # fingerprint of the test images and labels that results are of
+    # Of jobs that end a trial, by held-out split as in ``test_scores``: what ``Prediction`` holds, [T, N, ...], and
+    # ``test_targets``, [N, ...], which all share.
+    predictions: dict[str, np.ndarray] = {}  # noqa: RUF012, a default that nobody changes
 
     def diverged(self) -> np.ndarray:
         """Returns whether each job met a NaN or an infinity: [T] bool."""
@@ -85,15 +88,29 @@ def run(
         jax.block_until_ready(carry)
         after_chunk(stop, partial(progress_of, stop, began, carry, n_jobs))
     states, curves = carry
-    measured = {}
-    for split, prefix in stage.result_names.items():
-        found = RESULTS(*stage.as_left(), mesh, share, states.params, images.train, getattr(images, split))
-        measured |= {prefix + name: values for name, values in found.items()}
-    params, curves, measured = on_host((states.params, curves, measured), n_jobs)
+    measured, predicted = {}, {}
+    for split in stage.measured_splits:
+        found, own = RESULTS(*stage.as_left(), mesh, share, states.params, images.train, getattr(images, split))
+        prefix = stage.result_names.get(split)
+        measured |= {prefix + name: values for name, values in found.items()} if prefix else {}
+        predicted |= {f"{split}_{part}": values for part, values in own.items()}
+    params, curves, measured, predicted = on_host((states.params, curves, measured, predicted), n_jobs)
     # The last update is always followed by a validation.
     finals = {name: curve[:, -1] for name, curve in curves.items() if name.startswith("validation_")}
     seconds = (time.perf_counter() - began) / n_jobs
-    return Outcome(params, curves, finals | measured, seconds, dataset.fingerprints.test)
+    kept = _kept(predicted, dataset) if predicted else {}
+    return Outcome(params, curves, finals | measured, seconds, dataset.fingerprints.test, kept)
+
+
+def _kept(predicted: dict[str, np.ndarray], dataset: Dataset) -> dict[str, np.ndarray]:
+    """Returns predictions with their targets, numbers in their units, and classes in as few bytes as they take."""
+    kept = dict(predicted)
+    for split in ("validation", "test"):
+        kept[f"{split}_targets"] = getattr(dataset, split).labels
+    if dataset.units:
+        return {name: dataset.units.restored(values) for name, values in kept.items()}
+    kind = np.min_scalar_type(max(len(dataset.output_names) - 1, 0))
+    return {name: values.astype(kind) if values.dtype == np.int32 else values for name, values in kept.items()}
 
 
 def measured_again(stage: Stage, dataset: Dataset, split: str, params: Iterable[Params]) -> Iterator[dict[str, float]]:
@@ -109,7 +126,7 @@ def measured_again(stage: Stage, dataset: Dataset, split: str, params: Iterable[
     images = jax.device_put(_splits(stage, dataset), NamedSharding(mesh, PartitionSpec()))
     for one in params:
         lane = jax.device_put(jax.tree.map(lambda leaf: leaf[None], one), NamedSharding(mesh, PartitionSpec("T")))
-        found = RESULTS(*stage.as_left(), mesh, np.int32(1), lane, images.train, getattr(images, split))
+        found, _ = RESULTS(*stage.as_left(), mesh, np.int32(1), lane, images.train, getattr(images, split))
         yield {name: float(np.asarray(values)[0]) for name, values in found.items()}
 
 
@@ -152,7 +169,7 @@ def compilations(pack: Pack, dataset: Dataset) -> list[Callable[[], object]]:
         advance,
         *(partial(START.compile, *start) for start in starts),
         lambda: BEGIN.compile(stage, extras, mesh, share, trials(), images),
-        *(partial(measure, split) for split in stage.result_names),
+        *(partial(measure, split) for split in stage.measured_splits),
     ]
 
 
@@ -243,8 +260,11 @@ def _advance(stage: Stage, mesh: Mesh, states, curves, n_trials, own, trials: _T
 
 
 def _results(stack: Stack, method: type, mesh: Mesh, n_trials, params, train: Batch, split: Batch) -> Any:
-    def measure(params: Params, shared: tuple[Batch, Batch]) -> Values:
-        return results(stack, method, params, *shared)
+    def measure(params: Params, shared: tuple[Batch, Batch]) -> tuple[Values, Values]:
+        if stack.head is None:
+            return results(stack, method, params, *shared), {}
+        values, found = predictions(stack, method, params, *shared)
+        return values, {name: leaf for name, leaf in found._asdict().items() if leaf is not None}
 
     return over_trials(measure, mesh, n_trials, params, (train, split))
 

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from pretrain import data
-from pretrain.config import DataConfig, Experiment, fitting
+from pretrain.config import DataConfig, Experiment, fitting, metrics
 from pretrain.data import Dataset
 from pretrain.data.dataset import configs, rows_of
 from pretrain.data.labels import NONE
@@ -35,6 +35,7 @@ def load(experiment: Experiment, chosen: Collection[str] | None = None) -> Loade
     read = data.reader()
     if chosen is None:
         datasets = data.load_all(experiment, read)
+        metrics.check_task(experiment.study.metric, {dataset.task for dataset in datasets.values()})
         return Loaded(experiment, datasets, _notes(experiment, datasets))
     depth = min(len(modules.build(point.settings).layers) for point in experiment.points)
     fitted = fitting.to_depth(experiment, chosen, depth)
@@ -43,6 +44,7 @@ def load(experiment: Experiment, chosen: Collection[str] | None = None) -> Loade
     if sizes:
         fitted = fitting.to_held_out(fitted, chosen, min(sizes))
     datasets = data.load_all(fitted.experiment, read)
+    metrics.check_task(experiment.study.metric, {dataset.task for dataset in datasets.values()})
     settings = [point.settings.at_seed(0) for point in fitted.experiment.points]
     n_labelled = min(datasets[at.finetuning_data].n_labelled for at in settings)
     n_examples = min(len(datasets[at.pretraining_data].train.inputs) for at in settings)
@@ -56,8 +58,8 @@ def _notes(experiment: Experiment, datasets: Mapping[DataConfig, Dataset]) -> tu
     notes = dict.fromkeys(note for dataset in datasets.values() for note in dataset.notes)
     for point in experiment.points:
         dataset = datasets[point.settings.at_seed(0).finetuning_data]
-        labels, n_classes = n_labels(point.settings, dataset), len(dataset.class_names)
-        if labels < n_classes:
+        labels, n_classes = n_labels(point.settings, dataset), len(dataset.output_names)
+        if dataset.task == "classification" and labels < n_classes:
             note = f"finetune.labels: {labels:,} are fewer than the {n_classes:,} classes; some have no labelled row"
             notes[note] = None
     return tuple(notes)

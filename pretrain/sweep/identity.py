@@ -61,6 +61,7 @@ class Sizes(NamedTuple):
     rows: tuple[int, ...]  # of training, validation and test
     labelled: int  # training rows with a label
     dtype: str  # of inputs
+    target: tuple[int, ...] = ()  # shape of an example's, where the stage reads them
 
 
 class Fingerprints:
@@ -88,7 +89,7 @@ class Fingerprints:
         counts = (len(dataset.train.inputs), len(dataset.validation.inputs), n_test)
         # Nor does the number of labels, where none is read: other labels find the same pretraining.
         n_labelled = dataset.n_labelled if spec.choices.n_labels else counts[0]
-        sizes = Sizes(counts, n_labelled, str(dataset.train.inputs.dtype))
+        sizes = Sizes(counts, n_labelled, str(dataset.train.inputs.dtype), stage.stack.task.target_shape)
         known = (stage, spec.choices, extras, structure, parent, sizes)
         if known not in self._found:
             # Their sources, and what they import, are not among those that are hashed.
@@ -181,15 +182,19 @@ def _key(name: str, *described: Any) -> str:
 def _images(stage: Stage, sizes: Sizes) -> Images:
     def split(size: int) -> Batch:
         images = jax.ShapeDtypeStruct((size, *stage.stack.example), sizes.dtype)
-        return Batch(images, jax.ShapeDtypeStruct((size,), jnp.int32))
+        return Batch(images, _targets(size, sizes))
 
     return Images(*map(split, sizes.rows))
 
 
+def _targets(size: int, sizes: Sizes) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct((size, *sizes.target), jnp.float32 if sizes.target else jnp.int32)
+
+
 def _start(stage: Stage, choices: Choices, parent: Any, sizes: Sizes) -> tuple[Callable, tuple]:
-    labels = jax.ShapeDtypeStruct((sizes.labelled,), jnp.int32)
+    labels, rows = _targets(sizes.labelled, sizes), jax.ShapeDtypeStruct((sizes.labelled,), jnp.int32)
     seed = jax.ShapeDtypeStruct((), jnp.uint32)
-    inputs = (seed, _thawed(parent), labels, *([] if sizes.labelled == sizes.rows[0] else [labels]))
+    inputs = (seed, _thawed(parent), labels, *([] if sizes.labelled == sizes.rows[0] else [rows]))
     return functools.partial(start, *stage.as_started(), choices), inputs
 
 

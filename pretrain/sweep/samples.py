@@ -75,7 +75,7 @@ def take(trial: Trial, job: Job, store: Store, dataset: Dataset) -> Samples:
         filters=_filters(params.get("encoder", {}).get("layers_0", {}), dataset.example_shape),
         images=images.reshape(-1, *dataset.example_shape),
         reconstructions=reconstructed.reshape(-1, *dataset.example_shape),
-        labels=tuple(dataset.class_names[label] for label in dataset.validation.labels[rows]),
+        labels=tuple(map(dataset.named, dataset.validation.labels[rows])),
     )
 
 
@@ -105,6 +105,6 @@ def _phases(trial: Trial, plan: Plan) -> list[Job]:
 
 
 def _first_of_each_class(split: Split) -> np.ndarray:
-    """Returns the first row of each of the first classes that a split has, in the classes' order."""
-    _, rows = np.unique(split.labels, return_index=True)
+    """Returns the first row of each of the first classes that a split has, in the classes' order; else the first."""
+    rows = np.unique(split.labels, return_index=True)[1] if split.labels.ndim == 1 else np.arange(len(split.labels))
     return rows[:MOST_IMAGES]

@@ -41,6 +41,9 @@ def _too_large(settings: Settings, depth: int, dataset: Dataset, source: Dataset
             remedy = f"is more than the {images.n_labelled} training rows with a label; lower it, or take all by 0"
             yield ConfigError("finetune.labels", labels, remedy)
     finetune = settings.finetune
+    if finetune.label_subset == "balanced" and dataset.task != "classification":
+        remedy = f"balances classes, and the task is {dataset.task}; set it to random"
+        yield ConfigError("finetune.label_subset", finetune.label_subset, remedy)
     if finetune.readout == "none" and finetune.batch_size > labels:
         remedy = f"is larger than finetune.labels {labels}; lower it"
         yield ConfigError("finetune.batch_size", finetune.batch_size, remedy)

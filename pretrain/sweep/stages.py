@@ -18,6 +18,7 @@ from pretrain.learn.pytrees import skeleton
 from pretrain.learn.stack import Companions, Stack, is_dense, stack_shapes
 from pretrain.learn.stage import Stage, StageConfig
 from pretrain.learn.start import Choices
+from pretrain.learn.tasks import NO_TASK, Task
 from pretrain.sweep import modules
 from pretrain.sweep.modules import Built, Layers
 
@@ -65,6 +66,11 @@ def n_labels(settings: Settings, dataset: Dataset) -> int:
     return settings.finetune.labels or dataset.n_labelled
 
 
+def task_of(dataset: Dataset) -> Task:
+    """Returns what is predicted of the examples of a dataset."""
+    return Task(dataset.task, len(dataset.output_names))
+
+
 def example_shape(layers: Layers, dataset: Dataset) -> tuple[int, ...]:
     """Returns the shape of an image as the lowest layer reads it: flattened for a dense one."""
     return (math.prod(dataset.example_shape),) if is_dense(layers[0]) else dataset.example_shape
@@ -88,6 +94,7 @@ def _greedy(settings: Settings, built: Built, dataset: Dataset) -> list[Spec]:
             companions,
             start=number,
             encoded=number if own.cache_codes else 0,
+            task=task_of(dataset) if method.reads_labels else NO_TASK,
         )
         stage = Stage(
             f"pretrain/{number}", stack, StageConfig(method, training), n_examples, _updates(found) if counts else 0
@@ -95,7 +102,7 @@ def _greedy(settings: Settings, built: Built, dataset: Dataset) -> list[Spec]:
         _check_updates("pretrain.epochs", stage)
         choices = Choices()
         if method.reads_labels:
-            choices = Choices(n_examples, len(dataset.class_names), settings.finetune.label_subset)
+            choices = Choices(n_examples, task_of(dataset).n_classes, settings.finetune.label_subset)
         found.append(_spec(built, stage, choices, settings.pretraining_data, dataset))
     return found
 
@@ -126,7 +133,7 @@ def _end_to_end(settings: Settings, built: Built, dataset: Dataset, before: Sequ
 def _companions(method: Method, layers: Layers, dataset: Dataset) -> Companions:
     shapes = Stack(layers, example_shape(layers, dataset)).shapes[-1]
     try:
-        found = METHODS[type(method)].companions(method, layers, shapes.inputs, len(dataset.class_names))
+        found = METHODS[type(method)].companions(method, layers, shapes.inputs, task_of(dataset))
         for side, companion in found:
             reads = shapes.outputs if companion.reads == "codes" else shapes.inputs
             outputs = shapes_of((companion.module,), reads)[0].outputs
@@ -149,8 +156,9 @@ def _last(settings: Settings, built: Built, dataset: Dataset) -> Spec:
     if method.makes_updates:
         training = _training(own, own.epochs, own.updates)
     encoded = frozen if own.cache_codes else 0
-    head = Dense(len(dataset.class_names))
-    stack = Stack(layers, example_shape(layers, dataset), start=frozen, encoded=encoded, head=head)
+    task = task_of(dataset)
+    head = Dense(task.n_outputs)
+    stack = Stack(layers, example_shape(layers, dataset), start=frozen, encoded=encoded, head=head, task=task)
     labels = n_labels(settings, dataset)
     stage = Stage("finetune", stack, StageConfig(method, training), labels, whitens=own.codes == "whitened")
     _check_updates("finetune.updates" if own.updates else "finetune.epochs", stage)
@@ -163,7 +171,7 @@ def _last(settings: Settings, built: Built, dataset: Dataset) -> Spec:
     encoder_init = "pretrained" if own.encoder_init in ("pca", "wrong_data") else own.encoder_init
     choices = Choices(
         labels,
-        len(dataset.class_names),
+        task.n_classes,
         own.label_subset,
         encoder_init,
         own.fresh_layers,
@@ -208,7 +216,7 @@ def _spec(built: Built, stage: Stage, choices: Choices, data: DataConfig, datase
         "depth": depth,
         "start": stack.start,
         "encoded": stack.encoded,
-        "classes": len(dataset.class_names) if config.method.reads_labels else 0,
+        "classes": stack.task.n_outputs,
         "method": decisive(config.method),
         "training": config.training and decisive(config.training),
         "examples": stage.n_examples,
@@ -217,6 +225,8 @@ def _spec(built: Built, stage: Stage, choices: Choices, data: DataConfig, datase
             name: value for name, value in dataclasses.asdict(choices).items() if value != getattr(Choices, name)
         },
     }
+    if stack.task.kind != "classification":
+        content["task"] = stack.task.kind
     if any(".py:" in name for name in built.names[:depth]):  # whose words do not say how large they are
         flat = traverse_util.flatten_dict(stack_shapes(stack), sep="/")
         content["shapes"] = {path: leaf.shape for path, leaf in flat.items()}

@@ -1,7 +1,8 @@
 """Stages on disk: parameters as orbax checkpoints, records as JSON and Parquet, and a checksum of every file.
 
 A pack is one sealed directory, ``packs/<id>``: ``params/`` (an orbax checkpoint whose arrays have the pack's stages as
-leading axis), ``records.json`` and ``curves.parquet``. A pack in training is another, ``begun/<id>.<updates>``.
+leading axis), ``records.json``, ``curves.parquet`` and, of stages that end trials, ``predictions.npz``. A pack in
+training is another, ``begun/<id>.<updates>``.
 """
 
 import contextlib
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -26,6 +28,8 @@ from pretrain.sweep.manifests import DamageError
 from pretrain.sweep.plan import Pack
 from pretrain.sweep.records import Record, StoredAs, curves_of, records_of
 from pretrain.sweep.sealed import StoreError
+
+PREDICTIONS = "predictions.npz"
 
 
 class Store:
@@ -47,6 +51,7 @@ class Store:
         self._by_settings: dict[str, list[StoredAs]] = {}  # by the settings' id
         self._sound: set[Path] = set()  # packs whose files were checked
         self._restored: dict[Path, Params] = {}
+        self._predicted: dict[Path, dict[str, np.ndarray]] = {}
         if not read_only:
             for draft in sealed.abandoned(self.root / "drafts"):
                 shutil.rmtree(draft, ignore_errors=True)
@@ -93,6 +98,8 @@ class Store:
             sealed.save_arrays(draft / "params", outcome.params)
             sealed.write_json(draft / "records.json", records_of(outcome))
             pq.write_table(curves_of(pack, outcome), draft / "curves.parquet", compression="zstd")
+            if outcome.predictions:
+                np.savez(draft / PREDICTIONS, **outcome.predictions)
 
         target = self.root / "packs" / _name(pack)
         self._seal(target, _content(pack, outcome.params), fill)
@@ -121,6 +128,20 @@ class Store:
         """Returns the records of stored stages."""
         loaded = {path: json.loads((path / "records.json").read_text()) for path in self._packs_of(ids)}
         return [Record(**loaded[path][lane]) for path, lane in (self._places[stage] for stage in ids)]
+
+    def predictions(self, stage: str) -> dict[str, np.ndarray] | None:
+        """Returns what a stored fine-tuning predicted, as ``Outcome.predictions`` without the leading axis.
+
+        None of a stage that was stored before predictions were kept.
+        """
+        path, lane = self._places[stage]
+        if PREDICTIONS not in self._manifests[path]["files"]:
+            return None
+        if path not in self._predicted:  # one pack at a time
+            with np.load(path / PREDICTIONS, allow_pickle=False) as arrays:
+                self._predicted = {path: dict(arrays)}
+        found = self._predicted[path]
+        return {name: array if name.endswith("_targets") else array[lane] for name, array in found.items()}
 
     def curves(self, ids: Sequence[str]) -> list[pa.Table]:
         """Returns the curves of each of these stored stages: ``metric``, ``step``, ``value``, in this order.

@@ -7,35 +7,36 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pretrain.sweep import run_files
+from pretrain.config import metrics
+from pretrain.sweep import measures, run_files
 from pretrain.sweep.plan import Plan
 from pretrain.sweep.store import Store
 
-_RESULTS = (
-    "test_accuracy",
-    "test_loss",
-    "validation_accuracy",
-    "validation_loss",
-    "pretrain_validation_mse",
-    "pretrain_test_mse",
-)
+_OF_PRETRAINING = ("pretrain_validation_mse", "pretrain_test_mse")
 
 
-def trials(plan: Plan, store: Store, remeasured: Mapping[str, float] | None = None) -> pa.Table:
+def trials(
+    plan: Plan, store: Store, remeasured: Mapping[str, float] | None = None, metric: str = metrics.AUTO
+) -> pa.Table:
     """Returns a row a trial, in the plan's order; every column is deterministic.
 
     Columns: ``trial_id``, ``seed``, ``repeat`` (of the seed's fine-tunings), every swept field by its dotted name,
-    ``status`` (``ok``, ``diverged``), ``test_accuracy`` (fraction), ``test_loss`` (nats), ``validation_accuracy`` and
-    ``validation_loss`` likewise at the end of training, and ``pretrain_validation_mse`` and ``pretrain_test_mse``, the
-    end-to-end reconstruction error after the last phase. The latter are null without pretraining, and where the codes
-    of a phase cannot be decoded; losses are null for read-outs without probabilities, ridge regression and nearest
+    ``status`` (``ok``, ``diverged``), the usual metrics of the task on test rows and on validation rows at the end of
+    training, the first of them first, and ``pretrain_validation_mse`` and ``pretrain_test_mse``, the end-to-end
+    reconstruction error after the last phase. The latter are null without pretraining, and where the codes of a phase
+    cannot be decoded; losses are null for read-outs of classes without probabilities, ridge regression and nearest
     neighbours. What a diverged trial made NaN or infinite is null.
 
     Args:
       plan: the trials.
       store: where all of their stages are.
       remeasured: ``pretrain_test_mse`` of trials whose pretraining was measured on other test images, by id.
+      metric: that is asked for besides the usual ones, as ``study.metric``.
     """
+    last = [trial.jobs[-1] for trial in plan.trials]
+    usual = metrics.USUAL[plan.jobs[last[0]].stage.stack.task.kind]
+    of_task = [f"{split}_{name}" for split in ("test", "validation") for name in usual]
+    computed = measures.measured(store, list(dict.fromkeys(last)), [name for name in of_task if not _is_recorded(name)])
     names = list(dict.fromkeys(name for trial in plan.trials for name in trial.point))
     cells = {name: _cells([trial.point.get(name) for trial in plan.trials]) for name in names}
     records = dict(zip(plan.jobs, store.records(list(plan.jobs)), strict=True))
@@ -49,14 +50,40 @@ def trials(plan: Plan, store: Store, remeasured: Mapping[str, float] | None = No
         measured = {name: value for name, value in of_pretraining.items() if name.startswith("pretrain_")}
         if remeasured and trial.id in remeasured:
             measured["pretrain_test_mse"] = remeasured[trial.id]
-        measured |= finetune.results
-        row |= measured
+        row |= measured | finetune.results | computed.get(trial.jobs[-1], {})
         rows.append(row)
     # Those that every run has, with or without pretraining, and what else its methods measure.
     of_trials = ("trial_id", "seed", "repeat", *names, "status")
-    results = [*_RESULTS, *sorted({name for row in rows for name in row} - {*of_trials, *_RESULTS})]
+    first = [*of_task, *_OF_PRETRAINING]
+    results = [*first, *sorted({name for row in rows for name in row} - {*of_trials, *first})]
     columns = {name: pa.array([row[name] for row in rows]) for name in of_trials}
-    return pa.table(columns | {name: pa.array([row.get(name) for row in rows], pa.float64()) for name in results})
+    columns |= {name: pa.array([row.get(name) for row in rows], pa.float64()) for name in results}
+    return with_metric(pa.table(columns), stages(plan), store, metric)
+
+
+def with_metric(trials: pa.Table, stages: pa.Table, store: Store, metric: str) -> pa.Table:
+    """Returns a table of trials with a metric that it lacks, measured from stored predictions, after the others.
+
+    Args:
+      trials: as ``trials`` makes it.
+      stages: of the same run, as ``stages`` makes it.
+      store: where the fine-tunings are, verified.
+      metric: as ``study.metric``; ``auto`` and those that are there change nothing.
+    """
+    name = metrics.split_of(metric)[1]
+    missing = [f"{split}_{name}" for split in ("test", "validation")] if metric != metrics.AUTO else []
+    missing = [column for column in missing if column not in trials.column_names]
+    of_trial = {row["trial_id"]: row["stage_id"] for row in stages.to_pylist() if row["stage"] == "finetune"}
+    ids = [of_trial[trial] for trial in trials["trial_id"].to_pylist()]
+    found = measures.measured(store, list(dict.fromkeys(ids)), missing) if missing else {}
+    for column in missing:
+        trials = trials.append_column(column, pa.array([found.get(job, {}).get(column) for job in ids], pa.float64()))
+    return trials
+
+
+def _is_recorded(column: str) -> bool:
+    """Returns whether a result is measured where it is trained, rather than from predictions."""
+    return metrics.split_of(column)[1] in ("accuracy", "loss")
 
 
 def curves(plan: Plan, store: Store) -> pa.Table:

@@ -9,9 +9,8 @@ from pretrain.config.fields import ConfigError
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
 
-def load(path, validation=60, greyscale=False, shuffled_pixels=False):
-    config = DataConfig(name=str(path), validation=validation, greyscale=greyscale, shuffled_pixels=shuffled_pixels)
-    return data.load(config)
+def load(path, validation=60, **fields):
+    return data.load(DataConfig(name=str(path), validation=validation, **fields))
 
 
 def refused(path, *parts, **settings):

@@ -56,7 +56,7 @@ def test_mnist_is_split_as_the_protocol_says(mnist):
     sizes = [len(split.inputs) for split in (mnist.train, mnist.validation, mnist.test)]
     assert sizes == [55_000, 5_000, 10_000]
     assert mnist.example_shape == (28, 28, 1)
-    assert mnist.class_names == tuple("0123456789")
+    assert mnist.output_names == tuple("0123456789")
     for split in (mnist.train, mnist.validation, mnist.test):
         assert (split.inputs.dtype, split.inputs.shape[1], split.labels.dtype) == (np.uint8, 784, np.int32)
 
@@ -142,7 +142,7 @@ def test_splits_are_the_rows_as_they_stand(tiny_arrays, tiny_path):
         np.testing.assert_array_equal(found.labels, classes)
         assert (found.inputs.dtype, found.labels.dtype) == (np.uint8, np.int32)
     assert dataset.example_shape == (6, 6, 1)
-    assert dataset.class_names == ("0", "1", "2")
+    assert dataset.output_names == ("0", "1", "2")
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int16, np.int64, np.uint64, ">i4"])
@@ -159,7 +159,7 @@ def test_grey_images_may_have_a_channel_or_none(tiny_arrays, tiny_path, write):
 def test_a_class_that_only_the_test_images_have_counts(tiny_arrays, write):
     labels = tiny_arrays["test_labels"].copy()
     labels[0] = 4
-    assert load(write(test_labels=labels)).class_names == ("0", "1", "2", "4")
+    assert load(write(test_labels=labels)).output_names == ("0", "1", "2", "4")
 
 
 @pytest.fixture

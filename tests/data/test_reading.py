@@ -79,7 +79,7 @@ def test_arrays_that_do_not_fit_are_refused(mistake, tiny_arrays, write):
     change, parts = MISTAKES[mistake]
     path = write(**change(tiny_arrays))
     with pytest.raises(ConfigError) as error:
-        load(path)
+        load(path, task="classification")
     text = str(error.value)
     assert any(all(part in line for part in parts) for line in text.splitlines()), text
     for line in text.splitlines():
@@ -89,7 +89,7 @@ def test_arrays_that_do_not_fit_are_refused(mistake, tiny_arrays, write):
 def test_all_faults_of_a_file_are_reported_at_once_a_line_each(tiny_arrays, write):
     wrong = {"train_labels": tiny_arrays["train_labels"][1:] / 2, "test_images": tiny_arrays["test_images"][:, 1:]}
     with pytest.raises(ConfigError) as error:
-        load(write(**wrong, test_labels=None))
+        load(write(**wrong, test_labels=None), task="classification")
     lines = str(error.value).splitlines()
     assert len(lines) == len(set(lines)) == 4
     for part in ("lacks test labels", "train_labels such as 0.5", "to one size", "pair them up"):

@@ -48,7 +48,7 @@ def same(one, other):
 @pytest.mark.parametrize("name", ["keras_names", "capitals", "float01", "double01", "one_hot", "float_labels"])
 def test_forms_of_the_same_images_are_the_same_to_the_bit(name, form):
     assert same(form(name), form("uint8"))
-    assert form(name).class_names == tuple(map(str, range(CLASSES)))
+    assert form(name).output_names == tuple(map(str, range(CLASSES)))
     assert form(name).notes == ()
 
 
@@ -70,16 +70,16 @@ def test_other_numbers_are_standardised_channel_by_channel(form):
 
 def test_names_of_classes_are_kept(form):
     found = form("string_labels")
-    assert found.class_names == tuple(f"digit {label}" for label in range(CLASSES))
+    assert found.output_names == tuple(f"digit {label}" for label in range(CLASSES))
     np.testing.assert_array_equal(found.train.labels, form("uint8").train.labels)
 
 
 def test_class_numbers_with_gaps_are_closed_and_named(form):
     found = form("labels_from_1")
-    assert found.class_names == tuple(str(label) for label in range(1, 11)) and noted(
+    assert found.output_names == tuple(str(label) for label in range(1, 11)) and noted(
         found, "10 classes, numbered 1–10"
     )
-    assert same(found._replace(class_names=()), form("uint8")._replace(class_names=()))
+    assert same(found._replace(output_names=()), form("uint8")._replace(output_names=()))
 
 
 @pytest.mark.parametrize("name", ["with_validation", "medmnist_like"])
@@ -220,7 +220,7 @@ def test_a_function_of_ones_own_returns_arrays(tmp_path):
         return data.load(DataConfig(name=f"{tmp_path}/own.py:{function}", validation=0.2))
 
     found = load("arrays")
-    assert found.class_names == ("a", "b") and found.n_labelled == 24
+    assert found.output_names == ("a", "b") and found.n_labelled == 24
     assert len(found.train.inputs) == 34 and noted(found, "no known name are left alone: notes")
     for function, part in {
         "nothing": "must return a dictionary of arrays, not a int",

@@ -40,7 +40,7 @@ def test_people_are_read_whatever_the_form_of_their_table(load, form):
     found = load(table, form=form)
     names = ["age", "hours", *(f"work={each}" for each in ("", "private", "self", "state"))]
     assert list(found.scaling.columns) == [*names, *(f"school={each}" for each in ("college", "doctor", "school"))]
-    assert found.class_names == ("<=50K", ">50K")
+    assert found.output_names == ("<=50K", ">50K")
     assert found.train.inputs.shape[1] == 10 and np.isfinite(found.train.inputs).all()  # the last marks missing ages
     n_labelled = len(table) - table["income"].null_count
     assert found.n_labelled + len(found.validation.labels) + len(found.test.labels) == n_labelled
@@ -114,7 +114,7 @@ def test_rows_of_a_group_are_in_one_split(load):
 def test_targets_are_classes_of_any_type(load, kind):
     table = pa.table({"x": np.random.default_rng(0).normal(size=60), "income": (np.arange(60) % 2).astype(kind)})
     found = load(table, form="parquet")
-    assert found.class_names == {bool: ("False", "True")}.get(kind, ("0", "1"))
+    assert found.output_names == {bool: ("False", "True")}.get(kind, ("0", "1"))
 
 
 def test_all_faults_of_a_table_are_reported_at_once(load):

@@ -12,6 +12,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neighbors import KNeighborsClassifier
 
 from pretrain.learn import probes
+from pretrain.learn.tasks import Task
 
 sizes = st.tuples(st.integers(12, 40), st.integers(1, 6))
 seeds = st.integers(0, 2**32 - 1)
@@ -38,9 +39,15 @@ def rule(neighbours, count):
 
 
 ridge = jax.jit(probes.ridge, static_argnums=2)
-logistic = jax.jit(probes.logistic, static_argnums=2)
+converged = jax.jit(probes.converged, static_argnums=2)
 nearest = jax.jit(probes.nearest, static_argnums=3)
-votes = jax.jit(probes.votes, static_argnums=1)
+voted = jax.jit(probes.voted, static_argnums=1)
+THREE = Task(n_outputs=3)
+
+
+def votes(neighbours, n_classes, count):
+    """The class with the most votes."""
+    return np.argmax(voted(neighbours, Task(n_outputs=n_classes), count), axis=1)
 
 
 @settings(deadline=None, max_examples=10)
@@ -48,7 +55,7 @@ votes = jax.jit(probes.votes, static_argnums=1)
 def test_ridge_is_scikit_learns_at_every_penalty(seed):
     codes, labels = drawn(seed)
     penalties = (1e-3, 0.1, 10.0)
-    heads = ridge(codes, labels, 3, jnp.array(penalties))
+    heads = ridge(codes, labels, THREE, jnp.array(penalties))
     exact = codes.astype(np.float64)
     for place, penalty in enumerate(penalties):
         # Theirs is of the sum over examples, and knows nothing of the codes' variance.
@@ -62,7 +69,7 @@ def test_ridge_is_scikit_learns_at_every_penalty(seed):
 @given(sizes, seeds, st.sampled_from([1e-3, 0.01, 1.0]))
 def test_ridge_solves_its_normal_equations(size, seed, penalty):
     values, labels = correlated(size, seed, offset=2.0), np.random.default_rng(seed).integers(0, 3, size[0])
-    found = probes.ridge(jnp.asarray(values), jnp.asarray(labels), 3, penalty)
+    found = probes.ridge(jnp.asarray(values), jnp.asarray(labels), THREE, penalty)
     exact, targets = values.astype(np.float64), np.eye(3)[labels]
     # With the bias as one more column of ones, which alone is not penalised.
     columns = np.hstack([exact, np.ones((size[0], 1))])
@@ -75,20 +82,20 @@ def test_ridge_solves_its_normal_equations(size, seed, penalty):
 
 def test_ridge_penalises_alike_at_every_scale_of_the_codes():
     values, labels = correlated((40, 5), 3), jnp.asarray(np.random.default_rng(3).integers(0, 3, 40))
-    heads = [probes.ridge(jnp.asarray(scale * values), labels, 3, 0.1) for scale in (1.0, 1000.0)]
+    heads = [probes.ridge(jnp.asarray(scale * values), labels, THREE, 0.1) for scale in (1.0, 1000.0)]
     np.testing.assert_allclose(heads[0]["kernel"], 1000 * heads[1]["kernel"], rtol=1e-3, atol=1e-5)
 
 
 def test_ridge_of_fewer_examples_than_units_is_finite_at_any_penalty():
     values = jnp.asarray(np.random.default_rng(0).normal(size=(10, 150)), jnp.float32)
     for penalty in (1e-2, 1e-7, 1e-12):
-        head = probes.ridge(values, jnp.arange(10) % 3, 3, penalty)
+        head = probes.ridge(values, jnp.arange(10) % 3, THREE, penalty)
         assert all(np.isfinite(leaf).all() for leaf in head.values())
         assert np.array_equal(np.argmax(values @ head["kernel"] + head["bias"][None], axis=1), np.arange(10) % 3)
 
 
 def test_ridge_of_codes_without_any_spread_predicts_the_classes_shares():
-    head = probes.ridge(jnp.ones((4, 2)), jnp.asarray([0, 0, 0, 1]), 2, 0.01)
+    head = probes.ridge(jnp.ones((4, 2)), jnp.asarray([0, 0, 0, 1]), Task(n_outputs=2), 0.01)
     np.testing.assert_allclose(head["kernel"], 0, atol=1e-6)
     np.testing.assert_allclose(head["bias"], [0.75, 0.25], rtol=1e-6)
 
@@ -100,7 +107,7 @@ def test_logistic_regression_is_scikit_learns_however_far_from_zero_codes_lie(se
     codes, labels = drawn(seed)
     codes = np.float32(codes + offset)
     labels[:3] = range(3)
-    head, norm = logistic(codes, labels, 3, penalty)
+    head, norm = converged(codes, labels, THREE, penalty)
     assert norm <= 1e-4
     # Theirs is given centred codes, or takes long; the bias, which is not penalised, takes up the difference.
     exact = codes.astype(np.float64)
@@ -114,7 +121,7 @@ def test_logistic_regression_is_scikit_learns_however_far_from_zero_codes_lie(se
 
 def test_logistic_regression_without_a_penalty_ends_and_separates_what_can_be():
     codes, labels = drawn(0, spread=30.0)
-    head, norm = logistic(codes, labels, 3, 0.0)
+    head, norm = converged(codes, labels, THREE, 0.0)
     assert np.isfinite(norm) and all(np.isfinite(leaf).all() for leaf in head.values())
     logits = codes @ np.asarray(head["kernel"]) + np.asarray(head["bias"])
     np.testing.assert_array_equal(logits.argmax(1), labels)
@@ -161,3 +168,40 @@ def test_more_codes_than_a_block_have_each_their_neighbours():
     codes = np.random.default_rng(0).permutation(np.arange(601, dtype=np.float32))[:, None]
     found = nearest(codes, np.arange(601, dtype=np.float32)[:, None], np.arange(601), 1)
     np.testing.assert_array_equal(found[:, 0], codes[:, 0])
+
+
+@settings(deadline=None, max_examples=8)
+@given(seeds, st.sampled_from([1, 3]), st.sampled_from([0.05, 0.5]))
+def test_read_outs_of_numbers_are_least_squares_and_means_of_neighbours(seed, n_outputs, penalty):
+    rng = np.random.default_rng(seed)
+    codes, task = correlated((40, 4), seed), Task("regression", n_outputs)
+    numbers = rng.normal(size=(40, n_outputs)).astype(np.float32)
+    exact = codes.astype(np.float64)
+    # The mean over outputs of squared errors, and the penalty times half the squared kernel.
+    theirs = Ridge(alpha=penalty * len(exact) * n_outputs / 2).fit(exact, numbers)
+    head, norm = converged(codes, numbers, task, penalty)
+    assert norm <= 1e-4
+    np.testing.assert_allclose(head["kernel"], theirs.coef_.reshape(n_outputs, -1).T, atol=5e-3)
+    theirs = Ridge(alpha=penalty * len(exact) * exact.var(0).mean()).fit(exact, numbers)
+    kernel = ridge(codes, numbers, task, penalty)["kernel"]
+    np.testing.assert_allclose(kernel, theirs.coef_.reshape(n_outputs, -1).T, atol=5e-3)
+    found = nearest(codes[:5], codes, numbers, 9)
+    assert found.shape == (5, 9, n_outputs)
+    np.testing.assert_allclose(voted(found, task, 3), np.asarray(found)[:, :3].mean(1), rtol=1e-5)
+
+
+@settings(deadline=None, max_examples=8)
+@given(seeds)
+def test_read_outs_of_labels_are_one_classifier_each(seed):
+    rng = np.random.default_rng(seed)
+    codes, task = correlated((60, 4), seed), Task("multilabel", 2)
+    labels = (codes @ rng.normal(size=(4, 2)) + rng.normal(size=(60, 2)) > 0).astype(np.float32)
+    labels[:2] = [[0, 1], [1, 0]]
+    head, norm = converged(codes, labels, task, 0.1)
+    assert norm <= 1e-4
+    exact = codes.astype(np.float64) - codes.astype(np.float64).mean(0)
+    for number in range(2):  # the mean over two labels halves each loss, and so doubles the penalty
+        theirs = LogisticRegression(C=1 / (0.2 * len(exact)), tol=1e-8, max_iter=10_000).fit(exact, labels[:, number])
+        np.testing.assert_allclose(head["kernel"][:, number], theirs.coef_[0], atol=3e-3)
+    found = np.asarray(nearest(codes[:5], codes, labels, 9))
+    np.testing.assert_array_equal(voted(found, task, 5) > 0, found[:, :5].mean(1) > 0.5)

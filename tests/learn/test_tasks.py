@@ -7,7 +7,7 @@ import pytest
 from scipy import special
 
 from pretrain.learn.metrics import Batch, divided
-from pretrain.learn.tasks import classification
+from pretrain.learn.tasks import NO_TASK, Task, classification, multilabel, regression
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e4])
@@ -28,3 +28,50 @@ def test_classification_is_softmax_cross_entropy_and_the_share_of_largest_logits
     each = jax.vmap(of_one)(jnp.eye(50))
     np.testing.assert_allclose(each["loss"], losses, rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(each["accuracy"], correct)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e3])
+def test_multilabel_is_sigmoid_cross_entropy_and_the_share_of_labels_on_the_right_side(scale):
+    rng = np.random.default_rng(1)
+    logits = (scale * rng.normal(size=(40, 3))).astype(np.float32)
+    labels = rng.integers(0, 2, (40, 3)).astype(np.float32)
+    exact = logits.astype(np.float64)
+    losses = np.where(labels > 0, np.logaddexp(0, -exact), np.logaddexp(0, exact)).mean(1)
+    loss, metrics = multilabel(jnp.asarray(logits), Batch(None, jnp.asarray(labels)))
+    np.testing.assert_allclose([loss, divided(metrics)["loss"]], losses.mean(), rtol=1e-5)
+    np.testing.assert_allclose(divided(metrics)["accuracy"], ((logits > 0) == (labels > 0)).mean(), rtol=1e-6)
+    weights = (jnp.arange(40) < 7).astype(jnp.float32)
+    some = divided(multilabel(jnp.asarray(logits), Batch(None, jnp.asarray(labels), weights))[1])
+    np.testing.assert_allclose(some["loss"], losses[:7].mean(), rtol=1e-5)
+
+
+def test_regression_is_the_mean_squared_error_over_rows_and_numbers():
+    rng = np.random.default_rng(2)
+    outputs, numbers = rng.normal(size=(2, 30, 4)).astype(np.float32)
+    errors = np.square(outputs.astype(np.float64) - numbers).mean(1)
+    loss, metrics = regression(jnp.asarray(outputs), Batch(None, jnp.asarray(numbers)))
+    np.testing.assert_allclose([loss, divided(metrics)["loss"]], errors.mean(), rtol=1e-5)
+    weights = (jnp.arange(30) < 5).astype(jnp.float32)
+    some = divided(regression(jnp.asarray(outputs), Batch(None, jnp.asarray(numbers), weights))[1])
+    np.testing.assert_allclose(some["loss"], errors[:5].mean(), rtol=1e-5)
+
+
+def test_predictions_are_probabilities_labels_and_numbers():
+    outputs = jnp.asarray([[1.0, 3.0, 2.0], [70_000.0, 0.0, -1.0]])
+    found = Task("classification", 3).predicted(outputs, are_logits=True)
+    np.testing.assert_allclose(np.exp(np.float64(found.scores[0])), special.softmax([1.0, 3.0, 2.0]), rtol=2e-3)
+    assert found.classes.tolist() == [1, 0] and found.scores.dtype == jnp.float16
+    assert np.isfinite(np.asarray(found.scores)).all()  # float16 ends at 65,504
+    as_they_are = Task("classification", 3).predicted(outputs[:1], are_logits=False)
+    np.testing.assert_array_equal(as_they_are.scores, np.float16(outputs[:1]))
+    of_labels = Task("multilabel", 3).predicted(outputs, are_logits=True)
+    assert of_labels.classes is None and (np.asarray(of_labels.scores[1]) > 0).tolist() == [True, False, False]
+    of_numbers = Task("regression", 3).predicted(outputs, are_logits=True)
+    assert of_numbers.scores.dtype == jnp.float32 and of_numbers.classes is None
+    np.testing.assert_array_equal(of_numbers.scores, outputs)
+
+
+def test_targets_have_the_shape_of_their_task():
+    assert (Task("classification", 5).target_shape, Task("classification", 5).n_classes) == ((), 5)
+    assert (Task("multilabel", 5).target_shape, Task("regression", 2).n_classes) == ((5,), 0)
+    assert NO_TASK.target_shape == () and not Task("regression", 1).has_accuracy

@@ -75,7 +75,7 @@ def test_a_class_without_validation_images_is_left_out(parts):
     dataset = datasets[job.data]
     kept = dataset.validation.labels != 1
     split = type(dataset.validation)(dataset.validation.inputs[kept], dataset.validation.labels[kept])
-    named = dataset._replace(validation=split, class_names=("zero", "one", "two"))
+    named = dataset._replace(validation=split, output_names=("zero", "one", "two"))
     assert take(trial, job, store, named).labels == ("zero", "two")
 
 

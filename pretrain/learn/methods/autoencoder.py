@@ -18,13 +18,14 @@ from pretrain.learn.metrics import Batch, Mean, Metrics, mean_of
 from pretrain.learn.pytrees import skeleton
 from pretrain.learn.randomness import normal
 from pretrain.learn.stack import Companion, Companions, Stack, below, decode, mirror
+from pretrain.learn.tasks import Task
 from pretrain.learn.train import TrainState, Values, train_step
 
 _OUTPUTS = {"linear": "identity", "sigmoid": "sigmoid"}
 
 
 def companions(
-    config: AutoencoderConfig, layers: Sequence[nn.Module], example: tuple[int, ...], n_classes: int
+    config: AutoencoderConfig, layers: Sequence[nn.Module], example: tuple[int, ...], task: Task
 ) -> Companions:
     """Returns the decoder of the topmost layer, and of variational codes the layer of their log-variance."""
     output = below(layers, len(layers) - 1) or _OUTPUTS[config.output]

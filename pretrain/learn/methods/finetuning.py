@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from pretrain.config.methods import FinetuningConfig
-from pretrain.learn import diagnostics, tasks
+from pretrain.learn import diagnostics
 from pretrain.learn.codes import standardised
 from pretrain.learn.layers import Params
 from pretrain.learn.method import Extras, Method, Step
@@ -30,7 +30,7 @@ class Own(NamedTuple):
 
 
 def logits(params: Params, inputs: jax.Array, *, stack: Stack) -> jax.Array:
-    """Returns a classifier's logits [B, classes].
+    """Returns the outputs of a network for a batch [B, outputs]: logits of classes or labels, or numbers.
 
     Args:
       params: ``encoder`` parameters from layer ``stack.encoded`` up, ``head`` parameters, and under ``codes`` the
@@ -42,8 +42,8 @@ def logits(params: Params, inputs: jax.Array, *, stack: Stack) -> jax.Array:
 
 
 def objective(params: Params, batch: Batch, *, stack: Stack) -> tuple[jax.Array, Metrics]:
-    """Returns how badly a classifier distinguishes the classes of a batch, as ``tasks.classification``."""
-    return tasks.classification(logits(params, batch.inputs, stack=stack), batch)
+    """Returns how badly a network predicts the targets of a batch, as the functions of ``learn/tasks.py``."""
+    return stack.task.objective(logits(params, batch.inputs, stack=stack), batch)
 
 
 def update(
@@ -51,8 +51,8 @@ def update(
 ) -> tuple[TrainState, Values]:
     """Makes one update, and measures the batch before and after it.
 
-    Its values are ``loss`` (nats) and ``pre_update_accuracy`` before it, ``post_update_accuracy`` (fractions), and
-    after the updates ``config.diagnose_at`` the diagnostics.
+    Its values are ``loss`` and ``pre_update_accuracy`` before it and ``post_update_accuracy`` (fractions), or
+    ``post_update_loss`` of numbers; and after the updates ``config.diagnose_at`` the diagnostics.
     """
     own, minimised = step.own, partial(objective, stack=stack)
     factor = jnp.where(step.index == 0, own.first_scale, 1)
@@ -64,11 +64,10 @@ def update(
         diagnosed = measured_if(is_due, lambda: diagnostics.diagnose(state, batch, *asked, own.initial_codes))
     state, before = train_step(state, batch, minimised, rule)
     after = eval_step(state.params, batch, minimised)
-    return state, diagnosed | {
-        "loss": before["loss"],
-        "pre_update_accuracy": before["accuracy"],
-        "post_update_accuracy": after["accuracy"],
-    }
+    values = diagnosed | {"loss": before["loss"]}
+    if not stack.task.has_accuracy:
+        return state, values | {"post_update_loss": after["loss"]}
+    return state, values | {"pre_update_accuracy": before["accuracy"], "post_update_accuracy": after["accuracy"]}
 
 
 def prepare(
@@ -93,7 +92,7 @@ def prepare(
 
 
 def measure(stack: Stack, config: FinetuningConfig, params: Params, batch: Batch) -> Metrics:
-    """Returns ``loss`` (nats) and ``accuracy`` (fraction)."""
+    """Returns ``loss``, and ``accuracy`` (fraction) but of numbers, as the functions of ``learn/tasks.py``."""
     return objective(params, batch, stack=stack)[1]
 
 

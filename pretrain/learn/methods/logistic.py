@@ -1,4 +1,4 @@
-"""Read-out by multinomial logistic regression on codes, to convergence."""
+"""Read-out by logistic regression on codes, or least squares of numbers, to convergence."""
 
 from pretrain.config.methods import LogisticConfig
 from pretrain.learn import probes
@@ -15,12 +15,12 @@ def fit(
 ) -> tuple[Params, Values]:
     """Returns the head, and the norm of the gradient there."""
     known = probes.as_read(params, examples)
-    head, norm = probes.logistic(known.inputs, known.labels, stack.head.features, config.l2)
+    head, norm = probes.converged(known.inputs, known.labels, stack.task, config.l2)
     return {**params, "head": head}, {"gradient_norm": norm}
 
 
 def measure(stack: Stack, config: LogisticConfig, params: Params, batch: Batch) -> Metrics:
-    """Returns ``loss`` (nats) and ``accuracy`` (fraction)."""
+    """Returns ``loss``, and ``accuracy`` (fraction) but of numbers."""
     return objective(params, batch, stack=stack)[1]
 
 

@@ -7,7 +7,7 @@ from pretrain.config.methods import NeighboursConfig
 from pretrain.learn import probes
 from pretrain.learn.layers import Params
 from pretrain.learn.method import Method
-from pretrain.learn.metrics import Batch, Metrics
+from pretrain.learn.metrics import Batch, Metrics, taken
 from pretrain.learn.stack import Stack
 from pretrain.learn.train import Values
 
@@ -28,21 +28,25 @@ def fit(
     most = _most(len(known.inputs))
     counts = jnp.array([count for count in probes.NEIGHBOURS if count <= most])
     found = probes.nearest(asked.inputs, known.inputs, known.labels, most)
-    accuracies = jax.lax.map(lambda count: _accuracy(stack, found, asked.labels, count), counts)
-    best = counts[jnp.argmax(accuracies)]
+
+    def score(count: jax.Array) -> jax.Array:
+        (mean,) = stack.task.score(probes.voted(found, stack.task, count), asked).values()
+        return mean.total if stack.task.has_accuracy else -mean.total
+
+    best = counts[jnp.argmax(jax.lax.map(score, counts))]
     chosen = {**params, "neighbours": {**params["neighbours"], "count": best}}
     return chosen, {"chosen_neighbours": best.astype(jnp.float32)}
 
 
-def measure_split(stack: Stack, params: Params, train: Batch, split: Batch) -> Values:
-    """Returns ``accuracy`` (fraction): the vote of the known examples among training images on a split."""
-    known = jax.tree.map(lambda leaf: leaf[params["neighbours"]["rows"]], train)
+def predict(stack: Stack, params: Params, train: Batch, split: Batch) -> jax.Array:
+    """Returns what the known examples among training images predict of a split: [N, outputs], as ``probes.voted``."""
+    known = taken(train, params["neighbours"]["rows"])
     asked, known = (
         probes.as_read(params, batch._replace(inputs=probes.codes_in_blocks(stack, params, batch.inputs)))
         for batch in (split, known)
     )
     found = probes.nearest(asked.inputs, known.inputs, known.labels, _most(len(known.inputs)))
-    return {"accuracy": _accuracy(stack, found, asked.labels, params["neighbours"]["count"])}
+    return probes.voted(found, stack.task, params["neighbours"]["count"])
 
 
 def measure(stack: Stack, config: NeighboursConfig, params: Params, batch: Batch) -> Metrics:
@@ -55,8 +59,4 @@ def _most(n_known: int) -> int:
     return max(count for count in probes.NEIGHBOURS if count <= n_known)
 
 
-def _accuracy(stack: Stack, neighbours: jax.Array, labels: jax.Array, count: jax.Array) -> jax.Array:
-    return jnp.mean(probes.votes(neighbours, stack.head.features, count) == labels)
-
-
-METHOD = Method(measure=measure, fit=fit, on_top=on_top, measure_split=measure_split)
+METHOD = Method(measure=measure, fit=fit, on_top=on_top, predict=predict, has_logits=False)

@@ -12,10 +12,11 @@ from pretrain.learn.method import Method
 from pretrain.learn.methods import autoencoder
 from pretrain.learn.metrics import Batch, Metrics, evaluate
 from pretrain.learn.stack import Companion, Companions, Stack, mirror
+from pretrain.learn.tasks import Task
 from pretrain.learn.train import Values
 
 
-def companions(config: PcaConfig, layers: Sequence[nn.Module], example: tuple[int, ...], n_classes: int) -> Companions:
+def companions(config: PcaConfig, layers: Sequence[nn.Module], example: tuple[int, ...], task: Task) -> Companions:
     """Returns the transposed map, with the mean as its bias."""
     return (("decoder", Companion(mirror(layers[-1], example), "codes", "identity", "tied")),)
 

@@ -18,10 +18,11 @@ from pretrain.learn.methods import autoencoder
 from pretrain.learn.metrics import Batch, Metrics, divided, mean_of
 from pretrain.learn.randomness import normal, uniform
 from pretrain.learn.stack import Companion, Companions, Stack, mirror
+from pretrain.learn.tasks import Task
 from pretrain.learn.train import TrainState, Values, train_step
 
 
-def companions(config: RbmConfig, layers: Sequence[nn.Module], example: tuple[int, ...], n_classes: int) -> Companions:
+def companions(config: RbmConfig, layers: Sequence[nn.Module], example: tuple[int, ...], task: Task) -> Companions:
     """Returns the visible units, which the encoder's kernel, transposed, turns codes back into."""
     output, kernel = ("identity", "scaled") if config.visible == "gaussian" else ("sigmoid", "tied")
     return (("decoder", Companion(mirror(layers[-1], example), "codes", output, kernel)),)

@@ -7,46 +7,46 @@ import flax.linen as nn
 import jax
 
 from pretrain.config import SupervisedConfig
-from pretrain.learn import tasks
 from pretrain.learn.layers import Dense, Params
 from pretrain.learn.method import Method, Step
 from pretrain.learn.metrics import Batch, Metrics
 from pretrain.learn.stack import Companion, Companions, Stack
+from pretrain.learn.tasks import Task
 from pretrain.learn.train import TrainState, Values, train_step
 
 
 def companions(
-    config: SupervisedConfig, layers: Sequence[nn.Module], example: tuple[int, ...], n_classes: int
+    config: SupervisedConfig, layers: Sequence[nn.Module], example: tuple[int, ...], task: Task
 ) -> Companions:
-    """Returns the classifier of the topmost layer's codes."""
-    return (("classifier", Companion(Dense(n_classes))),)
+    """Returns the linear head that predicts from the topmost layer's codes."""
+    return (("classifier", Companion(Dense(task.n_outputs))),)
 
 
 def objective(params: Params, batch: Batch, *, stack: Stack) -> tuple[jax.Array, Metrics]:
-    """Returns how badly a linear classifier on the topmost layer's codes distinguishes the classes.
+    """Returns how badly a linear head on the topmost layer's codes predicts the targets.
 
     Args:
       params: ``encoder`` parameters from layer ``stack.encoded`` up, and the topmost layer's ``classifier``.
-      batch: inputs [B, ...]: images, or codes of encoder layer ``stack.encoded - 1``; labels [B].
+      batch: inputs [B, ...]: images, or codes of encoder layer ``stack.encoded - 1``; labels [B, ...].
       stack: the layers.
 
     Returns:
-      As ``tasks.classification``.
+      As the functions of ``learn/tasks.py``.
     """
     classifier = stack.companion("classifier", stack.top).module
     own = {"params": params["classifier"][f"layers_{stack.top}"]}
-    return tasks.classification(classifier.apply(own, stack.codes(params, batch.inputs)), batch)
+    return stack.task.objective(classifier.apply(own, stack.codes(params, batch.inputs)), batch)
 
 
 def update(
     stack: Stack, config: SupervisedConfig, optimizer: Callable, state: TrainState, batch: Batch, step: Step
 ) -> tuple[TrainState, Values]:
-    """Makes one update; its values are ``loss`` (nats) and ``accuracy`` (fraction) before it."""
+    """Makes one update; its values are ``loss`` and, but of numbers, ``accuracy`` (fraction) before it."""
     return train_step(state, batch, partial(objective, stack=stack), optimizer())
 
 
 def measure(stack: Stack, config: SupervisedConfig, params: Params, batch: Batch) -> Metrics:
-    """Returns ``loss`` (nats) and ``accuracy`` (fraction)."""
+    """Returns ``loss``, and ``accuracy`` (fraction) but of numbers."""
     return objective(params, batch, stack=stack)[1]
 
 

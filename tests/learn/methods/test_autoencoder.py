@@ -20,6 +20,7 @@ from pretrain.learn.metrics import Batch, divided
 from pretrain.learn.optimizers import make_optimizer
 from pretrain.learn.randomness import Purpose, batch_rows, key_for, normal
 from pretrain.learn.stack import Stack
+from pretrain.learn.tasks import NO_TASK
 from tests import stages
 from tests.learn.conftest import results_of, run
 from tests.learn.formulas import ACTIVATION_OF, SLOPE_OF, double, drawn_inputs, drawn_layers, pixels, slopes, vector
@@ -198,7 +199,7 @@ def test_images_are_reconstructed_pixel_by_pixel(loss):
     rng = np.random.default_rng(0)
     config = AutoencoderConfig(loss=loss)
     layers = (Convolution(3, 1, activation="tanh"),)
-    stack = Stack(layers, (4, 5, 2), (companions(config, layers, (4, 5, 2), 0),))
+    stack = Stack(layers, (4, 5, 2), (companions(config, layers, (4, 5, 2), NO_TASK),))
     up, down = (drawn_layers(rng, pair)["layers_0"] for pair in ((2, 3), (3, 2)))
     shaped = lambda layer: {**layer, "kernel": layer["kernel"][None, None]}
     params = {"encoder": {"layers_0": shaped(up)}, "decoder": {"layers_0": {"convolution": shaped(down)}}}

@@ -1,0 +1,79 @@
+"""What predictions are measured by: which targets each measure is for, its unit, and which way is better."""
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+from pretrain.config.fields import ConfigError, nearest
+
+AUTO = "auto"
+_SPLITS = ("test", "validation", "post")  # the last of curves, as in post_update_accuracy
+
+
+class Metric(NamedTuple):
+    """A measure of predictions."""
+
+    tasks: tuple[str, ...]  # as in ``data.task``
+    higher_is_better: bool = True
+    is_fraction: bool = False  # of examples or labels, and so in percentage points
+    low: float = float("-inf")  # the least value that it can have
+    high: float = float("inf")
+
+
+_CLASSES, _LABELS, _NUMBERS = "classification", "multilabel", "regression"
+METRICS = {
+    "accuracy": Metric((_CLASSES, _LABELS), is_fraction=True, low=0, high=1),
+    "balanced_accuracy": Metric((_CLASSES,), is_fraction=True, low=0, high=1),
+    "auroc": Metric((_CLASSES, _LABELS), low=0, high=1),
+    "loss": Metric((_CLASSES, _LABELS, _NUMBERS), higher_is_better=False, low=0),
+    "r2": Metric((_NUMBERS,), high=1),
+    "rmse": Metric((_NUMBERS,), higher_is_better=False, low=0),
+    "mae": Metric((_NUMBERS,), higher_is_better=False, low=0),
+}
+# Those that every run has, of which the first is compared unless another is asked for.
+USUAL = {
+    _CLASSES: ("accuracy", "loss"),
+    _LABELS: ("auroc", "accuracy", "loss"),
+    _NUMBERS: ("r2", "rmse", "mae", "loss"),
+}
+
+
+def split_of(name: str) -> tuple[str, str]:
+    """Returns a metric's split and the rest of its name; the split is the test's where the name has none."""
+    split, _, rest = name.partition("_")
+    return (split, rest) if split in _SPLITS else ("test", name)
+
+
+def metric_of(name: str) -> Metric:
+    """Returns what a metric such as ``test_accuracy`` or ``validation_accuracy after batch 1`` is.
+
+    One that has no name here is a number without bounds.
+    """
+    return METRICS.get(split_of(name.split()[0])[1].removeprefix("update_"), Metric(()))
+
+
+def column(name: str) -> str:
+    """Returns a metric's full name, as in tables: ``test_accuracy`` of ``accuracy``."""
+    return "_".join(split_of(name))
+
+
+def check(name: str) -> None:
+    """Checks that a metric is known.
+
+    Raises:
+      ConfigError: it is not.
+    """
+    if name != AUTO and split_of(name)[1] not in METRICS:
+        near = nearest(split_of(name)[1], METRICS)
+        raise ConfigError("study.metric", name, f"is none of {', '.join(METRICS)}; did you mean {near!r}?")
+
+
+def check_task(name: str, tasks: Collection[str]) -> None:
+    """Checks that a metric is one of targets like these.
+
+    Raises:
+      ConfigError: it is not.
+    """
+    for task in tasks:
+        if name != AUTO and task not in metric_of(name).tasks:
+            fitting = ", ".join(each for each, metric in METRICS.items() if task in metric.tasks)
+            raise ConfigError("study.metric", name, f"is no measure of {task}; choose one of {fitting}")

@@ -1,0 +1,149 @@
+"""Targets as they come, and what they are: classes, labels that are there or not, or numbers."""
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from pretrain.data import labels as classes_of
+from pretrain.data.labels import NONE
+
+Task = Literal["classification", "multilabel", "regression"]
+_QUANTILES = 10  # of numbers, in the place of classes where rows are drawn in proportion
+
+
+class Targets(NamedTuple):
+    """Targets of each split."""
+
+    task: Task
+    values: dict[str, np.ndarray]  # by split: class numbers [N] int32, or labels or numbers [N, outputs] float32
+    names: tuple[str, ...]  # of the outputs: classes, labels or numbers
+    notes: list[str]
+    faults: list[str]
+
+
+def read(
+    task: str, given: Mapping[str, np.ndarray], called: Mapping[str, str], class_names: tuple[str, ...] = ()
+) -> Targets:
+    """Returns targets from arrays of any form.
+
+    Args:
+      task: what they are; ``auto`` sees for itself.
+      given: by split, the training rows among them.
+      called: what each is called where it comes from.
+      class_names: where the source has them; targets are class numbers then.
+    """
+    arrays = {split: classes_of.without_objects(array) for split, array in given.items()}
+    found = "classification" if class_names else _seen(arrays["train"])
+    kind = found if task == "auto" else task
+    if kind == "classification":
+        classes = classes_of.classes(arrays, called, class_names)
+        return Targets(kind, classes.labels, classes.names, classes.notes, classes.faults)
+    values, faults = {}, []
+    for split, array in arrays.items():
+        values[split], fault = (_labels if kind == "multilabel" else _numbers)(called[split], array)
+        faults += [fault] if fault else []
+    widths = {split: array.shape[1] for split, array in values.items()}
+    if not faults and len(set(widths.values())) > 1:
+        sizes = ", ".join(f"{width} in {called[split]}" for split, width in widths.items())
+        faults = [f"has targets of different numbers, {sizes}; give each row as many"]
+    faults = faults or _faults_of_training(kind, called["train"], values["train"])
+    if faults:  # the first, for what is wrong with one split is with the others, as a rule
+        return Targets(kind, {}, (), [], faults[:1])
+    notes = [_note(kind, called["train"], values["train"])] if task == "auto" else []
+    return Targets(kind, values, _names(called["train"], values["train"]), notes, [])
+
+
+def is_missing(targets: np.ndarray) -> np.ndarray:
+    """Returns which rows have no target: [N] bool."""
+    return targets == NONE if targets.ndim == 1 else np.isnan(targets).any(axis=1)
+
+
+def strata(targets: np.ndarray) -> np.ndarray:
+    """Returns what is to be in proportion where rows are drawn: [N] int32, -1 of rows without a target.
+
+    Of classes, these; of labels, which of them go together; of numbers, the tenths of the first one's distribution.
+    """
+    if targets.ndim == 1:
+        return targets
+    missing, found = is_missing(targets), np.full(len(targets), NONE, np.int32)
+    known = targets[~missing]
+    if not len(known):
+        return found
+    if np.isin(known, (0, 1)).all() and known.shape[1] > 1:
+        found[~missing] = np.unique(known, axis=0, return_inverse=True)[1].ravel()
+        return found
+    edges = np.quantile(known[:, 0], np.linspace(0, 1, _QUANTILES + 1)[1:-1])
+    found[~missing] = np.searchsorted(edges, known[:, 0])
+    return found
+
+
+def _seen(array: np.ndarray) -> Task:
+    """Returns what the targets of training rows look like."""
+    if array.dtype.kind not in "buif" or not array.size:
+        return "classification"
+    if array.ndim == 2 and array.shape[1] > 1:
+        known = array[~_without(array)]
+        if not np.isin(known, (0, 1)).all():
+            return "regression"
+        return "multilabel" if (known.sum(axis=1) > 1).any() else "classification"
+    values = array.ravel()
+    known = values[~np.isnan(values)] if array.dtype.kind == "f" else values
+    return "regression" if classes_of.are_quantities(known) else "classification"
+
+
+def _without(array: np.ndarray) -> np.ndarray:
+    """Returns which rows [N, L] have no target: NaN or -1."""
+    missing = np.isnan(array).any(axis=1) if array.dtype.kind == "f" else np.zeros(len(array), bool)
+    return missing | (array == NONE).all(axis=1) if array.dtype.kind in "if" else missing
+
+
+def _labels(name: str, array: np.ndarray) -> tuple[np.ndarray, str]:
+    """Returns labels [N, L] of 0 and 1, NaN in rows without; or what is wrong."""
+    if array.dtype.kind not in "buif" or array.ndim not in (1, 2) or not array.size:
+        return np.zeros((0, 0)), f"has {name} of {array.dtype} {array.shape}; several labels are [N, labels] of 0 and 1"
+    rows = array.reshape(len(array), -1)
+    missing = _without(rows)
+    if not np.isin(rows[~missing], (0, 1)).all():
+        odd = next(value for value in rows[~missing].ravel().tolist() if value not in (0, 1))
+        return np.zeros((0, 0)), f"has {name} such as {odd:g}; several labels are each 0 or 1, and a row without is NaN"
+    values = rows.astype(np.float32)
+    values[missing] = np.nan
+    return values, ""
+
+
+def _numbers(name: str, array: np.ndarray) -> tuple[np.ndarray, str]:
+    """Returns numbers [N, L], NaN in rows without; or what is wrong."""
+    if array.dtype.kind not in "buif" or array.ndim not in (1, 2) or not array.size:
+        return np.zeros((0, 0)), f"has {name} of {array.dtype} {array.shape}; a regression needs numbers, [N] or [N, L]"
+    values = array.reshape(len(array), -1).astype(np.float64)
+    if np.isinf(values).any():
+        return np.zeros((0, 0)), f"has infinite {name}; replace them, or leave them empty"
+    return values, ""
+
+
+def _faults_of_training(task: Task, name: str, values: np.ndarray) -> list[str]:
+    known = values[~is_missing(values)]
+    if not len(known):
+        return [f"has no {name} but missing ones; fine-tuning needs rows with a target"]
+    constant = [str(place) for place in np.flatnonzero((known == known[0]).all(axis=0))]
+    if task == "regression" and constant:
+        where = f" in column {', '.join(constant)}" if values.shape[1] > 1 else ""
+        return [f"has {name} of one value only{where}, {known[0, int(constant[0])]:g}; there is nothing to predict"]
+    if task == "multilabel" and len(constant) == values.shape[1]:
+        return [f"has the same {name} in every row; there is nothing to predict"]
+    return []
+
+
+def _note(task: Task, name: str, values: np.ndarray) -> str:
+    known = values[~is_missing(values)]
+    if task == "multilabel":
+        mean = known.sum(axis=1).mean()
+        return f"{name} are several labels a row, {mean:.2g} of {values.shape[1]} on average: multilabel (data.task)"
+    low, high = known.min(), known.max()
+    return f"{name} are numbers between {low:.6g} and {high:.6g}: regression (data.task)"
+
+
+def _names(name: str, values: np.ndarray) -> tuple[str, ...]:
+    n = values.shape[1]
+    return (name,) if n == 1 else tuple(f"{name} {number}" for number in range(n))

@@ -1,0 +1,102 @@
+"""Measures of stored predictions on held-out examples, by scikit-learn."""
+
+import warnings
+from collections.abc import Callable, Collection, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from pretrain.sweep.store import Store
+
+
+class Predictions(NamedTuple):
+    """What a trial predicted of a split, and what it should have."""
+
+    scores: np.ndarray  # [N, outputs], as ``stage.Prediction``
+    classes: np.ndarray | None  # [N] predicted class numbers
+    targets: np.ndarray  # [N] class numbers, or labels or numbers [N, outputs] in their units
+
+
+def measured(store: Store, ids: Sequence[str], columns: Collection[str]) -> dict[str, dict[str, float]]:
+    """Returns measures of stored fine-tunings by their ids, each by a column's name as in ``test_auroc``.
+
+    Of those that were stored before predictions were kept, there are none; nor of a measure that has no value, as
+    AUROC has none on a split of one class.
+    """
+    found: dict[str, dict[str, float]] = {}
+    for job in ids:
+        stored = store.predictions(job)
+        for name in columns if stored else ():
+            split, _, metric = name.partition("_")
+            value = MEASURES[metric](of_split(stored, split))
+            if np.isfinite(value):
+                found.setdefault(job, {})[name] = float(value)
+    return found
+
+
+def of_split(stored: dict[str, np.ndarray], split: str) -> Predictions:
+    """Returns the predictions of one split from a trial's stored arrays."""
+    parts = (stored.get(f"{split}_{part}") for part in ("scores", "classes", "targets"))
+    return Predictions(*parts)
+
+
+def _accuracy(found: Predictions) -> float:
+    if found.classes is not None:
+        return float(np.mean(found.classes == found.targets))
+    return float(np.mean((found.scores > 0) == (found.targets > 0)))
+
+
+def _balanced_accuracy(found: Predictions) -> float:
+    from sklearn.metrics import balanced_accuracy_score
+
+    with warnings.catch_warnings(action="ignore", category=UserWarning):  # of predicted classes that the split lacks
+        return balanced_accuracy_score(found.targets, found.classes)
+
+
+def _auroc(found: Predictions) -> float:
+    """Returns the area under the ROC curve: of two classes; or the mean over labels, or classes against the rest."""
+    from sklearn.metrics import roc_auc_score
+
+    scores = found.scores.astype(np.float64)
+    if not np.isfinite(scores).all():
+        return np.nan
+    if found.targets.ndim == 1:
+        numbers = range(scores.shape[1])
+        if scores.shape[1] == 2:  # by what the second has more than the first
+            scores, numbers = (scores[:, 1:] - scores[:, :1]), (1,)
+        truths = [found.targets == number for number in numbers]
+    else:
+        truths = list((found.targets > 0).T)
+    areas = [
+        roc_auc_score(truth, score)
+        for truth, score in zip(truths, scores.T, strict=True)
+        if truth.any() and not truth.all()
+    ]
+    return float(np.mean(areas)) if areas else np.nan
+
+
+def _r2(found: Predictions) -> float:
+    from sklearn.metrics import r2_score
+
+    if not np.isfinite(found.scores).all() or len(found.targets) < 2:
+        return np.nan
+    return r2_score(found.targets, found.scores)
+
+
+def _rmse(found: Predictions) -> float:
+    return float(np.mean(np.sqrt(np.mean(np.square(found.scores - found.targets), axis=0))))
+
+
+def _mae(found: Predictions) -> float:
+    return float(np.mean(np.abs(found.scores - found.targets)))
+
+
+# Of stored predictions; the loss is measured where they are made.
+MEASURES: dict[str, Callable[[Predictions], float]] = {
+    "accuracy": _accuracy,
+    "balanced_accuracy": _balanced_accuracy,
+    "auroc": _auroc,
+    "r2": _r2,
+    "rmse": _rmse,
+    "mae": _mae,
+}
