@@ -25,6 +25,7 @@ from pretrain.study import sequential
 from pretrain.study.answer import Answer, answer
 from pretrain.study.sequential import Look
 from pretrain.sweep import (
+    baselines,
     engines,
     environment,
     fitting,
@@ -266,7 +267,13 @@ def _tables(
 ) -> dict[str, pa.Table]:
     """Returns a run's tables by name."""
     return {
-        "trials": tables.trials(plan, store, remeasured(plan, store, datasets), experiment.study.metric),
+        "trials": tables.trials(
+            plan,
+            store,
+            remeasured(plan, store, datasets),
+            experiment.study.metric,
+            baselines.of_trials(plan, datasets),
+        ),
         "curves": tables.curves(plan, store),
         "stages": tables.stages(plan),
         "timings": tables.timings(plan, store),

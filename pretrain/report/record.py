@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pretrain.config import Experiment, to_json
-from pretrain.report import names, words
+from pretrain.report import health, names, words
 from pretrain.report.why import factor_names
 from pretrain.study.answer import Answer
 from pretrain.study.budgets import BudgetCurve
@@ -30,7 +30,8 @@ _PACKAGES = ("pretrain", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "
 def record(answer: Answer, experiment: Experiment, experiment_id: str, devices: str) -> dict[str, Any]:
     """Returns an answer as JSON holds it; accuracies are fractions, intervals ``{mean, low, high}``, null if infinite.
 
-    Its keys: ``schema`` (this format's version), ``question``, ``verdict``, ``explanation`` and ``basis`` (sentences),
+    Its keys: ``schema`` (this format's version), ``question``, ``verdict``, ``warnings``, ``explanation`` and ``basis``
+    (sentences),
     ``design``, ``arms``, ``comparisons``, ``attribution`` (of each full factorial: its factors and corners; by metric
     the gap, each factor's Shapley share, and interactions; the effect of each other factor alone at the last corner;
     diagnostics of the first update at both corners), ``budgets``, ``versions``, ``machine``, ``experiment`` (as in
@@ -40,12 +41,19 @@ def record(answer: Answer, experiment: Experiment, experiment_id: str, devices: 
         {
             "schema": SCHEMA,
             "question": words.question(answer),
-            "verdict": words.verdict(answer.comparisons) or words.explanation(answer)[0],
+            "verdict": words.conclusion(answer, experiment),
+            "warnings": health.warnings(answer.findings, experiment),
             "explanation": " ".join(words.explanation(answer)),
             "basis": words.basis(answer, experiment),
             "design": _design(answer, experiment),
             "arms": [
-                {"name": names.arm_name(arm.point), "point": arm.point, "seeds": arm.seeds, "diverged": arm.n_diverged}
+                {
+                    "name": names.arm_name(arm.point),
+                    "point": arm.point,
+                    "seeds": arm.seeds,
+                    "diverged": arm.n_diverged,
+                    "collapsed": arm.n_collapsed,
+                }
                 for arm in answer.arms
             ],
             "comparisons": [_comparison(one) for one in answer.comparisons],

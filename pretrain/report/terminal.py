@@ -10,12 +10,13 @@ from rich.table import Table
 
 from pretrain.config import Experiment
 from pretrain.config.metrics import metric_of, split_of
-from pretrain.report import gaps, names, words
+from pretrain.report import gaps, health, names, words
 from pretrain.report.figures import trained_metric
 from pretrain.report.why import factor_names
 from pretrain.study.answer import Answer, main_arms
 from pretrain.study.arms import Arm, curve_values, trial_values
 from pretrain.study.factorial import Factorial
+from pretrain.study.health import MAJORITY
 from pretrain.study.statistics import Estimate
 
 BATCHES = (1, 5, 20)
@@ -37,13 +38,13 @@ def show(
     answer: Answer, trials: pa.Table, curves: pa.Table, console: Console, experiment: Experiment, run_dir: str
 ) -> None:
     """Prints the verdict, a row an arm, a dozen at most, the start of the explanation, and what all of it rests on."""
-    verdict = words.verdict(answer.comparisons)
-    if verdict:
-        console.print(f"{verdict}\n", soft_wrap=True, style="bold")
+    console.print(f"{words.conclusion(answer, experiment)}\n", soft_wrap=True, style="bold")
+    for warning in health.warnings(answer.findings, experiment):
+        console.print(f"{warning}\n", soft_wrap=True, style="yellow")
     shown = main_arms(answer, _MOST_ARMS)
     drawn, result = _metric(curves), split_of(answer.metric)[1]
     also = "" if drawn == result else f"; {names.metric_name(answer.metric)} at the end"
-    console.print(f"{drawn.capitalize()}, mean ± standard deviation over seeds{also}:\n")
+    console.print(f"{drawn.capitalize()}, mean ± standard deviation over seeds{also}{_majority(trials)}:\n")
     console.print(_arm_table(shown, trials, curves, console, answer.metric))
     if len(shown) < len(answer.arms):
         hidden = f"{len(shown)} of {len(answer.arms)} arms; python launch.py table {run_dir} shows all"
@@ -58,6 +59,14 @@ def show(
     if len(paragraphs) > _MOST_PARAGRAPHS:
         console.print(f"\n{len(paragraphs) - _MOST_PARAGRAPHS} more in the report", style="dim")
     console.print(f"\n{words.basis(answer, experiment)}", soft_wrap=True, style="dim")
+
+
+def _majority(trials: pa.Table) -> str:
+    """Returns what the most frequent class comes to, where accuracies are shown beside it."""
+    if MAJORITY not in trials.column_names or trials[MAJORITY].null_count:
+        return ""
+    rates = trials[MAJORITY].to_numpy()
+    return f"; of the most frequent class, {rates.mean():.3f}"
 
 
 def _metric(curves: pa.Table) -> str:
@@ -100,6 +109,7 @@ def _laid_out(
             f"{len(set(arm.seeds))}"
             + (f" x {len(set(arm.repeats))}" if arm.repeats else "")
             + (f" ({arm.n_diverged} diverged)" if arm.n_diverged else "")
+            + (f" ({arm.n_collapsed} collapsed)" if arm.n_collapsed else "")
         )
         values = [names.short(arm.point[field]) if field in arm.point else "" for field in fields]
         table.add_row(*values, *(_mean_and_deviation(column, 2) for column in measured), test, n)

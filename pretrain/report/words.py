@@ -9,6 +9,7 @@ from pretrain.config import Experiment
 from pretrain.config.counts import counted
 from pretrain.config.fields import get
 from pretrain.config.metrics import split_of
+from pretrain.report import health
 from pretrain.report.names import arm_name, brief, difference, listed, metric_name, percent, setting, treatment, value
 from pretrain.report.why import too_few, why
 from pretrain.study.answer import Answer
@@ -47,10 +48,16 @@ def verdict(compared: Sequence[Comparison]) -> str:
     return " ".join(sentences)
 
 
+def conclusion(answer: Answer, experiment: Experiment) -> str:
+    """Returns what became of arms that are lost as a whole, and the verdicts, or what else a run shows."""
+    lost, judged = health.lost(answer.findings, experiment), verdict(answer.comparisons)
+    return " ".join(filter(None, [lost, judged])) or explanation(answer)[0]
+
+
 def _clause(one: Comparison) -> str:
     where = setting(one.shared)
     where = f" {where}" if where else ""
-    shown, n = interval(one), counted(one.n, "seed")
+    shown, n = interval(one), counted(one.n, "seed") + _lost(one)
     match one.verdict:
         case "helps" | "hurts":
             return f"{one.verdict}{where} ({shown}, p {_p(one.p_value)}, {n})"
@@ -59,6 +66,12 @@ def _clause(one: Comparison) -> str:
     if one.n < FEWEST_SEEDS:
         return f"is inconclusive{where} ({shown}; {too_few(one.n)})"
     return f"is inconclusive{where} ({shown}, {n}; about {one.seeds_to_settle:,} would settle it)"
+
+
+def _lost(one: Comparison) -> str:
+    """Returns how many trials of a comparison diverged or collapsed."""
+    kinds = (("diverged", one.n_diverged), ("collapsed", one.n_collapsed))
+    return "".join(f", {counted(n, 'trial')} {kind}" for kind, n in kinds if n)
 
 
 def _counted(group: Sequence[Comparison]) -> list[str]:

@@ -12,6 +12,7 @@ from pretrain.study.arms import Arm, arms, by_seed, trial_values
 from pretrain.study.budgets import BudgetCurve, budget_curves
 from pretrain.study.comparisons import Comparison, compare
 from pretrain.study.factorial import Factorial, factorials
+from pretrain.study.health import Finding, findings
 from pretrain.study.sequential import n_seeds
 from pretrain.study.summary import compared_metric
 
@@ -28,6 +29,7 @@ class Answer(NamedTuple):
     n_seeds: int  # of the run, diverged ones included
     level: float  # of all intervals
     metric: str  # that is compared, as a column's name
+    findings: list[Finding]  # what is wrong with arms
 
 
 def answer(
@@ -61,6 +63,7 @@ def answer(
         n_seeds(trials),
         level,
         metric,
+        findings(trials, found),
     )
 
 

@@ -16,10 +16,11 @@ class Arm(NamedTuple):
     """Trials that differ in their seed and repeat only."""
 
     point: dict[str, object]  # swept values by dotted name
-    seeds: tuple[int, ...]  # of the trials that did not diverge; once for each of a seed's repeats
+    seeds: tuple[int, ...]  # of the trials that did not diverge, once for each of a seed's repeats
     trial_ids: tuple[str, ...]  # of the same trials
     n_diverged: int
     repeats: tuple[int, ...] = ()  # of the same trials; empty where no seed has several
+    n_collapsed: int = 0  # of the same trials: those that predict the same of all examples
 
     @property
     def units(self) -> tuple[tuple[int, int], ...]:
@@ -37,10 +38,14 @@ def arms(trials: pa.Table) -> list[Arm]:
         groups.setdefault(repr([row[name] for name in names]), []).append(row)
     result = []
     for rows in groups.values():
-        sound = sorted((row for row in rows if row["status"] == "ok"), key=lambda row: (row["seed"], row.get("repeat")))
+        sound = sorted(
+            (row for row in rows if row["status"] != "diverged"), key=lambda row: (row["seed"], row.get("repeat"))
+        )
         seeds, ids = tuple(row["seed"] for row in sound), tuple(row["trial_id"] for row in sound)
         repeats = tuple(row["repeat"] for row in sound) if repeated else ()
-        result.append(Arm({name: rows[0][name] for name in names}, seeds, ids, len(rows) - len(sound), repeats))
+        n_collapsed = sum(row["status"] == "collapsed" for row in sound)
+        point = {name: rows[0][name] for name in names}
+        result.append(Arm(point, seeds, ids, len(rows) - len(sound), repeats, n_collapsed))
     return result
 
 

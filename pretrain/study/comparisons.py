@@ -33,6 +33,8 @@ class Comparison(NamedTuple):
     seeds_to_settle: int | None  # None unless the verdict is inconclusive
     level: float = statistics.LEVEL  # of the intervals
     metric: str = "test_accuracy"  # in whose unit values and difference are
+    n_diverged: int = 0  # trials of both arms that are left out
+    n_collapsed: int = 0  # trials of both arms that predict the same of all examples
 
 
 def compare(
@@ -42,7 +44,8 @@ def compare(
 
     The field is ``study.compare`` where it is swept, else the first swept field; encoders are compared with ``he``,
     other values with the first. Differences are taken within a seed, where label subset, head and batch order are
-    shared; a seed's repeats, which share a pretraining, count as one by their mean.
+    shared; a seed's repeats, which share a pretraining, count as one by their mean. Arms that both predict the same of
+    all examples, in every trial, are not compared.
 
     Args:
       trials: a run's table of trials.
@@ -66,7 +69,7 @@ def compare(
     return [
         _comparison(field, pair, values, p_value, study.smallest_effect, level, n_open, metric)
         for pair, values, p_value in zip(pairs, sides, p_values, strict=True)
-        if len(values[0])
+        if len(values[0]) and not all(arm.n_collapsed == len(arm.trial_ids) for arm in pair)
     ]
 
 
@@ -121,5 +124,19 @@ def _comparison(
     difference = statistics.estimate(sides[0] - sides[1], level).within(-widest, widest)
     chance = statistics.improvement(gains, level)
     return Comparison(
-        field, treatment, baseline, shared, n, *sides, difference, chance, p_value, found, more, level, metric
+        field,
+        treatment,
+        baseline,
+        shared,
+        n,
+        *sides,
+        difference,
+        chance,
+        p_value,
+        found,
+        more,
+        level,
+        metric,
+        sum(arm.n_diverged for arm in pair),
+        sum(arm.n_collapsed for arm in pair),
     )

@@ -9,7 +9,7 @@ from pretrain.config import StudyConfig
 from pretrain.config.fields import ConfigError, nearest
 from pretrain.config.metrics import AUTO, column
 
-_OF_A_TRIAL = ("trial_id", "seed", "repeat")
+_OF_A_TRIAL = ("trial_id", "seed", "repeat", "failed_stage")
 
 
 def swept_fields(trials: pa.Table) -> list[str]:
@@ -63,7 +63,7 @@ def summarise(trials: pa.Table, by: Sequence[str] | None = None, of: Sequence[st
     keys = trials.select(by).to_pylist() if by else [{}] * len(trials)
     for row, key in enumerate(keys):
         groups.setdefault(repr(key), []).append(row)  # a swept tuple is a list here, which has no hash
-    sound = np.array(trials["status"].to_pylist()) == "ok"
+    sound = np.array(trials["status"].to_pylist()) != "diverged"
     values = {name: np.array(trials[name].to_pylist(), float) for name in of}
     summary = []
     for rows in groups.values():

@@ -91,6 +91,9 @@ def run(
     measured, predicted = {}, {}
     for split in stage.measured_splits:
         found, own = RESULTS(*stage.as_left(), mesh, share, states.params, images.train, getattr(images, split))
+        if split == "validation" and "constant_units" in found:
+            measured["constant_units"] = found["constant_units"]
+        found = {name: values for name, values in found.items() if name != "constant_units"}
         prefix = stage.result_names.get(split)
         measured |= {prefix + name: values for name, values in found.items()} if prefix else {}
         predicted |= {f"{split}_{part}": values for part, values in own.items()}

@@ -1,6 +1,7 @@
 """What is kept of a stage besides its parameters: its record, its curves, and what made it."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,12 +10,14 @@ import pyarrow as pa
 from pretrain.sweep.execute import Outcome
 from pretrain.sweep.plan import Pack
 
+_CONSTANT = 0.01  # of the targets' deviation
+
 
 @dataclasses.dataclass(frozen=True)
 class Record:
     """What a stored stage came to, besides its parameters."""
 
-    status: str  # "ok" or "diverged"
+    status: str  # "ok", "diverged", or "collapsed" where it predicts the same of all examples
     results: dict[str, float | None]  # None where not finite
     seconds: float  # wall clock
     test: str = ""  # fingerprint of the test images and labels that results are of
@@ -32,15 +35,38 @@ class StoredAs(NamedTuple):
 def records_of(outcome: Outcome) -> list[dict[str, Any]]:
     """Returns the record of each of a pack's stages, as JSON holds it."""
     results = {name: values.tolist() for name, values in outcome.results.items()}
+    alike = predicts_alike(outcome.predictions, len(outcome.diverged()))
     return [
         {
-            "status": "diverged" if diverged else "ok",
+            "status": "diverged" if diverged else "collapsed" if alike[lane] else "ok",
             "results": {name: _finite_or_none(results[name][lane]) for name in results},
             "seconds": outcome.seconds,
             "test": outcome.test,
         }
         for lane, diverged in enumerate(outcome.diverged())
     ]
+
+
+def predicts_alike(predictions: Mapping[str, np.ndarray], n_jobs: int) -> np.ndarray:
+    """Returns whether each job predicts the same of all held-out examples, though their targets differ: [T] bool.
+
+    Of classes, one of them for all; of labels, the same ones; of numbers, what varies by less than a hundredth of them.
+    """
+    if not predictions or "test_targets" not in predictions:
+        return np.zeros(n_jobs, bool)
+
+    def joined(part: str, axis: int) -> np.ndarray:
+        return np.concatenate([predictions[f"{split}_{part}"] for split in ("validation", "test")], axis=axis)
+
+    targets = joined("targets", 0)
+    if "test_classes" in predictions:
+        found, truth = joined("classes", 1)[..., None], targets[:, None]
+    elif predictions["test_scores"].dtype == np.float16:
+        found, truth = joined("scores", 1) > 0, targets > 0
+    else:
+        return (joined("scores", 1).std(axis=1) < _CONSTANT * targets.std(axis=0)).all(axis=1)
+    varies = (truth != truth[:1]).any()
+    return (found == found[:, :1]).all(axis=(1, 2)) & varies
 
 
 def _finite_or_none(value: float) -> float | None:

@@ -16,22 +16,28 @@ _OF_PRETRAINING = ("pretrain_validation_mse", "pretrain_test_mse")
 
 
 def trials(
-    plan: Plan, store: Store, remeasured: Mapping[str, float] | None = None, metric: str = metrics.AUTO
+    plan: Plan,
+    store: Store,
+    remeasured: Mapping[str, float] | None = None,
+    metric: str = metrics.AUTO,
+    compared: Mapping[str, Mapping[str, float]] | None = None,
 ) -> pa.Table:
     """Returns a row a trial, in the plan's order; every column is deterministic.
 
     Columns: ``trial_id``, ``seed``, ``repeat`` (of the seed's fine-tunings), every swept field by its dotted name,
-    ``status`` (``ok``, ``diverged``), the usual metrics of the task on test rows and on validation rows at the end of
-    training, the first of them first, and ``pretrain_validation_mse`` and ``pretrain_test_mse``, the end-to-end
-    reconstruction error after the last phase. The latter are null without pretraining, and where the codes of a phase
-    cannot be decoded; losses are null for read-outs of classes without probabilities, ridge regression and nearest
-    neighbours. What a diverged trial made NaN or infinite is null.
+    ``failed_stage``, the first stage that diverged, or null, ``status`` (``ok``, ``diverged``, ``collapsed``), the
+    usual metrics of the task on test rows and on validation rows at the end of training, the first of them first, and
+    ``pretrain_validation_mse`` and ``pretrain_test_mse``, the end-to-end reconstruction error after the last phase. The
+    latter are null without pretraining, and where the codes of a phase cannot be decoded; losses are null for read-outs
+    of classes without probabilities, ridge regression and nearest neighbours. What a diverged trial made NaN or
+    infinite is null.
 
     Args:
       plan: the trials.
       store: where all of their stages are.
       remeasured: ``pretrain_test_mse`` of trials whose pretraining was measured on other test images, by id.
       metric: that is asked for besides the usual ones, as ``study.metric``.
+      compared: what results are compared with, by trial and name, as ``baselines.of_trials``.
     """
     last = [trial.jobs[-1] for trial in plan.trials]
     usual = metrics.USUAL[plan.jobs[last[0]].stage.stack.task.kind]
@@ -43,20 +49,23 @@ def trials(
     rows = []
     for number, trial in enumerate(plan.trials):
         *phases, finetune = (records[job] for job in trial.jobs)
+        failed = (job for job in trial.jobs if records[job].status == "diverged")
         row = {"trial_id": trial.id, "seed": trial.seed, "repeat": trial.repeat}
         row |= {name: cells[name][number] for name in names}
+        row["failed_stage"] = next((plan.jobs[job].stage.name for job in failed), None)
         row["status"] = finetune.status
         of_pretraining = phases[-1].results if phases else {}  # a supervised phase has accuracies of its own
         measured = {name: value for name, value in of_pretraining.items() if name.startswith("pretrain_")}
         if remeasured and trial.id in remeasured:
             measured["pretrain_test_mse"] = remeasured[trial.id]
-        row |= measured | finetune.results | computed.get(trial.jobs[-1], {})
+        row |= measured | finetune.results | computed.get(trial.jobs[-1], {}) | (compared or {}).get(trial.id, {})
         rows.append(row)
     # Those that every run has, with or without pretraining, and what else its methods measure.
-    of_trials = ("trial_id", "seed", "repeat", *names, "status")
+    of_trials = ("trial_id", "seed", "repeat", *names, "failed_stage", "status")
     first = [*of_task, *_OF_PRETRAINING]
     results = [*first, *sorted({name for row in rows for name in row} - {*of_trials, *first})]
     columns = {name: pa.array([row[name] for row in rows]) for name in of_trials}
+    columns["failed_stage"] = columns["failed_stage"].cast(pa.string())
     columns |= {name: pa.array([row.get(name) for row in rows], pa.float64()) for name in results}
     return with_metric(pa.table(columns), stages(plan), store, metric)
 

@@ -1,0 +1,78 @@
+"""What is wrong with arms, in sentences that name the stage and what to try."""
+
+from collections.abc import Sequence
+
+from pretrain.config import Experiment
+from pretrain.config.counts import counted
+from pretrain.config.fields import get
+from pretrain.report.names import arm_name, listed
+from pretrain.study.arms import Arm
+from pretrain.study.health import Finding
+
+_MOST_NAMED = 4  # arms in a sentence
+_RATES = {"finetune": "finetune.optimizer.learning_rate"}
+_OF_PRETRAINING = "pretrain.optimizer.learning_rate"
+
+
+def lost(found: Sequence[Finding], experiment: Experiment) -> str:
+    """Returns a sentence on arms of which every trial diverged or collapsed; nothing where there is none."""
+    whole = [one for one in found if one.is_whole and one.kind in ("diverged", "collapsed")]
+    return " ".join(_grouped(whole, experiment))
+
+
+def warnings(found: Sequence[Finding], experiment: Experiment) -> list[str]:
+    """Returns a sentence for each kind of finding but those that ``lost`` reports: the arms, and what to try."""
+    return _grouped([one for one in found if not (one.is_whole and one.kind in ("diverged", "collapsed"))], experiment)
+
+
+def _grouped(found: Sequence[Finding], experiment: Experiment) -> list[str]:
+    """Returns a sentence for all findings of one kind and stage."""
+    groups: dict[tuple[str, str], list[Finding]] = {}
+    for one in found:
+        groups.setdefault((one.kind, one.stage), []).append(one)
+    return [_sentence(group, experiment) for group in groups.values()]
+
+
+def _sentence(group: Sequence[Finding], experiment: Experiment) -> str:
+    first = group[0]
+    who = _arms([one.arm for one in group])
+    n, of = sum(one.n for one in group), sum(one.of for one in group)
+    some = f"Every trial of {who}" if n == of else f"{n:,} of {counted(of, 'trial')} of {who}"
+    match first.kind:
+        case "diverged":
+            field = _RATES.get(first.stage, _OF_PRETRAINING)
+            rates = sorted({one.arm.point.get(field, get(experiment, field)) for one in group})
+            where = f" in {first.stage}" if first.stage else ""
+            at = listed([f"{rate:g}" for rate in rates])
+            return f"{some} diverged{where}, at learning rate {at}; lower {field}."
+        case "collapsed":
+            remedy = "train longer or at another rate, or compare balanced_accuracy (--study.metric)"
+            return f"{some} collapsed: the same is predicted of every example; {remedy}."
+        case "at chance":
+            mean, best = (sum(getattr(one, name) for one in group) / len(group) for name in ("value", "baseline"))
+            return (
+                f"{_capital(who)} are no better than chance ({mean:.3f}, where predicting the same of all examples "
+                f"comes to {best:.3f}); train longer, at another rate, or with more labels."
+            )
+        case "reconstruction":
+            share = sum(one.value for one in group) / len(group)
+            return (
+                f"Pretraining of {who} reconstructs no better than the inputs' mean (its error is {share:.0%} of their "
+                "variance); train it longer or at another rate, or scale the data (data.scaling)."
+            )
+    share = sum(one.value for one in group) / len(group)
+    return (
+        f"{share:.0%} of the codes of {who} are the same for every example, as those of dead or saturated units are; "
+        "lower the learning rates, or choose another activation."
+    )
+
+
+def _arms(arms: Sequence[Arm]) -> str:
+    names = [arm_name(arm.point) for arm in arms]
+    if len(names) > _MOST_NAMED:
+        return f"{len(names)} arms"
+    return listed([f"({name})" if "," in name else name for name in names])
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]

@@ -1,0 +1,93 @@
+"""Arms that are broken: trials that diverged or collapsed, networks at chance, codes that are constant, and so on."""
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from pretrain.study.arms import Arm, trial_values
+
+Kind = Literal["diverged", "collapsed", "at chance", "reconstruction", "constant units"]
+_MARGIN = 0.01  # over what predicting the same of all examples comes to, below which an arm is at chance
+_EXPLAINED = 0.01  # of the inputs' variance, below which a reconstruction is no better than their mean
+_CONSTANT = 0.5  # of the units, from which on codes count as constant
+MAJORITY, _VARIANCE = "test_majority_rate", "pretrain_test_variance"  # columns to compare results with
+_CHANCE = {"test_auroc": 0.5, "test_r2": 0.0}
+
+
+class Finding(NamedTuple):
+    """What is wrong with an arm."""
+
+    arm: Arm
+    kind: Kind
+    n: int  # trials that it is true of
+    of: int  # trials of the arm
+    value: float = np.nan  # of the arm, mean over trials: the result, the part of variance, or the share of units
+    baseline: float = np.nan  # what a result is no better than
+    stage: str = ""  # in which most trials diverged
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is true of every trial."""
+        return self.n == self.of
+
+
+def findings(trials: pa.Table, arms: list[Arm]) -> list[Finding]:
+    """Returns what is wrong with each arm, arm by arm; what follows from the first of them is left out."""
+    found = []
+    for arm in arms:
+        n = len(arm.trial_ids) + arm.n_diverged
+        if arm.n_diverged:
+            found.append(Finding(arm, "diverged", arm.n_diverged, n, stage=_failed_stage(trials, arm)))
+        if not arm.trial_ids:
+            continue
+        if arm.n_collapsed:
+            found.append(Finding(arm, "collapsed", arm.n_collapsed, n))
+        elif chance := _at_chance(trials, arm, n):
+            found.append(chance)
+        found += [*_reconstruction(trials, arm, n), *_constant_units(trials, arm, n)]
+    return found
+
+
+def _failed_stage(trials: pa.Table, arm: Arm) -> str:
+    """Returns the stage in which most of an arm's trials diverged."""
+    if "failed_stage" not in trials.column_names:
+        return ""
+    rows = trials.select([*arm.point, "failed_stage"]).to_pylist()
+    stages = [row.pop("failed_stage") for row in rows]
+    mine = [stage for row, stage in zip(rows, stages, strict=True) if stage and row == arm.point]
+    return max(sorted(set(mine)), key=mine.count, default="")
+
+
+def _at_chance(trials: pa.Table, arm: Arm, n: int) -> Finding | None:
+    """Returns whether an arm predicts no better than the most frequent class, or the mean, does."""
+    for name in ("test_accuracy", *_CHANCE):
+        baselines = {"test_accuracy": MAJORITY}.get(name)
+        if name not in trials.column_names or (baselines and baselines not in trials.column_names):
+            continue
+        values = trial_values(trials, arm, name)
+        chance = float(np.mean(trial_values(trials, arm, baselines))) if baselines else _CHANCE[name]
+        if np.mean(values) <= chance + _MARGIN:
+            n_low = int(np.sum(values <= chance + _MARGIN))
+            return Finding(arm, "at chance", n_low, n, float(np.mean(values)), chance)
+    return None
+
+
+def _reconstruction(trials: pa.Table, arm: Arm, n: int) -> list[Finding]:
+    """Returns whether an arm's pretraining reconstructs no better than by the inputs' mean."""
+    names = ("pretrain_test_mse", _VARIANCE)
+    if not set(names) <= set(trials.column_names):
+        return []
+    error, variance = (trial_values(trials, arm, name) for name in names)
+    share = error / np.where(variance > 0, variance, np.nan)
+    n_bad = int(np.sum(share > 1 - _EXPLAINED))
+    return [Finding(arm, "reconstruction", n_bad, n, float(np.mean(share)))] if 2 * n_bad > len(share) else []
+
+
+def _constant_units(trials: pa.Table, arm: Arm, n: int) -> list[Finding]:
+    """Returns whether most of an arm's codes are the same for all examples, as those of dead or saturated units are."""
+    if "constant_units" not in trials.column_names:
+        return []
+    shares = trial_values(trials, arm, "constant_units")
+    n_bad = int(np.sum(shares >= _CONSTANT))
+    return [Finding(arm, "constant units", n_bad, n, float(np.mean(shares)))] if 2 * n_bad > len(shares) else []
