@@ -10,8 +10,10 @@ from pretrain.config import StudyConfig
 from pretrain.config.metrics import metric_of
 from pretrain.study import statistics
 from pretrain.study.arms import Arm, by_seed, cut, trial_values
+from pretrain.study.speed import Speed
 from pretrain.study.statistics import Estimate, Verdict
 from pretrain.study.summary import compared_metric
+from pretrain.study.training_length import Length
 
 ENCODER = "finetune.encoder_init"
 
@@ -33,6 +35,8 @@ class Comparison(NamedTuple):
     seeds_to_settle: int | None  # None unless the verdict is inconclusive
     level: float = statistics.LEVEL  # of the intervals
     metric: str = "test_accuracy"  # in whose unit values and difference are
+    lengths: tuple[Length | None, Length | None] = (None, None)  # of the training of treatment and baseline
+    speed: Speed | None = None  # None where no validation accuracy was measured during training
 
 
 def compare(
