@@ -29,7 +29,7 @@ N_STAGES, N_TRIALS = 12, 8  # two seeds of two phases, shared by two of the four
 TABLES = {"trials.parquet", "curves.parquet", "stages.parquet", "timings.parquet"}
 DRAWN = ("differences", "filters", "first_batches", "phase_losses", "reconstructions", "shares", "slopes")
 FIGURES = {f"figures/{name}.{kind}" for name in DRAWN for kind in ("png", "svg")}
-LATEX = {"tables/arms.tex", "tables/comparisons.tex", "tables/shares.tex"}
+LATEX = {f"tables/{name}.tex" for name in ("arms", "comparisons", "shares", "speeds")}
 FILES = (
     {"manifest.json", "experiment.json", "inputs.json", "answer.json", "report.html", "samples.npz"}
     | {".run.json", ".lock"}

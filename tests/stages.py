@@ -76,6 +76,7 @@ def last(config, example, layers, n_classes):
         )
         training = TrainingConfig(
             updates=own.updates,
+            **{name: getattr(own, name) for name in ("validate_every", "stop", "patience")},
             **{name: getattr(own, name) for name in TRAINING} | ({"epochs": 0} if own.updates else {}),
         )
     encoded = frozen if own.cache_codes else 0

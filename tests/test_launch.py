@@ -40,7 +40,7 @@ def test_trials_have_a_row_each_and_only_deterministic_columns(run):
     assert table.column_names == [
         *("trial_id", "seed", "repeat", "finetune.encoder_init", "finetune.frozen_layers", "status"),
         *("test_accuracy", "test_loss", "validation_accuracy", "validation_loss"),
-        *("pretrain_validation_mse", "pretrain_test_mse"),
+        *("pretrain_validation_mse", "pretrain_test_mse", "finetune_updates"),
     ]
     rows = table.to_pylist()
     points = [(row["finetune.encoder_init"], row["finetune.frozen_layers"], row["seed"]) for row in rows]

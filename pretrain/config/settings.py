@@ -27,6 +27,7 @@ SweptValue = bool | int | float | str | tuple[int | str, ...]
 
 
 Share = Annotated[float, Gt(0), Lt(1)]
+Stop = Literal["none", "validation"]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -92,6 +93,9 @@ class TrainingConfig:
     sampling: Sampling = "epoch"
     l2: Penalty = 0.0
     optimizer: OptimizerConfig = AdamConfig()
+    validate_every: Annotated[int, Ge(0)] = 0
+    stop: Stop = "none"
+    patience: Annotated[Count, When("stop", ("validation",))] = 5
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -173,6 +177,15 @@ class FinetuneConfig:
     validate_at: Annotated[tuple[Count, ...], When("readout", ("none",))] = (1, 2, 5, 10, 20, 40)
     """Updates after which validation accuracy and loss are measured, besides the end of every epoch, or of training
     where `updates` are given (updates)."""
+    validate_every: Annotated[int, Ge(0), When("readout", ("none",))] = 0
+    """Updates between two measurements on validation rows, in place of the ends of epochs; 0 measures at those
+    (updates)."""
+    stop: Annotated[Stop, When("readout", ("none",))] = "none"
+    """End of training: after all epochs or updates; or, under validation, once the validation loss has not fallen
+    below its lowest for `patience` measurements, all epochs or updates being the most. What is tested and stored are
+    then the parameters at the lowest."""
+    patience: Annotated[Count, When("stop", ("validation",)), When("readout", ("none",))] = 5
+    """Measurements without a lower validation loss after which training stops (measurements)."""
     diagnose_at: Annotated[tuple[Count, ...], When("readout", ("none",))] = ()
     """Updates that are diagnosed: change of the logits, relative update size and gradient norm layer by layer, and of
     the codes after it, effective rank, condition number and alignment with the initial codes (updates)."""

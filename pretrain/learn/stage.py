@@ -5,7 +5,7 @@ in ``config``, a pytree whose skeleton the stage holds. Every function is pure a
 """
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -15,7 +15,8 @@ import numpy as np
 import optax
 
 from pretrain.config import TrainingConfig
-from pretrain.learn import codes, diagnostics
+from pretrain.config.fields import with_values
+from pretrain.learn import codes, diagnostics, stopping
 from pretrain.learn.handover import handed_over
 from pretrain.learn.layers import Params
 from pretrain.learn.method import Extras, Method, Step
@@ -95,6 +96,21 @@ class Stage:
         return (training.updates or training.epochs * self.steps_per_epoch) if training else 1
 
     @property
+    def without_length(self) -> "Stage":
+        """The stage but for the number of its epochs or updates."""
+        training = with_values(self.config.training, {"epochs": 0, "updates": 0})
+        return dataclasses.replace(self, config=self.config._replace(training=training))
+
+    @property
+    def stops_early(self) -> bool:
+        """Whether training may end before its last update."""
+        return self.config.training is not None and self.config.training.stop == "validation"
+
+    def has_stopped(self, state: TrainState) -> jax.Array:
+        """Returns whether a trial that may end early has ended."""
+        return stopping.has_stopped(state.stopping, self.config.training.patience)
+
+    @property
     def shapes(self) -> Params:
         """The shapes of the parameters that a stage of pretraining leaves."""
         return stack_shapes(self.stack)
@@ -110,8 +126,8 @@ class Stage:
     def measured(self, names: Iterable[str]) -> dict[str, np.ndarray]:
         """Returns, by metric, whether each update is followed by a measurement: [total_steps] bool.
 
-        Training metrics are measured at every update; validation metrics after the updates of ``validate_at`` and at
-        the ends of epochs, or of training where its updates are counted without epochs.
+        Training metrics are measured at every update; validation metrics after the updates of ``validate_at``, at the
+        end, and every ``validate_every`` updates, or at the ends of epochs, unless updates are counted without epochs.
         """
         updates, method = np.arange(1, self.total_steps + 1), self.config.method
         masks = {name: np.ones_like(updates, bool) for name in names}
@@ -130,8 +146,9 @@ class Stage:
 
     def _validated(self) -> np.ndarray:
         training, updates = self.config.training, np.arange(1, self.total_steps + 1)
-        between = training.updates or min(self.total_steps, self.steps_per_epoch)
-        return (updates % between == 0) | np.isin(updates, getattr(self.config.method, "validate_at", ()))
+        between = training.validate_every or training.updates or min(self.total_steps, self.steps_per_epoch)
+        at_ends = (updates % between == 0) | (updates == self.total_steps)
+        return at_ends | np.isin(updates, getattr(self.config.method, "validate_at", ()))
 
     def as_started(self) -> tuple[Stack, type]:
         """Returns all that decides its start besides choices; stages that differ elsewhere share that program."""
@@ -155,6 +172,8 @@ class Stage:
         examples, held_out = own.train or images.train, self._without_labels(own.validation or images.validation)
         batch = taken(self._without_labels(examples), self._first_rows(seed))
         state, prepared = self.method.prepare(stack, config.method, optimizer, state, batch, held_out, extras)
+        if self.stops_early:
+            state = state._replace(stopping=stopping.at_start(state.trainable))
         return state, own._replace(prepared=prepared)
 
     def rows(self, seed: jax.Array, index: jax.Array) -> jax.Array | None:
@@ -177,18 +196,50 @@ class Stage:
         held_out: Batch,
         index: jax.Array,
     ) -> tuple[TrainState, Values]:
-        """Makes the update of a number from its batch, and measures held-out examples where that is due."""
+        """Makes the update of a number from its batch, and measures held-out examples where that is due.
+
+        A trial that has stopped is left as it is, and its values are NaN.
+        """
         batch, held_out = self._without_labels(batch), self._without_labels(held_out)
         if self.config.training is None:
             params, values = self.method.fit(self.stack, config.method, state.trainable, batch, held_out)
             return state._replace(trainable=params), values
-        keys = [jax.random.fold_in(self._key(seed, draw), index) for draw in (1, 2)]
-        step = Step(index, index / self.total_steps, *keys, held_out, prepared)
-        optimizer = partial(self.optimizer, config)
-        state, values = self.method.update(self.stack, config.method, optimizer, state, batch, step)
+        if not self.stops_early:
+            return self._advance(config, seed, prepared, state, batch, held_out, index)
+
+        def advance(state: TrainState) -> tuple[TrainState, Values]:
+            before, is_measured = state.stopping, jnp.asarray(self._validated())[index]
+            state, values = self._advance(config, seed, prepared, state, batch, held_out, index)
+            noted = stopping.noted(before, state.trainable, values["validation_loss"], is_measured)
+            return state._replace(stopping=noted), values
+
+        return stopping.unless(self.has_stopped(state), advance, state)
+
+    def _advance(
+        self, config: StageConfig, seed: jax.Array, prepared: Any, state: TrainState, batch, held_out, index
+    ) -> tuple[TrainState, Values]:
+        given = (batch, held_out, index)
+        state, values = self.update(config, seed, prepared, state, *given, lambda index: index / self.total_steps)
         measure = partial(self.method.measure, self.stack, config.method, state.params)
         held = measured_if(jnp.asarray(self._validated())[index], lambda: evaluate(measure, held_out))
         return state, values | {f"validation_{name}": value for name, value in held.items()}
+
+    def update(
+        self,
+        config: StageConfig,
+        seed: jax.Array,
+        prepared: Any,
+        state: TrainState,
+        batch: Batch,
+        held_out: Batch,
+        index: jax.Array,
+        progress: Callable[[jax.Array], jax.Array],
+    ) -> tuple[TrainState, Values]:
+        """Makes the update of a number, given what fraction of the updates is made before it, and measures nothing."""
+        keys = [jax.random.fold_in(self._key(seed, draw), index) for draw in (1, 2)]
+        step = Step(index, progress(index), *keys, held_out, prepared)
+        optimizer = partial(self.optimizer, config)
+        return self.method.update(self.stack, config.method, optimizer, state, batch, step)
 
     @property
     def result_names(self) -> dict[str, str]:

@@ -10,6 +10,7 @@ import optax
 from pretrain.learn.layers import Params
 from pretrain.learn.metrics import Batch, Metrics, divided
 from pretrain.learn.optimizers import counted_from
+from pretrain.learn.stopping import Stopping
 from pretrain.learn.transfer import merged, partition
 
 Objective = Callable[[Params, Batch], tuple[jax.Array, Metrics]]  # a loss to differentiate, and metrics
@@ -23,11 +24,17 @@ class TrainState(NamedTuple):
     frozen: Params
     opt_state: optax.OptState
     carry: Any = None  # of the method's own, as the chains of persistent contrastive divergence
+    stopping: Stopping | None = None  # of training that may end early
 
     @property
     def params(self) -> Params:
         """All parameters, trainable and frozen."""
         return merged(self.trainable, self.frozen)
+
+    @property
+    def kept(self) -> Params:
+        """The parameters that training comes to: all as they are, or at the best measurement where it may end early."""
+        return merged(self.stopping.params, self.frozen) if self.stopping else self.params
 
 
 def init_state(

@@ -13,6 +13,7 @@ from pretrain.study import statistics
 from pretrain.study.arms import Arm, by_seed, curve_values
 from pretrain.study.budgets import BudgetCurve
 from pretrain.study.comparisons import Comparison
+from pretrain.study.epochs import EpochCurve
 from pretrain.study.phases import Pretraining
 
 BATCHES = 40
@@ -89,6 +90,33 @@ def gains(curves: Sequence[BudgetCurve]):
     axes.set(xscale="log", xlabel="labels", ylabel=f"gain ({unit})")
     title(figure, f"Gain against labels, with a {percent(curves[0].level)} band over all budgets")
     legend(figure, axes)
+    return figure
+
+
+def epochs(curves: Sequence[EpochCurve]):
+    """Draws, against the epochs of pretraining, its error and what it gains; or results, where nothing is compared."""
+    shown = curves[:MOST_ARMS]
+    scale, unit = scale_of(shown[0].metric)
+    figure, (left, right) = canvas(2.9, 2, sharey=False)
+    for index, one in enumerate(shown):
+        style = {"color": COLOURS[index], "linestyle": DASHES[index % len(DASHES)], "marker": "o", "markersize": 4}
+        left.plot(one.epochs, one.errors, label=written(arm_name(one.setting)), **style)
+        gained = np.array([gain.mean for gain in one.gains]) if one.gains else one.results
+        right.plot(one.epochs, scale * gained, **style)
+        if one.gains and np.isfinite([gain.low for gain in one.gains]).all():
+            ends = [scale * np.array([getattr(gain, end) for gain in one.gains]) for end in ("low", "high")]
+            right.fill_between(one.epochs, *ends, color=COLOURS[index], alpha=0.15, linewidth=0)
+    gains = all(one.gains for one in shown)
+    if gains:
+        right.axhline(0, color=INK, linewidth=0.8)
+    for axes in (left, right):
+        axes.set(xscale="log", xlabel="epochs of pretraining")
+        axes.set_xticks(shown[0].epochs, [str(n) for n in shown[0].epochs])
+        axes.minorticks_off()
+    left.set_ylabel("reconstruction error")
+    right.set_ylabel(f"{'gain in ' if gains else ''}{metric_name(split_of(shown[0].metric)[1])} ({unit})")
+    title(figure, "Reconstruction error, and what pretraining gains, by its epochs")
+    legend(figure, left)
     return figure
 
 

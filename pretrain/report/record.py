@@ -16,8 +16,11 @@ from pretrain.report.why import factor_names
 from pretrain.study.answer import Answer
 from pretrain.study.budgets import BudgetCurve
 from pretrain.study.comparisons import Comparison
+from pretrain.study.epochs import EpochCurve
 from pretrain.study.factorial import Cause, Factorial
 from pretrain.study.sequential import look_at, looks
+from pretrain.study.speed import Speed
+from pretrain.study.training_length import Length
 
 SCHEMA = 3
 _STORED = {
@@ -34,8 +37,8 @@ def record(answer: Answer, experiment: Experiment, experiment_id: str, devices: 
     (sentences),
     ``design``, ``arms``, ``comparisons``, ``attribution`` (of each full factorial: its factors and corners; by metric
     the gap, each factor's Shapley share, and interactions; the effect of each other factor alone at the last corner;
-    diagnostics of the first update at both corners), ``budgets``, ``versions``, ``machine``, ``experiment`` (as in
-    experiment.json) and ``experiment_id`` (as in the metadata of the tables).
+    diagnostics of the first update at both corners), ``budgets``, ``epochs``, ``versions``, ``machine``,
+    ``experiment`` (as in experiment.json) and ``experiment_id`` (as in the metadata of the tables).
     """
     return _plain(
         {
@@ -48,17 +51,16 @@ def record(answer: Answer, experiment: Experiment, experiment_id: str, devices: 
             "design": _design(answer, experiment),
             "arms": [
                 {
-                    "name": names.arm_name(arm.point),
-                    "point": arm.point,
-                    "seeds": arm.seeds,
-                    "diverged": arm.n_diverged,
-                    "collapsed": arm.n_collapsed,
+                    **{"name": names.arm_name(arm.point), "point": arm.point, "seeds": arm.seeds},
+                    **{"diverged": arm.n_diverged, "collapsed": arm.n_collapsed},
+                    "training": length and _length(length),
                 }
-                for arm in answer.arms
+                for arm, length in zip(answer.arms, answer.lengths, strict=True)
             ],
             "comparisons": [_comparison(one) for one in answer.comparisons],
             "attribution": [_attribution(one) for one in answer.factorials],
             "budgets": [_budget(curve) for curve in answer.budgets],
+            "epochs": [_epochs(curve) for curve in answer.epochs],
             "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}, **_code()},
             "machine": {"platform": platform.platform(), "devices": devices},
             "experiment": json.loads(to_json(experiment)),
@@ -107,7 +109,18 @@ def _code() -> dict[str, Any]:
 def _comparison(one: Comparison) -> dict[str, Any]:
     kept = one._asdict()
     kept["difference"], kept["improvement"] = one.difference._asdict(), one.improvement._asdict()
+    sides = zip(("treatment", "baseline"), kept.pop("lengths"), strict=True)
+    kept["still_improving"] = [side for side, length in sides if length and length.trend == "improves"]
+    kept["speed"] = one.speed and _speed(one.speed, one.level)
     return kept
+
+
+def _length(found: Length) -> dict[str, Any]:
+    return {**found._asdict(), "change": found.change and found.change._asdict()}
+
+
+def _speed(found: Speed, level: float) -> dict[str, Any]:
+    return {**found._asdict(), "ratio": found.ratio and found.ratio._asdict(), "learns": found.learns(level)}
 
 
 def _attribution(found: Factorial) -> dict[str, Any]:
@@ -151,6 +164,11 @@ def _budget(curve: BudgetCurve) -> dict[str, Any]:
     kept["crossover"] = curve.crossover and curve.crossover._asdict()
     kept["equivalents"] = [worth._asdict() for worth in curve.equivalents]
     return kept
+
+
+def _epochs(curve: EpochCurve) -> dict[str, Any]:
+    gains = curve.gains and [gain._asdict() for gain in curve.gains]
+    return {**curve._asdict(), "gains": gains, "change": curve.change._asdict()}
 
 
 def _plain(value: Any) -> Any:

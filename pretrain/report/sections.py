@@ -77,6 +77,7 @@ def sections(
 
     shown = main_arms(answer, figures.MOST_ARMS)
     compared = [listings.comparisons(answer)] if answer.comparisons else []
+    compared += [listings.speeds(answer)] if any(one.speed for one in answer.comparisons) else []
     return [
         Section(
             "The first mini-batches",
@@ -112,6 +113,7 @@ def sections(
                 ),
                 *([drawn("reconstructions", *sample_captions.reconstructions(samples, trials))] if samples else []),
                 *(drawn("phase_losses", *parts) for parts in _phase_losses(answer, curves)),
+                *([drawn("epochs", *_epochs(answer))] if answer.epochs else []),
             ],
         ),
         Section("Seed by seed", [drawn("slopes", *_slopes(answer))] if answer.comparisons else []),
@@ -235,6 +237,16 @@ def _phase_losses(answer: Answer, curves: pa.Table) -> list[tuple[Any, str, str]
     )
     alt = "Mean squared error of each phase of pretraining against the number of the update, on a logarithmic scale"
     return [(figures.phase_losses(found), caption, alt)]
+
+
+def _epochs(answer: Answer) -> tuple[Any, str, str]:
+    caption = (
+        "Error of reconstructing validation images, and what pretraining gains, against its epochs: means over seeds, "
+        f"with {names.percent(answer.level)} intervals of gains. The lowest error and the largest gain need not "
+        f"coincide.{_first(figures.MOST_ARMS, len(answer.epochs), 'settings')}"
+    )
+    alt = " ".join(words.epochs(one, answer.level) for one in answer.epochs[: figures.MOST_ARMS])
+    return figures.epochs(answer.epochs), caption, f"Reconstruction error and gain against epochs. {alt}"
 
 
 def _slopes(answer: Answer) -> tuple[Any, str, str]:

@@ -49,6 +49,8 @@ def show(
     if len(shown) < len(answer.arms):
         hidden = f"{len(shown)} of {len(answer.arms)} arms; python launch.py table {run_dir} shows all"
         console.print(hidden, style="dim", soft_wrap=True)
+    if line := words.speed(answer.comparisons):
+        console.print(f"\n{line}", soft_wrap=True)
     for found in answer.factorials:
         if len(found.factors) > 2:
             console.print()

@@ -1,5 +1,6 @@
 """A run's conclusions in sentences; every word follows from numbers."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,14 +9,27 @@ import numpy as np
 from pretrain.config import Experiment
 from pretrain.config.counts import counted
 from pretrain.config.fields import get
-from pretrain.config.metrics import split_of
+from pretrain.config.metrics import metric_of, split_of
 from pretrain.report import health
-from pretrain.report.names import arm_name, brief, difference, listed, metric_name, percent, setting, treatment, value
+from pretrain.report.names import (
+    arm_name,
+    brief,
+    difference,
+    listed,
+    metric_name,
+    percent,
+    setting,
+    short,
+    treatment,
+    value,
+)
 from pretrain.report.why import too_few, why
 from pretrain.study.answer import Answer
 from pretrain.study.budgets import BudgetCurve
 from pretrain.study.comparisons import Comparison
+from pretrain.study.epochs import EpochCurve
 from pretrain.study.sequential import Look
+from pretrain.study.speed import SHARE, Speed
 from pretrain.study.statistics import FEWEST_SEEDS, LEVEL
 
 _MOST_NAMED = 4  # comparisons that a sentence names one by one
@@ -56,7 +70,7 @@ def conclusion(answer: Answer, experiment: Experiment) -> str:
 
 def _clause(one: Comparison) -> str:
     where = setting(one.shared)
-    where = f" {where}" if where else ""
+    where = (f" {where}" if where else "") + unfinished(one)
     shown, n = interval(one), counted(one.n, "seed") + _lost(one)
     match one.verdict:
         case "helps" | "hurts":
@@ -74,6 +88,16 @@ def _lost(one: Comparison) -> str:
     return "".join(f", {counted(n, 'trial')} {kind}" for kind, n in kinds if n)
 
 
+def unfinished(one: Comparison) -> str:
+    """Returns after how many updates a comparison was made, where an arm still improved; nothing elsewhere."""
+    sides = zip(one.lengths, (one.treatment, one.baseline), strict=True)
+    still = [short(value) for length, value in sides if length and length.trend == "improves"]
+    if not still:
+        return ""
+    updates = listed([f"{n:,}" for n in dict.fromkeys(length.updates for length in one.lengths if length)])
+    return f" after {updates} updates, {'both' if len(still) == 2 else still[0]} still improving"
+
+
 def _counted(group: Sequence[Comparison]) -> list[str]:
     """Returns how many comparisons came out how, with the largest of each kind that has a direction."""
     phrases = {"helps": "helps", "hurts": "hurts", "no difference": "makes no difference that matters"}
@@ -84,8 +108,10 @@ def _counted(group: Sequence[Comparison]) -> list[str]:
             clause = f"{phrases.get(kind, 'is inconclusive')} in {len(found)} of {len(group)} settings"
             if kind in ("helps", "hurts"):
                 most = max(found, key=lambda one: abs(one.difference.mean))
-                clause += f", most {setting(most.shared)} ({interval(most)})"
+                clause += f", most {setting(most.shared)}{unfinished(most)} ({interval(most)})"
             clauses.append(clause)
+    if n_open := sum(bool(unfinished(one)) for one in group):
+        clauses.append(f"arms were still improving in {n_open} of {len(group)} settings")
     return clauses
 
 
@@ -110,7 +136,23 @@ def _training(answer: Answer, experiment: Experiment) -> str:
         return ""
     rates = _values(answer, experiment, "finetune.optimizer.learning_rate")
     tuned = f"is {rates[0]:g} for all arms, tuned for none" if len(rates) == 1 else "is swept"
-    return f" Fine-tuning's learning rate {tuned}; whether arms would still improve with more updates was not checked."
+    return f" Fine-tuning's learning rate {tuned}; {_ends(answer)}."
+
+
+def _ends(answer: Answer) -> str:
+    """Returns whether arms were trained to their end, as far as it was measured."""
+    counts = Counter(length.trend for length in answer.lengths if length)
+    if not counts:
+        return "whether arms would still improve with more updates was not measured"
+    phrases = {
+        "improves": "still falls in {}",
+        "level": "has levelled off in {}",
+        "rises": "rises in {}",
+        "open": "goes an uncertain way in {}",
+        "unmeasured": "was measured too seldom in {} (set finetune.validate_every)",
+    }
+    parts = [phrase.format(counts[trend]) for trend, phrase in phrases.items() if counts[trend]]
+    return f"at the end of training, of {counted(counts.total(), 'arm')} the validation loss {listed(parts)}"
 
 
 def _values(answer: Answer, experiment: Experiment, field: str) -> list[Any]:
@@ -123,6 +165,7 @@ def explanation(answer: Answer) -> list[str]:
     if not answer.best:
         return ["Every trial diverged; lower the learning rates."]
     texts = [budget(curve) for curve in answer.budgets] + [why(one, answer.level) for one in answer.factorials]
+    texts += [epochs(curve, answer.level) for curve in answer.epochs]
     if texts:
         return texts
     test = answer.best_test
@@ -163,6 +206,30 @@ def budget(curve: BudgetCurve) -> str:
     return " ".join(parts)
 
 
+def epochs(curve: EpochCurve, level: float) -> str:
+    """Returns whether the reconstruction error would have chosen the epochs of pretraining well, in a sentence."""
+    where = setting(curve.setting)
+    by_error, by_validation = (_usual(chosen) for chosen in (curve.by_error, curve.by_validation))
+    start = f"{where[0].upper()}{where[1:]}, choosing" if where else "Choosing"
+    change, n = curve.change, counted(curve.seeds, "seed")
+    is_sure = curve.seeds >= FEWEST_SEEDS and curve.p_value <= 1 - level + 1e-12
+    if not is_sure or change.low <= 0 <= change.high:
+        judged = "which is better is not certain"
+    else:
+        is_better = (change.mean > 0) is metric_of(curve.metric).higher_is_better
+        judged = f"the former is {'better' if is_better else 'worse'}"
+    name = metric_name(split_of(curve.metric)[1])
+    chosen = f"by reconstruction error takes {by_error}, by validation {name} {by_validation}"
+    return f"{start} {brief(curve.field)} {chosen}; {judged} ({difference(change, curve.metric)}, {n})."
+
+
+def _usual(chosen: np.ndarray) -> str:
+    """Returns what is chosen in most seeds, and in how many where not in all."""
+    values, counts = np.unique(chosen, return_counts=True)
+    most = int(np.argmax(counts))
+    return f"{values[most]}" + (f" (in {counts[most]} of {len(chosen)} seeds)" if len(values) > 1 else "")
+
+
 def interval(one: Comparison) -> str:
     """Returns a comparison's difference with its interval, and the interval's level where it is not 95 %."""
     what = _unit(one.metric)
@@ -172,6 +239,40 @@ def interval(one: Comparison) -> str:
 def _unit(metric: str) -> str:
     """Returns the name of a metric after its value, but of accuracy, which goes without saying."""
     return "" if split_of(metric)[1] == "accuracy" else f" {metric_name(split_of(metric)[1])}"
+
+
+def speed(compared: Sequence[Comparison]) -> str:
+    """Returns which arms learn faster, whichever ends better, in a sentence; nothing where it was not measured."""
+    found = [one for one in compared if one.speed]
+    if not found:
+        return ""
+    start = f"To {SHARE:.0%} of the better arm's final accuracy".replace("%", " %")
+    if len(found) > _MOST_NAMED:
+        counts = Counter(one.speed.learns(one.level) for one in found)
+        phrases = {"faster": "faster", "more slowly": "more slowly", "not certain": "with no certain difference"}
+        parts = [f"{phrase} in {counts[name]}" for name, phrase in phrases.items() if counts[name]]
+        return f"{start}, {found[0].field} learns {listed(parts)} of {len(found)} settings."
+    parts = [f"{_treated(one)} {_gets_there(one.speed)}" for one in found]
+    return f"{start}, {'; '.join(parts)}."
+
+
+def _treated(one: Comparison) -> str:
+    return f"{treatment(one.field, one.treatment, one.baseline)} {setting(one.shared)}".strip()
+
+
+def _gets_there(found: Speed) -> str:
+    if found.ratio is None:
+        n = [int(np.isfinite(side).sum()) for side in (found.treated, found.untreated)]
+        return f"gets there in {n[0]} of {counted(len(found.treated), 'seed')}, the baseline in {n[1]}"
+    return f"takes {updates_ratio(found)} times the updates"
+
+
+def updates_ratio(found: Speed) -> str:
+    """Returns by how many times the updates of the baseline a treatment learns, with the interval."""
+    if found.ratio is None:
+        return "–"
+    margin = f" [{found.ratio.low:.2f}, {found.ratio.high:.2f}]" if np.isfinite(found.ratio.high) else ""
+    return f"{found.ratio.mean:.2f}{margin}"
 
 
 def progress(look: Look, planned: Sequence[Look], compared: Sequence[Comparison]) -> str:

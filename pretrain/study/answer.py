@@ -1,5 +1,6 @@
 """What a run answers, in numbers: comparisons, label budgets, and what the gap between its corners is made of."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -7,14 +8,16 @@ import pyarrow as pa
 
 from pretrain.config import StudyConfig
 from pretrain.config.metrics import metric_of, split_of
-from pretrain.study import statistics
+from pretrain.study import speed, statistics
 from pretrain.study.arms import Arm, arms, by_seed, trial_values
 from pretrain.study.budgets import BudgetCurve, budget_curves
 from pretrain.study.comparisons import Comparison, compare
+from pretrain.study.epochs import EpochCurve, epoch_curves
 from pretrain.study.factorial import Factorial, factorials
 from pretrain.study.health import Finding, findings
 from pretrain.study.sequential import n_seeds
 from pretrain.study.summary import compared_metric
+from pretrain.study.training_length import Length, lengths, measured
 
 
 class Answer(NamedTuple):
@@ -30,6 +33,8 @@ class Answer(NamedTuple):
     level: float  # of all intervals
     metric: str  # that is compared, as a column's name
     findings: list[Finding]  # what is wrong with arms
+    lengths: list[Length | None]  # of training, arm by arm; None of one that makes no updates
+    epochs: list[EpochCurve]  # of pretraining, where they are swept
 
 
 def answer(
@@ -42,6 +47,8 @@ def answer(
     """
     found, study = arms(trials), study or StudyConfig()
     compared, metric = compare(trials, found, study, level), compared_metric(trials, study)
+    trained = lengths(trials, curves, found)
+    compared = _trained(compared, trials, curves, found, trained, level)
     on = {split: f"{split}_{split_of(metric)[1]}" for split in ("validation", "test")}
     measure = metric_of(metric)
     sign = 1 if measure.higher_is_better else -1
@@ -64,7 +71,33 @@ def answer(
         level,
         metric,
         findings(trials, found),
+        trained,
+        epoch_curves(trials, found, compared, metric, level),
     )
+
+
+def _trained(
+    compared: Sequence[Comparison],
+    trials: pa.Table,
+    curves: pa.Table,
+    found: Sequence[Arm],
+    trained: Sequence[Length | None],
+    level: float,
+) -> list[Comparison]:
+    """Returns comparisons with what their arms' training shows, p-values adjusted for all of them (Holm)."""
+    accuracies = measured(curves, speed.METRIC)
+    pairs = [[_place(found, one, value) for value in (one.treatment, one.baseline)] for one in compared]
+    speeds = [speed.speed(trials, [found[place] for place in pair], accuracies, level) for pair in pairs]
+    adjusted = statistics.holm([each.p_value if each else 1.0 for each in speeds])
+    return [
+        one._replace(lengths=tuple(trained[place] for place in pair), speed=each and each._replace(p_value=p_value))
+        for one, pair, each, p_value in zip(compared, pairs, speeds, adjusted, strict=True)
+    ]
+
+
+def _place(found: Sequence[Arm], one: Comparison, value: object) -> int:
+    """Returns the place of the arm that is on one side of a comparison."""
+    return next(place for place, arm in enumerate(found) if arm.point == {**one.shared, one.field: value})
 
 
 def main_arms(answer: Answer, most: int) -> list[Arm]:

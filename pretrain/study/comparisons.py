@@ -10,8 +10,10 @@ from pretrain.config import StudyConfig
 from pretrain.config.metrics import metric_of
 from pretrain.study import statistics
 from pretrain.study.arms import Arm, by_seed, cut, trial_values
+from pretrain.study.speed import Speed
 from pretrain.study.statistics import Estimate, Verdict
 from pretrain.study.summary import compared_metric
+from pretrain.study.training_length import Length
 
 ENCODER = "finetune.encoder_init"
 
@@ -35,6 +37,8 @@ class Comparison(NamedTuple):
     metric: str = "test_accuracy"  # in whose unit values and difference are
     n_diverged: int = 0  # trials of both arms that are left out
     n_collapsed: int = 0  # trials of both arms that predict the same of all examples
+    lengths: tuple[Length | None, Length | None] = (None, None)  # of the training of treatment and baseline
+    speed: Speed | None = None  # None where no validation accuracy was measured during training
 
 
 def compare(

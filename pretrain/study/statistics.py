@@ -51,18 +51,27 @@ def estimate(values: np.ndarray, level: float = LEVEL) -> Estimate:
     if np.ptp(values) <= _ROUNDING * max(1.0, abs(mean)):
         mean = mean if abs(mean) > _ROUNDING else 0.0
         return Estimate(mean, mean, mean)
-    student = special.stdtrit(n - 1, (1 - level) / 2)
-    margin = -float(student * np.std(values, ddof=1) / math.sqrt(n))
+    by_student = student(values, level)
     if n < FEWEST_SEEDS:
-        return Estimate(mean, mean - margin, mean + margin)
+        return by_student
     from scipy import stats  # half a second to import, and only needed when there is a run to judge
 
-    tail = special.ndtr(math.sqrt(n / (n - 1)) * student)
+    tail = special.ndtr(math.sqrt(n / (n - 1)) * special.stdtrit(n - 1, (1 - level) / 2))
     options = {"n_resamples": _RESAMPLES, "confidence_level": 1 - 2 * tail, "method": "BCa", "rng": 0}
     with np.errstate(all="ignore"):
         low, high = stats.bootstrap((values,), np.mean, vectorized=True, **options).confidence_interval
     # NaN, where almost all values agree, gives way to Student's.
-    return Estimate(mean, float(np.fmin(low, mean - margin)), float(np.fmax(high, mean + margin)))
+    return Estimate(mean, float(np.fmin(low, by_student.low)), float(np.fmax(high, by_student.high)))
+
+
+def student(values: np.ndarray, level: float = LEVEL) -> Estimate:
+    """Returns the mean of values [seeds] with Student's interval; one value has none, and gives infinite bounds."""
+    values = np.asarray(values, float)
+    mean, n = float(np.mean(values)), len(values)
+    if n < 2:
+        return Estimate(mean, -np.inf, np.inf)
+    margin = -float(special.stdtrit(n - 1, (1 - level) / 2) * np.std(values, ddof=1) / math.sqrt(n))
+    return Estimate(mean, mean - margin, mean + margin)
 
 
 def sign_flip(differences: np.ndarray) -> float:

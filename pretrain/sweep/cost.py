@@ -35,6 +35,8 @@ def job_memory(stage: Stage) -> int:
     if stage.config.training:  # codes of a batch at every layer, and their slopes
         values = math.prod(stack.example) + sum(math.prod(shape.outputs) for shape in stack.shapes)
         total += 3 * 4 * values * stage.config.training.batch_size
+    if stage.stops_early:  # its best parameters
+        total += 4 * n_parameters(stage)
     return total + 4 * _CURVES * stage.total_steps
 
 

@@ -60,7 +60,7 @@ def run_here(task: Task) -> None:
         for number, pack in enumerate(todo):
             if hosts.agreed(stop()):
                 raise Interrupted
-            ids = {job.id for job in pack.jobs}
+            ids = {job.id for job in pack.left}
             if hosts.agreed(store.verified(ids) == ids):
                 continue  # another run, which shares the store, has been faster
             if any(job.parent in saver.ids for job in pack.jobs):

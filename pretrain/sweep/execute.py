@@ -17,6 +17,7 @@ from pretrain.learn.metrics import Batch, Images
 from pretrain.learn.stack import Stack
 from pretrain.learn.stage import Stage, StageConfig, predictions, results
 from pretrain.learn.start import Start, start
+from pretrain.learn.stopping import Stopping
 from pretrain.learn.train import Values
 from pretrain.sweep import hosts
 from pretrain.sweep.checkpoint import Progress, fits, on_host, progress_of, resumed
@@ -27,6 +28,7 @@ from pretrain.sweep.plan import Pack
 
 CHUNK_SECONDS = 2.0  # between two returns to the host, for progress, saves and interruptions
 _FIRST_CHUNK = 20  # updates
+ENDS = ("finetune_updates", "finetune_best_update", "finetune_stopped")  # of training that may end early
 
 
 class Outcome(NamedTuple):
@@ -62,8 +64,9 @@ def run(
     parents: Sequence[Params | None],
     after_chunk: Callable[[int, Callable[[], Progress]], None],
     begun: Progress | None = None,
+    keep: Callable[[Pack, Outcome], None] | None = None,
 ) -> Outcome:
-    """Runs a pack.
+    """Runs a pack, and returns its outcome.
 
     Args:
       pack: the jobs.
@@ -72,6 +75,7 @@ def run(
       after_chunk: called after each chunk with the number of updates made so far, and with a function that returns the
         progress; what it raises ends the run.
       begun: where to go on from; ignored if it does not fit the stage.
+      keep: given the outcomes of the packs that it passes from there on.
     """
     began = time.perf_counter()
     stage, n_jobs = pack.stage, len(pack.jobs)
@@ -83,26 +87,48 @@ def run(
     first, carry = 0, (states, curves)
     if begun and fits(begun.arrays, carry, n_jobs):
         first, began, carry = begun.step, began - begun.seconds, resumed(begun.arrays, carry, mesh)
-    for at, stop in _chunks(first, stage.total_steps):
-        carry = ADVANCE(stage, mesh, *carry, share, own, trials, images, np.int32(at), np.int32(stop))
-        jax.block_until_ready(carry)
-        after_chunk(stop, partial(progress_of, stop, began, carry, n_jobs))
+
+    def outcome(stage: Stage) -> Outcome:
+        found = _outcome(stage, mesh, share, images, carry, n_jobs)
+        kept = _kept(found.predictions, dataset) if found.predictions else {}
+        seconds = (time.perf_counter() - began) / n_jobs
+        return found._replace(seconds=seconds, test=dataset.fingerprints.test, predictions=kept)
+
+    for part in (*pack.passed, pack):
+        for at, stop in _chunks(first, part.stage.total_steps):
+            if stage.stops_early and np.all(on_host(stage.has_stopped(carry[0]), n_jobs)):
+                break  # as no trial will make another update
+            carry = ADVANCE(stage, mesh, *carry, share, own, trials, images, np.int32(at), np.int32(stop))
+            jax.block_until_ready(carry)
+            after_chunk(stop, partial(progress_of, stop, began, carry, n_jobs))
+        if part is not pack and part.stage.total_steps >= first:
+            keep(part, outcome(part.stage))
+        first = max(first, part.stage.total_steps)
+    return outcome(stage)
+
+
+def _outcome(stage: Stage, mesh: Mesh, share: np.int32, images: Images, carry: Any, n_jobs: int) -> Outcome:
+    """Returns what a pack's jobs, or those of fewer updates, have come to so far."""
     states, curves = carry
     measured, predicted = {}, {}
     for split in stage.measured_splits:
-        found, own = RESULTS(*stage.as_left(), mesh, share, states.params, images.train, getattr(images, split))
+        found, own = RESULTS(*stage.as_left(), mesh, share, states.kept, images.train, getattr(images, split))
         if split == "validation" and "constant_units" in found:
             measured["constant_units"] = found["constant_units"]
         found = {name: values for name, values in found.items() if name != "constant_units"}
         prefix = stage.result_names.get(split)
         measured |= {prefix + name: values for name, values in found.items()} if prefix else {}
         predicted |= {f"{split}_{part}": values for part, values in own.items()}
-    params, curves, measured, predicted = on_host((states.params, curves, measured, predicted), n_jobs)
-    # The last update is always followed by a validation.
-    finals = {name: curve[:, -1] for name, curve in curves.items() if name.startswith("validation_")}
-    seconds = (time.perf_counter() - began) / n_jobs
-    kept = _kept(predicted, dataset) if predicted else {}
-    return Outcome(params, curves, finals | measured, seconds, dataset.fingerprints.test, kept)
+    # As copies, for the next chunk is given the arrays themselves, to write in.
+    on_device = states.kept, curves, measured, predicted, states.stopping
+    params, curves, measured, predicted, stopping = jax.tree.map(np.array, on_host(on_device, n_jobs))
+    curves = {name: curve[:, : stage.total_steps] for name, curve in curves.items()}
+    # The last update is always followed by a validation, and so is the best.
+    last = np.full(n_jobs, stage.total_steps) if stopping is None else stopping.best_update
+    finals = {name: _at(last, curve) for name, curve in curves.items() if name.startswith("validation_")}
+    if stopping is not None:
+        finals |= _ends(stage, stopping)
+    return Outcome(params, curves, finals | measured, 0.0, predictions=predicted)
 
 
 def _kept(predicted: dict[str, np.ndarray], dataset: Dataset) -> dict[str, np.ndarray]:
@@ -165,7 +191,7 @@ def compilations(pack: Pack, dataset: Dataset) -> list[Callable[[], object]]:
         ADVANCE.compile(stage, mesh, states, curves, share, own, trials(), images, np.int32(0), np.int32(0))
 
     def measure(split: str) -> None:
-        params = begun()[0].params
+        params = begun()[0].kept
         RESULTS.compile(*stage.as_left(), mesh, share, params, images.train, getattr(images, split))
 
     return [
@@ -242,6 +268,17 @@ def _chunks(first: int, total_steps: int) -> Iterator[tuple[int, int]]:
             timed, seconds = timed + stop - first, seconds + time.perf_counter() - began
             size = hosts.agreed(max(1, round(CHUNK_SECONDS * timed / seconds)))
         first, warm = stop, True
+
+
+def _at(updates: np.ndarray, curve: np.ndarray) -> np.ndarray:
+    """Returns each job's value after its update of a number; NaN after none: [T]."""
+    return np.where(updates > 0, curve[np.arange(len(curve)), np.maximum(updates, 1) - 1], np.nan)
+
+
+def _ends(stage: Stage, stopping: Stopping) -> dict[str, np.ndarray]:
+    """Returns how each job's training ended, where it may have ended early."""
+    is_early = stopping.n_since >= stage.config.training.patience
+    return dict(zip(ENDS, (stopping.updates, stopping.best_update, is_early), strict=True))
 
 
 def _begin(stage: Stage, extras: Extras, mesh: Mesh, n_trials: jax.Array, trials: _Trials, images: Images) -> Any:

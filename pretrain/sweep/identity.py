@@ -219,6 +219,14 @@ def _begun(
     return (begin, inputs), (step, (config, seed, own, images, state, index)), measured
 
 
+def inputs_of_step(
+    stage: Stage, choices: Choices, structure: Any, extras: Extras, parent: Stage | None, sizes: Sizes
+) -> tuple:
+    """Returns the abstract inputs of an update, in the order of ``one_trial.step_one`` after its stage."""
+    parameters = _frozen(one_trial.parent_shapes(parent))
+    return _begun(stage, choices, extras, structure, parameters, sizes)[1][1]
+
+
 def _frozen(tree: Params | None) -> Any:
     """Returns shapes as a hashable value."""
     leaves, structure = jax.tree.flatten(tree)

@@ -9,33 +9,16 @@ from typing import NamedTuple
 
 from pretrain.config import DataConfig, Experiment, Settings, SweptValue, fields
 from pretrain.data import Dataset
-from pretrain.learn.stage import Stage, StageConfig
-from pretrain.learn.start import Choices
-from pretrain.sweep import sizes, stages
+from pretrain.learn.stage import Stage
+from pretrain.sweep import sizes, snapshots, stages
 from pretrain.sweep.cost import job_memory
+from pretrain.sweep.job import Job
 from pretrain.sweep.stages import Spec
 
 MAX_PACK = 64  # stages; beyond this a larger pack saves little and commits late
 
 # From a stage, the stage before it and the dataset that it reads to the fingerprint of its program.
 Fingerprint = Callable[[Spec, Stage | None, Dataset], str]
-
-
-@dataclasses.dataclass(frozen=True)
-class Job:
-    """One stage to be trained: the static stage, its numbers and seed, and the job it starts from."""
-
-    id: str  # SHA-256 of all that decides the outcome
-    settings_id: str  # the same without the program
-    program: str  # its fingerprint
-    content: str  # SHA-256 of its own settings and data
-    stage: Stage
-    config: StageConfig = dataclasses.field(hash=False)  # with numbers
-    seed: int
-    parent: str | None  # id
-    parent_stage: Stage | None
-    data: DataConfig
-    choices: Choices
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +39,12 @@ class Pack:
 
     stage: Stage
     jobs: tuple[Job, ...]
+    passed: "tuple[Pack, ...]" = ()  # of the same trials with fewer updates, whose outcomes it leaves, the fewest first
+
+    @property
+    def left(self) -> tuple[Job, ...]:
+        """The jobs whose outcomes it leaves."""
+        return (*self.jobs, *(job for pack in self.passed for job in pack.jobs))
 
     @property
     def data(self) -> DataConfig:
@@ -143,21 +132,27 @@ def packs(
       begun: ids of the jobs of packs in training, which stay together if none of them is done.
     """
     todo = {job.id: job for job in jobs if job.id not in done}
+    passed = snapshots.passed(todo.values())
+    for shorter in passed.values():
+        for job in shorter:
+            del todo[job.id]
     result = []
     for ids in begun:
-        if all(job in todo for job in ids):
-            members = tuple(todo.pop(job) for job in ids)
-            result.append(Pack(members[0].stage, members))
-    groups: dict[tuple[Stage, DataConfig], list[Job]] = {}
+        members = tuple(todo[job] for job in ids if job in todo)
+        if len(members) == len(ids) and len({_passed_stages(job, passed) for job in members}) == 1:
+            result.append(_pack(members, passed))
+            for job in ids:
+                del todo[job]
+    groups: dict[tuple[Stage, DataConfig, tuple[Stage, ...]], list[Job]] = {}
     for job in todo.values():
-        groups.setdefault((job.stage, job.data), []).append(job)
-    for (stage, _), members in groups.items():
+        groups.setdefault((job.stage, job.data, _passed_stages(job, passed)), []).append(job)
+    for (stage, *_), members in groups.items():
         # Jobs that start alike stand side by side, so that each way to start is one call.
         members = sorted(members, key=lambda job: (job.parent is not None, dataclasses.astuple(job.choices)))
         fitting = min(MAX_PACK, memory // job_memory(stage)) // n_devices * n_devices
         fair = -(-len(members) // (n_workers * n_devices)) * n_devices
         most = max(n_devices, min(fitting, fair))
-        result += cut(Pack(stage, tuple(members)), most)
+        result += cut(_pack(members, passed), most)
     return sorted(result, key=lambda pack: _depth(pack.stage))
 
 
@@ -165,7 +160,22 @@ def cut(pack: Pack, most: int) -> list[Pack]:
     """Cuts a pack into even ones of at most so many jobs."""
     n_parts = -(-len(pack.jobs) // most)
     size = -(-len(pack.jobs) // n_parts)
-    return [Pack(pack.stage, pack.jobs[at : at + size]) for at in range(0, len(pack.jobs), size)]
+
+    def part(whole: Pack, at: int) -> Pack:
+        return Pack(whole.stage, whole.jobs[at : at + size], tuple(part(shorter, at) for shorter in whole.passed))
+
+    return [part(pack, at) for at in range(0, len(pack.jobs), size)]
+
+
+def _passed_stages(job: Job, passed: Mapping[str, Sequence[Job]]) -> tuple[Stage, ...]:
+    return tuple(shorter.stage for shorter in passed.get(job.id, ()))
+
+
+def _pack(members: Sequence[Job], passed: Mapping[str, Sequence[Job]]) -> Pack:
+    """Returns the pack of some jobs, which pass jobs of the same stages."""
+    lanes = zip(*(passed.get(job.id, ()) for job in members), strict=True)
+    shorter = tuple(Pack(jobs[0].stage, jobs) for jobs in lanes)
+    return Pack(members[0].stage, tuple(members), shorter)
 
 
 def _path(specs: Sequence[Spec], contents: Sequence[str], programs: Sequence[str], seed: int, repeat: int) -> list[Job]:

@@ -48,6 +48,9 @@ def show(plan: Plan, datasets: Mapping[DataConfig, Dataset], console: Console) -
 
 def _name(pack: Pack) -> str:
     stage = pack.stage
+    if pack.passed:
+        shorter = ", ".join(f"{part.stage.total_steps:,}" for part in pack.passed)
+        return f"{stage.name}, passing {shorter} updates"
     if not stage.is_last:
         return stage.name
     if stage.config.training is None:

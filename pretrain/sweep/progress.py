@@ -43,6 +43,7 @@ class Reporter:
         with Progress(*columns, console=self._console) as progress:
             task = progress.add_task(title, total=total)
             yield lambda updates: progress.advance(task, updates)
+            progress.update(task, total=progress.tasks[task].completed)  # fewer, where trials stopped early
 
     def _lines(self, title: str, total: int) -> Iterator[Callable[[int], None]]:
         began = reported = time.monotonic()

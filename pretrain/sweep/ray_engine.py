@@ -80,7 +80,7 @@ def run(task: Task) -> None:
             for number, pack in enumerate(todo):
                 parents = {made_by[job.parent] for job in pack.jobs if job.parent in made_by}
                 reference = task.remote(os.getcwd(), *remote.message(experiment, pack), *parents)
-                made_by |= {job.id: reference for job in pack.jobs}
+                made_by |= {job.id: reference for job in pack.left}
                 title = f"{pack.stage.name}  pack {number + 1}/{len(todo)}, {counted(len(pack.jobs), 'trial')}"
                 begun[reference] = _Begun(title, pack)
             fault, killed = _await(begun, console, stop, ask_to_stop)
@@ -90,7 +90,7 @@ def run(task: Task) -> None:
             todo = remote.cut(experiment, plan, store, n_workers, most) if fault else []
 
 
-def _task(directory: str, experiment_json: str, ids: tuple[str, ...], *parents: str) -> str:
+def _task(directory: str, experiment_json: str, ids: tuple[tuple[str, ...], ...], *parents: str) -> str:
     """Does a pack, once Ray has its parents' answers, in the launcher's directory, where relative paths begin."""
     with contextlib.suppress(OSError):  # not here; then a path that it is needed for is named as missing
         os.chdir(directory)

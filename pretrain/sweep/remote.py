@@ -5,6 +5,7 @@ planning is deterministic, and reads and writes the same store, on a file system
 """
 
 import contextlib
+import dataclasses
 import functools
 import logging
 import os
@@ -93,17 +94,17 @@ def halve(killed: Iterable[Pack], most: dict[Stage, int], store: Store, notify: 
     return bool(halved)
 
 
-def message(experiment: Experiment, pack: Pack) -> tuple[str, tuple[str, ...]]:
-    """Returns what a worker needs to know: the experiment as JSON, and the ids of the pack's jobs."""
-    return to_json(experiment), tuple(job.id for job in pack.jobs)
+def message(experiment: Experiment, pack: Pack) -> tuple[str, tuple[tuple[str, ...], ...]]:
+    """Returns what a worker needs to know: the experiment as JSON, the ids of a pack's jobs, and of those it passes."""
+    return to_json(experiment), tuple(tuple(job.id for job in part.jobs) for part in (pack, *pack.passed))
 
 
-def do(experiment_json: str, ids: tuple[str, ...], stop: Callable[[], bool] | None = None) -> str:
+def do(experiment_json: str, ids: tuple[tuple[str, ...], ...], stop: Callable[[], bool] | None = None) -> str:
     """Does a pack on a worker.
 
     Args:
       experiment_json: of an experiment whose paths are absolute.
-      ids: of the pack's jobs, in its order.
+      ids: of the pack's jobs, in its order, and of the jobs of each pack that it passes.
       stop: asked after each chunk whether to stop, besides the run's stop file.
 
     Returns:
@@ -116,7 +117,8 @@ def do(experiment_json: str, ids: tuple[str, ...], stop: Callable[[], bool] | No
     experiment, plan, datasets = _planned(experiment_json)
     store = Store(experiment.store, _warn)
     plan = reuse.chosen(experiment, plan, store)
-    if store.verified(ids) == set(ids):
+    all_ids = {job for part in ids for job in part}
+    if store.verified(all_ids) == all_ids:
         return DONE  # by a worker that was believed lost
     asked = _stop_file(experiment)
 
@@ -125,9 +127,10 @@ def do(experiment_json: str, ids: tuple[str, ...], stop: Callable[[], bool] | No
 
     if stopping():
         return STOPPED
-    jobs = tuple(plan.jobs[job] for job in ids)
-    pack = Pack(jobs[0].stage, jobs)
-    store.verified({job.parent for job in jobs if job.parent})
+    parts = [tuple(plan.jobs[job] for job in part) for part in ids]
+    whole, *passed = (Pack(jobs[0].stage, jobs) for jobs in parts)
+    pack = dataclasses.replace(whole, passed=tuple(passed))
+    store.verified({job.parent for job in pack.jobs if job.parent})
     try:
         how = (experiment.save_every, lambda updates: None, stopping, store.save, _warn)
         work.do(pack, datasets[pack.data], store, *how)

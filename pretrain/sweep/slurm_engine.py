@@ -43,7 +43,7 @@ def check(engine: EngineConfig) -> None:
 class Worker:
     """A job: does one pack, and is queued again where it was when it is preempted or out of time."""
 
-    def __call__(self, experiment_json: str, ids: tuple[str, ...]) -> str:
+    def __call__(self, experiment_json: str, ids: tuple[tuple[str, ...], ...]) -> str:
         asked = False
 
         def ask(number, frame) -> None:
@@ -71,7 +71,7 @@ def run(task: Task) -> None:
         most: dict[Stage, int] = {}
         while todo := remote.cut(experiment, plan, store, experiment.engine.parallel, most):
             # Packs whose parents are stored; the others wait for the next array.
-            made_here = {job.id for pack in todo for job in pack.jobs}
+            made_here = {job.id for pack in todo for job in pack.left}
             level = [pack for pack in todo if not any(job.parent in made_here for job in pack.jobs)]
             if stop():
                 raise Interrupted

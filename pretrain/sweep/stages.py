@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from flax import traverse_util
 
 from pretrain.config import DataConfig, FinetuneConfig, Settings, TrainingConfig
+from pretrain.config.counts import counted
 from pretrain.config.fields import ConfigError, canonical, decisive
 from pretrain.config.method import Method
 from pretrain.config.methods import deep
@@ -154,7 +155,8 @@ def _last(settings: Settings, built: Built, dataset: Dataset) -> Spec:
     layers_own = [settings.at_layer(layer).finetune if layer >= frozen else FinetuneConfig() for layer in range(depth)]
     method, training = own.method(layers_own), None
     if method.makes_updates:
-        training = _training(own, own.epochs, own.updates)
+        early = {name: getattr(own, name) for name in ("validate_every", "stop", "patience")}
+        training = dataclasses.replace(_training(own, own.epochs, own.updates), **early)
     encoded = frozen if own.cache_codes else 0
     task = task_of(dataset)
     head = Dense(task.n_outputs)
@@ -167,6 +169,10 @@ def _last(settings: Settings, built: Built, dataset: Dataset) -> Spec:
         if latest and latest >= stage.total_steps:
             remedy = f"comes after the last of {stage.total_steps} updates; lower it, or set finetune.frozen_layers"
             raise ConfigError("finetune.unfreeze_at", int(latest), remedy)
+    if stage.stops_early and stage.n_validations < own.patience + 2:
+        measured = f"{counted(stage.n_validations, 'measurement')} in {stage.total_steps} updates"
+        remedy = f"can end nothing early, with {measured}; lower it, or measure more often by finetune.validate_every"
+        raise ConfigError("finetune.patience", own.patience, remedy)
     # The stages before decide these, and their encoder is taken as it is.
     encoder_init = "pretrained" if own.encoder_init in ("pca", "wrong_data") else own.encoder_init
     choices = Choices(

@@ -26,7 +26,7 @@ from pretrain.sweep.execute import Outcome, Progress
 from pretrain.sweep.identity import versions
 from pretrain.sweep.manifests import DamageError
 from pretrain.sweep.plan import Pack
-from pretrain.sweep.records import Record, StoredAs, curves_of, records_of
+from pretrain.sweep.records import Record, StoredAs, curves_by_stage, curves_of, records_of
 from pretrain.sweep.sealed import StoreError
 
 PREDICTIONS = "predictions.npz"
@@ -148,13 +148,11 @@ class Store:
 
         Step n stands for what was true after the n-th update.
         """
-        tables = {path: pq.read_table(path / "curves.parquet") for path in self._packs_of(ids)}
-        result = []
-        for path, lane in (self._places[stage] for stage in ids):
-            # The stages of a pack are measured alike, so each has as many rows.
-            n_rows = len(tables[path]) // len(self._manifests[path]["stages"])
-            result.append(tables[path].slice(lane * n_rows, n_rows))
-        return result
+        found = {}
+        for path in self._packs_of(ids):
+            table = pq.read_table(path / "curves.parquet")
+            found[path] = curves_by_stage(table, len(self._manifests[path]["stages"]))
+        return [found[path][lane] for path, lane in (self._places[stage] for stage in ids)]
 
     def save_progress(self, pack: Pack, progress: Progress) -> None:
         """Stores how far a pack has come, in place of what was stored of it before.

@@ -13,6 +13,8 @@ from pretrain.sweep.plan import Plan
 from pretrain.sweep.store import Store
 
 _OF_PRETRAINING = ("pretrain_validation_mse", "pretrain_test_mse")
+_UPDATES = "finetune_updates"
+_KINDS = {_UPDATES: pa.int64(), "finetune_best_update": pa.int64(), "finetune_stopped": pa.bool_()}
 
 
 def trials(
@@ -30,7 +32,9 @@ def trials(
     ``pretrain_validation_mse`` and ``pretrain_test_mse``, the end-to-end reconstruction error after the last phase. The
     latter are null without pretraining, and where the codes of a phase cannot be decoded; losses are null for read-outs
     of classes without probabilities, ridge regression and nearest neighbours. What a diverged trial made NaN or
-    infinite is null.
+    infinite is null. ``finetune_updates`` is the number of updates of fine-tuning, null for read-outs. Where it may
+    stop early, ``finetune_best_update`` is the update after which the parameters were kept, to which validation and
+    test results belong, and ``finetune_stopped`` whether it did stop.
 
     Args:
       plan: the trials.
@@ -58,15 +62,18 @@ def trials(
         measured = {name: value for name, value in of_pretraining.items() if name.startswith("pretrain_")}
         if remeasured and trial.id in remeasured:
             measured["pretrain_test_mse"] = remeasured[trial.id]
+        stage = plan.jobs[trial.jobs[-1]].stage
+        measured[_UPDATES] = stage.total_steps if stage.config.training else None
         row |= measured | finetune.results | computed.get(trial.jobs[-1], {}) | (compared or {}).get(trial.id, {})
         rows.append(row)
     # Those that every run has, with or without pretraining, and what else its methods measure.
     of_trials = ("trial_id", "seed", "repeat", *names, "failed_stage", "status")
-    first = [*of_task, *_OF_PRETRAINING]
+    first = [*of_task, *_OF_PRETRAINING, _UPDATES]
     results = [*first, *sorted({name for row in rows for name in row} - {*of_trials, *first})]
     columns = {name: pa.array([row[name] for row in rows]) for name in of_trials}
     columns["failed_stage"] = columns["failed_stage"].cast(pa.string())
-    columns |= {name: pa.array([row.get(name) for row in rows], pa.float64()) for name in results}
+    kinds = {name: _KINDS.get(name, pa.float64()) for name in results}
+    columns |= {name: pa.array([row.get(name) for row in rows], kinds[name]) for name in results}
     return with_metric(pa.table(columns), stages(plan), store, metric)
 
 

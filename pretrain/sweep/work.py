@@ -1,6 +1,7 @@
 """A worker's work on one pack: restore its parents, run it, keep what is done; wherever that is."""
 
 import contextlib
+import dataclasses
 import gc
 import time
 from collections.abc import Callable, Iterator
@@ -58,7 +59,7 @@ def do(
         advanced(updates)
 
     def trained(pack: Pack) -> None:
-        keep(pack, train(pack, dataset, store, save_every, noted, stop))
+        keep(pack, train(pack, dataset, store, save_every, noted, stop, keep))
 
     try:
         trained(pack)
@@ -83,10 +84,15 @@ def train(
     save_every: float,
     advanced: Callable[[int], None],
     stop: Callable[[], bool],
+    keep: Callable[[Pack, Outcome], None],
 ) -> Outcome:
     """Runs a pack from where it was stored last, and keeps what is done of it stored; arguments are those of ``do``."""
     parents = [job.parent and store.params(job.parent, job.parent_stage.shapes) for job in pack.jobs]
     begun = store.progress(pack)
+    if begun and (missed := [part for part in pack.passed if part.stage.total_steps < begun.step]):
+        *shorter, longest = missed  # as where a run of this pack alone was interrupted
+        longest = dataclasses.replace(longest, passed=tuple(shorter))
+        keep(longest, train(longest, dataset, store, save_every, advanced, stop, keep))
     done, saved = 0, time.monotonic()
 
     def after_chunk(step: int, progress: Callable[[], Progress]) -> None:
@@ -105,7 +111,7 @@ def train(
             raise Interrupted
 
     with _naming_what_does_not_fit(pack):
-        return execute.run(pack, dataset, parents, after_chunk, begun)
+        return execute.run(pack, dataset, parents, after_chunk, begun, keep)
 
 
 @contextlib.contextmanager

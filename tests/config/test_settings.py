@@ -91,7 +91,7 @@ TRAINED = {"training", "epochs", "batch_size", "sampling", "l2", "cache_codes", 
 OF_READOUTS = {"encoder_init", "fresh_layers", "codes", "readout", "frozen_layers", "labels", "label_subset"}
 OF_TRAINING = OF_READOUTS | {
     *("head_init", "unfreeze_at", "rate_factor", "epochs", "updates", "batch_size", "sampling", "l2"),
-    *("first_logit_change", "cache_codes", "validate_at", "diagnose_at"),
+    *("first_logit_change", "cache_codes", "validate_at", "validate_every", "stop", "diagnose_at"),
 }
 
 

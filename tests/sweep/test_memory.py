@@ -37,7 +37,7 @@ def fail(monkeypatch, error, fits=1, stage="pretrain/0", after=0):
     """Makes packs of a stage with more jobs than fit fail, after so many chunks; returns sizes and starts of all."""
     run, sizes = execute.run, []
 
-    def ran(pack, dataset, parents, after_chunk, begun=None):
+    def ran(pack, dataset, parents, after_chunk, begun=None, *rest):
         if pack.stage.name == stage:
             sizes.append((len(pack.jobs), begun.step if begun else 0))
         chunks = []
@@ -50,7 +50,7 @@ def fail(monkeypatch, error, fits=1, stage="pretrain/0", after=0):
 
         if pack.stage.name == stage and len(pack.jobs) > fits and not after:
             raise error
-        return run(pack, dataset, parents, noted, begun)
+        return run(pack, dataset, parents, noted, begun, *rest)
 
     monkeypatch.setattr(execute, "run", ran)
     return sizes
@@ -168,8 +168,8 @@ class Executor:
 
         jobs = []
         for number, (experiment, ids) in enumerate(zip(experiments, packs_of_ids, strict=True)):
-            self.sizes.append(len(ids))
-            killed = len(ids) > self.fits
+            self.sizes.append(len(ids[0]))
+            killed = len(ids[0]) > self.fits
             answer = None if killed else remote.do(experiment, ids)
             jobs.append(Job(number, answer, UncompletedJobError("killed") if killed else None))
         return jobs

@@ -1,0 +1,79 @@
+"""Which of two arms learns faster, whichever ends better: updates to 90 % of the better arm's final accuracy."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from pretrain.study import statistics
+from pretrain.study.arms import Arm, by_seed, cut, trial_values
+from pretrain.study.statistics import Estimate
+from pretrain.study.training_length import Curve
+
+METRIC = "validation_accuracy"
+SHARE = 0.9  # of the better arm's final accuracy
+
+
+class Speed(NamedTuple):
+    """Updates that two arms make until they are as good as 90 % of the better one, seed by seed."""
+
+    target: float  # validation accuracy (fraction)
+    treated: np.ndarray  # [seeds]; infinite where it is not reached
+    untreated: np.ndarray  # [seeds]
+    ratio: Estimate | None  # of treated to untreated, geometric mean over seeds; None where a seed does not reach it
+    p_value: float  # of a sign-flip test, adjusted for all comparisons: of the ratio's logarithm, or of its sign
+
+    def learns(self, level: float) -> str:
+        """Returns how the treatment learns: ``faster``, ``more slowly``, or ``not certain``."""
+        if len(self.treated) < statistics.FEWEST_SEEDS or self.p_value > 1 - level + 1e-12:
+            return "not certain"
+        if self.ratio is None:
+            return "faster" if np.sum(_signs(self.treated, self.untreated)) < 0 else "more slowly"
+        return "faster" if self.ratio.high < 1 else "more slowly" if self.ratio.low > 1 else "not certain"
+
+
+def speed(trials: pa.Table, pair: Sequence[Arm], accuracies: Mapping[str, Curve], level: float) -> Speed | None:
+    """Returns how fast treatment and baseline learn; None where a trial measured nothing meanwhile.
+
+    Args:
+      trials: the run's table of trials, with the accuracies in the end.
+      pair: treatment and baseline.
+      accuracies: validation accuracy by trial, as ``training_length.measured`` returns it.
+      level: of the ratio's interval.
+    """
+    shared = set(pair[0].units) & set(pair[1].units)
+    sides = [cut(arm, shared) for arm in pair]
+    known = [accuracies.get(trial) for side in sides for trial in side.trial_ids]
+    if METRIC not in trials.column_names or not known or any(curve is None for curve in known):
+        return None
+    curves = []
+    for side in sides:
+        found = [accuracies[trial] for trial in side.trial_ids]
+        most = max(found, key=lambda curve: curve[0][-1])[0]  # one that stopped stays as it was
+        values = np.array([np.interp(most, *curve) for curve in found])
+        curves.append((most, by_seed(values, side)))
+    target = SHARE * max(float(np.mean(by_seed(trial_values(trials, side, METRIC), side))) for side in sides)
+    treated, untreated = (np.array([updates_to(target, steps, values) for values in seeds]) for steps, seeds in curves)
+    if not np.isfinite([treated, untreated]).all():
+        return Speed(target, treated, untreated, None, statistics.sign_flip(_signs(treated, untreated)))
+    logs = np.log(treated) - np.log(untreated)
+    ratio = Estimate(*np.exp(statistics.student(logs, level)).tolist())
+    return Speed(target, treated, untreated, ratio, statistics.sign_flip(logs))
+
+
+def _signs(treated: np.ndarray, untreated: np.ndarray) -> np.ndarray:
+    """Returns which side makes more updates in each seed: 1 the treatment, -1 the baseline, 0 neither: [seeds]."""
+    return (treated > untreated).astype(float) - (treated < untreated)
+
+
+def updates_to(target: float, steps: np.ndarray, values: np.ndarray) -> float:
+    """Returns after how many updates a curve first reaches a target, linear between measurements; else infinity."""
+    above = np.flatnonzero(values >= target)
+    if not len(above):
+        return np.inf
+    place = above[0]
+    if place == 0:
+        return float(steps[0])
+    (left, right), (low, high) = steps[place - 1 : place + 1], values[place - 1 : place + 1]
+    return float(left + (right - left) * (target - low) / (high - low))
