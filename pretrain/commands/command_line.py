@@ -28,7 +28,7 @@ from pretrain.config.fields import (
 from pretrain.config.grids import Grid, LogUniform, Uniform, random_search
 
 _FLAGS = ("dry_run", "tensorboard")
-_AXES = ("sweep", "per_layer")  # options that are given once for each field
+_AXES = ("sweep", "tune", "per_layer")  # options that are given once for each field
 _SHORT = {"--engine": "--engine.name", "--until-conclusive": "--study.until-conclusive"}
 
 
@@ -45,6 +45,9 @@ class Command:
     """An axis to sweep besides the config's, or in place of its axis of the same field: field=value,value or
     field=log:low:high:count or field=lin:low:high:count. Several multiply. For random search: field=uniform:low:high
     or field=loguniform:low:high; all of these are drawn together."""
+    tune: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """An axis, as of --sweep, of which each arm chooses a value for each seed by validation, so that arms are compared
+    each at its best. Several multiply; every arm has the same grid."""
     per_layer: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """A field that differs from layer to layer, with a value for each, from the images up: field=value,value."""
     draws: Annotated[int, Gt(0)] = 20
@@ -82,6 +85,7 @@ def parse(argv: Sequence[str], default: Experiment, program: str, description: s
     default = _of_kinds(default, given)
     # The sweep is put in place before tyro builds the experiment, which then checks its points with all options set.
     unchecked = with_values(default, {"sweep": _sweep(default, given), "per_layer": _per_layer(default, given)})
+    unchecked = with_values(unchecked, {"study.tune": _tuned(default, given)})
     axes = [parse_axis(values[0], option)[0] for option in _AXES for values in given.get(option, ())]
     chosen = fitting.chosen(default, {*given, *axes})
     unchecked, notes = _fitted(unchecked, given, chosen)
@@ -194,6 +198,12 @@ def _unshortened(argv: Sequence[str]) -> list[str]:
 def _sweep(default: Experiment, given: Mapping[str, list[list[str]]]) -> tuple[Grid, ...]:
     """Returns the default's grids without the fields that options set, and with the axes that options sweep."""
     axes: dict[str, Axis] = dict(parse_axis(values[0]) for values in given.get("sweep", ()))
+    for name, axis in (parse_axis(values[0], option="tune") for values in given.get("tune", ())):
+        if isinstance(axis, Uniform | LogUniform):
+            raise ConfigError("tune", name, "draws at random; list its values, or write field=log:low:high:count")
+        if name in axes:
+            raise ConfigError("tune", name, "is swept, too; leave one of the two out")
+        axes[name] = axis
     for name in given.keys() & axes.keys():
         raise ConfigError("sweep", name, "is set by an option too; leave one of the two out")
     drawn = {name: axis for name, axis in axes.items() if isinstance(axis, Uniform | LogUniform)}
@@ -210,6 +220,12 @@ def _sweep(default: Experiment, given: Mapping[str, list[list[str]]]) -> tuple[G
     )
     found = random_search(drawn, draws, seed) if drawn else ({},)
     return tuple({**grid, **listed, **point} for grid in kept or ({},) for point in found)
+
+
+def _tuned(default: Experiment, given: Mapping[str, list[list[str]]]) -> tuple[str, ...]:
+    """Returns the default's tuned fields without those that options set, and with those that options tune."""
+    kept = [name for name in default.study.tune if name not in given]
+    return tuple(dict.fromkeys((*kept, *(parse_axis(values[0])[0] for values in given.get("tune", ())))))
 
 
 def _per_layer(default: Experiment, given: Mapping[str, list[list[str]]]) -> dict[str, tuple[SweptValue, ...]]:

@@ -271,7 +271,7 @@ def _tables(
             plan,
             store,
             remeasured(plan, store, datasets),
-            experiment.study.metric,
+            experiment.study,
             baselines.of_trials(plan, datasets),
         ),
         "curves": tables.curves(plan, store),

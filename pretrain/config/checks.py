@@ -115,6 +115,21 @@ def check_sweep(sweep: Sequence[Mapping[str, Collection[Any]]], finetune: Finetu
             raise ConfigError("finetune.frozen_layers", tuple(frozen), remedy)
 
 
+def check_tuned(sweep: Sequence[Mapping[str, Collection[Any]]], tuned: Sequence[str], compared: str) -> None:
+    """Checks that what is tuned is swept, with values to choose from, and is not what is compared.
+
+    Raises:
+      ConfigError: it is not.
+    """
+    for name in tuned:
+        if name == compared:
+            raise ConfigError("study.tune", name, "is what is compared; compare another field, or sweep this one")
+        if name == "finetune.labels":
+            raise ConfigError("study.tune", name, "is a budget, and more of it is better; sweep it")
+        if not sweep or any(len(set(map(repr, grid.get(name, ())))) < 2 for grid in sweep):
+            raise ConfigError("study.tune", name, f"has no values to choose from; give some by --tune {name}=a,b")
+
+
 def _check_end_to_end(pretrain: PretrainConfig, methods: Sequence[Method], layers: Sequence[LayerFacts]) -> None:
     """Checks that all layers can be trained at once, after greedy stages if there are any."""
     before: Sequence[Method] = ()

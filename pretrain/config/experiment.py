@@ -61,6 +61,12 @@ class StudyConfig:
     smallest_effect: Annotated[float, Gt(0), Lt(1)] = 0.005
     """Smallest difference that matters: what certainly lies below it is no difference. Of accuracies, AUROC and R² it
     is a difference; of losses and errors a fraction of the baseline's mean."""
+    tune: tuple[str, ...] = ()
+    """Swept fields that are no condition: each arm chooses their values for each seed, by the metric on validation rows
+    (Bouthillier et al., 2021). `--tune field=value,value` sweeps a field and names it here."""
+    tune_labels: Count | Literal["train", "all"] = "train"
+    """Validation rows with a label that may choose: a number, `train`, as many as fine-tuning has labels at most, or
+    `all` (rows)."""
     until_conclusive: Switch = False
     """Add `seeds` more seeds until no comparison is inconclusive, or there are `study.most_seeds`, and judge each time
     so strictly that all times together err in at most 5 %; `--until-conclusive` for short."""
@@ -100,6 +106,7 @@ class Experiment(Settings):
 
     def __post_init__(self):
         checks.check_sweep(self.sweep, self.finetune)
+        checks.check_tuned(self.sweep, self.study.tune, self.study.compare)
         metrics.check(self.study.metric)
         if self.study.compare not in fields(Settings):
             near = nearest(self.study.compare, fields(Settings))

@@ -82,7 +82,7 @@ def measured(run: Run, metric: str) -> Run:
     store = Store(run.experiment.store, warn=faults.append, read_only=True)
     ids = {row["stage_id"] for row in run.stages.to_pylist() if row["stage"] == "finetune"}
     missing = ids - store.verified(ids)
-    missing |= {job for job in ids - missing if store.predictions(job) is None}
+    missing |= {job for job in ids - missing if store.predictions(job, "test") is None}
     if missing:
         reason = faults[0] if faults else f"the store {run.experiment.store} lacks predictions"
         what = f"of {len(missing):,} of {counted(len(ids), 'fine-tuning')}"

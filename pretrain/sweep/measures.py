@@ -24,20 +24,41 @@ def measured(store: Store, ids: Sequence[str], columns: Collection[str]) -> dict
     AUROC has none on a split of one class.
     """
     found: dict[str, dict[str, float]] = {}
+    by_split: dict[str, list[str]] = {}
+    for name in columns:
+        by_split.setdefault(name.partition("_")[0], []).append(name)
     for job in ids:
-        stored = store.predictions(job)
-        for name in columns if stored else ():
-            split, _, metric = name.partition("_")
-            value = MEASURES[metric](of_split(stored, split))
-            if np.isfinite(value):
-                found.setdefault(job, {})[name] = float(value)
+        for split, names in by_split.items():
+            stored = store.predictions(job, split)
+            for name in names if stored else ():
+                value = MEASURES[name.removeprefix(f"{split}_")](_predictions(stored))
+                if np.isfinite(value):
+                    found.setdefault(job, {})[name] = float(value)
     return found
 
 
-def of_split(stored: dict[str, np.ndarray], split: str) -> Predictions:
-    """Returns the predictions of one split from a trial's stored arrays."""
-    parts = (stored.get(f"{split}_{part}") for part in ("scores", "classes", "targets"))
-    return Predictions(*parts)
+def on_few(store: Store, job: str, metric: str, n: int | None, seed: int) -> float | None:
+    """Returns a measure of a stored fine-tuning on some validation rows; None where predictions were not kept.
+
+    Args:
+      store: where it is.
+      job: its id.
+      metric: the measure, without its split.
+      n: how many rows are drawn at random; None takes all, as do more than there are.
+      seed: of the draw, in which arms of a seed draw the same rows.
+    """
+    stored = store.predictions(job, "validation")
+    if stored is None:
+        return None
+    if n is not None and n < len(stored["targets"]):
+        rows = np.random.default_rng(seed).permutation(len(stored["targets"]))[:n]
+        stored = {name: array[rows] for name, array in stored.items()}
+    value = MEASURES[metric](_predictions(stored))
+    return float(value) if np.isfinite(value) else None
+
+
+def _predictions(stored: dict[str, np.ndarray]) -> Predictions:
+    return Predictions(stored["scores"], stored.get("classes"), stored["targets"])
 
 
 def _accuracy(found: Predictions) -> float:

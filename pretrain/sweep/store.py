@@ -51,7 +51,7 @@ class Store:
         self._by_settings: dict[str, list[StoredAs]] = {}  # by the settings' id
         self._sound: set[Path] = set()  # packs whose files were checked
         self._restored: dict[Path, Params] = {}
-        self._predicted: dict[Path, dict[str, np.ndarray]] = {}
+        self._predicted: dict[tuple[Path, str], dict[str, np.ndarray]] = {}
         if not read_only:
             for draft in sealed.abandoned(self.root / "drafts"):
                 shutil.rmtree(draft, ignore_errors=True)
@@ -129,19 +129,21 @@ class Store:
         loaded = {path: json.loads((path / "records.json").read_text()) for path in self._packs_of(ids)}
         return [Record(**loaded[path][lane]) for path, lane in (self._places[stage] for stage in ids)]
 
-    def predictions(self, stage: str) -> dict[str, np.ndarray] | None:
-        """Returns what a stored fine-tuning predicted, as ``Outcome.predictions`` without the leading axis.
+    def predictions(self, stage: str, split: str) -> dict[str, np.ndarray] | None:
+        """Returns what a stored fine-tuning predicted of a held-out split: ``scores``, ``classes``, ``targets``.
 
-        None of a stage that was stored before predictions were kept.
+        They are as ``Outcome.predictions`` has them, without the leading axis. None of a stage that was stored before
+        predictions were kept.
         """
         path, lane = self._places[stage]
         if PREDICTIONS not in self._manifests[path]["files"]:
             return None
-        if path not in self._predicted:  # one pack at a time
+        if (path, split) not in self._predicted:  # one pack at a time
             with np.load(path / PREDICTIONS, allow_pickle=False) as arrays:
-                self._predicted = {path: dict(arrays)}
-        found = self._predicted[path]
-        return {name: array if name.endswith("_targets") else array[lane] for name, array in found.items()}
+                names = [name for name in arrays.files if name.startswith(f"{split}_")]
+                self._predicted = {(path, split): {name.removeprefix(f"{split}_"): arrays[name] for name in names}}
+        found = self._predicted[path, split]
+        return {name: array if name == "targets" else array[lane] for name, array in found.items()}
 
     def curves(self, ids: Sequence[str]) -> list[pa.Table]:
         """Returns the curves of each of these stored stages: ``metric``, ``step``, ``value``, in this order.

@@ -7,11 +7,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pretrain.config import metrics
+from pretrain.config import StudyConfig, metrics
 from pretrain.sweep import measures, run_files
-from pretrain.sweep.plan import Plan
+from pretrain.sweep.plan import Plan, Trial
 from pretrain.sweep.store import Store
 
+TUNING_SCORE = "tuning_score"
 _OF_PRETRAINING = ("pretrain_validation_mse", "pretrain_test_mse")
 _UPDATES = "finetune_updates"
 _KINDS = {_UPDATES: pa.int64(), "finetune_best_update": pa.int64(), "finetune_stopped": pa.bool_()}
@@ -21,7 +22,7 @@ def trials(
     plan: Plan,
     store: Store,
     remeasured: Mapping[str, float] | None = None,
-    metric: str = metrics.AUTO,
+    study: StudyConfig | None = None,
     compared: Mapping[str, Mapping[str, float]] | None = None,
 ) -> pa.Table:
     """Returns a row a trial, in the plan's order; every column is deterministic.
@@ -40,9 +41,11 @@ def trials(
       plan: the trials.
       store: where all of their stages are.
       remeasured: ``pretrain_test_mse`` of trials whose pretraining was measured on other test images, by id.
-      metric: that is asked for besides the usual ones, as ``study.metric``.
+      study: what is asked of the trials: its metric becomes a column where it is none of the usual ones; and where
+        fields are tuned, ``tuning_score`` is the metric on the validation rows that may choose their values.
       compared: what results are compared with, by trial and name, as ``baselines.of_trials``.
     """
+    study = study or StudyConfig()
     last = [trial.jobs[-1] for trial in plan.trials]
     usual = metrics.USUAL[plan.jobs[last[0]].stage.stack.task.kind]
     of_task = [f"{split}_{name}" for split in ("test", "validation") for name in usual]
@@ -74,7 +77,18 @@ def trials(
     columns["failed_stage"] = columns["failed_stage"].cast(pa.string())
     kinds = {name: _KINDS.get(name, pa.float64()) for name in results}
     columns |= {name: pa.array([row.get(name) for row in rows], kinds[name]) for name in results}
-    return with_metric(pa.table(columns), stages(plan), store, metric)
+    if study.tune:
+        scores = [_tuning_score(plan, trial, store, study, usual[0]) for trial in plan.trials]
+        columns[TUNING_SCORE] = pa.array(scores, pa.float64())
+    return with_metric(pa.table(columns), stages(plan), store, study.metric)
+
+
+def _tuning_score(plan: Plan, trial: Trial, store: Store, study: StudyConfig, usual: str) -> float | None:
+    """Returns the metric of a trial on the validation rows that may choose its settings; the usual one for a loss."""
+    job = plan.jobs[trial.jobs[-1]]
+    n = {"all": None, "train": job.stage.n_examples}.get(study.tune_labels, study.tune_labels)
+    name = usual if study.metric == metrics.AUTO else metrics.split_of(study.metric)[1]
+    return measures.on_few(store, job.id, usual if name == "loss" else name, n, trial.seed)
 
 
 def with_metric(trials: pa.Table, stages: pa.Table, store: Store, metric: str) -> pa.Table:

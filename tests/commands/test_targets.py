@@ -51,7 +51,11 @@ def stored(run):
     store = Store(run.experiment.store, warn=pytest.fail, read_only=True)
     jobs = {row["trial_id"]: row["stage_id"] for row in run.stages.to_pylist() if row["stage"] == "finetune"}
     assert store.verified(set(jobs.values())) == set(jobs.values())
-    return {trial: store.predictions(job) for trial, job in jobs.items()}
+    splits = ("test", "validation")
+    return {
+        trial: {f"{split}_{name}": array for split in splits for name, array in store.predictions(job, split).items()}
+        for trial, job in jobs.items()
+    }
 
 
 def test_a_regression_is_answered_in_r2_and_measured_in_the_units_of_its_numbers(made):

@@ -1,0 +1,132 @@
+"""Trials of tuned arms: of each arm and seed the one that validation chooses, and how the choice went."""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from pretrain.config import StudyConfig
+from pretrain.config.metrics import metric_of
+from pretrain.study.summary import compared_metric, swept_fields
+from pretrain.study.tuning import beyond, edge, times_chosen, tuned
+
+SCORE = "tuning_score"
+_KEYS = ("seed", "repeat")
+
+
+class TunedField(NamedTuple):
+    """How one arm chose one field."""
+
+    field: str
+    values: tuple[object, ...]  # that it chose from, in their order
+    times: tuple[int, ...]  # by how many trials each was chosen
+    results: np.ndarray  # [values, trials] of the compared metric, at the chosen values of the other tuned fields
+    edge: Literal["lowest", "highest"] | None  # of the grid, on which the value lies that was chosen most
+    further: tuple[object, ...]  # values beyond that edge
+
+
+class TunedArm(NamedTuple):
+    """How an arm was tuned."""
+
+    point: dict[str, object]  # its swept fields besides those tuned
+    n_settings: int  # that it chose from
+    fields: tuple[TunedField, ...]
+
+
+class Choice(NamedTuple):
+    """What is left of a run's trials, and how it was chosen."""
+
+    trials: pa.Table  # one for each arm, seed and repeat; tuned fields are no columns of it
+    arms: list[TunedArm]
+
+
+def choose(trials: pa.Table, study: StudyConfig) -> Choice:
+    """Returns the trials that tuned arms choose: for each seed and repeat, that with the best score on validation rows.
+
+    Scores are those of the column ``tuning_score``; ties go to the middle setting of the grid, and diverged trials are
+    chosen only where all settings diverged.
+
+    Args:
+      trials: a run's table of trials, at every setting.
+      study: names the tuned fields.
+    """
+    others = [name for name in swept_fields(trials) if name not in study.tune]
+    metric = compared_metric(trials, study)
+    rows = trials.select([*_KEYS, *others, *study.tune, "status", SCORE, metric]).to_pylist()
+    groups: dict[str, list[int]] = {}
+    for number, row in enumerate(rows):
+        groups.setdefault(repr([row[name] for name in others]), []).append(number)
+    kept: list[int] = []
+    arms = []
+    for numbers in groups.values():
+        grid = _grid([rows[number] for number in numbers], numbers, study)
+        scores = np.array([[_score(rows[number]) for number in row] for row in grid.places])
+        # Of a loss and the like, too, the scores are of a metric of which more is better.
+        if not metric_of(metric).higher_is_better and not _is_of_loss(metric):
+            scores = -scores
+        chosen = tuned(scores, scores).chosen
+        kept += [int(grid.places[max(setting, 0), unit]) for unit, setting in enumerate(chosen)]
+        results = np.array([[_value(rows[number], metric) for number in row] for row in grid.places])
+        point = {name: rows[numbers[0]][name] for name in others}
+        arms.append(TunedArm(point, len(grid.settings), tuple(_fields(grid.settings, chosen, results, study.tune))))
+    left = trials.take(sorted(kept))
+    return Choice(left.drop_columns(list(study.tune)), arms)
+
+
+class _Grid(NamedTuple):
+    settings: list[tuple[object, ...]]  # values of the tuned fields, in the table's order
+    places: np.ndarray  # [settings, units] rows of the table
+
+
+def _grid(rows: Sequence[dict], numbers: Sequence[int], study: StudyConfig) -> _Grid:
+    """Returns an arm's rows by setting and unit; only units that have every setting."""
+    by_unit: dict[tuple[int, int], dict[tuple, int]] = {}
+    for row, number in zip(rows, numbers, strict=True):
+        setting = tuple(_frozen(row[name]) for name in study.tune)
+        by_unit.setdefault((row["seed"], row["repeat"]), {})[setting] = number
+    settings = list(dict.fromkeys(setting for own in by_unit.values() for setting in own))
+    whole = [own for own in by_unit.values() if len(own) == len(settings)]
+    return _Grid(settings, np.array([[own[setting] for own in whole] for setting in settings], int))
+
+
+def _fields(
+    settings: Sequence[tuple], chosen: np.ndarray, results: np.ndarray, names: Sequence[str]
+) -> list[TunedField]:
+    found = []
+    for place, name in enumerate(names):
+        values = [setting[place] for setting in settings]
+        counts = times_chosen(values, chosen)
+        known = tuple(counts)
+        most = max(range(len(known)), key=lambda number: counts[known[number]])
+        side = edge(known, most) if any(counts.values()) else None
+        further = tuple(beyond(known, side)) if side else ()
+        curves = np.array([_along(settings, chosen, results, place, value) for value in known])
+        found.append(TunedField(name, known, tuple(counts.values()), curves, side, further))
+    return found
+
+
+def _along(settings: Sequence[tuple], chosen: np.ndarray, results: np.ndarray, place: int, value: object) -> np.ndarray:
+    """Returns each unit's result at a value of one field, with the others as the unit chose them: [units]."""
+    index = {setting: number for number, setting in enumerate(settings)}
+    found = []
+    for unit, own in enumerate(chosen):
+        setting = settings[max(own, 0)]
+        found.append(results[index[(*setting[:place], value, *setting[place + 1 :])], unit])
+    return np.array(found)
+
+
+def _frozen(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _score(row: dict) -> float:
+    return np.nan if row["status"] == "diverged" or row[SCORE] is None else row[SCORE]
+
+
+def _value(row: dict, metric: str) -> float:
+    return np.nan if row[metric] is None else row[metric]
+
+
+def _is_of_loss(metric: str) -> bool:
+    return metric.endswith("_loss")
