@@ -1,0 +1,88 @@
+"""Arms tuned by validation: for each seed the best of several settings, and what that made of the seed's test."""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+_NONE = -1  # chosen where every setting diverged
+
+
+class Tuned(NamedTuple):
+    """A tuned arm."""
+
+    chosen: np.ndarray  # [seeds], index of a setting; -1 where no setting has a validation value
+    values: np.ndarray  # [seeds], test values of the chosen settings; NaN where none was chosen
+
+
+def tuned(validation: np.ndarray, test: np.ndarray) -> Tuned:
+    """Chooses, for each seed by itself, the setting that is best on validation.
+
+    What a seed chooses depends on that seed only, so that chosen test values of seeds are as independent as trials are,
+    and the interval of their mean, or of their paired differences between two arms, holds the luck of choosing
+    (Bouthillier et al., 2021, "Accounting for variance in machine learning benchmarks"). Of settings that tie, as
+    accuracies on few labels do, the middle one is chosen, the lower of two: on a grid in order, it lies inside of a
+    plateau rather than on its edge.
+
+    Args:
+      validation: values [settings, seeds], of which more is better: a loss with its sign changed. NaN, as of a trial
+        that diverged, is never chosen.
+      test: values [settings, seeds], in any unit.
+    """
+    validation, test = np.asarray(validation, float), np.asarray(test, float)
+    best = np.max(np.where(np.isnan(validation), -np.inf, validation), axis=0)
+    is_best = (validation == best) & ~np.isnan(validation)
+    # The middle of n that tie is the one that (n + 1) // 2 of them reach.
+    middle = np.cumsum(is_best, axis=0) == (is_best.sum(axis=0) + 1) // 2
+    chosen = np.where(is_best.any(axis=0), np.argmax(is_best & middle, axis=0), _NONE)
+    return Tuned(chosen, np.where(chosen == _NONE, np.nan, test[chosen, np.arange(test.shape[1])]))
+
+
+def times_chosen(values: Sequence[object], chosen: np.ndarray) -> dict[object, int]:
+    """Returns by how many seeds each value of a tuned field was chosen, in the order of its first setting.
+
+    Args:
+      values: the field's value at each setting; several settings may share one.
+      chosen: settings, as ``tuned`` returns them.
+    """
+    counts = dict.fromkeys(values, 0)
+    for setting in chosen[chosen != _NONE]:
+        counts[values[setting]] += 1
+    return counts
+
+
+def best_setting(validation: np.ndarray) -> int | None:
+    """Returns the setting that is best on validation in the mean over seeds, of values [settings, seeds].
+
+    It is that of one value for all seeds; a setting that diverged in any of them is none. None where all did.
+    """
+    means = np.mean(np.asarray(validation, float), axis=1)
+    return None if np.isnan(means).all() else int(np.nanargmax(means))
+
+
+def edge(values: Sequence[object], setting: int) -> Literal["lowest", "highest"] | None:
+    """Returns on which edge of its grid a setting's value of a field lies; None inside of it.
+
+    Only numbers have edges, and only where the field has two or more; the better value may lie beyond one.
+    """
+    numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
+    if len(numbers) < len(values) or len(set(numbers)) < 2 or min(numbers) < values[setting] < max(numbers):
+        return None
+    return "lowest" if values[setting] == min(numbers) else "highest"
+
+
+def beyond(values: Sequence[float], side: Literal["lowest", "highest"], steps: int = 2) -> list[float]:
+    """Returns the next values of a grid beyond its edge, from the edge outwards, as far apart as the last two.
+
+    Positive numbers go on by their ratio, others by their difference, whole ones as whole ones and not below one.
+    """
+    ordered = sorted(set(values), reverse=side == "lowest")
+    before, last = ordered[-2:]
+    found: list[float] = []
+    for step in range(1, steps + 1):
+        value = last * (last / before) ** step if min(ordered) > 0 else last + step * (last - before)
+        whole = all(isinstance(number, int) for number in values)
+        value = round(value) if whole else float(f"{value:.4g}")
+        if value not in (last, *found) and (value >= 1 or not whole):
+            found.append(value)
+    return found
