@@ -115,7 +115,7 @@ def test_stored_stages_can_be_taken_whatever_code_trained_them(site, run, code, 
     page = (code / "ignoring" / "report.html").read_text()
     assert reported["design"]["stored_stages"] in page
     # The copy is under nobody's version control.
-    assert reported["schema"] == 3 and (reported["versions"]["commit"], reported["versions"]["clean"]) == (None, None)
+    assert reported["schema"] == 4 and (reported["versions"]["commit"], reported["versions"]["clean"]) == (None, None)
     assert json.loads((run / "answer.json").read_text())["design"]["stored_stages"] == (
         "only those that this code would train alike"
     )

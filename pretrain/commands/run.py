@@ -14,12 +14,13 @@ from typing import NamedTuple
 import pyarrow as pa
 from rich.console import Console
 
-from pretrain.commands import options, outcome, places, streams
+from pretrain.commands import options, outcome, places, prospects, streams
 from pretrain.config import DataConfig, Experiment
 from pretrain.config.counts import counted
 from pretrain.config.fields import with_values
 from pretrain.config.paths import path_of
 from pretrain.data import Dataset
+from pretrain.report import prospects as outlooks
 from pretrain.report import tensorboard, terminal, words
 from pretrain.study import sequential
 from pretrain.study.answer import Answer, answer
@@ -130,6 +131,7 @@ def run(
         progress.print(f"{counted(n_trials, 'trial')}, into {experiment.run_dir}", style="dim")
     fingerprints = Fingerprints(Path(located.store))
     plan = planning.plan(with_values(located, {"seeds": looks[-1].seeds}), datasets, fingerprints)
+    prospects.check(located, plan)
     this = _Run(located, datasets, looks, plan, notify)
     if dry_run or not hosts.leads():
         this = this._replace(plan=reuse.chosen(located, plan, Store(located.store, notify, read_only=True)))
@@ -166,6 +168,8 @@ def _preview(this: _Run, out: Console) -> None:
     if len(this.looks) > 1:
         line = f"the first of at most {counted(len(this.looks), 'look')}, at {sequential.seeds_of(this.looks)} seeds"
         out.print(line, soft_wrap=True)
+    if found := prospects.of_plan(this.experiment, this.plan, store):
+        out.print(outlooks.warning(found) or outlooks.outlook(found), soft_wrap=True)
 
 
 def _lead(this: _Run, engine: Engine, progress: Console, with_tensorboard: bool, fingerprints: Fingerprints) -> _Done:
@@ -177,8 +181,14 @@ def _lead(this: _Run, engine: Engine, progress: Console, with_tensorboard: bool,
         store = Store(root, this.notify, read_only=not is_open)
         fingerprints.save()
         this = this._replace(plan=reuse.chosen(this.experiment, this.plan, store))
-        if line := reuse.again(this.plan, reuse.reasons(this.plan, store)):
+        missing = reuse.reasons(this.plan, store)
+        if line := reuse.again(this.plan, missing):
             this.notify(line)
+        if missing and (found := prospects.of_plan(this.experiment, this.plan, store)):
+            if line := outlooks.warning(found):
+                this.notify(line)
+            elif progress.is_terminal:
+                progress.print(outlooks.outlook(found), style="dim", soft_wrap=True)
         if not is_open:
             this.notify(f"{root} cannot be written, and so does not note that this run uses its stages")
         # With all that its last look may need, so that nobody prunes what the first looks of a repeated run leave out.

@@ -37,6 +37,21 @@ def check(settings: Settings) -> None:
         check_methods(settings, _facts(settings))
 
 
+def check_family(family: Sequence[str], swept: Collection[str]) -> None:
+    """Checks that each condition on a question's own comparisons is on a swept field.
+
+    Raises:
+      ConfigError: one is not.
+    """
+    for condition in family:
+        name, equals, value = condition.partition("=")
+        if not equals or not value:
+            raise ConfigError("study.family", condition, "names no value; write field=value, as finetune.labels=100")
+        if name not in swept:
+            near = f"did you mean {nearest(name, swept)!r}?" if swept else "sweep it, or leave it out"
+            raise ConfigError("study.family", name, f"is no swept field; {near}")
+
+
 def check_methods(settings: Settings, facts: Sequence[LayerFacts]) -> None:
     """Checks that each layer can be trained by its method.
 

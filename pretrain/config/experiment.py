@@ -67,9 +67,13 @@ class StudyConfig:
     tune_labels: Count | Literal["train", "all"] = "train"
     """Validation rows with a label that may choose: a number, `train`, as many as fine-tuning has labels at most, or
     `all` (rows)."""
+    family: tuple[str, ...] = ()
+    """Comparisons that the question is about, each named as `field=value`: of several values of a field any, of several
+    fields all. Their p-values are adjusted for one another only; the others explore, and are adjusted among themselves.
+    By default all comparisons are the question's."""
     until_conclusive: Switch = False
-    """Add `seeds` more seeds until no comparison is inconclusive, or there are `study.most_seeds`, and judge each time
-    so strictly that all times together err in at most 5 %; `--until-conclusive` for short."""
+    """Add `seeds` more seeds until no comparison of the question is inconclusive, or there are `study.most_seeds`, and
+    judge each time so strictly that all times together err in at most 5 %; `--until-conclusive` for short."""
     most_seeds: Annotated[Count, Le(1 << 16)] = 32
     """Seeds at which `until_conclusive` ends, conclusive or not (seeds)."""
 
@@ -111,6 +115,7 @@ class Experiment(Settings):
         if self.study.compare not in fields(Settings):
             near = nearest(self.study.compare, fields(Settings))
             raise ConfigError("study.compare", self.study.compare, f"is no field; did you mean {near!r}?")
+        checks.check_family(self.study.family, {name for grid in self.sweep for name in grid})
         for point in self.points:
             checks.check_per_layer(point.settings, point.values)
             checks.check(point.settings)

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from pretrain.config.counts import counted
 from pretrain.config.metrics import metric_of, split_of
 from pretrain.report import names, words
 from pretrain.study.answer import Answer
@@ -46,17 +45,18 @@ def comparisons(answer: Answer) -> Listing:
     rows = []
     for one in answer.comparisons:
         what = f"{names.treatment(one.field, one.treatment, one.baseline)} {names.setting(one.shared)}".strip()
-        verdict = one.verdict
+        verdict = f"{'exploratory: ' if one.is_exploratory else ''}{one.verdict}"
         if one.seeds_to_settle:
-            verdict += f" (about {counted(one.seeds_to_settle, 'seed')} would settle it)"
+            verdict += f" ({words.settling(one.seeds_to_settle)})"
         chance = f"{one.improvement.mean:.0%}"
         difference = names.difference(one.difference, one.metric).replace(" points", "")
         rows.append((what, difference, f"{one.p_value:.3f}", chance, verdict, str(one.n)))
+    family = "question, or for all that explore" if any(one.is_exploratory for one in answer.comparisons) else "run"
     unit = "points" if metric_of(answer.metric).is_fraction else names.metric_name(answer.metric)
     headings = ("comparison", f"difference ({unit})", "p", "seeds better", "verdict", "seeds")
     caption = (
         "Differences within a seed, mean over seeds, with their intervals; p is adjusted for all comparisons of the "
-        "run (Holm)."
+        f"{family} (Holm)."
     )
     return Listing("comparisons", caption, headings, rows, "lrrrlr")
 

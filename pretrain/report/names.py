@@ -163,6 +163,13 @@ def scale_of(metric: str) -> tuple[float, str]:
     return (100, "percentage points") if metric_of(metric).is_fraction else (1, metric_name(split_of(metric)[1]))
 
 
+def sizes(least: float, most: float, metric: str) -> str:
+    """Returns the sizes of differences of a metric, as in ``0.4 to 1.2 points``."""
+    if metric_of(metric).is_fraction:
+        return f"{' to '.join(dict.fromkeys(f'{100 * end:.1f}' for end in (least, most)))} points"
+    return " to ".join(dict.fromkeys(f"{end:.3g}" for end in (least, most)))
+
+
 def listed(parts: list[str]) -> str:
     """Returns an enumeration in words."""
     *first, last = parts

@@ -8,15 +8,19 @@ from pretrain.report.letters import plain
 from pretrain.report.listings import Listing
 
 _STYLE = """
-:root { color-scheme: light; --ink: #1b1b1b; --paper: #ffffff; --soft: #f1f3f5; --line: #ced4da; --quiet: #495057; }
+:root { color-scheme: light; --ink: #1b1b1b; --paper: #ffffff; --soft: #f1f3f5; --line: #ced4da; --quiet: #495057;
+  --warn: #c2410c; }
 @media screen and (prefers-color-scheme: dark) { :root { color-scheme: dark;
-  --ink: #e9ecef; --paper: #16181b; --soft: #24272b; --line: #495057; --quiet: #adb5bd;
+  --ink: #e9ecef; --paper: #16181b; --soft: #24272b; --line: #495057; --quiet: #adb5bd; --warn: #fb923c;
   --series-0: #4aa3df; --series-1: #f08a3c; --series-2: #2bc79c; } }
 * { box-sizing: border-box; }
 body { color: var(--ink); background: var(--paper); font: 1rem/1.55 system-ui, sans-serif; margin: 0 auto;
   max-width: 44rem; padding: 1rem 1rem 4rem; overflow-wrap: anywhere; -webkit-text-size-adjust: 100%; }
 h1 { font-size: 1.3rem; line-height: 1.4; margin: 0.5rem 0 1rem; }
 .question { color: var(--quiet); margin: 0; }
+.warning { border-left: 0.3rem solid var(--warn); padding: 0.1rem 0 0.1rem 0.8rem; }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: 0.4rem 1rem; margin: 1rem 0; font-size: 0.95rem; }
+dt { color: var(--quiet); } dd { margin: 0; }
 h2 { font-size: 1.1rem; line-height: 1.3; margin: 3rem 0 0.5rem; padding-top: 0.5rem;
   border-top: 1px solid var(--line); }
 figure { margin: 1.5rem 0 2rem; }
@@ -34,7 +38,7 @@ tbody tr:nth-child(even) > * { background: var(--soft); }
 summary { cursor: pointer; margin: 1rem 0; }
 pre { background: var(--soft); padding: 0.8rem; overflow-x: auto; font-size: 0.8rem; line-height: 1.4; }
 @media (max-width: 30rem) { body { padding: 0.75rem 0.75rem 3rem; } h1 { font-size: 1.15rem; }
-  th, td { padding: 0.35rem 0.5rem; } }
+  th, td { padding: 0.35rem 0.5rem; } dl { display: block; } dd { margin-bottom: 0.5rem; } }
 @media print { :root { --ink: #000000; --soft: #ffffff; --quiet: #000000; font-size: 80%; }
   body { max-width: none; padding: 0; } h2 { break-after: avoid; } figure, tr { break-inside: avoid; }
   .caption { break-after: avoid; } .wide { overflow: visible; } tbody > tr > * { overflow-wrap: anywhere; }
@@ -61,20 +65,31 @@ class Section(NamedTuple):
     parts: Sequence[Picture | Listing]
 
 
-def page(question: str, verdict: str, why: Sequence[str], sections: Sequence[Section], config: str) -> str:
+class Opening(NamedTuple):
+    """What a reader is to know first."""
+
+    question: str  # what was compared
+    verdict: str  # what came out, the page's heading
+    facts: dict[str, str]  # how sure it is and on what it depends, by what they are
+    warnings: Sequence[str]  # reasons to take it otherwise than it seems
+
+
+def page(opening: Opening, why: Sequence[str], sections: Sequence[Section], config: str) -> str:
     """Returns the page.
 
     Args:
-      question: what the run asks.
-      verdict: a sentence, the page's heading.
-      why: what explains it, a paragraph each.
+      opening: what stands first.
+      why: what explains the verdict, a paragraph each.
       sections: in their order; those without parts are left out.
       config: the experiment as JSON.
     """
+    facts = "".join(f"<dt>{_escaped(name)}</dt><dd>{_escaped(text)}</dd>" for name, text in opening.facts.items())
     body = [
-        f'<p class="question">{_escaped(question)}</p>',
-        f"<h1>{_escaped(verdict)}</h1>",
-        *(f"<p>{_escaped(text)}</p>" for text in why if text != verdict),
+        f'<p class="question">{_escaped(opening.question)}</p>',
+        f"<h1>{_escaped(opening.verdict)}</h1>",
+        f"<dl>{facts}</dl>",
+        *(f'<p class="warning" role="note">{_escaped(text)}</p>' for text in opening.warnings),
+        *(f"<p>{_escaped(text)}</p>" for text in why if text != opening.verdict),
     ]
     numbers = dict.fromkeys((Picture, Listing), 0)
     for section in sections:
@@ -89,7 +104,9 @@ def page(question: str, verdict: str, why: Sequence[str], sections: Sequence[Sec
     # Not printed: a reader on paper has the design above, and experiment.json for the rest.
     body.append(f'<details class="config"><summary>The experiment in full</summary><pre>{lines}</pre></details>')
     text = "\n".join(part for part in body if part)
-    return f'<!doctype html>\n<html lang="en">{_head(verdict)}\n<body>\n<main>\n{text}\n</main>\n</body></html>\n'
+    return (
+        f'<!doctype html>\n<html lang="en">{_head(opening.verdict)}\n<body>\n<main>\n{text}\n</main>\n</body></html>\n'
+    )
 
 
 def _head(verdict: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pretrain.config import Experiment, to_json
-from pretrain.report import health, names, words
+from pretrain.report import names, words
 from pretrain.report.why import factor_names
 from pretrain.study.answer import Answer
 from pretrain.study.budgets import BudgetCurve
@@ -22,7 +22,7 @@ from pretrain.study.sequential import look_at, looks
 from pretrain.study.speed import Speed
 from pretrain.study.training_length import Length
 
-SCHEMA = 3
+SCHEMA = 4
 _STORED = {
     "match": "only those that this code would train alike",
     "ignore": "all of the same settings and data, whatever code trained them",
@@ -45,7 +45,7 @@ def record(answer: Answer, experiment: Experiment, experiment_id: str, devices: 
             "schema": SCHEMA,
             "question": words.question(answer),
             "verdict": words.conclusion(answer, experiment),
-            "warnings": health.warnings(answer.findings, experiment),
+            "warnings": words.warnings(answer, experiment),
             "explanation": " ".join(words.explanation(answer)),
             "basis": words.basis(answer, experiment),
             "design": _design(answer, experiment),
@@ -112,6 +112,7 @@ def _comparison(one: Comparison) -> dict[str, Any]:
     sides = zip(("treatment", "baseline"), kept.pop("lengths"), strict=True)
     kept["still_improving"] = [side for side, length in sides if length and length.trend == "improves"]
     kept["speed"] = one.speed and _speed(one.speed, one.level)
+    kept["seeds_to_settle"] = one.seeds_to_settle and one.seeds_to_settle._asdict()
     return kept
 
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 from pretrain.config import Experiment, to_json
 from pretrain.report import latex, sections, words
 from pretrain.report.listings import Listing
-from pretrain.report.page import page
+from pretrain.report.page import Opening, page
 from pretrain.report.record import record
 from pretrain.study.answer import Answer
 from pretrain.sweep import run_files
@@ -64,8 +64,9 @@ def write(
         if isinstance(part, Listing) and any(part.headings):
             text = latex.tabular(part.headings, part.rows, part.align)
             (directory / "tables" / f"{part.name}.tex").write_text(text, encoding="utf-8")
-    verdict, why = sections.headline(answer), [*words.explanation(answer), words.basis(answer, experiment)]
-    text = page(found["question"], verdict, why, parts, to_json(experiment))
+    facts = {"How sure": words.certainty(answer, experiment), "Depends on": words.conditions(answer, experiment)}
+    opening = Opening(found["question"], sections.headline(answer, experiment), facts, found["warnings"])
+    text = page(opening, words.explanation(answer), parts, to_json(experiment))
     target = directory / "report.html"
     target.write_text(text, encoding="utf-8")
     return target

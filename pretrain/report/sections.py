@@ -1,12 +1,12 @@
 """What the report shows, part by part, and what it says of each."""
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from pretrain.config import Experiment
 from pretrain.config.counts import counted
 from pretrain.config.metrics import split_of
 from pretrain.report import drawing, figures, gaps, listings, names, sample_captions, words
@@ -21,36 +21,27 @@ from pretrain.study.phases import pretrainings
 from pretrain.study.statistics import LEVEL
 from pretrain.sweep.sample_file import Samples
 
-_LONGEST_HEADLINE = 600  # characters
+_MOST_WORDS = 60  # of a headline
 
 
-def headline(answer: Answer) -> str:
-    """Returns the verdict, counted where there are so many comparisons that nobody would read it as a headline.
+def headline(answer: Answer, experiment: Experiment) -> str:
+    """Returns the conclusion, counted where there are so many comparisons that nobody would read it as a headline.
 
     What pretraining does is reported all the same, where it is compared beside other things.
     """
-    compared = answer.comparisons
-    verdict = words.verdict(compared) or words.explanation(answer)[0]
-    if len(verdict) <= _LONGEST_HEADLINE or not compared:
-        return verdict
-    of_pretraining = [one for one in compared if (one.field, one.treatment) == (ENCODER, "pretrained")]
-    verdict = words.verdict(of_pretraining)
-    if of_pretraining and len(verdict) <= _LONGEST_HEADLINE and len(of_pretraining) < len(compared):
-        plural = {"helps": "help", "hurts": "hurt", "no difference": "make no difference that matters"}
-        rest = Counter(
-            plural.get(one.verdict, "are inconclusive")
-            for one in compared
-            if not any(one is other for other in of_pretraining)
-        )
-        return f"{verdict} Of {sum(rest.values()):,} other comparisons {_counted(rest)}."
-    phrases = {"helps": "helps", "hurts": "hurts", "no difference": "makes no difference that matters"}
-    counts = Counter(phrases.get(one.verdict, "is inconclusive") for one in compared)
-    summary = ", ".join(f"{name} in {n:,}" for name, n in counts.most_common())
-    return f"{compared[0].field} was compared in {len(compared):,} ways; it {summary} of them."
-
-
-def _counted(verdicts: Counter) -> str:
-    return names.listed([f"{n:,} {name}" for name, n in verdicts.most_common()])
+    whole, compared = words.conclusion(answer, experiment), answer.comparisons
+    if len(whole.split()) <= _MOST_WORDS or not compared:
+        return whole
+    own = [one for one in compared if not one.is_exploratory]
+    of_pretraining = [one for one in own if (one.field, one.treatment) == (ENCODER, "pretrained")]
+    judged = words.verdict(of_pretraining)
+    if of_pretraining and len(judged.split()) <= _MOST_WORDS and len(of_pretraining) < len(compared):
+        rest = [one for one in compared if not any(one is other for other in of_pretraining)]
+        judged += f" Of {counted(len(rest), 'other comparison')}, {words.tally(rest)}."
+    else:
+        judged = f"Of {counted(len(own), 'comparison')} of {compared[0].field}, {words.tally(own)}." if own else ""
+        judged = f"{judged} {words.verdict([one for one in compared if one.is_exploratory])}".strip()
+    return " ".join(filter(None, [words.lost(answer, experiment), judged]))
 
 
 def sections(

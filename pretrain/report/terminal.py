@@ -10,8 +10,9 @@ from rich.table import Table
 
 from pretrain.config import Experiment
 from pretrain.config.metrics import metric_of, split_of
-from pretrain.report import gaps, health, names, words
+from pretrain.report import gaps, names, words
 from pretrain.report.figures import trained_metric
+from pretrain.report.sections import headline
 from pretrain.report.why import factor_names
 from pretrain.study.answer import Answer, main_arms
 from pretrain.study.arms import Arm, curve_values, trial_values
@@ -38,9 +39,9 @@ def show(
     answer: Answer, trials: pa.Table, curves: pa.Table, console: Console, experiment: Experiment, run_dir: str
 ) -> None:
     """Prints the verdict, a row an arm, a dozen at most, the start of the explanation, and what all of it rests on."""
-    console.print(f"{words.conclusion(answer, experiment)}\n", soft_wrap=True, style="bold")
-    for warning in health.warnings(answer.findings, experiment):
-        console.print(f"{warning}\n", soft_wrap=True, style="yellow")
+    console.print(f"{headline(answer, experiment)}\n", soft_wrap=True, style="bold")
+    for line in words.warnings(answer, experiment):
+        console.print(f"{line}\n", soft_wrap=True, style="yellow")
     shown = main_arms(answer, _MOST_ARMS)
     drawn, result = _metric(curves), split_of(answer.metric)[1]
     also = "" if drawn == result else f"; {names.metric_name(answer.metric)} at the end"

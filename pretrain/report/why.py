@@ -17,6 +17,7 @@ _START, _LATER = "post_update_accuracy after batch 1", "post_update_accuracy aft
 _EARLY = ("after batch 1", "after batch 20")  # of causes on validation images that are put in words
 _CHANGE = "logit_change"
 _MATTERS = 0.05  # of accuracy after batch 1; what certainly is less is no slow start
+_MOST_WORDS = 30  # on shares, in the sentence on their gap
 _PART = 0.25  # of the gap; a change that may make more is not said to have no part in it
 
 
@@ -79,7 +80,7 @@ def _seeds_question(found: Factorial, level: float) -> str:
     sentence = (
         f"{_cause(start.parts, found.n, level)}: after batch 1 the pretrained, frozen network is at {start.last:.2f} "
         f"and the He, trainable one at {start.first:.2f}, a gap of {gap.mean:+.2f} of which freezing makes {frozen} "
-        f"and pretraining {init}; in the end the former tests at {last} and the latter at "
+        f"and pretraining {init}. In the end the former tests at {last} and the latter at "
         f"{first}, {_direction(found, level)} ({end.parts.gap}; {counted(found.n, 'seed')}, "
         f"{percent(level)} intervals)."
     )
@@ -131,12 +132,12 @@ def _all_factors(found: Factorial, level: float) -> str:
     for metric in metrics:
         cause = found.causes[metric]
         shares = {field: (share, cause.parts.p_values[field]) for field, share in cause.parts.shares.items()}
-        changes.append(
-            f"{metric_name(metric)} goes from {_split(metric, cause, called, certain(shares, found.n, level))}"
-        )
-    ends = f"From {_corner(found.first.point)} to {_corner(found.last.point)} ({2 ** len(found.factors)} cells, "
-    ends += f"{counted(found.n, 'seed')}, {percent(level)} intervals): "
-    return " ".join([f"{ends}{'; '.join(changes)}.", *_strongest_interaction(found, called, metrics[:1], level)])
+        name = metric_name(metric)
+        split = _split(metric, cause, called, certain(shares, found.n, level))
+        changes.append(f"{name[0].upper()}{name[1:]} goes from {split}.")
+    ends = f"The gap is from {_corner(found.first.point)} to {_corner(found.last.point)}"
+    ends += f" ({2 ** len(found.factors)} cells, {counted(found.n, 'seed')}, {percent(level)} intervals)."
+    return " ".join([ends, *changes, *_strongest_interaction(found, called, metrics[:1], level)])
 
 
 def _split(metric: str, cause: Cause, called: dict[str, str], sure: Collection[str]) -> str:
@@ -147,7 +148,8 @@ def _split(metric: str, cause: Cause, called: dict[str, str], sure: Collection[s
     gap = f"{first} to {last}, a gap of {cause.parts.gap}"
     if not made:
         return f"{gap}, of which no share is certain"
-    return f"{gap}, made by {listed(made)}" + (f" (not certainly by {listed(rest)})" if rest else "")
+    parts = f"made by {listed(made)}" + (f" (not certainly by {listed(rest)})" if rest else "")
+    return f"{gap}, {parts}" if len(parts.split()) <= _MOST_WORDS else f"{gap}. It is {parts}"
 
 
 def _strongest_interaction(found: Factorial, called: dict[str, str], metrics: list[str], level: float) -> list[str]:

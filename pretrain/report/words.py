@@ -10,7 +10,7 @@ from pretrain.config import Experiment
 from pretrain.config.counts import counted
 from pretrain.config.fields import get
 from pretrain.config.metrics import metric_of, split_of
-from pretrain.report import health
+from pretrain.report import health, prospects
 from pretrain.report.names import (
     arm_name,
     brief,
@@ -28,11 +28,21 @@ from pretrain.study.answer import Answer
 from pretrain.study.budgets import BudgetCurve
 from pretrain.study.comparisons import Comparison
 from pretrain.study.epochs import EpochCurve
+from pretrain.study.power import SeedRange
 from pretrain.study.sequential import Look
 from pretrain.study.speed import SHARE, Speed
 from pretrain.study.statistics import FEWEST_SEEDS, LEVEL
 
-_MOST_NAMED = 4  # comparisons that a sentence names one by one
+_MOST_NAMED = 4  # comparisons of a treatment that are named one by one
+_MOST_WORDS = 50  # of a sentence that has several clauses
+_MOST_BUDGETS = 6  # that a sentence lists
+# Of one comparison, and of several.
+_VERDICTS = {
+    "helps": ("helps", "help"),
+    "hurts": ("hurts", "hurt"),
+    "no difference": ("makes no difference that matters", "make no difference that matters"),
+    "inconclusive": ("is inconclusive", "are inconclusive"),
+}
 
 
 def question(answer: Answer) -> str:
@@ -53,19 +63,54 @@ def question(answer: Answer) -> str:
 
 
 def verdict(compared: Sequence[Comparison]) -> str:
-    """Returns the verdicts of a run's comparisons in a sentence or two; nothing without comparisons."""
+    """Returns the verdicts of a run's comparisons in a few sentences; nothing without comparisons.
+
+    Those of the question are named, or counted where a treatment has many; those that explore are counted.
+    """
+    own = [one for one in compared if not one.is_exploratory]
+    explored = [one for one in compared if one.is_exploratory]
     sentences = []
-    for what in dict.fromkeys(treatment(one.field, one.treatment, one.baseline) for one in compared):
-        group = [one for one in compared if treatment(one.field, one.treatment, one.baseline) == what]
+    for what in dict.fromkeys(treatment(one.field, one.treatment, one.baseline) for one in own):
+        group = [one for one in own if treatment(one.field, one.treatment, one.baseline) == what]
         clauses = [_clause(one) for one in group] if len(group) <= _MOST_NAMED else _counted(group)
-        sentences.append(f"{what[0].upper()}{what[1:]} {'; '.join(clauses)}.")
+        sentences += _sentences(f"{what[0].upper()}{what[1:]}", clauses)
+    if explored:
+        n = counted(len(explored), "exploratory comparison")
+        sentences.append(f"Of {n}, adjusted apart, {tally(explored)}.")
     return " ".join(sentences)
 
 
 def conclusion(answer: Answer, experiment: Experiment) -> str:
     """Returns what became of arms that are lost as a whole, and the verdicts, or what else a run shows."""
-    lost, judged = health.lost(answer.findings, experiment), verdict(answer.comparisons)
-    return " ".join(filter(None, [lost, judged])) or explanation(answer)[0]
+    return " ".join(filter(None, [lost(answer, experiment), verdict(answer.comparisons)])) or explanation(answer)[0]
+
+
+def lost(answer: Answer, experiment: Experiment) -> str:
+    """Returns what became of arms of which nothing is left to compare; nothing where there are none."""
+    return health.lost(answer.findings, experiment)
+
+
+def warnings(answer: Answer, experiment: Experiment) -> list[str]:
+    """Returns reasons why a run's verdicts are not what they may seem."""
+    return [*prospects.warnings(answer), *health.warnings(answer.findings, experiment)]
+
+
+def tally(compared: Sequence[Comparison]) -> str:
+    """Returns how many comparisons came out how, as in ``3 help and 1 is inconclusive``."""
+    counts = Counter(one.verdict for one in compared)
+    return listed([f"{n:,} {_VERDICTS[kind][n > 1]}" for kind, n in counts.most_common()])
+
+
+def _sentences(subject: str, clauses: Sequence[str]) -> list[str]:
+    """Returns clauses on a subject as sentences, each of as many as are read at once."""
+    sentences: list[str] = []
+    for clause in clauses:
+        longer = f"{sentences[-1]}; {clause}" if sentences else ""
+        if longer and len(longer.split()) <= _MOST_WORDS:
+            sentences[-1] = longer
+        else:
+            sentences.append(f"{'It' if sentences else subject} {clause}")
+    return [f"{sentence}." for sentence in sentences]
 
 
 def _clause(one: Comparison) -> str:
@@ -79,7 +124,14 @@ def _clause(one: Comparison) -> str:
             return f"makes no difference that matters{where} ({shown}, {n})"
     if one.n < FEWEST_SEEDS:
         return f"is inconclusive{where} ({shown}; {too_few(one.n)})"
-    return f"is inconclusive{where} ({shown}, {n}; about {one.seeds_to_settle:,} would settle it)"
+    return f"is inconclusive{where} ({shown}, {n}; {settling(one.seeds_to_settle)})"
+
+
+def settling(seeds: SeedRange) -> str:
+    """Returns how many seeds in all would settle a comparison."""
+    if seeds.high is None:
+        return f"settling it takes more than {seeds.low:,}"
+    return f"{f'{seeds.low:,} to' if seeds.low < seeds.high else 'about'} {seeds.high:,} would settle it"
 
 
 def _lost(one: Comparison) -> str:
@@ -100,12 +152,11 @@ def unfinished(one: Comparison) -> str:
 
 def _counted(group: Sequence[Comparison]) -> list[str]:
     """Returns how many comparisons came out how, with the largest of each kind that has a direction."""
-    phrases = {"helps": "helps", "hurts": "hurts", "no difference": "makes no difference that matters"}
     clauses = []
-    for kind in (*phrases, "inconclusive"):
+    for kind, (phrase, _) in _VERDICTS.items():
         found = [one for one in group if one.verdict == kind]
         if found:
-            clause = f"{phrases.get(kind, 'is inconclusive')} in {len(found)} of {len(group)} settings"
+            clause = f"{phrase} in {len(found)} of {len(group)} settings"
             if kind in ("helps", "hurts"):
                 most = max(found, key=lambda one: abs(one.difference.mean))
                 clause += f", most {setting(most.shared)}{unfinished(most)} ({interval(most)})"
@@ -116,18 +167,27 @@ def _counted(group: Sequence[Comparison]) -> list[str]:
 
 
 def basis(answer: Answer, experiment: Experiment) -> str:
-    """Returns what a conclusion rests on: seeds, pairing, data, lost trials, tuning and the length of training."""
+    """Returns what a conclusion rests on and depends on."""
+    return f"{certainty(answer, experiment)} {conditions(answer, experiment)}"
+
+
+def certainty(answer: Answer, experiment: Experiment) -> str:
+    """Returns how sure a conclusion is: seeds, pairing, data, lost trials."""
     lost = sum(arm.n_diverged for arm in answer.arms)
     trials = f"trials that diverged, and are left out: {lost:,}" if lost else "no trial diverged"
     names = _values(answer, experiment, "data.name")
     data = " and ".join(map(str, names)) if len(names) < 3 else counted(len(names), "dataset")
-    fresh = "fresh" in _values(answer, experiment, "data.splits")
-    split = "each seed on a split of the data of its own" if fresh else "on one split of the data"
     return (
         f"It rests on {counted(answer.n_seeds, 'seed')} of {counted(len(answer.arms), 'arm')} on {data}, paired within"
-        f" a seed: arms share label subset, head and batch order; {trials}. Intervals are over seeds, {split}."
-        f"{_training(answer, experiment)}"
+        f" a seed: arms share label subset, head and batch order; {trials}."
     )
+
+
+def conditions(answer: Answer, experiment: Experiment) -> str:
+    """Returns what a conclusion depends on: splits of the data, tuning and the length of training."""
+    fresh = "fresh" in _values(answer, experiment, "data.splits")
+    split = "each seed on a split of the data of its own" if fresh else "on one split of the data"
+    return f"Intervals are over seeds, {split}.{_training(answer, experiment)}"
 
 
 def _training(answer: Answer, experiment: Experiment) -> str:
@@ -184,9 +244,7 @@ def budget(curve: BudgetCurve) -> str:
     parts = [f"Gain of {what} against labels{f' {where}' if where else ''}:"]
     if sure.any():
         band = f"{percent(curve.level)} band over all budgets"
-        parts.append(
-            f"it differs from zero at {listed([f'{labels:,}' for labels in curve.labels[sure]])} labels ({band});"
-        )
+        parts.append(f"it differs from zero at {_budgets(curve, sure)} ({band});")
     else:
         parts.append("at no budget does the band over all budgets leave zero out;")
     parts.append(f"over all budgets it is {difference(curve.area, curve.metric)} on average.")
@@ -228,6 +286,14 @@ def _usual(chosen: np.ndarray) -> str:
     values, counts = np.unique(chosen, return_counts=True)
     most = int(np.argmax(counts))
     return f"{values[most]}" + (f" (in {counts[most]} of {len(chosen)} seeds)" if len(values) > 1 else "")
+
+
+def _budgets(curve: BudgetCurve, sure: np.ndarray) -> str:
+    """Returns the budgets at which a gain is certain, all of them or how many."""
+    found = [f"{labels:,}" for labels in curve.labels[sure]]
+    if len(found) <= _MOST_BUDGETS:
+        return f"{listed(found)} labels"
+    return f"{len(found)} of {len(curve.labels)} budgets, from {found[0]} to {found[-1]} labels"
 
 
 def interval(one: Comparison) -> str:

@@ -1,6 +1,7 @@
 """Which arms of a run are compared, and what each comparison shows."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -8,8 +9,9 @@ import pyarrow as pa
 
 from pretrain.config import StudyConfig
 from pretrain.config.metrics import metric_of
-from pretrain.study import statistics
+from pretrain.study import families, statistics
 from pretrain.study.arms import Arm, by_seed, cut, trial_values
+from pretrain.study.power import SeedRange, seeds_to_settle
 from pretrain.study.speed import Speed
 from pretrain.study.statistics import Estimate, Verdict
 from pretrain.study.summary import compared_metric
@@ -30,10 +32,11 @@ class Comparison(NamedTuple):
     untreated: np.ndarray  # [n]
     difference: Estimate
     improvement: Estimate  # probability that a seed is better
-    p_value: float  # Holm's, over all comparisons of the run
+    p_value: float  # Holm's, over all comparisons of its family
     verdict: Verdict
-    seeds_to_settle: int | None  # None unless the verdict is inconclusive
+    seeds_to_settle: SeedRange | None  # None unless the verdict is inconclusive
     level: float = statistics.LEVEL  # of the intervals
+    is_exploratory: bool = False  # not of the question's own family
     metric: str = "test_accuracy"  # in whose unit values and difference are
     n_diverged: int = 0  # trials of both arms that are left out
     n_collapsed: int = 0  # trials of both arms that predict the same of all examples
@@ -64,17 +67,44 @@ def compare(
     if not field:
         return []
     pairs, metric = _pairs(found, field), compared_metric(trials, study)
-    sides = []
-    for pair in pairs:
-        shared = _units(trials, pair[0], metric) & _units(trials, pair[1], metric)
-        sides.append([by_seed(trial_values(trials, part, metric), part) for part in (cut(arm, shared) for arm in pair)])
-    p_values = statistics.holm([statistics.sign_flip(treated - untreated) for treated, untreated in sides])
-    n_open = max(1, sum(p_value > 1 - level for p_value in p_values))
+    sides = [_sides(trials, pair, metric) for pair in pairs]
+    own = [families.is_own(treatment.point, study) for treatment, _ in pairs]
+    p_values = families.adjusted([statistics.sign_flip(treated - untreated) for treated, untreated in sides], own)
+    n_open = Counter(is_own for p_value, is_own in zip(p_values, own, strict=True) if p_value > 1 - level)
     return [
-        _comparison(field, pair, values, p_value, study.smallest_effect, level, n_open, metric)
-        for pair, values, p_value in zip(pairs, sides, p_values, strict=True)
+        _comparison(
+            field, pair, values, p_value, study.smallest_effect, level, max(1, n_open[is_own]), metric
+        )._replace(is_exploratory=not is_own)
+        for pair, values, p_value, is_own in zip(pairs, sides, p_values, own, strict=True)
         if len(values[0]) and not all(arm.n_collapsed == len(arm.trial_ids) for arm in pair)
     ]
+
+
+def differences(trials: pa.Table, found: Sequence[Arm], study: StudyConfig) -> list[np.ndarray]:
+    """Returns treatment less baseline [seeds] of each of the question's own comparisons."""
+    field, metric = compared_field(found, study), compared_metric(trials, study)
+    pairs = [pair for pair in (_pairs(found, field) if field else []) if families.is_own(pair[0].point, study)]
+    return [treated - untreated for treated, untreated in (_sides(trials, pair, metric) for pair in pairs)]
+
+
+class Planned(NamedTuple):
+    """A comparison that a run is going to make."""
+
+    field: str
+    treated: dict[str, object]  # swept values of the treatment
+    untreated: dict[str, object]  # and of the baseline
+    is_exploratory: bool
+
+
+def planned(points: Iterable[Mapping[str, object]], study: StudyConfig) -> list[Planned]:
+    """Returns the comparisons that ``compare`` makes of trials at these points of a sweep, before there are any."""
+    points = list(points)
+    names = list(dict.fromkeys(name for point in points for name in point))
+    distinct = {repr(arm): arm for arm in ({name: point.get(name) for name in names} for point in points)}
+    found = [Arm(point, (), (), 0) for point in distinct.values()]
+    field = compared_field(found, study)
+    pairs = _pairs(found, field) if field else []
+    return [Planned(field, one.point, other.point, not families.is_own(one.point, study)) for one, other in pairs]
 
 
 def compared_field(found: Sequence[Arm], study: StudyConfig) -> str:
@@ -97,6 +127,12 @@ def _pairs(found: Sequence[Arm], field: str) -> list[tuple[Arm, Arm]]:
         baseline = next((arm for arm in group if arm.point[field] == reference), None)
         pairs += [(arm, baseline) for arm in group if baseline is not None and arm is not baseline]
     return pairs
+
+
+def _sides(trials: pa.Table, pair: tuple[Arm, Arm], metric: str) -> list[np.ndarray]:
+    """Returns a metric [seeds] of both arms, of the seeds that have it in both."""
+    shared = _units(trials, pair[0], metric) & _units(trials, pair[1], metric)
+    return [by_seed(trial_values(trials, arm, metric), arm) for arm in (cut(arm, shared) for arm in pair)]
 
 
 def _units(trials: pa.Table, arm: Arm, metric: str) -> set[tuple[int, int]]:
@@ -123,7 +159,7 @@ def _comparison(
         smallest *= abs(float(np.mean(sides[1])))
     found = statistics.verdict(statistics.estimate(gains, level), p_value, n, smallest, alpha=1 - level)
     is_open = found == "inconclusive" and n > 1
-    more = statistics.seeds_to_settle(gains, smallest, level, n_open) if is_open else None
+    more = seeds_to_settle(gains, smallest, level, n_open) if is_open else None
     widest = measure.high - measure.low
     difference = statistics.estimate(sides[0] - sides[1], level).within(-widest, widest)
     chance = statistics.improvement(gains, level)
@@ -140,7 +176,7 @@ def _comparison(
         found,
         more,
         level,
-        metric,
-        sum(arm.n_diverged for arm in pair),
-        sum(arm.n_collapsed for arm in pair),
+        metric=metric,
+        n_diverged=sum(arm.n_diverged for arm in pair),
+        n_collapsed=sum(arm.n_collapsed for arm in pair),
     )

@@ -5,10 +5,12 @@ often, so a look may err only in a part of the 5 % that all looks may together: 
 most seeds there may be (alpha spending; Lan and DeMets, 1983, "Discrete sequential boundaries for clinical trials").
 By the union bound all looks then err in at most 5 %, whatever they have in common and whenever the run stops, and the
 intervals of all looks cover at once (repeated confidence intervals; Jennison and Turnbull, 2000, "Group sequential
-methods with applications to clinical trials", 9).
+methods with applications to clinical trials", 9). Within a look, p-values are adjusted for all comparisons of their
+family at the look's own share, so that all looks and comparisons together keep to it, too.
 """
 
 import itertools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -16,7 +18,9 @@ import pyarrow as pa
 from pretrain.config import Experiment
 from pretrain.config.counts import counted
 from pretrain.config.fields import ConfigError, with_values
-from pretrain.study.statistics import LEVEL, fewest_seeds, smallest_p
+from pretrain.study.comparisons import planned
+from pretrain.study.power import fewest_seeds, smallest_p
+from pretrain.study.statistics import LEVEL
 
 
 class Look(NamedTuple):
@@ -38,27 +42,33 @@ def looks(experiment: Experiment) -> list[Look]:
 
 
 def check(experiment: Experiment) -> None:
-    """Checks that a run which adds seeds until it is conclusive can be, if it compares two arms only.
+    """Checks that a run which adds seeds until it is conclusive can be, with all comparisons of its question.
 
     Raises:
       ConfigError: at none of its looks there are enough seeds for a p-value that is small enough.
     """
-    planned, most = looks(experiment), experiment.study.most_seeds
-    if not experiment.study.until_conclusive or _can_conclude(planned):
+    compared = planned((point.values for point in experiment.points), experiment.study)
+    n_compared = max(1, sum(not one.is_exploratory for one in compared))
+    taken, most = looks(experiment), experiment.study.most_seeds
+    if not experiment.study.until_conclusive or _can_conclude(taken, n_compared):
         return
     enough = next(
-        n for n in itertools.count(most) if _can_conclude(looks(with_values(experiment, {"study.most_seeds": n})))
+        n
+        for n in itertools.count(most)
+        if _can_conclude(looks(with_values(experiment, {"study.most_seeds": n})), n_compared)
     )
-    last = planned[-1]
+    last = taken[-1]
+    best = min(1.0, n_compared * smallest_p(last.seeds))
+    among = f" among {n_compared} comparisons" if n_compared > 1 else ""
     remedy = (
-        f"can never be conclusive: {counted(last.seeds, 'seed')} give p = {smallest_p(last.seeds):.2g} at best, and "
+        f"can never be conclusive: {counted(last.seeds, 'seed')} give p = {best:.2g} at best{among}, and "
         f"the last look takes at most {1 - last.level:.2g}; raise it to {enough}"
     )
     raise ConfigError("study.most_seeds", most, remedy)
 
 
-def _can_conclude(planned: list[Look]) -> bool:
-    return any(look.seeds >= fewest_seeds(1 - look.level) for look in planned)
+def _can_conclude(taken: list[Look], n_compared: int) -> bool:
+    return any(look.seeds >= fewest_seeds(1 - look.level, n_compared) for look in taken)
 
 
 def look_at(experiment: Experiment, n_seeds: int) -> Look:
@@ -67,13 +77,13 @@ def look_at(experiment: Experiment, n_seeds: int) -> Look:
     Raises:
       ConfigError: there is none, as where the experiment was changed and not run to its end since.
     """
-    planned = looks(experiment)
+    taken = looks(experiment)
     if not experiment.study.until_conclusive:
-        return planned[0]
-    for look in planned:
+        return taken[0]
+    for look in taken:
         if look.seeds == n_seeds:
             return look
-    remedy = f"is none of the run's looks, at {seeds_of(planned)} seeds; run its command again"
+    remedy = f"is none of the run's looks, at {seeds_of(taken)} seeds; run its command again"
     raise ConfigError("trials.parquet: seeds", n_seeds, remedy)
 
 
@@ -91,7 +101,7 @@ def level(experiment: Experiment, trials: pa.Table) -> float:
     return look_at(experiment, n_seeds(trials)).level
 
 
-def seeds_of(planned: list[Look]) -> str:
+def seeds_of(taken: Sequence[Look]) -> str:
     """Returns at how many seeds looks are taken, in words: the first three and the last."""
-    ends = [str(look.seeds) for look in planned]
+    ends = [str(look.seeds) for look in taken]
     return ", ".join(ends if len(ends) <= 4 else [*ends[:3], "…", ends[-1]])

@@ -1,6 +1,5 @@
 """Inference from few seeds: intervals, tests, bands and verdicts on values that are independent between seeds."""
 
-import itertools
 import math
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
@@ -123,16 +122,6 @@ def _counted(sizes: np.ndarray, total: float, rounding: float) -> float:
     return min(1.0, max(2 * float(chances[: furthest + 1].sum()), np.finfo(float).tiny))
 
 
-def smallest_p(n: int) -> float:
-    """Returns the smallest p-value that sign flips of so many seeds can give: all one way, of 2^n ways."""
-    return min(1.0, 2.0 ** (1 - n))
-
-
-def fewest_seeds(alpha: float, n_compared: int = 1) -> int:
-    """Returns the fewest seeds with which one of so many comparisons can be significant at alpha (Holm's first)."""
-    return next(n for n in itertools.count(FEWEST_SEEDS) if smallest_p(n) * n_compared <= alpha)
-
-
 def holm(p_values: Sequence[float]) -> list[float]:
     """Returns p-values adjusted for all of a family being looked at (Holm, 1979)."""
     order, m = np.argsort(p_values, kind="stable"), len(p_values)
@@ -203,21 +192,3 @@ def verdict(difference: Estimate, p_value: float, n: int, smallest: float, alpha
     if p_value <= alpha and difference.low > 0:
         return "helps"
     return "hurts" if p_value <= alpha and difference.high < 0 else "inconclusive"
-
-
-def seeds_to_settle(differences: np.ndarray, smallest: float, level: float = LEVEL, n_open: int = 1) -> int:
-    """Returns about how many seeds in all would settle a comparison, if mean and deviation are as they look now.
-
-    That is, with 80 % power, to distinguish the mean from zero, or to place it within ± ``smallest``, whichever takes
-    fewer at the level (Julious, 2004, "Sample sizes for clinical trials with normal data", 3 and 5). To distinguish it
-    from zero takes a p-value that is small enough for the first of ``n_open`` comparisons that are not distinguished
-    from zero yet.
-    """
-    mean, deviation = abs(float(np.mean(differences))), float(np.std(differences, ddof=1))
-    z, alpha, found = special.ndtri, 1 - level, []
-    if mean > 0:
-        needed = ((z(1 - alpha / 2 / n_open) + z(0.8)) * deviation / mean) ** 2
-        found.append(max(needed, fewest_seeds(alpha, n_open)))
-    if mean < smallest:
-        found.append(((z(1 - alpha / 2) + z(0.9)) * deviation / (smallest - mean)) ** 2)
-    return max(FEWEST_SEEDS, len(differences) + 1, math.ceil(min(found)))

@@ -24,7 +24,7 @@ def reported(found, **settings):
 
 def test_the_format_has_a_number_and_versions_name_the_code(corners):
     found = reported(corners)
-    assert found["schema"] == SCHEMA == 3
+    assert found["schema"] == SCHEMA == 4
     assert {"python", "pretrain", "jax", "jaxlib", "flax", "optax", "numpy", "commit", "clean"} <= found[
         "versions"
     ].keys()

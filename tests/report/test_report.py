@@ -47,7 +47,7 @@ def budgets(gains, n=8, noise=0.002):
 
 def test_the_answer_is_json_with_all_that_was_concluded(corners):
     found, _, reported = written(corners[0], *corners[1])
-    assert reported["schema"] == 3
+    assert reported["schema"] == 4
     assert reported["verdict"] == words.verdict(found.comparisons) and reported["explanation"] == " ".join(
         words.explanation(found)
     )
@@ -172,9 +172,11 @@ def test_a_verdict_on_many_comparisons_is_counted(tmp_path):
     found, page, reported = written(tmp_path, *tables(arms))
     heading = re.search("<h1>(.*?)</h1>", page)[1]
     assert len(heading) < 200 < len(reported["verdict"])
-    counts = dict(re.findall(r"(helps|hurts|inconclusive|matters) in (\d+)", heading))
+    counts = {
+        kind: n for n, kind in re.findall(r"(\d+) (?:(?:is|are|makes?) )?(helps?|hurts?|inconclusive|no)", heading)
+    }
     verdicts = [one.verdict for one in found.comparisons]
-    assert int(counts["helps"]) == verdicts.count("helps") and sum(map(int, counts.values())) == len(verdicts) == 29
+    assert int(counts["help"]) == verdicts.count("helps") and sum(map(int, counts.values())) == len(verdicts) == 29
     assert "Shown are 8 of 30 arms." in page and "Shown are the first 24 of 29 comparisons." in page
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pyarrow as pa
 
+from pretrain.config import Experiment
 from pretrain.report import words
 from pretrain.report.sections import headline
 from pretrain.study.answer import answer
@@ -33,21 +34,21 @@ CURVES = pa.schema(
 
 def test_few_comparisons_are_reported_whole():
     found = asked({"pretrained": 0.02})
-    assert headline(found) == words.verdict(found.comparisons)
+    assert headline(found, Experiment()) == words.verdict(found.comparisons)
 
 
 def test_pretraining_is_reported_first_among_many_treatments_and_the_others_are_counted():
     found = asked({"matched": -0.03, "permuted": 0.0, "rotated": -0.02, "pretrained": 0.02, "pca": 0.04})
-    text = headline(found)
+    text = headline(found, Experiment())
     own = [one for one in found.comparisons if one.treatment == "pretrained"]
     assert text.startswith(words.verdict(own)) and text.endswith(
-        " Of 8 other comparisons 4 hurt, 2 make no difference that matters and 2 help."
+        " Of 8 other comparisons, 4 hurt, 2 make no difference that matters and 2 help."
     )
 
 
 def test_many_comparisons_without_pretraining_are_counted():
     found = asked(dict.fromkeys(("matched", "permuted", "rotated", "pca", "wrong_data"), -0.02))
-    assert headline(found) == f"{INIT} was compared in 10 ways; it hurts in 10 of them."
+    assert headline(found, Experiment()) == f"Of 10 comparisons of {INIT}, 10 hurt."
 
 
 def test_a_control_is_not_reported_as_pretraining():

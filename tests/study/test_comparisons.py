@@ -9,7 +9,8 @@ import pytest
 from pretrain.config import StudyConfig
 from pretrain.study.arms import arms
 from pretrain.study.comparisons import compare
-from pretrain.study.statistics import fewest_seeds, holm, sign_flip
+from pretrain.study.power import fewest_seeds
+from pretrain.study.statistics import holm, sign_flip
 from tests.study.test_statistics import trials_table
 
 INIT, LABELS = "finetune.encoder_init", "finetune.labels"
@@ -92,6 +93,7 @@ def test_seeds_are_promised_for_as_many_comparisons_as_are_open():
     he = {("he", labels): rng.normal(0.5, 0.001, n) for labels in range(100, 140)}
     trained = {("pretrained", labels): values + 0.3 for (_, labels), values in he.items()}
     found = all_compared(table(he | trained))
-    assert {(one.verdict, one.seeds_to_settle) for one in found} == {("inconclusive", fewest_seeds(0.05, 40))}
+    fewest = fewest_seeds(0.05, 40)
+    assert {(one.verdict, one.seeds_to_settle) for one in found} == {("inconclusive", (fewest, fewest))}
     one, *_ = all_compared(table({key: value for key, value in (he | trained).items() if key[1] == 100}))
     assert one.verdict == "helps"

@@ -253,13 +253,6 @@ def test_sign_flips_of_more_seeds_are_never_too_small_and_hardly_too_large(n, me
         assert statistics.sign_flip(-np.array(counts) / 10_000) == statistics.sign_flip(np.array(counts) / 10_000)
 
 
-@pytest.mark.parametrize("n", [2, 5, 6, 14, 16, 24, 25, 36, 64, 400])
-def test_the_smallest_p_value_halves_with_every_seed(n):
-    differences = np.random.default_rng(0).uniform(0.1, 0.3, n)
-    assert statistics.sign_flip(differences) == pytest.approx(statistics.smallest_p(n)) == 2 / 2**n
-    assert statistics.sign_flip(np.ones(n)) == pytest.approx(2 / 2**n)
-
-
 def test_no_p_value_is_zero_nor_more_than_one():
     assert 0 < statistics.sign_flip(np.ones(3000)) < 1e-300
     for n in (2, 24, 25, 40):
@@ -282,26 +275,6 @@ def test_one_of_many_comparisons_can_be_significant_with_few_seeds():
     rng, few = np.random.default_rng(0), 16
     p_values = [statistics.sign_flip(rng.normal(0.295, 0.006, few)), *rng.uniform(0.1, 1, 499)]
     assert statistics.holm(p_values)[0] == pytest.approx(500 * 2 / 2**few) and statistics.holm(p_values)[0] < 0.05
-
-
-@pytest.mark.parametrize("alpha", [0.05, 0.05 / 64, 1e-6])
-@pytest.mark.parametrize("n_compared", [1, 2, 9, 500])
-def test_the_fewest_seeds_are_those_whose_smallest_p_value_reaches_alpha(alpha, n_compared):
-    found = statistics.fewest_seeds(alpha, n_compared)
-    assert n_compared * statistics.smallest_p(found) <= alpha
-    assert found == statistics.FEWEST_SEEDS or n_compared * statistics.smallest_p(found - 1) > alpha
-
-
-@pytest.mark.parametrize(("level", "n_open"), [(0.95, 1), (0.95, 500), (1 - 0.05 / 64, 9)])
-def test_no_number_of_seeds_is_promised_at_which_no_verdict_is_possible(level, n_open):
-    differences = np.array(
-        [0.3, 0.29, 0.31, 0.3, 0.28, 0.32]
-    )  # which two seeds would distinguish from zero by their size
-    needed = statistics.seeds_to_settle(differences, 0.005, level, n_open)
-    assert needed == max(7, statistics.fewest_seeds(1 - level, n_open))
-    values = np.random.default_rng(0).normal(0.3, 0.01, needed)
-    p_value = n_open * statistics.sign_flip(values)
-    assert statistics.verdict(estimate(values, level), p_value, needed, 0.005, 1 - level) == "helps"
 
 
 @settings(deadline=None, max_examples=25)
@@ -369,19 +342,6 @@ def test_bands_of_one_seed_and_of_curves_that_agree():
     mean, low, high = statistics.band([[1.0, 2.0]])
     assert np.isinf(low).all() and np.isinf(high).all() and list(mean) == [1, 2]
     assert all(list(line) == [1, 2] for line in statistics.band([[1.0, 2.0]] * 4))
-
-
-@pytest.mark.parametrize(("mean", "smallest"), [(0.02, 0.005), (0.0, 0.005)])
-def test_as_many_seeds_as_it_takes_settle_a_comparison(mean, smallest):
-    rng = np.random.default_rng(1)
-    few = rng.normal(0, 0.01, 8)
-    few = (few - few.mean()) / few.std(ddof=1) * 0.01 + mean
-    needed, settled = statistics.seeds_to_settle(few, smallest), 0
-    for _ in range(60):
-        values = rng.normal(mean, 0.01, needed)
-        verdict = statistics.verdict(estimate(values), statistics.sign_flip(values), needed, smallest)
-        settled += verdict != "inconclusive"
-    assert settled / 60 > 0.6
 
 
 FIVE = ("a", "b", "c", "d", "e")

@@ -1,0 +1,54 @@
+"""What a run can conclude, by its plan and by those of its trials that are stored already."""
+
+from collections.abc import Mapping
+
+from pretrain.config import Experiment
+from pretrain.study import families
+from pretrain.study.comparisons import planned
+from pretrain.study.prospects import Prospect, prospect
+from pretrain.sweep import tables
+from pretrain.sweep.plan import Plan
+from pretrain.sweep.store import Store
+
+_MOST_READ = 8  # comparisons whose earlier trials are read, so that a large store delays no start
+
+
+def check(experiment: Experiment, plan: Plan) -> None:
+    """Checks that the question has a comparison of its own.
+
+    Raises:
+      ConfigError: ``study.family`` names none.
+    """
+    if experiment.study.family:
+        families.check([one.treated for one in planned(_points(plan), experiment.study)], experiment.study)
+
+
+def of_plan(experiment: Experiment, plan: Plan, store: Store) -> Prospect | None:
+    """Returns what a run can conclude; None where it compares nothing.
+
+    Args:
+      experiment: as asked for.
+      plan: of its last look.
+      store: where stages of earlier runs are.
+    """
+    points = _points(plan)
+    compared = [one for one in planned(points, experiment.study) if not one.is_exploratory][:_MOST_READ]
+    arms = {repr(_known(point)) for one in compared for point in (one.treated, one.untreated)}
+    trials = [trial for trial in plan.trials if repr(_known(trial.point)) in arms]
+    stored = store.verified({job for trial in trials for job in trial.jobs})
+    if len(stored) == len(plan.jobs):  # nothing is left to plan
+        return prospect(experiment, points)
+    done = tuple(trial for trial in trials if stored.issuperset(trial.jobs))
+    if not done:
+        return prospect(experiment, points)
+    jobs = {job: plan.jobs[job] for trial in done for job in trial.jobs}
+    return prospect(experiment, points, tables.trials(Plan(done, jobs), store, metric=experiment.study.metric))
+
+
+def _points(plan: Plan) -> list[Mapping[str, object]]:
+    return list({repr(trial.point): trial.point for trial in plan.trials}.values())
+
+
+def _known(point: Mapping[str, object]) -> list[tuple[str, object]]:
+    """Returns the values of a point without those that its grid does not sweep."""
+    return sorted((name, value) for name, value in point.items() if value is not None)

@@ -1,0 +1,135 @@
+"""How many seeds it takes: to conclude anything, to settle a comparison, to see an effect.
+
+Numbers of seeds are those of normal differences (Julious, 2004, "Sample sizes for clinical trials with normal data"),
+with the correction for an estimated deviation (Guenther, 1981, "Sample size formulas for normal theory t tests").
+"""
+
+import itertools
+import math
+from typing import NamedTuple
+
+import numpy as np
+from scipy import special
+
+from pretrain.study.statistics import FEWEST_SEEDS, LEVEL
+
+POWER = 0.8
+MOST_SEEDS = 1000  # a range that ends above has no end
+# Of a range of seeds; 85 %, so that it holds the truth in 80 % of experiments whatever the truth is.
+_CERTAINTY = 0.85
+_QUANTILES = 24  # of mean and of deviation
+_MOST = 1e8  # seeds
+_LEAST = 1e-12  # deviation, in the place of none
+_HALVINGS = 30
+
+
+class SeedRange(NamedTuple):
+    """How many seeds in all would settle a comparison, as far as its seeds so far can say."""
+
+    low: int
+    high: int | None  # None where it is more than a thousand, or has no bound
+
+
+def smallest_p(n: int) -> float:
+    """Returns the smallest p-value that sign flips of so many seeds can give: all one way, of 2^n ways."""
+    return min(1.0, 2.0 ** (1 - n))
+
+
+def fewest_seeds(alpha: float, n_compared: int = 1) -> int:
+    """Returns the fewest seeds with which one of so many comparisons can be significant at alpha (Holm's first)."""
+    return next(n for n in itertools.count(FEWEST_SEEDS) if smallest_p(n) * n_compared <= alpha)
+
+
+def power(
+    n: np.ndarray, mean: np.ndarray, deviation: np.ndarray, smallest: float, level: float = LEVEL, n_open: int = 1
+) -> np.ndarray:
+    """Returns the probability that so many seeds settle a comparison, by whichever verdict; arguments broadcast.
+
+    That is, that they distinguish the mean from zero, with a p-value that is small enough for the first of ``n_open``
+    comparisons, or place it within ± ``smallest``. The deviation counts as known, and sums as normal.
+    """
+    error, tail = deviation / np.sqrt(n), (1 - level) / 2
+    away, apart = np.abs(mean) / error, -special.ndtri(tail / n_open)
+    within = smallest / error + special.ndtri(tail)
+    distinguished = special.ndtr(away - apart) + special.ndtr(-away - apart)
+    placed = np.where(within > 0, special.ndtr(within - away) - special.ndtr(-within - away), 0.0)
+    # Beyond, every mean is far enough from zero or near enough to it, and some are both.
+    return np.where(within >= apart, 1.0, distinguished + placed)
+
+
+def seeds_needed(
+    mean: np.ndarray, deviation: np.ndarray, smallest: float, level: float = LEVEL, n_open: int = 1
+) -> np.ndarray:
+    """Returns with how many seeds a comparison of this mean and deviation is settled with 80 % power.
+
+    Mean and deviation broadcast; the result, of their shape, is infinite beyond a hundred million. Verdicts that
+    distinguish take as many seeds as their p-value needs by count alone.
+    """
+    fewest = fewest_seeds(1 - level, n_open)
+    settled = _seeds_needed(mean, deviation, smallest, level, n_open)
+    placed = _seeds_needed(mean, deviation, smallest, level, math.inf)
+    return np.maximum(FEWEST_SEEDS, np.where(settled >= fewest, settled, np.minimum(placed, fewest)))
+
+
+def _seeds_needed(mean: np.ndarray, deviation: np.ndarray, smallest: float, level: float, n_open: float) -> np.ndarray:
+    """Returns the same without the fewest seeds that p-values need; of infinitely many none is distinguished."""
+    mean, deviation = np.broadcast_arrays(mean, np.maximum(deviation, _LEAST))
+    low, high = np.zeros(mean.shape), np.full(mean.shape, math.log(_MOST))
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        enough = power(np.exp(middle), mean, deviation, smallest, level, n_open) >= POWER
+        low, high = np.where(enough, low, middle), np.where(enough, middle, high)
+    z = special.ndtri((1 - level) / 2 / (n_open if n_open < math.inf else 1))
+    return np.where(high < math.log(_MOST), np.ceil(np.exp(high) + z**2 / 2), np.inf)
+
+
+def seeds_to_settle(differences: np.ndarray, smallest: float, level: float = LEVEL, n_open: int = 1) -> SeedRange:
+    """Returns how many seeds in all would settle a comparison of differences [seeds] with 80 % power.
+
+    The range holds that number, which follows from the true mean and deviation, in 80 % of experiments. It is of the
+    numbers that follow from all means and deviations, each with the confidence that the differences leave it: the
+    deviation's by its chi-square distribution, the size of the mean's, given the deviation, by the distribution of the
+    size of a normal mean (confidence distributions; Schweder and Hjort, 2002). That the mean is zero, which no number
+    of seeds would distinguish, has a confidence of its own there.
+
+    Args:
+      differences: two seeds or more.
+      smallest: the smallest effect that matters.
+      level: of the intervals.
+      n_open: comparisons that are not distinguished from zero yet.
+    """
+    n, places = len(differences), (np.arange(_QUANTILES) + 0.5) / _QUANTILES
+    deviation = float(np.std(differences, ddof=1)) * np.sqrt((n - 1) / special.chdtri(n - 1, places))[:, None]
+    error = np.maximum(deviation, _LEAST) / math.sqrt(n)
+    mean = error * _sizes(np.abs(np.mean(differences)) / error, places)
+    needed = np.maximum(n + 1, seeds_needed(mean, deviation, smallest, level, n_open))
+    tail = (1 - _CERTAINTY) / 2
+    low, high = np.quantile(needed, [tail, 1 - tail], method="inverted_cdf")
+    return SeedRange(int(min(low, MOST_SEEDS)), int(high) if high <= MOST_SEEDS else None)
+
+
+def _sizes(seen: np.ndarray, confidence: np.ndarray) -> np.ndarray:
+    """Returns the sizes of a mean that are exceeded by what was seen with so much confidence, in standard errors.
+
+    Args:
+      seen: sizes of estimates, [deviations, 1].
+      confidence: probabilities that a mean of the size sought would be estimated as larger, [means].
+    """
+    low = np.zeros(np.broadcast_shapes(seen.shape, confidence.shape))
+    high = seen + 8
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        short = special.ndtr(middle - seen) + special.ndtr(-middle - seen) < confidence
+        low, high = np.where(short, middle, low), np.where(short, high, middle)
+    return low
+
+
+def smallest_seen(n: int, deviation: float, level: float = LEVEL, n_compared: int = 1) -> float:
+    """Returns the smallest mean that so many seeds distinguish from zero with 80 % power, in the deviation's unit.
+
+    It is infinite where they are too few for the first of ``n_compared`` comparisons.
+    """
+    if n < fewest_seeds(1 - level, n_compared):
+        return math.inf
+    z = -special.ndtri((1 - level) / 2 / n_compared)
+    return float((z + special.ndtri(POWER)) * deviation / math.sqrt(max(n - z**2 / 2, 1)))

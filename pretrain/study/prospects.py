@@ -1,0 +1,82 @@
+"""What a run can conclude, before anything of it is trained: by counts alone, and by the spread of earlier trials."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from pretrain.config import Experiment, StudyConfig
+from pretrain.study import sequential
+from pretrain.study.arms import arms
+from pretrain.study.comparisons import differences, planned
+from pretrain.study.power import fewest_seeds, smallest_p, smallest_seen
+from pretrain.study.sequential import Look
+from pretrain.study.summary import compared_metric
+
+
+class Spread(NamedTuple):
+    """Deviations of earlier trials' differences within a seed, in the metric's unit."""
+
+    least: float  # of the comparison that has the least
+    most: float
+    seeds: int  # that each comparison has, at least
+    metric: str
+
+
+class Prospect(NamedTuple):
+    """What the comparisons of a run can show."""
+
+    n_own: int  # comparisons of the question
+    n_exploratory: int
+    looks: tuple[Look, ...]
+    fewest: int  # seeds at which the question's can show an effect, by count alone, were there one look
+    spread: Spread | None  # None where no earlier trials are stored
+
+    @property
+    def first(self) -> Look | None:
+        """The first look at which the question's own comparisons can show an effect, by count alone."""
+        return next((look for look in self.looks if look.seeds >= fewest_seeds(1 - look.level, self.n_own)), None)
+
+    @property
+    def best_p(self) -> float:
+        """The smallest p-value that can come of the last look, adjusted (Holm)."""
+        return min(1.0, self.n_own * smallest_p(self.looks[-1].seeds))
+
+    @property
+    def smallest_seen(self) -> tuple[float, float] | None:
+        """The smallest effects that the last look shows with 80 % power: of the least and of the most spread."""
+        last = self.looks[-1]
+        if not self.spread or not self.first:
+            return None
+        ends = (smallest_seen(last.seeds, end, last.level, self.n_own) for end in self.spread[:2])
+        return tuple(ends)
+
+
+def prospect(
+    experiment: Experiment, points: Sequence[Mapping[str, object]], earlier: pa.Table | None = None
+) -> Prospect | None:
+    """Returns what a run can conclude; None where it compares nothing.
+
+    Args:
+      experiment: as asked for.
+      points: of its trials, by dotted name.
+      earlier: those of its trials that were finished before, as a run's table of trials.
+    """
+    compared = planned(points, experiment.study)
+    n_exploratory = sum(one.is_exploratory for one in compared)
+    n_own = len(compared) - n_exploratory
+    if not n_own:
+        return None
+    found = earlier and spread(earlier, experiment.study)
+    looks = tuple(sequential.looks(experiment))
+    return Prospect(n_own, n_exploratory, looks, fewest_seeds(1 - looks[0].level, n_own), found or None)
+
+
+def spread(trials: pa.Table, study: StudyConfig) -> Spread | None:
+    """Returns how much differences between compared arms vary from seed to seed; None where no pair has two seeds."""
+    pairs = [values for values in differences(trials, arms(trials), study) if len(values) > 1]
+    if not pairs:
+        return None
+    deviations = [float(np.std(values, ddof=1)) for values in pairs]
+    return Spread(min(deviations), max(deviations), min(map(len, pairs)), compared_metric(trials, study))
