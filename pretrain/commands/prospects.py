@@ -20,7 +20,7 @@ def check(experiment: Experiment, plan: Plan) -> None:
       ConfigError: ``study.family`` names none.
     """
     if experiment.study.family:
-        families.check([one.treated for one in planned(_points(plan), experiment.study)], experiment.study)
+        families.check([one.treated for one in planned(_points(plan, experiment), experiment.study)], experiment.study)
 
 
 def of_plan(experiment: Experiment, plan: Plan, store: Store) -> Prospect | None:
@@ -31,7 +31,9 @@ def of_plan(experiment: Experiment, plan: Plan, store: Store) -> Prospect | None
       plan: of its last look.
       store: where stages of earlier runs are.
     """
-    points = _points(plan)
+    points = _points(plan, experiment)
+    if experiment.study.tune:  # which of an arm's trials are compared is not known before all are there
+        return prospect(experiment, points)
     compared = [one for one in planned(points, experiment.study) if not one.is_exploratory][:_MOST_READ]
     arms = {repr(_known(point)) for one in compared for point in (one.treated, one.untreated)}
     trials = [trial for trial in plan.trials if repr(_known(trial.point)) in arms]
@@ -42,11 +44,14 @@ def of_plan(experiment: Experiment, plan: Plan, store: Store) -> Prospect | None
     if not done:
         return prospect(experiment, points)
     jobs = {job: plan.jobs[job] for trial in done for job in trial.jobs}
-    return prospect(experiment, points, tables.trials(Plan(done, jobs), store, metric=experiment.study.metric))
+    return prospect(experiment, points, tables.trials(Plan(done, jobs), store, study=experiment.study))
 
 
-def _points(plan: Plan) -> list[Mapping[str, object]]:
-    return list({repr(trial.point): trial.point for trial in plan.trials}.values())
+def _points(plan: Plan, experiment: Experiment) -> list[Mapping[str, object]]:
+    """Returns the points of a plan's arms, without the fields that are tuned."""
+    tuned = experiment.study.tune
+    found = ({name: value for name, value in trial.point.items() if name not in tuned} for trial in plan.trials)
+    return list({repr(point): point for point in found}.values())
 
 
 def _known(point: Mapping[str, object]) -> list[tuple[str, object]]:

@@ -13,6 +13,7 @@ from pretrain.config.paths import path_of
 from pretrain.report import report, terminal
 from pretrain.study import results, sequential
 from pretrain.study.answer import answer
+from pretrain.study.choice import usual_values
 from pretrain.study.results import Run
 from pretrain.sweep import holds, run_files
 from pretrain.sweep.manifests import DamageError
@@ -67,7 +68,8 @@ def main(argv: Sequence[str]) -> int:
                 run = _asked(run, asked)
                 outcome.write_asked(run.experiment, run.trials, draft)
                 keep = {name: checksum for name, checksum in keep.items() if not (draft / name).exists()}
-            found = answer(run.trials, run.curves, run.experiment.study, sequential.level(run.experiment, run.trials))
+            level = sequential.level(run.experiment, run.trials)
+            found = answer(run.trials, run.curves, run.experiment.study, level, usual_values(run.experiment))
             report.write(found, run.trials, run.curves, run.experiment, files.devices, draft, samples)
             run_files.commit(draft, files.experiment_id, files.devices, keep)
     except OSError as error:

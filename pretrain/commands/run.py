@@ -24,6 +24,7 @@ from pretrain.report import prospects as outlooks
 from pretrain.report import tensorboard, terminal, words
 from pretrain.study import sequential
 from pretrain.study.answer import Answer, answer
+from pretrain.study.choice import usual_values
 from pretrain.study.sequential import Look
 from pretrain.sweep import (
     baselines,
@@ -231,7 +232,7 @@ def _look_until_settled(this: _Run, engine: Engine, store: Store, progress: Cons
         made = _tables(experiment, plan, store, this.datasets)
         try:
             level = sequential.level(this.experiment, made["trials"])
-            found = answer(made["trials"], made["curves"], experiment.study, level)
+            found = answer(made["trials"], made["curves"], experiment.study, level, usual_values(experiment))
             if len(this.looks) > 1:
                 this.notify(words.progress(look, this.looks, found.comparisons))
         except Exception:  # a fault in judging costs no table of what is trained

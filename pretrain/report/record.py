@@ -15,6 +15,7 @@ from pretrain.report import names, words
 from pretrain.report.why import factor_names
 from pretrain.study.answer import Answer
 from pretrain.study.budgets import BudgetCurve
+from pretrain.study.choice import TunedArm
 from pretrain.study.comparisons import Comparison
 from pretrain.study.epochs import EpochCurve
 from pretrain.study.factorial import Cause, Factorial
@@ -58,6 +59,8 @@ def record(answer: Answer, experiment: Experiment, experiment_id: str, devices: 
                 for arm, length in zip(answer.arms, answer.lengths, strict=True)
             ],
             "comparisons": [_comparison(one) for one in answer.comparisons],
+            "tuning": [_tuned(arm) for arm in answer.tuned],
+            "untuned": [_comparison(one) for one in answer.untuned],
             "attribution": [_attribution(one) for one in answer.factorials],
             "budgets": [_budget(curve) for curve in answer.budgets],
             "epochs": [_epochs(curve) for curve in answer.epochs],
@@ -104,6 +107,11 @@ def _code() -> dict[str, Any]:
     commit = git("rev-parse", "HEAD") if tracked else None
     changes = git("status", "--porcelain", "--untracked-files=no") if commit else None
     return {"commit": commit, "clean": None if changes is None else not changes}
+
+
+def _tuned(arm: TunedArm) -> dict[str, Any]:
+    kept = [{**one._asdict(), "results": one.results.mean(axis=1)} for one in arm.fields]
+    return {"point": arm.point, "settings": arm.n_settings, "fields": kept}
 
 
 def _comparison(one: Comparison) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pyarrow as pa
 from pretrain.config import Experiment
 from pretrain.config.counts import counted
 from pretrain.config.metrics import split_of
-from pretrain.report import drawing, figures, gaps, listings, names, sample_captions, words
+from pretrain.report import drawing, figures, gaps, grids, listings, names, sample_captions, words
 from pretrain.report.listings import Listing
 from pretrain.report.page import Picture, Section
 from pretrain.report.why import factor_names
@@ -82,6 +82,7 @@ def sections(
                 *([drawn("differences", *_differences(answer))] if answer.comparisons else []),
             ],
         ),
+        Section("How arms were tuned", _tuned(answer, drawn)),
         Section("Gain against labels", [drawn("gains", *_gains(answer))] if answer.budgets else []),
         Section(
             "What makes the gap",
@@ -145,6 +146,17 @@ def _first_batches(answer: Answer, curves: pa.Table, shown: Sequence[Arm]) -> tu
     drawn = f"{what.capitalize()} on the batch just trained on against the number of the batch"
     alt = f"{drawn}, a curve for each of: {_all(parts)}"
     return figures.first_batches(curves, shown), caption, alt
+
+
+def _tuned(answer: Answer, drawn) -> list[Picture | Listing]:
+    if not answer.tuned:
+        return []
+    fields = answer.tuned[0].fields
+    parts = [
+        drawn(f"tuning_{place + 1}", grids.figure(answer, place), *grids.caption(answer, field))
+        for place, field in enumerate(fields)
+    ]
+    return [*parts, grids.listing(answer)]
 
 
 def _differences(answer: Answer) -> tuple[Any, str, str]:

@@ -10,7 +10,7 @@ from pretrain.config import Experiment
 from pretrain.config.counts import counted
 from pretrain.config.fields import get
 from pretrain.config.metrics import metric_of, split_of
-from pretrain.report import health, prospects
+from pretrain.report import health, prospects, tuning
 from pretrain.report.names import (
     arm_name,
     brief,
@@ -92,7 +92,7 @@ def lost(answer: Answer, experiment: Experiment) -> str:
 
 def warnings(answer: Answer, experiment: Experiment) -> list[str]:
     """Returns reasons why a run's verdicts are not what they may seem."""
-    return [*prospects.warnings(answer), *health.warnings(answer.findings, experiment)]
+    return [*prospects.warnings(answer), *tuning.warnings(answer), *health.warnings(answer.findings, experiment)]
 
 
 def tally(compared: Sequence[Comparison]) -> str:
@@ -194,9 +194,15 @@ def _training(answer: Answer, experiment: Experiment) -> str:
     """Returns what is known of fine-tuning's rate and length, where an arm is fine-tuned."""
     if "none" not in _values(answer, experiment, "finetune.readout"):
         return ""
+    if answer.tuned:
+        return f" {tuning.basis(answer, experiment)} {_capital(_ends(answer))}."
     rates = _values(answer, experiment, "finetune.optimizer.learning_rate")
     tuned = f"is {rates[0]:g} for all arms, tuned for none" if len(rates) == 1 else "is swept"
     return f" Fine-tuning's learning rate {tuned}; {_ends(answer)}."
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]
 
 
 def _ends(answer: Answer) -> str:
@@ -224,7 +230,9 @@ def explanation(answer: Answer) -> list[str]:
     """Returns what budgets show, what makes the difference between corners, or which arm is best: a text each."""
     if not answer.best:
         return ["Every trial diverged; lower the learning rates."]
-    texts = [budget(curve) for curve in answer.budgets] + [why(one, answer.level) for one in answer.factorials]
+    untuned = tuning.untuned(answer, verdict(answer.untuned))
+    texts = [untuned] if untuned else []
+    texts += [budget(curve) for curve in answer.budgets] + [why(one, answer.level) for one in answer.factorials]
     texts += [epochs(curve, answer.level) for curve in answer.epochs]
     if texts:
         return texts

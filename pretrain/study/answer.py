@@ -1,6 +1,6 @@
 """What a run answers, in numbers: comparisons, label budgets, and what the gap between its corners is made of."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +11,7 @@ from pretrain.config.metrics import metric_of, split_of
 from pretrain.study import speed, statistics
 from pretrain.study.arms import Arm, arms, by_seed, trial_values
 from pretrain.study.budgets import BudgetCurve, budget_curves
+from pretrain.study.choice import TunedArm, at_values, choose
 from pretrain.study.comparisons import Comparison, compare
 from pretrain.study.epochs import EpochCurve, epoch_curves
 from pretrain.study.factorial import Factorial, factorials
@@ -35,17 +36,36 @@ class Answer(NamedTuple):
     findings: list[Finding]  # what is wrong with arms
     lengths: list[Length | None]  # of training, arm by arm; None of one that makes no updates
     epochs: list[EpochCurve]  # of pretraining, where they are swept
+    tuned: list[TunedArm] = []  # noqa: RUF012, how arms were tuned, where they were; nobody changes it
+    untuned: list[Comparison] = []  # noqa: RUF012, the comparisons at one setting of the tuned fields for all arms
 
 
 def answer(
-    trials: pa.Table, curves: pa.Table, study: StudyConfig | None = None, level: float = statistics.LEVEL
+    trials: pa.Table,
+    curves: pa.Table,
+    study: StudyConfig | None = None,
+    level: float = statistics.LEVEL,
+    usual: Mapping[str, object] | None = None,
 ) -> Answer:
     """Draws all conclusions from a run's tables of trials and curves.
+
+    Args:
+      trials: the run's table of trials; of tuned arms, those at settings that validation chooses decide.
+      curves: the run's table of curves.
+      study: what is asked.
+      level: of the intervals.
+      usual: values of tuned fields at which arms are also compared untuned, where all have trials there.
 
     Raises:
       ConfigError: the trials have not the metric that is to be compared.
     """
-    found, study = arms(trials), study or StudyConfig()
+    study = study or StudyConfig()
+    tuned, untuned = [], []
+    if study.tune:
+        there = at_values(trials, usual or {}, study)
+        untuned = compare(there, arms(there), study, level) if len(there) else []
+        trials, tuned = choose(trials, study)
+    found = arms(trials)
     compared, metric = compare(trials, found, study, level), compared_metric(trials, study)
     trained = lengths(trials, curves, found)
     compared = _trained(compared, trials, curves, found, trained, level)
@@ -73,6 +93,8 @@ def answer(
         findings(trials, found),
         trained,
         epoch_curves(trials, found, compared, metric, level),
+        tuned,
+        untuned,
     )
 
 

@@ -1,12 +1,14 @@
 """Trials of tuned arms: of each arm and seed the one that validation chooses, and how the choice went."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from pretrain.config import StudyConfig
+from pretrain.config import Experiment, StudyConfig
+from pretrain.config.fields import fields, get
 from pretrain.config.metrics import metric_of
 from pretrain.study.summary import compared_metric, swept_fields
 from pretrain.study.tuning import beyond, edge, times_chosen, tuned
@@ -72,6 +74,28 @@ def choose(trials: pa.Table, study: StudyConfig) -> Choice:
         arms.append(TunedArm(point, len(grid.settings), tuple(_fields(grid.settings, chosen, results, study.tune))))
     left = trials.take(sorted(kept))
     return Choice(left.drop_columns(list(study.tune)), arms)
+
+
+def usual_values(experiment: Experiment) -> dict[str, object]:
+    """Returns the values of tuned fields that an experiment would have untuned."""
+    return {name: get(experiment, name) for name in experiment.study.tune if name in fields(experiment)}
+
+
+def at_values(trials: pa.Table, usual: Mapping[str, object], study: StudyConfig) -> pa.Table:
+    """Returns the trials at given values of the tuned fields, which are no columns of it; none where a value lacks."""
+    rows = trials.select(list(study.tune)).to_pylist()
+    kept = [
+        number
+        for number, row in enumerate(rows)
+        if all(name in usual and _is(row[name], usual[name]) for name in study.tune)
+    ]
+    return trials.take(pa.array(kept, pa.int64())).drop_columns(list(study.tune))
+
+
+def _is(value: object, wanted: object) -> bool:
+    if isinstance(value, float) and isinstance(wanted, int | float):
+        return math.isclose(value, wanted, rel_tol=1e-9)
+    return _frozen(value) == wanted
 
 
 class _Grid(NamedTuple):

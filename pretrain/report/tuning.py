@@ -1,0 +1,53 @@
+"""How arms were tuned, in sentences."""
+
+from pretrain.config import Experiment
+from pretrain.config.counts import counted
+from pretrain.config.metrics import split_of
+from pretrain.report.names import arm_name, brief, listed, metric_name
+from pretrain.study.answer import Answer
+from pretrain.study.choice import TunedArm
+
+_MOST_NAMED = 3  # warnings of edges
+
+
+def basis(answer: Answer, experiment: Experiment) -> str:
+    """Returns by what arms were tuned, in a sentence."""
+    n, fields = answer.tuned[0].n_settings, [brief(name) for name in experiment.study.tune]
+    rows = {
+        "train": "no more validation rows than it has labels",
+        "all": "all validation rows",
+    }.get(experiment.study.tune_labels, f"{experiment.study.tune_labels} validation rows")
+    return (
+        f"Each arm is tuned alike: for each seed it chooses {listed(fields)} out of {counted(n, 'setting')} by "
+        f"{metric_name(split_of(answer.metric)[1])} on {rows}; intervals hold the luck of choosing."
+    )
+
+
+def warnings(answer: Answer) -> list[str]:
+    """Returns a sentence for each field whose best value lies on the edge of its grid, with the grid to run on with."""
+    by_edge: dict[tuple, list[TunedArm]] = {}
+    for arm in answer.tuned:
+        for one in arm.fields:
+            if one.edge and one.further:
+                by_edge.setdefault((one.field, one.edge, one.values, one.further), []).append(arm)
+    found = []
+    for (field, side, values, further), arms in list(by_edge.items())[:_MOST_NAMED]:
+        wider = sorted({*values, *further})
+        grid = ",".join(f"{value:.4g}" if isinstance(value, float) else str(value) for value in wider)
+        found.append(
+            f"{listed([f'({arm_name(arm.point)})' for arm in arms])} {'choose' if len(arms) > 1 else 'chooses'} the "
+            f"{side} {field} of the grid most; the best may lie beyond it: --tune {field}={grid}."
+        )
+    return found
+
+
+def untuned(answer: Answer, verdicts: str) -> str:
+    """Returns what the same comparisons show untuned, where a verdict differs; nothing otherwise.
+
+    Args:
+      answer: of tuned arms.
+      verdicts: of the untuned comparisons, in words.
+    """
+    by_place = {repr((one.treatment, one.shared)): one.verdict for one in answer.comparisons}
+    differ = any(by_place.get(repr((one.treatment, one.shared)), one.verdict) != one.verdict for one in answer.untuned)
+    return f"Untuned, at the config's own setting for all arms: {verdicts}" if differ else ""
