@@ -1,0 +1,160 @@
+"""Trials of tuned arms: which validation chooses, what is left of the table, and how the choice is described."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from pretrain.config import Experiment, StudyConfig
+from pretrain.config.fields import ConfigError
+from pretrain.study.answer import answer
+from pretrain.study.arms import arms, trial_values
+from pretrain.study.choice import at_values, choose, usual_values
+
+RATE, INIT = "finetune.optimizer.learning_rate", "finetune.encoder_init"
+RATES, SEEDS = (0.001, 0.01, 0.1), 8
+STUDY = StudyConfig(tune=(RATE,))
+CURVES = pa.table(
+    {
+        name: pa.array([], kind)
+        for name, kind in zip(
+            ("trial_id", "stage", "step", "metric", "value"),
+            (pa.string(), pa.string(), pa.int32(), pa.string(), pa.float64()),
+            strict=True,
+        )
+    }
+)
+
+
+def table(scores, tests, diverged=()):
+    """Trials of two encoders [2, rates, seeds] with scores on validation rows, and results."""
+    rows = []
+    for number, init in enumerate(("pretrained", "he")):
+        for place, rate in enumerate(RATES):
+            for seed in range(SEEDS):
+                is_lost = (number, place, seed) in diverged
+                value = float(tests[number, place, seed])
+                rows.append(
+                    {
+                        "trial_id": f"{init}-{place}-{seed}",
+                        "seed": seed,
+                        "repeat": 0,
+                        INIT: init,
+                        RATE: rate,
+                        "status": "diverged" if is_lost else "ok",
+                        "test_accuracy": None if is_lost else value,
+                        "validation_accuracy": None if is_lost else value,
+                        "tuning_score": None if is_lost else float(scores[number, place, seed]),
+                    }
+                )
+    return pa.Table.from_pylist(rows)
+
+
+@pytest.fixture
+def drawn():
+    rng = np.random.default_rng(0)
+    return rng.random((2, len(RATES), SEEDS)), rng.random((2, len(RATES), SEEDS))
+
+
+def test_each_arm_and_seed_keeps_the_trial_that_scores_best(drawn):
+    scores, tests = drawn
+    left, tuned = choose(table(scores, tests), STUDY)
+    assert RATE not in left.column_names and len(left) == 2 * SEEDS
+    best = scores.argmax(axis=1)
+    expected = np.take_along_axis(tests, best[:, None], axis=1)[:, 0]
+    found = arms(left)
+    assert [arm.point for arm in found] == [{INIT: "pretrained"}, {INIT: "he"}]
+    for number, arm in enumerate(found):
+        np.testing.assert_array_equal(trial_values(left, arm, "test_accuracy"), expected[number])
+        (one,) = tuned[number].fields
+        assert (one.field, one.values, tuned[number].n_settings) == (RATE, RATES, len(RATES))
+        assert one.times == tuple(np.bincount(best[number], minlength=len(RATES)))
+        np.testing.assert_array_equal(one.results, tests[number])
+
+
+def test_a_diverged_trial_is_chosen_only_where_all_are_lost(drawn):
+    scores, tests = drawn
+    scores[0, 2] = 2.0  # the best in every seed, if it were there
+    lost = [(0, 2, seed) for seed in range(SEEDS)] + [(1, place, 3) for place in range(len(RATES))]
+    left, tuned = choose(table(scores, tests, lost), STUDY)
+    assert tuned[0].fields[0].times[2] == 0
+    assert sorted(left["status"].to_pylist()) == ["diverged"] + ["ok"] * (2 * SEEDS - 1)
+    pretrained, he = arms(left)
+    assert (pretrained.n_diverged, he.n_diverged, len(he.trial_ids)) == (0, 1, SEEDS - 1)
+
+
+def test_an_error_is_chosen_by_its_least_and_a_loss_by_the_accuracy_that_is_its_score(drawn):
+    scores, tests = drawn
+    rows = table(scores, tests)
+    renamed = {"test_accuracy": "test_rmse", "validation_accuracy": "validation_rmse"}
+    of_errors = rows.rename_columns([renamed.get(name, name) for name in rows.column_names])
+    left, _ = choose(of_errors, StudyConfig(tune=(RATE,), metric="rmse"))
+    least = np.take_along_axis(tests, scores.argmin(axis=1)[:, None], axis=1)[:, 0]
+    np.testing.assert_array_equal(trial_values(left, arms(left)[0], "test_rmse"), least[0])
+    renamed = {"test_accuracy": "test_loss", "validation_accuracy": "validation_loss"}
+    of_losses = rows.rename_columns([renamed.get(name, name) for name in rows.column_names])
+    left, _ = choose(of_losses, StudyConfig(tune=(RATE,), metric="loss"))
+    most = np.take_along_axis(tests, scores.argmax(axis=1)[:, None], axis=1)[:, 0]
+    np.testing.assert_array_equal(trial_values(left, arms(left)[0], "test_loss"), most[0])
+
+
+def test_of_two_tuned_fields_the_others_stay_as_they_were_chosen(drawn):
+    scores, tests = drawn
+    rows = table(scores, tests).to_pylist()
+    both = [
+        {
+            **row,
+            "finetune.l2": l2,
+            "trial_id": f"{row['trial_id']}-{l2}",
+            "tuning_score": row["tuning_score"] + bonus,
+            "test_accuracy": row["test_accuracy"] / 2 + bonus,
+        }
+        for row in rows
+        for l2, bonus in ((0.0, 0.0), (0.1, 0.3))
+    ]
+    names = ["trial_id", "seed", "repeat", INIT, RATE, "finetune.l2", "status", "test_accuracy", "validation_accuracy"]
+    left, tuned = choose(
+        pa.Table.from_pylist(both).select([*names, "tuning_score"]), StudyConfig(tune=(RATE, "finetune.l2"))
+    )
+    assert len(left) == 2 * SEEDS and tuned[0].n_settings == 6
+    rate, l2 = tuned[0].fields
+    assert l2.times == (0, SEEDS) and l2.edge == "highest"
+    np.testing.assert_allclose(rate.results, tests[0] / 2 + 0.3)  # at the l2 that was chosen
+    best = scores[0].argmax(axis=0)
+    np.testing.assert_allclose(l2.results[0], tests[0][best, np.arange(SEEDS)] / 2)
+
+
+def test_the_answer_is_that_of_tuned_arms_and_holds_the_untuned_one_beside_it():
+    rng = np.random.default_rng(1)
+    noise = 0.01 * rng.normal(size=(2, len(RATES), SEEDS))
+    level = np.array([[0.5, 0.8, 0.9], [0.9, 0.7, 0.5]])[:, :, None]  # each arm at its best: alike
+    found = answer(table(level + noise, level + noise), CURVES, STUDY, usual={RATE: 0.01})
+    (tuned,), (untuned,) = found.comparisons, found.untuned
+    assert untuned.verdict == "helps" and untuned.difference.mean == pytest.approx(0.1, abs=0.02)
+    assert tuned.verdict != "helps" and tuned.difference.mean == pytest.approx(0, abs=0.02)
+    sides = [one.fields[0] for one in found.tuned]
+    assert [one.edge for one in sides] == ["highest", "lowest"]
+    assert sides[0].further[0] > 0.1 and sides[1].further[0] < 0.001
+    assert len(found.arms) == 2
+
+
+def test_untuned_trials_are_those_at_the_experiments_own_values(drawn):
+    rows = table(*drawn)
+    assert len(at_values(rows, {RATE: 0.01 * (1 + 1e-12)}, STUDY)) == 2 * SEEDS
+    assert len(at_values(rows, {RATE: 0.02}, STUDY)) == 0 and len(at_values(rows, {}, STUDY)) == 0
+    assert usual_values(Experiment(sweep=({RATE: RATES},), study=STUDY)) == {RATE: 0.01}
+
+
+@pytest.mark.parametrize(
+    ("changes", "reported"),
+    [
+        ({"study.tune": (RATE,)}, "has no values to choose from; give some by --tune"),
+        ({"study.tune": (RATE,), "sweep": ({RATE: (0.1,)},)}, "has no values to choose from"),
+        ({"study.tune": (INIT,), "sweep": ({INIT: ("he", "pretrained")},)}, "is what is compared"),
+        ({"study.tune": ("finetune.labels",), "sweep": ({"finetune.labels": (10, 20)},)}, "is a budget"),
+    ],
+)
+def test_what_cannot_be_tuned_is_refused(changes, reported):
+    grids = {name: value for name, value in changes.items() if name == "sweep"}
+    with pytest.raises(ConfigError, match=reported) as error:
+        Experiment(**grids, study=StudyConfig(tune=changes["study.tune"]))
+    assert str(error.value).startswith("study.tune: ") and "\n" not in str(error.value)
