@@ -52,7 +52,7 @@ def question(answer: Answer) -> str:
         return f"Which of {len(answer.arms):,} arms is best?" if len(answer.arms) > 1 else "How good is one arm?"
     treatments = list(dict.fromkeys(treatment(one.field, one.treatment, one.baseline) for one in compared))
     named = treatments if len(treatments) <= _MOST_NAMED else [f"{len(treatments)} values of {compared[0].field}"]
-    others = [brief(name) for name in compared[0].shared]
+    others = [brief(name, compared[0].shared) for name in compared[0].shared]
     where = f", at each {listed(others)}" if others else ""
     verb = "Does" if len(treatments) == 1 else "Do"
     asked = f"{verb} {listed(named)} change {metric_name(answer.metric)}{where}, and by how much?"
@@ -96,8 +96,10 @@ def warnings(answer: Answer, experiment: Experiment) -> list[str]:
 
 
 def tally(compared: Sequence[Comparison]) -> str:
-    """Returns how many comparisons came out how, as in ``3 help and 1 is inconclusive``."""
+    """Returns how many comparisons came out how, as in ``3 help and 1 is inconclusive``, or ``all help``."""
     counts = Counter(one.verdict for one in compared)
+    if len(counts) == 1 and len(compared) > 1:
+        return f"all {_VERDICTS[compared[0].verdict][1]}"
     return listed([f"{n:,} {_VERDICTS[kind][n > 1]}" for kind, n in counts.most_common()])
 
 
