@@ -44,6 +44,7 @@ def test_a_sweep_is_an_array_of_jobs_for_each_depth_of_stages(site, run, slurm):
     assert [array and array[1] for array in arrays] == [None, None, "0-1%1"]
 
 
+@pytest.mark.slow
 def test_a_preempted_job_is_queued_again_and_goes_on_within_its_stage(site, long_run, slurm):
     environment, jobs = slurm
     command, store = site.command(*site.at("preempted"), *WORKER, *LONG), site.path / "preempted-store"
