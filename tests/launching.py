@@ -26,7 +26,7 @@ OPTIONS = [
     *("--finetune.epochs", "2"),
     *("--seeds", "2"),
 ]
-LONG = ["--pretrain.epochs", "5000", "--save-every", "0"]  # phases that can be interrupted within
+LONG = ["--pretrain.epochs", "1500", "--save-every", "0"]  # phases that can be interrupted within
 N_STAGES, N_TRIALS = 12, 8  # two seeds of two phases, shared by two of the four fine-tunings
 TABLES = {"trials.parquet", "curves.parquet", "stages.parquet", "timings.parquet"}
 DRAWN = ("differences", "filters", "first_batches", "phase_losses", "reconstructions", "shares", "slopes")

@@ -176,10 +176,22 @@ def test_a_killed_run_goes_on_where_it_was(site, run):
     assert results(site.path / "killed-run") == results(run)
 
 
+SHORT_CHUNKS = """
+import runpy, sys
+from pretrain.sweep import execute
+
+execute.CHUNK_SECONDS = 0.1
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
 def stop_in_training(site, name, number):
     """Launches the long run, and stops it by a signal when a phase is in training."""
     options, store = [*site.at(name), *LONG], site.path / f"{name}-store"
-    with started(site.command(*options), site.path) as process:
+    executable, *argv = site.command(*options)
+    command = ["env", f"PYTHONPATH={ROOT}", executable, "-c", SHORT_CHUNKS, *argv]
+    with started(command, site.path) as process:
         wait_until(process, lambda: any(store.glob("begun/*")))
         process.send_signal(number)
         _, reported = process.communicate(timeout=60)

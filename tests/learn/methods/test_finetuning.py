@@ -20,8 +20,14 @@ MEASURED = {"loss", "pre_update_accuracy", "post_update_accuracy", "validation_a
 DIAGNOSED = {"diagnose_at": (1, 3), "l2": 1e-2}
 
 
-@pytest.mark.parametrize("optimizer", [AdamConfig(), SgdConfig()], ids=["adam", "sgd"])
-@pytest.mark.parametrize("frozen_layers", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("frozen_layers", "optimizer"),
+    [
+        *((0, AdamConfig()), (1, SgdConfig()), (2, AdamConfig())),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in [(0, SgdConfig()), (1, AdamConfig()), (2, SgdConfig())]),
+    ],
+    ids=lambda value: str(value) if isinstance(value, int) else value.kind,
+)
 @pytest.mark.parametrize("target", [0.05, 1.0])
 def test_the_first_update_changes_the_logits_by_what_is_asked_for(
     target, frozen_layers, optimizer, finetune, pretrained, images
