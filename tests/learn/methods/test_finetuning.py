@@ -70,7 +70,9 @@ def test_a_change_that_no_length_makes_ends_at_the_longest(finetune, images):
     np.testing.assert_allclose(np.median(step), 2.0**12 * 1e-9, rtol=1e-2)
 
 
-@pytest.mark.parametrize("frozen_layers", [0, 1, 2])
+@pytest.mark.parametrize(
+    "frozen_layers", [pytest.param(0, marks=pytest.mark.slow), 1, pytest.param(2, marks=pytest.mark.slow)]
+)
 def test_diagnosing_changes_no_bit_of_training(frozen_layers, finetune, pretrained, images):
     settings = {"frozen_layers": frozen_layers, "l2": 1e-2}
     with_it, without = (
