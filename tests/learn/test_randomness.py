@@ -10,7 +10,6 @@ from scipy import stats
 
 from pretrain.learn.randomness import Purpose, batch_rows, key_for, label_subset, normal, shuffled, uniform
 
-
 of_all = jax.jit(lambda key, size: shuffled(key, jnp.arange(size), size), static_argnums=1)
 
 

@@ -20,12 +20,13 @@ MEASURED = {"loss", "pre_update_accuracy", "post_update_accuracy", "validation_a
 DIAGNOSED = {"diagnose_at": (1, 3), "l2": 1e-2}
 
 
+QUICK = [(0, AdamConfig()), (1, SgdConfig()), (2, AdamConfig())]
+OTHERS = [(0, SgdConfig()), (1, AdamConfig()), (2, SgdConfig())]
+
+
 @pytest.mark.parametrize(
     ("frozen_layers", "optimizer"),
-    [
-        *((0, AdamConfig()), (1, SgdConfig()), (2, AdamConfig())),
-        *(pytest.param(*case, marks=pytest.mark.slow) for case in [(0, SgdConfig()), (1, AdamConfig()), (2, SgdConfig())]),
-    ],
+    [*QUICK, *(pytest.param(*case, marks=pytest.mark.slow) for case in OTHERS)],
     ids=lambda value: str(value) if isinstance(value, int) else value.kind,
 )
 @pytest.mark.parametrize("target", [0.05, 1.0])
