@@ -91,7 +91,7 @@ def site(tiny_path, programs, tmp_path_factory) -> Site:
 @pytest.fixture(scope="session")
 def first(site):
     """The first launch, which compiles all programs and is never interrupted."""
-    done = site.launch(*site.at("first"))
+    done = site.launch(*site.at("first"), drawn=True)
     assert done.returncode == 0, done.stderr
     return done
 

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pretrain.commands.launch import main
+from tests.undrawn import undrawn
 
 ROOT = Path(__file__).parents[1]
+UNDRAWN = Path(__file__).with_name("undrawn.py")
 OPTIONS = [
     *("--data.validation", "60"),
     *("--encoder.layers", "12", "6"),
@@ -24,7 +26,7 @@ OPTIONS = [
     *("--finetune.epochs", "2"),
     *("--seeds", "2"),
 ]
-LONG = ["--pretrain.epochs", "5000", "--save-every", "0"]  # phases that can be interrupted within
+LONG = ["--pretrain.epochs", "1500", "--save-every", "0"]  # phases that can be interrupted within
 N_STAGES, N_TRIALS = 12, 8  # two seeds of two phases, shared by two of the four fine-tunings
 TABLES = {"trials.parquet", "curves.parquet", "stages.parquet", "timings.parquet"}
 DRAWN = ("differences", "filters", "first_batches", "phase_losses", "reconstructions", "shares", "slopes")
@@ -50,9 +52,10 @@ class Site(NamedTuple):
     def argv(self, *options):
         return ["geron", "--data.name", self.data, *OPTIONS, *map(str, options)]
 
-    def command(self, *options, launcher=ROOT / "launch.py"):
-        """A launch as a process of its own."""
-        return [sys.executable, str(launcher), *self.argv(*options)]
+    def command(self, *options, launcher=ROOT / "launch.py", drawn=False):
+        """A launch as a process of its own, whose figures are blank but where they are ``drawn``."""
+        starter = [] if drawn else [str(UNDRAWN)]
+        return [sys.executable, *starter, str(launcher), *self.argv(*options)]
 
     def at(self, name):
         """Options for a run and a store of a name, which exist from now on as far as programs need it."""
@@ -62,15 +65,23 @@ class Site(NamedTuple):
             (store / "programs").symlink_to(self.programs)
         return ["--run-dir", self.path / f"{name}-run", "--store", store]
 
-    def launch(self, *options):
+    def launch(self, *options, drawn=False):
         """A launch in this process."""
-        return call(self.argv(*options), self.path)
+        return call(self.argv(*options), self.path, drawn=drawn)
 
 
-def call(argv, path, configs=ROOT / "configs"):
-    """Runs the launcher in a directory, in this process, which keeps the programs that it compiles."""
+def call(argv, path, configs=ROOT / "configs", drawn=False):
+    """Runs the launcher in a directory, in this process, which keeps the programs that it compiles.
+
+    Its figures are blank but where they are ``drawn``: drawing takes two thirds of a small run.
+    """
     out, err = io.StringIO(), io.StringIO()
-    with contextlib.chdir(path), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(contextlib.chdir(path))
+        stack.enter_context(contextlib.redirect_stdout(out))
+        stack.enter_context(contextlib.redirect_stderr(err))
+        if not drawn:
+            stack.enter_context(undrawn())
         try:
             code = main(list(map(str, argv)), configs=configs)
         except SystemExit as ended:  # --help

@@ -33,7 +33,7 @@ def test_a_finished_run_is_served_again_and_into_another_directory(site, run, cl
     assert results(site.path / "served-run") == results(run)
     assert contents(closed) == held
     for command in ("table", "report"):
-        shown = execute([*UNPRIVILEGED, *site.command()[:2], command, str(site.path / "served-run")], site.path)
+        shown = execute([*UNPRIVILEGED, *site.command()[:3], command, str(site.path / "served-run")], site.path)
         assert shown.returncode == 0, shown.stderr
     found = load_run(site.path / "served-run")
     trial = found.trials["trial_id"][0].as_py()

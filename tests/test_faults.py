@@ -65,6 +65,8 @@ POINTS = [
     "before manifest.json",
     "after manifest.json",
 ]
+# One of each kind: in training, within a chunk, between packs, while files move into place, and after the last.
+KINDS = ["before begun", "within a chunk", "between packs", "before report.html", "after manifest.json"]
 
 KILLER = """
 import os, runpy, signal, sys, threading
@@ -121,14 +123,19 @@ def killed_at(point, command):
     return ["env", f"PYTHONPATH={ROOT}", executable, "-c", KILLER, point, *argv]
 
 
-def test_a_run_killed_at_every_kind_of_moment_in_turn_ends_the_same_to_the_bit(site, long_run):
-    options = [*site.at("killed-in-turn"), *LONG]
-    for point in POINTS:
+@pytest.mark.parametrize("points", [KINDS, pytest.param(POINTS, marks=pytest.mark.slow)], ids=["kinds", "points"])
+def test_a_run_killed_at_every_kind_of_moment_in_turn_ends_the_same_to_the_bit(points, site, long_run):
+    name = f"killed-at-{len(points)}"
+    options = [*site.at(name), *LONG]
+    for point in points:
         done = execute(killed_at(point, site.command(*options)), site.path)
         assert done.returncode == -signal.SIGKILL, (point, done.stderr)
+        if point == "between packs":
+            assert len(packs(site.path / f"{name}-store")) == 1
+            assert not (site.path / f"{name}-run" / "trials.parquet").exists()
     done = site.launch(*options)
-    assert (done.returncode, len(packs(site.path / "killed-in-turn-store"))) == (0, 4), done.stderr
-    assert results(site.path / "killed-in-turn-run") == results(long_run)
+    assert (done.returncode, n_run(done), len(packs(site.path / f"{name}-store"))) == (0, 0, 4), done.stderr
+    assert results(site.path / f"{name}-run") == results(long_run)
 
 
 @pytest.mark.slow
@@ -157,6 +164,7 @@ def test_a_run_killed_at_100_random_moments_ends_the_same_to_the_bit(site, run):
     kill_at_random(site, run, 100, seed=1)
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_where_it_was(site, run):
     options, store = site.at("killed"), site.path / "killed-store"
     assert kill_when(site.command(*options), site.path, lambda: packs(store)) == -signal.SIGKILL
@@ -168,25 +176,37 @@ def test_a_killed_run_goes_on_where_it_was(site, run):
     assert results(site.path / "killed-run") == results(run)
 
 
+SHORT_CHUNKS = """
+import runpy, sys
+from pretrain.sweep import execute
+
+execute.CHUNK_SECONDS = 0.1
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
 def stop_in_training(site, name, number):
-    """Launches the long run, and stops it by a signal when a phase is in training; returns what it printed."""
+    """Launches the long run, and stops it by a signal when a phase is in training."""
     options, store = [*site.at(name), *LONG], site.path / f"{name}-store"
-    with started(site.command(*options), site.path) as process:
+    executable, *argv = site.command(*options)
+    command = ["env", f"PYTHONPATH={ROOT}", executable, "-c", SHORT_CHUNKS, *argv]
+    with started(command, site.path) as process:
         wait_until(process, lambda: any(store.glob("begun/*")))
         process.send_signal(number)
         _, reported = process.communicate(timeout=60)
     assert process.returncode == 75, reported
-    return reported
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_saves_says_so_and_goes_on_within_the_stage(number, site, long_run):
-    name = number.name
-    reported = stop_in_training(site, name, number)
     assert f"{number.name}: stopping at the end of this chunk" in reported
     assert re.search(rf"stopped with \d+ of {N_STAGES} stages stored; the same command goes on from here", reported)
     assert "Traceback" not in reported
-    assert list((site.path / f"{name}-store").glob("begun/*"))
+    assert list(store.glob("begun/*"))
+
+
+# SIGTERM stops the run of the next test.
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+def test_an_interrupted_run_saves_says_so_and_goes_on_within_the_stage(number, site, long_run):
+    name = number.name
+    stop_in_training(site, name, number)
     done = site.launch(*site.at(name), *LONG)
     assert (done.returncode, list((site.path / f"{name}-store").glob("begun/*"))) == (0, [])
     assert results(site.path / f"{name}-run") == results(long_run)
@@ -207,8 +227,7 @@ def test_a_run_directory_has_one_launcher_at_a_time_and_names_it_to_the_others(s
     directory = site.path / "locked-run"
     with started(site.command(*options), site.path) as holder:
         wait_until(holder, lambda: (directory / ".lock").exists() and (directory / ".lock").read_text())
-        for _ in range(3):
-            refused(site.launch(*options), f"run_dir: '{directory}'", f"process {holder.pid} on {socket.gethostname()}")
+        refused(site.launch(*options), f"run_dir: '{directory}'", f"process {holder.pid} on {socket.gethostname()}")
         assert holder.poll() is None
         holder.kill()
         holder.communicate()
@@ -217,6 +236,7 @@ def test_a_run_directory_has_one_launcher_at_a_time_and_names_it_to_the_others(s
     assert site.launch(*site.at("locked")).returncode == 0
 
 
+@pytest.mark.slow
 def test_launchers_that_start_together_use_a_run_directory_in_turn(site, run):
     launched = at_once([site.command(*site.at("together"))] * 3, site.path)
     for done in launched:
@@ -229,15 +249,18 @@ def test_launchers_that_start_together_use_a_run_directory_in_turn(site, run):
 def test_two_runs_may_fill_one_store_at_once(site, run):
     _, one, *store = site.at("shared")
     two = site.path / "shared-too-run"
-    launched = at_once([site.command("--run-dir", directory, *store) for directory in (one, two)], site.path)
-    assert [done.returncode for done in launched] == [0, 0], launched
+    with started(site.command("--run-dir", one, *store), site.path) as other:
+        wait_until(other, lambda: (one / ".lock").exists())
+        done = site.launch("--run-dir", two, *store)
+        _, reported = other.communicate(timeout=200)
+    assert (done.returncode, other.returncode) == (0, 0), (done.stderr, reported)
     assert results(one) == results(two) == results(run)
     checked = call(["store", *store, "--verify"], site.path)
     assert checked.returncode == 0 and "every file" in checked.stdout
     assert not (store[1] / "damaged").exists()
 
 
-@pytest.mark.parametrize("kilobytes", [0, 2])
+@pytest.mark.parametrize("kilobytes", [pytest.param(0, marks=pytest.mark.slow), 2])
 def test_a_full_disk_is_named_and_what_was_stored_before_is_kept(kilobytes, site, run):
     copied(site, f"full-{kilobytes}")
     options = [*site.at(f"full-{kilobytes}"), "--finetune.l2", "0.25"]

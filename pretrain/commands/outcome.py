@@ -40,7 +40,7 @@ def leave(
       shown: filters and reconstructions of its pretraining, if there are any.
       notify: given a line for every damaged file in the directory.
       anew: whether to draw even where the same tables, samples and answer are there, which takes seconds.
-      with_tensorboard: whether to write TensorBoard event files, too.
+      with_tensorboard: whether to write TensorBoard event files, too; those of the same tables stay in any case.
 
     Raises:
       OSError: a file could not be written; those before are as they were.
@@ -55,9 +55,10 @@ def leave(
         if there and not anew and _is_drawn(there, draft, with_tensorboard):
             return
         report.write(answer, trials, curves, experiment, devices, draft, shown)
-        if with_tensorboard:
+        events = _events(run_dir, draft)
+        if with_tensorboard or events is None:
             tensorboard.write(trials, curves, made["stages"], draft / _EVENTS)
-        run_files.commit(draft, _id(made), devices)
+        run_files.commit(draft, _id(made), devices, keep=None if with_tensorboard else events)
 
 
 def write_asked(experiment: Experiment, trials: pa.Table, directory: Path) -> None:
@@ -106,6 +107,22 @@ def _is_drawn(there: Files, draft: Path, with_tensorboard: bool) -> bool:
     events = any(name.startswith(_EVENTS) for name in others)
     same = written.items() <= there.checksums.items() and all(name.startswith(drawn) for name in others)
     return same and (events or not with_tensorboard)
+
+
+def _events(run_dir: Path, draft: Path) -> dict[str, str] | None:
+    """Returns the checksums of the event files in a run's directory, which stay while its tables are those of a draft.
+
+    None where some of them are damaged and can be made again.
+    """
+    with contextlib.suppress(DamageError):
+        if there := run_files.opened(run_dir):
+            events = {name: held for name, held in there.checksums.items() if name.startswith(_EVENTS)}
+            tables_of_events = [f"{name}.parquet" for name in ("trials", "curves", "stages")]
+            if all(there.checksums.get(name) == manifests.checksum(draft / name) for name in tables_of_events):
+                if not there.faults(events):
+                    return events
+                return None if tensorboard.is_installed() else {}
+    return {}
 
 
 def _write_tables(

@@ -15,13 +15,18 @@ from pretrain.study import summary
 _SAFE = re.compile("[0-9a-f]+")
 
 
+def is_installed() -> bool:
+    """Returns whether event files can be written."""
+    return importlib.util.find_spec("tensorboardX") is not None
+
+
 def require() -> None:
     """Checks that event files can be written.
 
     Raises:
       ConfigError: tensorboardX is not installed.
     """
-    if importlib.util.find_spec("tensorboardX") is None:
+    if not is_installed():
         raise ConfigError("tensorboard", True, "needs tensorboardX; pip install 'pretrain[tensorboard]'")
 
 

@@ -39,10 +39,11 @@ class Hold(NamedTuple):
 
     @property
     def is_there(self) -> bool:
-        """Whether the run's directory is at its last place."""
+        """Whether the run's directory is at its last place; a damaged id may be its own, and so counts as it."""
         if self.inode == _UNKNOWN:
             return (self.run_dir / "experiment.json").is_file()
-        return _id_of(self.run_dir) == self.note.stem
+        found = _id_of(self.run_dir)
+        return found == self.note.stem or (found is None and os.path.lexists(self.run_dir / _ID_FILE))
 
 
 @contextlib.contextmanager

@@ -66,5 +66,6 @@ def _holder(file: IO[bytes]) -> str:
     try:
         holder = json.loads(os.pread(file.fileno(), _LONGEST, 0))
         return f"process {int(holder['process'])} on {holder['host']} since {holder['since']}"
-    except (OSError, ValueError, KeyError, TypeError):  # it has just taken the lock, and will say so in a moment
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        # It has just taken the lock, and will say so in a moment; or the file is damaged.
         return "another process"

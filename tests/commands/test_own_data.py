@@ -11,6 +11,7 @@ from pretrain.commands.launch import main
 from pretrain.data import inputs_file, tables
 from tests.data import sources
 from tests.launching import ROOT
+from tests.undrawn import undrawn
 
 BRIEF = ["--encoder.layers", "8", "--seeds", "2", "--pretrain.epochs", "1", "--finetune.epochs", "1"]
 
@@ -24,13 +25,14 @@ def launch(tmp_path, site, capfd):
         if not (tmp_path / "store" / "programs").exists():
             (tmp_path / "store" / "programs").symlink_to(site.programs)
         where = ["--run-dir", str(tmp_path / name), "--store", str(tmp_path / "store")]
-        code = main(["geron", *map(str, options), *BRIEF, *where], configs=ROOT / "configs")
+        with undrawn():
+            code = main(["geron", *map(str, options), *BRIEF, *where], configs=ROOT / "configs")
         return code, *capfd.readouterr(), tmp_path / name
 
     return launch
 
 
-@pytest.mark.parametrize("form", ["csv", "parquet"])
+@pytest.mark.parametrize("form", ["csv", pytest.param("parquet", marks=pytest.mark.slow)])
 def test_a_table_leads_to_a_verdict(form, launch, tmp_path):
     write = {"csv": sources.write_csv, "parquet": sources.write_parquet}[form]
     path = write(sources.people(), tmp_path / f"people.{form}")

@@ -113,7 +113,13 @@ def greedy(layers, images, depth, parent, **settings):
     return stage, run(stage, images, parent=parent, choices=choices)
 
 
-@pytest.fixture(scope="module", params=ENCODERS)
+# Between them these read images and codes, mirror and bring decoders, nest modules and convolve.
+QUICK = {"own", "own with a decoder"}
+
+
+@pytest.fixture(
+    scope="module", params=[name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in ENCODERS]
+)
 def trained(request, images):
     """Every encoder, pretrained layer by layer."""
     layers, parent = ENCODERS[request.param], None
@@ -240,7 +246,7 @@ def test_layers_learn_under_a_classifier(trained, images):
     assert not stage.stack.reconstructs and results_of(stage, ran.state.params, images) == {}
 
 
-@pytest.mark.parametrize("name", ["convolution", "residual"])
+@pytest.mark.parametrize("name", ["convolution", pytest.param("residual", marks=pytest.mark.slow)])
 def test_noise_on_images_and_sparse_codes_are_for_any_layer(name, images):
     layers = ENCODERS[name][:1]
     settings = {"corruption": "masking", "corruption_level": 0.4, "sparsity": "l1"}
@@ -284,7 +290,7 @@ def test_modules_bring_their_decoders_or_are_mirrored():
 # Fine-tuning.
 
 
-@pytest.mark.parametrize("frozen", [0, 1, 2])
+@pytest.mark.parametrize("frozen", [1, *(pytest.param(number, marks=pytest.mark.slow) for number in (0, 2))])
 def test_frozen_layers_stay_to_the_bit_and_the_others_learn(frozen, trained, images):
     stage, ran, found = last(trained, images, frozen_layers=frozen)
     assert stage.stack.encoded == frozen

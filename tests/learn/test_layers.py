@@ -1,5 +1,6 @@
 """Layers against matrix products and window sums written out, and what cannot be a layer."""
 
+import itertools
 import math
 
 import flax.linen as nn
@@ -48,15 +49,14 @@ def test_encode_applies_the_layers_asked_for():
     np.testing.assert_allclose(encode(layers, {"layers_1": params["layers_1"]}, first, 1), second, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("start", [0, 1, 2, 3])
-def test_encode_goes_on_from_any_layer_of_any_kind(start):
+def test_encode_goes_on_from_any_layer_of_any_kind():
     layers = (Convolution(4, 3, 2, "relu"), Residual(6, 2, "relu"), Dense(5, "tanh"))
     inputs, params, reached = drawn(3, 9, 7, 2), {}, []
     for number, (layer, shapes) in enumerate(zip(layers, shapes_of(layers, (9, 7, 2)), strict=True)):
         params[f"layers_{number}"] = fresh(layer, shapes.inputs, jax.random.key(number))
     reached = [inputs, *(encode(layers, params, inputs, 0, stop) for stop in (1, 2, 3))]
     assert [codes.shape for codes in reached] == [(3, 9, 7, 2), (3, 5, 4, 4), (3, 3, 2, 6), (3, 5)]
-    for stop in range(start, 4):
+    for start, stop in itertools.combinations_with_replacement(range(4), 2):
         found = encode(layers, params, reached[start], start, stop)
         np.testing.assert_allclose(found, reached[stop], rtol=1e-5, atol=1e-6)
 
@@ -96,9 +96,18 @@ def window_sums(images, kernel, bias, stride):
     return sums
 
 
-@pytest.mark.parametrize("stride", [1, 2, 3])
-@pytest.mark.parametrize("window", [1, 2, 3, 5])
-@pytest.mark.parametrize("shape", [(7, 7, 1), (6, 9, 2), (1, 2, 3)])
+WINDOWS = list(itertools.product([(7, 7, 1), (6, 9, 2), (1, 2, 3)], [1, 2, 3, 5], [1, 2, 3]))  # shapes, sides, strides
+# Each side, stride and shape once and more; windows that leave pixels out, and that are larger than images.
+QUICK = {
+    *(((6, 9, 2), 1, 3), ((6, 9, 2), 2, 1), ((6, 9, 2), 3, 2)),
+    *(((7, 7, 1), 5, 1), ((7, 7, 1), 2, 2), ((1, 2, 3), 5, 3)),
+}
+
+
+@pytest.mark.parametrize(
+    ("shape", "window", "stride"),
+    [case if case in QUICK else pytest.param(*case, marks=pytest.mark.slow) for case in WINDOWS],
+)
 def test_a_convolution_is_the_sum_over_every_window(shape, window, stride):
     layer = Convolution(4, window, stride, "tanh")
     shapes = shapes_of((layer,), shape)[0]
@@ -118,8 +127,13 @@ def group_norm(values, params, groups):
     return normal * params["scale"] + params["bias"]
 
 
-@pytest.mark.parametrize(("features", "groups"), [(6, 2), (3, 1), (64, 32)])
-@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize(
+    ("features", "groups", "stride"),
+    [
+        *((6, 2, 2), (3, 1, 1), (64, 32, 2)),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in [(6, 2, 1), (3, 1, 2), (64, 32, 1)]),
+    ],
+)
 def test_a_residual_block_is_two_normalised_convolutions_beside_a_shortcut(features, groups, stride):
     layer, shape = Residual(features, stride, "relu"), (5, 6, 3)
     shapes = shapes_of((layer,), shape)[0]

@@ -14,7 +14,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from pretrain.learn import probes
 from pretrain.learn.tasks import Task
 
-sizes = st.tuples(st.integers(12, 40), st.integers(1, 6))
+sizes = st.sampled_from([(12, 1), (13, 6), (40, 4)])  # of which each is compiled once
 seeds = st.integers(0, 2**32 - 1)
 
 
@@ -69,7 +69,7 @@ def test_ridge_is_scikit_learns_at_every_penalty(seed):
 @given(sizes, seeds, st.sampled_from([1e-3, 0.01, 1.0]))
 def test_ridge_solves_its_normal_equations(size, seed, penalty):
     values, labels = correlated(size, seed, offset=2.0), np.random.default_rng(seed).integers(0, 3, size[0])
-    found = probes.ridge(jnp.asarray(values), jnp.asarray(labels), THREE, penalty)
+    found = ridge(jnp.asarray(values), jnp.asarray(labels), THREE, penalty)
     exact, targets = values.astype(np.float64), np.eye(3)[labels]
     # With the bias as one more column of ones, which alone is not penalised.
     columns = np.hstack([exact, np.ones((size[0], 1))])

@@ -10,11 +10,13 @@ from scipy import stats
 
 from pretrain.learn.randomness import Purpose, batch_rows, key_for, label_subset, normal, shuffled, uniform
 
+of_all = jax.jit(lambda key, size: shuffled(key, jnp.arange(size), size), static_argnums=1)
 
-@settings(max_examples=25, deadline=None)
-@given(size=st.integers(1, 3000), seed=st.integers(0, 2**32 - 1))
+
+@settings(max_examples=40, deadline=None)
+@given(size=st.sampled_from([1, 2, 3, 47, 256, 2999]), seed=st.integers(0, 2**32 - 1))
 def test_shuffled_is_a_permutation(size, seed):
-    order = shuffled(jax.random.key(seed), jnp.arange(size), size)
+    order = of_all(jax.random.key(seed), size)
     np.testing.assert_array_equal(np.sort(order), np.arange(size))
 
 

@@ -96,8 +96,13 @@ def test_phase_1(mnist):
     check_each_step(stage, config, mnist, start, gradients, adam, rows, pixels(mnist), trained, ("mse",))
 
 
-@pytest.mark.parametrize("cache_codes", [True, False])
-@pytest.mark.parametrize("carries", [True, False])
+@pytest.mark.parametrize(
+    ("carries", "cache_codes"),
+    [
+        *((True, True), (False, False)),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in [(True, False), (False, True)]),
+    ],
+)
 def test_phase_2(mnist, cache_codes, carries):
     below, _ = phase_stage(mnist, (300,))
     parent = started(below, SEED, None, mnist, NONE).params
@@ -113,8 +118,13 @@ def test_phase_2(mnist, cache_codes, carries):
     check_each_step(stage, config, mnist, start, gradients, adam, rows, codes, trained, ("mse",))
 
 
-@pytest.mark.parametrize("frozen_layers", [0, 1, 2])
-@pytest.mark.parametrize("cache_codes", [True, False])
+@pytest.mark.parametrize(
+    ("cache_codes", "frozen_layers"),
+    [
+        *((True, 0), (False, 1), (True, 2)),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in [(False, 0), (True, 1), (False, 2)]),
+    ],
+)
 def test_finetuning(mnist, frozen_layers, cache_codes):
     stage, config = finetune_stage(frozen_layers=frozen_layers, cache_codes=cache_codes, l2=1e-2)
     start = started(stage, SEED, None, mnist, LABELLED)

@@ -16,6 +16,7 @@ from pretrain.study.answer import answer
 from tests.launching import contents
 from tests.report.test_terminal import INIT, effects, four_corners, tables
 from tests.sweep.test_sample_file import sampled
+from tests.undrawn import undrawn
 
 LABELS = "finetune.labels"
 
@@ -27,6 +28,12 @@ def written(directory, trials, curves, experiment=None, samples=None):
     found = answer(trials, curves, experiment.study)
     page = report.write(found, trials, curves, experiment, "2 x cpu", directory, samples)
     return found, page.read_text(), json.loads((directory / "answer.json").read_text())
+
+
+def undrawn_report(*arguments, **named):
+    """As ``written``, with blank figures: enough where their captions and what stands beside them are read."""
+    with undrawn():
+        return written(*arguments, **named)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +53,7 @@ def budgets(gains, n=8, noise=0.002):
 
 
 def test_the_answer_is_json_with_all_that_was_concluded(corners):
-    found, _, reported = written(corners[0], *corners[1])
+    found, _, reported = undrawn_report(corners[0], *corners[1])
     assert reported["schema"] == 4
     assert reported["verdict"] == words.verdict(found.comparisons) and reported["explanation"] == " ".join(
         words.explanation(found)
@@ -83,7 +90,7 @@ def test_the_page_is_whole_and_asks_for_nothing_else(corners):
 )
 def test_the_page_names_the_code_in_a_table_that_stands_open(commit, clean, reported, corners, monkeypatch):
     monkeypatch.setattr(record, "_code", lambda: {"commit": commit, "clean": clean})
-    _, page, found = written(corners[0], *corners[1])
+    _, page, found = undrawn_report(corners[0], *corners[1])
     assert (found["versions"]["commit"], found["versions"]["clean"]) == (commit, clean)
     # What is closed would not be printed.
     opened = re.sub("<details.*?</details>", "", page, flags=re.DOTALL)
@@ -105,7 +112,7 @@ def test_writing_again_changes_nothing(corners):
 
 
 def test_tables_for_papers_hold_what_the_pages_hold(corners):
-    _, page, reported = written(corners[0], *corners[1])
+    _, page, reported = undrawn_report(corners[0], *corners[1])
     for name in ("arms", "comparisons"):
         source = (corners[0] / "tables" / f"{name}.tex").read_text()
         rows = [line.removesuffix(r" \\").split(" & ") for line in source.splitlines() if line.endswith(r" \\")]
@@ -122,7 +129,7 @@ def test_tables_for_papers_hold_what_the_pages_hold(corners):
 def test_samples_are_shown_with_whose_they_are_and_how_well_they_came_back(corners):
     trials, _ = tables = corners[1]
     made = sampled(trial_id=trials["trial_id"][0].as_py())
-    _, page, _ = written(corners[0], *tables, samples=made)
+    _, page, _ = undrawn_report(corners[0], *tables, samples=made)
     captions = {
         name: re.search(f'id="figure-{name}".*?<figcaption>(.*?)</figcaption>', page, re.DOTALL)[1]
         for name in ("filters", "reconstructions")
@@ -135,20 +142,20 @@ def test_samples_are_shown_with_whose_they_are_and_how_well_they_came_back(corne
 
 def test_filters_of_a_convolution_are_of_features_and_say_of_how_many_pixels(corners):
     made = sampled(filters=np.full((4, 3, 3, 1), 0.5, np.float32))
-    _, page, _ = written(corners[0], *corners[1], samples=made)
+    _, page, _ = undrawn_report(corners[0], *corners[1], samples=made)
     figure = re.search(r'<figure id="figure-filters">.*?</figure>', page, re.DOTALL)[0]
     caption = re.search("<figcaption>(.*?)</figcaption>", figure, re.DOTALL)[1]
     assert "first 4 of 12 features after pretraining" in caption and "excite a feature" in caption
     assert "as images of the 3 x 3 pixels that each reads at a time" in caption and "unit" not in caption
     assert re.search('aria-label="First-layer weights of the first 4 of 12 features, ', figure)
-    _, page, _ = written(corners[0], *corners[1], samples=sampled())
+    _, page, _ = undrawn_report(corners[0], *corners[1], samples=sampled())
     caption = re.search('id="figure-filters".*?<figcaption>(.*?)</figcaption>', page, re.DOTALL)[1]
     assert "as images: seed 2" in caption and "excite a unit" in caption
 
 
 def test_samples_without_filters_are_shown_without_them(corners, tmp_path):
     made = sampled(filters=np.zeros((0, 6, 5, 1), np.float32))
-    _, page, _ = written(tmp_path, *corners[1], samples=made)
+    _, page, _ = undrawn_report(tmp_path, *corners[1], samples=made)
     assert 'id="figure-reconstructions"' in page and 'id="figure-filters"' not in page
     assert not list((tmp_path / "figures").glob("filters.*"))
 
@@ -161,7 +168,7 @@ def test_samples_of_a_sweep_say_of_which_pretraining(tmp_path):
     ]
     trials, curves = tables(arms)
     made = sampled(trial_id=trials["trial_id"][6].as_py())
-    _, page, _ = written(tmp_path, trials, curves, samples=made)
+    _, page, _ = undrawn_report(tmp_path, trials, curves, samples=made)
     assert page.count("seed 2, l2=0.5") == 2
 
 
@@ -169,7 +176,7 @@ def test_a_verdict_on_many_comparisons_is_counted(tmp_path):
     arms = [
         ({"pretrain.l2": index / 64}, np.full(14, 0.5), np.linspace(0.6, 0.7, 14) + 0.02 * index) for index in range(30)
     ]
-    found, page, reported = written(tmp_path, *tables(arms))
+    found, page, reported = undrawn_report(tmp_path, *tables(arms))
     heading = re.search("<h1>(.*?)</h1>", page)[1]
     assert len(heading) < 200 < len(reported["verdict"])
     counts = {
@@ -209,7 +216,7 @@ def test_names_cannot_turn_around_or_hide_the_text_around_them(tmp_path):
 
 
 def test_gains_against_labels_have_a_figure_and_a_sentence(tmp_path):
-    found, page, reported = written(tmp_path, *budgets({50: 0.1, 100: 0.05, 1000: -0.04, 10000: -0.05}))
+    found, page, reported = undrawn_report(tmp_path, *budgets({50: 0.1, 100: 0.05, 1000: -0.04, 10000: -0.05}))
     assert page.count("<figure") == 4 and (tmp_path / "figures" / "gains.svg").exists()
     (curve,) = reported["budgets"]
     assert curve["labels"] == [50, 100, 1000, 10000]

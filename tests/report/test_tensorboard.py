@@ -1,5 +1,6 @@
 """Event files hold what the tables hold."""
 
+import os
 import shutil
 import struct
 
@@ -9,7 +10,8 @@ import pytest
 import pretrain
 from pretrain.config.fields import ConfigError
 from pretrain.report import tensorboard
-from tests.launching import copied, n_run
+from pretrain.sweep import run_files
+from tests.launching import contents, copied, n_run
 
 pytest.importorskip("tensorboardX", reason="an extra")
 
@@ -93,4 +95,17 @@ def test_the_launcher_writes_them_when_asked(site, run):
     assert (done.returncode, n_run(done), done.stderr) == (0, 0, "")
     directory = site.path / "tensorboard-run" / "tensorboard"
     assert len(list(directory.glob("*/events.out.tfevents.*"))) == len(list(directory.iterdir())) == 12
+    kept = contents(directory)
+    (directory.parent / "report.html").unlink()
+    again = site.launch(*options)  # which draws again without being asked for event files
+    assert again.stderr == f"{directory.parent / 'report.html'}: missing; it is made again\n"
+    assert contents(directory) == kept and run_files.opened(directory.parent).faults() == []
+    victim = next(directory.glob("*/events.out.tfevents.*"))
+    os.truncate(victim, 10)
+    again = site.launch(*options)
+    assert again.stderr == f"{victim}: fails its checksum; it is made again\n"
+    assert {path.name for path in directory.iterdir()} == {name for name in kept if "/" not in name}
+    assert run_files.opened(directory.parent).faults() == []
+    assert site.launch(*options, "--finetune.l2", "0.25").returncode == 0 and not directory.exists()
+    assert site.launch(*options, "--tensorboard").returncode == 0
     shutil.rmtree(directory)

@@ -192,9 +192,10 @@ def test_every_number_of_the_answer_is_the_simulated_one():
     assert text.count("\n") == 0 and text.endswith(".")
 
 
+@pytest.mark.parametrize("n_runs", [10, pytest.param(200, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("pretraining", "freezing"), [(0.0, 0.0), (-0.1, -0.2), (0.0, -0.2), (0.1, -0.1)])
-def test_what_is_said_of_noisy_runs_is_seldom_false(pretraining, freezing):
-    n_runs, wrong = 80, 0
+def test_what_is_said_of_noisy_runs_is_seldom_false(pretraining, freezing, n_runs):
+    wrong = 0
     for seed in range(n_runs):
         rng = np.random.default_rng(seed)
         start = effects(0.5, pretraining, freezing, 8, 0.05, seed)

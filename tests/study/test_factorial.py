@@ -180,14 +180,15 @@ def test_fields_of_one_last_name_keep_their_own_share(tmp_path):
     )
 
 
-def test_without_an_effect_interactions_and_shares_are_seldom_announced():
-    n_runs, announced = 40, 0
+@pytest.mark.parametrize(("n_runs", "most"), [(8, 4), pytest.param(40, 12, marks=pytest.mark.slow)])
+def test_without_an_effect_interactions_and_shares_are_seldom_announced(n_runs, most):
+    announced = 0
     for seed in range(n_runs):
         draw = functools.partial(np.random.default_rng(seed).normal, 0.5, 0.05)
         text = explained(run(FIVE, lambda on, step, draw=draw: draw(), n=8, seed=seed))
         announced += "Changes interact" in text or "made by" in text
     # Shares of three metrics and interactions of one are each announced in at most 5 %, and so any in at most 20 %.
-    assert announced <= 12
+    assert announced <= most
 
 
 def additive(on, step):

@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax import export
 from jax.sharding import AxisType, Mesh
 
 from pretrain.data import Dataset
@@ -124,9 +123,10 @@ def parts(spec, parent, dataset: Dataset):
         yield split, partial(execute._results, *stage.as_left(), mesh), measured
 
 
-def module(function, arguments, platform):
-    """A program's StableHLO, as a platform gets it."""
-    return export.export(jax.jit(function), platforms=[platform])(*arguments).mlir_module()
+def modules(function, arguments, platforms):
+    """A program's StableHLO, as each platform gets it; it is traced once."""
+    traced = jax.jit(function).trace(*arguments)
+    return {platform: traced.lower(lowering_platforms=(platform,)).as_text() for platform in platforms}
 
 
 def custom_calls(text):
@@ -151,8 +151,7 @@ def test_programs_have_decompositions_where_asked_for_and_nothing_else_that_is_f
     names = set()
     for name, function, arguments in programs(experiment(sweep=(), **settings), dataset):
         names.add(name)
-        for platform in PLATFORMS:
-            text = module(function, arguments, platform)
+        for platform, text in modules(function, arguments, PLATFORMS).items():
             found = custom_calls(text)
             assert found <= DECOMPOSITIONS and bool(found) == (name in asked), (name, platform, found)
             assert not has_float64(text), (name, platform)
@@ -165,8 +164,7 @@ def test_convolutions_are_native_on_an_accelerator_and_products_on_a_cpu(case, e
     names = set()
     for name, function, arguments in programs(experiment(sweep=(), **settings), dataset):
         names.add(name)
-        for platform in (*PLATFORMS, "cpu"):
-            text = module(function, arguments, platform)
+        for platform, text in modules(function, arguments, (*PLATFORMS, "cpu")).items():
             has_convolution = "stablehlo.convolution" in text
             assert has_convolution == (name in convolved and platform != "cpu"), (name, platform)
             assert not custom_calls(text) and not has_float64(text), (name, platform)
@@ -177,7 +175,9 @@ def test_what_must_not_be_there_would_be_seen():
     vector = jax.ShapeDtypeStruct((3,), jnp.float32)
     for platform in PLATFORMS:
         with pytest.raises(ValueError, match="platform"):  # a callback has no program to export
-            module(partial(jax.pure_callback, np.sin, vector), (vector,), platform)
-        assert custom_calls(module(jnp.linalg.eigvalsh, (jax.ShapeDtypeStruct((3, 3), jnp.float32),), platform))
+            modules(partial(jax.pure_callback, np.sin, vector), (vector,), [platform])
+        square = jax.ShapeDtypeStruct((3, 3), jnp.float32)
+        assert custom_calls(modules(jnp.linalg.eigvalsh, (square,), [platform])[platform])
     with jax.enable_x64():
-        assert has_float64(module(lambda values: values.astype(jnp.float64) * 2, (vector,), "cuda"))
+        doubled = lambda values: values.astype(jnp.float64) * 2
+        assert has_float64(modules(doubled, (vector,), ["cuda"])["cuda"])

@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from pretrain.config.fields import ConfigError
-from pretrain.sweep import holds, run_files
+from pretrain.sweep import holds, inventory, run_files
 from tests.sweep.test_run_directories import launch, stage_ids, train
 
 
@@ -87,6 +87,22 @@ def test_every_bit_of_a_note_counts(root):
     for place in range(len(whole)):
         note.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << place % 8]) + whole[place + 1 :])
         assert holds.holds(root)[0] == [] and len(holds.holds(root)[1]) == 1
+
+
+def test_a_flipped_bit_of_an_id_releases_nothing(root, tmp_path):
+    """Neither prune, nor whoever forgets the directory by mistake, takes the stages of tables that stand there."""
+    file, (note,) = tmp_path / "run" / ".run.json", (root / "runs").iterdir()
+    whole = file.read_bytes()
+    for place in range(len(whole)):
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << place % 8]) + whole[place + 1 :])
+        assert held(root) == {"run": (A, True)}
+        with pytest.raises(ConfigError, match="is still there"):
+            holds.forget(root, [str(tmp_path / "run")])
+        assert inventory.prune(root) == ([], []), place
+    launch(tmp_path / "run", root, "b")  # which gives the directory another id
+    assert {name for hold in holds.holds(root)[0] for name in hold.stages} == A | B and note.exists()
+    holds.meet(root, tmp_path / "run")
+    assert [(hold.is_there, set(hold.stages)) for hold in holds.holds(root)[0] if hold.note != note] == [(True, B)]
 
 
 def test_a_store_that_is_gone_is_not_made_by_meeting_a_run(root, tmp_path):

@@ -25,7 +25,12 @@ PREVIEWED = {
 }
 
 
-@pytest.mark.parametrize("kind", PREVIEWED)
+QUICK = {"rbm", "convolution", "all at once", "frozen", "knn"}
+
+
+@pytest.mark.parametrize(
+    "kind", [kind if kind in QUICK else pytest.param(kind, marks=pytest.mark.slow) for kind in PREVIEWED]
+)
 def test_a_preview_lists_stages_of_every_kind(kind, experiment, monkeypatch):
     settings, row = PREVIEWED[kind]
     monkeypatch.setattr(cost, "flop_rate", lambda: 1e9)

@@ -44,16 +44,19 @@ def test_a_sweep_is_an_array_of_jobs_for_each_depth_of_stages(site, run, slurm):
     assert [array and array[1] for array in arrays] == [None, None, "0-1%1"]
 
 
-def test_a_preempted_job_is_queued_again_and_goes_on_within_its_stage(site, long_run, slurm):
+@pytest.mark.slow
+def test_a_preempted_job_is_queued_again_and_goes_on_within_its_stage(site, first, slurm):
     environment, jobs = slurm
-    command, store = site.command(*site.at("preempted"), *WORKER, *LONG), site.path / "preempted-store"
+    longer = [*LONG, "--pretrain.epochs", "5000"]
+    assert site.launch(*site.at("unpreempted"), *longer).returncode == 0
+    command, store = site.command(*site.at("preempted"), *WORKER, *longer), site.path / "preempted-store"
     with started(command, site.path, env=environment) as process:
         wait_until(process, lambda: any(store.glob("begun/*")))
         os.kill(int(next(jobs.glob("*.pid")).read_text()), signal.SIGUSR2)
         _, reported = process.communicate(timeout=200)
     assert process.returncode == 0, reported
     assert list(jobs.glob("*.was-requeued"))
-    assert results(site.path / "preempted-run") == results(long_run)
+    assert results(site.path / "preempted-run") == results(site.path / "unpreempted-run")
 
 
 def test_what_slurm_refuses_is_reported_in_one_line(site, slurm):

@@ -1,6 +1,7 @@
 """What splits stages: the settings that decide something of one, and no others."""
 
 import dataclasses
+import itertools
 
 import pytest
 
@@ -63,8 +64,13 @@ OF_RULES = {
 }
 
 
-@pytest.mark.parametrize("rule", RULES)
-@pytest.mark.parametrize("section", ["pretrain", "finetune", "all at once"])
+QUICK = {("finetune", "adam"), ("pretrain", "sgd"), ("all at once", "adamw")}
+SECTIONS = itertools.product(["pretrain", "finetune", "all at once"], RULES)
+
+
+@pytest.mark.parametrize(
+    ("section", "rule"), [case if case in QUICK else pytest.param(*case, marks=pytest.mark.slow) for case in SECTIONS]
+)
 def test_every_setting_that_an_optimizer_has_splits_stages_and_others_are_refused(section, rule, planned):
     field, stage = {"finetune": ("finetune", "finetune"), "pretrain": ("pretrain", "pretrain/1")}.get(
         section, ("pretrain", "pretrain/all")

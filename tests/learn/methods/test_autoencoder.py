@@ -121,18 +121,34 @@ def measured(stack, config, case):
     return jax.value_and_grad(loss, has_aux=True)(case.params)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+NUMBERS = st.integers(0, 2**31), st.floats(0, 2), st.floats(0.02, 0.9)  # seed, weight, target
+SHAPES = [((5, 4, 3), 5, "elu", "uint8"), ((3, 4), 2, "tanh", "float32"), ((6, 1), 5, "sigmoid", "uint8")]
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"), [(name, SHAPES[number % len(SHAPES)]) for number, name in enumerate(CONFIGS)], ids=CONFIGS
+)
 @settings(deadline=None, max_examples=5)
+@given(*NUMBERS)
+def test_value_and_gradient_are_the_formulas(name, shape, seed, weight, target):
+    check_value_and_gradient(name, seed, *shape, weight, target)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CONFIGS)
+@settings(deadline=None, max_examples=20)
 @given(
-    st.integers(0, 2**31),
     st.sampled_from([(3, 4), (6, 1), (5, 4, 3), (2, 3, 5)]),
     st.sampled_from([2, 5]),
     st.sampled_from(["sigmoid", "tanh", "elu"]),
     st.sampled_from(["uint8", "float32"]),
-    st.floats(0, 2),
-    st.floats(0.02, 0.9),
+    *NUMBERS,
 )
-def test_value_and_gradient_are_the_formulas(name, seed, sizes, n, activation, dtype, weight, target):
+def test_value_and_gradient_of_any_shape_are_the_formulas(name, sizes, n, activation, dtype, seed, weight, target):
+    check_value_and_gradient(name, seed, sizes, n, activation, dtype, weight, target)
+
+
+def check_value_and_gradient(name, seed, sizes, n, activation, dtype, weight, target):
     rates = dict.fromkeys(("sparsity_weight", "contraction_weight", "kl_weight"), weight)
     config = dataclasses.replace(CONFIGS[name], **rates, sparsity_target=target)
     activation = "sigmoid" if config.sparsity == "kl" else activation
@@ -225,7 +241,12 @@ def settings_of(name, **changes):
     return {"method": method, "activation": "sigmoid", "epochs": 20}
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+LEARNT = {"cross-entropy", "contractive", "tied variational cross-entropy"}  # the others in the slow tests
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in LEARNT else pytest.param(name, marks=pytest.mark.slow) for name in CONFIGS]
+)
 def test_every_objective_is_learnt(name, phase, images):
     ran = run(phase((9,), **settings_of(name, corruption="masking", corruption_level=0.1)), images)
     loss = np.asarray(ran.curves["loss"])

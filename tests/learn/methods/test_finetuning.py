@@ -20,8 +20,15 @@ MEASURED = {"loss", "pre_update_accuracy", "post_update_accuracy", "validation_a
 DIAGNOSED = {"diagnose_at": (1, 3), "l2": 1e-2}
 
 
-@pytest.mark.parametrize("optimizer", [AdamConfig(), SgdConfig()], ids=["adam", "sgd"])
-@pytest.mark.parametrize("frozen_layers", [0, 1, 2])
+QUICK = [(0, AdamConfig()), (1, SgdConfig()), (2, AdamConfig())]
+OTHERS = [(0, SgdConfig()), (1, AdamConfig()), (2, SgdConfig())]
+
+
+@pytest.mark.parametrize(
+    ("frozen_layers", "optimizer"),
+    [*QUICK, *(pytest.param(*case, marks=pytest.mark.slow) for case in OTHERS)],
+    ids=lambda value: str(value) if isinstance(value, int) else value.kind,
+)
 @pytest.mark.parametrize("target", [0.05, 1.0])
 def test_the_first_update_changes_the_logits_by_what_is_asked_for(
     target, frozen_layers, optimizer, finetune, pretrained, images
@@ -64,7 +71,9 @@ def test_a_change_that_no_length_makes_ends_at_the_longest(finetune, images):
     np.testing.assert_allclose(np.median(step), 2.0**12 * 1e-9, rtol=1e-2)
 
 
-@pytest.mark.parametrize("frozen_layers", [0, 1, 2])
+@pytest.mark.parametrize(
+    "frozen_layers", [pytest.param(0, marks=pytest.mark.slow), 1, pytest.param(2, marks=pytest.mark.slow)]
+)
 def test_diagnosing_changes_no_bit_of_training(frozen_layers, finetune, pretrained, images):
     settings = {"frozen_layers": frozen_layers, "l2": 1e-2}
     with_it, without = (
