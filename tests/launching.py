@@ -93,7 +93,7 @@ def call(argv, path, configs=ROOT / "configs", drawn=False):
 
 
 def execute(command, path, **options):
-    return subprocess.run(command, cwd=path, capture_output=True, text=True, timeout=300, **options)
+    return subprocess.run(command, cwd=path, capture_output=True, text=True, timeout=900, **options)
 
 
 def misjudge(*_):

@@ -124,6 +124,8 @@ def _clause(one: Comparison) -> str:
             return f"{one.verdict}{where} ({shown}, p {_p(one.p_value)}, {n})"
         case "no difference":
             return f"makes no difference that matters{where} ({shown}, {n})"
+    if one.both_at_chance:
+        return f"is not judged{where}, where both arms are at chance ({shown}, {n})"
     if one.n < FEWEST_SEEDS:
         return f"is inconclusive{where} ({shown}; {too_few(one.n)})"
     return f"is inconclusive{where} ({shown}, {n}; {settling(one.seeds_to_settle)})"

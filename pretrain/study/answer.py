@@ -15,7 +15,7 @@ from pretrain.study.choice import TunedArm, at_values, choose
 from pretrain.study.comparisons import Comparison, compare
 from pretrain.study.epochs import EpochCurve, epoch_curves
 from pretrain.study.factorial import Factorial, factorials
-from pretrain.study.health import Finding, findings
+from pretrain.study.health import CHANCE_OF, Finding, findings
 from pretrain.study.sequential import n_seeds
 from pretrain.study.summary import compared_metric
 from pretrain.study.training_length import Length, lengths, measured
@@ -67,8 +67,8 @@ def answer(
         trials, tuned = choose(trials, study)
     found = arms(trials)
     compared, metric = compare(trials, found, study, level), compared_metric(trials, study)
-    trained = lengths(trials, curves, found)
-    compared = _trained(compared, trials, curves, found, trained, level)
+    trained, broken = lengths(trials, curves, found), findings(trials, found)
+    compared = _judged(_trained(compared, trials, curves, found, trained, level), found, broken)
     on = {split: f"{split}_{split_of(metric)[1]}" for split in ("validation", "test")}
     measure = metric_of(metric)
     sign = 1 if measure.higher_is_better else -1
@@ -90,7 +90,7 @@ def answer(
         n_seeds(trials),
         level,
         metric,
-        findings(trials, found),
+        broken,
         trained,
         epoch_curves(trials, found, compared, metric, level),
         tuned,
@@ -114,6 +114,20 @@ def _trained(
     return [
         one._replace(lengths=tuple(trained[place] for place in pair), speed=each and each._replace(p_value=p_value))
         for one, pair, each, p_value in zip(compared, pairs, speeds, adjusted, strict=True)
+    ]
+
+
+def _judged(compared: Sequence[Comparison], found: Sequence[Arm], broken: Sequence[Finding]) -> list[Comparison]:
+    """Returns comparisons, those of two arms at chance without a verdict: what differs there is no learning."""
+    lost = [one.arm.point for one in broken if one.kind == "at chance"]
+
+    def is_lost(one: Comparison) -> bool:
+        ends = (found[_place(found, one, value)].point for value in (one.treatment, one.baseline))
+        return split_of(one.metric)[1] in CHANCE_OF and all(point in lost for point in ends)
+
+    return [
+        one._replace(verdict="inconclusive", seeds_to_settle=None, both_at_chance=True) if is_lost(one) else one
+        for one in compared
     ]
 
 

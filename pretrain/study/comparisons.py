@@ -40,6 +40,7 @@ class Comparison(NamedTuple):
     metric: str = "test_accuracy"  # in whose unit values and difference are
     n_diverged: int = 0  # trials of both arms that are left out
     n_collapsed: int = 0  # trials of both arms that predict the same of all examples
+    both_at_chance: bool = False  # neither predicts better than the same for all examples, so that nothing is compared
     lengths: tuple[Length | None, Length | None] = (None, None)  # of the training of treatment and baseline
     speed: Speed | None = None  # None where no validation accuracy was measured during training
 

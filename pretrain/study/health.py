@@ -12,6 +12,7 @@ _MARGIN = 0.01  # over what predicting the same of all examples comes to, below 
 _EXPLAINED = 0.01  # of the inputs' variance, below which a reconstruction is no better than their mean
 _CONSTANT = 0.5  # of the units, from which on codes count as constant
 MAJORITY, _VARIANCE = "test_majority_rate", "pretrain_test_variance"  # columns to compare results with
+CHANCE_OF = ("accuracy", "auroc", "r2")  # metrics by which an arm is found to be at chance
 _CHANCE = {"test_auroc": 0.5, "test_r2": 0.0}
 
 
