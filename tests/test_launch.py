@@ -38,16 +38,18 @@ def test_a_run_leaves_its_files_and_no_others(run):
 def test_trials_have_a_row_each_and_only_deterministic_columns(run):
     table = pq.read_table(run / "trials.parquet")
     assert table.column_names == [
-        *("trial_id", "seed", "repeat", "finetune.encoder_init", "finetune.frozen_layers", "status"),
-        *("test_accuracy", "test_loss", "validation_accuracy", "validation_loss"),
+        *("trial_id", "seed", "repeat", "finetune.encoder_init", "finetune.frozen_layers", "failed_stage"),
+        *("status", "test_accuracy", "test_loss", "validation_accuracy", "validation_loss"),
         *("pretrain_validation_mse", "pretrain_test_mse", "finetune_updates"),
+        *("constant_units", "pretrain_test_variance", "test_majority_rate"),
     ]
     rows = table.to_pylist()
     points = [(row["finetune.encoder_init"], row["finetune.frozen_layers"], row["seed"]) for row in rows]
     assert points == [(init, frozen, seed) for init in ("pretrained", "he") for frozen in (2, 0) for seed in (0, 1)]
     assert len({row["trial_id"] for row in rows}) == N_TRIALS
     for row in rows:
-        assert row["status"] == "ok"
+        assert (row["status"], row["failed_stage"]) == ("ok", None)
+        assert 0 <= row["constant_units"] < 1 and 0.3 < row["test_majority_rate"] < 0.7
         assert row["test_accuracy"] * 64 == pytest.approx(round(row["test_accuracy"] * 64), abs=1e-4)
         assert row["validation_accuracy"] * 60 == pytest.approx(round(row["validation_accuracy"] * 60), abs=1e-4)
         assert row["test_loss"] > 0 and row["validation_loss"] > 0
