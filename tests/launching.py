@@ -39,6 +39,7 @@ FILES = (
     | LATEX
     | TABLES
 )
+OUTLOOK = r"\d+ seeds? (settles? nothing, at least 6 can: use --seeds \d+|cannot show any effect .*)"
 DETERMINISTIC = ("trials.parquet", "curves.parquet")
 
 
@@ -89,11 +90,19 @@ def call(argv, path, configs=ROOT / "configs", drawn=False):
         except Exception:
             traceback.print_exc()
             code = 1
-    return subprocess.CompletedProcess(argv, code, out.getvalue(), err.getvalue())
+    return subprocess.CompletedProcess(argv, code, out.getvalue(), without_outlook(err.getvalue()))
 
 
 def execute(command, path, **options):
-    return subprocess.run(command, cwd=path, capture_output=True, text=True, timeout=900, **options)
+    """Runs a command as a process of its own."""
+    done = subprocess.run(command, cwd=path, capture_output=True, text=True, timeout=900, **options)
+    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout, without_outlook(done.stderr))
+
+
+def without_outlook(stderr):
+    """What a launch reported, but for the warning that so few seeds show nothing, which most launches of tests earn."""
+    lines = stderr.splitlines(keepends=True)
+    return "".join(line for line in lines if not re.fullmatch(OUTLOOK, line.rstrip("\n")))
 
 
 def misjudge(*_):
@@ -154,7 +163,10 @@ def at_once(commands, path):
         processes = [stack.enter_context(started(command, path)) for command in commands]
         printed = [process.communicate(timeout=200) for process in processes]
     ended = zip(processes, printed, strict=True)
-    return [subprocess.CompletedProcess(process.args, process.returncode, *streams) for process, streams in ended]
+    return [
+        subprocess.CompletedProcess(process.args, process.returncode, out, without_outlook(err))
+        for process, (out, err) in ended
+    ]
 
 
 def wait_until(process, is_time):

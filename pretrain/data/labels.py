@@ -8,6 +8,7 @@ import numpy as np
 NONE = -1  # class number of a row without a label
 _MOST_NAMED = 8
 _FEWEST_ROWS = 2  # a class, below which labels are quantities
+_FEW_ROWS = 10  # a number, below which numbers with gaps are quantities
 _FEW = 20  # classes are classes, however few the rows
 _LARGEST = (255, 65535)  # which -1 becomes in arrays without a sign
 
@@ -114,15 +115,23 @@ def without_objects(array: np.ndarray) -> np.ndarray:
 
 
 def are_quantities(values: np.ndarray) -> bool:
-    """Returns whether numbers [N] are quantities rather than classes: some not whole, or hardly any of them twice."""
+    """Returns whether numbers [N] are quantities rather than classes.
+
+    They are where some are not whole, or where many differ and hardly any occurs twice; with gaps between them, as class
+    numbers seldom have, few rows of each are enough.
+    """
     if values.dtype.kind == "f" and (values != np.rint(values)).any():
         return True
-    return values.dtype.kind in "iuf" and are_many(len(np.unique(values)), len(values))
+    if values.dtype.kind not in "iuf" or not len(values):
+        return False
+    known = np.unique(values)
+    has_gaps = known[-1] - known[0] >= len(known)
+    return are_many(len(known), len(values)) or (has_gaps and are_many(len(known), len(values), _FEW_ROWS))
 
 
-def are_many(n_different: int, n_rows: int) -> bool:
-    """Returns whether there are too many different labels for classes."""
-    return n_different > _FEW and n_rows < _FEWEST_ROWS * n_different
+def are_many(n_different: int, n_rows: int, fewest: int = _FEWEST_ROWS) -> bool:
+    """Returns whether there are so many different labels that classes of them would have fewer rows on average."""
+    return n_different > _FEW and n_rows < fewest * n_different
 
 
 def _faults(

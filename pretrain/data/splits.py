@@ -62,7 +62,7 @@ def cut(rows: Rows, config: DataConfig) -> Cut:
             taken = left[_grouped(labels[left], rows.groups[left], size, config)]
         held_out[split] = taken
         is_left[taken] = False
-        how = "by whole groups" if rows.groups is not None else "stratified by class"
+        how = "by whole groups" if rows.groups is not None else "stratified"
         notes.append(f"{len(taken):,} {split} rows cut off at random, {how} (data.{split}, data.splits)")
     train = np.flatnonzero(is_left)
     if rows.groups is not None:  # of rows without a label, which are not held out themselves
@@ -73,7 +73,7 @@ def cut(rows: Rows, config: DataConfig) -> Cut:
         train = train[apart]
     if is_sorted:
         train = rng.permutation(train)
-        notes.append("training rows are in order of their classes; they were shuffled once")
+        notes.append("training rows are in order of their targets; they were shuffled once")
     return Cut(train, held_out.get("validation"), held_out.get("test"), tuple(notes))
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from pretrain.commands.launch import main
 from tests.launching import ROOT
+from tests.undrawn import undrawn
 
 CONFIG = '"""Mine?"""\nfrom pretrain.config import Experiment\n\n\ndef get_config():\n    return Experiment(seeds=3)\n'
 
@@ -40,3 +41,14 @@ def test_the_package_is_a_program_too(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "") and done.stderr.startswith("seeds: '0' ")
+
+
+def test_a_run_warns_before_training_that_so_few_seeds_show_nothing(site, tmp_path, capfd):
+    where = [*site.at("few-seeds"), "--finetune.frozen-layers", "0"]
+    with undrawn():
+        assert main([*site.argv(*where)], configs=ROOT / "configs") == 0
+    reported = capfd.readouterr().err.splitlines()
+    assert reported == ["2 seeds settle nothing, at least 6 can: use --seeds 6"]
+    with undrawn():
+        assert main([*site.argv(*where)], configs=ROOT / "configs") == 0  # nothing is left to plan
+    assert capfd.readouterr().err == ""

@@ -28,6 +28,8 @@ def with_targets(write, tiny_arrays):
         (np.eye(4, dtype=int)[np.arange(260) % 4], "classification", 4),
         (np.arange(260) % 3 / 2, "regression", 1),
         (np.arange(260), "regression", 1),
+        (3 * (np.arange(260) % 60), "regression", 1),  # with gaps, four rows of each
+        (np.arange(260) % 60, "classification", 60),
         (np.arange(260)[:, None] * 10, "regression", 1),
         (RNG.normal(size=(260, 2)), "regression", 2),
         (MANY, "multilabel", 4),
