@@ -38,7 +38,7 @@ def get_config() -> Experiment:
         encoder=EncoderConfig(layers=(32, 16)),
         pretrain=PretrainConfig(epochs=50, batch_size=32, optimizer=AdamConfig(learning_rate=0.001)),
         finetune=FinetuneConfig(labels=0, batch_size=20, updates=1000, stop="validation", validate_every=25),
-        sweep=({"finetune.encoder_init": ("pretrained", "he"), _RATE: (0.0003, 0.001, 0.003, 0.01, 0.03)},),
+        sweep=({"finetune.encoder_init": ("pretrained", "he"), _RATE: (0.001, 0.003, 0.01, 0.03, 0.1)},),
         seeds=16,
         study=StudyConfig(tune=(_RATE,)),
     )

@@ -94,7 +94,7 @@ def test_a_missing_test_split_is_cut_off_stratified_and_reported(name, form):
     assert [len(split.labels) for split in (found.train, found.validation, found.test)] == [260, 40, 100]
     np.testing.assert_array_equal(np.bincount(found.test.labels), [10] * CLASSES)
     np.testing.assert_array_equal(np.bincount(found.validation.labels), [4] * CLASSES)
-    assert noted(found, "100 test rows cut off at random, stratified by class (data.test")
+    assert noted(found, "100 test rows cut off at random, stratified (data.test")
     rows = np.concatenate([split.inputs for split in (found.train, found.validation, found.test)])
     np.testing.assert_array_equal(np.unique(rows, axis=0), np.unique(sources.images()[0].reshape(ROWS, -1), axis=0))
     assert same(found, form(name, validation=0.1, test=0.25))
@@ -102,7 +102,7 @@ def test_a_missing_test_split_is_cut_off_stratified_and_reported(name, form):
 
 def test_rows_in_order_of_their_classes_are_shuffled_once(form):
     found = form("sorted_by_class", validation=100)
-    assert noted(found, "in order of their classes")
+    assert noted(found, "in order of their targets")
     np.testing.assert_array_equal(np.bincount(found.validation.labels), [10] * CLASSES)
     assert len(np.unique(found.train.labels[:60])) == CLASSES  # the labelled subset, by default
     own = {row.tobytes(): label for row, label in zip(*form("uint8").test, strict=True)}
