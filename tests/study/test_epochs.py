@@ -24,8 +24,14 @@ def table(epochs=SWEPT, errors=ERRORS, accuracies=ACCURACIES, inits=("pretrained
         for number, error, accuracy in zip(epochs, errors, accuracies, strict=True):
             for seed in range(seeds):
                 is_he = init == "he"
-                own = {"trial_id": f"{init}{budget}-{number}-{seed}", "seed": seed, INIT: init, EPOCHS: number}
-                own |= {LABELS: budget} if budget else {}
+                own = {
+                    "trial_id": f"{init}{budget}-{number}-{seed}",
+                    "seed": seed,
+                    "repeat": 0,
+                    INIT: init,
+                    EPOCHS: number,
+                }
+                own |= {INIT: init, EPOCHS: number} | ({LABELS: budget} if budget else {})
                 values = (0.84 if is_he else accuracy) + noise[:, inits.index(init), seed]
                 own |= {"status": "ok", "test_accuracy": values[0], "validation_accuracy": values[1]}
                 rows.append({**own, "pretrain_validation_mse": None if is_he else error})
