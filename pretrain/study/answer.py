@@ -60,7 +60,7 @@ def answer(
       ConfigError: the trials have not the metric that is to be compared.
     """
     study = study or StudyConfig()
-    tuned, untuned = [], []
+    every, tuned, untuned = trials, [], []
     if study.tune:
         there = at_values(trials, usual or {}, study)
         untuned = compare(there, arms(there), study, level) if len(there) else []
@@ -92,7 +92,7 @@ def answer(
         metric,
         broken,
         trained,
-        epoch_curves(trials, found, compared, metric, level),
+        epoch_curves(every, arms(every), [] if tuned else compared, metric, level),
         tuned,
         untuned,
     )

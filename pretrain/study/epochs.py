@@ -48,30 +48,47 @@ def epoch_curves(
       metric: the result that is compared.
       level: of the intervals.
     """
-    if ERROR not in trials.column_names:
+    columns = (ERROR, f"validation_{split_of(metric)[1]}", metric)
+    if not set(columns) <= set(trials.column_names):
         return []
     curves = []
     for field in FIELDS:
         groups: dict[str, list[Arm]] = {}
         for arm in found:
             rest = {name: value for name, value in arm.point.items() if name != field}
-            if field in arm.point and arm.trial_ids and np.isfinite(trial_values(trials, arm, ERROR)).all():
+            known = (trial_values(trials, arm, name) for name in columns)
+            if field in arm.point and arm.trial_ids and all(np.isfinite(values).all() for values in known):
                 groups.setdefault(repr(rest), []).append(arm)
         for group in groups.values():
             if len({arm.point[field] for arm in group}) >= _FEWEST:
-                curves += _curve(field, trials, group, compared, metric, level)
+                curves += _curve(field, trials, group, compared, columns, level)
     return curves
 
 
 def _curve(
-    field: str, trials: pa.Table, group: Sequence[Arm], compared: Sequence[Comparison], metric: str, level: float
+    field: str,
+    trials: pa.Table,
+    group: Sequence[Arm],
+    compared: Sequence[Comparison],
+    columns: tuple[str, str, str],
+    level: float,
 ) -> list[EpochCurve]:
+    """Returns the curve of arms that differ in their epochs, if they have a seed in common.
+
+    Args:
+      field: of epochs.
+      trials: a run's table of trials.
+      group: the arms.
+      compared: the run's comparisons.
+      columns: of the error, and of the metric on validation rows and on those that are compared.
+      level: of the intervals.
+    """
     shared = set.intersection(*(set(arm.units) for arm in group))
     if not shared:
         return []
     group = sorted((cut(arm, shared) for arm in group), key=lambda arm: arm.point[field])
     epochs = np.array([arm.point[field] for arm in group])
-    columns = (ERROR, f"validation_{split_of(metric)[1]}", metric)
+    metric = columns[-1]
     errors, validations, values = (
         np.array([by_seed(trial_values(trials, arm, name), arm) for arm in group]) for name in columns
     )

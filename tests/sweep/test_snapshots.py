@@ -4,7 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from pretrain.config import AdamConfig, AutoencoderConfig, RbmConfig, SgdConfig
+from pretrain.config import AdamConfig, AutoencoderConfig, RbmConfig
+from pretrain.study import results
 from pretrain.sweep import execute, snapshots, work
 from pretrain.sweep.interrupts import Interrupted
 from pretrain.sweep.plan import Pack, cut, packs
@@ -14,7 +15,6 @@ from tests.sweep.conftest import forget_programs, make_plan, of_kind, unwatched
 EPOCHS = (1, 2, 4)
 SWEEP = ({"pretrain.epochs": EPOCHS, "finetune.encoder_init": ("pretrained",)},)
 MEMORY = 1 << 30
-SGD = SgdConfig(learning_rate=0.1)
 
 
 @pytest.fixture(scope="module")
@@ -205,3 +205,18 @@ def left_alike(pack, alone, store):
             mse = curves.to_pandas().query("metric == 'mse'")
             np.testing.assert_array_equal(mse.value, expected.curves["mse"][lane])
             assert mse.step.tolist() == list(range(1, part.stage.total_steps + 1))
+
+
+@pytest.mark.optimised
+def test_a_launch_that_sweeps_epochs_leaves_what_launches_of_each_leave(site):
+    one_layer = ["--encoder.layers", "12", "--sweep", "finetune.encoder_init=pretrained"]
+    swept = site.launch(*site.at("swept"), *one_layer, "--sweep", "pretrain.epochs=1,2,3")
+    assert swept.returncode == 0, swept.stderr
+    rows = results.load_run(site.path / "swept-run").trials.to_pandas()
+    for epochs in (1, 2, 3):
+        done = site.launch(*site.at(f"epochs-{epochs}"), *one_layer, "--pretrain.epochs", epochs)
+        assert done.returncode == 0, done.stderr
+        alone = results.load_run(site.path / f"epochs-{epochs}-run")
+        mine = rows[rows["pretrain.epochs"] == epochs]
+        for name in ("test_accuracy", "validation_loss", "pretrain_test_mse", "pretrain_validation_mse"):
+            assert mine[name].tolist() == alone.trials[name].to_pylist()

@@ -1,5 +1,7 @@
 """Early stopping in packs: each trial as alone, the pack over with its last, gone on from anywhere, and stored."""
 
+import json
+
 import jax
 import numpy as np
 import pyarrow.parquet as pq
@@ -159,3 +161,17 @@ def test_what_has_no_effect_names_no_stage(experiment, dataset):
 
     assert ids() == ids(patience=7) != ids(stop="validation", validate_every=1)
     assert ids(readout="ridge") == ids(readout="ridge", stop="validation", validate_every=3)
+
+
+def test_a_launch_that_stops_early_says_so_in_its_files(site):
+    rate = ["--finetune.optimizer.learning-rate", "0.1", "--finetune.epochs", "20"]
+    early = ["--finetune.stop", "validation", "--finetune.patience", "2", "--finetune.validate-every", "2"]
+    done = site.launch(*site.at("early"), *rate, *early)
+    assert done.returncode == 0, done.stderr
+    found = results.load_run(site.path / "early-run")
+    updates, stopped = (found.trials[f"finetune_{name}"].to_pylist() for name in ("updates", "stopped"))
+    assert min(updates) < 100 and any(stopped)
+    steps = found.curves.to_pandas().query("stage == 'finetune' and metric == 'loss'").groupby("trial_id").step.max()
+    assert [steps[trial] for trial in found.trials["trial_id"].to_pylist()] == updates
+    training = [arm["training"] for arm in json.loads((site.path / "early-run" / "answer.json").read_text())["arms"]]
+    assert all(arm["trend"] == "level" for arm in training if arm["n_stopped"] == 2)
