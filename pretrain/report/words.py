@@ -176,15 +176,25 @@ def basis(answer: Answer, experiment: Experiment) -> str:
 
 
 def certainty(answer: Answer, experiment: Experiment) -> str:
-    """Returns how sure a conclusion is: seeds, pairing, data, lost trials."""
+    """Returns how sure a conclusion is: seeds, pairing, data, lost trials, and how often verdicts are wrong."""
     lost = sum(arm.n_diverged for arm in answer.arms)
     trials = f"trials that diverged, and are left out: {lost:,}" if lost else "no trial diverged"
     names = _values(answer, experiment, "data.name")
     data = " and ".join(map(str, names)) if len(names) < 3 else counted(len(names), "dataset")
     return (
         f"It rests on {counted(answer.n_seeds, 'seed')} of {counted(len(answer.arms), 'arm')} on {data}, paired within"
-        f" a seed: arms share label subset, head and batch order; {trials}."
+        f" a seed: arms share label subset, head and batch order; {trials}.{_error_rate(answer)}"
     )
+
+
+def _error_rate(answer: Answer) -> str:
+    """Returns how often verdicts call an effect that is not there, in a sentence; nothing without comparisons."""
+    n_own = sum(not one.is_exploratory for one in answer.comparisons)
+    if not n_own:
+        return ""
+    among = "the comparison" if n_own == 1 else f"any of the {n_own:,} comparisons"
+    own = " of the question's own" if n_own < len(answer.comparisons) else ""
+    return f" Without an effect, one would be called in {among}{own} in at most {percent(1 - LEVEL)} of such runs."
 
 
 def conditions(answer: Answer, experiment: Experiment) -> str:
