@@ -44,11 +44,10 @@ def test_a_family_is_kept_apart_in_the_answer(site, first):
     assert done.returncode == 0 and "0 of 12 stages run" in done.stdout
     assert "Of 1 exploratory comparison, adjusted apart, 1 is inconclusive." in done.stdout
     found = json.loads((site.path / "family-run" / "answer.json").read_text())["comparisons"]
-    assert [(one["shared"]["finetune.frozen_layers"], one["is_exploratory"]) for one in found] == [
-        (2, True),
-        (0, False),
-    ]
-    assert set(found[0]["seeds_to_settle"]) == {"low", "high"}
+    at = {one["shared"]["finetune.frozen_layers"]: one["is_exploratory"] for one in found}
+    assert at == {2: True, 0: False}
+    ranges = [one["seeds_to_settle"] for one in found if not one["both_at_chance"]]
+    assert all(each["low"] > 2 and (each["high"] is None or each["low"] <= each["high"]) for each in ranges)
 
 
 @pytest.mark.parametrize(

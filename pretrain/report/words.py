@@ -29,7 +29,7 @@ from pretrain.study.budgets import BudgetCurve
 from pretrain.study.comparisons import Comparison
 from pretrain.study.epochs import EpochCurve
 from pretrain.study.power import SeedRange
-from pretrain.study.sequential import Look
+from pretrain.study.sequential import Look, unsettled
 from pretrain.study.speed import SHARE, Speed
 from pretrain.study.statistics import FEWEST_SEEDS, LEVEL
 
@@ -365,7 +365,7 @@ def updates_ratio(found: Speed) -> str:
 
 def progress(look: Look, planned: Sequence[Look], compared: Sequence[Comparison]) -> str:
     """Returns what a look of several has shown: what is still inconclusive, and whether more seeds follow."""
-    still = [one for one in compared if one.verdict == "inconclusive"]
+    still, n_own = unsettled(compared), sum(not one.is_exploratory for one in compared)
     seeds = counted(look.seeds, "seed")
     start = f"look {look.number} of at most {len(planned)}, {seeds}, {percent(look.level)} intervals: "
     if not still:
@@ -374,7 +374,7 @@ def progress(look: Look, planned: Sequence[Look], compared: Sequence[Comparison]
     named = "; ".join([*names[:_MOST_NAMED], *(["…"] if len(names) > _MOST_NAMED else [])])
     after = planned[look.number :]
     then = f"next look at {counted(after[0].seeds, 'seed')}" if after else "study.most_seeds is reached"
-    return f"{start}{len(still)} of {len(compared)} comparisons inconclusive ({named}); {then}"
+    return f"{start}{len(still)} of {n_own} comparisons inconclusive ({named}); {then}"
 
 
 def _at(level: float) -> str:
