@@ -55,7 +55,7 @@ def test_seeds_are_added_up_to_the_limit_while_a_comparison_is_inconclusive(inco
     assert "1 of 1 comparisons inconclusive (pretraining); next look at 4 seeds" in done.stderr
     assert done.stderr.endswith("study.most_seeds is reached\n")
     assert "16 trials, 24 of 32 stages run" in done.stdout
-    assert "] at 98.75 %, 8 seeds; about" in done.stdout
+    assert "] at 98.75 %, 8 seeds; settling it takes more than" in done.stdout
     reported = answered(run)
     assert reported["design"]["level"] == reported["comparisons"][0]["level"] == pytest.approx(1 - 0.05 * 2 / 8)
     assert [reported["design"][name] for name in ("seeds", "look", "looks_at_seeds")] == [8, 4, [2, 4, 6, 8]]
@@ -133,7 +133,8 @@ def test_a_dry_run_shows_the_first_look_and_how_many_may_follow(site, tmp_path):
     done = call(site.argv("--dry-run", "--run-dir", "run", "--store", "store", *LOOKS), tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("4 trials")
-    assert done.stdout.endswith("the first of at most 4 looks, at 2, 4, 6, 8 seeds\n")
+    assert "the first of at most 4 looks, at 2, 4, 6, 8 seeds\n" in done.stdout
+    assert done.stdout.endswith("1 comparison at 2, 4, 6, 8 seeds: an effect can show from 8 seeds on\n")
     assert contents(tmp_path) == {}
 
 

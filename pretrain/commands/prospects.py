@@ -38,7 +38,8 @@ def of_plan(experiment: Experiment, plan: Plan, store: Store) -> Prospect | None
     arms = {repr(_known(point)) for one in compared for point in (one.treated, one.untreated)}
     trials = [trial for trial in plan.trials if repr(_known(trial.point)) in arms]
     stored = store.verified({job for trial in trials for job in trial.jobs})
-    if len(stored) == len(plan.jobs):  # nothing is left to plan
+    # Nothing is left to plan; or scores would be measured, which takes time before every start.
+    if len(stored) == len(plan.jobs) or experiment.study.tune:
         return prospect(experiment, points)
     done = tuple(trial for trial in trials if stored.issuperset(trial.jobs))
     if not done:

@@ -238,7 +238,7 @@ def _look_until_settled(this: _Run, engine: Engine, store: Store, progress: Cons
         except Exception:  # a fault in judging costs no table of what is trained
             outcome.leave_tables(this.experiment, this.datasets, made, this.notify)
             raise
-        settled = all(one.verdict != "inconclusive" for one in found.comparisons)
+        settled = not sequential.unsettled(found.comparisons)
         if look is this.looks[-1] or hosts.agreed(settled):
             break
     return _Done(plan, n_run, made, found)

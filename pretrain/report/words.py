@@ -29,7 +29,7 @@ from pretrain.study.budgets import BudgetCurve
 from pretrain.study.comparisons import Comparison
 from pretrain.study.epochs import EpochCurve
 from pretrain.study.power import SeedRange
-from pretrain.study.sequential import Look
+from pretrain.study.sequential import Look, unsettled
 from pretrain.study.speed import SHARE, Speed
 from pretrain.study.statistics import FEWEST_SEEDS, LEVEL
 
@@ -176,15 +176,25 @@ def basis(answer: Answer, experiment: Experiment) -> str:
 
 
 def certainty(answer: Answer, experiment: Experiment) -> str:
-    """Returns how sure a conclusion is: seeds, pairing, data, lost trials."""
+    """Returns how sure a conclusion is: seeds, pairing, data, lost trials, and how often verdicts are wrong."""
     lost = sum(arm.n_diverged for arm in answer.arms)
     trials = f"trials that diverged, and are left out: {lost:,}" if lost else "no trial diverged"
     names = _values(answer, experiment, "data.name")
     data = " and ".join(map(str, names)) if len(names) < 3 else counted(len(names), "dataset")
     return (
         f"It rests on {counted(answer.n_seeds, 'seed')} of {counted(len(answer.arms), 'arm')} on {data}, paired within"
-        f" a seed: arms share label subset, head and batch order; {trials}."
+        f" a seed: arms share label subset, head and batch order; {trials}.{_error_rate(answer)}"
     )
+
+
+def _error_rate(answer: Answer) -> str:
+    """Returns how often verdicts call an effect that is not there, in a sentence; nothing without comparisons."""
+    n_own = sum(not one.is_exploratory for one in answer.comparisons)
+    if not n_own:
+        return ""
+    among = "the comparison" if n_own == 1 else f"any of the {n_own:,} comparisons"
+    own = " of the question's own" if n_own < len(answer.comparisons) else ""
+    return f" Without an effect, one would be called in {among}{own} in at most {percent(1 - LEVEL)} of such runs."
 
 
 def conditions(answer: Answer, experiment: Experiment) -> str:
@@ -355,7 +365,7 @@ def updates_ratio(found: Speed) -> str:
 
 def progress(look: Look, planned: Sequence[Look], compared: Sequence[Comparison]) -> str:
     """Returns what a look of several has shown: what is still inconclusive, and whether more seeds follow."""
-    still = [one for one in compared if one.verdict == "inconclusive"]
+    still, n_own = unsettled(compared), sum(not one.is_exploratory for one in compared)
     seeds = counted(look.seeds, "seed")
     start = f"look {look.number} of at most {len(planned)}, {seeds}, {percent(look.level)} intervals: "
     if not still:
@@ -364,7 +374,7 @@ def progress(look: Look, planned: Sequence[Look], compared: Sequence[Comparison]
     named = "; ".join([*names[:_MOST_NAMED], *(["…"] if len(names) > _MOST_NAMED else [])])
     after = planned[look.number :]
     then = f"next look at {counted(after[0].seeds, 'seed')}" if after else "study.most_seeds is reached"
-    return f"{start}{len(still)} of {len(compared)} comparisons inconclusive ({named}); {then}"
+    return f"{start}{len(still)} of {n_own} comparisons inconclusive ({named}); {then}"
 
 
 def _at(level: float) -> str:

@@ -98,9 +98,12 @@ class Planned(NamedTuple):
 
 
 def planned(points: Iterable[Mapping[str, object]], study: StudyConfig) -> list[Planned]:
-    """Returns the comparisons that ``compare`` makes of trials at these points of a sweep, before there are any."""
+    """Returns the comparisons that ``compare`` makes of trials at these points of a sweep, before there are any.
+
+    Tuned fields are no condition, and so distinguish no arms.
+    """
     points = list(points)
-    names = list(dict.fromkeys(name for point in points for name in point))
+    names = list(dict.fromkeys(name for point in points for name in point if name not in study.tune))
     distinct = {repr(arm): arm for arm in ({name: point.get(name) for name in names} for point in points)}
     found = [Arm(point, (), (), 0) for point in distinct.values()]
     field = compared_field(found, study)

@@ -18,7 +18,7 @@ import pyarrow as pa
 from pretrain.config import Experiment
 from pretrain.config.counts import counted
 from pretrain.config.fields import ConfigError, with_values
-from pretrain.study.comparisons import planned
+from pretrain.study.comparisons import Comparison, planned
 from pretrain.study.power import fewest_seeds, smallest_p
 from pretrain.study.statistics import LEVEL
 
@@ -85,6 +85,11 @@ def look_at(experiment: Experiment, n_seeds: int) -> Look:
             return look
     remedy = f"is none of the run's looks, at {seeds_of(taken)} seeds; run its command again"
     raise ConfigError("trials.parquet: seeds", n_seeds, remedy)
+
+
+def unsettled(compared: Sequence[Comparison]) -> list[Comparison]:
+    """Returns the question's own comparisons that are inconclusive, for which a run adds seeds."""
+    return [one for one in compared if one.verdict == "inconclusive" and not one.is_exploratory]
 
 
 def n_seeds(trials: pa.Table) -> int:

@@ -8,6 +8,7 @@ from pretrain.config.fields import ConfigError
 from pretrain.report import words
 from pretrain.study.answer import answer
 from pretrain.study.families import adjusted, check, is_own
+from pretrain.study.sequential import looks, unsettled
 from pretrain.study.statistics import holm, sign_flip
 from tests.report.test_terminal import INIT, tables
 
@@ -71,6 +72,19 @@ def test_a_question_of_its_own_needs_fewer_seeds(run):
     text = words.verdict(list(asked.values()))
     assert text.startswith("Pretraining helps at 2,000 labels (") and text.count("labels (") == 1
     assert "Of 6 exploratory comparisons, adjusted apart, " in text
+
+
+def test_seeds_are_added_for_the_questions_own_only(run):
+    asked = answer(*run, family("finetune.labels=2000")).comparisons
+    assert any(one.verdict == "inconclusive" for one in asked) and unsettled(asked) == []
+    planned = looks(Experiment(seeds=8, study=StudyConfig(until_conclusive=True)))
+    assert words.progress(planned[0], planned, asked).endswith(": all comparisons are settled")
+    at = next(one.shared[LABELS] for one in asked if one.verdict == "inconclusive")
+    other = answer(*run, family(f"finetune.labels={at}")).comparisons
+    assert [one.shared[LABELS] for one in unsettled(other)] == [at]
+    assert f"1 of 1 comparisons inconclusive (pretraining at {at:,} labels)" in words.progress(
+        planned[0], planned, other
+    )
 
 
 def test_a_family_without_a_comparison_is_refused():

@@ -119,6 +119,13 @@ def test_only_the_questions_own_are_counted():
     assert outlook(found).startswith("1 comparison of the question's own and 2 that explore at 8 seeds: ")
 
 
+def test_tuned_fields_are_no_condition():
+    grid = {INIT: ("pretrained", "he"), LABELS: (100, 200), "finetune.l2": (0.0, 0.1, 0.2)}
+    experiment = Experiment(sweep=(grid,), study=StudyConfig(tune=("finetune.l2",)))
+    assert of(experiment).n_own == 2
+    assert of(Experiment(sweep=(grid,))).n_own == 6
+
+
 def test_looks_are_counted_with_all_comparisons():
     experiment = sweep(18, until_conclusive=True, most_seeds=32)
     found = of(experiment)
