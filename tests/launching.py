@@ -92,8 +92,13 @@ def call(argv, path, configs=ROOT / "configs", drawn=False):
     return subprocess.CompletedProcess(argv, code, out.getvalue(), err.getvalue())
 
 
-def execute(command, path, **options):
-    return subprocess.run(command, cwd=path, capture_output=True, text=True, timeout=300, **options)
+def execute(command, path, timeout=300, **options):
+    return subprocess.run(command, cwd=path, capture_output=True, text=True, timeout=timeout, **options)
+
+
+def on_mnist(*options):
+    """A launch on MNIST as a process of its own, which compiles as users do: training outlasts compilation there."""
+    return ["env", "-u", "XLA_FLAGS", sys.executable, str(ROOT / "launch.py"), "geron", *options]
 
 
 def misjudge(*_):
