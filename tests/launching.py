@@ -93,10 +93,15 @@ def call(argv, path, configs=ROOT / "configs", drawn=False):
     return subprocess.CompletedProcess(argv, code, out.getvalue(), without_outlook(err.getvalue()))
 
 
-def execute(command, path, **options):
+def execute(command, path, timeout=900, **options):
     """Runs a command as a process of its own."""
-    done = subprocess.run(command, cwd=path, capture_output=True, text=True, timeout=900, **options)
+    done = subprocess.run(command, cwd=path, capture_output=True, text=True, timeout=timeout, **options)
     return subprocess.CompletedProcess(done.args, done.returncode, done.stdout, without_outlook(done.stderr))
+
+
+def on_mnist(*options):
+    """A launch on MNIST as a process of its own, which compiles as users do: training outlasts compilation there."""
+    return ["env", "-u", "XLA_FLAGS", sys.executable, str(ROOT / "launch.py"), "geron", *options]
 
 
 def without_outlook(stderr):

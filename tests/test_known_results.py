@@ -3,14 +3,12 @@
 python -m pytest -m slow tests/test_known_results.py
 """
 
-import sys
-
 import numpy as np
 import pyarrow.compute as pc
 import pytest
 
 import pretrain
-from tests.launching import ROOT, execute
+from tests.launching import execute, on_mnist
 
 pytestmark = pytest.mark.slow
 
@@ -18,7 +16,7 @@ pytestmark = pytest.mark.slow
 def launched(path, *options):
     """Runs the launcher on MNIST with five seeds; returns the run."""
     places = ["--run-dir", str(path / "run"), "--store", str(path / "store")]
-    done = execute([sys.executable, str(ROOT / "launch.py"), "geron", "--seeds", "5", *options, *places], path)
+    done = execute(on_mnist("--seeds", "5", *options, *places), path, timeout=1800)
     assert done.returncode == 0, done.stderr
     return pretrain.load_run(path / "run")
 

@@ -4,8 +4,6 @@ A seed's repeats share its pretraining and differ in all later draws: label subs
 if they were arms, so that whatever else differed between arms of a seed would show.
 """
 
-import sys
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,7 +13,7 @@ import pytest
 from pretrain.config import StudyConfig
 from pretrain.study.arms import arms
 from pretrain.study.comparisons import compare
-from tests.launching import ROOT, execute
+from tests.launching import execute, on_mnist
 
 ARM = "finetune.arm"
 
@@ -60,8 +58,6 @@ def test_the_same_arm_twice_is_no_difference(site, first):
 @pytest.mark.parametrize("init", ["pretrained", "he"])
 def test_the_same_arm_of_mnist_twice_is_no_difference(init, tmp_path):
     options = ["--finetune.encoder-init", init, "--pretrain.epochs", "1", "--seeds", "16", "--repeats", "2"]
-    launcher = [sys.executable, str(ROOT / "launch.py"), "geron"]
-    command = [*launcher, "--run-dir", "run", "--store", "store", *options]
-    done = execute(command, tmp_path)
+    done = execute(on_mnist("--run-dir", "run", "--store", "store", *options), tmp_path, timeout=1800)
     assert done.returncode == 0, done.stderr
     check(pq.read_table(tmp_path / "run" / "trials.parquet"), 16)
