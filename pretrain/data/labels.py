@@ -117,8 +117,8 @@ def without_objects(array: np.ndarray) -> np.ndarray:
 def are_quantities(values: np.ndarray) -> bool:
     """Returns whether numbers [N] are quantities rather than classes.
 
-    They are where some are not whole, or where many differ and hardly any occurs twice; with gaps between them, as class
-    numbers seldom have, few rows of each are enough.
+    They are where some are not whole, or where many differ and hardly any occurs twice; with gaps between them, which
+    class numbers seldom have, few rows of each are enough.
     """
     if values.dtype.kind == "f" and (values != np.rint(values)).any():
         return True
