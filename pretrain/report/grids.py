@@ -4,10 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pretrain.config.metrics import metric_of
 from pretrain.report.drawing import COLOURS, DASHES, canvas, legend, title, written
 from pretrain.report.listings import Listing
-from pretrain.report.names import arm_name, brief, metric_name, percent, short
+from pretrain.report.names import arm_name, brief, capital, metric_name, percent, short
 from pretrain.study import statistics
 from pretrain.study.answer import Answer
 from pretrain.study.choice import TunedArm, TunedField
@@ -56,9 +55,7 @@ def figure(answer: Answer, place: int):
     elif not numeric:
         axes.set_xticks(range(len(one.values)), [written(short(value), 14) for value in one.values])
     axes.set(xlabel=written(one.field), ylabel=metric_name(answer.metric))
-    if metric_of(answer.metric).high == 1:
-        axes.set_ylim(top=1)
-    title(drawn, f"{metric_name(answer.metric).capitalize()} by {brief(one.field)}: mean over seeds")
+    title(drawn, f"{capital(metric_name(answer.metric))} by {brief(one.field)}: mean over seeds")
     legend(drawn, axes)
     return drawn
 
@@ -76,7 +73,7 @@ def caption(answer: Answer, field: TunedField) -> tuple[str, str]:
         f"covers its curve with {percent(statistics.LEVEL)} confidence. A curve whose best value is at an end asks for "
         "a wider grid."
     )
-    return text, f"{metric_name(answer.metric).capitalize()} against {field.field}: {'; '.join(tops)}"
+    return text, f"{capital(metric_name(answer.metric))} against {field.field}: {'; '.join(tops)}"
 
 
 def _is_number(value: object) -> bool:

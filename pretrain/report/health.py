@@ -5,11 +5,9 @@ from collections.abc import Sequence
 from pretrain.config import Experiment
 from pretrain.config.counts import counted
 from pretrain.config.fields import get
-from pretrain.report.names import arm_name, listed
-from pretrain.study.arms import Arm
+from pretrain.report.names import arms, capital, listed
 from pretrain.study.health import Finding
 
-_MOST_NAMED = 4  # arms in a sentence
 _RATES = {"finetune": "finetune.optimizer.learning_rate"}
 _OF_PRETRAINING = "pretrain.optimizer.learning_rate"
 
@@ -35,7 +33,7 @@ def _grouped(found: Sequence[Finding], experiment: Experiment) -> list[str]:
 
 def _sentence(group: Sequence[Finding], experiment: Experiment) -> str:
     first = group[0]
-    who = _arms([one.arm for one in group])
+    who = arms([one.arm.point for one in group])
     n, of = sum(one.n for one in group), sum(one.of for one in group)
     some = f"Every trial of {who}" if n == of else f"{n:,} of {counted(of, 'trial')} of {who}"
     match first.kind:
@@ -51,7 +49,7 @@ def _sentence(group: Sequence[Finding], experiment: Experiment) -> str:
         case "at chance":
             mean, best = (sum(getattr(one, name) for one in group) / len(group) for name in ("value", "baseline"))
             return (
-                f"{_capital(who)} are no better than chance ({mean:.3f}, where predicting the same of all examples "
+                f"{capital(who)} are no better than chance ({mean:.3f}, where predicting the same of all examples "
                 f"comes to {best:.3f}); train longer, at another rate, or with more labels."
             )
         case "reconstruction":
@@ -65,14 +63,3 @@ def _sentence(group: Sequence[Finding], experiment: Experiment) -> str:
         f"{share:.0%} of the codes of {who} are the same for every example, as those of dead or saturated units are; "
         "lower the learning rates, or choose another activation."
     )
-
-
-def _arms(arms: Sequence[Arm]) -> str:
-    names = [arm_name(arm.point) for arm in arms]
-    if len(names) > _MOST_NAMED:
-        return f"{len(names)} arms"
-    return listed([f"({name})" if "," in name else name for name in names])
-
-
-def _capital(text: str) -> str:
-    return text[0].upper() + text[1:]

@@ -1,6 +1,6 @@
 """What things are called where people read of them: arms, treatments, settings, metrics, numbers."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -59,6 +59,7 @@ _SETTINGS = {
     (_READOUT, "knn"): "by nearest neighbours",
 }
 
+_MOST_NAMED = 4  # arms in a sentence
 _ABBREVIATIONS = {"auroc": "AUROC", "r2": "R²", "rmse": "RMSE", "mae": "MAE"}
 
 
@@ -69,6 +70,19 @@ def arm_name(point: Mapping[str, object]) -> str:
         trait = _trait(name, value) if set(CORNERS) <= set(point) else None
         parts.append(f"{brief(name, point)}={short(value)}" if trait is None else trait)
     return ", ".join(part for part in parts if part) or "all trials"
+
+
+def arms(points: Sequence[Mapping[str, object]]) -> str:
+    """Returns the names of several arms in words, or how many there are."""
+    if len(points) > _MOST_NAMED:
+        return f"{len(points)} arms"
+    names = [arm_name(point) for point in points]
+    return listed([f"({name})" if "," in name else name for name in names])
+
+
+def capital(text: str) -> str:
+    """Returns a text that begins with a capital letter."""
+    return text[0].upper() + text[1:]
 
 
 def _trait(name: str, value: object) -> str | None:

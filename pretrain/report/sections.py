@@ -261,7 +261,7 @@ def _slopes(answer: Answer) -> tuple[Any, str, str]:
         f"{sum(one.treated >= one.untreated)} of {counted(one.n, 'seed')} rise {names.setting(one.shared)}".strip()
         for one in answer.comparisons[: figures.MOST_PANELS]
     ]
-    alt = f"{_what(answer).capitalize()} of every seed at baseline and treatment, joined by lines: {_all(counts)}"
+    alt = f"{names.capital(_what(answer))} of every seed at baseline and treatment, joined by lines: {_all(counts)}"
     return figures.slopes(answer.comparisons), caption, alt
 
 

@@ -3,7 +3,7 @@
 from pretrain.config import Experiment
 from pretrain.config.counts import counted
 from pretrain.config.metrics import split_of
-from pretrain.report.names import arm_name, brief, listed, metric_name
+from pretrain.report.names import arms, brief, capital, listed, metric_name
 from pretrain.study.answer import Answer
 from pretrain.study.choice import TunedArm
 
@@ -31,11 +31,11 @@ def warnings(answer: Answer) -> list[str]:
             if one.edge and one.further:
                 by_edge.setdefault((one.field, one.edge, one.values, one.further), []).append(arm)
     found = []
-    for (field, side, values, further), arms in list(by_edge.items())[:_MOST_NAMED]:
+    for (field, side, values, further), tuned in list(by_edge.items())[:_MOST_NAMED]:
         wider = sorted({*values, *further})
         grid = ",".join(f"{value:.4g}" if isinstance(value, float) else str(value) for value in wider)
         found.append(
-            f"{listed([f'({arm_name(arm.point)})' for arm in arms])} {'choose' if len(arms) > 1 else 'chooses'} the "
+            f"{capital(arms([arm.point for arm in tuned]))} {'choose' if len(tuned) > 1 else 'chooses'} the "
             f"{side} {field} of the grid most; the best may lie beyond it: --tune {field}={grid}."
         )
     return found

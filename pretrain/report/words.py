@@ -14,6 +14,7 @@ from pretrain.report import health, prospects, tuning
 from pretrain.report.names import (
     arm_name,
     brief,
+    capital,
     difference,
     listed,
     metric_name,
@@ -209,14 +210,10 @@ def _training(answer: Answer, experiment: Experiment) -> str:
     if "none" not in _values(answer, experiment, "finetune.readout"):
         return ""
     if answer.tuned:
-        return f" {tuning.basis(answer, experiment)} {_capital(_ends(answer))}."
+        return f" {tuning.basis(answer, experiment)} {capital(_ends(answer))}."
     rates = _values(answer, experiment, "finetune.optimizer.learning_rate")
     tuned = f"is {rates[0]:g} for all arms, tuned for none" if len(rates) == 1 else "is swept"
     return f" Fine-tuning's learning rate {tuned}; {_ends(answer)}."
-
-
-def _capital(text: str) -> str:
-    return text[0].upper() + text[1:]
 
 
 def _ends(answer: Answer) -> str:
@@ -228,11 +225,17 @@ def _ends(answer: Answer) -> str:
         "improves": "still falls in {}",
         "level": "has levelled off in {}",
         "rises": "rises in {}",
-        "open": "goes an uncertain way in {}",
+        "open": "neither falls nor levels off for certain in {}",
         "unmeasured": "was measured too seldom in {} (set finetune.validate_every)",
     }
-    parts = [phrase.format(counts[trend]) for trend, phrase in phrases.items() if counts[trend]]
-    return f"at the end of training, of {counted(counts.total(), 'arm')} the validation loss {listed(parts)}"
+    n = counts.total()
+    who = {trend: f"{counts[trend]} of {n} arms" if counts[trend] < n else _all_of(n) for trend in counts}
+    parts = [phrase.format(who[trend]) for trend, phrase in phrases.items() if counts[trend]]
+    return f"at the end of training the validation loss {listed(parts)}"
+
+
+def _all_of(n: int) -> str:
+    return {1: "the arm", 2: "both arms"}.get(n, f"all {n} arms")
 
 
 def _values(answer: Answer, experiment: Experiment, field: str) -> list[Any]:

@@ -63,7 +63,8 @@ def test_a_verdict_says_which_arms_still_improve(losses, said):
         "improves" if loss is FALLING else "level" for loss in losses.values()
     ]
     n = len(falling)
-    expected = f"the validation loss still falls in {n}" if n else "the validation loss has levelled off in 2"
+    where = {0: "has levelled off in both arms", 1: "still falls in 1 of 2 arms", 2: "still falls in both arms"}[n]
+    expected = f"the validation loss {where}"
     assert expected in kept["basis"]
 
 
