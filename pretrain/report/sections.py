@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from pretrain.config import Experiment
@@ -13,6 +14,7 @@ from pretrain.report import drawing, figures, gaps, grids, listings, names, samp
 from pretrain.report.listings import Listing
 from pretrain.report.page import Picture, Section
 from pretrain.report.why import factor_names
+from pretrain.study import health
 from pretrain.study.answer import Answer, main_arms
 from pretrain.study.arms import Arm
 from pretrain.study.comparisons import ENCODER
@@ -104,7 +106,7 @@ def sections(
                     else []
                 ),
                 *([drawn("reconstructions", *sample_captions.reconstructions(samples, trials))] if samples else []),
-                *(drawn("phase_losses", *parts) for parts in _phase_losses(answer, curves)),
+                *(drawn("phase_losses", *parts) for parts in _phase_losses(answer, trials, curves)),
                 *([drawn("epochs", *_epochs(answer))] if answer.epochs else []),
             ],
         ),
@@ -229,17 +231,26 @@ def _diagnostics(curves: pa.Table, arms: Sequence[Arm]) -> tuple[Any, str, str]:
     return gaps.diagnostics(curves, arms), caption, alt
 
 
-def _phase_losses(answer: Answer, curves: pa.Table) -> list[tuple[Any, str, str]]:
+def _phase_losses(answer: Answer, trials: pa.Table, curves: pa.Table) -> list[tuple[Any, str, str]]:
     found, n = pretrainings(curves, answer.arms, figures.MOST_PRETRAININGS)
     if not found:
         return []
     caption = (
         "How well each phase reconstructs what its layer reads, mean over seeds: a line for the batches trained on, a "
         "dot for the validation images after each epoch. A line that has levelled off was trained long enough; dots "
-        f"above it show overfitting.{_first(figures.MOST_PRETRAININGS, n, 'pretrainings')}"
+        f"above it show overfitting.{_first(figures.MOST_PRETRAININGS, n, 'pretrainings')}{_end_to_end(trials)}"
     )
     alt = "Mean squared error of each phase of pretraining against the number of the update, on a logarithmic scale"
     return [(figures.phase_losses(found), caption, alt)]
+
+
+def _end_to_end(trials: pa.Table) -> str:
+    """Returns the error of reconstructing test inputs, and what part of their variance it is."""
+    shares = health.unexplained(trials)
+    if not len(shares):
+        return ""
+    errors = [error for error in trials["pretrain_test_mse"].to_pylist() if error is not None]
+    return f" End to end, the test error is {np.mean(errors):.3g} on average, {np.mean(shares):.0%} of the variance."
 
 
 def _epochs(answer: Answer) -> tuple[Any, str, str]:

@@ -128,7 +128,7 @@ def _clause(one: Comparison) -> str:
     if one.both_at_chance:
         return f"is not judged{where}, where both arms are at chance ({shown}, {n})"
     if one.n < FEWEST_SEEDS:
-        return f"is inconclusive{where} ({shown}; {too_few(one.n)})"
+        return f"is inconclusive{where} ({shown}; {too_few(one.n)}{_lost(one)})"
     return f"is inconclusive{where} ({shown}, {n}; {settling(one.seeds_to_settle)})"
 
 

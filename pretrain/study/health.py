@@ -50,6 +50,16 @@ def findings(trials: pa.Table, arms: list[Arm]) -> list[Finding]:
     return found
 
 
+def unexplained(trials: pa.Table) -> np.ndarray:
+    """Returns which part of the test inputs' variance is left by each pretraining that was measured: [trials]."""
+    names = ("pretrain_test_mse", _VARIANCE)
+    if not set(names) <= set(trials.column_names):
+        return np.zeros(0)
+    error, variance = (np.array(trials[name].to_pylist(), float) for name in names)
+    shares = error / np.where(variance > 0, variance, np.nan)
+    return shares[np.isfinite(shares)]
+
+
 def _failed_stage(trials: pa.Table, arm: Arm) -> str:
     """Returns the stage in which most of an arm's trials diverged."""
     if "failed_stage" not in trials.column_names:

@@ -1,0 +1,130 @@
+"""Broken arms: diverged, collapsed, at chance, with constant codes or a useless reconstruction, and what is said."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from pretrain.config import Experiment
+from pretrain.report import health as words
+from pretrain.report.words import conclusion, verdict
+from pretrain.study.answer import answer
+from pretrain.study.arms import arms
+from pretrain.study.health import findings, unexplained
+from pretrain.sweep.records import predicts_alike
+
+INIT = "finetune.encoder_init"
+CURVES = pa.table(
+    {
+        "trial_id": pa.array([], pa.string()),
+        "stage": pa.array([], pa.string()),
+        "step": pa.array([], pa.int32()),
+        "metric": pa.array([], pa.string()),
+        "value": pa.array([], pa.float64()),
+    }
+)
+
+
+def table(n=8, **columns):
+    """Trials of two arms; a column is a value for all, or a pair of values or of lists [n] for the arms."""
+    rows = []
+    for number, init in enumerate(("pretrained", "he")):
+        for seed in range(n):
+            row = {"trial_id": f"{init}{seed}", "seed": seed, "repeat": 0, INIT: init, "failed_stage": None}
+            row |= {"status": "ok", "test_accuracy": 0.8 + 0.001 * seed, "validation_accuracy": 0.8}
+            row |= {"test_majority_rate": 0.5, "constant_units": 0.0}
+            row |= {"pretrain_test_mse": 0.01, "pretrain_test_variance": 0.1} if init == "pretrained" else {}
+            for name, value in columns.items():
+                own = value[number] if isinstance(value, tuple) else value
+                row[name] = own[seed] if isinstance(own, list) else own
+            if row["status"] == "diverged":
+                row |= {"test_accuracy": None, "validation_accuracy": None}
+            rows.append(row)
+    return pa.Table.from_pylist(rows)
+
+
+def found(trials):
+    return findings(trials, arms(trials))
+
+
+def test_sound_arms_have_no_findings():
+    assert found(table()) == []
+    (share,) = set(unexplained(table()).round(6))
+    assert share == 0.1
+
+
+def test_diverged_trials_are_counted_with_their_stage_and_rate():
+    status = (["diverged"] * 3 + ["ok"] * 5, "ok")
+    stage = (["pretrain/0"] * 2 + ["finetune"] + [None] * 5, None)
+    trials = table(status=status, failed_stage=stage)
+    (one,) = found(trials)
+    assert (one.kind, one.n, one.of, one.stage, one.is_whole) == ("diverged", 3, 8, "pretrain/0", False)
+    (sentence,) = words.warnings([one], Experiment())
+    assert "3 of 8 trials" in sentence and "in pretrain/0" in sentence
+    assert "pretrain.optimizer.learning_rate" in sentence and "0.01" in sentence
+    compared = answer(trials, CURVES)
+    assert "3 trials diverged" in verdict(compared.comparisons)
+
+
+def test_an_arm_that_is_lost_is_the_first_sentence():
+    lost = table(status=("diverged", "ok"), failed_stage=("finetune", None))
+    concluded = conclusion(answer(lost, CURVES), Experiment())
+    assert concluded.startswith("Every trial of ") and "pretrained" in concluded.split(".")[0]
+    assert "in finetune, at learning rate 0.01; lower finetune.optimizer.learning_rate" in concluded
+
+
+def test_collapsed_trials_stay_in_and_are_named():
+    trials = table(status=(["collapsed"] * 2 + ["ok"] * 6, "ok"))
+    (one,) = found(trials)
+    assert (one.kind, one.n, one.of) == ("collapsed", 2, 8)
+    (compared,) = answer(trials, CURVES).comparisons
+    assert compared.n == 8 and compared.n_collapsed == 2 and "2 trials collapsed" in verdict([compared])
+    both = answer(table(status="collapsed"), CURVES)
+    assert both.comparisons == []
+    assert conclusion(both, Experiment()).startswith("Every trial of ")
+
+
+def test_arms_at_chance_are_named_and_not_judged():
+    noise = np.random.default_rng(0).normal(size=8) * 1e-3
+    low = ([float(value) for value in 0.505 + noise], [float(value) for value in 0.495 + noise])
+    trials = table(test_accuracy=low)
+    assert [one.kind for one in found(trials)] == ["at chance"] * 2
+    (compared,) = answer(trials, CURVES).comparisons
+    assert compared.both_at_chance and compared.verdict == "inconclusive"
+    assert "is not judged" in verdict([compared]) and "helps" not in verdict([compared])
+    one_low = table(test_accuracy=(0.505, [0.7 + 0.001 * seed for seed in range(8)]))
+    assert answer(one_low, CURVES).comparisons[0].verdict == "hurts"
+
+
+@pytest.mark.parametrize(
+    ("columns", "kind", "said"),
+    [
+        ({"pretrain_test_mse": (0.0995, None)}, "reconstruction", "no better than the inputs' mean"),
+        ({"constant_units": (0.9, 0.1)}, "constant units", "90% of the codes"),
+    ],
+)
+def test_useless_codes_are_named_with_what_to_try(columns, kind, said):
+    (one,) = found(table(**columns))
+    assert (one.kind, one.arm.point[INIT]) == (kind, "pretrained")
+    (sentence,) = words.warnings([one], Experiment())
+    assert said in sentence and ";" in sentence
+
+
+def predictions(**parts):
+    """Predictions of two trials, the same on both splits."""
+    return {f"{split}_{name}": array for split in ("validation", "test") for name, array in parts.items()}
+
+
+def test_predictions_that_are_all_alike_are_collapsed():
+    truth = np.array([0, 0, 1, 2], np.uint8)
+    classes = np.array([[0, 0, 0, 0], [0, 0, 0, 1]], np.uint8)
+    scores = np.zeros((2, 4, 3), np.float16)
+    assert predicts_alike(predictions(classes=classes, scores=scores, targets=truth), 2).tolist() == [True, False]
+    alike = predictions(classes=classes, scores=scores, targets=np.zeros(4, np.uint8))
+    assert predicts_alike(alike, 2).tolist() == [False, False]  # all are right
+    labels = np.array([[0, 1], [1, 1], [0, 0], [1, 0]], np.float32)
+    scores = np.stack([np.tile([-1, 2], (4, 1)), labels - 0.5]).astype(np.float16)
+    assert predicts_alike(predictions(scores=scores, targets=labels), 2).tolist() == [True, False]
+    numbers = np.array([[1.0], [5.0], [9.0], [3.0]])
+    scores = np.stack([np.full((4, 1), 4.0), numbers * 0.5])
+    assert predicts_alike(predictions(scores=scores, targets=numbers), 2).tolist() == [True, False]
+    assert predicts_alike({}, 2).tolist() == [False, False]
