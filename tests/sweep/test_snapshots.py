@@ -10,6 +10,7 @@ from pretrain.sweep import execute, snapshots, work
 from pretrain.sweep.interrupts import Interrupted
 from pretrain.sweep.plan import Pack, cut, packs
 from pretrain.sweep.store import Store
+from tests.launching import OPTIONS, call
 from tests.sweep.conftest import forget_programs, make_plan, of_kind, unwatched
 
 EPOCHS = (1, 2, 4)
@@ -209,13 +210,18 @@ def left_alike(pack, alone, store):
 
 @pytest.mark.optimised
 def test_a_launch_that_sweeps_epochs_leaves_what_launches_of_each_leave(site):
+    place = OPTIONS.index("--pretrain.epochs")
+    others = ["geron", "--data.name", site.data, *OPTIONS[:place], *OPTIONS[place + 2 :]]
     one_layer = ["--encoder.layers", "12", "--sweep", "finetune.encoder_init=pretrained"]
-    swept = site.launch(*site.at("swept"), *one_layer, "--sweep", "pretrain.epochs=1,2,3")
-    assert swept.returncode == 0, swept.stderr
+
+    def launched(name, *epochs):
+        done = call([*others, *one_layer, *site.at(name), *epochs], site.path)
+        assert done.returncode == 0, done.stderr
+
+    launched("swept", "--sweep", "pretrain.epochs=1,2,3")
     rows = results.load_run(site.path / "swept-run").trials.to_pandas()
     for epochs in (1, 2, 3):
-        done = site.launch(*site.at(f"epochs-{epochs}"), *one_layer, "--pretrain.epochs", epochs)
-        assert done.returncode == 0, done.stderr
+        launched(f"epochs-{epochs}", "--pretrain.epochs", epochs)
         alone = results.load_run(site.path / f"epochs-{epochs}-run")
         mine = rows[rows["pretrain.epochs"] == epochs]
         for name in ("test_accuracy", "validation_loss", "pretrain_test_mse", "pretrain_validation_mse"):
