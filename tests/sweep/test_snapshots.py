@@ -97,6 +97,29 @@ def test_a_second_layer_starts_from_another_parent_for_each_number_of_epochs(exp
     assert passed_by(whole) == {("pretrain/all", 4): (1, 2)}
 
 
+@pytest.fixture(scope="module")
+def finetuned(experiment, dataset):
+    """The longest fine-tuning of three seeds, which passes the others, and may end early."""
+    sweep = ({"finetune.epochs": (3, 12), "finetune.encoder_init": ("he",)},)
+    early = {"stop": "validation", "patience": 2, "validate_every": 2, "optimizer": AdamConfig(learning_rate=0.3)}
+    plan = make_plan(experiment(sweep=sweep, finetune=early), dataset)
+    (found,) = packs(plan.jobs.values(), (), MEMORY, 2)
+    return found
+
+
+@pytest.mark.optimised
+def test_fine_tunings_are_passed_too_whether_they_have_stopped_or_not(finetuned, dataset):
+    kept = []
+    outcome = execute.run(finetuned, dataset, [None] * 3, unwatched, keep=lambda *found: kept.append(found))
+    (passed,) = finetuned.passed
+    assert [part for part, _ in kept] == [passed] and passed.stage.config.training.epochs == 3
+    assert outcome.results["finetune_stopped"].any()
+    for part, found in [*kept, (finetuned, outcome)]:
+        alone = execute.run(Pack(part.stage, part.jobs), dataset, [None] * 3, unwatched)
+        same(found, alone)
+        jax.tree.map(np.testing.assert_array_equal, found.predictions, alone.predictions)
+
+
 def test_only_jobs_that_differ_in_nothing_else_are_passed(experiment, dataset):
     sweep = ({**SWEEP[0], "pretrain.optimizer.learning_rate": (0.01, 0.02), "pretrain.l2": (0.0,)},)
     plan = make_plan(experiment(sweep=sweep, seeds=2, encoder={"layers": (12,)}), dataset)
