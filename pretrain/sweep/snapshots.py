@@ -27,9 +27,13 @@ _HELD_OUT = 1000  # examples that an update is traced with; how many there are d
 def passed(jobs: Collection[Job]) -> dict[str, tuple[Job, ...]]:
     """Returns the jobs that the longest of their kind passes on its way, by its id, the shortest first."""
     kinds: dict[Stage, set[Stage]] = {}
-    for stage in {job.stage for job in jobs if job.stage.config.training}:
-        kinds.setdefault(stage.without_length, set()).add(stage)
+    # By identity first, since the jobs of a point share their stages, and to hash one takes long.
+    for stage in set({id(job.stage): job.stage for job in jobs}.values()):
+        if stage.config.training:
+            kinds.setdefault(stage.without_length, set()).add(stage)
     kind_of = {stage: kind for kind, stages in kinds.items() if len(stages) > 1 for stage in stages}
+    if not kind_of:
+        return {}
     families: dict[tuple, list[Job]] = {}
     for job in jobs:
         if job.stage in kind_of:

@@ -10,6 +10,7 @@ from pretrain.sweep import execute, snapshots, work
 from pretrain.sweep.interrupts import Interrupted
 from pretrain.sweep.plan import Pack, cut, packs
 from pretrain.sweep.store import Store
+from tests.launching import OPTIONS, call
 from tests.sweep.conftest import forget_programs, make_plan, of_kind, unwatched
 
 EPOCHS = (1, 2, 4)
@@ -94,6 +95,29 @@ def test_a_second_layer_starts_from_another_parent_for_each_number_of_epochs(exp
         dataset,
     )
     assert passed_by(whole) == {("pretrain/all", 4): (1, 2)}
+
+
+@pytest.fixture(scope="module")
+def finetuned(experiment, dataset):
+    """The longest fine-tuning of three seeds, which passes the others, and may end early."""
+    sweep = ({"finetune.epochs": (3, 12), "finetune.encoder_init": ("he",)},)
+    early = {"stop": "validation", "patience": 2, "validate_every": 2, "optimizer": AdamConfig(learning_rate=0.3)}
+    plan = make_plan(experiment(sweep=sweep, finetune=early), dataset)
+    (found,) = packs(plan.jobs.values(), (), MEMORY, 2)
+    return found
+
+
+@pytest.mark.optimised
+def test_fine_tunings_are_passed_too_whether_they_have_stopped_or_not(finetuned, dataset):
+    kept = []
+    outcome = execute.run(finetuned, dataset, [None] * 3, unwatched, keep=lambda *found: kept.append(found))
+    (passed,) = finetuned.passed
+    assert [part for part, _ in kept] == [passed] and passed.stage.config.training.epochs == 3
+    assert outcome.results["finetune_stopped"].any()
+    for part, found in [*kept, (finetuned, outcome)]:
+        alone = execute.run(Pack(part.stage, part.jobs), dataset, [None] * 3, unwatched)
+        same(found, alone)
+        jax.tree.map(np.testing.assert_array_equal, found.predictions, alone.predictions)
 
 
 def test_only_jobs_that_differ_in_nothing_else_are_passed(experiment, dataset):
@@ -209,13 +233,18 @@ def left_alike(pack, alone, store):
 
 @pytest.mark.optimised
 def test_a_launch_that_sweeps_epochs_leaves_what_launches_of_each_leave(site):
+    place = OPTIONS.index("--pretrain.epochs")
+    others = ["geron", "--data.name", site.data, *OPTIONS[:place], *OPTIONS[place + 2 :]]
     one_layer = ["--encoder.layers", "12", "--sweep", "finetune.encoder_init=pretrained"]
-    swept = site.launch(*site.at("swept"), *one_layer, "--sweep", "pretrain.epochs=1,2,3")
-    assert swept.returncode == 0, swept.stderr
+
+    def launched(name, *epochs):
+        done = call([*others, *one_layer, *site.at(name), *epochs], site.path)
+        assert done.returncode == 0, done.stderr
+
+    launched("swept", "--sweep", "pretrain.epochs=1,2,3")
     rows = results.load_run(site.path / "swept-run").trials.to_pandas()
     for epochs in (1, 2, 3):
-        done = site.launch(*site.at(f"epochs-{epochs}"), *one_layer, "--pretrain.epochs", epochs)
-        assert done.returncode == 0, done.stderr
+        launched(f"epochs-{epochs}", "--pretrain.epochs", epochs)
         alone = results.load_run(site.path / f"epochs-{epochs}-run")
         mine = rows[rows["pretrain.epochs"] == epochs]
         for name in ("test_accuracy", "validation_loss", "pretrain_test_mse", "pretrain_validation_mse"):
