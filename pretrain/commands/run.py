@@ -188,7 +188,7 @@ def _lead(this: _Run, engine: Engine, progress: Console, with_tensorboard: bool,
         if missing and (found := prospects.of_plan(this.experiment, this.plan, store)):
             if line := outlooks.warning(found):
                 this.notify(line)
-            elif progress.is_terminal:
+            else:
                 progress.print(outlooks.outlook(found), style="dim", soft_wrap=True)
         if not is_open:
             this.notify(f"{root} cannot be written, and so does not note that this run uses its stages")
