@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+import psutil
 import pyarrow.parquet as pq
 import pytest
 
-from tests.launching import N_TRIALS, at_once, execute, refused, results, started, wait_until
+from tests.launching import LONG, N_TRIALS, at_once, execute, refused, results, started, wait_until
 
 pytest.importorskip("ray", reason="an extra")
 
@@ -85,6 +86,27 @@ def test_a_sweep_survives_the_loss_of_a_node(site, cluster, run):
 @pytest.mark.parametrize("n_packs", range(5))
 def test_a_sweep_survives_the_loss_of_a_node_at_any_time(n_packs, site, cluster, six_seeds):
     assert results(survives_a_lost_node(site, cluster, f"lost-{n_packs}", n_packs, 6)) == six_seeds
+
+
+def kill_a_worker():
+    """Kills a process that runs a pack, as the kernel does when memory runs out."""
+    (process, *_) = [each for each in psutil.process_iter() if "".join(each.cmdline()[:1]).startswith("ray::_task")]
+    process.kill()
+
+
+@pytest.mark.slow
+def test_a_pack_whose_worker_is_killed_runs_in_halves_once(site, cluster, first):
+    long = [*LONG, "--pretrain.epochs", "3000", "--seeds", "6"]  # two trials a pack
+    options = [*site.at("killed-worker"), *WORKER, "--engine.address", cluster.address, "--engine.retries", "0", *long]
+    store = site.path / "killed-worker-store"
+    is_time = lambda: any(store.glob("begun/*"))
+    code, printed, reported = launch_and(site, options, is_time, lambda process: kill_a_worker())
+    assert code == 0, reported
+    lost = "pretrain/0: the worker of a pack of 2 trials was killed, maybe for its memory; the pack is cut in half"
+    assert (printed + reported).count("was killed") == (printed + reported).count(lost) == 1
+    alone = site.launch(*site.at("killed-worker-alone"), *long)
+    assert alone.returncode == 0, alone.stderr
+    assert results(site.path / "killed-worker-run") == results(site.path / "killed-worker-alone-run")
 
 
 @pytest.mark.slow
