@@ -21,28 +21,12 @@ from pretrain.learn.handover import handed_over
 from pretrain.learn.layers import Params
 from pretrain.learn.method import Extras, Method, Step
 from pretrain.learn.methods import METHODS
-from pretrain.learn.methods.autoencoder import whole_reconstruction
-from pretrain.learn.methods.finetuning import logits
-from pretrain.learn.metrics import (
-    Batch,
-    Images,
-    Mean,
-    Metrics,
-    divided,
-    evaluate,
-    mean_of,
-    measured_if,
-    sum_and_rows,
-    taken,
-)
+from pretrain.learn.metrics import Batch, Images, evaluate, measured_if, taken
 from pretrain.learn.optimizers import make_optimizer
 from pretrain.learn.randomness import Purpose, batch_rows, key_for
 from pretrain.learn.stack import Stack, stack_shapes
 from pretrain.learn.start import Start
-from pretrain.learn.tasks import Prediction
 from pretrain.learn.train import TrainState, Values, init_state
-
-_CONSTANT = 1e-5  # of a unit's mean square, up to which its variance counts as none
 
 
 class StageConfig(NamedTuple):
@@ -308,47 +292,3 @@ class Stage:
                     leaves = shapes[side][name].keys() - ({"variance"} if companion.kernel == "scaled" else set())
                     trained |= {f"{side}/{name}/{leaf}" for leaf in leaves}
         return frozenset(trained)
-
-
-def results(stack: Stack, method: type, params: Params, train: Batch, split: Batch) -> Values:
-    """Returns what a stage's parameters come to on a whole split, mean over its examples.
-
-    Of a stage of pretraining whose codes turn back into images, ``mse`` of their end-to-end reconstruction, mean over
-    pixels. Of a trial's last stage ``accuracy`` (fraction) but of numbers, and ``loss`` where there is one.
-    """
-    if stack.head is None:
-        whole = partial(whole_reconstruction, stack, params)
-        return evaluate(whole, Batch(split.inputs)) if stack.reconstructs else {}
-    return _predicted(stack, method, params, train, split, keeps_outputs=False)[0]
-
-
-def predictions(stack: Stack, method: type, params: Params, train: Batch, split: Batch) -> tuple[Values, Prediction]:
-    """Returns the ``results`` of a trial's last stage on a split, and the predictions that they are of.
-
-    Where the results are of batches, ``constant_units`` is among them: the share of the topmost codes that hardly vary
-    over the split, as those of dead or saturated units.
-    """
-    values, outputs = _predicted(stack, method, params, train, split, keeps_outputs=True)
-    return values, stack.task.predicted(outputs, METHODS[method].has_logits)
-
-
-def _predicted(
-    stack: Stack, method: type, params: Params, train: Batch, split: Batch, keeps_outputs: bool
-) -> tuple[Values, jax.Array | None]:
-    functions = METHODS[method]
-    if functions.predict:
-        outputs = functions.predict(stack, params, train, split)
-        return divided(stack.task.score(outputs, split)), outputs
-    measure = partial(functions.measure, stack, None, params)
-    if not keeps_outputs:
-        return evaluate(measure, split), None
-
-    def with_moments(block: Batch) -> tuple[Metrics, tuple[Mean, Mean]]:
-        codes = stack.codes(params, block.inputs)
-        return measure(block), (mean_of(codes, block), mean_of(jnp.square(codes), block))
-
-    sums, outputs = sum_and_rows(with_moments, lambda block: logits(params, block.inputs, stack=stack), split)
-    metrics, moments = sums
-    mean, square = (each.total / each.count for each in moments)
-    is_constant = square - jnp.square(mean) <= _CONSTANT * square
-    return divided(metrics) | {"constant_units": jnp.mean(is_constant.astype(jnp.float32))}, outputs

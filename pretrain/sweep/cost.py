@@ -14,8 +14,9 @@ from pretrain.learn.codes import identity_statistics
 from pretrain.learn.layers import Params
 from pretrain.learn.method import Extras, Step
 from pretrain.learn.metrics import Batch
+from pretrain.learn.results import results
 from pretrain.learn.stack import layer_shapes, stack_shapes
-from pretrain.learn.stage import Stage, StageConfig, results
+from pretrain.learn.stage import Stage, StageConfig
 from pretrain.learn.train import TrainState, Values, init_state
 
 _CURVES = 4  # of a usual stage

@@ -14,8 +14,9 @@ from pretrain.learn import train
 from pretrain.learn.layers import Params
 from pretrain.learn.method import Extras
 from pretrain.learn.metrics import Batch, Images
+from pretrain.learn.results import predictions, results
 from pretrain.learn.stack import Stack
-from pretrain.learn.stage import Stage, StageConfig, predictions, results
+from pretrain.learn.stage import Stage, StageConfig
 from pretrain.learn.start import Start, start
 from pretrain.learn.stopping import Stopping
 from pretrain.learn.train import Values

@@ -29,7 +29,8 @@ from pretrain.data.files import written_whole
 from pretrain.learn.layers import Params
 from pretrain.learn.method import Extras
 from pretrain.learn.metrics import Batch, Images
-from pretrain.learn.stage import Stage, results
+from pretrain.learn.results import results
+from pretrain.learn.stage import Stage
 from pretrain.learn.start import Choices, start
 from pretrain.sweep import environment, one_trial
 from pretrain.sweep.stages import Spec

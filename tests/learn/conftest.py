@@ -11,7 +11,8 @@ import pytest
 from pretrain.config import FinetuneConfig, PretrainConfig
 from pretrain.learn import train
 from pretrain.learn.metrics import Batch
-from pretrain.learn.stage import Images, Stage, results
+from pretrain.learn.results import results
+from pretrain.learn.stage import Images, Stage
 from pretrain.learn.start import Choices, Start, start
 from pretrain.sweep import execute
 from tests import stages

@@ -18,8 +18,9 @@ from pretrain.learn.methods.finetuning import logits
 from pretrain.learn.metrics import Batch
 from pretrain.learn.probes import ridge
 from pretrain.learn.randomness import Purpose, key_for
+from pretrain.learn.results import results
 from pretrain.learn.stack import DenseDecoder
-from pretrain.learn.stage import Images, results
+from pretrain.learn.stage import Images
 from pretrain.learn.start import Choices
 from pretrain.sweep import execute
 from tests import stages

@@ -10,7 +10,7 @@ from scipy import special
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from pretrain.learn import probes
-from pretrain.learn.stage import results
+from pretrain.learn.results import results
 from tests.learn.conftest import CLASSES, FIRST, run
 from tests.learn.test_probes import rule
 from tests.learn.test_start import encoded
