@@ -47,15 +47,16 @@ def launch(path, data, programs, *options):
 
 
 def test_the_page_shows_what_people_add():
-    assert list(SECTIONS) == ["A term of a loss", "A metric", "An optimizer of optax", "A layer", "A method"]
-    assert PATCHED == ["A term of a loss", "A metric", "An optimizer of optax", "A method"]
+    both = ["A term of a loss", "A metric", "A measure of predictions", "An optimizer of optax"]
+    assert list(SECTIONS) == [*both, "A layer", "A method"]
+    assert PATCHED == [*both, "A method"]
 
 
 def apply(patch, path, *options):
     subprocess.run(["git", "apply", *options, "-"], input=patch, text=True, cwd=path, check=True)
 
 
-@pytest.mark.parametrize("names", [PATCHED[:3], PATCHED[3:]], ids=" and ".join)
+@pytest.mark.parametrize("names", [PATCHED[:4], PATCHED[4:]], ids=" and ".join)
 def test_patches_apply_and_their_options_run(names, tmp_path, tiny_path, programs):
     copy(tmp_path)
     given = []
@@ -72,6 +73,8 @@ def test_patches_apply_and_their_options_run(names, tmp_path, tiny_path, program
     if "A metric" in names:
         assert (trials.test_top2_accuracy >= trials.test_accuracy).all()
         assert "validation_top2_accuracy" in curves["metric"].to_pylist()
+    if "A measure of predictions" in names:
+        assert trials.test_f1.between(0, 1).all() and (trials.test_f1 <= trials.test_accuracy + 0.5).all()
     if "A method" in names:
         measured = set(zip(curves["stage"].to_pylist(), curves["metric"].to_pylist(), strict=True))
         assert ("pretrain/0", "validation_accuracy") in measured and ("pretrain/0", "mse") not in measured
