@@ -109,7 +109,7 @@ SHORT = {  # for fields that a launch does not name itself
     "--finetune.updates": ["0"],
     "--finetune.optimizer.learning-rate": ["0.01"],
 }
-FEWER = {"--seeds": ["2"], "--study.most-seeds": ["8"]}
+FEWER = {"--seeds": ["2"], "--study.most-seeds": ["16"]}
 
 
 def experiment_of(argv):
