@@ -114,7 +114,8 @@ def epochs(curves: Sequence[EpochCurve]):
         axes.set_xticks(shown[0].epochs, [str(n) for n in shown[0].epochs])
         axes.minorticks_off()
     left.set_ylabel("reconstruction error")
-    right.set_ylabel(f"{'gain in ' if gains else ''}{metric_name(split_of(shown[0].metric)[1])} ({unit})")
+    what = "gain" if gains else metric_name(split_of(shown[0].metric)[1])
+    right.set_ylabel(what if what == unit else f"{what} ({unit})")
     title(figure, "Reconstruction error, and what pretraining gains, by its epochs")
     legend(figure, left)
     return figure
