@@ -161,16 +161,15 @@ def run(
 
 
 def _preview(this: _Run, out: Console) -> None:
-    """Prints what would run: the first look, and how many may follow."""
-    plan = this.at(this.looks[0])[1]
+    """Prints what can be concluded and what would run: the first look, and how many may follow."""
+    plan, store = this.at(this.looks[0])[1], Store(this.experiment.store, warn=this.notify, read_only=True)
+    if found := prospects.of_plan(this.experiment, this.plan, store):
+        out.print(outlooks.warning(found) or outlooks.outlook(found), soft_wrap=True)
     preview.show(plan, this.datasets, out)
-    store = Store(this.experiment.store, warn=this.notify, read_only=True)
     out.print(reuse.summary(plan, reuse.reasons(plan, store)), soft_wrap=True)
     if len(this.looks) > 1:
         line = f"the first of at most {counted(len(this.looks), 'look')}, at {sequential.seeds_of(this.looks)} seeds"
         out.print(line, soft_wrap=True)
-    if found := prospects.of_plan(this.experiment, this.plan, store):
-        out.print(outlooks.warning(found) or outlooks.outlook(found), soft_wrap=True)
 
 
 def _lead(this: _Run, engine: Engine, progress: Console, with_tensorboard: bool, fingerprints: Fingerprints) -> _Done:

@@ -77,7 +77,8 @@ def verdict(compared: Sequence[Comparison]) -> str:
         sentences += _sentences(f"{what[0].upper()}{what[1:]}", clauses)
     if explored:
         n = counted(len(explored), "exploratory comparison")
-        sentences.append(f"Of {n}, adjusted apart, {tally(explored)}.")
+        alone = f"The exploratory comparison, adjusted apart, {_VERDICTS[explored[0].verdict][0]}."
+        sentences.append(f"Of {n}, adjusted apart, {tally(explored)}." if len(explored) > 1 else alone)
     return " ".join(sentences)
 
 
@@ -193,9 +194,9 @@ def _error_rate(answer: Answer) -> str:
     n_own = sum(not one.is_exploratory for one in answer.comparisons)
     if not n_own:
         return ""
-    among = "the comparison" if n_own == 1 else f"any of the {n_own:,} comparisons"
-    own = " of the question's own" if n_own < len(answer.comparisons) else ""
-    return f" Without an effect, one would be called in {among}{own} in at most {percent(1 - LEVEL)} of such runs."
+    whose = "the question's" if n_own < len(answer.comparisons) else "the"
+    among = f" among {whose} {n_own:,} comparisons" if n_own > 1 else ""
+    return f" Were there no effect, at most {percent(1 - LEVEL)} of such runs would report one{among}."
 
 
 def conditions(answer: Answer, experiment: Experiment) -> str:
