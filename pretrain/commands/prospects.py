@@ -51,7 +51,8 @@ def of_plan(experiment: Experiment, plan: Plan, store: Store) -> Prospect | None
 def _points(plan: Plan, experiment: Experiment) -> list[Mapping[str, object]]:
     """Returns the points of a plan's arms, without the fields that are tuned."""
     tuned = experiment.study.tune
-    found = ({name: value for name, value in trial.point.items() if name not in tuned} for trial in plan.trials)
+    one_each = (trial.point for trial in plan.trials if trial.seed == trial.repeat == 0)
+    found = ({name: value for name, value in point.items() if name not in tuned} for point in one_each)
     return list({repr(point): point for point in found}.values())
 
 

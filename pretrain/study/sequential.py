@@ -47,10 +47,12 @@ def check(experiment: Experiment) -> None:
     Raises:
       ConfigError: at none of its looks there are enough seeds for a p-value that is small enough.
     """
+    if not experiment.study.until_conclusive:
+        return
     compared = planned((point.values for point in experiment.points), experiment.study)
     n_compared = max(1, sum(not one.is_exploratory for one in compared))
     taken, most = looks(experiment), experiment.study.most_seeds
-    if not experiment.study.until_conclusive or _can_conclude(taken, n_compared):
+    if _can_conclude(taken, n_compared):
         return
     enough = next(
         n
