@@ -49,7 +49,7 @@ def launch(path, data, programs, *options):
 def test_the_page_shows_what_people_add():
     both = ["A term of a loss", "A metric", "A measure of predictions", "An optimizer of optax"]
     assert list(SECTIONS) == [*both, "A layer", "A method"]
-    assert PATCHED == [*both, "A method"]
+    assert [*both, "A method"] == PATCHED
 
 
 def apply(patch, path, *options):
