@@ -21,7 +21,7 @@ from pretrain.config.fields import with_values
 from pretrain.config.paths import path_of
 from pretrain.data import Dataset
 from pretrain.report import prospects as outlooks
-from pretrain.report import tensorboard, terminal, words
+from pretrain.report import tensorboard, terminal, verdicts
 from pretrain.study import sequential
 from pretrain.study.answer import Answer, answer
 from pretrain.study.choice import usual_values
@@ -233,7 +233,7 @@ def _look_until_settled(this: _Run, engine: Engine, store: Store, progress: Cons
             level = sequential.level(this.experiment, made["trials"])
             found = answer(made["trials"], made["curves"], experiment.study, level, usual_values(experiment))
             if len(this.looks) > 1:
-                this.notify(words.progress(look, this.looks, found.comparisons))
+                this.notify(verdicts.progress(look, this.looks, found.comparisons))
         except Exception:  # a fault in judging costs no table of what is trained
             outcome.leave_tables(this.experiment, this.datasets, made, this.notify)
             raise

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from pretrain.config.metrics import metric_of, split_of
-from pretrain.report import names, words
+from pretrain.report import names, verdicts
 from pretrain.study.answer import Answer
 from pretrain.study.arms import trial_values
 
@@ -47,7 +47,7 @@ def comparisons(answer: Answer) -> Listing:
         what = f"{names.treatment(one.field, one.treatment, one.baseline)} {names.setting(one.shared)}".strip()
         verdict = f"{'exploratory: ' if one.is_exploratory else ''}{one.verdict}"
         if one.seeds_to_settle:
-            verdict += f" ({words.settling(one.seeds_to_settle)})"
+            verdict += f" ({verdicts.settling(one.seeds_to_settle)})"
         chance = f"{one.improvement.mean:.0%}"
         difference = names.difference(one.difference, one.metric).replace(" points", "")
         rows.append((what, difference, f"{one.p_value:.3f}", chance, verdict, str(one.n)))
@@ -69,7 +69,14 @@ def speeds(answer: Answer) -> Listing:
             continue
         what = f"{names.treatment(one.field, one.treatment, one.baseline)} {names.setting(one.shared)}".strip()
         updates = [_updates(np.median(side)) for side in (found.treated, found.untreated)]
-        row = (what, f"{found.target:.3f}", *updates, words.updates_ratio(found), found.learns(one.level), one.verdict)
+        row = (
+            what,
+            f"{found.target:.3f}",
+            *updates,
+            verdicts.updates_ratio(found),
+            found.learns(one.level),
+            one.verdict,
+        )
         rows.append(row)
     headings = ("comparison", "accuracy", "updates", "updates of the baseline", "ratio", "learns", "ends")
     caption = (

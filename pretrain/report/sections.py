@@ -10,7 +10,7 @@ import pyarrow as pa
 from pretrain.config import Experiment
 from pretrain.config.counts import counted
 from pretrain.config.metrics import split_of
-from pretrain.report import drawing, figures, gaps, grids, listings, names, sample_captions, words
+from pretrain.report import drawing, figures, gains, gaps, grids, listings, names, sample_captions, verdicts, words
 from pretrain.report.listings import Listing
 from pretrain.report.page import Picture, Section
 from pretrain.report.why import factor_names
@@ -36,13 +36,13 @@ def headline(answer: Answer, experiment: Experiment) -> str:
         return whole
     own = [one for one in compared if not one.is_exploratory]
     of_pretraining = [one for one in own if (one.field, one.treatment) == (ENCODER, "pretrained")]
-    judged = words.verdict(of_pretraining)
+    judged = verdicts.verdict(of_pretraining)
     if of_pretraining and len(judged.split()) <= _MOST_WORDS and len(of_pretraining) < len(compared):
         rest = [one for one in compared if not any(one is other for other in of_pretraining)]
-        judged += f" Of {counted(len(rest), 'other comparison')}, {words.tally(rest)}."
+        judged += f" Of {counted(len(rest), 'other comparison')}, {verdicts.tally(rest)}."
     else:
-        judged = f"Of {counted(len(own), 'comparison')} of {compared[0].field}, {words.tally(own)}." if own else ""
-        judged = f"{judged} {words.verdict([one for one in compared if one.is_exploratory])}".strip()
+        judged = f"Of {counted(len(own), 'comparison')} of {compared[0].field}, {verdicts.tally(own)}." if own else ""
+        judged = f"{judged} {verdicts.verdict([one for one in compared if one.is_exploratory])}".strip()
     return " ".join(filter(None, [words.lost(answer, experiment), judged]))
 
 
@@ -169,7 +169,7 @@ def _differences(answer: Answer) -> tuple[Any, str, str]:
     )
     shown = answer.comparisons[: figures.MOST_COMPARISONS]
     parts = [
-        f"{names.treatment(one.field, one.treatment, one.baseline)} {names.setting(one.shared)} {words.interval(one)}"
+        f"{names.treatment(one.field, one.treatment, one.baseline)} {names.setting(one.shared)} {verdicts.interval(one)}"
         for one in shown
     ]
     return (
@@ -184,7 +184,7 @@ def _gains(answer: Answer) -> tuple[Any, str, str]:
         "What the treatment gains at each number of labels. The band holds for all budgets together: where it leaves "
         f"zero out, the gain is certain.{_first(figures.MOST_ARMS, len(answer.budgets), 'comparisons')}"
     )
-    parts = " ".join(words.budget(curve) for curve in answer.budgets[: figures.MOST_ARMS])
+    parts = " ".join(gains.budget(curve) for curve in answer.budgets[: figures.MOST_ARMS])
     return figures.gains(answer.budgets), caption, f"Gain in {_what(answer)} against the number of labels. {parts}"
 
 
@@ -259,7 +259,7 @@ def _epochs(answer: Answer) -> tuple[Any, str, str]:
         f"with {names.percent(answer.level)} intervals of gains. The lowest error and the largest gain need not "
         f"coincide.{_first(figures.MOST_ARMS, len(answer.epochs), 'settings')}"
     )
-    alt = " ".join(words.epochs(one, answer.level) for one in answer.epochs[: figures.MOST_ARMS])
+    alt = " ".join(gains.epochs(one, answer.level) for one in answer.epochs[: figures.MOST_ARMS])
     return figures.epochs(answer.epochs), caption, f"Reconstruction error and gain against epochs. {alt}"
 
 

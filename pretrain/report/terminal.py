@@ -10,7 +10,7 @@ from rich.table import Table
 
 from pretrain.config import Experiment
 from pretrain.config.metrics import metric_of, split_of
-from pretrain.report import gaps, names, words
+from pretrain.report import gaps, names, verdicts, words
 from pretrain.report.figures import trained_metric
 from pretrain.report.sections import headline
 from pretrain.report.why import factor_names
@@ -50,7 +50,7 @@ def show(
     if len(shown) < len(answer.arms):
         hidden = f"{len(shown)} of {len(answer.arms)} arms; python launch.py table {run_dir} shows all"
         console.print(hidden, style="dim", soft_wrap=True)
-    if line := words.speed(answer.comparisons):
+    if line := verdicts.speed(answer.comparisons):
         console.print(f"\n{line}", soft_wrap=True)
     for found in answer.factorials:
         if len(found.factors) > 2:

@@ -11,7 +11,7 @@ import pytest
 
 from pretrain.commands import report as report_command
 from pretrain.config import Experiment, StudyConfig
-from pretrain.report import record, report, words
+from pretrain.report import record, report, verdicts, words
 from pretrain.study.answer import answer
 from tests.launching import contents
 from tests.report.test_terminal import INIT, effects, four_corners, tables
@@ -55,7 +55,7 @@ def budgets(gains, n=8, noise=0.002):
 def test_the_answer_is_json_with_all_that_was_concluded(corners):
     found, _, reported = undrawn_report(corners[0], *corners[1])
     assert reported["schema"] == 4
-    assert reported["verdict"] == words.verdict(found.comparisons) and reported["explanation"] == " ".join(
+    assert reported["verdict"] == verdicts.verdict(found.comparisons) and reported["explanation"] == " ".join(
         words.explanation(found)
     )
     assert [one["verdict"] for one in reported["comparisons"]] == ["helps", "helps"]
@@ -243,8 +243,8 @@ def test_the_verdict_says_other_things_with_other_numbers():
     for effect, noise in ((0.03, 0.002), (-0.03, 0.002), (0.0, 0.001), (0.0, 0.05)):
         found = answer(*four_corners(effects(0.6), effects(0.8, pretraining=effect, noise=noise, n=10)))
         said.add(found.comparisons[0].verdict)
-        assert found.comparisons[0].verdict.split()[0] in words.verdict(found.comparisons) or "no difference" in (
-            words.verdict(found.comparisons)
+        assert found.comparisons[0].verdict.split()[0] in verdicts.verdict(found.comparisons) or "no difference" in (
+            verdicts.verdict(found.comparisons)
         )
     assert said == {"helps", "hurts", "no difference", "inconclusive"}
 

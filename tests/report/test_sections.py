@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 
 from pretrain.config import Experiment
-from pretrain.report import words
+from pretrain.report import verdicts
 from pretrain.report.sections import headline
 from pretrain.study.answer import answer
 
@@ -34,14 +34,14 @@ CURVES = pa.schema(
 
 def test_few_comparisons_are_reported_whole():
     found = asked({"pretrained": 0.02})
-    assert headline(found, Experiment()) == words.verdict(found.comparisons)
+    assert headline(found, Experiment()) == verdicts.verdict(found.comparisons)
 
 
 def test_pretraining_is_reported_first_among_many_treatments_and_the_others_are_counted():
     found = asked({"matched": -0.03, "permuted": 0.0, "rotated": -0.02, "pretrained": 0.02, "pca": 0.04})
     text = headline(found, Experiment())
     own = [one for one in found.comparisons if one.treatment == "pretrained"]
-    assert text.startswith(words.verdict(own)) and text.endswith(
+    assert text.startswith(verdicts.verdict(own)) and text.endswith(
         " Of 8 other comparisons, 4 hurt, 2 make no difference that matters and 2 help."
     )
 

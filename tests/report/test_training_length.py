@@ -8,7 +8,7 @@ import pytest
 
 from pretrain.commands import options
 from pretrain.config import Experiment
-from pretrain.report import listings, terminal, words
+from pretrain.report import listings, terminal, verdicts
 from pretrain.report.record import record
 from pretrain.study.answer import answer
 from tests.report.test_terminal import finetune_curves
@@ -54,7 +54,7 @@ def tables(losses, frozen=(0,), half=(2, 5)):
 )
 def test_a_verdict_says_which_arms_still_improve(losses, said):
     found = answer(*tables(losses))
-    assert said in words.verdict(found.comparisons)
+    assert said in verdicts.verdict(found.comparisons)
     kept = record(found, Experiment(), "0" * 64, "2 x cpu")
     assert said in kept["verdict"]
     falling = [side for side, init in (("treatment", "pretrained"), ("baseline", "he")) if losses[init] is FALLING]
@@ -70,9 +70,9 @@ def test_a_verdict_says_which_arms_still_improve(losses, said):
 
 def test_a_verdict_on_many_settings_counts_those_that_still_improve():
     found = answer(*tables({"pretrained": FALLING, "he": LEVEL}, frozen=range(5)))
-    sentence = words.verdict(found.comparisons)
+    sentence = verdicts.verdict(found.comparisons)
     assert "helps in 5 of 5 settings" in sentence and "arms were still improving in 5 of 5 settings" in sentence
-    assert "learns faster in 5 of 5 settings" in words.speed(found.comparisons)
+    assert "learns faster in 5 of 5 settings" in verdicts.speed(found.comparisons)
 
 
 def test_learning_faster_is_reported_apart_from_ending_better():

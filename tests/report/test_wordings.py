@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pretrain.config import Experiment, StudyConfig
-from pretrain.report import prospects, words
+from pretrain.report import prospects, verdicts, words
 from pretrain.report.sections import headline
 from pretrain.study.answer import answer
 from pretrain.study.prospects import prospect
@@ -53,7 +53,7 @@ def all_said(found, experiment):
     """Every text of a report but captions."""
     return [
         words.question(found),
-        words.verdict(found.comparisons),
+        verdicts.verdict(found.comparisons),
         headline(found, experiment),
         *words.warnings(found, experiment),
         *words.explanation(found),

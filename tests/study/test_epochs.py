@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from pretrain.config import StudyConfig
-from pretrain.report import words
+from pretrain.report import gains, words
 from pretrain.report.figures import epochs as drawn
 from pretrain.study.answer import answer
 from tests.study.test_statistics import curves_table
@@ -52,7 +52,7 @@ def test_error_and_gain_stand_side_by_side_and_the_error_chooses_badly():
     assert [gain.mean for gain in one.gains] == pytest.approx([value - 0.84 for value in ACCURACIES], abs=0.003)
     assert one.by_error.tolist() == [8] * SEEDS and one.by_validation.tolist() == [2] * SEEDS
     assert one.change.mean == pytest.approx(-0.05) and one.p_value < 0.01
-    said = words.epochs(one, found.level)
+    said = gains.epochs(one, found.level)
     assert "takes 8, by validation accuracy 2; the former is worse (-5.0 points" in said
     assert said in words.explanation(found)
     axes = drawn(found.epochs).axes
@@ -63,7 +63,7 @@ def test_error_and_gain_stand_side_by_side_and_the_error_chooses_badly():
 def test_where_both_choose_alike_nothing_is_certain():
     found = answered(table(accuracies=(0.85, 0.86, 0.87, 0.9)))
     assert found.epochs[0].change.mean == 0
-    assert "which is better is not certain" in words.epochs(found.epochs[0], found.level)
+    assert "which is better is not certain" in gains.epochs(found.epochs[0], found.level)
 
 
 def test_of_epochs_that_are_equally_good_the_fewest_are_chosen():
@@ -85,14 +85,14 @@ def test_each_setting_has_a_curve_and_two_numbers_of_epochs_have_none():
 
 def test_few_seeds_and_a_lower_metric():
     (few,) = answered(table(seeds=3)).epochs
-    assert "which is better is not certain" in words.epochs(few, 0.95)
+    assert "which is better is not certain" in gains.epochs(few, 0.95)
     trials = table()
     for split in ("test", "validation"):
         losses = pa.array(1 - trials[f"{split}_accuracy"].to_numpy())
         trials = trials.append_column(f"{split}_loss", losses)
     found = answered(trials, metric="test_loss")
     assert found.epochs[0].by_validation.tolist() == [2] * SEEDS
-    assert "the former is worse" in words.epochs(found.epochs[0], found.level)
+    assert "the former is worse" in gains.epochs(found.epochs[0], found.level)
 
 
 def test_tuned_epochs_are_shown_at_all_their_values():

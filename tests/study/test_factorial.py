@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from pretrain.config import Experiment
-from pretrain.report import gaps, report, words
+from pretrain.report import gaps, report, verdicts, words
 from pretrain.study.answer import answer, main_arms
 from pretrain.study.arms import arms
 from pretrain.study.factorial import BATCHES, factorials
@@ -158,7 +158,7 @@ def union(*grids):
 def test_unions_of_grids_that_sweep_different_fields_are_answered(grids):
     trials, curves = union(*grids)
     found = answer(trials, curves)
-    assert found.factorials == [] and words.explanation(found) and words.verdict(found.comparisons) is not None
+    assert found.factorials == [] and words.explanation(found) and verdicts.verdict(found.comparisons) is not None
 
 
 def test_swept_tuples_are_factors_like_any_other_value(tmp_path):

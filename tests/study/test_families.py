@@ -5,7 +5,7 @@ import pytest
 
 from pretrain.config import Experiment, StudyConfig
 from pretrain.config.fields import ConfigError
-from pretrain.report import words
+from pretrain.report import verdicts
 from pretrain.study.answer import answer
 from pretrain.study.families import adjusted, check, is_own
 from pretrain.study.sequential import looks, unsettled
@@ -69,7 +69,7 @@ def test_a_question_of_its_own_needs_fewer_seeds(run):
     others = [one for labels, one in asked.items() if labels != 2000]
     assert all(one.is_exploratory for one in others)
     assert [one.p_value for one in others] == holm([sign_flip(one.treated - one.untreated) for one in others])
-    text = words.verdict(list(asked.values()))
+    text = verdicts.verdict(list(asked.values()))
     assert text.startswith("Pretraining helps at 2,000 labels (") and text.count("labels (") == 1
     assert "Of 6 exploratory comparisons, adjusted apart, " in text
 
@@ -78,11 +78,11 @@ def test_seeds_are_added_for_the_questions_own_only(run):
     asked = answer(*run, family("finetune.labels=2000")).comparisons
     assert any(one.verdict == "inconclusive" for one in asked) and unsettled(asked) == []
     planned = looks(Experiment(seeds=8, study=StudyConfig(until_conclusive=True)))
-    assert words.progress(planned[0], planned, asked).endswith(": all comparisons are settled")
+    assert verdicts.progress(planned[0], planned, asked).endswith(": all comparisons are settled")
     at = next(one.shared[LABELS] for one in asked if one.verdict == "inconclusive")
     other = answer(*run, family(f"finetune.labels={at}")).comparisons
     assert [one.shared[LABELS] for one in unsettled(other)] == [at]
-    assert f"1 of 1 comparisons inconclusive (pretraining at {at:,} labels)" in words.progress(
+    assert f"1 of 1 comparisons inconclusive (pretraining at {at:,} labels)" in verdicts.progress(
         planned[0], planned, other
     )
 

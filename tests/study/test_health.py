@@ -6,7 +6,8 @@ import pytest
 
 from pretrain.config import Experiment
 from pretrain.report import health as words
-from pretrain.report.words import conclusion, verdict
+from pretrain.report.verdicts import verdict
+from pretrain.report.words import conclusion
 from pretrain.study.answer import answer
 from pretrain.study.arms import arms
 from pretrain.study.health import findings, unexplained

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pretrain.config import Experiment, StudyConfig
 from pretrain.config.fields import ConfigError
-from pretrain.report import report, words
+from pretrain.report import report, verdicts, words
 from pretrain.study.answer import answer
 from pretrain.study.attribution import attribute
 from pretrain.study.power import seeds_to_settle, smallest_p
@@ -127,7 +127,7 @@ def noisy(gain, n=8, spread=0.01):
 def test_a_look_reports_what_is_open_and_what_follows():
     planned = looks(until_conclusive(16, 48))
     compared = answer(*noisy({2: 0.1, 0: 0.003}, n=16), level=planned[0].level).comparisons
-    reported = [words.progress(look, planned, compared) for look in (planned[0], planned[-1])]
+    reported = [verdicts.progress(look, planned, compared) for look in (planned[0], planned[-1])]
     assert reported[0] == (
         "look 1 of at most 3, 16 seeds, 98.33 % intervals: 1 of 2 comparisons inconclusive "
         "(pretraining with all layers trainable); next look at 32 seeds"
@@ -135,14 +135,14 @@ def test_a_look_reports_what_is_open_and_what_follows():
     assert reported[1].startswith("look 3 of at most 3, 48 seeds") and reported[1].endswith(
         "; study.most_seeds is reached"
     )
-    assert words.progress(planned[0], planned, compared[:1]).endswith(": all comparisons are settled")
-    assert words.progress(planned[0], planned, []).endswith(": there is nothing to compare")
+    assert verdicts.progress(planned[0], planned, compared[:1]).endswith(": all comparisons are settled")
+    assert verdicts.progress(planned[0], planned, []).endswith(": there is nothing to compare")
 
 
 def test_many_open_comparisons_are_not_all_named():
     one = answer(*noisy({2: 0.003, 0: 0.003}), level=0.9875).comparisons[0]
     planned = looks(until_conclusive(8, 32))
-    assert words.progress(planned[0], planned, [one] * 9).count("pretraining") == 4
+    assert verdicts.progress(planned[0], planned, [one] * 9).count("pretraining") == 4
 
 
 def test_every_interval_and_every_word_is_of_the_level_used(tmp_path):
@@ -156,8 +156,8 @@ def test_every_interval_and_every_word_is_of_the_level_used(tmp_path):
         assert other.level == 0.9875
         assert other.difference.low < one.difference.low and one.difference.high < other.difference.high
     assert strict.best_test.low < usual.best_test.low
-    assert "%" not in words.verdict(usual.comparisons)
-    assert words.verdict(strict.comparisons).count("] at 98.75 %") == 2
+    assert "%" not in verdicts.verdict(usual.comparisons)
+    assert verdicts.verdict(strict.comparisons).count("] at 98.75 %") == 2
     reported = str(words.explanation(strict))
     assert "98.75 %" in reported and "95 %" not in reported
     trials, curves = four_corners(effects(0.6, freezing=-0.4), effects(0.85, pretraining=0.03))

@@ -1,0 +1,196 @@
+"""What comparisons show, in sentences."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from pretrain.config.counts import counted
+from pretrain.config.metrics import split_of
+from pretrain.report.names import (
+    difference,
+    listed,
+    metric_name,
+    percent,
+    setting,
+    short,
+    treatment,
+)
+from pretrain.report.why import too_few
+from pretrain.study.comparisons import Comparison
+from pretrain.study.power import SeedRange
+from pretrain.study.sequential import Look, unsettled
+from pretrain.study.speed import SHARE, Speed
+from pretrain.study.statistics import FEWEST_SEEDS, LEVEL
+
+_MOST_NAMED = 4  # comparisons of a treatment that are named one by one
+_MOST_WORDS = 50  # of a sentence that has several clauses
+# Of one comparison, and of several.
+_VERDICTS = {
+    "helps": ("helps", "help"),
+    "hurts": ("hurts", "hurt"),
+    "no difference": ("makes no difference that matters", "make no difference that matters"),
+    "inconclusive": ("is inconclusive", "are inconclusive"),
+}
+
+
+def verdict(compared: Sequence[Comparison]) -> str:
+    """Returns the verdicts of a run's comparisons in a few sentences; nothing without comparisons.
+
+    Those of the question are named, or counted where a treatment has many; those that explore are counted.
+    """
+    own = [one for one in compared if not one.is_exploratory]
+    explored = [one for one in compared if one.is_exploratory]
+    sentences = []
+    for what in dict.fromkeys(treatment(one.field, one.treatment, one.baseline) for one in own):
+        group = [one for one in own if treatment(one.field, one.treatment, one.baseline) == what]
+        clauses = [_clause(one) for one in group] if len(group) <= _MOST_NAMED else _counted(group)
+        sentences += _sentences(f"{what[0].upper()}{what[1:]}", clauses)
+    if explored:
+        n = counted(len(explored), "exploratory comparison")
+        alone = f"The exploratory comparison, adjusted apart, {_VERDICTS[explored[0].verdict][0]}."
+        sentences.append(f"Of {n}, adjusted apart, {tally(explored)}." if len(explored) > 1 else alone)
+    return " ".join(sentences)
+
+
+def tally(compared: Sequence[Comparison]) -> str:
+    """Returns how many comparisons came out how, as in ``3 help and 1 is inconclusive``, or ``all help``."""
+    counts = Counter(one.verdict for one in compared)
+    if len(counts) == 1 and len(compared) > 1:
+        return f"all {_VERDICTS[compared[0].verdict][1]}"
+    return listed([f"{n:,} {_VERDICTS[kind][n > 1]}" for kind, n in counts.most_common()])
+
+
+def _sentences(subject: str, clauses: Sequence[str]) -> list[str]:
+    """Returns clauses on a subject as sentences, each of as many as are read at once."""
+    sentences: list[str] = []
+    for clause in clauses:
+        longer = f"{sentences[-1]}; {clause}" if sentences else ""
+        if longer and len(longer.split()) <= _MOST_WORDS:
+            sentences[-1] = longer
+        else:
+            sentences.append(f"{'It' if sentences else subject} {clause}")
+    return [f"{sentence}." for sentence in sentences]
+
+
+def _clause(one: Comparison) -> str:
+    where = setting(one.shared)
+    where = (f" {where}" if where else "") + unfinished(one)
+    shown, n = interval(one), counted(one.n, "seed") + _lost(one)
+    match one.verdict:
+        case "helps" | "hurts":
+            return f"{one.verdict}{where} ({shown}, p {_p(one.p_value)}, {n})"
+        case "no difference":
+            return f"makes no difference that matters{where} ({shown}, {n})"
+    if one.both_at_chance:
+        return f"is not judged{where}, where both arms are at chance ({shown}, {n})"
+    if one.n < FEWEST_SEEDS:
+        return f"is inconclusive{where} ({shown}; {too_few(one.n)}{_lost(one)})"
+    return f"is inconclusive{where} ({shown}, {n}; {settling(one.seeds_to_settle)})"
+
+
+def settling(seeds: SeedRange) -> str:
+    """Returns how many seeds in all would settle a comparison."""
+    if seeds.high is None:
+        return f"settling it takes more than {seeds.low:,}"
+    return f"{f'{seeds.low:,} to' if seeds.low < seeds.high else 'about'} {seeds.high:,} would settle it"
+
+
+def _lost(one: Comparison) -> str:
+    """Returns how many trials of a comparison diverged or collapsed."""
+    kinds = (("diverged", one.n_diverged), ("collapsed", one.n_collapsed))
+    return "".join(f", {counted(n, 'trial')} {kind}" for kind, n in kinds if n)
+
+
+def unfinished(one: Comparison) -> str:
+    """Returns after how many updates a comparison was made, where an arm still improved; nothing elsewhere."""
+    sides = zip(one.lengths, (one.treatment, one.baseline), strict=True)
+    still = [short(value) for length, value in sides if length and length.trend == "improves"]
+    if not still:
+        return ""
+    updates = listed([f"{n:,}" for n in dict.fromkeys(length.updates for length in one.lengths if length)])
+    return f" after {updates} updates, {'both' if len(still) == 2 else still[0]} still improving"
+
+
+def _counted(group: Sequence[Comparison]) -> list[str]:
+    """Returns how many comparisons came out how, with the largest of each kind that has a direction."""
+    clauses = []
+    for kind, (phrase, _) in _VERDICTS.items():
+        found = [one for one in group if one.verdict == kind]
+        if found:
+            clause = f"{phrase} in {len(found)} of {len(group)} settings"
+            if kind in ("helps", "hurts"):
+                most = max(found, key=lambda one: abs(one.difference.mean))
+                clause += f", most {setting(most.shared)}{unfinished(most)} ({interval(most)})"
+            clauses.append(clause)
+    if n_open := sum(bool(unfinished(one)) for one in group):
+        clauses.append(f"arms were still improving in {n_open} of {len(group)} settings")
+    return clauses
+
+
+def interval(one: Comparison) -> str:
+    """Returns a comparison's difference with its interval, and the interval's level where it is not 95 %."""
+    what = unit(one.metric)
+    return f"{what[1:]} {difference(one.difference, one.metric)}".lstrip() + at_level(one.level)
+
+
+def unit(metric: str) -> str:
+    """Returns the name of a metric after its value, but of accuracy, which goes without saying."""
+    return "" if split_of(metric)[1] == "accuracy" else f" {metric_name(split_of(metric)[1])}"
+
+
+def speed(compared: Sequence[Comparison]) -> str:
+    """Returns which arms learn faster, whichever ends better, in a sentence; nothing where it was not measured."""
+    found = [one for one in compared if one.speed]
+    if not found:
+        return ""
+    start = f"To {SHARE:.0%} of the better arm's final accuracy".replace("%", " %")
+    if len(found) > _MOST_NAMED:
+        counts = Counter(one.speed.learns(one.level) for one in found)
+        phrases = {"faster": "faster", "more slowly": "more slowly", "not certain": "with no certain difference"}
+        parts = [f"{phrase} in {counts[name]}" for name, phrase in phrases.items() if counts[name]]
+        return f"{start}, {found[0].field} learns {listed(parts)} of {len(found)} settings."
+    parts = [f"{_treated(one)} {_gets_there(one.speed)}" for one in found]
+    return f"{start}, {'; '.join(parts)}."
+
+
+def _treated(one: Comparison) -> str:
+    return f"{treatment(one.field, one.treatment, one.baseline)} {setting(one.shared)}".strip()
+
+
+def _gets_there(found: Speed) -> str:
+    if found.ratio is None:
+        n = [int(np.isfinite(side).sum()) for side in (found.treated, found.untreated)]
+        return f"gets there in {n[0]} of {counted(len(found.treated), 'seed')}, the baseline in {n[1]}"
+    return f"takes {updates_ratio(found)} times the updates"
+
+
+def updates_ratio(found: Speed) -> str:
+    """Returns by how many times the updates of the baseline a treatment learns, with the interval."""
+    if found.ratio is None:
+        return "–"
+    margin = f" [{found.ratio.low:.2f}, {found.ratio.high:.2f}]" if np.isfinite(found.ratio.high) else ""
+    return f"{found.ratio.mean:.2f}{margin}"
+
+
+def progress(look: Look, planned: Sequence[Look], compared: Sequence[Comparison]) -> str:
+    """Returns what a look of several has shown: what is still inconclusive, and whether more seeds follow."""
+    still, n_own = unsettled(compared), sum(not one.is_exploratory for one in compared)
+    seeds = counted(look.seeds, "seed")
+    start = f"look {look.number} of at most {len(planned)}, {seeds}, {percent(look.level)} intervals: "
+    if not still:
+        return start + ("all comparisons are settled" if compared else "there is nothing to compare")
+    names = [f"{treatment(one.field, one.treatment, one.baseline)} {setting(one.shared)}".strip() for one in still]
+    named = "; ".join([*names[:_MOST_NAMED], *(["…"] if len(names) > _MOST_NAMED else [])])
+    after = planned[look.number :]
+    then = f"next look at {counted(after[0].seeds, 'seed')}" if after else "study.most_seeds is reached"
+    return f"{start}{len(still)} of {n_own} comparisons inconclusive ({named}); {then}"
+
+
+def at_level(level: float) -> str:
+    """Returns the level of an interval just given, where it is not the usual one."""
+    return "" if level == LEVEL else f" at {percent(level)}"
+
+
+def _p(value: float) -> str:
+    return f"= {value:.3f}" if value >= 0.001 else "< 0.001"
