@@ -17,7 +17,7 @@ from pretrain.report.why import factor_names
 from pretrain.study import health
 from pretrain.study.answer import Answer, main_arms
 from pretrain.study.arms import Arm
-from pretrain.study.comparisons import ENCODER
+from pretrain.study.comparisons import ENCODER, Comparison
 from pretrain.study.factorial import Factorial
 from pretrain.study.phases import pretrainings
 from pretrain.study.statistics import LEVEL
@@ -168,10 +168,7 @@ def _differences(answer: Answer) -> tuple[Any, str, str]:
         f"{_first(figures.MOST_COMPARISONS, len(answer.comparisons), 'comparisons')}"
     )
     shown = answer.comparisons[: figures.MOST_COMPARISONS]
-    parts = [
-        f"{names.treatment(one.field, one.treatment, one.baseline)} {names.setting(one.shared)} {verdicts.interval(one)}"
-        for one in shown
-    ]
+    parts = [f"{_compared(one)} {verdicts.interval(one)}" for one in shown]
     return (
         figures.differences(answer.comparisons),
         caption,
@@ -274,6 +271,10 @@ def _slopes(answer: Answer) -> tuple[Any, str, str]:
     ]
     alt = f"{names.capital(_what(answer))} of every seed at baseline and treatment, joined by lines: {_all(counts)}"
     return figures.slopes(answer.comparisons), caption, alt
+
+
+def _compared(one: Comparison) -> str:
+    return f"{names.treatment(one.field, one.treatment, one.baseline)} {names.setting(one.shared)}"
 
 
 def _what(answer: Answer) -> str:
