@@ -90,7 +90,8 @@ def test_a_sweep_survives_the_loss_of_a_node_at_any_time(n_packs, site, cluster,
 
 def kill_a_worker():
     """Kills a process that runs a pack, as the kernel does when memory runs out."""
-    (process, *_) = [each for each in psutil.process_iter() if "".join(each.cmdline()[:1]).startswith("ray::_task")]
+    running = [each for each in psutil.process_iter(["cmdline"]) if each.info["cmdline"]]  # those that ended have none
+    (process, *_) = [each for each in running if each.info["cmdline"][0].startswith("ray::_task")]
     process.kill()
 
 
