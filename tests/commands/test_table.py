@@ -55,7 +55,7 @@ def test_a_file_that_cannot_be_written_is_named_and_not_half_there(run, tmp_path
     ("argv", "reported"),
     [
         (["RUN", "--by", "finetune.frozen"], "by: 'finetune.frozen'.*'finetune.frozen_layers'"),
-        (["RUN", "--metrics", "accuracy"], "metrics: 'accuracy'"),
+        (["RUN", "--metrics", "acuracy"], "metrics: 'test_acuracy'.*'test_accuracy'"),
         (["RUN", "--metric", "x"], "option: '--metric'.*--metrics"),
         (["nowhere"], "run: 'nowhere' is no directory"),
         ([], "arguments: ''"),

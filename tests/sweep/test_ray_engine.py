@@ -1,5 +1,6 @@
 """Sweeps on a real Ray cluster of this machine: the same results, whatever happens to its nodes."""
 
+import contextlib
 import re
 import signal
 import subprocess
@@ -88,11 +89,13 @@ def test_a_sweep_survives_the_loss_of_a_node_at_any_time(n_packs, site, cluster,
     assert results(survives_a_lost_node(site, cluster, f"lost-{n_packs}", n_packs, 6)) == six_seeds
 
 
-def kill_a_worker():
-    """Kills a process that runs a pack, as the kernel does when memory runs out."""
-    running = [each for each in psutil.process_iter(["cmdline"]) if each.info["cmdline"]]  # those that ended have none
-    (process, *_) = [each for each in running if each.info["cmdline"][0].startswith("ray::_task")]
-    process.kill()
+def kill_a_worker(cluster):
+    """Kills a process of a cluster that runs a pack, as the kernel does when memory runs out."""
+    for process in psutil.Process(cluster.process.pid).children(recursive=True):
+        with contextlib.suppress(psutil.Error):  # it has ended
+            if process.cmdline()[0].startswith("ray::_task"):
+                return process.kill()
+    raise AssertionError("no worker runs a pack")
 
 
 @pytest.mark.slow
@@ -101,7 +104,7 @@ def test_a_pack_whose_worker_is_killed_runs_in_halves_once(site, cluster, first)
     options = [*site.at("killed-worker"), *WORKER, "--engine.address", cluster.address, "--engine.retries", "0", *long]
     store = site.path / "killed-worker-store"
     is_time = lambda: any(store.glob("begun/*"))
-    code, printed, reported = launch_and(site, options, is_time, lambda process: kill_a_worker())
+    code, printed, reported = launch_and(site, options, is_time, lambda process: kill_a_worker(cluster))
     assert code == 0, reported
     lost = "pretrain/0: the worker of a pack of 2 trials was killed, maybe for its memory; the pack is cut in half"
     assert (printed + reported).count("was killed") == (printed + reported).count(lost) == 1
