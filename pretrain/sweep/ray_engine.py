@@ -109,7 +109,7 @@ def _await(
       Interrupted: tasks were to stop, and did.
       StoreError: a task failed, without being killed.
     """
-    waiting, asked, stopped, fault, killed = list(begun), False, False, "", []
+    waiting, asked, stopped, failed = list(begun), False, False, {}
     while waiting:
         ready, waiting = ray.wait(waiting, timeout=_SECONDS_BETWEEN_LOOKS)
         for reference in ready:
@@ -117,10 +117,9 @@ def _await(
                 stopped |= ray.get(reference) == remote.STOPPED
             except ray.exceptions.RayError as error:
                 reason = " ".join(str(getattr(error, "cause", None) or error).split())[-300:]
-                fault = f"{begun[reference].title} failed on Ray: {reason}"
+                failed[reference] = f"{begun[reference].title} failed on Ray: {reason}"
                 if not isinstance(getattr(error, "cause", error), _KILLED):  # or the task before it was
-                    raise StoreError(fault) from None
-                killed.append(begun[reference].pack)
+                    raise StoreError(failed[reference]) from None
                 continue
             console.print(f"{begun[reference].title}: done")
         if stop() and not asked:
@@ -128,7 +127,10 @@ def _await(
             ask_to_stop()
     if stopped:
         raise Interrupted
-    return fault, killed
+    # A task whose parents' worker was killed fails as they do, and was never begun.
+    lost = {job.id for reference in failed for job in begun[reference].pack.jobs}
+    killed = [each for each in failed if lost.isdisjoint(job.parent for job in begun[each].pack.jobs)]
+    return failed[killed[0]] if killed else "", [begun[each].pack for each in killed]
 
 
 @contextlib.contextmanager
