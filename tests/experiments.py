@@ -21,6 +21,7 @@ BOUND = {
     *("finetune.encoder_init", "pretrain.method.kind", "pretrain.method.loss", "pretrain.method.sparsity"),
     *("pretrain.method.tied", "pretrain.method.contractive", "pretrain.method.variational", "pretrain.method.visible"),
 }
+BOUND |= {"study.tune", "study.family"}  # which name what is swept
 FREELY_SWEPT = [name for name in LEAVES if name.startswith(("encoder", "pretrain", "finetune")) and name not in BOUND]
 OF_LAYERS_AT_ONCE = {"finetune.unfreeze_at", "finetune.rate_factor"}
 OF_LAYERS = OF_LAYERS_AT_ONCE | {
@@ -48,6 +49,8 @@ def values_of(name):
     """Any value that the field declares valid."""
     if name == "encoder.layers":  # a word is text, but not every text a word
         return st.lists(WORDS, min_size=1, max_size=5).map(tuple)
+    if name == "study.metric":  # not every text, either
+        return st.sampled_from(["auto", "accuracy", "validation_auroc", "test_rmse"])
     return _of_type(LEAVES[name])
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 import tyro
 
 from pretrain.commands import options, outcome, streams
-from pretrain.config.fields import replace_all
+from pretrain.config import Settings
+from pretrain.config.fields import ConfigError, fields, replace_all
 from pretrain.config.paths import path_of
 from pretrain.report import report, terminal
-from pretrain.study import results, sequential
+from pretrain.study import results, sequential, summary
 from pretrain.study.answer import answer
 from pretrain.study.choice import usual_values
 from pretrain.study.results import Run
@@ -21,7 +22,7 @@ from pretrain.sweep.manifests import DamageError
 
 @dataclasses.dataclass(frozen=True)
 class Asked:
-    """What the trials are asked; the run's own question by default. Nothing is trained."""
+    """What the trials are asked from now on; by default as they were asked last. Nothing is trained."""
 
     metric: str = ""
     """Result that is compared, as of `launch.py`; measured from stored predictions where the run lacks it."""
@@ -87,5 +88,9 @@ def _asked(run: Run, asked: Mapping[str, object]) -> Run:
     Raises:
       ConfigError: the run cannot be asked so.
     """
+    swept, compared = summary.swept_fields(run.trials), asked.get("study.compare")
+    if compared in fields(Settings) and compared not in swept:
+        remedy = f"was not swept, and so has no values to compare; the run has {', '.join(swept) or 'none'}"
+        raise ConfigError("study.compare", compared, remedy)
     experiment = dataclasses.replace(replace_all(run.experiment, asked))  # which checks it as a whole
     return dataclasses.replace(results.measured(run, experiment.study.metric), experiment=experiment)

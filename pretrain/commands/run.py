@@ -199,16 +199,22 @@ def _lead(this: _Run, engine: Engine, progress: Console, with_tensorboard: bool,
                 programs.seal(root / "programs")
             # Only now, so that the tables of a run that is repeated, or interrupted as it is, never hold less.
             shown = samples.of_run(done.plan, store, this.datasets, outcome.samples_there(run_dir))
-            outcome.leave(
-                this.experiment,
-                this.datasets,
-                done.tables,
-                done.answer,
-                shown,
-                this.notify,
-                anew=done.n_run > 0,
-                with_tensorboard=with_tensorboard,
-            )
+            try:
+                outcome.leave(
+                    this.experiment,
+                    this.datasets,
+                    done.tables,
+                    done.answer,
+                    shown,
+                    this.notify,
+                    anew=done.n_run > 0,
+                    with_tensorboard=with_tensorboard,
+                )
+            except OSError:
+                raise
+            except Exception:  # a fault in drawing costs no table, either
+                outcome.leave_tables(this.experiment, this.datasets, done.tables, this.notify)
+                raise
     return done
 
 

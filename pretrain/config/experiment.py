@@ -54,7 +54,7 @@ class StudyConfig:
 
     compare: Annotated[str, MinLen(1)] = "finetune.encoder_init"
     """Swept field whose values are compared, seed by seed; where it is not swept, the first swept field is."""
-    metric: Annotated[str, MinLen(1)] = metrics.AUTO
+    metric: metrics.MetricName = metrics.AUTO
     """Result that is compared: accuracy, balanced_accuracy, auroc or loss of classes; r2, rmse, mae or loss of numbers;
     on test rows, or as in validation_accuracy on validation rows. auto: accuracy; of several labels auroc, of numbers
     r2."""
@@ -111,7 +111,6 @@ class Experiment(Settings):
     def __post_init__(self):
         checks.check_sweep(self.sweep, self.finetune)
         checks.check_tuned(self.sweep, self.study.tune, self.study.compare)
-        metrics.check(self.study.metric)
         if self.study.compare not in fields(Settings):
             near = nearest(self.study.compare, fields(Settings))
             raise ConfigError("study.compare", self.study.compare, f"is no field; did you mean {near!r}?")

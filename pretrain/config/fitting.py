@@ -104,7 +104,7 @@ def to_held_out(fitted: Fitted, chosen: Collection[str], n_labelled: int) -> Fit
     def part(value: int | float) -> int | float:
         return max(1, round(_HELD_OUT * n_labelled)) if value > _MOST_HELD_OUT * n_labelled else value
 
-    return fitted.changed("data.validation", chosen, part, f"{n_labelled:,} training rows have a label")
+    return fitted.changed("data.validation", chosen, part, f"{n_labelled:,} rows with a label are not test rows")
 
 
 def _batch_of(n: int) -> _Fit:

@@ -1,7 +1,9 @@
 """What predictions are measured by: which targets each measure is for, its unit, and which way is better."""
 
 from collections.abc import Collection
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
+
+from pydantic import AfterValidator
 
 from pretrain.config.fields import ConfigError, nearest
 
@@ -56,15 +58,27 @@ def column(name: str) -> str:
     return "_".join(split_of(name))
 
 
+def _checked(name: str) -> str:
+    """Returns a metric's name, if it is one."""
+    if name != AUTO and split_of(name)[1] not in METRICS:
+        near = nearest(split_of(name.lower())[1], METRICS)
+        raise ValueError(f"is none of {', '.join(METRICS)}; did you mean {near!r}?")
+    return name
+
+
+MetricName = Annotated[str, AfterValidator(_checked)]
+
+
 def check(name: str) -> None:
     """Checks that a metric is known.
 
     Raises:
       ConfigError: it is not.
     """
-    if name != AUTO and split_of(name)[1] not in METRICS:
-        near = nearest(split_of(name)[1], METRICS)
-        raise ConfigError("study.metric", name, f"is none of {', '.join(METRICS)}; did you mean {near!r}?")
+    try:
+        _checked(name)
+    except ValueError as error:
+        raise ConfigError("study.metric", name, str(error)) from None
 
 
 def check_task(name: str, tasks: Collection[str]) -> None:

@@ -173,7 +173,8 @@ def load(config: DataConfig, read: Reader = reading.read) -> Dataset:
         units,
         Fingerprints(
             _digest(parts["train"].inputs, parts["validation"].inputs),
-            _digest(parts["train"].labels, parts["validation"].labels),
+            # With their units, in which predictions are kept.
+            _digest(parts["train"].labels, parts["validation"].labels, *(units or ())),
             _digest(*parts["test"]),
         ),
         None if len(labelled) == len(labels) else labelled,

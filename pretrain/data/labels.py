@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pretrain.config.counts import some
+
 NONE = -1  # class number of a row without a label
 _MOST_NAMED = 8
 _FEWEST_ROWS = 2  # a class, below which labels are quantities
@@ -54,7 +56,9 @@ def classes(labels: Mapping[str, np.ndarray], called: Mapping[str, str], names: 
     if names:
         values = np.arange(len(names))
     elif values.dtype.kind == "i" and len(values) and values[-1] != len(values) - 1:
-        notes.append(f"{len(values)} classes, numbered {_spans(values)} and named so")
+        notes.append(f"{len(values)} classes, numbered {_spans(values)} and named so: classification (data.task)")
+    elif values.dtype.kind == "U" and len(values):
+        notes.append(f"{len(values)} classes: {some(values.tolist(), _MOST_NAMED)}")
     if found:
         return Classes({}, (), notes, found)
     numbers = {

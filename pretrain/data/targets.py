@@ -51,6 +51,9 @@ def read(
     if faults:  # the first, for what is wrong with one split is with the others, as a rule
         return Targets(kind, {}, (), [], faults[:1])
     notes = [_note(kind, called["train"], values["train"])] if task == "auto" else []
+    n_partly = sum(int((np.isnan(array).any(axis=1) & ~np.isnan(array).all(axis=1)).sum()) for array in values.values())
+    if n_partly:
+        notes.append(f"{n_partly:,} rows lack some of their {called['train']}, and count as rows without any")
     return Targets(kind, values, _names(called["train"], values["train"]), notes, [])
 
 

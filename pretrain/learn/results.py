@@ -2,7 +2,6 @@
 
 from functools import partial
 
-import jax
 import jax.numpy as jnp
 
 from pretrain.learn.layers import Params
@@ -26,7 +25,8 @@ def results(stack: Stack, method: type, params: Params, train: Batch, split: Bat
     if stack.head is None:
         whole = partial(whole_reconstruction, stack, params)
         return evaluate(whole, Batch(split.inputs)) if stack.reconstructs else {}
-    return _predicted(stack, method, params, train, split, keeps_outputs=False)[0]
+    values, _ = predictions(stack, method, params, train, split)
+    return {name: value for name, value in values.items() if name != "constant_units"}
 
 
 def predictions(stack: Stack, method: type, params: Params, train: Batch, split: Batch) -> tuple[Values, Prediction]:
@@ -35,27 +35,19 @@ def predictions(stack: Stack, method: type, params: Params, train: Batch, split:
     Where the results are of batches, ``constant_units`` is among them: the share of the topmost codes that hardly vary
     over the split, as those of dead or saturated units.
     """
-    values, outputs = _predicted(stack, method, params, train, split, keeps_outputs=True)
-    return values, stack.task.predicted(outputs, METHODS[method].has_logits)
-
-
-def _predicted(
-    stack: Stack, method: type, params: Params, train: Batch, split: Batch, keeps_outputs: bool
-) -> tuple[Values, jax.Array | None]:
     functions = METHODS[method]
     if functions.predict:
         outputs = functions.predict(stack, params, train, split)
-        return divided(stack.task.score(outputs, split)), outputs
-    measure = partial(functions.measure, stack, None, params)
-    if not keeps_outputs:
-        return evaluate(measure, split), None
+        return divided(stack.task.score(outputs, split)), stack.task.predicted(outputs, functions.has_logits)
 
-    def with_moments(block: Batch) -> tuple[Metrics, tuple[Mean, Mean]]:
+    def measure(block: Batch) -> tuple[Metrics, tuple[Mean, Mean]]:
         codes = stack.codes(params, block.inputs)
-        return measure(block), (mean_of(codes, block), mean_of(jnp.square(codes), block))
+        moments = mean_of(codes, block), mean_of(jnp.square(codes), block)
+        return functions.measure(stack, None, params, block), moments
 
-    sums, outputs = sum_and_rows(with_moments, lambda block: logits(params, block.inputs, stack=stack), split)
+    sums, outputs = sum_and_rows(measure, lambda block: logits(params, block.inputs, stack=stack), split)
     metrics, moments = sums
     mean, square = (each.total / each.count for each in moments)
     is_constant = square - jnp.square(mean) <= _CONSTANT * square
-    return divided(metrics) | {"constant_units": jnp.mean(is_constant.astype(jnp.float32))}, outputs
+    values = divided(metrics) | {"constant_units": jnp.mean(is_constant.astype(jnp.float32))}
+    return values, stack.task.predicted(outputs, functions.has_logits)

@@ -34,6 +34,7 @@ def first_batches(curves: pa.Table, arms: Sequence[Arm]):
     """
     figure, axes = canvas(3.4)
     steps, metric = np.arange(1, BATCHES + 1), trained_metric(curves)
+    what = metric.removeprefix("post_update_")
     for index, arm in enumerate(arms[:MOST_ARMS]):
         if not arm.trial_ids:
             continue
@@ -42,15 +43,18 @@ def first_batches(curves: pa.Table, arms: Sequence[Arm]):
         if not measured.any():
             continue
         x, (mean, low, high) = steps[measured], statistics.band(values[:, measured])
+        if what == "loss":  # which is above zero, on a logarithmic scale
+            low = np.maximum(low, mean / 100)
         style = {"color": COLOURS[index], "linestyle": DASHES[index % len(DASHES)]}
         axes.plot(x, mean, label=written(arm_name(arm.point)), linewidth=1.8, **style)
         if len(values) > 1:
             axes.fill_between(x, low, high, color=COLOURS[index], alpha=0.1, linewidth=0)
             for edge in (low, high):
                 axes.plot(x, edge, linewidth=0.5, alpha=0.5, **style)
-    what = metric.removeprefix("post_update_")
     limits = {"ylim": (0, 1)} if what == "accuracy" else {}
     axes.set(xlabel="mini-batch", ylabel=f"{what} on the batch just trained on", xlim=(1, BATCHES), **limits)
+    if what == "loss":
+        axes.set_yscale("log", nonpositive="clip")
     n = max((len(set(arm.seeds)) for arm in arms), default=0)
     band = f"mean over {n} seeds, {percent(statistics.LEVEL)} band over all batches" if n > 1 else "one seed"
     title(figure, f"The first {BATCHES} mini-batches: {band}")

@@ -23,7 +23,7 @@ _MOST_BUDGETS = 6  # that a sentence lists
 def budget(curve: BudgetCurve) -> str:
     """Returns what a comparison at many budgets shows, in a few sentences."""
     what = treatment(*_of(curve))
-    sure = (curve.low > 0) | (curve.high < 0)
+    sure = ((curve.low > 0) | (curve.high < 0)) & (curve.n >= FEWEST_SEEDS)
     where = setting(curve.shared)
     parts = [f"Gain of {what} against labels{f' {where}' if where else ''}:"]
     if sure.any():

@@ -39,18 +39,17 @@ def _sentence(group: Sequence[Finding], experiment: Experiment) -> str:
     match first.kind:
         case "diverged":
             field = _RATES.get(first.stage, _OF_PRETRAINING)
-            rates = sorted({one.arm.point.get(field, get(experiment, field)) for one in group})
             where = f" in {first.stage}" if first.stage else ""
-            at = listed([f"{rate:g}" for rate in rates])
-            return f"{some} diverged{where}, at learning rate {at}; lower {field}."
+            return f"{some} diverged{where}, at {_rates(group, field, experiment)}; lower {field}."
         case "collapsed":
-            remedy = "train longer or at another rate, or compare balanced_accuracy (--study.metric)"
+            remedy = "train longer or at another rate, or compare another metric (--study.metric)"
             return f"{some} collapsed: the same is predicted of every example; {remedy}."
         case "at chance":
             mean, best = (sum(getattr(one, name) for one in group) / len(group) for name in ("value", "baseline"))
             return (
                 f"{capital(who)} are no better than chance ({mean:.3f}, where predicting the same of all examples "
-                f"comes to {best:.3f}); train longer, at another rate, or with more labels."
+                f"comes to {best:.3f}); train longer, at another rate, or with more labels, or compare another metric "
+                "(--study.metric)."
             )
         case "reconstruction":
             share = sum(one.value for one in group) / len(group)
@@ -63,3 +62,12 @@ def _sentence(group: Sequence[Finding], experiment: Experiment) -> str:
         f"{share:.0%} of the codes of {who} are the same for every example, as those of dead or saturated units are; "
         "lower the learning rates, or choose another activation."
     )
+
+
+def _rates(group: Sequence[Finding], field: str, experiment: Experiment) -> str:
+    """Returns the learning rates of arms."""
+    if field in experiment.study.tune:
+        return "every learning rate of the grid"
+    given = {one.arm.point.get(field) for one in group}
+    rates = sorted(get(experiment, field) if rate is None else rate for rate in given)
+    return f"learning rate {listed([f'{rate:g}' for rate in dict.fromkeys(rates)])}"

@@ -164,7 +164,8 @@ def _tuned(answer: Answer, drawn) -> list[Picture | Listing]:
 def _differences(answer: Answer) -> tuple[Any, str, str]:
     caption = (
         "Each dot is a seed's difference between the two arms; the bar is the "
-        f"{names.percent(answer.level)} interval of their mean. Where the bar leaves zero out, the arms differ."
+        f"{names.percent(answer.level)} interval of their mean. The arms differ where the bar leaves zero out and p, "
+        "adjusted for all comparisons, is small, too."
         f"{_first(figures.MOST_COMPARISONS, len(answer.comparisons), 'comparisons')}"
     )
     shown = answer.comparisons[: figures.MOST_COMPARISONS]

@@ -86,7 +86,9 @@ def _clause(one: Comparison) -> str:
         return f"is not judged{where}, where both arms are at chance ({shown}, {n})"
     if one.n < FEWEST_SEEDS:
         return f"is inconclusive{where} ({shown}; {too_few(one.n)}{_lost(one)})"
-    return f"is inconclusive{where} ({shown}, {n}; {settling(one.seeds_to_settle)})"
+    excludes_zero = one.difference.low > 0 or one.difference.high < 0
+    p_value = f", p {_p(one.p_value)}" if excludes_zero else ""  # why it is inconclusive all the same
+    return f"is inconclusive{where} ({shown}{p_value}, {n}; {settling(one.seeds_to_settle)})"
 
 
 def settling(seeds: SeedRange) -> str:

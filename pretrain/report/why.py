@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 import numpy as np
 
 from pretrain.config.counts import counted
-from pretrain.config.metrics import metric_of
+from pretrain.config.metrics import metric_of, split_of
 from pretrain.report.names import arm_name, listed, metric_name, percent, setting, treatment, value
 from pretrain.study.arms import CORNERS
 from pretrain.study.attribution import Attribution
@@ -76,9 +76,13 @@ def _seeds_question(found: Factorial, level: float) -> str:
     """Returns what makes the pretrained, frozen network start slowly, if it does."""
     start, end = found.causes[_START], found.causes[found.end]
     last, first = (value(level, found.end) for level in (end.last, end.first))
+    what = split_of(found.end)[1]
+    if what != "accuracy":
+        last, first = f"{metric_name(what)} {last}", f"{metric_name(what)} {first}"
+    at = "is at" if what == "accuracy" else "is at an accuracy of"
     gap, (init, frozen) = start.parts.gap, (start.parts.shares[field] for field in CORNERS)
     sentence = (
-        f"{_cause(start.parts, found.n, level)}: after batch 1 the pretrained, frozen network is at {start.last:.2f} "
+        f"{_cause(start.parts, found.n, level)}: after batch 1 the pretrained, frozen network {at} {start.last:.2f} "
         f"and the He, trainable one at {start.first:.2f}, a gap of {gap.mean:+.2f} of which freezing makes {frozen} "
         f"and pretraining {init}. In the end the former tests at {last} and the latter at "
         f"{first}, {_direction(found, level)} ({end.parts.gap}; {counted(found.n, 'seed')}, "

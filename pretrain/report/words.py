@@ -120,7 +120,9 @@ def _ends(answer: Answer) -> str:
     n = counts.total()
     who = {trend: f"{counts[trend]} of {n} arms" if counts[trend] < n else _all_of(n) for trend in counts}
     parts = [phrase.format(who[trend]) for trend, phrase in phrases.items() if counts[trend]]
-    return f"at the end of training the validation loss {listed(parts)}"
+    stopped = sum(length.n_stopped for length in answer.lengths if length)
+    early = f"; {counted(stopped, 'trial')} stopped early" if stopped else ""
+    return f"at the end of training the validation loss {listed(parts)}{early}"
 
 
 def _all_of(n: int) -> str:

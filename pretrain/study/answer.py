@@ -15,7 +15,7 @@ from pretrain.study.choice import TunedArm, at_values, choose
 from pretrain.study.comparisons import Comparison, compare
 from pretrain.study.epochs import EpochCurve, epoch_curves
 from pretrain.study.factorial import Factorial, factorials
-from pretrain.study.health import CHANCE_OF, Finding, findings
+from pretrain.study.health import Finding, findings
 from pretrain.study.sequential import n_seeds
 from pretrain.study.summary import compared_metric
 from pretrain.study.training_length import Length, lengths, measured
@@ -38,6 +38,8 @@ class Answer(NamedTuple):
     epochs: list[EpochCurve]  # of pretraining, where they are swept
     tuned: list[TunedArm] = []  # noqa: RUF012, how arms were tuned, where they were; nobody changes it
     untuned: list[Comparison] = []  # noqa: RUF012, the comparisons at one setting of the tuned fields for all arms
+    tuned_by: str = ""  # the metric that chose
+    n_by_all: int = 0  # choices by all validation rows, where those that were to choose left no score
 
 
 def answer(
@@ -60,14 +62,14 @@ def answer(
       ConfigError: the trials have not the metric that is to be compared.
     """
     study = study or StudyConfig()
-    every, tuned, untuned = trials, [], []
+    every, tuned, untuned, by, n_by_all = trials, [], [], "", 0
     if study.tune:
         there = at_values(trials, usual or {}, study)
         untuned = compare(there, arms(there), study, level) if len(there) else []
-        trials, tuned = choose(trials, study)
+        trials, tuned, by, n_by_all = choose(trials, study)
     found = arms(trials)
     compared, metric = compare(trials, found, study, level), compared_metric(trials, study)
-    trained, broken = lengths(trials, curves, found), findings(trials, found)
+    trained, broken = lengths(trials, curves, found), findings(trials, found, metric)
     compared = _judged(_trained(compared, trials, curves, found, trained, level), found, broken)
     on = {split: f"{split}_{split_of(metric)[1]}" for split in ("validation", "test")}
     measure = metric_of(metric)
@@ -95,6 +97,8 @@ def answer(
         epoch_curves(every, arms(every), [] if tuned else compared, metric, level),
         tuned,
         untuned,
+        by,
+        n_by_all,
     )
 
 
@@ -123,7 +127,7 @@ def _judged(compared: Sequence[Comparison], found: Sequence[Arm], broken: Sequen
 
     def is_lost(one: Comparison) -> bool:
         ends = (found[_place(found, one, value)].point for value in (one.treatment, one.baseline))
-        return split_of(one.metric)[1] in CHANCE_OF and all(point in lost for point in ends)
+        return all(point in lost for point in ends)
 
     return [
         one._replace(verdict="inconclusive", seeds_to_settle=None, both_at_chance=True) if is_lost(one) else one

@@ -9,11 +9,12 @@ import pyarrow as pa
 
 from pretrain.config import Experiment, StudyConfig
 from pretrain.config.fields import fields, get
-from pretrain.config.metrics import metric_of
-from pretrain.study.summary import compared_metric, swept_fields
+from pretrain.config.metrics import metric_of, split_of
+from pretrain.study.summary import compared_metric, metrics, swept_fields
 from pretrain.study.tuning import beyond, edge, times_chosen, tuned
 
 SCORE = "tuning_score"
+_SHARE = 3  # of the seeds, one of which chooses a value that is said to be chosen most
 _KEYS = ("seed", "repeat")
 
 
@@ -41,39 +42,55 @@ class Choice(NamedTuple):
 
     trials: pa.Table  # one for each arm, seed and repeat; tuned fields are no columns of it
     arms: list[TunedArm]
+    by: str  # the metric that chose
+    n_by_all: int  # choices by all validation rows, for those that were to choose left no score
 
 
 def choose(trials: pa.Table, study: StudyConfig) -> Choice:
     """Returns the trials that tuned arms choose: for each seed and repeat, that with the best score on validation rows.
 
-    Scores are those of the column ``tuning_score``; ties go to the middle setting of the grid, and diverged trials are
-    chosen only where all settings diverged.
+    Scores are those of the column ``tuning_score``; or, of seeds in which a sound trial has none, as AUROC has none on
+    rows of one class, the metric on all validation rows. Ties go to the middle setting of the grid, and diverged trials
+    are chosen only where all settings diverged.
 
     Args:
       trials: a run's table of trials, at every setting.
       study: names the tuned fields.
     """
     others = [name for name in swept_fields(trials) if name not in study.tune]
-    metric = compared_metric(trials, study)
-    rows = trials.select([*_KEYS, *others, *study.tune, "status", SCORE, metric]).to_pylist()
+    metric, first = compared_metric(trials, study), split_of(metrics(trials)[0])[1]
+    by = first if split_of(metric)[1] == "loss" else split_of(metric)[1]  # a loss is not among predictions' measures
+    validation = f"validation_{by}"
+    rows = trials.select(
+        list(dict.fromkeys([*_KEYS, *others, *study.tune, "status", SCORE, metric, validation]))
+    ).to_pylist()
     groups: dict[str, list[int]] = {}
     for number, row in enumerate(rows):
         groups.setdefault(repr([row[name] for name in others]), []).append(number)
     kept: list[int] = []
-    arms = []
+    arms, n_by_all = [], 0
     for numbers in groups.values():
         grid = _grid([rows[number] for number in numbers], numbers, study)
-        scores = np.array([[_score(rows[number]) for number in row] for row in grid.places])
-        # Of a loss and the like, too, the scores are of a metric of which more is better.
-        if not metric_of(metric).higher_is_better and not _is_of_loss(metric):
+        few, everything = (
+            np.array([[_value(rows[number], name) for number in row] for row in grid.places])
+            for name in (SCORE, validation)
+        )
+        lost = np.array([[rows[number]["status"] == "diverged" for number in row] for row in grid.places])
+        lacks = (np.isnan(few) & ~lost).any(axis=0)
+        n_by_all += int(lacks.sum())
+        scores = np.where(lost, np.nan, np.where(lacks, everything, few))
+        if not metric_of(validation).higher_is_better:
             scores = -scores
         chosen = tuned(scores, scores).chosen
-        kept += [int(grid.places[max(setting, 0), unit]) for unit, setting in enumerate(chosen)]
+        kept += [
+            int(grid.places[setting if setting >= 0 else int(np.argmin(lost[:, unit])), unit])
+            for unit, setting in enumerate(chosen)
+        ]
         results = np.array([[_value(rows[number], metric) for number in row] for row in grid.places])
         point = {name: rows[numbers[0]][name] for name in others}
         arms.append(TunedArm(point, len(grid.settings), tuple(_fields(grid.settings, chosen, results, study.tune))))
     left = trials.take(sorted(kept))
-    return Choice(left.drop_columns(list(study.tune)), arms)
+    return Choice(left.drop_columns(list(study.tune)), arms, by, n_by_all)
 
 
 def usual_values(experiment: Experiment) -> dict[str, object]:
@@ -123,7 +140,9 @@ def _fields(
         counts = times_chosen(values, chosen)
         known = tuple(counts)
         most = max(range(len(known)), key=lambda number: counts[known[number]])
-        side = edge(known, most) if any(counts.values()) else None
+        times = sorted(counts.values())
+        is_clear = times[-1] > times[-2] and _SHARE * times[-1] >= sum(times)  # else no value stands out
+        side = edge(known, most) if is_clear else None
         further = tuple(beyond(known, side)) if side else ()
         curves = np.array([_along(settings, chosen, results, place, value) for value in known])
         found.append(TunedField(name, known, tuple(counts.values()), curves, side, further))
@@ -144,13 +163,5 @@ def _frozen(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _score(row: dict) -> float:
-    return np.nan if row["status"] == "diverged" or row[SCORE] is None else row[SCORE]
-
-
 def _value(row: dict, metric: str) -> float:
     return np.nan if row[metric] is None else row[metric]
-
-
-def _is_of_loss(metric: str) -> bool:
-    return metric.endswith("_loss")

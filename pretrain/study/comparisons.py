@@ -53,7 +53,7 @@ def compare(
     The field is ``study.compare`` where it is swept, else the first swept field; encoders are compared with ``he``,
     other values with the first. Differences are taken within a seed, where label subset, head and batch order are
     shared; a seed's repeats, which share a pretraining, count as one by their mean. Arms that both predict the same of
-    all examples, in every trial, are not compared.
+    all examples, in every trial, are not compared by accuracies.
 
     Args:
       trials: a run's table of trials.
@@ -68,6 +68,7 @@ def compare(
     if not field:
         return []
     pairs, metric = _pairs(found, field), compared_metric(trials, study)
+    of_labels = metric_of(metric).is_fraction  # of what is predicted, which scores may order well all the same
     sides = [_sides(trials, pair, metric) for pair in pairs]
     own = [families.is_own(treatment.point, study) for treatment, _ in pairs]
     p_values = families.adjusted([statistics.sign_flip(treated - untreated) for treated, untreated in sides], own)
@@ -77,7 +78,7 @@ def compare(
             field, pair, values, p_value, study.smallest_effect, level, max(1, n_open[is_own]), metric
         )._replace(is_exploratory=not is_own)
         for pair, values, p_value, is_own in zip(pairs, sides, p_values, own, strict=True)
-        if len(values[0]) and not all(arm.n_collapsed == len(arm.trial_ids) for arm in pair)
+        if len(values[0]) and not (of_labels and all(arm.n_collapsed == len(arm.trial_ids) for arm in pair))
     ]
 
 

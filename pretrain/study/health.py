@@ -5,6 +5,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from pretrain.config.metrics import split_of
 from pretrain.study.arms import Arm, trial_values
 
 Kind = Literal["diverged", "collapsed", "at chance", "reconstruction", "constant units"]
@@ -12,8 +13,7 @@ _MARGIN = 0.01  # over what predicting the same of all examples comes to, below 
 _EXPLAINED = 0.01  # of the inputs' variance, below which a reconstruction is no better than their mean
 _CONSTANT = 0.5  # of the units, from which on codes count as constant
 MAJORITY, _VARIANCE = "test_majority_rate", "pretrain_test_variance"  # columns to compare results with
-CHANCE_OF = ("accuracy", "auroc", "r2")  # metrics by which an arm is found to be at chance
-_CHANCE = {"test_auroc": 0.5, "test_r2": 0.0}
+_CHANCE = {"auroc": 0.5, "r2": 0.0}
 
 
 class Finding(NamedTuple):
@@ -33,8 +33,14 @@ class Finding(NamedTuple):
         return self.n == self.of
 
 
-def findings(trials: pa.Table, arms: list[Arm]) -> list[Finding]:
-    """Returns what is wrong with each arm, arm by arm; what follows from the first of them is left out."""
+def findings(trials: pa.Table, arms: list[Arm], metric: str = "test_accuracy") -> list[Finding]:
+    """Returns what is wrong with each arm, arm by arm; what follows from the first of them is left out.
+
+    Args:
+      trials: a run's table of trials.
+      arms: its arms.
+      metric: that is compared, as a column's name, by which an arm may be at chance.
+    """
     found = []
     for arm in arms:
         n = len(arm.trial_ids) + arm.n_diverged
@@ -44,7 +50,7 @@ def findings(trials: pa.Table, arms: list[Arm]) -> list[Finding]:
             continue
         if arm.n_collapsed:
             found.append(Finding(arm, "collapsed", arm.n_collapsed, n))
-        elif chance := _at_chance(trials, arm, n):
+        elif chance := _at_chance(trials, arm, n, metric):
             found.append(chance)
         found += [*_reconstruction(trials, arm, n), *_constant_units(trials, arm, n)]
     return found
@@ -70,18 +76,19 @@ def _failed_stage(trials: pa.Table, arm: Arm) -> str:
     return max(sorted(set(mine)), key=mine.count, default="")
 
 
-def _at_chance(trials: pa.Table, arm: Arm, n: int) -> Finding | None:
+def _at_chance(trials: pa.Table, arm: Arm, n: int, metric: str) -> Finding | None:
     """Returns whether an arm predicts no better than the most frequent class, or the mean, does."""
-    for name in ("test_accuracy", *_CHANCE):
-        baselines = {"test_accuracy": MAJORITY}.get(name)
-        if name not in trials.column_names or (baselines and baselines not in trials.column_names):
-            continue
-        values = trial_values(trials, arm, name)
-        chance = float(np.mean(trial_values(trials, arm, baselines))) if baselines else _CHANCE[name]
-        if np.mean(values) <= chance + _MARGIN:
-            n_low = int(np.sum(values <= chance + _MARGIN))
-            return Finding(arm, "at chance", n_low, n, float(np.mean(values)), chance)
-    return None
+    what = split_of(metric)[1]
+    if what == "accuracy" and MAJORITY in trials.column_names:
+        chance = float(np.mean(trial_values(trials, arm, MAJORITY)))
+    elif what in _CHANCE:
+        chance = _CHANCE[what]
+    else:
+        return None
+    values = trial_values(trials, arm, metric)
+    if not np.mean(values) <= chance + _MARGIN:  # nor where it was not measured
+        return None
+    return Finding(arm, "at chance", int(np.sum(values <= chance + _MARGIN)), n, float(np.mean(values)), chance)
 
 
 def _reconstruction(trials: pa.Table, arm: Arm, n: int) -> list[Finding]:

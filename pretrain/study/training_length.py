@@ -101,7 +101,9 @@ def _length(arm: Arm, losses: Mapping[str, Curve], stopped: set[str]) -> Length 
     made = [int(losses[trial][0][-1]) for trial in known]
     updates, n_stopped = int(np.median(made)), sum(trial in stopped for trial in known)
     if 2 * n_stopped > len(known):
-        return Length(updates, "level", None, None, n_stopped)
+        # Whose lowest loss was its first measurement was never trained.
+        n_risen = sum(bool(np.argmin(losses[trial][1]) == 0) for trial in known if trial in stopped)
+        return Length(updates, "rises" if 2 * n_risen > n_stopped else "level", None, None, n_stopped)
     units = zip(arm.units, arm.trial_ids, strict=True)
     kept = cut(arm, {unit for unit, trial in units if trial in losses and trial not in stopped})
     last = last_measurements(losses[kept.trial_ids[0]][0])

@@ -42,7 +42,7 @@ def _variance(inputs: np.ndarray) -> float:
     scale = 255.0 if inputs.dtype == np.uint8 else 1.0
     sums = np.zeros((2, inputs.shape[1]))
     for block in blocks(inputs):
-        values = block.astype(np.float32)
-        sums += [values.sum(axis=0, dtype=np.float64), np.square(values).sum(axis=0, dtype=np.float64)]
+        values = block.astype(np.float64)
+        sums += [values.sum(axis=0), np.square(values).sum(axis=0)]
     mean, square = sums / len(inputs)
     return float(np.mean(square - np.square(mean)) / scale**2)

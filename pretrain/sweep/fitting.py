@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from pretrain import data
 from pretrain.config import DataConfig, Experiment, fitting, metrics
+from pretrain.config.fields import ConfigError
 from pretrain.data import Dataset
 from pretrain.data.dataset import configs, rows_of
 from pretrain.data.labels import NONE
@@ -35,7 +36,7 @@ def load(experiment: Experiment, chosen: Collection[str] | None = None) -> Loade
     read = data.reader()
     if chosen is None:
         datasets = data.load_all(experiment, read)
-        metrics.check_task(experiment.study.metric, {dataset.task for dataset in datasets.values()})
+        _check_tasks(experiment, datasets)
         return Loaded(experiment, datasets, _notes(experiment, datasets))
     depth = min(len(modules.build(point.settings).layers) for point in experiment.points)
     fitted = fitting.to_depth(experiment, chosen, depth)
@@ -44,13 +45,27 @@ def load(experiment: Experiment, chosen: Collection[str] | None = None) -> Loade
     if sizes:
         fitted = fitting.to_held_out(fitted, chosen, min(sizes))
     datasets = data.load_all(fitted.experiment, read)
-    metrics.check_task(experiment.study.metric, {dataset.task for dataset in datasets.values()})
+    _check_tasks(fitted.experiment, datasets)
     settings = [point.settings.at_seed(0) for point in fitted.experiment.points]
     n_labelled = min(datasets[at.finetuning_data].n_labelled for at in settings)
     n_examples = min(len(datasets[at.pretraining_data].train.inputs) for at in settings)
     fitted = fitting.to_rows(fitted, chosen, n_examples, n_labelled)
     checked = dataclasses.replace(fitted.experiment)
     return Loaded(checked, datasets, (*_notes(checked, datasets), *fitted.notes))
+
+
+def _check_tasks(experiment: Experiment, datasets: Mapping[DataConfig, Dataset]) -> None:
+    """Checks that all trials predict the same kind of targets, and that the metric is one of them.
+
+    Raises:
+      ConfigError: they do not, or it is not.
+    """
+    sources = {point.settings.at_seed(0).finetuning_data for point in experiment.points}
+    tasks = {datasets[source].task: source.name for source in sources}
+    if len(tasks) > 1:
+        kinds = " and ".join(f"{task} ({name})" for task, name in sorted(tasks.items()))
+        raise ConfigError("data.task", experiment.data.task, f"differs between data, {kinds}; run them apart")
+    metrics.check_task(experiment.study.metric, tasks)
 
 
 def _notes(experiment: Experiment, datasets: Mapping[DataConfig, Dataset]) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ from pretrain.data.files import written_whole
 from pretrain.learn.layers import Params
 from pretrain.learn.method import Extras
 from pretrain.learn.metrics import Batch, Images
-from pretrain.learn.results import results
+from pretrain.learn.results import predictions, results
 from pretrain.learn.stage import Stage
 from pretrain.learn.start import Choices, start
 from pretrain.sweep import environment, one_trial
@@ -171,7 +171,7 @@ def _pieces(
     yield _key("begin", described, extras), lambda: _text(*whole()[0])
     yield _key("step", described), lambda: _text(*whole()[1])
     yield (
-        _key("results", stage.as_left(), stage.result_names, sizes),
+        _key("results", stage.as_left(), stage.measured_splits, sizes),
         lambda: "".join(_text(*piece) for piece in whole()[2]),
     )
 
@@ -212,11 +212,10 @@ def _begun(
     state, own, _ = jax.eval_shape(begin, *inputs)
     step = functools.partial(one_trial.step_one, stage)
     stack, method = stage.as_left()
-    splits = [name for name in stage.result_names if stage.is_last or name != "test"]
-    measured = [
-        (functools.partial(results, stack, method), (state.params, images.train, getattr(images, name)))
-        for name in splits
-    ]
+    # Test rows name no pretraining.
+    splits = [name for name in stage.measured_splits if stage.is_last or name != "test"]
+    measure = functools.partial(predictions if stage.is_last else results, stack, method)
+    measured = [(measure, (state.params, images.train, getattr(images, name))) for name in splits]
     return (begin, inputs), (step, (config, seed, own, images, state, index)), measured
 
 

@@ -27,8 +27,8 @@ def measured(store: Store, ids: Sequence[str], columns: Collection[str]) -> dict
     by_split: dict[str, list[str]] = {}
     for name in columns:
         by_split.setdefault(name.partition("_")[0], []).append(name)
-    for job in ids:
-        for split, names in by_split.items():
+    for split, names in by_split.items():  # one after the other, as a store holds one pack of one split at a time
+        for job in ids:
             stored = store.predictions(job, split)
             for name in names if stored else ():
                 value = MEASURES[name.removeprefix(f"{split}_")](_predictions(stored))

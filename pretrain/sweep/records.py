@@ -53,7 +53,7 @@ def records_of(outcome: Outcome) -> list[dict[str, Any]]:
 def predicts_alike(predictions: Mapping[str, np.ndarray], n_jobs: int) -> np.ndarray:
     """Returns whether each job predicts the same of all held-out examples, though their targets differ: [T] bool.
 
-    Of classes, one of them for all; of labels, the same ones; of numbers, what varies by less than a hundredth of them.
+    Of classes, one of them for all; of labels, logits, and of numbers, these, that vary by less than a hundredth.
     """
     if not predictions or "test_targets" not in predictions:
         return np.zeros(n_jobs, bool)
@@ -65,7 +65,8 @@ def predicts_alike(predictions: Mapping[str, np.ndarray], n_jobs: int) -> np.nda
     if "test_classes" in predictions:
         found, truth = joined("classes", 1)[..., None], targets[:, None]
     elif predictions["test_scores"].dtype == np.float16:
-        found, truth = joined("scores", 1) > 0, targets > 0
+        # Of rare labels, logits may order examples well though all are below zero.
+        return (joined("scores", 1).astype(np.float32).std(axis=1) < _CONSTANT).all(axis=1)
     else:
         return (joined("scores", 1).std(axis=1) < _CONSTANT * targets.std(axis=0)).all(axis=1)
     varies = (truth != truth[:1]).any()

@@ -37,6 +37,7 @@ OTHER = {
     "data.validation": 77,
     "data.test": 0.25,
     "data.splits": "fresh",
+    "data.task": "regression",
     "data.cut": 3,
     "data.scaling": "unit",
     "data.unlabelled": 500,
@@ -93,6 +94,9 @@ OTHER = {
     "finetune.l2": 0.0,
     "finetune.cache_codes": False,
     "finetune.validate_at": (3, 9),
+    "finetune.validate_every": 2,
+    "finetune.stop": "validation",
+    "finetune.patience": 3,
     **{f"finetune.optimizer.{name}": value for name, value in OTHER_OPTIMIZER.items()},
     "seeds": 3,
     "run_dir": "somewhere/else",
@@ -113,6 +117,9 @@ OTHER = {
     "study.compare": "finetune.labels",
     "study.metric": "validation_accuracy",
     "study.smallest_effect": 0.01,
+    "study.family": ("finetune.encoder_init=pretrained",),
+    "study.tune": ("finetune.frozen_layers",),
+    "study.tune_labels": "all",
     "study.until_conclusive": True,
     "study.most_seeds": 12,
     "save_every": 5.5,
@@ -122,6 +129,7 @@ OTHER = {
 BESIDE = {
     "pretrain.end_to_end_epochs": {"pretrain.training": "end_to_end"},
     "pretrain.method.loss": {"encoder.activation": "sigmoid"},
+    "finetune.patience": {"finetune.stop": "validation"},
     "pretrain.method.corruption_level": {"pretrain.method.corruption": "masking"},
     "pretrain.method.corruption_schedule": {"pretrain.method.corruption": "masking"},
     "pretrain.method.sparsity_weight": {"pretrain.method.sparsity": "l1"},
@@ -149,6 +157,8 @@ def together(kind, rule):
     fit |= {"pretrain.method.kind": kind, "pretrain.optimizer.kind": rule, "finetune.updates": 0, "finetune.epochs": 6}
     fit |= {"data.splits": "fixed"}
     values = {**OTHER, **fit, "finetune.readout": "none", "finetune.encoder_init": "permuted"}
+    for name in ("study.tune", "study.family"):  # of fields that are swept, and here all are set
+        del values[name]
     experiment = replace_all(Experiment(), {name: values[name] for name in KINDS})
     own = {name: value for name, value in values.items() if name in fields(experiment)}
     found = replace_all(experiment, own)

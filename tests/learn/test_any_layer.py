@@ -333,7 +333,7 @@ def test_a_fitted_head_is_the_ridge_regression_of_flattened_codes(trained, image
     stage, start, params = begun(trained, images, choices, head_init="ridge", ridge_penalty=0.1)
     rows = np.asarray(start.labelled)
     codes = codes_of(trained.layers, params, images.train.inputs[rows])
-    head = ridge(jnp.asarray(codes, jnp.float32), images.train.labels[rows], CLASSES, 0.1)
+    head = ridge(jnp.asarray(codes, jnp.float32), images.train.labels[rows], Task(n_outputs=CLASSES), 0.1)
     close(params["head"], head, rtol=2e-3, atol=2e-4)
     found = logits(params, images.test.inputs, stack=stage.stack)
     assert np.mean(found.argmax(1) == images.test.labels) > 0.7

@@ -57,7 +57,7 @@ def drawn():
 
 def test_each_arm_and_seed_keeps_the_trial_that_scores_best(drawn):
     scores, tests = drawn
-    left, tuned = choose(table(scores, tests), STUDY)
+    left, tuned, *_ = choose(table(scores, tests), STUDY)
     assert RATE not in left.column_names and len(left) == 2 * SEEDS
     best = scores.argmax(axis=1)
     expected = np.take_along_axis(tests, best[:, None], axis=1)[:, 0]
@@ -75,11 +75,25 @@ def test_a_diverged_trial_is_chosen_only_where_all_are_lost(drawn):
     scores, tests = drawn
     scores[0, 2] = 2.0  # the best in every seed, if it were there
     lost = [(0, 2, seed) for seed in range(SEEDS)] + [(1, place, 3) for place in range(len(RATES))]
-    left, tuned = choose(table(scores, tests, lost), STUDY)
+    left, tuned, *_ = choose(table(scores, tests, lost), STUDY)
     assert tuned[0].fields[0].times[2] == 0
     assert sorted(left["status"].to_pylist()) == ["diverged"] + ["ok"] * (2 * SEEDS - 1)
     pretrained, he = arms(left)
     assert (pretrained.n_diverged, he.n_diverged, len(he.trial_ids)) == (0, 1, SEEDS - 1)
+
+
+def test_where_few_rows_leave_no_score_all_validation_rows_choose(drawn):
+    scores, tests = drawn
+    rows = table(scores, tests, [(0, 0, 1), (0, 1, 2), (0, 2, 2)]).to_pylist()
+    for row in rows:  # AUROC of one class, or predictions that were not kept, in two seeds
+        if row["seed"] in (1, 2):
+            row["tuning_score"] = None
+    left, _, by, n_by_all = choose(pa.Table.from_pylist(rows), STUDY)
+    assert (by, n_by_all) == ("accuracy", 4)
+    assert "diverged" not in left["status"].to_pylist()
+    found = {row["trial_id"] for row in left.to_pylist()}
+    best = 1 + int(np.argmax(tests[0, 1:, 1]))  # the validation accuracy of these trials is their test's
+    assert f"pretrained-{best}-1" in found and "pretrained-0-2" in found
 
 
 def test_an_error_is_chosen_by_its_least_and_a_loss_by_the_accuracy_that_is_its_score(drawn):
@@ -87,12 +101,13 @@ def test_an_error_is_chosen_by_its_least_and_a_loss_by_the_accuracy_that_is_its_
     rows = table(scores, tests)
     renamed = {"test_accuracy": "test_rmse", "validation_accuracy": "validation_rmse"}
     of_errors = rows.rename_columns([renamed.get(name, name) for name in rows.column_names])
-    left, _ = choose(of_errors, StudyConfig(tune=(RATE,), metric="rmse"))
+    left, *_ = choose(of_errors, StudyConfig(tune=(RATE,), metric="rmse"))
     least = np.take_along_axis(tests, scores.argmin(axis=1)[:, None], axis=1)[:, 0]
     np.testing.assert_array_equal(trial_values(left, arms(left)[0], "test_rmse"), least[0])
-    renamed = {"test_accuracy": "test_loss", "validation_accuracy": "validation_loss"}
-    of_losses = rows.rename_columns([renamed.get(name, name) for name in rows.column_names])
-    left, _ = choose(of_losses, StudyConfig(tune=(RATE,), metric="loss"))
+    of_losses = rows
+    for name in ("test", "validation"):
+        of_losses = of_losses.append_column(f"{name}_loss", rows[f"{name}_accuracy"])
+    left, *_ = choose(of_losses, StudyConfig(tune=(RATE,), metric="loss"))
     most = np.take_along_axis(tests, scores.argmax(axis=1)[:, None], axis=1)[:, 0]
     np.testing.assert_array_equal(trial_values(left, arms(left)[0], "test_loss"), most[0])
 
@@ -112,7 +127,7 @@ def test_of_two_tuned_fields_the_others_stay_as_they_were_chosen(drawn):
         for l2, bonus in ((0.0, 0.0), (0.1, 0.3))
     ]
     names = ["trial_id", "seed", "repeat", INIT, RATE, "finetune.l2", "status", "test_accuracy", "validation_accuracy"]
-    left, tuned = choose(
+    left, tuned, *_ = choose(
         pa.Table.from_pylist(both).select([*names, "tuning_score"]), StudyConfig(tune=(RATE, "finetune.l2"))
     )
     assert len(left) == 2 * SEEDS and tuned[0].n_settings == 6
