@@ -22,6 +22,7 @@ from pretrain.learn.results import results
 from pretrain.learn.stack import DenseDecoder
 from pretrain.learn.stage import Images
 from pretrain.learn.start import Choices
+from pretrain.learn.tasks import Task
 from pretrain.sweep import execute
 from tests import stages
 from tests.learn.conftest import begin, run, started
