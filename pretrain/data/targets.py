@@ -51,7 +51,7 @@ def read(
     if faults:  # the first, for what is wrong with one split is with the others, as a rule
         return Targets(kind, {}, (), [], faults[:1])
     notes = [_note(kind, called["train"], values["train"])] if task == "auto" else []
-    n_partly = sum(int((np.isnan(array).any(axis=1) & ~np.isnan(array).all(axis=1)).sum()) for array in values.values())
+    n_partly = sum(map(_n_partly_known, arrays.values()))
     if n_partly:
         notes.append(f"{n_partly:,} rows lack some of their {called['train']}, and count as rows without any")
     return Targets(kind, values, _names(called["train"], values["train"]), notes, [])
@@ -99,6 +99,14 @@ def _without(array: np.ndarray) -> np.ndarray:
     """Returns which rows [N, L] have no target: NaN or -1."""
     missing = np.isnan(array).any(axis=1) if array.dtype.kind == "f" else np.zeros(len(array), bool)
     return missing | (array == NONE).all(axis=1) if array.dtype.kind in "if" else missing
+
+
+def _n_partly_known(array: np.ndarray) -> int:
+    """Returns how many rows [N, L] lack some of their targets, and have others."""
+    if array.dtype.kind != "f" or array.ndim != 2:
+        return 0
+    lacking = np.isnan(array)
+    return int((lacking.any(axis=1) & ~lacking.all(axis=1)).sum())
 
 
 def _labels(name: str, array: np.ndarray) -> tuple[np.ndarray, str]:

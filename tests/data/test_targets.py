@@ -121,3 +121,18 @@ def test_a_number_that_is_the_same_in_all_training_rows_is_refused(write):
     # The first rows validate, and the second number varies among them only.
     numbers = np.stack([RNG.normal(size=260), np.r_[RNG.normal(size=60), np.zeros(200)]], axis=1)
     refused(write(train_labels=numbers, test_labels=numbers[:64]), "of one value in all training rows", validation=60)
+
+
+def test_numbers_in_another_unit_are_other_targets_of_the_same_inputs(with_targets):
+    numbers = RNG.normal(size=260)
+    one, other = load(with_targets(numbers)), load(with_targets(100 + 50 * numbers))
+    np.testing.assert_allclose(one.train.labels, other.train.labels, atol=1e-5)
+    assert one.fingerprints.labels != other.fingerprints.labels  # predictions are kept in their unit
+    assert one.fingerprints.images == other.fingerprints.images
+
+
+def test_rows_that_lack_some_of_their_labels_are_named(with_targets):
+    labels = MANY.astype(float)
+    labels[:9, 0] = np.nan
+    found = load(with_targets(labels))
+    assert any("18 rows lack some of their train_labels" in note for note in found.notes)  # as many in the test rows

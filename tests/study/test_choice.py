@@ -6,6 +6,7 @@ import pytest
 
 from pretrain.config import Experiment, StudyConfig
 from pretrain.config.fields import ConfigError
+from pretrain.report.tuning import warnings
 from pretrain.study.answer import answer
 from pretrain.study.arms import arms, trial_values
 from pretrain.study.choice import at_values, choose, usual_values
@@ -173,3 +174,18 @@ def test_what_cannot_be_tuned_is_refused(changes, reported):
     with pytest.raises(ConfigError, match=reported) as error:
         Experiment(**grids, study=StudyConfig(tune=changes["study.tune"]))
     assert str(error.value).startswith("study.tune: ") and "\n" not in str(error.value)
+
+
+def test_a_wider_grid_holds_values_that_the_field_takes():
+    rng = np.random.default_rng(2)
+    scores, l2 = rng.random((2, len(RATES), SEEDS)), "finetune.l2"
+    rows = table(scores + np.array([1.0, 0, 0])[:, None], scores).to_pylist()
+    for row in rows:
+        row[l2] = {0.001: 0.0, 0.01: 0.1, 0.1: 0.2}[row.pop(RATE)]
+    names = ["trial_id", "seed", "repeat", INIT, l2, "status", "test_accuracy", "validation_accuracy", "tuning_score"]
+    found = answer(pa.Table.from_pylist(rows).select(names), CURVES, StudyConfig(tune=(l2,)))
+    assert [arm.fields[0].edge for arm in found.tuned] == ["lowest", "lowest"]
+    assert warnings(found) == []  # below zero there is none
+    found = answer(table(scores + np.array([1.0, 0, 0])[:, None], scores), CURVES, STUDY)
+    (warning,) = warnings(found)
+    assert "--tune finetune.optimizer.learning_rate=1e-05,0.0001,0.001,0.01,0.1" in warning

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pretrain.config import Experiment
+from pretrain.config import Experiment, StudyConfig
 from pretrain.report import health as words
 from pretrain.report.verdicts import verdict
 from pretrain.report.words import conclusion
@@ -129,3 +129,23 @@ def test_predictions_that_are_all_alike_are_collapsed():
     scores = np.stack([np.full((4, 1), 4.0), numbers * 0.5])
     assert predicts_alike(predictions(scores=scores, targets=numbers), 2).tolist() == [True, False]
     assert predicts_alike({}, 2).tolist() == [False, False]
+
+
+def test_rates_of_grids_that_sweep_other_fields_and_of_tuned_arms_are_named():
+    rate = "finetune.optimizer.learning_rate"
+    trials = table(status=("diverged", "ok"), failed_stage=("finetune", None))
+    (one,) = found(trials)
+    unswept = one._replace(arm=one.arm._replace(point={**one.arm.point, rate: None}))
+    swept = one._replace(arm=one.arm._replace(point={**one.arm.point, rate: 1e30}))
+    assert "at learning rate 0.01 and 1e+30" in words.lost([unswept, swept], Experiment())
+    grid = ({rate: (1e29, 1e30)},)
+    tuned = Experiment(sweep=grid, study=StudyConfig(tune=(rate,)))
+    assert "at every learning rate of the grid" in words.lost([one], tuned)
+
+
+def test_arms_are_at_chance_by_the_metric_that_is_asked():
+    scores = ([0.95 + 0.001 * seed for seed in range(8)], [0.90 + 0.001 * seed for seed in range(8)])
+    trials = table(test_accuracy=0.505, test_auroc=scores, validation_auroc=scores)
+    assert answer(trials, CURVES, StudyConfig(metric="accuracy")).comparisons[0].both_at_chance
+    (compared,) = answer(trials, CURVES, StudyConfig(metric="auroc")).comparisons
+    assert compared.verdict == "helps" and not compared.both_at_chance

@@ -222,3 +222,14 @@ def test_a_fresh_cut_gives_each_seed_data_of_its_own(tmp_path):
     found = planned(dataclasses.replace(own, seeds=3))
     jobs = [found.jobs[trial.jobs[-1]] for trial in found.trials]
     assert [job.data.cut for job in jobs] == [0, 1, 2] and len({job.content for job in jobs}) == 3
+
+
+def test_data_of_different_tasks_are_refused_in_a_line(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(200, 4))
+    np.savez(tmp_path / "numbers.npz", X=rows, y=rows[:, 0])
+    np.savez(tmp_path / "classes.npz", X=rows, y=(rows[:, 0] > 0).astype(int))
+    names = tuple(str(tmp_path / f"{name}.npz") for name in ("numbers", "classes"))
+    experiment = Experiment(sweep=({"data.name": names},))
+    with pytest.raises(ConfigError, match=r"data.task: 'auto' differs between data, classification .* and regression"):
+        fitting.load(experiment, ())
