@@ -164,3 +164,23 @@ def test_classes_cannot_be_balanced_where_there_are_none(made, tmp_path):
     where = made("numbers")[2]
     done = call(["geron", *BRIEF, *where, "--finetune.label-subset", "balanced"], tmp_path)
     assert done.returncode == 2 and "finetune.label_subset: 'balanced' balances classes" in done.stderr
+
+
+def test_arms_that_only_know_the_majority_are_flagged_and_not_judged_by_accuracy(site, tmp_path):
+    rng = np.random.default_rng(1)
+    rows, rare = rng.normal(size=(ROWS, 6)), rng.random(ROWS) < 0.05  # which no column knows
+    np.savez(tmp_path / "rare.npz", x_train=rows[60:], y_train=rare[60:], x_test=rows[:60], y_test=rare[:60])
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "programs").symlink_to(site.programs)
+    where = ["--run-dir", tmp_path / "run", "--store", tmp_path / "store", "--data.name", tmp_path / "rare.npz"]
+    done = call(["geron", *BRIEF, "--finetune.frozen-layers", "0", *where], tmp_path)
+    assert done.returncode == 0, done.stderr
+    majority = 1 - rare[:60].mean()
+    assert f"of the most frequent class, {majority:.3f}" in done.stdout
+    answer = json.loads((tmp_path / "run" / "answer.json").read_text())
+    assert all(one["verdict"] == "inconclusive" for one in answer["comparisons"])
+    assert "no better than chance" in " ".join(answer["warnings"]) or "collapsed" in answer["verdict"]
+    rows = load_run(tmp_path / "run").trials.to_pylist()
+    np.testing.assert_allclose([row["test_majority_rate"] for row in rows], majority)
+    asked = call(["report", tmp_path / "run", "--study.metric", "balanced_accuracy"], tmp_path)
+    assert asked.returncode == 0 and "balanced accuracy" in asked.stdout
