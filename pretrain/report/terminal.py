@@ -9,7 +9,7 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from pretrain.config import Experiment
-from pretrain.config.metrics import metric_of, split_of
+from pretrain.config.metrics import MAJORITY, metric_of, split_of
 from pretrain.report import gaps, names, verdicts, words
 from pretrain.report.figures import trained_metric
 from pretrain.report.sections import headline
@@ -17,7 +17,6 @@ from pretrain.report.why import factor_names
 from pretrain.study.answer import Answer, main_arms
 from pretrain.study.arms import Arm, curve_values, trial_values
 from pretrain.study.factorial import Factorial
-from pretrain.study.health import MAJORITY
 from pretrain.study.statistics import Estimate
 
 BATCHES = (1, 5, 20)

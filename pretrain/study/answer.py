@@ -36,10 +36,10 @@ class Answer(NamedTuple):
     findings: list[Finding]  # what is wrong with arms
     lengths: list[Length | None]  # of training, arm by arm; None of one that makes no updates
     epochs: list[EpochCurve]  # of pretraining, where they are swept
-    tuned: list[TunedArm] = []  # noqa: RUF012, how arms were tuned, where they were; nobody changes it
-    untuned: list[Comparison] = []  # noqa: RUF012, the comparisons at one setting of the tuned fields for all arms
-    tuned_by: str = ""  # the metric that chose
-    n_by_all: int = 0  # choices by all validation rows, where those that were to choose left no score
+    tuned: list[TunedArm]  # how arms were tuned, where they were
+    untuned: list[Comparison]  # the comparisons at one setting of the tuned fields for all arms
+    tuned_by: str  # the metric that chose; nothing where arms were not tuned
+    n_by_all: int  # choices by all validation rows, where those that were to choose left no score
 
 
 def answer(

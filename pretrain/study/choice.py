@@ -9,11 +9,10 @@ import pyarrow as pa
 
 from pretrain.config import Experiment, StudyConfig
 from pretrain.config.fields import fields, get
-from pretrain.config.metrics import metric_of, split_of
+from pretrain.config.metrics import TUNING_SCORE, metric_of, split_of
 from pretrain.study.summary import compared_metric, metrics, swept_fields
-from pretrain.study.tuning import beyond, edge, times_chosen, tuned
+from pretrain.study.tuning import best_by_seed, beyond, edge, times_chosen
 
-SCORE = "tuning_score"
 _SHARE = 3  # of the seeds, one of which chooses a value that is said to be chosen most
 _KEYS = ("seed", "repeat")
 
@@ -62,7 +61,7 @@ def choose(trials: pa.Table, study: StudyConfig) -> Choice:
     by = first if split_of(metric)[1] == "loss" else split_of(metric)[1]  # a loss is not among predictions' measures
     validation = f"validation_{by}"
     rows = trials.select(
-        list(dict.fromkeys([*_KEYS, *others, *study.tune, "status", SCORE, metric, validation]))
+        list(dict.fromkeys([*_KEYS, *others, *study.tune, "status", TUNING_SCORE, metric, validation]))
     ).to_pylist()
     groups: dict[str, list[int]] = {}
     for number, row in enumerate(rows):
@@ -73,7 +72,7 @@ def choose(trials: pa.Table, study: StudyConfig) -> Choice:
         grid = _grid([rows[number] for number in numbers], numbers, study)
         few, everything = (
             np.array([[_value(rows[number], name) for number in row] for row in grid.places])
-            for name in (SCORE, validation)
+            for name in (TUNING_SCORE, validation)
         )
         lost = np.array([[rows[number]["status"] == "diverged" for number in row] for row in grid.places])
         lacks = (np.isnan(few) & ~lost).any(axis=0)
@@ -81,7 +80,7 @@ def choose(trials: pa.Table, study: StudyConfig) -> Choice:
         scores = np.where(lost, np.nan, np.where(lacks, everything, few))
         if not metric_of(validation).higher_is_better:
             scores = -scores
-        chosen = tuned(scores, scores).chosen
+        chosen = best_by_seed(scores)
         kept += [
             int(grid.places[setting if setting >= 0 else int(np.argmin(lost[:, unit])), unit])
             for unit, setting in enumerate(chosen)

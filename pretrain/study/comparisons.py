@@ -162,11 +162,13 @@ def _comparison(
     gains = sides[0] - sides[1] if measure.higher_is_better else sides[1] - sides[0]
     if measure.high != 1:  # of a metric without a scale of its own
         smallest *= abs(float(np.mean(sides[1])))
-    found = statistics.verdict(statistics.estimate(gains, level), p_value, n, smallest, alpha=1 - level)
+    gain = statistics.estimate(gains, level)
+    found = statistics.verdict(gain, p_value, n, smallest, alpha=1 - level)
     is_open = found == "inconclusive" and n > 1
     more = seeds_to_settle(gains, smallest, level, n_open) if is_open else None
     widest = measure.high - measure.low
-    difference = statistics.estimate(sides[0] - sides[1], level).within(-widest, widest)
+    difference = gain if measure.higher_is_better else Estimate(-gain.mean, -gain.high, -gain.low)
+    difference = difference.within(-widest, widest)
     chance = statistics.improvement(gains, level)
     return Comparison(
         field,

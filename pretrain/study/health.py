@@ -1,18 +1,18 @@
 """Arms that are broken: trials that diverged or collapsed, networks at chance, codes that are constant, and so on."""
 
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from pretrain.config.metrics import split_of
+from pretrain.config.metrics import MAJORITY, VARIANCE, split_of
 from pretrain.study.arms import Arm, trial_values
 
 Kind = Literal["diverged", "collapsed", "at chance", "reconstruction", "constant units"]
 _MARGIN = 0.01  # over what predicting the same of all examples comes to, below which an arm is at chance
 _EXPLAINED = 0.01  # of the inputs' variance, below which a reconstruction is no better than their mean
 _CONSTANT = 0.5  # of the units, from which on codes count as constant
-MAJORITY, _VARIANCE = "test_majority_rate", "pretrain_test_variance"  # columns to compare results with
 _CHANCE = {"auroc": 0.5, "r2": 0.0}
 
 
@@ -58,12 +58,16 @@ def findings(trials: pa.Table, arms: list[Arm], metric: str = "test_accuracy") -
 
 def unexplained(trials: pa.Table) -> np.ndarray:
     """Returns which part of the test inputs' variance is left by each pretraining that was measured: [trials]."""
-    names = ("pretrain_test_mse", _VARIANCE)
+    shares = _shares(trials, lambda name: np.array(trials[name].to_pylist(), float))
+    return shares[np.isfinite(shares)]
+
+
+def _shares(trials: pa.Table, values_of: Callable[[str], np.ndarray]) -> np.ndarray:
+    names = ("pretrain_test_mse", VARIANCE)
     if not set(names) <= set(trials.column_names):
         return np.zeros(0)
-    error, variance = (np.array(trials[name].to_pylist(), float) for name in names)
-    shares = error / np.where(variance > 0, variance, np.nan)
-    return shares[np.isfinite(shares)]
+    error, variance = map(values_of, names)
+    return error / np.where(variance > 0, variance, np.nan)
 
 
 def _failed_stage(trials: pa.Table, arm: Arm) -> str:
@@ -93,13 +97,9 @@ def _at_chance(trials: pa.Table, arm: Arm, n: int, metric: str) -> Finding | Non
 
 def _reconstruction(trials: pa.Table, arm: Arm, n: int) -> list[Finding]:
     """Returns whether an arm's pretraining reconstructs no better than by the inputs' mean."""
-    names = ("pretrain_test_mse", _VARIANCE)
-    if not set(names) <= set(trials.column_names):
-        return []
-    error, variance = (trial_values(trials, arm, name) for name in names)
-    share = error / np.where(variance > 0, variance, np.nan)
-    n_bad = int(np.sum(share > 1 - _EXPLAINED))
-    return [Finding(arm, "reconstruction", n_bad, n, float(np.mean(share)))] if 2 * n_bad > len(share) else []
+    shares = _shares(trials, lambda name: trial_values(trials, arm, name))
+    n_bad = int(np.sum(shares > 1 - _EXPLAINED))
+    return [Finding(arm, "reconstruction", n_bad, n, float(np.mean(shares)))] if 2 * n_bad > len(shares) else []
 
 
 def _constant_units(trials: pa.Table, arm: Arm, n: int) -> list[Finding]:

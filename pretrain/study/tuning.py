@@ -1,22 +1,15 @@
 """Arms tuned by validation: for each seed the best of several settings, and what that made of the seed's test."""
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 
 _NONE = -1  # chosen where every setting diverged
 
 
-class Tuned(NamedTuple):
-    """A tuned arm."""
-
-    chosen: np.ndarray  # [seeds], index of a setting; -1 where no setting has a validation value
-    values: np.ndarray  # [seeds], test values of the chosen settings; NaN where none was chosen
-
-
-def tuned(validation: np.ndarray, test: np.ndarray) -> Tuned:
-    """Chooses, for each seed by itself, the setting that is best on validation.
+def best_by_seed(validation: np.ndarray) -> np.ndarray:
+    """Returns, for each seed by itself, the setting that is best on validation: [seeds], -1 where none has a value.
 
     What a seed chooses depends on that seed only, so that chosen test values of seeds are as independent as trials are,
     and the interval of their mean, or of their paired differences between two arms, holds the luck of choosing
@@ -27,15 +20,13 @@ def tuned(validation: np.ndarray, test: np.ndarray) -> Tuned:
     Args:
       validation: values [settings, seeds], of which more is better: a loss with its sign changed. NaN, as of a trial
         that diverged, is never chosen.
-      test: values [settings, seeds], in any unit.
     """
-    validation, test = np.asarray(validation, float), np.asarray(test, float)
+    validation = np.asarray(validation, float)
     best = np.max(np.where(np.isnan(validation), -np.inf, validation), axis=0)
     is_best = (validation == best) & ~np.isnan(validation)
     # The middle of n that tie is the one that (n + 1) // 2 of them reach.
     middle = np.cumsum(is_best, axis=0) == (is_best.sum(axis=0) + 1) // 2
-    chosen = np.where(is_best.any(axis=0), np.argmax(is_best & middle, axis=0), _NONE)
-    return Tuned(chosen, np.where(chosen == _NONE, np.nan, test[chosen, np.arange(test.shape[1])]))
+    return np.where(is_best.any(axis=0), np.argmax(is_best & middle, axis=0), _NONE)
 
 
 def times_chosen(values: Sequence[object], chosen: np.ndarray) -> dict[object, int]:
@@ -43,21 +34,12 @@ def times_chosen(values: Sequence[object], chosen: np.ndarray) -> dict[object, i
 
     Args:
       values: the field's value at each setting; several settings may share one.
-      chosen: settings, as ``tuned`` returns them.
+      chosen: settings, as ``best_by_seed`` returns them.
     """
     counts = dict.fromkeys(values, 0)
     for setting in chosen[chosen != _NONE]:
         counts[values[setting]] += 1
     return counts
-
-
-def best_setting(validation: np.ndarray) -> int | None:
-    """Returns the setting that is best on validation in the mean over seeds, of values [settings, seeds].
-
-    It is that of one value for all seeds; a setting that diverged in any of them is none. None where all did.
-    """
-    means = np.mean(np.asarray(validation, float), axis=1)
-    return None if np.isnan(means).all() else int(np.nanargmax(means))
 
 
 def edge(values: Sequence[object], setting: int) -> Literal["lowest", "highest"] | None:

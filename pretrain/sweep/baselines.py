@@ -5,11 +5,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from pretrain.config import DataConfig
+from pretrain.config.metrics import MAJORITY, VARIANCE
 from pretrain.data import Dataset
 from pretrain.data.inputs import blocks
 from pretrain.sweep.plan import Plan
-
-MAJORITY, VARIANCE = "test_majority_rate", "pretrain_test_variance"
 
 
 def of_trials(plan: Plan, datasets: Mapping[DataConfig, Dataset]) -> dict[str, dict[str, float]]:

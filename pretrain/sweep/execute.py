@@ -41,8 +41,8 @@ class Outcome(NamedTuple):
     seconds: float  # wall clock of the pack, per job
     test: str = ""  # fingerprint of the test images and labels that results are of
     # Of jobs that end a trial, by held-out split as in ``test_scores``: what ``Prediction`` holds, [T, N, ...], and
-    # ``test_targets``, [N, ...], which all share.
-    predictions: dict[str, np.ndarray] = {}  # noqa: RUF012, a default that nobody changes
+    # ``test_targets``, [N, ...], which all share; None of other jobs.
+    predictions: dict[str, np.ndarray] | None = None
 
     def diverged(self) -> np.ndarray:
         """Returns whether each job met a NaN or an infinity: [T] bool."""
@@ -91,7 +91,7 @@ def run(
 
     def outcome(stage: Stage) -> Outcome:
         found = _outcome(stage, mesh, share, images, carry, n_jobs)
-        kept = _kept(found.predictions, dataset) if found.predictions else {}
+        kept = _kept(found.predictions, dataset) if found.predictions else None
         seconds = (time.perf_counter() - began) / n_jobs
         return found._replace(seconds=seconds, test=dataset.fingerprints.test, predictions=kept)
 

@@ -38,7 +38,8 @@ class StoredAs(NamedTuple):
 def records_of(outcome: Outcome) -> list[dict[str, Any]]:
     """Returns the record of each of a pack's stages, as JSON holds it."""
     results = {name: values.tolist() for name, values in outcome.results.items()}
-    alike = predicts_alike(outcome.predictions, len(outcome.diverged()))
+    lost = outcome.diverged()
+    alike = predicts_alike(outcome.predictions, len(lost))
     return [
         {
             "status": "diverged" if diverged else "collapsed" if alike[lane] else "ok",
@@ -46,16 +47,16 @@ def records_of(outcome: Outcome) -> list[dict[str, Any]]:
             "seconds": outcome.seconds,
             "test": outcome.test,
         }
-        for lane, diverged in enumerate(outcome.diverged())
+        for lane, diverged in enumerate(lost)
     ]
 
 
-def predicts_alike(predictions: Mapping[str, np.ndarray], n_jobs: int) -> np.ndarray:
+def predicts_alike(predictions: Mapping[str, np.ndarray] | None, n_jobs: int) -> np.ndarray:
     """Returns whether each job predicts the same of all held-out examples, though their targets differ: [T] bool.
 
     Of classes, one of them for all; of labels, logits, and of numbers, these, that vary by less than a hundredth.
     """
-    if not predictions or "test_targets" not in predictions:
+    if not predictions:
         return np.zeros(n_jobs, bool)
 
     def joined(part: str, axis: int) -> np.ndarray:

@@ -12,7 +12,6 @@ from pretrain.sweep import measures, run_files
 from pretrain.sweep.plan import Plan, Trial
 from pretrain.sweep.store import Store
 
-TUNING_SCORE = "tuning_score"
 _OF_PRETRAINING = ("pretrain_validation_mse", "pretrain_test_mse")
 _UPDATES = "finetune_updates"
 _KINDS = {_UPDATES: pa.int64(), "finetune_best_update": pa.int64(), "finetune_stopped": pa.bool_()}
@@ -79,7 +78,7 @@ def trials(
     columns |= {name: pa.array([row.get(name) for row in rows], kinds[name]) for name in results}
     if study.tune:
         scores = [_tuning_score(plan, trial, store, study, usual[0]) for trial in plan.trials]
-        columns[TUNING_SCORE] = pa.array(scores, pa.float64())
+        columns[metrics.TUNING_SCORE] = pa.array(scores, pa.float64())
     return with_metric(pa.table(columns), stages(plan), store, study.metric)
 
 
