@@ -10,7 +10,7 @@ from pretrain.config import Experiment, StudyConfig
 from pretrain.study import sequential
 from pretrain.study.arms import arms
 from pretrain.study.comparisons import differences, planned
-from pretrain.study.power import fewest_seeds, smallest_p, smallest_seen
+from pretrain.study.power import fewest_seeds, smallest_seen
 from pretrain.study.sequential import Look
 from pretrain.study.summary import compared_metric
 
@@ -37,11 +37,6 @@ class Prospect(NamedTuple):
     def first(self) -> Look | None:
         """The first look at which the question's own comparisons can show an effect, by count alone."""
         return next((look for look in self.looks if look.seeds >= fewest_seeds(1 - look.level, self.n_own)), None)
-
-    @property
-    def best_p(self) -> float:
-        """The smallest p-value that can come of the last look, adjusted (Holm)."""
-        return min(1.0, self.n_own * smallest_p(self.looks[-1].seeds))
 
     @property
     def smallest_seen(self) -> tuple[float, float] | None:

@@ -69,7 +69,6 @@ def test_as_many_comparisons_are_planned_as_are_made(inits, labels):
 def test_18_comparisons_cannot_show_anything_at_8_seeds():
     found = of(sweep(18))
     assert (found.n_own, found.fewest, found.first) == (18, 10, None)
-    assert found.best_p == pytest.approx(18 * 2 / 2**8)
     assert warning(found) == (
         "8 seeds cannot show any effect among 18 comparisons, however large: the smallest p is 0.14; use --seeds 10, "
         "sweep fewer values, or name the question's own by --study.family field=value"
