@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import jax
 import jax.numpy as jnp
 
 from pretrain.learn.layers import Params
@@ -16,6 +17,7 @@ from pretrain.learn.train import Values
 _CONSTANT = 1e-5  # of a unit's mean square, up to which its variance counts as none
 
 
+@partial(jax.jit, static_argnums=(0, 1), inline=True)
 def results(stack: Stack, method: type, params: Params, train: Batch, split: Batch) -> Values:
     """Returns what a stage's parameters come to on a whole split, mean over its examples.
 
@@ -29,6 +31,7 @@ def results(stack: Stack, method: type, params: Params, train: Batch, split: Bat
     return {name: value for name, value in values.items() if name != "constant_units"}
 
 
+@partial(jax.jit, static_argnums=(0, 1), inline=True)
 def predictions(stack: Stack, method: type, params: Params, train: Batch, split: Batch) -> tuple[Values, Prediction]:
     """Returns the ``results`` of a trial's last stage on a split, and the predictions that they are of.
 

@@ -16,6 +16,7 @@ from pretrain.learn.start import Choices, Start
 from pretrain.learn.train import TrainState, Values
 
 
+@partial(jax.jit, static_argnums=(0, 1), inline=True)
 def begin_one(
     stage: Stage, extras: Extras, config: StageConfig, begun: Start, seed: jax.Array, images: Images
 ) -> tuple[TrainState, Own, Values]:
@@ -26,6 +27,7 @@ def begin_one(
     return state, own, {name: jnp.full(stage.total_steps, jnp.nan, jnp.float32) for name in names}
 
 
+@partial(jax.jit, static_argnums=0, inline=True)
 def step_one(
     stage: Stage,
     config: StageConfig,

@@ -11,11 +11,11 @@ import socket
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
 import psutil
 from flax import traverse_util
 
@@ -126,7 +126,7 @@ def restore_arrays(path: Path, expected: dict[str, str]) -> dict[str, Any]:
     try:
         with _checkpointer() as checkpointer:
             tree = checkpointer.metadata(path).item_metadata.tree
-            as_saved = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
+            as_saved = jax.tree.map(lambda _: _orbax().RestoreArgs(restore_type=np.ndarray), tree)
             arrays = checkpointer.restore(path, restore_args=as_saved)
     except Exception as error:  # whatever orbax and the libraries below it raise
         raise StoreError(f"{path}: cannot be restored ({' '.join(str(error).split())[:200]})") from None
@@ -135,9 +135,16 @@ def restore_arrays(path: Path, expected: dict[str, str]) -> dict[str, Any]:
     return arrays
 
 
-def _checkpointer() -> ocp.Checkpointer:
+def _orbax() -> ModuleType:
+    """Returns orbax, which takes a third of a second to import, and which a finished run has no use for."""
+    import orbax.checkpoint
+
+    return orbax.checkpoint
+
+
+def _checkpointer() -> Any:
     """Returns the synchronous checkpointer, which on several hosts would wait for the others, who do not come."""
-    index = jax.process_index()
+    index, ocp = jax.process_index(), _orbax()
     alone = ocp.options.MultiprocessingOptions(
         primary_host=index, active_processes={index}, barrier_sync_key_prefix=f"process-{index}"
     )
