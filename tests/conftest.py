@@ -45,6 +45,15 @@ def _parts(item):
     return item.path.relative_to(Path(__file__).parent).parts
 
 
+@pytest.fixture(autouse=True)
+def few_programs(request):
+    """Forgets compiled programs before the process may map no more memory for them; slow tests compile thousands."""
+    yield
+    maps = Path("/proc/self/maps")
+    if request.node.get_closest_marker("slow") and maps.exists() and maps.read_bytes().count(b"\n") > 20_000:
+        jax.clear_caches()
+
+
 @pytest.fixture(scope="session")
 def tiny_arrays() -> dict[str, np.ndarray]:
     """Three classes of noisy 6 x 6 patterns: 260 training and 64 test images."""

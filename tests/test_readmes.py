@@ -122,7 +122,9 @@ def experiment_of(argv):
 def shortened(argv):
     """The launch of two seeds on a little data, of an epoch each and small layers, but for what it names itself."""
     words, named = [*argv], " ".join(argv)
-    for option, values in SHORT.items():
+    stops_early = experiment_of(argv).finetune.stop == "validation"
+    lengths = {"--finetune.epochs": ["4"], "--finetune.validate-every": ["1"]} if stops_early else {}
+    for option, values in (SHORT | lengths).items():
         if option not in argv and f"{option.removeprefix('--').replace('-', '_')}=" not in named:
             words += [option, *values]
     if "--encoder.layers" not in argv:
@@ -149,9 +151,11 @@ def test_a_launch_of_a_readme_runs(argv, place, site):
     (place / "short").mkdir()
     (place / "short" / "programs").symlink_to(site.programs)
     places = ["--run-dir", "run", "--store", "short"]
-    done = call([w for w in shortened(argv) if w != "--dry-run"] + places, place)
+    words = argv if "--dry-run" in argv else shortened(argv)  # a plan takes no time
+    done = call([*words, *places], place)
     assert done.returncode == 0, done.stderr
-    assert "diverged" not in load_run(place / "run").trials["status"].to_pylist()
+    if "--dry-run" not in argv:
+        assert "diverged" not in load_run(place / "run").trials["status"].to_pylist()
 
 
 @pytest.mark.parametrize("launch", [launch for launch in LAUNCHES if COMMANDS & {*launch}], ids=" ".join)

@@ -16,6 +16,7 @@ from pretrain.study.comparisons import compare
 from tests.launching import execute, on_mnist
 
 ARM = "finetune.arm"
+LUCK = 0.001  # of arms that are alike, so many are distinguished by more; at 5 %, one set of seeds in twenty would be
 
 
 def as_arms(trials, gain=0.0):
@@ -37,7 +38,7 @@ def check(trials, n_seeds):
     assert [(one.treatment, one.baseline, one.n) for one in same] == [("1", "0", n_seeds)] * len(same)
     for one in same:
         assert np.mean(one.treated != one.untreated) > 0.5  # the draws were others
-        assert one.verdict in ("inconclusive", "no difference")
+        assert one.p_value > LUCK
     spread = max(np.std(one.treated - one.untreated, ddof=1) for one in same)
     assert {one.verdict for one in compared(trials, gain=2 * spread)} == {"helps"}
     assert {one.verdict for one in compared(trials, gain=-2 * spread)} == {"hurts"}

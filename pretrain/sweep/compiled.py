@@ -7,13 +7,18 @@ device that another holds.
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from functools import partial, wraps
 from typing import Any
 
 import jax
 
+# A process may map so much memory, of which a program on a CPU takes some ninety pieces: beyond Linux's 65,530 it ends
+# without a word. So of each function the programs that were used last are kept; others are read from the cache on disk.
+MOST_KEPT = 64
+
 
 class Program:
-    """A function of static values and arrays, compiled once for each combination of values and shapes."""
+    """A function of static values and arrays, compiled once for each combination of values and shapes in use."""
 
     def __init__(
         self,
@@ -30,7 +35,8 @@ class Program:
           donated: arguments whose memory the program may take, counted from the first.
           cpu_options: XLA's options for the compilation where the program runs on CPUs.
         """
-        self._function = jax.jit(function, static_argnums=tuple(range(n_static)), donate_argnums=tuple(donated))
+        self._function = function
+        self._jit = partial(jax.jit, static_argnums=tuple(range(n_static)), donate_argnums=tuple(donated))
         self._n_static = n_static
         self._cpu_options = dict(cpu_options or {})
         self._traced: dict[Any, Future] = {}
@@ -56,7 +62,13 @@ class Program:
 
     def _trace(self, *arguments: Any) -> Any:
         static, abstract = arguments[: self._n_static], jax.tree.map(_abstract, arguments[self._n_static :])
-        return self._once(self._traced, self._key(*arguments), lambda: self._function.trace(*static, *abstract))
+
+        def make() -> Any:
+            # A function of its own, with which JAX forgets what it keeps of the program.
+            alone = wraps(self._function)(lambda *arguments: self._function(*arguments))
+            return self._jit(alone).trace(*static, *abstract)
+
+        return self._once(self._traced, self._key(*arguments), make)
 
     def _key(self, *arguments: Any) -> Any:
         leaves, structure = jax.tree.flatten(jax.tree.map(_abstract, arguments[self._n_static :]))
@@ -67,13 +79,15 @@ class Program:
         """Returns what is made under a key, made by the thread that asks first; others wait."""
         with self._lock:
             is_first = key not in made
-            future = made.setdefault(key, Future())
+            future = made[key] = made.pop(key, None) or Future()  # last in the order of use
+            if len(made) > MOST_KEPT:
+                del made[next(iter(made))]
         if is_first:
             try:
                 future.set_result(make())
             except BaseException as error:
                 with self._lock:
-                    del made[key]
+                    made.pop(key, None)
                 future.set_exception(error)
         return future.result()
 

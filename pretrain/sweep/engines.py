@@ -1,6 +1,7 @@
 """Where packs run: this process, a Ray cluster, or Slurm."""
 
 import importlib.util
+import itertools
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -23,6 +24,7 @@ from pretrain.sweep.task import Task
 
 _SHARE_OF_MEMORY = 0.25  # for a pack; while it runs, two more may be compiled ahead
 _COMPILERS = 2  # threads
+_AHEAD = 16  # shapes of packs whose programs are compiled before their turn; fewer than ``compiled.MOST_KEPT`` holds
 
 
 # Runs and stores every job of a plan that is not stored yet. Raises ``Interrupted`` when it was to stop, with all
@@ -55,9 +57,10 @@ def run_here(task: Task) -> None:
     todo = packs(plan.jobs.values(), done, memory, jax.device_count(), begun=store.begun())
     reporter = Reporter(console, todo)
     compilers, saver = ThreadPoolExecutor(_COMPILERS), _Saver(store)
+    compile_ahead = _compiler_ahead(todo, datasets, compilers)
     try:
-        _compile_ahead(todo, datasets, compilers)
         for number, pack in enumerate(todo):
+            compile_ahead(pack)
             if hosts.agreed(stop()):
                 raise Interrupted
             ids = {job.id for job in pack.left}
@@ -102,16 +105,31 @@ class _Saver:
         self._store.refresh()
 
 
-def _compile_ahead(todo: list[Pack], datasets: Mapping[DataConfig, Dataset], compilers: ThreadPoolExecutor) -> None:
-    """Starts to compile the programs of packs, those first that are needed first; a pack waits for those it needs."""
+def _compiler_ahead(
+    todo: list[Pack], datasets: Mapping[DataConfig, Dataset], compilers: ThreadPoolExecutor
+) -> Callable[[Pack], None]:
+    """Returns a function that starts to compile, in order, the programs of a pack and of the next shapes of packs.
+
+    A pack waits for those it needs.
+    """
     if jax.local_devices()[0].platform != "cpu" or jax.process_count() > 1:
-        return
+        return lambda pack: None
     first: dict[Any, Pack] = {}
     for pack in todo:
         first.setdefault((pack.stage, len(pack.jobs)), pack)
-    for pack in first.values():
-        for compilation in execute.compilations(pack, datasets[pack.data]):
-            compilers.submit(compilation)
+    place = {shape: number for number, shape in enumerate(first)}
+    waiting = iter(first.values())
+    n_begun = 0
+
+    def compile_ahead(pack: Pack) -> None:
+        nonlocal n_begun
+        n_due = place[pack.stage, len(pack.jobs)] + _AHEAD - n_begun
+        for shape in itertools.islice(waiting, max(0, n_due)):
+            n_begun += 1
+            for compilation in execute.compilations(shape, datasets[shape.data]):
+                compilers.submit(compilation)
+
+    return compile_ahead
 
 
 def pack_memory() -> int:

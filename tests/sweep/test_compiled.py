@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,10 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from pretrain.sweep import compiled
 from pretrain.sweep.compiled import Program
+
+MAPS = Path("/proc/self/maps")
 
 
 @pytest.fixture
@@ -48,6 +52,27 @@ def test_equal_shapes_are_compiled_once_and_others_anew(scaled, traces):
     assert scaled.n_compiled == len(traces) == 4
 
 
+def test_programs_that_were_used_last_are_kept(scaled, monkeypatch):
+    monkeypatch.setattr(compiled, "MOST_KEPT", 3)
+    made = {rows: scaled.compile(2, *inputs(rows)) for rows in (1, 2, 3)}
+    scaled(2, *inputs(1))
+    scaled(2, *inputs(4))  # in the place of 2, which was used longest ago
+    assert scaled.n_compiled == 3
+    assert all(scaled.compile(2, *inputs(rows)) is made[rows] for rows in (1, 3))
+    assert scaled.compile(2, *inputs(2)) is not made[2]
+    assert scaled(2, *inputs(2))[0]["product"].shape == (2,)
+
+
+@pytest.mark.skipif(not MAPS.exists(), reason="only Linux lists and limits what a process maps")
+def test_any_number_of_programs_maps_no_more_memory(scaled, monkeypatch):
+    monkeypatch.setattr(compiled, "MOST_KEPT", 2)
+    counts = []
+    for rows in range(1, 41):
+        scaled(2, *inputs(rows))
+        counts.append(len(MAPS.read_text().splitlines()))
+    assert counts[-1] <= counts[9] + 40  # 30 programs more, of a dozen and more pieces each
+
+
 def test_lists_of_another_structure_are_another_program():
     program = Program(lambda tree: jax.tree.map(lambda leaf: leaf + 1, tree), n_static=0)
     assert program({"a": np.zeros(2)}).keys() == {"a"}
@@ -57,9 +82,9 @@ def test_lists_of_another_structure_are_another_program():
 
 def test_abstract_arrays_compile_the_program_that_concrete_ones_run(scaled, traces):
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), inputs())
-    compiled = scaled.compile(2, *shapes)
-    assert scaled.compile(2, *inputs()) is compiled
-    assert scaled.compile(2, *jax.tree.map(jnp.asarray, inputs())) is compiled  # on no device of its own
+    made = scaled.compile(2, *shapes)
+    assert scaled.compile(2, *inputs()) is made
+    assert scaled.compile(2, *jax.tree.map(jnp.asarray, inputs())) is made  # on no device of its own
     scaled(2, *inputs())
     assert scaled.n_compiled == len(traces) == 1
 
