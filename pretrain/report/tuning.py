@@ -1,5 +1,8 @@
 """How arms were tuned, in sentences."""
 
+from collections.abc import Collection, Iterator
+from typing import Any
+
 from pretrain.config import Experiment
 from pretrain.config.counts import counted
 from pretrain.config.fields import ConfigError, replace
@@ -8,6 +11,8 @@ from pretrain.study.answer import Answer
 from pretrain.study.choice import TunedArm
 
 _MOST_NAMED = 3  # warnings of edges
+_MOST_LISTED = 9  # values of a field
+_HYPERPARAMETERS = ("optimizer.learning_rate", "l2", "weight_decay")  # the ends of names of fields that one would tune
 
 
 def basis(answer: Answer, experiment: Experiment) -> str:
@@ -26,28 +31,46 @@ def basis(answer: Answer, experiment: Experiment) -> str:
 def warnings(answer: Answer) -> list[str]:
     """Returns a sentence for each field whose best value lies on the edge of its grid, with the grid to run on with.
 
-    And one where choices were made by other rows than they were to be.
+    And one where choices were made by other rows than they were to be, and one for each hyperparameter that is swept
+    where one would tune it.
     """
+    found = [*_not_tuned(answer)]
     by_edge: dict[tuple, list[TunedArm]] = {}
     for arm in answer.tuned:
         for one in arm.fields:
             further = tuple(value for value in one.further if _is_valid(one.field, value))
             if one.edge and further:
                 by_edge.setdefault((one.field, one.edge, one.values, further), []).append(arm)
-    found = []
     if answer.n_by_all:
         found.append(
             f"{counted(answer.n_by_all, 'choice')} of settings by all validation rows: on those that were to choose, "
             f"{metric_name(answer.tuned_by)} has no value, or no predictions were kept."
         )
     for (field, side, values, further), tuned in list(by_edge.items())[:_MOST_NAMED]:
-        wider = sorted({*values, *further})
-        grid = ",".join(f"{value:.4g}" if isinstance(value, float) else str(value) for value in wider)
+        grid = _grid({*values, *further})
         found.append(
             f"{capital(arms([arm.point for arm in tuned]))} {'choose' if len(tuned) > 1 else 'chooses'} the "
             f"{side} {field} of the grid most; the best may lie beyond it: --tune {field}={grid}."
         )
     return found
+
+
+def _not_tuned(answer: Answer) -> Iterator[str]:
+    """Yields, for each hyperparameter at several values of which arms are compared, how to compare tuned arms."""
+    swept = dict.fromkeys(name for one in answer.comparisons for name in one.shared if name.endswith(_HYPERPARAMETERS))
+    for field in swept:
+        values = {one.shared[field] for one in answer.comparisons if field in one.shared} - {None}
+        if len(values) > 1:
+            grid = _grid(values) if len(values) <= _MOST_LISTED else "the same values"
+            yield (
+                f"Arms are compared at each of {len(values)} values of {brief(field)}. --tune {field}={grid} instead "
+                "of --sweep compares each arm at its own best value, and trains nothing again."
+            )
+
+
+def _grid(values: Collection[Any]) -> str:
+    """Returns the values of an axis as on a command line."""
+    return ",".join(f"{value:.4g}" if isinstance(value, float) else str(value) for value in sorted(values))
 
 
 def _is_valid(field: str, value: object) -> bool:

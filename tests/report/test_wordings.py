@@ -90,6 +90,18 @@ def test_no_sentence_on_a_factorial_has_60_words(n):
     checked(all_said(answer(*tried), Experiment(seeds=n)))
 
 
+def test_a_sweep_of_a_hyperparameter_says_how_to_tune_it():
+    def tips(sweep):
+        found = answer(*simulated(sweep, 8, 0.02, 0.01))
+        return [text for text in words.warnings(found, Experiment()) if "--tune" in text]
+
+    inits = {INIT: ("pretrained", "he")}
+    (tip,) = tips({**inits, RATE: (0.1, 0.001, 0.01)})
+    assert f"--tune {RATE}=0.001,0.01,0.1 instead of" in tip and "3 values" in tip
+    assert "--tune finetune.l2=the same values" in tips({**inits, "finetune.l2": tuple(range(10))})[0]
+    assert tips({**inits, RATE: (0.1,)}) == tips({**inits, LABELS: (100, 200)}) == tips(inits) == []
+
+
 def test_a_headline_is_read_at_a_glance():
     for name, sweep in SWEEPS.items():
         text = headline(answer(*simulated(sweep, 8, 0.02, 0.01)), Experiment())
