@@ -8,7 +8,8 @@ import jax
 import numpy as np
 import pytest
 
-from tests.launching import LONG, Site
+from pretrain.sweep import programs as kept
+from tests.launching import LONG, ROOT, Site
 
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -17,6 +18,8 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 _UNOPTIMISED = ["--xla_backend_optimization_level=0"]
 if version("jaxlib").startswith("0.10."):  # an unknown flag ends the process
     _UNOPTIMISED.append("--xla_cpu_use_fusion_emitters=false")
+# Programs that tests compile, and those that launches in processes of their own do, are kept for the next time.
+_PROGRAMS, _OF_LAUNCHES = ROOT / ".cache" / "tests", ROOT / ".cache" / "launches"
 _UNITS = ("config", "data", "learn", "study")  # folders
 
 
@@ -43,6 +46,21 @@ def pytest_collection_modifyitems(config, items):
 
 def _parts(item):
     return item.path.relative_to(Path(__file__).parent).parts
+
+
+@pytest.fixture(scope="session", autouse=True)
+def kept_programs():
+    """Keeps what this process compiles in one place, which JAX settles on at the first compilation, until it ends."""
+    kept.prepare(_PROGRAMS)
+    jax.jit(lambda: 0.0)()
+    yield
+    kept.seal(_PROGRAMS)
+
+
+@pytest.fixture(autouse=True)
+def quick_programs(kept_programs):
+    """Keeps what is compiled quickly, too, whatever launches in this process have set."""
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.02)
 
 
 @pytest.fixture(autouse=True)
@@ -83,12 +101,10 @@ def tiny_path(tiny_arrays, tmp_path_factory) -> str:
 
 
 @pytest.fixture(scope="session")
-def programs(tmp_path_factory) -> Path:
+def programs() -> Path:
     """Compiled programs that all launches share, whichever of the tests' processes starts them."""
-    own = tmp_path_factory.getbasetemp()
-    path = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "programs"
-    path.mkdir(exist_ok=True)
-    return path
+    _OF_LAUNCHES.mkdir(parents=True, exist_ok=True)
+    return _OF_LAUNCHES
 
 
 @pytest.fixture(scope="session")

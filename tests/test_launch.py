@@ -41,7 +41,7 @@ def test_trials_have_a_row_each_and_only_deterministic_columns(run):
         *("trial_id", "seed", "repeat", "finetune.encoder_init", "finetune.frozen_layers", "failed_stage"),
         *("status", "test_accuracy", "test_loss", "validation_accuracy", "validation_loss"),
         *("pretrain_validation_mse", "pretrain_test_mse", "finetune_updates"),
-        *("constant_units", "pretrain_test_variance", "test_majority_rate"),
+        *("constant_units", "pretrain_test_pca_mse", "pretrain_test_variance", "test_majority_rate"),
     ]
     rows = table.to_pylist()
     points = [(row["finetune.encoder_init"], row["finetune.frozen_layers"], row["seed"]) for row in rows]
@@ -55,6 +55,8 @@ def test_trials_have_a_row_each_and_only_deterministic_columns(run):
         assert row["test_loss"] > 0 and row["validation_loss"] > 0
         mses = row["pretrain_validation_mse"], row["pretrain_test_mse"]
         assert mses == (None, None) if row["finetune.encoder_init"] == "he" else 0 < min(mses) < max(mses) < 1
+        linear = row["pretrain_test_pca_mse"], row["pretrain_test_variance"]
+        assert linear == (None, None) if row["finetune.encoder_init"] == "he" else 0 < linear[0] < linear[1]
 
 
 def test_curves_hold_every_measurement_of_every_trial_once(run):

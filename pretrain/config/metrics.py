@@ -9,7 +9,8 @@ from pretrain.config.fields import ConfigError, nearest
 
 AUTO = "auto"
 # Columns of trials that are no measures: what results are compared with, and what chooses settings of tuned arms.
-MAJORITY, VARIANCE, TUNING_SCORE = "test_majority_rate", "pretrain_test_variance", "tuning_score"
+MAJORITY, VARIANCE, COMPONENTS = "test_majority_rate", "pretrain_test_variance", "pretrain_test_pca_mse"
+TUNING_SCORE = "tuning_score"
 _SPLITS = ("test", "validation", "post")  # the last of curves, as in post_update_accuracy
 
 

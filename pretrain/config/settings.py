@@ -126,16 +126,20 @@ class PretrainConfig:
     optimizer: OptimizerConfig = AdamConfig()
 
 
+EncoderInit = Literal["pretrained", "he", "matched", "permuted", "rotated", "pca", "wrong_data", "none"]
+
+
 @dataclass(frozen=True, config=STRICT)
 class FinetuneConfig:
     """Supervised fine-tuning of the encoder and a linear head on the labelled subset."""
 
-    encoder_init: Literal["pretrained", "he", "matched", "permuted", "rotated", "pca", "wrong_data"] = "pretrained"
+    encoder_init: EncoderInit = "pretrained"
     """Encoder weights at the start: from pretraining, or a fresh He initialisation. Between the two, each
     control keeps another property of a pretrained layer: matched, the mean and deviation of its weights; permuted, the
     weights but not their places; rotated, the singular values but not the directions. Beside them, pca takes principal
-    components, and wrong_data is pretrained on pretrain.wrong_data."""
-    fresh_layers: Annotated[int, Ge(0), Unless("encoder_init", ("he",))] = 0
+    components, and wrong_data is pretrained on pretrain.wrong_data. Under none there is no encoder: the head, or the
+    read-out, reads the inputs themselves."""
+    fresh_layers: Annotated[int, Ge(0), Unless("encoder_init", ("he", "none"))] = 0
     """Encoder layers, from the top down, that start afresh (He) whatever encoder_init says (layers)."""
     head_init: Annotated[Literal["random", "zero", "ridge"], When("readout", ("none",))] = "random"
     """Head at the start: a fresh He initialisation, zero, or fitted in closed form: a ridge regression of the labelled

@@ -119,8 +119,8 @@ class Stack:
 
     @property
     def n_codes(self) -> int:
-        """Values of the topmost codes, flattened."""
-        return math.prod(self.shapes[-1].outputs)
+        """Values of the topmost codes, flattened; those of an image where there are no layers."""
+        return math.prod(self.shapes[-1].outputs if self.layers else self.example)
 
     @property
     def reconstructs(self) -> bool:

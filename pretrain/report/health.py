@@ -57,6 +57,12 @@ def _sentence(group: Sequence[Finding], experiment: Experiment) -> str:
                 f"Pretraining of {who} reconstructs no better than the inputs' mean (its error is {share:.0%} of their "
                 "variance); train it longer or at another rate, or scale the data (data.scaling)."
             )
+        case "components":
+            left, linear = (sum(getattr(one, name) for one in group) / len(group) for name in ("value", "baseline"))
+            return (
+                f"Pretraining of {who} leaves {left:.0%} of the inputs' variance, as many principal components "
+                f"{linear:.0%}; train it longer or at another rate, or compare pretrain.method.kind pca."
+            )
     share = sum(one.value for one in group) / len(group)
     return (
         f"{share:.0%} of the codes of {who} are the same for every example, as those of dead or saturated units are; "

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from pretrain.config import Experiment
 from pretrain.config.counts import counted
-from pretrain.config.metrics import split_of
+from pretrain.config.metrics import COMPONENTS, split_of
 from pretrain.report import drawing, figures, gains, gaps, grids, listings, names, sample_captions, verdicts, words
 from pretrain.report.listings import Listing
 from pretrain.report.page import Picture, Section
@@ -248,7 +248,10 @@ def _end_to_end(trials: pa.Table) -> str:
     if not len(shares):
         return ""
     errors = [error for error in trials["pretrain_test_mse"].to_pylist() if error is not None]
-    return f" End to end, the test error is {np.mean(errors):.3g} on average, {np.mean(shares):.0%} of the variance."
+    linear = health.unexplained(trials, COMPONENTS)
+    beside = f", where as many principal components leave {np.mean(linear):.0%}" if len(linear) else ""
+    whole = f"the test error is {np.mean(errors):.3g} on average, {np.mean(shares):.0%} of the variance"
+    return f" End to end, {whole}{beside}."
 
 
 def _epochs(answer: Answer) -> tuple[Any, str, str]:

@@ -1,18 +1,21 @@
 """Arms that are broken: trials that diverged or collapsed, networks at chance, codes that are constant, and so on."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from pretrain.config.metrics import MAJORITY, VARIANCE, split_of
+from pretrain.config.metrics import COMPONENTS, MAJORITY, VARIANCE, split_of
 from pretrain.study.arms import Arm, trial_values
 
-Kind = Literal["diverged", "collapsed", "at chance", "reconstruction", "constant units"]
+Kind = Literal["diverged", "collapsed", "at chance", "reconstruction", "components", "constant units"]
 _MARGIN = 0.01  # over what predicting the same of all examples comes to, below which an arm is at chance
 _EXPLAINED = 0.01  # of the inputs' variance, below which a reconstruction is no better than their mean
+_WORSE = 1.05  # times the error of principal components, from which on a reconstruction is worse
 _CONSTANT = 0.5  # of the units, from which on codes count as constant
+_ERROR = "pretrain_test_mse"
 _CHANCE = {"auroc": 0.5, "r2": 0.0}
 
 
@@ -24,7 +27,7 @@ class Finding(NamedTuple):
     n: int  # trials that it is true of
     of: int  # trials of the arm
     value: float = np.nan  # of the arm, mean over trials: the result, the part of variance, or the share of units
-    baseline: float = np.nan  # what a result is no better than
+    baseline: float = np.nan  # what the value is no better than, where that differs by data
     stage: str = ""  # in which most trials diverged
 
     @property
@@ -56,18 +59,21 @@ def findings(trials: pa.Table, arms: list[Arm], metric: str = "test_accuracy") -
     return found
 
 
-def unexplained(trials: pa.Table) -> np.ndarray:
-    """Returns which part of the test inputs' variance is left by each pretraining that was measured: [trials]."""
-    shares = _shares(trials, lambda name: np.array(trials[name].to_pylist(), float))
+def unexplained(trials: pa.Table, error: str = _ERROR) -> np.ndarray:
+    """Returns which part of the test inputs' variance is left by each pretraining that was measured: [trials].
+
+    Or by what has its error in another column.
+    """
+    shares = _shares(trials, lambda name: np.array(trials[name].to_pylist(), float), error)
     return shares[np.isfinite(shares)]
 
 
-def _shares(trials: pa.Table, values_of: Callable[[str], np.ndarray]) -> np.ndarray:
-    names = ("pretrain_test_mse", VARIANCE)
+def _shares(trials: pa.Table, values_of: Callable[[str], np.ndarray], error: str = _ERROR) -> np.ndarray:
+    names = (error, VARIANCE)
     if not set(names) <= set(trials.column_names):
         return np.zeros(0)
-    error, variance = map(values_of, names)
-    return error / np.where(variance > 0, variance, np.nan)
+    errors, variance = map(values_of, names)
+    return errors / np.where(variance > 0, variance, np.nan)
 
 
 def _failed_stage(trials: pa.Table, arm: Arm) -> str:
@@ -96,10 +102,16 @@ def _at_chance(trials: pa.Table, arm: Arm, n: int, metric: str) -> Finding | Non
 
 
 def _reconstruction(trials: pa.Table, arm: Arm, n: int) -> list[Finding]:
-    """Returns whether an arm's pretraining reconstructs no better than by the inputs' mean."""
-    shares = _shares(trials, lambda name: trial_values(trials, arm, name))
+    """Returns whether pretraining reconstructs no better than the mean, or than principal components, of its inputs."""
+    values_of = partial(trial_values, trials, arm)
+    shares, linear = _shares(trials, values_of), _shares(trials, values_of, COMPONENTS)
     n_bad = int(np.sum(shares > 1 - _EXPLAINED))
-    return [Finding(arm, "reconstruction", n_bad, n, float(np.mean(shares)))] if 2 * n_bad > len(shares) else []
+    if 2 * n_bad > len(shares):
+        return [Finding(arm, "reconstruction", n_bad, n, float(np.mean(shares)))]
+    n_bad = int(np.sum(shares >= _WORSE * linear)) if len(linear) else 0
+    if 2 * n_bad > len(shares):
+        return [Finding(arm, "components", n_bad, n, float(np.mean(shares)), float(np.mean(linear)))]
+    return []
 
 
 def _constant_units(trials: pa.Table, arm: Arm, n: int) -> list[Finding]:

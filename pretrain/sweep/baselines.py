@@ -1,14 +1,17 @@
-"""What results are compared with that anybody has for nothing: the most frequent class, and the mean of the inputs."""
+"""What results are compared with that anybody has for nothing: the most frequent class, and linear reconstructions."""
 
 from collections.abc import Mapping
 
 import numpy as np
 
 from pretrain.config import DataConfig
-from pretrain.config.metrics import MAJORITY, VARIANCE
+from pretrain.config.metrics import COMPONENTS, MAJORITY, VARIANCE
 from pretrain.data import Dataset
 from pretrain.data.inputs import blocks
 from pretrain.sweep.plan import Plan
+
+_WIDEST = 1024  # inputs whose principal components take less than a second
+_FITTED = 10_000  # training rows that components are of, at most
 
 
 def of_trials(plan: Plan, datasets: Mapping[DataConfig, Dataset]) -> dict[str, dict[str, float]]:
@@ -17,15 +20,22 @@ def of_trials(plan: Plan, datasets: Mapping[DataConfig, Dataset]) -> dict[str, d
     ``test_majority_rate``: the share of test rows that are of their most frequent class, where there are classes.
     ``pretrain_test_variance``: of trials with pretraining, the mean squared distance of the test inputs that it was
     measured on from their mean, mean over inputs, which is what predicting that mean comes to.
+    ``pretrain_test_pca_mse``: of trials whose pretraining has fewer codes than inputs, the error of reconstructing the
+    same rows from as many principal components of the training inputs, of up to 1,024 inputs.
     """
     last = {trial.id: plan.jobs[trial.jobs[-1]].data for trial in plan.trials}
     majority = {config: _majority(datasets[config]) for config in set(last.values())}
-    sources = {trial.source for trial in plan.trials if len(trial.jobs) > 1}
+    pretrained = [trial for trial in plan.trials if len(trial.jobs) > 1]
+    sources = {trial.source for trial in pretrained}
     spread = {config: _variance(datasets[config].test.inputs) for config in sources}
+    linear = {config: _linear_errors(datasets[config]) for config in sources}
     found: dict[str, dict[str, float]] = {}
     for trial in plan.trials:
         own = {MAJORITY: majority[last[trial.id]]}
-        own |= {VARIANCE: spread[trial.source]} if len(trial.jobs) > 1 else {}
+        if len(trial.jobs) > 1:
+            errors, stack = linear[trial.source], plan.jobs[trial.jobs[-2]].stage.stack
+            own[VARIANCE] = spread[trial.source]
+            own[COMPONENTS] = errors[stack.n_codes] if stack.reconstructs and stack.n_codes < len(errors) else None
         found[trial.id] = {name: value for name, value in own.items() if value is not None}
     return found
 
@@ -37,7 +47,7 @@ def _majority(dataset: Dataset) -> float | None:
 
 
 def _variance(inputs: np.ndarray) -> float:
-    """Returns the variance of inputs [N, D] as an encoder reads them, mean over D."""
+    """Returns the variance of inputs [N, D], mean over D."""
     scale = 255.0 if inputs.dtype == np.uint8 else 1.0
     sums = np.zeros((2, inputs.shape[1]))
     for block in blocks(inputs):
@@ -45,3 +55,29 @@ def _variance(inputs: np.ndarray) -> float:
         sums += [values.sum(axis=0), np.square(values).sum(axis=0)]
     mean, square = sums / len(inputs)
     return float(np.mean(square - np.square(mean)) / scale**2)
+
+
+def _linear_errors(dataset: Dataset) -> list[float]:
+    """Returns the errors of reconstructing test inputs [N, D] from 0, 1, ..., D - 1 principal components, mean over D.
+
+    None of wide inputs.
+    """
+    train, test = dataset.train.inputs, dataset.test.inputs
+    if test.shape[1] > _WIDEST:
+        return []
+    rows = _read(train[:: -(-len(train) // _FITTED)])
+    mean = rows.mean(axis=0)
+    directions = np.linalg.eigh(_products(rows - mean))[1][:, ::-1]
+    spread = _products(_read(test) - mean)
+    explained = np.sum(directions * (spread @ directions), axis=0)
+    left = np.trace(spread) - np.concatenate([[0.0], np.cumsum(explained)[:-1]])
+    return np.maximum(left / len(spread), 0.0).tolist()
+
+
+def _read(inputs: np.ndarray) -> np.ndarray:
+    return inputs.astype(np.float32) / (255 if inputs.dtype == np.uint8 else 1)
+
+
+def _products(rows: np.ndarray) -> np.ndarray:
+    """Returns the products of values, mean over rows [N, D]: [D, D]."""
+    return (rows.T @ rows).astype(np.float64) / len(rows)

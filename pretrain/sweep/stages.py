@@ -45,7 +45,7 @@ def specs(settings: Settings, datasets: Mapping[DataConfig, Dataset]) -> list[Sp
     built = modules.build(settings)
     encoder_init, source = settings.finetune.encoder_init, datasets[settings.pretraining_data]
     training = settings.pretrain.training
-    if encoder_init == "he":
+    if encoder_init in ("he", "none"):
         before = []
     elif encoder_init != "pca" and training == "end_to_end":
         before = [_end_to_end(settings, built, source, ())]
@@ -73,8 +73,9 @@ def task_of(dataset: Dataset) -> Task:
 
 
 def example_shape(layers: Layers, dataset: Dataset) -> tuple[int, ...]:
-    """Returns the shape of an image as the lowest layer reads it: flattened for a dense one."""
-    return (math.prod(dataset.example_shape),) if is_dense(layers[0]) else dataset.example_shape
+    """Returns the shape of an image as the lowest layer reads it: flattened for a dense one, or for none."""
+    flattens = not layers or is_dense(layers[0])
+    return (math.prod(dataset.example_shape),) if flattens else dataset.example_shape
 
 
 def _greedy(settings: Settings, built: Built, dataset: Dataset) -> list[Spec]:
@@ -148,9 +149,10 @@ def _companions(method: Method, layers: Layers, dataset: Dataset) -> Companions:
 
 def _last(settings: Settings, built: Built, dataset: Dataset) -> Spec:
     """Returns the fine-tuning or read-out."""
-    layers = built.layers
-    own, depth = canonical(settings.finetune), len(layers)
-    frozen = frozen_layers(settings, depth) if own.readout == "none" else depth
+    own = canonical(settings.finetune)
+    layers = () if own.encoder_init == "none" else built.layers
+    depth = len(layers)
+    frozen = min(frozen_layers(settings, depth), depth) if own.readout == "none" else depth
     # Frozen layers have no pace.
     layers_own = [settings.at_layer(layer).finetune if layer >= frozen else FinetuneConfig() for layer in range(depth)]
     method, training = own.method(layers_own), None

@@ -90,6 +90,42 @@ def test_a_pool_is_swept_like_labels(launch, tmp_path):
             assert row["test_accuracy"] == baseline[row["seed"]]
 
 
+def test_counts_are_scaled_and_a_reconstruction_no_better_than_the_mean_is_flagged(launch, tmp_path):
+    x, y = sources.word_counts()
+    np.savez(tmp_path / "words.npz", X=x, y=y)
+    code, out, err, run = launch("--data.name", tmp_path / "words.npz")
+    assert code == 0 and "standardised" in err, err
+    assert "reconstructs no better than the inputs' mean" in out
+    assert any(
+        "no better than the inputs' mean" in line for line in json.loads((run / "answer.json").read_text())["warnings"]
+    )
+    for row in pq.read_table(run / "trials.parquet").to_pylist():
+        if row["finetune.encoder_init"] == "pretrained":
+            assert row["pretrain_test_mse"] > 0.99 * row["pretrain_test_variance"] > 0.5  # of standardised counts
+            assert row["pretrain_test_pca_mse"] < row["pretrain_test_variance"]
+    # Beside the encoder's codes, the counts themselves.
+    beside = ["--sweep", "finetune.encoder_init=pretrained,none", "--sweep", "finetune.readout=none,logistic"]
+    where = ["--data.name", tmp_path / "words.npz", "--finetune.frozen-layers", "all"]
+    code, out, err, run = launch(*where, *beside, name="beside")
+    assert code == 0, err
+    found = {name: [] for name in ("pretrained", "none")}
+    for row in pq.read_table(run / "trials.parquet").to_pylist():
+        if row["finetune.readout"] == "logistic":
+            found[row["finetune.encoder_init"]].append(row["test_accuracy"])
+        assert (row["pretrain_test_mse"] is None) == (row["finetune.encoder_init"] == "none")
+    assert min(found["none"]) > 0.95 > 0.8 > max(found["pretrained"])
+
+
+def test_windows_of_a_series_are_a_regression_in_its_units(launch, tmp_path):
+    x, y = sources.series()
+    np.savez(tmp_path / "series.npz", x_train=x[:400], y_train=y[:400], x_test=x[400:], y_test=y[400:])
+    code, out, err, run = launch("--data.name", tmp_path / "series.npz")
+    assert code == 0 and "regression (data.task)" in err, err
+    assert "R² " in out
+    for row in pq.read_table(run / "trials.parquet").to_pylist():
+        np.testing.assert_allclose(1 - row["test_rmse"] ** 2 / np.var(y[400:]), row["test_r2"], rtol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("name", "part"),
     [

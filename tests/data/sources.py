@@ -88,3 +88,19 @@ def write_csv(table, path):
 def write_parquet(table, path):
     pa.parquet.write_table(table, path)
     return path
+
+
+def word_counts(rows=500, words=150, topics=5):
+    """Counts of words of documents, each on a topic, int32 [rows, words], and the topics."""
+    rng = np.random.default_rng(2)
+    weights = rng.dirichlet(np.full(words, 0.05), topics)
+    labels = rng.integers(0, topics, rows)
+    mixed = 0.6 * weights[labels] + 0.4 * weights.mean(axis=0)
+    return np.stack([rng.multinomial(80, each) for each in mixed]).astype(np.int32), labels
+
+
+def series(rows=500, length=30):
+    """Windows of a random walk, float32 [rows, length], and the value after each."""
+    walk = np.cumsum(np.random.default_rng(4).normal(size=rows + length))
+    windows = np.lib.stride_tricks.sliding_window_view(walk, length + 1).astype(np.float32)
+    return windows[:, :-1], windows[:, -1]

@@ -42,6 +42,13 @@ PLANS = {
         "method": RbmConfig(persistent=True, gibbs_steps=2),
         "stages": ["pretrain/0"],
     },
+    "no encoder": {
+        "encoder": {"layers": (6,)},
+        "finetune": {"encoder_init": "none", "codes": "standardised", "label_subset": "random"},
+        "method": AutoencoderConfig(),
+        "sweep": ({"finetune.readout": ("none", "logistic")},),
+        "stages": ["finetune", "finetune"],
+    },
     "convolutions": {
         "encoder": {"layers": ("3c3s2", 5)},
         "method": AutoencoderConfig(corruption="masking"),

@@ -133,6 +133,8 @@ def _optimizer_at(
     stack: Stack, config: FinetuningConfig, optimizer: optax.GradientTransformation, index: jax.Array
 ) -> optax.GradientTransformation:
     """Returns the optimizer of an update: encoder layers join in when they are due, each at its own rate."""
+    if not stack.layers:
+        return optimizer
     joined, factors = (jnp.stack(values) for values in (config.unfreeze_at, config.rate_factor))
     scales = jnp.where(index >= joined, factors, 0)
     return scaled_by_layer(optimizer, {f"layers_{layer}": scales[layer] for layer in range(len(stack.layers))})
