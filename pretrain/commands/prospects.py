@@ -1,16 +1,18 @@
 """What a run can conclude, by its plan and by those of its trials that are stored already."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from pretrain.config import Experiment
 from pretrain.study import families
+from pretrain.study.choice import choose
 from pretrain.study.comparisons import planned
 from pretrain.study.prospects import Prospect, prospect
 from pretrain.sweep import tables
-from pretrain.sweep.plan import Plan
+from pretrain.sweep.plan import Plan, Trial
 from pretrain.sweep.store import Store
 
 _MOST_READ = 8  # comparisons whose earlier trials are read, so that a large store delays no start
+_MOST_TUNED = 8  # seeds of tuned arms that are read
 
 
 def check(experiment: Experiment, plan: Plan) -> None:
@@ -31,21 +33,30 @@ def of_plan(experiment: Experiment, plan: Plan, store: Store) -> Prospect | None
       plan: of its last look.
       store: where stages of earlier runs are.
     """
-    points = _points(plan, experiment)
-    if experiment.study.tune:  # which of an arm's trials are compared is not known before all are there
-        return prospect(experiment, points)
-    compared = [one for one in planned(points, experiment.study) if not one.is_exploratory][:_MOST_READ]
+    points, study = _points(plan, experiment), experiment.study
+    compared = [one for one in planned(points, study) if not one.is_exploratory][:_MOST_READ]
     arms = {repr(_known(point)) for one in compared for point in (one.treated, one.untreated)}
-    trials = [trial for trial in plan.trials if repr(_known(trial.point)) in arms]
-    stored = store.verified({job for trial in trials for job in trial.jobs})
-    # Nothing is left to plan; or scores would be measured, which takes time before every start.
-    if len(stored) == len(plan.jobs) or experiment.study.tune:
-        return prospect(experiment, points)
-    done = tuple(trial for trial in trials if stored.issuperset(trial.jobs))
-    if not done:
+    units = _units(plan, arms, study.tune)
+    stored = store.verified({job for trials in units for trial in trials for job in trial.jobs})
+    done = [trial for trials in units if all(stored.issuperset(trial.jobs) for trial in trials) for trial in trials]
+    if not done or len(stored) == len(plan.jobs):  # then nothing is left to plan
         return prospect(experiment, points)
     jobs = {job: plan.jobs[job] for trial in done for job in trial.jobs}
-    return prospect(experiment, points, tables.trials(Plan(done, jobs), store, study=experiment.study))
+    earlier = tables.trials(Plan(tuple(done), jobs), store, study=study)
+    return prospect(experiment, points, choose(earlier, study).trials if study.tune else earlier)
+
+
+def _units(plan: Plan, arms: Collection[str], tuned: Collection[str]) -> list[list[Trial]]:
+    """Returns the trials of some arms, those together that differ in tuned fields only; of few seeds, if there are any.
+
+    To choose among settings takes scores, which are measured before every start.
+    """
+    found: dict[tuple[str, int, int], list[Trial]] = {}
+    for trial in plan.trials:
+        arm = repr(_known({name: value for name, value in trial.point.items() if name not in tuned}))
+        if arm in arms and not (tuned and trial.seed >= _MOST_TUNED):
+            found.setdefault((arm, trial.seed, trial.repeat), []).append(trial)
+    return list(found.values())
 
 
 def _points(plan: Plan, experiment: Experiment) -> list[Mapping[str, object]]:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from pretrain import load_run
+from pretrain.study.power import smallest_seen
 from pretrain.sweep.store import Store
 from tests.launching import call, refused
 
@@ -73,6 +74,18 @@ def test_a_tuned_run_is_finished_again_and_reported_again_alike(tuned, tmp_path)
     assert again.returncode == 0 and ", 0 of " in again.stdout
     assert call(["report", path], tmp_path).returncode == 0
     assert (path / "answer.json").read_text() == before
+
+
+def test_more_seeds_are_planned_by_the_spread_of_the_tuned_arms_that_are_stored(tuned, tmp_path):
+    planned = call(["geron", *TUNED, *tuned[2], "--seeds", "12", "--dry-run"], tmp_path).stdout.splitlines()[0]
+    assert planned.startswith("1 comparison at 12 seeds: an effect can show from 6 seeds on, one of ")
+    assert planned.endswith(" points with 80 % power at the spread of 6 earlier seeds")
+    (compared,) = json.loads((tuned[1] / "answer.json").read_text())["comparisons"]
+    deviation = np.std(np.subtract(compared["treated"], compared["untreated"]), ddof=1)
+    assert f" {100 * smallest_seen(12, deviation):.1f} points" in planned
+    # A wider grid has no seed that is whole.
+    wider = [*TUNED, *tuned[2], "--tune", f"{RATE}=0.001,0.01,0.1,1", "--dry-run"]
+    assert "earlier seeds" not in call(["geron", *wider], tmp_path).stdout
 
 
 def test_the_same_grid_swept_is_found_in_the_store(tuned, tmp_path):
