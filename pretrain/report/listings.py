@@ -63,14 +63,15 @@ def comparisons(answer: Answer) -> Listing:
 
 def speeds(answer: Answer) -> Listing:
     """Returns how fast the arms of each comparison learn, beside how they end."""
-    rows = []
+    rows, what = [], ""
     for one in answer.comparisons:
         if not (found := one.speed):
             continue
-        what = f"{names.treatment(one.field, one.treatment, one.baseline)} {names.setting(one.shared)}".strip()
+        what = found.of
+        compared = f"{names.treatment(one.field, one.treatment, one.baseline)} {names.setting(one.shared)}".strip()
         updates = [_updates(np.median(side)) for side in (found.treated, found.untreated)]
         row = (
-            what,
+            compared,
             f"{found.target:.3f}",
             *updates,
             verdicts.updates_ratio(found),
@@ -78,11 +79,11 @@ def speeds(answer: Answer) -> Listing:
             one.verdict,
         )
         rows.append(row)
-    headings = ("comparison", "accuracy", "updates", "updates of the baseline", "ratio", "learns", "ends")
+    headings = ("comparison", what, "updates", "updates of the baseline", "ratio", "learns", "ends")
     caption = (
-        "Learning faster apart from ending better: updates, median over seeds, until validation accuracy is at 90 % of "
-        "the better arm's in the end, linear between measurements; their ratio within a seed, geometric mean over "
-        "seeds with its interval; and the verdict on the end."
+        f"Learning faster apart from ending better: updates, median over seeds, until {what} on validation rows is "
+        "at 90 % of the better arm's in the end, linear between measurements; their ratio within a seed, geometric "
+        "mean over seeds with its interval; and the verdict on the end."
     )
     return Listing("speeds", caption, headings, rows, "lrrrrll")
 

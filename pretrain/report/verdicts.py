@@ -146,7 +146,7 @@ def speed(compared: Sequence[Comparison]) -> str:
     found = [one for one in compared if one.speed]
     if not found:
         return ""
-    start = f"To {SHARE:.0%} of the better arm's final accuracy".replace("%", " %")
+    start = f"To {SHARE:.0%} of the better arm's final {found[0].speed.of}".replace("%", " %")
     if len(found) > _MOST_NAMED:
         counts = Counter(one.speed.learns(one.level) for one in found)
         phrases = {"faster": "faster", "more slowly": "more slowly", "not certain": "with no certain difference"}

@@ -18,7 +18,7 @@ from pretrain.study.factorial import Factorial, factorials
 from pretrain.study.health import Finding, findings
 from pretrain.study.sequential import n_seeds
 from pretrain.study.summary import compared_metric
-from pretrain.study.training_length import Length, lengths, measured
+from pretrain.study.training_length import Length, lengths
 
 
 class Answer(NamedTuple):
@@ -111,9 +111,9 @@ def _trained(
     level: float,
 ) -> list[Comparison]:
     """Returns comparisons with what their arms' training shows, p-values adjusted for all of them (Holm)."""
-    accuracies = measured(curves, speed.METRIC)
+    what = speed.learned(trials, curves)
     pairs = [[_place(found, one, value) for value in (one.treatment, one.baseline)] for one in compared]
-    speeds = [speed.speed(trials, [found[place] for place in pair], accuracies, level) for pair in pairs]
+    speeds = [what and speed.speed([found[place] for place in pair], what, level) for pair in pairs]
     adjusted = statistics.holm([each.p_value if each else 1.0 for each in speeds])
     return [
         one._replace(lengths=tuple(trained[place] for place in pair), speed=each and each._replace(p_value=p_value))

@@ -27,17 +27,18 @@ class Reporter:
         pack = self._packs[number]
         total = pack.stage.total_steps * len(pack.jobs)
         title = f"{pack.stage.name}  pack {number + 1}/{len(self._packs)}, {counted(len(pack.jobs), 'trial')}"
+        most = "at most " if pack.stage.stops_early else ""
         if self._console.is_terminal:
-            yield from self._bar(title, total)
+            yield from self._bar(title, total, most)
         else:
-            yield from self._lines(title, total)
+            yield from self._lines(title, total, most)
 
-    def _bar(self, title: str, total: int) -> Iterator[Callable[[int], None]]:
+    def _bar(self, title: str, total: int, most: str) -> Iterator[Callable[[int], None]]:
         columns = (
             TextColumn("{task.description}", markup=False),
             BarColumn(),
             _Rate(),
-            TextColumn("left"),
+            TextColumn(f"left {most}".strip()),
             TimeRemainingColumn(),
         )
         with Progress(*columns, console=self._console) as progress:
@@ -45,7 +46,7 @@ class Reporter:
             yield lambda updates: progress.advance(task, updates)
             progress.update(task, total=progress.tasks[task].completed)  # fewer, where trials stopped early
 
-    def _lines(self, title: str, total: int) -> Iterator[Callable[[int], None]]:
+    def _lines(self, title: str, total: int, most: str) -> Iterator[Callable[[int], None]]:
         began = reported = time.monotonic()
         done = 0
 
@@ -55,7 +56,7 @@ class Reporter:
             now = time.monotonic()
             if now - reported > _SECONDS_BETWEEN_LINES and done < total:
                 reported, left = now, (now - began) / done * (total - done)
-                self._say(f"{title}: {done / total:.0%}, {done / (now - began):,.0f} steps/s, {left:.0f} s left")
+                self._say(f"{title}: {done / total:.0%}, {done / (now - began):,.0f} steps/s, {most}{left:.0f} s left")
 
         yield advanced
         seconds = time.monotonic() - began

@@ -6,12 +6,11 @@ import pytest
 
 from pretrain.study import statistics
 from pretrain.study.arms import arms
-from pretrain.study.speed import METRIC, speed, updates_to
-from pretrain.study.training_length import measured
+from pretrain.study.speed import learned, speed, updates_to
 from tests.study.test_statistics import curves_table
 
 STEPS = np.array([1, 2, 5, 10, 20, 40, 80, 160])
-INIT = "finetune.encoder_init"
+INIT, METRIC = "finetune.encoder_init", "validation_accuracy"
 
 
 def found(curves, steps=STEPS):
@@ -25,7 +24,7 @@ def found(curves, steps=STEPS):
                 (f"{init}{seed}", "finetune", step, METRIC, value) for step, value in zip(steps, values, strict=True)
             ]
     table = pa.Table.from_pylist(trials)
-    return speed(table, arms(table), measured(curves_table(rows), METRIC), statistics.LEVEL)
+    return speed(arms(table), learned(table, curves_table(rows)), statistics.LEVEL)
 
 
 def learning(half, end, n=8, noise=0.0):
@@ -75,4 +74,35 @@ def test_read_outs_have_no_speed():
             for seed in (0, 1)
         ]
     )
-    assert speed(trials, arms(trials), {}, statistics.LEVEL) is None
+    assert (
+        speed(
+            arms(trials), learned(trials, curves_table([("of another", "finetune", 1, METRIC, 0.9)])), statistics.LEVEL
+        )
+        is None
+    )
+
+
+def of_numbers(fast, slow):
+    """The speed of the first arm against the second, from explained parts of the variance [seeds, steps]."""
+    trials, rows = [], []
+    for init, seeds in {"pretrained": fast, "he": slow}.items():
+        for seed, values in enumerate(seeds):
+            trial = f"{init}{seed}"
+            trials.append({"trial_id": trial, "seed": seed, INIT: init, "status": "ok", "validation_r2": 0.0})
+            trials[-1]["validation_loss"] = 1 - values[-1]
+            rows += [
+                (trial, "finetune", step, "validation_loss", 1 - value)
+                for step, value in zip(STEPS, values, strict=True)
+            ]
+    table = pa.Table.from_pylist(trials)
+    return speed(arms(table), learned(table, curves_table(rows)), statistics.LEVEL)
+
+
+def test_numbers_are_learned_as_the_explained_part_of_their_variance():
+    fast, slow = learning(2, 0.86, noise=0.002), learning(10, 0.9, noise=0.002)
+    one, same = of_numbers(fast, slow), found({"pretrained": fast, "he": slow})
+    assert (one.of, same.of) == ("explained variance", "accuracy")
+    for ours, theirs in zip(one[1:4], same[1:4], strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+    assert one.learns(0.95) == same.learns(0.95) == "faster"
+    assert of_numbers(fast - 2, slow - 2) is None  # no better than the mean

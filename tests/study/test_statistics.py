@@ -320,13 +320,15 @@ def test_the_probability_of_improvement_counts_ties_half():
 
 @pytest.mark.parametrize(("n", "n_points"), [(16, 10), (8, 40)])
 @pytest.mark.parametrize("n_curves", [50, pytest.param(1000, marks=pytest.mark.slow)])
-def test_bands_cover_whole_curves_as_often_as_they_say(n, n_points, n_curves):
+def test_bands_cover_whole_curves_as_often_as_they_say_or_a_little_more(n, n_points, n_curves):
     rng, covered = np.random.default_rng(0), 0
     for _ in range(n_curves):
         steps = np.cumsum(rng.normal(0, 1, (n, n_points)), axis=1)  # of mean zero, with what a point says of the next
         _, low, high = statistics.band(steps)
         covered += np.all((low <= 0) & (high >= 0))
-    assert stats.binomtest(covered, n_curves, 0.95).pvalue > 1e-3
+    # Of few seeds the margin is Bonferroni's, which is too long for points that go together.
+    assert stats.binomtest(covered, n_curves, 0.95, alternative="less").pvalue > 1e-3
+    assert stats.binomtest(covered, n_curves, 0.99, alternative="greater").pvalue > 1e-3
 
 
 def test_a_band_of_few_seeds_is_no_wider_than_bonferronis():
