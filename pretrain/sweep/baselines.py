@@ -11,7 +11,7 @@ from pretrain.data.inputs import blocks
 from pretrain.sweep.plan import Plan
 
 _WIDEST = 1024  # inputs whose principal components take less than a second
-_FITTED = 10_000  # training rows that components are of, at most
+_MOST_ROWS = 5_000  # that components are fitted to
 
 
 def of_trials(plan: Plan, datasets: Mapping[DataConfig, Dataset]) -> dict[str, dict[str, float]]:
@@ -65,19 +65,26 @@ def _linear_errors(dataset: Dataset) -> list[float]:
     train, test = dataset.train.inputs, dataset.test.inputs
     if test.shape[1] > _WIDEST:
         return []
-    rows = _read(train[:: -(-len(train) // _FITTED)])
-    mean = rows.mean(axis=0)
-    directions = np.linalg.eigh(_products(rows - mean))[1][:, ::-1]
-    spread = _products(_read(test) - mean)
+    rows = train[:: -(-len(train) // _MOST_ROWS)]
+    mean = _read(rows).mean(axis=0)
+    directions = np.linalg.eigh(_products(rows, mean))[1][:, ::-1]
+    spread = _products(test, mean)
     explained = np.sum(directions * (spread @ directions), axis=0)
     left = np.trace(spread) - np.concatenate([[0.0], np.cumsum(explained)[:-1]])
     return np.maximum(left / len(spread), 0.0).tolist()
 
 
+def _products(inputs: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """Returns the products of inputs [N, D] less a mean, averaged over them: [D, D]."""
+    total = np.zeros((len(mean), len(mean)))
+    for block in blocks(inputs):
+        rows = _read(block)
+        rows -= mean
+        total += rows.T @ rows
+    return total / len(inputs)
+
+
 def _read(inputs: np.ndarray) -> np.ndarray:
-    return inputs.astype(np.float32) / (255 if inputs.dtype == np.uint8 else 1)
-
-
-def _products(rows: np.ndarray) -> np.ndarray:
-    """Returns the products of values, mean over rows [N, D]: [D, D]."""
-    return (rows.T @ rows).astype(np.float64) / len(rows)
+    """Returns a copy of inputs as an encoder reads them."""
+    rows = inputs.astype(np.float32)
+    return np.divide(rows, 255, out=rows) if inputs.dtype == np.uint8 else rows
