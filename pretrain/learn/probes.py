@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import optax
 
 from pretrain.learn.codes import in_blocks, standardised
-from pretrain.learn.layers import Params, flat
+from pretrain.learn.layers import Params, flat, scaled
 from pretrain.learn.metrics import Batch
 from pretrain.learn.stack import Stack
 from pretrain.learn.tasks import Task
@@ -19,8 +19,8 @@ _DISTANCES = 250  # examples whose neighbours are sought at once
 
 
 def as_read(params: Params, batch: Batch) -> Batch:
-    """Returns a batch of codes [B, ...] as a head reads them: flattened, and by the statistics of codes."""
-    return batch._replace(inputs=standardised(flat(batch.inputs), params["codes"]))
+    """Returns a batch of codes [B, ...], or of images, as a head reads them: flattened, by the statistics of codes."""
+    return batch._replace(inputs=standardised(flat(scaled(batch.inputs)), params["codes"]))
 
 
 def codes_in_blocks(stack: Stack, params: Params, images: jax.Array) -> jax.Array:

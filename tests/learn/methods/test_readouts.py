@@ -123,3 +123,20 @@ def test_the_number_of_neighbours_is_chosen_on_validation_images(n_labels, reado
     np.testing.assert_allclose(found["validation_accuracy"], max(accuracies), rtol=1e-6)
     np.testing.assert_allclose(found["test_accuracy"], accuracy(test, chosen), rtol=1e-6)
     assert "head" not in ran.state.params
+
+
+@pytest.mark.parametrize("kind", ["ridge", "logistic", "knn"])
+def test_without_an_encoder_images_are_read_as_an_encoder_would(kind, readout, hard):
+    assert hard.train.inputs.dtype == np.uint8
+    scaled = type(hard)(*(split._replace(inputs=split.inputs.astype(np.float32) / 255) for split in hard))
+    stage = readout(kind, (), label_subset="random")
+    (ran, found), (_, same) = (fitted(stage, images, None, label_subset="random") for images in (hard, scaled))
+    for name, value in found.items():
+        np.testing.assert_allclose(value, same[name], rtol=1e-5)
+    rows = np.asarray(ran.start.labelled)
+    known, asked = np.asarray(scaled.train.inputs)[rows], np.asarray(scaled.test.inputs)
+    if kind == "logistic":
+        theirs = LogisticRegression(C=1 / (5e-4 * len(rows)), tol=1e-8, max_iter=10_000)
+        theirs.fit(known.reshape(len(known), -1), np.asarray(hard.train.labels)[rows])
+        right = theirs.predict(asked.reshape(len(asked), -1)) == np.asarray(hard.test.labels)
+        np.testing.assert_allclose(found["test_accuracy"], right.mean(), atol=2 / len(asked))
