@@ -21,6 +21,7 @@ _TREATMENTS = {
     (_INIT, "he", "pca"): "taking principal components",
     (_INIT, "he", "wrong_data"): "pretraining on the wrong data",
     (_INIT, "he", "none"): "having no encoder",
+    (_INIT, "none", "pretrained"): "a pretrained encoder",
     (_CODES, "raw", "standardised"): "standardising the codes",
     (_CODES, "raw", "whitened"): "whitening the codes",
     (_HEAD, "random", "ridge"): "fitting the head",

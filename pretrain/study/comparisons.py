@@ -18,6 +18,7 @@ from pretrain.study.summary import compared_metric
 from pretrain.study.training_length import Length
 
 ENCODER = "finetune.encoder_init"
+_REFERENCES = ("he", "none")  # encoders that others are compared with, whichever is there
 
 
 class Comparison(NamedTuple):
@@ -126,7 +127,8 @@ def _pairs(found: Sequence[Arm], field: str) -> list[tuple[Arm, Arm]]:
         rest = {name: value for name, value in arm.point.items() if name != field}
         settings.setdefault(repr(rest), []).append(arm)
     values = [arm.point[field] for arm in found if arm.point[field] is not None]
-    reference = "he" if field == ENCODER and "he" in values else values[0]
+    usual = [value for value in _REFERENCES if value in values] if field == ENCODER else []
+    reference = [*usual, *values][0]
     pairs = []
     for group in settings.values():
         baseline = next((arm for arm in group if arm.point[field] == reference), None)

@@ -59,7 +59,7 @@ def specs(settings: Settings, datasets: Mapping[DataConfig, Dataset]) -> list[Sp
 def frozen_layers(settings: Settings, depth: int) -> int:
     """Returns how many layers fine-tuning leaves as they are."""
     frozen = settings.finetune.frozen_layers
-    return depth if frozen == "all" else frozen
+    return depth if frozen == "all" else min(frozen, depth)  # of none where there is no encoder
 
 
 def n_labels(settings: Settings, dataset: Dataset) -> int:
@@ -152,7 +152,7 @@ def _last(settings: Settings, built: Built, dataset: Dataset) -> Spec:
     own = canonical(settings.finetune)
     layers = () if own.encoder_init == "none" else built.layers
     depth = len(layers)
-    frozen = min(frozen_layers(settings, depth), depth) if own.readout == "none" else depth
+    frozen = frozen_layers(settings, depth) if own.readout == "none" else depth
     # Frozen layers have no pace.
     layers_own = [settings.at_layer(layer).finetune if layer >= frozen else FinetuneConfig() for layer in range(depth)]
     method, training = own.method(layers_own), None

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 
 from pretrain.config import StudyConfig
+from pretrain.report.names import treatment
 from pretrain.study.arms import arms
 from pretrain.study.comparisons import compare
 from pretrain.study.power import fewest_seeds
@@ -48,6 +49,13 @@ def test_pretrained_is_compared_with_he_at_every_setting_seed_by_seed(accuracies
         assert one.difference.mean == pytest.approx(np.mean(one.treated - one.untreated))
     expected = holm([sign_flip(one.treated - one.untreated) for one in found])
     assert [one.p_value for one in found] == expected
+
+
+def test_without_he_an_encoder_is_compared_with_none(accuracies):
+    renamed = {"he": "pretrained", "pretrained": "none"}
+    found = all_compared(table({(renamed[init], labels): values for (init, labels), values in accuracies.items()}))
+    assert {(one.treatment, one.baseline) for one in found} == {("pretrained", "none")}
+    assert treatment(INIT, "pretrained", "none") == "a pretrained encoder"
 
 
 def test_a_seed_that_diverged_in_one_arm_is_left_out_of_both(accuracies):
