@@ -50,7 +50,7 @@ def main(argv: Sequence[str]) -> int:
     holds.meet(Path(run.experiment.store), Path(command.run).expanduser())
     for name in command.metrics:
         if metrics.split_of(name)[1] in metrics.METRICS:
-            run = results.measured(run, name)
+            run = results.measured(run, name, "metrics")
     trials = run.trials
     by = list(command.by) or summary.swept_fields(trials)
     known = summary.metrics(trials)

@@ -1,11 +1,12 @@
 """What predictions are measured by: which targets each measure is for, its unit, and which way is better."""
 
+import difflib
 from collections.abc import Collection
 from typing import Annotated, NamedTuple
 
 from pydantic import AfterValidator
 
-from pretrain.config.fields import ConfigError, nearest
+from pretrain.config.fields import ConfigError
 
 AUTO = "auto"
 # Columns of trials that are no measures: what results are compared with, and what chooses settings of tuned arms.
@@ -64,27 +65,27 @@ def column(name: str) -> str:
 def _checked(name: str) -> str:
     """Returns a metric's name, if it is one."""
     if name != AUTO and split_of(name)[1] not in METRICS:
-        near = nearest(split_of(name.lower())[1], METRICS)
-        raise ValueError(f"is none of {', '.join(METRICS)}; did you mean {near!r}?")
+        near = difflib.get_close_matches(split_of(name.lower())[1], METRICS, 1)
+        raise ValueError(f"is none of {', '.join(METRICS)}" + (f"; did you mean {near[0]!r}?" if near else ""))
     return name
 
 
 MetricName = Annotated[str, AfterValidator(_checked)]
 
 
-def check(name: str) -> None:
+def check(name: str, field: str = "study.metric") -> None:
     """Checks that a metric is known.
 
     Raises:
-      ConfigError: it is not.
+      ConfigError: it is not; the message names the field.
     """
     try:
         _checked(name)
     except ValueError as error:
-        raise ConfigError("study.metric", name, str(error)) from None
+        raise ConfigError(field, name, str(error)) from None
 
 
-def check_task(name: str, tasks: Collection[str]) -> None:
+def check_task(name: str, tasks: Collection[str], field: str = "study.metric") -> None:
     """Checks that a metric is one of targets like these.
 
     Raises:
@@ -93,4 +94,4 @@ def check_task(name: str, tasks: Collection[str]) -> None:
     for task in tasks:
         if name != AUTO and task not in metric_of(name).tasks:
             fitting = ", ".join(each for each, metric in METRICS.items() if task in metric.tasks)
-            raise ConfigError("study.metric", name, f"is no measure of {task}; choose one of {fitting}")
+            raise ConfigError(field, name, f"is no measure of {task}; choose one of {fitting}")

@@ -60,21 +60,22 @@ def run_of(files: Files) -> Run:
     return Run(from_json(text), **{name: _read_table(files, name) for name in _COLUMNS})
 
 
-def measured(run: Run, metric: str) -> Run:
+def measured(run: Run, metric: str, field: str = "study.metric") -> Run:
     """Returns a run whose trials have a metric, measured from stored predictions where they lack it.
 
     Args:
       run: the run.
       metric: as ``study.metric``, such as ``balanced_accuracy``.
+      field: by which it was asked for.
 
     Raises:
       ConfigError: it is no metric, none of these targets, or predictions are not, or no longer, stored in full.
     """
-    metrics.check(metric)
+    metrics.check(metric, field)
     if metric == metrics.AUTO or metrics.column(metric) in run.trials.column_names:
         return run
     first = metrics.split_of(summary.metrics(run.trials)[0])[1]
-    metrics.check_task(metric, [task for task, usual in metrics.USUAL.items() if usual[0] == first])
+    metrics.check_task(metric, [task for task, usual in metrics.USUAL.items() if usual[0] == first], field)
     from pretrain.sweep import tables  # takes a second, and what stands in tables does not need it
     from pretrain.sweep.store import Store
 
@@ -86,7 +87,7 @@ def measured(run: Run, metric: str) -> Run:
     if missing:
         reason = faults[0] if faults else f"the store {run.experiment.store} lacks predictions"
         what = f"of {len(missing):,} of {counted(len(ids), 'fine-tuning')}"
-        raise ConfigError("study.metric", metric, f"cannot be measured: {reason} {what}; run the run's command again")
+        raise ConfigError(field, metric, f"cannot be measured: {reason} {what}; run the run's command again")
     return dataclasses.replace(run, trials=tables.with_metric(run.trials, run.stages, store, metric))
 
 

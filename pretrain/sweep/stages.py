@@ -173,7 +173,8 @@ def _last(settings: Settings, built: Built, dataset: Dataset) -> Spec:
             raise ConfigError("finetune.unfreeze_at", int(latest), remedy)
     if stage.stops_early and stage.n_validations < own.patience + 2:
         measured = f"{counted(stage.n_validations, 'measurement')} in {stage.total_steps} updates"
-        remedy = f"can end nothing early, with {measured}; lower it, or measure more often by finetune.validate_every"
+        lower = "lower it, or " if own.patience > 1 else ""
+        remedy = f"can end nothing early, with {measured}; {lower}measure more often by finetune.validate_every"
         raise ConfigError("finetune.patience", own.patience, remedy)
     # The stages before decide these, and their encoder is taken as it is.
     encoder_init = "pretrained" if own.encoder_init in ("pca", "wrong_data") else own.encoder_init

@@ -131,6 +131,7 @@ def test_a_run_is_asked_again_under_another_metric_without_training(made, tmp_pa
     again = call(["geron", *BRIEF, *where, "--study.metric", "balanced_accuracy"], tmp_path)
     assert again.returncode == 0 and ", 0 of " in again.stdout
     assert load_run(path).trials.equals(asked.trials)
+    refused(call(["table", path, "--metrics", "rmse"], tmp_path), "metrics: 'rmse' is no measure of classification")
     shown = call(["table", path, "--metrics", "auroc", "validation_auroc"], tmp_path)
     assert shown.returncode == 0 and "test_auroc" in shown.stdout and "validation_" in shown.stdout
 
@@ -140,6 +141,7 @@ def test_a_run_is_asked_again_under_another_metric_without_training(made, tmp_pa
     [
         ("metric", "rmse", ["study.metric: 'rmse' is no measure of classification", "balanced_accuracy"]),
         ("metric", "acc", ["study.metric: 'acc' is none of accuracy"]),
+        ("metric", "f1_score", ["study.metric: 'f1_score' is none of accuracy", "loss, r2, rmse, mae"]),
         ("compare", "finetune.frozen", ["study.compare: 'finetune.frozen' is no field"]),
         ("smallest-effect", "2", ["study.smallest_effect: 2.0"]),
         ("metrc", "rmse", ["--study.metrc", "--study.metric"]),

@@ -147,10 +147,18 @@ def test_a_run_without_stopping_has_its_updates_and_no_other_column(run):
     assert not {"finetune_best_update", "finetune_stopped"} & set(pq.read_schema(run / "trials.parquet").names)
 
 
-@pytest.mark.parametrize("settings", [{"patience": 99}, {"updates": 50, "validate_every": 0, "patience": 6}])
-def test_a_patience_that_can_end_nothing_early_is_refused(settings, experiment, dataset):
+@pytest.mark.parametrize(
+    ("settings", "remedy"),
+    [
+        ({"patience": 99}, "lower it, or measure more often"),
+        ({"updates": 50, "validate_every": 0, "patience": 6}, "lower it, or measure more often"),
+        ({"updates": 2, "validate_every": 0, "validate_at": (1,), "patience": 1}, "measure more often"),
+    ],
+)
+def test_a_patience_that_can_end_nothing_early_is_refused(settings, remedy, experiment, dataset):
     found = with_values(experiment(sweep=(), finetune={**EARLY, **settings}), {"finetune.encoder_init": "he"})
-    with pytest.raises(ConfigError, match=r"finetune.patience: \d+ can end nothing early, with \d+ measurements in"):
+    line = rf"finetune.patience: \d+ can end nothing early, with \d+ measurements in \d+ updates; {remedy}"
+    with pytest.raises(ConfigError, match=line):
         make_plan(found, dataset)
 
 
