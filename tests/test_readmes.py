@@ -109,6 +109,7 @@ SHORT = {  # for fields that a launch does not name itself
     "--finetune.updates": ["0"],
     "--finetune.optimizer.learning-rate": ["0.01"],
 }
+OF_TRAINING = {f"--finetune.{name}" for name in ("batch-size", "epochs", "updates", "optimizer.learning-rate")}
 FEWER = {"--seeds": ["2"], "--study.most-seeds": ["16"]}
 
 
@@ -124,7 +125,10 @@ def shortened(argv):
     words, named = [*argv], " ".join(argv)
     stops_early = experiment_of(argv).finetune.stop == "validation"
     lengths = {"--finetune.epochs": ["4"], "--finetune.validate-every": ["1"]} if stops_early else {}
+    trains = experiment_of(argv).finetune.readout == "none"
     for option, values in (SHORT | lengths).items():
+        if not trains and option in OF_TRAINING:
+            continue
         if option not in argv and f"{option.removeprefix('--').replace('-', '_')}=" not in named:
             words += [option, *values]
     if "--encoder.layers" not in argv:

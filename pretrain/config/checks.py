@@ -1,10 +1,10 @@
 """What no single field of an experiment can check: that its stages, and its layers, fit together."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from pretrain.config.counts import counted
-from pretrain.config.fields import ConfigError, fields, nearest, unknown
+from pretrain.config.fields import ConfigError, fields, get, nearest, unknown
 from pretrain.config.method import LayerFacts, Method
 from pretrain.config.methods import deep
 from pretrain.config.settings import FinetuneConfig, PretrainConfig, Settings
@@ -35,6 +35,29 @@ def check(settings: Settings) -> None:
         raise ConfigError("pretrain.wrong_data", settings.pretrain.wrong_data, remedy)
     if not is_own:
         check_methods(settings, _facts(settings))
+
+
+def check_texts(config: Any) -> None:
+    """Checks that all texts of a config can be written as such, which names of files in no UTF-8 cannot.
+
+    Raises:
+      ConfigError: one cannot.
+    """
+    for name in fields(config):
+        value = get(config, name)
+        if any("\ud800" <= character <= "\udfff" for text in _texts(value) for character in text):
+            raise ConfigError(name, value, "is no text, as names in another encoding than UTF-8 are; rename it")
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yields the texts of a field's value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from _texts((*value.keys(), *value.values()))
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _texts(part)
 
 
 def check_family(family: Sequence[str], swept: Collection[str]) -> None:

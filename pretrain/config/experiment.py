@@ -109,6 +109,7 @@ class Experiment(Settings):
     """Time between two saves of a pack in training, from which an interrupted one goes on (seconds)."""
 
     def __post_init__(self):
+        checks.check_texts(self)
         checks.check_sweep(self.sweep, self.finetune)
         checks.check_tuned(self.sweep, self.study.tune, self.study.compare)
         if self.study.compare not in fields(Settings):

@@ -15,8 +15,8 @@ from pretrain.config import DataConfig, EngineConfig
 from pretrain.config.fields import ConfigError
 from pretrain.data import Dataset
 from pretrain.sweep import execute, hosts, programs, work
-from pretrain.sweep.execute import Outcome
 from pretrain.sweep.interrupts import Interrupted
+from pretrain.sweep.outcomes import Outcome
 from pretrain.sweep.plan import Pack, packs
 from pretrain.sweep.progress import Reporter
 from pretrain.sweep.store import Store

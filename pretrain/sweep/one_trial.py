@@ -8,9 +8,10 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
+from pretrain.data import Dataset, Split
 from pretrain.learn.layers import Params
 from pretrain.learn.method import Extras
-from pretrain.learn.metrics import Images, taken
+from pretrain.learn.metrics import Batch, Images, taken
 from pretrain.learn.stage import Own, Stage, StageConfig
 from pretrain.learn.start import Choices, Start
 from pretrain.learn.train import TrainState, Values
@@ -55,3 +56,12 @@ def extras_of(choices: Choices, config: StageConfig) -> Extras:
 def parent_shapes(parent: Stage | None) -> Params | None:
     """Returns the shapes of the parameters that a stage starts from."""
     return parent.shapes if parent else None
+
+
+def images_of(stage: Stage, dataset: Dataset) -> Images:
+    """Returns the images in the shape in which the lowest layer reads them."""
+
+    def shaped(split: Split) -> Batch:
+        return Batch(split.inputs.reshape(len(split.inputs), *stage.stack.example), split.labels)
+
+    return Images(*map(shaped, (dataset.train, dataset.validation, dataset.test)))

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from pretrain.sweep.execute import Outcome
+from pretrain.sweep.outcomes import Outcome
 from pretrain.sweep.plan import Pack
 
 _CONSTANT = 0.01  # of the targets' deviation

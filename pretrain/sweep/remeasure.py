@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from pretrain.config import DataConfig
 from pretrain.data import Dataset
-from pretrain.sweep.execute import measured_again
+from pretrain.sweep.outcomes import measured_again
 from pretrain.sweep.plan import Plan
 from pretrain.sweep.store import Store
 

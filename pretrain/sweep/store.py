@@ -22,9 +22,10 @@ import pyarrow.parquet as pq
 from pretrain.learn.layers import Params
 from pretrain.learn.transfer import copied
 from pretrain.sweep import sealed
-from pretrain.sweep.execute import Outcome, Progress
+from pretrain.sweep.checkpoint import Progress
 from pretrain.sweep.identity import versions
 from pretrain.sweep.manifests import DamageError
+from pretrain.sweep.outcomes import Outcome
 from pretrain.sweep.plan import Pack
 from pretrain.sweep.records import Record, StoredAs, curves_by_stage, curves_of, records_of
 from pretrain.sweep.sealed import StoreError

@@ -12,8 +12,9 @@ from pretrain.config.counts import counted
 from pretrain.data import Dataset
 from pretrain.sweep import execute, hosts
 from pretrain.sweep import plan as planning
-from pretrain.sweep.execute import Outcome, Progress
+from pretrain.sweep.checkpoint import Progress
 from pretrain.sweep.interrupts import Interrupted
+from pretrain.sweep.outcomes import Outcome
 from pretrain.sweep.plan import Pack
 from pretrain.sweep.store import Store
 

@@ -7,6 +7,7 @@ import pytest
 
 from pretrain.config import (
     AutoencoderConfig,
+    DataConfig,
     EncoderConfig,
     Experiment,
     FinetuneConfig,
@@ -16,7 +17,7 @@ from pretrain.config import (
     SupervisedConfig,
     from_json,
 )
-from pretrain.config.fields import kind_of, replace
+from pretrain.config.fields import ConfigError, kind_of, replace
 from tests.experiments import refused
 
 
@@ -299,3 +300,16 @@ def test_every_point_is_checked_with_its_layers():
     assert Experiment(sweep=losses, per_layer=activations)
     activations = {"encoder.activation": ("sigmoid", "elu", "sigmoid")}
     refused(lambda: Experiment(sweep=deeper, per_layer=activations), "pretrain.method.loss: 'cross_entropy'")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda odd: Experiment(data=DataConfig(dir=odd)),
+        lambda odd: Experiment(sweep=({"data.dir": (odd, "data")},)),
+        lambda odd: Experiment(per_layer={"encoder.activation": (odd, "elu")}),
+    ],
+)
+def test_a_name_that_is_no_text_is_refused(make):
+    with pytest.raises(ConfigError, match=r"(data.dir|sweep|per_layer): .*\\udcff.* is no text, .*; rename it$"):
+        make("\udcff")

@@ -9,14 +9,14 @@ from pretrain import data
 from pretrain.config import DataConfig, EncoderConfig, Experiment, FinetuneConfig, PretrainConfig
 from pretrain.config.fields import kind_of, section_classes
 from pretrain.config.methods import MethodConfig
-from pretrain.sweep import execute
+from pretrain.sweep import execute, outcomes
 from pretrain.sweep.identity import Fingerprints
 from pretrain.sweep.plan import Job, Plan, packs
 from pretrain.sweep.plan import plan as plan_all
 
 FINGERPRINTS = Fingerprints()  # of programs that several tests trace
 METHODS = {kind_of(each): each for each in section_classes(MethodConfig)}  # of pretraining, by kind
-PROGRAMS = (execute.START, execute.BEGIN, execute.ADVANCE, execute.RESULTS)
+PROGRAMS = (execute.START, execute.BEGIN, execute.ADVANCE, outcomes.RESULTS)
 CORNERS = {"finetune.encoder_init": ("pretrained", "he"), "finetune.frozen_layers": ("all", 0)}
 
 

@@ -11,7 +11,7 @@ from jax.sharding import AxisType, Mesh
 
 from pretrain.data import Dataset
 from pretrain.learn.start import start
-from pretrain.sweep import execute, lanes
+from pretrain.sweep import execute, lanes, outcomes
 from pretrain.sweep.stages import specs
 from tests.sweep.conftest import of_kind
 
@@ -111,7 +111,7 @@ def parts(spec, parent, dataset: Dataset):
     yield "start", starting, given
     config = jax.tree.map(lambda _: jax.ShapeDtypeStruct((N_TRIALS,), jnp.float32), spec.config)
     trials = execute._Trials(jax.eval_shape(starting, *given), config, seeds)
-    images = abstract(execute._splits(stage, dataset))
+    images = abstract(execute.images_of(stage, dataset))
     begin, given = partial(execute._begin, stage, extras, mesh), (number, trials, images)
     yield "begin", begin, given
     states, own, curves = jax.eval_shape(begin, *given)
@@ -120,7 +120,7 @@ def parts(spec, parent, dataset: Dataset):
     yield "advance", partial(execute._advance, stage, mesh), given
     for split in stage.result_names:
         measured = number, states.params, images.train, getattr(images, split)
-        yield split, partial(execute._results, *stage.as_left(), mesh), measured
+        yield split, partial(outcomes._results, *stage.as_left(), mesh), measured
 
 
 def modules(function, arguments, platforms):

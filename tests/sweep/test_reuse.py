@@ -7,8 +7,8 @@ import pytest
 
 from pretrain.sweep import reuse
 from pretrain.sweep import store as store_module
-from pretrain.sweep.execute import Outcome
 from pretrain.sweep.identity import versions
+from pretrain.sweep.outcomes import Outcome
 from pretrain.sweep.plan import Plan, job_id, packs
 from pretrain.sweep.plan import plan as plan_all
 from pretrain.sweep.reuse import NEW, PARENT, PROGRAM, again, chosen, reasons, summary

@@ -9,7 +9,7 @@ import pytest
 
 from pretrain.config.fields import ConfigError, with_values
 from pretrain.study import results
-from pretrain.sweep import execute, lanes, tables
+from pretrain.sweep import execute, lanes, outcomes, tables
 from pretrain.sweep.plan import Pack, Plan
 from pretrain.sweep.store import Store
 from tests.sweep.conftest import forget_programs, make_plan, unwatched
@@ -48,7 +48,7 @@ def updates_of(outcome):
 
 def test_some_trials_stop_early_and_each_keeps_its_best(pack, outcome):
     total = pack.stage.total_steps
-    updates, best, stopped = (outcome.results[name] for name in execute.ENDS)
+    updates, best, stopped = (outcome.results[name] for name in outcomes.ENDS)
     assert (updates < total).any() and len(set(updates.tolist())) > 1  # or the tests below would show nothing
     assert stopped[updates < total].all() and (best <= updates).all()
     for lane, made in enumerate(updates):
