@@ -20,7 +20,9 @@ def lost(found: Sequence[Finding], experiment: Experiment) -> str:
 
 def warnings(found: Sequence[Finding], experiment: Experiment) -> list[str]:
     """Returns a sentence for each kind of finding but those that ``lost`` reports: the arms, and what to try."""
-    return _grouped([one for one in found if not (one.is_whole and one.kind in ("diverged", "collapsed"))], experiment)
+    is_linear = get(experiment, "pretrain.method.kind") == "pca"
+    kept = [one for one in found if not (one.is_whole and one.kind in ("diverged", "collapsed"))]
+    return _grouped([one for one in kept if not (one.kind == "components" and is_linear)], experiment)
 
 
 def _grouped(found: Sequence[Finding], experiment: Experiment) -> list[str]:

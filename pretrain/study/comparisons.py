@@ -43,7 +43,7 @@ class Comparison(NamedTuple):
     n_collapsed: int = 0  # trials of both arms that predict the same of all examples
     both_at_chance: bool = False  # neither predicts better than the same for all examples, so that nothing is compared
     lengths: tuple[Length | None, Length | None] = (None, None)  # of the training of treatment and baseline
-    speed: Speed | None = None  # None where no validation accuracy was measured during training
+    speed: Speed | None = None  # None where nothing was measured during training, or nothing was learned
 
 
 def compare(

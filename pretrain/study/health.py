@@ -13,7 +13,8 @@ from pretrain.study.arms import Arm, trial_values
 Kind = Literal["diverged", "collapsed", "at chance", "reconstruction", "components", "constant units"]
 _MARGIN = 0.01  # over what predicting the same of all examples comes to, below which an arm is at chance
 _EXPLAINED = 0.01  # of the inputs' variance, below which a reconstruction is no better than their mean
-_WORSE = 1.05  # times the error of principal components, from which on a reconstruction is worse
+_WORSE = 1.05  # times the error of principal components, beyond which a reconstruction is worse, if by so much of
+# the variance as above, too: what has hardly any error cannot be much worse than another such
 _CONSTANT = 0.5  # of the units, from which on codes count as constant
 _ERROR = "pretrain_test_mse"
 _CHANCE = {"auroc": 0.5, "r2": 0.0}
@@ -27,7 +28,7 @@ class Finding(NamedTuple):
     n: int  # trials that it is true of
     of: int  # trials of the arm
     value: float = np.nan  # of the arm, mean over trials: the result, the part of variance, or the share of units
-    baseline: float = np.nan  # what the value is no better than, where that differs by data
+    baseline: float = np.nan  # what the value is compared with: chance, or the components' part; NaN of other kinds
     stage: str = ""  # in which most trials diverged
 
     @property
@@ -108,7 +109,10 @@ def _reconstruction(trials: pa.Table, arm: Arm, n: int) -> list[Finding]:
     n_bad = int(np.sum(shares > 1 - _EXPLAINED))
     if 2 * n_bad > len(shares):
         return [Finding(arm, "reconstruction", n_bad, n, float(np.mean(shares)))]
-    n_bad = int(np.sum(shares >= _WORSE * linear)) if len(linear) else 0
+    is_linear = "pca" in (arm.point.get("finetune.encoder_init"), arm.point.get("pretrain.method.kind"))
+    if is_linear or not len(linear):
+        return []
+    n_bad = int(np.sum(shares > np.maximum(_WORSE * linear, linear + _EXPLAINED)))
     if 2 * n_bad > len(shares):
         return [Finding(arm, "components", n_bad, n, float(np.mean(shares)), float(np.mean(linear)))]
     return []

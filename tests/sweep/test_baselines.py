@@ -40,3 +40,7 @@ def test_inputs_stay_as_they_are_and_blocks_change_nothing(monkeypatch):
 def test_constant_inputs_leave_nothing_and_wide_ones_are_not_measured():
     assert max(errors(np.ones((400, 4), np.float32))) == 0
     assert errors(np.zeros((400, 2000), np.float32)) == []
+
+
+def test_there_are_no_more_components_than_rows():
+    assert len(errors(RNG.normal(size=(320, 500)).astype(np.float32))) == 300
