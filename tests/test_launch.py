@@ -6,11 +6,13 @@ import shutil
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from sklearn.decomposition import PCA
 
 from pretrain.commands import run as session
 from pretrain.config import from_json, to_json
 from pretrain.report import words
 from pretrain.study.answer import answer
+from pretrain.study.results import load_run
 from tests.launching import (
     DETERMINISTIC,
     FILES,
@@ -57,6 +59,19 @@ def test_trials_have_a_row_each_and_only_deterministic_columns(run):
         assert mses == (None, None) if row["finetune.encoder_init"] == "he" else 0 < min(mses) < max(mses) < 1
         linear = row["pretrain_test_pca_mse"], row["pretrain_test_variance"]
         assert linear == (None, None) if row["finetune.encoder_init"] == "he" else 0 < linear[0] < linear[1]
+
+
+def test_pretraining_stands_beside_as_many_principal_components_of_its_training_rows(run, tiny_arrays):
+    experiment, trials = load_run(run).experiment, pq.read_table(run / "trials.parquet").to_pylist()
+    train, test = (tiny_arrays[f"{split}_images"].reshape(-1, 36) / 255.0 for split in ("train", "test"))
+    train = train[experiment.data.validation :]
+    fitted = PCA(int(experiment.encoder.layers[-1]), svd_solver="full").fit(train)
+    error = np.mean(np.square(test - fitted.inverse_transform(fitted.transform(test))))
+    of_pretrained = [row for row in trials if row["finetune.encoder_init"] == "pretrained"]
+    for row in of_pretrained:
+        assert row["pretrain_test_pca_mse"] == pytest.approx(error, rel=1e-3)
+        assert row["pretrain_test_variance"] == pytest.approx(np.mean(np.var(test, axis=0)), rel=1e-5)
+    assert len(of_pretrained) == N_TRIALS / 2
 
 
 def test_curves_hold_every_measurement_of_every_trial_once(run):

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 
 from pretrain.config import Experiment
 from pretrain.study import families
+from pretrain.study.arms import without_idle
 from pretrain.study.choice import choose
 from pretrain.study.comparisons import planned
 from pretrain.study.prospects import Prospect, prospect
@@ -12,7 +13,7 @@ from pretrain.sweep.plan import Plan, Trial
 from pretrain.sweep.store import Store
 
 _MOST_READ = 8  # comparisons whose earlier trials are read, so that a large store delays no start
-_MOST_TUNED = 8  # seeds of tuned arms that are read
+_MOST_TUNED_SEEDS = 8  # of tuned arms, that are read
 
 
 def check(experiment: Experiment, plan: Plan) -> None:
@@ -39,7 +40,7 @@ def of_plan(experiment: Experiment, plan: Plan, store: Store) -> Prospect | None
     units = _units(plan, arms, study.tune)
     stored = store.verified({job for trials in units for trial in trials for job in trial.jobs})
     done = [trial for trials in units if all(stored.issuperset(trial.jobs) for trial in trials) for trial in trials]
-    if not done or len(stored) == len(plan.jobs):  # then nothing is left to plan
+    if not done:
         return prospect(experiment, points)
     jobs = {job: plan.jobs[job] for trial in done for job in trial.jobs}
     earlier = tables.trials(Plan(tuple(done), jobs), store, study=study)
@@ -54,7 +55,7 @@ def _units(plan: Plan, arms: Collection[str], tuned: Collection[str]) -> list[li
     found: dict[tuple[str, int, int], list[Trial]] = {}
     for trial in plan.trials:
         arm = repr(_known({name: value for name, value in trial.point.items() if name not in tuned}))
-        if arm in arms and not (tuned and trial.seed >= _MOST_TUNED):
+        if arm in arms and not (tuned and trial.seed >= _MOST_TUNED_SEEDS):
             found.setdefault((arm, trial.seed, trial.repeat), []).append(trial)
     return list(found.values())
 
@@ -68,5 +69,5 @@ def _points(plan: Plan, experiment: Experiment) -> list[Mapping[str, object]]:
 
 
 def _known(point: Mapping[str, object]) -> list[tuple[str, object]]:
-    """Returns the values of a point without those that its grid does not sweep."""
-    return sorted((name, value) for name, value in point.items() if value is not None)
+    """Returns the values of a point without those that its grid does not sweep, or that have no effect."""
+    return sorted((name, value) for name, value in without_idle(point).items() if value is not None)

@@ -163,10 +163,12 @@ def run(
 def _preview(this: _Run, out: Console) -> None:
     """Prints what can be concluded and what would run: the first look, and how many may follow."""
     plan, store = this.at(this.looks[0])[1], Store(this.experiment.store, warn=this.notify, read_only=True)
-    if found := prospects.of_plan(this.experiment, this.plan, store):
+    missing = reuse.reasons(plan, store)
+    is_open = missing or len(this.looks) > 1
+    if is_open and (found := prospects.of_plan(this.experiment, this.plan, store)):
         out.print(outlooks.warning(found) or outlooks.outlook(found), soft_wrap=True)
     preview.show(plan, this.datasets, out)
-    out.print(reuse.summary(plan, reuse.reasons(plan, store)), soft_wrap=True)
+    out.print(reuse.summary(plan, missing), soft_wrap=True)
     if len(this.looks) > 1:
         line = f"the first of at most {counted(len(this.looks), 'look')}, at {sequential.seeds_of(this.looks)} seeds"
         out.print(line, soft_wrap=True)

@@ -195,6 +195,11 @@ class FinetuneConfig:
     the codes after it, effective rank, condition number and alignment with the initial codes (updates)."""
     optimizer: Annotated[OptimizerConfig, When("readout", ("none",))] = AdamConfig()
 
+    @property
+    def is_pretrained(self) -> bool:
+        """Whether stages of pretraining come before it."""
+        return self.encoder_init not in ("he", "none")
+
     def method(self, of_layers: "Sequence[FinetuneConfig]") -> Method:
         """Returns the method that ends a trial, given these settings at every layer."""
         match self.readout:

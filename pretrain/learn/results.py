@@ -36,7 +36,7 @@ def predictions(stack: Stack, method: type, params: Params, train: Batch, split:
     """Returns the ``results`` of a trial's last stage on a split, and the predictions that they are of.
 
     Where the results are of batches, ``constant_units`` is among them: the share of the topmost codes that hardly vary
-    over the split, as those of dead or saturated units.
+    over the split, as those of dead or saturated units; but where there is no encoder.
     """
     functions = METHODS[method]
     if functions.predict:
@@ -52,5 +52,7 @@ def predictions(stack: Stack, method: type, params: Params, train: Batch, split:
     metrics, moments = sums
     mean, square = (each.total / each.count for each in moments)
     is_constant = square - jnp.square(mean) <= _CONSTANT * square
-    values = divided(metrics) | {"constant_units": jnp.mean(is_constant.astype(jnp.float32))}
+    values = divided(metrics)
+    if stack.layers:
+        values |= {"constant_units": jnp.mean(is_constant.astype(jnp.float32))}
     return values, stack.task.predicted(outputs, functions.has_logits)

@@ -63,7 +63,8 @@ def _sentence(group: Sequence[Finding], experiment: Experiment) -> str:
             left, linear = (sum(getattr(one, name) for one in group) / len(group) for name in ("value", "baseline"))
             return (
                 f"Pretraining of {who} leaves {left:.0%} of the inputs' variance, as many principal components "
-                f"{linear:.0%}; train it longer or at another rate, or compare pretrain.method.kind pca."
+                f"{linear:.0%}; if it is to reconstruct, train it longer or at another rate, or compare "
+                "pretrain.method.kind pca."
             )
     share = sum(one.value for one in group) / len(group)
     return (

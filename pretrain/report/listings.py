@@ -44,13 +44,13 @@ def comparisons(answer: Answer) -> Listing:
     """Returns what every comparison came to."""
     rows = []
     for one in answer.comparisons:
-        what = f"{names.treatment(one.field, one.treatment, one.baseline)} {names.setting(one.shared)}".strip()
+        compared = f"{names.treatment(one.field, one.treatment, one.baseline)} {names.setting(one.shared)}".strip()
         verdict = f"{'exploratory: ' if one.is_exploratory else ''}{one.verdict}"
         if one.seeds_to_settle:
             verdict += f" ({verdicts.settling(one.seeds_to_settle)})"
         chance = f"{one.improvement.mean:.0%}"
         difference = names.difference(one.difference, one.metric).replace(" points", "")
-        rows.append((what, difference, f"{one.p_value:.3f}", chance, verdict, str(one.n)))
+        rows.append((compared, difference, f"{one.p_value:.3f}", chance, verdict, str(one.n)))
     family = "question, or for all that explore" if any(one.is_exploratory for one in answer.comparisons) else "run"
     unit = "points" if metric_of(answer.metric).is_fraction else names.metric_name(answer.metric)
     headings = ("comparison", f"difference ({unit})", "p", "seeds better", "verdict", "seeds")
@@ -63,11 +63,11 @@ def comparisons(answer: Answer) -> Listing:
 
 def speeds(answer: Answer) -> Listing:
     """Returns how fast the arms of each comparison learn, beside how they end."""
-    rows, what = [], ""
+    rows, measure = [], ""
     for one in answer.comparisons:
         if not (found := one.speed):
             continue
-        what = found.of
+        measure = found.of
         compared = f"{names.treatment(one.field, one.treatment, one.baseline)} {names.setting(one.shared)}".strip()
         updates = [_updates(np.median(side)) for side in (found.treated, found.untreated)]
         row = (
@@ -79,9 +79,9 @@ def speeds(answer: Answer) -> Listing:
             one.verdict,
         )
         rows.append(row)
-    headings = ("comparison", what, "updates", "updates of the baseline", "ratio", "learns", "ends")
+    headings = ("comparison", measure, "updates", "updates of the baseline", "ratio", "learns", "ends")
     caption = (
-        f"Learning faster apart from ending better: updates, median over seeds, until {what} on validation rows is "
+        f"Learning faster apart from ending better: updates, median over seeds, until {measure} on validation rows is "
         "at 90 % of the better arm's in the end, linear between measurements; their ratio within a seed, geometric "
         "mean over seeds with its interval; and the verdict on the end."
     )

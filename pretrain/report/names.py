@@ -6,7 +6,7 @@ import numpy as np
 
 from pretrain.config.counts import counted
 from pretrain.config.metrics import metric_of, split_of
-from pretrain.study.arms import CORNERS
+from pretrain.study.arms import CORNERS, without_idle
 from pretrain.study.statistics import Estimate
 
 _INIT, _FROZEN = CORNERS
@@ -69,7 +69,7 @@ _ABBREVIATIONS = {"auroc": "AUROC", "r2": "R²", "rmse": "RMSE", "mae": "MAE"}
 def arm_name(point: Mapping[str, object]) -> str:
     """Returns an arm's name: between the seed's corners as one says it, otherwise its swept values."""
     parts = []
-    for name, value in point.items():
+    for name, value in without_idle(point).items():
         trait = _trait(name, value) if set(CORNERS) <= set(point) else None
         parts.append(f"{brief(name, point)}={short(value)}" if trait is None else trait)
     return ", ".join(part for part in parts if part) or "all trials"

@@ -9,7 +9,7 @@ import pyarrow as pa
 from pretrain.config import StudyConfig
 from pretrain.config.metrics import metric_of, split_of
 from pretrain.study import speed, statistics
-from pretrain.study.arms import Arm, arms, by_seed, trial_values
+from pretrain.study.arms import Arm, arms, by_seed, place_of, trial_values
 from pretrain.study.budgets import BudgetCurve, budget_curves
 from pretrain.study.choice import TunedArm, at_values, choose
 from pretrain.study.comparisons import Comparison, compare
@@ -111,9 +111,9 @@ def _trained(
     level: float,
 ) -> list[Comparison]:
     """Returns comparisons with what their arms' training shows, p-values adjusted for all of them (Holm)."""
-    what = speed.learned(trials, curves)
+    measure = speed.measure_of(trials, curves)
     pairs = [[_place(found, one, value) for value in (one.treatment, one.baseline)] for one in compared]
-    speeds = [what and speed.speed([found[place] for place in pair], what, level) for pair in pairs]
+    speeds = [measure and speed.speed([found[place] for place in pair], measure, level) for pair in pairs]
     adjusted = statistics.holm([each.p_value if each else 1.0 for each in speeds])
     return [
         one._replace(lengths=tuple(trained[place] for place in pair), speed=each and each._replace(p_value=p_value))
@@ -137,7 +137,7 @@ def _judged(compared: Sequence[Comparison], found: Sequence[Arm], broken: Sequen
 
 def _place(found: Sequence[Arm], one: Comparison, value: object) -> int:
     """Returns the place of the arm that is on one side of a comparison."""
-    return next(place for place, arm in enumerate(found) if arm.point == {**one.shared, one.field: value})
+    return place_of(found, {**one.shared, one.field: value})
 
 
 def main_arms(answer: Answer, most: int) -> list[Arm]:
@@ -155,7 +155,7 @@ def _compared(answer: Answer) -> list[dict[str, object]]:
     pairs = [(one, value) for one in answer.comparisons for value in (one.treatment, one.baseline)]
     points: list[dict[str, object]] = []
     for one, value in pairs:
-        point = {**one.shared, one.field: value}
+        point = answer.arms[_place(answer.arms, one, value)].point
         if point not in points:
             points.append(point)
     return points

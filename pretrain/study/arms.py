@@ -1,6 +1,6 @@
 """Arms of a run, trials that differ in their seed only, and what tables say of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -47,6 +47,18 @@ def arms(trials: pa.Table) -> list[Arm]:
         point = {name: rows[0][name] for name in names}
         result.append(Arm(point, seeds, ids, len(rows) - len(sound), repeats, n_collapsed))
     return result
+
+
+def place_of(found: Sequence[Arm], point: Mapping[str, object]) -> int:
+    """Returns the place of the arm at a point; of one without an encoder, whatever number of layers is frozen."""
+    wanted = without_idle(point)
+    return next(place for place, arm in enumerate(found) if without_idle(arm.point) == wanted)
+
+
+def without_idle(point: Mapping[str, object]) -> dict[str, object]:
+    """Returns a point without the number of frozen layers where there is no encoder to freeze."""
+    init, frozen = CORNERS
+    return {name: value for name, value in point.items() if name != frozen or point.get(init) != "none"}
 
 
 def curve_values(curves: pa.Table, arm: Arm, metric: str, steps: Sequence[int]) -> np.ndarray:

@@ -10,14 +10,14 @@ import pyarrow as pa
 from pretrain.config import StudyConfig
 from pretrain.config.metrics import metric_of
 from pretrain.study import families, statistics
-from pretrain.study.arms import Arm, by_seed, cut, trial_values
+from pretrain.study.arms import CORNERS, Arm, by_seed, cut, trial_values, without_idle
 from pretrain.study.power import SeedRange, seeds_to_settle
 from pretrain.study.speed import Speed
 from pretrain.study.statistics import Estimate, Verdict
 from pretrain.study.summary import compared_metric
 from pretrain.study.training_length import Length
 
-ENCODER = "finetune.encoder_init"
+ENCODER, _FROZEN = CORNERS
 _REFERENCES = ("he", "none")  # encoders that others are compared with, whichever is there
 
 
@@ -106,7 +106,8 @@ def planned(points: Iterable[Mapping[str, object]], study: StudyConfig) -> list[
     """
     points = list(points)
     names = list(dict.fromkeys(name for point in points for name in point if name not in study.tune))
-    distinct = {repr(arm): arm for arm in ({name: point.get(name) for name in names} for point in points)}
+    every = ({name: point.get(name) for name in names} for point in points)
+    distinct = {repr(without_idle(point)): point for point in every}
     found = [Arm(point, (), (), 0) for point in distinct.values()]
     field = compared_field(found, study)
     pairs = _pairs(found, field) if field else []
@@ -122,18 +123,31 @@ def compared_field(found: Sequence[Arm], study: StudyConfig) -> str:
 
 def _pairs(found: Sequence[Arm], field: str) -> list[tuple[Arm, Arm]]:
     """Returns treatment and baseline of each comparison, in the table's order."""
-    settings: dict[str, list[Arm]] = {}
-    for arm in found:
-        rest = {name: value for name, value in arm.point.items() if name != field}
-        settings.setdefault(repr(rest), []).append(arm)
     values = [arm.point[field] for arm in found if arm.point[field] is not None]
     usual = [value for value in _REFERENCES if value in values] if field == ENCODER else []
     reference = [*usual, *values][0]
     pairs = []
-    for group in settings.values():
+    for group in _groups(found, field):
         baseline = next((arm for arm in group if arm.point[field] == reference), None)
         pairs += [(arm, baseline) for arm in group if baseline is not None and arm is not baseline]
     return pairs
+
+
+def _groups(found: Sequence[Arm], field: str) -> list[list[Arm]]:
+    """Returns the arms that differ in one field only, in the table's order.
+
+    An arm without an encoder, which has no layers to freeze, is one of each number of frozen layers.
+    """
+    settings = [{name: value for name, value in arm.point.items() if name != field} for arm in found]
+    groups: dict[str, list[Arm]] = {repr(rest): [] for rest in settings}
+    distinct = {repr(rest): rest for rest in settings}
+    for arm, own in zip(found, settings, strict=True):
+        groups[repr(own)].append(arm)
+        if field == ENCODER and arm.point[field] == "none" and _FROZEN in own:
+            for key, rest in distinct.items():
+                if rest != own and {**rest, _FROZEN: own[_FROZEN]} == own:
+                    groups[key].append(arm._replace(point={**arm.point, _FROZEN: rest[_FROZEN]}))
+    return list(groups.values())
 
 
 def _sides(trials: pa.Table, pair: tuple[Arm, Arm], metric: str) -> list[np.ndarray]:

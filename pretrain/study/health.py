@@ -16,7 +16,7 @@ _EXPLAINED = 0.01  # of the inputs' variance, below which a reconstruction is no
 _WORSE = 1.05  # times the error of principal components, beyond which a reconstruction is worse, if by so much of
 # the variance as above, too: what has hardly any error cannot be much worse than another such
 _CONSTANT = 0.5  # of the units, from which on codes count as constant
-_ERROR = "pretrain_test_mse"
+_MSE = "pretrain_test_mse"
 _CHANCE = {"auroc": 0.5, "r2": 0.0}
 
 
@@ -60,16 +60,18 @@ def findings(trials: pa.Table, arms: list[Arm], metric: str = "test_accuracy") -
     return found
 
 
-def unexplained(trials: pa.Table, error: str = _ERROR) -> np.ndarray:
-    """Returns which part of the test inputs' variance is left by each pretraining that was measured: [trials].
+def unexplained(trials: pa.Table, error: str = _MSE) -> np.ndarray:
+    """Returns the part of the test inputs' variance that each pretraining leaves: [trials that measured it].
 
-    Or by what has its error in another column.
+    Args:
+      trials: a run's table of trials.
+      error: column of the error, of pretraining or of principal components.
     """
     shares = _shares(trials, lambda name: np.array(trials[name].to_pylist(), float), error)
     return shares[np.isfinite(shares)]
 
 
-def _shares(trials: pa.Table, values_of: Callable[[str], np.ndarray], error: str = _ERROR) -> np.ndarray:
+def _shares(trials: pa.Table, values_of: Callable[[str], np.ndarray], error: str = _MSE) -> np.ndarray:
     names = (error, VARIANCE)
     if not set(names) <= set(trials.column_names):
         return np.zeros(0)

@@ -15,31 +15,31 @@ SHARE = 0.9  # of what the better arm comes to
 _ACCURACY, _LOSS = "validation_accuracy", "validation_loss"
 
 
-class Learned(NamedTuple):
-    """What networks learn, as measured on validation rows while they do: the more, the better."""
+class Measure(NamedTuple):
+    """A measure of learning on validation rows, during training and at its end; more is better."""
 
     name: str  # accuracy, or of numbers the explained part of their variance
     curves: Mapping[str, Curve]  # by trial
-    ends: Callable[[Arm], np.ndarray]  # of an arm's trials, in the end: [trials]
+    ends: Callable[[Arm], np.ndarray]  # of an arm's trials, at the end of training: [trials]
 
 
-def learned(trials: pa.Table, curves: pa.Table) -> Learned | None:
-    """Returns what a run's networks learn; None where it was not measured.
+def measure_of(trials: pa.Table, curves: pa.Table) -> Measure | None:
+    """Returns the measure of a run's networks; None where nothing was measured during training.
 
     Losses of numbers are squared errors where the training rows have variance 1.
     """
     if _ACCURACY in trials.column_names:
-        return Learned("accuracy", measured(curves, _ACCURACY), lambda arm: trial_values(trials, arm, _ACCURACY))
+        return Measure("accuracy", measured(curves, _ACCURACY), lambda arm: trial_values(trials, arm, _ACCURACY))
     if "validation_r2" in trials.column_names:
         explained = {trial: (steps, 1 - losses) for trial, (steps, losses) in measured(curves, _LOSS).items()}
-        return Learned("explained variance", explained, lambda arm: 1 - trial_values(trials, arm, _LOSS))
+        return Measure("explained variance", explained, lambda arm: 1 - trial_values(trials, arm, _LOSS))
     return None
 
 
 class Speed(NamedTuple):
     """Updates that two arms make until they are as good as 90 % of the better one, seed by seed."""
 
-    of: str  # what is learned, as ``Learned.name``
+    of: str  # name of the measure
     target: float  # fraction
     treated: np.ndarray  # [seeds]; infinite where it is not reached
     untreated: np.ndarray  # [seeds]
@@ -55,34 +55,34 @@ class Speed(NamedTuple):
         return "faster" if self.ratio.high < 1 else "more slowly" if self.ratio.low > 1 else "not certain"
 
 
-def speed(pair: Sequence[Arm], what: Learned, level: float) -> Speed | None:
+def speed(pair: Sequence[Arm], measure: Measure, level: float) -> Speed | None:
     """Returns how fast treatment and baseline learn; None where a trial measured nothing meanwhile, or learned nothing.
 
     Args:
       pair: treatment and baseline.
-      what: they learn.
+      measure: of their learning.
       level: of the ratio's interval.
     """
     shared = set(pair[0].units) & set(pair[1].units)
     sides = [cut(arm, shared) for arm in pair]
-    known = [what.curves.get(trial) for side in sides for trial in side.trial_ids]
+    known = [measure.curves.get(trial) for side in sides for trial in side.trial_ids]
     if not known or any(curve is None for curve in known):
         return None
     curves = []
     for side in sides:
-        found = [what.curves[trial] for trial in side.trial_ids]
+        found = [measure.curves[trial] for trial in side.trial_ids]
         most = max(found, key=lambda curve: curve[0][-1])[0]  # one that stopped stays as it was
         values = np.array([np.interp(most, *curve) for curve in found])
         curves.append((most, by_seed(values, side)))
-    target = SHARE * max(float(np.mean(by_seed(what.ends(side), side))) for side in sides)
+    target = SHARE * max(float(np.mean(by_seed(measure.ends(side), side))) for side in sides)
     if not target > 0:
         return None
     treated, untreated = (np.array([updates_to(target, steps, values) for values in seeds]) for steps, seeds in curves)
     if not np.isfinite([treated, untreated]).all():
-        return Speed(what.name, target, treated, untreated, None, statistics.sign_flip(_signs(treated, untreated)))
+        return Speed(measure.name, target, treated, untreated, None, statistics.sign_flip(_signs(treated, untreated)))
     logs = np.log(treated) - np.log(untreated)
     ratio = Estimate(*np.exp(statistics.student(logs, level)).tolist())
-    return Speed(what.name, target, treated, untreated, ratio, statistics.sign_flip(logs))
+    return Speed(measure.name, target, treated, untreated, ratio, statistics.sign_flip(logs))
 
 
 def _signs(treated: np.ndarray, untreated: np.ndarray) -> np.ndarray:

@@ -26,16 +26,17 @@ def of_trials(plan: Plan, datasets: Mapping[DataConfig, Dataset]) -> dict[str, d
     last = {trial.id: plan.jobs[trial.jobs[-1]].data for trial in plan.trials}
     majority = {config: _majority(datasets[config]) for config in set(last.values())}
     pretrained = [trial for trial in plan.trials if len(trial.jobs) > 1]
-    sources = {trial.source for trial in pretrained}
-    spread = {config: _variance(datasets[config].test.inputs) for config in sources}
-    linear = {config: _linear_errors(datasets[config]) for config in sources}
+    stacks = {trial.id: plan.jobs[trial.jobs[-2]].stage.stack for trial in pretrained}
+    variance = {config: _variance(datasets[config].test.inputs) for config in {trial.source for trial in pretrained}}
+    reconstructed = {trial.source for trial in pretrained if stacks[trial.id].reconstructs}
+    linear = {config: _linear_errors(datasets[config]) for config in reconstructed}
     found: dict[str, dict[str, float]] = {}
     for trial in plan.trials:
         own = {MAJORITY: majority[last[trial.id]]}
-        if len(trial.jobs) > 1:
-            errors, stack = linear[trial.source], plan.jobs[trial.jobs[-2]].stage.stack
-            own[VARIANCE] = spread[trial.source]
-            own[COMPONENTS] = errors[stack.n_codes] if stack.reconstructs and stack.n_codes < len(errors) else None
+        if stack := stacks.get(trial.id):
+            own[VARIANCE] = variance[trial.source]
+            errors = linear[trial.source] if stack.reconstructs else []
+            own[COMPONENTS] = errors[stack.n_codes] if stack.n_codes < len(errors) else None
         found[trial.id] = {name: value for name, value in own.items() if value is not None}
     return found
 
@@ -48,13 +49,12 @@ def _majority(dataset: Dataset) -> float | None:
 
 def _variance(inputs: np.ndarray) -> float:
     """Returns the variance of inputs [N, D], mean over D."""
-    scale = 255.0 if inputs.dtype == np.uint8 else 1.0
     sums = np.zeros((2, inputs.shape[1]))
     for block in blocks(inputs):
-        values = block.astype(np.float64)
+        values = _read(block).astype(np.float64)
         sums += [values.sum(axis=0), np.square(values).sum(axis=0)]
     mean, square = sums / len(inputs)
-    return float(np.mean(square - np.square(mean)) / scale**2)
+    return float(np.mean(square - np.square(mean)))
 
 
 def _linear_errors(dataset: Dataset) -> list[float]:
@@ -67,15 +67,15 @@ def _linear_errors(dataset: Dataset) -> list[float]:
         return []
     rows = train[:: -(-len(train) // _MOST_ROWS)]
     mean = _read(rows).mean(axis=0)
-    directions = np.linalg.eigh(_products(rows, mean))[1][:, ::-1]
-    spread = _products(test, mean)
-    explained = np.sum(directions * (spread @ directions), axis=0)
-    left = np.trace(spread) - np.concatenate([[0.0], np.cumsum(explained)[:-1]])
-    return np.maximum(left / len(spread), 0.0)[: len(rows)].tolist()  # as fewer rows have no more components
+    directions = np.linalg.eigh(_moments(rows, mean))[1][:, ::-1]
+    moments = _moments(test, mean)
+    explained = np.sum(directions * (moments @ directions), axis=0)
+    left = np.trace(moments) - np.concatenate([[0.0], np.cumsum(explained)[:-1]])
+    return np.maximum(left / len(moments), 0.0)[: len(rows)].tolist()  # as fewer rows have no more components
 
 
-def _products(inputs: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """Returns the products of inputs [N, D] less a mean, averaged over them: [D, D]."""
+def _moments(inputs: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """Returns the second moments of inputs [N, D] about a mean [D]: [D, D]."""
     total = np.zeros((len(mean), len(mean)))
     for block in blocks(inputs):
         rows = _read(block)

@@ -81,7 +81,7 @@ def _unlike(settings: Settings, built: Built, dataset: Dataset, source: Dataset)
             settings.at_layer(number).greedy_method.check_size(n_inputs, n_codes, settings.encoder.layers)
         except ConfigError as error:
             yield error
-    if settings.finetune.encoder_init not in ("he", "none"):
+    if settings.finetune.is_pretrained:
         try:
             _lowest_method(settings).check_interval(*source.interval)
         except ConfigError as error:

@@ -45,7 +45,7 @@ def specs(settings: Settings, datasets: Mapping[DataConfig, Dataset]) -> list[Sp
     built = modules.build(settings)
     encoder_init, source = settings.finetune.encoder_init, datasets[settings.pretraining_data]
     training = settings.pretrain.training
-    if encoder_init in ("he", "none"):
+    if not settings.finetune.is_pretrained:
         before = []
     elif encoder_init != "pca" and training == "end_to_end":
         before = [_end_to_end(settings, built, source, ())]

@@ -7,23 +7,24 @@ import pyarrow as pa
 import pytest
 
 from pretrain.config import StudyConfig
-from pretrain.report.names import treatment
+from pretrain.report.names import arm_name, treatment
 from pretrain.study.arms import arms
-from pretrain.study.comparisons import compare
+from pretrain.study.comparisons import compare, planned
 from pretrain.study.power import fewest_seeds
 from pretrain.study.statistics import holm, sign_flip
 from tests.study.test_statistics import trials_table
 
-INIT, LABELS = "finetune.encoder_init", "finetune.labels"
+INIT, FROZEN, LABELS = "finetune.encoder_init", "finetune.frozen_layers", "finetune.labels"
 
 
-def table(accuracies, lost=()):
-    """A table of trials from accuracies [seeds] by encoder and labels."""
+def table(accuracies, lost=(), names=(INIT, LABELS)):
+    """A table of trials from accuracies [seeds] by encoder and labels, or other fields."""
     rows = []
-    for (init, labels), values in accuracies.items():
-        for seed, value in enumerate(values):
-            status = "diverged" if (init, labels, seed) in lost else "ok"
-            rows.append((f"{init}-{labels}-{seed}", seed, {INIT: init, LABELS: labels}, status, value))
+    for values, measured in accuracies.items():
+        for seed, accuracy in enumerate(measured):
+            status = "diverged" if (*values, seed) in lost else "ok"
+            point = dict(zip(names, values, strict=True))
+            rows.append((f"{values}-{seed}", seed, point, status, accuracy))
     return trials_table(rows)
 
 
@@ -56,6 +57,23 @@ def test_without_he_an_encoder_is_compared_with_none(accuracies):
     found = all_compared(table({(renamed[init], labels): values for (init, labels), values in accuracies.items()}))
     assert {(one.treatment, one.baseline) for one in found} == {("pretrained", "none")}
     assert treatment(INIT, "pretrained", "none") == "a pretrained encoder"
+
+
+def test_no_encoder_is_compared_at_every_number_of_frozen_layers(accuracies):
+    """It has none to freeze, so that a run has it once."""
+    values = accuracies["he", 100]
+    arms_of = {("none", 0): values, ("he", 0): values + 0.1, ("he", 2): values - 0.1, ("pretrained", 2): values + 0.2}
+    points = [{INIT: init, FROZEN: frozen} for init, frozen in arms_of]
+    found = all_compared(table(arms_of, names=(INIT, FROZEN)))
+    sides = {(one.treatment, one.baseline, one.shared[FROZEN]): round(one.difference.mean, 6) for one in found}
+    assert sides == {("none", "he", 0): -0.1, ("none", "he", 2): 0.1, ("pretrained", "he", 2): 0.3}
+    without_he = {key: values for key, values in arms_of.items() if key[0] != "he"}
+    (one,) = all_compared(table(without_he, names=(INIT, FROZEN)))
+    assert (one.treatment, one.baseline, one.shared) == ("pretrained", "none", {FROZEN: 2})
+    # As asked for, before it is known that the two trials without an encoder are one.
+    asked = [*points, {INIT: "none", FROZEN: 2}]
+    assert len(planned(asked, StudyConfig())) == len(planned(points, StudyConfig())) == len(sides)
+    assert arm_name(points[0]) == "no encoder"
 
 
 def test_a_seed_that_diverged_in_one_arm_is_left_out_of_both(accuracies):

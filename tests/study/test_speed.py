@@ -6,7 +6,7 @@ import pytest
 
 from pretrain.study import statistics
 from pretrain.study.arms import arms
-from pretrain.study.speed import learned, speed, updates_to
+from pretrain.study.speed import measure_of, speed, updates_to
 from tests.study.test_statistics import curves_table
 
 STEPS = np.array([1, 2, 5, 10, 20, 40, 80, 160])
@@ -24,7 +24,7 @@ def found(curves, steps=STEPS):
                 (f"{init}{seed}", "finetune", step, METRIC, value) for step, value in zip(steps, values, strict=True)
             ]
     table = pa.Table.from_pylist(trials)
-    return speed(arms(table), learned(table, curves_table(rows)), statistics.LEVEL)
+    return speed(arms(table), measure_of(table, curves_table(rows)), statistics.LEVEL)
 
 
 def learning(half, end, n=8, noise=0.0):
@@ -76,7 +76,9 @@ def test_read_outs_have_no_speed():
     )
     assert (
         speed(
-            arms(trials), learned(trials, curves_table([("of another", "finetune", 1, METRIC, 0.9)])), statistics.LEVEL
+            arms(trials),
+            measure_of(trials, curves_table([("of another", "finetune", 1, METRIC, 0.9)])),
+            statistics.LEVEL,
         )
         is None
     )
@@ -95,7 +97,7 @@ def of_numbers(fast, slow):
                 for step, value in zip(STEPS, values, strict=True)
             ]
     table = pa.Table.from_pylist(trials)
-    return speed(arms(table), learned(table, curves_table(rows)), statistics.LEVEL)
+    return speed(arms(table), measure_of(table, curves_table(rows)), statistics.LEVEL)
 
 
 def test_numbers_are_learned_as_the_explained_part_of_their_variance():

@@ -42,5 +42,13 @@ def test_constant_inputs_leave_nothing_and_wide_ones_are_not_measured():
     assert errors(np.zeros((400, 2000), np.float32)) == []
 
 
+def test_of_many_rows_components_are_fitted_to_some(monkeypatch):
+    """Every third one where a hundred of 300 are the most."""
+    monkeypatch.setattr(baselines, "_MOST_ROWS", 100)
+    fitted = PCA(3, svd_solver="full").fit(FLOATS[:300:3])
+    left = FLOATS[300:] - fitted.inverse_transform(fitted.transform(FLOATS[300:]))
+    np.testing.assert_allclose(errors(FLOATS)[3], np.mean(np.square(left)), rtol=1e-3)
+
+
 def test_there_are_no_more_components_than_rows():
     assert len(errors(RNG.normal(size=(320, 500)).astype(np.float32))) == 300
