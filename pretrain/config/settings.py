@@ -35,9 +35,9 @@ class DataConfig:
     """The examples: where they come from, how they are split and scaled."""
 
     name: Annotated[str, MinLen(1)] = "mnist"
-    """The packaged `mnist`; the path of an .npz file, of a directory of .npy files, or of a .csv or .parquet table;
-    FILE.py:FUNCTION, which returns a dictionary of arrays; or the name of a TensorFlow Datasets image classification
-    set. pretrain/data/README.md lists the names of arrays."""
+    """The packaged `mnist`; the path of an .npz file, of a directory of .npy files, or of a table, .csv, .tsv or
+    .parquet; FILE.py:FUNCTION, which returns a dictionary of arrays; or the name of a TensorFlow Datasets image
+    classification set. pretrain/data/README.md lists the names of arrays."""
     dir: str = "~/tensorflow_datasets"
     """Directory that holds prepared TensorFlow Datasets."""
     target: str = ""

@@ -1,5 +1,6 @@
-"""Tables, .csv and .parquet, as arrays: numbers as they are, texts as a column of 0 and 1 for each category."""
+"""Tables, .csv, .tsv and .parquet, as arrays: numbers as they are, texts as a column of 0 and 1 for each category."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,7 +11,9 @@ from pretrain.config.fields import ConfigError, nearest
 from pretrain.config.settings import DataConfig
 from pretrain.data.scaling import Column
 
-SUFFIXES = (".csv", ".parquet", ".pq")
+_TEXT = (".csv", ".tsv")
+SUFFIXES = (*_TEXT, ".parquet", ".pq")
+_DELIMITERS = ",;\t"
 _MOST_CATEGORIES = 1000
 _ALL_DIFFERENT = 20  # rows, of which texts that all differ are names of rows
 
@@ -69,10 +72,8 @@ def _table(path: Path) -> Any:
     import pyarrow as pa
 
     try:
-        if path.suffix == ".csv":
-            import pyarrow.csv
-
-            return pa.csv.read_csv(path)
+        if path.suffix in _TEXT:
+            return _delimited(path)
         import pyarrow.parquet
 
         return pa.parquet.read_table(path)
@@ -81,6 +82,21 @@ def _table(path: Path) -> Any:
     except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ConfigError("data.name", str(path), f"is no readable table ({reason}); write it anew") from None
+
+
+def _delimited(path: Path) -> Any:
+    """Returns a text file as an Arrow table, its columns separated by the delimiter that its first line has most of.
+
+    Its numbers have the decimal mark that gives more columns of numbers; a comma only where it is no delimiter.
+    """
+    from pyarrow import csv
+
+    with path.open("rb") as file:
+        heading = re.sub(rb'"[^"]*"', b"", file.readline())
+    parsing = csv.ParseOptions(delimiter=max(_DELIMITERS, key=lambda mark: heading.count(mark.encode())))
+    marks = "." if parsing.delimiter == "," else ".,"
+    found = [csv.read_csv(path, None, parsing, csv.ConvertOptions(decimal_point=mark)) for mark in marks]
+    return max(found, key=lambda table: sum(not _is_text(column.type) for column in table.columns))
 
 
 def _dropped(names: Sequence[str], known: Sequence[str]) -> list[str]:

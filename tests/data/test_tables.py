@@ -54,6 +54,26 @@ def test_people_are_read_whatever_the_form_of_their_table(load, form):
     assert any("missing values of age are the training mean" in note for note in found.notes)
 
 
+@pytest.mark.parametrize(
+    ("form", "delimiter", "mark"), [("csv", ";", "."), ("csv", ";", ","), ("tsv", "\t", "."), ("tsv", "\t", ",")]
+)
+def test_delimiter_and_decimal_mark_are_seen(tmp_path, form, delimiter, mark):
+    """As in tables of a spreadsheet whose language writes decimal commas."""
+    rng = np.random.default_rng(0)
+    width, kind = rng.normal(size=60), rng.choice(["a;b,c", "d"], 60)
+    heading = delimiter.join(['"width, of a leaf"', "kind", "income"])
+    rows = [
+        f"{value:.3f}".replace(".", mark) + f'{delimiter}"{text}"{delimiter}{number % 2}'
+        for number, (value, text) in enumerate(zip(width, kind, strict=True))
+    ]
+    path = tmp_path / f"own.{form}"
+    path.write_text("\n".join([heading, *rows]))
+    found = data.load(DataConfig(name=str(path), target="income", validation=0.2))
+    assert found.scaling.columns == ("width, of a leaf", "kind=d")
+    raw = column(found, "width, of a leaf") * found.scaling.divisor[0] + found.scaling.offset[0]
+    assert np.abs(raw[:, None] - width).min(axis=1).max() < 0.001
+
+
 def test_held_out_rows_decide_nothing_of_the_scale(load):
     table = sources.people()
     found = load(table)
