@@ -1,12 +1,12 @@
 """Does unsupervised pretraining help a network, by how much, at which label budgets, and why.
 
-``load_run(path)`` gives a run's tables, ``load_params(path, trial_id, stage)`` the parameters after any stage, and
-``load_inputs(path)`` what turns rows to inputs of its encoders.
+``load_run(path)`` gives a run's tables, ``load_params(path, trial_id, stage)`` the parameters after any stage,
+``load_inputs(path)`` what turns rows to inputs of its encoders, and ``load_samples(path)`` filters and reconstructions.
 """
 
 from typing import Any
 
-__all__ = ["load_inputs", "load_params", "load_run"]
+__all__ = ["load_inputs", "load_params", "load_run", "load_samples"]
 
 
 def __getattr__(name: str) -> Any:

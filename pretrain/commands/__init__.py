@@ -1,1 +1,1 @@
-"""The words that follow `launch.py`: run, report, table, store."""
+"""The words that follow `launch.py`: a config, report, table, store."""

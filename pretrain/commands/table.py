@@ -57,7 +57,7 @@ def main(argv: Sequence[str]) -> int:
     asked = [name if name in known else metrics.column(name) for name in command.metrics]
     grouped = summary.summarise(trials, by, asked)
     first = metrics.split_of(known[0])[1]
-    usual = [f"test_{first}", f"validation_{first}", "test_loss", "pretrain_test_mse"]
+    usual = [f"test_{first}", f"validation_{first}", "test_loss", metrics.RECONSTRUCTION]
     shown = [name for name in asked or usual if grouped[f"{name}_mean"].null_count < len(grouped)]
     console = options.console(sys.stdout)
     console.print(_table(grouped, by, shown))

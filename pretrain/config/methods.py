@@ -169,7 +169,10 @@ def deep(method: Method) -> Method:
 
 @dataclass(frozen=True, config=STRICT)
 class FinetuningConfig(Method):
-    """Supervised training of a head and of the encoder layers that are not frozen."""
+    """Supervised training of a head and of the encoder layers that are not frozen.
+
+    Its fields are those of the same names in ``FinetuneConfig``, where they are described.
+    """
 
     kind: Literal["finetuning"] = "finetuning"
     unfreeze_at: PerLayer = ()

@@ -9,7 +9,9 @@ from pydantic import AfterValidator
 from pretrain.config.fields import ConfigError
 
 AUTO = "auto"
-# Columns of trials that are no measures: what results are compared with, and what chooses settings of tuned arms.
+# Columns of trials that are no measures of predictions: the error of reconstruction, what results are compared with,
+# and what chooses settings of tuned arms.
+RECONSTRUCTION = "pretrain_test_mse"
 MAJORITY, VARIANCE, COMPONENTS = "test_majority_rate", "pretrain_test_variance", "pretrain_test_pca_mse"
 TUNING_SCORE = "tuning_score"
 _SPLITS = ("test", "validation", "post")  # the last of curves, as in post_update_accuracy
@@ -64,7 +66,8 @@ def column(name: str) -> str:
 
 def _checked(name: str) -> str:
     """Returns a metric's name, if it is one."""
-    if name != AUTO and split_of(name)[1] not in METRICS:
+    split, measure = split_of(name)
+    if name != AUTO and (measure not in METRICS or split == "post"):
         near = difflib.get_close_matches(split_of(name.lower())[1], METRICS, 1)
         raise ValueError(f"is none of {', '.join(METRICS)}" + (f"; did you mean {near[0]!r}?" if near else ""))
     return name

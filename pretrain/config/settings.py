@@ -209,14 +209,11 @@ class FinetuneConfig:
                 return LogisticConfig(l2=self.l2)
             case "knn":
                 return NeighboursConfig()
-        return FinetuningConfig(
-            unfreeze_at=tuple(float(layer.unfreeze_at) for layer in of_layers),
-            rate_factor=tuple(float(layer.rate_factor) for layer in of_layers),
-            first_logit_change=self.first_logit_change,
-            ridge_penalty=self.ridge_penalty,
-            validate_at=self.validate_at,
-            diagnose_at=self.diagnose_at,
-        )
+        per_layer = {
+            name: tuple(float(getattr(layer, name)) for layer in of_layers) for name in ("unfreeze_at", "rate_factor")
+        }
+        names = {field.name for field in dataclasses.fields(FinetuningConfig)} - {"kind", *per_layer}
+        return FinetuningConfig(**per_layer, **{name: getattr(self, name) for name in names})
 
 
 @dataclass(frozen=True, config=STRICT)

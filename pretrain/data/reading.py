@@ -130,7 +130,7 @@ def _shown(config: DataConfig) -> str:
 
 
 def _is_path(name: str) -> bool:
-    return name.endswith((".npz", *tables.SUFFIXES)) or name.startswith(("~", ".", "/"))
+    return name.endswith((".npz", "/", *tables.SUFFIXES)) or name.startswith(("~", ".", "/")) or Path(name).is_dir()
 
 
 def _found(config: DataConfig) -> _Found:

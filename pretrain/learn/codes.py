@@ -46,7 +46,7 @@ def code_statistics(encode: Callable[[jax.Array], jax.Array], images: jax.Array)
 
     Args:
       encode: from images [B, ...] to codes [B, ...].
-      images: all images to take the statistics over [N, pixels].
+      images: all images to take the statistics over [N, ...].
 
     Returns:
       The statistics; a unit that is constant over the images keeps its scale, for it has none to be given.

@@ -5,8 +5,6 @@ import jax.numpy as jnp
 
 from pretrain.learn.layers import Params
 
-KINDS = ("matched", "permuted", "rotated")
-
 
 def control(layer: Params, key: jax.Array, kind: str) -> Params:
     """Returns a layer that shares some property with a pretrained one, and is random otherwise.
@@ -18,20 +16,17 @@ def control(layer: Params, key: jax.Array, kind: str) -> Params:
         weights in random places of their leaf; ``rotated``: kernels of the same singular values, with singular vectors
         from an even (Haar) distribution, and all else as it is.
     """
-    if kind not in KINDS:
-        raise ValueError(f"no kind of control: {kind!r}")
+    of_kernel, of_rest = KINDS[kind]
     for_kernel, for_rest = jax.random.split(key)
     nested = [name for name in sorted(layer) if isinstance(layer[name], dict)]
     rest = [name for name in sorted(layer) if name not in nested and name != "kernel"]
     # From 2 up: to split a key is to fold 0 and 1 into it.
     made = {name: control(layer[name], jax.random.fold_in(key, number), kind) for number, name in enumerate(nested, 2)}
     if "kernel" in layer:
-        change = {"matched": _matched, "permuted": _permuted, "rotated": _rotated}[kind]
-        made["kernel"] = change(layer["kernel"], for_kernel)
+        made["kernel"] = of_kernel(layer["kernel"], for_kernel)
     for number, name in enumerate(rest):
         drawn = for_rest if number == 0 else jax.random.fold_in(for_rest, number)
-        change = {"matched": _matched, "permuted": _permuted, "rotated": lambda values, key: values}[kind]
-        made[name] = change(layer[name], drawn)
+        made[name] = of_rest(layer[name], drawn)
     return made
 
 
@@ -55,3 +50,11 @@ def _directions(key: jax.Array, size: int, count: int) -> jax.Array:
     """Returns orthonormal columns [size, count] from an even distribution (Mezzadri, 2007)."""
     directions, upper = jnp.linalg.qr(jax.random.normal(key, (size, count)))
     return directions * jnp.broadcast_to(jnp.sign(jnp.diagonal(upper)), directions.shape)
+
+
+def _kept(values: jax.Array, key: jax.Array) -> jax.Array:
+    return values
+
+
+# What becomes of a kernel, and of any other leaf.
+KINDS = {"matched": (_matched, _matched), "permuted": (_permuted, _permuted), "rotated": (_rotated, _kept)}

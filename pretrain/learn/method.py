@@ -59,7 +59,8 @@ class Method(NamedTuple):
     ``companions(config, layers, example, task)`` returns the modules trained beside the topmost of some layers,
     which reads examples of a shape.
 
-    ``measure(stack, config, params, batch)`` returns the metrics of held-out examples.
+    ``measure(stack, config, params, batch)`` returns the metrics of held-out examples; its config is None where what
+    a finished trial has come to is measured, which parameters alone decide.
 
     One of two: ``update(stack, config, optimizer, state, batch, step)`` makes one update from a batch and returns the
     state after it, and its values by name; ``optimizer()`` builds the stage's optimizer, ``optimizer(factor)`` one with

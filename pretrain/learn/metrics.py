@@ -13,7 +13,7 @@ class Batch(NamedTuple):
     """Examples."""
 
     inputs: jax.Array  # [B, ...] uint8 images, or float32 codes
-    labels: jax.Array | None = None  # [B] int32
+    labels: jax.Array | None = None  # [B] int32 classes, or float32 labels or numbers [B, outputs]
     weights: jax.Array | None = None  # [B] float32, 0 for examples that are to count for nothing; by default all count
 
 

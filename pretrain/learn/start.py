@@ -103,6 +103,10 @@ def _encoder(stack: Stack, choices: Choices, seed: jax.Array | int, parent: Para
             made[name] = {}
         elif choices.encoder_init in controls.KINDS:
             made[name] = controls.control(given[name], key_for(seed, Purpose.CONTROL, number), choices.encoder_init)
-        else:
+        elif choices.encoder_init == "pretrained":
             made[name] = given[name]
+        else:
+            raise ValueError(
+                f"no encoder starts as {choices.encoder_init!r}; the controls are {', '.join(controls.KINDS)}"
+            )
     return made

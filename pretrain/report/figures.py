@@ -14,9 +14,9 @@ from pretrain.study.arms import Arm, by_seed, curve_values
 from pretrain.study.budgets import BudgetCurve
 from pretrain.study.comparisons import Comparison
 from pretrain.study.epochs import EpochCurve
+from pretrain.study.factorial import FIRST_BATCHES
 from pretrain.study.phases import Pretraining
 
-BATCHES = 40
 # What a figure holds and stays legible; its caption says if there is more.
 MOST_ARMS = 8
 MOST_COMPARISONS = 24
@@ -33,7 +33,7 @@ def first_batches(curves: pa.Table, arms: Sequence[Arm]):
       arms: at most the first eight are drawn.
     """
     figure, axes = canvas(3.4)
-    steps, metric = np.arange(1, BATCHES + 1), trained_metric(curves)
+    steps, metric = np.arange(1, FIRST_BATCHES + 1), trained_metric(curves)
     what = metric.removeprefix("post_update_")
     for index, arm in enumerate(arms[:MOST_ARMS]):
         if not arm.trial_ids:
@@ -52,12 +52,12 @@ def first_batches(curves: pa.Table, arms: Sequence[Arm]):
             for edge in (low, high):
                 axes.plot(x, edge, linewidth=0.5, alpha=0.5, **style)
     limits = {"ylim": (0, 1)} if what == "accuracy" else {}
-    axes.set(xlabel="mini-batch", ylabel=f"{what} on the batch just trained on", xlim=(1, BATCHES), **limits)
+    axes.set(xlabel="mini-batch", ylabel=f"{what} on the batch just trained on", xlim=(1, FIRST_BATCHES), **limits)
     if what == "loss":
         axes.set_yscale("log", nonpositive="clip")
     n = max((len(set(arm.seeds)) for arm in arms), default=0)
     band = f"mean over {n} seeds, {percent(statistics.LEVEL)} band over all batches" if n > 1 else "one seed"
-    title(figure, f"The first {BATCHES} mini-batches: {band}")
+    title(figure, f"The first {FIRST_BATCHES} mini-batches: {band}")
     legend(figure, axes)
     return figure
 

@@ -11,6 +11,7 @@ from pretrain.config.metrics import metric_of, split_of
 from pretrain.report import names, verdicts
 from pretrain.study.answer import Answer
 from pretrain.study.arms import trial_values
+from pretrain.study.speed import SHARE
 
 
 class Listing(NamedTuple):
@@ -82,8 +83,8 @@ def speeds(answer: Answer) -> Listing:
     headings = ("comparison", measure, "updates", "updates of the baseline", "ratio", "learns", "ends")
     caption = (
         f"Learning faster apart from ending better: updates, median over seeds, until {measure} on validation rows is "
-        "at 90 % of the better arm's in the end, linear between measurements; their ratio within a seed, geometric "
-        "mean over seeds with its interval; and the verdict on the end."
+        f"at {names.percent(SHARE)} of the better arm's in the end, linear between measurements; their ratio within a "
+        "seed, geometric mean over seeds with its interval; and the verdict on the end."
     )
     return Listing("speeds", caption, headings, rows, "lrrrrll")
 

@@ -34,12 +34,7 @@ _PACKAGES = ("pretrain", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "
 def record(answer: Answer, experiment: Experiment, experiment_id: str, devices: str) -> dict[str, Any]:
     """Returns an answer as JSON holds it; accuracies are fractions, intervals ``{mean, low, high}``, null if infinite.
 
-    Its keys: ``schema`` (this format's version), ``question``, ``verdict``, ``warnings``, ``explanation`` and ``basis``
-    (sentences),
-    ``design``, ``arms``, ``comparisons``, ``attribution`` (of each full factorial: its factors and corners; by metric
-    the gap, each factor's Shapley share, and interactions; the effect of each other factor alone at the last corner;
-    diagnostics of the first update at both corners), ``budgets``, ``epochs``, ``versions``, ``machine``,
-    ``experiment`` (as in experiment.json) and ``experiment_id`` (as in the metadata of the tables).
+    ``pretrain/study/README.md`` says what stands under each key; ``schema`` is the version of this format.
     """
     return _plain(
         {

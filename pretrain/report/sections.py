@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from pretrain.config import Experiment
 from pretrain.config.counts import counted
-from pretrain.config.metrics import COMPONENTS, split_of
+from pretrain.config.metrics import COMPONENTS, RECONSTRUCTION, split_of
 from pretrain.report import drawing, figures, gains, gaps, grids, listings, names, sample_captions, verdicts, words
 from pretrain.report.listings import Listing
 from pretrain.report.page import Picture, Section
@@ -18,7 +18,7 @@ from pretrain.study import health
 from pretrain.study.answer import Answer, main_arms
 from pretrain.study.arms import Arm
 from pretrain.study.comparisons import ENCODER, Comparison
-from pretrain.study.factorial import Factorial
+from pretrain.study.factorial import FIRST_BATCHES, Factorial
 from pretrain.study.phases import pretrainings
 from pretrain.study.statistics import LEVEL
 from pretrain.sweep.sample_file import Samples
@@ -141,7 +141,7 @@ def _first_batches(answer: Answer, curves: pa.Table, shown: Sequence[Arm]) -> tu
         else ""
     )
     caption = (
-        f"{what.capitalize()} on each of the first {figures.BATCHES} mini-batches, just after training on it. {band}"
+        f"{what.capitalize()} on each of the first {FIRST_BATCHES} mini-batches, just after training on it. {band}"
         f"{'Curves that start low learn slowly.' if what == 'accuracy' else ''}{_some(len(shown), len(answer.arms))}"
     )
     parts = [names.arm_name(arm.point) for arm in shown if arm.trial_ids]
@@ -247,7 +247,7 @@ def _end_to_end(trials: pa.Table) -> str:
     shares = health.unexplained(trials)
     if not len(shares):
         return ""
-    errors = [error for error in trials["pretrain_test_mse"].to_pylist() if error is not None]
+    errors = [error for error in trials[RECONSTRUCTION].to_pylist() if error is not None]
     linear = health.unexplained(trials, COMPONENTS)
     beside = f", where as many principal components leave {np.mean(linear):.0%}" if len(linear) else ""
     whole = f"the test error is {np.mean(errors):.3g} on average, {np.mean(shares):.0%} of the variance"

@@ -44,7 +44,8 @@ def show(
     shown = main_arms(answer, _MOST_ARMS)
     drawn, result = _metric(curves), split_of(answer.metric)[1]
     also = "" if drawn == result else f"; {names.metric_name(answer.metric)} at the end"
-    console.print(f"{drawn.capitalize()}, mean ± standard deviation over seeds{also}{_majority(trials)}:\n")
+    over = "trials" if any(arm.repeats for arm in shown) else "seeds"
+    console.print(f"{drawn.capitalize()}, mean ± standard deviation over {over}{also}{_majority(trials)}:\n")
     console.print(_arm_table(shown, trials, curves, console, answer.metric))
     if len(shown) < len(answer.arms):
         hidden = f"{len(shown)} of {len(answer.arms)} arms; python launch.py table {run_dir} shows all"

@@ -1,1 +1,1 @@
-"""What the trials say: statistics, figures and reports, from tables alone."""
+"""What the trials say: statistics from tables alone; and finished runs, read."""

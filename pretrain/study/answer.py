@@ -65,7 +65,7 @@ def answer(
     every, tuned, untuned, by, n_by_all = trials, [], [], "", 0
     if study.tune:
         there = at_values(trials, usual or {}, study)
-        untuned = compare(there, arms(there), study, level) if len(there) else []
+        untuned = _untuned(there, study, level) if len(there) else []
         trials, tuned, by, n_by_all = choose(trials, study)
     found = arms(trials)
     compared, metric = compare(trials, found, study, level), compared_metric(trials, study)
@@ -83,23 +83,29 @@ def answer(
     best = max(sound, key=on_validation, default=None)
     tested = by_seed(trial_values(trials, best, on["test"]), best) if best else None
     return Answer(
-        found,
-        compared,
-        budget_curves(compared, level),
-        factorials(trials, curves, found, level, metric),
-        best,
-        statistics.estimate(tested, level).within(measure.low, measure.high) if best else None,
-        n_seeds(trials),
-        level,
-        metric,
-        broken,
-        trained,
-        epoch_curves(every, arms(every), [] if tuned else compared, metric, level),
-        tuned,
-        untuned,
-        by,
-        n_by_all,
+        arms=found,
+        comparisons=compared,
+        budgets=budget_curves(compared, level),
+        factorials=factorials(trials, curves, found, level, metric),
+        best=best,
+        best_test=statistics.estimate(tested, level).within(measure.low, measure.high) if best else None,
+        n_seeds=n_seeds(trials),
+        level=level,
+        metric=metric,
+        findings=broken,
+        lengths=trained,
+        epochs=epoch_curves(every, arms(every), [] if tuned else compared, metric, level),
+        tuned=tuned,
+        untuned=untuned,
+        tuned_by=by,
+        n_by_all=n_by_all,
     )
+
+
+def _untuned(trials: pa.Table, study: StudyConfig, level: float) -> list[Comparison]:
+    """Returns the comparisons of arms at one setting of the tuned fields."""
+    found = arms(trials)
+    return _judged(compare(trials, found, study, level), found, findings(trials, found, compared_metric(trials, study)))
 
 
 def _trained(

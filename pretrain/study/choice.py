@@ -139,7 +139,7 @@ def _fields(
         counts = times_chosen(values, chosen)
         known = tuple(counts)
         most = max(range(len(known)), key=lambda number: counts[known[number]])
-        times = sorted(counts.values())
+        times = sorted([0, *counts.values()])
         is_clear = times[-1] > times[-2] and _SHARE * times[-1] >= sum(times)  # else no value stands out
         side = edge(known, most) if is_clear else None
         further = tuple(beyond(known, side)) if side else ()

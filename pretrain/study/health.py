@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from pretrain.config.metrics import COMPONENTS, MAJORITY, VARIANCE, split_of
+from pretrain.config.metrics import COMPONENTS, MAJORITY, RECONSTRUCTION, VARIANCE, split_of
 from pretrain.study.arms import Arm, trial_values
 
 Kind = Literal["diverged", "collapsed", "at chance", "reconstruction", "components", "constant units"]
@@ -16,7 +16,6 @@ _EXPLAINED = 0.01  # of the inputs' variance, below which a reconstruction is no
 _WORSE = 1.05  # times the error of principal components, beyond which a reconstruction is worse, if by so much of
 # the variance as above, too: what has hardly any error cannot be much worse than another such
 _CONSTANT = 0.5  # of the units, from which on codes count as constant
-_MSE = "pretrain_test_mse"
 _CHANCE = {"auroc": 0.5, "r2": 0.0}
 
 
@@ -60,7 +59,7 @@ def findings(trials: pa.Table, arms: list[Arm], metric: str = "test_accuracy") -
     return found
 
 
-def unexplained(trials: pa.Table, error: str = _MSE) -> np.ndarray:
+def unexplained(trials: pa.Table, error: str = RECONSTRUCTION) -> np.ndarray:
     """Returns the part of the test inputs' variance that each pretraining leaves: [trials that measured it].
 
     Args:
@@ -71,7 +70,7 @@ def unexplained(trials: pa.Table, error: str = _MSE) -> np.ndarray:
     return shares[np.isfinite(shares)]
 
 
-def _shares(trials: pa.Table, values_of: Callable[[str], np.ndarray], error: str = _MSE) -> np.ndarray:
+def _shares(trials: pa.Table, values_of: Callable[[str], np.ndarray], error: str = RECONSTRUCTION) -> np.ndarray:
     names = (error, VARIANCE)
     if not set(names) <= set(trials.column_names):
         return np.zeros(0)

@@ -33,7 +33,7 @@ def fits(arrays: dict[str, Any], carry: Any, n_jobs: int) -> bool:
 
 
 def resumed(arrays: dict[str, Any], carry: Any, mesh: Mesh) -> Any:
-    """Returns stored arrays as a carry: each lane on its device, the last repeated as ``_trials`` does."""
+    """Returns stored arrays as a carry: each lane on its device, the last repeated as ``execute`` does."""
     given = traverse_util.flatten_dict(arrays, sep="/")
     lanes = NamedSharding(mesh, PartitionSpec("T"))
 

@@ -26,7 +26,7 @@ from pretrain.sweep.manifests import DamageError
 
 _ID_FILE = ".run.json"
 _ID = re.compile("[0-9a-f]{32}")
-_UNKNOWN = (0, 0)  # inode, in notes of earlier versions
+_UNKNOWN = (0, 0, 0)  # in notes of earlier versions
 
 
 class Hold(NamedTuple):
@@ -34,13 +34,16 @@ class Hold(NamedTuple):
 
     note: Path
     run_dir: Path  # the last place that it was met at
-    inode: tuple[int, int]  # the directory's, after its device's: a move leaves it, and a copy has another
+    # Device, inode and change time (ns) of its file of the id: a move leaves them, and a copy has others. The time, as
+    # a copy may take the inode of what was deleted; the device, which a disk that is mounted again may change, is by
+    # itself no sign of a copy.
+    file: tuple[int, int, int]
     stages: frozenset[str]  # ids
 
     @property
     def is_there(self) -> bool:
         """Whether the run's directory is at its last place; a damaged id may be its own, and so counts as it."""
-        if self.inode == _UNKNOWN:
+        if self.file == _UNKNOWN:
             return (self.run_dir / "experiment.json").is_file()
         found = _id_of(self.run_dir)
         return found == self.note.stem or (found is None and os.path.lexists(self.run_dir / _ID_FILE))
@@ -107,19 +110,31 @@ def forget(root: Path, run_dirs: Sequence[str]) -> None:
 def _met(root: Path, run_dir: Path) -> Hold:
     """Returns what a run's directory holds, at the place where it is; gives it an id if it has none or is a copy."""
     run_dir, run_id = run_dir.resolve(), _id_of(run_dir)
-    status = run_dir.stat()
-    inode = status.st_dev, status.st_ino
     hold = _read(_note(root, run_id)) if run_id else None
-    # The device of a disk that is mounted again may have another number.
-    is_copy = hold is not None and hold.inode != inode and (hold.run_dir, hold.inode[1]) != (run_dir, inode[1])
+    is_copy = hold is not None and _is_copy(hold, run_dir)
     if run_id is None or is_copy:
         run_id = uuid.uuid4().hex
         with written_whole(run_dir / _ID_FILE) as draft:
             manifests.write(draft, {"id": run_id})
+    file = _status(run_dir)
     if hold is None or is_copy:
         noted = [each.stages for each in (hold, _read(_older_note(root, run_dir))) if each]
-        return Hold(_note(root, run_id), run_dir, inode, _stages_of_files(run_dir).union(*noted))
-    return hold._replace(run_dir=run_dir, inode=inode)
+        return Hold(_note(root, run_id), run_dir, file, _stages_of_files(run_dir).union(*noted))
+    return hold._replace(run_dir=run_dir, file=file)
+
+
+def _is_copy(hold: Hold, run_dir: Path) -> bool:
+    """Returns whether a directory with the id of a note is another than the one noted."""
+    file = _status(run_dir)
+    if file == hold.file or hold.file == _UNKNOWN:
+        return False
+    return (run_dir, file[1:]) != (hold.run_dir, hold.file[1:])
+
+
+def _status(run_dir: Path) -> tuple[int, int, int]:
+    """Returns device, inode and change time of the file of a directory's id."""
+    status = (run_dir / _ID_FILE).stat()
+    return status.st_dev, status.st_ino, status.st_ctime_ns
 
 
 def _stages_of_files(run_dir: Path) -> frozenset[str]:
@@ -132,7 +147,7 @@ def _stages_of_files(run_dir: Path) -> frozenset[str]:
 
 
 def _write(root: Path, hold: Hold) -> None:
-    content = {"run_dir": str(hold.run_dir), "inode": list(hold.inode), "stages": sorted(hold.stages)}
+    content = {"run_dir": str(hold.run_dir), "file": list(hold.file), "stages": sorted(hold.stages)}
     hold.note.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(hold.note) as draft:
         manifests.write(draft, content)
@@ -147,8 +162,10 @@ def _read(note: Path) -> Hold | None:
     except DamageError:
         return _read_older(note)
     match content:
-        case {"run_dir": str(run_dir), "inode": [int(device), int(inode)], "stages": list(stages)}:
-            return Hold(note, Path(run_dir), (device, inode), frozenset(stages))
+        case {"run_dir": str(run_dir), "file": [int(device), int(inode), int(changed)], "stages": list(stages)}:
+            return Hold(note, Path(run_dir), (device, inode, changed), frozenset(stages))
+        case {"run_dir": str(run_dir), "stages": list(stages)}:  # of an earlier version
+            return Hold(note, Path(run_dir), _UNKNOWN, frozenset(stages))
     return None
 
 

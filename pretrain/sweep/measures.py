@@ -12,7 +12,7 @@ from pretrain.sweep.store import Store
 class Predictions(NamedTuple):
     """What a trial predicted of a split, and what it should have."""
 
-    scores: np.ndarray  # [N, outputs], as ``stage.Prediction``
+    scores: np.ndarray  # [N, outputs], as ``tasks.Prediction``
     classes: np.ndarray | None  # [N] predicted class numbers
     targets: np.ndarray  # [N] class numbers, or labels or numbers [N, outputs] in their units
 

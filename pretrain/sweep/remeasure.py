@@ -7,12 +7,11 @@ differ in them.
 from collections.abc import Mapping
 
 from pretrain.config import DataConfig
+from pretrain.config.metrics import RECONSTRUCTION
 from pretrain.data import Dataset
 from pretrain.sweep.outcomes import measured_again
 from pretrain.sweep.plan import Plan
 from pretrain.sweep.store import Store
-
-NAME = "pretrain_test_mse"
 
 
 def remeasured(plan: Plan, store: Store, datasets: Mapping[DataConfig, Dataset]) -> dict[str, float]:
@@ -28,7 +27,7 @@ def remeasured(plan: Plan, store: Store, datasets: Mapping[DataConfig, Dataset])
     for trial in pretrained:
         record, job = records[trial.jobs[-2]], plan.jobs[trial.jobs[-2]]
         is_of_others = record.test != datasets[trial.source].fingerprints.test
-        if NAME in record.results and is_of_others and record.status == "ok":
+        if RECONSTRUCTION in record.results and is_of_others and record.status == "ok":
             groups.setdefault((job.stage, trial.source), {}).setdefault(job.id, []).append(trial.id)
     found = {}
     for (stage, source), trials in groups.items():

@@ -8,11 +8,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pretrain.config import StudyConfig, metrics
+from pretrain.config.metrics import RECONSTRUCTION
 from pretrain.sweep import measures, run_files
 from pretrain.sweep.plan import Plan, Trial
 from pretrain.sweep.store import Store
 
-_OF_PRETRAINING = ("pretrain_validation_mse", "pretrain_test_mse")
+_OF_PRETRAINING = ("pretrain_validation_mse", RECONSTRUCTION)
 _UPDATES = "finetune_updates"
 _KINDS = {_UPDATES: pa.int64(), "finetune_best_update": pa.int64(), "finetune_stopped": pa.bool_()}
 
@@ -63,7 +64,7 @@ def trials(
         of_pretraining = phases[-1].results if phases else {}  # a supervised phase has accuracies of its own
         measured = {name: value for name, value in of_pretraining.items() if name.startswith("pretrain_")}
         if remeasured and trial.id in remeasured:
-            measured["pretrain_test_mse"] = remeasured[trial.id]
+            measured[RECONSTRUCTION] = remeasured[trial.id]
         stage = plan.jobs[trial.jobs[-1]].stage
         measured[_UPDATES] = stage.total_steps if stage.config.training else None
         row |= measured | finetune.results | computed.get(trial.jobs[-1], {}) | (compared or {}).get(trial.id, {})

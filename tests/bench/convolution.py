@@ -44,9 +44,8 @@ def ours() -> float:
 
     def step(state, index):
         rows = (index * BATCH + jnp.arange(BATCH)) % IMAGES
-        return train_step(
-            state, Batch(images[rows], labels[rows]), functools.partial(objective, stack=stack), optimizer
-        )[0]
+        minimised = functools.partial(objective, stack=stack, config=FinetuningConfig())
+        return train_step(state, Batch(images[rows], labels[rows]), minimised, optimizer)[0]
 
     @functools.partial(jax.jit, donate_argnums=0)
     def run(state, n_updates):

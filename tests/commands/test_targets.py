@@ -141,6 +141,7 @@ def test_a_run_is_asked_again_under_another_metric_without_training(made, tmp_pa
     [
         ("metric", "rmse", ["study.metric: 'rmse' is no measure of classification", "balanced_accuracy"]),
         ("metric", "acc", ["study.metric: 'acc' is none of accuracy"]),
+        ("metric", "post_accuracy", ["study.metric: 'post_accuracy' is none of accuracy"]),
         ("metric", "f1_score", ["study.metric: 'f1_score' is none of accuracy", "loss, r2, rmse, mae\n"]),
         ("compare", "finetune.frozen", ["study.compare: 'finetune.frozen' is no field"]),
         ("smallest-effect", "2", ["study.smallest_effect: 2.0"]),

@@ -189,6 +189,13 @@ def test_a_file_that_is_not_there_is_refused(tmp_path):
     refused(tmp_path / "folder.npz", "folder.npz")
 
 
+def test_a_folder_without_arrays_is_no_name_of_a_dataset(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "arrays").mkdir()
+    for name in ("arrays", "arrays/", "array/"):
+        refused(name, "is no directory of .npy files; name them")
+
+
 def test_a_path_may_start_at_home(tiny_path, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     shutil.copy(tiny_path, tmp_path / "own.npz")

@@ -108,9 +108,10 @@ def test_the_size_is_kept_on_average_or_exactly_and_the_spectrum_by_rotation_alo
     assert not np.allclose(np.sort(draws["rotated"]["kernel"][0], axis=None), np.sort(given_, axis=None), atol=0.1)
 
 
-def test_there_is_no_other_control():
-    with pytest.raises(ValueError, match="no kind of control: 'mirrored'"):
-        controls.control(layer(), jax.random.key(0), "mirrored")
+def test_there_is_no_other_start(finetune, pretrained, images):
+    (stage, _), parent = finetune(), pretrained((9, 5))
+    with pytest.raises(ValueError, match="'mirrored'; the controls are matched, permuted, rotated"):
+        started(stage, 0, parent, images, replace(FIRST, encoder_init="mirrored"))
 
 
 @pytest.mark.parametrize("kind", controls.KINDS)

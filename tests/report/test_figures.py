@@ -11,9 +11,10 @@ from matplotlib.colors import to_rgb
 
 from pretrain.report import drawing
 from pretrain.report.drawing import COLOURS
-from pretrain.report.figures import BATCHES, first_batches
+from pretrain.report.figures import first_batches
 from pretrain.study import statistics
 from pretrain.study.arms import Arm
+from pretrain.study.factorial import FIRST_BATCHES
 
 LEGEND = 0.8  # of a figure's height, where its legend begins
 
@@ -61,7 +62,7 @@ def tinted(pixels, index):
     return np.nonzero((np.abs(pixels - tint) < 0.01).all(axis=-1))[0]
 
 
-def flat(level, n_seeds=3, steps=BATCHES):
+def flat(level, n_seeds=3, steps=FIRST_BATCHES):
     return np.full((n_seeds, steps), level)
 
 
@@ -82,7 +83,7 @@ def test_every_arm_is_drawn_in_its_colour_at_its_height(tmp_path):
 
 
 def test_a_rising_curve_rises(tmp_path):
-    pixels = drawn(tmp_path, [np.linspace(0.1, 0.95, BATCHES) + np.zeros((2, 1))])
+    pixels = drawn(tmp_path, [np.linspace(0.1, 0.95, FIRST_BATCHES) + np.zeros((2, 1))])
     rows, columns = where(pixels, 0)
     on_curve = rows < LEGEND * len(pixels)
     assert np.corrcoef(rows[on_curve], columns[on_curve])[0, 1] < -0.99
@@ -90,7 +91,7 @@ def test_a_rising_curve_rises(tmp_path):
 
 def test_the_line_is_the_mean_and_the_band_covers_the_mean_curve(tmp_path):
     seeds = np.linspace(-0.15, 0.15, 12)[:, None]
-    curve = 0.5 + seeds + np.random.default_rng(0).normal(0, 0.02, (12, BATCHES))
+    curve = 0.5 + seeds + np.random.default_rng(0).normal(0, 0.02, (12, FIRST_BATCHES))
     curve -= curve.mean(axis=0) - 0.5  # so that the mean is flat
     pixels = drawn(tmp_path, [curve, flat(0.9), flat(0.1)])
     above = pixels[: int(LEGEND * len(pixels))]
@@ -103,7 +104,7 @@ def test_the_line_is_the_mean_and_the_band_covers_the_mean_curve(tmp_path):
 
 
 def test_one_seed_has_no_band(tmp_path):
-    line = np.linspace(0.1, 0.9, BATCHES)[None]
+    line = np.linspace(0.1, 0.9, FIRST_BATCHES)[None]
     assert tinted(drawn(tmp_path / "one", [line]), 0).size < 300  # at the edge of the line
     assert tinted(drawn(tmp_path / "more", [line + np.array([[-0.05], [0.0], [0.05], [0.01]])]), 0).size > 5000
 
@@ -148,7 +149,7 @@ def test_an_arm_whose_trials_all_diverged_is_left_out(tmp_path):
         [flat(0.5, n_seeds=1)],
         [flat(0.5, steps=1)],
         [flat(0.5, n_seeds=1, steps=1)],
-        [np.where(np.eye(3, BATCHES) > 0, np.nan, 0.5)],
+        [np.where(np.eye(3, FIRST_BATCHES) > 0, np.nan, 0.5)],
         [flat(np.nan), flat(0.5)],
         [flat(np.nan)],
         [flat(0.5, n_seeds=0)],
@@ -183,7 +184,7 @@ def test_the_first_eight_arms_have_a_colour_each_and_the_others_none(tmp_path):
 
 
 def test_the_same_tables_draw_the_same_file(tmp_path):
-    random = np.random.default_rng(0).random((2, 3, BATCHES))
+    random = np.random.default_rng(0).random((2, 3, FIRST_BATCHES))
     np.testing.assert_array_equal(drawn(tmp_path / "one", random), drawn(tmp_path / "two", random))
 
 

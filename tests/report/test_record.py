@@ -1,8 +1,10 @@
 """An answer names to programs what it was computed by: which code, and which stored stages it took."""
 
 import dataclasses
+import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -28,6 +30,16 @@ def test_the_format_has_a_number_and_versions_name_the_code(corners):
     assert {"python", "pretrain", "jax", "jaxlib", "flax", "optax", "numpy", "commit", "clean"} <= found[
         "versions"
     ].keys()
+
+
+def test_the_readme_lists_every_key(corners):
+    text = (Path(module.__file__).parents[1] / "study" / "README.md").read_text()
+    section = text.split("## answer.json\n")[1].split("\n## ")[0]
+    keys = [row.split("|")[1] for row in section.splitlines() if row.startswith("| `")]
+    found = reported(corners)
+    assert {"schema", *re.findall(r"`(\w+)`", " ".join(keys))} == found.keys()
+    (design,) = (row for row in section.splitlines() if row.startswith("| `design`"))
+    assert found["design"].keys() <= set(re.findall(r"`(\w+)`", design))
 
 
 def test_an_answer_names_its_basis(corners):

@@ -243,9 +243,8 @@ def test_the_verdict_says_other_things_with_other_numbers():
     for effect, noise in ((0.03, 0.002), (-0.03, 0.002), (0.0, 0.001), (0.0, 0.05)):
         found = answer(*four_corners(effects(0.6), effects(0.8, pretraining=effect, noise=noise, n=10)))
         said.add(found.comparisons[0].verdict)
-        assert found.comparisons[0].verdict.split()[0] in verdicts.verdict(found.comparisons) or "no difference" in (
-            verdicts.verdict(found.comparisons)
-        )
+        words = {"no difference": "makes no difference"}.get(said_here := found.comparisons[0].verdict, said_here)
+        assert words in verdicts.verdict(found.comparisons)
     assert said == {"helps", "hurts", "no difference", "inconclusive"}
 
 

@@ -153,6 +153,23 @@ def test_the_answer_is_that_of_tuned_arms_and_holds_the_untuned_one_beside_it():
     assert len(found.arms) == 2
 
 
+def test_untuned_arms_at_chance_are_not_judged():
+    """Both are as good as the most frequent class at the experiment's own rate, however surely they differ."""
+    level = np.array([[0.505, 0.8, 0.9], [0.5, 0.7, 0.9]])[:, ::-1, None]
+    values = level + 0.001 * np.random.default_rng(0).normal(size=(2, len(RATES), SEEDS))
+    trials = table(values, values).append_column("test_majority_rate", pa.array([0.5] * (2 * len(RATES) * SEEDS)))
+    (untuned,) = answer(trials, CURVES, STUDY, usual={RATE: RATES[2]}).untuned
+    assert untuned.difference.low > 0 and untuned.both_at_chance and untuned.verdict == "inconclusive"
+
+
+def test_a_field_that_comes_to_one_value_leaves_no_choice(drawn):
+    """As of frozen layers that are 2 and all of two."""
+    rows = [row for row in table(*drawn).to_pylist() if row[RATE] == RATES[0]]
+    left, tuned, *_ = choose(pa.Table.from_pylist(rows), STUDY)
+    (field,) = tuned[0].fields
+    assert len(left) == 2 * SEEDS and (field.values, field.times, field.edge) == ((RATES[0],), (SEEDS,), None)
+
+
 def test_untuned_trials_are_those_at_the_experiments_own_values(drawn):
     rows = table(*drawn)
     assert len(at_values(rows, {RATE: 0.01 * (1 + 1e-12)}, STUDY)) == 2 * SEEDS

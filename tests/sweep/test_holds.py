@@ -65,6 +65,19 @@ def test_a_copy_in_the_place_of_the_original_holds_its_own(root, tmp_path):
     assert held(root) == {"away": (A, True), "run": (B, True)}
 
 
+def test_a_copy_that_takes_the_inode_of_what_was_deleted_holds_its_own(root, tmp_path):
+    """As after a move from disk to disk and back, which the store has not met."""
+    shutil.copytree(tmp_path / "run", tmp_path / "away")
+    file = tmp_path / "run" / ".run.json"
+    before = file.stat()
+    file.write_bytes(file.read_bytes())
+    assert file.stat().st_ino == before.st_ino and file.stat().st_ctime_ns > before.st_ctime_ns
+    launch(tmp_path / "run", root, "b")
+    assert set().union(*(hold.stages for hold in holds.holds(root)[0])) == A | B
+    holds.meet(root, tmp_path / "away")
+    assert held(root)["away"] == (A, True)
+
+
 def test_a_directory_that_is_met_where_it_was_is_not_noted_again(root, tmp_path):
     (note,) = (root / "runs").iterdir()
     before = note.stat().st_ino

@@ -41,8 +41,8 @@ def logits(params: Params, inputs: jax.Array, *, stack: Stack) -> jax.Array:
     return stack.head.apply({"params": params["head"]}, standardised(stack.codes(params, inputs), params["codes"]))
 
 
-def objective(params: Params, batch: Batch, *, stack: Stack) -> tuple[jax.Array, Metrics]:
-    """Returns how badly a network predicts the targets of a batch, as the functions of ``learn/tasks.py``."""
+def objective(params: Params, batch: Batch, *, stack: Stack, config: FinetuningConfig) -> tuple[jax.Array, Metrics]:
+    """Returns the loss to minimise, mean over a batch, and metrics, as the functions of ``learn/tasks.py``."""
     return stack.task.objective(logits(params, batch.inputs, stack=stack), batch)
 
 
@@ -54,7 +54,7 @@ def update(
     Its values are ``loss`` and ``pre_update_accuracy`` before it and ``post_update_accuracy`` (fractions), or
     ``post_update_loss`` of numbers; and after the updates ``config.diagnose_at`` the diagnostics.
     """
-    own, minimised = step.own, partial(objective, stack=stack)
+    own, minimised = step.own, partial(objective, stack=stack, config=config)
     factor = jnp.where(step.index == 0, own.first_scale, 1)
     rule = _optimizer_at(stack, config, optimizer(factor), step.index)
     diagnosed = {}
@@ -86,14 +86,21 @@ def prepare(
     if extras.matches_first:
         target = config.first_logit_change
         rule = _optimizer_at(stack, config, optimizer(), jnp.int32(0))
-        asked = (target, state, batch, partial(logits, stack=stack), partial(objective, stack=stack), rule)
+        asked = (
+            target,
+            state,
+            batch,
+            partial(logits, stack=stack),
+            partial(objective, stack=stack, config=config),
+            rule,
+        )
         first_scale = jax.lax.cond(target > 0, lambda: scale_to(*asked), lambda: jnp.ones(()))
     return state, Own(first_scale, initial_codes)
 
 
 def measure(stack: Stack, config: FinetuningConfig, params: Params, batch: Batch) -> Metrics:
     """Returns ``loss``, and ``accuracy`` (fraction) but of numbers, as the functions of ``learn/tasks.py``."""
-    return objective(params, batch, stack=stack)[1]
+    return stack.task.objective(logits(params, batch.inputs, stack=stack), batch)[1]
 
 
 def scale_to(
