@@ -46,8 +46,8 @@ from pretrain.sweep.identity import Fingerprints
 from pretrain.sweep.interrupts import Interrupted, Interrupts
 from pretrain.sweep.plan import Plan
 from pretrain.sweep.remeasure import remeasured
+from pretrain.sweep.request import Request
 from pretrain.sweep.store import Store, StoreError
-from pretrain.sweep.task import Task
 from pretrain.sweep.work import MemoryFault
 
 RESUME = 75  # exit code: interrupted, and the same command goes on; EX_TEMPFAIL of sysexits.h
@@ -229,7 +229,7 @@ def _look_until_settled(this: _Run, engine: Engine, store: Store, progress: Cons
         if missing:
             threading.Thread(target=_load_for_report, daemon=True).start()
         try:
-            engine(Task(experiment, plan, this.datasets, store, progress, stop))
+            engine(Request(experiment, plan, this.datasets, store, progress, stop))
         except Interrupted:
             store.refresh()
             stored = f"{len(store.verified(plan.jobs))} of {counted(len(plan.jobs), 'stage')} stored"
@@ -269,7 +269,7 @@ def _follow(this: _Run) -> int:
         with Interrupts(lambda line: None):
             for look in this.looks:
                 experiment, plan = this.at(look)
-                engines.run_here(Task(experiment, plan, this.datasets, store, Console(quiet=True), lambda: False))
+                engines.run_here(Request(experiment, plan, this.datasets, store, Console(quiet=True), lambda: False))
                 if look is this.looks[-1] or hosts.agreed(False):  # the leader's word counts
                     break
     except Interrupted:

@@ -18,3 +18,4 @@ Decay = Annotated[float, Ge(0), Lt(1), TRACED]
 Switch = Annotated[bool, tyro.conf.FlagConversionOff]  # --field True, so that a script can pass either value
 Activation = Literal["elu", "relu", "gelu", "sigmoid", "tanh", "identity"]
 Sampling = Literal["epoch", "fresh"]
+TaskKind = Literal["classification", "multilabel", "regression"]

@@ -2,11 +2,12 @@
 
 import difflib
 from collections.abc import Collection
-from typing import Annotated, NamedTuple
+from typing import Annotated, NamedTuple, get_args
 
 from pydantic import AfterValidator
 
 from pretrain.config.fields import ConfigError
+from pretrain.config.kinds import TaskKind
 
 AUTO = "auto"
 # Columns of trials that are no measures of predictions: the error of reconstruction, what results are compared with,
@@ -27,7 +28,7 @@ class Metric(NamedTuple):
     high: float = float("inf")
 
 
-_CLASSES, _LABELS, _NUMBERS = "classification", "multilabel", "regression"
+_CLASSES, _LABELS, _NUMBERS = get_args(TaskKind)
 METRICS = {
     "accuracy": Metric((_CLASSES, _LABELS), is_fraction=True, low=0, high=1),
     "balanced_accuracy": Metric((_CLASSES,), is_fraction=True, low=0, high=1),

@@ -9,7 +9,7 @@ from annotated_types import Ge, Gt, Lt, MinLen
 from pydantic.dataclasses import dataclass
 
 from pretrain.config.fields import STRICT, TRACED, Unless, When, canonical, replace_all, with_values
-from pretrain.config.kinds import Activation, Count, Penalty, Rate, Sampling, Switch
+from pretrain.config.kinds import Activation, Count, Penalty, Rate, Sampling, Switch, TaskKind
 from pretrain.config.layers import LayerWord, Word, read_word
 from pretrain.config.methods import (
     AutoencoderConfig,
@@ -42,7 +42,7 @@ class DataConfig:
     """Directory that holds prepared TensorFlow Datasets."""
     target: str = ""
     """Column of a table that holds the targets."""
-    task: Literal["auto", "classification", "multilabel", "regression"] = "auto"
+    task: Literal["auto", TaskKind] = "auto"
     """Meaning of the targets: a class, several labels of 0 and 1, or numbers; auto sees it in the training rows."""
     drop: tuple[str, ...] = ()
     """Columns of a table to leave out."""

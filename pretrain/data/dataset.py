@@ -8,12 +8,13 @@ import numpy as np
 
 from pretrain.config import Experiment
 from pretrain.config.fields import ConfigError
+from pretrain.config.kinds import TaskKind
 from pretrain.config.settings import DataConfig
 from pretrain.data import looks, reading, scaling, splits
 from pretrain.data.labels import NONE
 from pretrain.data.reading import Source
 from pretrain.data.scaling import Scaling
-from pretrain.data.targets import Task, is_missing, strata
+from pretrain.data.targets import is_missing, strata
 
 _LUMA = (0.299, 0.587, 0.114)
 
@@ -57,7 +58,7 @@ class Dataset(NamedTuple):
     validation: Split
     test: Split
     example_shape: tuple[int, ...]  # (height, width, channels) of an image, (columns,) of a row of a table
-    task: Task
+    task: TaskKind
     output_names: tuple[str, ...]  # of classes, labels or numbers
     units: Units | None  # of numbers
     fingerprints: Fingerprints

@@ -9,9 +9,9 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from pretrain.config import DataConfig
+from pretrain.config.kinds import TaskKind
 from pretrain.data.dataset import Dataset, Units
 from pretrain.data.scaling import Scaling
-from pretrain.data.targets import Task
 
 FILE = "inputs.json"
 _CONFIG = TypeAdapter(DataConfig)
@@ -22,7 +22,7 @@ class Inputs(NamedTuple):
 
     data: DataConfig
     example_shape: tuple[int, ...]  # of an input, unflattened
-    task: Task
+    task: TaskKind
     output_names: tuple[str, ...]  # of classes, labels or numbers
     scaling: Scaling
     units: Units | None  # of numbers: predictions become theirs by ``units.restored``

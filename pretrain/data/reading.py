@@ -9,13 +9,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pretrain.config.fields import ConfigError
+from pretrain.config.kinds import TaskKind
 from pretrain.config.own_code import returned
 from pretrain.config.settings import DataConfig
 from pretrain.data import inputs, tables, targets
 from pretrain.data.files import npy_kind, npz_kinds, read_npz
 from pretrain.data.names import EXPECTED, recognised
 from pretrain.data.scaling import Column
-from pretrain.data.targets import Targets, Task, is_missing
+from pretrain.data.targets import Targets, is_missing
 
 MNIST = Path(__file__).with_name("mnist.npz")
 _MNIST_SHA256 = "e73dec66bbaca706840061cd787a19a5d2e2b589703ee47c01640c047cfe7741"
@@ -32,7 +33,7 @@ class Source(NamedTuple):
 
     inputs: dict[str, np.ndarray]  # [N, ...] numbers, by split: train, validation, test, unlabelled
     labels: dict[str, np.ndarray]  # as ``targets.Targets`` holds them, by split
-    task: Task
+    task: TaskKind
     output_names: tuple[str, ...]  # of classes, labels or numbers
     columns: tuple[Column, ...] = ()  # of a table
     groups: np.ndarray | None = None  # [N] of the training rows

@@ -1,21 +1,21 @@
 """Targets as they come, and what they are: classes, labels that are there or not, or numbers."""
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from pretrain.config.kinds import TaskKind
 from pretrain.data import labels as classes_of
 from pretrain.data.labels import NONE
 
-Task = Literal["classification", "multilabel", "regression"]
 _QUANTILES = 10  # of numbers, in the place of classes where rows are drawn in proportion
 
 
 class Targets(NamedTuple):
     """Targets of each split."""
 
-    task: Task
+    task: TaskKind
     values: dict[str, np.ndarray]  # by split: class numbers [N] int32, or labels or numbers [N, outputs] float32
     names: tuple[str, ...]  # of the outputs: classes, labels or numbers
     notes: list[str]
@@ -81,7 +81,7 @@ def strata(targets: np.ndarray) -> np.ndarray:
     return found
 
 
-def _seen(array: np.ndarray) -> Task:
+def _seen(array: np.ndarray) -> TaskKind:
     """Returns what the targets of training rows look like."""
     if array.dtype.kind not in "buif" or not array.size:
         return "classification"
@@ -133,7 +133,7 @@ def _numbers(name: str, array: np.ndarray) -> tuple[np.ndarray, str]:
     return values, ""
 
 
-def _faults_of_training(task: Task, name: str, values: np.ndarray) -> list[str]:
+def _faults_of_training(task: TaskKind, name: str, values: np.ndarray) -> list[str]:
     known = values[~is_missing(values)]
     if not len(known):
         return [f"has no {name} but missing ones; fine-tuning needs rows with a target"]
@@ -146,7 +146,7 @@ def _faults_of_training(task: Task, name: str, values: np.ndarray) -> list[str]:
     return []
 
 
-def _note(task: Task, name: str, values: np.ndarray) -> str:
+def _note(task: TaskKind, name: str, values: np.ndarray) -> str:
     known = values[~is_missing(values)]
     if task == "multilabel":
         mean = known.sum(axis=1).mean()

@@ -1,15 +1,15 @@
 """What targets mean: a class, labels that are there or not, or numbers; and what outputs lose by missing them."""
 
 import dataclasses
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from pretrain.config.kinds import TaskKind
 from pretrain.learn.metrics import Batch, Metrics, mean_of
 
-Kind = Literal["classification", "multilabel", "regression"]
 _LARGEST = 60_000.0  # that float16 holds
 
 
@@ -26,7 +26,7 @@ class Prediction(NamedTuple):
 class Task:
     """What is predicted of an example; static."""
 
-    kind: Kind = "classification"
+    kind: TaskKind = "classification"
     n_outputs: int = 0  # classes, labels or numbers
 
     @property

@@ -27,7 +27,7 @@ _TREATMENTS = {
     (_HEAD, "random", "ridge"): "fitting the head",
     (_HEAD, "random", "zero"): "starting the head from zero",
 }
-# What an arm has, where it is one between the seed's corners; nothing is said of what it leaves as it was.
+# What an arm has, where it is one between the original corners; nothing is said of what it leaves as it was.
 _TRAITS = {
     (_INIT, "he"): "He",
     (_INIT, "pca"): "PCA",
@@ -67,7 +67,7 @@ _ABBREVIATIONS = {"auroc": "AUROC", "r2": "R²", "rmse": "RMSE", "mae": "MAE"}
 
 
 def arm_name(point: Mapping[str, object]) -> str:
-    """Returns an arm's name: between the seed's corners as one says it, otherwise its swept values."""
+    """Returns an arm's name: between the original corners as one says it, otherwise its swept values."""
     parts = []
     for name, value in without_idle(point).items():
         trait = _trait(name, value) if set(CORNERS) <= set(point) else None

@@ -32,8 +32,8 @@ def why(found: Factorial, level: float) -> str:
     where = f"{where[0].upper()}{where[1:]}: " if where else ""
     if found.n < 2:
         return where + _one_seed(found)
-    if found.is_seeds_question and _START in found.causes:
-        return where + _seeds_question(found, level)
+    if found.is_original_question and _START in found.causes:
+        return where + _original_question(found, level)
     return where + _all_factors(found, level)
 
 
@@ -72,7 +72,7 @@ def _one_seed(found: Factorial) -> str:
     )
 
 
-def _seeds_question(found: Factorial, level: float) -> str:
+def _original_question(found: Factorial, level: float) -> str:
     """Returns what makes the pretrained, frozen network start slowly, if it does."""
     start, end = found.causes[_START], found.causes[found.end]
     last, first = (value(level, found.end) for level in (end.last, end.first))

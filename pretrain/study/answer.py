@@ -27,7 +27,7 @@ class Answer(NamedTuple):
     arms: list[Arm]
     comparisons: list[Comparison]
     budgets: list[BudgetCurve]
-    factorials: list[Factorial]  # the seed's question first, if it was asked, then that of all factors
+    factorials: list[Factorial]  # the original question first, if it was asked, then that of all factors
     best: Arm | None  # on validation; None where all trials diverged
     best_test: statistics.Estimate | None
     n_seeds: int  # of the run, diverged ones included
@@ -147,10 +147,10 @@ def _place(found: Sequence[Arm], one: Comparison, value: object) -> int:
 
 
 def main_arms(answer: Answer, most: int) -> list[Arm]:
-    """Returns the arms to show where not all have room: of the seed's question, or else of the first comparisons."""
+    """Returns the arms to show where not all have room: of the original question, or else of the first comparisons."""
     if len(answer.arms) <= most:
         return answer.arms
-    asked = next((found for found in answer.factorials if found.is_seeds_question and found.others), None)
+    asked = next((found for found in answer.factorials if found.is_original_question and found.others), None)
     points = [cell.point for cell in asked.cells.values()] if asked else _compared(answer)
     shown = [arm for arm in answer.arms if arm.point in points[:most]]
     return shown or answer.arms[:most]

@@ -20,8 +20,8 @@ FIRST_BATCHES = 40  # over which curves are averaged
 _CURVES = (("post_update_accuracy", "validation_accuracy"), ("post_update_loss", "validation_loss"))
 _DIAGNOSTICS = ("logit_change", "effective_rank", "condition_number", "update_size/", "gradient_norm/")
 _MOST_FACTORS = 6
-_MOST_SETTINGS = 4  # at which the seed's question is answered
-# Of fields whose values have an order of their own, what stands at the corner that is left: the seed's faster network.
+_MOST_SETTINGS = 4  # at which the original question is answered
+# Of fields whose values have an order of their own, the one of the first corner.
 _OFF = {"finetune.encoder_init": "he", "finetune.codes": "raw", "finetune.head_init": "random"}
 
 
@@ -70,8 +70,8 @@ class Factorial(NamedTuple):
         return len(set(self.first.seeds))
 
     @property
-    def is_seeds_question(self) -> bool:
-        """Whether it is between a He, trainable and a pretrained, frozen network, and these two changes alone."""
+    def is_original_question(self) -> bool:
+        """Whether it is between a He, trainable and a pretrained, frozen network, and of these two changes alone."""
         ends = {factor.field: (factor.off, factor.on) for factor in self.factors}
         init, frozen = (ends.pop(name, (None, None)) for name in CORNERS)
         return init == ("he", "pretrained") and frozen[0] == 0 and not ends

@@ -19,8 +19,8 @@ from pretrain.sweep.interrupts import Interrupted
 from pretrain.sweep.outcomes import Outcome
 from pretrain.sweep.plan import Pack, packs
 from pretrain.sweep.progress import Reporter
+from pretrain.sweep.request import Request
 from pretrain.sweep.store import Store
-from pretrain.sweep.task import Task
 
 _SHARE_OF_MEMORY = 0.25  # for a pack; while it runs, two more may be compiled ahead
 _COMPILERS = 2  # threads
@@ -29,7 +29,7 @@ _AHEAD = 16  # shapes of packs whose programs are compiled before their turn; fe
 
 # Runs and stores every job of a plan that is not stored yet. Raises ``Interrupted`` when it was to stop, with all
 # that was done stored, and ``StoreError``.
-Engine = Callable[[Task], None]
+Engine = Callable[[Request], None]
 
 
 def of(config: EngineConfig) -> Engine:
@@ -48,9 +48,9 @@ def of(config: EngineConfig) -> Engine:
     return module.run
 
 
-def run_here(task: Task) -> None:
+def run_here(request: Request) -> None:
     """Runs packs in this process, one after another, while the programs of the next are compiled."""
-    experiment, plan, datasets, store, console, stop = task
+    experiment, plan, datasets, store, console, stop = request
     hosts.meet()  # so that all see the same store
     store.refresh()
     done, memory = store.verified(plan.jobs), hosts.agreed(pack_memory() >> 20) << 20

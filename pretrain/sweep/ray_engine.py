@@ -18,8 +18,8 @@ from pretrain.learn.stage import Stage
 from pretrain.sweep import environment, remote
 from pretrain.sweep.interrupts import Interrupted
 from pretrain.sweep.plan import Pack
+from pretrain.sweep.request import Request
 from pretrain.sweep.store import StoreError
-from pretrain.sweep.task import Task
 
 _SECONDS_BETWEEN_LOOKS = 0.5
 _SECONDS_TO_CONNECT = 5.0
@@ -52,13 +52,13 @@ def check(engine: EngineConfig) -> None:
         raise _unreachable(engine, error) from None
 
 
-def run(task: Task) -> None:
+def run(request: Request) -> None:
     """Runs packs as Ray tasks, each as soon as its parents' packs are stored; an engine, see ``engines.Engine``.
 
     A task whose worker or node is lost is retried by Ray; what it had stored is kept once, since stages are named by
     their content.
     """
-    experiment, plan, _, store, console, stop = task
+    experiment, plan, _, store, console, stop = request
     engine = experiment.engine
     with _connected(engine), remote.stoppable(experiment) as ask_to_stop:
         n_workers = int(_check_room(engine))

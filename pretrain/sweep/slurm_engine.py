@@ -20,8 +20,8 @@ from pretrain.learn.stage import Stage
 from pretrain.sweep import remote
 from pretrain.sweep.interrupts import Interrupted
 from pretrain.sweep.plan import Pack
+from pretrain.sweep.request import Request
 from pretrain.sweep.store import StoreError
-from pretrain.sweep.task import Task
 
 _SECONDS_BETWEEN_LOOKS = 1.0
 _LOCAL = "local"  # the address for processes of this machine
@@ -62,9 +62,9 @@ class Worker:
         return submitit.helpers.DelayedSubmission(self, *arguments)
 
 
-def run(task: Task) -> None:
+def run(request: Request) -> None:
     """Runs packs as Slurm jobs, an array for each depth of stages; an engine, see ``engines.Engine``."""
-    experiment, plan, _, store, console, stop = task
+    experiment, plan, _, store, console, stop = request
     executor = _executor(experiment.engine, Path(experiment.run_dir) / "slurm")
     with remote.stoppable(experiment) as ask_to_stop:
         fault, tries = "", 0

@@ -53,4 +53,4 @@ def test_many_comparisons_without_pretraining_are_counted():
 
 def test_a_control_is_not_reported_as_pretraining():
     for init, is_asked in (("pretrained", True), ("rotated", False)):
-        assert [found.is_seeds_question for found in asked({init: -0.02}).factorials] == [is_asked]
+        assert [found.is_original_question for found in asked({init: -0.02}).factorials] == [is_asked]

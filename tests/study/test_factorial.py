@@ -77,7 +77,7 @@ def test_corners_are_found_by_what_is_on_whatever_the_order_of_values():
     ]
     assert found.first.point == {INIT: "he", FROZEN: 0} and found.last.point == {INIT: "pretrained", FROZEN: 2}
     assert found.cells[True, False].point == {INIT: "pretrained", FROZEN: 0}
-    assert found.is_seeds_question and found.n == 8
+    assert found.is_original_question and found.n == 8
 
 
 def test_cells_are_cut_to_the_seeds_that_all_have():
@@ -98,7 +98,7 @@ def test_a_field_of_one_value_is_no_factor():
 
 def test_any_fields_of_two_values_make_a_factorial():
     (found,) = found_in(run({"finetune.labels": (100, 500), "finetune.l2": (0.0, 0.1)}, constant))
-    assert not found.is_seeds_question and found.last.point == {"finetune.labels": 500, "finetune.l2": 0.1}
+    assert not found.is_original_question and found.last.point == {"finetune.labels": 500, "finetune.l2": 0.1}
 
 
 @pytest.mark.parametrize(
@@ -116,19 +116,19 @@ def test_what_is_no_full_factorial_is_not_taken_for_one(levels, lost):
     assert found_in(run(levels, constant, lost=lost)) == []
 
 
-def test_the_seeds_question_is_answered_at_each_of_few_settings():
+def test_the_original_question_is_answered_at_each_of_few_settings():
     found = found_in(run({**TWO, "finetune.labels": (100, 200, 500)}, constant))
     assert [one.setting for one in found] == [{"finetune.labels": labels} for labels in (100, 200, 500)]
-    assert all(one.is_seeds_question and len(one.cells) == 4 for one in found)
+    assert all(one.is_original_question and len(one.cells) == 4 for one in found)
     many = found_in(run({**TWO, "finetune.labels": (50, 100, 200, 500, 1000)}, constant))
     assert [one.setting for one in many] == [{"finetune.labels": 50}]
     text = explained(run({**TWO, "finetune.labels": (100, 200, 500)}, constant))
     assert text.count("No slow start") == 3 and "At 100 labels: No slow start" in text
 
 
-def test_layers_that_are_frozen_more_or_less_are_not_the_seeds_question():
+def test_layers_that_are_frozen_more_or_less_are_not_the_original_question():
     (found,) = found_in(run({INIT: TWO[INIT], FROZEN: (2, 1)}, constant))
-    assert (found.factors[1].off, found.factors[1].on) == (1, 2) and not found.is_seeds_question
+    assert (found.factors[1].off, found.factors[1].on) == (1, 2) and not found.is_original_question
     assert "trainable" not in explained(run({INIT: TWO[INIT], FROZEN: (2, 1)}, constant))
 
 
@@ -197,9 +197,9 @@ def additive(on, step):
     return 0.6 + sum(weights[name] for name in on)
 
 
-def test_the_seeds_question_comes_first_with_the_other_factors_off():
+def test_the_original_question_comes_first_with_the_other_factors_off():
     square, whole = found_in(run(FIVE, additive, n=4))
-    assert square.is_seeds_question and len(square.cells) == 4 and len(whole.cells) == 32
+    assert square.is_original_question and len(square.cells) == 4 and len(whole.cells) == 32
     assert {arm.point[HEAD] for arm in square.cells.values()} == {"random"}
     assert whole.first.point == square.first.point and whole.last.point[HEAD] == "ridge"
 
@@ -294,7 +294,7 @@ def test_first_updates_that_do_the_same_are_not_called_different():
     assert "3 times more." in more or "2.99 times more." in more or "3.01 times more." in more
 
 
-def test_a_factorial_of_other_fields_is_reported_without_the_seeds_question():
+def test_a_factorial_of_other_fields_is_reported_without_the_original_question():
     effect = lambda on, step: 0.5 + 0.2 * ("finetune.labels" in on)
     text = explained(run({"finetune.labels": (100, 500), "finetune.l2": (0.0, 0.1)}, effect, noise=0.002))
     assert "slow start" not in text and "labels=500 instead of 100 +0.2" in text
@@ -345,7 +345,7 @@ def test_answer_json_holds_shares_interactions_remedies_and_diagnostics(written)
     assert square["diagnostics"][CHANGE]["first"]["mean"] == found.factorials[0].diagnostics[CHANGE][0].mean
 
 
-def test_of_many_arms_those_of_the_seeds_question_are_shown(written):
+def test_of_many_arms_those_of_the_original_question_are_shown(written):
     _, found, _ = written
     shown = main_arms(found, 8)
     assert [arm.point[HEAD] for arm in shown] == ["random"] * 4 and main_arms(found, 32) == found.arms

@@ -10,8 +10,8 @@ from pretrain.commands.options import console
 from pretrain.config.fields import with_values
 from pretrain.sweep import engines, execute, programs, remote
 from pretrain.sweep.plan import cut, packs
+from pretrain.sweep.request import Request
 from pretrain.sweep.store import Store, StoreError
-from pretrain.sweep.task import Task
 from pretrain.sweep.work import MemoryFault
 from tests.sweep.conftest import make_plan
 
@@ -30,7 +30,7 @@ def small(experiment, dataset, tmp_path):
     plan = make_plan(found, dataset)
     out = io.StringIO()
     store = Store(tmp_path / "store", warn=lambda line: out.write(line))
-    return Task(found, plan, {found.data: dataset}, store, console(out), lambda: False), out
+    return Request(found, plan, {found.data: dataset}, store, console(out), lambda: False), out
 
 
 def fail(monkeypatch, error, fits=1, stage="pretrain/0", after=0):

@@ -11,7 +11,7 @@ from pretrain.sweep.plan import Plan
 from pretrain.sweep.store import Store
 
 
-class Task(NamedTuple):
+class Request(NamedTuple):
     """A plan whose stages are to be in a store."""
 
     experiment: Experiment
