@@ -42,8 +42,15 @@ def test_the_table_of_other_values_covers_every_field():
     }
 
 
-@pytest.mark.parametrize("name", LEAVES)
-@pytest.mark.parametrize("form", ["spaced", "joined"])
+# Each in one form, in turn; the other combinations are slow.
+FORMS = [
+    pytest.param(name, form, marks=[pytest.mark.slow] if (number + place) % 2 else [])
+    for number, name in enumerate(LEAVES)
+    for place, form in enumerate(("spaced", "joined"))
+]
+
+
+@pytest.mark.parametrize(("name", "form"), FORMS)
 def test_every_field_is_set_by_its_name_and_no_other_changes(name, form):
     first, *rest = words(OTHER[name])
     given_as = [option(name), first] if form == "spaced" else [f"{option(name)}={first}"]

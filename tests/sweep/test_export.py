@@ -61,6 +61,7 @@ ASKED = {
     ),
     "diagnostics": ({"finetune": {**HE, "diagnose_at": (1,)}}, ("finetune advance",)),
 }
+QUICK = ("machines, then all at once", "components", "a fitted head", "rotated weights", "diagnostics")
 DECOMPOSITIONS = {
     *("cusolver_syevd_ffi", "cusolver_gesvdj_ffi", "cusolver_geqrf_ffi", "cusolver_orgqr_ffi"),
     *("Eigh", "Qr", "ProductOfElementaryHouseholderReflectors"),
@@ -145,7 +146,9 @@ def programs(found, dataset):
             yield f"{spec.stage.name} {part}", function, arguments
 
 
-@pytest.mark.parametrize("case", ASKED)
+@pytest.mark.parametrize(
+    "case", [case if case in QUICK else pytest.param(case, marks=pytest.mark.slow) for case in ASKED]
+)
 def test_programs_have_decompositions_where_asked_for_and_nothing_else_that_is_foreign(case, experiment, dataset):
     settings, asked = ASKED[case]
     names = set()

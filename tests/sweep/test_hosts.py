@@ -2,6 +2,8 @@
 
 import socket
 
+import pytest
+
 from tests.launching import at_once, refused, results
 
 
@@ -15,6 +17,7 @@ def free_port():
 BRIEF = ["--encoder.layers", "12", "--finetune.encoder-init", "pretrained", "--finetune.frozen-layers", "0"]
 
 
+@pytest.mark.cluster
 def test_two_processes_share_every_pack_and_one_writes(site, first):
     assert site.launch(*site.at("one-host"), *BRIEF).returncode == 0
     address = f"JAX_COORDINATOR_ADDRESS=127.0.0.1:{free_port()}"

@@ -90,6 +90,7 @@ def test_any_request_that_no_node_can_meet_is_reported_in_one_line(site, cluster
     check_refused(site, cluster, REQUESTS)
 
 
+@pytest.mark.cluster
 def test_a_cluster_refuses_what_no_node_can_meet_and_survives_the_loss_of_a_node(site, cluster, run):
     check_refused(site, cluster, ["gpus: 1.0"])
     assert results(survives_a_lost_node(site, cluster, "lost", 1, 2)) == results(run)

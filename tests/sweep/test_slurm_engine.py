@@ -29,6 +29,7 @@ def slurm(tmp_path):
     return {**os.environ, "FAKE_SLURM": str(jobs), "PATH": path}, jobs
 
 
+@pytest.mark.cluster
 def test_a_sweep_is_an_array_of_jobs_for_each_depth_of_stages(site, run, slurm):
     environment, jobs = slurm
     asked = ["--engine.partition", "short", "--engine.time-limit", "30"]
