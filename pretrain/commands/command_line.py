@@ -273,7 +273,8 @@ def _check(name: str, kind: Any, values: list[str]) -> None:
         except ValidationError as error:
             raise ConfigError(name, " ".join(values), complaint(error)) from None
     elif len(values) != 1:
-        remedy = f"has {len(values)} values; give one" if values else "has no value; give one"
+        one = f"each a --{name.replace('_', '-')} of its own" if name in _AXES else "one"
+        remedy = f"has {len(values)} values; give {one}" if values else "has no value; give one"
         raise ConfigError(name, " ".join(values), remedy)
     elif name not in _AXES:
         read_value(name, kind, values[0])

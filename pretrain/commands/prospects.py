@@ -2,7 +2,8 @@
 
 from collections.abc import Collection, Mapping
 
-from pretrain.config import Experiment
+from pretrain.config import Experiment, StudyConfig
+from pretrain.config.fields import ConfigError
 from pretrain.study import families
 from pretrain.study.arms import without_idle
 from pretrain.study.choice import choose
@@ -17,11 +18,15 @@ _MOST_TUNED_SEEDS = 8  # of tuned arms, that are read
 
 
 def check(experiment: Experiment, plan: Plan) -> None:
-    """Checks that the question has a comparison of its own.
+    """Checks that what is to be compared is swept, and that the question has a comparison of its own.
 
     Raises:
-      ConfigError: ``study.family`` names none.
+      ConfigError: ``study.compare`` is not swept, or ``study.family`` names no comparison.
     """
+    compare, swept = experiment.study.compare, {name for grid in experiment.sweep for name in grid}
+    if compare not in (StudyConfig.compare, *swept):
+        remedy = f"is not swept; sweep it{', or name ' if swept else ''}{' or '.join(sorted(swept))}"
+        raise ConfigError("study.compare", compare, remedy)
     if experiment.study.family:
         families.check([one.treated for one in planned(_points(plan, experiment), experiment.study)], experiment.study)
 

@@ -131,21 +131,23 @@ def _shown(config: DataConfig) -> str:
 
 
 def _is_path(name: str) -> bool:
-    return name.endswith((".npz", "/", *tables.SUFFIXES)) or name.startswith(("~", ".", "/")) or Path(name).is_dir()
+    return name.lower().endswith((".npz", "/", *tables.SUFFIXES)) or name.startswith(("~", ".", "/"))
 
 
 def _found(config: DataConfig) -> _Found:
     """Returns the arrays of a source."""
     name, path = config.name, Path(os.path.expanduser(config.name))
-    if name.endswith(tables.SUFFIXES):
+    if name.lower().endswith(tables.SUFFIXES):
         table = tables.read(path, config)
         arrays = {"train_inputs": table.inputs, "train_labels": table.labels}
         called = {"train_inputs": "inputs", "train_labels": config.target}
         return _Found(arrays, called, columns=table.columns, groups=table.groups)
+    of_tables = [field for field in _OF_TABLES if getattr(config, field)]
+    if of_tables and path.is_file() and path.suffix not in (".npz", ".npy"):
+        raise ConfigError("data.name", name, f"is no table of a known kind; write one of {', '.join(tables.SUFFIXES)}")
     faults = [
         ConfigError(f"data.{field}", getattr(config, field), f"is for tables, and {name} is none; leave it out")
-        for field in _OF_TABLES
-        if getattr(config, field)
+        for field in of_tables
     ]
     if faults:
         raise ConfigError.of_all(faults)

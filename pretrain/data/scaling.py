@@ -121,8 +121,8 @@ def fit(
     if missing.any():
         places = np.flatnonzero(missing)
         named = some([scaling.columns[place] if columns else place for place in places], _MOST_NAMED)
-        marks = counted(len(scaling.marked), "column")
-        notes.append(f"missing values of {named} are the training mean, and marked in {marks} besides")
+        marks = f", and marked in {counted(len(scaling.marked), 'column')} besides" if len(scaling.marked) else ""
+        notes.append(f"missing values of {named} are the training mean{marks}")
     if unseen:
         notes.append(f"{counted(unseen, 'category', 'categories')} of no training row: read as none of those known")
     ends = np.array([moments.low, moments.high])

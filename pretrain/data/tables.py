@@ -1,5 +1,6 @@
 """Tables, .csv, .tsv and .parquet, as arrays: numbers as they are, texts as a column of 0 and 1 for each category."""
 
+import itertools
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +14,8 @@ from pretrain.data.scaling import Column
 
 _TEXT = (".csv", ".tsv")
 SUFFIXES = (*_TEXT, ".parquet", ".pq")
-_DELIMITERS = ",;\t"
+_DELIMITERS = "\t;,"  # a comma last, for it may be a decimal mark
+_FIRST_LINES = 6
 _MOST_CATEGORIES = 1000
 _ALL_DIFFERENT = 20  # rows, of which texts that all differ are names of rows
 
@@ -35,6 +37,9 @@ def read(path: Path, config: DataConfig) -> Table:
     """
     table = _table(path)
     known, faults = table.column_names, []
+    if len(known) == 1 and path.suffix.lower() in _TEXT:
+        remedy = f"has a single column, {known[0][:60]!r}; separate columns by commas, semicolons or tabs"
+        raise ConfigError("data.name", str(path), remedy)
     dropped = _dropped(config.drop, known)
     for field, names in (("target", (config.target,)), ("group", (config.group,)), ("drop", dropped)):
         faults += [_unknown(field, name, known) for name in names if name and name not in known]
@@ -52,6 +57,10 @@ def read(path: Path, config: DataConfig) -> Table:
             columns += own
         except ValueError as error:
             faults.append(ConfigError("data.name", str(path), f"{error}, or leave it out by --data.drop {name}"))
+    try:
+        labels = _labels(config.target, table[config.target]) if known.count(config.target) == 1 else np.zeros(0)
+    except ValueError as error:
+        faults.append(ConfigError("data.target", config.target, str(error)))
     if not faults and not columns:
         faults.append(ConfigError("data.name", str(path), "has no column besides target and group; add some"))
     if not faults and not len(table):
@@ -64,7 +73,7 @@ def read(path: Path, config: DataConfig) -> Table:
         inputs[:, place : place + values.shape[1]] = values
         place += values.shape[1]
     groups = _codes(table[config.group])[0] if config.group else None
-    return Table(inputs, tuple(columns), _labels(table[config.target]), groups)
+    return Table(inputs, tuple(columns), labels, groups)
 
 
 def _table(path: Path) -> Any:
@@ -72,7 +81,7 @@ def _table(path: Path) -> Any:
     import pyarrow as pa
 
     try:
-        if path.suffix in _TEXT:
+        if path.suffix.lower() in _TEXT:
             return _delimited(path)
         import pyarrow.parquet
 
@@ -85,18 +94,48 @@ def _table(path: Path) -> Any:
 
 
 def _delimited(path: Path) -> Any:
-    """Returns a text file as an Arrow table, its columns separated by the delimiter that its first line has most of.
+    """Returns a text file as an Arrow table.
 
-    Its numbers have the decimal mark that gives more columns of numbers; a comma only where it is no delimiter.
+    Raises:
+      ConfigError: its numbers have no certain decimal mark.
     """
     from pyarrow import csv
 
+    parsing = csv.ParseOptions(delimiter=_delimiter(path))
+    by_point = csv.read_csv(path, None, parsing)
+    if parsing.delimiter == ",":
+        return by_point
+    by_comma = csv.read_csv(path, None, parsing, csv.ConvertOptions(decimal_point=","))
+    texts = csv.read_csv(
+        path, None, parsing, csv.ConvertOptions(column_types=dict.fromkeys(by_point.column_names, "string"))
+    )
+    numbers = [
+        {place for place, kind in enumerate(each.schema.types) if not _is_text(kind)} for each in (by_point, by_comma)
+    ]
+    faults = []
+    for mark, own, other in ((".", *numbers), (",", *reversed(numbers))):
+        for place in sorted(own - other):
+            name, written = by_point.column_names[place], [text for text in texts[place].to_pylist() if text]
+            marked = [text for text in written if mark in text]
+            may_be_thousands = all(map(re.compile(rf"-?[1-9]\d{{0,2}}(\{mark}\d{{3}})+").fullmatch, marked))
+            # Decimals are mostly written with as many digits in every row.
+            if other - own or (may_be_thousands and (mark == "," or len(marked) < len(written))):
+                faults.append(f"{marked[0]!r} in column {name!r}")
+    if faults:
+        remedy = "write all decimal marks alike, and thousands without a mark"
+        raise ConfigError(
+            "data.name", str(path), f"has numbers that may be read in two ways, {' and '.join(faults[:3])}; {remedy}"
+        )
+    return by_comma if len(numbers[1]) > len(numbers[0]) else by_point
+
+
+def _delimiter(path: Path) -> str:
+    """Returns the mark between the columns of a text file: one that its first lines have equally often."""
     with path.open("rb") as file:
-        heading = re.sub(rb'"[^"]*"', b"", file.readline())
-    parsing = csv.ParseOptions(delimiter=max(_DELIMITERS, key=lambda mark: heading.count(mark.encode())))
-    marks = "." if parsing.delimiter == "," else ".,"
-    found = [csv.read_csv(path, None, parsing, csv.ConvertOptions(decimal_point=mark)) for mark in marks]
-    return max(found, key=lambda table: sum(not _is_text(column.type) for column in table.columns))
+        lines = [re.sub(rb'"[^"]*"', b"", line) for line in itertools.islice(file, _FIRST_LINES) if line.strip()]
+    counts = {mark: [line.count(mark.encode()) for line in lines] for mark in _DELIMITERS}
+    even = [mark for mark, found in counts.items() if found and min(found) == max(found) > 0]
+    return even[0] if even else max(",;\t", key=lambda mark: sum(counts[mark][:1]))
 
 
 def _dropped(names: Sequence[str], known: Sequence[str]) -> list[str]:
@@ -127,15 +166,46 @@ def _encoded(name: str, values: Any) -> tuple[np.ndarray, list[Column]]:
     if not _is_text(kind):
         raise ValueError(f"has {kind} in column {name!r}; turn it to numbers or texts")
     codes, categories = _codes(values)
-    n_numbers = sum(map(_is_number, categories))
-    if len(categories) > _ALL_DIFFERENT and n_numbers > len(categories) / 2:
-        other = next(category for category in categories if not _is_number(category))
-        raise ValueError(f"has numbers and texts, such as {other!r}, in column {name!r}; leave missing numbers empty")
+    if _are_numbers(name, categories):
+        return _written_numbers(name, values)[:, None], [Column(name)]
     if len(categories) > _MOST_CATEGORIES or (len(categories) == len(values) > _ALL_DIFFERENT):
         raise ValueError(f"has {len(categories):,} different texts in column {name!r}; group them")
     if len(categories) == 2:  # one column says it all
         return (codes == 1).astype(np.uint8)[:, None], [Column(name, categories[1])]
     return np.eye(len(categories), dtype=np.uint8)[codes], [Column(name, category) for category in categories]
+
+
+def _are_numbers(name: str, categories: Sequence[str]) -> bool:
+    """Returns whether texts are many numbers.
+
+    Raises:
+      ValueError: most of many are, and others are not, or not as numbers are written.
+    """
+    written = [category for category in categories if category]
+    if len(written) <= _ALL_DIFFERENT or 2 * sum(_is_number(text.replace(",", "")) for text in written) <= len(written):
+        return False
+    odd = [text for text in written if not _is_number(text)]
+    texts = [text for text in odd if not _is_number(text.replace(",", ""))]
+    if texts:
+        raise ValueError(
+            f"has numbers and texts, such as {texts[0]!r}, in column {name!r}; leave missing numbers empty"
+        )
+    if odd:
+        raise ValueError(f"has numbers with commas, such as {odd[0]!r}, in column {name!r}; write decimal points alone")
+    return True
+
+
+def _written_numbers(name: str, values: Any) -> np.ndarray:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    texts = values.cast(pa.string())
+    try:
+        return _numbers(pc.if_else(pc.equal(texts, ""), None, texts))
+    except pa.ArrowInvalid as error:
+        raise ValueError(
+            f"has numbers that cannot be read in column {name!r} ({str(error)[:100]}); mend them"
+        ) from None
 
 
 def _numbers(values: Any) -> np.ndarray:
@@ -158,8 +228,12 @@ def _codes(values: Any) -> tuple[np.ndarray, list[str]]:
     return rank[encoded.indices.to_numpy(zero_copy_only=False)], [found[place] for place in order]
 
 
-def _labels(values: Any) -> np.ndarray:
-    """Returns the targets as numbers or texts."""
+def _labels(name: str, values: Any) -> np.ndarray:
+    """Returns the targets as numbers or texts.
+
+    Raises:
+      ValueError: most of them are numbers, and others are not.
+    """
     import pyarrow as pa
 
     if pa.types.is_boolean(values.type) and not values.null_count:
@@ -167,6 +241,8 @@ def _labels(values: Any) -> np.ndarray:
     if not _is_text(values.type) and not pa.types.is_boolean(values.type):
         return _numbers(values) if values.null_count else values.to_numpy()
     codes, categories = _codes(values)
+    if _are_numbers(name, categories):
+        return _written_numbers(name, values)
     return np.array(categories, str)[codes]
 
 

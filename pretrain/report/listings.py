@@ -46,7 +46,7 @@ def comparisons(answer: Answer) -> Listing:
     rows = []
     for one in answer.comparisons:
         compared = f"{names.treatment(one.field, one.treatment, one.baseline)} {names.setting(one.shared)}".strip()
-        verdict = f"{'exploratory: ' if one.is_exploratory else ''}{one.verdict}"
+        verdict = f"{'exploratory: ' if one.is_exploratory else ''}{verdicts.outcome(one)}"
         if one.seeds_to_settle:
             verdict += f" ({verdicts.settling(one.seeds_to_settle)})"
         chance = f"{one.improvement.mean:.0%}"
@@ -77,7 +77,7 @@ def speeds(answer: Answer) -> Listing:
             *updates,
             verdicts.updates_ratio(found),
             found.learns(one.level),
-            one.verdict,
+            verdicts.outcome(one),
         )
         rows.append(row)
     headings = ("comparison", measure, "updates", "updates of the baseline", "ratio", "learns", "ends")

@@ -99,6 +99,12 @@ def _trait(name: str, value: object) -> str | None:
     return str(value) if known is None and name == _INIT else known
 
 
+def value_name(field: str, value: object) -> str:
+    """Returns the name of an arm by the value of one field."""
+    trait = _trait(field, value) if field in CORNERS else None
+    return f"{brief(field)}={short(value)}" if trait is None else trait
+
+
 def treatment(field: str, value: object, baseline: object) -> str:
     """Returns what one does to get from the baseline to a value of a field."""
     known = _known(_TREATMENTS, field, baseline, value)

@@ -17,13 +17,15 @@ _HYPERPARAMETERS = ("optimizer.learning_rate", "l2", "weight_decay")  # the ends
 
 def basis(answer: Answer, experiment: Experiment) -> str:
     """Returns by what arms were tuned, in a sentence."""
-    n, fields = answer.tuned[0].n_settings, [brief(name) for name in experiment.study.tune]
+    fields = [brief(name) for name in experiment.study.tune]
+    sizes = sorted({arm.n_settings for arm in answer.tuned})  # fewer where a field has no effect on an arm
+    settings = counted(sizes[-1], "setting") if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]} settings"
     rows = {
         "train": "no more validation rows than it has labels",
         "all": "all validation rows",
     }.get(experiment.study.tune_labels, f"{experiment.study.tune_labels} validation rows")
     return (
-        f"Each arm is tuned alike: for each seed it chooses {listed(fields)} out of {counted(n, 'setting')} by "
+        f"Each arm is tuned alike: for each seed it chooses {listed(fields)} out of {settings} by "
         f"{metric_name(answer.tuned_by)} on {rows}; intervals hold the luck of choosing."
     )
 

@@ -13,8 +13,8 @@ from pretrain.report.names import (
     metric_name,
     percent,
     setting,
-    short,
     treatment,
+    value_name,
 )
 from pretrain.report.why import too_few
 from pretrain.study.comparisons import Comparison
@@ -31,6 +31,7 @@ _VERDICTS = {
     "hurts": ("hurts", "hurt"),
     "no difference": ("makes no difference that matters", "make no difference that matters"),
     "inconclusive": ("is inconclusive", "are inconclusive"),
+    "not judged": ("is not judged, both arms at chance", "are not judged, both arms at chance"),
 }
 
 
@@ -48,16 +49,21 @@ def verdict(compared: Sequence[Comparison]) -> str:
         sentences += _sentences(f"{what[0].upper()}{what[1:]}", clauses)
     if explored:
         n = counted(len(explored), "exploratory comparison")
-        alone = f"The exploratory comparison, adjusted apart, {_VERDICTS[explored[0].verdict][0]}."
+        alone = f"The exploratory comparison, adjusted apart, {_VERDICTS[outcome(explored[0])][0]}."
         sentences.append(f"Of {n}, adjusted apart, {tally(explored)}." if len(explored) > 1 else alone)
     return " ".join(sentences)
 
 
+def outcome(one: Comparison) -> str:
+    """Returns a comparison's verdict, or that it has none."""
+    return "not judged" if one.both_at_chance else one.verdict
+
+
 def tally(compared: Sequence[Comparison]) -> str:
     """Returns how many comparisons came out how, as in ``3 help and 1 is inconclusive``, or ``all help``."""
-    counts = Counter(one.verdict for one in compared)
+    counts = Counter(map(outcome, compared))
     if len(counts) == 1 and len(compared) > 1:
-        return f"all {_VERDICTS[compared[0].verdict][1]}"
+        return f"all {_VERDICTS[outcome(compared[0])][1]}"
     return listed([f"{n:,} {_VERDICTS[kind][n > 1]}" for kind, n in counts.most_common()])
 
 
@@ -107,7 +113,7 @@ def _lost(one: Comparison) -> str:
 def unfinished(one: Comparison) -> str:
     """Returns after how many updates a comparison was made, where an arm still improved; nothing elsewhere."""
     sides = zip(one.lengths, (one.treatment, one.baseline), strict=True)
-    still = [short(value) for length, value in sides if length and length.trend == "improves"]
+    still = [value_name(one.field, value) for length, value in sides if length and length.trend == "improves"]
     if not still:
         return ""
     updates = listed([f"{n:,}" for n in dict.fromkeys(length.updates for length in one.lengths if length)])
@@ -118,7 +124,7 @@ def _counted(group: Sequence[Comparison]) -> list[str]:
     """Returns how many comparisons came out how, with the largest of each kind that has a direction."""
     clauses = []
     for kind, (phrase, _) in _VERDICTS.items():
-        found = [one for one in group if one.verdict == kind]
+        found = [one for one in group if outcome(one) == kind]
         if found:
             clause = f"{phrase} in {len(found)} of {len(group)} settings"
             if kind in ("helps", "hurts"):

@@ -136,17 +136,20 @@ def _pairs(found: Sequence[Arm], field: str) -> list[tuple[Arm, Arm]]:
 def _groups(found: Sequence[Arm], field: str) -> list[list[Arm]]:
     """Returns the arms that differ in one field only, in the table's order.
 
-    An arm without an encoder, which has no layers to freeze, is one of each number of frozen layers.
+    An arm without an encoder, which has no layers to freeze, is one of each number of frozen layers that has none yet.
     """
     settings = [{name: value for name, value in arm.point.items() if name != field} for arm in found]
     groups: dict[str, list[Arm]] = {repr(rest): [] for rest in settings}
     distinct = {repr(rest): rest for rest in settings}
     for arm, own in zip(found, settings, strict=True):
         groups[repr(own)].append(arm)
-        if field == ENCODER and arm.point[field] == "none" and _FROZEN in own:
-            for key, rest in distinct.items():
-                if rest != own and {**rest, _FROZEN: own[_FROZEN]} == own:
-                    groups[key].append(arm._replace(point={**arm.point, _FROZEN: rest[_FROZEN]}))
+    bare = [arm for arm in found if field == ENCODER and arm.point[field] == "none" and _FROZEN in arm.point]
+    for arm in bare:
+        for key, rest in distinct.items():
+            shared = {**rest, field: "none"}
+            has_one = any(other.point[field] == "none" for other in groups[key])
+            if not has_one and {**shared, _FROZEN: arm.point[_FROZEN]} == arm.point:
+                groups[key].append(arm._replace(point=shared))
     return list(groups.values())
 
 

@@ -43,7 +43,7 @@ class Hold(NamedTuple):
     @property
     def is_there(self) -> bool:
         """Whether the run's directory is at its last place; a damaged id may be its own, and so counts as it."""
-        if self.file == _UNKNOWN:
+        if self.note.stem == _digest(str(self.run_dir)):  # of a version without ids
             return (self.run_dir / "experiment.json").is_file()
         found = _id_of(self.run_dir)
         return found == self.note.stem or (found is None and os.path.lexists(self.run_dir / _ID_FILE))
@@ -125,10 +125,10 @@ def _met(root: Path, run_dir: Path) -> Hold:
 
 def _is_copy(hold: Hold, run_dir: Path) -> bool:
     """Returns whether a directory with the id of a note is another than the one noted."""
+    if hold.file == _UNKNOWN:
+        return run_dir != hold.run_dir and hold.is_there
     file = _status(run_dir)
-    if file == hold.file or hold.file == _UNKNOWN:
-        return False
-    return (run_dir, file[1:]) != (hold.run_dir, hold.file[1:])
+    return file != hold.file and (run_dir, file[1:]) != (hold.run_dir, hold.file[1:])
 
 
 def _status(run_dir: Path) -> tuple[int, int, int]:

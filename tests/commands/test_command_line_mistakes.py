@@ -93,7 +93,7 @@ from tests.experiments import KINDS, LEAVES
         (["--until-conclusive", "--seeds", "33"], ["study.most_seeds: 32", "seeds 33", "raise it"]),
         # by layer
         (["--per-layer"], ["per_layer: ''", "give one"]),
-        (["--per-layer", "pretrain.epochs=1", "2"], ["per_layer: 'pretrain.epochs=1 2'", "give one"]),
+        (["--per-layer", "pretrain.epochs=1", "2"], ["per_layer: 'pretrain.epochs=1 2'", "give each a --per-layer of"]),
         (["--per-layer", "pretrain.epochs"], ["per_layer: 'pretrain.epochs'", "field=value,value"]),
         (["--per-layer", "pretrain.epochs="], ["per_layer: 'pretrain.epochs='", "field=value,value"]),
         (["--per-layer", "pretrain.epochs=1"], ["per_layer pretrain.epochs: (1,)", "encoder of 2 layers"]),

@@ -74,6 +74,64 @@ def test_delimiter_and_decimal_mark_are_seen(tmp_path, form, delimiter, mark):
     assert np.abs(raw[:, None] - width).min(axis=1).max() < 0.001
 
 
+def written(path, heading, *columns, delimiter=";", quoted=False):
+    """A text file of columns of texts, and of targets 0 and 1."""
+    rows = zip(*columns, ("01" * len(columns[0]))[: len(columns[0])], strict=True)
+    cells = ([f'"{text}"' for text in row] if quoted else row for row in rows)
+    path.write_text("\n".join([delimiter.join([*heading, "income"]), *map(delimiter.join, cells)]))
+    return path
+
+
+NUMBERS = [f"{value:.2f}" for value in np.random.default_rng(0).normal(size=60)]
+COMMAS = [number.replace(".", ",") for number in NUMBERS]
+THOUSANDS = [f"{value:,}" for value in np.random.default_rng(0).integers(100, 99_999, 60)]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "options", "columns", "said"),
+    [
+        ("tsv", {"delimiter": "\t"}, [THOUSANDS], "may be read in two ways, '"),
+        ("csv", {}, [THOUSANDS], "may be read in two ways"),
+        ("csv", {}, [COMMAS, [text.replace(",", ".") for text in THOUSANDS]], "' in column 'b' and '"),
+        ("csv", {}, [COMMAS, NUMBERS], "may be read in two ways"),
+        ("csv", {}, [COMMAS, [*COMMAS[1:], "?"]], "has numbers and texts, such as '?', in column 'b'"),
+        ("csv", {"delimiter": ",", "quoted": True}, [COMMAS], "has numbers with commas, such as '"),
+        ("csv", {"delimiter": "|"}, [NUMBERS], "has a single column, 'a|income'; separate columns by"),
+    ],
+)
+def test_numbers_that_may_be_read_in_two_ways_are_refused(tmp_path, suffix, options, columns, said):
+    path = written(tmp_path / f"own.{suffix}", "ab"[: len(columns)], *columns, **options)
+    (line,) = refused(lambda: data.load(DataConfig(name=str(path), target="income", validation=0.2)))
+    assert said in line
+
+
+@pytest.mark.parametrize(
+    ("suffix", "heading", "delimiter", "columns"),
+    [
+        ("tsv", ["height, m", "weight, kg"], "\t", [COMMAS, COMMAS[::-1]]),
+        ("csv", ["height, m", "weight, kg"], ";", [COMMAS, COMMAS[::-1]]),
+        ("csv", ["size (a; b; c)", "weight"], ",", [NUMBERS, NUMBERS[::-1]]),
+        ("CSV", ["size", "weight"], ";", [NUMBERS, NUMBERS[::-1]]),
+    ],
+)
+def test_the_delimiter_is_the_one_that_all_lines_have(tmp_path, suffix, heading, delimiter, columns):
+    path = written(tmp_path / f"own.{suffix}", heading, *columns, delimiter=delimiter)
+    assert data.load(DataConfig(name=str(path), target="income", validation=0.2)).scaling.columns == tuple(heading)
+
+
+def test_texts_that_are_all_numbers_are_numbers(load):
+    """As a column of texts in .parquet may hold."""
+    table = pa.table({"size": [*NUMBERS[1:], ""], "income": [0, 1] * 30})
+    found = load(table, form="parquet")
+    assert found.scaling.columns == ("size",) and found.train.inputs.dtype == np.float32
+
+
+def test_targets_are_no_classes_where_most_are_numbers(load):
+    table = pa.table({"size": np.arange(60.0), "income": COMMAS})
+    (line,) = refused(lambda: load(table, form="parquet"))
+    assert line.startswith("data.target: 'income' has numbers with commas")
+
+
 def test_held_out_rows_decide_nothing_of_the_scale(load):
     table = sources.people()
     found = load(table)

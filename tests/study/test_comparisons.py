@@ -76,6 +76,19 @@ def test_no_encoder_is_compared_at_every_number_of_frozen_layers(accuracies):
     assert arm_name(points[0]) == "no encoder"
 
 
+def test_no_encoder_is_compared_once_where_grids_sweep_different_fields(accuracies):
+    """One grid sweeps frozen layers, the other leaves them as they are; both have an arm without an encoder."""
+    values = accuracies["he", 100]
+    inits = ("none", "pretrained")
+    arms_of = {(init, frozen): values + 0.1 * (init != "none") for frozen in (None, 0, 2) for init in inits}
+    del arms_of["none", 2]
+    found = all_compared(table(arms_of, names=(INIT, FROZEN)))
+    assert [(one.treatment, one.baseline) for one in found] == [("pretrained", "none")] * 3
+    assert {one.shared[FROZEN] for one in found} == {None, 0, 2}
+    points = [{INIT: init, FROZEN: frozen} for init, frozen in arms_of]
+    assert len(planned(points, StudyConfig())) == 3
+
+
 def test_a_seed_that_diverged_in_one_arm_is_left_out_of_both(accuracies):
     one, other = all_compared(table(accuracies, lost={("he", 100, 3)}))
     assert (one.n, other.n) == (7, 8)

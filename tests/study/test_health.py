@@ -6,7 +6,7 @@ import pytest
 
 from pretrain.config import Experiment, StudyConfig
 from pretrain.report import health as words
-from pretrain.report.verdicts import verdict
+from pretrain.report.verdicts import tally, verdict
 from pretrain.report.words import conclusion
 from pretrain.study.answer import answer
 from pretrain.study.arms import arms
@@ -91,6 +91,7 @@ def test_arms_at_chance_are_named_and_not_judged():
     assert [one.kind for one in found(trials)] == ["at chance"] * 2
     (compared,) = answer(trials, CURVES).comparisons
     assert compared.both_at_chance and compared.verdict == "inconclusive"
+    assert tally([compared]) == "1 is not judged, both arms at chance"
     assert "is not judged" in verdict([compared]) and "helps" not in verdict([compared])
     one_low = table(test_accuracy=(0.505, [0.7 + 0.001 * seed for seed in range(8)]))
     assert answer(one_low, CURVES).comparisons[0].verdict == "hurts"

@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from pretrain.config.fields import ConfigError
-from pretrain.sweep import holds, inventory, run_files
+from pretrain.sweep import holds, inventory, manifests, run_files
 from tests.sweep.test_run_directories import launch, stage_ids, train
 
 
@@ -76,6 +76,21 @@ def test_a_copy_that_takes_the_inode_of_what_was_deleted_holds_its_own(root, tmp
     assert set().union(*(hold.stages for hold in holds.holds(root)[0])) == A | B
     holds.meet(root, tmp_path / "away")
     assert held(root)["away"] == (A, True)
+
+
+def test_a_copy_is_one_by_notes_of_earlier_versions_too(root, tmp_path):
+    """They hold the directory's inode, in the place of what is known of its file."""
+    (note,) = (root / "runs").iterdir()
+    content = manifests.read(note)
+    file = content.pop("file")
+    manifests.write(note, {**{key: content[key] for key in ("run_dir", "stages")}, "inode": file[:2]})
+    shutil.copytree(tmp_path / "run", tmp_path / "copy")
+    launch(tmp_path / "copy", root, "b")
+    assert held(root) == {"run": (A, True), "copy": (B, True)}
+    shutil.rmtree(tmp_path / "run")
+    launch(tmp_path / "run", root, "b")
+    holds.forget(root, [str(tmp_path / "run")])
+    assert held(root) == {"run": (B, True), "copy": (B, True)}
 
 
 def test_a_directory_that_is_met_where_it_was_is_not_noted_again(root, tmp_path):
