@@ -1,7 +1,5 @@
 """Tables, .csv, .tsv and .parquet, as arrays: numbers as they are, texts as a column of 0 and 1 for each category."""
 
-import itertools
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,12 +8,11 @@ import numpy as np
 
 from pretrain.config.fields import ConfigError, nearest
 from pretrain.config.settings import DataConfig
+from pretrain.data import delimited
 from pretrain.data.scaling import Column
 
 _TEXT = (".csv", ".tsv")
 SUFFIXES = (*_TEXT, ".parquet", ".pq")
-_DELIMITERS = "\t;,"  # a comma last, for it may be a decimal mark
-_FIRST_LINES = 6
 _MOST_CATEGORIES = 1000
 _ALL_DIFFERENT = 20  # rows, of which texts that all differ are names of rows
 
@@ -82,7 +79,7 @@ def _table(path: Path) -> Any:
 
     try:
         if path.suffix.lower() in _TEXT:
-            return _delimited(path)
+            return delimited.read(path)
         import pyarrow.parquet
 
         return pa.parquet.read_table(path)
@@ -91,51 +88,6 @@ def _table(path: Path) -> Any:
     except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ConfigError("data.name", str(path), f"is no readable table ({reason}); write it anew") from None
-
-
-def _delimited(path: Path) -> Any:
-    """Returns a text file as an Arrow table.
-
-    Raises:
-      ConfigError: its numbers have no certain decimal mark.
-    """
-    from pyarrow import csv
-
-    parsing = csv.ParseOptions(delimiter=_delimiter(path))
-    by_point = csv.read_csv(path, None, parsing)
-    if parsing.delimiter == ",":
-        return by_point
-    by_comma = csv.read_csv(path, None, parsing, csv.ConvertOptions(decimal_point=","))
-    texts = csv.read_csv(
-        path, None, parsing, csv.ConvertOptions(column_types=dict.fromkeys(by_point.column_names, "string"))
-    )
-    numbers = [
-        {place for place, kind in enumerate(each.schema.types) if not _is_text(kind)} for each in (by_point, by_comma)
-    ]
-    faults = []
-    for mark, own, other in ((".", *numbers), (",", *reversed(numbers))):
-        for place in sorted(own - other):
-            name, written = by_point.column_names[place], [text for text in texts[place].to_pylist() if text]
-            marked = [text for text in written if mark in text]
-            may_be_thousands = all(map(re.compile(rf"-?[1-9]\d{{0,2}}(\{mark}\d{{3}})+").fullmatch, marked))
-            # Decimals are mostly written with as many digits in every row.
-            if other - own or (may_be_thousands and (mark == "," or len(marked) < len(written))):
-                faults.append(f"{marked[0]!r} in column {name!r}")
-    if faults:
-        remedy = "write all decimal marks alike, and thousands without a mark"
-        raise ConfigError(
-            "data.name", str(path), f"has numbers that may be read in two ways, {' and '.join(faults[:3])}; {remedy}"
-        )
-    return by_comma if len(numbers[1]) > len(numbers[0]) else by_point
-
-
-def _delimiter(path: Path) -> str:
-    """Returns the mark between the columns of a text file: one that its first lines have equally often."""
-    with path.open("rb") as file:
-        lines = [re.sub(rb'"[^"]*"', b"", line) for line in itertools.islice(file, _FIRST_LINES) if line.strip()]
-    counts = {mark: [line.count(mark.encode()) for line in lines] for mark in _DELIMITERS}
-    even = [mark for mark, found in counts.items() if found and min(found) == max(found) > 0]
-    return even[0] if even else max(",;\t", key=lambda mark: sum(counts[mark][:1]))
 
 
 def _dropped(names: Sequence[str], known: Sequence[str]) -> list[str]:
