@@ -65,7 +65,7 @@ def write(
             text = latex.tabular(part.headings, part.rows, part.align)
             (directory / "tables" / f"{part.name}.tex").write_text(text, encoding="utf-8")
     facts = {"How sure": words.certainty(answer, experiment), "Depends on": words.conditions(answer, experiment)}
-    opening = Opening(found["question"], sections.headline(answer, experiment), facts, found["warnings"])
+    opening = Opening(found["question"], words.headline(answer, experiment), facts, found["warnings"])
     text = page(opening, words.explanation(answer), parts, to_json(experiment))
     target = directory / "report.html"
     target.write_text(text, encoding="utf-8")

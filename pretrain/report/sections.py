@@ -7,43 +7,20 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pretrain.config import Experiment
 from pretrain.config.counts import counted
 from pretrain.config.metrics import COMPONENTS, RECONSTRUCTION, split_of
-from pretrain.report import drawing, figures, gains, gaps, grids, listings, names, sample_captions, verdicts, words
+from pretrain.report import drawing, figures, gains, gaps, grids, listings, names, sample_captions, verdicts
 from pretrain.report.listings import Listing
 from pretrain.report.page import Picture, Section
 from pretrain.report.why import factor_names
 from pretrain.study import health
 from pretrain.study.answer import Answer, main_arms
 from pretrain.study.arms import Arm
-from pretrain.study.comparisons import ENCODER, Comparison
+from pretrain.study.comparisons import Comparison
 from pretrain.study.factorial import FIRST_BATCHES, Factorial
 from pretrain.study.phases import pretrainings
 from pretrain.study.statistics import LEVEL
 from pretrain.sweep.sample_file import Samples
-
-_MOST_WORDS = 60  # of a headline
-
-
-def headline(answer: Answer, experiment: Experiment) -> str:
-    """Returns the conclusion, counted where there are so many comparisons that nobody would read it as a headline.
-
-    What pretraining does is reported all the same, where it is compared beside other things.
-    """
-    whole, compared = words.conclusion(answer, experiment), answer.comparisons
-    if len(whole.split()) <= _MOST_WORDS or not compared:
-        return whole
-    own = [one for one in compared if not one.is_exploratory]
-    of_pretraining = [one for one in own if (one.field, one.treatment) == (ENCODER, "pretrained")]
-    judged = verdicts.verdict(of_pretraining)
-    if of_pretraining and len(judged.split()) <= _MOST_WORDS and len(of_pretraining) < len(compared):
-        rest = [one for one in compared if not any(one is other for other in of_pretraining)]
-        judged += f" Of {counted(len(rest), 'other comparison')}, {verdicts.tally(rest)}."
-    else:
-        judged = f"Of {counted(len(own), 'comparison')} of {compared[0].field}, {verdicts.tally(own)}." if own else ""
-        judged = f"{judged} {verdicts.verdict([one for one in compared if one.is_exploratory])}".strip()
-    return " ".join(filter(None, [words.lost(answer, experiment), judged]))
 
 
 def sections(

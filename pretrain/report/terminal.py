@@ -12,7 +12,6 @@ from pretrain.config import Experiment
 from pretrain.config.metrics import MAJORITY, metric_of, split_of
 from pretrain.report import gaps, names, verdicts, words
 from pretrain.report.figures import trained_metric
-from pretrain.report.sections import headline
 from pretrain.report.why import factor_names
 from pretrain.study.answer import Answer, main_arms
 from pretrain.study.arms import Arm, curve_values, trial_values
@@ -38,7 +37,7 @@ def show(
     answer: Answer, trials: pa.Table, curves: pa.Table, console: Console, experiment: Experiment, run_dir: str
 ) -> None:
     """Prints the verdict, a row an arm, a dozen at most, the start of the explanation, and what all of it rests on."""
-    console.print(f"{headline(answer, experiment)}\n", soft_wrap=True, style="bold")
+    console.print(f"{words.headline(answer, experiment)}\n", soft_wrap=True, style="bold")
     for line in words.warnings(answer, experiment):
         console.print(f"{line}\n", soft_wrap=True, style="yellow")
     shown = main_arms(answer, _MOST_ARMS)

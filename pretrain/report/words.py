@@ -22,9 +22,11 @@ from pretrain.report.names import (
 from pretrain.report.verdicts import at_level, unit
 from pretrain.report.why import why
 from pretrain.study.answer import Answer
+from pretrain.study.comparisons import ENCODER
 from pretrain.study.statistics import LEVEL
 
 _MOST_NAMED = 4  # treatments that a question names
+_MOST_WORDS = 60  # of a headline
 
 
 def question(answer: Answer) -> str:
@@ -48,6 +50,29 @@ def conclusion(answer: Answer, experiment: Experiment) -> str:
     """Returns what became of arms that are lost as a whole, and the verdicts, or what else a run shows."""
     sentences = [lost(answer, experiment), verdicts.verdict(answer.comparisons)]
     return " ".join(filter(None, sentences)) or explanation(answer)[0]
+
+
+def headline(answer: Answer, experiment: Experiment) -> str:
+    """Returns the conclusion, counted where there are so many comparisons that nobody would read it as a headline.
+
+    What pretraining does is reported all the same, where it is compared beside other things.
+    """
+    whole, compared = conclusion(answer, experiment), answer.comparisons
+    if len(whole.split()) <= _MOST_WORDS or not compared:
+        return whole
+    own = [one for one in compared if not one.is_exploratory]
+    of_pretraining = [one for one in own if (one.field, one.treatment) == (ENCODER, "pretrained")]
+    judged = verdicts.verdict(of_pretraining)
+    if of_pretraining and len(judged.split()) <= _MOST_WORDS and len(of_pretraining) < len(compared):
+        rest = [one for one in compared if not any(one is other for other in of_pretraining)]
+        first, *more = dict.fromkeys(treatment(one.field, one.treatment, one.baseline) for one in rest)
+        of_one = f"{len(rest):,} comparisons of {first}"
+        judged += f" Of {counted(len(rest), 'other comparison') if more or len(rest) == 1 else of_one}, "
+        judged += f"{verdicts.tally(rest)}."
+    else:
+        judged = f"Of {counted(len(own), 'comparison')} of {compared[0].field}, {verdicts.tally(own)}." if own else ""
+        judged = f"{judged} {verdicts.verdict([one for one in compared if one.is_exploratory])}".strip()
+    return " ".join(filter(None, [lost(answer, experiment), judged]))
 
 
 def lost(answer: Answer, experiment: Experiment) -> str:

@@ -5,7 +5,7 @@ import pyarrow as pa
 
 from pretrain.config import Experiment
 from pretrain.report import verdicts
-from pretrain.report.sections import headline
+from pretrain.report.words import headline
 from pretrain.study.answer import answer
 
 INIT, FROZEN = "finetune.encoder_init", "finetune.frozen_layers"

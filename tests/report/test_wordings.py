@@ -8,7 +8,6 @@ import pytest
 
 from pretrain.config import Experiment, StudyConfig
 from pretrain.report import prospects, verdicts, words
-from pretrain.report.sections import headline
 from pretrain.study.answer import answer
 from pretrain.study.prospects import prospect
 from tests.report.test_terminal import FROZEN, INIT, tables
@@ -54,7 +53,7 @@ def all_said(found, experiment):
     return [
         words.question(found),
         verdicts.verdict(found.comparisons),
-        headline(found, experiment),
+        words.headline(found, experiment),
         *words.warnings(found, experiment),
         *words.explanation(found),
         words.basis(found, experiment),
@@ -104,7 +103,7 @@ def test_a_sweep_of_a_hyperparameter_says_how_to_tune_it():
 
 def test_a_headline_is_read_at_a_glance():
     for name, sweep in SWEEPS.items():
-        text = headline(answer(*simulated(sweep, 8, 0.02, 0.01)), Experiment())
+        text = words.headline(answer(*simulated(sweep, 8, 0.02, 0.01)), Experiment())
         assert len(text.split()) <= 2 * MOST, (name, text)
 
 
