@@ -70,12 +70,13 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _line(hold: Hold) -> str:
-    """Returns whose stages a run's are, and how they are released where its directory is not there."""
+    """Returns whose stages a run's are, and how they are released where its directory is not at its last place."""
     n_stages = f"{hold.run_dir}: {len(hold.stages)} stages"
     if hold.is_there:
         return n_stages
     forget = shlex.join(["--forget", str(hold.run_dir)])
-    return f"{n_stages}, held though the directory is not there; if it is gone for good, release them by {forget}"
+    why = "for another directory that was there" if hold.run_dir.is_dir() else "though the directory is not there"
+    return f"{n_stages}, held {why}; if it is gone for good, release them by {forget}"
 
 
 def _table(found: Iterable[Entry]) -> Table:

@@ -66,6 +66,8 @@ def test_a_run_whose_directory_is_not_there_holds_its_stages_until_it_is_forgott
         line = f"{directory}: 2 stages, held though the directory is not there; if it is gone for good, release them by"
         assert f"{line} --forget {directory}\n" in capsys.readouterr().out
     assert Store(root, fail).verified(ids(stored[0][0])) == ids(stored[0][0])
+    directory.mkdir()
+    assert store_command.main(store) == 0 and "held for another directory that was there" in capsys.readouterr().out
     with pytest.raises(ConfigError, match="none of the runs"):
         store_command.main([*store, "--forget", str(directory), "--forget", "mein"])
     assert len(holds.holds(root)[0]) == 1
