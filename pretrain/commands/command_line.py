@@ -34,7 +34,7 @@ _SHORT = {"--engine": "--engine.name", "--until-conclusive": "--study.until-conc
 
 @dataclasses.dataclass(frozen=True)
 class Command:
-    """What to do."""
+    """Options of a launch besides its experiment."""
 
     experiment: Annotated[Experiment, tyro.conf.arg(name="")]
     dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -57,7 +57,7 @@ class Command:
 
 
 class Request(NamedTuple):
-    """What a command line asks for."""
+    """A parsed command line."""
 
     experiment: Experiment
     dry_run: bool

@@ -1,4 +1,4 @@
-"""What a run can conclude, by its plan and by those of its trials that are stored already."""
+"""Prospects of a run, by its plan and by the trials that are stored already."""
 
 from collections.abc import Collection, Mapping
 
@@ -32,7 +32,7 @@ def check(experiment: Experiment, plan: Plan) -> None:
 
 
 def of_plan(experiment: Experiment, plan: Plan, store: Store) -> Prospect | None:
-    """Returns what a run can conclude; None where it compares nothing.
+    """Returns the prospects of a run; None where it compares nothing.
 
     Args:
       experiment: as asked for.

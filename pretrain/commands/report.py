@@ -22,7 +22,7 @@ from pretrain.sweep.manifests import DamageError
 
 @dataclasses.dataclass(frozen=True)
 class Asked:
-    """What the trials are asked from now on; by default as they were asked last. Nothing is trained."""
+    """The question asked of the trials from now on; by default as before. Nothing is trained."""
 
     metric: str = ""
     """Result that is compared, as of `launch.py`; measured from stored predictions where the run lacks it."""

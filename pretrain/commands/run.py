@@ -54,7 +54,7 @@ RESUME = 75  # exit code: interrupted, and the same command goes on; EX_TEMPFAIL
 
 
 class _Run(NamedTuple):
-    """What all looks of a run work with."""
+    """The parts of a run that all looks share."""
 
     experiment: Experiment  # with absolute paths
     datasets: Mapping[DataConfig, Dataset]
@@ -71,7 +71,7 @@ class _Run(NamedTuple):
 
 
 class _Done(NamedTuple):
-    """What the last look of a run came to."""
+    """The outcome of a run's last look."""
 
     plan: Plan
     n_run: int  # stages, over all looks

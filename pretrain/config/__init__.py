@@ -1,4 +1,4 @@
-"""What an experiment is, in frozen dataclasses; imports no JAX, so that mistakes are reported at once."""
+"""Experiments as frozen dataclasses; imports no JAX, so that mistakes are reported at once."""
 
 from pretrain.config.experiment import EngineConfig, Experiment, Point, StudyConfig, from_json, to_json
 from pretrain.config.methods import AutoencoderConfig, PcaConfig, RbmConfig, SupervisedConfig

@@ -1,4 +1,4 @@
-"""What no single field of an experiment can check: that its stages, and its layers, fit together."""
+"""Checks across fields of an experiment: its stages, and its layers, must fit together."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
@@ -96,7 +96,7 @@ def check_methods(settings: Settings, facts: Sequence[LayerFacts]) -> None:
 
 
 def _facts(settings: Settings) -> list[LayerFacts]:
-    """Returns what is known of each layer without building it."""
+    """Returns the facts of each layer that are known without building it."""
     activations = [settings.at_layer(layer).encoder.activation for layer in range(len(settings.words))]
     written = [str(word) for word in settings.encoder.layers]
     return [

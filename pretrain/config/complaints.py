@@ -1,4 +1,4 @@
-"""What pydantic finds wrong, in the words of a config's fields."""
+"""Findings of pydantic, in the words of a config's fields."""
 
 import re
 import typing
@@ -11,7 +11,7 @@ _BRANCH = re.compile(r"bool|int|float|str|(constrained-|function-|literal\[|tupl
 
 
 def complaint(error: ValidationError) -> str:
-    """Returns what is wrong with a value, from the first finding of a failed validation.
+    """Returns the fault of a value, from the first finding of a failed validation.
 
     A value that may be of several types has a finding for each: what counts is that for the type that the value has.
     """

@@ -1,4 +1,4 @@
-"""What an experiment is: what is trained, how it is run, and what is asked of it; validated when built."""
+"""An experiment: settings of its trials, the way it is run, and its question; validated when built."""
 
 import dataclasses
 import functools
@@ -50,7 +50,7 @@ class EngineConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class StudyConfig:
-    """What the trials are asked; none of it changes what is trained."""
+    """The question asked of the trials; no field of it changes a trial."""
 
     compare: Annotated[str, MinLen(1)] = "finetune.encoder_init"
     """Swept field whose values are compared, seed by seed; where it is not swept, the first swept field is."""

@@ -142,7 +142,7 @@ def replace_all(config: Config, values: Mapping[str, Any]) -> Config:
 
 
 def unknown(config: Any, name: str) -> str:
-    """Returns what is wrong with a name that is no field of a config: it is of another kind, or misspelt."""
+    """Returns the fault of a name that is no field of a config: of another kind, or misspelt."""
     section, _, last = name.rpartition(".")
     known = fields(config)
     if name in fields(type(config)) and f"{section}.kind" in known:
@@ -252,7 +252,7 @@ def hints(config: type) -> Mapping[str, Any]:
 
 @functools.cache
 def _validator(kind: Any) -> TypeAdapter:
-    """Returns what validates a field; to build it takes as long as thousands of uses."""
+    """Returns the validator of a field; to build it takes as long as thousands of uses."""
     return TypeAdapter(kind, config=STRICT)
 
 

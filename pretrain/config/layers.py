@@ -26,7 +26,7 @@ class Word(NamedTuple):
 
 
 def read_word(word: int | str) -> Word:
-    """Returns what a word of ``encoder.layers`` says.
+    """Returns a word of ``encoder.layers``, parsed.
 
     Raises:
       ValueError: it says nothing.

@@ -9,7 +9,7 @@ from pretrain.config.fields import STRICT, ConfigError
 
 
 class LayerFacts(NamedTuple):
-    """What a method's check is given of the layer that it is to train."""
+    """Facts of a layer that a method's check is given."""
 
     word: str  # as in encoder.layers
     is_dense: bool

@@ -1,4 +1,4 @@
-"""What predictions are measured by: which targets each measure is for, its unit, and which way is better."""
+"""Measures of predictions: the targets of each, its unit, and the better direction."""
 
 import difflib
 from collections.abc import Collection
@@ -53,7 +53,7 @@ def split_of(name: str) -> tuple[str, str]:
 
 
 def metric_of(name: str) -> Metric:
-    """Returns what a metric such as ``test_accuracy`` or ``validation_accuracy after batch 1`` is.
+    """Returns the measure behind a name such as ``test_accuracy`` or ``validation_accuracy after batch 1``.
 
     One that has no name here is a number without bounds.
     """

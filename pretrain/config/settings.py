@@ -1,4 +1,4 @@
-"""What decides a trial: data, encoder, pretraining and fine-tuning, as frozen dataclasses."""
+"""Settings of a trial: data, encoder, pretraining and fine-tuning, as frozen dataclasses."""
 
 import dataclasses
 from collections.abc import Sequence

@@ -95,7 +95,7 @@ Reader = Callable[[DataConfig], Source]
 
 
 def reader() -> Reader:
-    """Returns what reads sources, each once."""
+    """Returns a reader of sources that reads each once."""
     known: dict[tuple, Source] = {}
 
     def read(config: DataConfig) -> Source:
@@ -186,7 +186,7 @@ def load(config: DataConfig, read: Reader = reading.read) -> Dataset:
 
 
 def rows_of(source: Source) -> splits.Rows:
-    """Returns what decides the cut of a source."""
+    """Returns the key of the cut of a source."""
     has_validation, has_test = ("validation" in source.labels, "test" in source.labels)
     return splits.Rows(strata(source.labels["train"]), has_validation, has_test, source.groups)
 

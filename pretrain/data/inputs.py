@@ -20,7 +20,7 @@ def blocks(array: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def faults(inputs: Mapping[str, np.ndarray], called: Mapping[str, str], columns: Any = None) -> Iterator[str]:
-    """Yields what is wrong with the inputs of a source, and the remedy.
+    """Yields the faults of a source's inputs, each with its remedy.
 
     Args:
       inputs: by split.
@@ -47,7 +47,7 @@ def faults(inputs: Mapping[str, np.ndarray], called: Mapping[str, str], columns:
 
 
 def _of_kind(name: str, array: np.ndarray) -> tuple[str, str]:
-    """Returns what is wrong with the type or shape of an array, in a word and in a line; nothing of a sound one."""
+    """Returns the fault of an array's type or shape, in a word and in a line; nothing of a sound one."""
     if array.dtype.kind == "O":
         return (
             "objects",
@@ -71,7 +71,7 @@ def _has_channels_first(shape: tuple[int, ...]) -> bool:
 
 
 def _of_values(name: str, array: np.ndarray, columns: Any) -> Iterator[str]:
-    """Yields what is wrong with the numbers of an array; missing ones of a table are none of it."""
+    """Yields the faults of an array's numbers; missing ones of a table are none."""
     if array.dtype.kind != "f":
         return
     infinite, missing = (np.zeros(array.shape[1:], bool) for _ in range(2))

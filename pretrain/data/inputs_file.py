@@ -49,7 +49,7 @@ def write(datasets: Mapping[DataConfig, Dataset], path: Path) -> None:
 
 
 def read(content: bytes) -> list[Inputs]:
-    """Returns what a file's content holds.
+    """Returns the inputs that a file's content describes.
 
     Raises:
       ValueError: it is damaged, or of no such file.

@@ -145,7 +145,7 @@ def _faults(
     values: np.ndarray,
     called: Mapping[str, str],
 ) -> list[str]:
-    """Returns what is wrong with labels that could be read."""
+    """Returns the faults of labels that could be read."""
     name, own, array = called["train"], known["train"], labels["train"]
     n_rows = int((~read["train"].missing).sum())
     if not n_rows:

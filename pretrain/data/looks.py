@@ -12,7 +12,7 @@ _MOST_NAMED = 5
 
 
 def at_labels(labels: Mapping[str, np.ndarray], class_names: tuple[str, ...]) -> Iterator[str]:
-    """Yields what is odd about the classes of each split.
+    """Yields oddities of the classes of each split.
 
     Args:
       labels: class numbers [N] by split.

@@ -1,4 +1,4 @@
-"""What a source holds before it is split: arrays by name, from the packaged MNIST, files, a function, or TFDS."""
+"""Sources before they are split: arrays by name, from the packaged MNIST, files, a function, or TFDS."""
 
 import hashlib
 import os
@@ -99,7 +99,7 @@ def _by_split(arrays: Mapping[str, Any], part: str) -> dict[str, Any]:
 
 
 def _missing(arrays: Mapping[str, Any]) -> list[str]:
-    """Returns what a source should hold besides."""
+    """Returns the arrays that a source lacks."""
     splits = ["train", *(split for split in ("validation", "test") if any(name.startswith(split) for name in arrays))]
     return [
         f"{'training' if split == 'train' else split} {part} (as in {split}_{part})"

@@ -61,7 +61,7 @@ class Scaling(NamedTuple):
 
 
 class _Moments(NamedTuple):
-    """What training rows are like, value by value: [D]."""
+    """Moments of training rows, value by value: [D]."""
 
     mean: np.ndarray
     deviation: np.ndarray
@@ -160,7 +160,7 @@ def _identity(method: str) -> Scaling:
 
 
 def _moments(training: Sequence[np.ndarray]) -> _Moments:
-    """Returns what training rows are like, in one pass and in double precision."""
+    """Returns the moments of training rows, in one pass and in double precision."""
     size = training[0][0].size
     pivot = np.zeros(size)
     total, squares, count = np.zeros(size), np.zeros(size), np.zeros(size)

@@ -23,7 +23,7 @@ class Cut(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """What decides a cut."""
+    """The key of a cut."""
 
     labels: np.ndarray  # [N] what is to be in proportion, of the training arrays; ``NONE`` of rows without a target
     has_validation: bool

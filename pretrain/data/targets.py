@@ -63,7 +63,7 @@ def is_missing(targets: np.ndarray) -> np.ndarray:
 
 
 def strata(targets: np.ndarray) -> np.ndarray:
-    """Returns what is to be in proportion where rows are drawn: [N] int32, -1 of rows without a target.
+    """Returns the strata of rows, drawn in proportion: [N] int32, -1 of rows without a target.
 
     Of classes, these; of labels, which of them go together; of numbers, the tenths of the first one's distribution.
     """
@@ -82,7 +82,7 @@ def strata(targets: np.ndarray) -> np.ndarray:
 
 
 def _seen(array: np.ndarray) -> TaskKind:
-    """Returns what the targets of training rows look like."""
+    """Returns the task that the targets of training rows look like."""
     if array.dtype.kind not in "buif" or not array.size:
         return "classification"
     if array.ndim == 2 and array.shape[1] > 1:

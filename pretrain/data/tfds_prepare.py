@@ -32,7 +32,7 @@ except Exception as error:
 
 
 class SetError(Exception):
-    """What is wrong with a set, and what to do about it."""
+    """A fault of a set, and its remedy."""
 
 
 def prepare(name: str, root: Path, base: str, config: str | None, version: str | None) -> str:

@@ -1,4 +1,4 @@
-"""What a layer's codes are like: their statistics over unlabelled images, their rank, what they share with others."""
+"""Statistics of a layer's codes over unlabelled images, their rank, and their alignment with others."""
 
 from collections.abc import Callable
 
@@ -42,7 +42,7 @@ def identity_statistics(units: int, whitening: bool = False) -> Params:
 
 
 def code_statistics(encode: Callable[[jax.Array], jax.Array], images: jax.Array) -> Params:
-    """Returns what standardises codes: every unit's ``mean`` and ``scale``, one over its standard deviation: [units].
+    """Returns the statistics that standardise codes: every unit's ``mean``, and ``scale``, 1 / its deviation: [units].
 
     Args:
       encode: from images [B, ...] to codes [B, ...].
@@ -82,7 +82,7 @@ def covariance(encode: Callable[[jax.Array], jax.Array], images: jax.Array) -> t
 
 
 def whitening(encode: Callable[[jax.Array], jax.Array], images: jax.Array) -> Params:
-    """Returns what gives codes of images [N, ...] mean 0 and the unit matrix as covariance, and turns them least.
+    """Returns the statistics that whiten codes of images [N, ...], and turn them least.
 
     Returns:
       ``mean`` [units] and ``kernel`` [units, units], the inverse root of the covariance (ZCA; Kessy et al., 2018).

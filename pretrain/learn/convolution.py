@@ -51,7 +51,7 @@ convolve.defvjp(_forward, _backward)
 
 
 def _padding(shape: tuple[int, ...], window: int, stride: int) -> list[tuple[int, int]]:
-    """Returns what SAME padding adds before and after each side of images [B, H, W, C]."""
+    """Returns the SAME padding before and after each side of images [B, H, W, C]."""
     found = []
     for size in shape[1:3]:
         total = max((-(-size // stride) - 1) * stride + window - size, 0)

@@ -1,4 +1,4 @@
-"""What an update does, and to what: the numbers that explain a learning curve."""
+"""Diagnostics of an update: the numbers that explain a learning curve."""
 
 from collections.abc import Callable, Sequence
 

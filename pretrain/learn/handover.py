@@ -1,4 +1,4 @@
-"""What a classifier is handed over besides its encoder: statistics of the codes, and a fitted head."""
+"""The handover to a classifier, besides its encoder: statistics of the codes, and a fitted head."""
 
 from functools import partial
 

@@ -26,7 +26,7 @@ class Extras(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What an update is given besides its batch."""
+    """Inputs of an update besides its batch."""
 
     index: jax.Array  # updates made before
     progress: jax.Array  # fraction of the stage's updates made before
@@ -54,7 +54,7 @@ def head_on_top(head: Params, rows: jax.Array) -> Params:
 
 
 class Method(NamedTuple):
-    """What layers, or a whole network, are trained for, as free functions.
+    """The objective of layers, or of a whole network, as free functions.
 
     ``companions(config, layers, example, task)`` returns the modules trained beside the topmost of some layers,
     which reads examples of a shape.

@@ -1,4 +1,4 @@
-"""What is asked of codes besides reconstruction: to be sparse, hardly to move with the input, or to be noise."""
+"""Penalties of codes besides reconstruction: sparsity, contraction, divergence from noise."""
 
 from collections.abc import Callable
 

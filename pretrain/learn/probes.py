@@ -133,7 +133,7 @@ def nearest(codes: jax.Array, known: jax.Array, labels: jax.Array, most: int) ->
 
 
 def voted(neighbours: jax.Array, task: Task, count: jax.Array | int) -> jax.Array:
-    """Returns what the first ``count`` neighbours predict: [N, outputs].
+    """Returns the predictions of the first ``count`` neighbours: [N, outputs].
 
     Args:
       neighbours: their targets [N, most, ...].

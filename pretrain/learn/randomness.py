@@ -11,7 +11,7 @@ _ROUNDS = 8
 
 
 class Purpose(enum.IntEnum):
-    """What a draw is for. Two arms of a seed share the draws of every purpose that both have."""
+    """Purpose of a draw. Two arms of a seed share the draws of every purpose that both have."""
 
     ENCODER_INIT = 0
     DECODER_INIT = 1

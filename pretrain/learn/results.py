@@ -1,4 +1,4 @@
-"""What a stage's parameters come to on a whole split, and what they predict of it."""
+"""Results of a stage's parameters on a whole split, and their predictions."""
 
 from functools import partial
 
@@ -19,7 +19,7 @@ _CONSTANT = 1e-5  # of a unit's mean square, up to which its variance counts as 
 
 @partial(jax.jit, static_argnums=(0, 1), inline=True)
 def results(stack: Stack, method: type, params: Params, train: Batch, split: Batch) -> Values:
-    """Returns what a stage's parameters come to on a whole split, mean over its examples.
+    """Returns the results of a stage's parameters on a whole split, mean over its examples.
 
     Of a stage of pretraining whose codes turn back into images, ``mse`` of their end-to-end reconstruction, mean over
     pixels. Of a trial's last stage ``accuracy`` (fraction) but of numbers, and ``loss`` where there is one.

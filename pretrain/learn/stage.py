@@ -30,14 +30,14 @@ from pretrain.learn.train import TrainState, Values, init_state
 
 
 class StageConfig(NamedTuple):
-    """What decides the arithmetic of a stage besides its stack: a pytree."""
+    """Configs that decide the arithmetic of a stage besides its stack: a pytree."""
 
     method: Any  # of pretrain.config.methods
     training: TrainingConfig | None = None  # None of a method in closed form
 
 
 class Own(NamedTuple):
-    """What one trial's updates are given besides what all trials share."""
+    """Inputs of one trial's updates that other trials do not share."""
 
     train: Batch | None  # codes of frozen layers, or the labelled subset; None where updates read all images
     validation: Batch | None  # codes of frozen layers; None where updates read the images

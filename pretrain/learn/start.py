@@ -17,7 +17,7 @@ from pretrain.learn.transfer import copied
 
 @dataclasses.dataclass(frozen=True)
 class Choices:
-    """What decides the start of a stage besides its stack and its seed; static."""
+    """Choices that decide the start of a stage besides its stack and its seed; static."""
 
     n_labels: int = 0  # size of the labelled subset; 0 where none is read
     n_classes: int = 0

@@ -1,4 +1,4 @@
-"""What targets mean: a class, labels that are there or not, or numbers; and what outputs lose by missing them."""
+"""Tasks: targets are a class, labels that are there or not, or numbers; each with its loss."""
 
 import dataclasses
 from typing import NamedTuple
@@ -14,7 +14,7 @@ _LARGEST = 60_000.0  # that float16 holds
 
 
 class Prediction(NamedTuple):
-    """What a network predicts of examples."""
+    """Predictions of a network."""
 
     # Of classes, logarithms of probabilities, or the outputs where these are no logits; of labels, logits; float16.
     # Of numbers, these, float32.
@@ -24,7 +24,7 @@ class Prediction(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """What is predicted of an example; static."""
+    """The kind of target, and the number of outputs; static."""
 
     kind: TaskKind = "classification"
     n_outputs: int = 0  # classes, labels or numbers
@@ -49,12 +49,12 @@ class Task:
         return _OBJECTIVES[self.kind](outputs, batch)
 
     def score(self, outputs: jax.Array, batch: Batch) -> Metrics:
-        """Returns what needs no logits: ``accuracy`` (fraction), or of numbers ``loss``."""
+        """Returns the metric that needs no logits: ``accuracy`` (fraction), or of numbers ``loss``."""
         name = "accuracy" if self.has_accuracy else "loss"
         return {name: self.objective(outputs, batch)[1][name]}
 
     def predicted(self, outputs: jax.Array, are_logits: bool) -> "Prediction":
-        """Returns what outputs [N, outputs] predict."""
+        """Returns the predictions of outputs [N, outputs]."""
         if self.kind == "regression":
             return Prediction(outputs)
         scores = jax.nn.log_softmax(outputs) if are_logits and self.kind == "classification" else outputs

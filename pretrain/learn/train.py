@@ -18,7 +18,7 @@ Values = dict[str, jax.Array]  # metrics, divided
 
 
 class TrainState(NamedTuple):
-    """What an update changes: arrays only. Frozen parameters have no gradient and no optimizer state."""
+    """State that an update changes: arrays only. Frozen parameters have no gradient and no optimizer state."""
 
     trainable: Params
     frozen: Params

@@ -1,4 +1,4 @@
-"""What all figures share: paper, ink, names as they are written on it, and files."""
+"""Parts that all figures share: canvas, colours, wrapped names, and files."""
 
 import io
 import re

@@ -1,4 +1,4 @@
-"""What gains show over label budgets and epochs of pretraining, in sentences."""
+"""Gains over label budgets and epochs of pretraining, in sentences."""
 
 import numpy as np
 
@@ -21,7 +21,7 @@ _MOST_BUDGETS = 6  # that a sentence lists
 
 
 def budget(curve: BudgetCurve) -> str:
-    """Returns what a comparison at many budgets shows, in a few sentences."""
+    """Returns the gain over many budgets, in a few sentences."""
     what = treatment(*_of(curve))
     sure = ((curve.low > 0) | (curve.high < 0)) & (curve.n >= FEWEST_SEEDS)
     where = setting(curve.shared)
@@ -66,7 +66,7 @@ def epochs(curve: EpochCurve, level: float) -> str:
 
 
 def _usual(chosen: np.ndarray) -> str:
-    """Returns what is chosen in most seeds, and in how many where not in all."""
+    """Returns the choice of most seeds, and their number where not all agree."""
     values, counts = np.unique(chosen, return_counts=True)
     most = int(np.argmax(counts))
     return f"{values[most]}" + (f" (in {counts[most]} of {len(chosen)} seeds)" if len(values) > 1 else "")

@@ -111,7 +111,7 @@ def share_listing(found: Factorial, level: float, name: str) -> Listing:
 
 
 def interaction_listing(found: Factorial, level: float, name: str) -> Listing:
-    """Returns what pairs of changes do together beyond the sum of each alone."""
+    """Returns the interactions of pairs of changes: their effect together less the sum of each alone."""
     names, causes = factor_names(found), shown_causes(found)
     pairs = next(iter(causes.values())).parts.interactions
     rows = [

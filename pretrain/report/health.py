@@ -1,4 +1,4 @@
-"""What is wrong with arms, in sentences that name the stage and what to try."""
+"""Faults of arms, in sentences that name the stage and the remedy."""
 
 from collections.abc import Sequence
 

@@ -25,7 +25,7 @@ class Listing(NamedTuple):
 
 
 def arms(answer: Answer, trials: pa.Table) -> Listing:
-    """Returns what every arm came to."""
+    """Returns the results of every arm."""
     rows, measure = [], split_of(answer.metric)[1]
     shown = [f"{split}_{measure}" for split in ("test", "validation")]
     for arm in answer.arms:
@@ -42,7 +42,7 @@ def arms(answer: Answer, trials: pa.Table) -> Listing:
 
 
 def comparisons(answer: Answer) -> Listing:
-    """Returns what every comparison came to."""
+    """Returns the difference, test and verdict of every comparison."""
     rows = []
     for one in answer.comparisons:
         compared = f"{names.treatment(one.field, one.treatment, one.baseline)} {names.setting(one.shared)}".strip()

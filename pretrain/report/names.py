@@ -1,4 +1,4 @@
-"""What things are called where people read of them: arms, treatments, settings, metrics, numbers."""
+"""Names of arms, treatments, settings, metrics and numbers, as people read them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -106,7 +106,7 @@ def value_name(field: str, value: object) -> str:
 
 
 def treatment(field: str, value: object, baseline: object) -> str:
-    """Returns what one does to get from the baseline to a value of a field."""
+    """Returns the name of a change from the baseline to a value of a field."""
     known = _known(_TREATMENTS, field, baseline, value)
     if known:
         return known

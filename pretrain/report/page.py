@@ -66,7 +66,7 @@ class Section(NamedTuple):
 
 
 class Opening(NamedTuple):
-    """What a reader is to know first."""
+    """The first screen of a report."""
 
     question: str  # what was compared
     verdict: str  # what came out, the page's heading

@@ -1,4 +1,4 @@
-"""What a run can conclude, in words: a line before it starts, and the warning where that is nothing."""
+"""Prospects of a run, in words: a line before it starts, and a warning where it can conclude nothing."""
 
 from pretrain.config.counts import counted
 from pretrain.report.names import percent, sizes

@@ -1,4 +1,4 @@
-"""What the report shows, part by part, and what it says of each."""
+"""Sections of the report: figures, tables and their captions."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -185,7 +185,7 @@ def _numbered(answer: Answer) -> list[tuple[int, Factorial]]:
 
 
 def _gap_parts(found: Factorial, number: int, level: float, drawn) -> list[Picture | Listing]:
-    """Returns what there is to see of a factorial, the run's n-th of as many factors."""
+    """Returns the pictures and tables of a factorial, the run's n-th of as many factors."""
     name = "shares" if len(found.factors) == 2 else f"shares_of_{len(found.factors)}"
     name += f"_{number}" if number > 1 else ""
     parts = [drawn(name, *_shares(found, level)), gaps.share_listing(found, level, name)]

@@ -64,7 +64,7 @@ def show(
 
 
 def _majority(trials: pa.Table) -> str:
-    """Returns what the most frequent class comes to, where accuracies are shown beside it."""
+    """Returns the accuracy of always predicting the most frequent class, where accuracies are shown."""
     if MAJORITY not in trials.column_names or trials[MAJORITY].null_count:
         return ""
     rates = trials[MAJORITY].to_numpy()

@@ -84,7 +84,7 @@ def _is_valid(field: str, value: object) -> bool:
 
 
 def untuned(answer: Answer, verdicts: str) -> str:
-    """Returns what the same comparisons show untuned, where a verdict differs; nothing otherwise.
+    """Returns the untuned verdicts of the same comparisons, where one differs; nothing otherwise.
 
     Args:
       answer: of tuned arms.

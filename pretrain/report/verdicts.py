@@ -1,4 +1,4 @@
-"""What comparisons show, in sentences."""
+"""Verdicts of comparisons, in sentences."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -182,7 +182,7 @@ def updates_ratio(found: Speed) -> str:
 
 
 def progress(look: Look, planned: Sequence[Look], compared: Sequence[Comparison]) -> str:
-    """Returns what a look of several has shown: what is still inconclusive, and whether more seeds follow."""
+    """Returns the state after a look of several: inconclusive comparisons, and whether more seeds follow."""
     still, n_own = unsettled(compared), sum(not one.is_exploratory for one in compared)
     seeds = counted(look.seeds, "seed")
     start = f"look {look.number} of at most {len(planned)}, {seeds}, {percent(look.level)} intervals: "

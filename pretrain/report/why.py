@@ -27,7 +27,7 @@ def too_few(n: int) -> str:
 
 
 def why(found: Factorial, level: float) -> str:
-    """Returns what makes the gap between a factorial's corners."""
+    """Returns the causes of the gap between a factorial's corners."""
     where = setting(found.setting) if not found.others else ""
     where = f"{where[0].upper()}{where[1:]}: " if where else ""
     if found.n < 2:
@@ -73,7 +73,7 @@ def _one_seed(found: Factorial) -> str:
 
 
 def _original_question(found: Factorial, level: float) -> str:
-    """Returns what makes the pretrained, frozen network start slowly, if it does."""
+    """Returns the causes of a slow start of the pretrained, frozen network, if there is one."""
     start, end = found.causes[_START], found.causes[found.end]
     last, first = (value(level, found.end) for level in (end.last, end.first))
     what = split_of(found.end)[1]
@@ -92,7 +92,7 @@ def _original_question(found: Factorial, level: float) -> str:
 
 
 def _later(found: Factorial) -> list[str]:
-    """Returns what is left of the gap when the first epoch is halfway through, and whose it is."""
+    """Returns the rest of the gap halfway through the first epoch, and its share of each change."""
     if _LATER not in found.causes:
         return []
     parts = found.causes[_LATER].parts
@@ -101,7 +101,7 @@ def _later(found: Factorial) -> list[str]:
 
 
 def _mechanism(found: Factorial) -> list[str]:
-    """Returns what the first updates did to the logits, where that was diagnosed."""
+    """Returns the effect of the first updates on the logits, where it was diagnosed."""
     if _CHANGE not in found.diagnostics:
         return []
     first, last = found.diagnostics[_CHANGE]
@@ -118,7 +118,7 @@ def _mechanism(found: Factorial) -> list[str]:
 
 
 def _remedies(found: Factorial) -> list[str]:
-    """Returns what other changes, each by itself, do to the accuracy of the slow network after batch 1."""
+    """Returns the effect of each other change, by itself, on the accuracy of the slow network after batch 1."""
     effects = found.remedies.get(_START, {})
     if not effects:
         return []

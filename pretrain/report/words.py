@@ -30,7 +30,7 @@ _MOST_WORDS = 60  # of a headline
 
 
 def question(answer: Answer) -> str:
-    """Returns what a run asks, as a question."""
+    """Returns the question of a run."""
     compared = answer.comparisons
     if not compared:
         return f"Which of {len(answer.arms):,} arms is best?" if len(answer.arms) > 1 else "How good is one arm?"
@@ -47,7 +47,7 @@ def question(answer: Answer) -> str:
 
 
 def conclusion(answer: Answer, experiment: Experiment) -> str:
-    """Returns what became of arms that are lost as a whole, and the verdicts, or what else a run shows."""
+    """Returns the fate of arms that are lost as a whole, and the verdicts, or else the best arm."""
     sentences = [lost(answer, experiment), verdicts.verdict(answer.comparisons)]
     return " ".join(filter(None, sentences)) or explanation(answer)[0]
 
@@ -76,7 +76,7 @@ def headline(answer: Answer, experiment: Experiment) -> str:
 
 
 def lost(answer: Answer, experiment: Experiment) -> str:
-    """Returns what became of arms of which nothing is left to compare; nothing where there are none."""
+    """Returns the fate of arms of which no trial is left to compare; nothing where there are none."""
     return health.lost(answer.findings, experiment)
 
 
@@ -86,7 +86,7 @@ def warnings(answer: Answer, experiment: Experiment) -> list[str]:
 
 
 def basis(answer: Answer, experiment: Experiment) -> str:
-    """Returns what a conclusion rests on and depends on."""
+    """Returns the basis of a conclusion, and its conditions."""
     return f"{certainty(answer, experiment)} {conditions(answer, experiment)}"
 
 
@@ -113,14 +113,14 @@ def _error_rate(answer: Answer) -> str:
 
 
 def conditions(answer: Answer, experiment: Experiment) -> str:
-    """Returns what a conclusion depends on: splits of the data, tuning and the length of training."""
+    """Returns the conditions of a conclusion: splits of the data, tuning and the length of training."""
     fresh = "fresh" in _values(answer, experiment, "data.splits")
     split = "each seed on a split of the data of its own" if fresh else "on one split of the data"
     return f"Intervals are over seeds, {split}.{_training(answer, experiment)}"
 
 
 def _training(answer: Answer, experiment: Experiment) -> str:
-    """Returns what is known of fine-tuning's rate and length, where an arm is fine-tuned."""
+    """Returns the rate and length of fine-tuning, where an arm is fine-tuned."""
     if "none" not in _values(answer, experiment, "finetune.readout"):
         return ""
     if answer.tuned:
@@ -160,7 +160,7 @@ def _values(answer: Answer, experiment: Experiment, field: str) -> list[Any]:
 
 
 def explanation(answer: Answer) -> list[str]:
-    """Returns what budgets show, what makes the difference between corners, or which arm is best: a text each."""
+    """Returns gains over budgets, causes of the difference between corners, or the best arm: a text each."""
     if not answer.best:
         return ["Every trial diverged; lower the learning rates."]
     untuned = tuning.untuned(answer, verdicts.verdict(answer.untuned))

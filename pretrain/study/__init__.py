@@ -1,1 +1,1 @@
-"""What the trials say: statistics from tables alone; and finished runs, read."""
+"""Statistics of trials, from tables alone; and the reading of finished runs."""

@@ -1,4 +1,4 @@
-"""What a run answers, in numbers: comparisons, label budgets, and what the gap between its corners is made of."""
+"""The answer of a run, in numbers: comparisons, label budgets, and the parts of the gap between its corners."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""What a gap between two corners of a factorial experiment is made of."""
+"""Parts of a gap between two corners of a factorial experiment."""
 
 import itertools
 import math
@@ -64,7 +64,7 @@ def _average(values: Mapping[Corner, np.ndarray], players: tuple[int, ...], k: i
 
 
 def _joint(values: Mapping[Corner, np.ndarray], players: tuple[int, ...], on: tuple[int, ...], k: int) -> np.ndarray:
-    """Returns what switching on all of some factors does beyond what fewer of them do, with others on: [seeds]."""
+    """Returns the effect of some factors together beyond that of fewer of them, with others on: [seeds]."""
     result = 0.0
     for states in itertools.product((False, True), repeat=len(players)):
         switched = {player for player, state in zip(players, states, strict=True) if state}

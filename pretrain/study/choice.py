@@ -37,7 +37,7 @@ class TunedArm(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """What is left of a run's trials, and how it was chosen."""
+    """The trials that tuned arms choose, and the way they were chosen."""
 
     trials: pa.Table  # one for each arm, seed and repeat; tuned fields are no columns of it
     arms: list[TunedArm]

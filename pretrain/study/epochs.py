@@ -37,7 +37,7 @@ class EpochCurve(NamedTuple):
 def epoch_curves(
     trials: pa.Table, found: Sequence[Arm], compared: Sequence[Comparison], metric: str, level: float
 ) -> list[EpochCurve]:
-    """Returns what pretraining comes to by its epochs, where three numbers or more of them are swept.
+    """Returns results by epochs of pretraining, where three numbers or more of them are swept.
 
     The fewest epochs are chosen of those that are equally good.
 

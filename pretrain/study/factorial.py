@@ -112,7 +112,7 @@ def factorials(
 
 
 def _early(curves: pa.Table) -> pa.Table:
-    """Returns what was measured in the first updates of fine-tuning."""
+    """Returns the curves of the first updates of fine-tuning."""
     last = max(FIRST_BATCHES, *BATCHES)
     return curves.filter(pc.and_(pc.equal(curves["stage"], "finetune"), pc.less_equal(curves["step"], last)))
 

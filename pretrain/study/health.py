@@ -20,7 +20,7 @@ _CHANCE = {"auroc": 0.5, "r2": 0.0}
 
 
 class Finding(NamedTuple):
-    """What is wrong with an arm."""
+    """A fault of an arm."""
 
     arm: Arm
     kind: Kind
@@ -37,7 +37,7 @@ class Finding(NamedTuple):
 
 
 def findings(trials: pa.Table, arms: list[Arm], metric: str = "test_accuracy") -> list[Finding]:
-    """Returns what is wrong with each arm, arm by arm; what follows from the first of them is left out.
+    """Returns the faults of each arm, arm by arm; consequences of the first are left out.
 
     Args:
       trials: a run's table of trials.

@@ -14,7 +14,7 @@ _METRICS = ("mse", "validation_mse")
 
 
 class Pretraining(NamedTuple):
-    """What the phases of one pretraining measured."""
+    """Curves of the phases of one pretraining."""
 
     point: dict[str, object]  # those of an arm's swept values that decide it
     phases: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]  # by name, then metric: updates [n], values [seeds, n]

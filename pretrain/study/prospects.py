@@ -1,4 +1,4 @@
-"""What a run can conclude, before anything of it is trained: by counts alone, and by the spread of earlier trials."""
+"""Prospects of a run before it trains: by counts alone, and by the spread of earlier trials."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -25,7 +25,7 @@ class Spread(NamedTuple):
 
 
 class Prospect(NamedTuple):
-    """What the comparisons of a run can show."""
+    """Effects that the comparisons of a run can show."""
 
     n_own: int  # comparisons of the question
     n_exploratory: int
@@ -51,7 +51,7 @@ class Prospect(NamedTuple):
 def prospect(
     experiment: Experiment, points: Sequence[Mapping[str, object]], earlier: pa.Table | None = None
 ) -> Prospect | None:
-    """Returns what a run can conclude; None where it compares nothing.
+    """Returns the prospects of a run; None where it compares nothing.
 
     Args:
       experiment: as asked for.

@@ -179,7 +179,7 @@ def band(values: np.ndarray, level: float = LEVEL) -> tuple[np.ndarray, np.ndarr
 
 
 def verdict(difference: Estimate, p_value: float, n: int, smallest: float, alpha: float = 1 - LEVEL) -> Verdict:
-    """Returns what a comparison shows.
+    """Returns the verdict of a comparison.
 
     ``no difference`` where the interval lies within the smallest effect that matters on both sides; ``helps`` or
     ``hurts`` where it leaves zero out and the p-value is at most ``alpha``; else, or with fewer than six seeds,

@@ -39,7 +39,7 @@ class Length(NamedTuple):
 
 
 def measured(curves: pa.Table, metric: str) -> dict[str, Curve]:
-    """Returns what each fine-tuning measured of a metric, by trial."""
+    """Returns the curve of a metric of each fine-tuning, by trial."""
     wanted = pc.and_(pc.equal(curves["stage"], "finetune"), pc.equal(curves["metric"], metric))
     rows = curves.select(["trial_id", "step", "value"]).filter(wanted)
     trials = np.array(rows["trial_id"].cast(pa.string()).to_pylist(), object)
@@ -86,7 +86,7 @@ def relative_change(steps: np.ndarray, losses: np.ndarray) -> float:
 
 
 def trend(change: Estimate) -> Trend:
-    """Returns what a change of the loss, relative to it, shows."""
+    """Returns the trend that a change of the loss, relative to it, shows."""
     if change.high < 0 and change.mean <= -_MATTERS:
         return "improves"
     if change.low > 0 and change.mean >= _MATTERS:

@@ -1,4 +1,4 @@
-"""What results are compared with that anybody has for nothing: the most frequent class, and linear reconstructions."""
+"""Baselines without training: the most frequent class, the mean, and principal components."""
 
 from collections.abc import Mapping
 
@@ -15,7 +15,7 @@ _MOST_ROWS = 5_000  # that components are fitted to
 
 
 def of_trials(plan: Plan, datasets: Mapping[DataConfig, Dataset]) -> dict[str, dict[str, float]]:
-    """Returns what to compare each trial's results with, by its id.
+    """Returns the baselines of each trial's results, by its id.
 
     ``test_majority_rate``: the share of test rows that are of their most frequent class, where there are classes.
     ``pretrain_test_variance``: of trials with pretraining, the mean squared distance of the test inputs that it was

@@ -76,7 +76,7 @@ class Program:
         return arguments[: self._n_static], structure, shapes
 
     def _once(self, made: dict[Any, Future], key: Any, make: Callable[[], Any]) -> Any:
-        """Returns what is made under a key, made by the thread that asks first; others wait."""
+        """Returns the value of a key, made by the thread that asks first; others wait."""
         with self._lock:
             is_first = key not in made
             future = made[key] = made.pop(key, None) or Future()  # last in the order of use

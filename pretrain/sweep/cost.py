@@ -1,4 +1,4 @@
-"""What a job of a stage costs: memory, arithmetic, time."""
+"""Costs of a job of a stage: memory, arithmetic, time."""
 
 import dataclasses
 import functools
@@ -140,7 +140,7 @@ def _counted(function: Callable, *shapes: Any) -> float:
 
 
 def flop_rate() -> float:
-    """Returns what the local devices reach together in matrix products like those of training (FLOP / s)."""
+    """Returns the speed of the local devices together in matrix products like those of training (FLOP / s)."""
     left, right = jnp.ones((150, 784)), jnp.ones((784, 300))
     rounds = 50
 

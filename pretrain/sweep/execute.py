@@ -29,7 +29,7 @@ _FIRST_CHUNK = 20  # updates
 
 
 class _Trials(NamedTuple):
-    """What the trials of a pack are given, stacked."""
+    """Inputs of a pack's trials, stacked."""
 
     start: Start
     config: StageConfig  # numbers [T]

@@ -69,7 +69,7 @@ def _check_tasks(experiment: Experiment, datasets: Mapping[DataConfig, Dataset])
 
 
 def _notes(experiment: Experiment, datasets: Mapping[DataConfig, Dataset]) -> tuple[str, ...]:
-    """Returns what is to be said of data, and of budgets smaller than the number of classes, once each."""
+    """Returns the notes on data, and on budgets smaller than the number of classes, once each."""
     notes = dict.fromkeys(note for dataset in datasets.values() for note in dataset.notes)
     for point in experiment.points:
         dataset = datasets[point.settings.at_seed(0).finetuning_data]

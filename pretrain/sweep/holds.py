@@ -76,7 +76,7 @@ def meet(root: Path, run_dir: Path) -> None:
 
 
 def holds(root: Path) -> tuple[list[Hold], list[str]]:
-    """Returns what runs hold of a store, and a line for every note that cannot be read."""
+    """Returns the holds of all runs on a store, and a line for every note that cannot be read."""
     found, faults = [], []
     for path in sorted(root.glob("runs/*.json")):
         hold = _read(path)
@@ -108,7 +108,7 @@ def forget(root: Path, run_dirs: Sequence[str]) -> None:
 
 
 def _met(root: Path, run_dir: Path) -> Hold:
-    """Returns what a run's directory holds, at the place where it is; gives it an id if it has none or is a copy."""
+    """Returns the hold of a run's directory at its place; gives it an id if it has none or is a copy."""
     run_dir, run_id = run_dir.resolve(), _id_of(run_dir)
     hold = _read(_note(root, run_id)) if run_id else None
     is_copy = hold is not None and _is_copy(hold, run_dir)
@@ -154,7 +154,7 @@ def _write(root: Path, hold: Hold) -> None:
 
 
 def _read(note: Path) -> Hold | None:
-    """Returns what a note holds; None where there is none, or none that can be read."""
+    """Returns the hold of a note; None where there is none, or none that can be read."""
     try:
         content = manifests.read(note)
     except FileNotFoundError:
@@ -170,7 +170,7 @@ def _read(note: Path) -> Hold | None:
 
 
 def _read_older(note: Path) -> Hold | None:
-    """Returns what a note of earlier versions holds, which is named by the directory's path and has no checksum."""
+    """Returns the hold of a note of earlier versions, which is named by the directory's path and has no checksum."""
     with contextlib.suppress(OSError, ValueError, RecursionError):
         match json.loads(note.read_text()):
             case {"run_dir": str(run_dir), "stages": list(stages)} if note.stem == _digest(run_dir):

@@ -40,7 +40,7 @@ def leads() -> bool:
 
 
 def devices() -> str:
-    """Returns what this computes on, in words."""
+    """Returns the devices of this run, in words."""
     return f"{jax.device_count()} x {jax.devices()[0].device_kind}"
 
 

@@ -57,7 +57,7 @@ def versions() -> dict[str, str]:
 
 
 class Sizes(NamedTuple):
-    """What a program has of a dataset."""
+    """Sizes of a dataset that a program depends on."""
 
     rows: tuple[int, ...]  # of training, validation and test
     labelled: int  # training rows with a label

@@ -1,4 +1,4 @@
-"""What a store holds, which runs use it, and what none does."""
+"""The inventory of a store: its directories, the runs that use each, and those that none uses."""
 
 import dataclasses
 import shutil

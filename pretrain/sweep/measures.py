@@ -10,7 +10,7 @@ from pretrain.sweep.store import Store
 
 
 class Predictions(NamedTuple):
-    """What a trial predicted of a split, and what it should have."""
+    """Predictions of a trial on a split, and the targets."""
 
     scores: np.ndarray  # [N, outputs], as ``tasks.Prediction``
     classes: np.ndarray | None  # [N] predicted class numbers

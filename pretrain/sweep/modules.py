@@ -49,7 +49,7 @@ def build(settings: Settings) -> Built:
 
 
 def facts_of(built: Built) -> list[LayerFacts]:
-    """Returns what a method's check is given of layers that are built."""
+    """Returns the facts of built layers that a method's check is given."""
     activations = [getattr(layer, "activation", None) for layer in built.layers]
     known = [each if isinstance(each, str) and each in ACTIVATIONS else None for each in activations]
     return [

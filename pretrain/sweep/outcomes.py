@@ -1,4 +1,4 @@
-"""What the jobs of a pack have come to: parameters, curves, results on whole splits, and predictions."""
+"""Outcomes of the jobs of a pack: parameters, curves, results on whole splits, and predictions."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
@@ -24,7 +24,7 @@ ENDS = ("finetune_updates", "finetune_best_update", "finetune_stopped")  # of tr
 
 
 class Outcome(NamedTuple):
-    """What a pack's jobs came to; every array has the jobs as its leading axis."""
+    """Outcomes of a pack's jobs; every array has the jobs as its leading axis."""
 
     params: Params
     curves: dict[str, np.ndarray]  # [T, total steps], NaN where not measured
@@ -43,7 +43,7 @@ class Outcome(NamedTuple):
 
 
 def of(stage: Stage, mesh: Mesh, share: np.int32, images: Images, carry: Any, n_jobs: int, dataset: Dataset) -> Outcome:
-    """Returns what a pack's jobs, or those of fewer updates, have come to so far, but for the seconds that it took.
+    """Returns the outcomes so far of a pack's jobs, or of those of fewer updates, without the seconds it took.
 
     Args:
       stage: of the jobs, or the shorter one whose end they are passing.
@@ -78,7 +78,7 @@ def of(stage: Stage, mesh: Mesh, share: np.int32, images: Images, carry: Any, n_
 
 
 def measured_again(stage: Stage, dataset: Dataset, split: str, params: Iterable[Params]) -> Iterator[dict[str, float]]:
-    """Yields what finished jobs of a stage come to on a split, computed by this process alone, as packs compute it.
+    """Yields the results of finished jobs of a stage on a split, computed by this process alone, as packs compute them.
 
     Args:
       stage: theirs.

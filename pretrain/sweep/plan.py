@@ -210,7 +210,7 @@ def _seed(spec: Spec, seed: int, repeat: int) -> int:
 
 
 def _depth(stage: Stage) -> tuple[bool, int, bool]:
-    """Returns what orders stages so that parents come before their children."""
+    """Returns a sort key of stages by which parents come before their children."""
     return stage.is_last, len(stage.stack.layers), not stage.is_last and not stage.is_greedy
 
 

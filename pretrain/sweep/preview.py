@@ -1,4 +1,4 @@
-"""What a run would do, before it does it."""
+"""The preview of a run: its packs, their costs and times."""
 
 from collections.abc import Mapping
 

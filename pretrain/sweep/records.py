@@ -1,4 +1,4 @@
-"""What is kept of a stage besides its parameters: its record, its curves, and what made it."""
+"""Records of stages: results, curves and versions; all but their parameters."""
 
 import dataclasses
 import itertools
@@ -18,7 +18,7 @@ _COUNTS = "rows"  # of each stage, in the metadata of curves
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """What a stored stage came to, besides its parameters."""
+    """Results of a stored stage."""
 
     status: str  # "ok", "diverged", or "collapsed" where it predicts the same of all examples
     results: dict[str, float | None]  # None where not finite
@@ -80,7 +80,7 @@ def _finite_or_none(value: float) -> float | None:
 
 
 def curves_of(pack: Pack, outcome: Outcome) -> pa.Table:
-    """Returns what was measured, in long form, stage after stage.
+    """Returns curves in long form, stage after stage.
 
     Stages are measured alike, unless one has stopped early: then their numbers of rows stand in the metadata.
     """
@@ -105,7 +105,7 @@ def curves_of(pack: Pack, outcome: Outcome) -> pa.Table:
 
 
 def curves_by_stage(table: pa.Table, n_stages: int) -> list[pa.Table]:
-    """Returns what was measured of each of a pack's stages, from ``curves_of``."""
+    """Returns the curves of each of a pack's stages, from ``curves_of``."""
     counts = (table.schema.metadata or {}).get(_COUNTS.encode())
     sizes = json.loads(counts) if counts else [len(table) // n_stages] * n_stages
     return [table.slice(end - size, size) for size, end in zip(sizes, itertools.accumulate(sizes), strict=True)]

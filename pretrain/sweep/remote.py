@@ -95,7 +95,7 @@ def halve(killed: Iterable[Pack], most: dict[Stage, int], store: Store, notify: 
 
 
 def message(experiment: Experiment, pack: Pack) -> tuple[str, tuple[tuple[str, ...], ...]]:
-    """Returns what a worker needs to know: the experiment as JSON, the ids of a pack's jobs, and of those it passes."""
+    """Returns the message to a worker: the experiment as JSON, the ids of a pack's jobs, and of those it passes."""
     return to_json(experiment), tuple(tuple(job.id for job in part.jobs) for part in (pack, *pack.passed))
 
 

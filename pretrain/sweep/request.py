@@ -1,4 +1,4 @@
-"""What an engine is asked to do."""
+"""Requests to engines."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple

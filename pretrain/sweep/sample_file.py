@@ -16,7 +16,7 @@ _DIMENSIONS = {
 
 
 class Samples(NamedTuple):
-    """What one pretraining came to, as images."""
+    """Filters and reconstructions of one pretraining."""
 
     trial_id: str
     stage_id: str  # of the last phase

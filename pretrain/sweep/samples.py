@@ -1,4 +1,4 @@
-"""What a run leaves to look at: filters and reconstructions of its first pretraining."""
+"""Samples of a run: filters and reconstructions of its first pretraining."""
 
 from collections.abc import Mapping
 
@@ -80,7 +80,7 @@ def take(trial: Trial, job: Job, store: Store, dataset: Dataset) -> Samples:
 
 
 def _filters(layer: Params, image_shape: tuple[int, ...]) -> np.ndarray:
-    """Returns what the first units of a layer weigh: [units, H, W, C], where C is that of images.
+    """Returns the weights of a layer's first units: [units, H, W, C], where C is that of images.
 
     Of a layer whose kernel is neither that of a dense nor that of a convolutional one, there are none: [0, H, W, C].
     """

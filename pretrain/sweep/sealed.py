@@ -118,7 +118,7 @@ def _check_room(directory: Path, needed: int) -> None:
 
 
 def restore_arrays(path: Path, expected: dict[str, str]) -> dict[str, Any]:
-    """Returns what ``save_arrays`` saved, as NumPy arrays.
+    """Returns the arrays that ``save_arrays`` saved, as NumPy arrays.
 
     Raises:
       StoreError: it cannot be read, or has not the expected ``structure``.

@@ -59,7 +59,7 @@ def _too_large(settings: Settings, depth: int, dataset: Dataset, source: Dataset
 
 
 def _unlike(settings: Settings, built: Built, dataset: Dataset, source: Dataset) -> Iterator[ConfigError]:
-    """Yields what does not fit between examples and layers."""
+    """Yields the misfits of examples and layers."""
     layers = built.layers
     sizes = [data.train.inputs.shape[1] for data in (dataset, source)]
     if sizes[0] != sizes[1] or (dataset.example_shape != source.example_shape and not is_dense(layers[0])):

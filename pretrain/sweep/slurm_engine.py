@@ -58,7 +58,7 @@ class Worker:
         return answer
 
     def checkpoint(self, *arguments) -> submitit.helpers.DelayedSubmission:
-        """Returns what to queue again: the same, for the store knows how far it came."""
+        """Returns the job to queue again: the same, for the store knows how far it came."""
         return submitit.helpers.DelayedSubmission(self, *arguments)
 
 

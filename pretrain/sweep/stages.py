@@ -27,7 +27,7 @@ MOST_UPDATES = 50_000_000  # of a stage
 
 
 class Spec(NamedTuple):
-    """What the jobs of a stage of one point have in common, whatever their seed."""
+    """A stage of one point, as all seeds share it."""
 
     stage: Stage
     config: StageConfig
@@ -68,7 +68,7 @@ def n_labels(settings: Settings, dataset: Dataset) -> int:
 
 
 def task_of(dataset: Dataset) -> Task:
-    """Returns what is predicted of the examples of a dataset."""
+    """Returns the task of a dataset."""
     return Task(dataset.task, len(dataset.output_names))
 
 

@@ -131,7 +131,7 @@ class Store:
         return [Record(**loaded[path][lane]) for path, lane in (self._places[stage] for stage in ids)]
 
     def predictions(self, stage: str, split: str) -> dict[str, np.ndarray] | None:
-        """Returns what a stored fine-tuning predicted of a held-out split: ``scores``, ``classes``, ``targets``.
+        """Returns the predictions of a stored fine-tuning on a held-out split: ``scores``, ``classes``, ``targets``.
 
         They are as ``Outcome.predictions`` has them, without the leading axis. None of a stage that was stored before
         predictions were kept.
@@ -215,7 +215,7 @@ class Store:
             raise StoreError(f"{error}; stages saved earlier are intact" if are_there else str(error)) from None
 
     def _begun(self, pack: Pack) -> list[Path]:
-        """Returns what is stored of a pack in training, the latest first."""
+        """Returns the stored progress of a pack in training, the latest first."""
         found = [path for path in self.root.glob(f"begun/{_name(pack)}.*") if path.suffix[1:].isdigit()]
         return sorted(found, key=lambda path: int(path.suffix[1:]), reverse=True)
 
@@ -263,7 +263,7 @@ class Store:
 
 
 def _age(path: Path) -> tuple[int, str]:
-    """Returns what orders packs by the time at which they were stored."""
+    """Returns a sort key of packs by the time at which they were stored."""
     with contextlib.suppress(OSError):  # moved aside meanwhile
         return path.stat().st_mtime_ns, path.name
     return 0, path.name
@@ -274,7 +274,7 @@ def _name(pack: Pack) -> str:
 
 
 def _content(pack: Pack, arrays: dict[str, Any]) -> dict[str, Any]:
-    """Returns what the manifest of a pack holds."""
+    """Returns the content of a pack's manifest."""
     return {
         "kind": pack.stage.name,
         "stages": [job.id for job in pack.jobs],

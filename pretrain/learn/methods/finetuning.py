@@ -23,7 +23,7 @@ _WIDEST_SCALE, _HALVINGS = 12, 30  # powers of two; thirty leave what float32 re
 
 
 class Own(NamedTuple):
-    """What a trial's updates are given besides batches."""
+    """Inputs of a trial's updates besides batches."""
 
     first_scale: jax.Array  # factor on the first update
     initial_codes: jax.Array | None  # [probes, units], if anything is diagnosed

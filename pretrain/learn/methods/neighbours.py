@@ -39,7 +39,7 @@ def fit(
 
 
 def predict(stack: Stack, params: Params, train: Batch, split: Batch) -> jax.Array:
-    """Returns what the known examples among training images predict of a split: [N, outputs], as ``probes.voted``."""
+    """Returns the votes of the known training images on a split: [N, outputs], as ``probes.voted``."""
     known = taken(train, params["neighbours"]["rows"])
     asked, known = (
         probes.as_read(params, batch._replace(inputs=probes.codes_in_blocks(stack, params, batch.inputs)))
