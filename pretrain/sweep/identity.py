@@ -1,15 +1,13 @@
 """The fingerprint of a stage's program, by which a stage is named beside its settings.
 
 A program is what JAX traces for one trial on abstract inputs: the start, the beginning, an update and the results. Its
-fingerprint is taken from the equations, with constants by value, and without the names of inner functions and
-variables: to rename, move or comment code changes nothing, to change arithmetic does. Fingerprints are remembered in
-the store under a hash of the sources that they were traced from, so that unchanged code is not traced again.
+fingerprint is the SHA-256 of its lines (``program_lines.py``). Fingerprints are remembered in the store under a hash of
+the sources that they were traced from, so that unchanged code is not traced again.
 """
 
 import functools
 import hashlib
 import json
-import re
 import sys
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
@@ -18,12 +16,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax.extend import core
 
 import pretrain.config
 import pretrain.learn
-from pretrain.config.fields import ConfigError
 from pretrain.data import Dataset
 from pretrain.data.files import written_whole
 from pretrain.learn.layers import Params
@@ -32,15 +27,11 @@ from pretrain.learn.metrics import Batch, Images
 from pretrain.learn.results import predictions, results
 from pretrain.learn.stage import Stage
 from pretrain.learn.start import Choices, start
-from pretrain.sweep import environment, one_trial
+from pretrain.sweep import environment, one_trial, program_lines
+from pretrain.sweep.program_lines import digest_of, without_addresses
 from pretrain.sweep.stages import Spec
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
-_NAMES = frozenset(
-    ("name", "debug_info", "jvp_jaxpr_fun", "jvp_jaxpr_thunk", "fwd_jaxpr_thunk", "fun", "bwd", "out_trees")
-)
-_HOST = ("pure_callback", "io_callback")  # whose programs are not JAX's
-_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 _SETTINGS = (
     *("jax_enable_x64", "jax_default_matmul_precision", "jax_default_prng_impl", "jax_threefry_partitionable"),
     *("jax_random_seed_offset", "jax_disable_jit", "jax_numpy_dtype_promotion", "jax_default_dtype_bits"),
@@ -150,7 +141,7 @@ def _sources() -> str:
     digest.update(_all_settings().encode())
     roots = [Path(package.__file__).parent for package in (pretrain.config, pretrain.learn)]
     files = [file for root in roots for file in root.rglob("*.py")]
-    for file in [*sorted(files), Path(one_trial.__file__), Path(__file__)]:
+    for file in [*sorted(files), *(Path(each) for each in (one_trial.__file__, program_lines.__file__, __file__))]:
         digest.update(f"\n{file.name}\n".encode() + file.read_bytes())
     return digest.hexdigest()[:32]
 
@@ -166,18 +157,18 @@ def _pieces(
     whole = functools.partial(_begun, stage, choices, extras, structure, parent, sizes)
     yield (
         _key("start", stage.as_started(), choices, parent, sizes.rows[:1], sizes.labelled),
-        lambda: _text(*_start(stage, choices, parent, sizes)),
+        lambda: digest_of(*_start(stage, choices, parent, sizes)),
     )
-    yield _key("begin", described, extras), lambda: _text(*whole()[0])
-    yield _key("step", described), lambda: _text(*whole()[1])
+    yield _key("begin", described, extras), lambda: digest_of(*whole()[0])
+    yield _key("step", described), lambda: digest_of(*whole()[1])
     yield (
         _key("results", stage.as_left(), stage.measured_splits, sizes),
-        lambda: "".join(_text(*piece) for piece in whole()[2]),
+        lambda: "".join(digest_of(*piece) for piece in whole()[2]),
     )
 
 
 def _key(name: str, *described: Any) -> str:
-    return hashlib.sha256(f"{name} {_ADDRESS.sub('', repr(described))}".encode()).hexdigest()
+    return hashlib.sha256(f"{name} {without_addresses(repr(described))}".encode()).hexdigest()
 
 
 def _images(stage: Stage, sizes: Sizes) -> Images:
@@ -236,58 +227,3 @@ def _frozen(tree: Params | None) -> Any:
 def _thawed(frozen: Any) -> Params | None:
     structure, leaves = frozen
     return jax.tree.unflatten(structure, [jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in leaves])
-
-
-def _text(function: Callable, inputs: tuple) -> str:
-    """Returns the SHA-256 of a function's program."""
-    return hashlib.sha256("\n".join(lines_of(jax.make_jaxpr(function)(*inputs))).encode()).hexdigest()
-
-
-def lines_of(program: core.ClosedJaxpr) -> Iterator[str]:
-    """Yields a program line by line, without names, and with constants by value."""
-    numbers: dict[Any, int] = {}
-
-    def number(variable: Any) -> str:
-        if isinstance(variable, core.Literal):
-            return f"{_value(variable.val)}:{variable.aval.str_short()}"
-        return f"v{numbers.setdefault(variable, len(numbers))}:{variable.aval.str_short()}"
-
-    jaxpr = program.jaxpr
-    for variable, value in zip(jaxpr.constvars, program.consts, strict=True):
-        yield f"const {number(variable)} {_value(value)}"
-    yield f"in {' '.join(map(number, jaxpr.invars))}"
-    for equation in jaxpr.eqns:
-        if equation.primitive.name in _HOST:
-            remedy = "calls Python from its compiled program, which cannot be named by its content; write it in JAX"
-            raise ConfigError("encoder.layers", equation.primitive.name, remedy)
-        yield f"{equation.primitive.name} {' '.join(map(number, equation.invars))}"
-        for name in sorted(equation.params.keys() - _NAMES):
-            yield from (f"  {name} {line}" for line in _parameter(equation.params[name]))
-        yield f"-> {' '.join(map(number, equation.outvars))}"
-    yield f"out {' '.join(map(number, jaxpr.outvars))}"
-
-
-def _parameter(value: Any) -> Iterator[str]:
-    if isinstance(value, core.ClosedJaxpr):
-        yield from lines_of(value)
-    elif isinstance(value, core.Jaxpr):
-        yield from lines_of(core.ClosedJaxpr(value, [None] * len(value.constvars)))
-    elif isinstance(value, tuple | list) and not hasattr(value, "_fields"):
-        for part in value:
-            yield from _parameter(part)
-    elif isinstance(value, np.ndarray | jax.Array):
-        yield _value(value)
-    elif callable(value) and not isinstance(value, type):
-        yield "function"  # its program is beside it
-    else:
-        yield _ADDRESS.sub("", repr(value))
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, jax.Array) and jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key):
-        value = jax.random.key_data(value)
-    if value is None or np.ndim(value) == 0:
-        return repr(value.item() if hasattr(value, "item") else value)
-    array = np.asarray(value)
-    digest = hashlib.sha256(np.ascontiguousarray(array)).hexdigest()
-    return f"{array.dtype}{array.shape}{digest}"

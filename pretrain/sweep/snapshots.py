@@ -20,6 +20,7 @@ from pretrain.learn.start import Choices
 from pretrain.sweep import identity, one_trial
 from pretrain.sweep.identity import Sizes
 from pretrain.sweep.job import Job
+from pretrain.sweep.program_lines import lines_of
 
 _HELD_OUT = 1000  # examples that an update is traced with; how many there are decides nothing here
 
@@ -80,4 +81,4 @@ def _update_program(
     traced = jax.make_jaxpr(update)(config, seed, own, images, state, index, progress)
     variable = traced.jaxpr.invars[-1]
     read = [*(given for equation in traced.jaxpr.eqns for given in equation.invars), *traced.jaxpr.outvars]
-    return None if any(each is variable for each in read) else tuple(identity.lines_of(traced))
+    return None if any(each is variable for each in read) else tuple(lines_of(traced))

@@ -16,8 +16,9 @@ from pretrain.config import DataConfig, to_json
 from pretrain.config.fields import ConfigError
 from pretrain.learn.layers import ACTIVATIONS
 from pretrain.sweep import identity
-from pretrain.sweep.identity import Fingerprints, lines_of
+from pretrain.sweep.identity import Fingerprints
 from pretrain.sweep.plan import plan
+from pretrain.sweep.program_lines import lines_of
 from pretrain.sweep.stages import specs
 from tests.sweep.conftest import FINGERPRINTS, of_kind, path
 

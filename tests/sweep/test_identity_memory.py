@@ -38,7 +38,7 @@ def nothing_is_traced(monkeypatch):
     def refuse(*_):
         raise Traced
 
-    monkeypatch.setattr(identity, "_text", refuse)
+    monkeypatch.setattr(identity, "digest_of", refuse)
 
 
 def test_remembered_fingerprints_are_not_traced_again(remembered, tmp_path, nothing_is_traced):
@@ -59,7 +59,7 @@ def test_what_is_new_joins_what_is_remembered(remembered, experiment, tmp_path, 
     both = Fingerprints(tmp_path)
     more = programs(planned_by(both, other))
     both.save()
-    monkeypatch.setattr(identity, "_text", None)
+    monkeypatch.setattr(identity, "digest_of", None)
     again = Fingerprints(tmp_path)
     assert (programs(planned_by(again, found)), programs(planned_by(again, other))) == (expected, more)
 
@@ -173,7 +173,7 @@ def test_layers_of_the_users_own_are_always_traced(experiment, tmp_path, monkeyp
     first.save()
     assert not (tmp_path / "fingerprints").exists()
     with monkeypatch.context() as patched:
-        patched.setattr(identity, "_text", lambda *_: "traced")
+        patched.setattr(identity, "digest_of", lambda *_: "traced")
         again = planned_by(Fingerprints(tmp_path), found)
     assert not {*programs(again).values()} & {*programs(before).values()}
     assert programs(planned_by(Fingerprints(tmp_path), found)) == programs(before)
