@@ -2,32 +2,24 @@
 
 import contextlib
 import gc
-import importlib
 import logging
 import sys
-import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection
 from pathlib import Path
-from typing import NamedTuple
 
-import pyarrow as pa
 from rich.console import Console
 
 from pretrain.commands import options, outcome, places, prospects, streams
-from pretrain.config import DataConfig, Experiment
+from pretrain.commands.looks import RESUME, Done, Run, follow, until_settled
+from pretrain.config import Experiment
 from pretrain.config.counts import counted
 from pretrain.config.fields import with_values
 from pretrain.config.paths import path_of
-from pretrain.data import Dataset
 from pretrain.report import prospects as outlooks
-from pretrain.report import tensorboard, terminal, verdicts
+from pretrain.report import tensorboard, terminal
 from pretrain.study import sequential
-from pretrain.study.answer import Answer, answer
-from pretrain.study.choice import usual_values
-from pretrain.study.sequential import Look
 from pretrain.sweep import (
-    baselines,
     engines,
     environment,
     fitting,
@@ -38,45 +30,13 @@ from pretrain.sweep import (
     reuse,
     run_files,
     samples,
-    tables,
 )
 from pretrain.sweep import plan as planning
 from pretrain.sweep.engines import Engine
 from pretrain.sweep.identity import Fingerprints
 from pretrain.sweep.interrupts import Interrupted, Interrupts
-from pretrain.sweep.plan import Plan
-from pretrain.sweep.remeasure import remeasured
-from pretrain.sweep.request import Request
 from pretrain.sweep.store import Store, StoreError
 from pretrain.sweep.work import MemoryFault
-
-RESUME = 75  # exit code: interrupted, and the same command goes on; EX_TEMPFAIL of sysexits.h
-
-
-class _Run(NamedTuple):
-    """The parts of a run that all looks share."""
-
-    experiment: Experiment  # with absolute paths
-    datasets: Mapping[DataConfig, Dataset]
-    looks: list[Look]
-    plan: Plan  # of the last look, should it be taken
-    notify: Callable[[str], None]  # a line for people, on progress
-
-    def at(self, look: Look) -> tuple[Experiment, Plan]:
-        """Returns the experiment with as many seeds as a look has, and its plan."""
-        trials = tuple(trial for trial in self.plan.trials if trial.seed < look.seeds)
-        used = {job for trial in trials for job in trial.jobs}
-        jobs = {name: job for name, job in self.plan.jobs.items() if name in used}
-        return with_values(self.experiment, {"seeds": look.seeds}), Plan(trials, jobs)
-
-
-class _Done(NamedTuple):
-    """The outcome of a run's last look."""
-
-    plan: Plan
-    n_run: int  # stages, over all looks
-    tables: dict[str, pa.Table]
-    answer: Answer
 
 
 def run(
@@ -133,14 +93,14 @@ def run(
     fingerprints = Fingerprints(Path(located.store))
     plan = planning.plan(with_values(located, {"seeds": looks[-1].seeds}), datasets, fingerprints)
     prospects.check(located, plan)
-    this = _Run(located, datasets, looks, plan, notify)
+    this = Run(located, datasets, looks, plan, notify)
     if dry_run or not hosts.leads():
         this = this._replace(plan=reuse.chosen(located, plan, Store(located.store, notify, read_only=True)))
     if dry_run:
         _preview(this, out)
         return 0
     if not hosts.leads():
-        return _follow(this)
+        return follow(this)
     if not places.is_open(Path(located.store)):
         places.check_complete(located, this.at(looks[0])[1], notify)
     try:
@@ -160,7 +120,7 @@ def run(
     return 0
 
 
-def _preview(this: _Run, out: Console) -> None:
+def _preview(this: Run, out: Console) -> None:
     """Prints what can be concluded and what would run: the first look, and how many may follow."""
     plan, store = this.at(this.looks[0])[1], Store(this.experiment.store, warn=this.notify, read_only=True)
     missing = reuse.reasons(plan, store)
@@ -174,7 +134,7 @@ def _preview(this: _Run, out: Console) -> None:
         out.print(line, soft_wrap=True)
 
 
-def _lead(this: _Run, engine: Engine, progress: Console, with_tensorboard: bool, fingerprints: Fingerprints) -> _Done:
+def _lead(this: Run, engine: Engine, progress: Console, with_tensorboard: bool, fingerprints: Fingerprints) -> Done:
     """Runs all looks that it takes and writes the run's files; returns what came of them."""
     root, run_dir = Path(this.experiment.store), Path(this.experiment.run_dir)
     is_open = places.is_open(root)
@@ -196,7 +156,7 @@ def _lead(this: _Run, engine: Engine, progress: Console, with_tensorboard: bool,
         # With all that its last look may need, so that nobody prunes what the first looks of a repeated run leave out.
         with holds.held(root, run_dir, this.plan.jobs) if is_open else contextlib.nullcontext():
             try:
-                done = _look_until_settled(this, engine, store, progress, interrupts.requested)
+                done = until_settled(this, engine, store, progress, interrupts.requested)
             finally:
                 programs.seal(root / "programs")
             # Only now, so that the tables of a run that is repeated, or interrupted as it is, never hold less.
@@ -218,81 +178,3 @@ def _lead(this: _Run, engine: Engine, progress: Console, with_tensorboard: bool,
                 outcome.leave_tables(this.experiment, this.datasets, done.tables, this.notify)
                 raise
     return done
-
-
-def _look_until_settled(this: _Run, engine: Engine, store: Store, progress: Console, stop: Callable[[], bool]) -> _Done:
-    """Trains and judges look after look, until no comparison is inconclusive or there are no more looks."""
-    n_run = 0
-    for look in this.looks:
-        experiment, plan = this.at(look)
-        missing = len(plan.jobs) - len(store.verified(plan.jobs))
-        if missing:
-            threading.Thread(target=_load_for_report, daemon=True).start()
-        try:
-            engine(Request(experiment, plan, this.datasets, store, progress, stop))
-        except Interrupted:
-            store.refresh()
-            stored = f"{len(store.verified(plan.jobs))} of {counted(len(plan.jobs), 'stage')} stored"
-            this.notify(f"stopped with {stored}; the same command goes on from here")
-            raise
-        n_run += missing
-        made = _tables(experiment, plan, store, this.datasets)
-        try:
-            level = sequential.level(this.experiment, made["trials"])
-            found = answer(made["trials"], made["curves"], experiment.study, level, usual_values(experiment))
-            if len(this.looks) > 1:
-                this.notify(verdicts.progress(look, this.looks, found.comparisons))
-        except Exception:  # a fault in judging costs no table of what is trained
-            outcome.leave_tables(this.experiment, this.datasets, made, this.notify)
-            raise
-        settled = not sequential.unsettled(found.comparisons)
-        if look is this.looks[-1] or hosts.agreed(settled):
-            break
-    return _Done(plan, n_run, made, found)
-
-
-def _load_for_report() -> None:
-    """Imports what judging and drawing will need, a second's work, beside training."""
-    for name in (
-        "scipy.stats",
-        "matplotlib.figure",
-        "matplotlib.backends.backend_agg",
-        "matplotlib.backends.backend_svg",
-    ):
-        importlib.import_module(name)
-
-
-def _follow(this: _Run) -> int:
-    """Does the share of a process that does not lead: computes, and leaves judging and writing to the one that does."""
-    store = Store(this.experiment.store, warn=lambda line: None, read_only=True)
-    try:
-        with Interrupts(lambda line: None):
-            for look in this.looks:
-                experiment, plan = this.at(look)
-                engines.run_here(Request(experiment, plan, this.datasets, store, Console(quiet=True), lambda: False))
-                if look is this.looks[-1] or hosts.agreed(False):  # the leader's word counts
-                    break
-    except Interrupted:
-        return RESUME
-    except (StoreError, MemoryFault) as error:
-        streams.complain(error)
-        return 1
-    return 0
-
-
-def _tables(
-    experiment: Experiment, plan: Plan, store: Store, datasets: Mapping[DataConfig, Dataset]
-) -> dict[str, pa.Table]:
-    """Returns a run's tables by name."""
-    return {
-        "trials": tables.trials(
-            plan,
-            store,
-            remeasured(plan, store, datasets),
-            experiment.study,
-            baselines.of_trials(plan, datasets),
-        ),
-        "curves": tables.curves(plan, store),
-        "stages": tables.stages(plan),
-        "timings": tables.timings(plan, store),
-    }

@@ -41,9 +41,8 @@ OVERHEAD = {
         ("pretrain.sweep.store.Store", "save_progress"),
     ],
     "recording": [
-        ("pretrain.commands.run", "_tables"),
+        ("pretrain.commands.looks", "_tables"),
         ("pretrain.sweep.tables", "write"),
-        ("pretrain.sweep.store.Store", "register"),
     ],
 }
 
