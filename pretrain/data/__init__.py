@@ -1,5 +1,6 @@
 """Datasets as arrays."""
 
-from pretrain.data.dataset import Dataset, Split, load, load_all, reader
+from pretrain.data.dataset import Dataset, Split
+from pretrain.data.loading import load, load_all, reader
 
 __all__ = ["Dataset", "Split", "load", "load_all", "reader"]

@@ -8,8 +8,8 @@ from pretrain import data
 from pretrain.config import DataConfig, Experiment, fitting, metrics
 from pretrain.config.fields import ConfigError
 from pretrain.data import Dataset
-from pretrain.data.dataset import configs, rows_of
 from pretrain.data.labels import NONE
+from pretrain.data.loading import configs, rows_of
 from pretrain.sweep import modules
 from pretrain.sweep.stages import n_labels
 

@@ -11,7 +11,7 @@ import pytest
 from pretrain import data
 from pretrain.config import DataConfig, Experiment, PretrainConfig
 from pretrain.config.fields import ConfigError
-from pretrain.data import dataset as module
+from pretrain.data import loading as module
 from pretrain.data import reading
 from tests.data.own_files import ARRAYS, load, refused
 

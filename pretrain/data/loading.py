@@ -1,0 +1,219 @@
+"""Loads datasets: a source is read, split, scaled and looked at."""
+
+import hashlib
+from collections.abc import Callable
+
+import numpy as np
+
+from pretrain.config import Experiment
+from pretrain.config.fields import ConfigError
+from pretrain.config.settings import DataConfig
+from pretrain.data import looks, reading, scaling, splits
+from pretrain.data.dataset import Dataset, Fingerprints, Split, Units
+from pretrain.data.labels import NONE
+from pretrain.data.reading import Source
+from pretrain.data.targets import is_missing, strata
+
+_LUMA = (0.299, 0.587, 0.114)
+Reader = Callable[[DataConfig], Source]
+
+
+def reader() -> Reader:
+    """Returns a reader of sources that reads each once."""
+    known: dict[tuple, Source] = {}
+
+    def read(config: DataConfig) -> Source:
+        key = reading.key(config)
+        if key not in known:
+            known[key] = reading.read(config)
+        return known[key]
+
+    return read
+
+
+def load_all(experiment: Experiment, read: Reader | None = None) -> dict[DataConfig, Dataset]:
+    """Loads every dataset of an experiment's trials, those of pretraining too, once each.
+
+    Raises:
+      ConfigError: as ``load`` does; a line for each fault of any of them.
+    """
+    read, found, faults = read or reader(), {}, []
+    for config in configs(experiment):
+        try:
+            found[config] = load(config, read)
+        except ConfigError as error:
+            faults.append(error)
+    if faults:
+        raise ConfigError.of_all(faults)
+    return found
+
+
+def configs(experiment: Experiment) -> list[DataConfig]:
+    """Returns the data of an experiment's trials, fine-tuning's first, each once."""
+    wanted: dict[DataConfig, None] = {}
+    for point in experiment.points:
+        for seed in range(experiment.seeds if point.settings.data.splits == "fresh" else 1):
+            at = point.settings.at_seed(seed)
+            wanted |= dict.fromkeys((at.finetuning_data, at.pretraining_data))
+    return list(wanted)
+
+
+def load(config: DataConfig, read: Reader = reading.read) -> Dataset:
+    """Loads, splits and scales the dataset that a config names.
+
+    Raises:
+      ConfigError: the dataset is not there, is damaged or does not fit, or a held-out split takes all rows; a line for
+        each fault.
+    """
+    source = read(config)
+    cut = splits.cut(rows_of(source), config)
+    raw = _raw(source, cut, config)
+    known = {split: source.labels["train"][index] for split, index in _indices(cut)}
+    known |= {split: array for split, array in source.labels.items() if split not in known}
+    units = None
+    if source.task == "regression":
+        units = _units(config, known["train"], source.output_names)
+        known = {split: units.standardised(array) for split, array in known.items()}
+    pool = raw.pop("unlabelled", None)
+    training = [array for array in (raw["train"], pool) if array is not None]
+    fitted = scaling.fit(training, [raw["validation"], raw["test"]], config.scaling, source.columns)
+    made = _shuffled if config.shuffled_pixels else lambda inputs: inputs
+    train, labels, pool_notes = _pretrained(config, fitted.scaling.applied(raw["train"]), known["train"], pool, fitted)
+    parts = {split: Split(made(fitted.scaling.applied(raw[split])), known[split]) for split in ("validation", "test")}
+    parts["train"] = Split(made(train), labels)
+    labelled = np.flatnonzero(~is_missing(labels)).astype(np.int32)
+    shape = raw["train"].shape[1:] if raw["train"].ndim > 2 else parts["train"].inputs.shape[1:]
+    notes = (*source.notes, *cut.notes, *fitted.notes, *pool_notes, *_scale_notes(raw["train"], fitted))
+    if config.name != "mnist":
+        if source.task == "classification":
+            notes += tuple(looks.at_labels(known, source.output_names))
+        notes += tuple(looks.at_copies(raw))
+    return Dataset(
+        parts["train"],
+        parts["validation"],
+        parts["test"],
+        tuple(shape),
+        source.task,
+        source.output_names,
+        units,
+        Fingerprints(
+            _digest(parts["train"].inputs, parts["validation"].inputs),
+            # With their units, in which predictions are kept.
+            _digest(parts["train"].labels, parts["validation"].labels, *(units or ())),
+            _digest(*parts["test"]),
+        ),
+        None if len(labelled) == len(labels) else labelled,
+        fitted.interval,
+        fitted.scaling,
+        tuple(f"{config.name}: {note}" for note in notes),
+    )
+
+
+def rows_of(source: Source) -> splits.Rows:
+    """Returns the key of the cut of a source."""
+    has_validation, has_test = ("validation" in source.labels, "test" in source.labels)
+    return splits.Rows(strata(source.labels["train"]), has_validation, has_test, source.groups)
+
+
+def _units(config: DataConfig, train: np.ndarray, names: tuple[str, ...]) -> Units:
+    known = train[~is_missing(train)].astype(np.float64)
+    found = Units(known.mean(axis=0), known.std(axis=0))
+    if not (found.deviation > 0).all():
+        name = names[int(np.argmin(found.deviation > 0))]
+        raise ConfigError("data.name", config.name, f"has {name} of one value in all training rows; take another cut")
+    return found
+
+
+def _indices(cut: splits.Cut) -> list[tuple[str, splits.Index]]:
+    pairs = (("train", cut.train), ("validation", cut.validation), ("test", cut.test))
+    return [(split, index) for split, index in pairs if index is not None]
+
+
+def _raw(source: Source, cut: splits.Cut, config: DataConfig) -> dict[str, np.ndarray]:
+    """Returns the inputs of each split before they are scaled; images have a channel, and are grey where asked."""
+    arrays = {split: source.inputs["train"][index] for split, index in _indices(cut)}
+    arrays |= {split: array for split, array in source.inputs.items() if split not in arrays}
+    arrays = {split: array[..., None] if array.ndim == 3 else array for split, array in arrays.items()}
+    if config.greyscale:
+        if arrays["train"].ndim != 4 or arrays["train"].shape[-1] not in (1, 3):
+            remedy = f"is for images of 1 or 3 channels, not for {arrays['train'].shape[1:]} an example; leave it out"
+            raise ConfigError("data.greyscale", True, remedy)
+        arrays = {split: luma(array) for split, array in arrays.items()}
+    if config.scaling == "none":
+        return {
+            split: array.astype(np.float32) if array.dtype == np.uint8 else array for split, array in arrays.items()
+        }
+    if config.scaling in ("auto", "unit") and not source.columns:
+        as_bytes = scaling.as_bytes(arrays.values())
+        if as_bytes is not None:
+            return dict(zip(arrays, as_bytes, strict=True))
+    return arrays
+
+
+def _pretrained(
+    config: DataConfig, train: np.ndarray, labels: np.ndarray, pool: np.ndarray | None, fitted: scaling.Fitted
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Returns the training rows [N, D] and labels [N] that a config asks for, the unlabelled arrays' rows last.
+
+    Of rows without a label, as many as ``data.unlabelled`` are drawn; a larger number holds a smaller one's rows.
+    """
+    if pool is not None:
+        train = np.concatenate([train, fitted.scaling.applied(pool)])
+        none = np.full((len(pool), *labels.shape[1:]), NONE if labels.ndim == 1 else np.nan, labels.dtype)
+        labels = np.concatenate([labels, none])
+    without = np.flatnonzero(is_missing(labels))
+    notes = []
+    if len(without):
+        notes.append(f"{len(without):,} of {len(labels):,} training rows have no label; they pretrain only")
+    kept = without
+    if config.unlabelled != "all":
+        if config.unlabelled > len(without):
+            remedy = f"is more than the {len(without):,} training rows without a label; lower it"
+            raise ConfigError("data.unlabelled", config.unlabelled, remedy)
+        kept = np.sort(np.random.default_rng(config.cut).permutation(without)[: config.unlabelled])
+    if config.pretrain_on == "train":
+        kept = kept[:0]
+    if len(kept) == len(without) and config.pretrain_on != "unlabelled":
+        return train, labels, notes
+    rows = kept
+    if config.pretrain_on != "unlabelled":
+        rows = np.union1d(np.flatnonzero(~is_missing(labels)), kept)
+    if not len(rows):
+        remedy = "leaves nothing to pretrain on, for all training rows have a label; set it to both"
+        if len(without):
+            remedy = "leaves nothing to pretrain on beside data.unlabelled 0; raise that, or set it to both"
+        raise ConfigError("data.pretrain_on", config.pretrain_on, remedy)
+    return train[rows], labels[rows], notes
+
+
+def _scale_notes(train: np.ndarray, fitted: scaling.Fitted) -> list[str]:
+    if fitted.scaling.method != "standardise":
+        return []
+    each = "channel by channel" if train.ndim == 4 else "column by column"
+    return [f"inputs are standardised, {each} (data.scaling)"]
+
+
+def luma(images: np.ndarray) -> np.ndarray:
+    """Turns images [N, H, W, 1 or 3] to one channel (ITU-R BT.601 luma): [N, H, W, 1]; of bytes, rounded to bytes."""
+    if images.shape[-1] == 1:
+        return images
+    # A block at a time: the float copy of a whole colour dataset would be twelve times its size.
+    grey = np.empty(images.shape[:3], np.uint8 if images.dtype == np.uint8 else np.float32)
+    for start in range(0, len(images), 1024):
+        block = slice(start, start + 1024)
+        values = images[block] @ np.array(_LUMA, np.float32)
+        grey[block] = np.rint(values) if grey.dtype == np.uint8 else values
+    return grey[..., None]
+
+
+def _shuffled(inputs: np.ndarray) -> np.ndarray:
+    """Shuffles every pixel over images [N, D], each in its own way, the same for all seeds."""
+    return np.random.default_rng(0).permuted(inputs, axis=0)
+
+
+def _digest(*arrays: np.ndarray) -> str:
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.dtype} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array))
+    return digest.hexdigest()
