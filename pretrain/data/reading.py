@@ -143,7 +143,7 @@ def _found(config: DataConfig) -> _Found:
         called = {"train_inputs": "inputs", "train_labels": config.target}
         return _Found(arrays, called, columns=table.columns, groups=table.groups)
     of_tables = [field for field in _OF_TABLES if getattr(config, field)]
-    if of_tables and path.is_file() and path.suffix not in (".npz", ".npy"):
+    if of_tables and path.is_file() and path.suffix.lower() not in (".npz", ".npy"):
         raise ConfigError("data.name", name, f"is no table of a known kind; write one of {', '.join(tables.SUFFIXES)}")
     faults = [
         ConfigError(f"data.{field}", getattr(config, field), f"is for tables, and {name} is none; leave it out")
@@ -155,7 +155,7 @@ def _found(config: DataConfig) -> _Found:
         if not MNIST.is_file() or hashlib.sha256(MNIST.read_bytes()).hexdigest() != _MNIST_SHA256:
             raise ConfigError("data.name", name, f"is damaged: {MNIST} fails its checksum; reinstall pretrain")
         return _npz(MNIST)._replace(class_names=tuple("0123456789"))
-    if name.endswith(".npz"):
+    if name.lower().endswith(".npz"):
         return _npz(path)
     if ".py:" in name:
         return _of_function(name)

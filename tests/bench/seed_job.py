@@ -62,7 +62,7 @@ class Worker:
 
     def __init__(self, side):
         self._side, self._scratch = side, tempfile.TemporaryDirectory()
-        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the worker
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed in close()
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self._errors, "text": True}
         scratch = self._scratch.name
         self._process = subprocess.Popen(
@@ -89,6 +89,7 @@ class Worker:
     def close(self):
         self._process.stdin.close()
         self._process.wait()
+        self._errors.close()
         self._scratch.cleanup()
 
 

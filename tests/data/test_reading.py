@@ -196,6 +196,11 @@ def test_a_folder_without_arrays_is_no_name_of_a_dataset(tmp_path, monkeypatch):
         refused(name, "is no directory of .npy files; name them")
 
 
+def test_a_file_is_known_by_its_ending_in_capitals_too(tiny_path, tmp_path):
+    shutil.copy(tiny_path, tmp_path / "OWN.NPZ")
+    assert load(tmp_path / "OWN.NPZ").fingerprints == load(tiny_path).fingerprints
+
+
 def test_a_path_may_start_at_home(tiny_path, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     shutil.copy(tiny_path, tmp_path / "own.npz")
