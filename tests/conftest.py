@@ -1,5 +1,6 @@
 """What every test runs under: two CPU devices, no silent rank promotion, and a tiny dataset."""
 
+import gc
 import os
 from importlib.metadata import version
 from pathlib import Path
@@ -13,6 +14,8 @@ from tests.launching import LONG, ROOT, Site
 
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+gc.set_threshold(100_000, 50, 100)  # traces leave a million objects that stay, and are not worth a search every 700
 
 # Three quarters of the tests' time would be XLA's optimizations of programs that run once, on next to nothing.
 _UNOPTIMISED = ["--xla_backend_optimization_level=0"]
