@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pretrain.sweep import programs as kept
-from tests.launching import LONG, ROOT, Site
+from tests.launching import ROOT, Site
 
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -128,11 +128,3 @@ def first(site):
 def run(site, first):
     """The directory of the first launch's run."""
     return site.path / "first-run"
-
-
-@pytest.fixture(scope="session")
-def long_run(site, run):
-    """The directory of a run whose phases are long enough to be interrupted within, and were not."""
-    done = site.launch(*site.at("long"), *LONG)
-    assert done.returncode == 0, done.stderr
-    return site.path / "long-run"

@@ -30,7 +30,7 @@ def commands(text):
 def copy(path):
     """A copy of the code."""
     for name in ("pretrain", "configs"):
-        shutil.copytree(ROOT / name, path / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / name, path / name)  # with its bytecode, which a changed size makes stale
     shutil.copy(ROOT / "launch.py", path)
     return path
 
