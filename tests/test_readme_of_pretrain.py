@@ -8,7 +8,7 @@ import sys
 import pyarrow.parquet as pq
 import pytest
 
-from tests.launching import OPTIONS, ROOT, UNDRAWN
+from tests.launching import OPTIONS, ROOT, UNDRAWN, call, execute
 
 README = (ROOT / "pretrain" / "README.md").read_text()
 ADDED = README.split("## I want to add")[1].split("## Testing a change")[0]
@@ -36,12 +36,15 @@ def copy(path):
 
 
 def launch(path, data, programs, *options):
+    """A launch of the code in a directory, or of this one where it holds none; returns tables of trials and curves."""
     store = path / "store"
     store.mkdir()
     (store / "programs").symlink_to(programs)
-    places = ["--data.name", data, "--run-dir", path / "run", "--store", store]
-    command = [sys.executable, UNDRAWN, path / "launch.py", "geron", *map(str, places), *SHORT, *options]
-    done = subprocess.run(command, cwd=path, capture_output=True, text=True, timeout=300)
+    argv = ["geron", "--data.name", data, "--run-dir", path / "run", "--store", store, *SHORT, *options]
+    if (path / "launch.py").exists():
+        done = execute([sys.executable, UNDRAWN, path / "launch.py", *map(str, argv)], path)
+    else:
+        done = call(argv, path)
     assert done.returncode == 0, done.stderr
     return pq.read_table(path / "run" / "trials.parquet").to_pandas(), pq.read_table(path / "run" / "curves.parquet")
 
@@ -83,7 +86,6 @@ def test_patches_apply_and_their_options_run(names, tmp_path, tiny_path, program
 def test_a_layer_of_ones_own_runs(tmp_path, tiny_path, programs):
     (source,) = blocks(SECTIONS["A layer"], "python")
     (options,) = commands(SECTIONS["A layer"])
-    copy(tmp_path)
     (tmp_path / "my_layers.py").write_text(source)
     trials, curves = launch(tmp_path, tiny_path, programs, *options)
     assert trials.status.tolist() == ["ok"] * 2

@@ -18,8 +18,8 @@ def run(argv: Sequence[str], configs: Path) -> int:
 
     SIGTERM and SIGHUP act as Ctrl-C does, unless the process was started with SIGHUP ignored, as by nohup.
     """
-    # Imports and traces leave a million objects that stay. To search them every 700 allocations, Python's default, costs
-    # a tenth of a short run's time.
+    # Imports and traces leave a million objects that stay. Python's default, to search them every 700 allocations,
+    # takes a tenth of a short run's time.
     gc.set_threshold(_ALLOCATIONS, *gc.get_threshold()[1:])
     with streams.unfailing():
         try:

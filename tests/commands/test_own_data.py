@@ -13,7 +13,13 @@ from tests.data import sources
 from tests.launching import ROOT
 from tests.undrawn import undrawn
 
-BRIEF = ["--encoder.layers", "8", "--seeds", "2", "--pretrain.epochs", "1", "--finetune.epochs", "1"]
+BRIEF = [
+    *("--encoder.layers", "8"),
+    *("--seeds", "2"),
+    *("--pretrain.epochs", "1"),
+    *("--finetune.epochs", "1"),
+    *("--finetune.frozen-layers", "0"),
+]
 
 
 @pytest.fixture
@@ -26,7 +32,7 @@ def launch(tmp_path, site, capfd):
             (tmp_path / "store" / "programs").symlink_to(site.programs)
         where = ["--run-dir", str(tmp_path / name), "--store", str(tmp_path / "store")]
         with undrawn():
-            code = main(["geron", *map(str, options), *BRIEF, *where], configs=ROOT / "configs")
+            code = main(["geron", *BRIEF, *map(str, options), *where], configs=ROOT / "configs")
         return code, *capfd.readouterr(), tmp_path / name
 
     return launch
@@ -48,7 +54,7 @@ def test_a_table_leads_to_a_verdict(form, launch, tmp_path):
     assert (run / "report.html").is_file() and not (run / "samples.npz").exists()
     assert not list((run / "figures").glob("filters.*")) and not list((run / "figures").glob("reconstructions.*"))
     trials = pq.read_table(run / "trials.parquet").to_pylist()
-    assert len(trials) == 8 and all(row["status"] == "ok" for row in trials)
+    assert len(trials) == 4 and all(row["status"] == "ok" for row in trials)
     kept = json.loads((run / "experiment.json").read_text())
     assert kept["data"]["validation"] != 5000 and kept["data"]["target"] == "income"
     (inputs, *_) = load_inputs(run)
@@ -80,7 +86,7 @@ def test_standardised_images_are_shown(launch, tmp_path):
 def test_a_pool_is_swept_like_labels(launch, tmp_path):
     np.savez(tmp_path / "pool.npz", **sources.forms()["pool"])
     options = ["--data.name", tmp_path / "pool.npz", "--sweep", "data.unlabelled=0,100,300"]
-    code, *_, run = launch(*options, "--finetune.frozen-layers", 0)
+    code, *_, run = launch(*options)
     assert code == 0
     trials = pq.read_table(run / "trials.parquet").to_pylist()
     assert {row["data.unlabelled"] for row in trials} == {0, 100, 300}

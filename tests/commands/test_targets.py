@@ -11,7 +11,13 @@ from pretrain import load_run
 from pretrain.sweep.store import Store
 from tests.launching import call, contents, refused
 
-BRIEF = ["--encoder.layers", "8", "--seeds", "6", "--pretrain.epochs", "1", "--finetune.epochs", "4"]
+BRIEF = [
+    *("--encoder.layers", "8"),
+    *("--seeds", "6"),
+    *("--pretrain.epochs", "1"),
+    *("--finetune.epochs", "4"),
+    *("--finetune.frozen-layers", "0"),
+]
 ROWS = 240
 
 
@@ -176,7 +182,7 @@ def test_arms_that_only_know_the_majority_are_flagged_and_not_judged_by_accuracy
     (tmp_path / "store").mkdir()
     (tmp_path / "store" / "programs").symlink_to(site.programs)
     where = ["--run-dir", tmp_path / "run", "--store", tmp_path / "store", "--data.name", tmp_path / "rare.npz"]
-    done = call(["geron", *BRIEF, "--finetune.frozen-layers", "0", *where], tmp_path)
+    done = call(["geron", *BRIEF, *where], tmp_path)
     assert done.returncode == 0, done.stderr
     majority = 1 - rare[:60].mean()
     assert f"of the most frequent class, {majority:.3f}" in done.stdout

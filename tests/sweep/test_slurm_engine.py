@@ -60,6 +60,7 @@ def test_a_preempted_job_is_queued_again_and_goes_on_within_its_stage(site, firs
     assert results(site.path / "preempted-run") == results(site.path / "unpreempted-run")
 
 
+@pytest.mark.cluster
 def test_what_slurm_refuses_is_reported_in_one_line(site, slurm):
     command = site.command(*site.at("refused"), *WORKER, "--engine.partition", "nowhere")
     refused(execute(command, site.path, env=slurm[0]), "engine.name: 'slurm'", "invalid partition specified: nowhere")

@@ -31,6 +31,7 @@ def pack(planned) -> Pack:
 
 @pytest.fixture(scope="module")
 def outcome(pack, dataset):
+    forget_programs()
     return execute.run(pack, dataset, [None] * len(pack.jobs), unwatched)
 
 
@@ -47,6 +48,7 @@ def updates_of(outcome):
 
 
 def test_some_trials_stop_early_and_each_keeps_its_best(pack, outcome):
+    assert execute.ADVANCE.n_compiled == execute.BEGIN.n_compiled == 1  # for trials that stop apart
     total = pack.stage.total_steps
     updates, best, stopped = (outcome.results[name] for name in outcomes.ENDS)
     assert (updates < total).any() and len(set(updates.tolist())) > 1  # or the tests below would show nothing
@@ -103,12 +105,6 @@ def test_a_pack_stopped_before_or_after_its_first_trial_stops_goes_on_to_the_sam
         execute.run(pack, dataset, [None] * len(pack.jobs), stopping)
     again = execute.run(pack, dataset, [None] * len(pack.jobs), unwatched, kept[0])
     same(again[:3], outcome[:3])
-
-
-def test_one_program_serves_a_pack_whose_trials_stop_apart(pack, dataset):
-    forget_programs()
-    execute.run(pack, dataset, [None] * len(pack.jobs), unwatched)
-    assert execute.ADVANCE.n_compiled == execute.BEGIN.n_compiled == 1
 
 
 def test_side_by_side_as_on_an_accelerator_trials_stop_too(pack, outcome, dataset, monkeypatch):
