@@ -14,9 +14,10 @@ UNPRIVILEGED = [] if os.geteuid() else ["setpriv", "--bounding-set=-all", "--inh
 
 @pytest.fixture(scope="module")
 def closed(site, run):
-    """A copy of the first store, with its programs, that nobody may write to."""
+    """A copy of the first store, whose programs are of other machines, that nobody may write to."""
     store = site.path / "closed-store"
-    shutil.copytree(site.path / "first-store", store)
+    shutil.copytree(site.path / "first-store", store, ignore=shutil.ignore_patterns("programs"))
+    (store / "programs" / "another").mkdir(parents=True)
     for path in [store, *store.rglob("*")]:
         path.chmod(0o555 if path.is_dir() else 0o444)
     yield store

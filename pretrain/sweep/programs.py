@@ -39,7 +39,7 @@ def prepare(root: Path, keep: bool = True) -> None:
     directory = root / _fingerprint()
     seals = _seals(directory)
     unsound = [entry for entry in directory.glob("*-cache") if seals.get(entry.name) != _checksum(entry)]
-    if unsound and not keep:
+    if not keep and (unsound or not directory.is_dir()):
         return
     for entry in unsound:
         entry.unlink(missing_ok=True)

@@ -45,6 +45,19 @@ def test_truncated_programs_and_those_that_a_killed_run_left_are_deleted(directo
     assert left(directory) == ["b-cache"]
 
 
+def test_programs_that_cannot_be_kept_are_read_if_all_are_sound_and_there(directory, tmp_path, monkeypatch):
+    settings = {}
+    monkeypatch.setattr(programs.jax.config, "update", settings.__setitem__)
+    programs.prepare(tmp_path / "elsewhere", keep=False)
+    (directory / "c-cache").write_bytes(b"never sealed")
+    programs.prepare(tmp_path, keep=False)
+    assert not settings and (directory / "c-cache").exists()
+    (directory / "c-cache").unlink()
+    programs.prepare(tmp_path, keep=False)
+    assert settings["jax_compilation_cache_dir"] == str(directory)
+    assert settings["jax_persistent_cache_min_compile_time_secs"] == float("inf")
+
+
 @pytest.mark.parametrize("text", ["", "[]", "null", "{", json.dumps({"a-cache": 3})])
 def test_without_sound_seals_no_program_is_trusted(text, directory):
     (directory / "seals.json").write_text(text)
