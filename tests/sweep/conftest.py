@@ -75,8 +75,7 @@ def path(plan: Plan, trial=0) -> list[Job]:
 
 
 def forget_programs():
-    """Makes all programs be traced and compiled anew."""
-    jax.clear_caches()
+    """Makes all programs be compiled anew, and counted from none."""
     for program in PROGRAMS:
         program.clear()
 

@@ -150,18 +150,14 @@ def test_a_longest_that_is_stored_leaves_the_next_to_pass_the_others(swept, pack
 
 
 @pytest.mark.optimised
-def test_what_is_passed_is_bit_equal_to_what_is_trained_alone(pack, alone, dataset):
+def test_what_is_passed_is_bit_equal_to_what_is_trained_alone_by_one_program(pack, alone, dataset):
     kept = []
+    forget_programs()
     outcome = execute.run(pack, dataset, [None] * 3, unwatched, keep=lambda part, found: kept.append((part, found)))
+    assert execute.ADVANCE.n_compiled == execute.BEGIN.n_compiled == 1
     assert [part.stage.total_steps for part, _ in kept] == [part.stage.total_steps for part in pack.passed]
     for part, found in [*kept, (pack, outcome)]:
         same(found, alone[part.stage.total_steps])
-
-
-def test_all_is_trained_by_one_program(pack, dataset):
-    forget_programs()
-    execute.run(pack, dataset, [None] * 3, unwatched, keep=lambda part, found: None)
-    assert execute.ADVANCE.n_compiled == execute.BEGIN.n_compiled == 1
 
 
 def one_by_one(first, total):
