@@ -15,7 +15,7 @@ from tests.launching import ROOT, Site
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
-gc.set_threshold(100_000, 50, 100)  # traces leave a million objects that stay, and are not worth a search every 700
+gc.set_threshold(100_000)  # traces leave a million objects that stay, and are not worth a search every 700
 
 # Three quarters of the tests' time would be XLA's optimizations of programs that run once, on next to nothing.
 _UNOPTIMISED = ["--xla_backend_optimization_level=0"]

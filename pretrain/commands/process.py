@@ -20,7 +20,7 @@ def run(argv: Sequence[str], configs: Path) -> int:
     """
     # Imports and traces leave a million objects that stay. Python's default, to search them every 700 allocations,
     # takes a tenth of a short run's time.
-    gc.set_threshold(_ALLOCATIONS, *gc.get_threshold()[1:])
+    gc.set_threshold(_ALLOCATIONS)
     with streams.unfailing():
         try:
             with _signals():
