@@ -3,7 +3,7 @@
 import dataclasses
 
 from pretrain.config import AutoencoderConfig, TrainingConfig
-from pretrain.config.fields import canonical
+from pretrain.config.effects import canonical
 from pretrain.config.methods import FinetuningConfig, LogisticConfig, NeighboursConfig, RidgeConfig
 from pretrain.learn.layers import Dense
 from pretrain.learn.methods import METHODS

@@ -13,12 +13,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from pretrain.commands.axes import Axis, element, is_sequence, parse_axis, read_value
 from pretrain.config import Experiment, Settings, SweptValue, fitting
+from pretrain.config.effects import inert_because
 from pretrain.config.fields import (
     ConfigError,
     complaint,
     fields,
     get,
-    inert_because,
     nearest,
     replace,
     replace_all,

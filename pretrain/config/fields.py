@@ -1,8 +1,7 @@
-"""Fields of nested frozen configs by dotted name: read, replaced, and distinguished by what they decide.
+"""Fields of nested frozen configs by dotted name: read and replaced.
 
 A section of a config may be a union of config classes, distinguished by their field ``kind``; setting that field
-changes the class. A field that decides something only beside certain values of another says so at its type, with
-``When`` or ``Unless``.
+changes the class.
 """
 
 import dataclasses
@@ -11,7 +10,7 @@ import functools
 import types
 import typing
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
@@ -23,26 +22,6 @@ STRICT = ConfigDict(strict=True, allow_inf_nan=False, extra="forbid")  # of ever
 Config = TypeVar("Config")
 
 _LONGEST_VALUE = 300  # characters of a value in an error
-
-
-class When(NamedTuple):
-    """Marks a field that has an effect only where its neighbour ``name`` has one of the values."""
-
-    name: str
-    values: tuple[Any, ...]
-
-    def holds(self, config: Any) -> bool:
-        return getattr(config, self.name) in self.values
-
-
-class Unless(NamedTuple):
-    """Marks a field that has no effect where its neighbour ``name`` has one of the values."""
-
-    name: str
-    values: tuple[Any, ...]
-
-    def holds(self, config: Any) -> bool:
-        return getattr(config, self.name) not in self.values
 
 
 class ConfigError(Exception):
@@ -64,28 +43,56 @@ class ConfigError(Exception):
         return found
 
 
-def fields(config: Any, prefix: str = "") -> dict[str, Any]:
+def fields(config: Any) -> Mapping[str, Any]:
     """Returns the type of every leaf field by its dotted name, annotations included.
 
     Of a config, a union has the fields of the kind that it holds; of a config class, those of all its kinds.
     """
-    is_class = isinstance(config, type)
+    if isinstance(config, type):
+        return _fields_of_class(config)
     leaves = {}
-    for name, kind in hints(config if is_class else type(config)).items():
-        sections = section_classes(kind)
+    for name, (kind, sections, kinds) in _parts(type(config)).items():
         if not sections:
-            leaves[prefix + name] = kind
-        elif is_class:
-            for section in sections:
-                leaves = leaves | fields(section, f"{prefix}{name}.") | leaves  # the first kind's, where it has one
-            if len(sections) > 1:
-                leaves[f"{prefix}{name}.kind"] = typing.Literal[tuple(map(kind_of, sections))]
-        else:
-            own = fields(getattr(config, name), f"{prefix}{name}.")
-            if len(sections) > 1:
-                own[f"{prefix}{name}.kind"] = typing.Literal[tuple(map(kind_of, sections))]
-            leaves.update(own)
+            leaves[name] = kind
+            continue
+        leaves |= {f"{name}.{inner}": leaf for inner, leaf in fields(getattr(config, name)).items()}
+        if kinds:
+            leaves[f"{name}.kind"] = kinds
     return leaves
+
+
+@functools.cache
+def _fields_of_class(config: type) -> Mapping[str, Any]:
+    leaves = {}
+    for name, (kind, sections, kinds) in _parts(config).items():
+        if not sections:
+            leaves[name] = kind
+        for section in sections:
+            inner = {f"{name}.{inner}": leaf for inner, leaf in fields(section).items()}
+            leaves = leaves | inner | leaves  # the first kind's, where it has one
+        if kinds:
+            leaves[f"{name}.kind"] = kinds
+    return types.MappingProxyType(leaves)
+
+
+def _leaf(config: Any, name: str) -> Any:
+    """Returns the type of one of the ``fields`` of a config; None where it has no such field."""
+    head, _, rest = name.partition(".")
+    kind, sections, kinds = _parts(type(config)).get(head, (None, (), None))
+    if not (rest and sections):
+        return None if rest or sections else kind
+    return kinds if kinds and rest == "kind" else _leaf(getattr(config, head), rest)
+
+
+@functools.cache
+def _parts(config: type) -> Mapping[str, tuple[Any, tuple[type, ...], Any]]:
+    """Returns of every field of a config class its type, its ``section_classes``, and the kinds of a union."""
+    parts = {}
+    for name, kind in hints(config).items():
+        sections = section_classes(kind)
+        kinds = typing.Literal[tuple(map(kind_of, sections))] if len(sections) > 1 else None
+        parts[name] = kind, sections, kinds
+    return parts
 
 
 def section_classes(kind: Any) -> tuple[type, ...]:
@@ -116,11 +123,11 @@ def replace(config: Config, name: str, value: Any) -> Config:
     Raises:
       ConfigError: the name is no field of the config, or only of another kind, or the value does not fit the field.
     """
-    known = fields(config)
-    if name not in known:
+    kind = _leaf(config, name)
+    if kind is None:
         raise ConfigError("sweep", name, unknown(config, name))
     try:
-        value = _validator(known[name]).validate_python(value)
+        value = _validator(kind).validate_python(value)
     except ValidationError as error:
         raise ConfigError(name, value, complaint(error)) from None
     section, _, last = name.rpartition(".")
@@ -158,62 +165,6 @@ def _names_of(config: Any, section: str, kind: str) -> list[str]:
     owner = get(config, parent) if parent else config
     classes = section_classes(hints(type(owner))[field])
     return [each.name for chosen in classes if kind_of(chosen) == kind for each in dataclasses.fields(chosen)]
-
-
-def active(config: Any, prefix: str = "") -> dict[str, Any]:
-    """Returns the leaf fields that have an effect beside the others, by dotted name."""
-    found = {}
-    for name in hints(type(config)):
-        value = getattr(config, name)
-        if _silencer(config, name):
-            continue
-        if dataclasses.is_dataclass(value):
-            found.update(active(value, f"{prefix}{name}."))
-        else:
-            found[prefix + name] = value
-    return found
-
-
-def decisive(config: Any) -> dict[str, Any]:
-    """Returns the fields by which a config names a stage, by dotted name.
-
-    Those that have an effect; but for static ones at their defaults, which the program shows anyway, so that a new
-    field with a default leaves the names of stages as they were.
-    """
-    kept = {}
-    for name, value in active(config).items():
-        section, _, last = name.rpartition(".")
-        owner = get(config, section) if section else config
-        default = next(field.default for field in dataclasses.fields(owner) if field.name == last)
-        if last == "kind" or is_traced(hints(type(owner))[last]) or value != default:
-            kept[name] = value
-    return kept
-
-
-def inert_because(config: Any, name: str) -> str | None:
-    """Returns why a field has no effect beside the others, as in ``corruption is 'none'``; None where it has one."""
-    prefix = ""
-    for part in name.split("."):
-        if mark := _silencer(config, part):
-            return f"{prefix}{mark.name} is {getattr(config, mark.name)!r}"
-        config, prefix = getattr(config, part), f"{prefix}{part}."
-    return None
-
-
-def canonical(config: Config) -> Config:
-    """Resets fields that have no effect to their defaults, so that stages that train the same get the same id."""
-    defaults, values = type(config)(), {}
-    for name in hints(type(config)):
-        value = getattr(defaults if _silencer(config, name) else config, name)
-        values[name] = canonical(value) if dataclasses.is_dataclass(value) else value
-    return bare(type(config), values)
-
-
-def _silencer(config: Any, name: str) -> When | Unless | None:
-    """Returns the mark by which a field of a config has no effect; None where it has one."""
-    kind = hints(type(config))[name]
-    marks = kind.__metadata__ if typing.get_origin(kind) is typing.Annotated else ()
-    return next((mark for mark in marks if isinstance(mark, When | Unless) and not mark.holds(config)), None)
 
 
 def with_values(config: Config, values: Mapping[str, Any]) -> Config:

@@ -11,7 +11,8 @@ from annotated_types import Gt, Lt
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from pretrain.config.fields import STRICT, TRACED, ConfigError, When
+from pretrain.config.effects import When
+from pretrain.config.fields import STRICT, TRACED, ConfigError
 from pretrain.config.kinds import Count, Penalty, Rate, Switch
 from pretrain.config.method import LayerFacts, Method
 

@@ -8,7 +8,8 @@ import tyro
 from annotated_types import Ge, Gt, Lt, MinLen
 from pydantic.dataclasses import dataclass
 
-from pretrain.config.fields import STRICT, TRACED, Unless, When, canonical, replace_all, with_values
+from pretrain.config.effects import Unless, When, canonical
+from pretrain.config.fields import STRICT, TRACED, replace_all, with_values
 from pretrain.config.kinds import Activation, Count, Penalty, Rate, Sampling, Switch, TaskKind
 from pretrain.config.layers import LayerWord, Word, read_word
 from pretrain.config.methods import (

@@ -1,6 +1,7 @@
 """The preview of a run: its packs, their costs and times."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import jax
 from rich.console import Console
@@ -17,33 +18,43 @@ _UPDATE_SECONDS = 30e-6  # of an update besides its matrix products
 
 
 def show(plan: Plan, datasets: Mapping[DataConfig, Dataset], console: Console) -> None:
-    """Prints a plan: the stages that trials share, and the packs with their memory, arithmetic and time."""
+    """Prints a plan: the stages that trials share, and the packs with their memory, arithmetic and time.
+
+    Packs of one stage on the same images share a row, whose memory is that of the largest.
+    """
     n_stages = sum(len(trial.jobs) for trial in plan.trials)
     trials = f"{counted(len(plan.trials), 'trial')} of {counted(n_stages, 'stage')} together"
-    console.print(f"{trials}, {len(plan.jobs)} of them distinct")
-    headings = ("pack", "stage", "trials", "updates each", "parameters each", "memory", "TFLOP", "about")
+    console.print(f"{trials}, {len(plan.jobs):,} of them distinct")
+    headings = ("stage", "packs", "trials", "updates each", "parameters each", "memory", "TFLOP", "about")
     table = Table(box=None, pad_edge=False)
     for heading in headings:
-        table.add_column(heading, justify="left" if heading in ("pack", "stage") else "right")
+        table.add_column(heading, justify="left" if heading == "stage" else "right")
     rate, total = cost.flop_rate(), 0.0
     found = packs(plan.jobs.values(), (), engines.pack_memory(), jax.device_count())
-    for number, pack in enumerate(found):
-        dataset = datasets[pack.data]
-        work = len(pack.jobs) * cost.flops(
-            pack.stage, pack.jobs[0].config, len(dataset.validation.inputs), len(dataset.test.inputs)
-        )
-        seconds = work / rate + len(pack.jobs) * pack.stage.total_steps * _UPDATE_SECONDS
+    for alike in _grouped(found):
+        first, dataset = alike[0], datasets[alike[0].data]
+        n_jobs, updates = sum(len(pack.jobs) for pack in alike), first.stage.total_steps
+        held_out = len(dataset.validation.inputs), len(dataset.test.inputs)
+        work = n_jobs * cost.flops(first.stage, first.jobs[0].config, *held_out)
+        seconds = work / rate + n_jobs * updates * _UPDATE_SECONDS
         total += seconds
-        row = (number + 1, _name(pack), len(pack.jobs), pack.stage.total_steps)
-        parameters, memory = cost.n_parameters(pack.stage), _memory(pack, dataset)
-        table.add_row(
-            *map(str, row), f"{parameters:,}", f"{memory / 1e6:,.0f} MB", f"{work / 1e12:,.2f}", _duration(seconds)
-        )
+        counts = (len(alike), n_jobs, updates, cost.n_parameters(first.stage))
+        memory = max(_memory(pack, dataset) for pack in alike)
+        costs = (f"{memory / 1e6:,.0f} MB", f"{work / 1e12:,.2f}", _duration(seconds))
+        table.add_row(_name(first), *(f"{count:,}" for count in counts), *costs)
     console.print(table)
     compiling = _COMPILE_SECONDS * len({(pack.stage, len(pack.jobs)) for pack in found})
     console.print(
         f"about {_duration(total)} here at {rate / 1e9:,.0f} GFLOP/s, and at most {_duration(compiling)} to compile",
     )
+
+
+def _grouped(found: Iterable[Pack]) -> list[list[Pack]]:
+    """Returns packs of one stage, on the same images, that pass the same stages together, in the order of the first."""
+    groups: dict[Any, list[Pack]] = {}
+    for pack in found:
+        groups.setdefault((pack.stage, pack.data, tuple(part.stage for part in pack.passed)), []).append(pack)
+    return list(groups.values())
 
 
 def _name(pack: Pack) -> str:

@@ -59,7 +59,7 @@ def again(plan: Plan, found: Mapping[str, str]) -> str | None:
     counts = Counter((plan.jobs[job].stage.name, reason) for job, reason in found.items() if reason != NEW)
     if not counts:
         return None
-    parts = [f"{n} of {name} ({reason})" for (name, reason), n in counts.items()]
+    parts = [f"{n:,} of {name} ({reason})" for (name, reason), n in counts.items()]
     n_again = sum(counts.values())
     return f"{n_again} stored stages run again: {', '.join(parts)}; --code ignore takes them as they are"
 
@@ -68,4 +68,4 @@ def summary(plan: Plan, found: Mapping[str, str]) -> str:
     """Returns how many stages of a plan would run, and why, in one line."""
     counts = Counter(found.values())
     summed = ", ".join(f"{n} {reason}" for reason, n in counts.items())
-    return f"{len(found)} of {counted(len(plan.jobs), 'stage')} would run" + (f": {summed}" if summed else "")
+    return f"{len(found):,} of {counted(len(plan.jobs), 'stage')} would run" + (f": {summed}" if summed else "")

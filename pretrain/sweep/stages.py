@@ -9,7 +9,8 @@ from flax import traverse_util
 
 from pretrain.config import DataConfig, FinetuneConfig, Settings, TrainingConfig
 from pretrain.config.counts import counted
-from pretrain.config.fields import ConfigError, canonical, decisive
+from pretrain.config.effects import canonical, decisive
+from pretrain.config.fields import ConfigError
 from pretrain.config.method import Method
 from pretrain.config.methods import deep
 from pretrain.data import Dataset

@@ -9,7 +9,8 @@ from pretrain.config import (
     EncoderConfig,
     Experiment,
 )
-from pretrain.config.fields import ConfigError, fields, inert_because, replace, replace_all
+from pretrain.config.effects import inert_because
+from pretrain.config.fields import ConfigError, fields, replace, replace_all
 from tests.experiments import KINDS, with_field
 
 SWEPT = {"finetune.encoder_init": ("pretrained", "he"), "finetune.frozen_layers": (2, 0)}

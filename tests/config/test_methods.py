@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pretrain.config import AutoencoderConfig, PcaConfig, RbmConfig, SupervisedConfig
-from pretrain.config.fields import active, canonical, kind_of
+from pretrain.config.effects import active, canonical
+from pretrain.config.fields import kind_of
 from pretrain.config.methods import (
     FinetuningConfig,
     LayerFacts,

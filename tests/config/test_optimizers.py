@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pretrain.config import AdamConfig, AdamWConfig, SgdConfig
-from pretrain.config.fields import active, canonical, is_traced, kind_of
+from pretrain.config.effects import active, canonical
 from pretrain.config.fields import fields as fields_of
+from pretrain.config.fields import is_traced, kind_of
 from tests.experiments import brief, configs_of
 
 RULES = {

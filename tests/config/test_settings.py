@@ -17,7 +17,8 @@ from pretrain.config import (
     Settings,
     SgdConfig,
 )
-from pretrain.config.fields import active, fields, get
+from pretrain.config.effects import active
+from pretrain.config.fields import fields, get
 from tests.experiments import refused
 
 

@@ -35,6 +35,14 @@ def flops(stage_and_config, n_validation=0, n_test=0):
     return cost.flops(*stage_and_config, n_validation, n_test)
 
 
+def test_stages_that_differ_in_numbers_are_counted_once(monkeypatch):
+    (stage, config), (other, changed) = finetune(labels=90), finetune(labels=90, l2=0.5)
+    assert stage == other and config != changed
+    expected = cost.flops(stage, config, 0, 10)
+    monkeypatch.setattr(cost, "_counted", None)
+    assert cost.flops(stage, changed, 0, 10) == expected > 0
+
+
 def update(stage_and_config):
     """FLOP of an update, an example of its batch."""
     stage, config = stage_and_config
@@ -171,10 +179,3 @@ def test_what_is_diagnosed_or_matched_is_not_counted():
 
 def test_the_rate_of_this_machine_is_that_of_a_machine():
     assert 1e8 < cost.flop_rate() < 1e16
-
-
-def test_a_stage_is_counted_once():
-    first = pretraining()
-    cost.flops.cache_clear()
-    assert flops(first, 5000, 10_000) == flops(pretraining(), 5000, 10_000)
-    assert cost.flops.cache_info().misses == 1

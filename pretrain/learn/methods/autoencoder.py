@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from pretrain.config import AutoencoderConfig
-from pretrain.config.fields import canonical
+from pretrain.config.effects import canonical
 from pretrain.learn import penalties
 from pretrain.learn.corruption import corrupted
 from pretrain.learn.layers import ACTIVATIONS, Dense, Params, activation_of, encode, scaled

@@ -1,0 +1,89 @@
+"""Effects of fields beside others: a field that has one only beside certain values of another says so at its type."""
+
+import dataclasses
+import functools
+import typing
+from typing import Any, NamedTuple
+
+from pretrain.config.fields import Config, bare, get, hints, is_traced
+
+
+class When(NamedTuple):
+    """Marks a field that has an effect only where its neighbour ``name`` has one of the values."""
+
+    name: str
+    values: tuple[Any, ...]
+
+    def holds(self, config: Any) -> bool:
+        return getattr(config, self.name) in self.values
+
+
+class Unless(NamedTuple):
+    """Marks a field that has no effect where its neighbour ``name`` has one of the values."""
+
+    name: str
+    values: tuple[Any, ...]
+
+    def holds(self, config: Any) -> bool:
+        return getattr(config, self.name) not in self.values
+
+
+def active(config: Any, prefix: str = "") -> dict[str, Any]:
+    """Returns the leaf fields that have an effect beside the others, by dotted name."""
+    found = {}
+    for name in hints(type(config)):
+        value = getattr(config, name)
+        if _silencer(config, name):
+            continue
+        if dataclasses.is_dataclass(value):
+            found.update(active(value, f"{prefix}{name}."))
+        else:
+            found[prefix + name] = value
+    return found
+
+
+def decisive(config: Any) -> dict[str, Any]:
+    """Returns the fields by which a config names a stage, by dotted name.
+
+    Those that have an effect; but for static ones at their defaults, which the program shows anyway, so that a new
+    field with a default leaves the names of stages as they were.
+    """
+    kept = {}
+    for name, value in active(config).items():
+        section, _, last = name.rpartition(".")
+        owner = get(config, section) if section else config
+        default = next(field.default for field in dataclasses.fields(owner) if field.name == last)
+        if last == "kind" or is_traced(hints(type(owner))[last]) or value != default:
+            kept[name] = value
+    return kept
+
+
+def inert_because(config: Any, name: str) -> str | None:
+    """Returns why a field has no effect beside the others, as in ``corruption is 'none'``; None where it has one."""
+    prefix = ""
+    for part in name.split("."):
+        if mark := _silencer(config, part):
+            return f"{prefix}{mark.name} is {getattr(config, mark.name)!r}"
+        config, prefix = getattr(config, part), f"{prefix}{part}."
+    return None
+
+
+def canonical(config: Config) -> Config:
+    """Resets fields that have no effect to their defaults, so that stages that train the same get the same id."""
+    defaults, values = type(config)(), {}
+    for name in hints(type(config)):
+        value = getattr(defaults if _silencer(config, name) else config, name)
+        values[name] = canonical(value) if dataclasses.is_dataclass(value) else value
+    return bare(type(config), values)
+
+
+def _silencer(config: Any, name: str) -> When | Unless | None:
+    """Returns the mark by which a field of a config has no effect; None where it has one."""
+    return next((mark for mark in _marks(type(config), name) if not mark.holds(config)), None)
+
+
+@functools.cache
+def _marks(config: type, name: str) -> tuple[When | Unless, ...]:
+    kind = hints(config)[name]
+    marks = kind.__metadata__ if typing.get_origin(kind) is typing.Annotated else ()
+    return tuple(mark for mark in marks if isinstance(mark, When | Unless))
