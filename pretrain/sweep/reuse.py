@@ -61,11 +61,11 @@ def again(plan: Plan, found: Mapping[str, str]) -> str | None:
         return None
     parts = [f"{n:,} of {name} ({reason})" for (name, reason), n in counts.items()]
     n_again = sum(counts.values())
-    return f"{n_again} stored stages run again: {', '.join(parts)}; --code ignore takes them as they are"
+    return f"{n_again:,} stored stages run again: {', '.join(parts)}; --code ignore takes them as they are"
 
 
 def summary(plan: Plan, found: Mapping[str, str]) -> str:
     """Returns how many stages of a plan would run, and why, in one line."""
     counts = Counter(found.values())
-    summed = ", ".join(f"{n} {reason}" for reason, n in counts.items())
+    summed = ", ".join(f"{n:,} {reason}" for reason, n in counts.items())
     return f"{len(found):,} of {counted(len(plan.jobs), 'stage')} would run" + (f": {summed}" if summed else "")
