@@ -189,8 +189,13 @@ def by_path(tree):
     return traverse_util.flatten_dict(jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), tree), sep="/")
 
 
+encoded = jax.jit(lambda layers, params, images: flat(encode(layers, params, scaled(images))), static_argnums=0)
+outputs = jax.jit(logits, static_argnames="stack")
+control = jax.jit(controls.control, static_argnums=2)
+
+
 def codes_of(layers, params, images):
-    return np.asarray(flat(encode(layers, params["encoder"], scaled(images))), np.float64)
+    return np.asarray(encoded(layers, params["encoder"], images), np.float64)
 
 
 def falls(curve):
@@ -337,16 +342,18 @@ def test_a_fitted_head_is_the_ridge_regression_of_flattened_codes(trained, image
     stage, start, params = begun(trained, images, choices, head_init="ridge", ridge_penalty=0.1)
     rows = np.asarray(start.labelled)
     codes = codes_of(trained.layers, params, images.train.inputs[rows])
-    head = ridge(jnp.asarray(codes, jnp.float32), images.train.labels[rows], Task(n_outputs=CLASSES), 0.1)
+    head = jax.jit(ridge, static_argnums=2)(
+        jnp.asarray(codes, jnp.float32), images.train.labels[rows], Task(n_outputs=CLASSES), 0.1
+    )
     close(params["head"], head, rtol=2e-3, atol=2e-4)
-    found = logits(params, images.test.inputs, stack=stage.stack)
+    found = outputs(params, images.test.inputs, stack=stage.stack)
     assert np.mean(found.argmax(1) == images.test.labels) > 0.7
 
 
 def test_the_first_update_is_matched(trained, images):
     stage, ran, _ = last(trained, images, first_logit_change=0.05, stops=[1])
     batch = images.train.inputs[ran.start.labelled][stage.rows(jnp.uint32(0), jnp.int32(0))]
-    before, after = (logits(state.params, batch, stack=stage.stack) for state in (ran.before, ran.state))
+    before, after = (outputs(state.params, batch, stack=stage.stack) for state in (ran.before, ran.state))
     np.testing.assert_allclose(np.sqrt(np.mean((after - before) ** 2)), 0.05, rtol=1e-3)
 
 
@@ -397,7 +404,7 @@ def test_read_outs_predict_the_classes_and_train_no_layer(kind, codes, trained, 
 def test_controls_keep_their_property_leaf_by_leaf(kind, trained, images):
     _, ran, found = last(trained, images, replace(FIRST, encoder_init=kind), stops=[2])
     for number, (name, layer) in enumerate(trained.params["encoder"].items()):
-        same(ran.before.params["encoder"][name], controls.control(layer, key_for(0, Purpose.CONTROL, number), kind))
+        same(ran.before.params["encoder"][name], control(layer, key_for(0, Purpose.CONTROL, number), kind))
         drawn, leaves = by_path(ran.before.params["encoder"][name]), by_path(layer)
         assert drawn.keys() == leaves.keys()
         for path, leaf in leaves.items():

@@ -8,7 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pretrain.learn import codes
-from pretrain.learn.codes import standardised
+
+standardised = jax.jit(codes.standardised)
+effective_rank, condition_number = jax.jit(codes.effective_rank), jax.jit(codes.condition_number)
+whitening = jax.jit(lambda values: codes.whitening(lambda rows: rows, values))
+components = jax.jit(lambda values: codes.principal_components(lambda rows: rows, values, 3))
 
 sizes = st.sampled_from([(12, 1), (13, 6), (40, 4)])  # of which each is compiled once
 statistics = jax.jit(lambda values: codes.code_statistics(lambda rows: rows, values))
@@ -29,21 +33,21 @@ def test_standardised_codes_have_mean_0_and_deviation_1_however_far_from_zero_th
     exact = values.astype(np.float64)
     np.testing.assert_allclose(found["mean"], exact.mean(0), rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(1 / found["scale"], exact.std(0), rtol=2e-3)
-    ours = np.asarray(standardised(jnp.asarray(values), found), np.float64)
+    ours = np.asarray(standardised(values, found), np.float64)
     np.testing.assert_allclose(ours, (exact - exact.mean(0)) / exact.std(0), atol=2e-3 * max(1, abs(offset) / 30))
 
 
 def test_a_unit_that_never_changes_is_centred_and_keeps_its_scale():
     values = np.stack([np.full(50, 7.0), np.arange(50)], axis=1).astype(np.float32)
-    found = codes.code_statistics(lambda rows: rows, jnp.asarray(values))
+    found = statistics(values)
     assert found["scale"][0] == 1 and found["mean"][0] == 7
-    assert np.isfinite(standardised(jnp.asarray(values), found)).all()
+    assert np.isfinite(standardised(values, found)).all()
 
 
 def test_identity_statistics_change_no_bit():
     values = jnp.asarray(drawn((20, 3), 0))
-    for whitening in (False, True):
-        np.testing.assert_array_equal(standardised(values, codes.identity_statistics(3, whitening)), values)
+    for whitens in (False, True):
+        np.testing.assert_array_equal(standardised(values, codes.identity_statistics(3, whitens)), values)
 
 
 @pytest.mark.parametrize("n", [1, 4999, 5000, 5001, 10003])
@@ -56,8 +60,8 @@ def test_codes_in_blocks_are_those_of_all_images_at_once(n):
 
 def test_statistics_of_codes_that_are_images_are_those_of_their_values_in_a_row():
     images = np.random.default_rng(0).normal(3, 2, (1234, 3, 2, 2)).astype(np.float32)
-    for measure in (codes.code_statistics, codes.whitening):
-        ours, theirs = (measure(lambda rows: rows, jnp.asarray(rows)) for rows in (images, images.reshape(1234, 12)))
+    for measure in (statistics, whitening):
+        ours, theirs = map(measure, (images, images.reshape(1234, 12)))
         assert ours["mean"].shape == (12,)
         jax.tree.map(np.testing.assert_array_equal, ours, theirs)
 
@@ -70,30 +74,30 @@ def test_rank_and_condition_number_are_those_of_the_covariance(size, seed):
     variances = np.linalg.eigvalsh(np.cov(exact.T).reshape(size[1], size[1]))[::-1]
     lengths = np.sqrt(np.maximum(variances, 0))
     shares = lengths[lengths > 0] / lengths.sum()
-    spread = spectrum(jnp.asarray(values))
-    np.testing.assert_allclose(codes.effective_rank(spread), np.prod(shares**-shares), rtol=1e-3)
+    spread = spectrum(values)
+    np.testing.assert_allclose(effective_rank(spread), np.prod(shares**-shares), rtol=1e-3)
     if lengths[-1] > 1e-3 * lengths[0]:
-        np.testing.assert_allclose(codes.condition_number(spread), lengths[0] / lengths[-1], rtol=1e-2)
+        np.testing.assert_allclose(condition_number(spread), lengths[0] / lengths[-1], rtol=1e-2)
 
 
 def test_rank_and_condition_number_count_directions_with_spread_only():
     signs = np.array([[1, 1], [1, -1], [-1, 1], [-1, -1]], np.float32)
     for extra in (0, 1, 30):  # units that never change, and more units than images
-        spread = codes.spectrum(jnp.asarray(np.hstack([signs, np.full((4, extra), 3, np.float32)])))
-        np.testing.assert_allclose(codes.effective_rank(spread), 2, rtol=1e-5)
-        np.testing.assert_allclose(codes.condition_number(spread), 1, rtol=1e-5)
+        spread = spectrum(jnp.asarray(np.hstack([signs, np.full((4, extra), 3, np.float32)])))
+        np.testing.assert_allclose(effective_rank(spread), 2, rtol=1e-5)
+        np.testing.assert_allclose(condition_number(spread), 1, rtol=1e-5)
 
 
 def test_more_units_than_images_leave_a_condition_number_that_is_not_rounding():
     values = np.random.default_rng(0).normal(size=(60, 150))
     lengths = np.linalg.svd(values - values.mean(0), compute_uv=False)[:59]
-    spread = codes.spectrum(jnp.asarray(values, jnp.float32))
-    np.testing.assert_allclose(codes.condition_number(spread), lengths[0] / lengths[-1], rtol=1e-2)
+    spread = spectrum(jnp.asarray(values, jnp.float32))
+    np.testing.assert_allclose(condition_number(spread), lengths[0] / lengths[-1], rtol=1e-2)
 
 
 def test_codes_that_are_all_the_same_have_no_rank():
-    spread = codes.spectrum(jnp.ones((5, 3)))
-    assert codes.effective_rank(spread) == 0 and np.isnan(codes.condition_number(spread))
+    spread = spectrum(jnp.ones((5, 3)))
+    assert effective_rank(spread) == 0 and np.isnan(condition_number(spread))
 
 
 @settings(deadline=None, max_examples=30)
@@ -104,10 +108,10 @@ def test_alignment_is_the_published_one_and_blind_to_rotation_scale_and_offset(s
     # Kornblith et al.'s equation 1: Gram matrices of the examples, centred.
     grams = a @ a.T, b @ b.T
     expected = np.sum(grams[0] * grams[1]) / np.linalg.norm(grams[0]) / np.linalg.norm(grams[1])
-    np.testing.assert_allclose(alignment(jnp.asarray(first), jnp.asarray(second)), expected, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(alignment(first, second), expected, rtol=1e-3, atol=1e-5)
     rotation = np.linalg.qr(np.random.default_rng(seed).normal(size=(size[1], size[1])))[0]
     turned = jnp.asarray(3 * first @ rotation + 2, jnp.float32)
-    np.testing.assert_allclose(alignment(jnp.asarray(first), turned), 1, rtol=1e-3)
+    np.testing.assert_allclose(alignment(first, turned), 1, rtol=1e-3)
 
 
 # Whitening and principal components.
@@ -120,11 +124,11 @@ def test_whitened_codes_have_the_unit_matrix_as_covariance_and_turn_least(seed, 
     exact = values.astype(np.float64)
     spread = np.cov(exact.T, bias=True)
     variances, directions = np.linalg.eigh(spread)
-    found = jax.jit(lambda values: codes.whitening(lambda rows: rows, values))(values)
+    found = whitening(values)
     np.testing.assert_allclose(found["mean"], exact.mean(0), rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(found["kernel"], found["kernel"].T, rtol=1e-3, atol=1e-3)
     if variances[0] > 1e-3 * variances[-1]:
-        white = np.asarray(standardised(jnp.asarray(values), found), np.float64)
+        white = np.asarray(standardised(values, found), np.float64)
         np.testing.assert_allclose(np.cov(white.T, bias=True), np.eye(4), atol=2e-2)
         np.testing.assert_allclose(white.mean(0), 0, atol=2e-2)
         root = directions / np.sqrt(variances) @ directions.T  # of all that whiten, the nearest to the codes
@@ -134,13 +138,13 @@ def test_whitened_codes_have_the_unit_matrix_as_covariance_and_turn_least(seed, 
 def test_directions_without_spread_are_not_stretched_without_bound():
     values = drawn((50, 2), 0)
     flat = np.hstack([values, values[:, :1], np.full((50, 1), 3, np.float32)])
-    found = codes.whitening(lambda rows: rows, jnp.asarray(flat))
+    found = whitening(flat)
     longest = np.linalg.eigvalsh(np.cov(flat.T.astype(np.float64), bias=True))[-1]
     assert np.linalg.norm(found["kernel"], 2) < 1.01 * 1e3 / np.sqrt(longest)
-    white = np.asarray(standardised(jnp.asarray(flat), found), np.float64)
+    white = np.asarray(standardised(flat, found), np.float64)
     # Two directions have spread.
     np.testing.assert_allclose(np.linalg.eigvalsh(np.cov(white.T, bias=True)), [0, 0, 1, 1], atol=1e-2)
-    constant = codes.whitening(lambda rows: rows, jnp.ones((5, 2)))
+    constant = whitening(np.ones((5, 2), np.float32))
     assert np.isfinite(constant["kernel"]).all()
 
 
@@ -150,7 +154,7 @@ def test_principal_components_are_the_singular_vectors_of_centred_codes(seed, n,
     rng = np.random.default_rng(seed)
     axes = np.linalg.qr(rng.normal(size=(5, 5)))[0]
     values = (rng.normal(size=(n, 5)) * [8, 4, 2, 1, 0.5] @ axes + offset).astype(np.float32)
-    found = jax.jit(lambda values: codes.principal_components(lambda rows: rows, values, 3))(values)
+    found = components(values)
     exact = values.astype(np.float64)
     directions = np.linalg.svd(exact - exact.mean(0))[2][:3] if n < 100 else np.linalg.eigh(np.cov(exact.T))[1].T[::-1]
     kernel = np.asarray(found["kernel"], np.float64)

@@ -17,12 +17,12 @@ sides = st.integers(1, 9)
 
 def drawn(seed, *shapes):
     rng = np.random.default_rng(seed)
-    return [jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in shapes]
+    return [np.asarray(rng.normal(size=shape), np.float32) for shape in shapes]
 
 
 def close(found, expected):
     """Asserts that values agree to float32 rounding of the largest among them."""
-    largest = max(1.0, float(jnp.max(jnp.abs(expected), initial=0)))
+    largest = max(1.0, float(np.max(np.abs(expected), initial=0)))
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=3e-6 * largest)
 
 

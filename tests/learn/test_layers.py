@@ -77,7 +77,7 @@ def test_a_dense_layer_flattens_what_it_reads():
     images = drawn(3, 4, 5, 2)
     layer = Dense(6, "tanh")
     params = fresh(layer, (4, 5, 2), KEY)
-    found = layer.apply({"params": params}, images)
+    found = jax.jit(layer.apply)({"params": params}, images)
     np.testing.assert_allclose(found, product(params, images.reshape(3, -1), "tanh"), rtol=1e-5, atol=1e-6)
 
 
@@ -114,7 +114,7 @@ def test_a_convolution_is_the_sum_over_every_window(shape, window, stride):
     assert shapes.params["kernel"].shape == (window, window, shape[2], 4) and shapes.params["bias"].shape == (4,)
     assert shapes.outputs == (math.ceil(shape[0] / stride), math.ceil(shape[1] / stride), 4)
     images, params = drawn(2, *shape), {"kernel": 0.3 * drawn(window, window, shape[2], 4), "bias": drawn(4)}
-    found = layer.apply({"params": params}, images)
+    found = jax.jit(layer.apply)({"params": params}, images)
     expected = np.tanh(window_sums(images, params["kernel"], params["bias"], stride))
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
@@ -141,7 +141,7 @@ def test_a_residual_block_is_two_normalised_convolutions_beside_a_shortcut(featu
     leaves, structure = jax.tree.flatten(shapes.params)
     leaves = [0.4 * drawn(*leaf.shape, seed=seed) for seed, leaf in enumerate(leaves)]
     params, images = jax.tree.unflatten(structure, leaves), drawn(2, *shape)
-    found = layer.apply({"params": params}, images)
+    found = jax.jit(layer.apply)({"params": params}, images)
     own = double(params)
     convolved = lambda name, values, stride=1: window_sums(values, own[name]["kernel"], own[name]["bias"], stride)
     values = np.maximum(group_norm(convolved("lower", images, stride), own["lower_norm"], groups), 0)

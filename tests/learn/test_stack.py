@@ -91,7 +91,7 @@ def test_a_dense_decoder_turns_codes_of_any_shape_into_any_shape(shape, codes):
     decoder, codes = DenseDecoder(shape), drawn((6, *codes))
     params = fresh(decoder, codes.shape[1:], jax.random.key(0))
     assert params["kernel"].shape == (codes[0].size, int(np.prod(shape)))
-    found = decoder.apply({"params": params}, codes)
+    found = jax.jit(decoder.apply)({"params": params}, codes)
     expected = dense(params, codes.reshape(6, -1), "identity").reshape(6, *shape)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
@@ -106,11 +106,11 @@ def test_a_convolution_decoder_repeats_codes_and_convolves_them(shape, stride):
     codes = drawn((2, *shapes.outputs))
     params = fresh(decoder, shapes.outputs, jax.random.key(0))
     assert params["convolution"]["kernel"].shape == (3, 3, 4, shape[-1])
-    found = decoder.apply({"params": params}, codes)
+    found = jax.jit(decoder.apply)({"params": params}, codes)
     assert found.shape == (2, *shape)
     rows, columns = (np.arange(size) // stride for size in shape[:2])  # every pixel reads the code that covers it
     wide = codes[:, rows][:, :, columns]
-    expected = Convolution(shape[-1], 3).apply({"params": params["convolution"]}, wide)
+    expected = jax.jit(Convolution(shape[-1], 3).apply)({"params": params["convolution"]}, wide)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 

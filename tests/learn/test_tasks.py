@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 from scipy import special
 
+from pretrain.learn import tasks
 from pretrain.learn.metrics import Batch, divided
-from pretrain.learn.tasks import NO_TASK, Task, classification, multilabel, regression
+from pretrain.learn.tasks import NO_TASK, Task
+
+classification, multilabel, regression = map(jax.jit, (tasks.classification, tasks.multilabel, tasks.regression))
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e4])
@@ -25,7 +28,7 @@ def test_classification_is_softmax_cross_entropy_and_the_share_of_largest_logits
     def of_one(weights):
         return divided(classification(jnp.asarray(logits), Batch(None, jnp.asarray(labels), weights))[1])
 
-    each = jax.vmap(of_one)(jnp.eye(50))
+    each = jax.jit(jax.vmap(of_one))(np.eye(50, dtype=np.float32))
     np.testing.assert_allclose(each["loss"], losses, rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(each["accuracy"], correct)
 
