@@ -101,12 +101,9 @@ def advance(stage, state, curves, own, config, seed, images, first, stop):
     return train.run_steps(state, curves, first, stop, step)
 
 
-starting = jax.jit(start, static_argnums=(0, 1, 2))
-
-
 def started(stage, seed, parent, images, choices):
     """Where a trial's stage starts."""
-    return starting(*stage.as_started(), choices, seed, parent, images.train.labels)
+    return start(*stage.as_started(), choices, seed, parent, images.train.labels)
 
 
 def run(stage_and_config, images, seed=0, parent=None, choices=None, stops=None) -> Run:

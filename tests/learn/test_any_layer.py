@@ -191,7 +191,6 @@ def by_path(tree):
 
 encoded = jax.jit(lambda layers, params, images: flat(encode(layers, params, scaled(images))), static_argnums=0)
 outputs = jax.jit(logits, static_argnames="stack")
-control = jax.jit(controls.control, static_argnums=2)
 
 
 def codes_of(layers, params, images):
@@ -404,7 +403,7 @@ def test_read_outs_predict_the_classes_and_train_no_layer(kind, codes, trained, 
 def test_controls_keep_their_property_leaf_by_leaf(kind, trained, images):
     _, ran, found = last(trained, images, replace(FIRST, encoder_init=kind), stops=[2])
     for number, (name, layer) in enumerate(trained.params["encoder"].items()):
-        same(ran.before.params["encoder"][name], control(layer, key_for(0, Purpose.CONTROL, number), kind))
+        same(ran.before.params["encoder"][name], controls.control(layer, key_for(0, Purpose.CONTROL, number), kind))
         drawn, leaves = by_path(ran.before.params["encoder"][name]), by_path(layer)
         assert drawn.keys() == leaves.keys()
         for path, leaf in leaves.items():

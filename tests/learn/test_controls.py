@@ -120,7 +120,7 @@ def test_a_trial_starts_from_controls_that_its_seed_and_the_layer_decide(kind, f
     choices = replace(FIRST, encoder_init=kind)
     starts = [started(stage, seed, parent, images, choices).params for seed in (4, 4, 5)]
     for number, (name, given_) in enumerate(parent["encoder"].items()):
-        expected = control(given_, key_for(4, Purpose.CONTROL, number), kind)
+        expected = controls.control(given_, key_for(4, Purpose.CONTROL, number), kind)
         for leaf in ("kernel", "bias"):
             found = [start["encoder"][name][leaf] for start in starts]
             np.testing.assert_array_equal(found[0], expected[leaf])

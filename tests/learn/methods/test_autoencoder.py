@@ -15,7 +15,8 @@ from scipy import special, stats
 from pretrain.config import AdamConfig, AutoencoderConfig, PretrainConfig, SgdConfig
 from pretrain.learn import train
 from pretrain.learn.layers import Convolution
-from pretrain.learn.methods.autoencoder import companions, measure, reconstruction, whole_reconstruction
+from pretrain.learn.methods import autoencoder
+from pretrain.learn.methods.autoencoder import companions, reconstruction
 from pretrain.learn.metrics import Batch, divided
 from pretrain.learn.optimizers import make_optimizer
 from pretrain.learn.randomness import Purpose, batch_rows, key_for, normal
@@ -38,6 +39,10 @@ CONFIGS = {
     "tied variational cross-entropy": AutoencoderConfig(loss="cross_entropy", tied=True, variational=True),
     "all": AutoencoderConfig(loss="cross_entropy", tied=True, sparsity="kl", contractive=True),
 }
+
+plainly = jax.jit(reconstruction, static_argnames=("stack",))
+measure = jax.jit(autoencoder.measure, static_argnums=0)
+whole_reconstruction = jax.jit(autoencoder.whole_reconstruction, static_argnums=0)
 
 
 def value(config, params, clean, noisy, noise, activation):
@@ -200,7 +205,7 @@ def test_mse_is_of_the_reconstruction_whatever_the_loss():
         noisy = {"stack": stack, "config": config, "corrupt": lambda _: case.noisy}
         return divided(reconstruction(case.params, batch, **noisy)[1])["mse"]
 
-    np.testing.assert_allclose(jax.vmap(of_one)(jnp.eye(4)), errors, rtol=1e-4)
+    np.testing.assert_allclose(jax.jit(jax.vmap(of_one))(np.eye(4, dtype=np.float32)), errors, rtol=1e-4)
 
 
 def sums_of(params, x):
@@ -220,7 +225,7 @@ def test_images_are_reconstructed_pixel_by_pixel(loss):
     shaped = lambda layer: {**layer, "kernel": layer["kernel"][None, None]}
     params = {"encoder": {"layers_0": shaped(up)}, "decoder": {"layers_0": {"convolution": shaped(down)}}}
     images = rng.integers(0, 256, (6, 4, 5, 2)).astype(np.uint8)
-    found, metrics = reconstruction(params, Batch(jnp.asarray(images)), stack=stack, config=config)
+    found, metrics = plainly(params, Batch(images), stack=stack, config=config)
     flat = {"encoder": {"layers_0": double(up)}, "decoder": {"layers_0": double(down)}}
     x = images.reshape(-1, 2) / 255
     exact = value(config, flat, x, x, 0.0, "tanh")
@@ -228,9 +233,7 @@ def test_images_are_reconstructed_pixel_by_pixel(loss):
     np.testing.assert_allclose(found, exact * (20 if loss == "cross_entropy" else 1), rtol=1e-4)
     error = np.mean((ACTIVATION_OF["sigmoid" if loss == "cross_entropy" else "identity"](sums_of(flat, x)) - x) ** 2)
     np.testing.assert_allclose(divided(metrics)["mse"], error, rtol=1e-4)
-    np.testing.assert_allclose(
-        divided(whole_reconstruction(stack, params, Batch(jnp.asarray(images))))["mse"], error, rtol=1e-4
-    )
+    np.testing.assert_allclose(divided(whole_reconstruction(stack, params, Batch(images)))["mse"], error, rtol=1e-4)
 
 
 # Stages.
@@ -349,7 +352,7 @@ def test_a_phase_of_all_layers_measures_the_formula_on_batches_and_held_out_imag
     np.testing.assert_allclose(losses[0], reference(ran.before.params, images.train.inputs[rows], noise), rtol=1e-4)
     # Without keys, codes are their means.
     held_out = Batch(images.validation.inputs)
-    found = reconstruction(ran.state.params, held_out, stack=stage.stack, config=config.method)[0]
+    found = plainly(ran.state.params, held_out, stack=stage.stack, config=config.method)[0]
     np.testing.assert_allclose(found, reference(ran.state.params, held_out.inputs, 0.0), rtol=1e-4)
     error = divided(measure(stage.stack, config.method, ran.state.params, held_out))["mse"]
     np.testing.assert_allclose(error, ran.curves["validation_mse"][-1], rtol=1e-4)

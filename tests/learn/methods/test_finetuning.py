@@ -10,11 +10,13 @@ import pytest
 
 from pretrain.config import AdamConfig, SgdConfig
 from pretrain.learn import diagnostics
-from pretrain.learn.methods.finetuning import logits
+from pretrain.learn.methods import finetuning
 from pretrain.learn.randomness import Purpose, batch_rows, key_for
 from tests.learn import reference
 from tests.learn.conftest import run
 from tests.learn.test_start import encoded, first_batch, same
+
+logits = jax.jit(finetuning.logits, static_argnames="stack")
 
 MEASURED = {"loss", "pre_update_accuracy", "post_update_accuracy", "validation_accuracy", "validation_loss"}
 DIAGNOSED = {"diagnose_at": (1, 3), "l2": 1e-2}
