@@ -1,12 +1,20 @@
-"""Benchmarks time functions by name, which must be there."""
+"""Benchmarks time functions by name, which must be there, and launch as users do."""
 
 import pkgutil
 
 import pytest
 
+from tests.bench.seed_job import cold_command
 from tests.bench.sweep import OVERHEAD
+from tests.launching import call
 
 
 @pytest.mark.parametrize(("path", "name"), [timed for part in OVERHEAD.values() for timed in part])
 def test_what_a_benchmark_times_is_there(path, name):
     assert callable(getattr(pkgutil.resolve_name(path), name))
+
+
+def test_the_seed_job_is_planned_as_the_benchmark_launches_it(tmp_path):
+    _, _, *argv = cold_command("ours", tmp_path, 1)
+    done = call([*argv, "--dry-run"], tmp_path)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "4 of 4 stages would run: 4 new settings")

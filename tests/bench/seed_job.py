@@ -31,10 +31,24 @@ STAGES = ("pretrain/0", "pretrain/1", "finetune frozen", "finetune trainable")
 TARGETS = {"cold": 1.0, "warm": 0.85, "packed": 0.55}  # at most this times eager
 
 
-def command(side, scratch):
-    """Returns the command line of a side's program; ours keeps its files in ``scratch``."""
+def cold_command(side, scratch, epochs):
+    """Returns the command line of one seed job; ours is a launch as users do it, with its files in ``scratch``."""
+    if side == "ours":
+        places = ["--run-dir", f"{scratch}/run", "--store", f"{scratch}/store"]
+        lengths = [f"--{stage}.epochs={epochs}" for stage in ("pretrain", "finetune")]
+        return [sys.executable, str(ROOT / "launch.py"), str(HERE / "seed_job_config.py"), *places, *lengths]
+    return [*torch_command(side), "--epochs", str(epochs)]
+
+
+def serving_command(side, scratch):
+    """Returns the command line of a program that does the jobs it is asked for; ours keeps files in ``scratch``."""
     if side == "ours":
         return [sys.executable, str(HERE / "seed_job_ours.py"), scratch]
+    return [*torch_command(side), "--serve"]
+
+
+def torch_command(side):
+    """Returns the beginning of the command line of PyTorch's program."""
     return [sys.executable, str(HERE / "seed_job_torch.py"), *(["--compile"] if side == "compile" else [])]
 
 
@@ -50,7 +64,7 @@ def cold(side, epochs):
     with tempfile.TemporaryDirectory() as scratch:
         options = {"cwd": ROOT, "env": environment(scratch), "capture_output": True, "text": True}
         began = time.perf_counter()
-        done = subprocess.run([*command(side, scratch), "--epochs", str(epochs)], **options)
+        done = subprocess.run(cold_command(side, scratch, epochs), **options)
         seconds = time.perf_counter() - began
     if done.returncode:
         sys.exit(f"{side}: exit code {done.returncode}\n{done.stderr}")
@@ -65,9 +79,7 @@ class Worker:
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed in close()
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self._errors, "text": True}
         scratch = self._scratch.name
-        self._process = subprocess.Popen(
-            [*command(side, scratch), "--serve"], cwd=ROOT, env=environment(scratch), **pipes
-        )
+        self._process = subprocess.Popen(serving_command(side, scratch), cwd=ROOT, env=environment(scratch), **pipes)
 
     def ask(self, **request):
         try:

@@ -1,45 +1,27 @@
-"""The seed job in `pretrain`: the other side of `tests/bench/seed_job.py`.
+"""The seed job in `pretrain`, warm: the other side of `tests/bench/seed_job.py`.
 
-As a program it does one seed job from a cold start, as `launch.py` runs it, in a directory that is new:
+    python tests/bench/seed_job_ours.py DIRECTORY
 
-    python tests/bench/seed_job_ours.py DIRECTORY [--epochs 4]
-
-With `--serve` it stays, and for every line it reads it does the job of the seeds that the line names, in one pack a
-stage, without a store.
+For every line it reads it does the job of the seeds that the line names, in one pack a stage, without a store.
 """
 
-import argparse
 import json
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import jax
 
 from pretrain import data
-from pretrain.commands import run as session
-from pretrain.config import Experiment, FinetuneConfig, PretrainConfig
+from pretrain.config.fields import replace_all
 from pretrain.sweep import execute, programs
 from pretrain.sweep import plan as planning
 from pretrain.sweep.identity import Fingerprints
+from tests.bench.seed_job_config import get_config
 
-ARMS = (
-    {"finetune.encoder_init": ("pretrained",), "finetune.frozen_layers": (2,)},
-    {"finetune.encoder_init": ("he",), "finetune.frozen_layers": (0,)},
-)
+EPOCHS = ("pretrain.epochs", "finetune.epochs")
 MEMORY = 2**40  # so that all seeds share a pack
-
-
-def experiment(directory, epochs, seeds=1):
-    """Returns the seed job as an experiment; its defaults are the seed's protocol."""
-    return Experiment(
-        pretrain=PretrainConfig(epochs=epochs),
-        finetune=FinetuneConfig(epochs=epochs),
-        sweep=ARMS,
-        seeds=seeds,
-        run_dir=f"{directory}/run",
-        store=f"{directory}/store",
-    )
 
 
 class Stopwatch:
@@ -66,7 +48,7 @@ def title(stage):
 def run(dataset, directory, seeds, epochs=4):
     """Does the jobs of these seeds; returns their seconds and, seed by seed, what they reached."""
     began = time.perf_counter()
-    asked = experiment(directory, epochs, max(seeds) + 1)
+    asked = replace_all(replace(get_config(), seeds=max(seeds) + 1), dict.fromkeys(EPOCHS, epochs))
     fingerprints = Fingerprints(Path(directory))
     jobs = planning.plan(asked, {asked.data: dataset}, fingerprints).jobs.values()
     fingerprints.save()
@@ -89,18 +71,12 @@ def run(dataset, directory, seeds, epochs=4):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("directory")
-    parser.add_argument("--epochs", type=int, default=4)
-    parser.add_argument("--serve", action="store_true")
-    options = parser.parse_args()
-    if not options.serve:
-        sys.exit(session.run(experiment(options.directory, options.epochs)))
+    (directory,) = sys.argv[1:]
     programs.prepare_devices()
-    programs.prepare(Path(options.directory) / "programs")
-    dataset = data.load(experiment(options.directory, 1).data)
+    programs.prepare(Path(directory) / "programs")
+    dataset = data.load(get_config().data)
     for line in sys.stdin:
-        print(json.dumps(run(dataset, options.directory, **json.loads(line))), flush=True)
+        print(json.dumps(run(dataset, directory, **json.loads(line))), flush=True)
 
 
 if __name__ == "__main__":
