@@ -20,7 +20,8 @@ gc.set_threshold(100_000)  # traces leave a million objects that stay, and are n
 # Three quarters of the tests' time would be XLA's optimizations of programs that run once, on next to nothing.
 _UNOPTIMISED = ["--xla_backend_optimization_level=0"]
 if version("jaxlib").startswith("0.10."):  # an unknown flag ends the process
-    _UNOPTIMISED.append("--xla_cpu_use_fusion_emitters=false")
+    # Old emitters, and one thread of code a program, take less time where programs are small and cores are busy.
+    _UNOPTIMISED += ["--xla_cpu_use_fusion_emitters=false", "--xla_cpu_parallel_codegen_split_count=1"]
 # Programs that tests compile, and those that launches in processes of their own do, are kept for the next time.
 _PROGRAMS, _OF_LAUNCHES = ROOT / ".cache" / "tests", ROOT / ".cache" / "launches"
 _UNITS = ("config", "data", "learn", "study")  # folders
