@@ -20,12 +20,13 @@ _UPDATE_SECONDS = 30e-6  # of an update besides its matrix products
 def show(plan: Plan, datasets: Mapping[DataConfig, Dataset], console: Console) -> None:
     """Prints a plan: the stages that trials share, and the packs with their memory, arithmetic and time.
 
-    Packs of one stage on the same images share a row, whose memory is that of the largest.
+    Packs of one stage on the same images share a row: examples, updates and parameters are those of each trial, memory
+    is that of the largest pack.
     """
     n_stages = sum(len(trial.jobs) for trial in plan.trials)
     trials = f"{counted(len(plan.trials), 'trial')} of {counted(n_stages, 'stage')} together"
     console.print(f"{trials}, {len(plan.jobs):,} of them distinct")
-    headings = ("stage", "packs", "trials", "updates each", "parameters each", "memory", "TFLOP", "about")
+    headings = ("stage", "packs", "trials", "examples", "updates", "parameters", "memory", "TFLOP", "about")
     table = Table(box=None, pad_edge=False)
     for heading in headings:
         table.add_column(heading, justify="left" if heading == "stage" else "right")
@@ -38,7 +39,7 @@ def show(plan: Plan, datasets: Mapping[DataConfig, Dataset], console: Console) -
         work = n_jobs * cost.flops(first.stage, first.jobs[0].config, *held_out)
         seconds = work / rate + n_jobs * updates * _UPDATE_SECONDS
         total += seconds
-        counts = (len(alike), n_jobs, updates, cost.n_parameters(first.stage))
+        counts = (len(alike), n_jobs, first.stage.n_examples, updates, cost.n_parameters(first.stage))
         memory = max(_memory(pack, dataset) for pack in alike)
         costs = (f"{memory / 1e6:,.0f} MB", f"{work / 1e12:,.2f}", _duration(seconds))
         table.add_row(_name(first), *(f"{count:,}" for count in counts), *costs)

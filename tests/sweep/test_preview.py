@@ -45,14 +45,15 @@ def test_a_preview_lists_stages_of_every_kind(kind, experiment, monkeypatch):
     packs = planning.packs(plan.jobs.values(), (), 1 << 30, 2)
     assert [name for name, *_ in rows_of(rows)].count(row) >= 1
     assert [counts for _, *counts in rows_of(rows)] == [
-        [1, len(pack.jobs), pack.stage.total_steps, cost.n_parameters(pack.stage)] for pack in packs
+        [1, len(pack.jobs), pack.stage.n_examples, pack.stage.total_steps, cost.n_parameters(pack.stage)]
+        for pack in packs
     ]
 
 
 def rows_of(lines) -> list[list]:
     """The rows of a table of packs: a stage's name, and the counts beside it."""
     table = [re.split(r"  +", line) for line in lines[1:-1]]
-    return [[name, *(int(count.replace(",", "")) for count in counts[:4])] for name, *counts in table]
+    return [[name, *(int(count.replace(",", "")) for count in counts[:5])] for name, *counts in table]
 
 
 def test_packs_of_a_stage_share_a_row_and_are_counted_once(experiment, dataset, monkeypatch):
