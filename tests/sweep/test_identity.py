@@ -59,7 +59,6 @@ import json, sys
 from pretrain import data
 from pretrain.config import from_json
 from pretrain.sweep.identity import Fingerprints
-from pretrain.sweep.one_trial import begin_one, step_one
 from pretrain.sweep.plan import plan
 
 found, fingerprint = {}, Fingerprints()

@@ -1,4 +1,4 @@
-"""A preview lists what a run would do: every pack, with what it takes."""
+"""A preview lists what a run would do: the packs of every stage, with what they take."""
 
 import io
 import re
@@ -43,7 +43,7 @@ def test_a_preview_lists_stages_of_every_kind(kind, experiment, monkeypatch):
     assert f"6 trials of {2 * (2 * (len(plan.trials[0].jobs) - 1) + 3)} stages" in first.replace(" together", "")
     assert f"{len(plan.jobs)} of them distinct" in first
     packs = planning.packs(plan.jobs.values(), (), 1 << 30, 2)
-    assert [name for name, *_ in rows_of(rows)].count(row) >= 1
+    assert row in {name for name, *_ in rows_of(rows)}
     assert [counts for _, *counts in rows_of(rows)] == [
         [1, len(pack.jobs), pack.stage.n_examples, pack.stage.total_steps, cost.n_parameters(pack.stage)]
         for pack in packs

@@ -40,7 +40,7 @@ CONFIGS = {
     "all": AutoencoderConfig(loss="cross_entropy", tied=True, sparsity="kl", contractive=True),
 }
 
-plainly = jax.jit(reconstruction, static_argnames=("stack",))
+plainly = jax.jit(reconstruction, static_argnames="stack")
 measure = jax.jit(autoencoder.measure, static_argnums=0)
 whole_reconstruction = jax.jit(autoencoder.whole_reconstruction, static_argnums=0)
 
