@@ -9,8 +9,9 @@ import jax
 import numpy as np
 import pytest
 
-from pretrain.sweep import programs as kept
+from pretrain.store import programs as kept
 from tests.launching import ROOT, Site
+from tests.small_sweep import corners, dataset, experiment, outcomes, planned  # noqa: F401 (fixtures)
 
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_rank_promotion", "raise")

@@ -12,7 +12,7 @@ import time
 import pytest
 
 from pretrain import load_run
-from pretrain.sweep import run_files
+from pretrain.runs import run_files
 from tests.launching import (
     FILES,
     LONG,
@@ -82,7 +82,8 @@ KINDS = ["before begun", "within a chunk", "between packs", "before report.html"
 KILLER = """
 import os, runpy, signal, sys, threading
 from pathlib import Path
-from pretrain.sweep import execute, work
+from pretrain.execute import execute
+from pretrain.engines import work
 
 moment, _, name = sys.argv.pop(1).partition(" ")  # or "at", a directory, and a number of renames into it
 name, _, number = name.partition("#")
@@ -196,7 +197,7 @@ def test_a_killed_run_goes_on_where_it_was(site, run):
 
 SHORT_CHUNKS = """
 import runpy, sys
-from pretrain.sweep import execute
+from pretrain.execute import execute
 
 execute.CHUNK_SECONDS = 0.1
 sys.argv = sys.argv[1:]

@@ -6,8 +6,10 @@ import pytest
 
 from tests.launching import ROOT
 
-# config; data and learn beside each other; sweep, study, report, commands.
-FLOORS = {"config": 0, "data": 1, "learn": 1, "sweep": 2, "study": 3, "report": 4, "commands": 5}
+# config; data and learn beside each other; and up.
+ORDER = (("config",), ("data", "learn"), ("plan",), ("store",), ("execute",), ("engines",), ("runs",))
+ORDER = (*ORDER, ("study",), ("report",), ("commands",))
+FLOORS = {folder: floor for floor, folders in enumerate(ORDER) for folder in folders}
 OUTSIDE = {"os", "pathlib", "time", "datetime", "subprocess", "socket", "threading", "shutil", "tempfile", "io"}
 MODULES = sorted((ROOT / "pretrain").glob("*/**/*.py"))
 
@@ -21,11 +23,13 @@ def imported(path):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+def test_every_folder_has_a_floor():
+    assert {path.relative_to(ROOT / "pretrain").parts[0] for path in MODULES} == FLOORS.keys()
+
+
 @pytest.mark.parametrize("floor", FLOORS)
 def test_no_import_runs_upward(floor):
-    mine = [path for path in MODULES if path.relative_to(ROOT / "pretrain").parts[0] == floor]
-    assert mine
-    for path in mine:
+    for path in (path for path in MODULES if path.relative_to(ROOT / "pretrain").parts[0] == floor):
         others = {name.split(".")[1] for name in imported(path) if name.startswith("pretrain.")} & FLOORS.keys()
         assert not {other for other in others if other != floor and FLOORS[other] >= FLOORS[floor]}, path
 

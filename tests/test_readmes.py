@@ -62,7 +62,7 @@ OTHERS = sorted({(readme, *words) for readme in READMES for words in commands_of
 
 
 def test_readmes_stand_where_the_top_one_sends_people():
-    folders = ("", "configs/", "pretrain/", "pretrain/data/", "pretrain/study/", "pretrain/sweep/", "tests/")
+    folders = ("", "configs/", "pretrain/", "pretrain/data/", "pretrain/study/", "pretrain/plan/", "pretrain/store/", "pretrain/engines/", "tests/")
     assert sorted(f"{folder}README.md" for folder in folders) == READMES
     assert len(text_of("README.md").encode()) <= 8192
 
@@ -90,7 +90,7 @@ def place(tmp_path, monkeypatch, run, tiny_arrays):
 
 COMMANDS = {"report", "table", "store"}
 EXPERIMENTS = sorted({launch[1:] for launch in LAUNCHES if not COMMANDS & {*launch}})
-ELSEWHERE = {"--engine", "--engine.distributed"}  # run by tests/sweep/test_ray_engine.py and its neighbours
+ELSEWHERE = {"--engine", "--engine.distributed"}  # run by tests/engines/test_ray_engine.py and its neighbours
 # Of the top README; tracing the programs of the two left out takes longer than all others together.
 PLANNED = [
     argv

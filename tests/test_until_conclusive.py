@@ -9,6 +9,7 @@ import pytest
 
 from pretrain.commands import looks as of_run
 from pretrain.config import from_json
+from tests.execute.test_hosts import free_port
 from tests.launching import (
     at_once,
     call,
@@ -20,7 +21,6 @@ from tests.launching import (
     started,
     wait_until,
 )
-from tests.sweep.test_hosts import free_port
 
 PAIR = ["--finetune.frozen-layers", "0"]  # leaves one comparison, which so few images never settle
 LOOKS = [*PAIR, "--until-conclusive", "--study.most-seeds", "8", "--study.smallest-effect", "0.0001"]  # of 2 seeds each

@@ -18,7 +18,7 @@ from pretrain.config.complaints import misplaced
 from pretrain.config.fields import ConfigError, nearest
 from pretrain.config.own_code import failure
 from pretrain.config.paths import path_of
-from pretrain.sweep.manifests import DamageError
+from pretrain.store.manifests import DamageError
 
 _DEFAULT_CONFIG = "geron"
 _COMMANDS = ("report", "table", "store")

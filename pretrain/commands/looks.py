@@ -13,19 +13,21 @@ from pretrain.config import DataConfig, Experiment
 from pretrain.config.counts import counted
 from pretrain.config.fields import with_values
 from pretrain.data import Dataset
+from pretrain.engines import here
+from pretrain.engines.here import Engine
+from pretrain.engines.interrupts import Interrupted, Interrupts
+from pretrain.engines.request import Request
+from pretrain.engines.work import MemoryFault
+from pretrain.execute import hosts
+from pretrain.plan.plan import Plan
 from pretrain.report import verdicts
+from pretrain.runs import baselines, tables
+from pretrain.runs.remeasure import remeasured
+from pretrain.store.store import Store, StoreError
 from pretrain.study import sequential
 from pretrain.study.answer import Answer, answer
 from pretrain.study.choice import usual_values
 from pretrain.study.sequential import Look
-from pretrain.sweep import baselines, engines, hosts, tables
-from pretrain.sweep.engines import Engine
-from pretrain.sweep.interrupts import Interrupted, Interrupts
-from pretrain.sweep.plan import Plan
-from pretrain.sweep.remeasure import remeasured
-from pretrain.sweep.request import Request
-from pretrain.sweep.store import Store, StoreError
-from pretrain.sweep.work import MemoryFault
 
 RESUME = 75  # exit code: interrupted, and the same command goes on; EX_TEMPFAIL of sysexits.h
 
@@ -105,7 +107,7 @@ def follow(this: Run) -> int:
         with Interrupts(lambda line: None):
             for look in this.looks:
                 experiment, plan = this.at(look)
-                engines.run_here(Request(experiment, plan, this.datasets, store, Console(quiet=True), lambda: False))
+                here.run_here(Request(experiment, plan, this.datasets, store, Console(quiet=True), lambda: False))
                 if look is this.looks[-1] or hosts.agreed(False):  # the leader's word counts
                     break
     except Interrupted:

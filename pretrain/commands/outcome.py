@@ -9,13 +9,15 @@ import pyarrow.parquet as pq
 
 from pretrain.config import DataConfig, Experiment, to_json
 from pretrain.data import Dataset, inputs_file
+from pretrain.execute import hosts
 from pretrain.report import report, tensorboard
+from pretrain.runs import run_files, sample_file, tables
+from pretrain.runs.run_files import Files
+from pretrain.runs.sample_file import Samples
+from pretrain.store import manifests
+from pretrain.store.manifests import DamageError
 from pretrain.study import results
 from pretrain.study.answer import Answer
-from pretrain.sweep import hosts, manifests, run_files, sample_file, tables
-from pretrain.sweep.manifests import DamageError
-from pretrain.sweep.run_files import Files
-from pretrain.sweep.sample_file import Samples
 
 _EVENTS = "tensorboard/"
 

@@ -8,9 +8,9 @@ from pretrain.config import Experiment
 from pretrain.config.counts import counted
 from pretrain.config.fields import ConfigError
 from pretrain.config.paths import path_of
-from pretrain.sweep import reuse
-from pretrain.sweep.plan import Plan
-from pretrain.sweep.store import Store
+from pretrain.plan.plan import Plan
+from pretrain.store import reuse
+from pretrain.store.store import Store
 
 
 def check(field: str, name: str) -> None:

@@ -4,14 +4,14 @@ from collections.abc import Collection, Mapping
 
 from pretrain.config import Experiment, StudyConfig
 from pretrain.config.fields import ConfigError
+from pretrain.plan.plan import Plan, Trial
+from pretrain.runs import tables
+from pretrain.store.store import Store
 from pretrain.study import families
 from pretrain.study.arms import without_idle
 from pretrain.study.choice import choose
 from pretrain.study.comparisons import planned
 from pretrain.study.prospects import Prospect, prospect
-from pretrain.sweep import tables
-from pretrain.sweep.plan import Plan, Trial
-from pretrain.sweep.store import Store
 
 _MOST_READ = 8  # comparisons whose earlier trials are read, so that a large store delays no start
 _MOST_TUNED_SEEDS = 8  # of tuned arms, that are read

@@ -12,12 +12,12 @@ from pretrain.config import Settings
 from pretrain.config.fields import ConfigError, fields, replace_all
 from pretrain.config.paths import path_of
 from pretrain.report import report, terminal
+from pretrain.runs import holds, run_files
+from pretrain.store.manifests import DamageError
 from pretrain.study import results, sequential, summary
 from pretrain.study.answer import answer
 from pretrain.study.choice import usual_values
 from pretrain.study.results import Run
-from pretrain.sweep import holds, run_files
-from pretrain.sweep.manifests import DamageError
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,27 +16,20 @@ from pretrain.config import Experiment
 from pretrain.config.counts import counted
 from pretrain.config.fields import with_values
 from pretrain.config.paths import path_of
+from pretrain.engines import here
+from pretrain.engines.here import Engine
+from pretrain.engines.interrupts import Interrupted, Interrupts
+from pretrain.engines.work import MemoryFault
+from pretrain.execute import hosts
+from pretrain.plan import environment, fitting
+from pretrain.plan import plan as planning
+from pretrain.plan.identity import Fingerprints
 from pretrain.report import prospects as outlooks
 from pretrain.report import tensorboard, terminal
+from pretrain.runs import holds, preview, run_files, samples
+from pretrain.store import programs, reuse
+from pretrain.store.store import Store, StoreError
 from pretrain.study import sequential
-from pretrain.sweep import (
-    engines,
-    environment,
-    fitting,
-    holds,
-    hosts,
-    preview,
-    programs,
-    reuse,
-    run_files,
-    samples,
-)
-from pretrain.sweep import plan as planning
-from pretrain.sweep.engines import Engine
-from pretrain.sweep.identity import Fingerprints
-from pretrain.sweep.interrupts import Interrupted, Interrupts
-from pretrain.sweep.store import Store, StoreError
-from pretrain.sweep.work import MemoryFault
 
 
 def run(
@@ -64,7 +57,7 @@ def run(
     sequential.check(experiment)
     for field in ("run_dir", "store"):
         places.check(field, getattr(experiment, field))
-    engine = engines.of(experiment.engine)
+    engine = here.of(experiment.engine)
     if with_tensorboard:
         tensorboard.require()
     out, progress = map(options.console, (sys.stdout, sys.stderr))

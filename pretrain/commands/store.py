@@ -13,9 +13,9 @@ from pretrain.commands import options, streams
 from pretrain.config.counts import counted
 from pretrain.config.fields import ConfigError
 from pretrain.config.paths import path_of
-from pretrain.sweep import holds, inventory
-from pretrain.sweep.holds import Hold
-from pretrain.sweep.inventory import Entry
+from pretrain.runs import holds, inventory
+from pretrain.runs.holds import Hold
+from pretrain.runs.inventory import Entry
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,8 +15,8 @@ from pretrain.commands import options, streams
 from pretrain.config import metrics
 from pretrain.config.paths import path_of
 from pretrain.data.files import written_whole
+from pretrain.runs import holds
 from pretrain.study import results, summary
-from pretrain.sweep import holds
 
 
 @dataclasses.dataclass(frozen=True)

@@ -29,7 +29,7 @@ class EngineConfig:
     jobs as processes of this machine; empty submits them."""
     distributed: Switch = False
     """local: this is one of several processes, each started with the same command on its host, that share every pack;
-    see `pretrain.sweep.hosts`."""
+    see `pretrain.execute.hosts`."""
     cpus: Count = 2
     """Cores that a pack asks for on ray and slurm (cores)."""
     gpus: Annotated[float, Ge(0)] = 0.0

@@ -3,7 +3,7 @@
 import numpy as np
 
 from pretrain.report.drawing import COLOURS, INK, WIDTH, canvas, title, written
-from pretrain.sweep.sample_file import Samples
+from pretrain.runs.sample_file import Samples
 
 _UNITS_IN_A_ROW = 9
 _IMAGES_IN_A_ROW = 5

@@ -11,9 +11,9 @@ from pretrain.report import latex, sections, words
 from pretrain.report.listings import Listing
 from pretrain.report.page import Opening, page
 from pretrain.report.record import record
+from pretrain.runs import run_files
+from pretrain.runs.sample_file import Samples
 from pretrain.study.answer import Answer
-from pretrain.sweep import run_files
-from pretrain.sweep.sample_file import Samples
 
 FILES = ("answer.json", "report.html", "figures/", "tables/")  # what the paths of a report's files begin with
 

@@ -5,8 +5,8 @@ from typing import Any
 import pyarrow as pa
 
 from pretrain.report import names, pictures
+from pretrain.runs.sample_file import Samples
 from pretrain.study.summary import swept_fields
-from pretrain.sweep.sample_file import Samples
 
 
 def filters(samples: Samples, trials: pa.Table) -> tuple[Any, str, str]:

@@ -13,6 +13,7 @@ from pretrain.report import drawing, figures, gains, gaps, grids, listings, name
 from pretrain.report.listings import Listing
 from pretrain.report.page import Picture, Section
 from pretrain.report.why import factor_names
+from pretrain.runs.sample_file import Samples
 from pretrain.study import health
 from pretrain.study.answer import Answer, main_arms
 from pretrain.study.arms import Arm
@@ -20,7 +21,6 @@ from pretrain.study.comparisons import Comparison
 from pretrain.study.factorial import FIRST_BATCHES, Factorial
 from pretrain.study.phases import pretrainings
 from pretrain.study.statistics import LEVEL
-from pretrain.sweep.sample_file import Samples
 
 
 def sections(

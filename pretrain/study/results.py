@@ -12,12 +12,12 @@ from pretrain.config.fields import ConfigError, nearest
 from pretrain.config.paths import path_of
 from pretrain.data import inputs_file
 from pretrain.data.inputs_file import Inputs
+from pretrain.runs import run_files
+from pretrain.runs import sample_file as samples
+from pretrain.runs.run_files import REMEDY, Files
+from pretrain.runs.sample_file import Samples
+from pretrain.store.manifests import DamageError
 from pretrain.study import summary
-from pretrain.sweep import run_files
-from pretrain.sweep import sample_file as samples
-from pretrain.sweep.manifests import DamageError
-from pretrain.sweep.run_files import REMEDY, Files
-from pretrain.sweep.sample_file import Samples
 
 _COLUMNS = {
     "trials": ("trial_id", "seed", "repeat", "status"),
@@ -76,8 +76,8 @@ def measured(run: Run, metric: str, field: str = "study.metric") -> Run:
         return run
     first = metrics.split_of(summary.metrics(run.trials)[0])[1]
     metrics.check_task(metric, [task for task, usual in metrics.USUAL.items() if usual[0] == first], field)
-    from pretrain.sweep import tables  # takes a second, and what stands in tables does not need it
-    from pretrain.sweep.store import Store
+    from pretrain.runs import tables  # takes a second, and what stands in tables does not need it
+    from pretrain.store.store import Store
 
     faults: list[str] = []
     store = Store(run.experiment.store, warn=faults.append, read_only=True)
@@ -104,7 +104,7 @@ def load_params(path: Path | str, trial_id: str, stage: str = "finetune", store:
       ConfigError: there is no such run, trial or stage, or the stage is not, or no longer, stored in full.
       DamageError: a file of the run is missing or not as it was written.
     """
-    from pretrain.sweep.store import Store, StoreError  # takes a second, and tables do not need it
+    from pretrain.store.store import Store, StoreError  # takes a second, and tables do not need it
 
     run = load_run(path)
     by_stage = _stages_of(run, trial_id)

@@ -47,7 +47,7 @@ TARGET = 1.6
 def pack(method, seeds, fingerprints):
     """Returns the pack of a stage by a method, and its images."""
     from pretrain import data
-    from pretrain.sweep import plan as planning
+    from pretrain.plan import plan as planning
 
     config = PretrainConfig(method=method, epochs=1)
     encoder, finetune = EncoderConfig(layers=(300,), activation="sigmoid"), FinetuneConfig(labels=55_000)
@@ -63,8 +63,9 @@ def main():
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--seeds", type=int, default=2)
     asked = parser.parse_args()
-    from pretrain.sweep import execute, programs
-    from pretrain.sweep.identity import Fingerprints
+    from pretrain.execute import execute
+    from pretrain.plan.identity import Fingerprints
+    from pretrain.store import programs
 
     programs.prepare_devices()
     fingerprints = Fingerprints()

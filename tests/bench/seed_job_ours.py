@@ -15,9 +15,10 @@ import jax
 
 from pretrain import data
 from pretrain.config.fields import replace_all
-from pretrain.sweep import execute, programs
-from pretrain.sweep import plan as planning
-from pretrain.sweep.identity import Fingerprints
+from pretrain.execute import execute
+from pretrain.plan import plan as planning
+from pretrain.plan.identity import Fingerprints
+from pretrain.store import programs
 from tests.bench.seed_job_config import get_config
 
 EPOCHS = ("pretrain.epochs", "finetune.epochs")

@@ -30,19 +30,19 @@ SIZES = {"small": (2, 1), "middle": (4, 8), "large": (8, 16)}  # pretrainings, r
 RATES = tuple(1e-4 * 10 ** (3 * index / 7) for index in range(8))
 OVERHEAD = {
     "planning": [
-        ("pretrain.sweep.plan", "plan"),
-        ("pretrain.sweep.reuse", "reasons"),
-        ("pretrain.sweep.engines", "packs"),
+        ("pretrain.plan.plan", "plan"),
+        ("pretrain.store.reuse", "reasons"),
+        ("pretrain.engines.here", "packs"),
     ],
-    "restoring": [("pretrain.sweep.store.Store", "verified"), ("pretrain.sweep.store.Store", "params")],
+    "restoring": [("pretrain.store.store.Store", "verified"), ("pretrain.store.store.Store", "params")],
     "saving": [
-        ("pretrain.sweep.engines._Saver", "save"),
-        ("pretrain.sweep.engines._Saver", "wait"),
-        ("pretrain.sweep.store.Store", "save_progress"),
+        ("pretrain.engines.here._Saver", "save"),
+        ("pretrain.engines.here._Saver", "wait"),
+        ("pretrain.store.store.Store", "save_progress"),
     ],
     "recording": [
         ("pretrain.commands.looks", "_tables"),
-        ("pretrain.sweep.tables", "write"),
+        ("pretrain.runs.tables", "write"),
     ],
 }
 

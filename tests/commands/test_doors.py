@@ -10,7 +10,7 @@ import pytest
 
 from pretrain.commands.launch import main
 from pretrain.config.fields import ConfigError
-from pretrain.sweep import lock
+from pretrain.store import lock
 from tests.launching import OPTIONS, ROOT, started
 
 CONFIGS = ROOT / "configs"

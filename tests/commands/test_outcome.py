@@ -13,13 +13,13 @@ from pretrain.commands import outcome
 from pretrain.commands import report as report_command
 from pretrain.config import Experiment
 from pretrain.report import report
+from pretrain.runs import run_files
+from pretrain.store.manifests import DamageError
 from pretrain.study import results
 from pretrain.study.answer import answer
-from pretrain.sweep import run_files
-from pretrain.sweep.manifests import DamageError
 from tests.launching import contents
 from tests.report.test_terminal import effects, four_corners
-from tests.sweep.test_sample_file import sampled
+from tests.runs.test_sample_file import sampled
 from tests.undrawn import undrawn
 
 PLAIN = {"experiment.json", "inputs.json", *(f"{name}.parquet" for name in ("trials", "curves", "stages", "timings"))}

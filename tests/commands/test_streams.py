@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from pretrain.commands import options, process, streams
 from pretrain.config import Experiment, to_json
-from pretrain.sweep import holds, run_files
+from pretrain.runs import holds, run_files
 from tests.launching import ROOT
 
 CONFIG = (

@@ -8,7 +8,7 @@ import pytest
 from sklearn import metrics as theirs
 
 from pretrain import load_run
-from pretrain.sweep.store import Store
+from pretrain.store.store import Store
 from tests.launching import call, contents, refused
 
 BRIEF = [

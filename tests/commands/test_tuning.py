@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from pretrain import load_run
+from pretrain.store.store import Store
 from pretrain.study.power import smallest_seen
-from pretrain.sweep.store import Store
 from tests.launching import call, refused
 
 RATE = "finetune.optimizer.learning_rate"

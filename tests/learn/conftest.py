@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from pretrain.config import FinetuneConfig, PretrainConfig
+from pretrain.execute import execute
 from pretrain.learn import train
 from pretrain.learn.metrics import Batch
 from pretrain.learn.results import results
 from pretrain.learn.stage import Images, Stage
 from pretrain.learn.start import Choices, Start, start
-from pretrain.sweep import execute
 from tests import stages
 
 PIXELS, CLASSES, LABELS = 20, 4, 60

@@ -12,6 +12,7 @@ import pytest
 from flax import traverse_util
 
 from pretrain.config import AdamConfig, FinetuneConfig, PcaConfig, PretrainConfig, SupervisedConfig
+from pretrain.execute import execute
 from pretrain.learn import controls, diagnostics
 from pretrain.learn.layers import Convolution, Dense, Residual, encode, flat, scaled
 from pretrain.learn.methods.finetuning import logits
@@ -23,7 +24,6 @@ from pretrain.learn.stack import DenseDecoder
 from pretrain.learn.stage import Images
 from pretrain.learn.start import Choices
 from pretrain.learn.tasks import Task
-from pretrain.sweep import execute
 from tests import stages
 from tests.learn.conftest import begin, run, started
 

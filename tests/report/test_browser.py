@@ -14,7 +14,7 @@ from selenium.webdriver.chrome.service import Service
 from pretrain.config import Experiment
 from tests.report.test_report import budgets, written
 from tests.report.test_terminal import INIT, tables
-from tests.sweep.test_sample_file import sampled
+from tests.runs.test_sample_file import sampled
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 MISSING = "" if CHROMIUM and DRIVER else "needs a browser: apt-get install chromium chromium-driver"

@@ -13,7 +13,7 @@ from matplotlib.colors import to_rgb
 
 from pretrain.report import drawing, pictures
 from pretrain.report.drawing import COLOURS
-from tests.sweep.test_sample_file import sampled
+from tests.runs.test_sample_file import sampled
 
 
 def drawn(figure, tmp_path, name="figure"):

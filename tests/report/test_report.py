@@ -15,7 +15,7 @@ from pretrain.report import record, report, verdicts, words
 from pretrain.study.answer import answer
 from tests.launching import contents
 from tests.report.test_terminal import INIT, effects, four_corners, tables
-from tests.sweep.test_sample_file import sampled
+from tests.runs.test_sample_file import sampled
 from tests.undrawn import undrawn
 
 LABELS = "finetune.labels"

@@ -10,7 +10,7 @@ import pytest
 import pretrain
 from pretrain.config.fields import ConfigError
 from pretrain.report import tensorboard
-from pretrain.sweep import run_files
+from pretrain.runs import run_files
 from tests.launching import contents, copied, n_run
 
 pytest.importorskip("tensorboardX", reason="an extra")

@@ -8,10 +8,10 @@ from pretrain.config import Experiment, StudyConfig
 from pretrain.report import health as words
 from pretrain.report.verdicts import tally, verdict
 from pretrain.report.words import conclusion
+from pretrain.store.records import predicts_alike
 from pretrain.study.answer import answer
 from pretrain.study.arms import arms
 from pretrain.study.health import findings, unexplained
-from pretrain.sweep.records import predicts_alike
 
 INIT = "finetune.encoder_init"
 CURVES = pa.table(

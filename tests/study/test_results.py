@@ -11,9 +11,9 @@ import pytest
 
 import pretrain
 from pretrain.config.fields import ConfigError
-from pretrain.sweep import manifests
-from pretrain.sweep.manifests import DamageError
-from pretrain.sweep.run_files import REMEDY
+from pretrain.runs.run_files import REMEDY
+from pretrain.store import manifests
+from pretrain.store.manifests import DamageError
 from tests.launching import N_STAGES, N_TRIALS, TABLES, call
 
 

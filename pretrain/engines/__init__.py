@@ -1,0 +1,1 @@
+"""Where packs run: here, on Ray, on Slurm."""

@@ -1,0 +1,153 @@
+"""Where packs run: this process, a Ray cluster, or Slurm."""
+
+import importlib.util
+import itertools
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import psutil
+
+from pretrain.config import DataConfig, EngineConfig
+from pretrain.config.fields import ConfigError
+from pretrain.data import Dataset
+from pretrain.engines import work
+from pretrain.engines.interrupts import Interrupted
+from pretrain.engines.progress import Reporter
+from pretrain.engines.request import Request
+from pretrain.execute import execute, hosts
+from pretrain.plan.plan import Pack, packs
+from pretrain.store import programs
+from pretrain.store.records import Outcome
+from pretrain.store.store import Store
+
+_SHARE_OF_MEMORY = 0.25  # for a pack; while it runs, two more may be compiled ahead
+_COMPILERS = 2  # threads
+_AHEAD = 16  # shapes of packs whose programs are compiled before their turn; fewer than ``compiled.MOST_KEPT`` holds
+
+
+# Runs and stores every job of a plan that is not stored yet. Raises ``Interrupted`` when it was to stop, with all
+# that was done stored, and ``StoreError``.
+Engine = Callable[[Request], None]
+
+
+def of(config: EngineConfig) -> Engine:
+    """Returns the engine that a config names.
+
+    Raises:
+      ConfigError: the packages it needs are not installed, or it cannot be reached from here.
+    """
+    if config.name == "local":
+        return run_here
+    package = {"ray": "ray", "slurm": "submitit"}[config.name]
+    if importlib.util.find_spec(package) is None:
+        raise ConfigError("engine.name", config.name, f"needs {package}; pip install 'pretrain[{config.name}]'")
+    module = importlib.import_module(f"pretrain.engines.{config.name}_engine")
+    module.check(config)
+    return module.run
+
+
+def run_here(request: Request) -> None:
+    """Runs packs in this process, one after another, while the programs of the next are compiled."""
+    experiment, plan, datasets, store, console, stop = request
+    hosts.meet()  # so that all see the same store
+    store.refresh()
+    done, memory = store.verified(plan.jobs), hosts.agreed(pack_memory() >> 20) << 20
+    todo = packs(plan.jobs.values(), done, memory, jax.device_count(), begun=store.begun())
+    reporter = Reporter(console, todo)
+    compilers, saver = ThreadPoolExecutor(_COMPILERS), _Saver(store)
+    compile_ahead = _compiler_ahead(todo, datasets, compilers)
+    try:
+        for number, pack in enumerate(todo):
+            compile_ahead(pack)
+            if hosts.agreed(stop()):
+                raise Interrupted
+            ids = {job.id for job in pack.left}
+            if hosts.agreed(store.verified(ids) == ids):
+                continue  # another run, which shares the store, has been faster
+            if any(job.parent in saver.ids for job in pack.jobs):
+                saver.wait()
+            with reporter.pack(number) as advanced:
+                how = (experiment.save_every, advanced, stop, saver.save, partial(console.print, soft_wrap=True))
+                work.do(pack, datasets[pack.data], store, *how)
+    finally:
+        compilers.shutdown(cancel_futures=True)
+        saver.wait()
+
+
+class _Saver:
+    """Stores a pack while the next one runs."""
+
+    def __init__(self, store: Store):
+        self._store, self._thread = store, ThreadPoolExecutor(1)
+        self._saving: Future | None = None
+        self.ids: frozenset[str] = frozenset()  # of the jobs that are being stored
+
+    def save(self, pack: Pack, outcome: Outcome) -> None:
+        """Begins to store a pack, once the one before is stored."""
+        self.wait()
+        if hosts.leads():
+            self._saving = self._thread.submit(self._store.write, pack, outcome)
+        self.ids = frozenset(job.id for job in pack.jobs)
+
+    def wait(self) -> None:
+        """Returns when all is stored, and known to the store.
+
+        Raises:
+          StoreError: it could not be written.
+        """
+        saving, self._saving, self.ids = self._saving, None, frozenset()
+        if saving:
+            saving.result()
+            programs.seal(self._store.root / "programs")
+        hosts.meet()
+        self._store.refresh()
+
+
+def _compiler_ahead(
+    todo: list[Pack], datasets: Mapping[DataConfig, Dataset], compilers: ThreadPoolExecutor
+) -> Callable[[Pack], None]:
+    """Returns a function that starts to compile, in order, the programs of a pack and of the next shapes of packs.
+
+    A pack waits for those it needs.
+    """
+    if jax.local_devices()[0].platform != "cpu" or jax.process_count() > 1:
+        return lambda pack: None
+    first: dict[Any, Pack] = {}
+    for pack in todo:
+        first.setdefault((pack.stage, len(pack.jobs)), pack)
+    place = {shape: number for number, shape in enumerate(first)}
+    waiting = iter(first.values())
+    n_begun = 0
+
+    def compile_ahead(pack: Pack) -> None:
+        nonlocal n_begun
+        n_due = place[pack.stage, len(pack.jobs)] + _AHEAD - n_begun
+        for shape in itertools.islice(waiting, max(0, n_due)):
+            n_begun += 1
+            for compilation in execute.compilations(shape, datasets[shape.data]):
+                compilers.submit(compilation)
+
+    return compile_ahead
+
+
+def pack_memory() -> int:
+    """Returns the bytes that a pack may take: of all local accelerators together, or of the host.
+
+    On several hosts a pack may take as much of each, which this leaves unused.
+    """
+    devices = jax.local_devices()
+    if devices[0].platform == "cpu":
+        return int(_SHARE_OF_MEMORY * min(psutil.virtual_memory().available, _container_limit()))
+    return int(_SHARE_OF_MEMORY * sum(device.memory_stats()["bytes_limit"] for device in devices))
+
+
+def _container_limit() -> float:
+    """Returns the bytes that a control group (version 2) leaves to this process."""
+    try:
+        return float(Path("/sys/fs/cgroup/memory.max").read_text())
+    except (OSError, ValueError):  # no control group, or "max"
+        return float("inf")

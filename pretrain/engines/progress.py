@@ -1,0 +1,74 @@
+"""How a sweep reports that it is under way: bars in a terminal, plain lines elsewhere."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from pretrain.config.counts import counted
+from pretrain.plan.plan import Pack
+
+_SECONDS_BETWEEN_LINES = 10.0
+
+
+class Reporter:
+    """Tells of the packs of a sweep as they run."""
+
+    def __init__(self, console: Console, packs: list[Pack]):
+        self._console = console
+        self._packs = packs
+
+    @contextlib.contextmanager
+    def pack(self, number: int) -> Iterator[Callable[[int], None]]:
+        """Reports one pack, counted from 0, while it runs; yields the function to report finished updates."""
+        pack = self._packs[number]
+        total = pack.stage.total_steps * len(pack.jobs)
+        title = f"{pack.stage.name}  pack {number + 1}/{len(self._packs)}, {counted(len(pack.jobs), 'trial')}"
+        most = "at most " if pack.stage.stops_early else ""
+        if self._console.is_terminal:
+            yield from self._bar(title, total, most)
+        else:
+            yield from self._lines(title, total, most)
+
+    def _bar(self, title: str, total: int, most: str) -> Iterator[Callable[[int], None]]:
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            _Rate(),
+            TextColumn(f"left {most}".strip()),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=self._console) as progress:
+            task = progress.add_task(title, total=total)
+            yield lambda updates: progress.advance(task, updates)
+            progress.update(task, total=progress.tasks[task].completed)  # fewer, where trials stopped early
+
+    def _lines(self, title: str, total: int, most: str) -> Iterator[Callable[[int], None]]:
+        began = reported = time.monotonic()
+        done = 0
+
+        def advanced(updates: int) -> None:
+            nonlocal reported, done
+            done += updates
+            now = time.monotonic()
+            if now - reported > _SECONDS_BETWEEN_LINES and done < total:
+                reported, left = now, (now - began) / done * (total - done)
+                self._say(f"{title}: {done / total:.0%}, {done / (now - began):,.0f} steps/s, {most}{left:.0f} s left")
+
+        yield advanced
+        seconds = time.monotonic() - began
+        self._say(f"{title}: done in {seconds:.1f} s, {done / seconds:,.0f} steps/s")
+
+    def _say(self, line: str) -> None:
+        self._console.print(line, soft_wrap=True)
+
+
+class _Rate(ProgressColumn):
+    """Updates per second, all trials together."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:,.0f} steps/s" if speed else "compiling")

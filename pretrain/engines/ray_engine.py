@@ -1,0 +1,173 @@
+"""Packs as tasks of a Ray cluster: one that is there, or one that is started on this machine."""
+
+import contextlib
+import logging
+import os
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import NamedTuple
+
+import ray
+from rich.console import Console
+
+from pretrain.config import EngineConfig
+from pretrain.config.counts import counted
+from pretrain.config.fields import ConfigError
+from pretrain.engines import remote
+from pretrain.engines.interrupts import Interrupted
+from pretrain.engines.request import Request
+from pretrain.learn.stage import Stage
+from pretrain.plan import environment
+from pretrain.plan.plan import Pack
+from pretrain.store.store import StoreError
+
+_SECONDS_BETWEEN_LOOKS = 0.5
+_SECONDS_TO_CONNECT = 5.0
+_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+_KILLED = (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError)
+_FOUND_BY_RAY = ("", "auto", "local")  # addresses that name no host
+
+
+class _Begun(NamedTuple):
+    """A task of Ray's."""
+
+    title: str
+    pack: Pack
+
+
+def check(engine: EngineConfig) -> None:
+    """Checks that somebody listens at the cluster's address, where Ray itself would wait for minutes.
+
+    Raises:
+      ConfigError: nobody does, or it is no address.
+    """
+    if engine.address in _FOUND_BY_RAY:
+        return
+    host, _, port = engine.address.removeprefix("ray://").rpartition(":")
+    if host in _LOOPBACK and not engine.address.startswith("ray://"):
+        host = ray.util.get_node_ip_address()  # where Ray looks for a cluster of this machine
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _SECONDS_TO_CONNECT).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise _unreachable(engine, error) from None
+
+
+def run(request: Request) -> None:
+    """Runs packs as Ray tasks, each as soon as its parents' packs are stored; an engine, see ``here.Engine``.
+
+    A task whose worker or node is lost is retried by Ray; what it had stored is kept once, since stages are named by
+    their content.
+    """
+    experiment, plan, _, store, console, stop = request
+    engine = experiment.engine
+    with _connected(engine), remote.stoppable(experiment) as ask_to_stop:
+        n_workers = int(_check_room(engine))
+        most: dict[Stage, int] = {}
+        todo = remote.cut(experiment, plan, store, n_workers)
+        console.print(
+            f"ray: {counted(len(todo), 'pack')} for {counted(n_workers, 'worker')} of {counted(engine.cpus, 'core')}"
+        )
+        task = ray.remote(_task).options(
+            num_cpus=engine.cpus,
+            num_gpus=engine.gpus,
+            memory=engine.memory * 1e9,
+            max_retries=engine.retries,
+            runtime_env={"env_vars": environment.variables() | ({} if engine.gpus else {"JAX_PLATFORMS": "cpu"})},
+        )
+        while todo:
+            made_by: dict[str, ray.ObjectRef] = {}  # job id to the task that stores it
+            begun = {}
+            for number, pack in enumerate(todo):
+                parents = {made_by[job.parent] for job in pack.jobs if job.parent in made_by}
+                reference = task.remote(os.getcwd(), *remote.message(experiment, pack), *parents)
+                made_by |= {job.id: reference for job in pack.left}
+                title = f"{pack.stage.name}  pack {number + 1}/{len(todo)}, {counted(len(pack.jobs), 'trial')}"
+                begun[reference] = _Begun(title, pack)
+            fault, killed = _await(begun, console, stop, ask_to_stop)
+            store.refresh()
+            if fault and not remote.halve(killed, most, store, partial(console.print, soft_wrap=True)):
+                raise StoreError(fault)
+            todo = remote.cut(experiment, plan, store, n_workers, most) if fault else []
+
+
+def _task(directory: str, experiment_json: str, ids: tuple[tuple[str, ...], ...], *parents: str) -> str:
+    """Does a pack, once Ray has its parents' answers, in the launcher's directory, where relative paths begin."""
+    with contextlib.suppress(OSError):  # not here; then a path that it is needed for is named as missing
+        os.chdir(directory)
+    return remote.STOPPED if remote.STOPPED in parents else remote.do(experiment_json, ids)
+
+
+def _await(
+    begun: Mapping[ray.ObjectRef, _Begun],
+    console: Console,
+    stop: Callable[[], bool],
+    ask_to_stop: Callable[[], None],
+) -> tuple[str, list[Pack]]:
+    """Waits for all tasks, and reports each; returns what went wrong, and packs whose workers were killed.
+
+    Raises:
+      Interrupted: tasks were to stop, and did.
+      StoreError: a task failed, without being killed.
+    """
+    waiting, asked, stopped, failed = list(begun), False, False, {}
+    while waiting:
+        ready, waiting = ray.wait(waiting, timeout=_SECONDS_BETWEEN_LOOKS)
+        for reference in ready:
+            try:
+                stopped |= ray.get(reference) == remote.STOPPED
+            except ray.exceptions.RayError as error:
+                reason = " ".join(str(getattr(error, "cause", None) or error).split())[-300:]
+                failed[reference] = f"{begun[reference].title} failed on Ray: {reason}"
+                if not isinstance(getattr(error, "cause", error), _KILLED):  # or the task before it was
+                    raise StoreError(failed[reference]) from None
+                continue
+            console.print(f"{begun[reference].title}: done")
+        if stop() and not asked:
+            asked = True
+            ask_to_stop()
+    if stopped:
+        raise Interrupted
+    # A task whose parents' worker was killed fails as they do, and was never begun.
+    lost = {job.id for reference in failed for job in begun[reference].pack.jobs}
+    killed = [each for each in failed if lost.isdisjoint(job.parent for job in begun[each].pack.jobs)]
+    return failed[killed[0]] if killed else "", [begun[each].pack for each in killed]
+
+
+@contextlib.contextmanager
+def _connected(engine: EngineConfig) -> Iterator[None]:
+    """Connects to the cluster; starts one here without an address, and stops that one at the end."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    here = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+    where = {"address": engine.address} if engine.address else here
+    try:
+        ray.init(**where, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise _unreachable(engine, error) from None
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _unreachable(engine: EngineConfig, error: Exception) -> ConfigError:
+    reason = " ".join(str(error).split())[:200]
+    remedy = f"cannot be reached ({reason}); start it with `ray start --head`, or leave the address out"
+    return ConfigError("engine.address", engine.address, remedy)
+
+
+def _check_room(engine: EngineConfig) -> float:
+    """Returns how many packs the cluster can run at once; refuses a request that no node could ever meet."""
+    wanted = {"CPU": engine.cpus, "GPU": engine.gpus, "memory": engine.memory * 1e9}
+    fields = {"CPU": "cpus", "GPU": "gpus", "memory": "memory"}
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    for kind, amount in wanted.items():
+        most = max((node.get(kind, 0) for node in nodes), default=0)
+        if amount > most:
+            field = fields[kind]
+            most = round(most / 1e9, 1) if kind == "memory" else most
+            raise ConfigError(
+                f"engine.{field}", getattr(engine, field), f"is more than any node has ({most}); lower it"
+            )
+    room = (min(node.get(kind, 0) // amount for kind, amount in wanted.items() if amount) for node in nodes)
+    return max(1, sum(room))

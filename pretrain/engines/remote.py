@@ -1,0 +1,167 @@
+"""Packs on other machines: what a launcher sends there, and what a worker does with it.
+
+Only text travels: the experiment as JSON and the ids of a pack's stages. A worker plans the same plan from it, since
+planning is deterministic, and reads and writes the same store, on a file system that all share.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+
+from pretrain import data
+from pretrain.config import DataConfig, EngineConfig, Experiment, from_json, to_json
+from pretrain.config.counts import counted
+from pretrain.data import Dataset
+from pretrain.engines import work
+from pretrain.engines.interrupts import Interrupted
+from pretrain.learn.stage import Stage
+from pretrain.plan import environment
+from pretrain.plan import plan as planning
+from pretrain.plan.identity import Fingerprints
+from pretrain.plan.plan import Pack, Plan
+from pretrain.store import programs, reuse
+from pretrain.store.store import Store
+
+DONE, STOPPED = "done", "stopped"
+_STOP = ".stop"
+_SHARE_OF_MEMORY = 0.25  # of what a pack asks for; the rest is for images, programs and their compilation
+
+
+@contextlib.contextmanager
+def stoppable(experiment: Experiment) -> Iterator[Callable[[], None]]:
+    """Gives a function that asks the workers of a run to stop after their chunk, by a file that all of them see.
+
+    Workers that are left behind, as this process is asked to stop at once, are asked, too.
+    """
+    file = _stop_file(experiment)
+    file.unlink(missing_ok=True)
+    try:
+        yield file.touch
+    except KeyboardInterrupt:
+        file.touch()
+        raise
+    except BaseException:
+        file.unlink(missing_ok=True)
+        raise
+    file.unlink(missing_ok=True)
+
+
+def _stop_file(experiment: Experiment) -> Path:
+    return Path(experiment.run_dir) / _STOP
+
+
+def cut(
+    experiment: Experiment, plan: Plan, store: Store, n_workers: int, most: Mapping[Stage, int] | None = None
+) -> list[Pack]:
+    """Cuts what is not stored yet into packs for workers of the size that the engine asks for.
+
+    Args:
+      experiment: of the plan.
+      plan: what is to be stored.
+      store: what is.
+      n_workers: packs that can run at once.
+      most: jobs that a pack of a stage may have, where its packs were too large.
+    """
+    engine = experiment.engine
+    memory = int(_SHARE_OF_MEMORY * engine.memory * 1e9)
+    done = store.verified(plan.jobs)
+    found = planning.packs(plan.jobs.values(), done, memory, engine.cpus, n_workers, begun=store.begun())
+    return [part for pack in found for part in planning.cut(pack, (most or {}).get(pack.stage, len(pack.jobs)))]
+
+
+def halve(killed: Iterable[Pack], most: dict[Stage, int], store: Store, notify: Callable[[str], None]) -> bool:
+    """Halves the packs whose workers were killed, as a kernel does for memory; once a stage.
+
+    Args:
+      killed: the packs.
+      most: jobs that a pack of a stage may have from now on; changed.
+      store: keeps what is done of them.
+      notify: called with a line for each.
+
+    Returns:
+      Whether there was one to halve.
+    """
+    halved = [pack for pack in killed if len(pack.jobs) > 1 and pack.stage not in most]
+    for pack in halved:
+        size = -(-len(pack.jobs) // 2)
+        most[pack.stage] = max(size, most.get(pack.stage, 0))
+        store.cut_progress(pack, planning.cut(pack, size))
+        lost = f"{pack.stage.name}: the worker of a pack of {counted(len(pack.jobs), 'trial')} was killed"
+        notify(f"{lost}, maybe for its memory; the pack is cut in half and run again")
+    return bool(halved)
+
+
+def message(experiment: Experiment, pack: Pack) -> tuple[str, tuple[tuple[str, ...], ...]]:
+    """Returns the message to a worker: the experiment as JSON, the ids of a pack's jobs, and of those it passes."""
+    return to_json(experiment), tuple(tuple(job.id for job in part.jobs) for part in (pack, *pack.passed))
+
+
+def do(experiment_json: str, ids: tuple[tuple[str, ...], ...], stop: Callable[[], bool] | None = None) -> str:
+    """Does a pack on a worker.
+
+    Args:
+      experiment_json: of an experiment whose paths are absolute.
+      ids: of the pack's jobs, in its order, and of the jobs of each pack that it passes.
+      stop: asked after each chunk whether to stop, besides the run's stop file.
+
+    Returns:
+      ``done``, or ``stopped`` after what was done was saved.
+
+    Raises:
+      MemoryFault: the pack fits in memory neither whole nor in halves.
+      StoreError: something could not be read or written.
+    """
+    experiment, plan, datasets = _planned(experiment_json)
+    store = Store(experiment.store, _warn)
+    plan = reuse.chosen(experiment, plan, store)
+    all_ids = {job for part in ids for job in part}
+    if store.verified(all_ids) == all_ids:
+        return DONE  # by a worker that was believed lost
+    asked = _stop_file(experiment)
+
+    def stopping() -> bool:
+        return asked.exists() or (stop is not None and stop())
+
+    if stopping():
+        return STOPPED
+    parts = [tuple(plan.jobs[job] for job in part) for part in ids]
+    whole, *passed = (Pack(jobs[0].stage, jobs) for jobs in parts)
+    pack = dataclasses.replace(whole, passed=tuple(passed))
+    store.verified({job.parent for job in pack.jobs if job.parent})
+    try:
+        how = (experiment.save_every, lambda updates: None, stopping, store.save, _warn)
+        work.do(pack, datasets[pack.data], store, *how)
+    except Interrupted:
+        return STOPPED
+    finally:
+        programs.seal(store.root / "programs")
+    return DONE
+
+
+def _warn(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+@functools.lru_cache(maxsize=1)
+def _planned(experiment_json: str) -> tuple[Experiment, Plan, Mapping[DataConfig, Dataset]]:
+    """Prepares a worker's process, and plans the experiment in it."""
+    experiment = from_json(experiment_json)
+    logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax logs a traceback of what it also raises
+    _leave_room(experiment.engine)
+    environment.fix()
+    programs.prepare_devices(experiment.engine.cpus)
+    programs.prepare(Path(experiment.store) / "programs")
+    datasets = data.load_all(experiment)
+    return experiment, planning.plan(experiment, datasets, Fingerprints(Path(experiment.store))), datasets
+
+
+def _leave_room(engine: EngineConfig) -> None:
+    """Keeps JAX from taking a whole GPU that other workers share."""
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    if 0 < engine.gpus < 1:
+        os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", f"{0.9 * engine.gpus:.3f}")

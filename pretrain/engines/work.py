@@ -1,0 +1,126 @@
+"""A worker's work on one pack: restore its parents, run it, keep what is done; wherever that is."""
+
+import contextlib
+import dataclasses
+import gc
+import time
+from collections.abc import Callable, Iterator
+
+import jax
+
+from pretrain.config.counts import counted
+from pretrain.data import Dataset
+from pretrain.engines.interrupts import Interrupted
+from pretrain.execute import execute, hosts
+from pretrain.plan import plan as planning
+from pretrain.plan.plan import Pack
+from pretrain.store.records import Outcome, Progress
+from pretrain.store.store import Store
+
+_OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "bad_alloc", "Out of memory", "out of memory")  # in what XLA says
+
+
+class MemoryFault(Exception):
+    """A pack that does not fit in memory; the message names it."""
+
+
+def do(
+    pack: Pack,
+    dataset: Dataset,
+    store: Store,
+    save_every: float,
+    advanced: Callable[[int], None],
+    stop: Callable[[], bool],
+    keep: Callable[[Pack, Outcome], None],
+    notify: Callable[[str], None],
+) -> None:
+    """Trains a pack, as ``train`` does, and keeps its outcome; one that does not fit in memory in two halves.
+
+    Args:
+      pack: the jobs, whose parents are stored.
+      dataset: the images that all jobs read.
+      store: where parents come from and results go.
+      save_every: seconds between two saves of a pack in training.
+      advanced: called after each chunk with the number of its updates, summed over the jobs.
+      stop: asked after each chunk whether to stop.
+      keep: stores an outcome.
+      notify: called with a line when the pack is cut.
+
+    Raises:
+      Interrupted: it was to stop, and what was done is stored.
+      MemoryFault: not even the halves fit, or there are none.
+      StoreError: something could not be read or written.
+    """
+    made = 0
+
+    def noted(updates: int) -> None:
+        nonlocal made
+        made += updates
+        advanced(updates)
+
+    def trained(pack: Pack) -> None:
+        keep(pack, train(pack, dataset, store, save_every, noted, stop, keep))
+
+    try:
+        trained(pack)
+        return
+    except MemoryFault as fault:
+        if len(pack.jobs) == 1 or jax.process_count() > 1:  # other processes would wait for this one
+            raise
+        line = f"{fault}; it is cut in half and run again"
+    gc.collect()  # outside of the handler, whose exception held the arrays
+    notify(line)
+    advanced(-made)
+    parts = planning.cut(pack, -(-len(pack.jobs) // 2))
+    store.cut_progress(pack, parts)
+    for part in parts:
+        trained(part)
+
+
+def train(
+    pack: Pack,
+    dataset: Dataset,
+    store: Store,
+    save_every: float,
+    advanced: Callable[[int], None],
+    stop: Callable[[], bool],
+    keep: Callable[[Pack, Outcome], None],
+) -> Outcome:
+    """Runs a pack from where it was stored last, and keeps what is done of it stored; arguments are those of ``do``."""
+    parents = [job.parent and store.params(job.parent, job.parent_stage.shapes) for job in pack.jobs]
+    begun = store.progress(pack)
+    if begun and (missed := [part for part in pack.passed if part.stage.total_steps < begun.step]):
+        *shorter, longest = missed  # as where a run of this pack alone was interrupted
+        longest = dataclasses.replace(longest, passed=tuple(shorter))
+        keep(longest, train(longest, dataset, store, save_every, advanced, stop, keep))
+    done, saved = 0, time.monotonic()
+
+    def after_chunk(step: int, progress: Callable[[], Progress]) -> None:
+        nonlocal done, saved
+        advanced((step - done) * len(pack.jobs))
+        done = step
+        if step == pack.stage.total_steps:
+            return
+        stopping = bool(hosts.agreed(stop()))
+        if hosts.agreed(stopping or time.monotonic() - saved >= save_every):
+            reached = progress()
+            if hosts.leads():
+                store.save_progress(pack, reached)
+            saved = time.monotonic()
+        if stopping:
+            raise Interrupted
+
+    with _naming_what_does_not_fit(pack):
+        return execute.run(pack, dataset, parents, after_chunk, begun, keep)
+
+
+@contextlib.contextmanager
+def _naming_what_does_not_fit(pack: Pack) -> Iterator[None]:
+    try:
+        yield
+    except (MemoryError, jax.errors.JaxRuntimeError) as error:
+        reason = " ".join(str(error).split())
+        if not isinstance(error, MemoryError) and not any(word in reason for word in _OUT_OF_MEMORY):
+            raise
+        named = f"{pack.stage.name}: a pack of {counted(len(pack.jobs), 'trial')}"
+        raise MemoryFault(f"{named} does not fit in memory ({reason[:200] or type(error).__name__})") from None

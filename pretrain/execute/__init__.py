@@ -1,0 +1,1 @@
+"""One pack on the devices of this process."""

@@ -1,0 +1,1 @@
+"""Settings to stages, stages to jobs, jobs to packs, and what names them."""

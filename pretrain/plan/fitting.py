@@ -1,0 +1,80 @@
+"""An experiment and its data, brought together: defaults fitted to the rows that there are, and datasets loaded."""
+
+import dataclasses
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
+
+from pretrain import data
+from pretrain.config import DataConfig, Experiment, fitting, metrics
+from pretrain.config.fields import ConfigError
+from pretrain.data import Dataset
+from pretrain.data.labels import NONE
+from pretrain.data.loading import configs, rows_of
+from pretrain.plan import modules
+from pretrain.plan.stages import n_labels
+
+
+class Loaded(NamedTuple):
+    """An experiment that fits its data, and these."""
+
+    experiment: Experiment
+    datasets: Mapping[DataConfig, Dataset]
+    notes: tuple[str, ...]  # for people: a line each
+
+
+def load(experiment: Experiment, chosen: Collection[str] | None = None) -> Loaded:
+    """Loads the data of an experiment, and fits to them the fields that nobody chose.
+
+    Args:
+      experiment: what to run.
+      chosen: fields to leave as they are; by default all.
+
+    Raises:
+      ConfigError: data are not there or do not fit, or fields that somebody chose do not fit them; a line for each
+        fault.
+    """
+    read = data.reader()
+    if chosen is None:
+        datasets = data.load_all(experiment, read)
+        _check_tasks(experiment, datasets)
+        return Loaded(experiment, datasets, _notes(experiment, datasets))
+    depth = min(len(modules.build(point.settings).layers) for point in experiment.points)
+    fitted = fitting.to_depth(experiment, chosen, depth)
+    sources = [rows_of(read(config)) for config in configs(experiment)]
+    sizes = [int((rows.labels != NONE).sum()) for rows in sources if not rows.has_validation]
+    if sizes:
+        fitted = fitting.to_held_out(fitted, chosen, min(sizes))
+    datasets = data.load_all(fitted.experiment, read)
+    _check_tasks(fitted.experiment, datasets)
+    settings = [point.settings.at_seed(0) for point in fitted.experiment.points]
+    n_labelled = min(datasets[at.finetuning_data].n_labelled for at in settings)
+    n_examples = min(len(datasets[at.pretraining_data].train.inputs) for at in settings)
+    fitted = fitting.to_rows(fitted, chosen, n_examples, n_labelled)
+    checked = dataclasses.replace(fitted.experiment)
+    return Loaded(checked, datasets, (*_notes(checked, datasets), *fitted.notes))
+
+
+def _check_tasks(experiment: Experiment, datasets: Mapping[DataConfig, Dataset]) -> None:
+    """Checks that all trials predict the same kind of targets, and that the metric is one of them.
+
+    Raises:
+      ConfigError: they do not, or it is not.
+    """
+    sources = {point.settings.at_seed(0).finetuning_data for point in experiment.points}
+    tasks = {datasets[source].task: source.name for source in sources}
+    if len(tasks) > 1:
+        kinds = " and ".join(f"{task} ({name})" for task, name in sorted(tasks.items()))
+        raise ConfigError("data.task", experiment.data.task, f"differs between data, {kinds}; run them apart")
+    metrics.check_task(experiment.study.metric, tasks)
+
+
+def _notes(experiment: Experiment, datasets: Mapping[DataConfig, Dataset]) -> tuple[str, ...]:
+    """Returns the notes on data, and on budgets smaller than the number of classes, once each."""
+    notes = dict.fromkeys(note for dataset in datasets.values() for note in dataset.notes)
+    for point in experiment.points:
+        dataset = datasets[point.settings.at_seed(0).finetuning_data]
+        labels, n_classes = n_labels(point.settings, dataset), len(dataset.output_names)
+        if dataset.task == "classification" and labels < n_classes:
+            note = f"finetune.labels: {labels:,} are fewer than the {n_classes:,} classes; some have no labelled row"
+            notes[note] = None
+    return tuple(notes)

@@ -1,0 +1,1 @@
+"""Run directories: their files, tables and measures, and the stages that they hold."""

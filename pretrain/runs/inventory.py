@@ -1,0 +1,87 @@
+"""The inventory of a store: its directories, the runs that use each, and those that none uses."""
+
+import dataclasses
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from pretrain.runs.holds import Hold, holds
+from pretrain.store import programs, sealed
+from pretrain.store.manifests import DamageError
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A directory of a store."""
+
+    path: Path
+    kind: str  # a stage's name, or what else it is
+    stages: tuple[str, ...]  # ids
+    n_bytes: int
+    runs: tuple[str, ...]  # directories of the runs that use it
+    fault: str = ""  # why it cannot be read
+
+    @property
+    def unused(self) -> bool:
+        """Whether nothing is lost for any run if it goes."""
+        return not self.runs
+
+
+def entries(root: Path, verify: bool = False) -> Iterator[Entry]:
+    """Yields every directory of a store: packs, packs in training, and what is left over.
+
+    Args:
+      root: the store.
+      verify: whether to check the checksum of every file.
+    """
+    used, _ = holds(root)
+    for path in [*sorted(root.glob("packs/*")), *sorted(root.glob("begun/*"))]:
+        yield _sealed_entry(path, used, verify)
+    for path in sorted(root.glob("damaged/*")):
+        yield Entry(path, "damaged", (), _size(path), ())
+    for path in sealed.abandoned(root / "drafts"):
+        yield Entry(path, "abandoned draft", (), _size(path), ())
+    for path in programs.stale(root / "programs"):
+        yield Entry(path, "stale programs", (), _size(path), ())
+
+
+def prune(root: Path) -> tuple[list[Entry], list[str]]:
+    """Deletes what no run uses; no stage, while there is a note of a run's stages that cannot be read.
+
+    Returns:
+      What was deleted, and a line for everything that was not and should have been.
+    """
+    faults, gone = holds(root)[1], []
+    for entry in [entry for entry in entries(root) if entry.unused and not (faults and entry.stages)]:
+        try:
+            shutil.rmtree(entry.path)
+        except FileNotFoundError:  # another process deletes, too
+            continue
+        except OSError as error:
+            faults.append(f"{error.filename or entry.path}: cannot be deleted ({error.strerror or error})")
+        else:
+            gone.append(entry)
+    return gone, faults
+
+
+def _sealed_entry(path: Path, used: Sequence[Hold], verify: bool) -> Entry:
+    in_training = ", in training" if path.parent.name == "begun" else ""
+    try:
+        manifest = sealed.read_manifest(path)
+        if manifest is None:
+            return Entry(path, "of another version", (), _size(path), ())
+        stages = tuple(manifest["stages"])
+        users = tuple(str(hold.run_dir) for hold in used if not hold.stages.isdisjoint(stages))
+        entry = Entry(path, manifest["kind"] + in_training, stages, _size(path), users)
+        try:
+            if verify:
+                sealed.check_files(path, manifest)
+        except DamageError as damage:
+            return dataclasses.replace(entry, fault=str(damage))
+        return entry
+    except DamageError as damage:
+        return Entry(path, "damaged", (), _size(path), (), str(damage))
+
+
+def _size(path: Path) -> int:
+    return sum(file.lstat().st_size for file in path.rglob("*") if file.is_file())

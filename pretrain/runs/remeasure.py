@@ -1,0 +1,37 @@
+"""Reconstruction errors of stored pretraining on test images that it was not measured on.
+
+Test images name no pretraining, so that one may be found in a store by a run with others, or shared by trials that
+differ in them.
+"""
+
+from collections.abc import Mapping
+
+from pretrain.config import DataConfig
+from pretrain.config.metrics import RECONSTRUCTION
+from pretrain.data import Dataset
+from pretrain.execute.outcomes import measured_again
+from pretrain.plan.plan import Plan
+from pretrain.store.store import Store
+
+
+def remeasured(plan: Plan, store: Store, datasets: Mapping[DataConfig, Dataset]) -> dict[str, float]:
+    """Returns ``pretrain_test_mse`` of each trial whose pretraining was measured on other test images, by trial.
+
+    Raises:
+      StoreError: parameters cannot be restored.
+    """
+    pretrained = [trial for trial in plan.trials if len(trial.jobs) > 1]
+    last = list(dict.fromkeys(trial.jobs[-2] for trial in pretrained))
+    records = dict(zip(last, store.records(last), strict=True))
+    groups: dict[tuple, dict[str, list[str]]] = {}  # by stage and images: trials by job
+    for trial in pretrained:
+        record, job = records[trial.jobs[-2]], plan.jobs[trial.jobs[-2]]
+        is_of_others = record.test != datasets[trial.source].fingerprints.test
+        if RECONSTRUCTION in record.results and is_of_others and record.status == "ok":
+            groups.setdefault((job.stage, trial.source), {}).setdefault(job.id, []).append(trial.id)
+    found = {}
+    for (stage, source), trials in groups.items():
+        measured = measured_again(stage, datasets[source], "test", map(store.params, trials))
+        for ids, results in zip(trials.values(), measured, strict=True):
+            found |= dict.fromkeys(ids, results["mse"])
+    return found

@@ -1,0 +1,254 @@
+"""The files of a run: one whole, of one experiment, each checked when it is read.
+
+``manifest.json`` holds the SHA-256 of every file of the run. New files are written to ``.draft``, which one rename to
+``.complete`` commits; then they move into place, the manifest last, and files of the experiment before go. Whoever
+opens the directory after a kill finishes the moves, or, where it cannot write, reads through ``.complete``. So a kill
+at any moment leaves the files of the experiment before or those of the one after, and never some of each.
+
+Nothing here imports JAX, so that whoever reads tables need not wait for it.
+"""
+
+import contextlib
+import hashlib
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple, TypeVar
+
+from pretrain.config.fields import ConfigError
+from pretrain.store import lock, manifests
+from pretrain.store.manifests import DamageError
+
+EXPERIMENT = "pretrain.experiment_id"  # key of a Parquet file's metadata
+REMEDY = "run the run's command again, which makes it again from its store"
+_DRAFT, _COMMITTED = ".draft", ".complete"
+
+Read = TypeVar("Read")
+
+
+class Files(NamedTuple):
+    """The files of a run, as its manifest names them."""
+
+    directory: Path
+    experiment_id: str
+    devices: str  # that the run was computed on, in words
+    checksums: Mapping[str, str]  # by path relative to the directory
+
+    def read(self, name: str) -> bytes:
+        """Returns the content of a file.
+
+        Raises:
+          DamageError: it is missing or not as it was written.
+        """
+        file = self._place(name)
+        try:
+            content = file.read_bytes()
+        except FileNotFoundError:
+            raise DamageError(f"{self.directory / name}: missing; {REMEDY}") from None
+        except OSError as error:
+            raise DamageError(f"{self.directory / name}: cannot be read ({error.strerror}); {REMEDY}") from None
+        if hashlib.sha256(content).hexdigest() != self.checksums.get(name):
+            raise DamageError(f"{self.directory / name}: fails its checksum; {REMEDY}")
+        return content
+
+    def faults(self, names: Iterable[str] | None = None) -> list[str]:
+        """Returns a line for every file, of these or of all, that is missing or not as it was written."""
+        found = []
+        for name in self.checksums if names is None else names:
+            try:
+                self.read(name)
+            except DamageError as damage:
+                found.append(str(damage))
+        return found
+
+    def _place(self, name: str) -> Path:
+        committed = self.directory / _COMMITTED / name
+        return committed if committed.is_file() else self.directory / name
+
+
+def experiment_id(trial_ids: Iterable[str]) -> str:
+    """Returns the id of an experiment: the SHA-256 of its trials' ids, which name all that their settings decide.
+
+    It leaves out where a run's files and stages lie, and on what they were computed.
+    """
+    return hashlib.sha256("\n".join(trial_ids).encode()).hexdigest()
+
+
+@contextlib.contextmanager
+def occupied(run_dir: Path) -> Iterator[None]:
+    """Makes a run's directory, holds its lock, and finishes or discards what a killed process left in it.
+
+    Raises:
+      ConfigError: another process holds the directory.
+      OSError: it cannot be written.
+    """
+    run_dir.mkdir(parents=True, exist_ok=True)
+    with lock.held(run_dir):
+        try:
+            _place(run_dir)
+        except DamageError:
+            shutil.rmtree(run_dir / _COMMITTED)  # the files of the manifest in place are what counts then
+        shutil.rmtree(run_dir / _DRAFT, ignore_errors=True)
+        yield
+
+
+def opened(run_dir: Path) -> Files | None:
+    """Returns the files of a finished run; None where none has finished.
+
+    Raises:
+      DamageError: its manifest is damaged, or missing beside files of a run.
+    """
+    if (run_dir / _COMMITTED / manifests.NAME).exists():
+        # Where another process holds the directory, or it cannot be written, they are read through ``.complete``.
+        with contextlib.suppress(OSError, ConfigError, DamageError), lock.held(run_dir):
+            _place(run_dir)
+    for place in (run_dir / _COMMITTED, run_dir):
+        with contextlib.suppress(FileNotFoundError):
+            return _files(run_dir, place / manifests.NAME)
+    if (run_dir / "experiment.json").exists() or (run_dir / "trials.parquet").exists():
+        raise DamageError(f"{run_dir / manifests.NAME}: missing; {REMEDY}")
+    return None
+
+
+def read(run_dir: Path, load: Callable[[Files], Read]) -> Read:
+    """Returns what a function loads from the files of a run, all of them of the same experiment.
+
+    Raises:
+      ConfigError: no run has finished there.
+      DamageError: a file is missing or not as it was written.
+    """
+    last = None
+    while True:
+        files = opened(run_dir)
+        if files is None:
+            state = "is no finished run" if run_dir.is_dir() else "is no directory"
+            raise ConfigError("run", str(run_dir), f"{state}: it has no {manifests.NAME}; run its command again")
+        try:
+            return load(files)
+        except DamageError as damage:
+            if last == (last := (files, str(damage))):  # and no run has just replaced the files
+                raise
+
+
+def sound(run_dir: Path, notify: Callable[[str], None]) -> Files | None:
+    """Returns the files of a finished run if all are as they were written; names those that are not."""
+    try:
+        files = opened(run_dir)
+        faults = files.faults() if files else []
+    except DamageError as damage:
+        files, faults = None, [str(damage)]
+    for fault in faults:
+        notify(mended(fault))
+    return None if faults else files
+
+
+def mended(fault: str) -> str:
+    """Returns the line of a fault that this command mends by itself."""
+    return fault.replace(REMEDY, "it is made again")
+
+
+@contextlib.contextmanager
+def draft(run_dir: Path) -> Iterator[Path]:
+    """Gives an empty directory to write the files of a run to, which ``commit`` puts in their places.
+
+    The directory must be ``occupied``.
+
+    Raises:
+      OSError: a file could not be written; names it, or the run's directory.
+    """
+    path = run_dir / _DRAFT
+    try:
+        path.mkdir()
+        yield path
+    except OSError as error:
+        if error.errno is None or error.filename:
+            raise
+        raise OSError(error.errno, " ".join((error.strerror or str(error)).split()), str(run_dir)) from None
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def commit(draft: Path, experiment_id: str, devices: str, keep: Mapping[str, str] | None = None) -> None:
+    """Puts the files of a draft in the place of a run's files, all of them or none.
+
+    Files that users put beside them stay.
+
+    Args:
+      draft: the directory of the files.
+      experiment_id: of the experiment that all of them are of.
+      devices: that it was computed on, in words.
+      keep: files of the run that stay: the checksum by path.
+
+    Raises:
+      OSError: the files could not be put there; names what is in the way.
+    """
+    run_dir, files = draft.parent, manifests.checksums(draft)
+    for name in files:
+        _check_free(run_dir, name)
+    content = {"format": 1, "experiment_id": experiment_id, "devices": devices, "files": {**(keep or {}), **files}}
+    manifests.write(draft / manifests.NAME, content)
+    manifests.sync(draft)
+    draft.rename(run_dir / _COMMITTED)
+    manifests.sync_one(run_dir)
+    _place(run_dir)
+
+
+def _place(run_dir: Path) -> None:
+    """Moves committed files into their places; does the rest of it where a killed process had begun."""
+    committed = run_dir / _COMMITTED
+    try:
+        files = _files(run_dir, committed / manifests.NAME).checksums
+    except FileNotFoundError:  # it is moved last
+        shutil.rmtree(committed, ignore_errors=True)
+        return
+    before: Mapping[str, str] = {}
+    with contextlib.suppress(FileNotFoundError, DamageError):
+        before = _files(run_dir, run_dir / manifests.NAME).checksums
+    for name in files:
+        if (committed / name).is_file():
+            _check_free(run_dir, name)
+            (run_dir / name).parent.mkdir(parents=True, exist_ok=True)
+            (committed / name).replace(run_dir / name)
+    for name in before.keys() - files.keys():
+        if (run_dir / name).is_file():
+            (run_dir / name).unlink()
+    for folder in sorted(_folders([*before, *files]), reverse=True):  # a folder after those in it
+        with contextlib.suppress(OSError):
+            (run_dir / folder).rmdir()  # if it is empty
+    for folder in ("", *_folders(files)):
+        if (run_dir / folder).is_dir():
+            manifests.sync_one(run_dir / folder)
+    (committed / manifests.NAME).replace(run_dir / manifests.NAME)
+    manifests.sync_one(run_dir)
+    shutil.rmtree(committed, ignore_errors=True)
+
+
+def _files(run_dir: Path, manifest: Path) -> Files:
+    try:
+        content = manifests.read(manifest)
+    except DamageError as damage:
+        raise DamageError(f"{damage}; {REMEDY}") from None
+    match content:
+        case {"format": 1, "experiment_id": str(experiment), "devices": str(devices), "files": dict(checksums)}:
+            if all(map(_is_inside, checksums)):
+                return Files(run_dir, experiment, devices, checksums)
+    raise DamageError(f"{manifest}: damaged, or of another version; {REMEDY}")
+
+
+def _is_inside(name: str) -> bool:
+    path = PurePosixPath(name)
+    return not path.is_absolute() and ".." not in path.parts and path.parts[:1] not in ((), (manifests.NAME,))
+
+
+def _folders(names: Iterable[str]) -> set[str]:
+    return {str(folder) for name in names for folder in PurePosixPath(name).parents if folder.parts}
+
+
+def _check_free(run_dir: Path, name: str) -> None:
+    """Checks that nothing that is no file of a run is where one goes."""
+    remedy = "move it away, and run the same command again"
+    for folder in sorted(_folders([name])):
+        if (run_dir / folder).exists() and not (run_dir / folder).is_dir():
+            raise FileExistsError(f"{run_dir / folder} is no directory; {remedy}")
+    if (run_dir / name).is_dir():
+        raise IsADirectoryError(f"{run_dir / name} is a directory; {remedy}")

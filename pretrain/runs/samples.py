@@ -1,0 +1,110 @@
+"""Samples of a run: filters and reconstructions of its first pretraining."""
+
+from collections.abc import Mapping
+
+import jax
+import numpy as np
+
+from pretrain.config import DataConfig
+from pretrain.data import Dataset, Split
+from pretrain.learn.layers import Params, encode
+from pretrain.learn.stack import decode
+from pretrain.plan.plan import Job, Plan, Trial
+from pretrain.runs.sample_file import Samples
+from pretrain.store.store import Store
+
+MOST_FILTERS = 36
+MOST_IMAGES = 10
+
+
+def of_run(
+    plan: Plan, store: Store, datasets: Mapping[DataConfig, Dataset], kept: Samples | None = None
+) -> Samples | None:
+    """Returns the samples of a run; None where there is nothing to show.
+
+    That is so where nothing was pretrained, and where examples are no images, grey or of three colours.
+
+    Args:
+      plan: the run's.
+      store: where its stages are.
+      datasets: that they read.
+      kept: samples that were taken before, to be returned if they are of the same pretraining.
+
+    Raises:
+      StoreError: the pretraining cannot be restored.
+    """
+    found = next(((trial, phases) for trial in plan.trials if (phases := _phases(trial, plan))), None)
+    if found is None or not _shows(datasets[found[1][-1].data]):
+        return None
+    trial, (*_, last) = found
+    if kept and (kept.trial_id, kept.stage_id) == (trial.id, last.id):
+        return kept
+    return take(trial, last, store, datasets[last.data])
+
+
+def take(trial: Trial, job: Job, store: Store, dataset: Dataset) -> Samples:
+    """Returns samples of what a trial's last phase came to.
+
+    They are the first units of the first layer, unselected, and the first validation image of each of the first
+    classes, with its reconstruction up through all layers and down again.
+    """
+    params = store.params(job.id)
+    rows = _first_of_each_class(dataset.validation)
+    inputs = dataset.validation.inputs[rows]
+
+    @jax.jit
+    def reconstruct(params: Params, images: jax.Array) -> jax.Array:
+        stack = job.stage.stack
+        images = images.reshape(len(images), *stack.example)
+        return decode(stack, params, encode(stack.layers, params.get("encoder", {}), images))[0]
+
+    images = inputs.astype(np.float32) / 255 if inputs.dtype == np.uint8 else inputs
+    reconstructed = np.asarray(reconstruct(params, images))
+    low, high = dataset.interval
+    if low < 0 or high > 1:  # of standardised images, whose values are shown from the least to the most
+        images, reconstructed = (
+            (values - np.float32(low)) / np.float32(high - low) for values in (images, reconstructed)
+        )
+
+    return Samples(
+        trial_id=trial.id,
+        stage_id=job.id,
+        seed=trial.seed,
+        n_layers=sum(name.startswith("layers_") for name in params["encoder"]),
+        n_units=job.stage.stack.shapes[0].outputs[-1],
+        filters=_filters(params.get("encoder", {}).get("layers_0", {}), dataset.example_shape),
+        images=images.reshape(-1, *dataset.example_shape),
+        reconstructions=reconstructed.reshape(-1, *dataset.example_shape),
+        labels=tuple(map(dataset.named, dataset.validation.labels[rows])),
+    )
+
+
+def _filters(layer: Params, image_shape: tuple[int, ...]) -> np.ndarray:
+    """Returns the weights of a layer's first units: [units, H, W, C], where C is that of images.
+
+    Of a layer whose kernel is neither that of a dense nor that of a convolutional one, there are none: [0, H, W, C].
+    """
+    kernel = layer.get("kernel")
+    if not isinstance(kernel, np.ndarray):  # of a module of modules, one of which may have that name
+        kernel = np.zeros(())
+    if kernel.ndim == 2 and kernel.shape[0] == np.prod(image_shape):
+        return kernel[:, :MOST_FILTERS].T.reshape(-1, *image_shape)
+    if kernel.ndim == 4 and kernel.shape[2] == image_shape[-1]:
+        return np.moveaxis(kernel[..., :MOST_FILTERS], -1, 0)
+    return np.zeros((0, *image_shape), np.float32)
+
+
+def _shows(dataset: Dataset) -> bool:
+    return dataset.has_images and dataset.example_shape[-1] in (1, 3)
+
+
+def _phases(trial: Trial, plan: Plan) -> list[Job]:
+    """Returns the phases of a trial whose codes turn back into images, if it has any."""
+    phases = [job for job in map(plan.jobs.get, trial.jobs) if not job.stage.is_last]
+    return phases if phases and phases[-1].stage.stack.reconstructs else []
+
+
+def _first_of_each_class(split: Split) -> np.ndarray:
+    """Returns the first row of each of the first classes that a split has, in the classes' order; else the first."""
+    rows = np.unique(split.labels, return_index=True)[1] if split.labels.ndim == 1 else np.arange(len(split.labels))
+    return rows[:MOST_IMAGES]

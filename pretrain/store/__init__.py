@@ -1,0 +1,1 @@
+"""Trained stages on disk, sealed: manifests, records and compiled programs."""

@@ -1,0 +1,71 @@
+"""Which stored stages a plan takes, and why the others run."""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Mapping
+
+from pretrain.config import Experiment
+from pretrain.config.counts import counted
+from pretrain.plan.identity import versions
+from pretrain.plan.plan import Plan, job_id
+from pretrain.store.store import Store
+
+NEW, PROGRAM, PARENT = "new settings", "another program", "after a stage that runs again"
+_VERSIONS = "other versions"
+
+
+def chosen(experiment: Experiment, plan: Plan, store: Store) -> Plan:
+    """Returns the plan that a run follows: under ``code ignore``, with stored stages of any program in it.
+
+    The newest of them takes the place of the stage with the same settings, if it was trained from the stage that takes
+    the place of its parent.
+    """
+    if experiment.code == "match":
+        return plan
+    new_ids: dict[str, str] = {}
+    jobs = {}
+    for job in plan.jobs.values():
+        parent = job.parent and new_ids[job.parent]
+        alike = [one.id for one in store.with_settings(job.settings_id) if one.parent == parent]
+        sound = store.verified(alike)
+        own = job_id(job.content, job.seed, job.program, parent)
+        new_ids[job.id] = own if own in sound else next((one for one in reversed(alike) if one in sound), own)
+        jobs[new_ids[job.id]] = dataclasses.replace(job, id=new_ids[job.id], parent=parent)
+    trials = [dataclasses.replace(trial, jobs=tuple(new_ids[job] for job in trial.jobs)) for trial in plan.trials]
+    return Plan(tuple(trials), jobs)
+
+
+def reasons(plan: Plan, store: Store) -> dict[str, str]:
+    """Returns why each stage of a plan that is not stored would run, by its id."""
+    stored, current, found = store.verified(plan.jobs), versions(), {}
+    for job in plan.jobs.values():
+        if job.id in stored:
+            continue
+        alike = store.with_settings(job.settings_id)
+        if not alike:
+            found[job.id] = NEW
+        elif any(one.program == job.program for one in alike):
+            found[job.id] = PARENT
+        else:
+            before = alike[-1].versions
+            pairs = ((name, before.get(name), now) for name, now in current.items())
+            changed = [f"{name} {old}, now {new}" for name, old, new in pairs if old != new]
+            found[job.id] = f"{_VERSIONS} ({'; '.join(changed)})" if changed else PROGRAM
+    return found
+
+
+def again(plan: Plan, found: Mapping[str, str]) -> str | None:
+    """Returns which stages run again though their settings are stored, and why, in one line; None where none does."""
+    counts = Counter((plan.jobs[job].stage.name, reason) for job, reason in found.items() if reason != NEW)
+    if not counts:
+        return None
+    parts = [f"{n:,} of {name} ({reason})" for (name, reason), n in counts.items()]
+    n_again = sum(counts.values())
+    return f"{n_again:,} stored stages run again: {', '.join(parts)}; --code ignore takes them as they are"
+
+
+def summary(plan: Plan, found: Mapping[str, str]) -> str:
+    """Returns how many stages of a plan would run, and why, in one line."""
+    counts = Counter(found.values())
+    summed = ", ".join(f"{n:,} {reason}" for reason, n in counts.items())
+    return f"{len(found):,} of {counted(len(plan.jobs), 'stage')} would run" + (f": {summed}" if summed else "")

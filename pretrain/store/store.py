@@ -1,0 +1,284 @@
+"""Stages on disk: parameters as orbax checkpoints, records as JSON and Parquet, and a checksum of every file.
+
+A pack is one sealed directory, ``packs/<id>``: ``params/`` (an orbax checkpoint whose arrays have the pack's stages as
+leading axis), ``records.json``, ``curves.parquet`` and, of stages that end trials, ``predictions.npz``. A pack in
+training is another, ``begun/<id>.<updates>``.
+"""
+
+import contextlib
+import hashlib
+import json
+import shutil
+import uuid
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pretrain.learn.layers import Params
+from pretrain.learn.transfer import copied
+from pretrain.plan.identity import versions
+from pretrain.plan.plan import Pack
+from pretrain.store import sealed
+from pretrain.store.manifests import DamageError
+from pretrain.store.records import Outcome, Progress, Record, StoredAs, curves_by_stage, curves_of, records_of
+from pretrain.store.sealed import StoreError
+
+PREDICTIONS = "predictions.npz"
+
+
+class Store:
+    """Stored stages under a directory; several processes may share one."""
+
+    def __init__(self, root: Path | str, warn: Callable[[str], None], read_only: bool = False):
+        """Opens a store and looks through it.
+
+        Args:
+          root: the directory; made when the first pack is saved.
+          warn: called with a line for every damaged file.
+          read_only: whether to leave damaged packs, and what killed processes left, where they are.
+        """
+        self.root = Path(root).expanduser().resolve()
+        self._warn = warn
+        self._read_only = read_only
+        self._manifests: dict[Path, dict[str, Any] | None] = {}  # None: not ours to read
+        self._places: dict[str, tuple[Path, int]] = {}  # stage id to pack and lane
+        self._by_settings: dict[str, list[StoredAs]] = {}  # by the settings' id
+        self._sound: set[Path] = set()  # packs whose files were checked
+        self._restored: dict[Path, Params] = {}
+        self._predicted: dict[tuple[Path, str], dict[str, np.ndarray]] = {}
+        if not read_only:
+            for draft in sealed.abandoned(self.root / "drafts"):
+                shutil.rmtree(draft, ignore_errors=True)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Looks for packs that other processes have stored meanwhile."""
+        new = [path for path in self.root.glob("packs/*") if path not in self._manifests]
+        for path in sorted(new, key=_age):
+            self._open(path)
+
+    def verified(self, ids: Collection[str]) -> set[str]:
+        """Returns the stored ones of these stages, after checking every file of their packs.
+
+        A damaged pack is named and moved aside, so that its stages count as never run.
+        """
+        while unchecked := {self._places[stage][0] for stage in ids if stage in self._places} - self._sound:
+            for path in sorted(unchecked):
+                try:
+                    sealed.check_files(path, self._manifests[path])
+                    self._sound.add(path)
+                except DamageError as damage:
+                    self._discard(path, str(damage))
+        return {stage for stage in ids if stage in self._places}
+
+    def with_settings(self, settings_id: str) -> list[StoredAs]:
+        """Returns the stored stages of these settings, whatever program made them, the newest last."""
+        return self._by_settings.get(settings_id, [])
+
+    def save(self, pack: Pack, outcome: Outcome) -> None:
+        """Stores a pack, as ``write`` does, and knows it from now on."""
+        self._open(self.write(pack, outcome))
+
+    def write(self, pack: Pack, outcome: Outcome) -> Path:
+        """Stores a pack: all of it, or nothing; what was kept of it in training goes.
+
+        It may run in another thread: the pack is known after the next ``refresh``.
+
+        Raises:
+          StoreError: it could not be written; the message names the file or directory.
+        """
+
+        def fill(draft: Path) -> None:
+            sealed.save_arrays(draft / "params", outcome.params)
+            sealed.write_json(draft / "records.json", records_of(outcome))
+            pq.write_table(curves_of(pack, outcome), draft / "curves.parquet", compression="zstd")
+            if outcome.predictions:
+                np.savez(draft / PREDICTIONS, **outcome.predictions)
+
+        target = self.root / "packs" / _name(pack)
+        self._seal(target, _content(pack, outcome.params), fill)
+        self._forget_progress(pack)
+        return target
+
+    def params(self, stage: str, shapes: Params | None = None) -> Params:
+        """Returns a stored stage's parameters as NumPy arrays.
+
+        Args:
+          stage: its id; it must have been ``verified`` or saved.
+          shapes: the parameters' expected shapes and dtypes, if known.
+
+        Raises:
+          StoreError: the checkpoint cannot be restored, or is not what its manifest says.
+          TransferError: the checkpoint holds other parameters.
+        """
+        path, lane = self._places[stage]
+        if path not in self._restored:
+            # One pack at a time: a finished stage's parameters are wanted by the stages planned next, then no more.
+            self._restored = {path: sealed.restore_arrays(path / "params", self._manifests[path]["structure"])}
+        params = jax.tree.map(lambda leaf: leaf[lane], self._restored[path])
+        return params if shapes is None else copied(shapes, params)
+
+    def records(self, ids: Sequence[str]) -> list[Record]:
+        """Returns the records of stored stages."""
+        loaded = {path: json.loads((path / "records.json").read_text()) for path in self._packs_of(ids)}
+        return [Record(**loaded[path][lane]) for path, lane in (self._places[stage] for stage in ids)]
+
+    def predictions(self, stage: str, split: str) -> dict[str, np.ndarray] | None:
+        """Returns the predictions of a stored fine-tuning on a held-out split: ``scores``, ``classes``, ``targets``.
+
+        They are as ``Outcome.predictions`` has them, without the leading axis. None of a stage that was stored before
+        predictions were kept.
+        """
+        path, lane = self._places[stage]
+        if PREDICTIONS not in self._manifests[path]["files"]:
+            return None
+        if (path, split) not in self._predicted:  # one pack at a time
+            with np.load(path / PREDICTIONS, allow_pickle=False) as arrays:
+                names = [name for name in arrays.files if name.startswith(f"{split}_")]
+                self._predicted = {(path, split): {name.removeprefix(f"{split}_"): arrays[name] for name in names}}
+        found = self._predicted[path, split]
+        return {name: array if name == "targets" else array[lane] for name, array in found.items()}
+
+    def curves(self, ids: Sequence[str]) -> list[pa.Table]:
+        """Returns the curves of each of these stored stages: ``metric``, ``step``, ``value``, in this order.
+
+        Step n stands for what was true after the n-th update.
+        """
+        found = {}
+        for path in self._packs_of(ids):
+            table = pq.read_table(path / "curves.parquet")
+            found[path] = curves_by_stage(table, len(self._manifests[path]["stages"]))
+        return [found[path][lane] for path, lane in (self._places[stage] for stage in ids)]
+
+    def save_progress(self, pack: Pack, progress: Progress) -> None:
+        """Stores how far a pack has come, in place of what was stored of it before.
+
+        Raises:
+          StoreError: it could not be written; the message names the file or directory.
+        """
+        target = self.root / "begun" / f"{_name(pack)}.{progress.step}"
+        content = {**_content(pack, progress.arrays), "step": progress.step, "seconds": progress.seconds}
+        self._seal(target, content, lambda draft: sealed.save_arrays(draft / "arrays", progress.arrays))
+        self._forget_progress(pack, keep=target)
+
+    def progress(self, pack: Pack) -> Progress | None:
+        """Returns how far a pack had come when it was stored last; None if nothing sound was stored."""
+        for path in self._begun(pack):
+            try:
+                manifest = sealed.read_manifest(path)
+                if manifest:
+                    sealed.check_files(path, manifest)
+                    arrays = sealed.restore_arrays(path / "arrays", manifest["structure"])
+                    return Progress(manifest["step"], manifest["seconds"], arrays)
+            except (DamageError, StoreError) as damage:
+                self._move_aside(path, f"{damage}; its stages begin again")
+        return None
+
+    def cut_progress(self, pack: Pack, parts: Sequence[Pack]) -> None:
+        """Stores how far a pack has come as that of its parts, which go on from there in its place.
+
+        Raises:
+          StoreError: it could not be written; the message names the file or directory.
+        """
+        progress = self.progress(pack)
+        if progress is None:
+            return
+        lane = 0
+        for part in parts:
+            rows = slice(lane, lane + len(part.jobs))
+            own = jax.tree.map(lambda leaf, rows=rows: leaf[rows], progress.arrays)
+            self.save_progress(part, progress._replace(arrays=own))
+            lane = rows.stop
+        self._forget_progress(pack)
+
+    def begun(self) -> list[tuple[str, ...]]:
+        """Returns the stages of each pack in training, in the pack's order."""
+        found = []
+        for path in sorted(self.root.glob("begun/*.*")):
+            with contextlib.suppress(DamageError):  # named when the pack is resumed
+                manifest = sealed.read_manifest(path)
+                found += [tuple(manifest["stages"])] if manifest else []
+        return list(dict.fromkeys(found))
+
+    def _seal(self, target: Path, content: dict[str, Any], fill: Callable[[Path], None]) -> None:
+        try:
+            sealed.write(target, self.root / "drafts", content, fill)
+        except StoreError as error:
+            are_there = any(path.exists() for path in self._manifests)
+            raise StoreError(f"{error}; stages saved earlier are intact" if are_there else str(error)) from None
+
+    def _begun(self, pack: Pack) -> list[Path]:
+        """Returns the stored progress of a pack in training, the latest first."""
+        found = [path for path in self.root.glob(f"begun/{_name(pack)}.*") if path.suffix[1:].isdigit()]
+        return sorted(found, key=lambda path: int(path.suffix[1:]), reverse=True)
+
+    def _forget_progress(self, pack: Pack, keep: Path | None = None) -> None:
+        for path in self._begun(pack):
+            if path != keep:
+                shutil.rmtree(path, ignore_errors=True)
+
+    def _packs_of(self, ids: Collection[str]) -> list[Path]:
+        return sorted({self._places[stage][0] for stage in ids})
+
+    def _open(self, path: Path) -> None:
+        try:
+            self._manifests[path] = sealed.read_manifest(path)
+        except DamageError as damage:
+            self._discard(path, str(damage))
+            return
+        self._place(path)
+
+    def _place(self, path: Path) -> None:
+        manifest = self._manifests[path] or {}
+        for lane, stage in enumerate(manifest.get("stages", ())):
+            self._places.setdefault(stage, (path, lane))
+            stored = StoredAs(stage, manifest["programs"][lane], manifest["versions"], manifest["parents"][lane])
+            alike = self._by_settings.setdefault(manifest["settings"][lane], [])
+            if stored not in alike:
+                alike.append(stored)
+
+    def _discard(self, path: Path, fault: str) -> None:
+        self._move_aside(path, f"{fault}; its stages will run again")
+        self._manifests.pop(path, None)
+        self._places, self._by_settings = {}, {}
+        for other in self._manifests:  # a stage may have been stored in another pack, too
+            self._place(other)
+
+    def _move_aside(self, path: Path, fault: str) -> None:
+        if self._read_only:
+            self._warn(fault)
+            return
+        away = self.root / "damaged" / f"{path.name}-{uuid.uuid4().hex[:8]}"
+        self._warn(f"{fault}, what is left of them goes to {away}")
+        with contextlib.suppress(OSError):  # another process that met the same damage may have moved it already
+            away.parent.mkdir(exist_ok=True)
+            path.rename(away)
+
+
+def _age(path: Path) -> tuple[int, str]:
+    """Returns a sort key of packs by the time at which they were stored."""
+    with contextlib.suppress(OSError):  # moved aside meanwhile
+        return path.stat().st_mtime_ns, path.name
+    return 0, path.name
+
+
+def _name(pack: Pack) -> str:
+    return hashlib.sha256("\n".join(job.id for job in pack.jobs).encode()).hexdigest()[:32]
+
+
+def _content(pack: Pack, arrays: dict[str, Any]) -> dict[str, Any]:
+    """Returns the content of a pack's manifest."""
+    return {
+        "kind": pack.stage.name,
+        "stages": [job.id for job in pack.jobs],
+        "settings": [job.settings_id for job in pack.jobs],
+        "programs": [job.program for job in pack.jobs],
+        "parents": [job.parent for job in pack.jobs],
+        "versions": versions(),
+        "structure": sealed.structure(arrays),
+    }

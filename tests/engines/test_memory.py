@@ -1,0 +1,210 @@
+"""A pack that does not fit in memory runs in halves, once, and nothing of it is lost."""
+
+import io
+
+import jax
+import numpy as np
+import pytest
+
+from pretrain.commands.options import console
+from pretrain.config.fields import with_values
+from pretrain.engines import here, remote
+from pretrain.engines.request import Request
+from pretrain.engines.work import MemoryFault
+from pretrain.execute import execute
+from pretrain.plan.plan import cut, packs
+from pretrain.store import programs
+from pretrain.store.store import Store, StoreError
+from tests.small_sweep import make_plan
+
+ERRORS = {
+    "bad_alloc": MemoryError("std::bad_alloc"),
+    "nothing said": MemoryError(),
+    "XLA": jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 12 bytes."),
+}
+LINE = r"pretrain/0: a pack of {} does not fit in memory"
+
+
+@pytest.fixture
+def small(experiment, dataset, tmp_path):
+    """A task of three seeds of one path of stages, and what it prints."""
+    found = with_values(experiment(sweep=({"finetune.encoder_init": ("pretrained",)},)), {"save_every": 0.0})
+    plan = make_plan(found, dataset)
+    out = io.StringIO()
+    store = Store(tmp_path / "store", warn=lambda line: out.write(line))
+    return Request(found, plan, {found.data: dataset}, store, console(out), lambda: False), out
+
+
+def fail(monkeypatch, error, fits=1, stage="pretrain/0", after=0):
+    """Makes packs of a stage with more jobs than fit fail, after so many chunks; returns sizes and starts of all."""
+    run, sizes = execute.run, []
+
+    def ran(pack, dataset, parents, after_chunk, begun=None, *rest):
+        if pack.stage.name == stage:
+            sizes.append((len(pack.jobs), begun.step if begun else 0))
+        chunks = []
+
+        def noted(step, progress):
+            after_chunk(step, progress)
+            chunks.append(step)
+            if pack.stage.name == stage and len(pack.jobs) > fits and len(chunks) > after - 1 >= 0:
+                raise error
+
+        if pack.stage.name == stage and len(pack.jobs) > fits and not after:
+            raise error
+        return run(pack, dataset, parents, noted, begun, *rest)
+
+    monkeypatch.setattr(execute, "run", ran)
+    return sizes
+
+
+@pytest.mark.parametrize("error", ERRORS.values(), ids=ERRORS)
+def test_a_pack_that_does_not_fit_is_cut_in_half(error, small, monkeypatch):
+    task, out = small
+    sizes = fail(monkeypatch, error, fits=2)
+    here.run_here(task)
+    assert sizes == [(3, 0), (2, 0), (1, 0)]
+    assert task.store.verified(task.plan.jobs) == task.plan.jobs.keys()
+    said = [line for line in out.getvalue().splitlines() if "fit in memory" in line]
+    assert len(said) == 1 and said[0].startswith(LINE.format("3 trials"))
+    assert said[0].endswith("; it is cut in half and run again")
+
+
+def test_halves_that_do_not_fit_are_a_fault_that_costs_nothing(small, monkeypatch):
+    task, _ = small
+    sizes = fail(monkeypatch, ERRORS["XLA"], fits=1, stage="finetune")
+    with pytest.raises(MemoryFault, match="finetune: a pack of 2 trials does not fit in memory"):
+        here.run_here(task)
+    assert sizes == [(3, 0), (2, 0)]
+    stored = task.store.verified(task.plan.jobs)
+    assert {task.plan.jobs[job].stage.name for job in stored} == {"pretrain/0", "pretrain/1"} and len(stored) == 6
+    monkeypatch.undo()
+    here.run_here(task)
+    assert task.store.verified(task.plan.jobs) == task.plan.jobs.keys()
+
+
+def test_a_single_trial_that_does_not_fit_is_not_run_again(small, monkeypatch):
+    task, _ = small
+    sizes = fail(monkeypatch, ERRORS["bad_alloc"], fits=0)
+    one = make_plan(with_values(task.experiment, {"seeds": 1}), task.datasets[task.experiment.data])
+    with pytest.raises(MemoryFault, match=LINE.format("1 trial")):
+        here.run_here(task._replace(plan=one))
+    assert sizes == [(1, 0)]
+
+
+def test_another_fault_of_xla_is_none_of_memory(small, monkeypatch):
+    task, _ = small
+    fail(monkeypatch, jax.errors.JaxRuntimeError("INTERNAL: a fault"))
+    with pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL"):
+        here.run_here(task)
+
+
+def test_halves_go_on_where_the_pack_was(small, monkeypatch):
+    task, _ = small
+    monkeypatch.setattr(execute, "_FIRST_CHUNK", 3)
+    sizes = fail(monkeypatch, ERRORS["XLA"], fits=2, after=1)
+    here.run_here(task)
+    assert sizes == [(3, 0), (2, 3), (1, 3)]
+    assert list(task.store.root.glob("begun/*")) == []
+
+
+@pytest.mark.optimised
+@pytest.mark.parametrize("after", [0, 1])
+def test_trials_of_halves_are_those_of_the_whole_to_the_bit(after, small, monkeypatch, tmp_path):
+    task, _ = small
+    monkeypatch.setattr(execute, "_FIRST_CHUNK", 3)
+    here.run_here(task)
+    with monkeypatch.context() as patched:
+        fail(patched, ERRORS["XLA"], fits=2, stage="pretrain/0", after=after)
+        again = task._replace(store=Store(tmp_path / "again", warn=lambda line: None))
+        here.run_here(again)
+    for job in task.plan.jobs:
+        jax.tree.map(np.testing.assert_array_equal, task.store.params(job), again.store.params(job))
+        assert task.store.curves([job])[0].equals(again.store.curves([job])[0])
+
+
+def test_the_run_of_a_pack_that_does_not_fit_ends_in_one_line(site, run, monkeypatch):
+    monkeypatch.setattr(execute, "run", lambda *_: (_ for _ in ()).throw(MemoryError("std::bad_alloc")))
+    done = site.launch(*site.at("too-large"))
+    *others, last = done.stderr.splitlines()
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert last == "pretrain/0: a pack of 1 trial does not fit in memory (std::bad_alloc)"
+    assert [line for line in others if "cut in half" in line] == others
+
+
+def test_memory_that_runs_out_elsewhere_is_one_line(site, monkeypatch):
+    def fail(*_):
+        raise MemoryError
+
+    monkeypatch.setattr("pretrain.data.load_all", fail)
+    done = site.launch(*site.at("full-memory"))
+    assert done.returncode == 1 and done.stderr.startswith("out of memory; ") and done.stderr.count("\n") == 1
+
+
+class Job:
+    """A job of Slurm's that has ended."""
+
+    def __init__(self, number, answer, error):
+        self.job_id, self._answer, self._error = str(number), answer, error
+
+    def done(self):
+        return True
+
+    def exception(self):
+        return self._error
+
+    def result(self):
+        return self._answer
+
+
+class Executor:
+    """Runs jobs in this process; packs of more jobs than fit are killed."""
+
+    folder = "nowhere"
+
+    def __init__(self, store, fits):
+        self.store, self.fits, self.sizes = store, fits, []
+
+    def map_array(self, worker, experiments, packs_of_ids):
+        from submitit.core.utils import UncompletedJobError
+
+        jobs = []
+        for number, (experiment, ids) in enumerate(zip(experiments, packs_of_ids, strict=True)):
+            self.sizes.append(len(ids[0]))
+            killed = len(ids[0]) > self.fits
+            answer = None if killed else remote.do(experiment, ids)
+            jobs.append(Job(number, answer, UncompletedJobError("killed") if killed else None))
+        return jobs
+
+
+@pytest.mark.parametrize(("fits", "sizes"), [(2, [3, 2, 1, 2, 1, 2, 1]), (1, None)])
+def test_a_job_of_slurms_that_is_killed_runs_in_halves(fits, sizes, small, monkeypatch):
+    pytest.importorskip("submitit", reason="an extra")
+    from pretrain.engines import slurm_engine
+
+    task, out = small
+    found = with_values(task.experiment, {"engine.retries": 1, "engine.parallel": 1, "engine.cpus": 2})
+    found = with_values(found, {"run_dir": str(task.store.root / "run"), "store": str(task.store.root)})
+    (task.store.root / "run").mkdir(parents=True)
+    executor = Executor(task.store, fits)
+    monkeypatch.setattr(slurm_engine, "_executor", lambda *_: executor)
+    monkeypatch.setattr(slurm_engine, "_SECONDS_BETWEEN_LOOKS", 0.0)
+    monkeypatch.setattr(programs, "prepare_devices", lambda *_: None)
+    task = task._replace(experiment=found)
+    if sizes is None:
+        with pytest.raises(StoreError, match="killed"):
+            slurm_engine.run(task)
+        assert executor.sizes[:2] == [3, 2]
+        return
+    slurm_engine.run(task)
+    assert task.store.verified(task.plan.jobs) == task.plan.jobs.keys()
+    assert out.getvalue().count("was killed, maybe for its memory; the pack is cut in half and run again") == 3
+
+
+def test_cut_packs_are_even_and_whole(small):
+    task, _ = small
+    (pack, *_) = packs(task.plan.jobs.values(), (), 1 << 30, 2)
+    for most in (1, 2, 3, 5):
+        parts = cut(pack, most)
+        assert tuple(job for part in parts for job in part.jobs) == pack.jobs
+        assert max(len(part.jobs) for part in parts) - min(len(part.jobs) for part in parts) <= 1

@@ -1,0 +1,182 @@
+"""Early stopping in packs: each trial as alone, the pack over with its last, gone on from anywhere, and stored."""
+
+import json
+
+import jax
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from pretrain.config.fields import ConfigError, with_values
+from pretrain.execute import execute, lanes, outcomes
+from pretrain.plan.plan import Pack, Plan
+from pretrain.runs import tables
+from pretrain.store.store import Store
+from pretrain.study import results
+from tests.small_sweep import forget_programs, make_plan, unwatched
+
+RATES = {"finetune.optimizer.learning_rate": (0.003, 0.3), "finetune.encoder_init": ("he",)}
+EARLY = {"epochs": 12, "stop": "validation", "patience": 2, "validate_every": 2}
+
+
+@pytest.fixture(scope="module")
+def planned(experiment, dataset) -> Plan:
+    return make_plan(experiment(sweep=(RATES,), finetune=EARLY), dataset)
+
+
+@pytest.fixture(scope="module")
+def pack(planned) -> Pack:
+    jobs = tuple(planned.jobs.values())
+    return Pack(jobs[0].stage, jobs)
+
+
+@pytest.fixture(scope="module")
+def outcome(pack, dataset):
+    forget_programs()
+    return execute.run(pack, dataset, [None] * len(pack.jobs), unwatched)
+
+
+def same(first, second):
+    jax.tree.map(np.testing.assert_array_equal, first, second)
+
+
+def one_by_one(first, total):
+    return [(step, step + 1) for step in range(first, total)]
+
+
+def updates_of(outcome):
+    return outcome.results["finetune_updates"]
+
+
+def test_some_trials_stop_early_and_each_keeps_its_best(pack, outcome):
+    assert execute.ADVANCE.n_compiled == execute.BEGIN.n_compiled == 1  # for trials that stop apart
+    total = pack.stage.total_steps
+    updates, best, stopped = (outcome.results[name] for name in outcomes.ENDS)
+    assert (updates < total).any() and len(set(updates.tolist())) > 1  # or the tests below would show nothing
+    assert stopped[updates < total].all() and (best <= updates).all()
+    for lane, made in enumerate(updates):
+        for curve in outcome.curves.values():
+            assert np.isnan(curve[lane, made:]).all()
+        assert np.isfinite(outcome.curves["loss"][lane, :made]).all()
+        for name in ("validation_loss", "validation_accuracy"):
+            assert outcome.results[name][lane] == outcome.curves[name][lane, best[lane] - 1]
+        assert outcome.results["validation_loss"][lane] == np.nanmin(outcome.curves["validation_loss"][lane])
+
+
+@pytest.mark.optimised
+def test_a_trial_stops_in_a_pack_as_it_does_alone(pack, outcome, dataset):
+    for lane, job in enumerate(pack.jobs):
+        alone = execute.run(Pack(pack.stage, (job,)), dataset, [None], unwatched)
+        same(alone[:3], jax.tree.map(lambda leaf, lane=lane: leaf[lane : lane + 1], outcome[:3]))
+
+
+@pytest.mark.optimised
+def test_a_pack_ends_with_its_last_trial_and_chunks_change_no_bit(pack, outcome, dataset, monkeypatch):
+    last = int(updates_of(outcome).max())
+    jobs = tuple(job for job, made in zip(pack.jobs, updates_of(outcome), strict=True) if made < pack.stage.total_steps)
+    lanes = [pack.jobs.index(job) for job in jobs]
+    last = int(updates_of(outcome)[lanes].max())
+    assert last < pack.stage.total_steps
+    monkeypatch.setattr(execute, "_chunks", one_by_one)
+    steps = []
+    again = execute.run(Pack(pack.stage, jobs), dataset, [None] * len(jobs), lambda step, progress: steps.append(step))
+    assert steps == list(range(1, last + 1))
+    same(again[:3], jax.tree.map(lambda leaf: leaf[lanes], outcome[:3]))
+
+
+class Stop(Exception):
+    pass
+
+
+@pytest.mark.optimised
+@pytest.mark.parametrize("where", ["before", "after"])
+def test_a_pack_stopped_before_or_after_its_first_trial_stops_goes_on_to_the_same_bits(
+    where, pack, outcome, dataset, monkeypatch
+):
+    monkeypatch.setattr(execute, "_chunks", one_by_one)
+    first = int(updates_of(outcome).min())
+    stop, kept = first + {"before": -1, "after": 2}[where], []
+
+    def stopping(step, progress):
+        if step == stop:
+            kept.append(progress())
+            raise Stop
+
+    with pytest.raises(Stop):
+        execute.run(pack, dataset, [None] * len(pack.jobs), stopping)
+    again = execute.run(pack, dataset, [None] * len(pack.jobs), unwatched, kept[0])
+    same(again[:3], outcome[:3])
+
+
+def test_side_by_side_as_on_an_accelerator_trials_stop_too(pack, outcome, dataset, monkeypatch):
+    monkeypatch.setattr(lanes, "_one_by_one", lambda function, n_trials, trials: jax.vmap(function)(trials))
+    forget_programs()
+    found = execute.run(pack, dataset, [None] * len(pack.jobs), unwatched)
+    forget_programs()
+    np.testing.assert_array_equal(np.isfinite(found.curves["loss"]).sum(axis=1), updates_of(found))
+    assert (updates_of(found) < pack.stage.total_steps).any()
+    alike = np.isclose(found.curves["loss"], outcome.curves["loss"], rtol=1e-3, atol=1e-3, equal_nan=True)
+    assert alike.mean() > 0.98
+
+
+def test_the_store_holds_as_much_of_each_curve_as_was_made(planned, pack, outcome, tmp_path):
+    store = Store(tmp_path, pytest.fail)
+    store.save(pack, outcome)
+    ids = [job.id for job in pack.jobs]
+    for lane, curves in enumerate(Store(tmp_path, pytest.fail).curves(ids)):
+        made = updates_of(outcome)[lane]
+        rows = curves.to_pandas()
+        loss = rows[rows.metric == "loss"]
+        assert loss.step.tolist() == list(range(1, made + 1))
+        np.testing.assert_array_equal(loss.value.to_numpy(np.float32), outcome.curves["loss"][lane, :made])
+        held = rows[rows.metric == "validation_loss"]
+        assert held.step.max() == made and held.value.notna().all()
+    trials, curves = tables.trials(planned, store), tables.curves(planned, store)
+    assert trials["finetune_updates"].to_pylist() == updates_of(outcome).tolist()
+    assert trials["finetune_best_update"].to_pylist() == outcome.results["finetune_best_update"].tolist()
+    assert trials["finetune_stopped"].to_pylist() == outcome.results["finetune_stopped"].tolist()
+    assert len(curves) == sum(map(len, store.curves(ids)))
+
+
+def test_a_run_without_stopping_has_its_updates_and_no_other_column(run):
+    trials = results.load_run(run).trials
+    assert set(trials["finetune_updates"].to_pylist()) == {10}
+    assert not {"finetune_best_update", "finetune_stopped"} & set(pq.read_schema(run / "trials.parquet").names)
+
+
+@pytest.mark.parametrize(
+    ("settings", "remedy"),
+    [
+        ({"patience": 99}, "lower it, or measure more often"),
+        ({"updates": 50, "validate_every": 0, "patience": 6}, "lower it, or measure more often"),
+        ({"updates": 2, "validate_every": 0, "validate_at": (1,), "patience": 1}, "measure more often"),
+    ],
+)
+def test_a_patience_that_can_end_nothing_early_is_refused(settings, remedy, experiment, dataset):
+    found = with_values(experiment(sweep=(), finetune={**EARLY, **settings}), {"finetune.encoder_init": "he"})
+    line = rf"finetune.patience: \d+ can end nothing early, with \d+ measurements in \d+ updates; {remedy}"
+    with pytest.raises(ConfigError, match=line):
+        make_plan(found, dataset)
+
+
+def test_what_has_no_effect_names_no_stage(experiment, dataset):
+    def ids(**finetune):
+        found = experiment(sweep=(), seeds=1, finetune={**finetune, "encoder_init": "he"})
+        return list(make_plan(found, dataset).jobs)
+
+    assert ids() == ids(patience=7) != ids(stop="validation", validate_every=1)
+    assert ids(readout="ridge") == ids(readout="ridge", stop="validation", validate_every=3)
+
+
+def test_a_launch_that_stops_early_says_so_in_its_files(site):
+    rate = ["--finetune.optimizer.learning-rate", "0.1", "--finetune.epochs", "20"]
+    early = ["--finetune.stop", "validation", "--finetune.patience", "2", "--finetune.validate-every", "2"]
+    done = site.launch(*site.at("early"), *rate, *early)
+    assert done.returncode == 0, done.stderr
+    found = results.load_run(site.path / "early-run")
+    updates, stopped = (found.trials[f"finetune_{name}"].to_pylist() for name in ("updates", "stopped"))
+    assert min(updates) < 100 and any(stopped)
+    steps = found.curves.to_pandas().query("stage == 'finetune' and metric == 'loss'").groupby("trial_id").step.max()
+    assert [steps[trial] for trial in found.trials["trial_id"].to_pylist()] == updates
+    training = [arm["training"] for arm in json.loads((site.path / "early-run" / "answer.json").read_text())["arms"]]
+    assert all(arm["trend"] == "level" for arm in training if arm["n_stopped"] == 2)
