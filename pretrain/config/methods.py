@@ -1,6 +1,6 @@
 """A config class for each method: what layers, or a whole network, are trained for.
 
-The methods of pretraining are joined in a union by ``kind``; those that end a trial follow.
+They are joined in a union by ``kind``. What ends a trial is in ``FinetuneConfig``.
 """
 
 import dataclasses
@@ -15,8 +15,6 @@ from pretrain.config.effects import When
 from pretrain.config.fields import STRICT, TRACED, ConfigError
 from pretrain.config.kinds import Count, Penalty, Rate, Switch
 from pretrain.config.method import LayerFacts, Method
-
-PerLayer = Annotated[tuple[float, ...], TRACED]  # a number for each layer, from the images up
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -166,50 +164,3 @@ MethodConfig = Annotated[AutoencoderConfig | RbmConfig | SupervisedConfig | PcaC
 def deep(method: Method) -> Method:
     """Returns the method by which all layers are trained at once, where layers are trained by another."""
     return method if method.trains_deep else AutoencoderConfig()
-
-
-@dataclass(frozen=True, config=STRICT)
-class FinetuningConfig(Method):
-    """Supervised training of a head and of the encoder layers that are not frozen.
-
-    Its fields are those of the same names in ``FinetuneConfig``, where they are described.
-    """
-
-    kind: Literal["finetuning"] = "finetuning"
-    unfreeze_at: PerLayer = ()
-    """Updates before each encoder layer joins in (updates)."""
-    rate_factor: PerLayer = ()
-    """Learning rate of each encoder layer, relative to the head's."""
-    first_logit_change: Penalty = 0.0
-    ridge_penalty: Rate = 0.01
-    validate_at: tuple[Count, ...] = ()
-    diagnose_at: tuple[Count, ...] = ()
-    reads_labels: ClassVar[bool] = True
-
-
-@dataclass(frozen=True, config=STRICT)
-class RidgeConfig(Method):
-    """Ridge regression of class indicators on codes, its penalty chosen on validation images."""
-
-    kind: Literal["ridge"] = "ridge"
-    makes_updates: ClassVar[bool] = False
-    reads_labels: ClassVar[bool] = True
-
-
-@dataclass(frozen=True, config=STRICT)
-class LogisticConfig(Method):
-    """Multinomial logistic regression on codes, to convergence."""
-
-    kind: Literal["logistic"] = "logistic"
-    l2: Penalty = 5e-4
-    makes_updates: ClassVar[bool] = False
-    reads_labels: ClassVar[bool] = True
-
-
-@dataclass(frozen=True, config=STRICT)
-class NeighboursConfig(Method):
-    """Nearest neighbours of codes, their number chosen on validation images."""
-
-    kind: Literal["knn"] = "knn"
-    makes_updates: ClassVar[bool] = False
-    reads_labels: ClassVar[bool] = True

@@ -1,30 +1,27 @@
 """Settings of a trial: data, encoder, pretraining and fine-tuning, as frozen dataclasses."""
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import tyro
 from annotated_types import Ge, Gt, Lt, MinLen
 from pydantic.dataclasses import dataclass
 
 from pretrain.config.effects import Unless, When, canonical
-from pretrain.config.fields import STRICT, TRACED, replace_all, with_values
+from pretrain.config.fields import STRICT, TRACED, bare, hints, replace_all, with_values
 from pretrain.config.kinds import Activation, Count, Penalty, Rate, Sampling, Switch, TaskKind
 from pretrain.config.layers import LayerWord, Word, read_word
-from pretrain.config.methods import (
-    AutoencoderConfig,
-    FinetuningConfig,
-    LogisticConfig,
-    Method,
-    MethodConfig,
-    NeighboursConfig,
-    PcaConfig,
-    RidgeConfig,
-)
+from pretrain.config.methods import AutoencoderConfig, Method, MethodConfig, PcaConfig
 from pretrain.config.optimizers import AdamConfig, OptimizerConfig
 
 SweptValue = bool | int | float | str | tuple[int | str, ...]
+
+
+class Home(NamedTuple):
+    """Marks a field of fine-tuning that a part of its stage reads which is not its method's update."""
+
+    part: Literal["start", "layers", "rows", "rule", "schedule"]
 
 
 Share = Annotated[float, Gt(0), Lt(1)]
@@ -134,87 +131,97 @@ EncoderInit = Literal["pretrained", "he", "matched", "permuted", "rotated", "pca
 class FinetuneConfig:
     """Supervised fine-tuning of the encoder and a linear head on the labelled subset."""
 
-    encoder_init: EncoderInit = "pretrained"
+    encoder_init: Annotated[EncoderInit, Home("start")] = "pretrained"
     """Encoder weights at the start: from pretraining, or a fresh He initialisation. Between the two, each
     control keeps another property of a pretrained layer: matched, the mean and deviation of its weights; permuted, the
     weights but not their places; rotated, the singular values but not the directions. Beside them, pca takes principal
     components, and wrong_data is pretrained on pretrain.wrong_data. Under none there is no encoder: the head, or the
     read-out, reads the inputs themselves."""
-    fresh_layers: Annotated[int, Ge(0), Unless("encoder_init", ("he", "none"))] = 0
+    fresh_layers: Annotated[int, Ge(0), Unless("encoder_init", ("he", "none")), Home("start")] = 0
     """Encoder layers, from the top down, that start afresh (He) whatever encoder_init says (layers)."""
-    head_init: Annotated[Literal["random", "zero", "ridge"], When("readout", ("none",))] = "random"
+    head_init: Annotated[Literal["random", "zero", "ridge"], When("readout", ("none",)), Home("start")] = "random"
     """Head at the start: a fresh He initialisation, zero, or fitted in closed form: a ridge regression of the labelled
     subset's class indicators on its codes."""
     ridge_penalty: Annotated[Rate, When("head_init", ("ridge",)), When("readout", ("none",))] = 0.01
     """Penalty of a ridge-fitted head (fraction of the codes' mean variance)."""
-    codes: Literal["raw", "standardised", "whitened"] = "raw"
+    codes: Annotated[Literal["raw", "standardised", "whitened"], Home("start")] = "raw"
     """Inputs of the head: the encoder's codes; codes to which the unlabelled images' mean and standard deviation,
     unit by unit and as they are before fine-tuning, give mean 0 and deviation 1; or, by their covariance, also
     correlation 0."""
     readout: Literal["none", "ridge", "logistic", "knn"] = "none"
     """Read-out of the encoder as it starts, in place of training: ridge regression, its penalty chosen on validation
     images; logistic regression to convergence, penalised by l2; or nearest neighbours, their number chosen likewise."""
-    frozen_layers: Annotated[int, Ge(0)] | Literal["all"] = 0
+    frozen_layers: Annotated[Annotated[int, Ge(0)] | Literal["all"], Home("layers")] = 0
     """Encoder layers, from the images up, that fine-tuning leaves as they are, or `all` (layers)."""
     unfreeze_at: Annotated[int, Ge(0), TRACED, When("readout", ("none",))] = 0
     """Updates that train the head only, before the encoder layers that are not frozen join in (updates)."""
     rate_factor: Annotated[Penalty, When("readout", ("none",))] = 1.0
     """Learning rate of encoder layers, relative to the head's."""
-    labels: Annotated[int, Ge(0)] = 2000
+    labels: Annotated[int, Ge(0), Home("rows")] = 2000
     """Size of the labelled subset; 0 takes all rows that have a label (rows)."""
-    label_subset: Literal["first", "random", "balanced"] = "first"
+    label_subset: Annotated[Literal["first", "random", "balanced"], Home("rows")] = "first"
     """Labelled images: the first after the validation images, a random draw, or a random draw balanced over classes."""
-    epochs: Annotated[Count, When("updates", (0,)), When("readout", ("none",))] = 4
+    epochs: Annotated[Count, When("updates", (0,)), When("readout", ("none",)), Home("rows")] = 4
     """Passes over the labelled subset (epochs)."""
-    updates: Annotated[int, Ge(0), When("readout", ("none",))] = 0
+    updates: Annotated[int, Ge(0), When("readout", ("none",)), Home("rows")] = 0
     """Updates in place of epochs, the same for any number of labels; 0 trains for epochs (updates)."""
-    batch_size: Annotated[Count, When("readout", ("none",))] = 50
+    batch_size: Annotated[Count, When("readout", ("none",)), Home("rows")] = 50
     """Images per update (images)."""
-    sampling: Annotated[Sampling, When("readout", ("none",))] = "fresh"
+    sampling: Annotated[Sampling, When("readout", ("none",)), Home("rows")] = "fresh"
     """Batches partition a shuffled epoch (the remainder is dropped), or are drawn afresh each update."""
-    l2: Annotated[Penalty, When("readout", ("none", "logistic"))] = 5e-4
+    l2: Annotated[Penalty, When("readout", ("none", "logistic")), Home("rule")] = 5e-4
     """L2 penalty: this times half the squared norm of the trainable kernels joins the loss."""
     first_logit_change: Annotated[Penalty, When("readout", ("none",))] = 0.0
     """Change of the logits on its batch to which the first update is scaled, to match arms in it; 0 leaves that update
     as the optimizer makes it (root mean square over images and classes)."""
-    cache_codes: Annotated[Switch, When("readout", ("none",))] = True
+    cache_codes: Annotated[Switch, When("readout", ("none",)), Home("layers")] = True
     """Compute the codes of frozen layers once, rather than encode every batch; equal up to float32 rounding."""
-    validate_at: Annotated[tuple[Count, ...], When("readout", ("none",))] = (1, 2, 5, 10, 20, 40)
+    validate_at: Annotated[tuple[Count, ...], When("readout", ("none",)), Home("schedule")] = (1, 2, 5, 10, 20, 40)
     """Updates after which validation accuracy and loss are measured, besides the end of every epoch, or of training
     where `updates` are given (updates)."""
-    validate_every: Annotated[int, Ge(0), When("readout", ("none",))] = 0
+    validate_every: Annotated[int, Ge(0), When("readout", ("none",)), Home("schedule")] = 0
     """Updates between two measurements on validation rows, in place of the ends of epochs; 0 measures at those
     (updates)."""
-    stop: Annotated[Stop, When("readout", ("none",))] = "none"
+    stop: Annotated[Stop, When("readout", ("none",)), Home("schedule")] = "none"
     """End of training: after all epochs or updates; or, under validation, once the validation loss has not fallen
     below its lowest for `patience` measurements, all epochs or updates being the most. What is tested and stored are
     then the parameters at the lowest."""
-    patience: Annotated[Count, When("stop", ("validation",)), When("readout", ("none",))] = 5
+    patience: Annotated[Count, When("stop", ("validation",)), When("readout", ("none",)), Home("schedule")] = 5
     """Measurements without a lower validation loss after which training stops (measurements)."""
     diagnose_at: Annotated[tuple[Count, ...], When("readout", ("none",))] = ()
     """Updates that are diagnosed: change of the logits, relative update size and gradient norm layer by layer, and of
     the codes after it, effective rank, condition number and alignment with the initial codes (updates)."""
-    optimizer: Annotated[OptimizerConfig, When("readout", ("none",))] = AdamConfig()
+    optimizer: Annotated[OptimizerConfig, When("readout", ("none",)), Home("rule")] = AdamConfig()
+
+    is_random: ClassVar[bool] = True  # as of methods
 
     @property
     def is_pretrained(self) -> bool:
         """Whether stages of pretraining come before it."""
         return self.encoder_init not in ("he", "none")
 
-    def method(self, of_layers: "Sequence[FinetuneConfig]") -> Method:
-        """Returns the method that ends a trial, given these settings at every layer."""
-        match self.readout:
-            case "ridge":
-                return RidgeConfig()
-            case "logistic":
-                return LogisticConfig(l2=self.l2)
-            case "knn":
-                return NeighboursConfig()
-        per_layer = {
-            name: tuple(float(getattr(layer, name)) for layer in of_layers) for name in ("unfreeze_at", "rate_factor")
+    @property
+    def kind(self) -> str:
+        """The method that ends a trial: fine-tuning, or a read-out."""
+        return "finetuning" if self.makes_updates else self.readout
+
+    @property
+    def makes_updates(self) -> bool:
+        """Whether the method trains, rather than finding its result in closed form."""
+        return self.readout == "none"
+
+    @classmethod
+    def homes(cls) -> dict[str, str]:
+        """Returns the part of a stage that reads each field; ``method`` where none is marked."""
+        marks = {name: getattr(kind, "__metadata__", ()) for name, kind in hints(cls).items()}
+        return {
+            name: next((mark.part for mark in each if isinstance(mark, Home)), "method") for name, each in marks.items()
         }
-        names = {field.name for field in dataclasses.fields(FinetuningConfig)} - {"kind", *per_layer}
-        return FinetuningConfig(**per_layer, **{name: getattr(self, name) for name in names})
+
+    def of_method(self, per_layer: Mapping[str, Any]) -> "FinetuneConfig":
+        """Returns the fields that the method reads, all others None, with those that differ from layer to layer."""
+        own = {name: getattr(self, name) if home == "method" else None for name, home in self.homes().items()}
+        return bare(FinetuneConfig, {**own, **per_layer})
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -25,9 +25,9 @@ class Reporter:
     def pack(self, number: int) -> Iterator[Callable[[int], None]]:
         """Reports one pack, counted from 0, while it runs; yields the function to report finished updates."""
         pack = self._packs[number]
-        total = pack.stage.total_steps * len(pack.jobs)
+        total = pack.stage.n_updates * len(pack.jobs)
         title = f"{pack.stage.name}  pack {number + 1}/{len(self._packs)}, {counted(len(pack.jobs), 'trial')}"
-        most = "at most " if pack.stage.stops_early else ""
+        most = "at most " if pack.stage.patience else ""
         if self._console.is_terminal:
             yield from self._bar(title, total, most)
         else:

@@ -88,8 +88,10 @@ def train(
 ) -> Outcome:
     """Runs a pack from where it was stored last, and keeps what is done of it stored; arguments are those of ``do``."""
     parents = [job.parent and store.params(job.parent, job.parent_stage.shapes) for job in pack.jobs]
+    records = [job.parent and store.records([job.parent])[0] for job in pack.jobs]
+    digests = [record and record.digests for record in records]
     begun = store.progress(pack)
-    if begun and (missed := [part for part in pack.passed if part.stage.total_steps < begun.step]):
+    if begun and (missed := [part for part in pack.passed if part.stage.n_updates < begun.step]):
         *shorter, longest = missed  # as where a run of this pack alone was interrupted
         longest = dataclasses.replace(longest, passed=tuple(shorter))
         keep(longest, train(longest, dataset, store, save_every, advanced, stop, keep))
@@ -99,7 +101,7 @@ def train(
         nonlocal done, saved
         advanced((step - done) * len(pack.jobs))
         done = step
-        if step == pack.stage.total_steps:
+        if step == pack.stage.n_updates:
             return
         stopping = bool(hosts.agreed(stop()))
         if hosts.agreed(stopping or time.monotonic() - saved >= save_every):
@@ -111,7 +113,7 @@ def train(
             raise Interrupted
 
     with _naming_what_does_not_fit(pack):
-        return execute.run(pack, dataset, parents, after_chunk, begun, keep)
+        return execute.run(pack, dataset, parents, after_chunk, begun, keep, digests)
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from flax import traverse_util
 from pretrain.learn.convolution import convolve
 
 Params = dict[str, Any]  # nested; leaves are arrays
+Layers = tuple[nn.Module, ...]
 
 ACTIVATIONS = {
     "elu": nn.elu,

@@ -17,12 +17,13 @@ class Batch(NamedTuple):
     weights: jax.Array | None = None  # [B] float32, 0 for examples that are to count for nothing; by default all count
 
 
-class Images(NamedTuple):
-    """Images [N, ...] and labels [N] of each split, which all trials share."""
+class Splits(NamedTuple):
+    """The examples of each split, which all trials share; without labels where the stage's method reads none."""
 
     train: Batch
     validation: Batch
     test: Batch
+    labelled: jax.Array | None = None  # [L] int32, rows of ``train`` whose label may be read; None where all may
 
 
 def taken(examples: Batch, rows: jax.Array | None) -> Batch:

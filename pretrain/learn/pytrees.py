@@ -5,19 +5,19 @@ program ``config.optimizer.learning_rate`` is a tracer.
 """
 
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
 from pretrain.config.fields import bare, hints, is_traced, section_classes
 from pretrain.config.method import Method
-from pretrain.config.settings import Settings, TrainingConfig
+from pretrain.config.settings import Settings
 
 
 @functools.cache
 def register() -> None:
-    """Makes every config class of settings, methods and training a pytree."""
-    for config in _reachable(Settings, TrainingConfig, *Method.__subclasses__()):
+    """Makes every config class of settings and methods a pytree."""
+    for config in _reachable(Settings, *Method.__subclasses__()):
         jax.tree_util.register_pytree_with_keys(
             config, functools.partial(_flatten, config), functools.partial(_unflatten, config)
         )
@@ -26,6 +26,23 @@ def register() -> None:
 def skeleton(config: Any) -> Any:
     """Returns a method's or a stage's config without its numbers: hashable, equal for all that share a program."""
     return jax.tree.map(lambda _: None, config)
+
+
+class Frozen(NamedTuple):
+    """A tree of shapes as a hashable value."""
+
+    structure: Any
+    leaves: tuple[jax.ShapeDtypeStruct, ...]
+
+    @property
+    def tree(self) -> Any:
+        return jax.tree.unflatten(self.structure, self.leaves)
+
+
+def frozen(tree: Any) -> Frozen:
+    """Returns the shapes and dtypes of a tree of arrays, or of such shapes."""
+    leaves, structure = jax.tree.flatten(tree)
+    return Frozen(structure, tuple(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves))
 
 
 def _reachable(*configs: type) -> list[type]:

@@ -30,6 +30,11 @@ def key_for(seed: jax.Array | int, purpose: Purpose, index: int = 0) -> jax.Arra
     return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), purpose), index)
 
 
+def update_key(seed: jax.Array | int, purpose: Purpose, place: int, index: jax.Array | int) -> jax.Array:
+    """Returns the key of an update's draw for a purpose; ``place`` distinguishes stages."""
+    return jax.random.fold_in(key_for(seed, purpose, place), index)
+
+
 def shuffled(key: jax.Array, positions: jax.Array, size: int) -> jax.Array:
     """Returns where a random permutation of ``range(size)`` sends each position: int32, of the positions' shape.
 
@@ -46,8 +51,8 @@ def shuffled(key: jax.Array, positions: jax.Array, size: int) -> jax.Array:
         cells, outside = carry
         left, right = cells // columns, cells % columns
         for index in range(0, _ROUNDS, 2):
-            left = (left + _mixed(right ^ round_keys[index]) % rows) % rows
-            right = (right + _mixed(left ^ round_keys[index + 1]) % columns) % columns
+            left = (left + mixed(right ^ round_keys[index]) % rows) % rows
+            right = (right + mixed(left ^ round_keys[index + 1]) % columns) % columns
         cells = jnp.where(outside, left * columns + right, cells)
         return cells, cells >= size
 
@@ -74,7 +79,7 @@ def uniform(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """
     first, second = jax.random.bits(key, (2,), jnp.uint32)
     places = jnp.arange(math.prod(shape), dtype=jnp.uint32).reshape(shape)
-    bits = _mixed(_mixed(places * jnp.uint32(0x9E3779B9) ^ first) ^ second)
+    bits = mixed(mixed(places * jnp.uint32(0x9E3779B9) ^ first) ^ second)
     # The upper 23 bits, which float32 holds, and half of the last so that neither end is met.
     return ((bits >> 9).astype(jnp.float32) + 0.5) * jnp.float32(2**-23)
 
@@ -101,7 +106,7 @@ def label_subset(key: jax.Array, labels: jax.Array, size: int, method: str, n_cl
     return order[jnp.argsort(place_in_class, stable=True)[:size]]
 
 
-def _mixed(values: jax.Array) -> jax.Array:
+def mixed(values: jax.Array) -> jax.Array:
     """Mixes the bits of uint32 values: the finaliser of MurmurHash3."""
     values = (values ^ (values >> 16)) * jnp.uint32(0x85EBCA6B)
     values = (values ^ (values >> 13)) * jnp.uint32(0xC2B2AE35)

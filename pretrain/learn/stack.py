@@ -1,6 +1,7 @@
 """A stack: an encoder's layers, the modules trained beside each, and the layers in training."""
 
 import dataclasses
+import functools
 import inspect
 import math
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from pretrain.learn.codes import standardised
 from pretrain.learn.layers import (
     ACTIVATIONS,
     Convolution,
@@ -91,7 +93,7 @@ def mirror(layer: nn.Module, shape: tuple[int, ...]) -> nn.Module:
     return DenseDecoder(shape)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Stack:
     """The static part of a stack; hashable."""
 
@@ -102,10 +104,16 @@ class Stack:
     encoded: int = 0  # layers that the examples of a step have been through already
     head: nn.Module | None = None  # from the topmost codes to a prediction's outputs
     task: Task = NO_TASK  # of methods that read labels
-    described: str = dataclasses.field(init=False)  # 3 and 3.0 are equal, but not in a module
 
-    def __post_init__(self):
-        object.__setattr__(self, "described", repr((self.layers, self.companions, self.head)))
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Stack) and self._description == other._description
+
+    def __hash__(self) -> int:
+        return hash(self._description)
+
+    @functools.cached_property
+    def _description(self) -> str:
+        return repr(self)  # 3 and 3.0 are equal, but not in a module
 
     @property
     def top(self) -> int:
@@ -123,6 +131,11 @@ class Stack:
         return math.prod(self.shapes[-1].outputs if self.layers else self.example)
 
     @property
+    def whole(self) -> "Stack":
+        """The stack as it is measured: from the images up."""
+        return dataclasses.replace(self, start=0, encoded=0)
+
+    @property
     def reconstructs(self) -> bool:
         """Whether the stack turns its codes back into images."""
         return bool(self.companions) and all(dict(each).get("decoder") for each in self.companions)
@@ -138,6 +151,19 @@ class Stack:
     def codes(self, params: Params, inputs: jax.Array) -> jax.Array:
         """Returns the topmost codes of images or cached codes: [B, ...] to [B, units], flattened."""
         return flat(encode(self.layers, params.get("encoder", {}), scaled(inputs), self.encoded))
+
+    def logits(self, params: Params, inputs: jax.Array) -> jax.Array:
+        """Returns the outputs of a network for images or cached codes: [B, ...] to [B, outputs].
+
+        Args:
+          params: ``encoder`` parameters from layer ``encoded`` up, ``head`` parameters, and under ``codes`` the
+            statistics by which codes are standardised before the head reads them.
+          inputs: images, or codes of encoder layer ``encoded - 1``.
+
+        Returns:
+          Logits of classes or labels, or numbers.
+        """
+        return self.head.apply({"params": params["head"]}, standardised(self.codes(params, inputs), params["codes"]))
 
     def encoding(self, params: Params, n_layers: int | None = None):
         """Returns the function from images [B, ...] to codes of the lowest layers [B, ...]; of all by default."""

@@ -1,84 +1,47 @@
-"""The parameters that a stage starts from: inherited, fresh, or controls made of those inherited."""
+"""The beginning of stages: parameters inherited, fresh, or controls made of those inherited; statistics of codes."""
 
 import dataclasses
-from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 
-from pretrain.learn import controls
-from pretrain.learn.codes import identity_statistics
+from pretrain.learn import codes, controls
 from pretrain.learn.layers import Params, fresh
-from pretrain.learn.methods import METHODS
+from pretrain.learn.metrics import Batch, Splits, taken
+from pretrain.learn.probes import as_read
 from pretrain.learn.randomness import Purpose, key_for, label_subset
 from pretrain.learn.stack import Stack, fresh_layer, layer_shapes, stack_shapes
+from pretrain.learn.stage import Choices, StageConfig, Static, Subset
+from pretrain.learn.train import TrainState, state_of
 from pretrain.learn.transfer import copied
 
 
-@dataclasses.dataclass(frozen=True)
-class Choices:
-    """Choices that decide the start of a stage besides its stack and its seed; static."""
-
-    n_labels: int = 0  # size of the labelled subset; 0 where none is read
-    n_classes: int = 0
-    label_subset: str = "first"
-    encoder_init: str = "pretrained"
-    fresh_layers: int = 0  # from the top down
-    head_init: str = "random"
-    codes: str = "raw"  # as the head reads them
+def labelled_rows(seed: jax.Array | int, examples: Splits, subset: Subset) -> jax.Array:
+    """Returns the training rows of a trial's labelled subset: [size] int32."""
+    labels = examples.train.labels if examples.labelled is None else examples.train.labels[examples.labelled]
+    rows = label_subset(key_for(seed, Purpose.LABEL_SUBSET), labels, subset.size, subset.method, subset.n_classes)
+    return rows if examples.labelled is None else examples.labelled[rows]
 
 
-class Start(NamedTuple):
-    """Where a trial's stage starts."""
+def as_drawn(static: Static, params: Params, batch: Batch) -> Batch:
+    """Returns examples as updates are given them: images, or codes of frozen layers that are computed once."""
+    stack = static.stack
+    if not stack.encoded:
+        return batch
+    return batch._replace(inputs=codes.in_blocks(stack.encoding(params, stack.encoded), batch.inputs))
 
-    params: Params
-    labelled: jax.Array | None = None  # [labels] int32, rows of the labelled subset
-    fits_head: jax.Array | None = None  # bool: whether the head is fitted to them
-    standardises: jax.Array | None = None  # bool: whether the head reads standardised codes
 
-
-def start(
-    stack: Stack,
-    method: type,
-    choices: Choices,
-    seed: jax.Array | int,
-    parent: Params | None,
-    labels: jax.Array,
-    labelled: jax.Array | None = None,
-) -> Start:
-    """Returns where a trial's stage starts.
-
-    Args:
-      stack: the layers.
-      method: config class of the stage's method.
-      choices: of the stage.
-      seed: the trial's seed, which may be a tracer.
-      parent: parameters of the stage before; None without one.
-      labels: of the training examples that have one [L].
-      labelled: the rows of those [L] int32; None where all training examples have a label.
+def pretraining(
+    static: Static, config: StageConfig, seed: jax.Array, parent: Params | None, examples: Splits
+) -> TrainState:
+    """Returns the state that a stage of pretraining starts from: an ``init`` of methods that need no more.
 
     Raises:
       TransferError: the parent's parameters are not those of the stack's lower layers.
     """
-    rows = None
-    if choices.n_labels:
-        key = key_for(seed, Purpose.LABEL_SUBSET)
-        rows = label_subset(key, labels, choices.n_labels, choices.label_subset, choices.n_classes)
-        rows = rows if labelled is None else labelled[rows]
-    if stack.head is None:
-        return Start(_pretraining(stack, seed, parent), rows)
-    head = fresh(stack.head, (stack.n_codes,), key_for(seed, Purpose.HEAD_INIT))
-    if choices.head_init == "zero":
-        head = jax.tree.map(jnp.zeros_like, head)
-    params = {
-        "encoder": _encoder(stack, choices, seed, parent),
-        **METHODS[method].on_top(head, rows),
-        "codes": identity_statistics(stack.n_codes, whitening=choices.codes == "whitened"),
-    }
-    return Start(params, rows, jnp.array(choices.head_init == "ridge"), jnp.array(choices.codes == "standardised"))
+    return state_of(static, config, inherited(static.stack, seed, parent))
 
 
-def _pretraining(stack: Stack, seed: jax.Array | int, parent: Params | None) -> Params:
+def inherited(stack: Stack, seed: jax.Array | int, parent: Params | None) -> Params:
     """Returns the parent's parameters, and fresh ones of the layers that it has not."""
     params: Params = {side: dict(layers) for side, layers in (parent or {}).items()}
     # All layers at once are those of the greedy stages before, if there are any.
@@ -89,16 +52,54 @@ def _pretraining(stack: Stack, seed: jax.Array | int, parent: Params | None) -> 
     return copied(stack_shapes(stack), params)
 
 
-def _encoder(stack: Stack, choices: Choices, seed: jax.Array | int, parent: Params | None) -> Params:
+def network(static: Static, seed: jax.Array, parent: Params | None, examples: Splits) -> Params:
+    """Returns what a trial's last stage starts from, but for its head: the encoder, and statistics of its codes.
+
+    Raises:
+      TransferError: the parent's parameters are not those of the stack's layers.
+    """
+    params, inputs = {"encoder": encoder(static.stack, static.choices, seed, parent)}, examples.train.inputs
+    encode = static.stack.encoding(params)
+    match static.choices.codes:
+        case "whitened":
+            statistics = codes.whitening(encode, inputs)
+        case "standardised":
+            statistics = codes.code_statistics(encode, inputs)
+        case _:
+            statistics = codes.identity_statistics(static.stack.n_codes)
+    return {**params, "codes": statistics}
+
+
+def fresh_head(stack: Stack, seed: jax.Array) -> Params:
+    """Returns a linear head's initial parameters."""
+    return fresh(stack.head, (stack.n_codes,), key_for(seed, Purpose.HEAD_INIT))
+
+
+def labelled_codes(static: Static, params: Params, examples: Splits) -> Batch:
+    """Returns the labelled subset as a head reads it: codes [labels, units]."""
+    return _codes(static, params, taken(examples.train, examples.labelled))
+
+
+def validation_codes(static: Static, params: Params, examples: Splits) -> Batch:
+    """Returns the validation examples as a head reads them: codes [N, units]."""
+    return _codes(static, params, examples.validation)
+
+
+def _codes(static: Static, params: Params, split: Batch) -> Batch:
+    encode = static.stack.encoding(params)
+    return as_read(params, split._replace(inputs=codes.in_blocks(encode, split.inputs)))
+
+
+def encoder(stack: Stack, choices: Choices, seed: jax.Array | int, parent: Params | None) -> Params:
     """Returns the encoder's layers: the parent's, controls made of them, or fresh ones."""
-    encoder = dataclasses.replace(stack, companions=())
-    shapes = {f"layers_{number}": layer_shapes(encoder, number)["encoder"] for number in range(len(stack.layers))}
+    alone = dataclasses.replace(stack, companions=())
+    shapes = {f"layers_{number}": layer_shapes(alone, number)["encoder"] for number in range(len(stack.layers))}
     given = copied(shapes, parent["encoder"]) if parent else {}
     kept = len(stack.layers) - choices.fresh_layers if parent else 0
     made = {}
     for number, name in enumerate(shapes):
         if number >= kept:
-            made[name] = fresh_layer(encoder, number, seed)["encoder"]
+            made[name] = fresh_layer(alone, number, seed)["encoder"]
         elif name not in given:  # a layer without parameters
             made[name] = {}
         elif choices.encoder_init in controls.KINDS:

@@ -1,6 +1,6 @@
 """One update, and a run of updates: for one trial, whatever is trained."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
 import jax
@@ -9,7 +9,8 @@ import optax
 
 from pretrain.learn.layers import Params
 from pretrain.learn.metrics import Batch, Metrics, divided
-from pretrain.learn.optimizers import counted_from
+from pretrain.learn.optimizers import Rule, counted_from, make_optimizer
+from pretrain.learn.stage import StageConfig, Static
 from pretrain.learn.stopping import Stopping
 from pretrain.learn.transfer import merged, partition
 
@@ -37,9 +38,28 @@ class TrainState(NamedTuple):
         return merged(self.stopping.params, self.frozen) if self.stopping else self.params
 
 
+class Progress(NamedTuple):
+    """How far training has come before an update."""
+
+    index: jax.Array  # updates made
+    fraction: jax.Array  # of the stage's updates
+
+
+def optimizer_of(static: Static, config: StageConfig, factor: jax.Array | float = 1.0) -> Rule:
+    """Returns a stage's optimizer, with a factor on its rate."""
+    return make_optimizer(config.optimizer, config.l2, static.n_updates, factor)
+
+
+def state_of(static: Static, config: StageConfig, params: Params, carry: Any = None) -> TrainState:
+    """Returns a stage's state before its first update; of a closed form, all parameters as they are."""
+    if config.optimizer is None:
+        return TrainState(params, {}, (), carry)
+    return init_state(params, static.trained, optimizer_of(static, config), static.steps_before, carry)
+
+
 def init_state(
     params: Params,
-    trainable: frozenset[str],
+    trainable: Collection[str],
     optimizer: optax.GradientTransformation,
     step_count: int = 0,
     carry: Any = None,

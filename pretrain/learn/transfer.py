@@ -3,6 +3,8 @@
 Both are total: every leaf is accounted for, or it fails.
 """
 
+from collections.abc import Collection
+
 from flax import traverse_util
 
 from pretrain.learn.layers import Params
@@ -34,7 +36,7 @@ def copied(target: Params, source: Params) -> Params:
     return source
 
 
-def partition(params: Params, trainable: frozenset[str]) -> tuple[Params, Params]:
+def partition(params: Params, trainable: Collection[str]) -> tuple[Params, Params]:
     """Splits parameters into those at or under the trainable paths, such as ``encoder/layers_1``, and the others.
 
     Raises:
@@ -42,7 +44,7 @@ def partition(params: Params, trainable: frozenset[str]) -> tuple[Params, Params
     """
     flat = traverse_util.flatten_dict(params, sep="/")
     under = {path: next((root for root in trainable if f"{path}/".startswith(f"{root}/")), None) for path in flat}
-    unmatched = trainable - set(under.values())
+    unmatched = set(trainable) - set(under.values())
     if unmatched:
         raise TransferError(f"no parameters to train under: {', '.join(sorted(unmatched))}")
     halves = ({path: leaf for path, leaf in flat.items() if bool(under[path]) is side} for side in (True, False))

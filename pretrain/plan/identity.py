@@ -1,33 +1,29 @@
 """The fingerprint of a stage's program, by which a stage is named beside its settings.
 
-A program is what JAX traces for one trial on abstract inputs: the start, the beginning, an update and the results. Its
-fingerprint is the SHA-256 of its lines (``program_lines.py``). Fingerprints are remembered in the store under a hash of
-the sources that they were traced from, so that unchanged code is not traced again.
+A program is what JAX traces for two trials on abstract inputs: the pieces of ``learn/program.py``, mapped over trials
+as on a CPU; and, of what no trace shows, the definitions by which arrays move on the host. Its fingerprint is the
+SHA-256 of the pieces' lines (``program_lines.py``) and of these definitions. Fingerprints are remembered in the store
+under a hash of all sources, so that unchanged code is not traced again.
 """
 
 import functools
 import hashlib
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-import pretrain.config
-import pretrain.learn
 from pretrain.data import Dataset
 from pretrain.data.files import written_whole
-from pretrain.learn.layers import Params
-from pretrain.learn.method import Extras
-from pretrain.learn.metrics import Batch, Images
-from pretrain.learn.results import predictions, results
+from pretrain.learn.lanes import over_trials
+from pretrain.learn.program import Piece, Program, program_of
 from pretrain.learn.stage import Stage
-from pretrain.learn.start import Choices, start
-from pretrain.plan import environment, one_trial, program_lines
+from pretrain.plan import arrays, definitions, environment
 from pretrain.plan.program_lines import digest_of, without_addresses
 from pretrain.plan.stages import Spec
 
@@ -42,18 +38,19 @@ _OF_THIS_PROGRAM = (
 )
 
 
+# Definitions on the way of an array on the host, by module; all functions of the first.
+_MOVEMENT = {
+    "pretrain.plan.arrays": (),
+    "pretrain.learn.stage": ("Stage.mask",),
+    "pretrain.learn.lanes": ("over_trials",),
+    "pretrain.store.records": ("outcome_of", "records_of", "curves_of", "curves_by_stage"),
+    "pretrain.store.store": ("Store.params", "Store.predictions", "Store.curves", "Store.records"),
+}
+
+
 def versions() -> dict[str, str]:
     """Returns the versions of the packages that may alter a program."""
     return {name: version(name) for name in PACKAGES}
-
-
-class Sizes(NamedTuple):
-    """Sizes of a dataset that a program depends on."""
-
-    rows: tuple[int, ...]  # of training, validation and test
-    labelled: int  # training rows with a label
-    dtype: str  # of inputs
-    target: tuple[int, ...] = ()  # shape of an example's, where the stage reads them
 
 
 class Fingerprints:
@@ -64,39 +61,32 @@ class Fingerprints:
         self._path = root and root / "fingerprints" / f"{_sources()}.json"
         self._known = _read(self._path)
         self._n_read = len(self._known)
-        self._found: dict[Any, str] = {}
+        self._programs: dict[Program, str] = {}
 
     def __call__(self, spec: Spec, parent: Stage | None, dataset: Dataset) -> str:
-        """Returns the fingerprint of a stage's program, run alone.
+        """Returns the fingerprint of a stage's program.
 
         Args:
-          spec: the stage, whose numbers are read only to see which parts of a program it has a use for.
+          spec: the stage.
           parent: the stage before.
           dataset: the images whose number the program has.
         """
-        stage, structure = spec.stage, jax.tree.structure(spec.config)
-        extras = one_trial.extras_of(spec.choices, spec.config)
-        # Test rows name no pretraining, and so their number does not either.
-        n_test = len(dataset.test.inputs) if stage.is_last else 0
-        counts = (len(dataset.train.inputs), len(dataset.validation.inputs), n_test)
-        # Nor does the number of labels, where none is read: other labels find the same pretraining.
-        n_labelled = dataset.n_labelled if spec.choices.n_labels else counts[0]
-        sizes = Sizes(counts, n_labelled, str(dataset.train.inputs.dtype), stage.stack.task.target_shape)
-        known = (stage, spec.choices, extras, structure, parent, sizes)
-        if known not in self._found:
+        program = traced_program(spec, parent, dataset)
+        if program not in self._programs:
             # Their sources, and what they import, are not among those that are hashed.
             is_own = any(isinstance(name, str) and ".py:" in name for name in spec.content["layers"])
-            frozen = _frozen(one_trial.parent_shapes(parent))
-            pieces = _pieces(stage, spec.choices, extras, structure, frozen, sizes)
-            found = "".join(self._piece(*piece, is_own) for piece in pieces)
-            self._found[known] = hashlib.sha256((found + _settings()).encode()).hexdigest()
-        return self._found[known]
+            digests = [self._piece(piece, is_own) for piece in pieces_of(program)]
+            text = "".join([*digests, movement(), _settings()])
+            self._programs[program] = hashlib.sha256(text.encode()).hexdigest()
+        return self._programs[program]
 
-    def _piece(self, key: str, trace: Callable[[], str], is_own: bool) -> str:
+    def _piece(self, piece: Piece, is_own: bool) -> str:
         if is_own:
-            return trace()
+            return digest_of(*lanes_of(piece))
+        described = without_addresses(repr((piece.function.__name__, *piece[1:])))
+        key = hashlib.sha256(described.encode()).hexdigest()
         if key not in self._known:
-            self._known[key] = trace()
+            self._known[key] = digest_of(*lanes_of(piece))
         return self._known[key]
 
     def save(self) -> None:
@@ -139,91 +129,44 @@ def _sources() -> str:
     """Returns a hash of all that tracing depends on: sources, versions, and settings of JAX."""
     digest = hashlib.sha256(json.dumps([sys.version_info[:3], versions()]).encode())
     digest.update(_all_settings().encode())
-    roots = [Path(package.__file__).parent for package in (pretrain.config, pretrain.learn)]
-    files = [file for root in roots for file in root.rglob("*.py")]
-    for file in [*sorted(files), *(Path(each) for each in (one_trial.__file__, program_lines.__file__, __file__))]:
-        digest.update(f"\n{file.name}\n".encode() + file.read_bytes())
+    root = Path(__file__).parents[1]
+    for file in sorted(root.rglob("*.py")):
+        digest.update(f"\n{file.relative_to(root)}\n".encode() + file.read_bytes())
     return digest.hexdigest()[:32]
 
 
-def _pieces(
-    stage: Stage, choices: Choices, extras: Extras, structure: Any, parent: Any, sizes: Sizes
-) -> Iterator[tuple[str, Callable[[], str]]]:
-    """Yields the parts of a stage's program: a key each, and what traces it.
-
-    Parts that stages share, as all fine-tunings of a sweep over starts share their updates, are traced once.
-    """
-    described = (stage.stack, stage.config, stage.n_examples, stage.steps_before, stage.whitens, sizes)
-    whole = functools.partial(_begun, stage, choices, extras, structure, parent, sizes)
-    yield (
-        _key("start", stage.as_started(), choices, parent, sizes.rows[:1], sizes.labelled),
-        lambda: digest_of(*_start(stage, choices, parent, sizes)),
-    )
-    yield _key("begin", described, extras), lambda: digest_of(*whole()[0])
-    yield _key("step", described), lambda: digest_of(*whole()[1])
-    yield (
-        _key("results", stage.as_left(), stage.measured_splits, sizes),
-        lambda: "".join(digest_of(*piece) for piece in whole()[2]),
-    )
+def traced_program(spec: Spec, parent: Stage | None, dataset: Dataset) -> Program:
+    """Returns the program by which a stage is named, which does not depend on test examples that it does not read."""
+    examples = arrays.examples_of(spec.stage, dataset)
+    if "test" not in spec.stage.reads:
+        examples = examples._replace(test=examples.validation)
+    inherited = arrays.inherited(spec.stage, parent and parent.shapes)
+    return program_of(spec.stage, spec.config, inherited, examples)
 
 
-def _key(name: str, *described: Any) -> str:
-    return hashlib.sha256(f"{name} {without_addresses(repr(described))}".encode()).hexdigest()
+def pieces_of(program: Program) -> Iterator[Piece]:
+    """Yields the pieces that run."""
+    yield program.init
+    if program.stage.n_updates:
+        yield program.loop
+    yield program.finish
 
 
-def _images(stage: Stage, sizes: Sizes) -> Images:
-    def split(size: int) -> Batch:
-        images = jax.ShapeDtypeStruct((size, *stage.stack.example), sizes.dtype)
-        return Batch(images, _targets(size, sizes))
+def lanes_of(piece: Piece) -> tuple[Any, tuple[Any, Any, Any]]:
+    """Returns a piece mapped over two trials, as on a CPU, and its abstract inputs."""
 
-    return Images(*map(split, sizes.rows))
+    def mapped(n_trials: jax.Array, trials: Any, shared: Any) -> Any:
+        return over_trials(lambda trial: piece.function(piece.static, trial, shared), n_trials, trials)
 
-
-def _targets(size: int, sizes: Sizes) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct((size, *sizes.target), jnp.float32 if sizes.target else jnp.int32)
+    two = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((2, *leaf.shape), leaf.dtype), piece.trial)
+    return mapped, (jax.ShapeDtypeStruct((), jnp.int32), two, piece.shared)
 
 
-def _start(stage: Stage, choices: Choices, parent: Any, sizes: Sizes) -> tuple[Callable, tuple]:
-    labels, rows = _targets(sizes.labelled, sizes), jax.ShapeDtypeStruct((sizes.labelled,), jnp.int32)
-    seed = jax.ShapeDtypeStruct((), jnp.uint32)
-    inputs = (seed, _thawed(parent), labels, *([] if sizes.labelled == sizes.rows[0] else [rows]))
-    return functools.partial(start, *stage.as_started(), choices), inputs
-
-
-@functools.lru_cache(maxsize=64)
-def _begun(
-    stage: Stage, choices: Choices, extras: Extras, structure: Any, parent: Any, sizes: Sizes
-) -> tuple[tuple[Callable, tuple], tuple[Callable, tuple], list[tuple[Callable, tuple]]]:
-    """Returns beginning, update and results of a stage, each a function and its abstract inputs."""
-    config = jax.tree.unflatten(structure, [jax.ShapeDtypeStruct((), jnp.float32)] * structure.num_leaves)
-    seed, index = jax.ShapeDtypeStruct((), jnp.uint32), jax.ShapeDtypeStruct((), jnp.int32)
-    images, initial = _images(stage, sizes), _start(stage, choices, parent, sizes)
-    begin = functools.partial(one_trial.begin_one, stage, extras)
-    inputs = (config, jax.eval_shape(initial[0], *initial[1]), seed, images)
-    state, own, _ = jax.eval_shape(begin, *inputs)
-    step = functools.partial(one_trial.step_one, stage)
-    stack, method = stage.as_left()
-    # Test rows name no pretraining.
-    splits = [name for name in stage.measured_splits if stage.is_last or name != "test"]
-    measure = functools.partial(predictions if stage.is_last else results, stack, method)
-    measured = [(measure, (state.params, images.train, getattr(images, name))) for name in splits]
-    return (begin, inputs), (step, (config, seed, own, images, state, index)), measured
-
-
-def inputs_of_step(
-    stage: Stage, choices: Choices, structure: Any, extras: Extras, parent: Stage | None, sizes: Sizes
-) -> tuple:
-    """Returns the abstract inputs of an update, in the order of ``one_trial.step_one`` after its stage."""
-    parameters = _frozen(one_trial.parent_shapes(parent))
-    return _begun(stage, choices, extras, structure, parameters, sizes)[1][1]
-
-
-def _frozen(tree: Params | None) -> Any:
-    """Returns shapes as a hashable value."""
-    leaves, structure = jax.tree.flatten(tree)
-    return structure, tuple((leaf.shape, str(leaf.dtype)) for leaf in leaves)
-
-
-def _thawed(frozen: Any) -> Params | None:
-    structure, leaves = frozen
-    return jax.tree.unflatten(structure, [jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in leaves])
+@functools.cache
+def movement() -> str:
+    """Returns a digest of the definitions by which arrays move on the host."""
+    names = [
+        (module, name) for module, listed in _MOVEMENT.items() for name in listed or definitions.functions_of(module)
+    ]
+    digests = sorted(definitions.digest_of(*each) for each in names)
+    return hashlib.sha256("".join(digests).encode()).hexdigest()

@@ -3,8 +3,8 @@
 import dataclasses
 
 from pretrain.config import DataConfig
+from pretrain.learn.program import Program
 from pretrain.learn.stage import Stage, StageConfig
-from pretrain.learn.start import Choices
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,4 +21,5 @@ class Job:
     parent: str | None  # id
     parent_stage: Stage | None
     data: DataConfig
-    choices: Choices
+    depth: int  # stages before it
+    traced: Program = dataclasses.field(hash=False)  # by which it is named, and its costs are counted

@@ -12,9 +12,7 @@ from pretrain.config.fields import ConfigError
 from pretrain.config.layers import Word
 from pretrain.config.method import LayerFacts
 from pretrain.config.own_code import returned
-from pretrain.learn.layers import ACTIVATIONS, Convolution, Dense, Residual
-
-Layers = tuple[nn.Module, ...]
+from pretrain.learn.layers import ACTIVATIONS, Convolution, Dense, Layers, Residual
 
 
 class Built(NamedTuple):

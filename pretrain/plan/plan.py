@@ -9,9 +9,11 @@ from typing import NamedTuple
 
 from pretrain.config import DataConfig, Experiment, Settings, SweptValue, fields
 from pretrain.data import Dataset
+from pretrain.learn.program import Program
 from pretrain.learn.stage import Stage
 from pretrain.plan import sizes, snapshots, stages
 from pretrain.plan.cost import job_memory
+from pretrain.plan.identity import traced_program
 from pretrain.plan.job import Job
 from pretrain.plan.stages import Spec
 
@@ -77,7 +79,7 @@ def plan(experiment: Experiment, datasets: Mapping[DataConfig, Dataset], fingerp
                 values = _resolved(point.values, settings, staged.specs[-1])
                 known[settings.data] = staged, settings.pretraining_data, values
             staged, source, values = known[settings.data]
-            path = _path(*staged, seed, repeat)
+            path = _path(staged, seed, repeat)
             jobs.update((job.id, job) for job in path)
             # Named by settings alone, so that a trial keeps its name when its program changes.
             trial_id = digest({"seed": seed, "point": values, "jobs": [job.settings_id for job in path]})
@@ -94,21 +96,23 @@ class _Staged(NamedTuple):
     specs: Sequence[Spec]
     contents: Sequence[str]
     programs: Sequence[str]
+    traced: Sequence[Program]
 
 
 def _staged(settings: Settings, datasets: Mapping[DataConfig, Dataset], fingerprint: Fingerprint) -> _Staged:
     sizes.check(settings, datasets)
     specs = stages.specs(settings, datasets)
     parents = [None, *(spec.stage for spec in specs)]
-    programs = [fingerprint(spec, parent, datasets[spec.data]) for spec, parent in zip(specs, parents, strict=False)]
-    return _Staged(specs, [digest(spec.content) for spec in specs], programs)
+    asked = [(spec, parent, datasets[spec.data]) for spec, parent in zip(specs, parents, strict=False)]
+    contents = [digest(spec.content) for spec in specs]
+    return _Staged(specs, contents, [fingerprint(*each) for each in asked], [traced_program(*each) for each in asked])
 
 
 def _resolved(values: Mapping[str, SweptValue], settings: Settings, last: Spec) -> dict[str, SweptValue]:
     """Returns a point's values, with the number of layers or of labels that stands for all of them."""
     resolved = {
         "finetune.frozen_layers": stages.frozen_layers(settings, len(last.stage.stack.layers)),
-        "finetune.labels": last.choices.n_labels,
+        "finetune.labels": last.stage.rows.n,
     }
     return {name: resolved.get(name, fields.get(settings, name)) for name in values}
 
@@ -146,14 +150,13 @@ def packs(
     groups: dict[tuple[Stage, DataConfig, tuple[Stage, ...]], list[Job]] = {}
     for job in todo.values():
         groups.setdefault((job.stage, job.data, _passed_stages(job, passed)), []).append(job)
-    for (stage, *_), members in groups.items():
-        # Jobs that start alike stand side by side, so that each way to start is one call.
-        members = sorted(members, key=lambda job: (job.parent is not None, dataclasses.astuple(job.choices)))
-        fitting = min(MAX_PACK, memory // job_memory(stage)) // n_devices * n_devices
+    for members in groups.values():
+        fitting = min(MAX_PACK, memory // job_memory(members[0].traced)) // n_devices * n_devices
         fair = -(-len(members) // (n_workers * n_devices)) * n_devices
         most = max(n_devices, min(fitting, fair))
         result += cut(_pack(members, passed), most)
-    return sorted(result, key=lambda pack: _depth(pack.stage))
+    # Parents before children, and what ends trials last.
+    return sorted(result, key=lambda pack: (pack.stage.stack.head is not None, pack.jobs[0].depth))
 
 
 def cut(pack: Pack, most: int) -> list[Pack]:
@@ -178,18 +181,16 @@ def _pack(members: Sequence[Job], passed: Mapping[str, Sequence[Job]]) -> Pack:
     return Pack(members[0].stage, tuple(members), shorter)
 
 
-def _path(specs: Sequence[Spec], contents: Sequence[str], programs: Sequence[str], seed: int, repeat: int) -> list[Job]:
+def _path(staged: _Staged, seed: int, repeat: int) -> list[Job]:
     """Returns the jobs of one trial."""
     path: list[Job] = []
-    for spec, content, program in zip(specs, contents, programs, strict=True):
+    for spec, content, program, traced in zip(*staged, strict=True):
         before = path[-1] if path else None
         own = {"content": content, "seed": _seed(spec, seed, repeat)}
         settings_id = digest({**own, "parent": before and before.settings_id})
         own_id = job_id(content, own["seed"], program, before and before.id)
-        parent = (before and before.id, before and before.stage)
-        path.append(
-            Job(own_id, settings_id, program, content, *spec[:2], own["seed"], *parent, spec.data, spec.choices)
-        )
+        parent, place = (before and before.id, before and before.stage), (spec.data, len(path), traced)
+        path.append(Job(own_id, settings_id, program, content, *spec[:2], own["seed"], *parent, *place))
     return path
 
 
@@ -203,15 +204,9 @@ def _seed(spec: Spec, seed: int, repeat: int) -> int:
 
     Repeats share what reads no labels, so that only the rest has draws of its own, and some stages draw nothing at all.
     """
-    method = spec.config.method
-    if not method.is_random:
+    if not spec.config.method.is_random:
         return 0
-    return seed + (repeat << 16) if method.reads_labels else seed
-
-
-def _depth(stage: Stage) -> tuple[bool, int, bool]:
-    """Returns a sort key of stages by which parents come before their children."""
-    return stage.is_last, len(stage.stack.layers), not stage.is_last and not stage.is_greedy
+    return seed + (repeat << 16) if "labels" in spec.stage.reads else seed
 
 
 def digest(content: object) -> str:

@@ -1,28 +1,24 @@
 """The stages of one point of a sweep: what each is, and all that decides its outcome."""
 
-import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from flax import traverse_util
 
-from pretrain.config import DataConfig, FinetuneConfig, Settings, TrainingConfig
+from pretrain.config import DataConfig, FinetuneConfig, Settings
 from pretrain.config.counts import counted
 from pretrain.config.effects import canonical, decisive
 from pretrain.config.fields import ConfigError
 from pretrain.config.method import Method
 from pretrain.config.methods import deep
 from pretrain.data import Dataset
-from pretrain.learn.layers import Dense, LayerError, shapes_of
-from pretrain.learn.methods import METHODS
-from pretrain.learn.pytrees import skeleton
+from pretrain.learn.layers import LayerError, Layers
 from pretrain.learn.stack import Companions, Stack, is_dense, stack_shapes
-from pretrain.learn.stage import Stage, StageConfig
-from pretrain.learn.start import Choices
+from pretrain.learn.stage import Choices, Stage, StageConfig, Subset
 from pretrain.learn.tasks import NO_TASK, Task
-from pretrain.plan import modules
-from pretrain.plan.modules import Built, Layers
+from pretrain.plan import builders, modules
+from pretrain.plan.modules import Built
 
 MOST_UPDATES = 50_000_000  # of a stage
 
@@ -32,7 +28,6 @@ class Spec(NamedTuple):
 
     stage: Stage
     config: StageConfig
-    choices: Choices
     data: DataConfig
     content: dict[str, Any]  # by which its settings and data name it
 
@@ -81,145 +76,88 @@ def example_shape(layers: Layers, dataset: Dataset) -> tuple[int, ...]:
 
 def _greedy(settings: Settings, built: Built, dataset: Dataset) -> list[Spec]:
     """Returns the stages that train one layer each, from the images up."""
-    layers = built.layers
-    found: list[Spec] = []
-    companions: tuple[Companions, ...] = ()
+    layers, example, stages = built.layers, example_shape(built.layers, dataset), []
+    beside: tuple[Companions, ...] = ()
     for number in range(len(layers)):
-        own = settings.at_layer(number).pretrain
-        method = settings.at_layer(number).greedy_method
-        companions += (_companions(method, layers[: number + 1], dataset),)
-        n_examples = n_labels(settings, dataset) if method.reads_labels else len(dataset.train.inputs)
-        training = _training(own, own.epochs) if method.makes_updates else None
-        counts = own.carry_step_count and training and _corrects_bias(training)
-        stack = Stack(
-            layers[: number + 1],
-            example_shape(layers, dataset),
-            companions,
-            start=number,
-            encoded=number if own.cache_codes else 0,
-            task=task_of(dataset) if method.reads_labels else NO_TASK,
-        )
-        stage = Stage(
-            f"pretrain/{number}", stack, StageConfig(method, training), n_examples, _updates(found) if counts else 0
-        )
-        _check_updates("pretrain.epochs", stage)
-        choices = Choices()
+        section, method = settings.at_layer(number).pretrain, settings.at_layer(number).greedy_method
+        task, n_examples, subset = NO_TASK, len(dataset.train.inputs), None
         if method.reads_labels:
-            choices = Choices(n_examples, task_of(dataset).n_classes, settings.finetune.label_subset)
-        found.append(_spec(built, stage, choices, settings.pretraining_data, dataset))
-    return found
+            task, n_examples = task_of(dataset), n_labels(settings, dataset)
+            subset = Subset(n_examples, settings.finetune.label_subset, task.n_classes)
+        beside += (_companions(method, layers[: number + 1], example, task_of(dataset)),)
+        encoded = number if section.cache_codes else 0
+        stack = Stack(layers[: number + 1], example, beside, start=number, encoded=encoded, task=task)
+        before = _updates(stages) if section.carry_step_count else 0
+        made = builders.pretraining(section, method, stack, section.epochs, n_examples, subset, before)
+        _check_updates("pretrain.epochs", section.epochs, made[0])
+        stages.append(_spec(built, made, section, settings.pretraining_data, dataset))
+    return stages
 
 
 def _end_to_end(settings: Settings, built: Built, dataset: Dataset, before: Sequence[Spec]) -> Spec:
     """Returns the stage that trains all layers at once, after others or from the start; it always reconstructs."""
-    layers = built.layers
-    own = settings.pretrain
-    method = deep(own.method)
+    layers, example, section = built.layers, example_shape(built.layers, dataset), settings.pretrain
+    method = deep(section.method)
     if before:  # which decided how layers are decoded
-        companions = before[-1].stage.stack.companions
+        beside = before[-1].stage.stack.companions
         method = method.after_greedy()
     else:
-        companions = tuple(
-            _companions(method.of_deep_layer(number, len(layers)), layers[: number + 1], dataset)
+        beside = tuple(
+            _companions(method.of_deep_layer(number, len(layers)), layers[: number + 1], example, task_of(dataset))
             for number in range(len(layers))
         )
-    training = _training(own, own.end_to_end_epochs)
-    counts = own.carry_step_count and before and _corrects_bias(training)
-    stack = Stack(layers, example_shape(layers, dataset), companions)
-    config, n_images = StageConfig(canonical(method), training), len(dataset.train.inputs)
-    name = "pretrain/all" if len(layers) > 1 else "pretrain/0"
-    stage = Stage(name, stack, config, n_images, _updates(before) if counts else 0)
-    _check_updates("pretrain.end_to_end_epochs", stage)
-    return _spec(built, stage, Choices(), settings.pretraining_data, dataset)
+    steps, epochs = _updates(before) if section.carry_step_count else 0, section.end_to_end_epochs
+    stack, n_images = Stack(layers, example, beside), len(dataset.train.inputs)
+    made = builders.pretraining(section, canonical(method), stack, epochs, n_images, steps_before=steps)
+    _check_updates("pretrain.end_to_end_epochs", epochs, made[0])
+    return _spec(built, made, section, settings.pretraining_data, dataset)
 
 
-def _companions(method: Method, layers: Layers, dataset: Dataset) -> Companions:
-    shapes = Stack(layers, example_shape(layers, dataset)).shapes[-1]
+def _companions(method: Method, layers: Layers, example: tuple[int, ...], task: Task) -> Companions:
     try:
-        found = METHODS[type(method)].companions(method, layers, shapes.inputs, task_of(dataset))
-        for side, companion in found:
-            reads = shapes.outputs if companion.reads == "codes" else shapes.inputs
-            outputs = shapes_of((companion.module,), reads)[0].outputs
-            if side == "decoder" and outputs != shapes.inputs:
-                raise LayerError(f"its decoder returns {list(outputs)} values an example, not {list(shapes.inputs)}")
+        return builders.companions(method, layers, example, task)
     except (LayerError, AttributeError, TypeError) as error:  # a decoder of the user's may fail in any way
         name = type(layers[-1]).__name__
         raise ConfigError("encoder.layers", name, f"cannot be decoded: {' '.join(str(error).split())[:300]}") from None
-    return found
 
 
 def _last(settings: Settings, built: Built, dataset: Dataset) -> Spec:
     """Returns the fine-tuning or read-out."""
-    own = canonical(settings.finetune)
-    layers = () if own.encoder_init == "none" else built.layers
+    section = canonical(settings.finetune)
+    layers = () if section.encoder_init == "none" else built.layers
     depth = len(layers)
-    frozen = frozen_layers(settings, depth) if own.readout == "none" else depth
+    frozen = frozen_layers(settings, depth) if section.makes_updates else depth
     # Frozen layers have no pace.
-    layers_own = [settings.at_layer(layer).finetune if layer >= frozen else FinetuneConfig() for layer in range(depth)]
-    method, training = own.method(layers_own), None
-    if method.makes_updates:
-        early = {name: getattr(own, name) for name in ("validate_every", "stop", "patience")}
-        training = dataclasses.replace(_training(own, own.epochs, own.updates), **early)
-    encoded = frozen if own.cache_codes else 0
-    task = task_of(dataset)
-    head = Dense(task.n_outputs)
-    stack = Stack(layers, example_shape(layers, dataset), start=frozen, encoded=encoded, head=head, task=task)
-    labels = n_labels(settings, dataset)
-    stage = Stage("finetune", stack, StageConfig(method, training), labels, whitens=own.codes == "whitened")
-    _check_updates("finetune.updates" if own.updates else "finetune.epochs", stage)
-    if training:
-        latest = max(method.unfreeze_at[frozen:], default=0)
-        if latest and latest >= stage.total_steps:
-            remedy = f"comes after the last of {stage.total_steps} updates; lower it, or set finetune.frozen_layers"
-            raise ConfigError("finetune.unfreeze_at", int(latest), remedy)
-    if stage.stops_early and stage.n_validations < own.patience + 2:
-        measured = f"{counted(stage.n_validations, 'measurement')} in {stage.total_steps} updates"
-        lower = "lower it, or " if own.patience > 1 else ""
+    of_layers = [settings.at_layer(layer).finetune if layer >= frozen else FinetuneConfig() for layer in range(depth)]
+    example, labels = example_shape(layers, dataset), n_labels(settings, dataset)
+    made = builders.last(section, of_layers, layers, example, task_of(dataset), frozen, labels)
+    stage = made[0]
+    length = "updates" if section.updates else "epochs"
+    _check_updates(f"finetune.{length}", getattr(section, length), stage)
+    latest = max((layer.unfreeze_at for layer in of_layers[frozen:]), default=0) if stage.n_updates else 0
+    if latest and latest >= stage.n_updates:
+        remedy = f"comes after the last of {stage.n_updates} updates; lower it, or set finetune.frozen_layers"
+        raise ConfigError("finetune.unfreeze_at", int(latest), remedy)
+    if stage.patience and stage.n_validations < section.patience + 2:
+        measured = f"{counted(stage.n_validations, 'measurement')} in {stage.n_updates} updates"
+        lower = "lower it, or " if section.patience > 1 else ""
         remedy = f"can end nothing early, with {measured}; {lower}measure more often by finetune.validate_every"
-        raise ConfigError("finetune.patience", own.patience, remedy)
-    # The stages before decide these, and their encoder is taken as it is.
-    encoder_init = "pretrained" if own.encoder_init in ("pca", "wrong_data") else own.encoder_init
-    choices = Choices(
-        labels,
-        task.n_classes,
-        own.label_subset,
-        encoder_init,
-        own.fresh_layers,
-        own.head_init,
-        own.codes,
-    )
-    return _spec(built, stage, choices, settings.finetuning_data, dataset)
-
-
-def _training(own: Any, epochs: int, updates: int = 0) -> TrainingConfig:
-    """Returns how long, on which batches and by which rule a stage is trained."""
-    if updates:
-        epochs = 0
-    return TrainingConfig(epochs, updates, own.batch_size, own.sampling, own.l2, canonical(own.optimizer))
-
-
-def _corrects_bias(training: TrainingConfig) -> bool:
-    """Returns whether a rule corrects its bias by a count of updates."""
-    return training.optimizer.corrects_bias
+        raise ConfigError("finetune.patience", section.patience, remedy)
+    return _spec(built, made, section, settings.finetuning_data, dataset)
 
 
 def _updates(stages: Sequence[Spec]) -> int:
     """Returns the updates that stages make; a method in closed form makes none."""
-    return sum(spec.stage.total_steps for spec in stages if spec.stage.config.training)
+    return sum(spec.stage.n_updates for spec in stages)
 
 
-def _spec(built: Built, stage: Stage, choices: Choices, data: DataConfig, dataset: Dataset) -> Spec:
-    """Returns a stage, its numbers left out, with all that decides its outcome besides seed, parent and program."""
-    config, stack = stage.config, stage.stack
+def _spec(built: Built, made: builders.Made, section: Any, data: DataConfig, dataset: Dataset) -> Spec:
+    """Returns a stage with all that decides its outcome besides seed, parent and program."""
+    stage, config = made
+    stack, rows, choices = stage.stack, stage.rows, stage.static.choices or Choices()
     depth = len(stack.layers)
-    parts = dataset.fingerprints
-    named = {"images": parts.images}
-    if config.method.reads_labels:
-        named["labels"] = parts.labels
-    if stage.is_last:
-        named["test"] = parts.test
     content = {
-        "data": named,
+        "data": {part: getattr(dataset.fingerprints, part) for part in stage.reads},
         "layers": built.names[:depth],
         "activations": built.activations[:depth],
         "example": stack.example,
@@ -227,25 +165,36 @@ def _spec(built: Built, stage: Stage, choices: Choices, data: DataConfig, datase
         "start": stack.start,
         "encoded": stack.encoded,
         "classes": stack.task.n_outputs,
-        "method": decisive(config.method),
-        "training": config.training and decisive(config.training),
-        "examples": stage.n_examples,
-        "steps_before": stage.steps_before,
-        "choices": {
-            name: value for name, value in dataclasses.asdict(choices).items() if value != getattr(Choices, name)
-        },
+        "method": _deciding(config.method, section),
+        "l2": config.l2,
+        "updates": stage.n_updates,
+        "rows": [rows.n, rows.batch_size, rows.sampling, rows.subset and rows.subset.method],
+        "validation": stage.validation,
+        "patience": stage.patience,
+        "steps_before": stage.static.steps_before,
+        "choices": [choices.encoder_init, choices.fresh_layers, choices.head_init, choices.codes],
     }
+    if config.optimizer:
+        content["optimizer"] = decisive(config.optimizer)
     if stack.task.kind != "classification":
         content["task"] = stack.task.kind
     if any(".py:" in name for name in built.names[:depth]):  # whose words do not say how large they are
         flat = traverse_util.flatten_dict(stack_shapes(stack), sep="/")
         content["shapes"] = {path: leaf.shape for path, leaf in flat.items()}
-    return Spec(dataclasses.replace(stage, config=skeleton(config)), config, choices, data, content)
+    return Spec(stage, config, data, content)
 
 
-def _check_updates(field: str, stage: Stage) -> None:
+def _deciding(method: Any, section: Any) -> dict[str, Any]:
+    """Returns the fields by which a method names a stage; of fine-tuning, those that no other part of a stage reads."""
+    if not isinstance(section, FinetuneConfig):
+        return decisive(method)
+    homes = section.homes()
+    named = {name: value for name, value in decisive(section).items() if homes[name.partition(".")[0]] == "method"}
+    return {"kind": section.kind, **{name: getattr(method, name) for name in named}}
+
+
+def _check_updates(field: str, value: int, stage: Stage) -> None:
     """Checks that a stage's curves, which have room for a value of every update, can be held at all."""
-    training = stage.config.training
-    if training and stage.total_steps > MOST_UPDATES:
-        remedy = f"makes {stage.total_steps:,} updates in {stage.name}, where {MOST_UPDATES:,} are the most; lower it"
-        raise ConfigError(field, training.updates or training.epochs, remedy)
+    if stage.n_updates > MOST_UPDATES:
+        remedy = f"makes {stage.n_updates:,} updates in {stage.name}, where {MOST_UPDATES:,} are the most; lower it"
+        raise ConfigError(field, value, remedy)

@@ -35,12 +35,11 @@ def show(plan: Plan, datasets: Mapping[DataConfig, Dataset], console: Console) -
     found = packs(plan.jobs.values(), (), here.pack_memory(), jax.device_count())
     for alike in _grouped(found):
         first, dataset = alike[0], datasets[alike[0].data]
-        n_jobs, updates = sum(len(pack.jobs) for pack in alike), first.stage.total_steps
-        held_out = len(dataset.validation.inputs), len(dataset.test.inputs)
-        work = n_jobs * cost.flops(first.stage, first.jobs[0].config, *held_out)
+        n_jobs, updates = sum(len(pack.jobs) for pack in alike), first.stage.n_updates
+        work = n_jobs * cost.flops(first.jobs[0].traced)
         seconds = work / rate + n_jobs * updates * _UPDATE_SECONDS
         total += seconds
-        counts = (len(alike), n_jobs, first.stage.n_examples, updates, cost.n_parameters(first.stage))
+        counts = (len(alike), n_jobs, first.stage.rows.n, updates, cost.n_parameters(first.jobs[0].traced))
         memory = max(_memory(pack, dataset) for pack in alike)
         costs = (f"{memory / 1e6:,.0f} MB", f"{work / 1e12:,.2f}", _duration(seconds))
         table.add_row(_name(first), *(f"{count:,}" for count in counts), *costs)
@@ -62,19 +61,19 @@ def _grouped(found: Iterable[Pack]) -> list[list[Pack]]:
 def _name(pack: Pack) -> str:
     stage = pack.stage
     if pack.passed:
-        shorter = ", ".join(f"{part.stage.total_steps:,}" for part in pack.passed)
+        shorter = ", ".join(f"{part.stage.n_updates:,}" for part in pack.passed)
         return f"{stage.name}, passing {shorter} updates"
-    if not stage.is_last:
+    if stage.stack.head is None:
         return stage.name
-    if stage.config.training is None:
-        return f"{stage.name}, {stage.config.method.kind}"
+    if not stage.n_updates:
+        return f"{stage.name}, {stage.method}"
     return f"{stage.name}, {counted(stage.stack.start, 'layer')} frozen"
 
 
 def _memory(pack: Pack, dataset: Dataset) -> int:
     """Returns the bytes that a pack takes, with the images on every device."""
     images = sum(split.inputs.nbytes for split in (dataset.train, dataset.validation, dataset.test))
-    return len(pack.jobs) * cost.job_memory(pack.stage) + images * jax.local_device_count()
+    return len(pack.jobs) * cost.job_memory(pack.jobs[0].traced) + images * jax.local_device_count()
 
 
 def _duration(seconds: float) -> str:

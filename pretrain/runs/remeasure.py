@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pretrain.config import DataConfig
 from pretrain.config.metrics import RECONSTRUCTION
 from pretrain.data import Dataset
-from pretrain.execute.outcomes import measured_again
+from pretrain.execute.execute import measured_again
 from pretrain.plan.plan import Plan
 from pretrain.store.store import Store
 
@@ -27,11 +27,11 @@ def remeasured(plan: Plan, store: Store, datasets: Mapping[DataConfig, Dataset])
     for trial in pretrained:
         record, job = records[trial.jobs[-2]], plan.jobs[trial.jobs[-2]]
         is_of_others = record.test != datasets[trial.source].fingerprints.test
-        if RECONSTRUCTION in record.results and is_of_others and record.status == "ok":
+        if RECONSTRUCTION in record.results and is_of_others and record.is_finite:
             groups.setdefault((job.stage, trial.source), {}).setdefault(job.id, []).append(trial.id)
     found = {}
     for (stage, source), trials in groups.items():
-        measured = measured_again(stage, datasets[source], "test", map(store.params, trials))
+        measured = measured_again(stage, datasets[source], map(store.params, trials))
         for ids, results in zip(trials.values(), measured, strict=True):
-            found |= dict.fromkeys(ids, results["mse"])
+            found |= dict.fromkeys(ids, results[RECONSTRUCTION])
     return found

@@ -100,7 +100,7 @@ def _shows(dataset: Dataset) -> bool:
 
 def _phases(trial: Trial, plan: Plan) -> list[Job]:
     """Returns the phases of a trial whose codes turn back into images, if it has any."""
-    phases = [job for job in map(plan.jobs.get, trial.jobs) if not job.stage.is_last]
+    phases = [job for job in map(plan.jobs.get, trial.jobs) if job.stage.stack.head is None]
     return phases if phases and phases[-1].stage.stack.reconstructs else []
 
 

@@ -10,12 +10,12 @@ import pyarrow.parquet as pq
 from pretrain.config import StudyConfig, metrics
 from pretrain.config.metrics import RECONSTRUCTION
 from pretrain.plan.plan import Plan, Trial
-from pretrain.runs import measures, run_files
+from pretrain.runs import endings, measures, run_files
+from pretrain.runs.endings import BEST, STOPPED, UPDATES
 from pretrain.store.store import Store
 
 _OF_PRETRAINING = ("pretrain_validation_mse", RECONSTRUCTION)
-_UPDATES = "finetune_updates"
-_KINDS = {_UPDATES: pa.int64(), "finetune_best_update": pa.int64(), "finetune_stopped": pa.bool_()}
+_KINDS = {UPDATES: pa.int64(), BEST: pa.int64(), STOPPED: pa.bool_()}
 
 
 def trials(
@@ -53,25 +53,30 @@ def trials(
     names = list(dict.fromkeys(name for trial in plan.trials for name in trial.point))
     cells = {name: _cells([trial.point.get(name) for trial in plan.trials]) for name in names}
     records = dict(zip(plan.jobs, store.records(list(plan.jobs)), strict=True))
+    finals = endings.finals(store, [plan.jobs[job] for job in dict.fromkeys(last)], records)
     rows = []
+
+    def status_of(job: str, final: dict[str, float | None] | None) -> str:
+        return endings.status(records[job], plan.jobs[job].stage, final)
+
     for number, trial in enumerate(plan.trials):
         *phases, finetune = (records[job] for job in trial.jobs)
-        failed = (job for job in trial.jobs if records[job].status == "diverged")
+        stage, final = plan.jobs[trial.jobs[-1]].stage, finals[trial.jobs[-1]]
+        failed = (job for job in trial.jobs if status_of(job, finals.get(job)) == "diverged")
         row = {"trial_id": trial.id, "seed": trial.seed, "repeat": trial.repeat}
         row |= {name: cells[name][number] for name in names}
         row["failed_stage"] = next((plan.jobs[job].stage.name for job in failed), None)
-        row["status"] = finetune.status
+        row["status"] = status_of(trial.jobs[-1], final)
         of_pretraining = phases[-1].results if phases else {}  # a supervised phase has accuracies of its own
         measured = {name: value for name, value in of_pretraining.items() if name.startswith("pretrain_")}
         if remeasured and trial.id in remeasured:
             measured[RECONSTRUCTION] = remeasured[trial.id]
-        stage = plan.jobs[trial.jobs[-1]].stage
-        measured[_UPDATES] = stage.total_steps if stage.config.training else None
-        row |= measured | finetune.results | computed.get(trial.jobs[-1], {}) | (compared or {}).get(trial.id, {})
+        measured |= finetune.results | final | endings.ends(finetune, stage)
+        row |= measured | computed.get(trial.jobs[-1], {}) | (compared or {}).get(trial.id, {})
         rows.append(row)
     # Those that every run has, with or without pretraining, and what else its methods measure.
     of_trials = ("trial_id", "seed", "repeat", *names, "failed_stage", "status")
-    first = [*of_task, *_OF_PRETRAINING, _UPDATES]
+    first = [*of_task, *_OF_PRETRAINING, UPDATES]
     results = [*first, *sorted({name for row in rows for name in row} - {*of_trials, *first})]
     columns = {name: pa.array([row[name] for row in rows]) for name in of_trials}
     columns["failed_stage"] = columns["failed_stage"].cast(pa.string())
@@ -86,7 +91,7 @@ def trials(
 def _tuning_score(plan: Plan, trial: Trial, store: Store, study: StudyConfig, usual: str) -> float | None:
     """Returns the metric of a trial on the validation rows that may choose its settings; the usual one for a loss."""
     job = plan.jobs[trial.jobs[-1]]
-    n = {"all": None, "train": job.stage.n_examples}.get(study.tune_labels, study.tune_labels)
+    n = {"all": None, "train": job.stage.rows.n}.get(study.tune_labels, study.tune_labels)
     name = usual if study.metric == metrics.AUTO else metrics.split_of(study.metric)[1]
     return measures.on_few(store, job.id, usual if name == "loss" else name, n, trial.seed)
 

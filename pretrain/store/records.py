@@ -3,17 +3,20 @@
 import dataclasses
 import itertools
 import json
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 import pyarrow as pa
 
+from pretrain.data import Dataset
 from pretrain.learn.layers import Params
+from pretrain.learn.program import Ended
+from pretrain.learn.stage import Stage
+from pretrain.learn.stopping import Stopping
+from pretrain.plan import arrays
 from pretrain.plan.plan import Pack
 
-_CONSTANT = 0.01  # of the targets' deviation
+_CONSTANT = 0.01  # variation of predictions
 _COUNTS = "rows"  # of each stage, in the metadata of curves
 
 
@@ -21,19 +24,21 @@ class Outcome(NamedTuple):
     """Outcomes of a pack's jobs; every array has the jobs as its leading axis."""
 
     params: Params
-    curves: dict[str, np.ndarray]  # [T, total steps], NaN where not measured
+    curves: dict[str, np.ndarray]  # [T, steps], NaN where not measured
     results: dict[str, np.ndarray]  # [T]
     seconds: float  # wall clock of the pack, per job
+    is_finite: np.ndarray  # [T] bool
+    digests: dict[str, np.ndarray]  # of parameters, by side [T] uint32
     test: str = ""  # fingerprint of the test images and labels that results are of
+    variation: np.ndarray | None = None  # of predictions [T]
     # Of jobs that end a trial, by held-out split as in ``test_scores``: what ``Prediction`` holds, [T, N, ...], and
     # ``test_targets``, [N, ...], which all share; None of other jobs.
     predictions: dict[str, np.ndarray] | None = None
+    stopping: Stopping | None = None  # counters of training that may end early [T]
 
     def diverged(self) -> np.ndarray:
         """Returns whether each job met a NaN or an infinity: [T] bool."""
-        watched = [*jax.tree.leaves(self.params), *self.results.values()]
-        rows = [np.isfinite(leaf.reshape(len(leaf), -1)).all(axis=1) for leaf in watched]
-        return ~np.logical_and.reduce(rows)
+        return ~self.is_finite
 
 
 class Progress(NamedTuple):
@@ -48,10 +53,13 @@ class Progress(NamedTuple):
 class Record:
     """Results of a stored stage."""
 
-    status: str  # "ok", "diverged", or "collapsed" where it predicts the same of all examples
     results: dict[str, float | None]  # None where not finite
+    is_finite: bool  # parameters and results
+    digests: dict[str, int]  # of its parameters
     seconds: float  # wall clock
-    test: str = ""  # fingerprint of the test images and labels that results are of
+    test: str  # fingerprint of the test images and labels that results are of
+    variation: float | None  # of predictions; None of pretraining, and where it has no meaning
+    stopping: dict[str, int] | None  # updates made, that of the best measurement, and measurements since
 
 
 class StoredAs(NamedTuple):
@@ -63,77 +71,58 @@ class StoredAs(NamedTuple):
     parent: str | None = None  # id
 
 
+def outcome_of(
+    stage: Stage,
+    kept: tuple[Params, dict[str, np.ndarray], Ended, Stopping | None],
+    dataset: Dataset,
+    seconds: float,
+) -> Outcome:
+    """Returns the outcome of a stage's jobs from the arrays that its program leaves, all of them on the host."""
+    params, curves, ended, stopping = kept
+    results, is_finite, digests = ended
+    predictions = arrays.kept_predictions(results.predictions, dataset) if results.predictions else None
+    made = {name: curve[:, : stage.n_updates or 1] for name, curve in curves.items()}
+    test = dataset.fingerprints.test
+    return Outcome(
+        params, made, results.values, seconds, is_finite, digests, test, results.variation, predictions, stopping
+    )
+
+
 def records_of(outcome: Outcome) -> list[dict[str, Any]]:
     """Returns the record of each of a pack's stages, as JSON holds it."""
-    results = {name: values.tolist() for name, values in outcome.results.items()}
-    lost = outcome.diverged()
-    alike = predicts_alike(outcome.predictions, len(lost))
+    columns: dict[str, list] = {name: values.tolist() for name, values in outcome.results.items()}
+    stopping = outcome.stopping and outcome.stopping._asdict()
+    counts = {name: stopping[name].tolist() for name in ("updates", "best_update", "n_since")} if stopping else {}
+    variation = [None] * len(outcome.is_finite) if outcome.variation is None else outcome.variation.tolist()
     return [
         {
-            "status": "diverged" if diverged else "collapsed" if alike[lane] else "ok",
-            "results": {name: _finite_or_none(results[name][lane]) for name in results},
+            "results": {name: _finite_or_none(values[lane]) for name, values in columns.items()},
+            "is_finite": bool(is_finite),
+            "digests": {side: int(values[lane]) for side, values in outcome.digests.items()},
             "seconds": outcome.seconds,
             "test": outcome.test,
+            "variation": _finite_or_none(variation[lane]),
+            "stopping": {name: values[lane] for name, values in counts.items()} or None,
         }
-        for lane, diverged in enumerate(lost)
+        for lane, is_finite in enumerate(outcome.is_finite)
     ]
 
 
-def predicts_alike(predictions: Mapping[str, np.ndarray] | None, n_jobs: int) -> np.ndarray:
-    """Returns whether each job predicts the same of all held-out examples, though their targets differ: [T] bool.
-
-    Of classes, one of them for all; of labels, logits, and of numbers, these, that vary by less than a hundredth.
-    """
-    if not predictions:
-        return np.zeros(n_jobs, bool)
-
-    def joined(part: str, axis: int) -> np.ndarray:
-        return np.concatenate([predictions[f"{split}_{part}"] for split in ("validation", "test")], axis=axis)
-
-    targets = joined("targets", 0)
-    if "test_classes" in predictions:
-        found, truth = joined("classes", 1)[..., None], targets[:, None]
-    elif predictions["test_scores"].dtype == np.float16:
-        # Of rare labels, logits may order examples well though all are below zero.
-        return (joined("scores", 1).astype(np.float32).std(axis=1) < _CONSTANT).all(axis=1)
-    else:
-        return (joined("scores", 1).std(axis=1) < _CONSTANT * targets.std(axis=0)).all(axis=1)
-    varies = (truth != truth[:1]).any()
-    return (found == found[:, :1]).all(axis=(1, 2)) & varies
-
-
-def _finite_or_none(value: float) -> float | None:
+def _finite_or_none(value: float | None) -> float | None:
     """JSON knows neither NaN nor infinity."""
-    return value if np.isfinite(value) else None
+    return value if value is not None and np.isfinite(value) else None
 
 
 def curves_of(pack: Pack, outcome: Outcome) -> pa.Table:
-    """Returns curves in long form, stage after stage.
-
-    Stages are measured alike, unless one has stopped early: then their numbers of rows stand in the metadata.
-    """
-    names = sorted(outcome.curves)
-    measured = pack.stage.measured(names)
-    steps = {name: np.flatnonzero(measured[name]) for name in names}
-    metric = np.repeat(np.arange(len(names), dtype=np.int32), [len(steps[name]) for name in names])
-    values = np.concatenate([outcome.curves[name][:, steps[name]] for name in names], axis=1)
-    n_jobs = len(pack.jobs)
-    table = pa.table(
-        {
-            "metric": pa.DictionaryArray.from_arrays(np.tile(metric, n_jobs), names),
-            "step": np.tile(np.concatenate([steps[name] + 1 for name in names]).astype(np.int32), n_jobs),
-            "value": values.reshape(-1),
-        }
-    )
-    if not pack.stage.stops_early:
-        return table
-    made = table["step"].to_numpy().reshape(n_jobs, -1) <= outcome.results["finetune_updates"][:, None]
-    counts = json.dumps(made.sum(axis=1).tolist())
-    return table.filter(pa.array(made.reshape(-1))).replace_schema_metadata({_COUNTS: counts})
+    """Returns curves in long form, stage after stage, whose numbers of rows stand in the metadata."""
+    masks = {name: pack.stage.mask(name) for name in outcome.curves}
+    ends = outcome.stopping and outcome.stopping.updates
+    names, columns, counts = arrays.curve_rows(outcome.curves, masks, ends)
+    columns["metric"] = pa.DictionaryArray.from_arrays(columns["metric"], names)
+    return pa.table(columns).replace_schema_metadata({_COUNTS: json.dumps(counts.tolist())})
 
 
-def curves_by_stage(table: pa.Table, n_stages: int) -> list[pa.Table]:
+def curves_by_stage(table: pa.Table) -> list[pa.Table]:
     """Returns the curves of each of a pack's stages, from ``curves_of``."""
-    counts = (table.schema.metadata or {}).get(_COUNTS.encode())
-    sizes = json.loads(counts) if counts else [len(table) // n_stages] * n_stages
+    sizes = json.loads(table.schema.metadata[_COUNTS.encode()])
     return [table.slice(end - size, size) for size, end in zip(sizes, itertools.accumulate(sizes), strict=True)]

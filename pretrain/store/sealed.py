@@ -22,7 +22,7 @@ from flax import traverse_util
 from pretrain.store import manifests
 from pretrain.store.manifests import DamageError
 
-FORMAT = 3
+FORMAT = 4
 _OVERHEAD = 1 << 18  # bytes of a checkpoint besides its arrays
 
 

@@ -14,13 +14,13 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pretrain.learn.layers import Params
 from pretrain.learn.transfer import copied
+from pretrain.plan import arrays
 from pretrain.plan.identity import versions
 from pretrain.plan.plan import Pack
 from pretrain.store import sealed
@@ -120,7 +120,7 @@ class Store:
         if path not in self._restored:
             # One pack at a time: a finished stage's parameters are wanted by the stages planned next, then no more.
             self._restored = {path: sealed.restore_arrays(path / "params", self._manifests[path]["structure"])}
-        params = jax.tree.map(lambda leaf: leaf[lane], self._restored[path])
+        params = arrays.lane_of(self._restored[path], lane)
         return params if shapes is None else copied(shapes, params)
 
     def records(self, ids: Sequence[str]) -> list[Record]:
@@ -138,11 +138,10 @@ class Store:
         if PREDICTIONS not in self._manifests[path]["files"]:
             return None
         if (path, split) not in self._predicted:  # one pack at a time
-            with np.load(path / PREDICTIONS, allow_pickle=False) as arrays:
-                names = [name for name in arrays.files if name.startswith(f"{split}_")]
-                self._predicted = {(path, split): {name.removeprefix(f"{split}_"): arrays[name] for name in names}}
-        found = self._predicted[path, split]
-        return {name: array if name == "targets" else array[lane] for name, array in found.items()}
+            with np.load(path / PREDICTIONS, allow_pickle=False) as kept:
+                names = [name for name in kept.files if name.startswith(f"{split}_")]
+                self._predicted = {(path, split): {name: kept[name] for name in names}}
+        return arrays.prediction_of(self._predicted[path, split], split, lane)
 
     def curves(self, ids: Sequence[str]) -> list[pa.Table]:
         """Returns the curves of each of these stored stages: ``metric``, ``step``, ``value``, in this order.
@@ -152,7 +151,7 @@ class Store:
         found = {}
         for path in self._packs_of(ids):
             table = pq.read_table(path / "curves.parquet")
-            found[path] = curves_by_stage(table, len(self._manifests[path]["stages"]))
+            found[path] = curves_by_stage(table)
         return [found[path][lane] for path, lane in (self._places[stage] for stage in ids)]
 
     def save_progress(self, pack: Pack, progress: Progress) -> None:
@@ -191,7 +190,7 @@ class Store:
         lane = 0
         for part in parts:
             rows = slice(lane, lane + len(part.jobs))
-            own = jax.tree.map(lambda leaf, rows=rows: leaf[rows], progress.arrays)
+            own = arrays.lanes_of(progress.arrays, rows.start, rows.stop)
             self.save_progress(part, progress._replace(arrays=own))
             lane = rows.stop
         self._forget_progress(pack)

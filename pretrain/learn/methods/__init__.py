@@ -1,18 +1,17 @@
-"""A file for each method, and the dictionary that finds them by their config class."""
+"""A file for each method, and the dictionary that finds them by the kind of their config."""
 
 from collections.abc import Mapping
 
-from pretrain.config import methods as configs
 from pretrain.learn.method import Method
 from pretrain.learn.methods import autoencoder, finetuning, logistic, neighbours, pca, rbm, ridge, supervised
 
-METHODS: Mapping[type, Method] = {
-    configs.AutoencoderConfig: autoencoder.METHOD,
-    configs.RbmConfig: rbm.METHOD,
-    configs.SupervisedConfig: supervised.METHOD,
-    configs.PcaConfig: pca.METHOD,
-    configs.FinetuningConfig: finetuning.METHOD,
-    configs.RidgeConfig: ridge.METHOD,
-    configs.LogisticConfig: logistic.METHOD,
-    configs.NeighboursConfig: neighbours.METHOD,
+METHODS: Mapping[str, Method] = {
+    "autoencoder": autoencoder.METHOD,
+    "rbm": rbm.METHOD,
+    "supervised": supervised.METHOD,
+    "pca": pca.METHOD,
+    "finetuning": finetuning.METHOD,
+    "ridge": ridge.METHOD,
+    "logistic": logistic.METHOD,
+    "knn": neighbours.METHOD,
 }

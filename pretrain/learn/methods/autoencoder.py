@@ -10,16 +10,17 @@ import optax
 
 from pretrain.config import AutoencoderConfig
 from pretrain.config.effects import canonical
-from pretrain.learn import penalties
+from pretrain.learn import penalties, results, start
 from pretrain.learn.corruption import corrupted
-from pretrain.learn.layers import ACTIVATIONS, Dense, Params, activation_of, encode, scaled
-from pretrain.learn.method import Method, Step
+from pretrain.learn.layers import ACTIVATIONS, Dense, Params, activation_of, encode
+from pretrain.learn.method import Method
 from pretrain.learn.metrics import Batch, Mean, Metrics, mean_of
 from pretrain.learn.pytrees import skeleton
-from pretrain.learn.randomness import normal
+from pretrain.learn.randomness import Purpose, normal, update_key
 from pretrain.learn.stack import Companion, Companions, Stack, below, decode, mirror
+from pretrain.learn.stage import StageConfig, Static
 from pretrain.learn.tasks import Task
-from pretrain.learn.train import TrainState, Values, train_step
+from pretrain.learn.train import Progress, TrainState, Values, optimizer_of, train_step
 
 _OUTPUTS = {"linear": "identity", "sigmoid": "sigmoid"}
 
@@ -93,31 +94,33 @@ def reconstruction(
 
 
 def update(
-    stack: Stack, config: AutoencoderConfig, optimizer: Callable, state: TrainState, batch: Batch, step: Step
+    static: Static, config: StageConfig, state: TrainState, batch: Batch, seed: jax.Array, progress: Progress
 ) -> tuple[TrainState, Values]:
     """Makes one update; its values are ``mse``, and ``loss`` where that is another."""
-    level = config.corruption_level
-    if config.corruption_schedule == "linear":
-        level = level * (1 - step.progress)
-    corrupt = partial(corrupted, key=step.noise, kind=config.corruption, level=level)
+    method, keys = config.method, partial(update_key, seed, place=static.place, index=progress.index)
+    level = method.corruption_level
+    if method.corruption_schedule == "linear":
+        level = level * (1 - progress.fraction)
     objective = partial(
-        reconstruction, stack=stack, config=config, corrupt=corrupt, draw=partial(normal, step.sampling)
+        reconstruction,
+        stack=static.stack,
+        config=method,
+        corrupt=partial(corrupted, key=keys(Purpose.CORRUPTION), kind=method.corruption, level=level),
+        draw=partial(normal, keys(Purpose.SAMPLING)),
     )
-    state, values = train_step(state, batch, objective, optimizer())
-    plain = skeleton(AutoencoderConfig(tied=config.tied))
-    return state, {"mse": values["mse"]} if skeleton(canonical(config)) == plain else values
+    state, values = train_step(state, batch, objective, optimizer_of(static, config))
+    plain = skeleton(AutoencoderConfig(tied=method.tied))
+    return state, {"mse": values["mse"]} if skeleton(canonical(method)) == plain else values
 
 
-def measure(stack: Stack, config: AutoencoderConfig, params: Params, batch: Batch) -> Metrics:
+def measure(static: Static, config: StageConfig, state: TrainState, batch: Batch, seed: jax.Array) -> Metrics:
     """Returns the ``mse`` of reconstructions without noise, mean over units."""
+    return mse(static.stack, config.method, state.params, batch)
+
+
+def mse(stack: Stack, config: AutoencoderConfig, params: Params, batch: Batch) -> Metrics:
+    """Returns the ``mse`` of the reconstruction of what the lowest layer in training reads, mean over units."""
     return {"mse": reconstruction(params, batch, stack=stack, config=config)[1]["mse"]}
 
 
-def whole_reconstruction(stack: Stack, params: Params, batch: Batch) -> Metrics:
-    """Returns the ``mse`` of images that go up through all layers and down again, mean over pixels."""
-    targets = scaled(batch.inputs)
-    outputs, _ = decode(stack, params, encode(stack.layers, params.get("encoder", {}), targets))
-    return {"mse": mean_of(jnp.mean(jnp.square(outputs - targets), axis=tuple(range(1, targets.ndim))), batch)}
-
-
-METHOD = Method(measure=measure, update=update, companions=companions)
+METHOD = Method(start.pretraining, results.of_pretraining, update, measure, companions)

@@ -6,62 +6,90 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 
-from pretrain.config.methods import FinetuningConfig
-from pretrain.learn import diagnostics
-from pretrain.learn.codes import standardised
+from pretrain.config import FinetuneConfig
+from pretrain.learn import diagnostics, probes, results, start
 from pretrain.learn.layers import Params
-from pretrain.learn.method import Extras, Method, Step
-from pretrain.learn.metrics import Batch, Metrics, measured_if
-from pretrain.learn.optimizers import scaled_by_layer
+from pretrain.learn.method import Method, Results
+from pretrain.learn.metrics import Batch, Metrics, Splits, measured_if, taken
+from pretrain.learn.optimizers import Rule, scaled_by_layer
 from pretrain.learn.stack import Stack
-from pretrain.learn.train import TrainState, Values, change, eval_step, merged, train_step
+from pretrain.learn.stage import StageConfig, Static
+from pretrain.learn.train import (
+    Progress,
+    TrainState,
+    Values,
+    change,
+    eval_step,
+    merged,
+    optimizer_of,
+    state_of,
+    train_step,
+)
 
 _PROBES = 1000  # held-out images on which codes are diagnosed
 _WIDEST_SCALE, _HALVINGS = 12, 30  # powers of two; thirty leave what float32 resolves
 
 
-class Own(NamedTuple):
-    """Inputs of a trial's updates besides batches."""
+class Carry(NamedTuple):
+    """What updates read besides batches, and leave as it is."""
 
     first_scale: jax.Array  # factor on the first update
-    initial_codes: jax.Array | None  # [probes, units], if anything is diagnosed
+    probes: jax.Array | None = None  # validation examples by which codes are diagnosed, if any are
+    initial_codes: jax.Array | None = None  # of these [probes, units]
 
 
-def logits(params: Params, inputs: jax.Array, *, stack: Stack) -> jax.Array:
-    """Returns the outputs of a network for a batch [B, outputs]: logits of classes or labels, or numbers.
+def init(static: Static, config: StageConfig, seed: jax.Array, parent: Params | None, examples: Splits) -> TrainState:
+    """Returns the state, with its head, the factor that matches the first update, and codes to compare with."""
+    stack, method = static.stack, config.method
+    params = start.network(static, seed, parent, examples)
+    params["head"] = _head(static, method, seed, params, examples)
+    carry = Carry(jnp.ones(()))
+    if method.diagnose_at:
+        first = start.as_drawn(static, params, Batch(examples.validation.inputs[:_PROBES])).inputs
+        carry = Carry(carry.first_scale, first, stack.codes(params, first))
+    state = state_of(static, config, params, carry)
+    if static.choices.first_update == "matched":
+        labelled = taken(examples.train, examples.labelled)
+        batch = start.as_drawn(static, params, taken(labelled, static.rows.of_update(seed, 0)))
+        minimised = partial(objective, stack=stack, config=method)
+        rule = _optimizer_at(static, method, optimizer_of(static, config), jnp.int32(0))
+        scale = scale_to(method.first_logit_change, state, batch, stack.logits, minimised, rule)
+        state = state._replace(carry=carry._replace(first_scale=scale))
+    return state
 
-    Args:
-      params: ``encoder`` parameters from layer ``stack.encoded`` up, ``head`` parameters, and under ``codes`` the
-        statistics by which the encoder's codes are standardised before the head reads them.
-      inputs: images or codes of encoder layer ``stack.encoded - 1`` [B, ...].
-      stack: the layers.
-    """
-    return stack.head.apply({"params": params["head"]}, standardised(stack.codes(params, inputs), params["codes"]))
+
+def _head(static: Static, method: FinetuneConfig, seed: jax.Array, params: Params, examples: Splits) -> Params:
+    """Returns a fresh head, one of zeros, or the ridge regression of the labelled subset's targets on its codes."""
+    if static.choices.head_init == "ridge":
+        labelled = start.labelled_codes(static, params, examples)
+        return probes.ridge(labelled.inputs, labelled.labels, static.stack.task, method.ridge_penalty)
+    head = start.fresh_head(static.stack, seed)
+    return jax.tree.map(jnp.zeros_like, head) if static.choices.head_init == "zero" else head
 
 
-def objective(params: Params, batch: Batch, *, stack: Stack, config: FinetuningConfig) -> tuple[jax.Array, Metrics]:
+def objective(params: Params, batch: Batch, *, stack: Stack, config: FinetuneConfig) -> tuple[jax.Array, Metrics]:
     """Returns the loss to minimise, mean over a batch, and metrics, as the functions of ``learn/tasks.py``."""
-    return stack.task.objective(logits(params, batch.inputs, stack=stack), batch)
+    return stack.task.objective(stack.logits(params, batch.inputs), batch)
 
 
 def update(
-    stack: Stack, config: FinetuningConfig, optimizer: Callable, state: TrainState, batch: Batch, step: Step
+    static: Static, config: StageConfig, state: TrainState, batch: Batch, seed: jax.Array, progress: Progress
 ) -> tuple[TrainState, Values]:
     """Makes one update, and measures the batch before and after it.
 
     Its values are ``loss`` and ``pre_update_accuracy`` before it and ``post_update_accuracy`` (fractions), or
-    ``post_update_loss`` of numbers; and after the updates ``config.diagnose_at`` the diagnostics.
+    ``post_update_loss`` of numbers; and after the updates ``diagnose_at`` the diagnostics.
     """
-    own, minimised = step.own, partial(objective, stack=stack, config=config)
-    factor = jnp.where(step.index == 0, own.first_scale, 1)
-    rule = _optimizer_at(stack, config, optimizer(factor), step.index)
+    stack, method, carry = static.stack, config.method, state.carry
+    minimised = partial(objective, stack=stack, config=method)
+    factor = jnp.where(progress.index == 0, carry.first_scale, 1)
+    rule = _optimizer_at(static, method, optimizer_of(static, config, factor), progress.index)
     diagnosed = {}
-    if config.diagnose_at:
-        asked = (partial(logits, stack=stack), minimised, rule, partial(_probe_codes, stack, step.held_out))
-        is_due = jnp.any(jnp.array(config.diagnose_at) == step.index + 1)
-        diagnosed = measured_if(is_due, lambda: diagnostics.diagnose(state, batch, *asked, own.initial_codes))
+    if method.diagnose_at:
+        asked = (stack.logits, minimised, rule, lambda params: stack.codes(params, carry.probes), carry.initial_codes)
+        is_due = jnp.any(jnp.array(method.diagnose_at) == progress.index + 1)
+        diagnosed = measured_if(is_due, lambda: diagnostics.diagnose(state, batch, *asked))
     state, before = train_step(state, batch, minimised, rule)
     after = eval_step(state.params, batch, minimised)
     values = diagnosed | {"loss": before["loss"]}
@@ -70,37 +98,19 @@ def update(
     return state, values | {"pre_update_accuracy": before["accuracy"], "post_update_accuracy": after["accuracy"]}
 
 
-def prepare(
-    stack: Stack,
-    config: FinetuningConfig,
-    optimizer: Callable,
-    state: TrainState,
-    batch: Batch,
-    held_out: Batch,
-    extras: Extras,
-) -> tuple[TrainState, Own]:
-    """Returns the state, the factor that matches the first update, and the codes that diagnostics compare with."""
-    first_scale, initial_codes = jnp.ones(()), None
-    if config.diagnose_at:
-        initial_codes = _probe_codes(stack, held_out, state.params)
-    if extras.matches_first:
-        target = config.first_logit_change
-        rule = _optimizer_at(stack, config, optimizer(), jnp.int32(0))
-        asked = (
-            target,
-            state,
-            batch,
-            partial(logits, stack=stack),
-            partial(objective, stack=stack, config=config),
-            rule,
-        )
-        first_scale = jax.lax.cond(target > 0, lambda: scale_to(*asked), lambda: jnp.ones(()))
-    return state, Own(first_scale, initial_codes)
+def measure(static: Static, config: StageConfig, state: TrainState, batch: Batch, seed: jax.Array) -> Metrics:
+    """Returns the ``metrics`` of held-out examples."""
+    return metrics(static.stack, state.params, batch)
 
 
-def measure(stack: Stack, config: FinetuningConfig, params: Params, batch: Batch) -> Metrics:
+def finish(static: Static, params: Params, examples: Splits) -> Results:
+    """Returns the ``metrics`` of the test split, and predictions; a curve ends with those of the validation split."""
+    return results.of_network(static, params, examples, partial(metrics, static.stack, params))
+
+
+def metrics(stack: Stack, params: Params, batch: Batch) -> Metrics:
     """Returns ``loss``, and ``accuracy`` (fraction) but of numbers, as the functions of ``learn/tasks.py``."""
-    return stack.task.objective(logits(params, batch.inputs, stack=stack), batch)[1]
+    return stack.task.objective(stack.logits(params, batch.inputs), batch)[1]
 
 
 def scale_to(
@@ -136,20 +146,13 @@ def scale_to(
     return jnp.exp2(sum(jax.lax.fori_loop(0, _HALVINGS, halve, ends)) / 2)
 
 
-def _optimizer_at(
-    stack: Stack, config: FinetuningConfig, optimizer: optax.GradientTransformation, index: jax.Array
-) -> optax.GradientTransformation:
+def _optimizer_at(static: Static, method: FinetuneConfig, optimizer: Rule, index: jax.Array) -> Rule:
     """Returns the optimizer of an update: encoder layers join in when they are due, each at its own rate."""
-    if not stack.layers:
+    if not static.stack.layers:
         return optimizer
-    joined, factors = (jnp.stack(values) for values in (config.unfreeze_at, config.rate_factor))
+    joined, factors = (jnp.stack(values) for values in (method.unfreeze_at, method.rate_factor))
     scales = jnp.where(index >= joined, factors, 0)
-    return scaled_by_layer(optimizer, {f"layers_{layer}": scales[layer] for layer in range(len(stack.layers))})
+    return scaled_by_layer(optimizer, {f"layers_{layer}": scales[layer] for layer in range(len(static.stack.layers))})
 
 
-def _probe_codes(stack: Stack, held_out: Batch, params: Params) -> jax.Array:
-    """Returns the codes by which the encoder is diagnosed, of the first held-out images: [N, units]."""
-    return stack.codes(params, held_out.inputs[:_PROBES])
-
-
-METHOD = Method(measure=measure, update=update, prepare=prepare)
+METHOD = Method(init, finish, update, measure)

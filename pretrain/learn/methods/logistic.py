@@ -1,22 +1,30 @@
 """Read-out by logistic regression on codes, or least squares of numbers, to convergence."""
 
-from pretrain.config.methods import LogisticConfig
-from pretrain.learn import probes
+from functools import partial
+
+import jax
+
+from pretrain.learn import probes, results, start
 from pretrain.learn.layers import Params
-from pretrain.learn.method import Method
-from pretrain.learn.methods.finetuning import measure
-from pretrain.learn.metrics import Batch
-from pretrain.learn.stack import Stack
-from pretrain.learn.train import Values
+from pretrain.learn.method import Method, Results
+from pretrain.learn.methods.finetuning import metrics
+from pretrain.learn.metrics import Splits
+from pretrain.learn.stage import StageConfig, Static
+from pretrain.learn.train import TrainState, state_of
 
 
-def fit(
-    stack: Stack, config: LogisticConfig, params: Params, examples: Batch, held_out: Batch
-) -> tuple[Params, Values]:
-    """Returns the head, and the norm of the gradient there."""
-    known = probes.as_read(params, examples)
-    head, norm = probes.converged(known.inputs, known.labels, stack.task, config.l2)
-    return {**params, "head": head}, {"gradient_norm": norm}
+def init(static: Static, config: StageConfig, seed: jax.Array, parent: Params | None, examples: Splits) -> TrainState:
+    """Fits the head, and reports the norm of the gradient there."""
+    params = start.network(static, seed, parent, examples)
+    labelled = start.labelled_codes(static, params, examples)
+    head, norm = probes.converged(labelled.inputs, labelled.labels, static.stack.task, config.l2)
+    return state_of(static, config, {**params, "head": head}, {"gradient_norm": norm})
 
 
-METHOD = Method(measure=measure, fit=fit)
+def finish(static: Static, params: Params, examples: Splits) -> Results:
+    """Returns ``loss``, and ``accuracy`` (fraction) but of numbers."""
+    measure = partial(metrics, static.stack, params)
+    return results.of_network(static, params, examples, measure, splits=("validation", "test"))
+
+
+METHOD = Method(init, finish)

@@ -3,60 +3,60 @@
 import jax
 import jax.numpy as jnp
 
-from pretrain.config.methods import NeighboursConfig
-from pretrain.learn import probes
+from pretrain.learn import probes, results, start
 from pretrain.learn.layers import Params
-from pretrain.learn.method import Method
-from pretrain.learn.metrics import Batch, Metrics, taken
+from pretrain.learn.method import Method, Results
+from pretrain.learn.metrics import Batch, Splits, divided, taken
 from pretrain.learn.stack import Stack
-from pretrain.learn.train import Values
+from pretrain.learn.stage import StageConfig, Static
+from pretrain.learn.train import TrainState, state_of
 
 
-def on_top(head: Params, rows: jax.Array) -> Params:
-    """Returns which examples are known, and how many neighbours vote.
+def init(static: Static, config: StageConfig, seed: jax.Array, parent: Params | None, examples: Splits) -> TrainState:
+    """Chooses the number of neighbours that does best on validation images; of equals, the smallest.
 
-    The known codes are the model; their rows say which they are, in a thousandth of the space.
+    The labelled codes are the model; their rows say which they are, in a thousandth of the space.
     """
-    return {"neighbours": {"rows": rows, "count": jnp.int32(0)}}
-
-
-def fit(
-    stack: Stack, config: NeighboursConfig, params: Params, examples: Batch, held_out: Batch
-) -> tuple[Params, Values]:
-    """Returns the number of neighbours that does best on validation images; of equals, the smallest."""
-    known, asked = (probes.as_read(params, split) for split in (examples, held_out))
-    most = _most(len(known.inputs))
+    params, task = start.network(static, seed, parent, examples), static.stack.task
+    labelled, validation = (codes(static, params, examples) for codes in (start.labelled_codes, start.validation_codes))
+    most = _most(len(labelled.inputs))
     counts = jnp.array([count for count in probes.NEIGHBOURS if count <= most])
-    found = probes.nearest(asked.inputs, known.inputs, known.labels, most)
+    nearest = probes.nearest(validation.inputs, labelled.inputs, labelled.labels, most)
 
     def score(count: jax.Array) -> jax.Array:
-        (mean,) = stack.task.score(probes.voted(found, stack.task, count), asked).values()
-        return mean.total if stack.task.has_accuracy else -mean.total
+        (mean,) = task.score(probes.voted(nearest, task, count), validation).values()
+        return mean.total if task.has_accuracy else -mean.total
 
     best = counts[jnp.argmax(jax.lax.map(score, counts))]
-    chosen = {**params, "neighbours": {**params["neighbours"], "count": best}}
-    return chosen, {"chosen_neighbours": best.astype(jnp.float32)}
+    params["neighbours"] = {"rows": jnp.asarray(examples.labelled), "count": best}
+    return state_of(static, config, params, {"chosen_neighbours": best.astype(jnp.float32)})
 
 
-def predict(stack: Stack, params: Params, train: Batch, split: Batch) -> jax.Array:
-    """Returns the votes of the known training images on a split: [N, outputs], as ``probes.voted``."""
-    known = taken(train, params["neighbours"]["rows"])
-    asked, known = (
+def finish(static: Static, params: Params, examples: Splits) -> Results:
+    """Returns ``accuracy`` (fraction), for votes are no logits; or of numbers ``loss``."""
+    task, values, outputs = static.stack.task, {}, {}
+    for name in ("validation", "test"):
+        split = getattr(examples, name)
+        outputs[name] = votes(static.stack, params, examples.train, split)
+        score = divided(task.score(outputs[name], split))
+        values |= {f"{name}_{metric}": value for metric, value in score.items()}
+    return results.predicted(task, values, outputs, examples, are_logits=False)
+
+
+def votes(stack: Stack, params: Params, train: Batch, split: Batch) -> jax.Array:
+    """Returns the votes of the labelled training images on a split: [N, outputs], as ``probes.voted``."""
+    labelled = taken(train, params["neighbours"]["rows"])
+    asked, voters = (
         probes.as_read(params, batch._replace(inputs=probes.codes_in_blocks(stack, params, batch.inputs)))
-        for batch in (split, known)
+        for batch in (split, labelled)
     )
-    found = probes.nearest(asked.inputs, known.inputs, known.labels, _most(len(known.inputs)))
-    return probes.voted(found, stack.task, params["neighbours"]["count"])
+    nearest = probes.nearest(asked.inputs, voters.inputs, voters.labels, _most(len(voters.inputs)))
+    return probes.voted(nearest, stack.task, params["neighbours"]["count"])
 
 
-def measure(stack: Stack, config: NeighboursConfig, params: Params, batch: Batch) -> Metrics:
-    """Returns nothing: a batch alone does not hold the neighbours."""
-    return {}
-
-
-def _most(n_known: int) -> int:
+def _most(n_labelled: int) -> int:
     """Returns the largest number of neighbours to choose from."""
-    return max(count for count in probes.NEIGHBOURS if count <= n_known)
+    return max(count for count in probes.NEIGHBOURS if count <= n_labelled)
 
 
-METHOD = Method(measure=measure, fit=fit, on_top=on_top, predict=predict, has_logits=False)
+METHOD = Method(init, finish)

@@ -4,16 +4,19 @@ from collections.abc import Sequence
 from functools import partial
 
 import flax.linen as nn
+import jax
 
 from pretrain.config import AutoencoderConfig, PcaConfig
+from pretrain.learn import results, start
 from pretrain.learn.codes import principal_components
 from pretrain.learn.layers import Params
 from pretrain.learn.method import Method
-from pretrain.learn.methods import autoencoder
-from pretrain.learn.metrics import Batch, Metrics, evaluate
-from pretrain.learn.stack import Companion, Companions, Stack, mirror
+from pretrain.learn.methods.autoencoder import mse
+from pretrain.learn.metrics import Batch, Splits, evaluate
+from pretrain.learn.stack import Companion, Companions, mirror
+from pretrain.learn.stage import StageConfig, Static
 from pretrain.learn.tasks import Task
-from pretrain.learn.train import Values
+from pretrain.learn.train import TrainState, state_of
 
 
 def companions(config: PcaConfig, layers: Sequence[nn.Module], example: tuple[int, ...], task: Task) -> Companions:
@@ -21,24 +24,20 @@ def companions(config: PcaConfig, layers: Sequence[nn.Module], example: tuple[in
     return (("decoder", Companion(mirror(layers[-1], example), "codes", "identity", "tied")),)
 
 
-def fit(stack: Stack, config: PcaConfig, params: Params, examples: Batch, held_out: Batch) -> tuple[Params, Values]:
-    """Returns the layer whose sums are components of its inputs, and ``mse`` on both splits."""
-    name = f"layers_{stack.top}"
-    found = principal_components(partial(stack.read, params), examples.inputs, stack.n_codes)
-    changed = {
-        "encoder": {**params["encoder"], name: {"kernel": found["kernel"], "bias": found["bias"]}},
-        "decoder": {**params["decoder"], name: {"bias": found["mean"]}},
-    }
-    params = {**params, **changed}
-    measured = [
-        evaluate(partial(measure, stack, config, params), Batch(split.inputs))["mse"] for split in (examples, held_out)
-    ]
-    return params, dict(zip(("mse", "validation_mse"), measured, strict=True))
+def init(static: Static, config: StageConfig, seed: jax.Array, parent: Params | None, examples: Splits) -> TrainState:
+    """Fits the layer whose sums are components of its inputs, and reports ``mse`` on both splits."""
+    stack, name = static.stack, f"layers_{static.stack.top}"
+    params = start.inherited(stack, seed, parent)
+    train, validation = (
+        start.as_drawn(static, params, Batch(split.inputs)) for split in (examples.train, examples.validation)
+    )
+    components = principal_components(partial(stack.read, params), train.inputs, stack.n_codes)
+    layer = {"kernel": components["kernel"], "bias": components["bias"]}
+    params["encoder"] = {**params["encoder"], name: layer}
+    params["decoder"] = {**params["decoder"], name: {"bias": components["mean"]}}
+    measure = partial(mse, stack, AutoencoderConfig(), params)
+    values = {"mse": evaluate(measure, train)["mse"], "validation_mse": evaluate(measure, validation)["mse"]}
+    return state_of(static, config, params, values)
 
 
-def measure(stack: Stack, config: PcaConfig, params: Params, batch: Batch) -> Metrics:
-    """Returns the ``mse`` of reconstructions from the codes, mean over units."""
-    return autoencoder.measure(stack, AutoencoderConfig(), params, batch)
-
-
-METHOD = Method(measure=measure, fit=fit, companions=companions)
+METHOD = Method(init, results.of_pretraining, companions=companions)

@@ -4,7 +4,7 @@ Hidden units are Bernoulli variables. Visible units are Bernoulli variables, too
 ``variance``. The codes that a machine hands on are its hidden units' probabilities, a sigmoid layer's codes.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import flax.linen as nn
@@ -12,14 +12,16 @@ import jax
 import jax.numpy as jnp
 
 from pretrain.config import AutoencoderConfig, RbmConfig
+from pretrain.learn import results, start
 from pretrain.learn.layers import Params
-from pretrain.learn.method import Extras, Method, Step
-from pretrain.learn.methods import autoencoder
-from pretrain.learn.metrics import Batch, Metrics, divided, mean_of
-from pretrain.learn.randomness import normal, uniform
+from pretrain.learn.method import Method
+from pretrain.learn.methods.autoencoder import mse
+from pretrain.learn.metrics import Batch, Metrics, Splits, divided, mean_of
+from pretrain.learn.randomness import Purpose, normal, uniform, update_key
 from pretrain.learn.stack import Companion, Companions, Stack, mirror
+from pretrain.learn.stage import StageConfig, Static
 from pretrain.learn.tasks import Task
-from pretrain.learn.train import TrainState, Values, train_step
+from pretrain.learn.train import Progress, TrainState, Values, optimizer_of, state_of, train_step
 
 
 def companions(config: RbmConfig, layers: Sequence[nn.Module], example: tuple[int, ...], task: Task) -> Companions:
@@ -87,40 +89,36 @@ def contrastive_divergence(
     return jnp.mean(differences), {"loss": mean_of(differences, batch)}
 
 
-def prepare(
-    stack: Stack,
-    config: RbmConfig,
-    optimizer: Callable,
-    state: TrainState,
-    batch: Batch,
-    held_out: Batch,
-    extras: Extras,
-) -> tuple[TrainState, None]:
-    """Returns the state with the variance of Gaussian visible units, and persistent chains that start at the batch."""
-    if config.visible == "gaussian":
-        name, decoder = f"layers_{stack.top}", state.frozen["decoder"]
-        variance = {"variance": jnp.square(config.visible_deviation)}
-        frozen = {**state.frozen, "decoder": {**decoder, name: {**decoder[name], **variance}}}
-        state = state._replace(frozen=frozen)
-    return state._replace(carry=stack.read(state.params, batch.inputs) if config.persistent else None), None
+def init(static: Static, config: StageConfig, seed: jax.Array, parent: Params | None, examples: Splits) -> TrainState:
+    """Returns the state, with the variance of Gaussian visible units, and persistent chains from the first rows on."""
+    stack, method = static.stack, config.method
+    params = start.inherited(stack, seed, parent)
+    if method.visible == "gaussian":
+        params["decoder"][f"layers_{stack.top}"]["variance"] = jnp.square(method.visible_deviation)
+    chains = None
+    if method.persistent:
+        first = start.as_drawn(static, params, Batch(examples.train.inputs[: static.rows.batch_size]))
+        chains = stack.read(params, first.inputs)
+    return state_of(static, config, params, chains)
 
 
 def update(
-    stack: Stack, config: RbmConfig, optimizer: Callable, state: TrainState, batch: Batch, step: Step
+    static: Static, config: StageConfig, state: TrainState, batch: Batch, seed: jax.Array, progress: Progress
 ) -> tuple[TrainState, Values]:
     """Makes an update of contrastive divergence, by samples that start at the batch or go on where they were."""
-    params = state.params
-    before = divided(measure(stack, config, params, batch))
-    chains = state.carry if config.persistent else stack.read(params, batch.inputs)
-    samples = gibbs(machine(params, stack.top), chains, step.sampling, config.gibbs_steps)
+    stack, params, method = static.stack, state.params, config.method
+    before = divided(measure(static, config, state, batch, seed))
+    chains = state.carry if method.persistent else stack.read(params, batch.inputs)
+    key = update_key(seed, Purpose.SAMPLING, static.place, progress.index)
+    samples = gibbs(machine(params, stack.top), chains, key, method.gibbs_steps)
     objective = partial(contrastive_divergence, stack=stack, samples=samples)
-    state, values = train_step(state, batch, objective, optimizer())
-    return state._replace(carry=samples if config.persistent else None), {"mse": before["mse"], **values}
+    state, values = train_step(state, batch, objective, optimizer_of(static, config))
+    return state._replace(carry=samples if method.persistent else None), {"mse": before["mse"], **values}
 
 
-def measure(stack: Stack, config: RbmConfig, params: Params, batch: Batch) -> Metrics:
+def measure(static: Static, config: StageConfig, state: TrainState, batch: Batch, seed: jax.Array) -> Metrics:
     """Returns the ``mse`` of reconstructions by the hidden units' probabilities, mean over units."""
-    return autoencoder.measure(stack, AutoencoderConfig(), params, batch)
+    return mse(static.stack, AutoencoderConfig(), state.params, batch)
 
 
 def _hidden_sums(rbm: Params, visible: jax.Array) -> jax.Array:
@@ -133,4 +131,4 @@ def _bernoulli(key: jax.Array, sums: jax.Array) -> jax.Array:
     return (uniform(key, sums.shape) < jax.nn.sigmoid(sums)).astype(jnp.float32)
 
 
-METHOD = Method(measure=measure, update=update, companions=companions, prepare=prepare)
+METHOD = Method(init, results.of_pretraining, update, measure, companions)

@@ -1,18 +1,20 @@
 """Supervised greedy training: a layer is trained under a linear classifier on its codes (Bengio et al., 2007)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import flax.linen as nn
 import jax
 
 from pretrain.config import SupervisedConfig
+from pretrain.learn import results, start
 from pretrain.learn.layers import Dense, Params
-from pretrain.learn.method import Method, Step
+from pretrain.learn.method import Method
 from pretrain.learn.metrics import Batch, Metrics
 from pretrain.learn.stack import Companion, Companions, Stack
+from pretrain.learn.stage import StageConfig, Static
 from pretrain.learn.tasks import Task
-from pretrain.learn.train import TrainState, Values, train_step
+from pretrain.learn.train import Progress, TrainState, Values, optimizer_of, train_step
 
 
 def companions(
@@ -39,15 +41,15 @@ def objective(params: Params, batch: Batch, *, stack: Stack) -> tuple[jax.Array,
 
 
 def update(
-    stack: Stack, config: SupervisedConfig, optimizer: Callable, state: TrainState, batch: Batch, step: Step
+    static: Static, config: StageConfig, state: TrainState, batch: Batch, seed: jax.Array, progress: Progress
 ) -> tuple[TrainState, Values]:
     """Makes one update; its values are ``loss`` and, but of numbers, ``accuracy`` (fraction) before it."""
-    return train_step(state, batch, partial(objective, stack=stack), optimizer())
+    return train_step(state, batch, partial(objective, stack=static.stack), optimizer_of(static, config))
 
 
-def measure(stack: Stack, config: SupervisedConfig, params: Params, batch: Batch) -> Metrics:
+def measure(static: Static, config: StageConfig, state: TrainState, batch: Batch, seed: jax.Array) -> Metrics:
     """Returns ``loss``, and ``accuracy`` (fraction) but of numbers."""
-    return objective(params, batch, stack=stack)[1]
+    return objective(state.params, batch, stack=static.stack)[1]
 
 
-METHOD = Method(measure=measure, update=update, companions=companions)
+METHOD = Method(start.pretraining, results.of_pretraining, update, measure, companions)

@@ -1,0 +1,240 @@
+"""The program of a stage: everything that decides a trial's numbers, as pieces to trace.
+
+Each piece is a function of its static part and the arrays of one trial, with its abstract inputs. Execution maps it
+over trials, identity hashes it, snapshots compare it, cost counts it; it is written here alone.
+"""
+
+import functools
+from collections.abc import Callable, Hashable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from pretrain.learn import start, stopping
+from pretrain.learn.layers import Params
+from pretrain.learn.method import Results
+from pretrain.learn.methods import METHODS
+from pretrain.learn.metrics import Batch, Splits, evaluate, measured_if, taken
+from pretrain.learn.pytrees import Frozen, frozen
+from pretrain.learn.randomness import mixed
+from pretrain.learn.stage import Stage, StageConfig, Static
+from pretrain.learn.train import Progress, TrainState, Values, run_steps
+
+
+class Trial(NamedTuple):
+    """Inputs of one trial."""
+
+    seed: jax.Array  # uint32
+    config: StageConfig  # its numbers, float32
+    parent: Params | None  # of the stage before
+
+
+class Source(NamedTuple):
+    """The examples that a trial's updates read; None where they are the images that all trials share."""
+
+    train: Batch | None  # the labelled subset, or codes of frozen layers
+    validation: Batch | None  # codes of frozen layers
+
+
+class Echo(NamedTuple):
+    """What a trial was computed from, which goes with it from its start to its end, so that no lane is mistaken."""
+
+    seed: jax.Array
+    numbers: jax.Array  # of its config [numbers]
+    parent: dict[str, jax.Array]  # ``digests`` of the parent's parameters
+
+
+class Carry(NamedTuple):
+    """Everything that updates change, and that a pack goes on from."""
+
+    state: TrainState
+    curves: Values  # [steps] by name, NaN where not measured
+    echo: Echo
+
+
+class Ended(NamedTuple):
+    """Outputs of a finished stage besides its parameters and curves."""
+
+    results: Results
+    is_finite: jax.Array  # parameters and results
+    digests: dict[str, jax.Array]  # of the parameters
+
+
+class Piece(NamedTuple):
+    """A part of a program: a function of its static part, of a trial's inputs, and of inputs that trials share."""
+
+    function: Callable[[Any, Any, Any], Any]
+    static: Hashable
+    trial: Any  # abstract
+    shared: Any  # abstract
+
+
+def begin(stage: Stage, trial: Trial, examples: Splits) -> tuple[Carry, Source]:
+    """Returns the carry before the first update, with blank curves, and the examples that updates read.
+
+    A closed form has made its result by then: its curves have one step, of the values it reports.
+    """
+    seed, config, parent = trial
+    static, subset = stage.static, stage.rows.subset
+    if subset:
+        examples = examples._replace(labelled=start.labelled_rows(seed, examples, subset))
+    state = METHODS[stage.method].init(static, config, seed, parent, examples)
+    source, curves = Source(None, None), {}
+    if stage.n_updates:
+        labelled = taken(examples.train, examples.labelled) if subset else None
+        if static.stack.encoded:
+            drawn = functools.partial(start.as_drawn, static, state.params)
+            source = Source(drawn(labelled or examples.train), drawn(examples.validation))
+        else:
+            source = Source(labelled, None)
+        if stage.patience:
+            state = state._replace(stopping=stopping.at_start(state.trainable))
+        one = functools.partial(step, stage, trial, source, examples, state)
+        names = jax.eval_shape(one, jnp.int32(0))[1]
+        curves = {name: jnp.full(stage.n_updates, jnp.nan, jnp.float32) for name in names}
+    else:
+        curves = {name: value[None] for name, value in state.carry.items()}
+        state = state._replace(carry=None)
+    return Carry(state, curves, echo_of(trial, digests(parent))), source
+
+
+def advance(stage: Stage, trial: tuple[Carry, Source, Trial], shared: tuple[Splits, jax.Array, jax.Array]) -> Carry:
+    """Makes updates ``first`` up to, not including, ``stop``."""
+    (state, curves, echo), source, inputs = trial
+    examples, first, stop = shared
+    one = functools.partial(step, stage, inputs, source, examples)
+    state, curves = run_steps(state, curves, first, stop, one)
+    return Carry(state, curves, confirmed(echo, echo_of(inputs, echo.parent)))
+
+
+def step(
+    stage: Stage, inputs: Trial, source: Source, examples: Splits, state: TrainState, index: jax.Array
+) -> tuple[TrainState, Values]:
+    """Makes the update of a number, and measures held-out examples where that is due.
+
+    A trial that has stopped is left as it is, and its values are NaN.
+    """
+    is_due = jnp.asarray(stage.validation.mask(stage.n_updates))[index]
+
+    def updated(state: TrainState) -> tuple[TrainState, Values]:
+        before = state.stopping
+        state, values = update(stage, (state, source, inputs, index), (examples, index / stage.n_updates))
+        measure = functools.partial(METHODS[stage.method].measure, stage.static, inputs.config, state, seed=inputs.seed)
+        held_out = source.validation or examples.validation
+        measured = measured_if(is_due, lambda: evaluate(lambda batch: measure(batch=batch), held_out))
+        values |= {f"validation_{name}": value for name, value in measured.items()}
+        if stage.patience:
+            noted = stopping.noted(before, state.trainable, values["validation_loss"], is_due)
+            state = state._replace(stopping=noted)
+        return state, values
+
+    if not stage.patience:
+        return updated(state)
+    return stopping.unless(stopping.has_stopped(state.stopping, stage.patience), updated, state)
+
+
+def update(
+    stage: Stage, trial: tuple[TrainState, Source, Trial, jax.Array], shared: tuple[Splits, jax.Array]
+) -> tuple[TrainState, Values]:
+    """Makes the update of a number, given what fraction of the updates is made before it, and measures nothing."""
+    (state, source, inputs, index), (examples, fraction) = trial, shared
+    batch = taken(source.train or examples.train, stage.rows.of_update(inputs.seed, index))
+    method = METHODS[stage.method]
+    return method.update(stage.static, inputs.config, state, batch, inputs.seed, Progress(index, fraction))
+
+
+def finish(stage: tuple[str, Static], params: Params, examples: Splits) -> Ended:
+    """Returns the results of the parameters that a stage keeps, given its method and its stack alone."""
+    method, static = stage
+    results = METHODS[method].finish(static, params, examples)
+    finite = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves((params, results.values))]
+    return Ended(results, jnp.all(jnp.stack(finite)), digests(params))
+
+
+def finishing(stage: Stage) -> tuple[str, Static]:
+    """Returns what decides a stage's results besides its parameters: its method and its stack."""
+    return stage.method, Static(stage.stack.whole)
+
+
+def echo_of(trial: Trial, parent: dict[str, jax.Array]) -> Echo:
+    """Returns the echo of a trial's inputs."""
+    numbers = [jnp.asarray(number, jnp.float32) for number in jax.tree.leaves(trial.config)]
+    return Echo(trial.seed, jnp.stack(numbers) if numbers else jnp.zeros(0), parent)
+
+
+def confirmed(before: Echo, after: Echo) -> Echo:
+    """Returns an echo, whose numbers are NaN where a trial has come to inputs that it did not start from."""
+    is_same = (before.seed == after.seed) & jnp.all(before.numbers == after.numbers)
+    return before._replace(numbers=jnp.where(is_same, before.numbers, jnp.nan))
+
+
+def digests(params: Params | None) -> dict[str, jax.Array]:
+    """Returns a hash of the bits of parameters, in order, by side: uint32 each."""
+    hashes = {}
+    for side, tree in (params or {}).items():
+        leaves = [jnp.ravel(jax.lax.bitcast_convert_type(leaf, jnp.uint32)) for leaf in jax.tree.leaves(tree)]
+        bits = jnp.concatenate([jnp.zeros(1, jnp.uint32), *leaves])
+        places = jnp.arange(len(bits), dtype=jnp.uint32) * jnp.uint32(0x9E3779B9)
+        hashes[side] = jnp.sum(mixed(bits ^ places), dtype=jnp.uint32)
+    return hashes
+
+
+class Program(NamedTuple):
+    """The program of a stage on examples of some shapes, after a parent of some shapes."""
+
+    stage: Stage
+    config: Frozen  # structure of its numbers
+    parent: Frozen  # shapes of its parent's parameters
+    examples: Frozen
+
+    @property
+    def trial(self) -> Trial:
+        """Abstract inputs of a trial."""
+        return Trial(jax.ShapeDtypeStruct((), jnp.uint32), self.config.tree, self.parent.tree)
+
+    @property
+    def init(self) -> Piece:
+        """The start, up to the first update."""
+        return Piece(begin, self.stage, self.trial, self.examples.tree)
+
+    @property
+    def loop(self) -> Piece:
+        """Updates, as they run."""
+        carry, source = _outputs(self)
+        number = jax.ShapeDtypeStruct((), jnp.int32)
+        trial = carry, source, self.trial._replace(parent=None)
+        return Piece(advance, self.stage.updating, trial, (self.examples.tree, number, number))
+
+    @property
+    def finish(self) -> Piece:
+        """Results of the parameters that are kept, by a program that stages share which differ in training only."""
+        carry, _ = _outputs(self)
+        return Piece(finish, finishing(self.stage), carry.state.kept, self.examples.tree)
+
+    @property
+    def update(self) -> Piece:
+        """One update, with the fraction of updates made as its shared input."""
+        (carry, source, inputs), (examples, index, _) = self.loop.trial, self.loop.shared
+        fraction = jax.ShapeDtypeStruct((), jnp.float32)
+        return Piece(update, self.stage.updating, (carry.state, source, inputs, index), (examples, fraction))
+
+
+@functools.lru_cache(maxsize=64)
+def _outputs(program: Program) -> tuple[Carry, Source]:
+    """Returns the abstract outputs of a program's start."""
+    piece = program.init
+    return jax.eval_shape(functools.partial(piece.function, piece.static), piece.trial, piece.shared)
+
+
+def program_of(stage: Stage, config: StageConfig, parent: Params | None, examples: Splits) -> Program:
+    """Returns the program of a stage.
+
+    Args:
+      stage: the stage.
+      config: with numbers.
+      parent: shapes of the parameters of the stage before; None without one.
+      examples: arrays or their shapes.
+    """
+    numbers = jax.tree.map(lambda _: jax.ShapeDtypeStruct((), jnp.float32), config)
+    return Program(stage, frozen(numbers), frozen(parent), frozen(examples))

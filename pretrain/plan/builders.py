@@ -1,0 +1,136 @@
+"""Stages from plain values: layers, a config's section, and the rows that it reads."""
+
+from collections.abc import Sequence
+
+from pretrain.config import FinetuneConfig, PretrainConfig
+from pretrain.config.effects import canonical
+from pretrain.config.method import Method
+from pretrain.learn import diagnostics
+from pretrain.learn.layers import Dense, LayerError, Layers, shapes_of
+from pretrain.learn.methods import METHODS
+from pretrain.learn.pytrees import skeleton
+from pretrain.learn.randomness import Purpose
+from pretrain.learn.stack import Companions, Stack, stack_shapes
+from pretrain.learn.stage import Choices, Rows, Schedule, Stage, StageConfig, Static, Subset
+from pretrain.learn.tasks import Task
+
+Made = tuple[Stage, StageConfig]  # a stage, and its config with numbers
+
+
+def companions(method: Method, layers: Layers, example: tuple[int, ...], task: Task) -> Companions:
+    """Returns the modules trained beside the topmost of some layers, which read examples of a shape.
+
+    Raises:
+      LayerError: its decoder does not return what the layer reads.
+    """
+    shapes = Stack(layers, example).shapes[-1]
+    beside = METHODS[method.kind].companions(method, layers, shapes.inputs, task)
+    for side, companion in beside:
+        outputs = shapes_of((companion.module,), shapes.outputs if companion.reads == "codes" else shapes.inputs)
+        if side == "decoder" and outputs[0].outputs != shapes.inputs:
+            was = list(outputs[0].outputs)
+            raise LayerError(f"its decoder returns {was} values an example, not {list(shapes.inputs)}")
+    return beside
+
+
+def pretraining(
+    section: PretrainConfig,
+    method: Method,
+    stack: Stack,
+    epochs: int,
+    n_examples: int,
+    subset: Subset | None = None,
+    steps_before: int = 0,
+) -> Made:
+    """Returns the stage that trains the layers of a stack from its start up, by a method, which may be in closed form.
+
+    Args:
+      section: how it is trained.
+      method: what for.
+      stack: layers and all that is trained beside them.
+      epochs: passes over the examples.
+      n_examples: how many there are.
+      subset: the labelled subset, which these are; None where the method reads no labels.
+      steps_before: updates of stages before that Adam counts, where it counts any.
+    """
+    is_alone = stack.start == stack.top
+    # All layers at once come after the topmost, and draw anew.
+    place = stack.top if is_alone else len(stack.layers)
+    rows = Rows(n_examples, section.batch_size, section.sampling, Purpose.PRETRAIN_BATCHES, place, subset)
+    if not method.makes_updates:
+        static = Static(stack, Rows(n_examples, subset=subset), place=place)
+        config, validation = StageConfig(method), Schedule()
+    else:
+        per_epoch, optimizer = n_examples // section.batch_size, canonical(section.optimizer)
+        counted = steps_before if optimizer.corrects_bias else 0
+        static = Static(stack, rows, _trained(stack), epochs * per_epoch, counted, place)
+        config, validation = StageConfig(method, section.l2, optimizer), Schedule(every=per_epoch)
+    reads = ("images", "labels") if subset else ("images",)
+    name = f"pretrain/{stack.top}" if is_alone else "pretrain/all"
+    below = stack.companions[: stack.start if is_alone else None]
+    inherits = tuple(sorted({"encoder", *(side for beside in below for side, _ in beside)}))
+    return Stage(name, method.kind, static, skeleton(config), inherits, reads, validation), config
+
+
+def last(
+    section: FinetuneConfig,
+    of_layers: Sequence[FinetuneConfig],
+    layers: Layers,
+    example: tuple[int, ...],
+    task: Task,
+    frozen: int,
+    n_labels: int,
+) -> Made:
+    """Returns the fine-tuning or read-out that ends a trial.
+
+    Args:
+      section: how it is trained, without fields that have no effect.
+      of_layers: the same for each layer.
+      layers: the encoder, from the images up.
+      example: the shape of what the lowest reads.
+      task: what targets mean.
+      frozen: layers that stay as they are.
+      n_labels: size of the labelled subset.
+    """
+    encoded = frozen if section.cache_codes else 0
+    stack = Stack(layers, example, start=frozen, encoded=encoded, head=Dense(task.n_outputs), task=task)
+    subset = Subset(n_labels, section.label_subset, task.n_classes)
+    # The stages before decide these, and their encoder is taken as it is.
+    encoder_init = "pretrained" if section.encoder_init in ("pca", "wrong_data") else section.encoder_init
+    first = "matched" if section.first_logit_change > 0 else "free"
+    choices = Choices(encoder_init, section.fresh_layers, section.head_init, section.codes, first)
+    reads = ("images", "labels", "test")
+    if not section.makes_updates:
+        static = Static(stack, Rows(n_labels, subset=subset), choices=choices)
+        config = StageConfig(section.of_method({}), section.l2)
+        return Stage("finetune", section.kind, static, skeleton(config), ("encoder",), reads, Schedule()), config
+    per_layer = {name: tuple(float(getattr(each, name)) for each in of_layers) for name in PER_LAYER}
+    config = StageConfig(section.of_method(per_layer), section.l2, canonical(section.optimizer))
+    per_epoch = n_labels // section.batch_size
+    n_updates = section.updates or section.epochs * per_epoch
+    rows = Rows(n_labels, section.batch_size, section.sampling, Purpose.FINETUNE_BATCHES, 0, subset)
+    with_params = (layer for layer in range(frozen, len(layers)) if stack.shapes[layer].params)
+    trained = (*(f"encoder/layers_{layer}" for layer in with_params), "head")
+    static = Static(stack, rows, trained, n_updates, place=len(layers) + 1, choices=choices)
+    every = section.validate_every or section.updates or per_epoch
+    diagnosed = Schedule(at=section.diagnose_at)
+    measured = tuple((name, diagnosed) for name in diagnostics.names(trained)) if section.diagnose_at else ()
+    validation, patience = Schedule(every, section.validate_at), section.patience if section.stop == "validation" else 0
+    shared = "finetune", section.kind, static, skeleton(config), ("encoder",), reads
+    return Stage(*shared, validation, measured, patience), config
+
+
+PER_LAYER = ("unfreeze_at", "rate_factor")  # fields of fine-tuning that differ from layer to layer in one stage
+
+
+def _trained(stack: Stack) -> tuple[str, ...]:
+    """Returns the paths of the parameters that pretraining trains."""
+    shapes, trained = stack_shapes(stack), set()
+    for number in range(stack.start, len(stack.layers)):
+        name = f"layers_{number}"
+        trained |= {f"encoder/{name}/{leaf}" for leaf in shapes["encoder"][name]}
+        for side, companion in stack.companions[number]:
+            if number == stack.top or companion.joins_deep:
+                leaves = shapes[side][name].keys() - ({"variance"} if companion.kernel == "scaled" else set())
+                trained |= {f"{side}/{name}/{leaf}" for leaf in leaves}
+    return tuple(sorted(trained))
