@@ -5,7 +5,7 @@ device that another holds.
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial, wraps
 from typing import Any
@@ -20,14 +20,22 @@ MOST_KEPT = 64
 class Compiled:
     """A function of static values and arrays, compiled once for each combination of values and shapes in use."""
 
-    def __init__(self, function: Callable, n_static: int, donated: Sequence[int] = ()):
+    def __init__(
+        self,
+        function: Callable,
+        n_static: int,
+        donated: Sequence[int] = (),
+        cpu_options: Mapping[str, Any] | None = None,
+    ):
         """Wraps a function.
 
         Args:
           function: its first ``n_static`` arguments are static.
           n_static: how many are.
           donated: arguments whose memory the program may take, counted from the first.
+          cpu_options: XLA's options for the compilation where the program runs on CPUs.
         """
+        self._cpu_options = dict(cpu_options or {})
         self._function = function
         self._jit = partial(jax.jit, static_argnums=tuple(range(n_static)), donate_argnums=tuple(donated))
         self._n_static = n_static
@@ -41,7 +49,9 @@ class Compiled:
 
     def compile(self, *arguments: Any) -> Callable:
         """Returns the program for arguments like these, of which arrays may be abstract."""
-        return self._once(self._compiled, self._key(*arguments), lambda: self._trace(*arguments).lower().compile())
+        options = self._cpu_options if jax.default_backend() == "cpu" else None
+        make = lambda: self._trace(*arguments).lower().compile(options)  # noqa: E731
+        return self._once(self._compiled, self._key(*arguments), make)
 
     def outputs(self, *arguments: Any) -> Any:
         """Returns the shapes and dtypes that the program for arguments like these returns, wherever they will lie."""

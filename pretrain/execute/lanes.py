@@ -45,5 +45,7 @@ def _advanced(stage: Stage, mesh: Mesh, n_trials: jax.Array, carry: program.Carr
     return _mapped(program.advance, stage, mesh, n_trials, (carry, *rest), shared)
 
 
-INIT, FINISH = Compiled(_mapped, n_static=3), Compiled(_mapped, n_static=3)
+# A start runs once a pack: at this level it is compiled in half the time, and computes the same bits.
+INIT = Compiled(_mapped, n_static=3, cpu_options={"xla_backend_optimization_level": 1})
+FINISH = Compiled(_mapped, n_static=3)
 LOOP = Compiled(_advanced, n_static=2, donated=(3,))

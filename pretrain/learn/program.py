@@ -42,7 +42,7 @@ class Echo(NamedTuple):
 
     seed: jax.Array
     numbers: jax.Array  # of its config [numbers]
-    parent: dict[str, jax.Array]  # ``digests`` of the parent's parameters
+    parent: jax.Array  # digest of its parent's parameters; 0 without one
 
 
 class Carry(NamedTuple):
@@ -51,14 +51,6 @@ class Carry(NamedTuple):
     state: TrainState
     curves: Values  # [steps] by name, NaN where not measured
     echo: Echo
-
-
-class Ended(NamedTuple):
-    """Outputs of a finished stage besides its parameters and curves."""
-
-    results: Results
-    is_finite: jax.Array  # parameters and results
-    digests: dict[str, jax.Array]  # of the parameters
 
 
 class Piece(NamedTuple):
@@ -70,6 +62,11 @@ class Piece(NamedTuple):
     shared: Any  # abstract
 
 
+# Traces of one trial are kept, so that what is traced to name a stage is not traced again to be compiled.
+_traced_once = functools.partial(jax.jit, static_argnums=0, inline=True)
+
+
+@_traced_once
 def begin(stage: Stage, trial: Trial, examples: Splits) -> tuple[Carry, Source]:
     """Returns the carry before the first update, with blank curves, and the examples that updates read.
 
@@ -96,9 +93,10 @@ def begin(stage: Stage, trial: Trial, examples: Splits) -> tuple[Carry, Source]:
     else:
         curves = {name: value[None] for name, value in state.carry.items()}
         state = state._replace(carry=None)
-    return Carry(state, curves, echo_of(trial, digests(parent))), source
+    return Carry(state, curves, echo_of(trial, digest(parent))), source
 
 
+@_traced_once
 def advance(stage: Stage, trial: tuple[Carry, Source, Trial], shared: tuple[Splits, jax.Array, jax.Array]) -> Carry:
     """Makes updates ``first`` up to, not including, ``stop``."""
     (state, curves, echo), source, inputs = trial
@@ -144,12 +142,11 @@ def update(
     return method.update(stage.static, inputs.config, state, batch, inputs.seed, Progress(index, fraction))
 
 
-def finish(stage: tuple[str, Static], params: Params, examples: Splits) -> Ended:
+@_traced_once
+def finish(stage: tuple[str, Static], params: Params, examples: Splits) -> Results:
     """Returns the results of the parameters that a stage keeps, given its method and its stack alone."""
     method, static = stage
-    results = METHODS[method].finish(static, params, examples)
-    finite = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves((params, results.values))]
-    return Ended(results, jnp.all(jnp.stack(finite)), digests(params))
+    return METHODS[method].finish(static, params, examples)
 
 
 def finishing(stage: Stage) -> tuple[str, Static]:
@@ -157,7 +154,7 @@ def finishing(stage: Stage) -> tuple[str, Static]:
     return stage.method, Static(stage.stack.whole)
 
 
-def echo_of(trial: Trial, parent: dict[str, jax.Array]) -> Echo:
+def echo_of(trial: Trial, parent: jax.Array) -> Echo:
     """Returns the echo of a trial's inputs."""
     numbers = [jnp.asarray(number, jnp.float32) for number in jax.tree.leaves(trial.config)]
     return Echo(trial.seed, jnp.stack(numbers) if numbers else jnp.zeros(0), parent)
@@ -169,15 +166,15 @@ def confirmed(before: Echo, after: Echo) -> Echo:
     return before._replace(numbers=jnp.where(is_same, before.numbers, jnp.nan))
 
 
-def digests(params: Params | None) -> dict[str, jax.Array]:
-    """Returns a hash of the bits of parameters, in order, by side: uint32 each."""
-    hashes = {}
-    for side, tree in (params or {}).items():
-        leaves = [jnp.ravel(jax.lax.bitcast_convert_type(leaf, jnp.uint32)) for leaf in jax.tree.leaves(tree)]
+def digest(params: Params | None) -> jax.Array:
+    """Returns a hash of the bits of parameters of 32 bits each, the sum over sides of ``arrays.digest_of``: uint32."""
+    total = jnp.uint32(0)
+    for side in (params or {}).values():
+        leaves = [jnp.ravel(jax.lax.bitcast_convert_type(leaf, jnp.uint32)) for leaf in jax.tree.leaves(side)]
         bits = jnp.concatenate([jnp.zeros(1, jnp.uint32), *leaves])
         places = jnp.arange(len(bits), dtype=jnp.uint32) * jnp.uint32(0x9E3779B9)
-        hashes[side] = jnp.sum(mixed(bits ^ places), dtype=jnp.uint32)
-    return hashes
+        total += jnp.sum(mixed(bits ^ places), dtype=jnp.uint32)
+    return total
 
 
 class Program(NamedTuple):

@@ -15,7 +15,10 @@ from pretrain.data import Dataset, Split
 from pretrain.learn.layers import Params
 from pretrain.learn.metrics import Batch, Splits
 from pretrain.learn.program import Trial
+from pretrain.learn.randomness import mixed
 from pretrain.learn.stage import Stage
+
+_GOLDEN = np.uint32(0x9E3779B9)
 
 
 def examples_of(stage: Stage, dataset: Dataset) -> Splits:
@@ -118,6 +121,21 @@ def curve_rows(
         "value": values.ravel()[made.ravel()],
     }
     return names, columns, made.sum(axis=1)
+
+
+def digest_of(side: Any) -> np.ndarray:
+    """Returns a hash of the bits of each lane's parameters on one side, as ``program.digest``: [lanes] uint32."""
+    leaves = [np.ascontiguousarray(leaf).view(np.uint32).reshape(len(leaf), -1) for leaf in jax.tree.leaves(side)]
+    if not leaves:
+        return np.zeros((), np.uint32)
+    bits = np.concatenate([np.zeros((len(leaves[0]), 1), np.uint32), *leaves], axis=1)
+    return np.sum(mixed(bits ^ np.arange(bits.shape[1], dtype=np.uint32) * _GOLDEN), axis=1, dtype=np.uint32)
+
+
+def are_finite(trees: Any) -> np.ndarray:
+    """Returns whether all numbers of each lane are finite: [lanes] bool."""
+    rows = [np.isfinite(leaf.reshape(len(leaf), -1)).all(axis=1) for leaf in jax.tree.leaves(trees)]
+    return np.logical_and.reduce(rows)
 
 
 def are_alike(arrays: Mapping[str, Any], like: Any, n_lanes: int) -> bool:

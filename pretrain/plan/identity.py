@@ -1,8 +1,8 @@
 """The fingerprint of a stage's program, by which a stage is named beside its settings.
 
-A program is what JAX traces for two trials on abstract inputs: the pieces of ``learn/program.py``, mapped over trials
-as on a CPU; and, of what no trace shows, the definitions by which arrays move on the host. Its fingerprint is the
-SHA-256 of the pieces' lines (``program_lines.py``) and of these definitions. Fingerprints are remembered in the store
+A program is what JAX traces on abstract inputs: the pieces of ``learn/program.py`` for one trial, and the mapping over
+trials; and, of what no trace shows, the definitions by which arrays move on the host. Its fingerprint is the SHA-256 of
+their lines (``program_lines.py``) and of these definitions. Fingerprints are remembered in the store
 under a hash of all sources, so that unchanged code is not traced again.
 """
 
@@ -76,17 +76,17 @@ class Fingerprints:
             # Their sources, and what they import, are not among those that are hashed.
             is_own = any(isinstance(name, str) and ".py:" in name for name in spec.content["layers"])
             digests = [self._piece(piece, is_own) for piece in pieces_of(program)]
-            text = "".join([*digests, movement(), _settings()])
+            text = "".join([*digests, mapping(), movement(), _settings()])
             self._programs[program] = hashlib.sha256(text.encode()).hexdigest()
         return self._programs[program]
 
     def _piece(self, piece: Piece, is_own: bool) -> str:
         if is_own:
-            return digest_of(*lanes_of(piece))
+            return digest_of(*lines_of_one(piece))
         described = without_addresses(repr((piece.function.__name__, *piece[1:])))
         key = hashlib.sha256(described.encode()).hexdigest()
         if key not in self._known:
-            self._known[key] = digest_of(*lanes_of(piece))
+            self._known[key] = digest_of(*lines_of_one(piece))
         return self._known[key]
 
     def save(self) -> None:
@@ -152,14 +152,20 @@ def pieces_of(program: Program) -> Iterator[Piece]:
     yield program.finish
 
 
-def lanes_of(piece: Piece) -> tuple[Any, tuple[Any, Any, Any]]:
-    """Returns a piece mapped over two trials, as on a CPU, and its abstract inputs."""
+def lines_of_one(piece: Piece) -> tuple[Any, tuple[Any, Any]]:
+    """Returns a piece as a function of one trial's inputs, and these."""
+    return functools.partial(piece.function, piece.static), (piece.trial, piece.shared)
 
-    def mapped(n_trials: jax.Array, trials: Any, shared: Any) -> Any:
-        return over_trials(lambda trial: piece.function(piece.static, trial, shared), n_trials, trials)
 
-    two = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((2, *leaf.shape), leaf.dtype), piece.trial)
-    return mapped, (jax.ShapeDtypeStruct((), jnp.int32), two, piece.shared)
+@functools.cache
+def mapping() -> str:
+    """Returns a digest of the program that maps a function over trials on a CPU, whatever the function: of two here."""
+
+    def mapped(n_trials: jax.Array, trials: Any) -> Any:
+        return over_trials(lambda trial: (trial[0] + trial[1], trial[0]), n_trials, trials)
+
+    two = jax.ShapeDtypeStruct((2, 3), jnp.float32), jax.ShapeDtypeStruct((2,), jnp.float32)
+    return digest_of(mapped, (jax.ShapeDtypeStruct((), jnp.int32), two))
 
 
 @functools.cache

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from pretrain.data import Dataset
 from pretrain.learn.layers import Params
-from pretrain.learn.program import Ended
+from pretrain.learn.method import Results
 from pretrain.learn.stage import Stage
 from pretrain.learn.stopping import Stopping
 from pretrain.plan import arrays
@@ -73,13 +73,14 @@ class StoredAs(NamedTuple):
 
 def outcome_of(
     stage: Stage,
-    kept: tuple[Params, dict[str, np.ndarray], Ended, Stopping | None],
+    kept: tuple[Params, dict[str, np.ndarray], Results, Stopping | None],
     dataset: Dataset,
     seconds: float,
 ) -> Outcome:
     """Returns the outcome of a stage's jobs from the arrays that its program leaves, all of them on the host."""
-    params, curves, ended, stopping = kept
-    results, is_finite, digests = ended
+    params, curves, results, stopping = kept
+    digests = {side: arrays.digest_of(tree) for side, tree in params.items()}
+    is_finite = arrays.are_finite((params, results.values))
     predictions = arrays.kept_predictions(results.predictions, dataset) if results.predictions else None
     made = {name: curve[:, : stage.n_updates or 1] for name, curve in curves.items()}
     test = dataset.fingerprints.test
