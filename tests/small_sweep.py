@@ -9,14 +9,14 @@ from pretrain import data
 from pretrain.config import DataConfig, EncoderConfig, Experiment, FinetuneConfig, PretrainConfig
 from pretrain.config.fields import kind_of, section_classes
 from pretrain.config.methods import MethodConfig
-from pretrain.execute import execute, outcomes
+from pretrain.execute import execute, lanes
 from pretrain.plan.identity import Fingerprints
 from pretrain.plan.plan import Job, Plan, packs
 from pretrain.plan.plan import plan as plan_all
 
 FINGERPRINTS = Fingerprints()  # of programs that several tests trace
 METHODS = {kind_of(each): each for each in section_classes(MethodConfig)}  # of pretraining, by kind
-PROGRAMS = (execute.START, execute.BEGIN, execute.ADVANCE, outcomes.RESULTS)
+PROGRAMS = (lanes.INIT, lanes.LOOP, lanes.FINISH)
 CORNERS = {"finetune.encoder_init": ("pretrained", "he"), "finetune.frozen_layers": ("all", 0)}
 
 

@@ -9,30 +9,30 @@ import numpy as np
 import pytest
 
 from pretrain.config import FinetuneConfig, PretrainConfig
-from pretrain.execute import execute
-from pretrain.learn import train
-from pretrain.learn.metrics import Batch
-from pretrain.learn.results import results
-from pretrain.learn.stage import Images, Stage
-from pretrain.learn.start import Choices, Start, start
-from tests import stages
+from pretrain.config.effects import canonical
+from pretrain.learn import program, start, train
+from pretrain.learn.layers import Dense
+from pretrain.learn.metrics import Batch, Splits
+from pretrain.learn.program import Trial
+from pretrain.learn.stack import Stack
+from pretrain.learn.stage import Stage, Subset
+from pretrain.learn.tasks import NO_TASK, Task
+from pretrain.plan import builders
 
 PIXELS, CLASSES, LABELS = 20, 4, 60
-FIRST = Choices(n_labels=LABELS, n_classes=CLASSES)  # of a fine-tuning's start
-NONE = Choices()  # of pretraining without labels
 
 
 class Run(NamedTuple):
     """One trial's stage, before and after its updates."""
 
-    start: Start
+    labelled: jax.Array | None  # rows of its labelled subset
     before: train.TrainState
     state: train.TrainState
     curves: dict
 
 
 @pytest.fixture(scope="session")
-def images() -> Images:
+def images() -> Splits:
     rng = np.random.default_rng(0)
 
     def split(size):
@@ -40,18 +40,50 @@ def images() -> Images:
         pixels = np.clip(rng.normal(40 + 50 * labels[:, None], 30, (size, PIXELS)), 0, 255)
         return Batch(jnp.asarray(pixels, jnp.uint8), jnp.asarray(labels, jnp.int32))
 
-    return Images(split(120), split(30), split(40))
+    return Splits(split(120), split(30), split(40))
+
+
+def dense(widths, activation):
+    """Dense layers of some widths, all of one activation."""
+    return tuple(Dense(width, activation) for width in widths)
+
+
+def companions(method, layers, example, task=NO_TASK):
+    """All that is trained beside each of some layers by greedy stages."""
+    return tuple(builders.companions(method, layers[:depth], example, task) for depth in range(1, len(layers) + 1))
+
+
+def pretraining(section, example, layers, n_examples, n_classes=0, lowest=None, steps_before=0):
+    """A stage of pretraining by a PretrainConfig: greedy of the topmost layer; or of all from ``lowest`` up."""
+    method, top = canonical(section.method), len(layers) - 1
+    task = Task(n_outputs=n_classes)
+    subset = Subset(n_examples, "first", n_classes) if method.reads_labels else None
+    beside = companions(method, layers, example, task)
+    if lowest not in (None, top):
+        each = [method.of_deep_layer(number, len(layers)) for number in range(len(layers))]
+        beside = tuple(companions(one, layers[: number + 1], example)[-1] for number, one in enumerate(each))
+    begins = top if lowest is None else lowest
+    encoded = begins if section.cache_codes else 0
+    stack = Stack(layers, example, beside, begins, encoded, task=task if subset else NO_TASK)
+    return builders.pretraining(section, method, stack, section.epochs, n_examples, subset, steps_before)
+
+
+def last(section, example, layers, n_classes):
+    """The fine-tuning or read-out of a FinetuneConfig, all layers at its rate."""
+    depth, own = len(layers), canonical(section)
+    frozen = {"all": depth}.get(own.frozen_layers, own.frozen_layers) if own.makes_updates else depth
+    return builders.last(own, [own] * depth, layers, example, Task(n_outputs=n_classes), frozen, own.labels)
 
 
 @pytest.fixture(scope="session")
 def phase(images):
     """Returns a function that makes a stage of pretraining, with its config."""
 
-    def make(widths=(9,), activation="elu", start=None, steps_before=0, **settings) -> tuple[Stage, object]:
-        config = PretrainConfig(**{"epochs": 2, "batch_size": 15, **settings})
-        n_examples = LABELS if config.method.reads_labels else len(images.train.inputs)
-        layers = stages.dense(widths, activation)
-        return stages.pretraining(config, (PIXELS,), layers, n_examples, CLASSES, start, steps_before)
+    def make(widths=(9,), activation="elu", lowest=None, steps_before=0, **settings) -> builders.Made:
+        section = PretrainConfig(**{"epochs": 2, "batch_size": 15, **settings})
+        n_examples = LABELS if section.method.reads_labels else len(images.train.inputs)
+        layers = dense(widths, activation)
+        return pretraining(section, (PIXELS,), layers, n_examples, CLASSES, lowest, steps_before)
 
     return make
 
@@ -60,9 +92,9 @@ def phase(images):
 def finetune():
     """Returns a function that makes a fine-tuning, with its config."""
 
-    def make(widths=(9, 5), activation="elu", **settings) -> tuple[Stage, object]:
-        config = FinetuneConfig(**{"labels": LABELS, "batch_size": 12, "epochs": 2, **settings})
-        return stages.last(config, (PIXELS,), stages.dense(widths, activation), CLASSES)
+    def make(widths=(9, 5), activation="elu", **settings) -> builders.Made:
+        section = FinetuneConfig(**{"labels": LABELS, "batch_size": 12, "epochs": 2, **settings})
+        return last(section, (PIXELS,), dense(widths, activation), CLASSES)
 
     return make
 
@@ -71,9 +103,9 @@ def finetune():
 def readout():
     """Returns a function that makes a read-out, with its config."""
 
-    def make(kind, widths=(9, 5), activation="elu", **settings) -> tuple[Stage, object]:
-        config = FinetuneConfig(readout=kind, **{"labels": LABELS, **settings})
-        return stages.last(config, (PIXELS,), stages.dense(widths, activation), CLASSES)
+    def make(kind, widths=(9, 5), activation="elu", **settings) -> builders.Made:
+        section = FinetuneConfig(readout=kind, **{"labels": LABELS, **settings})
+        return last(section, (PIXELS,), dense(widths, activation), CLASSES)
 
     return make
 
@@ -91,41 +123,43 @@ def pretrained(phase, images):
     return make
 
 
-begin = functools.partial(jax.jit, static_argnums=(0, 1))(execute.begin_one)
+def trial_of(stage_and_config, seed=0, parent=None) -> Trial:
+    """Inputs of one trial of a stage."""
+    stage, config = stage_and_config
+    inherited = parent and {side: parent[side] for side in stage.inherits if side in parent}
+    return Trial(jnp.uint32(seed), jax.tree.map(jnp.float32, config), inherited)
+
+
+def begun(stage_and_config, images, seed=0, parent=None) -> train.TrainState:
+    """The state of one trial before its first update."""
+    return program.begin(stage_and_config[0], trial_of(stage_and_config, seed, parent), images)[0].state
+
+
+def labelled_of(stage: Stage, images, seed=0) -> jax.Array | None:
+    """The rows of a trial's labelled subset."""
+    subset = stage.rows.subset
+    return start.labelled_rows(seed, images, subset) if subset else None
+
+
+def run(stage_and_config, images, seed=0, parent=None, stops=None) -> Run:
+    """Runs one trial's stage from its start, in chunks that end at ``stops``; to its end by default."""
+    stage = stage_and_config[0]
+    trial = trial_of(stage_and_config, seed, parent)
+    carry, source = program.begin(stage, trial, images)
+    before, done = carry.state, 0
+    for stop in stops or ([stage.n_updates] if stage.n_updates else []):
+        bounds = images, jnp.int32(done), jnp.int32(stop)
+        carry = program.advance(stage.updating, (carry, source, trial._replace(parent=None)), bounds)
+        done = stop
+    return Run(labelled_of(stage, images, seed), before, carry.state, carry.curves)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def advance(stage, state, curves, own, config, seed, images, first, stop):
-    """Updates ``first`` to ``stop``, compiled once a stage."""
-    step = functools.partial(execute.step_one, stage, config, seed, own, images)
-    return train.run_steps(state, curves, first, stop, step)
-
-
-def started(stage, seed, parent, images, choices):
-    """Where a trial's stage starts."""
-    return start(*stage.as_started(), choices, seed, parent, images.train.labels)
-
-
-def run(stage_and_config, images, seed=0, parent=None, choices=None, stops=None) -> Run:
-    """Runs one trial's stage from its start, in chunks that end at ``stops``; to its end by default."""
-    stage, config = stage_and_config
-    if choices is None:
-        choices = Choices(n_labels=stage.n_examples, n_classes=CLASSES) if config.method.reads_labels else NONE
-    begun = started(stage, seed, parent, images, choices)
-    extras = execute.extras_of(choices, config)
-    numbers = jax.tree.map(jnp.float32, config)
-    state, own, curves = begin(stage, extras, numbers, begun, jnp.uint32(seed), images)
-    before, done = state, 0
-    for stop in stops or [stage.total_steps]:
-        state, curves = advance(stage, state, curves, own, numbers, jnp.uint32(seed), images, done, stop)
-        done = stop
-    return Run(begun, before, state, curves)
+def finished(stage, params, images):
+    """Results of a stage's parameters."""
+    return program.finish(program.finishing(stage), params, images)
 
 
 def results_of(stage, params, images) -> dict:
-    """What a stage's parameters come to on whole splits, by the names that its job gives the results."""
-    found = {}
-    for split, prefix in stage.result_names.items():
-        measured = results(*stage.as_left(), params, images.train, getattr(images, split))
-        found |= {prefix + name: value for name, value in measured.items()}
-    return found
+    """What a stage's parameters come to on whole splits, by the names of columns."""
+    return finished(stage, params, images).values
