@@ -1,20 +1,31 @@
-"""What every test runs under: two CPU devices, no silent rank promotion, and a tiny dataset."""
+"""What every test runs under: two CPU devices, fixed draws, no silent rank promotion, and a tiny dataset."""
 
 import gc
 import os
 from importlib.metadata import version
 from pathlib import Path
 
+import hypothesis
 import jax
 import numpy as np
 import pytest
+from hypothesis.internal.conjecture import providers
 
 from pretrain.store import programs as kept
 from tests.launching import ROOT, Site
 from tests.small_sweep import corners, dataset, experiment, outcomes, planned  # noqa: F401 (fixtures)
 
-jax.config.update("jax_num_cpu_devices", 2)
+# Of this process; processes that launch as users do have a device a core.
+kept.prepare_devices(int(os.environ.get("JAX_NUM_CPU_DEVICES", 2)))
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# Property tests have one fixed draw each; slow tests, and those of --hypothesis-profile random, draw anew.
+_DRAWS = {"database": None, "deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
+hypothesis.settings.register_profile("fixed", derandomize=True, **_DRAWS)
+hypothesis.settings.register_profile("random", derandomize=False, **_DRAWS)
+hypothesis.settings.load_profile("fixed")
+# Or numbers in the code of the package, as far as it is imported, would be drawn, too, and alter all other draws.
+providers.is_local_module_file = lambda path: False
 
 gc.set_threshold(100_000)  # traces leave a million objects that stay, and are not worth a search every 700
 
@@ -33,6 +44,8 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    if config.getoption("markexpr") == "slow":
+        hypothesis.settings.load_profile("random")
     if not config.getoption("--optimised"):
         os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *_UNOPTIMISED]).strip()
 

@@ -141,7 +141,8 @@ def experiments(draw):
     for name in sorted(KINDS.keys() - BOUND):
         experiment = replace(experiment, name, draw(values_of(name)))
     own = fields(experiment)
-    for name in draw(st.sets(st.sampled_from(sorted(LEAVES.keys() & own.keys() - BOUND - KINDS.keys())))):
+    free = sorted(LEAVES.keys() & own.keys() - BOUND - KINDS.keys())
+    for name in sorted(draw(st.sets(st.sampled_from(free)))):
         experiment = replace(experiment, name, draw(values_of(name)))
     most = max(experiment.seeds, experiment.study.most_seeds)
     experiment = replace(experiment, "study.most_seeds", most)
@@ -158,7 +159,7 @@ def experiments(draw):
     swept = draw(st.sets(st.sampled_from(sorted(values.keys() - layered)), max_size=2))
     names = variable_together(layered | swept)
     layered, swept = layered & names, swept & names
-    ways = {name: some(values[name]) for name in swept}
+    ways = {name: some(values[name]) for name in sorted(swept)}
     if experiment.finetune.readout == "none" and "finetune.readout" not in swept:  # nothing else freezes layers
         ways |= {"finetune.frozen_layers": some(st.integers(0, depth) | st.just("all"))}
     ways |= {"finetune.labels": some(st.integers(batch_size, 10**6))}

@@ -24,9 +24,10 @@ _CPU_LINES = ("model name", "flags", "Features", "CPU part")
 def prepare_devices(n_cores: int | None = None) -> None:
     """Gives XLA one CPU device a core, by default of all that this process may use.
 
-    Must come before the first use of JAX's devices.
+    Devices that JAX has begun to use, as in a notebook, stay as they are.
     """
-    jax.config.update("jax_num_cpu_devices", n_cores or len(os.sched_getaffinity(0)))
+    with contextlib.suppress(RuntimeError):
+        jax.config.update("jax_num_cpu_devices", n_cores or len(os.sched_getaffinity(0)))
 
 
 def prepare(root: Path, keep: bool = True) -> None:

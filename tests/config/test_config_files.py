@@ -87,7 +87,7 @@ def read_or_refused(configs, expression):
         assert from_json(to_json(experiment)) == experiment
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(expression=sources())
 @example(expression="Experiment(sweep=({'finetune.labels': (100, 100.0)},))")
 @example(expression="Experiment(sweep=({'encoder.layers': ((3, 2), (3,))},))")

@@ -4,7 +4,7 @@ import itertools
 
 import jax
 import numpy as np
-from scipy import optimize, special
+from scipy import special
 
 ACTIVATION_OF = {
     "sigmoid": special.expit,
@@ -12,6 +12,8 @@ ACTIVATION_OF = {
     "elu": lambda z: np.where(z > 0, z, np.expm1(np.minimum(z, 0))),
     "identity": lambda z: z,
 }
+STEP = float(np.cbrt(np.finfo(np.float64).eps))  # of differences: it balances their rounding and their truncation
+ROUNDINGS = 20  # that a result may be off by, of its size; a few are usual
 SLOPE_OF = {
     "sigmoid": lambda z: special.expit(z) * special.expit(-z),
     "tanh": lambda z: 1 - np.tanh(z) ** 2,
@@ -51,13 +53,34 @@ def vector(tree):
     return np.concatenate([np.asarray(leaf).ravel() for leaf in jax.tree.leaves(tree)])
 
 
-def slopes(function, tree):
-    """The gradient of a function of parameters by finite differences, in float64, as one vector."""
-    ends = np.cumsum([leaf.size for leaf in jax.tree.leaves(tree)])
-    shapes, structure = [leaf.shape for leaf in jax.tree.leaves(tree)], jax.tree.structure(tree)
+def slopes(function, tree, scale=None):
+    """The gradient of a function of parameters by central differences, in float64, as one vector; and its error.
+
+    The error is a step's square times the third derivative, which twice the step shows, and the rounding of the terms
+    that the function adds up, of the size ``scale``, by default its value, over the step.
+    """
+    leaves, structure = jax.tree.flatten(double(tree))
+    ends, center = np.cumsum([leaf.size for leaf in leaves]), vector(leaves)
 
     def of_vector(values):
-        parts = [part.reshape(shape) for part, shape in zip(np.split(values, ends), shapes, strict=False)]
+        parts = [part.reshape(leaf.shape) for part, leaf in zip(np.split(values, ends), leaves, strict=False)]
         return function(jax.tree.unflatten(structure, parts))
 
-    return optimize.approx_fprime(vector(double(tree)), of_vector, 1e-6)
+    def differences(step):
+        sides = [[of_vector(center + sign * place) for sign in (1, -1)] for place in step * np.eye(center.size)]
+        return np.subtract(*np.transpose(sides)) / (2 * step)
+
+    found, eps = differences(STEP), np.finfo(np.float64).eps
+    rounding = ROUNDINGS * eps * (abs(of_vector(center)) if scale is None else scale) / STEP
+    return found, abs(differences(2 * STEP) - found) + rounding
+
+
+def check_gradient(found, function, tree, scale=None, size=0.0):
+    """Checks a gradient against finite differences, up to their error and its own rounding.
+
+    ``size`` is of other numbers that the gradient was rounded with.
+    """
+    found = vector(found)
+    expected, error = slopes(function, tree, scale)
+    rounding = ROUNDINGS * np.finfo(found.dtype).eps * max(abs(expected).max(), size)
+    assert (abs(found - expected) <= error + rounding).all()

@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import pytest
 
 from pretrain.store import programs
@@ -25,6 +26,13 @@ def directory(tmp_path):
 def left(directory):
     programs.prepare(directory.parent)
     return sorted(path.name for path in directory.glob("*-cache"))
+
+
+def test_devices_in_use_stay_as_they_are(monkeypatch):
+    monkeypatch.undo()
+    n_devices, settings = jax.device_count(), jax.config.values["jax_num_cpu_devices"]
+    programs.prepare_devices(n_devices + 1)
+    assert (jax.device_count(), jax.config.values["jax_num_cpu_devices"]) == (n_devices, settings)
 
 
 def test_sealed_programs_are_kept(directory):

@@ -17,6 +17,7 @@ from pretrain.learn.metrics import Batch, divided
 from pretrain.learn.randomness import Purpose, key_for
 from tests import stages
 from tests.learn.conftest import results_of, run
+from tests.learn.formulas import ROUNDINGS, check_gradient, double, pixels
 
 CHAINS = 40_000
 SIGMAS = 5  # sampling errors that a mean may be off by
@@ -135,11 +136,14 @@ def test_the_loss_and_its_gradient_contrast_inputs_with_samples(variance, seed, 
     inputs = rng.integers(0, 256, (n, 4)).astype(np.uint8) if dtype == "uint8" else rng.random((n, 4), np.float32)
     samples = rng.integers(0, 2, (n, 4)).astype(np.float32)
     (found, metrics), gradient = contrast(parameters(single), inputs, samples)
-    visible = inputs / 255 if dtype == "uint8" else inputs.astype(np.float64)
+    each = of_each(parameters(single), inputs, samples)
+    visible, samples = pixels(inputs), double(samples)
     differences = free_energy(exact, visible) - free_energy(exact, samples)
-    np.testing.assert_allclose(found, differences.mean(), rtol=1e-4, atol=1e-5)
+    terms = max(abs(energies(exact, values)).max() for values in (visible, samples))
+    rounding = ROUNDINGS * np.finfo(np.float32).eps * terms
+    np.testing.assert_allclose(found, differences.mean(), atol=rounding)
     np.testing.assert_allclose(metrics["loss"], found, rtol=1e-6)
-    np.testing.assert_allclose(of_each(parameters(single), inputs, samples), differences, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(each, differences, atol=rounding)
     # By the formula: what inputs and the hidden units' probabilities have in common, less the same of the samples.
     rates = [special.expit(values @ exact["kernel"] + exact["hidden"]) for values in (visible, samples)]
     scale = 1 if variance is None else exact["variance"]
@@ -148,18 +152,14 @@ def test_the_loss_and_its_gradient_contrast_inputs_with_samples(variance, seed, 
         "hidden": rates[1].mean(0) - rates[0].mean(0),
         "visible": (samples.mean(0) - visible.mean(0)) / scale,
     }
-    ours = {**rbm.machine(gradient, 0)}
-    for name, formula in formulas.items():
-        np.testing.assert_allclose(ours[name], formula, rtol=1e-4, atol=1e-5)
-        # And by finite differences of the enumerated energies.
-        for place in np.ndindex(exact[name].shape):
-            ends = []
-            for step in (1e-5, -1e-5):
-                moved = exact[name].copy()
-                moved[place] += step
-                machine = {**exact, name: moved}
-                ends.append(np.mean(free_energy(machine, visible) - free_energy(machine, samples)))
-            np.testing.assert_allclose(formula[place], (ends[0] - ends[1]) / 2e-5, rtol=1e-5, atol=1e-8)
+    ours = {name: rbm.machine(gradient, 0)[name] for name in formulas}
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5), ours, formulas)
+
+    def contrasted(moved):
+        machine = {**exact, **moved}
+        return np.mean(free_energy(machine, visible) - free_energy(machine, samples))
+
+    check_gradient(formulas, contrasted, {name: exact[name] for name in formulas}, scale=terms)
 
 
 def test_a_machine_above_others_reads_their_codes():

@@ -17,7 +17,7 @@ from pretrain.learn.randomness import Purpose, batch_rows, key_for
 from pretrain.learn.start import Choices
 from tests import stages
 from tests.learn.conftest import CLASSES, LABELS, results_of, run
-from tests.learn.formulas import ACTIVATION_OF, double, drawn_inputs, drawn_layers, pixels, slopes, vector
+from tests.learn.formulas import ACTIVATION_OF, check_gradient, double, drawn_inputs, drawn_layers, pixels
 
 
 def labelled_value(params, inputs, labels):
@@ -71,7 +71,7 @@ def test_value_and_gradient_are_the_formulas(seed, sizes, dtype):
     np.testing.assert_allclose(each["loss"], losses, rtol=1e-3, atol=1e-5)
     np.testing.assert_array_equal(each["accuracy"], correct)
     exact = lambda params: labelled_value(params, pixels(inputs), labels)[0].mean()
-    np.testing.assert_allclose(vector(gradient), slopes(exact, params), rtol=5e-3, atol=1e-3)
+    check_gradient(gradient, exact, params)
     if len(sizes) == 3:  # the same from codes of the layer below
         layer = double(params["encoder"]["layers_0"])
         codes = ACTIVATION_OF["elu"](pixels(inputs) @ layer["kernel"] + layer["bias"]).astype(np.float32)
