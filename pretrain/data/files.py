@@ -34,8 +34,8 @@ def written_whole(target: Path) -> Iterator[Path]:
             draft.unlink(missing_ok=True)
 
 
-def read_npz(source: Path | bytes, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Returns arrays of an .npz archive, a file or its content, by name; nothing in it can execute anything.
+def read_npz(source: Path | bytes, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+    """Returns arrays of an .npz archive, a file or its content, by name, by default all; none of them executes anything.
 
     Raises:
       OSError: it cannot be read.
@@ -46,10 +46,10 @@ def read_npz(source: Path | bytes, names: Sequence[str]) -> dict[str, np.ndarray
         opened = io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
         with opened as file, zipfile.ZipFile(file) as archive:
             members = {member.removesuffix(".npy"): member for member in archive.namelist()}
-            missing = [name for name in names if name not in members]
+            missing = [name for name in names or () if name not in members]
             if missing:
                 raise MissingArrayError(missing[0])
-            return {name: _array(archive, members[name]) for name in names}
+            return {name: _array(archive, members[name]) for name in names or members}
     except (OSError, MissingArrayError):
         raise
     except Exception as error:  # a damaged archive can fail in the zip, the decompression, the header or the memory

@@ -10,7 +10,6 @@ import io
 import json
 import os
 import re
-import secrets
 import shlex
 from pathlib import Path
 from typing import Any
@@ -18,12 +17,13 @@ from typing import Any
 import numpy as np
 
 from pretrain.config.fields import ConfigError
+from pretrain.data.files import read_npz, written_whole
 from pretrain.data.tfds_prepare import SetError, check_features, one_line, prepare, require
 
 _NAME = re.compile(r"(?P<base>[A-Za-z]\w*)(/(?P<config>\w[\w+.\-]*))?(:(?P<version>(\d+|\*)(\.(\d+|\*)){2}))?")
 _CACHE = "pretrain-decoded.npz"
+_ARRAYS = {"train_images", "train_labels", "test_images", "test_labels", "class_names"}
 _UNLABELLED = {"unlabelled", "unlabeled"}  # splits
-_ARRAYS = ("train_images", "train_labels", "test_images", "test_labels", "class_names")
 
 
 def read(name: str, directory: str) -> dict[str, Any]:
@@ -155,33 +155,23 @@ def _source(folder: Path) -> str:
     """Returns the SHA-256 of what distinguishes one preparation of a set from another, its shards unread."""
     digest = hashlib.sha256((folder / "dataset_info.json").read_bytes())
     for path in sorted(folder.iterdir()):
-        if not path.name.startswith(_CACHE):
+        if _CACHE not in path.name:
             digest.update(f"\n{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}".encode())
-            if any(f"-{split}." in path.name for split in _UNLABELLED):  # which caches once left out
-                digest.update(b" read")
     return digest.hexdigest()
 
 
 def _load(path: Path, source: str) -> dict[str, Any] | None:
     """Returns the arrays cached from a source, or None."""
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:  # NumPy leaves a bad file open
-            if str(archive["source"]) != source or archive.zip.testzip():
-                return None
-            optional = [name for name in ("unlabelled_images",) if name in archive]
-            arrays = {name: archive[name] for name in (*_ARRAYS, *optional)}
-            return {**arrays, "class_names": tuple(arrays["class_names"].tolist())}
-    except Exception:  # whatever is wrong with a cache, decoding anew is right
+        arrays = read_npz(path)
+    except (OSError, ValueError):
         return None
+    if arrays.pop("source", "") != source or not arrays.keys() >= _ARRAYS:
+        return None
+    return {**arrays, "class_names": tuple(arrays["class_names"].tolist())}
 
 
 def _save(path: Path, source: str, arrays: dict[str, Any]) -> None:
     """Caches arrays in one atomic step, or not at all where that cannot be done."""
-    unfinished = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-    try:
-        with unfinished.open("xb") as file:
-            np.savez(file, source=source, **{**arrays, "class_names": np.array(arrays["class_names"], str)})
-        os.replace(unfinished, path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            unfinished.unlink()
+    with contextlib.suppress(OSError), written_whole(path) as draft, draft.open("wb") as file:
+        np.savez(file, source=source, **{**arrays, "class_names": np.array(arrays["class_names"], str)})

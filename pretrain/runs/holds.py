@@ -6,8 +6,6 @@ mounted, holds its stages until it is forgotten; one that is met elsewhere is no
 """
 
 import contextlib
-import hashlib
-import json
 import os
 import re
 import uuid
@@ -27,7 +25,6 @@ from pretrain.store.manifests import DamageError
 
 _ID_FILE = ".run.json"
 _ID = re.compile("[0-9a-f]{32}")
-_UNKNOWN = (0, 0, 0)  # in notes of earlier versions
 
 
 class Hold(NamedTuple):
@@ -44,8 +41,6 @@ class Hold(NamedTuple):
     @property
     def is_there(self) -> bool:
         """Whether the run's directory is at its last place; a damaged id may be its own, and so counts as it."""
-        if self.note.stem == _digest(str(self.run_dir)):  # of a version without ids
-            return (self.run_dir / "experiment.json").is_file()
         found = _id_of(self.run_dir)
         return found == self.note.stem or (found is None and os.path.lexists(self.run_dir / _ID_FILE))
 
@@ -62,7 +57,6 @@ def held(root: Path, run_dir: Path, stages: Collection[str]) -> Iterator[None]:
     """
     before = _met(root, run_dir)
     _write(root, before._replace(stages=before.stages | set(stages)))
-    _older_note(root, run_dir).unlink(missing_ok=True)
     yield
     _write(root, before._replace(stages=frozenset(stages)))
 
@@ -119,15 +113,13 @@ def _met(root: Path, run_dir: Path) -> Hold:
             manifests.write(draft, {"id": run_id})
     file = _status(run_dir)
     if hold is None or is_copy:
-        noted = [each.stages for each in (hold, _read(_older_note(root, run_dir))) if each]
-        return Hold(_note(root, run_id), run_dir, file, _stages_of_files(run_dir).union(*noted))
+        stages = _stages_of_files(run_dir) | (hold.stages if hold else frozenset())
+        return Hold(_note(root, run_id), run_dir, file, stages)
     return hold._replace(run_dir=run_dir, file=file)
 
 
 def _is_copy(hold: Hold, run_dir: Path) -> bool:
     """Returns whether a directory with the id of a note is another than the one noted."""
-    if hold.file == _UNKNOWN:
-        return run_dir != hold.run_dir and hold.is_there
     file = _status(run_dir)
     return file != hold.file and (run_dir, file[1:]) != (hold.run_dir, hold.file[1:])
 
@@ -158,24 +150,11 @@ def _read(note: Path) -> Hold | None:
     """Returns the hold of a note; None where there is none, or none that can be read."""
     try:
         content = manifests.read(note)
-    except FileNotFoundError:
+    except (FileNotFoundError, DamageError):
         return None
-    except DamageError:
-        return _read_older(note)
     match content:
         case {"run_dir": str(run_dir), "file": [int(device), int(inode), int(changed)], "stages": list(stages)}:
             return Hold(note, Path(run_dir), (device, inode, changed), frozenset(stages))
-        case {"run_dir": str(run_dir), "stages": list(stages)}:  # of an earlier version
-            return Hold(note, Path(run_dir), _UNKNOWN, frozenset(stages))
-    return None
-
-
-def _read_older(note: Path) -> Hold | None:
-    """Returns the hold of a note of earlier versions, which is named by the directory's path and has no checksum."""
-    with contextlib.suppress(OSError, ValueError, RecursionError):
-        match json.loads(note.read_text()):
-            case {"run_dir": str(run_dir), "stages": list(stages)} if note.stem == _digest(run_dir):
-                return Hold(note, Path(run_dir), _UNKNOWN, frozenset(stages))
     return None
 
 
@@ -190,11 +169,3 @@ def _id_of(run_dir: Path) -> str | None:
 
 def _note(root: Path, run_id: str) -> Path:
     return root / "runs" / f"{run_id}.json"
-
-
-def _older_note(root: Path, run_dir: Path) -> Path:
-    return _note(root, _digest(str(run_dir.resolve())))
-
-
-def _digest(run_dir: str) -> str:
-    return hashlib.sha256(run_dir.encode()).hexdigest()[:32]

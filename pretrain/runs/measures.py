@@ -20,8 +20,7 @@ class Predictions(NamedTuple):
 def measured(store: Store, ids: Sequence[str], columns: Collection[str]) -> dict[str, dict[str, float]]:
     """Returns measures of stored fine-tunings by their ids, each by a column's name as in ``test_auroc``.
 
-    Of those that were stored before predictions were kept, there are none; nor of a measure that has no value, as
-    AUROC has none on a split of one class.
+    A measure without a value, such as AUROC on a split of one class, is left out.
     """
     found: dict[str, dict[str, float]] = {}
     by_split: dict[str, list[str]] = {}
@@ -30,7 +29,7 @@ def measured(store: Store, ids: Sequence[str], columns: Collection[str]) -> dict
     for split, names in by_split.items():  # one after the other, as a store holds one pack of one split at a time
         for job in ids:
             stored = store.predictions(job, split)
-            for name in names if stored else ():
+            for name in names:
                 value = MEASURES[name.removeprefix(f"{split}_")](_predictions(stored))
                 if np.isfinite(value):
                     found.setdefault(job, {})[name] = float(value)
@@ -38,7 +37,7 @@ def measured(store: Store, ids: Sequence[str], columns: Collection[str]) -> dict
 
 
 def on_few(store: Store, job: str, metric: str, n: int | None, seed: int) -> float | None:
-    """Returns a measure of a stored fine-tuning on some validation rows; None where predictions were not kept.
+    """Returns a measure of a stored fine-tuning on some validation rows; None where it has no value.
 
     Args:
       store: where it is.
@@ -48,8 +47,6 @@ def on_few(store: Store, job: str, metric: str, n: int | None, seed: int) -> flo
       seed: of the draw, in which arms of a seed draw the same rows.
     """
     stored = store.predictions(job, "validation")
-    if stored is None:
-        return None
     if n is not None and n < len(stored["targets"]):
         rows = np.random.default_rng(seed).permutation(len(stored["targets"]))[:n]
         stored = {name: array[rows] for name, array in stored.items()}

@@ -28,7 +28,7 @@ from pretrain.store.manifests import DamageError
 from pretrain.store.records import Outcome, Progress, Record, StoredAs, curves_by_stage, curves_of, records_of
 from pretrain.store.sealed import StoreError
 
-PREDICTIONS = "predictions.npz"
+_PREDICTIONS = "predictions.npz"
 
 
 class Store:
@@ -98,7 +98,7 @@ class Store:
             sealed.write_json(draft / "records.json", records_of(outcome))
             pq.write_table(curves_of(pack, outcome), draft / "curves.parquet", compression="zstd")
             if outcome.predictions:
-                np.savez(draft / PREDICTIONS, **outcome.predictions)
+                np.savez(draft / _PREDICTIONS, **outcome.predictions)
 
         target = self.root / "packs" / _name(pack)
         self._seal(target, _content(pack, outcome.params), fill)
@@ -128,17 +128,14 @@ class Store:
         loaded = {path: json.loads((path / "records.json").read_text()) for path in self._packs_of(ids)}
         return [Record(**loaded[path][lane]) for path, lane in (self._places[stage] for stage in ids)]
 
-    def predictions(self, stage: str, split: str) -> dict[str, np.ndarray] | None:
+    def predictions(self, stage: str, split: str) -> dict[str, np.ndarray]:
         """Returns the predictions of a stored fine-tuning on a held-out split: ``scores``, ``classes``, ``targets``.
 
-        They are as ``Outcome.predictions`` has them, without the leading axis. None of a stage that was stored before
-        predictions were kept.
+        They are as ``Outcome.predictions`` has them, without the leading axis.
         """
         path, lane = self._places[stage]
-        if PREDICTIONS not in self._manifests[path]["files"]:
-            return None
         if (path, split) not in self._predicted:  # one pack at a time
-            with np.load(path / PREDICTIONS, allow_pickle=False) as arrays:
+            with np.load(path / _PREDICTIONS, allow_pickle=False) as arrays:
                 names = [name for name in arrays.files if name.startswith(f"{split}_")]
                 self._predicted = {(path, split): {name.removeprefix(f"{split}_"): arrays[name] for name in names}}
         found = self._predicted[path, split]

@@ -1,15 +1,12 @@
 """Stages of a run stay held wherever its directory is moved, and a copy holds its own."""
 
-import hashlib
-import json
 import shutil
 
 import pytest
 
 from pretrain.config.fields import ConfigError
 from pretrain.runs import holds, inventory, run_files
-from pretrain.store import manifests
-from tests.runs.test_run_directories import launch, stage_ids, train
+from tests.runs.test_run_directories import launch, stage_ids
 
 
 @pytest.fixture
@@ -79,21 +76,6 @@ def test_a_copy_that_takes_the_inode_of_what_was_deleted_holds_its_own(root, tmp
     assert held(root)["away"] == (A, True)
 
 
-def test_a_copy_is_one_by_notes_of_earlier_versions_too(root, tmp_path):
-    """They hold the directory's inode, in the place of what is known of its file."""
-    (note,) = (root / "runs").iterdir()
-    content = manifests.read(note)
-    file = content.pop("file")
-    manifests.write(note, {**{key: content[key] for key in ("run_dir", "stages")}, "inode": file[:2]})
-    shutil.copytree(tmp_path / "run", tmp_path / "copy")
-    launch(tmp_path / "copy", root, "b")
-    assert held(root) == {"run": (A, True), "copy": (B, True)}
-    shutil.rmtree(tmp_path / "run")
-    launch(tmp_path / "run", root, "b")
-    holds.forget(root, [str(tmp_path / "run")])
-    assert held(root) == {"run": (B, True), "copy": (B, True)}
-
-
 def test_a_directory_that_is_met_where_it_was_is_not_noted_again(root, tmp_path):
     (note,) = (root / "runs").iterdir()
     before = note.stat().st_ino
@@ -148,19 +130,6 @@ def test_a_store_that_cannot_be_written_costs_nothing(root, tmp_path, monkeypatc
     monkeypatch.setattr(holds.manifests, "write", refuse)
     holds.meet(root, tmp_path / "away")
     assert held(root) == {"run": (A, False)}
-
-
-def test_notes_of_earlier_versions_hold_by_path_until_the_run_is_repeated(root, tmp_path):
-    old = tmp_path / "old"
-    old.mkdir()
-    (old / "experiment.json").write_text("{}")
-    note = root / "runs" / f"{hashlib.sha256(str(old).encode()).hexdigest()[:32]}.json"
-    note.write_text(json.dumps({"run_dir": str(old), "stages": ["of old"]}))
-    assert held(root)["old"] == ({"of old"}, True)
-    train(root, "of old")
-    with holds.held(root, old, B):
-        assert held(root)["old"] == ({"of old"} | B, True) and not note.exists()
-    assert held(root) == {"run": (A, True), "old": (B, True)}
 
 
 def test_a_run_is_forgotten_where_its_directory_was_and_one_that_is_there_is_not(root, tmp_path):

@@ -60,14 +60,14 @@ class Stored:
         self.stored = stored
 
     def predictions(self, job, split):
-        return self.stored[job] and self.stored[job][split]
+        return self.stored[job][split]
 
 
 def test_what_has_no_value_has_no_cell():
     arrays = CLASSES._asdict()
     broken = {**arrays, "scores": np.full_like(CLASSES.scores, np.nan)}
-    store = Stored(sound={"test": arrays}, broken={"test": broken}, old=None)
-    found = measured(store, ["sound", "broken", "old"], ["test_auroc", "test_accuracy"])
+    store = Stored(sound={"test": arrays}, broken={"test": broken})
+    found = measured(store, ["sound", "broken"], ["test_auroc", "test_accuracy"])
     assert found.keys() == {"sound", "broken"}
     assert found["sound"].keys() == {"test_auroc", "test_accuracy"} and found["broken"].keys() == {"test_accuracy"}
 
