@@ -35,7 +35,7 @@ def written_whole(target: Path) -> Iterator[Path]:
 
 
 def read_npz(source: Path | bytes, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
-    """Returns arrays of an .npz archive, a file or its content, by name, by default all; none of them executes anything.
+    """Returns arrays of an .npz archive, a file or its content, by name, by default all; none can execute anything.
 
     Raises:
       OSError: it cannot be read.
@@ -49,7 +49,7 @@ def read_npz(source: Path | bytes, names: Sequence[str] | None = None) -> dict[s
             missing = [name for name in names or () if name not in members]
             if missing:
                 raise MissingArrayError(missing[0])
-            return {name: _array(archive, members[name]) for name in names or members}
+            return {name: _array(archive, members[name]) for name in (members if names is None else names)}
     except (OSError, MissingArrayError):
         raise
     except Exception as error:  # a damaged archive can fail in the zip, the decompression, the header or the memory

@@ -1,11 +1,11 @@
 """Loads datasets: a source is read, split, scaled and looked at."""
 
-import hashlib
 from collections.abc import Callable
 
 import numpy as np
 
 from pretrain.config import Experiment
+from pretrain.config.digests import sha256_of_arrays
 from pretrain.config.fields import ConfigError
 from pretrain.config.settings import DataConfig
 from pretrain.data import looks, reading, scaling, splits
@@ -97,10 +97,10 @@ def load(config: DataConfig, read: Reader = reading.read) -> Dataset:
         source.output_names,
         units,
         Fingerprints(
-            _digest(parts["train"].inputs, parts["validation"].inputs),
+            sha256_of_arrays(parts["train"].inputs, parts["validation"].inputs),
             # With their units, in which predictions are kept.
-            _digest(parts["train"].labels, parts["validation"].labels, *(units or ())),
-            _digest(*parts["test"]),
+            sha256_of_arrays(parts["train"].labels, parts["validation"].labels, *(units or ())),
+            sha256_of_arrays(*parts["test"]),
         ),
         None if len(labelled) == len(labels) else labelled,
         fitted.interval,
@@ -209,11 +209,3 @@ def luma(images: np.ndarray) -> np.ndarray:
 def _shuffled(inputs: np.ndarray) -> np.ndarray:
     """Shuffles every pixel over images [N, D], each in its own way, the same for all seeds."""
     return np.random.default_rng(0).permuted(inputs, axis=0)
-
-
-def _digest(*arrays: np.ndarray) -> str:
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(f"{array.dtype} {array.shape}".encode())
-        digest.update(np.ascontiguousarray(array))
-    return digest.hexdigest()

@@ -1,6 +1,5 @@
 """Sources before they are split: arrays by name, from the packaged MNIST, files, a function, or TFDS."""
 
-import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pretrain.config.digests import sha256_of_file
 from pretrain.config.fields import ConfigError
 from pretrain.config.kinds import TaskKind
 from pretrain.config.own_code import returned
@@ -152,7 +152,7 @@ def _found(config: DataConfig) -> _Found:
     if faults:
         raise ConfigError.of_all(faults)
     if name == "mnist":
-        if not MNIST.is_file() or hashlib.sha256(MNIST.read_bytes()).hexdigest() != _MNIST_SHA256:
+        if not MNIST.is_file() or sha256_of_file(MNIST) != _MNIST_SHA256:
             raise ConfigError("data.name", name, f"is damaged: {MNIST} fails its checksum; reinstall pretrain")
         return _npz(MNIST)._replace(class_names=tuple("0123456789"))
     if name.lower().endswith(".npz"):

@@ -5,7 +5,6 @@ before costs no import of TFDS.
 """
 
 import contextlib
-import hashlib
 import io
 import json
 import os
@@ -16,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from pretrain.config.digests import sha256_of_file, sha256_of_json
 from pretrain.config.fields import ConfigError
 from pretrain.data.files import read_npz, written_whole
 from pretrain.data.tfds_prepare import SetError, check_features, one_line, prepare, require
@@ -153,11 +153,9 @@ def _decode_split(builder: Any, split: str, size: int) -> tuple[np.ndarray, np.n
 
 def _source(folder: Path) -> str:
     """Returns the SHA-256 of what distinguishes one preparation of a set from another, its shards unread."""
-    digest = hashlib.sha256((folder / "dataset_info.json").read_bytes())
-    for path in sorted(folder.iterdir()):
-        if _CACHE not in path.name:
-            digest.update(f"\n{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}".encode())
-    return digest.hexdigest()
+    files = sorted(path for path in folder.iterdir() if _CACHE not in path.name)
+    statuses = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    return sha256_of_json([sha256_of_file(folder / "dataset_info.json"), statuses])
 
 
 def _load(path: Path, source: str) -> dict[str, Any] | None:

@@ -8,6 +8,7 @@ from pretrain.config import DataConfig
 from pretrain.config.metrics import COMPONENTS, MAJORITY, VARIANCE
 from pretrain.data import Dataset
 from pretrain.data.inputs import blocks
+from pretrain.learn.layers import scaled
 from pretrain.plan.plan import Plan
 
 _WIDEST = 1024  # inputs whose principal components take less than a second
@@ -51,7 +52,7 @@ def _variance(inputs: np.ndarray) -> float:
     """Returns the variance of inputs [N, D], mean over D."""
     sums = np.zeros((2, inputs.shape[1]))
     for block in blocks(inputs):
-        values = _read(block).astype(np.float64)
+        values = scaled(block).astype(np.float64)
         sums += [values.sum(axis=0), np.square(values).sum(axis=0)]
     mean, square = sums / len(inputs)
     return float(np.mean(square - np.square(mean)))
@@ -66,7 +67,7 @@ def _linear_errors(dataset: Dataset) -> list[float]:
     if test.shape[1] > _WIDEST:
         return []
     rows = train[:: -(-len(train) // _MOST_ROWS)]
-    mean = _read(rows).mean(axis=0)
+    mean = scaled(rows).mean(axis=0)
     directions = np.linalg.eigh(_moments(rows, mean))[1][:, ::-1]
     moments = _moments(test, mean)
     explained = np.sum(directions * (moments @ directions), axis=0)
@@ -78,13 +79,6 @@ def _moments(inputs: np.ndarray, mean: np.ndarray) -> np.ndarray:
     """Returns the second moments of inputs [N, D] about a mean [D]: [D, D]."""
     total = np.zeros((len(mean), len(mean)))
     for block in blocks(inputs):
-        rows = _read(block)
-        rows -= mean
+        rows = scaled(block) - mean
         total += rows.T @ rows
     return total / len(inputs)
-
-
-def _read(inputs: np.ndarray) -> np.ndarray:
-    """Returns a copy of inputs as an encoder reads them."""
-    rows = inputs.astype(np.float32)
-    return np.divide(rows, 255, out=rows) if inputs.dtype == np.uint8 else rows

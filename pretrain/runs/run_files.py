@@ -9,12 +9,12 @@ Nothing here imports JAX, so that whoever reads tables need not wait for it.
 """
 
 import contextlib
-import hashlib
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple, TypeVar
 
+from pretrain.config.digests import sha256
 from pretrain.config.fields import ConfigError
 from pretrain.store import lock, manifests
 from pretrain.store.manifests import DamageError
@@ -47,7 +47,7 @@ class Files(NamedTuple):
             raise DamageError(f"{self.directory / name}: missing; {REMEDY}") from None
         except OSError as error:
             raise DamageError(f"{self.directory / name}: cannot be read ({error.strerror}); {REMEDY}") from None
-        if hashlib.sha256(content).hexdigest() != self.checksums.get(name):
+        if sha256(content) != self.checksums.get(name):
             raise DamageError(f"{self.directory / name}: fails its checksum; {REMEDY}")
         return content
 
@@ -71,7 +71,7 @@ def experiment_id(trial_ids: Iterable[str]) -> str:
 
     It leaves out where a run's files and stages lie, and on what they were computed.
     """
-    return hashlib.sha256("\n".join(trial_ids).encode()).hexdigest()
+    return sha256("\n".join(trial_ids))
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ import numpy as np
 
 from pretrain.config import DataConfig
 from pretrain.data import Dataset, Split
-from pretrain.learn.layers import Params, encode
+from pretrain.learn.layers import Params, encode, scaled
 from pretrain.learn.stack import decode
 from pretrain.plan.plan import Job, Plan, Trial
 from pretrain.runs.sample_file import Samples
@@ -58,7 +58,7 @@ def take(trial: Trial, job: Job, store: Store, dataset: Dataset) -> Samples:
         images = images.reshape(len(images), *stack.example)
         return decode(stack, params, encode(stack.layers, params.get("encoder", {}), images))[0]
 
-    images = inputs.astype(np.float32) / 255 if inputs.dtype == np.uint8 else inputs
+    images = scaled(inputs)
     reconstructed = np.asarray(reconstruct(params, images))
     low, high = dataset.interval
     if low < 0 or high > 1:  # of standardised images, whose values are shown from the least to the most

@@ -3,12 +3,13 @@
 Nothing here imports JAX, so that whoever reads tables need not wait for it.
 """
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from pretrain.config.digests import sha256, sha256_of_file
 
 NAME = "manifest.json"
 
@@ -53,13 +54,7 @@ def canonical(content: Any) -> str:
 def checksums(directory: Path) -> dict[str, str]:
     """Returns the SHA-256 of every file under a directory, by its relative path."""
     files = (file for file in sorted(directory.rglob("*")) if file.is_file())
-    return {file.relative_to(directory).as_posix(): checksum(file) for file in files}
-
-
-def checksum(file: Path) -> str:
-    """Returns the SHA-256 of a file."""
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
+    return {file.relative_to(directory).as_posix(): sha256_of_file(file) for file in files}
 
 
 def check(file: Path, expected: str) -> None:
@@ -69,7 +64,7 @@ def check(file: Path, expected: str) -> None:
       DamageError: it has another, or cannot be read.
     """
     try:
-        if checksum(file) != expected:
+        if sha256_of_file(file) != expected:
             raise DamageError(f"{file}: fails its checksum")
     except OSError as error:
         raise DamageError(f"{file}: cannot be read ({error.strerror})") from None
@@ -91,4 +86,4 @@ def sync_one(place: Path) -> None:
 
 
 def _self_checksum(content: Mapping[str, Any]) -> str:
-    return hashlib.sha256(canonical(content).encode()).hexdigest()
+    return sha256(canonical(content))

@@ -8,7 +8,6 @@ that a run leaves is sealed with a checksum, and what is not, or no longer, seal
 
 import contextlib
 import functools
-import hashlib
 import json
 import os
 import platform
@@ -16,6 +15,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 import jax
+
+from pretrain.config.digests import sha256, sha256_of_file
 
 _SEALS = "seals.json"
 _CPU_LINES = ("model name", "flags", "Features", "CPU part")
@@ -67,7 +68,7 @@ def _fingerprint() -> str:
     with contextlib.suppress(OSError):  # no Linux
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         made_by += sorted({line for line in lines if line.startswith(_CPU_LINES)})
-    return hashlib.sha256("\n".join(made_by).encode()).hexdigest()[:16]
+    return sha256("\n".join(made_by))[:16]
 
 
 def _seals(directory: Path) -> dict[str, str]:
@@ -80,7 +81,7 @@ def _seals(directory: Path) -> dict[str, str]:
 
 def _checksum(path: Path) -> str | None:
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return sha256_of_file(path)
     except OSError:  # deleted meanwhile
         return None
 

@@ -6,7 +6,6 @@ training is another, ``begun/<id>.<updates>``.
 """
 
 import contextlib
-import hashlib
 import json
 import shutil
 import uuid
@@ -19,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pretrain.config.digests import sha256
 from pretrain.learn.layers import Params
 from pretrain.learn.transfer import copied
 from pretrain.plan.identity import versions
@@ -265,7 +265,7 @@ def _age(path: Path) -> tuple[int, str]:
 
 
 def _name(pack: Pack) -> str:
-    return hashlib.sha256("\n".join(job.id for job in pack.jobs).encode()).hexdigest()[:32]
+    return sha256("\n".join(job.id for job in pack.jobs))[:32]
 
 
 def _content(pack: Pack, arrays: dict[str, Any]) -> dict[str, Any]:
