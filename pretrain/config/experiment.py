@@ -118,7 +118,7 @@ class Experiment(Settings):
         checks.check_family(self.study.family, {name for grid in self.sweep for name in grid})
         for point in self.points:
             checks.check_per_layer(point.settings, point.values)
-            checks.check(point.settings)
+            checks.check_trial(point.settings)
         if self.study.until_conclusive and self.study.most_seeds < self.seeds:
             remedy = f"is less than the first batch of seeds {self.seeds}; raise it, or lower seeds"
             raise ConfigError("study.most_seeds", self.study.most_seeds, remedy)

@@ -28,10 +28,10 @@ def returned(field: str, value: str, file: str, function: str) -> Any:
     if not path.is_file():
         raise ConfigError(field, value, f"names {path}, which is no file; give the path of a Python file")
     try:
-        found = getattr(_loaded(path), function, None)
-        if not callable(found):
+        called = getattr(_loaded(path), function, None)
+        if not callable(called):
             raise ConfigError(field, value, f"names {function}, which {path.name} does not define")
-        return found()
+        return called()
     except ConfigError:
         raise
     except (Exception, SystemExit) as error:  # a user's file is code, and may fail in any way

@@ -219,7 +219,7 @@ class FinetuneConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class Settings:
-    """All that decides a trial, besides its seed."""
+    """All fields that decide a trial, besides its seed."""
 
     data: DataConfig = DataConfig()
     encoder: EncoderConfig = EncoderConfig()
@@ -232,8 +232,8 @@ class Settings:
 
     def at_layer(self, layer: int) -> "Settings":
         """Returns the settings with all fields as they are for one layer, the lowest is 0."""
-        own = {name: values[layer] for name, values in self.per_layer.items()}
-        return with_values(replace_all(self, own), {"per_layer": {}})
+        values_here = {name: values[layer] for name, values in self.per_layer.items()}
+        return with_values(replace_all(self, values_here), {"per_layer": {}})
 
     @property
     def greedy_method(self) -> Method:

@@ -88,12 +88,12 @@ def test_every_metric_is_recorded_or_measured_and_every_task_has_usual_ones():
 )
 def test_metrics_are_of_test_rows_unless_they_say_otherwise(name, full, split):
     assert (metrics.column(name), metrics.split_of(name)[0]) == (full, split)
-    metrics.check(name)
+    metrics.check_metric(name)
 
 
 def test_a_metric_that_is_none_or_of_other_targets_is_refused_in_a_line():
     with pytest.raises(ConfigError, match=r"study.metric: 'acuracy' is none of .*did you mean 'accuracy'"):
-        metrics.check("acuracy")
+        metrics.check_metric("acuracy")
     with pytest.raises(ConfigError, match=r"'rmse' is no measure of classification; choose one of accuracy, "):
         metrics.check_task("rmse", ["classification"])
     metrics.check_task("auto", ["regression"])
