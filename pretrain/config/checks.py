@@ -6,8 +6,8 @@ from typing import Any
 
 from pretrain.config.counts import counted
 from pretrain.config.fields import ConfigError, fields, get, nearest, unknown
-from pretrain.config.method import LayerFacts, Method
-from pretrain.config.methods import deep
+from pretrain.config.method import LayerFacts
+from pretrain.config.methods import MethodConfig, deep
 from pretrain.config.settings import FinetuneConfig, PretrainConfig, Settings
 
 _OF_ALL_LAYERS = ("training", "end_to_end_epochs", "carry_step_count", "wrong_data")
@@ -160,7 +160,7 @@ def check_tuned(sweep: Sequence[Mapping[str, Collection[Any]]], tuned: Sequence[
             raise ConfigError("study.tune", name, f"has no values to choose from; give some by --tune {name}=a,b")
 
 
-def _check_end_to_end(pretrain: PretrainConfig, methods: Sequence[Method], layers: Sequence[LayerFacts]) -> None:
+def _check_end_to_end(pretrain: PretrainConfig, methods: Sequence[MethodConfig], layers: Sequence[LayerFacts]) -> None:
     """Checks that all layers can be trained at once, after greedy stages if there are any."""
     is_second = pretrain.training == "greedy_then_end_to_end"
     for method in methods:

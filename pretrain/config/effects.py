@@ -1,10 +1,9 @@
 """Effects of fields: a field without an effect beside some values of another is marked at its type."""
 
 import dataclasses
-import functools
 from typing import Any, NamedTuple
 
-from pretrain.config.fields import Config, bare, get, hints, is_traced
+from pretrain.config.fields import Config, bare, cached, get, hints, is_traced
 
 
 class When(NamedTuple):
@@ -45,7 +44,7 @@ def decisive(config: Any) -> dict[str, Any]:
     for name, value in active(config).items():
         section, _, last = name.rpartition(".")
         owner = get(config, section)
-        default = next(field.default for field in dataclasses.fields(owner) if field.name == last)
+        default = getattr(type(owner), last, dataclasses.MISSING)
         if last == "kind" or is_traced(hints(type(owner))[last]) or value != default:
             kept[name] = value
     return kept
@@ -75,6 +74,6 @@ def _silencer(config: Any, name: str) -> When | None:
     return next((mark for mark in _marks(type(config), name) if not mark.holds(config)), None)
 
 
-@functools.cache
+@cached
 def _marks(config: type, name: str) -> tuple[When, ...]:
     return tuple(mark for mark in getattr(hints(config)[name], "__metadata__", ()) if isinstance(mark, When))

@@ -108,7 +108,7 @@ class Experiment(Settings):
     save_every: Annotated[float, Ge(0)] = 60.0
     """Time between two saves of a pack in training, from which an interrupted one goes on (seconds)."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         checks.check_texts(self)
         checks.check_sweep(self.sweep, self.finetune)
         checks.check_tuned(self.sweep, self.study.tune, self.study.compare)

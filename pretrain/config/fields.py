@@ -9,7 +9,7 @@ import difflib
 import functools
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -20,6 +20,7 @@ TRACED = "traced: an argument of the compiled program"
 
 STRICT = ConfigDict(strict=True, allow_inf_nan=False, extra="forbid")  # of every config
 Config = TypeVar("Config")
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 _LONGEST_VALUE = 300  # characters of a value in an error
 
@@ -43,6 +44,11 @@ class ConfigError(Exception):
         return error
 
 
+def cached(function: Function) -> Function:
+    """Caches a function whose arguments are classes, which mypy takes for unhashable."""
+    return functools.cache(function)  # type: ignore[return-value]
+
+
 def fields(config: Any) -> Mapping[str, Any]:
     """Returns the type of every leaf field by its dotted name, annotations included.
 
@@ -51,7 +57,7 @@ def fields(config: Any) -> Mapping[str, Any]:
     if isinstance(config, type):
         return _fields_of_class(config)
     leaves = {}
-    for name, (kind, sections, kinds) in _parts(type(config)).items():
+    for name, (kind, sections, kinds) in _field_types(type(config)).items():
         if not sections:
             leaves[name] = kind
             continue
@@ -61,10 +67,10 @@ def fields(config: Any) -> Mapping[str, Any]:
     return leaves
 
 
-@functools.cache
+@cached
 def _fields_of_class(config: type) -> Mapping[str, Any]:
     leaves = {}
-    for name, (kind, sections, kinds) in _parts(config).items():
+    for name, (kind, sections, kinds) in _field_types(config).items():
         if not sections:
             leaves[name] = kind
         for section in sections:
@@ -78,21 +84,21 @@ def _fields_of_class(config: type) -> Mapping[str, Any]:
 def _leaf(config: Any, name: str) -> Any:
     """Returns the type of one of the ``fields`` of a config; None where it has no such field."""
     head, _, rest = name.partition(".")
-    kind, sections, kinds = _parts(type(config)).get(head, (None, (), None))
+    kind, sections, kinds = _field_types(type(config)).get(head, (None, (), None))
     if not (rest and sections):
         return None if rest or sections else kind
     return kinds if kinds and rest == "kind" else _leaf(getattr(config, head), rest)
 
 
-@functools.cache
-def _parts(config: type) -> Mapping[str, tuple[Any, tuple[type, ...], Any]]:
+@cached
+def _field_types(config: type) -> Mapping[str, tuple[Any, tuple[type, ...], Any]]:
     """Returns of every field of a config class its type, its ``section_classes``, and the kinds of a union."""
-    parts = {}
+    types_by_name = {}
     for name, kind in hints(config).items():
         sections = section_classes(kind)
         kinds = typing.Literal[tuple(map(kind_of, sections))] if len(sections) > 1 else None
-        parts[name] = kind, sections, kinds
-    return parts
+        types_by_name[name] = kind, sections, kinds
+    return types_by_name
 
 
 def section_classes(kind: Any) -> tuple[type, ...]:
@@ -100,12 +106,12 @@ def section_classes(kind: Any) -> tuple[type, ...]:
     if typing.get_origin(kind) is typing.Annotated:
         kind = typing.get_args(kind)[0]
     kinds = typing.get_args(kind) if typing.get_origin(kind) in (typing.Union, types.UnionType) else (kind,)
-    return tuple(each for each in kinds if dataclasses.is_dataclass(each))
+    return tuple(each for each in kinds if isinstance(each, type) and dataclasses.is_dataclass(each))
 
 
-def kind_of(config_class: type) -> str:
+def kind_of(config_class: Any) -> str:
     """Returns the kind by which a union distinguishes a config class from the others."""
-    return next(field.default for field in dataclasses.fields(config_class) if field.name == "kind")
+    return config_class.kind
 
 
 def get(config: Any, name: str) -> Any:
@@ -164,7 +170,7 @@ def with_values(config: Config, values: Mapping[str, Any]) -> Config:
     """Returns a config with fields set by dotted name, unvalidated: the values may be tracers, or whole sections."""
     for name, value in values.items():
         head, _, rest = name.partition(".")
-        present = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+        present = {field: getattr(config, field) for field in hints(type(config))}
         config = bare(type(config), {**present, head: with_values(present[head], {rest: value}) if rest else value})
     return config
 
@@ -182,14 +188,14 @@ def is_traced(kind: Any) -> bool:
     return TRACED in getattr(kind, "__metadata__", ())
 
 
-@functools.cache
+@cached
 def hints(config: type) -> Mapping[str, Any]:
     """Returns the type of every field of a config class, sections among them, annotations included."""
     kinds = typing.get_type_hints(config, include_extras=True)
     return {field.name: kinds[field.name] for field in dataclasses.fields(config)}
 
 
-@functools.cache
+@cached
 def _validator(kind: Any) -> TypeAdapter:
     """Returns the validator of a field; to build it takes as long as thousands of uses."""
     return TypeAdapter(kind, config=STRICT)

@@ -36,7 +36,7 @@ def read_word(word: int | str) -> Word:
     if match := _OWN.fullmatch(word):
         return Word("own", file=match[1], function=match[2])
     if match := _CONVOLUTION.fullmatch(word):
-        read = Word("convolution", *(int(number or 1) for number in match.groups()))
+        read = Word("convolution", int(match[1]), int(match[2]), int(match[3] or 1))
     elif match := _RESIDUAL.fullmatch(word):
         read = Word("residual", int(match[1]), 3, int(match[2] or 1))
     else:

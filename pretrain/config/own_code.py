@@ -51,6 +51,7 @@ def _loaded(path: Path) -> object:
     if key not in _LOADED:
         name = f"own_code_{path.stem}"
         spec = importlib.util.spec_from_file_location(name, path)
+        assert spec and spec.loader  # as for every file .py
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module  # so that dataclasses find where they are defined
         spec.loader.exec_module(module)

@@ -2,14 +2,14 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 from annotated_types import Ge, Gt, Lt, MinLen
 from pydantic.dataclasses import dataclass
 
 from pretrain.config.effects import Unless, When, canonical
-from pretrain.config.fields import STRICT, TRACED, replace_all, with_values
+from pretrain.config.fields import STRICT, TRACED, hints, replace_all, with_values
 from pretrain.config.kinds import Activation, Count, Penalty, Rate, Sampling, Switch, TaskKind
 from pretrain.config.layers import LayerWord, Word, read_word
 from pretrain.config.methods import (
@@ -210,11 +210,10 @@ class FinetuneConfig:
                 return LogisticConfig(l2=self.l2)
             case "knn":
                 return NeighboursConfig()
-        per_layer = {
-            name: tuple(float(getattr(layer, name)) for layer in of_layers) for name in ("unfreeze_at", "rate_factor")
-        }
-        names = {field.name for field in dataclasses.fields(FinetuningConfig)} - {"kind", *per_layer}
-        return FinetuningConfig(**per_layer, **{name: getattr(self, name) for name in names})
+        per_layer = ("unfreeze_at", "rate_factor")
+        values: dict[str, Any] = {name: tuple(float(getattr(layer, name)) for layer in of_layers) for name in per_layer}
+        names = hints(FinetuningConfig).keys() - {"kind", *per_layer}
+        return FinetuningConfig(**values, **{name: getattr(self, name) for name in names})
 
 
 @dataclass(frozen=True, config=STRICT)
