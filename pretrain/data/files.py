@@ -1,4 +1,4 @@
-"""Files that are written whole, or not at all, and archives of arrays that are read whole, or not at all."""
+"""Files and archives of arrays, which are written and read whole, or not at all."""
 
 import contextlib
 import io
@@ -18,10 +18,10 @@ class MissingArrayError(ValueError):
 
 @contextlib.contextmanager
 def written_whole(target: Path) -> Iterator[Path]:
-    """Gives a draft beside a file to write to, which takes the file's place when all went well.
+    """Gives a draft beside a file, which takes the file's place unless writing fails.
 
     Raises:
-      OSError: it could not be written; names the file, which is as it was.
+      OSError: it could not be written; names the file, which stays.
     """
     draft = target.with_name(f".{target.name}.draft")
     try:
@@ -89,9 +89,9 @@ def npz_kinds(path: Path) -> dict[str, np.dtype]:
 
 
 def _n_members(file: IO[bytes]) -> int | None:
-    """Returns how many members an archive should have, by its last record; None where something follows that.
+    """Returns the number of an archive's members by its last record; None where something follows the record.
 
-    A damaged directory may hide members without a word, so that arrays seem to be left out.
+    A damaged directory may hide members silently.
     """
     size = 22
     file.seek(-size, os.SEEK_END)

@@ -1,7 +1,7 @@
 """Any TensorFlow Datasets image classification set as arrays, read without TensorFlow.
 
-A set is looked for on disk first, so one prepared by hand needs to be no registered TFDS set, and one that was decoded
-before costs no import of TFDS.
+A set is sought on disk first, so that a set prepared by hand need not be registered, and a set decoded before needs no
+import of TFDS.
 """
 
 import contextlib
@@ -29,11 +29,11 @@ _UNLABELLED = {"unlabelled", "unlabeled"}  # splits
 def read(name: str, directory: str) -> dict[str, Any]:
     """Reads a TFDS image classification set as train_images, train_labels, test_images, test_labels and class_names.
 
-    Where there is a split `unlabelled`, as stl10 has one, unlabelled_images are among them.
+    A split `unlabelled`, as in stl10, gives unlabelled_images besides.
 
     Images are uint8 [N, H, W, 1 or 3], labels int32 [N], class names a tuple of strings, empty where the set has none.
     The test arrays are the split `test`, or `validation` where there is no `test`; other splits are left alone.
-    The arrays are kept beside the prepared set, where that can be written, and read from there while it is unchanged.
+    The arrays are cached beside the prepared set, if possible, and read from there while the set is unchanged.
 
     Args:
       name: `name`, `name/config` or `name:version`. A version may hold wildcards (`3.*.*`); the newest on disk is read.
@@ -45,10 +45,10 @@ def read(name: str, directory: str) -> dict[str, Any]:
     """
     root = Path(os.path.expanduser(directory))
     try:
-        parts = _NAME.fullmatch(name)
-        if not parts:
+        match = _NAME.fullmatch(name)
+        if not match:
             raise SetError("is no dataset name; write name, name/config or name:version")
-        folder = _find(root, **parts.groupdict()) or _prepared(name, root, parts.groupdict())
+        folder = _find(root, **match.groupdict()) or _prepared(name, root, match.groupdict())
         source = _source(folder)
         arrays = _load(folder / _CACHE, source)
         if arrays is None:
@@ -66,14 +66,14 @@ def _find(root: Path, base: str, config: str | None, version: str | None) -> Pat
     home = root / base
     if config is None and home.is_dir() and not _versions(home):
         configs = sorted(path.name for path in home.iterdir() if _versions(path))
-        with contextlib.suppress(OSError, ValueError, KeyError):  # where TFDS notes the default config, if it knew one
+        with contextlib.suppress(OSError, ValueError, KeyError):  # TFDS may have noted a default config there
             configs = [json.loads((home / ".config" / "metadata.json").read_text())["default_config_name"]]
         if len(configs) > 1:
             raise SetError(f"is prepared with several configs; write one of {[f'{base}/{name}' for name in configs]}")
         config = configs[0] if configs else None
     wanted = (version or "*.*.*").replace(".", r"\.").replace("*", r"\d+")
     versions = [path for path in _versions(home / (config or "")) if re.fullmatch(wanted, path.name)]
-    return max(versions, key=lambda path: [int(part) for part in path.name.split(".")], default=None)
+    return max(versions, key=lambda path: [int(number) for number in path.name.split(".")], default=None)
 
 
 def _prepared(name: str, root: Path, parts: dict[str, str | None]) -> Path:
@@ -102,7 +102,7 @@ def _decode(folder: Path) -> dict[str, Any]:
             away = f"mv {shlex.quote(str(folder))} {shlex.quote(f'{folder}.{formats[0]}')}"
             raise SetError(f"is prepared as {formats[0]} and must be as array_record; run {away} and then this again")
         check_features(info.features)
-        sizes = {split: part.num_examples for split, part in info.splits.items() if part.num_examples}
+        sizes = {name: split.num_examples for name, split in info.splits.items() if split.num_examples}
         test = "test" if "test" in sizes else "validation"
         if not {"train", test} <= sizes.keys():
             raise SetError(f"has the splits {sorted(sizes)}; choose a set with train and test or validation")
@@ -116,9 +116,8 @@ def _decode(folder: Path) -> dict[str, Any]:
     except (SetError, MemoryError):
         raise
     except Exception as error:  # TFDS, ArrayRecord, protobuf and Pillow each raise their own
-        raise SetError(
-            f"cannot be decoded; remove {folder} if it is damaged, and run again: {one_line(error)}"
-        ) from None
+        remedy = f"remove {folder} if it is damaged, and run again"
+        raise SetError(f"cannot be decoded; {remedy}: {one_line(error)}") from None
     label = info.features["label"]
     return {**arrays, "class_names": tuple(label.names if getattr(label, "num_classes", None) else ())}
 
@@ -152,7 +151,7 @@ def _decode_split(builder: Any, split: str, size: int) -> tuple[np.ndarray, np.n
 
 
 def _source(folder: Path) -> str:
-    """Returns the SHA-256 of what distinguishes one preparation of a set from another, its shards unread."""
+    """Returns the SHA-256 of a preparation of a set: its description, and the state of its files."""
     files = sorted(path for path in folder.iterdir() if _CACHE not in path.name)
     statuses = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
     return sha256_of_json([sha256_of_file(folder / "dataset_info.json"), statuses])

@@ -39,7 +39,7 @@ def prepare(name: str, root: Path, base: str, config: str | None, version: str |
     """Downloads a set and prepares it as array_record.
 
     Returns:
-      What went wrong, if the set is not there afterwards: another process may have prepared it meanwhile.
+      The fault, if the set is not there afterwards: another process may have prepared it meanwhile.
 
     Raises:
       SetError: the set is unknown, or cannot be prepared here.
@@ -47,10 +47,10 @@ def prepare(name: str, root: Path, base: str, config: str | None, version: str |
     require("read", "tensorflow_datasets", "array_record", "PIL")
     import tensorflow_datasets as tfds
 
-    known = tfds.list_builders(with_community_datasets=False)  # asking for the others would ask the network
-    if base not in known:
+    registered = tfds.list_builders(with_community_datasets=False)  # the others would be sought on the network
+    if base not in registered:
         there = sorted(str(info.parent.relative_to(root)) for info in root.glob(f"{base}/**/dataset_info.json"))
-        remedy = f"choose one of {there}" if there else f"did you mean {nearest(base, known)!r}?"
+        remedy = f"choose one of {there}" if there else f"did you mean {nearest(base, registered)!r}?"
         raise SetError(f"is no TFDS set and is not prepared in {root}; {remedy}")
     require(f"prepared in {root}", "tensorflow", "importlib_resources")
     kind = tfds.builder_cls(base)
@@ -94,7 +94,7 @@ def reachable(url: str, timeout: float = 2.0) -> bool:
         with contextlib.suppress(OSError), socket.create_connection(address, timeout):
             answered.set()
 
-    # Looking up a name knows no timeout and may take a minute, so it is left behind in a thread.
+    # Looking up a name has no timeout and may take a minute, so it goes on in a thread.
     attempt = threading.Thread(target=connect, daemon=True)
     attempt.start()
     attempt.join(timeout)
@@ -134,6 +134,6 @@ def require(purpose: str, *modules: str) -> None:
 
 
 def one_line(text: Any) -> str:
-    """Returns a text, or what an error says, on one line of bounded length."""
+    """Returns a text, or an error's type and message, on one line of bounded length."""
     text = " ".join(f"{type(text).__name__}: {text}".split() if isinstance(text, Exception) else str(text).split())
     return text if len(text) <= 300 else f"{text[:297]}..."
