@@ -1,4 +1,4 @@
-"""Outcomes of packs and how far they have come; records of stages: results, curves and versions."""
+"""Outcomes and progress of packs; records of stages: results, curves and versions."""
 
 import dataclasses
 import itertools
@@ -24,9 +24,9 @@ class Outcome(NamedTuple):
     curves: dict[str, np.ndarray]  # [T, total steps], NaN where not measured
     results: dict[str, np.ndarray]  # [T]
     seconds: float  # wall clock of the pack, per job
-    test: str = ""  # fingerprint of the test images and labels that results are of
-    # Of jobs that end a trial, by held-out split as in ``test_scores``: what ``Prediction`` holds, [T, N, ...], and
-    # ``test_targets``, [N, ...], which all share; None of other jobs.
+    test: str = ""  # fingerprint of the test images and labels behind the results
+    # Of jobs that end a trial, by held-out split as in ``test_scores``: the arrays of ``Prediction``, [T, N, ...], and
+    # the shared ``test_targets``, [N, ...]; None of other jobs.
     predictions: dict[str, np.ndarray] | None = None
 
     def diverged(self) -> np.ndarray:
@@ -37,7 +37,7 @@ class Outcome(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """How far a pack has come: all that is needed to go on as if it had never stopped."""
+    """Progress of a pack: everything it needs to go on as if it had never stopped."""
 
     step: int  # updates made
     seconds: float  # wall clock so far
@@ -51,11 +51,11 @@ class Record:
     status: str  # "ok", "diverged", or "collapsed" where it predicts the same of all examples
     results: dict[str, float | None]  # None where not finite
     seconds: float  # wall clock
-    test: str = ""  # fingerprint of the test images and labels that results are of
+    test: str = ""  # fingerprint of the test images and labels behind the results
 
 
 class StoredAs(NamedTuple):
-    """A stored stage with the settings of another: what made it."""
+    """The origin of a stored stage: its program, versions and parent."""
 
     id: str
     program: str  # its fingerprint
@@ -66,51 +66,45 @@ class StoredAs(NamedTuple):
 def records_of(outcome: Outcome) -> list[dict[str, Any]]:
     """Returns the record of each of a pack's stages, as JSON holds it."""
     results = {name: values.tolist() for name, values in outcome.results.items()}
-    lost = outcome.diverged()
-    alike = predicts_alike(outcome.predictions, len(lost))
+    diverged = outcome.diverged()
+    collapsed = predicts_alike(outcome.predictions, len(diverged))
     return [
         {
-            "status": "diverged" if diverged else "collapsed" if alike[lane] else "ok",
-            "results": {name: _finite_or_none(results[name][lane]) for name in results},
+            "status": "diverged" if diverged[lane] else "collapsed" if collapsed[lane] else "ok",
+            # JSON knows neither NaN nor infinity.
+            "results": {name: value[lane] if np.isfinite(value[lane]) else None for name, value in results.items()},
             "seconds": outcome.seconds,
             "test": outcome.test,
         }
-        for lane, diverged in enumerate(lost)
+        for lane in range(len(diverged))
     ]
 
 
 def predicts_alike(predictions: Mapping[str, np.ndarray] | None, n_jobs: int) -> np.ndarray:
     """Returns whether each job predicts the same of all held-out examples, though their targets differ: [T] bool.
 
-    Of classes, one of them for all; of labels, logits, and of numbers, these, that vary by less than a hundredth.
+    Predictions are alike if all are one class, or if logits of labels, or numbers, vary by less than a hundredth.
     """
     if not predictions:
         return np.zeros(n_jobs, bool)
 
-    def joined(part: str, axis: int) -> np.ndarray:
-        return np.concatenate([predictions[f"{split}_{part}"] for split in ("validation", "test")], axis=axis)
+    def joined(name: str, axis: int) -> np.ndarray:
+        return np.concatenate([predictions[f"{split}_{name}"] for split in ("validation", "test")], axis=axis)
 
     targets = joined("targets", 0)
     if "test_classes" in predictions:
-        found, truth = joined("classes", 1)[..., None], targets[:, None]
-    elif predictions["test_scores"].dtype == np.float16:
+        classes = joined("classes", 1)
+        return (classes == classes[:, :1]).all(axis=1) & (targets != targets[0]).any()
+    if predictions["test_scores"].dtype == np.float16:
         # Of rare labels, logits may order examples well though all are below zero.
         return (joined("scores", 1).astype(np.float32).std(axis=1) < _CONSTANT).all(axis=1)
-    else:
-        return (joined("scores", 1).std(axis=1) < _CONSTANT * targets.std(axis=0)).all(axis=1)
-    varies = (truth != truth[:1]).any()
-    return (found == found[:, :1]).all(axis=(1, 2)) & varies
-
-
-def _finite_or_none(value: float) -> float | None:
-    """JSON knows neither NaN nor infinity."""
-    return value if np.isfinite(value) else None
+    return (joined("scores", 1).std(axis=1) < _CONSTANT * targets.std(axis=0)).all(axis=1)
 
 
 def curves_of(pack: Pack, outcome: Outcome) -> pa.Table:
     """Returns curves in long form, stage after stage.
 
-    Stages are measured alike, unless one has stopped early: then their numbers of rows stand in the metadata.
+    Stages are measured alike unless they may stop early: then the metadata hold their numbers of rows.
     """
     names = sorted(outcome.curves)
     measured = pack.stage.measured(names)

@@ -23,7 +23,7 @@ from pretrain.learn.layers import Params
 from pretrain.learn.transfer import copied
 from pretrain.plan.identity import versions
 from pretrain.plan.plan import Pack
-from pretrain.store import sealed
+from pretrain.store import manifests, sealed
 from pretrain.store.manifests import DamageError
 from pretrain.store.records import Outcome, Progress, Record, StoredAs, curves_by_stage, curves_of, records_of
 from pretrain.store.sealed import StoreError
@@ -40,7 +40,7 @@ class Store:
         Args:
           root: the directory; made when the first pack is saved.
           warn: called with a line for every damaged file.
-          read_only: whether to leave damaged packs, and what killed processes left, where they are.
+          read_only: whether to leave damaged packs, and drafts of killed processes, in place.
         """
         self.root = Path(root).expanduser().resolve()
         self._warn = warn
@@ -63,7 +63,7 @@ class Store:
             self._open(path)
 
     def verified(self, ids: Collection[str]) -> set[str]:
-        """Returns the stored ones of these stages, after checking every file of their packs.
+        """Returns which of these stages are stored, after checking every file of their packs.
 
         A damaged pack is named and moved aside, so that its stages count as never run.
         """
@@ -77,17 +77,17 @@ class Store:
         return {stage for stage in ids if stage in self._places}
 
     def with_settings(self, settings_id: str) -> list[StoredAs]:
-        """Returns the stored stages of these settings, whatever program made them, the newest last."""
+        """Returns the stored stages of these settings, from any program, the newest last."""
         return self._by_settings.get(settings_id, [])
 
     def save(self, pack: Pack, outcome: Outcome) -> None:
-        """Stores a pack, as ``write`` does, and knows it from now on."""
+        """Stores a pack as ``write`` does, and opens it."""
         self._open(self.write(pack, outcome))
 
     def write(self, pack: Pack, outcome: Outcome) -> Path:
-        """Stores a pack: all of it, or nothing; what was kept of it in training goes.
+        """Stores a pack, all of it or nothing, and deletes its progress.
 
-        It may run in another thread: the pack is known after the next ``refresh``.
+        It may run in another thread: ``refresh`` opens the pack.
 
         Raises:
           StoreError: it could not be written; the message names the file or directory.
@@ -95,7 +95,7 @@ class Store:
 
         def fill(draft: Path) -> None:
             sealed.save_arrays(draft / "params", outcome.params)
-            sealed.write_json(draft / "records.json", records_of(outcome))
+            (draft / "records.json").write_text(manifests.canonical(records_of(outcome)))
             pq.write_table(curves_of(pack, outcome), draft / "curves.parquet", compression="zstd")
             if outcome.predictions:
                 np.savez(draft / _PREDICTIONS, **outcome.predictions)
@@ -110,7 +110,7 @@ class Store:
 
         Args:
           stage: its id; it must have been ``verified`` or saved.
-          shapes: the parameters' expected shapes and dtypes, if known.
+          shapes: the parameters' expected shapes and dtypes, if any.
 
         Raises:
           StoreError: the checkpoint cannot be restored, or is not what its manifest says.
@@ -118,7 +118,7 @@ class Store:
         """
         path, lane = self._places[stage]
         if path not in self._restored:
-            # One pack at a time: a finished stage's parameters are wanted by the stages planned next, then no more.
+            # One pack at a time: only the stages planned next want a finished stage's parameters.
             self._restored = {path: sealed.restore_arrays(path / "params", self._manifests[path]["structure"])}
         params = jax.tree.map(lambda leaf: leaf[lane], self._restored[path])
         return params if shapes is None else copied(shapes, params)
@@ -138,22 +138,22 @@ class Store:
             with np.load(path / _PREDICTIONS, allow_pickle=False) as arrays:
                 names = [name for name in arrays.files if name.startswith(f"{split}_")]
                 self._predicted = {(path, split): {name.removeprefix(f"{split}_"): arrays[name] for name in names}}
-        found = self._predicted[path, split]
-        return {name: array if name == "targets" else array[lane] for name, array in found.items()}
+        of_pack = self._predicted[path, split]
+        return {name: array if name == "targets" else array[lane] for name, array in of_pack.items()}
 
     def curves(self, ids: Sequence[str]) -> list[pa.Table]:
         """Returns the curves of each of these stored stages: ``metric``, ``step``, ``value``, in this order.
 
         Step n stands for what was true after the n-th update.
         """
-        found = {}
-        for path in self._packs_of(ids):
-            table = pq.read_table(path / "curves.parquet")
-            found[path] = curves_by_stage(table, len(self._manifests[path]["stages"]))
-        return [found[path][lane] for path, lane in (self._places[stage] for stage in ids)]
+        by_pack = {
+            path: curves_by_stage(pq.read_table(path / "curves.parquet"), len(self._manifests[path]["stages"]))
+            for path in self._packs_of(ids)
+        }
+        return [by_pack[path][lane] for path, lane in (self._places[stage] for stage in ids)]
 
     def save_progress(self, pack: Pack, progress: Progress) -> None:
-        """Stores how far a pack has come, in place of what was stored of it before.
+        """Stores the progress of a pack, in place of its earlier one.
 
         Raises:
           StoreError: it could not be written; the message names the file or directory.
@@ -164,8 +164,8 @@ class Store:
         self._forget_progress(pack, keep=target)
 
     def progress(self, pack: Pack) -> Progress | None:
-        """Returns how far a pack had come when it was stored last; None if nothing sound was stored."""
-        for path in self._begun(pack):
+        """Returns the latest stored progress of a pack; None if none is sound."""
+        for path in self._progress_of(pack):
             try:
                 manifest = sealed.read_manifest(path)
                 if manifest:
@@ -176,8 +176,8 @@ class Store:
                 self._move_aside(path, f"{damage}; its stages begin again")
         return None
 
-    def cut_progress(self, pack: Pack, parts: Sequence[Pack]) -> None:
-        """Stores how far a pack has come as that of its parts, which go on from there in its place.
+    def cut_progress(self, pack: Pack, pieces: Sequence[Pack]) -> None:
+        """Stores the progress of a pack as its pieces', which go on in its place.
 
         Raises:
           StoreError: it could not be written; the message names the file or directory.
@@ -185,22 +185,22 @@ class Store:
         progress = self.progress(pack)
         if progress is None:
             return
-        lane = 0
-        for part in parts:
-            rows = slice(lane, lane + len(part.jobs))
-            own = jax.tree.map(lambda leaf, rows=rows: leaf[rows], progress.arrays)
-            self.save_progress(part, progress._replace(arrays=own))
-            lane = rows.stop
+        start = 0
+        for piece in pieces:
+            lanes = slice(start, start + len(piece.jobs))
+            arrays = jax.tree.map(lambda leaf, lanes=lanes: leaf[lanes], progress.arrays)
+            self.save_progress(piece, progress._replace(arrays=arrays))
+            start = lanes.stop
         self._forget_progress(pack)
 
-    def begun(self) -> list[tuple[str, ...]]:
+    def in_training(self) -> list[tuple[str, ...]]:
         """Returns the stages of each pack in training, in the pack's order."""
-        found = []
+        stages: dict[tuple[str, ...], None] = {}
         for path in sorted(self.root.glob("begun/*.*")):
             with contextlib.suppress(DamageError):  # named when the pack is resumed
-                manifest = sealed.read_manifest(path)
-                found += [tuple(manifest["stages"])] if manifest else []
-        return list(dict.fromkeys(found))
+                if manifest := sealed.read_manifest(path):
+                    stages[tuple(manifest["stages"])] = None
+        return list(stages)
 
     def _seal(self, target: Path, content: dict[str, Any], fill: Callable[[Path], None]) -> None:
         try:
@@ -209,13 +209,13 @@ class Store:
             are_there = any(path.exists() for path in self._manifests)
             raise StoreError(f"{error}; stages saved earlier are intact" if are_there else str(error)) from None
 
-    def _begun(self, pack: Pack) -> list[Path]:
+    def _progress_of(self, pack: Pack) -> list[Path]:
         """Returns the stored progress of a pack in training, the latest first."""
-        found = [path for path in self.root.glob(f"begun/{_name(pack)}.*") if path.suffix[1:].isdigit()]
-        return sorted(found, key=lambda path: int(path.suffix[1:]), reverse=True)
+        paths = [path for path in self.root.glob(f"begun/{_name(pack)}.*") if path.suffix[1:].isdigit()]
+        return sorted(paths, key=lambda path: int(path.suffix[1:]), reverse=True)
 
     def _forget_progress(self, pack: Pack, keep: Path | None = None) -> None:
-        for path in self._begun(pack):
+        for path in self._progress_of(pack):
             if path != keep:
                 shutil.rmtree(path, ignore_errors=True)
 
@@ -252,7 +252,7 @@ class Store:
             return
         away = self.root / "damaged" / f"{path.name}-{uuid.uuid4().hex[:8]}"
         self._warn(f"{fault}, what is left of them goes to {away}")
-        with contextlib.suppress(OSError):  # another process that met the same damage may have moved it already
+        with contextlib.suppress(OSError):  # another process may have moved it already
             away.parent.mkdir(exist_ok=True)
             path.rename(away)
 
