@@ -42,17 +42,23 @@ def read_npz(source: Path | bytes, names: Sequence[str] | None = None) -> dict[s
       MissingArrayError: it lacks an array.
       ValueError: it is damaged, or no archive of arrays.
     """
+    opened = io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
+    with _damage_named(), opened as file, zipfile.ZipFile(file) as archive:
+        members = {member.removesuffix(".npy"): member for member in archive.namelist()}
+        missing = [name for name in names or () if name not in members]
+        if missing:
+            raise MissingArrayError(missing[0])
+        return {name: _array(archive, members[name]) for name in (members if names is None else names)}
+
+
+@contextlib.contextmanager
+def _damage_named() -> Iterator[None]:
+    """Turns any failure at a damaged archive to a ValueError of one line."""
     try:
-        opened = io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
-        with opened as file, zipfile.ZipFile(file) as archive:
-            members = {member.removesuffix(".npy"): member for member in archive.namelist()}
-            missing = [name for name in names or () if name not in members]
-            if missing:
-                raise MissingArrayError(missing[0])
-            return {name: _array(archive, members[name]) for name in (members if names is None else names)}
+        yield
     except (OSError, MissingArrayError):
         raise
-    except Exception as error:  # a damaged archive can fail in the zip, the decompression, the header or the memory
+    except Exception as error:  # of the zip, the decompression, the header or the memory
         raise ValueError(" ".join(str(error).split()) or type(error).__name__) from None
 
 
@@ -72,20 +78,15 @@ def npz_kinds(path: Path) -> dict[str, np.dtype]:
       OSError: it cannot be read.
       ValueError: it is damaged, or no archive of arrays.
     """
-    try:
-        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
-            if _n_members(file) not in (None, len(archive.namelist())):
-                raise zipfile.BadZipFile("its directory has lost members")
-            members = [name for name in archive.namelist() if name.endswith(".npy")]
-            kinds = {}
-            for member in members:
+    with _damage_named(), path.open("rb") as file, zipfile.ZipFile(file) as archive:
+        if _n_members(file) not in (None, len(archive.namelist())):
+            raise zipfile.BadZipFile("its directory has lost members")
+        kinds = {}
+        for member in archive.namelist():
+            if member.endswith(".npy"):
                 with archive.open(member) as array:
                     kinds[member.removesuffix(".npy")] = _kind(array)
-            return kinds
-    except OSError:
-        raise
-    except Exception as error:  # as above
-        raise ValueError(" ".join(str(error).split()) or type(error).__name__) from None
+        return kinds
 
 
 def _n_members(file: IO[bytes]) -> int | None:

@@ -32,7 +32,7 @@ class _Flat(NamedTuple):
     fault: tuple[str, str] = ("", "")  # in a word and in a line
 
 
-def classes(labels: Mapping[str, np.ndarray], called: Mapping[str, str], names: tuple[str, ...] = ()) -> Classes:
+def classes(labels: Mapping[str, np.ndarray], called: Mapping[str, str], names: tuple[str, ...]) -> Classes:
     """Returns class numbers from labels of any form.
 
     Args:

@@ -162,29 +162,27 @@ def _pretrained(
         train = np.concatenate([train, fitted.scaling.applied(pool)])
         none = np.full((len(pool), *labels.shape[1:]), NONE if labels.ndim == 1 else np.nan, labels.dtype)
         labels = np.concatenate([labels, none])
-    without = np.flatnonzero(is_missing(labels))
-    notes = []
+    missing = is_missing(labels)
+    without, notes = np.flatnonzero(missing), []
     if len(without):
         notes.append(f"{len(without):,} of {len(labels):,} training rows have no label; they pretrain only")
-    kept = without
+    drawn = without
     if config.unlabelled != "all":
         if config.unlabelled > len(without):
             remedy = f"is more than the {len(without):,} training rows without a label; lower it"
             raise ConfigError("data.unlabelled", config.unlabelled, remedy)
-        kept = np.sort(np.random.default_rng(config.cut).permutation(without)[: config.unlabelled])
-    if config.pretrain_on == "train":
-        kept = kept[:0]
-    if len(kept) == len(without) and config.pretrain_on != "unlabelled":
-        return train, labels, notes
-    rows = kept
-    if config.pretrain_on != "unlabelled":
-        rows = np.union1d(np.flatnonzero(~is_missing(labels)), kept)
-    if not len(rows):
+        drawn = np.random.default_rng(config.cut).permutation(without)[: config.unlabelled]
+    is_read = ~missing if config.pretrain_on != "unlabelled" else np.zeros(len(labels), bool)
+    if config.pretrain_on != "train":
+        is_read[drawn] = True
+    if not is_read.any():
         remedy = "leaves nothing to pretrain on, for all training rows have a label; set it to both"
         if len(without):
             remedy = "leaves nothing to pretrain on beside data.unlabelled 0; raise that, or set it to both"
         raise ConfigError("data.pretrain_on", config.pretrain_on, remedy)
-    return train[rows], labels[rows], notes
+    if is_read.all():
+        return train, labels, notes  # without a copy
+    return train[is_read], labels[is_read], notes
 
 
 def _scale_notes(train: np.ndarray, fitted: scaling.FittedScaling) -> list[str]:

@@ -40,17 +40,16 @@ def read(
     if kind == "classification":
         classes = classes_of.classes(arrays, called, class_names)
         return Targets(kind, classes.labels, classes.names, classes.notes, classes.faults)
-    values, faults = {}, []
-    for split, array in arrays.items():
-        values[split], fault = (_labels if kind == "multilabel" else _numbers)(called[split], array)
-        faults += [fault] if fault else []
-    widths = {split: array.shape[1] for split, array in values.items()}
-    if not faults and len(set(widths.values())) > 1:
-        sizes = ", ".join(f"{width} in {called[split]}" for split, width in widths.items())
-        faults = [f"has targets of different numbers, {sizes}; give each row as many"]
-    faults = faults or _faults_of_training(kind, called["train"], values["train"])
-    if faults:  # the first, for splits mostly share a fault
-        return Targets(kind, {}, (), [], faults[:1])
+    read_split = _labels if kind == "multilabel" else _numbers
+    try:
+        values = {split: read_split(called[split], array) for split, array in arrays.items()}
+        widths = {split: array.shape[1] for split, array in values.items()}
+        if len(set(widths.values())) > 1:
+            sizes = ", ".join(f"{width} in {called[split]}" for split, width in widths.items())
+            raise ValueError(f"has targets of different numbers, {sizes}; give each row as many")
+        _check_training(kind, called["train"], values["train"])
+    except ValueError as fault:  # the first, for splits mostly share a fault
+        return Targets(kind, {}, (), [], [str(fault)])
     notes = [_note(kind, called["train"], values["train"])] if task == "auto" else []
     n_partly = sum(map(_n_partly_known, arrays.values()))
     if n_partly:
@@ -110,41 +109,42 @@ def _n_partly_known(array: np.ndarray) -> int:
     return int((lacking.any(axis=1) & ~lacking.all(axis=1)).sum())
 
 
-def _labels(name: str, array: np.ndarray) -> tuple[np.ndarray, str]:
-    """Returns labels [N, L] of 0 and 1, NaN in rows without, and a fault or an empty text."""
+def _labels(name: str, array: np.ndarray) -> np.ndarray:
+    """Returns labels [N, L] of 0 and 1, NaN in rows without; raises ValueError with a fault."""
     if array.dtype.kind not in "buif" or array.ndim not in (1, 2) or not array.size:
-        return np.zeros((0, 0)), f"has {name} of {array.dtype} {array.shape}; several labels are [N, labels] of 0 and 1"
+        raise ValueError(f"has {name} of {array.dtype} {array.shape}; several labels are [N, labels] of 0 and 1")
     rows = array.reshape(len(array), -1)
     missing = _without(rows)
     if not np.isin(rows[~missing], (0, 1)).all():
         odd = next(value for value in rows[~missing].ravel().tolist() if value not in (0, 1))
-        return np.zeros((0, 0)), f"has {name} such as {odd:g}; several labels are each 0 or 1, and a row without is NaN"
+        raise ValueError(f"has {name} such as {odd:g}; several labels are each 0 or 1, and a row without is NaN")
     values = rows.astype(np.float32)
     values[missing] = np.nan
-    return values, ""
+    return values
 
 
-def _numbers(name: str, array: np.ndarray) -> tuple[np.ndarray, str]:
-    """Returns numbers [N, L], NaN in rows without, and a fault or an empty text."""
+def _numbers(name: str, array: np.ndarray) -> np.ndarray:
+    """Returns numbers [N, L], NaN in rows without; raises ValueError with a fault."""
     if array.dtype.kind not in "buif" or array.ndim not in (1, 2) or not array.size:
-        return np.zeros((0, 0)), f"has {name} of {array.dtype} {array.shape}; a regression needs numbers, [N] or [N, L]"
+        raise ValueError(f"has {name} of {array.dtype} {array.shape}; a regression needs numbers, [N] or [N, L]")
     values = array.reshape(len(array), -1).astype(np.float64)
     if np.isinf(values).any():
-        return np.zeros((0, 0)), f"has infinite {name}; replace them, or leave them empty"
-    return values, ""
+        raise ValueError(f"has infinite {name}; replace them, or leave them empty")
+    return values
 
 
-def _faults_of_training(task: TaskKind, name: str, values: np.ndarray) -> list[str]:
+def _check_training(task: TaskKind, name: str, values: np.ndarray) -> None:
+    """Checks that training rows have different targets; raises ValueError with a fault."""
     present = values[~is_missing(values)]
     if not len(present):
-        return [f"has no {name} but missing ones; fine-tuning needs rows with a target"]
+        raise ValueError(f"has no {name} but missing ones; fine-tuning needs rows with a target")
     constant = [str(place) for place in np.flatnonzero((present == present[0]).all(axis=0))]
     if task == "regression" and constant:
         where = f" in column {', '.join(constant)}" if values.shape[1] > 1 else ""
-        return [f"has {name} of one value only{where}, {present[0, int(constant[0])]:g}; there is nothing to predict"]
+        value = f"{present[0, int(constant[0])]:g}"
+        raise ValueError(f"has {name} of one value only{where}, {value}; there is nothing to predict")
     if task == "multilabel" and len(constant) == values.shape[1]:
-        return [f"has the same {name} in every row; there is nothing to predict"]
-    return []
+        raise ValueError(f"has the same {name} in every row; there is nothing to predict")
 
 
 def _note(task: TaskKind, name: str, values: np.ndarray) -> str:

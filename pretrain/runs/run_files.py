@@ -40,9 +40,9 @@ class Files(NamedTuple):
         Raises:
           DamageError: it is missing or not as it was written.
         """
-        file = self._place(name)
+        committed = self.directory / _COMMITTED / name
         try:
-            content = file.read_bytes()
+            content = (committed if committed.is_file() else self.directory / name).read_bytes()
         except FileNotFoundError:
             raise DamageError(f"{self.directory / name}: missing; {REMEDY}") from None
         except OSError as error:
@@ -60,10 +60,6 @@ class Files(NamedTuple):
             except DamageError as damage:
                 lines.append(str(damage))
         return lines
-
-    def _place(self, name: str) -> Path:
-        committed = self.directory / _COMMITTED / name
-        return committed if committed.is_file() else self.directory / name
 
 
 def experiment_id(trial_ids: Iterable[str]) -> str:
