@@ -51,7 +51,7 @@ def decisive(config: Any) -> dict[str, Any]:
 
 
 def inert_because(config: Any, name: str) -> str | None:
-    """Returns why a field has no effect beside the others, as in ``corruption is 'none'``; None where it has one."""
+    """Returns why a field has no effect beside the others, as ``corruption is 'none'``; None if it has an effect."""
     prefix = ""
     for step in name.split("."):
         if mark := _silencer(config, step):
@@ -70,7 +70,7 @@ def canonical(config: Config) -> Config:
 
 
 def _silencer(config: Any, name: str) -> When | None:
-    """Returns the mark by which a field of a config has no effect; None where it has one."""
+    """Returns the mark that denies a field of a config its effect; None if it has an effect."""
     return next((mark for mark in _marks(type(config), name) if not mark.holds(config)), None)
 
 

@@ -110,7 +110,7 @@ def section_classes(kind: Any) -> tuple[type, ...]:
 
 
 def kind_of(config_class: Any) -> str:
-    """Returns the kind by which a union distinguishes a config class from the others."""
+    """Returns the kind of a config class, which distinguishes it in a union."""
     return config_class.kind
 
 

@@ -1,6 +1,6 @@
 """A config class for each method, the purpose for which layers, or a whole network, are trained.
 
-The methods of pretraining are joined in a union by ``kind``; those that end a trial follow.
+The methods of pretraining are joined in a union by ``kind``; the methods at the end of a trial follow.
 """
 
 import dataclasses
@@ -164,7 +164,7 @@ MethodConfig = Annotated[AutoencoderConfig | RbmConfig | SupervisedConfig | PcaC
 
 
 def deep(method: Method) -> Method:
-    """Returns the method by which all layers are trained at once, where layers are trained by another."""
+    """Returns the method for training all layers at once, given the method of single layers."""
     return method if method.trains_deep else AutoencoderConfig()
 
 

@@ -86,7 +86,7 @@ class EncoderConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class TrainingConfig:
-    """How long, on which batches, and by which rule a stage is trained."""
+    """Length, batches and update rule of a stage's training."""
 
     epochs: Annotated[int, Ge(0)] = 0
     updates: Annotated[int, Ge(0)] = 0
@@ -202,7 +202,7 @@ class FinetuneConfig:
         return self.encoder_init not in ("he", "none")
 
     def method(self, of_layers: "Sequence[FinetuneConfig]") -> Method:
-        """Returns the method that ends a trial, given these settings at every layer."""
+        """Returns the method at the end of a trial, given these settings at every layer."""
         match self.readout:
             case "ridge":
                 return RidgeConfig()
@@ -230,7 +230,7 @@ class Settings:
     """Fields that differ from layer to layer: by dotted name, a value for each layer, from the images up."""
 
     def at_layer(self, layer: int) -> "Settings":
-        """Returns the settings with all fields as they are for one layer, the lowest is 0."""
+        """Returns the settings of a layer; the lowest is 0."""
         values_here = {name: values[layer] for name, values in self.per_layer.items()}
         return with_values(replace_all(self, values_here), {"per_layer": {}})
 
@@ -246,7 +246,7 @@ class Settings:
 
     @property
     def pretraining_data(self) -> DataConfig:
-        """The data of pretraining: those of fine-tuning, unless the encoder starts from others."""
+        """The data of pretraining, which are fine-tuning's unless ``encoder_init`` is ``wrong_data``."""
         if self.finetune.encoder_init != "wrong_data":
             return self.data
         other = self.pretrain.wrong_data
@@ -259,5 +259,5 @@ class Settings:
         return dataclasses.replace(self.data, unlabelled="all", pretrain_on="both")
 
     def at_seed(self, seed: int) -> "Settings":
-        """Returns the settings of a seed, which has a cut of its own where splits are fresh."""
+        """Returns the settings of a seed; fresh splits have a cut for each seed."""
         return with_values(self, {"data.cut": seed}) if self.data.splits == "fresh" else self

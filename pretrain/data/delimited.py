@@ -15,8 +15,8 @@ _MOST_NAMED = 3
 def read(path: Path) -> Any:
     """Returns a text file as an Arrow table.
 
-    Where commas separate no columns, they may be decimal marks: of point and comma, the one that leaves more columns of
-    numbers.
+    If commas separate no columns, they may be decimal marks: the mark, point or comma, with more columns of numbers is
+    taken.
 
     Raises:
       ConfigError: its numbers may be read in two ways.

@@ -8,12 +8,12 @@ import numpy as np
 from pretrain.config.counts import some
 
 _BLOCK = 1 << 22  # numbers in memory at once
-_FIRST = (1, 3, 4)  # channels that images have, wherever they stand
+_CHANNELS = (1, 3, 4)  # of images, on any axis
 _MOST_NAMED = 5
 
 
 def blocks(array: np.ndarray) -> Iterator[np.ndarray]:
-    """Yields an array of rows [N, ...] in blocks of rows, none of which takes much memory."""
+    """Yields an array of rows [N, ...] in blocks of rows that take little memory."""
     size = max(1, _BLOCK // max(1, array[:1].size))
     for start in range(0, len(array), size):
         yield array[start : start + size]
@@ -65,7 +65,7 @@ def _of_kind(name: str, array: np.ndarray) -> tuple[str, str]:
 
 def _has_channels_first(shape: tuple[int, ...]) -> bool:
     first, height, width = shape
-    return width not in _FIRST and (first in _FIRST or first < height == width)
+    return width not in _CHANNELS and (first in _CHANNELS or first < height == width)
 
 
 def _of_values(name: str, array: np.ndarray, columns: Any) -> Iterator[str]:

@@ -106,7 +106,7 @@ def _flattened(name: str, array: np.ndarray) -> _Flat:
 
 
 def without_objects(array: np.ndarray) -> np.ndarray:
-    """Returns texts or numbers, some of them None or NaN, in a type of their own; others as they are."""
+    """Returns an array of objects, if these are texts or numbers, None or NaN, in their type; others unchanged."""
     if array.dtype.kind != "O":
         return array
     flat = [None if value is None or value != value else value for value in array.ravel().tolist()]

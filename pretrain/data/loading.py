@@ -99,7 +99,7 @@ def load(config: DataConfig, read: Reader = reading.read) -> Dataset:
         units,
         Fingerprints(
             sha256_of_arrays(train.inputs, validation.inputs),
-            # With their units, in which predictions are kept.
+            # With the units of stored predictions.
             sha256_of_arrays(train.labels, validation.labels, *(units or ())),
             sha256_of_arrays(*test),
         ),
@@ -126,7 +126,7 @@ def _units(config: DataConfig, train: np.ndarray, names: tuple[str, ...]) -> Uni
 
 
 def _cut(arrays: Mapping[str, np.ndarray], cut: splits.Cut) -> dict[str, np.ndarray]:
-    """Returns the arrays of all splits: some cut from the training rows, the others as they are."""
+    """Returns the arrays of all splits, of which some are cut from the training rows."""
     indices = {"train": cut.train, "validation": cut.validation, "test": cut.test}
     held_out = {split: arrays["train"][index] for split, index in indices.items() if index is not None}
     return {**arrays, **held_out}

@@ -11,7 +11,7 @@ from pretrain.data.inputs import blocks
 _CONSTANT = 1e-12  # deviation, relative to the largest value, below which a column counts as constant
 _LEAST = float(np.sqrt(np.finfo(float).tiny))  # deviation, whose square is rounded below
 _MOST_NAMED = 5
-_BYTE_STEPS = 1e-4  # of a byte, by which float32 may miss one
+_BYTE_STEPS = 1e-4  # float32's greatest distance from a byte, in steps of a byte
 
 
 class Column(NamedTuple):
@@ -193,7 +193,7 @@ def _mean(values: np.ndarray, present: np.ndarray, whole: bool) -> np.ndarray:
 
 
 def _of_method(method: str, moments: _Moments, by_channel: bool, n_channels: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns offset and divisor of every value of a row; the pixels of an image share those of their channel."""
+    """Returns offset and divisor of every value of a row; the pixels of a channel share theirs."""
     mean, deviation, low, high = moments[:4]
     if by_channel:
         pixels = (-1, n_channels)

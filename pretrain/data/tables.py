@@ -1,4 +1,4 @@
-"""Tables, .csv, .tsv and .parquet, as arrays: numbers as they are, texts as a column of 0 and 1 for each category."""
+"""Tables, .csv, .tsv and .parquet, as arrays: numbers, and a column of 0 and 1 for each category of texts."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ from pretrain.data.scaling import Column
 _TEXT = (".csv", ".tsv")
 SUFFIXES = (*_TEXT, ".parquet", ".pq")
 _MOST_CATEGORIES = 1000
-_ALL_DIFFERENT = 20  # rows, of which texts that all differ are names of rows
+_ALL_DIFFERENT = 20  # rows, above which texts without repetition are names of rows
 
 
 class Table(NamedTuple):

@@ -1,4 +1,4 @@
-"""Preparing a TensorFlow Datasets set, by TensorFlow in a process of its own.
+"""Preparing a TensorFlow Datasets set, by TensorFlow in a separate process.
 
 In this process TensorFlow would claim the accelerator's memory and fill our standard error.
 """

@@ -52,7 +52,7 @@ class Files(NamedTuple):
         return content
 
     def faults(self, names: Iterable[str] | None = None) -> list[str]:
-        """Returns a line for every file, of these or of all, that is missing or not as it was written."""
+        """Returns a line for every missing or altered file of these, by default of all."""
         lines = []
         for name in self.checksums if names is None else names:
             try:

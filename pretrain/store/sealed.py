@@ -128,7 +128,7 @@ def restore_arrays(path: Path, expected: dict[str, str]) -> dict[str, Any]:
             tree = checkpointer.metadata(path).item_metadata.tree
             as_saved = jax.tree.map(lambda _: _orbax().RestoreArgs(restore_type=np.ndarray), tree)
             arrays = checkpointer.restore(path, restore_args=as_saved)
-    except Exception as error:  # whatever orbax and the libraries below it raise
+    except Exception as error:  # any error of orbax and the libraries below it
         raise StoreError(f"{path}: cannot be restored ({' '.join(str(error).split())[:200]})") from None
     if structure(arrays) != expected:
         raise StoreError(f"{path}: has other arrays than its manifest says")

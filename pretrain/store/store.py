@@ -35,7 +35,7 @@ class Store:
     """Stored stages under a directory; several processes may share one."""
 
     def __init__(self, root: Path | str, warn: Callable[[str], None], read_only: bool = False):
-        """Opens a store and looks through it.
+        """Opens a store and its packs.
 
         Args:
           root: the directory; made when the first pack is saved.
@@ -57,7 +57,7 @@ class Store:
         self.refresh()
 
     def refresh(self) -> None:
-        """Looks for packs that other processes have stored meanwhile."""
+        """Opens new packs of other processes."""
         new = [path for path in self.root.glob("packs/*") if path not in self._manifests]
         for path in sorted(new, key=_age):
             self._open(path)
@@ -144,7 +144,7 @@ class Store:
     def curves(self, ids: Sequence[str]) -> list[pa.Table]:
         """Returns the curves of each of these stored stages: ``metric``, ``step``, ``value``, in this order.
 
-        Step n stands for what was true after the n-th update.
+        Values at step n are measured after the n-th update.
         """
         by_pack = {
             path: curves_by_stage(pq.read_table(path / "curves.parquet"), len(self._manifests[path]["stages"]))
