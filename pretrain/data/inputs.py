@@ -27,7 +27,8 @@ def faults(inputs: Mapping[str, np.ndarray], called: Mapping[str, str], columns:
       called: the name of each at its source.
       columns: names of the values of a row, where it has them.
     """
-    sound, odd = {}, {}
+    sound: dict[str, np.ndarray] = {}
+    odd: dict[str, str] = {}
     for split, array in inputs.items():
         kind, fault = _of_kind(called[split], array)
         if kind:

@@ -63,7 +63,7 @@ def read(content: bytes) -> list[Inputs]:
 def _read(content: Mapping[str, Any]) -> Inputs:
     kept = content["scaling"]
     kinds = {"kept": int, "marked": int, "fill": float, "offset": float, "divisor": float}
-    arrays = {name: np.array(kept[name], kind) for name, kind in kinds.items()}
+    arrays: dict[str, Any] = {name: np.array(kept[name], kind) for name, kind in kinds.items()}
     scaling = Scaling(**{**kept, **arrays, "columns": tuple(kept["columns"])})
     config = _CONFIG.validate_json(json.dumps(content["data"]))
     units = content["units"] and Units(*(np.array(content["units"][name], float) for name in Units._fields))

@@ -91,7 +91,7 @@ def _flattened(name: str, array: np.ndarray) -> _Flat:
         return _Flat(values, values == "")
     missing = np.isnan(array) if array.dtype.kind == "f" else np.zeros(len(array), bool)
     present = array[~missing]
-    fractions = present[present != np.rint(present)] if array.dtype.kind == "f" else ()
+    fractions = present[present != np.rint(present)] if array.dtype.kind == "f" else present[:0]
     if len(fractions):
         remedy = "classes must be whole numbers or texts"
         return _Flat(*none, ("fractions", f"has {name} such as {fractions[0]:g}; {remedy}"))

@@ -164,10 +164,10 @@ def _arrays_of(config: DataConfig) -> _Arrays:
         raise ConfigError("data.name", str(path), f"is no directory of .npy files; name them {EXPECTED}")
     from pretrain.data import tfds_images
 
-    arrays = tfds_images.read(name, config.dir)
-    class_names = arrays.pop("class_names")
-    names = recognised(arrays)[0]
-    return _Arrays({name: arrays[theirs] for name, theirs in names.items()}, names, class_names)
+    content = tfds_images.read(name, config.dir)
+    class_names = content.pop("class_names")
+    names = recognised(content)[0]
+    return _Arrays({name: content[theirs] for name, theirs in names.items()}, names, class_names)
 
 
 def _npz(path: Path) -> _Arrays:

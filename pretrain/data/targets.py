@@ -1,7 +1,7 @@
 """Targets from arrays of any form: classes, several labels of 0 and 1, or numbers."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -23,7 +23,10 @@ class Targets(NamedTuple):
 
 
 def read(
-    task: str, given: Mapping[str, np.ndarray], called: Mapping[str, str], class_names: tuple[str, ...] = ()
+    task: Literal["auto", TaskKind],
+    given: Mapping[str, np.ndarray],
+    called: Mapping[str, str],
+    class_names: tuple[str, ...] = (),
 ) -> Targets:
     """Returns targets from arrays of any form.
 
@@ -34,9 +37,9 @@ def read(
       class_names: where the source has them; targets are class numbers then.
     """
     arrays = {split: classes_of.without_objects(array) for split, array in given.items()}
-    kind = task
-    if task == "auto":
-        kind = "classification" if class_names else _apparent_task(arrays["train"])
+    kind: TaskKind = "classification"
+    if not (task == "auto" and class_names):
+        kind = _apparent_task(arrays["train"]) if task == "auto" else task
     if kind == "classification":
         classes = classes_of.classes(arrays, called, class_names)
         return Targets(kind, classes.labels, classes.names, classes.notes, classes.faults)

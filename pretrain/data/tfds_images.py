@@ -48,7 +48,8 @@ def read(name: str, directory: str) -> dict[str, Any]:
         match = _NAME.fullmatch(name)
         if not match:
             raise SetError("is no dataset name; write name, name/config or name:version")
-        folder = _find(root, **match.groupdict()) or _prepared(name, root, match.groupdict())
+        parts: dict[str, Any] = match.groupdict()
+        folder = _find(root, **parts) or _prepared(name, root, parts)
         source = _source(folder)
         arrays = _load(folder / _CACHE, source)
         if arrays is None:
@@ -76,7 +77,7 @@ def _find(root: Path, base: str, config: str | None, version: str | None) -> Pat
     return max(versions, key=lambda path: [int(number) for number in path.name.split(".")], default=None)
 
 
-def _prepared(name: str, root: Path, parts: dict[str, str | None]) -> Path:
+def _prepared(name: str, root: Path, parts: dict[str, Any]) -> Path:
     """Prepares a set and returns its directory."""
     fault = prepare(name, root, **parts)
     folder = _find(root, **parts)
@@ -134,7 +135,8 @@ def _decode_split(builder: Any, split: str, size: int) -> tuple[np.ndarray, np.n
     pair = tfds.features.FeaturesDict({name: features[name] for name in ("image", "label")})
     raw = tfds.decode.DeserializeMethod.RAW_BYTES
     records = builder.as_data_source(split, deserialize_method=raw, file_format="array_record")
-    images, labels = None, np.empty(size, np.int32)
+    images: Any = None
+    labels = np.empty(size, np.int32)
     for row in range(size):
         record = pair.deserialize_example_np(records[row], decoders=skip)
         with Image.open(io.BytesIO(record["image"])) as image:

@@ -85,12 +85,12 @@ def reachable(url: str, timeout: float = 2.0) -> bool:
     """Returns whether the host of a URL, or the proxy on the way to it, takes a connection in time (seconds)."""
     target, proxies = urllib.parse.urlsplit(url), urllib.request.getproxies()
     proxy = proxies.get(target.scheme) or proxies.get("all")
-    if proxy and not urllib.request.proxy_bypass(target.hostname):
+    if proxy and not urllib.request.proxy_bypass(target.hostname or ""):
         target = urllib.parse.urlsplit(proxy if "//" in proxy else f"http://{proxy}")
     address = target.hostname, target.port or {"http": 80, "ftp": 21}.get(target.scheme, 443)
     answered = threading.Event()
 
-    def connect():
+    def connect() -> None:
         with contextlib.suppress(OSError), socket.create_connection(address, timeout):
             answered.set()
 

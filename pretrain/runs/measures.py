@@ -79,9 +79,9 @@ def _auroc(predicted: Predictions) -> float:
     if not np.isfinite(scores).all():
         return np.nan
     if predicted.targets.ndim == 1:
-        numbers = range(scores.shape[1])
-        if scores.shape[1] == 2:  # by the second's score less the first's
-            scores, numbers = (scores[:, 1:] - scores[:, :1]), (1,)
+        numbers = list(range(scores.shape[1]))
+        if len(numbers) == 2:  # by the second's score less the first's
+            scores, numbers = (scores[:, 1:] - scores[:, :1]), [1]
         truths = [predicted.targets == number for number in numbers]
     else:
         truths = list((predicted.targets > 0).T)

@@ -28,7 +28,7 @@ def remeasured(plan: Plan, store: Store, datasets: Mapping[DataConfig, Dataset])
         is_of_others = record.test != datasets[trial.source].fingerprints.test
         if RECONSTRUCTION in record.results and is_of_others and record.status == "ok":
             groups.setdefault((job.stage, trial.source), {}).setdefault(job.id, []).append(trial.id)
-    errors = {}
+    errors: dict[str, float] = {}
     for (stage, source), trials in groups.items():
         measured = measured_again(stage, datasets[source], "test", map(store.params, trials))
         for ids, results in zip(trials.values(), measured, strict=True):

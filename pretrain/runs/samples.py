@@ -31,10 +31,10 @@ def of_run(
     Raises:
       StoreError: the pretraining cannot be restored.
     """
-    pretrained = ((trial, phases[-1]) for trial in plan.trials if (phases := _phases(trial, plan)))
-    trial, last = next(pretrained, (None, None))
-    if last is None or not _shows(datasets[last.data]):
+    pretrained = next(((trial, phases[-1]) for trial in plan.trials if (phases := _phases(trial, plan))), None)
+    if pretrained is None or not _shows(datasets[pretrained[1].data]):
         return None
+    trial, last = pretrained
     if kept and (kept.trial_id, kept.stage_id) == (trial.id, last.id):
         return kept
     return take(trial, last, store, datasets[last.data])
@@ -56,7 +56,7 @@ def take(trial: Trial, job: Job, store: Store, dataset: Dataset) -> Samples:
         images = images.reshape(len(images), *stack.example)
         return decode(stack, params, encode(stack.layers, params.get("encoder", {}), images))[0]
 
-    images = scaled(inputs)
+    images = np.asarray(scaled(inputs))
     reconstructed = np.asarray(reconstruct(params, images))
     low, high = dataset.interval
     if low < 0 or high > 1:  # as of standardised images, which are shown from their least value to their most
@@ -98,7 +98,7 @@ def _shows(dataset: Dataset) -> bool:
 
 def _phases(trial: Trial, plan: Plan) -> list[Job]:
     """Returns the phases of a trial's pretraining, if its codes can be decoded to images."""
-    phases = [job for job in map(plan.jobs.get, trial.jobs) if not job.stage.is_last]
+    phases = [job for job in (plan.jobs[each] for each in trial.jobs) if not job.stage.is_last]
     return phases if phases and phases[-1].stage.stack.reconstructs else []
 
 

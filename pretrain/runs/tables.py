@@ -67,7 +67,12 @@ def trials(
             measured[RECONSTRUCTION] = remeasured[trial.id]
         stage = plan.jobs[trial.jobs[-1]].stage
         measured[_UPDATES] = stage.total_steps if stage.config.training else None
-        row |= measured | finetune.results | computed.get(trial.jobs[-1], {}) | (compared or {}).get(trial.id, {})
+        row |= {
+            **measured,
+            **finetune.results,
+            **computed.get(trial.jobs[-1], {}),
+            **(compared or {}).get(trial.id, {}),
+        }
         rows.append(row)
     # Columns of every run, with or without pretraining, and other measures of its methods.
     of_trials = ("trial_id", "seed", "repeat", *names, "failed_stage", "status")
@@ -86,7 +91,9 @@ def trials(
 def _tuning_score(plan: Plan, trial: Trial, store: Store, study: StudyConfig, usual: str) -> float | None:
     """Returns a trial's metric, or the usual one for a loss, on the validation rows that may choose its settings."""
     job = plan.jobs[trial.jobs[-1]]
-    n = {"all": None, "train": job.stage.n_examples}.get(study.tune_labels, study.tune_labels)
+    n = None if study.tune_labels == "all" else study.tune_labels
+    if n == "train":
+        n = job.stage.n_examples
     name = usual if study.metric == metrics.AUTO else metrics.split_of(study.metric)[1]
     return measures.on_few(store, job.id, usual if name == "loss" else name, n, trial.seed)
 

@@ -45,7 +45,7 @@ class Store:
         self.root = Path(root).expanduser().resolve()
         self._warn = warn
         self._read_only = read_only
-        self._manifests: dict[Path, dict[str, Any] | None] = {}  # None: not ours to read
+        self._manifests: dict[Path, dict[str, Any]] = {}  # empty: of another format
         self._places: dict[str, tuple[Path, int]] = {}  # stage id to pack and lane
         self._by_settings: dict[str, list[StoredAs]] = {}  # by the settings' id
         self._sound: set[Path] = set()  # packs whose files were checked
@@ -98,7 +98,7 @@ class Store:
             (draft / "records.json").write_text(manifests.canonical(records_of(outcome)))
             pq.write_table(curves_of(pack, outcome), draft / "curves.parquet", compression="zstd")
             if outcome.predictions:
-                np.savez(draft / _PREDICTIONS, **outcome.predictions)
+                np.savez(draft / _PREDICTIONS, allow_pickle=False, **outcome.predictions)
 
         target = self.root / "packs" / _name(pack)
         self._seal(target, _content(pack, outcome.params), fill)
@@ -224,14 +224,14 @@ class Store:
 
     def _open(self, path: Path) -> None:
         try:
-            self._manifests[path] = sealed.read_manifest(path)
+            self._manifests[path] = sealed.read_manifest(path) or {}
         except DamageError as damage:
             self._discard(path, str(damage))
             return
         self._place(path)
 
     def _place(self, path: Path) -> None:
-        manifest = self._manifests[path] or {}
+        manifest = self._manifests[path]
         for lane, stage in enumerate(manifest.get("stages", ())):
             self._places.setdefault(stage, (path, lane))
             stored = StoredAs(stage, manifest["programs"][lane], manifest["versions"], manifest["parents"][lane])
