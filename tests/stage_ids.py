@@ -95,8 +95,9 @@ def _config(path):
 
 def _ids(experiment, options, fingerprints):
     from pretrain.commands.command_line import parse
+    from pretrain.config.digests import sha256_of_json
     from pretrain.plan import fitting
-    from pretrain.plan.plan import digest, plan
+    from pretrain.plan.plan import plan
 
     asked = parse(["--seeds", "1", *options], experiment, "", "")
     loaded = fitting.load(asked.experiment, asked.chosen)
@@ -104,7 +105,7 @@ def _ids(experiment, options, fingerprints):
     ids = defaultdict(list, trials=[trial.id for trial in planned.trials])
     for job in planned.jobs.values():
         ids[job.stage.name].append(job.id)
-    return {name: f"{len(of_one)} {digest(sorted(of_one))[:16]}" for name, of_one in sorted(ids.items())}
+    return {name: f"{len(of_one)} {sha256_of_json(sorted(of_one))[:16]}" for name, of_one in sorted(ids.items())}
 
 
 def _write_data():

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pretrain.config import DataConfig, Experiment, to_json
+from pretrain.config.digests import sha256_of_file
 from pretrain.data import Dataset, inputs_file
 from pretrain.execute import hosts
 from pretrain.report import report, tensorboard
@@ -120,7 +121,7 @@ def _events(run_dir: Path, draft: Path) -> dict[str, str] | None:
         if there := run_files.opened(run_dir):
             events = {name: held for name, held in there.checksums.items() if name.startswith(_EVENTS)}
             tables_of_events = [f"{name}.parquet" for name in ("trials", "curves", "stages")]
-            if all(there.checksums.get(name) == manifests.checksum(draft / name) for name in tables_of_events):
+            if all(there.checksums.get(name) == sha256_of_file(draft / name) for name in tables_of_events):
                 if not there.faults(events):
                     return events
                 return None if tensorboard.is_installed() else {}

@@ -64,7 +64,7 @@ def main(argv: Sequence[str]) -> int:
             for fault in files.faults(drawn):
                 streams.complain(run_files.mended(fault))
             run, samples = results.run_of(files), results.samples_of(files)
-            holds.meet(Path(run.experiment.store), path)
+            holds.note_place(Path(run.experiment.store), path)
             if asked:
                 run = _asked(run, asked)
                 outcome.write_asked(run.experiment, run.trials, draft)

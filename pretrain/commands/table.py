@@ -47,7 +47,7 @@ def main(argv: Sequence[str]) -> int:
     """
     command = options.parse(TableCommand, argv, "launch.py table")
     run = results.load_run(command.run)
-    holds.meet(Path(run.experiment.store), Path(command.run).expanduser())
+    holds.note_place(Path(run.experiment.store), Path(command.run).expanduser())
     for name in command.metrics:
         if metrics.split_of(name)[1] in metrics.METRICS:
             run = results.measured(run, name, "metrics")

@@ -1,12 +1,13 @@
 """Checks across fields of an experiment: its stages, and its layers, must fit together."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import json
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from pretrain.config.counts import counted
 from pretrain.config.fields import ConfigError, fields, get, nearest, unknown
-from pretrain.config.method import LayerFacts, Method
-from pretrain.config.methods import deep
+from pretrain.config.method import LayerFacts
+from pretrain.config.methods import MethodConfig, deep
 from pretrain.config.settings import FinetuneConfig, PretrainConfig, Settings
 
 _OF_ALL_LAYERS = ("training", "end_to_end_epochs", "carry_step_count", "wrong_data")
@@ -17,15 +18,15 @@ _PER_LAYER = (
 )
 
 
-def check(settings: Settings) -> None:
-    """Checks the settings of a trial, as far as that can be done without building its layers.
+def check_trial(settings: Settings) -> None:
+    """Checks the settings of a trial as far as possible without building its layers.
 
     Raises:
-      ConfigError: two fields do not fit; the message names one of them, and the remedy the other.
+      ConfigError: two fields do not fit; the message names the first, and the remedy the second.
     """
     finetune, words = settings.finetune, settings.words
-    is_own = any(word.kind == "own" for word in words)  # and may be any number of layers
-    if not is_own:
+    has_known_depth = all(word.kind != "own" for word in words)  # a user's function may return any number of layers
+    if has_known_depth:
         check_depth(settings, len(words))
     if 0 < finetune.labels < finetune.batch_size and finetune.readout == "none":
         remedy = f"is larger than finetune.labels {finetune.labels}; lower it"
@@ -33,38 +34,30 @@ def check(settings: Settings) -> None:
     if finetune.encoder_init == "wrong_data" and settings.pretraining_data == settings.data:
         remedy = "is the data of fine-tuning; name another dataset"
         raise ConfigError("pretrain.wrong_data", settings.pretrain.wrong_data, remedy)
-    if not is_own:
+    if has_known_depth:
         check_methods(settings, _facts(settings))
 
 
 def check_texts(config: Any) -> None:
-    """Checks that all texts of a config can be written as such, which names of files in no UTF-8 cannot.
+    """Checks that all texts of a config can be written as UTF-8, unlike file names in another encoding.
 
     Raises:
-      ConfigError: one cannot.
+      ConfigError: a text cannot.
     """
     for name in fields(config):
         value = get(config, name)
-        if any("\ud800" <= character <= "\udfff" for text in _texts(value) for character in text):
-            raise ConfigError(name, value, "is no text, as names in another encoding than UTF-8 are; rename it")
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """Yields the texts of a field's value."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        yield from _texts((*value.keys(), *value.values()))
-    elif isinstance(value, list | tuple):
-        for part in value:
-            yield from _texts(part)
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            remedy = "is no text, as names in another encoding than UTF-8 are; rename it"
+            raise ConfigError(name, value, remedy) from None
 
 
 def check_family(family: Sequence[str], swept: Collection[str]) -> None:
-    """Checks that each condition on a question's own comparisons is on a swept field.
+    """Checks that each condition of ``study.family`` is on a swept field.
 
     Raises:
-      ConfigError: one is not.
+      ConfigError: a condition is not.
     """
     for condition in family:
         name, equals, value = condition.partition("=")
@@ -79,37 +72,38 @@ def check_methods(settings: Settings, facts: Sequence[LayerFacts]) -> None:
     """Checks that each layer can be trained by its method.
 
     Raises:
-      ConfigError: one cannot.
+      ConfigError: a layer cannot.
     """
     layers = [settings.at_layer(layer) for layer in range(len(facts))]
     methods = [layer.pretrain.method for layer in layers]
     if settings.finetune.encoder_init == "pca":
         for at_layer, layer in zip(layers, facts, strict=True):
-            at_layer.greedy_method.check(layer)
+            at_layer.greedy_method.check_layer(layer)
     if settings.pretrain.training != "greedy":
         _check_end_to_end(settings.pretrain, methods, facts)
     if settings.pretrain.training == "end_to_end":
-        _check_nothing_greedy(settings.per_layer)
+        for name in settings.per_layer:
+            if name.startswith("pretrain."):
+                remedy = "differs from layer to layer, but all are trained at once; set pretrain.training to greedy"
+                raise ConfigError("per_layer", name, remedy)
         return
     for method, layer in zip(methods, facts, strict=True):
-        method.check(layer)
+        method.check_layer(layer)
 
 
 def _facts(settings: Settings) -> list[LayerFacts]:
-    """Returns the facts of each layer that are known without building it."""
-    activations = [settings.at_layer(layer).encoder.activation for layer in range(len(settings.words))]
-    written = [str(word) for word in settings.encoder.layers]
-    return [
-        LayerFacts(written[number], word.kind == "dense", own, activations[number - 1] if number else None)
-        for number, (word, own) in enumerate(zip(settings.words, activations, strict=True))
-    ]
+    """Returns the facts of each layer, from its word alone."""
+    words = settings.words
+    activations = [settings.at_layer(layer).encoder.activation for layer in range(len(words))]
+    layers = zip(settings.encoder.layers, words, activations, [None, *activations], strict=False)
+    return [LayerFacts(str(text), word.kind == "dense", *around) for text, word, *around in layers]
 
 
 def check_depth(settings: Settings, depth: int) -> None:
-    """Checks the fields that count layers against an encoder's depth.
+    """Checks the fields that count layers, or have a value for each, against an encoder's depth.
 
     Raises:
-      ConfigError: a field counts more layers than there are, or has not one value a layer.
+      ConfigError: a count exceeds the depth, or the number of values differs from it.
     """
     for name in ("frozen_layers", "fresh_layers"):
         value = getattr(settings.finetune, name)
@@ -118,10 +112,8 @@ def check_depth(settings: Settings, depth: int) -> None:
             raise ConfigError(f"finetune.{name}", value, f"{remedy} than {settings.encoder.layers}")
     for name, values in settings.per_layer.items():
         if len(values) != depth:
-            remedy = (
-                f"has {counted(len(values), 'value')} for an encoder of {counted(depth, 'layer')}; give one a layer"
-            )
-            raise ConfigError(f"per_layer {name}", values, remedy)
+            sizes = f"{counted(len(values), 'value')} for an encoder of {counted(depth, 'layer')}"
+            raise ConfigError(f"per_layer {name}", values, f"has {sizes}; give one a layer")
 
 
 def check_per_layer(settings: Settings, swept: Collection[str]) -> None:
@@ -140,7 +132,7 @@ def check_per_layer(settings: Settings, swept: Collection[str]) -> None:
 
 
 def check_sweep(sweep: Sequence[Mapping[str, Collection[Any]]], finetune: FinetuneConfig) -> None:
-    """Checks that no grid sweeps a field without an effect beside a read-out: its arms would be one, shown as several.
+    """Checks that no grid sweeps a field without an effect beside a read-out: its arms would be the same.
 
     Raises:
       ConfigError: frozen layers are swept beside a read-out.
@@ -154,10 +146,10 @@ def check_sweep(sweep: Sequence[Mapping[str, Collection[Any]]], finetune: Finetu
 
 
 def check_tuned(sweep: Sequence[Mapping[str, Collection[Any]]], tuned: Sequence[str], compared: str) -> None:
-    """Checks that what is tuned is swept, with values to choose from, and is not what is compared.
+    """Checks that each tuned field is swept, with values to choose from, and is not compared.
 
     Raises:
-      ConfigError: it is not.
+      ConfigError: a field is not swept, or is compared.
     """
     for name in tuned:
         if name == compared:
@@ -168,28 +160,16 @@ def check_tuned(sweep: Sequence[Mapping[str, Collection[Any]]], tuned: Sequence[
             raise ConfigError("study.tune", name, f"has no values to choose from; give some by --tune {name}=a,b")
 
 
-def _check_end_to_end(pretrain: PretrainConfig, methods: Sequence[Method], layers: Sequence[LayerFacts]) -> None:
+def _check_end_to_end(pretrain: PretrainConfig, methods: Sequence[MethodConfig], layers: Sequence[LayerFacts]) -> None:
     """Checks that all layers can be trained at once, after greedy stages if there are any."""
-    before: Sequence[Method] = ()
-    if pretrain.training == "end_to_end":
-        for method in methods:
-            if not method.trains_deep:
-                remedy = "trains one layer at a time; set pretrain.training to greedy"
-                raise ConfigError("pretrain.method.kind", method.kind, remedy)
-    else:
-        before = methods
-        for method in methods:
-            if not method.decodes:
-                remedy = "leaves no decoder, which training all at once needs; set pretrain.training to greedy"
-                raise ConfigError("pretrain.method.kind", method.kind, remedy)
-        if len(methods) == 1:
-            remedy = "would train one layer twice; set it to greedy or end_to_end, or give encoder.layers more layers"
-            raise ConfigError("pretrain.training", "greedy_then_end_to_end", remedy)
-    deep(pretrain.method).check_deep(layers, before)
-
-
-def _check_nothing_greedy(per_layer: Mapping[str, Any]) -> None:
-    for name in per_layer:
-        if name.startswith("pretrain."):
-            remedy = "differs from layer to layer, but all are trained at once; set pretrain.training to greedy"
-            raise ConfigError("per_layer", name, remedy)
+    is_second = pretrain.training == "greedy_then_end_to_end"
+    for method in methods:
+        remedy = "trains one layer at a time; set pretrain.training to greedy"
+        if is_second:
+            remedy = "leaves no decoder, which training all at once needs; set pretrain.training to greedy"
+        if not (method.decodes if is_second else method.trains_deep):
+            raise ConfigError("pretrain.method.kind", method.kind, remedy)
+    if is_second and len(methods) == 1:
+        remedy = "would train one layer twice; set it to greedy or end_to_end, or give encoder.layers more layers"
+        raise ConfigError("pretrain.training", pretrain.training, remedy)
+    deep(pretrain.method).check_deep(layers, methods if is_second else ())

@@ -1,11 +1,9 @@
-"""Effects of fields beside others: a field that has one only beside certain values of another says so at its type."""
+"""Effects of fields: a field without an effect beside some values of another is marked at its type."""
 
 import dataclasses
-import functools
-import typing
 from typing import Any, NamedTuple
 
-from pretrain.config.fields import Config, bare, get, hints, is_traced
+from pretrain.config.fields import Config, bare, cached, get, hints, is_traced
 
 
 class When(NamedTuple):
@@ -18,53 +16,47 @@ class When(NamedTuple):
         return getattr(config, self.name) in self.values
 
 
-class Unless(NamedTuple):
+class Unless(When):
     """Marks a field that has no effect where its neighbour ``name`` has one of the values."""
 
-    name: str
-    values: tuple[Any, ...]
-
     def holds(self, config: Any) -> bool:
-        return getattr(config, self.name) not in self.values
+        return not super().holds(config)
 
 
 def active(config: Any, prefix: str = "") -> dict[str, Any]:
     """Returns the leaf fields that have an effect beside the others, by dotted name."""
-    found = {}
+    leaves: dict[str, Any] = {}
     for name in hints(type(config)):
         value = getattr(config, name)
-        if _silencer(config, name):
-            continue
-        if dataclasses.is_dataclass(value):
-            found.update(active(value, f"{prefix}{name}."))
-        else:
-            found[prefix + name] = value
-    return found
+        if not _silencer(config, name):
+            is_section = dataclasses.is_dataclass(value)
+            leaves |= active(value, f"{prefix}{name}.") if is_section else {prefix + name: value}
+    return leaves
 
 
 def decisive(config: Any) -> dict[str, Any]:
     """Returns the fields by which a config names a stage, by dotted name.
 
-    Those that have an effect; but for static ones at their defaults, which the program shows anyway, so that a new
-    field with a default leaves the names of stages as they were.
+    Static fields at their defaults are left out, as the program shows them anyway: a new field with a default leaves
+    the ids of stages as they were.
     """
     kept = {}
     for name, value in active(config).items():
         section, _, last = name.rpartition(".")
-        owner = get(config, section) if section else config
-        default = next(field.default for field in dataclasses.fields(owner) if field.name == last)
+        owner = get(config, section)
+        default = getattr(type(owner), last, dataclasses.MISSING)
         if last == "kind" or is_traced(hints(type(owner))[last]) or value != default:
             kept[name] = value
     return kept
 
 
 def inert_because(config: Any, name: str) -> str | None:
-    """Returns why a field has no effect beside the others, as in ``corruption is 'none'``; None where it has one."""
+    """Returns why a field has no effect beside the others, as ``corruption is 'none'``; None if it has an effect."""
     prefix = ""
-    for part in name.split("."):
-        if mark := _silencer(config, part):
+    for step in name.split("."):
+        if mark := _silencer(config, step):
             return f"{prefix}{mark.name} is {getattr(config, mark.name)!r}"
-        config, prefix = getattr(config, part), f"{prefix}{part}."
+        config, prefix = getattr(config, step), f"{prefix}{step}."
     return None
 
 
@@ -77,13 +69,11 @@ def canonical(config: Config) -> Config:
     return bare(type(config), values)
 
 
-def _silencer(config: Any, name: str) -> When | Unless | None:
-    """Returns the mark by which a field of a config has no effect; None where it has one."""
+def _silencer(config: Any, name: str) -> When | None:
+    """Returns the mark that denies a field of a config its effect; None if it has an effect."""
     return next((mark for mark in _marks(type(config), name) if not mark.holds(config)), None)
 
 
-@functools.cache
-def _marks(config: type, name: str) -> tuple[When | Unless, ...]:
-    kind = hints(config)[name]
-    marks = kind.__metadata__ if typing.get_origin(kind) is typing.Annotated else ()
-    return tuple(mark for mark in marks if isinstance(mark, When | Unless))
+@cached
+def _marks(config: type, name: str) -> tuple[When, ...]:
+    return tuple(mark for mark in getattr(hints(config)[name], "__metadata__", ()) if isinstance(mark, When))

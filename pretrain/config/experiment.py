@@ -108,7 +108,7 @@ class Experiment(Settings):
     save_every: Annotated[float, Ge(0)] = 60.0
     """Time between two saves of a pack in training, from which an interrupted one goes on (seconds)."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         checks.check_texts(self)
         checks.check_sweep(self.sweep, self.finetune)
         checks.check_tuned(self.sweep, self.study.tune, self.study.compare)
@@ -118,7 +118,7 @@ class Experiment(Settings):
         checks.check_family(self.study.family, {name for grid in self.sweep for name in grid})
         for point in self.points:
             checks.check_per_layer(point.settings, point.values)
-            checks.check(point.settings)
+            checks.check_trial(point.settings)
         if self.study.until_conclusive and self.study.most_seeds < self.seeds:
             remedy = f"is less than the first batch of seeds {self.seeds}; raise it, or lower seeds"
             raise ConfigError("study.most_seeds", self.study.most_seeds, remedy)

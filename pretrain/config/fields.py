@@ -9,7 +9,7 @@ import difflib
 import functools
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -20,12 +20,13 @@ TRACED = "traced: an argument of the compiled program"
 
 STRICT = ConfigDict(strict=True, allow_inf_nan=False, extra="forbid")  # of every config
 Config = TypeVar("Config")
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 _LONGEST_VALUE = 300  # characters of a value in an error
 
 
 class ConfigError(Exception):
-    """A mistake in an experiment, reported in one line: the field, its value, and what to do about it.
+    """A mistake in an experiment, reported in one line: the field, its value, and the remedy.
 
     Not a ``ValueError``, so that no parser or validator on the way up rewraps the line.
     """
@@ -38,20 +39,25 @@ class ConfigError(Exception):
     @classmethod
     def of_all(cls, faults: "Iterable[ConfigError]") -> "ConfigError":
         """Returns one error of several faults, a line each."""
-        found = cls.__new__(cls)
-        Exception.__init__(found, "\n".join(dict.fromkeys(map(str, faults))))
-        return found
+        error = cls.__new__(cls)
+        Exception.__init__(error, "\n".join(dict.fromkeys(map(str, faults))))
+        return error
+
+
+def cached(function: Function) -> Function:
+    """Caches a function whose arguments are classes, which mypy takes for unhashable."""
+    return functools.cache(function)  # type: ignore[return-value]
 
 
 def fields(config: Any) -> Mapping[str, Any]:
     """Returns the type of every leaf field by its dotted name, annotations included.
 
-    Of a config, a union has the fields of the kind that it holds; of a config class, those of all its kinds.
+    Of a config, a union has the fields of its present kind; of a config class, the fields of all its kinds.
     """
     if isinstance(config, type):
         return _fields_of_class(config)
     leaves = {}
-    for name, (kind, sections, kinds) in _parts(type(config)).items():
+    for name, (kind, sections, kinds) in _field_types(type(config)).items():
         if not sections:
             leaves[name] = kind
             continue
@@ -61,15 +67,15 @@ def fields(config: Any) -> Mapping[str, Any]:
     return leaves
 
 
-@functools.cache
+@cached
 def _fields_of_class(config: type) -> Mapping[str, Any]:
     leaves = {}
-    for name, (kind, sections, kinds) in _parts(config).items():
+    for name, (kind, sections, kinds) in _field_types(config).items():
         if not sections:
             leaves[name] = kind
         for section in sections:
             inner = {f"{name}.{inner}": leaf for inner, leaf in fields(section).items()}
-            leaves = leaves | inner | leaves  # the first kind's, where it has one
+            leaves = leaves | inner | leaves  # the first kind's, where several have the name
         if kinds:
             leaves[f"{name}.kind"] = kinds
     return types.MappingProxyType(leaves)
@@ -78,21 +84,21 @@ def _fields_of_class(config: type) -> Mapping[str, Any]:
 def _leaf(config: Any, name: str) -> Any:
     """Returns the type of one of the ``fields`` of a config; None where it has no such field."""
     head, _, rest = name.partition(".")
-    kind, sections, kinds = _parts(type(config)).get(head, (None, (), None))
+    kind, sections, kinds = _field_types(type(config)).get(head, (None, (), None))
     if not (rest and sections):
         return None if rest or sections else kind
     return kinds if kinds and rest == "kind" else _leaf(getattr(config, head), rest)
 
 
-@functools.cache
-def _parts(config: type) -> Mapping[str, tuple[Any, tuple[type, ...], Any]]:
+@cached
+def _field_types(config: type) -> Mapping[str, tuple[Any, tuple[type, ...], Any]]:
     """Returns of every field of a config class its type, its ``section_classes``, and the kinds of a union."""
-    parts = {}
+    types_by_name = {}
     for name, kind in hints(config).items():
         sections = section_classes(kind)
         kinds = typing.Literal[tuple(map(kind_of, sections))] if len(sections) > 1 else None
-        parts[name] = kind, sections, kinds
-    return parts
+        types_by_name[name] = kind, sections, kinds
+    return types_by_name
 
 
 def section_classes(kind: Any) -> tuple[type, ...]:
@@ -100,25 +106,25 @@ def section_classes(kind: Any) -> tuple[type, ...]:
     if typing.get_origin(kind) is typing.Annotated:
         kind = typing.get_args(kind)[0]
     kinds = typing.get_args(kind) if typing.get_origin(kind) in (typing.Union, types.UnionType) else (kind,)
-    return tuple(each for each in kinds if dataclasses.is_dataclass(each))
+    return tuple(each for each in kinds if isinstance(each, type) and dataclasses.is_dataclass(each))
 
 
-def kind_of(config_class: type) -> str:
-    """Returns the kind by which a union distinguishes a config class from the others."""
-    return next(field.default for field in dataclasses.fields(config_class) if field.name == "kind")
+def kind_of(config_class: Any) -> str:
+    """Returns the kind of a config class, which distinguishes it in a union."""
+    return config_class.kind
 
 
 def get(config: Any, name: str) -> Any:
-    """Returns the value of the field with a dotted name."""
-    for part in name.split("."):
-        config = getattr(config, part)
+    """Returns the value of the field with a dotted name; the config itself of an empty name."""
+    for step in filter(None, name.split(".")):
+        config = getattr(config, step)
     return config
 
 
 def replace(config: Config, name: str, value: Any) -> Config:
     """Returns the config with the field of a dotted name set to a value; how fields fit together is not checked.
 
-    To set the ``kind`` of a union to another one puts that kind's defaults in its place.
+    Another ``kind`` of a union comes with its defaults.
 
     Raises:
       ConfigError: the name is no field of the config, or only of another kind, or the value does not fit the field.
@@ -135,14 +141,11 @@ def replace(config: Config, name: str, value: Any) -> Config:
         return with_values(config, {name: value})
     if get(config, name) == value:
         return config
-    parent, _, field = section.rpartition(".")
-    owner = get(config, parent) if parent else config
-    chosen = next(each for each in section_classes(hints(type(owner))[field]) if kind_of(each) == value)
-    return with_values(config, {section: chosen()})
+    return with_values(config, {section: _classes_by_kind(config, section)[value]()})
 
 
 def replace_all(config: Config, values: Mapping[str, Any]) -> Config:
-    """Returns the config with fields set by dotted name, kinds before the fields that only they have."""
+    """Returns the config with fields set by dotted name, kinds before the fields of these kinds alone."""
     for name in sorted(values, key=lambda name: not name.endswith(".kind")):
         config = replace(config, name, values[name])
     return config
@@ -151,38 +154,29 @@ def replace_all(config: Config, values: Mapping[str, Any]) -> Config:
 def unknown(config: Any, name: str) -> str:
     """Returns the fault of a name that is no field of a config: of another kind, or misspelt."""
     section, _, last = name.rpartition(".")
-    known = fields(config)
-    if name in fields(type(config)) and f"{section}.kind" in known:
-        others = [
-            kind for kind in typing.get_args(known[f"{section}.kind"]) if last in _names_of(config, section, kind)
-        ]
+    if name in fields(type(config)) and f"{section}.kind" in fields(config):
+        others = [kind for kind, kind_class in _classes_by_kind(config, section).items() if last in hints(kind_class)]
         return f"is of {section}.kind {' or '.join(others)}, not of {get(config, section).kind}; set {section}.kind"
-    return f"is no field; did you mean {nearest(name, known)!r}?"
+    return f"is no field; did you mean {nearest(name, fields(config))!r}?"
 
 
-def _names_of(config: Any, section: str, kind: str) -> list[str]:
+def _classes_by_kind(config: Any, section: str) -> dict[str, type]:
+    """Returns the config classes that a union allows, by their kind."""
     parent, _, field = section.rpartition(".")
-    owner = get(config, parent) if parent else config
-    classes = section_classes(hints(type(owner))[field])
-    return [each.name for chosen in classes if kind_of(chosen) == kind for each in dataclasses.fields(chosen)]
+    return {kind_of(each): each for each in section_classes(hints(type(get(config, parent)))[field])}
 
 
 def with_values(config: Config, values: Mapping[str, Any]) -> Config:
     """Returns a config with fields set by dotted name, unvalidated: the values may be tracers, or whole sections."""
     for name, value in values.items():
         head, _, rest = name.partition(".")
-        config = _set_field(config, head, with_values(getattr(config, head), {rest: value}) if rest else value)
+        present = {field: getattr(config, field) for field in hints(type(config))}
+        config = bare(type(config), {**present, head: with_values(present[head], {rest: value}) if rest else value})
     return config
 
 
-def _set_field(config: Config, name: str, value: Any) -> Config:
-    """Copies a frozen config with a field set, past its validation."""
-    values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
-    return bare(type(config), {**values, name: value})
-
-
 def bare(config: type[Config], values: Mapping[str, Any]) -> Config:
-    """Returns a frozen config with all its fields set, unvalidated, and nothing else that an instance may remember."""
+    """Returns a frozen config with all its fields set, unvalidated, and without cached properties."""
     made = object.__new__(config)
     for name, value in values.items():
         object.__setattr__(made, name, value)
@@ -191,17 +185,17 @@ def bare(config: type[Config], values: Mapping[str, Any]) -> Config:
 
 def is_traced(kind: Any) -> bool:
     """Returns whether a field's type marks it as traced."""
-    return typing.get_origin(kind) is typing.Annotated and TRACED in kind.__metadata__
+    return TRACED in getattr(kind, "__metadata__", ())
 
 
-@functools.cache
+@cached
 def hints(config: type) -> Mapping[str, Any]:
     """Returns the type of every field of a config class, sections among them, annotations included."""
-    known = typing.get_type_hints(config, include_extras=True)
-    return {field.name: known[field.name] for field in dataclasses.fields(config)}
+    kinds = typing.get_type_hints(config, include_extras=True)
+    return {field.name: kinds[field.name] for field in dataclasses.fields(config)}
 
 
-@functools.cache
+@cached
 def _validator(kind: Any) -> TypeAdapter:
     """Returns the validator of a field; to build it takes as long as thousands of uses."""
     return TypeAdapter(kind, config=STRICT)

@@ -1,4 +1,4 @@
-"""Defaults that do not fit a small set or a shallow encoder, fitted to it; what somebody chose is left alone.
+"""Defaults that do not fit a small set or a shallow encoder, fitted to it; fields that somebody chose stay.
 
 A default is a field that nobody typed and that the config leaves at its class's value, or a value that a config sweeps.
 """
@@ -23,7 +23,7 @@ class Fitted(NamedTuple):
     notes: tuple[str, ...] = ()
 
     def changed(self, name: str, chosen: Collection[str], fit: _Fit, reason: str) -> "Fitted":
-        """Returns it with a field, or the values that a config sweeps it over, changed to what fits."""
+        """Returns it with a field, or its swept values, changed to fitting ones, if nobody chose them."""
         if name in chosen:
             return self
         experiment, notes = self.experiment, list(self.notes)
@@ -49,8 +49,8 @@ def chosen(config: Experiment, given: Collection[str]) -> frozenset[str]:
       given: names of options and of axes on the command line.
     """
     default = Experiment()
-    known = fields(default)
-    written = {name for name in fields(config) if name not in known or get(config, name) != get(default, name)}
+    defaults = {name: get(default, name) for name in fields(default)}
+    written = {name for name in fields(config) if name not in defaults or get(config, name) != defaults[name]}
     return frozenset({*given, *(written - {"sweep", "per_layer"})})
 
 
@@ -66,7 +66,7 @@ def to_depth(experiment: Experiment, chosen: Collection[str], depth: int) -> Fit
 
 
 def to_labels(fitted: Fitted, chosen: Collection[str]) -> Fitted:
-    """Fits the batches of fine-tuning to the smallest labelled subset; to take all labels is to say nothing here."""
+    """Fits the batches of fine-tuning to the smallest labelled subset; one of all labels does not count."""
     budgets = [labels for labels in _values(fitted.experiment, "finetune.labels") if labels]
     if not budgets or "none" not in _values(fitted.experiment, "finetune.readout"):
         return fitted
@@ -99,12 +99,12 @@ def to_rows(fitted: Fitted, chosen: Collection[str], n_examples: int, n_labelled
 
 
 def to_held_out(fitted: Fitted, chosen: Collection[str], n_labelled: int) -> Fitted:
-    """Fits the number of validation rows to the rows with a label that they are held out from."""
+    """Fits the number of validation rows to the rows with a label, from which they are held out."""
 
-    def part(value: int | float) -> int | float:
+    def share(value: int | float) -> int | float:
         return max(1, round(_HELD_OUT * n_labelled)) if value > _MOST_HELD_OUT * n_labelled else value
 
-    return fitted.changed("data.validation", chosen, part, f"{n_labelled:,} rows with a label are not test rows")
+    return fitted.changed("data.validation", chosen, share, f"{n_labelled:,} rows with a label are not test rows")
 
 
 def _batch_of(n: int) -> _Fit:

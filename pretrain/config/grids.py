@@ -33,7 +33,7 @@ def points(sweep: Sequence[Grid]) -> Iterator[dict[str, Any]]:
     """
     seen = set()
     for grid in sweep or ({},):
-        found = [{}]
+        found: list[dict[str, Any]] = [{}]
         for name, values in grid.items():
             if not values:
                 raise ConfigError("sweep", name, "has no values; give it some, or leave it out")

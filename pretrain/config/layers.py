@@ -1,4 +1,4 @@
-"""The words of ``encoder.layers``: what each says of a layer, without building it."""
+"""The words of ``encoder.layers``, read without building a layer."""
 
 import re
 from typing import Annotated, Literal, NamedTuple
@@ -29,39 +29,34 @@ def read_word(word: int | str) -> Word:
     """Returns a word of ``encoder.layers``, parsed.
 
     Raises:
-      ValueError: it says nothing.
+      ValueError: it is no such word.
     """
     if isinstance(word, int):
         return Word("dense", word)
-    if found := _CONVOLUTION.fullmatch(word):
-        features, window, stride = (int(part or 1) for part in found.groups())
-        return _bounded(Word("convolution", features, window, stride))
-    if found := _RESIDUAL.fullmatch(word):
-        features, stride = (int(part or 1) for part in found.groups())
-        return _bounded(Word("residual", features, 3, stride))
-    if found := _OWN.fullmatch(word):
-        return Word("own", file=found[1], function=found[2])
-    raise ValueError(f"should be {_GRAMMAR}")
-
-
-def _bounded(word: Word) -> Word:
-    """Returns a word whose window and stride are those of an image."""
-    if max(word.window, word.stride) > _WIDEST:
+    if match := _OWN.fullmatch(word):
+        return Word("own", file=match[1], function=match[2])
+    if match := _CONVOLUTION.fullmatch(word):
+        read = Word("convolution", int(match[1]), int(match[2]), int(match[3] or 1))
+    elif match := _RESIDUAL.fullmatch(word):
+        read = Word("residual", int(match[1]), 3, int(match[2] or 1))
+    else:
+        raise ValueError(f"should be {_GRAMMAR}")
+    if max(read.window, read.stride) > _WIDEST:
         raise ValueError(f"should have a window and a stride of at most {_WIDEST} pixels")
-    return word
+    return read
 
 
 def split_words(text: str) -> list[str]:
     """Splits words that are joined by ``x``, as in ``32c5s2x64c5s2x128``; a file's name may hold one, too."""
     plain = r"(?:\d+c\d+(?:s\d+)?|r\d+(?:s\d+)?|[+-]?\d+)"
-    own = rf".+?\.py:\w+?(?=x{plain}(?:x|$)|x[^x]*\.py:|$)"
+    function = rf".+?\.py:\w+?(?=x{plain}(?:x|$)|x[^x]*\.py:|$)"
     words, rest = [], text
     while rest:
-        found = re.match(rf"({plain}(?=x|$)|{own})(?:x|$)", rest)
-        if not found or found[0] == rest != found[1]:  # nothing follows the last x
+        match = re.match(rf"({plain}(?=x|$)|{function})(?:x|$)", rest)
+        if not match or match[0] == rest != match[1]:  # nothing follows the last x
             return text.split("x")
-        words.append(found[1])
-        rest = rest[found.end() :]
+        words.append(match[1])
+        rest = rest[match.end() :]
     return words
 
 

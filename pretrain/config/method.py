@@ -1,4 +1,4 @@
-"""The parts that the configs of all methods have: facts for a plan, and checks of the layers they train."""
+"""The base of all methods' configs: facts for a plan, and checks of the layers in training."""
 
 from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
@@ -19,9 +19,9 @@ class LayerFacts(NamedTuple):
 
 @dataclass(frozen=True, config=STRICT)
 class Method:
-    """A method: what layers, or a whole network, are trained for.
+    """A method: the purpose for which layers, or a whole network, are trained.
 
-    Class variables are the facts that a plan needs to know.
+    Class variables are facts for a plan.
     """
 
     makes_updates: ClassVar[bool] = True  # rather than finding its result in closed form
@@ -32,18 +32,18 @@ class Method:
 
     @property
     def decodes_into_unit_interval(self) -> bool:
-        """Whether what the layer reads is decoded as values in [0, 1]."""
+        """Whether the layer's inputs are decoded as values in [0, 1]."""
         return False
 
     def of_deep_layer(self, number: int, depth: int) -> "Method":
-        """Returns the method that decides what is trained beside a layer, where all are trained at once."""
+        """Returns the method of a layer's decoder and the like, where all layers are trained at once."""
         return self
 
     def after_greedy(self) -> "Method":
-        """Returns the method for layers that greedy stages have left with all that is trained beside them."""
+        """Returns the method for layers that come with their decoders from greedy stages."""
         return self
 
-    def check(self, layer: LayerFacts) -> None:
+    def check_layer(self, layer: LayerFacts) -> None:
         """Checks that a layer can be trained so.
 
         Raises:

@@ -1,4 +1,4 @@
-"""A config class for each method: what layers, or a whole network, are trained for.
+"""A config class for each method, the purpose for which layers, or a whole network, are trained.
 
 They are joined in a union by ``kind``. What ends a trial is in ``FinetuneConfig``.
 """
@@ -19,7 +19,7 @@ from pretrain.config.method import LayerFacts, Method
 
 @dataclass(frozen=True, config=STRICT)
 class AutoencoderConfig(Method):
-    """An autoencoder: codes that reconstruct what the layer reads."""
+    """An autoencoder: codes that reconstruct the layer's inputs."""
 
     kind: Literal["autoencoder"] = "autoencoder"
     """What a layer is trained for: an autoencoder; rbm, a restricted Boltzmann machine; supervised, a classifier on the
@@ -76,7 +76,7 @@ class AutoencoderConfig(Method):
         if self.tied:
             for layer in layers:
                 self.needs_dense(layer, "tied", True)
-        self.check(top._replace(below=None))
+        self.check_layer(top._replace(below=None))
         if before and self.variational and not getattr(before[-1], "variational", False):
             remedy = "needs a topmost layer pretrained so; make it variational, or set pretrain.training to end_to_end"
             raise ConfigError("pretrain.method.variational", True, remedy)
@@ -84,7 +84,7 @@ class AutoencoderConfig(Method):
             remedy = "needs images decoded in [0, 1], which the lowest layer's stage does not leave; set it to mse"
             raise ConfigError("pretrain.method.loss", self.loss, remedy)
 
-    def check(self, layer: LayerFacts) -> None:
+    def check_layer(self, layer: LayerFacts) -> None:
         if self.loss == "cross_entropy":
             self.needs_bounded(layer.below, "loss", self.loss)
         if self.sparsity == "kl":
@@ -119,7 +119,7 @@ class RbmConfig(Method):
     def decodes_into_unit_interval(self) -> bool:
         return self.visible == "bernoulli"
 
-    def check(self, layer: LayerFacts) -> None:
+    def check_layer(self, layer: LayerFacts) -> None:
         self.needs_dense(layer, "kind", self.kind)
         if self.visible == "bernoulli":
             self.needs_bounded(layer.below, "visible", self.visible)
@@ -142,14 +142,14 @@ class SupervisedConfig(Method):
 
 @dataclass(frozen=True, config=STRICT)
 class PcaConfig(Method):
-    """Principal components of what the layer reads, found in closed form."""
+    """Principal components of the layer's inputs, in closed form."""
 
     kind: Literal["pca"] = "pca"
     """What a layer is trained for: principal components; other kinds are autoencoder, rbm, supervised."""
     makes_updates: ClassVar[bool] = False
     is_random: ClassVar[bool] = False
 
-    def check(self, layer: LayerFacts) -> None:
+    def check_layer(self, layer: LayerFacts) -> None:
         self.needs_dense(layer, "kind", self.kind)
 
     def check_size(self, n_inputs: int, n_codes: int, layers: object) -> None:
@@ -162,5 +162,5 @@ MethodConfig = Annotated[AutoencoderConfig | RbmConfig | SupervisedConfig | PcaC
 
 
 def deep(method: Method) -> Method:
-    """Returns the method by which all layers are trained at once, where layers are trained by another."""
+    """Returns the method for training all layers at once, given the method of single layers."""
     return method if method.trains_deep else AutoencoderConfig()

@@ -10,8 +10,8 @@ from pretrain.config.fields import ConfigError
 from pretrain.config.kinds import TaskKind
 
 AUTO = "auto"
-# Columns of trials that are no measures of predictions: the error of reconstruction, what results are compared with,
-# and what chooses settings of tuned arms.
+# Columns of trials besides measures of predictions: the error of reconstruction, baselines, and the score that chooses
+# settings of tuned arms.
 RECONSTRUCTION = "pretrain_test_mse"
 MAJORITY, VARIANCE, COMPONENTS = "test_majority_rate", "pretrain_test_variance", "pretrain_test_pca_mse"
 TUNING_SCORE = "tuning_score"
@@ -38,7 +38,7 @@ METRICS = {
     "rmse": Metric((_NUMBERS,), higher_is_better=False, low=0),
     "mae": Metric((_NUMBERS,), higher_is_better=False, low=0),
 }
-# Those that every run has, of which the first is compared unless another is asked for.
+# Metrics of every run; the first is compared by default.
 USUAL = {
     _CLASSES: ("accuracy", "loss"),
     _LABELS: ("auroc", "accuracy", "loss"),
@@ -77,8 +77,8 @@ def _checked(name: str) -> str:
 MetricName = Annotated[str, AfterValidator(_checked)]
 
 
-def check(name: str, field: str = "study.metric") -> None:
-    """Checks that a metric is known.
+def check_metric(name: str, field: str = "study.metric") -> None:
+    """Checks that a name is a metric's.
 
     Raises:
       ConfigError: it is not; the message names the field.
@@ -90,10 +90,10 @@ def check(name: str, field: str = "study.metric") -> None:
 
 
 def check_task(name: str, tasks: Collection[str], field: str = "study.metric") -> None:
-    """Checks that a metric is one of targets like these.
+    """Checks that a metric measures predictions of such targets.
 
     Raises:
-      ConfigError: it is not.
+      ConfigError: it does not.
     """
     for task in tasks:
         if name != AUTO and task not in metric_of(name).tasks:

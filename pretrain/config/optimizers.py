@@ -44,7 +44,7 @@ class AdamConfig(Scheduled):
 class AdamWConfig(AdamConfig):
     """Adam with decoupled weight decay (Loshchilov and Hutter, 2019)."""
 
-    kind: Literal["adamw"] = "adamw"
+    kind: Literal["adamw"] = "adamw"  # type: ignore[assignment]
     """Update rule: adam, adamw (with decoupled weight decay) or sgd."""
     weight_decay: Penalty = 0.0
     """Decay of kernels (fraction of the kernel per unit of learning rate)."""

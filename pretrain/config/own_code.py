@@ -28,10 +28,10 @@ def returned(field: str, value: str, file: str, function: str) -> Any:
     if not path.is_file():
         raise ConfigError(field, value, f"names {path}, which is no file; give the path of a Python file")
     try:
-        found = getattr(_loaded(path), function, None)
-        if not callable(found):
+        called = getattr(_loaded(path), function, None)
+        if not callable(called):
             raise ConfigError(field, value, f"names {function}, which {path.name} does not define")
-        return found()
+        return called()
     except ConfigError:
         raise
     except (Exception, SystemExit) as error:  # a user's file is code, and may fail in any way
@@ -51,6 +51,7 @@ def _loaded(path: Path) -> object:
     if key not in _LOADED:
         name = f"own_code_{path.stem}"
         spec = importlib.util.spec_from_file_location(name, path)
+        assert spec and spec.loader  # as for every file .py
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module  # so that dataclasses find where they are defined
         spec.loader.exec_module(module)

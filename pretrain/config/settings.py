@@ -83,7 +83,7 @@ class EncoderConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class TrainingConfig:
-    """How long, on which batches, and by which rule a stage is trained."""
+    """Length, batches and update rule of a stage's training."""
 
     epochs: Annotated[int, Ge(0)] = 0
     updates: Annotated[int, Ge(0)] = 0
@@ -226,7 +226,7 @@ class FinetuneConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class Settings:
-    """All that decides a trial, besides its seed."""
+    """All fields that decide a trial, besides its seed."""
 
     data: DataConfig = DataConfig()
     encoder: EncoderConfig = EncoderConfig()
@@ -238,9 +238,9 @@ class Settings:
     """Fields that differ from layer to layer: by dotted name, a value for each layer, from the images up."""
 
     def at_layer(self, layer: int) -> "Settings":
-        """Returns the settings with all fields as they are for one layer, the lowest is 0."""
-        own = {name: values[layer] for name, values in self.per_layer.items()}
-        return with_values(replace_all(self, own), {"per_layer": {}})
+        """Returns the settings of a layer; the lowest is 0."""
+        values_here = {name: values[layer] for name, values in self.per_layer.items()}
+        return with_values(replace_all(self, values_here), {"per_layer": {}})
 
     @property
     def greedy_method(self) -> Method:
@@ -254,7 +254,7 @@ class Settings:
 
     @property
     def pretraining_data(self) -> DataConfig:
-        """The data of pretraining: those of fine-tuning, unless the encoder starts from others."""
+        """The data of pretraining, which are fine-tuning's unless ``encoder_init`` is ``wrong_data``."""
         if self.finetune.encoder_init != "wrong_data":
             return self.data
         other = self.pretrain.wrong_data
@@ -267,5 +267,5 @@ class Settings:
         return dataclasses.replace(self.data, unlabelled="all", pretrain_on="both")
 
     def at_seed(self, seed: int) -> "Settings":
-        """Returns the settings of a seed, which has a cut of its own where splits are fresh."""
+        """Returns the settings of a seed; fresh splits have a cut for each seed."""
         return with_values(self, {"data.cut": seed}) if self.data.splits == "fresh" else self

@@ -1,4 +1,4 @@
-"""A dataset as arrays: its splits, and what is known of them."""
+"""A dataset as arrays: its splits, their meaning and their digests."""
 
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ class Split(NamedTuple):
 
 
 class Fingerprints(NamedTuple):
-    """SHA-256 of a dataset's arrays as training is given them, part by part: a stage is named by the parts it reads."""
+    """SHA-256 of a dataset's arrays as given to training: the id of a stage holds the digests of its inputs."""
 
     images: str  # of training and validation
     labels: str  # of training and validation
@@ -53,17 +53,17 @@ class Dataset(NamedTuple):
     fingerprints: Fingerprints
     labelled: np.ndarray | None  # [L] int32, the training rows with a label; None where all have one
     interval: tuple[float, float]  # of the training inputs as the encoder reads them
-    scaling: Scaling  # by which rows of the source have become inputs
+    scaling: Scaling  # from rows of the source to inputs
     notes: tuple[str, ...] = ()  # for people: a line each
 
     @property
     def n_labelled(self) -> int:
-        """How many training rows have a label."""
+        """The number of training rows with a label."""
         return len(self.train.labels) if self.labelled is None else len(self.labelled)
 
     @property
     def known_labels(self) -> np.ndarray:
-        """The targets of training rows that have one: [L, ...]."""
+        """The targets of training rows with a target: [L, ...]."""
         return self.train.labels if self.labelled is None else self.train.labels[self.labelled]
 
     def named(self, target: np.ndarray) -> str:

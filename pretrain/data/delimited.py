@@ -1,4 +1,4 @@
-"""Text files of columns as Arrow tables: the mark between columns, and that of decimals, are seen in the file."""
+"""Text files of columns as Arrow tables; the delimiter and the decimal mark are detected."""
 
 import itertools
 import re
@@ -15,8 +15,8 @@ _MOST_NAMED = 3
 def read(path: Path) -> Any:
     """Returns a text file as an Arrow table.
 
-    Where commas separate no columns, they may be decimal marks: of point and comma, the one that leaves more columns of
-    numbers.
+    If commas separate no columns, they may be decimal marks: the mark, point or comma, with more columns of numbers is
+    taken.
 
     Raises:
       ConfigError: its numbers may be read in two ways.
@@ -48,23 +48,23 @@ def read(path: Path) -> Any:
 
 
 def _delimiter(path: Path) -> str:
-    """Returns the mark between the columns of a text file: one that its first lines have equally often."""
+    """Returns the delimiter of a text file, which occurs equally often in its first lines."""
     with path.open("rb") as file:
         lines = [re.sub(rb'"[^"]*"', b"", line) for line in itertools.islice(file, _FIRST_LINES) if line.strip()]
     counts = {mark: [line.count(mark.encode()) for line in lines] for mark in _DELIMITERS}
-    even = [mark for mark, found in counts.items() if found and min(found) == max(found) > 0]
+    even = [mark for mark, per_line in counts.items() if per_line and min(per_line) == max(per_line) > 0]
     return even[0] if even else max(reversed(_DELIMITERS), key=lambda mark: sum(counts[mark][:1]))
 
 
 def _numeric(table: Any) -> set[int]:
-    """Returns the places of a table's columns that are no texts."""
+    """Returns the places of a table's columns of numbers."""
     return {place for place, kind in enumerate(table.schema.types) if str(kind) not in ("string", "large_string")}
 
 
 def _may_be_thousands(mark: str, marked: list[str], written: list[str]) -> bool:
     """Returns whether a mark in the numbers of a column may separate thousands.
 
-    A point where some numbers have none, for decimals mostly have as many digits in every row.
+    A point may if some numbers have none, for decimals mostly have as many digits in every row.
     """
     pattern = re.compile(rf"-?[1-9]\d{{0,2}}(\{mark}\d{{3}})+")
     return all(map(pattern.fullmatch, marked)) and (mark == "," or len(marked) < len(written))

@@ -1,4 +1,4 @@
-"""Files that are written whole, or not at all, and archives of arrays that are read whole, or not at all."""
+"""Files and archives of arrays, which are written and read whole, or not at all."""
 
 import contextlib
 import io
@@ -18,10 +18,10 @@ class MissingArrayError(ValueError):
 
 @contextlib.contextmanager
 def written_whole(target: Path) -> Iterator[Path]:
-    """Gives a draft beside a file to write to, which takes the file's place when all went well.
+    """Gives a draft beside a file, which takes the file's place unless writing fails.
 
     Raises:
-      OSError: it could not be written; names the file, which is as it was.
+      OSError: it could not be written; names the file, which stays.
     """
     draft = target.with_name(f".{target.name}.draft")
     try:
@@ -34,25 +34,31 @@ def written_whole(target: Path) -> Iterator[Path]:
             draft.unlink(missing_ok=True)
 
 
-def read_npz(source: Path | bytes, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Returns arrays of an .npz archive, a file or its content, by name; nothing in it can execute anything.
+def read_npz(source: Path | bytes, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+    """Returns arrays of an .npz archive, a file or its content, by name, by default all; none can execute anything.
 
     Raises:
       OSError: it cannot be read.
       MissingArrayError: it lacks an array.
       ValueError: it is damaged, or no archive of arrays.
     """
+    opened = io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
+    with _damage_named(), opened as file, zipfile.ZipFile(file) as archive:
+        members = {member.removesuffix(".npy"): member for member in archive.namelist()}
+        missing = [name for name in names or () if name not in members]
+        if missing:
+            raise MissingArrayError(missing[0])
+        return {name: _array(archive, members[name]) for name in (members if names is None else names)}
+
+
+@contextlib.contextmanager
+def _damage_named() -> Iterator[None]:
+    """Turns any failure at a damaged archive to a ValueError of one line."""
     try:
-        opened = io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
-        with opened as file, zipfile.ZipFile(file) as archive:
-            members = {member.removesuffix(".npy"): member for member in archive.namelist()}
-            missing = [name for name in names if name not in members]
-            if missing:
-                raise MissingArrayError(missing[0])
-            return {name: _array(archive, members[name]) for name in names}
+        yield
     except (OSError, MissingArrayError):
         raise
-    except Exception as error:  # a damaged archive can fail in the zip, the decompression, the header or the memory
+    except Exception as error:  # of the zip, the decompression, the header or the memory
         raise ValueError(" ".join(str(error).split()) or type(error).__name__) from None
 
 
@@ -72,26 +78,21 @@ def npz_kinds(path: Path) -> dict[str, np.dtype]:
       OSError: it cannot be read.
       ValueError: it is damaged, or no archive of arrays.
     """
-    try:
-        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
-            if _n_members(file) not in (None, len(archive.namelist())):
-                raise zipfile.BadZipFile("its directory has lost members")
-            members = [name for name in archive.namelist() if name.endswith(".npy")]
-            kinds = {}
-            for member in members:
+    with _damage_named(), path.open("rb") as file, zipfile.ZipFile(file) as archive:
+        if _n_members(file) not in (None, len(archive.namelist())):
+            raise zipfile.BadZipFile("its directory has lost members")
+        kinds = {}
+        for member in archive.namelist():
+            if member.endswith(".npy"):
                 with archive.open(member) as array:
                     kinds[member.removesuffix(".npy")] = _kind(array)
-            return kinds
-    except OSError:
-        raise
-    except Exception as error:  # as above
-        raise ValueError(" ".join(str(error).split()) or type(error).__name__) from None
+        return kinds
 
 
 def _n_members(file: IO[bytes]) -> int | None:
-    """Returns how many members an archive should have, by its last record; None where something follows that.
+    """Returns the number of an archive's members by its last record; None where something follows the record.
 
-    A damaged directory may hide members without a word, so that arrays seem to be left out.
+    A damaged directory may hide members silently.
     """
     size = 22
     file.seek(-size, os.SEEK_END)

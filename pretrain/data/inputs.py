@@ -1,4 +1,4 @@
-"""Inputs as they come: which arrays can be inputs, and what is wrong with the others."""
+"""Raw inputs: their types, shapes and values, and the faults of arrays that cannot be inputs."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -7,13 +7,13 @@ import numpy as np
 
 from pretrain.config.counts import some
 
-_BLOCK = 1 << 22  # numbers that are looked at, at once
-_FIRST = (1, 3, 4)  # channels that images have, wherever they stand
+_BLOCK = 1 << 22  # numbers in memory at once
+_CHANNELS = (1, 3, 4)  # of images, on any axis
 _MOST_NAMED = 5
 
 
 def blocks(array: np.ndarray) -> Iterator[np.ndarray]:
-    """Yields an array of rows [N, ...] in blocks of rows, none of which takes much memory."""
+    """Yields an array of rows [N, ...] in blocks of rows that take little memory."""
     size = max(1, _BLOCK // max(1, array[:1].size))
     for start in range(0, len(array), size):
         yield array[start : start + size]
@@ -24,14 +24,15 @@ def faults(inputs: Mapping[str, np.ndarray], called: Mapping[str, str], columns:
 
     Args:
       inputs: by split.
-      called: what each is called where it comes from.
+      called: the name of each at its source.
       columns: names of the values of a row, where it has them.
     """
-    sound, odd = {}, {}
+    sound: dict[str, np.ndarray] = {}
+    odd: dict[str, str] = {}
     for split, array in inputs.items():
         kind, fault = _of_kind(called[split], array)
         if kind:
-            odd.setdefault(kind, fault)  # once, for what is wrong with one split is with the others, as a rule
+            odd.setdefault(kind, fault)  # once, for splits mostly share a fault
         else:
             sound[split] = array
             yield from _of_values(called[split], array, columns)
@@ -49,10 +50,8 @@ def faults(inputs: Mapping[str, np.ndarray], called: Mapping[str, str], columns:
 def _of_kind(name: str, array: np.ndarray) -> tuple[str, str]:
     """Returns the fault of an array's type or shape, in a word and in a line; nothing of a sound one."""
     if array.dtype.kind == "O":
-        return (
-            "objects",
-            f"has {name} of Python objects, as images that differ in size make; resize them, and save numbers",
-        )
+        remedy = "as images that differ in size make; resize them, and save numbers"
+        return "objects", f"has {name} of Python objects, {remedy}"
     if array.dtype.kind not in "buif":
         return "type", f"has {name} of {array.dtype}; inputs must be numbers: turn texts to columns of 0 and 1"
     if array.ndim not in (2, 3, 4) or array.size == 0:
@@ -60,30 +59,28 @@ def _of_kind(name: str, array: np.ndarray) -> tuple[str, str]:
         return "shape", f"has {name} of {array.dtype} {array.shape}; they must be {shapes}, and not empty"
     if array.ndim == 4 and _has_channels_first(array.shape[1:]):
         remedy = f"give np.moveaxis({name}, 1, -1)"
-        found = f"has {name} of {array.shape}, which look like [N, C, H, W]; they must be [N, H, W, C]"
-        return "channels", f"{found}: {remedy}"
+        fault = f"has {name} of {array.shape}, which look like [N, C, H, W]; they must be [N, H, W, C]"
+        return "channels", f"{fault}: {remedy}"
     return "", ""
 
 
 def _has_channels_first(shape: tuple[int, ...]) -> bool:
     first, height, width = shape
-    return width not in _FIRST and (first in _FIRST or first < height == width)
+    return width not in _CHANNELS and (first in _CHANNELS or first < height == width)
 
 
 def _of_values(name: str, array: np.ndarray, columns: Any) -> Iterator[str]:
     """Yields the faults of an array's numbers; missing ones of a table are none."""
     if array.dtype.kind != "f":
         return
-    infinite, missing = (np.zeros(array.shape[1:], bool) for _ in range(2))
-    n_missing, seen = 0, np.zeros(array.shape[1:], bool)
+    n_missing = 0
+    infinite, seen = (np.zeros(array.shape[1:], bool) for _ in range(2))
     for block in blocks(array):
         finite = np.isfinite(block)
         seen |= finite.any(axis=0)
         if not finite.all():
-            nan = np.isnan(block)
-            n_missing += int(nan.sum())
-            missing |= nan.any(axis=0)
-            infinite |= (~finite & ~nan).any(axis=0)
+            n_missing += int(np.isnan(block).sum())
+            infinite |= np.isinf(block).any(axis=0)
     if array.ndim > 2:
         if n_missing or infinite.any():
             yield f"has {name} with {n_missing:,} NaN or infinite values; an image must be whole: leave out those rows"

@@ -1,4 +1,4 @@
-"""``inputs.json``, a file of a run: how rows of its data become inputs of its encoders, for rows to come."""
+"""``inputs.json``, a file of a run: how rows of its data, and rows to come, turn to inputs of its encoders."""
 
 import json
 from collections.abc import Mapping
@@ -63,18 +63,12 @@ def read(content: bytes) -> list[Inputs]:
 def _read(content: Mapping[str, Any]) -> Inputs:
     kept = content["scaling"]
     kinds = {"kept": int, "marked": int, "fill": float, "offset": float, "divisor": float}
-    arrays = {name: np.array(kept[name], kind) for name, kind in kinds.items()}
+    arrays: dict[str, Any] = {name: np.array(kept[name], kind) for name, kind in kinds.items()}
     scaling = Scaling(**{**kept, **arrays, "columns": tuple(kept["columns"])})
     config = _CONFIG.validate_json(json.dumps(content["data"]))
     units = content["units"] and Units(*(np.array(content["units"][name], float) for name in Units._fields))
-    return Inputs(
-        config,
-        tuple(content["example_shape"]),
-        content["task"],
-        tuple(content["output_names"]),
-        scaling,
-        units or None,
-    )
+    shape, names = tuple(content["example_shape"]), tuple(content["output_names"])
+    return Inputs(config, shape, content["task"], names, scaling, units or None)
 
 
 def _plain(value: Any) -> Any:

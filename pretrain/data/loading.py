@@ -1,14 +1,14 @@
-"""Loads datasets: a source is read, split, scaled and looked at."""
+"""Loads datasets: reads, splits, scales and examines a source."""
 
-import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from pretrain.config import Experiment
+from pretrain.config.digests import sha256_of_arrays
 from pretrain.config.fields import ConfigError
 from pretrain.config.settings import DataConfig
-from pretrain.data import looks, reading, scaling, splits
+from pretrain.data import oddities, reading, scaling, splits
 from pretrain.data.dataset import Dataset, Fingerprints, Split, Units
 from pretrain.data.labels import NONE
 from pretrain.data.reading import Source
@@ -20,32 +20,32 @@ Reader = Callable[[DataConfig], Source]
 
 def reader() -> Reader:
     """Returns a reader of sources that reads each once."""
-    known: dict[tuple, Source] = {}
+    sources: dict[tuple, Source] = {}
 
     def read(config: DataConfig) -> Source:
         key = reading.key(config)
-        if key not in known:
-            known[key] = reading.read(config)
-        return known[key]
+        if key not in sources:
+            sources[key] = reading.read(config)
+        return sources[key]
 
     return read
 
 
 def load_all(experiment: Experiment, read: Reader | None = None) -> dict[DataConfig, Dataset]:
-    """Loads every dataset of an experiment's trials, those of pretraining too, once each.
+    """Loads every dataset of an experiment's trials, in pretraining too, once each.
 
     Raises:
-      ConfigError: as ``load`` does; a line for each fault of any of them.
+      ConfigError: as ``load`` does; a line for each fault of any dataset.
     """
-    read, found, faults = read or reader(), {}, []
+    read, datasets, faults = read or reader(), {}, []
     for config in configs(experiment):
         try:
-            found[config] = load(config, read)
+            datasets[config] = load(config, read)
         except ConfigError as error:
             faults.append(error)
     if faults:
         raise ConfigError.of_all(faults)
-    return found
+    return datasets
 
 
 def configs(experiment: Experiment) -> list[DataConfig]:
@@ -68,41 +68,42 @@ def load(config: DataConfig, read: Reader = reading.read) -> Dataset:
     source = read(config)
     cut = splits.cut(rows_of(source), config)
     raw = _raw(source, cut, config)
-    known = {split: source.labels["train"][index] for split, index in _indices(cut)}
-    known |= {split: array for split, array in source.labels.items() if split not in known}
+    labels = _cut(source.labels, cut)
     units = None
     if source.task == "regression":
-        units = _units(config, known["train"], source.output_names)
-        known = {split: units.standardised(array) for split, array in known.items()}
+        units = _units(config, labels["train"], source.output_names)
+        labels = {split: units.standardised(array) for split, array in labels.items()}
     pool = raw.pop("unlabelled", None)
     training = [array for array in (raw["train"], pool) if array is not None]
     fitted = scaling.fit(training, [raw["validation"], raw["test"]], config.scaling, source.columns)
-    made = _shuffled if config.shuffled_pixels else lambda inputs: inputs
-    train, labels, pool_notes = _pretrained(config, fitted.scaling.applied(raw["train"]), known["train"], pool, fitted)
-    parts = {split: Split(made(fitted.scaling.applied(raw[split])), known[split]) for split in ("validation", "test")}
-    parts["train"] = Split(made(train), labels)
-    labelled = np.flatnonzero(~is_missing(labels)).astype(np.int32)
-    shape = raw["train"].shape[1:] if raw["train"].ndim > 2 else parts["train"].inputs.shape[1:]
+    inputs = {split: fitted.scaling.applied(array) for split, array in raw.items()}
+    inputs["train"], pretrained_labels, pool_notes = _pretrained(config, inputs["train"], labels["train"], pool, fitted)
+    if config.shuffled_pixels:
+        inputs = {split: _shuffled(array) for split, array in inputs.items()}
+    train = Split(inputs["train"], pretrained_labels)
+    validation, test = (Split(inputs[split], labels[split]) for split in ("validation", "test"))
+    labelled = np.flatnonzero(~is_missing(train.labels)).astype(np.int32)
+    shape = raw["train"].shape[1:] if raw["train"].ndim > 2 else train.inputs.shape[1:]
     notes = (*source.notes, *cut.notes, *fitted.notes, *pool_notes, *_scale_notes(raw["train"], fitted))
     if config.name != "mnist":
         if source.task == "classification":
-            notes += tuple(looks.at_labels(known, source.output_names))
-        notes += tuple(looks.at_copies(raw))
+            notes += tuple(oddities.of_labels(labels, source.output_names))
+        notes += tuple(oddities.of_copies(raw))
     return Dataset(
-        parts["train"],
-        parts["validation"],
-        parts["test"],
+        train,
+        validation,
+        test,
         tuple(shape),
         source.task,
         source.output_names,
         units,
         Fingerprints(
-            _digest(parts["train"].inputs, parts["validation"].inputs),
-            # With their units, in which predictions are kept.
-            _digest(parts["train"].labels, parts["validation"].labels, *(units or ())),
-            _digest(*parts["test"]),
+            sha256_of_arrays(train.inputs, validation.inputs),
+            # With the units of stored predictions.
+            sha256_of_arrays(train.labels, validation.labels, *(units or ())),
+            sha256_of_arrays(*test),
         ),
-        None if len(labelled) == len(labels) else labelled,
+        None if len(labelled) == len(train.labels) else labelled,
         fitted.interval,
         fitted.scaling,
         tuple(f"{config.name}: {note}" for note in notes),
@@ -116,23 +117,24 @@ def rows_of(source: Source) -> splits.Rows:
 
 
 def _units(config: DataConfig, train: np.ndarray, names: tuple[str, ...]) -> Units:
-    known = train[~is_missing(train)].astype(np.float64)
-    found = Units(known.mean(axis=0), known.std(axis=0))
-    if not (found.deviation > 0).all():
-        name = names[int(np.argmin(found.deviation > 0))]
+    present = train[~is_missing(train)].astype(np.float64)
+    units = Units(present.mean(axis=0), present.std(axis=0))
+    if not (units.deviation > 0).all():
+        name = names[int(np.argmin(units.deviation > 0))]
         raise ConfigError("data.name", config.name, f"has {name} of one value in all training rows; take another cut")
-    return found
+    return units
 
 
-def _indices(cut: splits.Cut) -> list[tuple[str, splits.Index]]:
-    pairs = (("train", cut.train), ("validation", cut.validation), ("test", cut.test))
-    return [(split, index) for split, index in pairs if index is not None]
+def _cut(arrays: Mapping[str, np.ndarray], cut: splits.Cut) -> dict[str, np.ndarray]:
+    """Returns the arrays of all splits, of which some are cut from the training rows."""
+    indices = {"train": cut.train, "validation": cut.validation, "test": cut.test}
+    held_out = {split: arrays["train"][index] for split, index in indices.items() if index is not None}
+    return {**arrays, **held_out}
 
 
 def _raw(source: Source, cut: splits.Cut, config: DataConfig) -> dict[str, np.ndarray]:
     """Returns the inputs of each split before they are scaled; images have a channel, and are grey where asked."""
-    arrays = {split: source.inputs["train"][index] for split, index in _indices(cut)}
-    arrays |= {split: array for split, array in source.inputs.items() if split not in arrays}
+    arrays = _cut(source.inputs, cut)
     arrays = {split: array[..., None] if array.ndim == 3 else array for split, array in arrays.items()}
     if config.greyscale:
         if arrays["train"].ndim != 4 or arrays["train"].shape[-1] not in (1, 3):
@@ -140,9 +142,8 @@ def _raw(source: Source, cut: splits.Cut, config: DataConfig) -> dict[str, np.nd
             raise ConfigError("data.greyscale", True, remedy)
         arrays = {split: luma(array) for split, array in arrays.items()}
     if config.scaling == "none":
-        return {
-            split: array.astype(np.float32) if array.dtype == np.uint8 else array for split, array in arrays.items()
-        }
+        is_bytes = arrays["train"].dtype == np.uint8
+        return {split: array.astype(np.float32) for split, array in arrays.items()} if is_bytes else arrays
     if config.scaling in ("auto", "unit") and not source.columns:
         as_bytes = scaling.as_bytes(arrays.values())
         if as_bytes is not None:
@@ -151,42 +152,40 @@ def _raw(source: Source, cut: splits.Cut, config: DataConfig) -> dict[str, np.nd
 
 
 def _pretrained(
-    config: DataConfig, train: np.ndarray, labels: np.ndarray, pool: np.ndarray | None, fitted: scaling.Fitted
+    config: DataConfig, train: np.ndarray, labels: np.ndarray, pool: np.ndarray | None, fitted: scaling.FittedScaling
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Returns the training rows [N, D] and labels [N] that a config asks for, the unlabelled arrays' rows last.
 
-    Of rows without a label, as many as ``data.unlabelled`` are drawn; a larger number holds a smaller one's rows.
+    ``data.unlabelled`` rows without a label are drawn; a larger number includes the rows of a smaller one.
     """
     if pool is not None:
         train = np.concatenate([train, fitted.scaling.applied(pool)])
         none = np.full((len(pool), *labels.shape[1:]), NONE if labels.ndim == 1 else np.nan, labels.dtype)
         labels = np.concatenate([labels, none])
-    without = np.flatnonzero(is_missing(labels))
-    notes = []
+    missing = is_missing(labels)
+    without, notes = np.flatnonzero(missing), []
     if len(without):
         notes.append(f"{len(without):,} of {len(labels):,} training rows have no label; they pretrain only")
-    kept = without
+    drawn = without
     if config.unlabelled != "all":
         if config.unlabelled > len(without):
             remedy = f"is more than the {len(without):,} training rows without a label; lower it"
             raise ConfigError("data.unlabelled", config.unlabelled, remedy)
-        kept = np.sort(np.random.default_rng(config.cut).permutation(without)[: config.unlabelled])
-    if config.pretrain_on == "train":
-        kept = kept[:0]
-    if len(kept) == len(without) and config.pretrain_on != "unlabelled":
-        return train, labels, notes
-    rows = kept
-    if config.pretrain_on != "unlabelled":
-        rows = np.union1d(np.flatnonzero(~is_missing(labels)), kept)
-    if not len(rows):
+        drawn = np.random.default_rng(config.cut).permutation(without)[: config.unlabelled]
+    is_read = ~missing if config.pretrain_on != "unlabelled" else np.zeros(len(labels), bool)
+    if config.pretrain_on != "train":
+        is_read[drawn] = True
+    if not is_read.any():
         remedy = "leaves nothing to pretrain on, for all training rows have a label; set it to both"
         if len(without):
             remedy = "leaves nothing to pretrain on beside data.unlabelled 0; raise that, or set it to both"
         raise ConfigError("data.pretrain_on", config.pretrain_on, remedy)
-    return train[rows], labels[rows], notes
+    if is_read.all():
+        return train, labels, notes  # without a copy
+    return train[is_read], labels[is_read], notes
 
 
-def _scale_notes(train: np.ndarray, fitted: scaling.Fitted) -> list[str]:
+def _scale_notes(train: np.ndarray, fitted: scaling.FittedScaling) -> list[str]:
     if fitted.scaling.method != "standardise":
         return []
     each = "channel by channel" if train.ndim == 4 else "column by column"
@@ -207,13 +206,5 @@ def luma(images: np.ndarray) -> np.ndarray:
 
 
 def _shuffled(inputs: np.ndarray) -> np.ndarray:
-    """Shuffles every pixel over images [N, D], each in its own way, the same for all seeds."""
+    """Shuffles every pixel over images [N, D], each differently, the same for all seeds."""
     return np.random.default_rng(0).permuted(inputs, axis=0)
-
-
-def _digest(*arrays: np.ndarray) -> str:
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(f"{array.dtype} {array.shape}".encode())
-        digest.update(np.ascontiguousarray(array))
-    return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""The names of arrays: those that people give them, and the ones by which this package knows them."""
+"""The names of arrays: people's, and the canonical ones of this package."""
 
 from collections.abc import Iterable
 
@@ -11,7 +11,7 @@ EXPECTED = "train_, val_, test_ or unlabelled_, times images, inputs or x, and l
 
 
 def canonical(name: str) -> str | None:
-    """Returns a name as in ``train_inputs``, from ``X_train``, ``val_images`` or ``y``; None of an unknown one."""
+    """Returns the canonical name, as ``train_inputs``, of ``X_train``, ``val_images`` or ``y``; None of an unknown."""
     words = name.lower().split("_")
     splits, parts = ([table[word] for word in words if word in table] for table in (_SPLITS, _PARTS))
     if len(parts) != 1 or len(splits) > 1 or len(words) != len(splits) + 1:
@@ -20,15 +20,15 @@ def canonical(name: str) -> str | None:
 
 
 def recognised(names: Iterable[str]) -> tuple[dict[str, str], list[str], list[str]]:
-    """Returns given names by canonical one, the given names of no meaning, and a line for each ambiguity."""
-    known: dict[str, str] = {}
+    """Returns given names by canonical name, unknown names, and a line for each ambiguity."""
+    given: dict[str, str] = {}
     unknown, faults = [], []
     for name in sorted(names):
-        meant = canonical(name)
-        if meant is None:
+        wanted = canonical(name)
+        if wanted is None:
             unknown.append(name)
-        elif meant in known:
-            faults.append(f"has {known[meant]} and {name}, which mean the same; keep one")
+        elif wanted in given:
+            faults.append(f"has {given[wanted]} and {name}, which mean the same; keep one")
         else:
-            known[meant] = name
-    return known, unknown, faults
+            given[wanted] = name
+    return given, unknown, faults

@@ -1,4 +1,4 @@
-"""Inputs as an encoder reads them: whole, of one scale, by what the training rows are like."""
+"""Inputs as an encoder reads them: without gaps and on one scale, fitted to the training rows."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from pretrain.data.inputs import blocks
 _CONSTANT = 1e-12  # deviation, relative to the largest value, below which a column counts as constant
 _LEAST = float(np.sqrt(np.finfo(float).tiny))  # deviation, whose square is rounded below
 _MOST_NAMED = 5
-_BYTE_STEPS = 1e-4  # of a byte, by which float32 may miss one
+_BYTE_STEPS = 1e-4  # float32's greatest distance from a byte, in steps of a byte
 
 
 class Column(NamedTuple):
@@ -22,19 +22,19 @@ class Column(NamedTuple):
 
 
 class Scaling(NamedTuple):
-    """How rows become what an encoder reads; fitted to training rows, and kept for others."""
+    """How rows turn to an encoder's inputs; fitted to training rows, and kept for others."""
 
     method: str  # none, unit or standardise
     columns: tuple[str, ...]  # names of the values of a row, where they have any
-    kept: np.ndarray  # [D] int, the values of a row that are read; none of an image, of which all are
-    fill: np.ndarray  # [D] in the place of missing values
-    marked: np.ndarray  # [M] int, values of which a column of 0 and 1 marks the missing ones
-    offset: np.ndarray  # [D] less this; none where values stay as they are
-    divisor: np.ndarray  # [D] and over this
+    kept: np.ndarray  # [D] int, the values of a row that are read; empty if all are
+    fill: np.ndarray  # [D] in the place of missing values; empty if none is missing
+    marked: np.ndarray  # [M] int, values with a column of 0 and 1 that marks missing ones
+    offset: np.ndarray  # [D] subtracted; empty if values stay as they are
+    divisor: np.ndarray  # [D] of the difference
 
     @property
     def is_identity(self) -> bool:
-        """Whether values stay as they are; bytes are over 255 in the program that reads them."""
+        """Whether values stay as they are; programs divide bytes by 255."""
         return not (len(self.kept) or len(self.fill) or len(self.offset))
 
     def applied(self, rows: np.ndarray) -> np.ndarray:
@@ -70,8 +70,8 @@ class _Moments(NamedTuple):
     has_missing: np.ndarray
 
 
-class Fitted(NamedTuple):
-    """A scaling, and what it leads to."""
+class FittedScaling(NamedTuple):
+    """A scaling, with the interval of its outputs and notes."""
 
     scaling: Scaling
     interval: tuple[float, float]  # of the training rows as an encoder reads them
@@ -80,18 +80,18 @@ class Fitted(NamedTuple):
 
 def fit(
     training: Sequence[np.ndarray], held_out: Sequence[np.ndarray], method: str, columns: tuple[Column, ...]
-) -> Fitted:
+) -> FittedScaling:
     """Returns the scaling of a source.
 
     Args:
       training: rows to fit it to [N, ...], labelled or not.
-      held_out: rows that it is for besides.
+      held_out: other rows for it.
       method: as in ``data.scaling``.
       columns: of a table; none of arrays.
     """
     first = training[0]
     if first.dtype == np.uint8 and method in ("auto", "unit"):
-        return Fitted(_identity("unit"), (0.0, 1.0), ())
+        return FittedScaling(_identity("unit"), (0.0, 1.0), ())
     moments = _moments(training)
     notes: list[str] = []
     is_numeric = np.array([column.category is None for column in columns] or [True] * first[0].size)
@@ -129,19 +129,19 @@ def fit(
     if len(offset):
         ends = (ends - offset) / divisor
     bounds = float(ends.min()), float(ends.max())
-    return Fitted(scaling, bounds, tuple(notes))
+    return FittedScaling(scaling, bounds, tuple(notes))
 
 
 def as_bytes(arrays: Iterable[np.ndarray]) -> list[np.ndarray] | None:
-    """Returns arrays as bytes, where all are multiples of 1/255 between 0 and 1; None where they are not.
+    """Returns arrays as bytes, if all values are multiples of 1/255 between 0 and 1; else None.
 
-    So images give the same results whether they come as bytes or as floats, and take a quarter of the memory.
+    So images as bytes and as floats give the same results, and take a quarter of the memory.
     """
     made = []
     for array in arrays:
         if array.dtype.kind not in "fb":
             return None
-        own, start = np.empty(array.shape, np.uint8), 0
+        as_bytes, start = np.empty(array.shape, np.uint8), 0
         for block in blocks(array):
             steps = block.astype(np.float64) * 255
             if not (steps.min() >= 0 and steps.max() <= 255):  # NaN is neither
@@ -149,9 +149,9 @@ def as_bytes(arrays: Iterable[np.ndarray]) -> list[np.ndarray] | None:
             nearest = np.rint(steps)
             if np.abs(steps - nearest).max() > _BYTE_STEPS:
                 return None
-            own[start : start + len(block)] = nearest
+            as_bytes[start : start + len(block)] = nearest
             start += len(block)
-        made.append(own)
+        made.append(as_bytes)
     return made
 
 
@@ -169,32 +169,31 @@ def _moments(training: Sequence[np.ndarray]) -> _Moments:
     for array in training:
         for block in blocks(array):
             values = block.reshape(len(block), -1).astype(np.float64)
-            known = ~np.isnan(values)
-            whole = bool(known.all())
+            present = ~np.isnan(values)
+            whole = bool(present.all())
             if not n_rows:  # squares of values far from zero would leave no variance
-                pivot = np.where(known.any(axis=0), _mean(values, known, whole), 0)
+                pivot = np.where(present.any(axis=0), _mean(values, present, whole), 0)
             n_rows += len(block)
             offsets = values - pivot
             if not whole:
-                offsets = np.where(known, offsets, 0)
+                offsets = np.where(present, offsets, 0)
             total += offsets.sum(axis=0)
             squares += np.einsum("ij,ij->j", offsets, offsets)
-            count += len(block) if whole else known.sum(axis=0)
-            low = np.minimum(low, values.min(axis=0) if whole else np.where(known, values, np.inf).min(axis=0))
-            high = np.maximum(high, values.max(axis=0) if whole else np.where(known, values, -np.inf).max(axis=0))
+            count += len(block) if whole else present.sum(axis=0)
+            low, high = np.fmin(low, np.fmin.reduce(values)), np.fmax(high, np.fmax.reduce(values))
     n = np.maximum(count, 1)
     variance = np.maximum(squares / n - np.square(total / n), 0)
     return _Moments(pivot + total / n, np.sqrt(variance), low, high, count < n_rows)
 
 
-def _mean(values: np.ndarray, known: np.ndarray, whole: bool) -> np.ndarray:
+def _mean(values: np.ndarray, present: np.ndarray, whole: bool) -> np.ndarray:
     if whole:
         return values.mean(axis=0)
-    return np.where(known, values, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    return np.where(present, values, 0).sum(axis=0) / np.maximum(present.sum(axis=0), 1)
 
 
 def _of_method(method: str, moments: _Moments, by_channel: bool, n_channels: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns offset and divisor of every value of a row; the pixels of an image share those of their channel."""
+    """Returns offset and divisor of every value of a row; the pixels of a channel share theirs."""
     mean, deviation, low, high = moments[:4]
     if by_channel:
         pixels = (-1, n_channels)

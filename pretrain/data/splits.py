@@ -1,4 +1,4 @@
-"""Which rows train, which validate and which test, where a source does not say so."""
+"""The cut of a source's rows into training, validation and test rows, if the source has none."""
 
 import warnings
 from typing import NamedTuple
@@ -9,12 +9,12 @@ from pretrain.config.fields import ConfigError
 from pretrain.config.settings import DataConfig
 from pretrain.data.labels import NONE
 
-_SORTED = 5.0  # standard errors by which neighbours are of one class too often for rows in no order
+_SORTED = 5.0  # standard errors by which neighbours share a class too often for rows in no order
 Index = slice | np.ndarray
 
 
 class Cut(NamedTuple):
-    """Rows of the training arrays by the split that they go to; None of splits that have arrays of their own."""
+    """Rows of the training arrays by their split; None of splits with arrays of their own."""
 
     train: Index
     validation: Index | None
@@ -25,7 +25,7 @@ class Cut(NamedTuple):
 class Rows(NamedTuple):
     """The key of a cut."""
 
-    labels: np.ndarray  # [N] what is to be in proportion, of the training arrays; ``NONE`` of rows without a target
+    labels: np.ndarray  # [N] strata of the training arrays, to be in proportion; ``NONE`` of rows without a target
     has_validation: bool
     has_test: bool
     groups: np.ndarray | None = None  # [N]
@@ -34,8 +34,8 @@ class Rows(NamedTuple):
 def cut(rows: Rows, config: DataConfig) -> Cut:
     """Returns a cut.
 
-    Rows are held out from those with a label. The first are, where that is a fair draw; else a random draw with classes
-    in proportion, by whole groups where there are any.
+    Rows with a label are held out: the first, if that is a fair draw; else a random draw with classes in proportion, by
+    whole groups if there are any.
 
     Raises:
       ConfigError: a held-out split takes all rows, there are too few groups, or fresh cuts have nothing to cut off.
@@ -78,14 +78,14 @@ def cut(rows: Rows, config: DataConfig) -> Cut:
 
 
 def _idle(rows: Rows, config: DataConfig) -> list[str]:
-    """Returns a note for each size that somebody gave of a split that has rows of its own."""
+    """Returns a note for each size that somebody gave of a split with rows of its own."""
     has = {"validation": rows.has_validation, "test": rows.has_test}
     given = [name for name in has if has[name] and getattr(config, name) != getattr(DataConfig, name)]
     return [f"data.{name} has no effect, for the data have {name} rows" for name in given]
 
 
 def sizes(rows: Rows, config: DataConfig) -> tuple[int, int]:
-    """Returns how many rows are held out for validation and for the test; 0 where a split has arrays of its own.
+    """Returns the numbers of rows held out for validation and for the test; 0 if a split has arrays of its own.
 
     Raises:
       ConfigError: nothing is left to train on.
@@ -93,14 +93,11 @@ def sizes(rows: Rows, config: DataConfig) -> tuple[int, int]:
     n = int((rows.labels != NONE).sum())
     n_test = 0 if rows.has_test else count_of(config.test, n)
     n_validation = 0 if rows.has_validation else count_of(config.validation, n)
-    faults = []
     if n_test >= n:
-        faults.append(ConfigError("data.test", config.test, f"leaves nothing to train on; lower it below {n} rows"))
-    elif n_validation >= n - n_test:
+        raise ConfigError("data.test", config.test, f"leaves nothing to train on; lower it below {n} rows")
+    if n_validation >= n - n_test:
         remedy = f"leaves nothing to train on; lower it below the {n - n_test} training rows with a label"
-        faults.append(ConfigError("data.validation", config.validation, remedy))
-    if faults:
-        raise ConfigError.of_all(faults)
+        raise ConfigError("data.validation", config.validation, remedy)
     return n_validation, n_test
 
 

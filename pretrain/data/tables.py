@@ -1,4 +1,4 @@
-"""Tables, .csv, .tsv and .parquet, as arrays: numbers as they are, texts as a column of 0 and 1 for each category."""
+"""Tables, .csv, .tsv and .parquet, as arrays: numbers, and a column of 0 and 1 for each category of texts."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ from pretrain.data.scaling import Column
 _TEXT = (".csv", ".tsv")
 SUFFIXES = (*_TEXT, ".parquet", ".pq")
 _MOST_CATEGORIES = 1000
-_ALL_DIFFERENT = 20  # rows, of which texts that all differ are names of rows
+_ALL_DIFFERENT = 20  # rows, above which texts without repetition are names of rows
 
 
 class Table(NamedTuple):
@@ -33,29 +33,30 @@ def read(path: Path, config: DataConfig) -> Table:
       ConfigError: it is not there or damaged, or a column is missing or of no use; a line for each fault.
     """
     table = _table(path)
-    known, faults = table.column_names, []
-    if len(known) == 1 and path.suffix.lower() in _TEXT:
-        remedy = f"has a single column, {known[0][:60]!r}; separate columns by commas, semicolons or tabs"
+    names, faults = table.column_names, []
+    if len(names) == 1 and path.suffix.lower() in _TEXT:
+        remedy = f"has a single column, {names[0][:60]!r}; separate columns by commas, semicolons or tabs"
         raise ConfigError("data.name", str(path), remedy)
-    dropped = _dropped(config.drop, known)
-    for field, names in (("target", (config.target,)), ("group", (config.group,)), ("drop", dropped)):
-        faults += [_unknown(field, name, known) for name in names if name and name not in known]
+    dropped = _dropped(config.drop, names)
+    for field, named in (("target", (config.target,)), ("group", (config.group,)), ("drop", dropped)):
+        faults += [_unknown(field, name, names) for name in named if name and name not in names]
     if not config.target:
-        remedy = f"names no column; give --data.target one of {', '.join(known[:20])}"
+        remedy = f"names no column; give --data.target one of {', '.join(names[:20])}"
         faults.append(ConfigError("data.target", config.target, remedy))
-    twice = sorted({name for name in known if known.count(name) > 1})
+    twice = sorted({name for name in names if names.count(name) > 1})
     faults += [ConfigError("data.name", str(path), f"has several columns {name!r}; rename them") for name in twice]
-    left = [name for name in known if name not in (config.target, config.group, *dropped, *twice)]
-    parts, columns = [], []
-    for name in left:
-        try:
-            values, own = _encoded(name, table[name])
-            parts.append(values)
-            columns += own
-        except ValueError as error:
-            faults.append(ConfigError("data.name", str(path), f"{error}, or leave it out by --data.drop {name}"))
+    encoded: list[np.ndarray] = []
+    columns: list[Column] = []
+    for name in names:
+        if name not in (config.target, config.group, *dropped, *twice):
+            try:
+                values, columns_of_values = _encoded(name, table[name])
+                encoded.append(values)
+                columns += columns_of_values
+            except ValueError as error:
+                faults.append(ConfigError("data.name", str(path), f"{error}, or leave it out by --data.drop {name}"))
     try:
-        labels = _labels(config.target, table[config.target]) if known.count(config.target) == 1 else np.zeros(0)
+        labels = _labels(config.target, table[config.target]) if names.count(config.target) == 1 else np.zeros(0)
     except ValueError as error:
         faults.append(ConfigError("data.target", config.target, str(error)))
     if not faults and not columns:
@@ -64,11 +65,7 @@ def read(path: Path, config: DataConfig) -> Table:
         faults.append(ConfigError("data.name", str(path), "has no rows; add some"))
     if faults:
         raise ConfigError.of_all(faults)
-    inputs = np.empty((len(table), len(columns)), np.float64)
-    place = 0
-    for values in parts:
-        inputs[:, place : place + values.shape[1]] = values
-        place += values.shape[1]
+    inputs = np.concatenate(encoded, axis=1, dtype=np.float64)
     groups = _codes(table[config.group])[0] if config.group else None
     return Table(inputs, tuple(columns), labels, groups)
 
@@ -90,18 +87,18 @@ def _table(path: Path) -> Any:
         raise ConfigError("data.name", str(path), f"is no readable table ({reason}); write it anew") from None
 
 
-def _dropped(names: Sequence[str], known: Sequence[str]) -> list[str]:
+def _dropped(listed: Sequence[str], columns: Sequence[str]) -> list[str]:
     """Returns the names of columns to leave out, which may be listed with commas."""
-    return [part for name in names for part in ([name] if name in known else name.split(",")) if part]
+    return [name for text in listed for name in ([text] if text in columns else text.split(",")) if name]
 
 
-def _unknown(field: str, name: str, known: Sequence[str]) -> ConfigError:
-    near = f"; did you mean {nearest(name, known)!r}?" if known else ""
+def _unknown(field: str, name: str, columns: Sequence[str]) -> ConfigError:
+    near = f"; did you mean {nearest(name, columns)!r}?" if columns else ""
     return ConfigError(f"data.{field}", name, f"is no column of the table{near}")
 
 
 def _encoded(name: str, values: Any) -> tuple[np.ndarray, list[Column]]:
-    """Returns a column as numbers [N, columns], and what each is.
+    """Returns a column as numbers [N, columns], and a description of each.
 
     Raises:
       ValueError: it cannot be read.
@@ -111,10 +108,9 @@ def _encoded(name: str, values: Any) -> tuple[np.ndarray, list[Column]]:
     kind = values.type
     if pa.types.is_null(kind) or values.null_count == len(values):
         raise ValueError(f"has no value at all in column {name!r}; fill it")
-    if pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind):
+    are_numbers = (pa.types.is_boolean, pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)
+    if any(is_kind(kind) for is_kind in are_numbers):
         return _numbers(values)[:, None], [Column(name)]
-    if pa.types.is_decimal(kind):
-        return _numbers(values.cast(pa.float64()))[:, None], [Column(name)]
     if not _is_text(kind):
         raise ValueError(f"has {kind} in column {name!r}; turn it to numbers or texts")
     codes, categories = _codes(values)
@@ -131,7 +127,7 @@ def _are_numbers(name: str, categories: Sequence[str]) -> bool:
     """Returns whether texts are many numbers.
 
     Raises:
-      ValueError: most of many are, and others are not, or not as numbers are written.
+      ValueError: most of them are, and others are not, or have commas.
     """
     written = [category for category in categories if category]
     if len(written) <= _ALL_DIFFERENT or 2 * sum(_is_number(text.replace(",", "")) for text in written) <= len(written):
@@ -139,9 +135,8 @@ def _are_numbers(name: str, categories: Sequence[str]) -> bool:
     odd = [text for text in written if not _is_number(text)]
     texts = [text for text in odd if not _is_number(text.replace(",", ""))]
     if texts:
-        raise ValueError(
-            f"has numbers and texts, such as {texts[0]!r}, in column {name!r}; leave missing numbers empty"
-        )
+        such = f"such as {texts[0]!r}, in column {name!r}"
+        raise ValueError(f"has numbers and texts, {such}; leave missing numbers empty")
     if odd:
         raise ValueError(f"has numbers with commas, such as {odd[0]!r}, in column {name!r}; write decimal points alone")
     return True
@@ -155,9 +150,8 @@ def _written_numbers(name: str, values: Any) -> np.ndarray:
     try:
         return _numbers(pc.if_else(pc.equal(texts, ""), None, texts))
     except pa.ArrowInvalid as error:
-        raise ValueError(
-            f"has numbers that cannot be read in column {name!r} ({str(error)[:100]}); mend them"
-        ) from None
+        reason = f"in column {name!r} ({str(error)[:100]})"
+        raise ValueError(f"has numbers that cannot be read {reason}; mend them") from None
 
 
 def _numbers(values: Any) -> np.ndarray:
@@ -173,11 +167,10 @@ def _codes(values: Any) -> tuple[np.ndarray, list[str]]:
 
     texts = pc.fill_null(values.cast(pa.string()), "").combine_chunks()
     encoded = (texts if isinstance(texts, pa.Array) else pa.concat_arrays(texts.chunks)).dictionary_encode()
-    found = encoded.dictionary.to_pylist()
-    order = np.argsort(np.array(found, str), kind="stable")
-    rank = np.empty(len(found), int)
-    rank[order] = np.arange(len(found))
-    return rank[encoded.indices.to_numpy(zero_copy_only=False)], [found[place] for place in order]
+    categories = encoded.dictionary.to_pylist()
+    order = np.argsort(np.array(categories, str), kind="stable")
+    rank = np.argsort(order)
+    return rank[encoded.indices.to_numpy(zero_copy_only=False)], [categories[place] for place in order]
 
 
 def _labels(name: str, values: Any) -> np.ndarray:

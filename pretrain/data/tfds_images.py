@@ -1,39 +1,39 @@
 """Any TensorFlow Datasets image classification set as arrays, read without TensorFlow.
 
-A set is looked for on disk first, so one prepared by hand needs to be no registered TFDS set, and one that was decoded
-before costs no import of TFDS.
+A set is sought on disk first, so that a set prepared by hand need not be registered, and a set decoded before needs no
+import of TFDS.
 """
 
 import contextlib
-import hashlib
 import io
 import json
 import os
 import re
-import secrets
 import shlex
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pretrain.config.digests import sha256_of_file, sha256_of_json
 from pretrain.config.fields import ConfigError
+from pretrain.data.files import read_npz, written_whole
 from pretrain.data.tfds_prepare import SetError, check_features, one_line, prepare, require
 
 _NAME = re.compile(r"(?P<base>[A-Za-z]\w*)(/(?P<config>\w[\w+.\-]*))?(:(?P<version>(\d+|\*)(\.(\d+|\*)){2}))?")
 _CACHE = "pretrain-decoded.npz"
+_ARRAYS = {"train_images", "train_labels", "test_images", "test_labels", "class_names"}
 _UNLABELLED = {"unlabelled", "unlabeled"}  # splits
-_ARRAYS = ("train_images", "train_labels", "test_images", "test_labels", "class_names")
 
 
 def read(name: str, directory: str) -> dict[str, Any]:
     """Reads a TFDS image classification set as train_images, train_labels, test_images, test_labels and class_names.
 
-    Where there is a split `unlabelled`, as stl10 has one, unlabelled_images are among them.
+    A split `unlabelled`, as in stl10, gives unlabelled_images besides.
 
     Images are uint8 [N, H, W, 1 or 3], labels int32 [N], class names a tuple of strings, empty where the set has none.
     The test arrays are the split `test`, or `validation` where there is no `test`; other splits are left alone.
-    The arrays are kept beside the prepared set, where that can be written, and read from there while it is unchanged.
+    The arrays are cached beside the prepared set, if possible, and read from there while the set is unchanged.
 
     Args:
       name: `name`, `name/config` or `name:version`. A version may hold wildcards (`3.*.*`); the newest on disk is read.
@@ -45,10 +45,11 @@ def read(name: str, directory: str) -> dict[str, Any]:
     """
     root = Path(os.path.expanduser(directory))
     try:
-        parts = _NAME.fullmatch(name)
-        if not parts:
+        match = _NAME.fullmatch(name)
+        if not match:
             raise SetError("is no dataset name; write name, name/config or name:version")
-        folder = _find(root, **parts.groupdict()) or _prepared(name, root, parts.groupdict())
+        parts: dict[str, Any] = match.groupdict()
+        folder = _find(root, **parts) or _prepared(name, root, parts)
         source = _source(folder)
         arrays = _load(folder / _CACHE, source)
         if arrays is None:
@@ -66,17 +67,17 @@ def _find(root: Path, base: str, config: str | None, version: str | None) -> Pat
     home = root / base
     if config is None and home.is_dir() and not _versions(home):
         configs = sorted(path.name for path in home.iterdir() if _versions(path))
-        with contextlib.suppress(OSError, ValueError, KeyError):  # where TFDS notes the default config, if it knew one
+        with contextlib.suppress(OSError, ValueError, KeyError):  # TFDS may have noted a default config there
             configs = [json.loads((home / ".config" / "metadata.json").read_text())["default_config_name"]]
         if len(configs) > 1:
             raise SetError(f"is prepared with several configs; write one of {[f'{base}/{name}' for name in configs]}")
         config = configs[0] if configs else None
     wanted = (version or "*.*.*").replace(".", r"\.").replace("*", r"\d+")
     versions = [path for path in _versions(home / (config or "")) if re.fullmatch(wanted, path.name)]
-    return max(versions, key=lambda path: [int(part) for part in path.name.split(".")], default=None)
+    return max(versions, key=lambda path: [int(number) for number in path.name.split(".")], default=None)
 
 
-def _prepared(name: str, root: Path, parts: dict[str, str | None]) -> Path:
+def _prepared(name: str, root: Path, parts: dict[str, Any]) -> Path:
     """Prepares a set and returns its directory."""
     fault = prepare(name, root, **parts)
     folder = _find(root, **parts)
@@ -102,7 +103,7 @@ def _decode(folder: Path) -> dict[str, Any]:
             away = f"mv {shlex.quote(str(folder))} {shlex.quote(f'{folder}.{formats[0]}')}"
             raise SetError(f"is prepared as {formats[0]} and must be as array_record; run {away} and then this again")
         check_features(info.features)
-        sizes = {split: part.num_examples for split, part in info.splits.items() if part.num_examples}
+        sizes = {name: split.num_examples for name, split in info.splits.items() if split.num_examples}
         test = "test" if "test" in sizes else "validation"
         if not {"train", test} <= sizes.keys():
             raise SetError(f"has the splits {sorted(sizes)}; choose a set with train and test or validation")
@@ -116,9 +117,8 @@ def _decode(folder: Path) -> dict[str, Any]:
     except (SetError, MemoryError):
         raise
     except Exception as error:  # TFDS, ArrayRecord, protobuf and Pillow each raise their own
-        raise SetError(
-            f"cannot be decoded; remove {folder} if it is damaged, and run again: {one_line(error)}"
-        ) from None
+        remedy = f"remove {folder} if it is damaged, and run again"
+        raise SetError(f"cannot be decoded; {remedy}: {one_line(error)}") from None
     label = info.features["label"]
     return {**arrays, "class_names": tuple(label.names if getattr(label, "num_classes", None) else ())}
 
@@ -135,7 +135,8 @@ def _decode_split(builder: Any, split: str, size: int) -> tuple[np.ndarray, np.n
     pair = tfds.features.FeaturesDict({name: features[name] for name in ("image", "label")})
     raw = tfds.decode.DeserializeMethod.RAW_BYTES
     records = builder.as_data_source(split, deserialize_method=raw, file_format="array_record")
-    images, labels = None, np.empty(size, np.int32)
+    images: Any = None
+    labels = np.empty(size, np.int32)
     for row in range(size):
         record = pair.deserialize_example_np(records[row], decoders=skip)
         with Image.open(io.BytesIO(record["image"])) as image:
@@ -152,36 +153,24 @@ def _decode_split(builder: Any, split: str, size: int) -> tuple[np.ndarray, np.n
 
 
 def _source(folder: Path) -> str:
-    """Returns the SHA-256 of what distinguishes one preparation of a set from another, its shards unread."""
-    digest = hashlib.sha256((folder / "dataset_info.json").read_bytes())
-    for path in sorted(folder.iterdir()):
-        if not path.name.startswith(_CACHE):
-            digest.update(f"\n{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}".encode())
-            if any(f"-{split}." in path.name for split in _UNLABELLED):  # which caches once left out
-                digest.update(b" read")
-    return digest.hexdigest()
+    """Returns the SHA-256 of a preparation of a set: its description, and the state of its files."""
+    files = sorted(path for path in folder.iterdir() if _CACHE not in path.name)
+    statuses = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    return sha256_of_json([sha256_of_file(folder / "dataset_info.json"), statuses])
 
 
 def _load(path: Path, source: str) -> dict[str, Any] | None:
     """Returns the arrays cached from a source, or None."""
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:  # NumPy leaves a bad file open
-            if str(archive["source"]) != source or archive.zip.testzip():
-                return None
-            optional = [name for name in ("unlabelled_images",) if name in archive]
-            arrays = {name: archive[name] for name in (*_ARRAYS, *optional)}
-            return {**arrays, "class_names": tuple(arrays["class_names"].tolist())}
-    except Exception:  # whatever is wrong with a cache, decoding anew is right
+        arrays = read_npz(path)
+    except (OSError, ValueError):
         return None
+    if arrays.pop("source", "") != source or not arrays.keys() >= _ARRAYS:
+        return None
+    return {**arrays, "class_names": tuple(arrays["class_names"].tolist())}
 
 
 def _save(path: Path, source: str, arrays: dict[str, Any]) -> None:
     """Caches arrays in one atomic step, or not at all where that cannot be done."""
-    unfinished = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-    try:
-        with unfinished.open("xb") as file:
-            np.savez(file, source=source, **{**arrays, "class_names": np.array(arrays["class_names"], str)})
-        os.replace(unfinished, path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            unfinished.unlink()
+    with contextlib.suppress(OSError), written_whole(path) as draft, draft.open("wb") as file:
+        np.savez(file, source=source, **{**arrays, "class_names": np.array(arrays["class_names"], str)})

@@ -1,4 +1,4 @@
-"""Preparing a TensorFlow Datasets set, by TensorFlow in a process of its own.
+"""Preparing a TensorFlow Datasets set, by TensorFlow in a separate process.
 
 In this process TensorFlow would claim the accelerator's memory and fill our standard error.
 """
@@ -39,7 +39,7 @@ def prepare(name: str, root: Path, base: str, config: str | None, version: str |
     """Downloads a set and prepares it as array_record.
 
     Returns:
-      What went wrong, if the set is not there afterwards: another process may have prepared it meanwhile.
+      The fault, if the set is not there afterwards: another process may have prepared it meanwhile.
 
     Raises:
       SetError: the set is unknown, or cannot be prepared here.
@@ -47,10 +47,10 @@ def prepare(name: str, root: Path, base: str, config: str | None, version: str |
     require("read", "tensorflow_datasets", "array_record", "PIL")
     import tensorflow_datasets as tfds
 
-    known = tfds.list_builders(with_community_datasets=False)  # asking for the others would ask the network
-    if base not in known:
+    registered = tfds.list_builders(with_community_datasets=False)  # the others would be sought on the network
+    if base not in registered:
         there = sorted(str(info.parent.relative_to(root)) for info in root.glob(f"{base}/**/dataset_info.json"))
-        remedy = f"choose one of {there}" if there else f"did you mean {nearest(base, known)!r}?"
+        remedy = f"choose one of {there}" if there else f"did you mean {nearest(base, registered)!r}?"
         raise SetError(f"is no TFDS set and is not prepared in {root}; {remedy}")
     require(f"prepared in {root}", "tensorflow", "importlib_resources")
     kind = tfds.builder_cls(base)
@@ -85,16 +85,16 @@ def reachable(url: str, timeout: float = 2.0) -> bool:
     """Returns whether the host of a URL, or the proxy on the way to it, takes a connection in time (seconds)."""
     target, proxies = urllib.parse.urlsplit(url), urllib.request.getproxies()
     proxy = proxies.get(target.scheme) or proxies.get("all")
-    if proxy and not urllib.request.proxy_bypass(target.hostname):
+    if proxy and not urllib.request.proxy_bypass(target.hostname or ""):
         target = urllib.parse.urlsplit(proxy if "//" in proxy else f"http://{proxy}")
     address = target.hostname, target.port or {"http": 80, "ftp": 21}.get(target.scheme, 443)
     answered = threading.Event()
 
-    def connect():
+    def connect() -> None:
         with contextlib.suppress(OSError), socket.create_connection(address, timeout):
             answered.set()
 
-    # Looking up a name knows no timeout and may take a minute, so it is left behind in a thread.
+    # Looking up a name has no timeout and may take a minute, so it goes on in a thread.
     attempt = threading.Thread(target=connect, daemon=True)
     attempt.start()
     attempt.join(timeout)
@@ -134,6 +134,6 @@ def require(purpose: str, *modules: str) -> None:
 
 
 def one_line(text: Any) -> str:
-    """Returns a text, or what an error says, on one line of bounded length."""
+    """Returns a text, or an error's type and message, on one line of bounded length."""
     text = " ".join(f"{type(text).__name__}: {text}".split() if isinstance(text, Exception) else str(text).split())
     return text if len(text) <= 300 else f"{text[:297]}..."

@@ -56,7 +56,7 @@ def run_here(request: Request) -> None:
     hosts.meet()  # so that all see the same store
     store.refresh()
     done, memory = store.verified(plan.jobs), hosts.agreed(pack_memory() >> 20) << 20
-    todo = packs(plan.jobs.values(), done, memory, jax.device_count(), begun=store.begun())
+    todo = packs(plan.jobs.values(), done, memory, jax.device_count(), begun=store.in_training())
     reporter = Reporter(console, todo)
     compilers, saver = ThreadPoolExecutor(_COMPILERS), _Saver(store)
     compile_ahead = _compiler_ahead(todo, datasets, compilers)

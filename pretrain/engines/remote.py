@@ -70,7 +70,7 @@ def cut(
     engine = experiment.engine
     memory = int(_SHARE_OF_MEMORY * engine.memory * 1e9)
     done = store.verified(plan.jobs)
-    found = planning.packs(plan.jobs.values(), done, memory, engine.cpus, n_workers, begun=store.begun())
+    found = planning.packs(plan.jobs.values(), done, memory, engine.cpus, n_workers, begun=store.in_training())
     return [part for pack in found for part in planning.cut(pack, (most or {}).get(pack.stage, len(pack.jobs)))]
 
 

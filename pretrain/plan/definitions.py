@@ -6,10 +6,11 @@ are defined in this package count as their definitions, wherever these stand. No
 
 import ast
 import functools
-import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from pretrain.config.digests import sha256
 
 _PACKAGE = "pretrain"
 _IGNORED = {"ctx", "type_comment", "kind", "type_params", "annotation", "returns", "type_ignores"}
@@ -23,7 +24,7 @@ def digest_of(module: str, name: str) -> str:
     Raises:
       KeyError: the module defines no such name.
     """
-    return hashlib.sha256("\n".join(_lines(module, name, ())).encode()).hexdigest()
+    return sha256("\n".join(_lines(module, name, ())))
 
 
 def functions_of(module: str) -> list[str]:

@@ -7,7 +7,6 @@ under a hash of all sources, so that unchanged code is not traced again.
 """
 
 import functools
-import hashlib
 import json
 import sys
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from pretrain.config.digests import sha256, sha256_of_json
 from pretrain.data import Dataset
 from pretrain.data.files import written_whole
 from pretrain.learn.lanes import over_trials
@@ -77,14 +77,14 @@ class Fingerprints:
             is_own = any(isinstance(name, str) and ".py:" in name for name in spec.content["layers"])
             digests = [self._piece(piece, is_own) for piece in pieces_of(program)]
             text = "".join([*digests, mapping(), movement(), _settings()])
-            self._programs[program] = hashlib.sha256(text.encode()).hexdigest()
+            self._programs[program] = sha256(text)
         return self._programs[program]
 
     def _piece(self, piece: Piece, is_own: bool) -> str:
         if is_own:
             return digest_of(*lines_of_one(piece))
         described = without_addresses(repr((piece.function.__name__, *piece[1:])))
-        key = hashlib.sha256(described.encode()).hexdigest()
+        key = sha256(described)
         if key not in self._known:
             self._known[key] = digest_of(*lines_of_one(piece))
         return self._known[key]
@@ -111,7 +111,7 @@ def _read(path: Path | None) -> dict[str, str]:
 
 
 def _checksum(known: dict[str, str]) -> str:
-    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
+    return sha256_of_json(known)
 
 
 def _settings() -> str:
@@ -127,12 +127,9 @@ def _all_settings() -> str:
 @functools.cache
 def _sources() -> str:
     """Returns a hash of all that tracing depends on: sources, versions, and settings of JAX."""
-    digest = hashlib.sha256(json.dumps([sys.version_info[:3], versions()]).encode())
-    digest.update(_all_settings().encode())
     root = Path(__file__).parents[1]
-    for file in sorted(root.rglob("*.py")):
-        digest.update(f"\n{file.relative_to(root)}\n".encode() + file.read_bytes())
-    return digest.hexdigest()[:32]
+    files = {str(file.relative_to(root)): sha256(file.read_bytes()) for file in root.rglob("*.py")}
+    return sha256_of_json([sys.version_info[:3], versions(), _all_settings(), files])[:32]
 
 
 def traced_program(spec: Spec, parent: Stage | None, dataset: Dataset) -> Program:
@@ -175,4 +172,4 @@ def movement() -> str:
         (module, name) for module, listed in _MOVEMENT.items() for name in listed or definitions.functions_of(module)
     ]
     digests = sorted(definitions.digest_of(*each) for each in names)
-    return hashlib.sha256("".join(digests).encode()).hexdigest()
+    return sha256("".join(digests))

@@ -1,13 +1,12 @@
 """Experiment to trials, trials to shared stages, stages to packs."""
 
 import dataclasses
-import hashlib
 import itertools
-import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from pretrain.config import DataConfig, Experiment, Settings, SweptValue, fields
+from pretrain.config.digests import sha256_of_json
 from pretrain.data import Dataset
 from pretrain.learn.program import Program
 from pretrain.learn.stage import Stage
@@ -82,7 +81,7 @@ def plan(experiment: Experiment, datasets: Mapping[DataConfig, Dataset], fingerp
             path = _path(staged, seed, repeat)
             jobs.update((job.id, job) for job in path)
             # Named by settings alone, so that a trial keeps its name when its program changes.
-            trial_id = digest({"seed": seed, "point": values, "jobs": [job.settings_id for job in path]})
+            trial_id = sha256_of_json({"seed": seed, "point": values, "jobs": [job.settings_id for job in path]})
             # Two points are one where `all` is a number that is swept, too.
             trials.setdefault(
                 trial_id, Trial(trial_id[:16], seed, repeat, values, tuple(job.id for job in path), source)
@@ -104,7 +103,7 @@ def _staged(settings: Settings, datasets: Mapping[DataConfig, Dataset], fingerpr
     specs = stages.specs(settings, datasets)
     parents = [None, *(spec.stage for spec in specs)]
     asked = [(spec, parent, datasets[spec.data]) for spec, parent in zip(specs, parents, strict=False)]
-    contents = [digest(spec.content) for spec in specs]
+    contents = [sha256_of_json(spec.content) for spec in specs]
     return _Staged(specs, contents, [fingerprint(*each) for each in asked], [traced_program(*each) for each in asked])
 
 
@@ -187,7 +186,7 @@ def _path(staged: _Staged, seed: int, repeat: int) -> list[Job]:
     for spec, content, program, traced in zip(*staged, strict=True):
         before = path[-1] if path else None
         own = {"content": content, "seed": _seed(spec, seed, repeat)}
-        settings_id = digest({**own, "parent": before and before.settings_id})
+        settings_id = sha256_of_json({**own, "parent": before and before.settings_id})
         own_id = job_id(content, own["seed"], program, before and before.id)
         parent, place = (before and before.id, before and before.stage), (spec.data, len(path), traced)
         path.append(Job(own_id, settings_id, program, content, *spec[:2], own["seed"], *parent, *place))
@@ -196,7 +195,7 @@ def _path(staged: _Staged, seed: int, repeat: int) -> list[Job]:
 
 def job_id(content: str, seed: int, program: str, parent: str | None) -> str:
     """Returns a stage's id, by all that decides its outcome."""
-    return digest({"content": content, "seed": seed, "program": program, "parent": parent})
+    return sha256_of_json({"content": content, "seed": seed, "program": program, "parent": parent})
 
 
 def _seed(spec: Spec, seed: int, repeat: int) -> int:
@@ -207,9 +206,3 @@ def _seed(spec: Spec, seed: int, repeat: int) -> int:
     if not spec.config.method.is_random:
         return 0
     return seed + (repeat << 16) if "labels" in spec.stage.reads else seed
-
-
-def digest(content: object) -> str:
-    """Returns the SHA-256 of the canonical JSON of some content."""
-    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()

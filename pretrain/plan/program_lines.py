@@ -3,7 +3,6 @@
 To rename, move or comment code changes no line; to change arithmetic does.
 """
 
-import hashlib
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,6 +11,7 @@ import jax
 import numpy as np
 from jax.extend import core
 
+from pretrain.config.digests import sha256
 from pretrain.config.fields import ConfigError
 
 _NAMES = frozenset(
@@ -27,7 +27,7 @@ def digest_of(function: Callable, inputs: tuple) -> str:
     Raises:
       ConfigError: it calls Python from its compiled program.
     """
-    return hashlib.sha256("\n".join(lines_of(jax.make_jaxpr(function)(*inputs))).encode()).hexdigest()
+    return sha256("\n".join(lines_of(jax.make_jaxpr(function)(*inputs))))
 
 
 def lines_of(program: core.ClosedJaxpr) -> Iterator[str]:
@@ -76,7 +76,7 @@ def _value(value: Any) -> str:
     if value is None or np.ndim(value) == 0:
         return repr(value.item() if hasattr(value, "item") else value)
     array = np.asarray(value)
-    digest = hashlib.sha256(np.ascontiguousarray(array)).hexdigest()
+    digest = sha256(np.ascontiguousarray(array).tobytes())
     return f"{array.dtype}{array.shape}{digest}"
 
 

@@ -1,13 +1,11 @@
-"""Which runs hold which stages of a store, so that nobody prunes them.
+"""Holds of runs on stages of a store, so that nobody prunes them.
 
-A run's directory has an id of its own, in ``.run.json``. A note of that name in the store, ``runs/<id>.json``, holds
-the run's stages, and the directory's last place. A directory that is not there, as it was moved or its disk is not
-mounted, holds its stages until it is forgotten; one that is met elsewhere is noted there.
+A run's directory has an id, in ``.run.json``. A note in the store, ``runs/<id>.json``, lists the run's stages and the
+directory's last place. A directory that is not there, as it was moved or its disk is not mounted, holds its stages
+until it is forgotten; a note follows its directory to another place.
 """
 
 import contextlib
-import hashlib
-import json
 import os
 import re
 import uuid
@@ -27,65 +25,57 @@ from pretrain.store.manifests import DamageError
 
 _ID_FILE = ".run.json"
 _ID = re.compile("[0-9a-f]{32}")
-_UNKNOWN = (0, 0, 0)  # in notes of earlier versions
 
 
 class Hold(NamedTuple):
-    """The stages that a run holds."""
+    """A run's hold on stages."""
 
     note: Path
-    run_dir: Path  # the last place that it was met at
-    # Device, inode and change time (ns) of its file of the id: a move leaves them, and a copy has others. The time, as
-    # a copy may take the inode of what was deleted; the device, which a disk that is mounted again may change, is by
-    # itself no sign of a copy.
+    run_dir: Path  # its last place
+    # Device, inode and change time (ns) of the file with its id: a move keeps them, and a copy has others. The time
+    # counts since a copy may take the inode of a deleted file; the device alone is no sign of a copy, as mounting a
+    # disk again may change it.
     file: tuple[int, int, int]
     stages: frozenset[str]  # ids
 
     @property
     def is_there(self) -> bool:
-        """Whether the run's directory is at its last place; a damaged id may be its own, and so counts as it."""
-        if self.note.stem == _digest(str(self.run_dir)):  # of a version without ids
-            return (self.run_dir / "experiment.json").is_file()
-        found = _id_of(self.run_dir)
-        return found == self.note.stem or (found is None and os.path.lexists(self.run_dir / _ID_FILE))
+        """Whether the run's directory is at its last place; a damaged id counts as its id."""
+        run_id = _id_of(self.run_dir)
+        return run_id == self.note.stem or (run_id is None and os.path.lexists(self.run_dir / _ID_FILE))
 
 
 @contextlib.contextmanager
 def held(root: Path, run_dir: Path, stages: Collection[str]) -> Iterator[None]:
-    """Holds stages of a store, and those of the files that stand in a run's directory.
+    """Holds stages of a store, besides the stages of the files in a run's directory.
 
-    At the end, when the run's new files have taken their places, it releases what is not among these stages; not so
-    after an exception, which leaves the files of the experiment before.
+    At the end, when the run's new files are in place, all other stages are released; but not after an exception, which
+    leaves the files of the experiment before.
 
     Raises:
       OSError: the id or the note could not be written; names the file.
     """
-    before = _met(root, run_dir)
+    before = _hold_of(root, run_dir)
     _write(root, before._replace(stages=before.stages | set(stages)))
-    _older_note(root, run_dir).unlink(missing_ok=True)
     yield
     _write(root, before._replace(stages=frozenset(stages)))
 
 
-def meet(root: Path, run_dir: Path) -> None:
-    """Notes where a run's directory is, if it was moved or copied there and its store and itself can be written."""
+def note_place(root: Path, run_dir: Path) -> None:
+    """Notes the place of a run's directory that was moved or copied, if its store and itself can be written."""
     with contextlib.suppress(OSError):
         if (root / "packs").is_dir():
-            found = _met(root, run_dir)
-            if _read(found.note) != found:
-                _write(root, found)
+            hold = _hold_of(root, run_dir)
+            if _read(hold.note) != hold:
+                _write(root, hold)
 
 
 def holds(root: Path) -> tuple[list[Hold], list[str]]:
     """Returns the holds of all runs on a store, and a line for every note that cannot be read."""
-    found, faults = [], []
-    for path in sorted(root.glob("runs/*.json")):
-        hold = _read(path)
-        if hold is None:
-            faults.append(f"{path}: cannot be read, so no stage is pruned; run its run's command again, or delete it")
-        else:
-            found.append(hold)
-    return found, faults
+    notes = {path: _read(path) for path in sorted(root.glob("runs/*.json"))}
+    remedy = "so no stage is pruned; run its run's command again, or delete it"
+    faults = [f"{path}: cannot be read, {remedy}" for path, hold in notes.items() if hold is None]
+    return [hold for hold in notes.values() if hold], faults
 
 
 def forget(root: Path, run_dirs: Sequence[str]) -> None:
@@ -95,11 +85,11 @@ def forget(root: Path, run_dirs: Sequence[str]) -> None:
       ConfigError: no run was last at one of these places, or its directory still is.
       OSError: a note could not be deleted; names it.
     """
-    known, gone = holds(root)[0], []
+    notes, gone = holds(root)[0], []
     for run_dir in run_dirs:
         path_of("forget", run_dir)
         path = Path(run_dir).expanduser().absolute()
-        noted = [hold for hold in known if hold.run_dir in (path, Path(os.path.realpath(path)))]
+        noted = [hold for hold in notes if hold.run_dir in (path, Path(os.path.realpath(path)))]
         gone += (missing := [hold for hold in noted if not hold.is_there])
         if not missing:
             state = "is still there; delete it first" if noted else f"is none of the runs that {root} was used by"
@@ -108,7 +98,7 @@ def forget(root: Path, run_dirs: Sequence[str]) -> None:
         hold.note.unlink(missing_ok=True)
 
 
-def _met(root: Path, run_dir: Path) -> Hold:
+def _hold_of(root: Path, run_dir: Path) -> Hold:
     """Returns the hold of a run's directory at its place; gives it an id if it has none or is a copy."""
     run_dir, run_id = run_dir.resolve(), _id_of(run_dir)
     hold = _read(_note(root, run_id)) if run_id else None
@@ -119,21 +109,19 @@ def _met(root: Path, run_dir: Path) -> Hold:
             manifests.write(draft, {"id": run_id})
     file = _status(run_dir)
     if hold is None or is_copy:
-        noted = [each.stages for each in (hold, _read(_older_note(root, run_dir))) if each]
-        return Hold(_note(root, run_id), run_dir, file, _stages_of_files(run_dir).union(*noted))
+        stages = _stages_of_files(run_dir) | (hold.stages if hold else frozenset())
+        return Hold(_note(root, run_id), run_dir, file, stages)
     return hold._replace(run_dir=run_dir, file=file)
 
 
 def _is_copy(hold: Hold, run_dir: Path) -> bool:
-    """Returns whether a directory with the id of a note is another than the one noted."""
-    if hold.file == _UNKNOWN:
-        return run_dir != hold.run_dir and hold.is_there
+    """Returns whether a directory with the id of a note is another than the noted directory."""
     file = _status(run_dir)
     return file != hold.file and (run_dir, file[1:]) != (hold.run_dir, hold.file[1:])
 
 
 def _status(run_dir: Path) -> tuple[int, int, int]:
-    """Returns device, inode and change time of the file of a directory's id."""
+    """Returns device, inode and change time of the file with a directory's id."""
     status = (run_dir / _ID_FILE).stat()
     return status.st_dev, status.st_ino, status.st_ctime_ns
 
@@ -155,46 +143,25 @@ def _write(root: Path, hold: Hold) -> None:
 
 
 def _read(note: Path) -> Hold | None:
-    """Returns the hold of a note; None where there is none, or none that can be read."""
+    """Returns the hold of a note; None if the note is missing or damaged."""
     try:
         content = manifests.read(note)
-    except FileNotFoundError:
+    except (FileNotFoundError, DamageError):
         return None
-    except DamageError:
-        return _read_older(note)
     match content:
         case {"run_dir": str(run_dir), "file": [int(device), int(inode), int(changed)], "stages": list(stages)}:
             return Hold(note, Path(run_dir), (device, inode, changed), frozenset(stages))
-        case {"run_dir": str(run_dir), "stages": list(stages)}:  # of an earlier version
-            return Hold(note, Path(run_dir), _UNKNOWN, frozenset(stages))
-    return None
-
-
-def _read_older(note: Path) -> Hold | None:
-    """Returns the hold of a note of earlier versions, which is named by the directory's path and has no checksum."""
-    with contextlib.suppress(OSError, ValueError, RecursionError):
-        match json.loads(note.read_text()):
-            case {"run_dir": str(run_dir), "stages": list(stages)} if note.stem == _digest(run_dir):
-                return Hold(note, Path(run_dir), _UNKNOWN, frozenset(stages))
     return None
 
 
 def _id_of(run_dir: Path) -> str | None:
-    """Returns the id of a run's directory; None if it has none, or none that can be read."""
+    """Returns the id of a run's directory; None if it is missing or damaged."""
     try:
-        found = manifests.read(run_dir / _ID_FILE).get("id")
-        return found if isinstance(found, str) and _ID.fullmatch(found) else None
+        run_id = manifests.read(run_dir / _ID_FILE).get("id")
+        return run_id if isinstance(run_id, str) and _ID.fullmatch(run_id) else None
     except (OSError, DamageError):
         return None
 
 
 def _note(root: Path, run_id: str) -> Path:
     return root / "runs" / f"{run_id}.json"
-
-
-def _older_note(root: Path, run_dir: Path) -> Path:
-    return _note(root, _digest(str(run_dir.resolve())))
-
-
-def _digest(run_dir: str) -> str:
-    return hashlib.sha256(run_dir.encode()).hexdigest()[:32]

@@ -1,4 +1,4 @@
-"""The inventory of a store: its directories, the runs that use each, and those that none uses."""
+"""The inventory of a store: its directories, the runs that use each, and directories without use."""
 
 import dataclasses
 import shutil
@@ -15,7 +15,7 @@ class Entry:
     """A directory of a store."""
 
     path: Path
-    kind: str  # a stage's name, or what else it is
+    kind: str  # a stage's name, or a description
     stages: tuple[str, ...]  # ids
     n_bytes: int
     runs: tuple[str, ...]  # directories of the runs that use it
@@ -23,12 +23,12 @@ class Entry:
 
     @property
     def unused(self) -> bool:
-        """Whether nothing is lost for any run if it goes."""
+        """Whether no run uses it."""
         return not self.runs
 
 
 def entries(root: Path, verify: bool = False) -> Iterator[Entry]:
-    """Yields every directory of a store: packs, packs in training, and what is left over.
+    """Yields every directory of a store: packs, packs in training, and leftovers.
 
     Args:
       root: the store.
@@ -46,10 +46,10 @@ def entries(root: Path, verify: bool = False) -> Iterator[Entry]:
 
 
 def prune(root: Path) -> tuple[list[Entry], list[str]]:
-    """Deletes what no run uses; no stage, while there is a note of a run's stages that cannot be read.
+    """Deletes directories that no run uses; but no stage while a note of a run's stages cannot be read.
 
     Returns:
-      What was deleted, and a line for everything that was not and should have been.
+      The deleted directories, and a line for each failure.
     """
     faults, gone = holds(root)[1], []
     for entry in [entry for entry in entries(root) if entry.unused and not (faults and entry.stages)]:
@@ -65,22 +65,21 @@ def prune(root: Path) -> tuple[list[Entry], list[str]]:
 
 
 def _sealed_entry(path: Path, used: Sequence[Hold], verify: bool) -> Entry:
-    in_training = ", in training" if path.parent.name == "begun" else ""
     try:
         manifest = sealed.read_manifest(path)
-        if manifest is None:
-            return Entry(path, "of another version", (), _size(path), ())
-        stages = tuple(manifest["stages"])
-        users = tuple(str(hold.run_dir) for hold in used if not hold.stages.isdisjoint(stages))
-        entry = Entry(path, manifest["kind"] + in_training, stages, _size(path), users)
-        try:
-            if verify:
-                sealed.check_files(path, manifest)
-        except DamageError as damage:
-            return dataclasses.replace(entry, fault=str(damage))
-        return entry
     except DamageError as damage:
         return Entry(path, "damaged", (), _size(path), (), str(damage))
+    if manifest is None:
+        return Entry(path, "of another version", (), _size(path), ())
+    kind = manifest["kind"] + (", in training" if path.parent.name == "begun" else "")
+    stages, fault = tuple(manifest["stages"]), ""
+    users = tuple(str(hold.run_dir) for hold in used if not hold.stages.isdisjoint(stages))
+    if verify:
+        try:
+            sealed.check_files(path, manifest)
+        except DamageError as damage:
+            fault = str(damage)
+    return Entry(path, kind, stages, _size(path), users, fault)
 
 
 def _size(path: Path) -> int:

@@ -1,7 +1,7 @@
 """Measures of stored predictions on held-out examples, by scikit-learn."""
 
 import warnings
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -20,74 +20,71 @@ class Predictions(NamedTuple):
 def measured(store: Store, ids: Sequence[str], columns: Collection[str]) -> dict[str, dict[str, float]]:
     """Returns measures of stored fine-tunings by their ids, each by a column's name as in ``test_auroc``.
 
-    Of those that were stored before predictions were kept, there are none; nor of a measure that has no value, as
-    AUROC has none on a split of one class.
+    A measure without a value, such as AUROC on a split of one class, is left out.
     """
-    found: dict[str, dict[str, float]] = {}
+    values: dict[str, dict[str, float]] = {}
     by_split: dict[str, list[str]] = {}
     for name in columns:
         by_split.setdefault(name.partition("_")[0], []).append(name)
     for split, names in by_split.items():  # one after the other, as a store holds one pack of one split at a time
         for job in ids:
             stored = store.predictions(job, split)
-            for name in names if stored else ():
-                value = MEASURES[name.removeprefix(f"{split}_")](_predictions(stored))
-                if np.isfinite(value):
-                    found.setdefault(job, {})[name] = float(value)
-    return found
+            for name in names:
+                value = _value(name.removeprefix(f"{split}_"), stored)
+                if value is not None:
+                    values.setdefault(job, {})[name] = value
+    return values
 
 
 def on_few(store: Store, job: str, metric: str, n: int | None, seed: int) -> float | None:
-    """Returns a measure of a stored fine-tuning on some validation rows; None where predictions were not kept.
+    """Returns a measure of a stored fine-tuning on some validation rows; None where it has no value.
 
     Args:
       store: where it is.
       job: its id.
       metric: the measure, without its split.
-      n: how many rows are drawn at random; None takes all, as do more than there are.
-      seed: of the draw, in which arms of a seed draw the same rows.
+      n: the number of rows, drawn at random; None takes all, as does any number above theirs.
+      seed: of the draw: all arms of a seed draw the same rows.
     """
     stored = store.predictions(job, "validation")
-    if stored is None:
-        return None
     if n is not None and n < len(stored["targets"]):
         rows = np.random.default_rng(seed).permutation(len(stored["targets"]))[:n]
         stored = {name: array[rows] for name, array in stored.items()}
-    value = MEASURES[metric](_predictions(stored))
-    return float(value) if np.isfinite(value) else None
+    return _value(metric, stored)
 
 
-def _predictions(stored: dict[str, np.ndarray]) -> Predictions:
-    return Predictions(stored["scores"], stored.get("classes"), stored["targets"])
+def _value(metric: str, stored: Mapping[str, np.ndarray]) -> float | None:
+    value = float(MEASURES[metric](Predictions(stored["scores"], stored.get("classes"), stored["targets"])))
+    return value if np.isfinite(value) else None
 
 
-def _accuracy(found: Predictions) -> float:
-    if found.classes is not None:
-        return float(np.mean(found.classes == found.targets))
-    return float(np.mean((found.scores > 0) == (found.targets > 0)))
+def _accuracy(predicted: Predictions) -> float:
+    if predicted.classes is not None:
+        return float(np.mean(predicted.classes == predicted.targets))
+    return float(np.mean((predicted.scores > 0) == (predicted.targets > 0)))
 
 
-def _balanced_accuracy(found: Predictions) -> float:
+def _balanced_accuracy(predicted: Predictions) -> float:
     from sklearn.metrics import balanced_accuracy_score
 
     with warnings.catch_warnings(action="ignore", category=UserWarning):  # of predicted classes that the split lacks
-        return balanced_accuracy_score(found.targets, found.classes)
+        return balanced_accuracy_score(predicted.targets, predicted.classes)
 
 
-def _auroc(found: Predictions) -> float:
-    """Returns the area under the ROC curve: of two classes; or the mean over labels, or classes against the rest."""
+def _auroc(predicted: Predictions) -> float:
+    """Returns the area under the ROC curve: of two classes; or its mean over labels, or classes against the rest."""
     from sklearn.metrics import roc_auc_score
 
-    scores = found.scores.astype(np.float64)
+    scores = predicted.scores.astype(np.float64)
     if not np.isfinite(scores).all():
         return np.nan
-    if found.targets.ndim == 1:
-        numbers = range(scores.shape[1])
-        if scores.shape[1] == 2:  # by what the second has more than the first
-            scores, numbers = (scores[:, 1:] - scores[:, :1]), (1,)
-        truths = [found.targets == number for number in numbers]
+    if predicted.targets.ndim == 1:
+        numbers = list(range(scores.shape[1]))
+        if len(numbers) == 2:  # by the second's score less the first's
+            scores, numbers = (scores[:, 1:] - scores[:, :1]), [1]
+        truths = [predicted.targets == number for number in numbers]
     else:
-        truths = list((found.targets > 0).T)
+        truths = list((predicted.targets > 0).T)
     areas = [
         roc_auc_score(truth, score)
         for truth, score in zip(truths, scores.T, strict=True)
@@ -96,23 +93,23 @@ def _auroc(found: Predictions) -> float:
     return float(np.mean(areas)) if areas else np.nan
 
 
-def _r2(found: Predictions) -> float:
+def _r2(predicted: Predictions) -> float:
     from sklearn.metrics import r2_score
 
-    if not np.isfinite(found.scores).all() or len(found.targets) < 2:
+    if not np.isfinite(predicted.scores).all() or len(predicted.targets) < 2:
         return np.nan
-    return r2_score(found.targets, found.scores)
+    return r2_score(predicted.targets, predicted.scores)
 
 
-def _rmse(found: Predictions) -> float:
-    return float(np.mean(np.sqrt(np.mean(np.square(found.scores - found.targets), axis=0))))
+def _rmse(predicted: Predictions) -> float:
+    return float(np.mean(np.sqrt(np.mean(np.square(predicted.scores - predicted.targets), axis=0))))
 
 
-def _mae(found: Predictions) -> float:
-    return float(np.mean(np.abs(found.scores - found.targets)))
+def _mae(predicted: Predictions) -> float:
+    return float(np.mean(np.abs(predicted.scores - predicted.targets)))
 
 
-# Of stored predictions; the loss is measured where they are made.
+# Of stored predictions; losses are measured in training.
 MEASURES: dict[str, Callable[[Predictions], float]] = {
     "accuracy": _accuracy,
     "balanced_accuracy": _balanced_accuracy,

@@ -1,7 +1,6 @@
-"""Reconstruction errors of stored pretraining on test images that it was not measured on.
+"""Reconstruction errors of stored pretraining on other test images than at its training.
 
-Test images name no pretraining, so that one may be found in a store by a run with others, or shared by trials that
-differ in them.
+Test images do not enter the id of pretraining: runs, and trials, with other test images share it.
 """
 
 from collections.abc import Mapping
@@ -29,9 +28,9 @@ def remeasured(plan: Plan, store: Store, datasets: Mapping[DataConfig, Dataset])
         is_of_others = record.test != datasets[trial.source].fingerprints.test
         if RECONSTRUCTION in record.results and is_of_others and record.is_finite:
             groups.setdefault((job.stage, trial.source), {}).setdefault(job.id, []).append(trial.id)
-    found = {}
+    errors: dict[str, float] = {}
     for (stage, source), trials in groups.items():
         measured = measured_again(stage, datasets[source], map(store.params, trials))
         for ids, results in zip(trials.values(), measured, strict=True):
-            found |= dict.fromkeys(ids, results[RECONSTRUCTION])
-    return found
+            errors |= dict.fromkeys(ids, results[RECONSTRUCTION])
+    return errors

@@ -1,20 +1,20 @@
-"""The files of a run: one whole, of one experiment, each checked when it is read.
+"""The files of a run: always complete and of one experiment; reading checks each.
 
 ``manifest.json`` holds the SHA-256 of every file of the run. New files are written to ``.draft``, which one rename to
-``.complete`` commits; then they move into place, the manifest last, and files of the experiment before go. Whoever
-opens the directory after a kill finishes the moves, or, where it cannot write, reads through ``.complete``. So a kill
-at any moment leaves the files of the experiment before or those of the one after, and never some of each.
+``.complete`` commits; then they move into place, the manifest last, and files of the experiment before go. The next
+process to open the directory after a kill finishes the moves, or, if it cannot write, reads through ``.complete``. So a
+kill at any moment leaves the files of the experiment before or after, and never some of each.
 
-Nothing here imports JAX, so that whoever reads tables need not wait for it.
+Nothing here imports JAX, so that readers of tables need not wait for it.
 """
 
 import contextlib
-import hashlib
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple, TypeVar
 
+from pretrain.config.digests import sha256
 from pretrain.config.fields import ConfigError
 from pretrain.store import lock, manifests
 from pretrain.store.manifests import DamageError
@@ -31,7 +31,7 @@ class Files(NamedTuple):
 
     directory: Path
     experiment_id: str
-    devices: str  # that the run was computed on, in words
+    devices: str  # of the computation, in words
     checksums: Mapping[str, str]  # by path relative to the directory
 
     def read(self, name: str) -> bytes:
@@ -40,43 +40,39 @@ class Files(NamedTuple):
         Raises:
           DamageError: it is missing or not as it was written.
         """
-        file = self._place(name)
+        committed = self.directory / _COMMITTED / name
         try:
-            content = file.read_bytes()
+            content = (committed if committed.is_file() else self.directory / name).read_bytes()
         except FileNotFoundError:
             raise DamageError(f"{self.directory / name}: missing; {REMEDY}") from None
         except OSError as error:
             raise DamageError(f"{self.directory / name}: cannot be read ({error.strerror}); {REMEDY}") from None
-        if hashlib.sha256(content).hexdigest() != self.checksums.get(name):
+        if sha256(content) != self.checksums.get(name):
             raise DamageError(f"{self.directory / name}: fails its checksum; {REMEDY}")
         return content
 
     def faults(self, names: Iterable[str] | None = None) -> list[str]:
-        """Returns a line for every file, of these or of all, that is missing or not as it was written."""
-        found = []
+        """Returns a line for every missing or altered file of these, by default of all."""
+        lines = []
         for name in self.checksums if names is None else names:
             try:
                 self.read(name)
             except DamageError as damage:
-                found.append(str(damage))
-        return found
-
-    def _place(self, name: str) -> Path:
-        committed = self.directory / _COMMITTED / name
-        return committed if committed.is_file() else self.directory / name
+                lines.append(str(damage))
+        return lines
 
 
 def experiment_id(trial_ids: Iterable[str]) -> str:
-    """Returns the id of an experiment: the SHA-256 of its trials' ids, which name all that their settings decide.
+    """Returns the id of an experiment: the SHA-256 of its trials' ids, which depend on their settings alone.
 
-    It leaves out where a run's files and stages lie, and on what they were computed.
+    Directories and devices do not enter it.
     """
-    return hashlib.sha256("\n".join(trial_ids).encode()).hexdigest()
+    return sha256("\n".join(trial_ids))
 
 
 @contextlib.contextmanager
 def occupied(run_dir: Path) -> Iterator[None]:
-    """Makes a run's directory, holds its lock, and finishes or discards what a killed process left in it.
+    """Makes a run's directory, holds its lock, and finishes or discards the changes of a killed process.
 
     Raises:
       ConfigError: another process holds the directory.
@@ -87,19 +83,19 @@ def occupied(run_dir: Path) -> Iterator[None]:
         try:
             _place(run_dir)
         except DamageError:
-            shutil.rmtree(run_dir / _COMMITTED)  # the files of the manifest in place are what counts then
+            shutil.rmtree(run_dir / _COMMITTED)  # the files of the manifest in place count then
         shutil.rmtree(run_dir / _DRAFT, ignore_errors=True)
         yield
 
 
 def opened(run_dir: Path) -> Files | None:
-    """Returns the files of a finished run; None where none has finished.
+    """Returns the files of a finished run; None if no run has finished.
 
     Raises:
       DamageError: its manifest is damaged, or missing beside files of a run.
     """
     if (run_dir / _COMMITTED / manifests.NAME).exists():
-        # Where another process holds the directory, or it cannot be written, they are read through ``.complete``.
+        # If another process holds the directory, or it cannot be written, they are read through ``.complete``.
         with contextlib.suppress(OSError, ConfigError, DamageError), lock.held(run_dir):
             _place(run_dir)
     for place in (run_dir / _COMMITTED, run_dir):
@@ -111,7 +107,7 @@ def opened(run_dir: Path) -> Files | None:
 
 
 def read(run_dir: Path, load: Callable[[Files], Read]) -> Read:
-    """Returns what a function loads from the files of a run, all of them of the same experiment.
+    """Returns a function's result from the files of a run, all of them of the same experiment.
 
     Raises:
       ConfigError: no run has finished there.
@@ -131,7 +127,7 @@ def read(run_dir: Path, load: Callable[[Files], Read]) -> Read:
 
 
 def sound(run_dir: Path, notify: Callable[[str], None]) -> Files | None:
-    """Returns the files of a finished run if all are as they were written; names those that are not."""
+    """Returns the files of a finished run if all are as they were written; reports the others."""
     try:
         files = opened(run_dir)
         faults = files.faults() if files else []
@@ -143,15 +139,15 @@ def sound(run_dir: Path, notify: Callable[[str], None]) -> Files | None:
 
 
 def mended(fault: str) -> str:
-    """Returns the line of a fault that this command mends by itself."""
+    """Returns the line of a fault that the present command mends."""
     return fault.replace(REMEDY, "it is made again")
 
 
 @contextlib.contextmanager
 def draft(run_dir: Path) -> Iterator[Path]:
-    """Gives an empty directory to write the files of a run to, which ``commit`` puts in their places.
+    """Gives an empty directory for the files of a run, which ``commit`` puts into place.
 
-    The directory must be ``occupied``.
+    The run's directory must be ``occupied``.
 
     Raises:
       OSError: a file could not be written; names it, or the run's directory.
@@ -171,16 +167,16 @@ def draft(run_dir: Path) -> Iterator[Path]:
 def commit(draft: Path, experiment_id: str, devices: str, keep: Mapping[str, str] | None = None) -> None:
     """Puts the files of a draft in the place of a run's files, all of them or none.
 
-    Files that users put beside them stay.
+    Users' files beside them stay.
 
     Args:
       draft: the directory of the files.
-      experiment_id: of the experiment that all of them are of.
-      devices: that it was computed on, in words.
-      keep: files of the run that stay: the checksum by path.
+      experiment_id: of the experiment of all files.
+      devices: of its computation, in words.
+      keep: the run's files to keep: their checksums by path.
 
     Raises:
-      OSError: the files could not be put there; names what is in the way.
+      OSError: the files could not be put there; names the obstacle.
     """
     run_dir, files = draft.parent, manifests.checksums(draft)
     for name in files:
@@ -189,12 +185,12 @@ def commit(draft: Path, experiment_id: str, devices: str, keep: Mapping[str, str
     manifests.write(draft / manifests.NAME, content)
     manifests.sync(draft)
     draft.rename(run_dir / _COMMITTED)
-    manifests.sync_one(run_dir)
+    manifests.sync_entry(run_dir)
     _place(run_dir)
 
 
 def _place(run_dir: Path) -> None:
-    """Moves committed files into their places; does the rest of it where a killed process had begun."""
+    """Moves committed files into place, or the rest of them after a killed process."""
     committed = run_dir / _COMMITTED
     try:
         files = _files(run_dir, committed / manifests.NAME).checksums
@@ -217,9 +213,9 @@ def _place(run_dir: Path) -> None:
             (run_dir / folder).rmdir()  # if it is empty
     for folder in ("", *_folders(files)):
         if (run_dir / folder).is_dir():
-            manifests.sync_one(run_dir / folder)
+            manifests.sync_entry(run_dir / folder)
     (committed / manifests.NAME).replace(run_dir / manifests.NAME)
-    manifests.sync_one(run_dir)
+    manifests.sync_entry(run_dir)
     shutil.rmtree(committed, ignore_errors=True)
 
 
@@ -245,7 +241,7 @@ def _folders(names: Iterable[str]) -> set[str]:
 
 
 def _check_free(run_dir: Path, name: str) -> None:
-    """Checks that nothing that is no file of a run is where one goes."""
+    """Checks that a file's place holds a file or nothing."""
     remedy = "move it away, and run the same command again"
     for folder in sorted(_folders([name])):
         if (run_dir / folder).exists() and not (run_dir / folder).is_dir():

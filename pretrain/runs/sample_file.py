@@ -1,4 +1,4 @@
-"""A few images to look at: first-layer filters and reconstructions of one pretraining, as a file of a run."""
+"""A few images for the report: first-layer filters and reconstructions of a pretraining, as a file of a run."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -8,22 +8,23 @@ import numpy as np
 from pretrain.data.files import read_npz
 
 FILE = "samples.npz"
-_DIMENSIONS = {
-    **dict.fromkeys(("trial_id", "stage_id", "seed", "n_layers", "n_units"), 0),
-    **dict.fromkeys(("filters", "images", "reconstructions"), 4),
-    "labels": 1,
+_KINDS = {  # of each array: NumPy's kind of its type, and its dimensions
+    **dict.fromkeys(("trial_id", "stage_id"), ("U", 0)),
+    **dict.fromkeys(("seed", "n_layers", "n_units"), ("i", 0)),
+    **dict.fromkeys(("filters", "images", "reconstructions"), ("f", 4)),
+    "labels": ("U", 1),
 }
 
 
 class Samples(NamedTuple):
-    """Filters and reconstructions of one pretraining."""
+    """Filters and reconstructions of a pretraining."""
 
     trial_id: str
     stage_id: str  # of the last phase
     seed: int
-    n_layers: int  # that images go up through, and down again
+    n_layers: int  # between images and codes
     n_units: int  # of the first layer
-    filters: np.ndarray  # [its first units, height, width, C] float32, weights; none of a layer without such
+    filters: np.ndarray  # [its first units, height, width, C] float32, weights; empty if a layer has none
     images: np.ndarray  # [N, H, W, C] float32 in [0, 1], of the validation split, each of another class
     reconstructions: np.ndarray  # [N, H, W, C] float32, not clipped
     labels: tuple[str, ...]  # [N], class names
@@ -31,41 +32,38 @@ class Samples(NamedTuple):
     @property
     def errors(self) -> np.ndarray:
         """Squared error of each reconstruction, mean over pixels: [N]."""
-        # In double precision no square of a diverged one is too large.
+        # In double precision no square of a diverged value overflows.
         return np.mean(np.square(self.reconstructions.astype(float) - self.images), axis=(1, 2, 3))
 
 
 def write(samples: Samples, path: Path) -> None:
-    """Writes samples to a file, the same ones always to the same bytes.
+    """Writes samples to a file; equal samples to equal bytes.
 
     Raises:
       OSError: it could not be written.
     """
     with path.open("wb") as file:
-        np.savez_compressed(
-            file, allow_pickle=False, **samples._replace(labels=np.array(samples.labels, str))._asdict()
-        )
+        arrays = {**samples._asdict(), "labels": np.array(samples.labels, str)}
+        np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
 def read(source: Path | bytes) -> Samples:
-    """Returns the samples of a file or of its content, which can execute nothing.
+    """Returns the samples of a file or of its content, which cannot execute anything.
 
     Raises:
       ValueError: the file is damaged, or no file of samples.
       OSError: it cannot be read.
     """
     arrays = read_npz(source, Samples._fields)
-    _check(arrays)
-    scalars = {name: arrays[name].item() for name, dimensions in _DIMENSIONS.items() if not dimensions}
+    _check_arrays(arrays)
+    scalars = {name: array.item() for name, array in arrays.items() if not array.ndim}
     return Samples(**{**arrays, **scalars, "labels": tuple(arrays["labels"].tolist())})
 
 
-def _check(arrays: dict[str, np.ndarray]) -> None:
-    """Checks that arrays are of the kinds and shapes of samples."""
-    kinds = {"trial_id": "U", "stage_id": "U", "labels": "U"}
-    kinds |= dict.fromkeys(("seed", "n_layers", "n_units"), "i")
+def _check_arrays(arrays: dict[str, np.ndarray]) -> None:
+    """Checks that arrays have the types and shapes of samples."""
     for name, array in arrays.items():
-        if array.ndim != _DIMENSIONS[name] or array.dtype.kind != kinds.get(name, "f"):
+        if (array.dtype.kind, array.ndim) != _KINDS[name]:
             raise ValueError(f"{name} is an array of {array.dtype} {array.shape}")
     images, reconstructions, filters = (arrays[name].shape for name in ("images", "reconstructions", "filters"))
     if images != reconstructions or images[-1] != filters[-1] or images[:1] != arrays["labels"].shape:

@@ -7,7 +7,7 @@ import numpy as np
 
 from pretrain.config import DataConfig
 from pretrain.data import Dataset, Split
-from pretrain.learn.layers import Params, encode
+from pretrain.learn.layers import Params, encode, scaled
 from pretrain.learn.stack import decode
 from pretrain.plan.plan import Job, Plan, Trial
 from pretrain.runs.sample_file import Samples
@@ -20,33 +20,31 @@ MOST_IMAGES = 10
 def of_run(
     plan: Plan, store: Store, datasets: Mapping[DataConfig, Dataset], kept: Samples | None = None
 ) -> Samples | None:
-    """Returns the samples of a run; None where there is nothing to show.
-
-    That is so where nothing was pretrained, and where examples are no images, grey or of three colours.
+    """Returns the samples of a run; None without pretraining, or if examples are no images of one or three channels.
 
     Args:
       plan: the run's.
-      store: where its stages are.
-      datasets: that they read.
-      kept: samples that were taken before, to be returned if they are of the same pretraining.
+      store: of its stages.
+      datasets: of its stages.
+      kept: earlier samples, to be returned if they are of the same pretraining.
 
     Raises:
       StoreError: the pretraining cannot be restored.
     """
-    found = next(((trial, phases) for trial in plan.trials if (phases := _phases(trial, plan))), None)
-    if found is None or not _shows(datasets[found[1][-1].data]):
+    pretrained = next(((trial, phases[-1]) for trial in plan.trials if (phases := _phases(trial, plan))), None)
+    if pretrained is None or not _shows(datasets[pretrained[1].data]):
         return None
-    trial, (*_, last) = found
+    trial, last = pretrained
     if kept and (kept.trial_id, kept.stage_id) == (trial.id, last.id):
         return kept
     return take(trial, last, store, datasets[last.data])
 
 
 def take(trial: Trial, job: Job, store: Store, dataset: Dataset) -> Samples:
-    """Returns samples of what a trial's last phase came to.
+    """Returns samples of a trial's last phase.
 
-    They are the first units of the first layer, unselected, and the first validation image of each of the first
-    classes, with its reconstruction up through all layers and down again.
+    They are the first units of the first layer, and the first validation image of each of the first classes with its
+    reconstruction through all layers.
     """
     params = store.params(job.id)
     rows = _first_of_each_class(dataset.validation)
@@ -58,10 +56,10 @@ def take(trial: Trial, job: Job, store: Store, dataset: Dataset) -> Samples:
         images = images.reshape(len(images), *stack.example)
         return decode(stack, params, encode(stack.layers, params.get("encoder", {}), images))[0]
 
-    images = inputs.astype(np.float32) / 255 if inputs.dtype == np.uint8 else inputs
+    images = np.asarray(scaled(inputs))
     reconstructed = np.asarray(reconstruct(params, images))
     low, high = dataset.interval
-    if low < 0 or high > 1:  # of standardised images, whose values are shown from the least to the most
+    if low < 0 or high > 1:  # as of standardised images, which are shown from their least value to their most
         images, reconstructed = (
             (values - np.float32(low)) / np.float32(high - low) for values in (images, reconstructed)
         )
@@ -80,12 +78,12 @@ def take(trial: Trial, job: Job, store: Store, dataset: Dataset) -> Samples:
 
 
 def _filters(layer: Params, image_shape: tuple[int, ...]) -> np.ndarray:
-    """Returns the weights of a layer's first units: [units, H, W, C], where C is that of images.
+    """Returns the weights of a layer's first units: [units, H, W, C], with the channels of images.
 
-    Of a layer whose kernel is neither that of a dense nor that of a convolutional one, there are none: [0, H, W, C].
+    Layers that are neither dense nor convolutional have none: [0, H, W, C].
     """
     kernel = layer.get("kernel")
-    if not isinstance(kernel, np.ndarray):  # of a module of modules, one of which may have that name
+    if not isinstance(kernel, np.ndarray):  # of a module of modules, where a submodule may have that name
         kernel = np.zeros(())
     if kernel.ndim == 2 and kernel.shape[0] == np.prod(image_shape):
         return kernel[:, :MOST_FILTERS].T.reshape(-1, *image_shape)
@@ -99,12 +97,12 @@ def _shows(dataset: Dataset) -> bool:
 
 
 def _phases(trial: Trial, plan: Plan) -> list[Job]:
-    """Returns the phases of a trial whose codes turn back into images, if it has any."""
-    phases = [job for job in map(plan.jobs.get, trial.jobs) if job.stage.stack.head is None]
+    """Returns the phases of a trial's pretraining, if its codes can be decoded to images."""
+    phases = [job for job in (plan.jobs[each] for each in trial.jobs) if job.stage.stack.head is None]
     return phases if phases and phases[-1].stage.stack.reconstructs else []
 
 
 def _first_of_each_class(split: Split) -> np.ndarray:
-    """Returns the first row of each of the first classes that a split has, in the classes' order; else the first."""
+    """Returns the first row of each of the first classes in a split, in the classes' order; else the first rows."""
     rows = np.unique(split.labels, return_index=True)[1] if split.labels.ndim == 1 else np.arange(len(split.labels))
     return rows[:MOST_IMAGES]

@@ -31,19 +31,19 @@ def trials(
     ``failed_stage``, the first stage that diverged, or null, ``status`` (``ok``, ``diverged``, ``collapsed``), the
     usual metrics of the task on test rows and on validation rows at the end of training, the first of them first, and
     ``pretrain_validation_mse`` and ``pretrain_test_mse``, the end-to-end reconstruction error after the last phase. The
-    latter are null without pretraining, and where the codes of a phase cannot be decoded; losses are null for read-outs
-    of classes without probabilities, ridge regression and nearest neighbours. What a diverged trial made NaN or
-    infinite is null. ``finetune_updates`` is the number of updates of fine-tuning, null for read-outs. Where it may
-    stop early, ``finetune_best_update`` is the update after which the parameters were kept, to which validation and
-    test results belong, and ``finetune_stopped`` whether it did stop.
+    latter are null without pretraining, or if the codes of a phase cannot be decoded; losses are null for read-outs of
+    classes without probabilities, ridge regression and nearest neighbours; NaN and infinite results of diverged trials
+    are null. ``finetune_updates`` is the number of updates of fine-tuning, null for read-outs. If fine-tuning may stop
+    early, ``finetune_best_update`` is the update of the kept parameters, and of all results, and ``finetune_stopped``
+    whether it did stop.
 
     Args:
       plan: the trials.
-      store: where all of their stages are.
+      store: of all their stages.
       remeasured: ``pretrain_test_mse`` of trials whose pretraining was measured on other test images, by id.
-      study: what is asked of the trials: its metric becomes a column where it is none of the usual ones; and where
-        fields are tuned, ``tuning_score`` is the metric on the validation rows that may choose their values.
-      compared: what results are compared with, by trial and name, as ``baselines.of_trials``.
+      study: the question: its metric becomes a column besides the usual ones; and if fields are tuned,
+        ``tuning_score`` is the metric on the validation rows that may choose their values.
+      compared: baselines by trial and name, as ``baselines.of_trials``.
     """
     study = study or StudyConfig()
     last = [trial.jobs[-1] for trial in plan.trials]
@@ -67,14 +67,20 @@ def trials(
         row |= {name: cells[name][number] for name in names}
         row["failed_stage"] = next((plan.jobs[job].stage.name for job in failed), None)
         row["status"] = status_of(trial.jobs[-1], final)
-        of_pretraining = phases[-1].results if phases else {}  # a supervised phase has accuracies of its own
+        of_pretraining = phases[-1].results if phases else {}  # a supervised phase has accuracies, too
         measured = {name: value for name, value in of_pretraining.items() if name.startswith("pretrain_")}
         if remeasured and trial.id in remeasured:
             measured[RECONSTRUCTION] = remeasured[trial.id]
-        measured |= finetune.results | final | endings.ends(finetune, stage)
-        row |= measured | computed.get(trial.jobs[-1], {}) | (compared or {}).get(trial.id, {})
+        row |= {
+            **measured,
+            **finetune.results,
+            **final,
+            **endings.ends(finetune, stage),
+            **computed.get(trial.jobs[-1], {}),
+            **(compared or {}).get(trial.id, {}),
+        }
         rows.append(row)
-    # Those that every run has, with or without pretraining, and what else its methods measure.
+    # Columns of every run, with or without pretraining, and other measures of its methods.
     of_trials = ("trial_id", "seed", "repeat", *names, "failed_stage", "status")
     first = [*of_task, *_OF_PRETRAINING, UPDATES]
     results = [*first, *sorted({name for row in rows for name in row} - {*of_trials, *first})]
@@ -89,47 +95,49 @@ def trials(
 
 
 def _tuning_score(plan: Plan, trial: Trial, store: Store, study: StudyConfig, usual: str) -> float | None:
-    """Returns the metric of a trial on the validation rows that may choose its settings; the usual one for a loss."""
+    """Returns a trial's metric, or the usual one for a loss, on the validation rows that may choose its settings."""
     job = plan.jobs[trial.jobs[-1]]
-    n = {"all": None, "train": job.stage.rows.n}.get(study.tune_labels, study.tune_labels)
+    n = None if study.tune_labels == "all" else study.tune_labels
+    if n == "train":
+        n = job.stage.rows.n
     name = usual if study.metric == metrics.AUTO else metrics.split_of(study.metric)[1]
     return measures.on_few(store, job.id, usual if name == "loss" else name, n, trial.seed)
 
 
 def with_metric(trials: pa.Table, stages: pa.Table, store: Store, metric: str) -> pa.Table:
-    """Returns a table of trials with a metric that it lacks, measured from stored predictions, after the others.
+    """Returns a table of trials with a metric from stored predictions as its last columns, unless it has it.
 
     Args:
       trials: as ``trials`` makes it.
       stages: of the same run, as ``stages`` makes it.
-      store: where the fine-tunings are, verified.
-      metric: as ``study.metric``; ``auto`` and those that are there change nothing.
+      store: of the fine-tunings, verified.
+      metric: as ``study.metric``; ``auto`` adds nothing.
     """
     name = metrics.split_of(metric)[1]
     missing = [f"{split}_{name}" for split in ("test", "validation")] if metric != metrics.AUTO else []
     missing = [column for column in missing if column not in trials.column_names]
     of_trial = {row["trial_id"]: row["stage_id"] for row in stages.to_pylist() if row["stage"] == "finetune"}
     ids = [of_trial[trial] for trial in trials["trial_id"].to_pylist()]
-    found = measures.measured(store, list(dict.fromkeys(ids)), missing) if missing else {}
+    values = measures.measured(store, list(dict.fromkeys(ids)), missing)
     for column in missing:
-        trials = trials.append_column(column, pa.array([found.get(job, {}).get(column) for job in ids], pa.float64()))
+        trials = trials.append_column(column, pa.array([values.get(job, {}).get(column) for job in ids], pa.float64()))
     return trials
 
 
 def _is_recorded(column: str) -> bool:
-    """Returns whether a result is measured where it is trained, rather than from predictions."""
+    """Returns whether a result is recorded in training, rather than measured from predictions."""
     return metrics.split_of(column)[1] in ("accuracy", "loss")
 
 
 def curves(plan: Plan, store: Store) -> pa.Table:
     """Returns every trial's curves: ``trial_id``, ``stage``, ``step``, ``metric``, ``value``.
 
-    Step n stands for what was true after the n-th update of the stage. Trials that share a stage each have its curves.
+    Values at step n are measured after the n-th update of the stage. Trials that share a stage each have its curves.
     """
     path = [(number, job) for number, trial in enumerate(plan.trials) for job in trial.jobs]
-    parts = store.curves([job for _, job in path])
-    counts = [len(part) for part in parts]
-    table = pa.concat_tables(parts).unify_dictionaries().combine_chunks()
+    of_stages = store.curves([job for _, job in path])
+    counts = [len(curve) for curve in of_stages]
+    table = pa.concat_tables(of_stages).unify_dictionaries().combine_chunks()
     stages = sorted({job.stage.name for job in plan.jobs.values()})
     stage_numbers = [stages.index(plan.jobs[job].stage.name) for _, job in path]
 
@@ -137,32 +145,24 @@ def curves(plan: Plan, store: Store) -> pa.Table:
         return pa.DictionaryArray.from_arrays(np.repeat(np.array(numbers, np.int32), counts), names)
 
     trial_ids = column([number for number, _ in path], [trial.id for trial in plan.trials])
-    return pa.table({"trial_id": trial_ids, "stage": column(stage_numbers, stages), **_columns(table)})
+    values = {name: table[name] for name in ("step", "metric", "value")}
+    return pa.table({"trial_id": trial_ids, "stage": column(stage_numbers, stages), **values})
 
 
 def stages(plan: Plan) -> pa.Table:
     """Returns which stages every trial is made of, first to last: ``trial_id``, ``stage``, ``stage_id``."""
-    path = [(trial.id, job) for trial in plan.trials for job in trial.jobs]
-    return pa.table(
-        {
-            "trial_id": [trial for trial, _ in path],
-            "stage": [plan.jobs[job].stage.name for _, job in path],
-            "stage_id": [job for _, job in path],
-        }
-    )
+    path = [(trial.id, plan.jobs[job].stage.name, job) for trial in plan.trials for job in trial.jobs]
+    return pa.Table.from_pylist([{"trial_id": trial, "stage": stage, "stage_id": job} for trial, stage, job in path])
 
 
 def timings(plan: Plan, store: Store) -> pa.Table:
     """Returns every stage's share of its pack's wall clock: ``stage_id``, ``stage``, ``seed``, ``run_seconds``."""
-    seconds = [record.seconds for record in store.records(list(plan.jobs))]
-    jobs = plan.jobs.values()
-    return pa.table(
-        {
-            "stage_id": [job.id for job in jobs],
-            "stage": [job.stage.name for job in jobs],
-            "seed": [job.seed for job in jobs],
-            "run_seconds": seconds,
-        }
+    records = zip(plan.jobs.values(), store.records(list(plan.jobs)), strict=True)
+    return pa.Table.from_pylist(
+        [
+            {"stage_id": job.id, "stage": job.stage.name, "seed": job.seed, "run_seconds": record.seconds}
+            for job, record in records
+        ]
     )
 
 
@@ -176,12 +176,8 @@ def write(table: pa.Table, path: Path, experiment_id: str) -> None:
     pq.write_table(table, path, compression="zstd", write_page_checksum=True)
 
 
-def _columns(table: pa.Table) -> dict[str, pa.ChunkedArray]:
-    return {name: table[name] for name in ("step", "metric", "value")}
-
-
 def _cells(values: list) -> list:
-    """Returns a column's values as Arrow takes them: numbers of units as lists, other layers as their words."""
-    if any(isinstance(part, str) for value in values if isinstance(value, tuple) for part in value):
+    """Returns a column's values for Arrow: numbers of units as lists, other layers as their words."""
+    if any(isinstance(layer, str) for value in values if isinstance(value, tuple) for layer in value):
         return [" ".join(map(str, value)) if isinstance(value, tuple) else value for value in values]
     return [list(value) if isinstance(value, tuple) else value for value in values]

@@ -23,8 +23,8 @@ _LONGEST = 1000  # bytes of a lock file that are read
 def held(run_dir: Path) -> Iterator[None]:
     """Holds a run directory's lock.
 
-    The lock is the operating system's and ends with the process that holds it, however that ends, so a lock file that a
-    dead process left is taken over; its content only names its holder to people.
+    The lock is the operating system's and ends with its process, however that ends: the lock file of a dead process is
+    taken over. Its content only names the holder to people.
 
     Raises:
       ConfigError: another process holds it, the file system has no locks, or something else has the lock's name.
@@ -40,14 +40,14 @@ def held(run_dir: Path) -> Iterator[None]:
             remedy = f"is on a file system without locks ({error.strerror}); choose another directory"
             raise ConfigError("run_dir", str(run_dir), remedy) from None
         holder = {"process": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
-        with contextlib.suppress(OSError):  # a full disk, which whatever else is written will report
+        with contextlib.suppress(OSError):  # a full disk, which other writes will report
             file.truncate(0)
             file.write(json.dumps(holder).encode())
         yield
 
 
 def _opened(run_dir: Path) -> IO[bytes]:
-    """Opens the lock file, which is never somebody else's: no link is followed."""
+    """Opens the lock file, and follows no link to somebody else's file."""
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         file = os.fdopen(os.open(run_dir / NAME, flags, 0o666), "r+b", buffering=0)
@@ -67,5 +67,5 @@ def _holder(file: IO[bytes]) -> str:
         holder = json.loads(os.pread(file.fileno(), _LONGEST, 0))
         return f"process {int(holder['process'])} on {holder['host']} since {holder['since']}"
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
-        # It has just taken the lock, and will say so in a moment; or the file is damaged.
+        # It has just taken the lock, and not named itself yet; or the file is damaged.
         return "another process"

@@ -1,14 +1,15 @@
-"""Manifests: JSON with a checksum of its own, which holds the SHA-256 of every file beside it.
+"""Manifests: JSON with its own checksum, which holds the SHA-256 of every file beside it.
 
-Nothing here imports JAX, so that whoever reads tables need not wait for it.
+Nothing here imports JAX, so that readers of tables need not wait for it.
 """
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from pretrain.config.digests import sha256, sha256_of_file
 
 NAME = "manifest.json"
 
@@ -18,7 +19,7 @@ class DamageError(Exception):
 
 
 def write(file: Path, content: Mapping[str, Any]) -> None:
-    """Writes canonical JSON that holds its own checksum.
+    """Writes canonical JSON with its own checksum.
 
     Raises:
       OSError: it could not be written.
@@ -27,7 +28,7 @@ def write(file: Path, content: Mapping[str, Any]) -> None:
 
 
 def read(file: Path) -> dict[str, Any]:
-    """Returns the content that ``write`` wrote.
+    """Returns content from ``write``.
 
     Raises:
       FileNotFoundError: there is no such file.
@@ -46,42 +47,36 @@ def read(file: Path) -> dict[str, Any]:
 
 
 def canonical(content: Any) -> str:
-    """Returns the one text of a JSON value."""
+    """Returns the canonical text of a JSON value."""
     return json.dumps(content, sort_keys=True, indent=1, allow_nan=False)
 
 
 def checksums(directory: Path) -> dict[str, str]:
     """Returns the SHA-256 of every file under a directory, by its relative path."""
     files = (file for file in sorted(directory.rglob("*")) if file.is_file())
-    return {file.relative_to(directory).as_posix(): checksum(file) for file in files}
+    return {file.relative_to(directory).as_posix(): sha256_of_file(file) for file in files}
 
 
-def checksum(file: Path) -> str:
-    """Returns the SHA-256 of a file."""
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
-
-
-def check(file: Path, expected: str) -> None:
+def check_file(file: Path, expected: str) -> None:
     """Checks that a file has its checksum.
 
     Raises:
       DamageError: it has another, or cannot be read.
     """
     try:
-        if checksum(file) != expected:
+        if sha256_of_file(file) != expected:
             raise DamageError(f"{file}: fails its checksum")
     except OSError as error:
         raise DamageError(f"{file}: cannot be read ({error.strerror})") from None
 
 
 def sync(directory: Path) -> None:
-    """Flushes a directory and all in it to the disk, so that a rename never precedes what it names."""
+    """Flushes a directory and its content to the disk, so that no rename precedes its file's content."""
     for place in [*directory.rglob("*"), directory]:
-        sync_one(place)
+        sync_entry(place)
 
 
-def sync_one(place: Path) -> None:
+def sync_entry(place: Path) -> None:
     """Flushes a file, or a directory's list of names, to the disk."""
     descriptor = os.open(place, os.O_RDONLY)
     try:
@@ -91,4 +86,4 @@ def sync_one(place: Path) -> None:
 
 
 def _self_checksum(content: Mapping[str, Any]) -> str:
-    return hashlib.sha256(canonical(content).encode()).hexdigest()
+    return sha256(canonical(content))

@@ -1,14 +1,13 @@
 """Compiled programs on disk, so that they are compiled once: JAX's persistent cache, kept trustworthy.
 
-JAX names a program by its instructions, its options and its own version. A directory that machines share needs more:
-a program compiled for one CPU may not run, or not round, the same on another. And JAX neither notices a flipped bit nor
-ever replaces a truncated entry. So programs lie in a directory named by all that could make them stale, every entry
-that a run leaves is sealed with a checksum, and what is not, or no longer, sealed is deleted.
+JAX names a program by its instructions, its options and its own version. On a shared directory this is not enough: a
+program may run, or round, differently on another CPU. And JAX neither notices a flipped bit nor ever replaces a
+truncated entry. So programs lie in a directory named by everything that could make them stale, every entry of a run is
+sealed with a checksum, and entries without a valid seal are deleted.
 """
 
 import contextlib
 import functools
-import hashlib
 import json
 import os
 import platform
@@ -16,6 +15,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 import jax
+
+from pretrain.config.digests import sha256, sha256_of_file
 
 _SEALS = "seals.json"
 _CPU_LINES = ("model name", "flags", "Features", "CPU part")
@@ -31,11 +32,11 @@ def prepare_devices(n_cores: int | None = None) -> None:
 
 
 def prepare(root: Path, keep: bool = True) -> None:
-    """Gives compiled programs a directory under ``root``, which may not be there yet, to be kept in.
+    """Gives compiled programs a directory under ``root``, which may not be there yet.
 
     Args:
       root: of the programs of all versions and machines.
-      keep: whether what is compiled can be kept there; if not, programs are only read, and none unless all are sound.
+      keep: whether programs can be written there; if not, they are only read, and none unless all are sound.
     """
     directory = root / _fingerprint()
     seals = _seals(directory)
@@ -46,12 +47,12 @@ def prepare(root: Path, keep: bool = True) -> None:
         entry.unlink(missing_ok=True)
     jax.config.update("jax_compilation_cache_dir", str(directory))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1 if keep else float("inf"))
-    # XLA's own caches would make the directory's path part of every key, and a moved store compile all anew.
+    # XLA's own caches would put the directory's path into every key, and a moved store would compile all again.
     jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
 
 
 def seal(root: Path) -> None:
-    """Notes the checksums of all compiled programs; what it cannot write is compiled again some day."""
+    """Notes the checksums of all compiled programs; programs without are compiled again some day."""
     directory = root / _fingerprint()
     with contextlib.suppress(OSError):
         checksums = {entry.name: _checksum(entry) for entry in directory.glob("*-cache")}
@@ -63,12 +64,12 @@ def seal(root: Path) -> None:
 
 @functools.cache
 def _fingerprint() -> str:
-    """Returns a name for all, besides a program's instructions and options, that decides whether it is stale."""
+    """Returns a digest of everything that makes a program stale, besides its instructions and options."""
     made_by = [version(name) for name in ("jax", "jaxlib")] + [platform.machine(), os.environ.get("XLA_FLAGS", "")]
     with contextlib.suppress(OSError):  # no Linux
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         made_by += sorted({line for line in lines if line.startswith(_CPU_LINES)})
-    return hashlib.sha256("\n".join(made_by).encode()).hexdigest()[:16]
+    return sha256("\n".join(made_by))[:16]
 
 
 def _seals(directory: Path) -> dict[str, str]:
@@ -81,7 +82,7 @@ def _seals(directory: Path) -> dict[str, str]:
 
 def _checksum(path: Path) -> str | None:
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return sha256_of_file(path)
     except OSError:  # deleted meanwhile
         return None
 

@@ -1,4 +1,4 @@
-"""Outcomes of packs and how far they have come; records of stages: results, curves and versions."""
+"""Outcomes and progress of packs; records of stages: results, curves and versions."""
 
 import dataclasses
 import itertools
@@ -42,7 +42,7 @@ class Outcome(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """How far a pack has come: all that is needed to go on as if it had never stopped."""
+    """Progress of a pack: everything it needs to go on as if it had never stopped."""
 
     step: int  # updates made
     seconds: float  # wall clock so far
@@ -63,7 +63,7 @@ class Record:
 
 
 class StoredAs(NamedTuple):
-    """A stored stage with the settings of another: what made it."""
+    """The origin of a stored stage: its program, versions and parent."""
 
     id: str
     program: str  # its fingerprint

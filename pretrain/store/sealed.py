@@ -1,7 +1,7 @@
 """Sealed directories: complete or not there, with a checksum of every file in a manifest.
 
-One is written elsewhere, flushed, and renamed into place. Its arrays are an orbax checkpoint, whose structure the
-manifest says, since orbax restores damaged bytes and other dtypes silently.
+A sealed directory is written elsewhere, flushed, and renamed into place. Its arrays are an orbax checkpoint, whose
+structure the manifest holds, since orbax restores damaged bytes and other dtypes silently.
 """
 
 import errno
@@ -34,9 +34,9 @@ def write(target: Path, drafts: Path, content: dict[str, Any], fill: Callable[[P
     """Writes a sealed directory: all of it, or nothing.
 
     Args:
-      target: where it goes; if it is there already, as another process has just written the same, it stays.
-      drafts: a directory of the same file system to write in.
-      content: what the manifest holds besides the files' checksums.
+      target: its place; a directory there, which another process has just written, stays.
+      drafts: a directory of the same file system for drafts.
+      content: of the manifest, besides the files' checksums.
       fill: writes the files into an empty directory.
 
     Raises:
@@ -57,7 +57,7 @@ def write(target: Path, drafts: Path, content: dict[str, Any], fill: Callable[[P
 
 
 def read_manifest(path: Path) -> dict[str, Any] | None:
-    """Returns a sealed directory's manifest; None if it is of another format, which is left alone.
+    """Returns a sealed directory's manifest; None if it is of another format.
 
     Raises:
       DamageError: the manifest is not as it was written.
@@ -74,10 +74,10 @@ def check_files(path: Path, manifest: dict[str, Any]) -> None:
     """Checks every file of a sealed directory.
 
     Raises:
-      DamageError: one is not as it was written.
+      DamageError: a file is not as it was written.
     """
     for name, checksum in manifest["files"].items():
-        manifests.check(path / name, checksum)
+        manifests.check_file(path / name, checksum)
 
 
 def structure(arrays: dict[str, Any]) -> dict[str, str]:
@@ -104,8 +104,8 @@ def save_arrays(path: Path, arrays: dict[str, Any]) -> None:
 def _check_room(directory: Path, needed: int) -> None:
     """Checks that a directory's disk has room for so many bytes.
 
-    Orbax writes all arrays at once, and ends at the first that fails. Writes that end after it call back into its event
-    loop, which is closed by then, and each prints a traceback that nobody can catch. So it never meets a full disk.
+    Orbax writes all arrays at once, and ends at the first failure. Later failures call back into its closed event loop,
+    and each prints a traceback that nobody can catch. So orbax must never write to a full disk.
 
     Raises:
       OSError: it has none.
@@ -118,17 +118,17 @@ def _check_room(directory: Path, needed: int) -> None:
 
 
 def restore_arrays(path: Path, expected: dict[str, str]) -> dict[str, Any]:
-    """Returns the arrays that ``save_arrays`` saved, as NumPy arrays.
+    """Returns arrays from ``save_arrays``, as NumPy arrays.
 
     Raises:
-      StoreError: it cannot be read, or has not the expected ``structure``.
+      StoreError: they cannot be read, or have not the expected ``structure``.
     """
     try:
         with _checkpointer() as checkpointer:
             tree = checkpointer.metadata(path).item_metadata.tree
             as_saved = jax.tree.map(lambda _: _orbax().RestoreArgs(restore_type=np.ndarray), tree)
             arrays = checkpointer.restore(path, restore_args=as_saved)
-    except Exception as error:  # whatever orbax and the libraries below it raise
+    except Exception as error:  # any error of orbax and the libraries below it
         raise StoreError(f"{path}: cannot be restored ({' '.join(str(error).split())[:200]})") from None
     if structure(arrays) != expected:
         raise StoreError(f"{path}: has other arrays than its manifest says")
@@ -136,14 +136,14 @@ def restore_arrays(path: Path, expected: dict[str, str]) -> dict[str, Any]:
 
 
 def _orbax() -> ModuleType:
-    """Returns orbax, which takes a third of a second to import, and which a finished run has no use for."""
+    """Returns orbax, whose import takes a third of a second, which a finished run can spare."""
     import orbax.checkpoint
 
     return orbax.checkpoint
 
 
 def _checkpointer() -> Any:
-    """Returns the synchronous checkpointer, which on several hosts would wait for the others, who do not come."""
+    """Returns the synchronous checkpointer of this process alone; by default it waits for all hosts."""
     index, ocp = jax.process_index(), _orbax()
     alone = ocp.options.MultiprocessingOptions(
         primary_host=index, active_processes={index}, barrier_sync_key_prefix=f"process-{index}"
@@ -152,13 +152,8 @@ def _checkpointer() -> Any:
     return ocp.Checkpointer(ocp.PyTreeCheckpointHandler(**options), **options)
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Writes canonical JSON."""
-    path.write_text(manifests.canonical(content))
-
-
 def abandoned(drafts: Path) -> Iterator[Path]:
-    """Yields the drafts that processes of this machine left when they were killed."""
+    """Yields the drafts of killed processes of this machine."""
     for draft in drafts.glob("*@*@*"):
         host, process, _ = draft.name.rsplit("@", 2)
         if host == socket.gethostname() and process.isdigit() and not psutil.pid_exists(int(process)):
@@ -168,7 +163,7 @@ def abandoned(drafts: Path) -> Iterator[Path]:
 def _commit(draft: Path, target: Path) -> None:
     try:
         draft.rename(target)
-        manifests.sync_one(target.parent)
+        manifests.sync_entry(target.parent)
     except OSError:
         if not target.exists():
             raise

@@ -6,7 +6,6 @@ training is another, ``begun/<id>.<updates>``.
 """
 
 import contextlib
-import hashlib
 import json
 import shutil
 import uuid
@@ -18,34 +17,35 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pretrain.config.digests import sha256
 from pretrain.learn.layers import Params
 from pretrain.learn.transfer import copied
 from pretrain.plan import arrays
 from pretrain.plan.identity import versions
 from pretrain.plan.plan import Pack
-from pretrain.store import sealed
+from pretrain.store import manifests, sealed
 from pretrain.store.manifests import DamageError
 from pretrain.store.records import Outcome, Progress, Record, StoredAs, curves_by_stage, curves_of, records_of
 from pretrain.store.sealed import StoreError
 
-PREDICTIONS = "predictions.npz"
+_PREDICTIONS = "predictions.npz"
 
 
 class Store:
     """Stored stages under a directory; several processes may share one."""
 
     def __init__(self, root: Path | str, warn: Callable[[str], None], read_only: bool = False):
-        """Opens a store and looks through it.
+        """Opens a store and its packs.
 
         Args:
           root: the directory; made when the first pack is saved.
           warn: called with a line for every damaged file.
-          read_only: whether to leave damaged packs, and what killed processes left, where they are.
+          read_only: whether to leave damaged packs, and drafts of killed processes, in place.
         """
         self.root = Path(root).expanduser().resolve()
         self._warn = warn
         self._read_only = read_only
-        self._manifests: dict[Path, dict[str, Any] | None] = {}  # None: not ours to read
+        self._manifests: dict[Path, dict[str, Any]] = {}  # empty: of another format
         self._places: dict[str, tuple[Path, int]] = {}  # stage id to pack and lane
         self._by_settings: dict[str, list[StoredAs]] = {}  # by the settings' id
         self._sound: set[Path] = set()  # packs whose files were checked
@@ -57,13 +57,13 @@ class Store:
         self.refresh()
 
     def refresh(self) -> None:
-        """Looks for packs that other processes have stored meanwhile."""
+        """Opens new packs of other processes."""
         new = [path for path in self.root.glob("packs/*") if path not in self._manifests]
         for path in sorted(new, key=_age):
             self._open(path)
 
     def verified(self, ids: Collection[str]) -> set[str]:
-        """Returns the stored ones of these stages, after checking every file of their packs.
+        """Returns which of these stages are stored, after checking every file of their packs.
 
         A damaged pack is named and moved aside, so that its stages count as never run.
         """
@@ -77,17 +77,17 @@ class Store:
         return {stage for stage in ids if stage in self._places}
 
     def with_settings(self, settings_id: str) -> list[StoredAs]:
-        """Returns the stored stages of these settings, whatever program made them, the newest last."""
+        """Returns the stored stages of these settings, from any program, the newest last."""
         return self._by_settings.get(settings_id, [])
 
     def save(self, pack: Pack, outcome: Outcome) -> None:
-        """Stores a pack, as ``write`` does, and knows it from now on."""
+        """Stores a pack as ``write`` does, and opens it."""
         self._open(self.write(pack, outcome))
 
     def write(self, pack: Pack, outcome: Outcome) -> Path:
-        """Stores a pack: all of it, or nothing; what was kept of it in training goes.
+        """Stores a pack, all of it or nothing, and deletes its progress.
 
-        It may run in another thread: the pack is known after the next ``refresh``.
+        It may run in another thread: ``refresh`` opens the pack.
 
         Raises:
           StoreError: it could not be written; the message names the file or directory.
@@ -95,10 +95,10 @@ class Store:
 
         def fill(draft: Path) -> None:
             sealed.save_arrays(draft / "params", outcome.params)
-            sealed.write_json(draft / "records.json", records_of(outcome))
+            (draft / "records.json").write_text(manifests.canonical(records_of(outcome)))
             pq.write_table(curves_of(pack, outcome), draft / "curves.parquet", compression="zstd")
             if outcome.predictions:
-                np.savez(draft / PREDICTIONS, **outcome.predictions)
+                np.savez(draft / _PREDICTIONS, allow_pickle=False, **outcome.predictions)
 
         target = self.root / "packs" / _name(pack)
         self._seal(target, _content(pack, outcome.params), fill)
@@ -110,7 +110,7 @@ class Store:
 
         Args:
           stage: its id; it must have been ``verified`` or saved.
-          shapes: the parameters' expected shapes and dtypes, if known.
+          shapes: the parameters' expected shapes and dtypes, if any.
 
         Raises:
           StoreError: the checkpoint cannot be restored, or is not what its manifest says.
@@ -118,7 +118,7 @@ class Store:
         """
         path, lane = self._places[stage]
         if path not in self._restored:
-            # One pack at a time: a finished stage's parameters are wanted by the stages planned next, then no more.
+            # One pack at a time: only the stages planned next want a finished stage's parameters.
             self._restored = {path: sealed.restore_arrays(path / "params", self._manifests[path]["structure"])}
         params = arrays.lane_of(self._restored[path], lane)
         return params if shapes is None else copied(shapes, params)
@@ -128,17 +128,14 @@ class Store:
         loaded = {path: json.loads((path / "records.json").read_text()) for path in self._packs_of(ids)}
         return [Record(**loaded[path][lane]) for path, lane in (self._places[stage] for stage in ids)]
 
-    def predictions(self, stage: str, split: str) -> dict[str, np.ndarray] | None:
+    def predictions(self, stage: str, split: str) -> dict[str, np.ndarray]:
         """Returns the predictions of a stored fine-tuning on a held-out split: ``scores``, ``classes``, ``targets``.
 
-        They are as ``Outcome.predictions`` has them, without the leading axis. None of a stage that was stored before
-        predictions were kept.
+        They are as ``Outcome.predictions`` has them, without the leading axis.
         """
         path, lane = self._places[stage]
-        if PREDICTIONS not in self._manifests[path]["files"]:
-            return None
         if (path, split) not in self._predicted:  # one pack at a time
-            with np.load(path / PREDICTIONS, allow_pickle=False) as kept:
+            with np.load(path / _PREDICTIONS, allow_pickle=False) as kept:
                 names = [name for name in kept.files if name.startswith(f"{split}_")]
                 self._predicted = {(path, split): {name: kept[name] for name in names}}
         return arrays.prediction_of(self._predicted[path, split], split, lane)
@@ -146,16 +143,13 @@ class Store:
     def curves(self, ids: Sequence[str]) -> list[pa.Table]:
         """Returns the curves of each of these stored stages: ``metric``, ``step``, ``value``, in this order.
 
-        Step n stands for what was true after the n-th update.
+        Values at step n are measured after the n-th update.
         """
-        found = {}
-        for path in self._packs_of(ids):
-            table = pq.read_table(path / "curves.parquet")
-            found[path] = curves_by_stage(table)
-        return [found[path][lane] for path, lane in (self._places[stage] for stage in ids)]
+        by_pack = {path: curves_by_stage(pq.read_table(path / "curves.parquet")) for path in self._packs_of(ids)}
+        return [by_pack[path][lane] for path, lane in (self._places[stage] for stage in ids)]
 
     def save_progress(self, pack: Pack, progress: Progress) -> None:
-        """Stores how far a pack has come, in place of what was stored of it before.
+        """Stores the progress of a pack, in place of its earlier one.
 
         Raises:
           StoreError: it could not be written; the message names the file or directory.
@@ -166,8 +160,8 @@ class Store:
         self._forget_progress(pack, keep=target)
 
     def progress(self, pack: Pack) -> Progress | None:
-        """Returns how far a pack had come when it was stored last; None if nothing sound was stored."""
-        for path in self._begun(pack):
+        """Returns the latest stored progress of a pack; None if none is sound."""
+        for path in self._progress_of(pack):
             try:
                 manifest = sealed.read_manifest(path)
                 if manifest:
@@ -178,8 +172,8 @@ class Store:
                 self._move_aside(path, f"{damage}; its stages begin again")
         return None
 
-    def cut_progress(self, pack: Pack, parts: Sequence[Pack]) -> None:
-        """Stores how far a pack has come as that of its parts, which go on from there in its place.
+    def cut_progress(self, pack: Pack, pieces: Sequence[Pack]) -> None:
+        """Stores the progress of a pack as its pieces', which go on in its place.
 
         Raises:
           StoreError: it could not be written; the message names the file or directory.
@@ -187,22 +181,21 @@ class Store:
         progress = self.progress(pack)
         if progress is None:
             return
-        lane = 0
-        for part in parts:
-            rows = slice(lane, lane + len(part.jobs))
-            own = arrays.lanes_of(progress.arrays, rows.start, rows.stop)
-            self.save_progress(part, progress._replace(arrays=own))
-            lane = rows.stop
+        start = 0
+        for piece in pieces:
+            stop = start + len(piece.jobs)
+            self.save_progress(piece, progress._replace(arrays=arrays.lanes_of(progress.arrays, start, stop)))
+            start = stop
         self._forget_progress(pack)
 
-    def begun(self) -> list[tuple[str, ...]]:
+    def in_training(self) -> list[tuple[str, ...]]:
         """Returns the stages of each pack in training, in the pack's order."""
-        found = []
+        stages: dict[tuple[str, ...], None] = {}
         for path in sorted(self.root.glob("begun/*.*")):
             with contextlib.suppress(DamageError):  # named when the pack is resumed
-                manifest = sealed.read_manifest(path)
-                found += [tuple(manifest["stages"])] if manifest else []
-        return list(dict.fromkeys(found))
+                if manifest := sealed.read_manifest(path):
+                    stages[tuple(manifest["stages"])] = None
+        return list(stages)
 
     def _seal(self, target: Path, content: dict[str, Any], fill: Callable[[Path], None]) -> None:
         try:
@@ -211,13 +204,13 @@ class Store:
             are_there = any(path.exists() for path in self._manifests)
             raise StoreError(f"{error}; stages saved earlier are intact" if are_there else str(error)) from None
 
-    def _begun(self, pack: Pack) -> list[Path]:
+    def _progress_of(self, pack: Pack) -> list[Path]:
         """Returns the stored progress of a pack in training, the latest first."""
-        found = [path for path in self.root.glob(f"begun/{_name(pack)}.*") if path.suffix[1:].isdigit()]
-        return sorted(found, key=lambda path: int(path.suffix[1:]), reverse=True)
+        paths = [path for path in self.root.glob(f"begun/{_name(pack)}.*") if path.suffix[1:].isdigit()]
+        return sorted(paths, key=lambda path: int(path.suffix[1:]), reverse=True)
 
     def _forget_progress(self, pack: Pack, keep: Path | None = None) -> None:
-        for path in self._begun(pack):
+        for path in self._progress_of(pack):
             if path != keep:
                 shutil.rmtree(path, ignore_errors=True)
 
@@ -226,14 +219,14 @@ class Store:
 
     def _open(self, path: Path) -> None:
         try:
-            self._manifests[path] = sealed.read_manifest(path)
+            self._manifests[path] = sealed.read_manifest(path) or {}
         except DamageError as damage:
             self._discard(path, str(damage))
             return
         self._place(path)
 
     def _place(self, path: Path) -> None:
-        manifest = self._manifests[path] or {}
+        manifest = self._manifests[path]
         for lane, stage in enumerate(manifest.get("stages", ())):
             self._places.setdefault(stage, (path, lane))
             stored = StoredAs(stage, manifest["programs"][lane], manifest["versions"], manifest["parents"][lane])
@@ -254,7 +247,7 @@ class Store:
             return
         away = self.root / "damaged" / f"{path.name}-{uuid.uuid4().hex[:8]}"
         self._warn(f"{fault}, what is left of them goes to {away}")
-        with contextlib.suppress(OSError):  # another process that met the same damage may have moved it already
+        with contextlib.suppress(OSError):  # another process may have moved it already
             away.parent.mkdir(exist_ok=True)
             path.rename(away)
 
@@ -267,7 +260,7 @@ def _age(path: Path) -> tuple[int, str]:
 
 
 def _name(pack: Pack) -> str:
-    return hashlib.sha256("\n".join(job.id for job in pack.jobs).encode()).hexdigest()[:32]
+    return sha256("\n".join(job.id for job in pack.jobs))[:32]
 
 
 def _content(pack: Pack, arrays: dict[str, Any]) -> dict[str, Any]:

@@ -71,7 +71,7 @@ def measured(run: Run, metric: str, field: str = "study.metric") -> Run:
     Raises:
       ConfigError: it is no metric, none of these targets, or predictions are not, or no longer, stored in full.
     """
-    metrics.check(metric, field)
+    metrics.check_metric(metric, field)
     if metric == metrics.AUTO or metrics.column(metric) in run.trials.column_names:
         return run
     first = metrics.split_of(summary.metrics(run.trials)[0])[1]

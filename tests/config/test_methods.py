@@ -119,12 +119,12 @@ SIGMOID, ELU = LayerFacts("9", True, "sigmoid", "sigmoid"), LayerFacts("9", True
     ],
 )
 def test_codes_between_0_and_1_are_asked_of_a_layer_whose_activation_is_known(config, field):
-    config.check(SIGMOID)
-    refused(lambda: config.check(ELU), f"pretrain.method.{field} needs codes between 0 and 1", "not 'elu'")
-    config.check(ELU._replace(activation=None, below=None))
+    config.check_layer(SIGMOID)
+    refused(lambda: config.check_layer(ELU), f"pretrain.method.{field} needs codes between 0 and 1", "not 'elu'")
+    config.check_layer(ELU._replace(activation=None, below=None))
 
 
 @pytest.mark.parametrize("config", [AutoencoderConfig(), SupervisedConfig(), AutoencoderConfig(corruption="gaussian")])
 def test_other_methods_train_any_layer(config):
     for facts in (SIGMOID, ELU, LayerFacts("8c3s2", False, "elu", None), LayerFacts("a.py:b", False, None, None)):
-        config.check(facts)
+        config.check_layer(facts)

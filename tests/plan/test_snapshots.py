@@ -186,7 +186,7 @@ def test_an_interrupted_pack_goes_on_and_leaves_the_same(stop_at, pack, alone, d
         trained(pack, dataset, store, stop_at)
     stored = store.verified({job.id for job in pack.left})
     assert len(stored) == 3 * sum(part.stage.total_steps < stop_at for part in pack.passed)
-    again = packs(list(pack.left), stored, MEMORY, 2, begun=store.begun())
+    again = packs(list(pack.left), stored, MEMORY, 2, begun=store.in_training())
     assert [part.jobs for part in again] == [pack.jobs]
     trained(again[0], dataset, store)
     left_alike(pack, alone, store)

@@ -1,15 +1,12 @@
 """Stages of a run stay held wherever its directory is moved, and a copy holds its own."""
 
-import hashlib
-import json
 import shutil
 
 import pytest
 
 from pretrain.config.fields import ConfigError
 from pretrain.runs import holds, inventory, run_files
-from pretrain.store import manifests
-from tests.runs.test_run_directories import launch, stage_ids, train
+from tests.runs.test_run_directories import launch, stage_ids
 
 
 @pytest.fixture
@@ -45,7 +42,7 @@ def test_a_run_that_fails_leaves_the_files_before_held(root, tmp_path):
 def test_a_moved_directory_holds_its_stages_and_is_noted_where_it_is_met(root, tmp_path):
     (tmp_path / "run").rename(tmp_path / "away")
     assert held(root) == {"run": (A, False)}
-    holds.meet(root, tmp_path / "away")
+    holds.note_place(root, tmp_path / "away")
     assert held(root) == {"away": (A, True)}
 
 
@@ -54,7 +51,7 @@ def test_a_copy_holds_its_own_even_if_it_is_met_after_the_original_was_moved(roo
     (tmp_path / "run").rename(tmp_path / "away")
     launch(tmp_path / "copy", root, "b")
     assert held(root) == {"run": (A, False), "copy": (B, True)}
-    holds.meet(root, tmp_path / "away")
+    holds.note_place(root, tmp_path / "away")
     assert held(root) == {"away": (A, True), "copy": (B, True)}
 
 
@@ -62,7 +59,7 @@ def test_a_copy_in_the_place_of_the_original_holds_its_own(root, tmp_path):
     (tmp_path / "run").rename(tmp_path / "away")
     shutil.copytree(tmp_path / "away", tmp_path / "run")
     launch(tmp_path / "run", root, "b")
-    holds.meet(root, tmp_path / "away")
+    holds.note_place(root, tmp_path / "away")
     assert held(root) == {"away": (A, True), "run": (B, True)}
 
 
@@ -75,29 +72,14 @@ def test_a_copy_that_takes_the_inode_of_what_was_deleted_holds_its_own(root, tmp
     assert file.stat().st_ino == before.st_ino and file.stat().st_ctime_ns > before.st_ctime_ns
     launch(tmp_path / "run", root, "b")
     assert set().union(*(hold.stages for hold in holds.holds(root)[0])) == A | B
-    holds.meet(root, tmp_path / "away")
+    holds.note_place(root, tmp_path / "away")
     assert held(root)["away"] == (A, True)
-
-
-def test_a_copy_is_one_by_notes_of_earlier_versions_too(root, tmp_path):
-    """They hold the directory's inode, in the place of what is known of its file."""
-    (note,) = (root / "runs").iterdir()
-    content = manifests.read(note)
-    file = content.pop("file")
-    manifests.write(note, {**{key: content[key] for key in ("run_dir", "stages")}, "inode": file[:2]})
-    shutil.copytree(tmp_path / "run", tmp_path / "copy")
-    launch(tmp_path / "copy", root, "b")
-    assert held(root) == {"run": (A, True), "copy": (B, True)}
-    shutil.rmtree(tmp_path / "run")
-    launch(tmp_path / "run", root, "b")
-    holds.forget(root, [str(tmp_path / "run")])
-    assert held(root) == {"run": (B, True), "copy": (B, True)}
 
 
 def test_a_directory_that_is_met_where_it_was_is_not_noted_again(root, tmp_path):
     (note,) = (root / "runs").iterdir()
     before = note.stat().st_ino
-    holds.meet(root, tmp_path / "run")
+    holds.note_place(root, tmp_path / "run")
     assert note.stat().st_ino == before and list((root / "runs").iterdir()) == [note]
 
 
@@ -106,7 +88,7 @@ def test_a_note_or_an_id_that_is_lost_is_made_again_from_the_tables(gone, root, 
     (note,) = (root / "runs").iterdir()
     victim = note if "note" in gone else tmp_path / "run" / ".run.json"
     victim.write_bytes(victim.read_bytes()[:-1]) if "damaged" in gone else victim.unlink()
-    holds.meet(root, tmp_path / "run")
+    holds.note_place(root, tmp_path / "run")
     assert (A, True) in [(set(hold.stages), hold.is_there) for hold in holds.holds(root)[0]]
 
 
@@ -130,13 +112,13 @@ def test_a_flipped_bit_of_an_id_releases_nothing(root, tmp_path):
         assert inventory.prune(root) == ([], []), place
     launch(tmp_path / "run", root, "b")  # which gives the directory another id
     assert {name for hold in holds.holds(root)[0] for name in hold.stages} == A | B and note.exists()
-    holds.meet(root, tmp_path / "run")
+    holds.note_place(root, tmp_path / "run")
     assert [(hold.is_there, set(hold.stages)) for hold in holds.holds(root)[0] if hold.note != note] == [(True, B)]
 
 
 def test_a_store_that_is_gone_is_not_made_by_meeting_a_run(root, tmp_path):
     shutil.rmtree(root)
-    holds.meet(root, tmp_path / "run")
+    holds.note_place(root, tmp_path / "run")
     assert not root.exists()
 
 
@@ -146,21 +128,8 @@ def test_a_store_that_cannot_be_written_costs_nothing(root, tmp_path, monkeypatc
 
     (tmp_path / "run").rename(tmp_path / "away")
     monkeypatch.setattr(holds.manifests, "write", refuse)
-    holds.meet(root, tmp_path / "away")
+    holds.note_place(root, tmp_path / "away")
     assert held(root) == {"run": (A, False)}
-
-
-def test_notes_of_earlier_versions_hold_by_path_until_the_run_is_repeated(root, tmp_path):
-    old = tmp_path / "old"
-    old.mkdir()
-    (old / "experiment.json").write_text("{}")
-    note = root / "runs" / f"{hashlib.sha256(str(old).encode()).hexdigest()[:32]}.json"
-    note.write_text(json.dumps({"run_dir": str(old), "stages": ["of old"]}))
-    assert held(root)["old"] == ({"of old"}, True)
-    train(root, "of old")
-    with holds.held(root, old, B):
-        assert held(root)["old"] == ({"of old"} | B, True) and not note.exists()
-    assert held(root) == {"run": (A, True), "old": (B, True)}
 
 
 def test_a_run_is_forgotten_where_its_directory_was_and_one_that_is_there_is_not(root, tmp_path):

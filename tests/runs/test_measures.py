@@ -60,14 +60,14 @@ class Stored:
         self.stored = stored
 
     def predictions(self, job, split):
-        return self.stored[job] and self.stored[job][split]
+        return self.stored[job][split]
 
 
 def test_what_has_no_value_has_no_cell():
     arrays = CLASSES._asdict()
     broken = {**arrays, "scores": np.full_like(CLASSES.scores, np.nan)}
-    store = Stored(sound={"test": arrays}, broken={"test": broken}, old=None)
-    found = measured(store, ["sound", "broken", "old"], ["test_auroc", "test_accuracy"])
+    store = Stored(sound={"test": arrays}, broken={"test": broken})
+    found = measured(store, ["sound", "broken"], ["test_auroc", "test_accuracy"])
     assert found.keys() == {"sound", "broken"}
     assert found["sound"].keys() == {"test_auroc", "test_accuracy"} and found["broken"].keys() == {"test_accuracy"}
 
@@ -88,12 +88,12 @@ def test_every_metric_is_recorded_or_measured_and_every_task_has_usual_ones():
 )
 def test_metrics_are_of_test_rows_unless_they_say_otherwise(name, full, split):
     assert (metrics.column(name), metrics.split_of(name)[0]) == (full, split)
-    metrics.check(name)
+    metrics.check_metric(name)
 
 
 def test_a_metric_that_is_none_or_of_other_targets_is_refused_in_a_line():
     with pytest.raises(ConfigError, match=r"study.metric: 'acuracy' is none of .*did you mean 'accuracy'"):
-        metrics.check("acuracy")
+        metrics.check_metric("acuracy")
     with pytest.raises(ConfigError, match=r"'rmse' is no measure of classification; choose one of accuracy, "):
         metrics.check_task("rmse", ["classification"])
     metrics.check_task("auto", ["regression"])

@@ -141,7 +141,7 @@ class Directories(RuleBasedStateMachine):
         """Does what ``report`` and ``table`` do beside reading."""
         if place in self.at and self.at[place].experiment:
             self.known(place)
-            holds.meet(self.root, self.path(place))
+            holds.note_place(self.root, self.path(place))
 
     @rule(place=st.sampled_from(PLACES))
     def delete_and_forget(self, place):

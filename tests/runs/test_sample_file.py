@@ -5,10 +5,10 @@ import zipfile
 import numpy as np
 import pytest
 
+from pretrain.config.digests import sha256_of_file
 from pretrain.runs import sample_file as samples
 from pretrain.runs.run_files import REMEDY, Files
 from pretrain.runs.sample_file import Samples
-from pretrain.store import manifests
 from pretrain.store.manifests import DamageError
 from pretrain.study import results
 
@@ -110,7 +110,7 @@ def test_a_damaged_file_is_named_in_one_line(tmp_path, damage):
         with pytest.raises(ValueError):
             samples.read(source)
     # As one forges it, manifest and all.
-    files = Files(tmp_path, "", "", {samples.FILE: manifests.checksum(path)})
+    files = Files(tmp_path, "", "", {samples.FILE: sha256_of_file(path)})
     with pytest.raises(DamageError) as refusal:
         results.samples_of(files)
     line = str(refusal.value)

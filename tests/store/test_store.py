@@ -271,21 +271,21 @@ def progress(pack, dataset):
 
 def test_progress_comes_back_bit_for_bit_and_only_the_last(tmp_path, pack, progress):
     store = Store(tmp_path, fail)
-    assert store.progress(pack) is None and store.begun() == []
+    assert store.progress(pack) is None and store.in_training() == []
     store.save_progress(pack, progress._replace(step=3))
     store.save_progress(pack, progress._replace(step=12))
     again = Store(tmp_path, fail)
     found = again.progress(pack)
     assert (found.step, found.seconds) == (12, progress.seconds)
     jax.tree.map(np.testing.assert_array_equal, found.arrays, progress.arrays)
-    assert again.begun() == [tuple(ids_of(pack))] and len(list((tmp_path / "begun").iterdir())) == 1
+    assert again.in_training() == [tuple(ids_of(pack))] and len(list((tmp_path / "begun").iterdir())) == 1
 
 
 def test_progress_goes_when_its_pack_is_stored(tmp_path, pack, progress, outcome):
     store = Store(tmp_path, fail)
     store.save_progress(pack, progress)
     store.save(pack, outcome)
-    assert list((tmp_path / "begun").iterdir()) == [] and store.begun() == []
+    assert list((tmp_path / "begun").iterdir()) == [] and store.in_training() == []
 
 
 def test_damaged_progress_is_named_and_forgotten(tmp_path, pack, progress):

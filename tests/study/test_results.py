@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import pretrain
+from pretrain.config.digests import sha256_of_file
 from pretrain.config.fields import ConfigError
 from pretrain.runs.run_files import REMEDY
 from pretrain.store import manifests
@@ -26,7 +27,7 @@ def sealed(path):
     """Makes the manifest that of the files as they are, as whoever forges a run's directory would."""
     file = path / manifests.NAME
     content = manifests.read(file)
-    manifests.write(file, {**content, "files": {name: manifests.checksum(path / name) for name in content["files"]}})
+    manifests.write(file, {**content, "files": {name: sha256_of_file(path / name) for name in content["files"]}})
 
 
 def test_a_run_is_read_with_all_its_tables(run):

@@ -1,4 +1,4 @@
-"""A look at labels and rows: a line for each finding that an answer may suffer from."""
+"""Oddities of labels and rows that may harm an answer, a line each."""
 
 from collections.abc import Iterator, Mapping
 
@@ -11,7 +11,7 @@ _MOST_BYTES = 1 << 31  # of rows that are compared
 _MOST_NAMED = 5
 
 
-def at_labels(labels: Mapping[str, np.ndarray], class_names: tuple[str, ...]) -> Iterator[str]:
+def of_labels(labels: Mapping[str, np.ndarray], class_names: tuple[str, ...]) -> Iterator[str]:
     """Yields oddities of the classes of each split.
 
     Args:
@@ -30,8 +30,8 @@ def at_labels(labels: Mapping[str, np.ndarray], class_names: tuple[str, ...]) ->
         yield f"no test row is of class {some([class_names[number] for number in absent], _MOST_NAMED)}"
 
 
-def at_copies(inputs: Mapping[str, np.ndarray]) -> Iterator[str]:
-    """Yields how many held-out rows are training rows, too.
+def of_copies(inputs: Mapping[str, np.ndarray]) -> Iterator[str]:
+    """Yields the numbers of held-out rows that are training rows, too.
 
     Args:
       inputs: rows [N, ...] by split.
@@ -39,10 +39,9 @@ def at_copies(inputs: Mapping[str, np.ndarray]) -> Iterator[str]:
     if sum(array.nbytes for array in inputs.values()) > _MOST_BYTES:
         return
     held_out = {split: _hashes(inputs[split]) for split in ("test", "validation")}
-    wanted = set().union(*held_out.values())
-    seen = wanted.intersection(_hashes(inputs["train"]))
+    copied = set().union(*held_out.values()).intersection(_hashes(inputs["train"]))
     for split, hashes in held_out.items():
-        n = sum(one in seen for one in hashes)
+        n = sum(row in copied for row in hashes)
         if n:
             yield f"{n:,} of {len(hashes):,} {split} rows are training rows too, which flatters every arm"
 
