@@ -21,7 +21,9 @@ def control(layer: Params, key: jax.Array, kind: str) -> Params:
     nested = [name for name in sorted(layer) if isinstance(layer[name], dict)]
     rest = [name for name in sorted(layer) if name not in nested and name != "kernel"]
     # From 2 up: to split a key is to fold 0 and 1 into it.
-    made = {name: control(layer[name], jax.random.fold_in(key, number), kind) for number, name in enumerate(nested, 2)}
+    made: Params = {
+        name: control(layer[name], jax.random.fold_in(key, number), kind) for number, name in enumerate(nested, 2)
+    }
     if "kernel" in layer:
         made["kernel"] = of_kernel(layer["kernel"], for_kernel)
     for number, name in enumerate(rest):

@@ -83,7 +83,7 @@ def _by_slices(images: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     # To multiply first moves fewer values: those of each tap are then added up.
     products = images @ kernel.transpose(2, 0, 1, 3).reshape(channels, -1)
     parts = jnp.split(products, window**2, axis=-1)
-    return sum(_taps(part, window, stride)[tap] for tap, part in enumerate(parts))
+    return functools.reduce(jnp.add, [_taps(part, window, stride)[tap] for tap, part in enumerate(parts)])
 
 
 def _gradient_by_slices(
@@ -128,7 +128,8 @@ def _image_gradient(shape: tuple[int, ...], kernel: jax.Array, slopes: jax.Array
             if not taps:
                 grids.append(jnp.zeros((batch, rows, columns, channels), slopes.dtype))
             elif multiplies_first:
-                grids.append(sum(shifted(parts[r * window + c], r // stride, c // stride) for r, c in taps))
+                each = [shifted(parts[r * window + c], r // stride, c // stride) for r, c in taps]
+                grids.append(functools.reduce(jnp.add, each))
             else:
                 moved = jnp.concatenate([shifted(slopes, r // stride, c // stride) for r, c in taps], axis=-1)
                 grids.append(moved @ jnp.concatenate([kernel[r, c].T for r, c in taps]))

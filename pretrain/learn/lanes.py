@@ -26,17 +26,17 @@ def _one_by_one(function: Callable[[Any], Any], n_trials: jax.Array, trials: Any
     ``leaf[index]`` is a gather, which takes longer to compile.
     """
 
-    def taken(leaf, index):
+    def taken(leaf: jax.Array, index: jax.Array) -> jax.Array:
         return jax.lax.dynamic_index_in_dim(leaf, index, keepdims=False, allow_negative_indices=False)
 
-    def put(result, value, index):
+    def put(result: jax.Array, value: jax.Array, index: jax.Array) -> jax.Array:
         return jax.lax.dynamic_update_index_in_dim(result, value, index, 0, allow_negative_indices=False)
 
-    def one(index):
+    def one(index: jax.Array) -> Any:
         _, trial = jax.lax.optimization_barrier((index, jax.tree.map(partial(taken, index=index), trials)))
         return function(trial)
 
-    def body(index, results):
+    def body(index: jax.Array, results: Any) -> Any:
         return jax.tree.map(partial(put, index=index), results, one(index))
 
     length = len(jax.tree.leaves(trials)[0])

@@ -6,7 +6,7 @@ the modules, never computed from their widths.
 
 import functools
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import flax.linen as nn
 import jax
@@ -17,6 +17,7 @@ from pretrain.learn.convolution import convolve
 
 Params = dict[str, Any]  # nested; leaves are arrays
 Layers = tuple[nn.Module, ...]
+AnyArray: TypeAlias = Any  # of JAX or NumPy, or the shape of one
 
 ACTIVATIONS = {
     "elu": nn.elu,
@@ -148,14 +149,19 @@ def _check_params(name: str, params: Params) -> None:
             raise LayerError(f"{name} has a parameter {named}, whose name holds a slash; name it without")
 
 
+def apply(module: nn.Module, params: Params, inputs: jax.Array) -> jax.Array:
+    """Returns a module's outputs for a batch."""
+    return cast(jax.Array, module.apply({"params": params}, inputs))
+
+
 def encode(
     layers: Sequence[nn.Module], params: Params, inputs: jax.Array, start: int = 0, stop: int | None = None
 ) -> jax.Array:
     """Applies layers ``start`` up to, not including, ``stop``: [B, *in] to codes [B, *out]."""
     for number, layer in enumerate(layers[:stop]):
         if number >= start:
-            own = params.get(f"layers_{number}", {})  # a layer without parameters has no place among them
-            inputs = layer.apply({"params": own}, inputs)
+            # A layer without parameters has no place among them.
+            inputs = apply(layer, params.get(f"layers_{number}", {}), inputs)
     return inputs
 
 

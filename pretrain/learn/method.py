@@ -11,7 +11,7 @@ from pretrain.learn.metrics import Batch, Metrics, Splits
 from pretrain.learn.stack import Companions
 from pretrain.learn.stage import StageConfig, Static
 from pretrain.learn.tasks import Task
-from pretrain.learn.train import Progress, TrainState, Values
+from pretrain.learn.train import Step, TrainState, Values
 
 
 class Results(NamedTuple):
@@ -44,7 +44,7 @@ class Update(Protocol):
         state: TrainState,
         batch: Batch,
         seed: jax.Array,
-        progress: Progress,
+        step: Step,
     ) -> tuple[TrainState, Values]: ...
 
 
@@ -75,14 +75,26 @@ def no_companions(config: Any, layers: Sequence[nn.Module], example: tuple[int, 
     return ()
 
 
+def no_update(
+    static: Static, config: StageConfig, state: TrainState, batch: Batch, seed: jax.Array, step: Step
+) -> tuple[TrainState, Values]:
+    """A closed form makes none."""
+    raise NotImplementedError
+
+
+def no_measure(static: Static, config: StageConfig, state: TrainState, batch: Batch, seed: jax.Array) -> Metrics:
+    """A closed form has no updates to follow."""
+    raise NotImplementedError
+
+
 class Method(NamedTuple):
     """What layers, or a whole network, are trained for: four free functions of one trial, and the modules they need.
 
-    A method in closed form has no ``update`` and no ``measure``: its ``init`` fits.
+    A closed form makes no update: its ``init`` fits.
     """
 
     init: Init
     finish: Finish
-    update: Update | None = None
-    measure: Measure | None = None
+    update: Update = no_update
+    measure: Measure = no_measure
     companions: Beside = no_companions

@@ -6,15 +6,17 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from pretrain.learn.layers import AnyArray
+
 _BLOCK = 1000  # examples that are measured at once
 
 
 class Batch(NamedTuple):
     """Examples."""
 
-    inputs: jax.Array  # [B, ...] uint8 images, or float32 codes
-    labels: jax.Array | None = None  # [B] int32 classes, or float32 labels or numbers [B, outputs]
-    weights: jax.Array | None = None  # [B] float32, 0 for examples that are to count for nothing; by default all count
+    inputs: AnyArray  # [B, ...] uint8 images, or float32 codes
+    labels: AnyArray = None  # [B] int32 classes, or float32 labels or numbers [B, outputs]
+    weights: AnyArray = None  # [B] float32, 0 for examples that are to count for nothing; by default all count
 
 
 class Splits(NamedTuple):
@@ -23,7 +25,7 @@ class Splits(NamedTuple):
     train: Batch
     validation: Batch
     test: Batch
-    labelled: jax.Array | None = None  # [L] int32, rows of ``train`` whose label may be read; None where all may
+    labelled: AnyArray = None  # [L] int32, rows of ``train`` whose label may be read; None where all may
 
 
 def taken(examples: Batch, rows: jax.Array | None) -> Batch:
@@ -35,7 +37,7 @@ class Mean(NamedTuple):
     """A mean over examples that is still to be divided."""
 
     total: jax.Array
-    count: jax.Array | float
+    count: jax.Array | float  # type: ignore[assignment]  # of tuples
 
 
 Metrics = dict[str, Mean]

@@ -1,6 +1,7 @@
 """Optimizers from their configs; one line of ``RULES`` each."""
 
 from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ from pretrain.config import AdamConfig, AdamWConfig, SgdConfig
 from pretrain.config.optimizers import OptimizerConfig
 from pretrain.learn.layers import Params
 
-Rule = optax.GradientTransformation
+Rule: TypeAlias = optax.GradientTransformation
 
 
 def make_optimizer(
@@ -60,7 +61,7 @@ def scale_by_tf1_adam(beta1: jax.Array | float, beta2: jax.Array | float, epsilo
     """
     plain = optax.scale_by_adam(beta1, beta2, 0.0)
 
-    def update(gradients: Params, state: optax.ScaleByAdamState, params: Params | None = None):
+    def update(gradients: Params, state: optax.ScaleByAdamState, params: Params | None = None) -> tuple[Params, Any]:
         _, state = plain.update(gradients, state, params)
         count = state.count.astype(jnp.float32)
         correction = jnp.sqrt(1 - beta2**count) / (1 - beta1**count)
@@ -73,7 +74,7 @@ def scale_by_tf1_adam(beta1: jax.Array | float, beta2: jax.Array | float, epsilo
 def counted_from(state: optax.OptState, step_count: int) -> optax.OptState:
     """Returns an optimizer's state whose bias corrections count so many updates as made."""
 
-    def counted(part):
+    def counted(part: Any) -> Any:
         return part._replace(count=jnp.asarray(step_count, jnp.int32)) if _is_adam(part) else part
 
     return jax.tree.map(counted, state, is_leaf=_is_adam)
@@ -85,7 +86,7 @@ def scaled_by_layer(optimizer: Rule, factors: Mapping[str, jax.Array]) -> Rule:
     The optimizer's moments follow the gradients of a layer that is held, so that it sets out at its pace.
     """
 
-    def update(gradients, state, params=None):
+    def update(gradients: Params, state: Any, params: Params | None = None) -> tuple[Params, Any]:
         updates, state = optimizer.update(gradients, state, params)
         layers = {
             name: jax.tree.map(lambda leaf, factor=factors[name]: leaf * factor, layer)
@@ -101,11 +102,11 @@ def kernels_of(params: Params) -> Params:
     return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key == "kernel", params)
 
 
-def _is_adam(node) -> bool:
+def _is_adam(node: Any) -> bool:
     return isinstance(node, optax.ScaleByAdamState)
 
 
-def _schedule(config: OptimizerConfig, rate: jax.Array | float, total_steps: int):
+def _schedule(config: OptimizerConfig, rate: jax.Array | float, total_steps: int) -> Any:
     if config.schedule == "constant" and not config.warmup_steps:
         return rate
     after = optax.constant_schedule(1.0)

@@ -1,5 +1,7 @@
 """Read-outs of an encoder's codes: fitted in closed form, to convergence, or by neighbours."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -89,7 +91,7 @@ def converged(codes: jax.Array, labels: jax.Array, task: Task, penalty: jax.Arra
     solver = optax.lbfgs()
     value_and_grad = optax.value_and_grad_from_state(loss)
 
-    def iterate(carry):
+    def iterate(carry: tuple[Any, ...]) -> tuple[Any, ...]:
         head, state, _, index = carry
         value, gradient = value_and_grad(head, state=state)
         updates, state = solver.update(gradient, state, head, value=value, grad=gradient, value_fn=loss)
@@ -97,7 +99,7 @@ def converged(codes: jax.Array, labels: jax.Array, task: Task, penalty: jax.Arra
         reached = optax.tree.norm(optax.tree.get(state, "grad"))
         return optax.apply_updates(head, updates), state, reached, index + 1
 
-    def unfinished(carry) -> jax.Array:
+    def unfinished(carry: tuple[Any, ...]) -> jax.Array:
         _, _, norm, index = carry
         return (norm > _GRADIENT_NORM) & (index < _MOST_ITERATIONS)
 

@@ -12,20 +12,20 @@ import jax
 import jax.numpy as jnp
 
 from pretrain.learn import start, stopping
-from pretrain.learn.layers import Params
+from pretrain.learn.layers import AnyArray, Params
 from pretrain.learn.method import Results
 from pretrain.learn.methods import METHODS
 from pretrain.learn.metrics import Batch, Splits, evaluate, measured_if, taken
 from pretrain.learn.pytrees import Frozen, frozen
 from pretrain.learn.randomness import mixed
 from pretrain.learn.stage import Stage, StageConfig, Static
-from pretrain.learn.train import Progress, TrainState, Values, run_steps
+from pretrain.learn.train import Step, TrainState, Values, run_steps
 
 
-class Trial(NamedTuple):
+class Inputs(NamedTuple):
     """Inputs of one trial."""
 
-    seed: jax.Array  # uint32
+    seed: AnyArray  # uint32
     config: StageConfig  # its numbers, float32
     parent: Params | None  # of the stage before
 
@@ -67,7 +67,7 @@ _traced_once = functools.partial(jax.jit, static_argnums=0, inline=True)
 
 
 @_traced_once
-def begin(stage: Stage, trial: Trial, examples: Splits) -> tuple[Carry, Source]:
+def begin(stage: Stage, trial: Inputs, examples: Splits) -> tuple[Carry, Source]:
     """Returns the carry before the first update, with blank curves, and the examples that updates read.
 
     A closed form has made its result by then: its curves have one step, of the values it reports.
@@ -97,7 +97,7 @@ def begin(stage: Stage, trial: Trial, examples: Splits) -> tuple[Carry, Source]:
 
 
 @_traced_once
-def advance(stage: Stage, trial: tuple[Carry, Source, Trial], shared: tuple[Splits, jax.Array, jax.Array]) -> Carry:
+def advance(stage: Stage, trial: tuple[Carry, Source, Inputs], shared: tuple[Splits, jax.Array, jax.Array]) -> Carry:
     """Makes updates ``first`` up to, not including, ``stop``."""
     (state, curves, echo), source, inputs = trial
     examples, first, stop = shared
@@ -107,7 +107,7 @@ def advance(stage: Stage, trial: tuple[Carry, Source, Trial], shared: tuple[Spli
 
 
 def step(
-    stage: Stage, inputs: Trial, source: Source, examples: Splits, state: TrainState, index: jax.Array
+    stage: Stage, inputs: Inputs, source: Source, examples: Splits, state: TrainState, index: jax.Array
 ) -> tuple[TrainState, Values]:
     """Makes the update of a number, and measures held-out examples where that is due.
 
@@ -133,13 +133,13 @@ def step(
 
 
 def update(
-    stage: Stage, trial: tuple[TrainState, Source, Trial, jax.Array], shared: tuple[Splits, jax.Array]
+    stage: Stage, trial: tuple[TrainState, Source, Inputs, jax.Array], shared: tuple[Splits, jax.Array]
 ) -> tuple[TrainState, Values]:
     """Makes the update of a number, given what fraction of the updates is made before it, and measures nothing."""
     (state, source, inputs, index), (examples, fraction) = trial, shared
     batch = taken(source.train or examples.train, stage.rows.of_update(inputs.seed, index))
     method = METHODS[stage.method]
-    return method.update(stage.static, inputs.config, state, batch, inputs.seed, Progress(index, fraction))
+    return method.update(stage.static, inputs.config, state, batch, inputs.seed, Step(index, fraction))
 
 
 @_traced_once
@@ -154,7 +154,7 @@ def finishing(stage: Stage) -> tuple[str, Static]:
     return stage.method, Static(stage.stack.whole)
 
 
-def echo_of(trial: Trial, parent: jax.Array) -> Echo:
+def echo_of(trial: Inputs, parent: jax.Array) -> Echo:
     """Returns the echo of a trial's inputs."""
     numbers = [jnp.asarray(number, jnp.float32) for number in jax.tree.leaves(trial.config)]
     return Echo(trial.seed, jnp.stack(numbers) if numbers else jnp.zeros(0), parent)
@@ -186,9 +186,9 @@ class Program(NamedTuple):
     examples: Frozen
 
     @property
-    def trial(self) -> Trial:
+    def trial(self) -> Inputs:
         """Abstract inputs of a trial."""
-        return Trial(jax.ShapeDtypeStruct((), jnp.uint32), self.config.tree, self.parent.tree)
+        return Inputs(jax.ShapeDtypeStruct((), jnp.uint32), self.config.tree, self.parent.tree)
 
     @property
     def init(self) -> Piece:

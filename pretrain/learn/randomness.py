@@ -2,6 +2,7 @@
 
 import enum
 import math
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -60,7 +61,7 @@ def shuffled(key: jax.Array, positions: jax.Array, size: int) -> jax.Array:
     return jax.lax.while_loop(lambda carry: jnp.any(carry[1]), walk, carry)[0].astype(jnp.int32)
 
 
-def batch_rows(key: jax.Array, step: jax.Array, size: int, batch_size: int, sampling: str) -> jax.Array:
+def batch_rows(key: jax.Array, step: jax.Array | int, size: int, batch_size: int, sampling: str) -> jax.Array:
     """Returns the rows of a step's batch out of ``size``, without replacement: [batch_size] int32.
 
     ``epoch``: consecutive batches partition a shuffled epoch, and the remainder is dropped; ``fresh``: every step draws
@@ -96,7 +97,7 @@ def label_subset(key: jax.Array, labels: jax.Array, size: int, method: str, n_cl
     far as the classes have images.
     """
     if method == "first":
-        return np.arange(size, dtype=np.int32)
+        return cast(jax.Array, np.arange(size, dtype=np.int32))
     rows = jnp.arange(len(labels), dtype=jnp.int32)
     if method == "random":
         return shuffled(key, rows[:size], len(labels))
@@ -106,8 +107,8 @@ def label_subset(key: jax.Array, labels: jax.Array, size: int, method: str, n_cl
     return order[jnp.argsort(place_in_class, stable=True)[:size]]
 
 
-def mixed(values: jax.Array) -> jax.Array:
-    """Mixes the bits of uint32 values: the finaliser of MurmurHash3."""
-    values = (values ^ (values >> 16)) * jnp.uint32(0x85EBCA6B)
-    values = (values ^ (values >> 13)) * jnp.uint32(0xC2B2AE35)
+def mixed(values: Any) -> Any:
+    """Returns uint32 values, of JAX or NumPy, with their bits mixed: the finaliser of MurmurHash3."""
+    values = (values ^ (values >> 16)) * np.uint32(0x85EBCA6B)
+    values = (values ^ (values >> 13)) * np.uint32(0xC2B2AE35)
     return values ^ (values >> 16)

@@ -4,8 +4,8 @@ import dataclasses
 import functools
 import inspect
 import math
-from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple, cast
 
 import flax.linen as nn
 import jax
@@ -20,6 +20,7 @@ from pretrain.learn.layers import (
     Residual,
     Shapes,
     activation_of,
+    apply,
     encode,
     flat,
     fresh,
@@ -85,7 +86,7 @@ def mirror(layer: nn.Module, shape: tuple[int, ...]) -> nn.Module:
     """
     if hasattr(layer, "decoder"):
         # Past flax's wrapper, by which a module that is made here would be a part of the layer.
-        return inspect.unwrap(type(layer).decoder)(layer, shape)
+        return cast(nn.Module, inspect.unwrap(type(layer).decoder)(layer, shape))  # type: ignore[attr-defined]
     if isinstance(layer, Convolution):
         return ConvolutionDecoder(shape, layer.window, layer.stride)
     if isinstance(layer, Residual):
@@ -102,7 +103,7 @@ class Stack:
     companions: tuple[Companions, ...] = ()  # of each layer; none where only a head is trained beside the encoder
     start: int = 0  # the lowest layer in training
     encoded: int = 0  # layers that the examples of a step have been through already
-    head: nn.Module | None = None  # from the topmost codes to a prediction's outputs
+    head: Any = None  # a module from the topmost codes to a prediction's outputs
     task: Task = NO_TASK  # of methods that read labels
 
     def __eq__(self, other: object) -> bool:
@@ -163,9 +164,9 @@ class Stack:
         Returns:
           Logits of classes or labels, or numbers.
         """
-        return self.head.apply({"params": params["head"]}, standardised(self.codes(params, inputs), params["codes"]))
+        return apply(self.head, params["head"], standardised(self.codes(params, inputs), params["codes"]))
 
-    def encoding(self, params: Params, n_layers: int | None = None):
+    def encoding(self, params: Params, n_layers: int | None = None) -> Callable[[jax.Array], jax.Array]:
         """Returns the function from images [B, ...] to codes of the lowest layers [B, ...]; of all by default."""
         return lambda images: encode(self.layers, params.get("encoder", {}), scaled(images), 0, n_layers)
 
@@ -227,7 +228,7 @@ def decode(stack: Stack, params: Params, codes: jax.Array, start: int = 0) -> tu
     sums = codes
     for number in reversed(range(start, len(stack.layers))):
         decoder = stack.companion("decoder", number)
-        sums = decoder.module.apply({"params": decoder_params(stack, params, number)}, codes)
+        sums = apply(decoder.module, decoder_params(stack, params, number), codes)
         codes = ACTIVATIONS[decoder.activation](sums)
     return codes, sums
 

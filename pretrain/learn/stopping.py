@@ -5,7 +5,7 @@ the measurements, and how many have followed it, are part of the state (Prechelt
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -51,7 +51,7 @@ def has_stopped(state: Stopping, patience: int) -> jax.Array:
     return state.n_since >= patience
 
 
-def unless(stopped: jax.Array, advance: Callable, state):
+def unless(stopped: jax.Array, advance: Callable[[Any], tuple[Any, Any]], state: Any) -> tuple[Any, Any]:
     """Returns ``advance(state)``, a state and its values; of a trial that has stopped, the state as it is and NaN."""
     blank = {
         name: jnp.full(value.shape, jnp.nan, value.dtype) for name, value in jax.eval_shape(advance, state)[1].items()

@@ -11,7 +11,6 @@ from pretrain.learn.layers import Params
 from pretrain.learn.metrics import Batch, Metrics, divided
 from pretrain.learn.optimizers import Rule, counted_from, make_optimizer
 from pretrain.learn.stage import StageConfig, Static
-from pretrain.learn.stopping import Stopping
 from pretrain.learn.transfer import merged, partition
 
 Objective = Callable[[Params, Batch], tuple[jax.Array, Metrics]]  # a loss to differentiate, and metrics
@@ -25,7 +24,7 @@ class TrainState(NamedTuple):
     frozen: Params
     opt_state: optax.OptState
     carry: Any = None  # of the method's own, as the chains of persistent contrastive divergence
-    stopping: Stopping | None = None  # of training that may end early
+    stopping: Any = None  # Stopping, of training that may end early
 
     @property
     def params(self) -> Params:
@@ -38,11 +37,11 @@ class TrainState(NamedTuple):
         return merged(self.stopping.params, self.frozen) if self.stopping else self.params
 
 
-class Progress(NamedTuple):
-    """How far training has come before an update."""
+class Step(NamedTuple):
+    """The place of an update in training."""
 
-    index: jax.Array  # updates made
-    fraction: jax.Array  # of the stage's updates
+    number: jax.Array  # updates made before
+    fraction: jax.Array  # of the stage's updates, made before
 
 
 def optimizer_of(static: Static, config: StageConfig, factor: jax.Array | float = 1.0) -> Rule:
@@ -120,7 +119,7 @@ def run_steps(
       step: turns a state and the number of an update into the state after it and the values to record.
     """
 
-    def body(index, carry):
+    def body(index: jax.Array, carry: tuple[TrainState, Values]) -> tuple[TrainState, Values]:
         state, curves = carry
         state, values = step(state, index)
         return state, {name: _put(curve, values[name], index) for name, curve in curves.items()}

@@ -14,7 +14,7 @@ from flax import traverse_util
 from pretrain.data import Dataset, Split
 from pretrain.learn.layers import Params
 from pretrain.learn.metrics import Batch, Splits
-from pretrain.learn.program import Trial
+from pretrain.learn.program import Inputs
 from pretrain.learn.randomness import mixed
 from pretrain.learn.stage import Stage
 
@@ -37,10 +37,10 @@ def inherited(stage: Stage, parent: Params | None) -> Params | None:
     return parent and {side: parent[side] for side in stage.inherits}
 
 
-def stacked(seeds: Sequence[int], configs: Sequence[Any], parents: Sequence[Params | None], n_lanes: int) -> Trial:
+def stacked(seeds: Sequence[int], configs: Sequence[Any], parents: Sequence[Params | None], n_lanes: int) -> Inputs:
     """Returns the inputs of jobs as lanes, the last of which is repeated until there are so many."""
     lanes = [*range(len(seeds)), *[len(seeds) - 1] * (n_lanes - len(seeds))]
-    return Trial(
+    return Inputs(
         np.array([seeds[lane] for lane in lanes], np.uint32),
         jax.tree.map(lambda *numbers: np.array([numbers[lane] for lane in lanes], np.float32), *configs),
         jax.tree.map(lambda *leaves: np.stack([leaves[lane] for lane in lanes]), *parents),
@@ -129,7 +129,8 @@ def digest_of(side: Any) -> np.ndarray:
     if not leaves:
         return np.zeros((), np.uint32)
     bits = np.concatenate([np.zeros((len(leaves[0]), 1), np.uint32), *leaves], axis=1)
-    return np.sum(mixed(bits ^ np.arange(bits.shape[1], dtype=np.uint32) * _GOLDEN), axis=1, dtype=np.uint32)
+    hashed = np.asarray(mixed(bits ^ np.arange(bits.shape[1], dtype=np.uint32) * _GOLDEN))
+    return np.asarray(hashed.sum(axis=1, dtype=np.uint32))
 
 
 def are_finite(trees: Any) -> np.ndarray:

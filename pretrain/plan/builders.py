@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from pretrain.config import FinetuneConfig, PretrainConfig
 from pretrain.config.effects import canonical
+from pretrain.config.fields import kind_of
 from pretrain.config.method import Method
 from pretrain.learn import diagnostics
 from pretrain.learn.layers import Dense, LayerError, Layers, shapes_of
@@ -24,7 +25,7 @@ def companions(method: Method, layers: Layers, example: tuple[int, ...], task: T
       LayerError: its decoder does not return what the layer reads.
     """
     shapes = Stack(layers, example).shapes[-1]
-    beside = METHODS[method.kind].companions(method, layers, shapes.inputs, task)
+    beside = METHODS[kind_of(type(method))].companions(method, layers, shapes.inputs, task)
     for side, companion in beside:
         outputs = shapes_of((companion.module,), shapes.outputs if companion.reads == "codes" else shapes.inputs)
         if side == "decoder" and outputs[0].outputs != shapes.inputs:
@@ -69,7 +70,7 @@ def pretraining(
     name = f"pretrain/{stack.top}" if is_alone else "pretrain/all"
     below = stack.companions[: stack.start if is_alone else None]
     inherits = tuple(sorted({"encoder", *(side for beside in below for side, _ in beside)}))
-    return Stage(name, method.kind, static, skeleton(config), inherits, reads, validation), config
+    return Stage(name, kind_of(type(method)), static, skeleton(config), inherits, reads, validation), config
 
 
 def last(

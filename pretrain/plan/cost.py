@@ -120,7 +120,7 @@ def flop_rate() -> float:
     rounds = 50
 
     @jax.jit
-    def multiply(left, right):
+    def multiply(left: jax.Array, right: jax.Array) -> jax.Array:
         return jax.lax.fori_loop(0, rounds, lambda _, left: (left @ right @ right.T) * 1e-6, left)
 
     multiply(left, right).block_until_ready()

@@ -137,7 +137,7 @@ def traced_program(spec: Spec, parent: Stage | None, dataset: Dataset) -> Progra
     examples = arrays.examples_of(spec.stage, dataset)
     if "test" not in spec.stage.reads:
         examples = examples._replace(test=examples.validation)
-    inherited = arrays.inherited(spec.stage, parent and parent.shapes)
+    inherited = arrays.inherited(spec.stage, parent.shapes if parent else None)
     return program_of(spec.stage, spec.config, inherited, examples)
 
 

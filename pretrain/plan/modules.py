@@ -93,7 +93,7 @@ def _with_tuples(value: Any) -> Any:
 def _activation(settings: Settings, number: int) -> str:
     """Returns a layer's activation; whether there is a value for each layer is checked once all are built."""
     by_layer = settings.per_layer.get("encoder.activation", ())
-    return by_layer[number] if number < len(by_layer) else settings.encoder.activation
+    return str(by_layer[number]) if number < len(by_layer) else settings.encoder.activation
 
 
 def _module(word: Word, activation: str) -> nn.Module:

@@ -141,11 +141,11 @@ def packs(
             del todo[job.id]
     result = []
     for ids in begun:
-        members = tuple(todo[job] for job in ids if job in todo)
+        members = [todo[each] for each in ids if each in todo]
         if len(members) == len(ids) and len({_passed_stages(job, passed) for job in members}) == 1:
             result.append(_pack(members, passed))
-            for job in ids:
-                del todo[job]
+            for each in ids:
+                del todo[each]
     groups: dict[tuple[Stage, DataConfig, tuple[Stage, ...]], list[Job]] = {}
     for job in todo.values():
         groups.setdefault((job.stage, job.data, _passed_stages(job, passed)), []).append(job)
@@ -184,12 +184,25 @@ def _path(staged: _Staged, seed: int, repeat: int) -> list[Job]:
     """Returns the jobs of one trial."""
     path: list[Job] = []
     for spec, content, program, traced in zip(*staged, strict=True):
-        before = path[-1] if path else None
-        own = {"content": content, "seed": _seed(spec, seed, repeat)}
-        settings_id = sha256_of_json({**own, "parent": before and before.settings_id})
-        own_id = job_id(content, own["seed"], program, before and before.id)
-        parent, place = (before and before.id, before and before.stage), (spec.data, len(path), traced)
-        path.append(Job(own_id, settings_id, program, content, *spec[:2], own["seed"], *parent, *place))
+        before, of_stage = path[-1] if path else None, _seed(spec, seed, repeat)
+        settings = {"content": content, "seed": of_stage, "parent": before.settings_id if before else None}
+        parent, parent_stage = (before.id, before.stage) if before else (None, None)
+        path.append(
+            Job(
+                job_id(content, of_stage, program, parent),
+                sha256_of_json(settings),
+                program,
+                content,
+                spec.stage,
+                spec.config,
+                of_stage,
+                parent,
+                parent_stage,
+                spec.data,
+                len(path),
+                traced,
+            )
+        )
     return path
 
 

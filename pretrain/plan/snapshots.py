@@ -90,5 +90,5 @@ def _update(stage: Stage, numbers: StageConfig, parent: Stage | None) -> Piece:
         return Batch(jax.ShapeDtypeStruct((size, *stack.example), np.uint8), labels)
 
     examples = Splits(split(stage.rows.n), split(_HELD_OUT), split(_HELD_OUT))
-    inherited = arrays.inherited(stage, parent and parent.shapes)
+    inherited = arrays.inherited(stage, parent.shapes if parent else None)
     return program_of(stage, numbers, inherited, examples).update

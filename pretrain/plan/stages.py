@@ -76,7 +76,8 @@ def example_shape(layers: Layers, dataset: Dataset) -> tuple[int, ...]:
 
 def _greedy(settings: Settings, built: Built, dataset: Dataset) -> list[Spec]:
     """Returns the stages that train one layer each, from the images up."""
-    layers, example, stages = built.layers, example_shape(built.layers, dataset), []
+    layers, example = built.layers, example_shape(built.layers, dataset)
+    stages: list[Spec] = []
     beside: tuple[Companions, ...] = ()
     for number in range(len(layers)):
         section, method = settings.at_layer(number).pretrain, settings.at_layer(number).greedy_method

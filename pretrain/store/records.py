@@ -10,9 +10,7 @@ import pyarrow as pa
 
 from pretrain.data import Dataset
 from pretrain.learn.layers import Params
-from pretrain.learn.method import Results
 from pretrain.learn.stage import Stage
-from pretrain.learn.stopping import Stopping
 from pretrain.plan import arrays
 from pretrain.plan.plan import Pack
 
@@ -34,7 +32,7 @@ class Outcome(NamedTuple):
     # Of jobs that end a trial, by held-out split as in ``test_scores``: what ``Prediction`` holds, [T, N, ...], and
     # ``test_targets``, [N, ...], which all share; None of other jobs.
     predictions: dict[str, np.ndarray] | None = None
-    stopping: Stopping | None = None  # counters of training that may end early [T]
+    stopping: Any = None  # Stopping: counters of training that may end early [T]
 
     def diverged(self) -> np.ndarray:
         """Returns whether each job met a NaN or an infinity: [T] bool."""
@@ -73,7 +71,7 @@ class StoredAs(NamedTuple):
 
 def outcome_of(
     stage: Stage,
-    kept: tuple[Params, dict[str, np.ndarray], Results, Stopping | None],
+    kept: tuple[Params, dict[str, np.ndarray], Any, Any],
     dataset: Dataset,
     seconds: float,
 ) -> Outcome:

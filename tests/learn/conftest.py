@@ -13,7 +13,7 @@ from pretrain.config.effects import canonical
 from pretrain.learn import program, start, train
 from pretrain.learn.layers import Dense
 from pretrain.learn.metrics import Batch, Splits
-from pretrain.learn.program import Trial
+from pretrain.learn.program import Inputs
 from pretrain.learn.stack import Stack
 from pretrain.learn.stage import Stage, Subset
 from pretrain.learn.tasks import NO_TASK, Task
@@ -123,11 +123,11 @@ def pretrained(phase, images):
     return make
 
 
-def trial_of(stage_and_config, seed=0, parent=None) -> Trial:
+def trial_of(stage_and_config, seed=0, parent=None) -> Inputs:
     """Inputs of one trial of a stage."""
     stage, config = stage_and_config
     inherited = parent and {side: parent[side] for side in stage.inherits if side in parent}
-    return Trial(jnp.uint32(seed), jax.tree.map(jnp.float32, config), inherited)
+    return Inputs(jnp.uint32(seed), jax.tree.map(jnp.float32, config), inherited)
 
 
 def begun(stage_and_config, images, seed=0, parent=None) -> train.TrainState:

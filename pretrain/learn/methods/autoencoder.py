@@ -12,7 +12,7 @@ from pretrain.config import AutoencoderConfig
 from pretrain.config.effects import canonical
 from pretrain.learn import penalties, results, start
 from pretrain.learn.corruption import corrupted
-from pretrain.learn.layers import ACTIVATIONS, Dense, Params, activation_of, encode
+from pretrain.learn.layers import ACTIVATIONS, Dense, Params, activation_of, apply, encode
 from pretrain.learn.method import Method
 from pretrain.learn.metrics import Batch, Mean, Metrics, mean_of
 from pretrain.learn.pytrees import skeleton
@@ -20,7 +20,7 @@ from pretrain.learn.randomness import Purpose, normal, update_key
 from pretrain.learn.stack import Companion, Companions, Stack, below, decode, mirror
 from pretrain.learn.stage import StageConfig, Static
 from pretrain.learn.tasks import Task
-from pretrain.learn.train import Progress, TrainState, Values, optimizer_of, train_step
+from pretrain.learn.train import Step, TrainState, Values, optimizer_of, train_step
 
 _OUTPUTS = {"linear": "identity", "sigmoid": "sigmoid"}
 
@@ -68,14 +68,13 @@ def reconstruction(
     top, name = stack.layers[-1], f"layers_{stack.top}"
     inputs = encode(stack.layers, params.get("encoder", {}), corrupt(targets), stack.start, stack.top)
     if isinstance(top, Dense):
-        sums = Dense(top.features).apply({"params": params["encoder"][name]}, inputs)
+        sums = apply(Dense(top.features), params["encoder"][name], inputs)
         codes = ACTIVATIONS[top.activation](sums)
     else:
         codes = encode(stack.layers, params.get("encoder", {}), inputs, stack.top)
     given = codes
     if config.variational:
-        log_variance = stack.companion("log_variance", stack.top).module
-        log_variances = log_variance.apply({"params": params["log_variance"][name]}, inputs)
+        log_variances = apply(stack.companion("log_variance", stack.top).module, params["log_variance"][name], inputs)
         given = codes + jnp.exp(log_variances / 2) * draw(codes.shape)
     outputs, logits = decode(stack, params, given, stack.start)
     axes = tuple(range(1, targets.ndim))
@@ -94,13 +93,13 @@ def reconstruction(
 
 
 def update(
-    static: Static, config: StageConfig, state: TrainState, batch: Batch, seed: jax.Array, progress: Progress
+    static: Static, config: StageConfig, state: TrainState, batch: Batch, seed: jax.Array, step: Step
 ) -> tuple[TrainState, Values]:
     """Makes one update; its values are ``mse``, and ``loss`` where that is another."""
-    method, keys = config.method, partial(update_key, seed, place=static.place, index=progress.index)
+    method, keys = config.method, partial(update_key, seed, place=static.place, index=step.number)
     level = method.corruption_level
     if method.corruption_schedule == "linear":
-        level = level * (1 - progress.fraction)
+        level = level * (1 - step.fraction)
     objective = partial(
         reconstruction,
         stack=static.stack,

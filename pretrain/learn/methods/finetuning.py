@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,8 @@ from pretrain.learn.optimizers import Rule, scaled_by_layer
 from pretrain.learn.stack import Stack
 from pretrain.learn.stage import StageConfig, Static
 from pretrain.learn.train import (
-    Progress,
+    Objective,
+    Step,
     TrainState,
     Values,
     change,
@@ -31,8 +32,8 @@ _PROBES = 1000  # held-out images on which codes are diagnosed
 _WIDEST_SCALE, _HALVINGS = 12, 30  # powers of two; thirty leave what float32 resolves
 
 
-class Carry(NamedTuple):
-    """What updates read besides batches, and leave as it is."""
+class Reference(NamedTuple):
+    """Values of the start that updates read and leave as they are."""
 
     first_scale: jax.Array  # factor on the first update
     probes: jax.Array | None = None  # validation examples by which codes are diagnosed, if any are
@@ -44,10 +45,10 @@ def init(static: Static, config: StageConfig, seed: jax.Array, parent: Params | 
     stack, method = static.stack, config.method
     params = start.network(static, seed, parent, examples)
     params["head"] = _head(static, method, seed, params, examples)
-    carry = Carry(jnp.ones(()))
+    carry = Reference(jnp.ones(()))
     if method.diagnose_at:
         first = start.as_drawn(static, params, Batch(examples.validation.inputs[:_PROBES])).inputs
-        carry = Carry(carry.first_scale, first, stack.codes(params, first))
+        carry = Reference(carry.first_scale, first, stack.codes(params, first))
     state = state_of(static, config, params, carry)
     if static.choices.first_update == "matched":
         labelled = taken(examples.train, examples.labelled)
@@ -74,7 +75,7 @@ def objective(params: Params, batch: Batch, *, stack: Stack, config: FinetuneCon
 
 
 def update(
-    static: Static, config: StageConfig, state: TrainState, batch: Batch, seed: jax.Array, progress: Progress
+    static: Static, config: StageConfig, state: TrainState, batch: Batch, seed: jax.Array, step: Step
 ) -> tuple[TrainState, Values]:
     """Makes one update, and measures the batch before and after it.
 
@@ -83,12 +84,12 @@ def update(
     """
     stack, method, carry = static.stack, config.method, state.carry
     minimised = partial(objective, stack=stack, config=method)
-    factor = jnp.where(progress.index == 0, carry.first_scale, 1)
-    rule = _optimizer_at(static, method, optimizer_of(static, config, factor), progress.index)
+    factor = jnp.where(step.number == 0, carry.first_scale, 1)
+    rule = _optimizer_at(static, method, optimizer_of(static, config, factor), step.number)
     diagnosed = {}
     if method.diagnose_at:
         asked = (stack.logits, minimised, rule, lambda params: stack.codes(params, carry.probes), carry.initial_codes)
-        is_due = jnp.any(jnp.array(method.diagnose_at) == progress.index + 1)
+        is_due = jnp.any(jnp.array(method.diagnose_at) == step.number + 1)
         diagnosed = measured_if(is_due, lambda: diagnostics.diagnose(state, batch, *asked))
     state, before = train_step(state, batch, minimised, rule)
     after = eval_step(state.params, batch, minimised)
@@ -114,7 +115,12 @@ def metrics(stack: Stack, params: Params, batch: Batch) -> Metrics:
 
 
 def scale_to(
-    target: jax.Array, state: TrainState, batch: Batch, function: Callable, objective: Callable, optimizer
+    target: jax.Array | float,
+    state: TrainState,
+    batch: Batch,
+    function: Callable,
+    objective: Objective,
+    optimizer: Rule,
 ) -> jax.Array:
     """Returns the factor on an update's length with which it changes a function's outputs on its batch by a target.
 
@@ -136,7 +142,7 @@ def scale_to(
         moved = jax.tree.map(lambda old, new: old + scale * (new - old), state.trainable, after.trainable)
         return change(function, batch.inputs, state.params, merged(moved, state.frozen))
 
-    def halve(_, ends: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+    def halve(_: jax.Array, ends: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         low, high = ends
         middle = (low + high) / 2
         falls_short = reached(jnp.exp2(middle)) < target
@@ -150,7 +156,8 @@ def _optimizer_at(static: Static, method: FinetuneConfig, optimizer: Rule, index
     """Returns the optimizer of an update: encoder layers join in when they are due, each at its own rate."""
     if not static.stack.layers:
         return optimizer
-    joined, factors = (jnp.stack(values) for values in (method.unfreeze_at, method.rate_factor))
+    per_layer: Any = method  # numbers for each layer here
+    joined, factors = jnp.stack(per_layer.unfreeze_at), jnp.stack(per_layer.rate_factor)
     scales = jnp.where(index >= joined, factors, 0)
     return scaled_by_layer(optimizer, {f"layers_{layer}": scales[layer] for layer in range(len(static.stack.layers))})
 

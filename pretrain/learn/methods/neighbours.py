@@ -9,7 +9,7 @@ from pretrain.learn.method import Method, Results
 from pretrain.learn.metrics import Batch, Splits, divided, taken
 from pretrain.learn.stack import Stack
 from pretrain.learn.stage import StageConfig, Static
-from pretrain.learn.train import TrainState, state_of
+from pretrain.learn.train import TrainState, Values, state_of
 
 
 def init(static: Static, config: StageConfig, seed: jax.Array, parent: Params | None, examples: Splits) -> TrainState:
@@ -34,7 +34,9 @@ def init(static: Static, config: StageConfig, seed: jax.Array, parent: Params | 
 
 def finish(static: Static, params: Params, examples: Splits) -> Results:
     """Returns ``accuracy`` (fraction), for votes are no logits; or of numbers ``loss``."""
-    task, values, outputs = static.stack.task, {}, {}
+    task = static.stack.task
+    values: Values = {}
+    outputs: dict[str, jax.Array] = {}
     for name in ("validation", "test"):
         split = getattr(examples, name)
         outputs[name] = votes(static.stack, params, examples.train, split)

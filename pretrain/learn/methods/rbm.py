@@ -21,13 +21,15 @@ from pretrain.learn.randomness import Purpose, normal, uniform, update_key
 from pretrain.learn.stack import Companion, Companions, Stack, mirror
 from pretrain.learn.stage import StageConfig, Static
 from pretrain.learn.tasks import Task
-from pretrain.learn.train import Progress, TrainState, Values, optimizer_of, state_of, train_step
+from pretrain.learn.train import Step, TrainState, Values, optimizer_of, state_of, train_step
 
 
 def companions(config: RbmConfig, layers: Sequence[nn.Module], example: tuple[int, ...], task: Task) -> Companions:
     """Returns the visible units, which the encoder's kernel, transposed, turns codes back into."""
-    output, kernel = ("identity", "scaled") if config.visible == "gaussian" else ("sigmoid", "tied")
-    return (("decoder", Companion(mirror(layers[-1], example), "codes", output, kernel)),)
+    decoder = mirror(layers[-1], example)
+    if config.visible == "gaussian":
+        return (("decoder", Companion(decoder, "codes", "identity", "scaled")),)
+    return (("decoder", Companion(decoder, "codes", "sigmoid", "tied")),)
 
 
 def machine(params: Params, layer: int) -> Params:
@@ -103,13 +105,13 @@ def init(static: Static, config: StageConfig, seed: jax.Array, parent: Params | 
 
 
 def update(
-    static: Static, config: StageConfig, state: TrainState, batch: Batch, seed: jax.Array, progress: Progress
+    static: Static, config: StageConfig, state: TrainState, batch: Batch, seed: jax.Array, step: Step
 ) -> tuple[TrainState, Values]:
     """Makes an update of contrastive divergence, by samples that start at the batch or go on where they were."""
     stack, params, method = static.stack, state.params, config.method
     before = divided(measure(static, config, state, batch, seed))
     chains = state.carry if method.persistent else stack.read(params, batch.inputs)
-    key = update_key(seed, Purpose.SAMPLING, static.place, progress.index)
+    key = update_key(seed, Purpose.SAMPLING, static.place, step.number)
     samples = gibbs(machine(params, stack.top), chains, key, method.gibbs_steps)
     objective = partial(contrastive_divergence, stack=stack, samples=samples)
     state, values = train_step(state, batch, objective, optimizer_of(static, config))

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from pretrain.learn import probes, results, start
-from pretrain.learn.layers import Params
+from pretrain.learn.layers import Params, apply
 from pretrain.learn.method import Method, Results
 from pretrain.learn.metrics import Batch, Metrics, Splits, evaluate
 from pretrain.learn.stack import Stack
@@ -23,7 +23,7 @@ def init(static: Static, config: StageConfig, seed: jax.Array, parent: Params | 
 
     def score(head: Params) -> jax.Array:
         def measured(batch: Batch) -> Metrics:
-            return task.score(static.stack.head.apply({"params": head}, batch.inputs), batch)
+            return task.score(apply(static.stack.head, head, batch.inputs), batch)
 
         (value,) = evaluate(measured, validation).values()
         return value if task.has_accuracy else -value

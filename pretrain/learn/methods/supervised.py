@@ -8,13 +8,13 @@ import jax
 
 from pretrain.config import SupervisedConfig
 from pretrain.learn import results, start
-from pretrain.learn.layers import Dense, Params
+from pretrain.learn.layers import Dense, Params, apply
 from pretrain.learn.method import Method
 from pretrain.learn.metrics import Batch, Metrics
 from pretrain.learn.stack import Companion, Companions, Stack
 from pretrain.learn.stage import StageConfig, Static
 from pretrain.learn.tasks import Task
-from pretrain.learn.train import Progress, TrainState, Values, optimizer_of, train_step
+from pretrain.learn.train import Step, TrainState, Values, optimizer_of, train_step
 
 
 def companions(
@@ -36,12 +36,12 @@ def objective(params: Params, batch: Batch, *, stack: Stack) -> tuple[jax.Array,
       As the functions of ``learn/tasks.py``.
     """
     classifier = stack.companion("classifier", stack.top).module
-    own = {"params": params["classifier"][f"layers_{stack.top}"]}
-    return stack.task.objective(classifier.apply(own, stack.codes(params, batch.inputs)), batch)
+    outputs = apply(classifier, params["classifier"][f"layers_{stack.top}"], stack.codes(params, batch.inputs))
+    return stack.task.objective(outputs, batch)
 
 
 def update(
-    static: Static, config: StageConfig, state: TrainState, batch: Batch, seed: jax.Array, progress: Progress
+    static: Static, config: StageConfig, state: TrainState, batch: Batch, seed: jax.Array, step: Step
 ) -> tuple[TrainState, Values]:
     """Makes one update; its values are ``loss`` and, but of numbers, ``accuracy`` (fraction) before it."""
     return train_step(state, batch, partial(objective, stack=static.stack), optimizer_of(static, config))
