@@ -14,8 +14,6 @@ from pretrain.commands import options, outcome, places, prospects, streams
 from pretrain.commands.looks import RESUME, Done, Run, follow, until_settled
 from pretrain.config import Experiment
 from pretrain.config.counts import counted
-from pretrain.config.fields import with_values
-from pretrain.config.paths import path_of
 from pretrain.engines import here
 from pretrain.engines.here import Engine
 from pretrain.engines.interrupts import Interrupted, Interrupts
@@ -67,7 +65,6 @@ def run(
     if experiment.engine.distributed:
         hosts.join()
     environment.check_devices()
-    paths = {field: str(path_of(field, getattr(experiment, field))) for field in ("run_dir", "store")}
 
     def notify(line: str) -> None:
         progress.print(line, style="yellow", soft_wrap=True)
@@ -75,8 +72,8 @@ def run(
     if aside and hosts.leads():
         notify(f"set aside, for no result may depend on it: {', '.join(aside)}")
     looks = sequential.looks(experiment)
-    loaded = fitting.load(with_values(experiment, {**paths, "seeds": looks[-1].seeds}), chosen)
-    located, datasets = with_values(loaded.experiment, {"seeds": experiment.seeds}), loaded.datasets
+    loaded = fitting.load(experiment, chosen)
+    located, datasets = loaded.experiment, loaded.datasets
     if hosts.leads():
         for note in loaded.notes:
             notify(note)
@@ -84,7 +81,7 @@ def run(
         n_trials = len(located.points) * looks[0].seeds * located.repeats
         progress.print(f"{counted(n_trials, 'trial')}, into {experiment.run_dir}", style="dim")
     fingerprints = Fingerprints(Path(located.store))
-    plan = planning.plan(with_values(located, {"seeds": looks[-1].seeds}), datasets, fingerprints)
+    plan = planning.plan(located.whole, datasets, fingerprints)
     prospects.check(located, plan)
     this = Run(located, datasets, looks, plan, notify)
     if dry_run or not hosts.leads():
