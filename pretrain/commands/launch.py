@@ -7,11 +7,12 @@ from pathlib import Path
 from types import ModuleType
 
 from pretrain.commands import streams
-from pretrain.commands.command_line import parse
+from pretrain.commands.command_line import Arguments, parse
 from pretrain.config import config_file
 from pretrain.config.fields import ConfigError
 from pretrain.store.manifests import DamageError
 
+RESUME = 75  # exit code: interrupted, and the same command goes on; EX_TEMPFAIL of sysexits.h
 _DEFAULT_CONFIG = "geron"
 _COMMANDS = ("report", "table", "store")
 
@@ -34,10 +35,8 @@ def main(argv: Sequence[str], configs: Path) -> int:
         asked = parse(options, config_file.load(file, name), f"launch.py {name}", config_file.documentation(file))
         for note in asked.notes:
             streams.complain(note)
-        # LAPACK, which SciPy loads: JAX has a device on every core already, and threads of all of them would only wait.
-        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
         # Only now that the input is known to be right is there anything worth the wait for JAX.
-        return _imported("run").run(asked.experiment, asked.dry_run, asked.tensorboard, asked.chosen)
+        return _run(asked)
     except ConfigError as error:
         streams.complain(error)
         return 2
@@ -50,6 +49,24 @@ def main(argv: Sequence[str], configs: Path) -> int:
     except KeyboardInterrupt:
         streams.complain("interrupted; whatever was stored is kept, and the same command goes on from there")
         return 130
+
+
+def _run(asked: Arguments) -> int:
+    """Runs an experiment; returns the exit code."""
+    command = _imported("run")
+    from pretrain.engines.interrupts import Interrupted
+    from pretrain.engines.work import MemoryFault
+    from pretrain.store.store import StoreError
+
+    try:
+        command.run(asked.experiment, asked.dry_run, asked.tensorboard, asked.chosen)
+    except Interrupted as stopped:
+        streams.complain(stopped)
+        return RESUME
+    except (StoreError, MemoryFault, OSError) as error:
+        streams.complain(error)
+        return 1
+    return 0
 
 
 def _imported(command: str) -> ModuleType:

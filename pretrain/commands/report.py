@@ -7,11 +7,11 @@ from pathlib import Path
 
 import tyro
 
-from pretrain.commands import options, outcome, streams
+from pretrain.commands import options, streams
 from pretrain.config import Settings
 from pretrain.config.fields import ConfigError, fields, replace_all
 from pretrain.config.paths import path_of
-from pretrain.report import report, terminal
+from pretrain.report import outcome, report, terminal
 from pretrain.runs import holds, run_files
 from pretrain.store.manifests import DamageError
 from pretrain.study import results, sequential, summary

@@ -189,6 +189,14 @@ def bare(config: type[Config], values: Mapping[str, Any]) -> Config:
     return made
 
 
+def defaults(config: type) -> dict[str, Any]:
+    """Returns the defaults of a config class, whose fields all have one, by name."""
+    parts = dataclasses.fields(config)
+    return {
+        part.name: part.default_factory() if part.default is dataclasses.MISSING else part.default for part in parts
+    }
+
+
 def is_traced(kind: Any) -> bool:
     """Returns whether a field's type marks it as traced."""
     return typing.get_origin(kind) is typing.Annotated and TRACED in kind.__metadata__

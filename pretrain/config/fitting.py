@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from pretrain.config.counts import counted
 from pretrain.config.experiment import Experiment
-from pretrain.config.fields import fields, get, kind_of, section_classes, with_values
+from pretrain.config.fields import bare, defaults, fields, get, kind_of, section_classes, with_values
 from pretrain.config.methods import MethodConfig
 
 _UPDATES = 8  # an epoch, where a batch is larger than all rows
@@ -51,7 +51,7 @@ def chosen(config: Experiment, given: Collection[str]) -> frozenset[str]:
       config: as a file makes it, before options.
       given: names of options and of axes on the command line.
     """
-    default = Experiment()
+    default = bare(Experiment, defaults(Experiment))
     known = fields(default)
     written = {name for name in fields(config) if name not in known or get(config, name) != get(default, name)}
     return frozenset({*given, *(written - {"sweep", "per_layer"})})

@@ -59,7 +59,7 @@ def run(request: Request) -> None:
     A task whose worker or node is lost is retried by Ray; what it had stored is kept once, since stages are named by
     their content.
     """
-    experiment, plan, _, store, console, stop = request
+    experiment, plan, _, store, console, stop, _ = request
     engine = experiment.engine
     with _connected(engine), remote.stoppable(experiment) as ask_to_stop:
         n_workers = int(_check_room(engine))

@@ -135,7 +135,8 @@ def do(experiment_json: str, ids: tuple[tuple[str, ...], ...], stop: Callable[[]
     store.verified({job.parent for job in pack.jobs if job.parent})
     try:
         how = (experiment.save_every, lambda updates: None, stopping, store.save, _warn)
-        work.do(pack, datasets[pack.data], store, *how)
+        with environment.one_thread():
+            work.do(pack, datasets[pack.data], store, *how)
     except Interrupted:
         return STOPPED
     finally:
@@ -156,8 +157,8 @@ def _planned(experiment_json: str) -> tuple[Experiment, Plan, Mapping[DataConfig
     environment.fix()
     programs.prepare_devices(experiment.engine.cpus)
     programs.prepare(Path(experiment.store) / "programs")
-    datasets = data.load_all(experiment)
-    return experiment, planning.plan(experiment, datasets, Fingerprints(Path(experiment.store))), datasets
+    datasets = data.load_all(experiment.whole)
+    return experiment, planning.plan(experiment.whole, datasets, Fingerprints(Path(experiment.store))), datasets
 
 
 def _leave_room(engine: EngineConfig) -> None:

@@ -64,7 +64,7 @@ class Worker:
 
 def run(request: Request) -> None:
     """Runs packs as Slurm jobs, an array for each depth of stages; an engine, see ``here.Engine``."""
-    experiment, plan, _, store, console, stop = request
+    experiment, plan, _, store, console, stop, _ = request
     executor = _executor(experiment.engine, Path(experiment.run_dir) / "slurm")
     with remote.stoppable(experiment) as ask_to_stop:
         fault, tries = "", 0

@@ -101,10 +101,10 @@ def train(
         done = step
         if step == pack.stage.total_steps:
             return
-        stopping = bool(hosts.agreed(stop()))
-        if hosts.agreed(stopping or time.monotonic() - saved >= save_every):
+        stopping = bool(hosts.broadcast(stop()))
+        if hosts.broadcast(stopping or time.monotonic() - saved >= save_every):
             reached = progress()
-            if hosts.leads():
+            if hosts.is_leader():
                 store.save_progress(pack, reached)
             saved = time.monotonic()
         if stopping:

@@ -36,7 +36,7 @@ def of_plan(experiment: Experiment, plan: Plan, store: Store) -> Prospect | None
 
     Args:
       experiment: as asked for.
-      plan: of its last look.
+      plan: of all seeds that it may come to.
       store: where stages of earlier runs are.
     """
     points, study = _points(plan, experiment), experiment.study
