@@ -134,11 +134,11 @@ def report(prepared: Prepared, console: Console) -> None:
         warning(console, note)
     if line := reuse.again(prepared.plan, prepared.missing):
         warning(console, line)
-    if prepared.missing and (found := outlook.of_plan(prepared.experiment, prepared.plan, prepared.store)):
-        if line := in_words.warning(found):
+    if prepared.missing and (prospect := outlook.of_plan(prepared.experiment, prepared.plan, prepared.store)):
+        if line := in_words.warning(prospect):
             warning(console, line)
         else:
-            console.print(in_words.outlook(found), style="dim", soft_wrap=True)
+            console.print(in_words.outlook(prospect), style="dim", soft_wrap=True)
     if not is_writable(prepared.store.root):
         warning(console, f"{prepared.store.root} cannot be written, and so does not note that this run uses its stages")
 
@@ -238,11 +238,11 @@ def _judged(prepared: Prepared, plan: Plan, n_run: int) -> Trained:
     }
     try:
         level = sequential.level(experiment, trials)
-        found = answer(trials, curves, experiment.study, level, usual_values(experiment))
+        concluded = answer(trials, curves, experiment.study, level, usual_values(experiment))
     except Exception:  # a fault in judging costs no table of what is trained
         outcome.write_tables(experiment, datasets, by_name, prepared.warn)
         raise
-    return Trained(prepared, plan, n_run, by_name, found)
+    return Trained(prepared, plan, n_run, by_name, concluded)
 
 
 def conclude(trained: Trained, with_tensorboard: bool = False) -> Run:

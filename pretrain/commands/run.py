@@ -1,6 +1,5 @@
 """One run of an experiment, from its plan to its answer."""
 
-import contextlib
 import gc
 import sys
 import time
@@ -78,25 +77,26 @@ def run(
 def _trained(prepared: Prepared, progress: Console, with_tensorboard: bool) -> Trained:
     """Trains and concludes; what is compiled is kept in the store, and what a signal stops is saved."""
     root = prepared.store.root
-    kept = root / "programs"
-    programs.prepare(kept, keep=is_writable(root))
-    seal = partial(programs.seal, kept)
+    compiled = root / "programs"
+    programs.prepare(compiled, keep=is_writable(root))
+    seal = partial(programs.seal, compiled)
     with running.occupied(prepared), Interrupts(partial(warning, progress)) as interrupts:
-        with contextlib.ExitStack() as stack:
-            stack.callback(seal)
+        try:
             trained = running.train(prepared, progress, interrupts.requested, seal)
+        finally:
+            seal()
         running.conclude(trained, with_tensorboard)
     return trained
 
 
 def _preview(prepared: Prepared, out: Console) -> None:
-    """Prints what can be concluded and what would run: the first look, and how many may follow."""
+    """Prints what can be concluded and what would run: the first judgement, and how many may follow."""
     schedule, store = prepared.schedule, prepared.store
     plan = prepared.plan_at(schedule[0])
     missing = {job: reason for job, reason in prepared.missing.items() if job in plan.jobs}
     is_open = missing or len(schedule) > 1
-    if is_open and (found := outlook.of_plan(prepared.experiment, prepared.plan, store)):
-        out.print(in_words.warning(found) or in_words.outlook(found), soft_wrap=True)
+    if is_open and (prospect := outlook.of_plan(prepared.experiment, prepared.plan, store)):
+        out.print(in_words.warning(prospect) or in_words.outlook(prospect), soft_wrap=True)
     preview.show(plan, prepared.datasets, out)
     out.print(reuse.summary(plan, missing), soft_wrap=True)
     if len(schedule) > 1:

@@ -88,8 +88,8 @@ def train(
 ) -> Outcome:
     """Runs a pack from where it was stored last, and keeps what is done of it stored; arguments are those of ``do``."""
     parents = [job.parent and store.params(job.parent, job.parent_stage.shapes) for job in pack.jobs]
-    begun = store.progress(pack)
-    if begun and (missed := [part for part in pack.passed if part.stage.total_steps < begun.step]):
+    stored = store.progress(pack)
+    if stored and (missed := [part for part in pack.passed if part.stage.total_steps < stored.step]):
         *shorter, longest = missed  # as where a run of this pack alone was interrupted
         longest = dataclasses.replace(longest, passed=tuple(shorter))
         keep(longest, train(longest, dataset, store, save_every, advanced, stop, keep))
@@ -111,7 +111,7 @@ def train(
             raise Interrupted
 
     with _naming_what_does_not_fit(pack):
-        return execute.run(pack, dataset, parents, after_chunk, begun, keep)
+        return execute.run(pack, dataset, parents, after_chunk, stored, keep)
 
 
 @contextlib.contextmanager
