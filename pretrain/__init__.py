@@ -1,18 +1,32 @@
 """Does unsupervised pretraining help a network, by how much, at which label budgets, and why.
 
-``load_run(path)`` gives a run's tables, ``load_params(path, trial_id, stage)`` the parameters after any stage,
-``load_inputs(path)`` what turns rows to inputs of its encoders, and ``load_samples(path)`` filters and reconstructions.
+``run(experiment)`` runs one as ``python launch.py`` does; ``load_run(path)`` gives a run's tables and answer.
+``load_params(path, trial_id, stage)`` gives the parameters after any stage, ``load_inputs(path)`` what turns rows to
+inputs of its encoders, and ``load_samples(path)`` filters and reconstructions.
 """
 
+import importlib
 from typing import Any
 
-__all__ = ["load_inputs", "load_params", "load_run", "load_samples"]
+_PLACES = {
+    "pretrain.config": (
+        *("AdamConfig", "AdamWConfig", "AutoencoderConfig", "DataConfig", "EncoderConfig", "EngineConfig"),
+        *("Experiment", "FinetuneConfig", "PcaConfig", "PretrainConfig", "RbmConfig", "SgdConfig", "StudyConfig"),
+        "SupervisedConfig",
+    ),
+    "pretrain.library": ("run",),
+    "pretrain.study.results": ("load_inputs", "load_params", "load_run", "load_samples"),
+}
+_MODULES = {name: module for module, names in _PLACES.items() for name in names}
+__all__ = sorted(_MODULES)
 
 
 def __getattr__(name: str) -> Any:
-    # Not imported until used: whoever only reads a config need not wait for tables.
-    if name in __all__:
-        from pretrain.study import results
-
-        return getattr(results, name)
+    # Not imported until used: whoever only reads a config need not wait for tables, nor for JAX.
+    if name in _MODULES:
+        return getattr(importlib.import_module(_MODULES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

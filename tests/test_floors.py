@@ -8,10 +8,17 @@ from tests.launching import ROOT
 
 # config; data and learn beside each other; and up.
 ORDER = (("config",), ("data", "learn"), ("plan",), ("store",), ("execute",), ("engines",), ("runs",))
-ORDER = (*ORDER, ("study",), ("report",), ("commands",))
+ORDER = (*ORDER, ("study",), ("report",), ("running",), ("library", "commands"))
 FLOORS = {folder: floor for floor, folders in enumerate(ORDER) for folder in folders}
 OUTSIDE = {"os", "pathlib", "time", "datetime", "subprocess", "socket", "threading", "shutil", "tempfile", "io"}
-MODULES = sorted((ROOT / "pretrain").glob("*/**/*.py"))
+FACE = ("__init__.py", "__main__.py")
+MODULES = sorted(
+    path for path in (ROOT / "pretrain").glob("**/*.py") if path.relative_to(ROOT / "pretrain").as_posix() not in FACE
+)
+
+
+def floor_of(path):
+    return path.relative_to(ROOT / "pretrain").with_suffix("").parts[0]
 
 
 def imported(path):
@@ -23,13 +30,13 @@ def imported(path):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def test_every_folder_has_a_floor():
-    assert {path.relative_to(ROOT / "pretrain").parts[0] for path in MODULES} == FLOORS.keys()
+def test_every_folder_and_every_module_beside_them_has_a_floor():
+    assert set(map(floor_of, MODULES)) == FLOORS.keys()
 
 
 @pytest.mark.parametrize("floor", FLOORS)
 def test_no_import_runs_upward(floor):
-    for path in (path for path in MODULES if path.relative_to(ROOT / "pretrain").parts[0] == floor):
+    for path in (path for path in MODULES if floor_of(path) == floor):
         others = {name.split(".")[1] for name in imported(path) if name.startswith("pretrain.")} & FLOORS.keys()
         assert not {other for other in others if other != floor and FLOORS[other] >= FLOORS[floor]}, path
 

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.decomposition import PCA
 
-from pretrain.commands import looks
+from pretrain import running
 from pretrain.config import from_json, to_json
 from pretrain.report import words
 from pretrain.study.answer import answer
@@ -260,7 +260,7 @@ def test_a_table_that_cannot_be_written_is_named(site, run):
 def test_a_fault_in_judging_costs_no_table(site, run, monkeypatch):
     options = copied(site, "misjudged")
     with monkeypatch.context() as patched:
-        patched.setattr(looks, "answer", misjudge)
+        patched.setattr(running, "answer", misjudge)
         done = site.launch(*options)
     assert done.returncode == 1 and done.stderr.endswith("RuntimeError: judging\n")
     assert results(site.path / "misjudged-run") == results(run)

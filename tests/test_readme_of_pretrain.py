@@ -8,7 +8,10 @@ import sys
 import pyarrow.parquet as pq
 import pytest
 
+import pretrain
 from tests.launching import OPTIONS, ROOT, UNDRAWN, call, execute
+from tests.test_library import SMALL
+from tests.undrawn import undrawn
 
 README = (ROOT / "pretrain" / "README.md").read_text()
 ADDED = README.split("## I want to add")[1].split("## Testing a change")[0]
@@ -90,6 +93,21 @@ def test_a_layer_of_ones_own_runs(tmp_path, tiny_path, programs):
     trials, curves = launch(tmp_path, tiny_path, programs, *options)
     assert trials.status.tolist() == ["ok"] * 2
     assert {"pretrain/0", "pretrain/1", "pretrain/2"} < set(curves["stage"].to_pylist())
+
+
+def test_the_run_of_a_notebook_runs(site, tmp_path, monkeypatch):
+    (block,) = blocks(README.split("## Notebooks and programs")[1].split("## I want to add")[0], "python")
+    run = pretrain.run
+    small = {**SMALL, "data.name": site.data, "run_dir": str(tmp_path / "run"), "store": str(tmp_path / "store")}
+
+    def shortened(config, overrides, **options):
+        return run(ROOT / config, {**overrides, **small}, **options)
+
+    monkeypatch.setitem(vars(pretrain), "run", shortened)
+    names = {}
+    with undrawn():
+        exec(block, names)  # as a reader would
+    assert len(names["effects"]) == 2 and len(names["trials"]) == 8 and names["run"].answer.sentence
 
 
 def test_the_python_of_the_page_runs():

@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from pretrain.commands import looks as of_run
+from pretrain import running
 from pretrain.config import from_json
 from tests.execute.test_hosts import free_port
 from tests.launching import (
@@ -86,7 +86,7 @@ def test_the_same_command_goes_through_the_same_looks_to_the_same_end(inconclusi
 def test_a_fault_in_judging_a_repeated_run_leaves_its_tables_as_they_were(inconclusive, site, monkeypatch):
     before = results(inconclusive[1])
     with monkeypatch.context() as patched:
-        patched.setattr(of_run, "answer", misjudge)
+        patched.setattr(running, "answer", misjudge)
         done = site.launch(*site.at("looks"), *LOOKS)
     assert done.returncode == 1 and done.stderr.endswith("RuntimeError: judging\n")
     assert results(inconclusive[1]) == before

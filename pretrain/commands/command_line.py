@@ -1,10 +1,8 @@
 """The command line: a config's name, then its fields as options."""
 
-import contextlib
 import dataclasses
-import io
 import typing
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, NamedTuple
 
 import tyro
@@ -12,23 +10,15 @@ from annotated_types import Ge, Gt
 from pydantic import TypeAdapter, ValidationError
 
 from pretrain.commands.axes import Axis, element, is_sequence, parse_axis, read_value
-from pretrain.config import Experiment, Settings, SweptValue, fitting
-from pretrain.config.effects import inert_because
-from pretrain.config.fields import (
-    ConfigError,
-    complaint,
-    fields,
-    get,
-    nearest,
-    replace,
-    replace_all,
-    unknown,
-    with_values,
-)
-from pretrain.config.grids import Grid, LogUniform, Uniform, random_search
+from pretrain.config import Experiment
+from pretrain.config.complaints import complaint
+from pretrain.config.fields import ConfigError, fields, nearest, unknown
+from pretrain.config.grids import LogUniform, Uniform
+from pretrain.config.overrides import override, with_kinds
 
 _FLAGS = ("dry_run", "tensorboard")
 _AXES = ("sweep", "tune", "per_layer")  # options that are given once for each field
+_DRAWS = ("draws", "draw_seed")
 _SHORT = {"--engine": "--engine.name", "--until-conclusive": "--study.until-conclusive"}
 
 
@@ -56,7 +46,7 @@ class Command:
     """Seed of a random search; more draws with the same seed keep the first ones."""
 
 
-class Request(NamedTuple):
+class Arguments(NamedTuple):
     """A parsed command line."""
 
     experiment: Experiment
@@ -66,118 +56,65 @@ class Request(NamedTuple):
     notes: tuple[str, ...]  # a line for each default that was fitted to the options
 
 
-def parse(argv: Sequence[str], default: Experiment, program: str, description: str) -> Request:
-    """Reads options over a default experiment; ``--help`` prints every field and exits.
-
-    An option for a swept field takes the place of that field's sweep; ``--sweep`` adds axes to every grid. Defaults are
-    fitted to the depth of an encoder and the number of labels that options ask for.
+def parse(argv: Sequence[str], default: Experiment, program: str, description: str) -> Arguments:
+    """Reads options over a default experiment, as ``override`` does; ``--help`` prints every field and exits.
 
     Raises:
       ConfigError: an option is unknown, its value is missing or does not fit, or the fields do not fit together.
     """
-    # Of a union, the fields of one kind are options: that of the default, or the one that an option names.
-    settings = {"prog": program, "description": description, "config": (tyro.conf.AvoidSubcommands,)}
     argv = _unshortened(argv)
     if {"-h", "--help"} & set(argv):
-        kinds = _given(_of_kind_options([token for token in argv if token not in ("-h", "--help")]))
-        return tyro.cli(Command, args=["--help"], default=Command(_of_kinds(default, kinds)), **settings)
+        kinds = _typed(_given(_kind_options(argv)), default)
+        # Of a union, the fields of one kind are options: that of the default, or the one that an option names.
+        settings = {"prog": program, "description": description, "config": (tyro.conf.AvoidSubcommands,)}
+        return tyro.cli(Command, args=["--help"], default=Command(with_kinds(default, kinds)), **settings)
     given = _given(argv)
-    default = _of_kinds(default, given)
-    # The sweep is put in place before tyro builds the experiment, which then checks its points with all options set.
-    unchecked = with_values(default, {"sweep": _sweep(default, given), "per_layer": _per_layer(default, given)})
-    unchecked = with_values(unchecked, {"study.tune": _tuned(default, given)})
-    axes = [parse_axis(values[0], option)[0] for option in _AXES for values in given.get(option, ())]
-    chosen = fitting.chosen(default, {*given, *axes})
-    unchecked, notes = _fitted(unchecked, given, chosen)
-    try:
-        with contextlib.redirect_stderr(io.StringIO()):  # tyro explains in a box; our explanation is one line
-            others = _of_kind_options(argv, others=True)  # the default is of its kinds already
-            command = tyro.cli(Command, args=others, default=Command(unchecked), **settings)
-    except SystemExit:
-        raise ConfigError("arguments", " ".join(argv), "cannot be read; --help lists every option") from None
-    _check_effects(command.experiment, [*given, *axes])
-    return Request(command.experiment, command.dry_run, command.tensorboard, chosen, notes)
+    values = _typed(given, default)
+    axes = {option: _axes(given, option) for option in _AXES}
+    draws = {name: read_value(name, int, given[name][-1][0]) for name in _DRAWS if name in given}
+    for name in draws:
+        if not any(isinstance(axis, Uniform | LogUniform) for axis in {**axes["sweep"], **axes["tune"]}.values()):
+            raise ConfigError(name, given[name][0][0], "draws from no --sweep field=uniform:low:high or loguniform")
+    made = override(default, values, **axes, **draws)
+    return Arguments(made.experiment, "dry_run" in given, "tensorboard" in given, made.chosen, made.notes)
 
 
-def _fitted(
-    unchecked: Experiment, given: Mapping[str, list[list[str]]], chosen: Collection[str]
-) -> tuple[Experiment, tuple[str, ...]]:
-    """Returns an experiment whose defaults fit the options to come, and what was changed."""
-    kinds = fields(unchecked)
-    names = [name for name in given if name in kinds and name not in _AXES]
-    whole = replace_all(unchecked, {name: _typed(name, kinds[name], given[name][-1]) for name in names})
-    words = [point.settings.words for point in whole.points]
-    if any(word.kind == "own" for each in words for word in each):  # as deep as a file says
-        fitted = fitting.Fitted(whole)
-    else:
-        fitted = fitting.to_depth(whole, chosen, min(map(len, words)))
-    fitted = fitting.to_labels(fitted, chosen)
-    kept = {name: get(unchecked, name) for name in names}
-    return with_values(fitted.experiment, kept), fitted.notes
+def _typed(given: Mapping[str, list[list[str]]], default: Experiment) -> dict[str, Any]:
+    """Returns the values of the options that set a field, by its name; the last of several counts.
+
+    Raises:
+      ConfigError: an option is of another kind than the default and the options have.
+    """
+    kinds = {name: values[-1][0] for name, values in given.items() if name.endswith(".kind")}
+    config = with_kinds(default, kinds)
+    known = fields(config)
+    for name in given:
+        if name in fields(Experiment) and name not in known:
+            raise ConfigError("option", f"--{name.replace('_', '-')}", unknown(config, name))
+    return {name: _value(name, known[name], given[name][-1]) for name in given if name in known and name not in _AXES}
 
 
-def _typed(name: str, kind: Any, values: list[str]) -> Any:
+def _value(name: str, kind: Any, values: list[str]) -> Any:
     """Returns the value of an option, checked on its own."""
     if is_sequence(kind):
         return tuple(read_value(name, element(kind), value) for value in values)
     return read_value(name, kind, values[0])
 
 
-def _of_kinds(default: Experiment, given: Mapping[str, list[list[str]]]) -> Experiment:
-    """Returns the default with the kinds that options name, each with that kind's own defaults.
-
-    Raises:
-      ConfigError: an option is of another kind.
-    """
-    for name, values in given.items():
-        if name.endswith(".kind"):
-            default = replace(default, name, values[-1][0])
-    for name in given:
-        if name in fields(Experiment) and name not in fields(default):
-            raise ConfigError("option", f"--{name.replace('_', '-')}", unknown(default, name))
-    return default
+def _axes(given: Mapping[str, list[list[str]]], option: str) -> dict[str, Axis]:
+    """Returns the axes of an option that is given once for each, by field; the last of a field counts."""
+    return dict(parse_axis(values[0], option) for values in given.get(option, ()))
 
 
-def _check_effects(experiment: Experiment, names: Sequence[str]) -> None:
-    """Checks that fields that were asked for have an effect on some trial.
-
-    Raises:
-      ConfigError: one has none.
-    """
-    known = fields(Settings)
-    silent = {name for name in names if name in known and name != "per_layer"}
-    remedies: dict[str, tuple[SweptValue, str]] = {}
-    for settings in (each for point in experiment.points for each in _own_settings(point.settings)):
-        if not silent:
-            return
-        own = fields(settings)
-        for name in sorted(silent & own.keys()):
-            reason = inert_because(settings, name)
-            if reason is None:
-                silent.discard(name)
-            else:
-                remedy = f"has no effect where {reason}; leave it out, or set that"
-                remedies.setdefault(name, (get(settings, name), remedy))
-    for name in sorted(silent):
-        kind = f"{name.rpartition('.')[0]}.kind"
-        none = f"has no effect, for no trial has the {kind} that it is of; leave it out, or set that"
-        raise ConfigError(name, *(remedies[name] if name in remedies else (get(experiment, name), none)))
-
-
-def _own_settings(settings: Settings) -> list[Settings]:
-    """Returns the settings of each layer, where layers differ, and those of all layers, where all are trained so."""
-    depth = max(map(len, settings.per_layer.values()), default=0)
-    layers = [settings.at_layer(layer) for layer in range(depth)]
-    return layers + ([settings] if not layers or settings.pretrain.training != "greedy" else [])
-
-
-def _of_kind_options(argv: Sequence[str], others: bool = False) -> list[str]:
-    """Returns the options that name a kind, each with its value, or all others."""
+def _kind_options(argv: Sequence[str]) -> list[str]:
+    """Returns the options that name a kind, each with its value."""
     kept, names_kind = [], False
     for token in argv:
+        if token in ("-h", "--help"):
+            continue
         if token.startswith("--"):
             names_kind = token.partition("=")[0].endswith(".kind")
-        if names_kind != others:
+        if names_kind:
             kept.append(token)
     return kept
 
@@ -193,51 +130,6 @@ def _unshortened(argv: Sequence[str]) -> list[str]:
         if option == "--until-conclusive" and bare:
             written.append("True")
     return written
-
-
-def _sweep(default: Experiment, given: Mapping[str, list[list[str]]]) -> tuple[Grid, ...]:
-    """Returns the default's grids without the fields that options set, and with the axes that options sweep."""
-    axes: dict[str, Axis] = dict(parse_axis(values[0]) for values in given.get("sweep", ()))
-    for name, axis in (parse_axis(values[0], option="tune") for values in given.get("tune", ())):
-        if isinstance(axis, Uniform | LogUniform):
-            raise ConfigError("tune", name, "draws at random; list its values, or write field=log:low:high:count")
-        if name in axes:
-            raise ConfigError("tune", name, "is swept, too; leave one of the two out")
-        axes[name] = axis
-    for name in given.keys() & axes.keys():
-        raise ConfigError("sweep", name, "is set by an option too; leave one of the two out")
-    drawn = {name: axis for name, axis in axes.items() if isinstance(axis, Uniform | LogUniform)}
-    for name in ("draws", "draw_seed"):
-        if name in given and not drawn:
-            raise ConfigError(name, given[name][0][0], "draws from no --sweep field=uniform:low:high or loguniform")
-    kept = [{name: values for name, values in grid.items() if name not in given} for grid in default.sweep]
-    if not axes:
-        return tuple(kept)
-    listed = {name: axis for name, axis in axes.items() if name not in drawn}
-    draws, seed = (
-        read_value(name, int, given[name][0][0]) if name in given else getattr(Command, name)
-        for name in ("draws", "draw_seed")
-    )
-    found = random_search(drawn, draws, seed) if drawn else ({},)
-    return tuple({**grid, **listed, **point} for grid in kept or ({},) for point in found)
-
-
-def _tuned(default: Experiment, given: Mapping[str, list[list[str]]]) -> tuple[str, ...]:
-    """Returns the default's tuned fields without those that options set, and with those that options tune."""
-    kept = [name for name in default.study.tune if name not in given]
-    return tuple(dict.fromkeys((*kept, *(parse_axis(values[0])[0] for values in given.get("tune", ())))))
-
-
-def _per_layer(default: Experiment, given: Mapping[str, list[list[str]]]) -> dict[str, tuple[SweptValue, ...]]:
-    """Returns the default's fields that differ by layer without those that options set, and with those that they do."""
-    kept = {name: values for name, values in default.per_layer.items() if name not in given}
-    named = dict(parse_axis(values[0], option="per_layer") for values in given.get("per_layer", ()))
-    for name, values in named.items():
-        if name in given:
-            raise ConfigError("per_layer", name, "is set by an option too; leave one of the two out")
-        if isinstance(values, Uniform | LogUniform):
-            raise ConfigError("per_layer", name, "has no random values; list one a layer, as in field=value,value")
-    return {**kept, **named}
 
 
 def _given(argv: Sequence[str]) -> dict[str, list[list[str]]]:
@@ -269,7 +161,7 @@ def _check(name: str, kind: Any, values: list[str]) -> None:
             raise ConfigError(name, " ".join(values), "takes no value; leave it out")
     elif is_sequence(kind) and name not in _AXES:
         try:
-            TypeAdapter(kind).validate_python(_typed(name, kind, values))
+            TypeAdapter(kind).validate_python(_value(name, kind, values))
         except ValidationError as error:
             raise ConfigError(name, " ".join(values), complaint(error)) from None
     elif len(values) != 1:

@@ -1,25 +1,18 @@
 """The command line of ``launch.py``: a config's name and its options, or another command."""
 
-import ast
-import dataclasses
 import importlib
-import importlib.util
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-from pydantic import ValidationError
-
 from pretrain.commands import streams
-from pretrain.commands.command_line import parse
-from pretrain.config import Experiment
-from pretrain.config.complaints import misplaced
-from pretrain.config.fields import ConfigError, nearest
-from pretrain.config.own_code import failure
-from pretrain.config.paths import path_of
+from pretrain.commands.command_line import Arguments, parse
+from pretrain.config import config_file
+from pretrain.config.fields import ConfigError
 from pretrain.store.manifests import DamageError
 
+RESUME = 75  # exit code: interrupted, and the same command goes on; EX_TEMPFAIL of sysexits.h
 _DEFAULT_CONFIG = "geron"
 _COMMANDS = ("report", "table", "store")
 
@@ -38,14 +31,12 @@ def main(argv: Sequence[str], configs: Path) -> int:
             return _imported(argv[0]).main(argv[1:])
         named = bool(argv) and not argv[0].startswith("-")
         name, options = (argv[0], argv[1:]) if named else (_DEFAULT_CONFIG, argv)
-        file = _config_file(configs, name)
-        asked = parse(options, _load_config(file, name), f"launch.py {name}", _documentation(file))
+        file = config_file.find(name, configs)
+        asked = parse(options, config_file.load(file, name), f"launch.py {name}", config_file.documentation(file))
         for note in asked.notes:
             streams.complain(note)
-        # LAPACK, which SciPy loads: JAX has a device on every core already, and threads of all of them would only wait.
-        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
         # Only now that the input is known to be right is there anything worth the wait for JAX.
-        return _imported("run").run(asked.experiment, asked.dry_run, asked.tensorboard, asked.chosen)
+        return _run(asked)
     except ConfigError as error:
         streams.complain(error)
         return 2
@@ -58,6 +49,24 @@ def main(argv: Sequence[str], configs: Path) -> int:
     except KeyboardInterrupt:
         streams.complain("interrupted; whatever was stored is kept, and the same command goes on from there")
         return 130
+
+
+def _run(asked: Arguments) -> int:
+    """Runs an experiment; returns the exit code."""
+    command = _imported("run")
+    from pretrain.engines.interrupts import Interrupted
+    from pretrain.engines.work import MemoryFault
+    from pretrain.store.store import StoreError
+
+    try:
+        command.run(asked.experiment, asked.dry_run, asked.tensorboard, asked.chosen)
+    except Interrupted as stopped:
+        streams.complain(stopped)
+        return RESUME
+    except (StoreError, MemoryFault, OSError) as error:
+        streams.complain(error)
+        return 1
+    return 0
 
 
 def _imported(command: str) -> ModuleType:
@@ -76,7 +85,10 @@ def _imported(command: str) -> ModuleType:
 
 
 def _overview(configs: Path) -> str:
-    lines = [f"  {name:14} {_documentation(configs / f'{name}.py').splitlines()[0]}" for name in _config_names(configs)]
+    lines = [
+        f"  {name:14} {config_file.documentation(configs / f'{name}.py').splitlines()[0]}"
+        for name in config_file.names(configs)
+    ]
     return "\n".join(
         [
             "usage: python launch.py [CONFIG] [--field value ...]",
@@ -93,53 +105,3 @@ def _overview(configs: Path) -> str:
             "  store          what is stored, whether it is sound, and what no run uses",
         ]
     )
-
-
-def _config_names(configs: Path) -> list[str]:
-    return sorted(path.stem for path in configs.glob("*.py") if not path.stem.startswith("_"))
-
-
-def _documentation(file: Path) -> str:
-    try:
-        return ast.get_docstring(ast.parse(file.read_bytes())) or file.stem
-    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        return f"cannot be read ({error})"
-
-
-def _config_file(configs: Path, name: str) -> Path:
-    """Returns the file of a config, which is named by its path or is one of those in ``configs``."""
-    if name.endswith(".py"):
-        path_of("config", name)
-        file = Path(name).expanduser()
-        if not file.is_file():
-            raise ConfigError("config", name, "is no file; give the path of a config")
-        return file
-    names = _config_names(configs)
-    if not names:
-        raise ConfigError("config", name, f"is not in {configs}, which holds no config; give the path of one")
-    if name not in names:
-        raise ConfigError("config", name, f"is none of {', '.join(names)}; did you mean {nearest(name, names)!r}?")
-    return configs / f"{name}.py"
-
-
-def _load_config(file: Path, name: str) -> Experiment:
-    """Returns a config's experiment, which by default runs in a directory of the config's name."""
-    try:
-        spec = importlib.util.spec_from_file_location(f"configs.{file.stem}", file)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        experiment = module.get_config()
-    except ConfigError:
-        raise
-    except ValidationError as error:
-        name, value, what = misplaced(error, {})
-        raise ConfigError(f"{error.title}.{name}", value, f"{what} (in {file})") from None
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # a config is code, and may fail, or try to leave, in any way
-        raise ConfigError("config", name, f"fails with {failure(error, file)}") from None
-    if not isinstance(experiment, Experiment):
-        raise ConfigError("config", name, f"has a get_config() that returns {experiment!r}, no Experiment ({file})")
-    if experiment.run_dir == Experiment.run_dir:
-        experiment = dataclasses.replace(experiment, run_dir=f"runs/{file.stem}")
-    return experiment

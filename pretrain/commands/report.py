@@ -7,11 +7,11 @@ from pathlib import Path
 
 import tyro
 
-from pretrain.commands import options, outcome, streams
+from pretrain.commands import options, streams
 from pretrain.config import Settings
 from pretrain.config.fields import ConfigError, fields, replace_all
 from pretrain.config.paths import path_of
-from pretrain.report import report, terminal
+from pretrain.report import outcome, report, terminal
 from pretrain.runs import holds, run_files
 from pretrain.store.manifests import DamageError
 from pretrain.study import results, sequential, summary
@@ -70,14 +70,14 @@ def main(argv: Sequence[str]) -> int:
                 outcome.write_asked(run.experiment, run.trials, draft)
                 keep = {name: checksum for name, checksum in keep.items() if not (draft / name).exists()}
             level = sequential.level(run.experiment, run.trials)
-            found = answer(run.trials, run.curves, run.experiment.study, level, usual_values(run.experiment))
-            report.write(found, run.trials, run.curves, run.experiment, files.devices, draft, samples)
+            concluded = answer(run.trials, run.curves, run.experiment.study, level, usual_values(run.experiment))
+            report.write(concluded, run.trials, run.curves, run.experiment, files.devices, draft, samples)
             run_files.commit(draft, files.experiment_id, files.devices, keep)
     except OSError as error:
         streams.complain(error)
         return 1
     out = options.console(sys.stdout)
-    terminal.show(found, run.trials, run.curves, out, run.experiment, str(path))
+    terminal.show(concluded, run.trials, run.curves, out, run.experiment, str(path))
     out.print(str(path / "report.html"), style="dim", soft_wrap=True)
     return 0
 

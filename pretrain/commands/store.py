@@ -55,17 +55,17 @@ def main(argv: Sequence[str]) -> int:
         gone, left = inventory.prune(root)
         faults += left
         console.print(f"deleted {counted(len(gone), 'directory', 'directories')}, {_size(gone)}")
-    found = list(inventory.entries(root, command.verify))
-    console.print(_table(found))
+    entries = list(inventory.entries(root, command.verify))
+    console.print(_table(entries))
     held, unread = holds.holds(root)
     for hold in held:
         console.print(_line(hold), soft_wrap=True)
-    damaged = [entry.fault for entry in found if entry.fault]
+    damaged = [entry.fault for entry in entries if entry.fault]
     faults = list(dict.fromkeys([*faults, *unread, *damaged]))
     for fault in faults:
         streams.complain(fault)
     if command.verify and not damaged:
-        console.print(f"every file of {counted(len(found), 'directory', 'directories')} is as it was written")
+        console.print(f"every file of {counted(len(entries), 'directory', 'directories')} is as it was written")
     return 1 if faults else 0
 
 
@@ -79,23 +79,23 @@ def _line(hold: Hold) -> str:
     return f"{n_stages}, held {why}; if it is gone for good, release them by {forget}"
 
 
-def _table(found: Iterable[Entry]) -> Table:
+def _table(entries: Iterable[Entry]) -> Table:
     table = Table("what", box=None, pad_edge=False)
     for heading in ("packs", "stages", "size", "used by no run"):
         table.add_column(heading, justify="right")
-    found = sorted(found, key=lambda entry: entry.kind)
-    for kind, group in itertools.groupby(found, key=lambda entry: entry.kind):
+    entries = sorted(entries, key=lambda entry: entry.kind)
+    for kind, group in itertools.groupby(entries, key=lambda entry: entry.kind):
         group = list(group)
         unused = [entry for entry in group if entry.unused]
         n_stages = sum(len(entry.stages) for entry in group)
         table.add_row(kind, str(len(group)), str(n_stages or "–"), _size(group), _size(unused) if unused else "–")
     table.add_section()
-    table.add_row("together", str(len(found)), str(sum(len(entry.stages) for entry in found)), _size(found), "")
+    table.add_row("together", str(len(entries)), str(sum(len(entry.stages) for entry in entries)), _size(entries), "")
     return table
 
 
-def _size(found: Iterable[Entry]) -> str:
-    n_bytes = sum(entry.n_bytes for entry in found)
+def _size(entries: Iterable[Entry]) -> str:
+    n_bytes = sum(entry.n_bytes for entry in entries)
     for unit in ("B", "kB", "MB"):
         if n_bytes < 1000:
             return f"{n_bytes:.0f} {unit}" if unit == "B" else f"{n_bytes:.1f} {unit}"

@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from pretrain.config import checks, grids, metrics
 from pretrain.config.complaints import misplaced
-from pretrain.config.fields import STRICT, ConfigError, bare, fields, nearest, replace_all
+from pretrain.config.fields import STRICT, ConfigError, bare, fields, nearest, replace_all, with_values
 from pretrain.config.kinds import Count, Switch
 from pretrain.config.settings import Settings, SweptValue
 
@@ -131,6 +131,17 @@ class Experiment(Settings):
           ConfigError: a name is no field of a trial's settings, or a value does not fit its field.
         """
         return tuple(Point(values, self.at(values)) for values in grids.points(self.sweep))
+
+    @functools.cached_property
+    def whole(self) -> "Experiment":
+        """The experiment with all seeds that it may come to under `study.until_conclusive`."""
+        return self.with_others({"seeds": self.study.most_seeds}) if self.study.until_conclusive else self
+
+    def with_others(self, values: Mapping[str, int | str]) -> "Experiment":
+        """Returns the experiment with fields set that no trial's settings hold, unchecked, and the same points."""
+        changed = with_values(self, values)
+        vars(changed)["points"] = self.points
+        return changed
 
     def at(self, values: Mapping[str, SweptValue]) -> Settings:
         """Returns the settings of the trials at a point of the sweep.

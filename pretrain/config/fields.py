@@ -183,6 +183,14 @@ def bare(config: type[Config], values: Mapping[str, Any]) -> Config:
     return made
 
 
+def defaults(config: type) -> dict[str, Any]:
+    """Returns the defaults of a config class, whose fields all have one, by name."""
+    parts = dataclasses.fields(config)
+    return {
+        part.name: part.default_factory() if part.default is dataclasses.MISSING else part.default for part in parts
+    }
+
+
 def is_traced(kind: Any) -> bool:
     """Returns whether a field's type marks it as traced."""
     return TRACED in getattr(kind, "__metadata__", ())

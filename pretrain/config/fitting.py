@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 from pretrain.config.counts import counted
 from pretrain.config.experiment import Experiment
-from pretrain.config.fields import fields, get, with_values
+from pretrain.config.fields import bare, defaults, fields, get, kind_of, section_classes, with_values
+from pretrain.config.methods import MethodConfig
 
 _UPDATES = 8  # an epoch, where a batch is larger than all rows
 _MOST_HELD_OUT = 0.5  # of the rows with a label, before validation rows are fewer
@@ -34,6 +35,8 @@ class Fitted(NamedTuple):
             notes += [_line(name, grid[name], values, reason)] if values and values != tuple(grid[name]) else []
         value = get(experiment, name)
         fitted = fit(value)
+        if fitted == value and tuple(grids) == experiment.sweep:
+            return self
         if fitted != value:
             is_swept = bool(grids) and all(name in grid for grid in grids)
             notes += [] if is_swept else [_line(name, (value,), (fitted,), reason)]
@@ -48,27 +51,27 @@ def chosen(config: Experiment, given: Collection[str]) -> frozenset[str]:
       config: as a file makes it, before options.
       given: names of options and of axes on the command line.
     """
-    default = Experiment()
-    defaults = {name: get(default, name) for name in fields(default)}
-    written = {name for name in fields(config) if name not in defaults or get(config, name) != defaults[name]}
+    default = bare(Experiment, defaults(Experiment))
+    known = fields(default)
+    written = {name for name in fields(config) if name not in known or get(config, name) != get(default, name)}
     return frozenset({*given, *(written - {"sweep", "per_layer"})})
 
 
-def to_depth(experiment: Experiment, chosen: Collection[str], depth: int) -> Fitted:
+def to_depth(fitted: Fitted, chosen: Collection[str], depth: int) -> Fitted:
     """Fits fields that count layers to the shallowest encoder of an experiment."""
     reason = f"the encoder has {counted(depth, 'layer')}"
 
     def all_of(value: Any) -> Any:
         return "all" if value != "all" and value > depth else value
 
-    fitted = Fitted(experiment).changed("finetune.frozen_layers", chosen, all_of, reason)
+    fitted = fitted.changed("finetune.frozen_layers", chosen, all_of, reason)
     return fitted.changed("finetune.fresh_layers", chosen, lambda value: min(value, depth), reason)
 
 
 def to_labels(fitted: Fitted, chosen: Collection[str]) -> Fitted:
     """Fits the batches of fine-tuning to the smallest labelled subset; one of all labels does not count."""
-    budgets = [labels for labels in _values(fitted.experiment, "finetune.labels") if labels]
-    if not budgets or "none" not in _values(fitted.experiment, "finetune.readout"):
+    budgets = [labels for labels in values_of(fitted.experiment, "finetune.labels") if labels]
+    if not budgets or "none" not in values_of(fitted.experiment, "finetune.readout"):
         return fitted
     return fitted.changed("finetune.batch_size", chosen, _batch_of(min(budgets)), f"{min(budgets):,} labels")
 
@@ -86,8 +89,10 @@ def to_rows(fitted: Fitted, chosen: Collection[str], n_examples: int, n_labelled
     fitted = fitted.changed("finetune.labels", chosen, lambda value: min(value, n_labelled), reason)
     fitted = to_labels(fitted, chosen)
     experiment = fitted.experiment
-    reads_labels = any(point.settings.pretrain.method.reads_labels for point in experiment.points)
-    budgets = [labels or n_labelled for labels in _values(experiment, "finetune.labels")]
+    kinds = values_of(experiment, "pretrain.method.kind")
+    methods = (each for each in section_classes(MethodConfig) if kind_of(each) in kinds)
+    reads_labels = any(method.reads_labels for method in methods)
+    budgets = [labels or n_labelled for labels in values_of(experiment, "finetune.labels")]
     n = min([n_examples, *(budgets if reads_labels else [])])
     fitted = fitted.changed("pretrain.batch_size", chosen, _batch_of(n), f"pretraining reads {n:,} rows")
     updates = min(_n_updates(point.settings.finetune, n_labelled) for point in fitted.experiment.points)
@@ -111,9 +116,10 @@ def _batch_of(n: int) -> _Fit:
     return lambda value: value if value <= n else max(1, n // _UPDATES)
 
 
-def _values(experiment: Experiment, name: str) -> list[Any]:
-    """Returns the values that a field has at the points of an experiment."""
-    return list(dict.fromkeys(get(point.settings, name) for point in experiment.points))
+def values_of(experiment: Experiment, name: str) -> list[Any]:
+    """Returns the values that a field has at the points of an experiment, which need not be built for it."""
+    grids = experiment.sweep or ({},)
+    return list(dict.fromkeys(value for grid in grids for value in grid.get(name, (get(experiment, name),))))
 
 
 def _n_updates(finetune: Any, n_labelled: int) -> int:

@@ -33,12 +33,12 @@ def points(sweep: Sequence[Grid]) -> Iterator[dict[str, Any]]:
     """
     seen = set()
     for grid in sweep or ({},):
-        found: list[dict[str, Any]] = [{}]
+        grid_points: list[dict[str, Any]] = [{}]
         for name, values in grid.items():
             if not values:
                 raise ConfigError("sweep", name, "has no values; give it some, or leave it out")
-            found = [{**point, name: value} for point in found for value in values]
-        for point in found:
+            grid_points = [{**point, name: value} for point in grid_points for value in values]
+        for point in grid_points:
             key = tuple(sorted((name, repr(value)) for name, value in point.items()))
             if key not in seen:
                 seen.add(key)
@@ -54,7 +54,7 @@ def random_search(
       axes: by dotted field name a distribution, or values of which each is as likely.
       draws: how many points.
       seed: of the draws. Each axis has draws of its own, so more draws, or another axis, leave the first ones as they
-        were, and their stages are found in the store.
+        were, and their stages stay stored.
 
     Returns:
       One grid of a single point a draw (Bergstra and Bengio, 2012, "Random search for hyper-parameter optimization").

@@ -20,7 +20,6 @@ from pretrain.engines.progress import Reporter
 from pretrain.engines.request import Request
 from pretrain.execute import execute, hosts
 from pretrain.plan.plan import Pack, packs
-from pretrain.store import programs
 from pretrain.store.records import Outcome
 from pretrain.store.store import Store
 
@@ -52,21 +51,21 @@ def of(config: EngineConfig) -> Engine:
 
 def run_here(request: Request) -> None:
     """Runs packs in this process, one after another, while the programs of the next are compiled."""
-    experiment, plan, datasets, store, console, stop = request
-    hosts.meet()  # so that all see the same store
+    experiment, plan, datasets, store, console, stop, saved = request
+    hosts.barrier()  # so that all see the same store
     store.refresh()
-    done, memory = store.verified(plan.jobs), hosts.agreed(pack_memory() >> 20) << 20
+    done, memory = store.verified(plan.jobs), hosts.broadcast(pack_memory() >> 20) << 20
     todo = packs(plan.jobs.values(), done, memory, jax.device_count(), begun=store.in_training())
     reporter = Reporter(console, todo)
-    compilers, saver = ThreadPoolExecutor(_COMPILERS), _Saver(store)
+    compilers, saver = ThreadPoolExecutor(_COMPILERS), _Saver(store, saved)
     compile_ahead = _compiler_ahead(todo, datasets, compilers)
     try:
         for number, pack in enumerate(todo):
             compile_ahead(pack)
-            if hosts.agreed(stop()):
+            if hosts.broadcast(stop()):
                 raise Interrupted
             ids = {job.id for job in pack.left}
-            if hosts.agreed(store.verified(ids) == ids):
+            if hosts.broadcast(store.verified(ids) == ids):
                 continue  # another run, which shares the store, has been faster
             if any(job.parent in saver.ids for job in pack.jobs):
                 saver.wait()
@@ -81,15 +80,15 @@ def run_here(request: Request) -> None:
 class _Saver:
     """Stores a pack while the next one runs."""
 
-    def __init__(self, store: Store):
-        self._store, self._thread = store, ThreadPoolExecutor(1)
+    def __init__(self, store: Store, saved: Callable[[], None]):
+        self._store, self._saved, self._thread = store, saved, ThreadPoolExecutor(1)
         self._saving: Future | None = None
         self.ids: frozenset[str] = frozenset()  # of the jobs that are being stored
 
     def save(self, pack: Pack, outcome: Outcome) -> None:
         """Begins to store a pack, once the one before is stored."""
         self.wait()
-        if hosts.leads():
+        if hosts.is_leader():
             self._saving = self._thread.submit(self._store.write, pack, outcome)
         self.ids = frozenset(job.id for job in pack.jobs)
 
@@ -102,8 +101,8 @@ class _Saver:
         saving, self._saving, self.ids = self._saving, None, frozenset()
         if saving:
             saving.result()
-            programs.seal(self._store.root / "programs")
-        hosts.meet()
+            self._saved()
+        hosts.barrier()
         self._store.refresh()
 
 
@@ -121,13 +120,13 @@ def _compiler_ahead(
         first.setdefault((pack.stage, len(pack.jobs)), pack)
     place = {shape: number for number, shape in enumerate(first)}
     waiting = iter(first.values())
-    n_begun = 0
+    n_submitted = 0
 
     def compile_ahead(pack: Pack) -> None:
-        nonlocal n_begun
-        n_due = place[pack.stage, len(pack.jobs)] + _AHEAD - n_begun
+        nonlocal n_submitted
+        n_due = place[pack.stage, len(pack.jobs)] + _AHEAD - n_submitted
         for shape in itertools.islice(waiting, max(0, n_due)):
-            n_begun += 1
+            n_submitted += 1
             for compilation in execute.compilations(shape, datasets[shape.data]):
                 compilers.submit(compilation)
 

@@ -6,7 +6,7 @@ from types import FrameType
 
 
 class Interrupted(Exception):
-    """Work was stopped on request, after all that was done was saved."""
+    """Work was stopped on request, after all that was done was saved; says how to go on."""
 
 
 class Interrupts:

@@ -4,36 +4,27 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import NamedTuple
 
 import ray
-from rich.console import Console
+from ray.remote_function import RemoteFunction
 
 from pretrain.config import EngineConfig
 from pretrain.config.counts import counted
 from pretrain.config.fields import ConfigError
 from pretrain.engines import remote
-from pretrain.engines.interrupts import Interrupted
+from pretrain.engines.remote import Ended
 from pretrain.engines.request import Request
-from pretrain.learn.stage import Stage
 from pretrain.plan import environment
 from pretrain.plan.plan import Pack
 from pretrain.store.store import StoreError
 
-_SECONDS_BETWEEN_LOOKS = 0.5
+_SECONDS_BETWEEN_POLLS = 0.5
 _SECONDS_TO_CONNECT = 5.0
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 _KILLED = (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError)
 _FOUND_BY_RAY = ("", "auto", "local")  # addresses that name no host
-
-
-class _Begun(NamedTuple):
-    """A task of Ray's."""
-
-    title: str
-    pack: Pack
 
 
 def check(engine: EngineConfig) -> None:
@@ -59,15 +50,9 @@ def run(request: Request) -> None:
     A task whose worker or node is lost is retried by Ray; what it had stored is kept once, since stages are named by
     their content.
     """
-    experiment, plan, _, store, console, stop = request
-    engine = experiment.engine
-    with _connected(engine), remote.stoppable(experiment) as ask_to_stop:
+    engine = request.experiment.engine
+    with _connected(engine):
         n_workers = int(_check_room(engine))
-        most: dict[Stage, int] = {}
-        todo = remote.cut(experiment, plan, store, n_workers)
-        console.print(
-            f"ray: {counted(len(todo), 'pack')} for {counted(n_workers, 'worker')} of {counted(engine.cpus, 'core')}"
-        )
         task = ray.remote(_task).options(
             num_cpus=engine.cpus,
             num_gpus=engine.gpus,
@@ -75,20 +60,48 @@ def run(request: Request) -> None:
             max_retries=engine.retries,
             runtime_env={"env_vars": environment.variables() | ({} if engine.gpus else {"JAX_PLATFORMS": "cpu"})},
         )
-        while todo:
-            made_by: dict[str, ray.ObjectRef] = {}  # job id to the task that stores it
-            begun = {}
-            for number, pack in enumerate(todo):
-                parents = {made_by[job.parent] for job in pack.jobs if job.parent in made_by}
-                reference = task.remote(os.getcwd(), *remote.message(experiment, pack), *parents)
-                made_by |= {job.id: reference for job in pack.left}
-                title = f"{pack.stage.name}  pack {number + 1}/{len(todo)}, {counted(len(pack.jobs), 'trial')}"
-                begun[reference] = _Begun(title, pack)
-            fault, killed = _await(begun, console, stop, ask_to_stop)
-            store.refresh()
-            if fault and not remote.halve(killed, most, store, partial(console.print, soft_wrap=True)):
-                raise StoreError(fault)
-            todo = remote.cut(experiment, plan, store, n_workers, most) if fault else []
+        remote.run(request, partial(_submit, request, task, n_workers), n_workers)
+
+
+def _submit(
+    request: Request, task: RemoteFunction, n_workers: int, packs: list[Pack], ask_to_stop: Callable[[], None]
+) -> Ended:
+    """Submits all packs, each as a task that waits for those of its parents, and reports each when it is done.
+
+    Raises:
+      StoreError: a task failed, without being killed.
+    """
+    experiment, console = request.experiment, request.console
+    cores = counted(experiment.engine.cpus, "core")
+    console.print(f"ray: {counted(len(packs), 'pack')} for {counted(n_workers, 'worker')} of {cores}")
+    made_by: dict[str, ray.ObjectRef] = {}  # job id to the task that stores it
+    titles, submitted = {}, {}
+    for number, pack in enumerate(packs):
+        parents = {made_by[job.parent] for job in pack.jobs if job.parent in made_by}
+        reference = task.remote(os.getcwd(), *remote.message(experiment, pack), *parents)
+        made_by |= {job.id: reference for job in pack.left}
+        titles[reference] = f"{pack.stage.name}  pack {number + 1}/{len(packs)}, {counted(len(pack.jobs), 'trial')}"
+        submitted[reference] = pack
+    waiting, is_asked, is_stopped, failed = list(submitted), False, False, {}
+    while waiting:
+        ready, waiting = ray.wait(waiting, timeout=_SECONDS_BETWEEN_POLLS)
+        for reference in ready:
+            try:
+                is_stopped |= ray.get(reference) == remote.STOPPED
+            except ray.exceptions.RayError as error:
+                reason = " ".join(str(getattr(error, "cause", None) or error).split())[-300:]
+                failed[reference] = f"{titles[reference]} failed on Ray: {reason}"
+                if not isinstance(getattr(error, "cause", error), _KILLED):  # or the task before it was
+                    raise StoreError(failed[reference]) from None
+                continue
+            console.print(f"{titles[reference]}: done")
+        if request.stop() and not is_asked:
+            is_asked = True
+            ask_to_stop()
+    # A task whose parents' worker was killed fails as they do, and never ran.
+    lost = {job.id for reference in failed for job in submitted[reference].jobs}
+    killed = [each for each in failed if lost.isdisjoint(job.parent for job in submitted[each].jobs)]
+    return Ended(is_stopped, failed[killed[0]] if killed else "", [submitted[each] for each in killed])
 
 
 def _task(directory: str, experiment_json: str, ids: tuple[tuple[str, ...], ...], *parents: str) -> str:
@@ -96,42 +109,6 @@ def _task(directory: str, experiment_json: str, ids: tuple[tuple[str, ...], ...]
     with contextlib.suppress(OSError):  # not here; then a path that it is needed for is named as missing
         os.chdir(directory)
     return remote.STOPPED if remote.STOPPED in parents else remote.do(experiment_json, ids)
-
-
-def _await(
-    begun: Mapping[ray.ObjectRef, _Begun],
-    console: Console,
-    stop: Callable[[], bool],
-    ask_to_stop: Callable[[], None],
-) -> tuple[str, list[Pack]]:
-    """Waits for all tasks, and reports each; returns what went wrong, and packs whose workers were killed.
-
-    Raises:
-      Interrupted: tasks were to stop, and did.
-      StoreError: a task failed, without being killed.
-    """
-    waiting, asked, stopped, failed = list(begun), False, False, {}
-    while waiting:
-        ready, waiting = ray.wait(waiting, timeout=_SECONDS_BETWEEN_LOOKS)
-        for reference in ready:
-            try:
-                stopped |= ray.get(reference) == remote.STOPPED
-            except ray.exceptions.RayError as error:
-                reason = " ".join(str(getattr(error, "cause", None) or error).split())[-300:]
-                failed[reference] = f"{begun[reference].title} failed on Ray: {reason}"
-                if not isinstance(getattr(error, "cause", error), _KILLED):  # or the task before it was
-                    raise StoreError(failed[reference]) from None
-                continue
-            console.print(f"{begun[reference].title}: done")
-        if stop() and not asked:
-            asked = True
-            ask_to_stop()
-    if stopped:
-        raise Interrupted
-    # A task whose parents' worker was killed fails as they do, and was never begun.
-    lost = {job.id for reference in failed for job in begun[reference].pack.jobs}
-    killed = [each for each in failed if lost.isdisjoint(job.parent for job in begun[each].pack.jobs)]
-    return failed[killed[0]] if killed else "", [begun[each].pack for each in killed]
 
 
 @contextlib.contextmanager

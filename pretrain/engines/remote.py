@@ -10,8 +10,9 @@ import functools
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from pretrain import data
 from pretrain.config import DataConfig, EngineConfig, Experiment, from_json, to_json
@@ -19,21 +20,61 @@ from pretrain.config.counts import counted
 from pretrain.data import Dataset
 from pretrain.engines import work
 from pretrain.engines.interrupts import Interrupted
+from pretrain.engines.request import Request
 from pretrain.learn.stage import Stage
 from pretrain.plan import environment
 from pretrain.plan import plan as planning
 from pretrain.plan.identity import Fingerprints
 from pretrain.plan.plan import Pack, Plan
 from pretrain.store import programs, reuse
-from pretrain.store.store import Store
+from pretrain.store.store import Store, StoreError
 
 DONE, STOPPED = "done", "stopped"
 _STOP = ".stop"
 _SHARE_OF_MEMORY = 0.25  # of what a pack asks for; the rest is for images, programs and their compilation
 
 
+class Ended(NamedTuple):
+    """What packs that were submitted together came to."""
+
+    is_stopped: bool  # whether a worker was to stop, and did
+    fault: str = ""  # of one that failed; empty where none did
+    killed: Sequence[Pack] = ()  # whose workers were killed, as a kernel does for memory
+
+
+# Submits packs, parents first, and waits for them; is given a function that asks their workers to stop.
+Submit = Callable[[list[Pack], Callable[[], None]], Ended]
+
+
+def run(request: Request, submit: Submit, n_workers: int, retries: int = 0) -> None:
+    """Has workers store what is not stored yet: submits packs, waits, halves those that were killed, and again.
+
+    Args:
+      request: as of an engine, see ``here.Engine``.
+      submit: how packs are submitted; packs that it leaves out come again.
+      n_workers: packs that can run at once.
+      retries: times that packs are submitted again after a fault, one after another.
+    """
+    experiment, plan, _, store, console, stop, _ = request
+    most: dict[Stage, int] = {}
+    n_faults = 0
+    with _stoppable(experiment) as ask_to_stop:
+        while todo := cut(experiment, plan, store, n_workers, most):
+            if stop():
+                raise Interrupted
+            ended = submit(todo, ask_to_stop)
+            if ended.is_stopped:
+                raise Interrupted
+            store.refresh()
+            if halve(ended.killed, most, store, functools.partial(console.print, soft_wrap=True)):
+                continue
+            n_faults = n_faults + 1 if ended.fault else 0
+            if n_faults > retries:
+                raise StoreError(ended.fault)
+
+
 @contextlib.contextmanager
-def stoppable(experiment: Experiment) -> Iterator[Callable[[], None]]:
+def _stoppable(experiment: Experiment) -> Iterator[Callable[[], None]]:
     """Gives a function that asks the workers of a run to stop after their chunk, by a file that all of them see.
 
     Workers that are left behind, as this process is asked to stop at once, are asked, too.
@@ -70,8 +111,8 @@ def cut(
     engine = experiment.engine
     memory = int(_SHARE_OF_MEMORY * engine.memory * 1e9)
     done = store.verified(plan.jobs)
-    found = planning.packs(plan.jobs.values(), done, memory, engine.cpus, n_workers, begun=store.in_training())
-    return [part for pack in found for part in planning.cut(pack, (most or {}).get(pack.stage, len(pack.jobs)))]
+    packs = planning.packs(plan.jobs.values(), done, memory, engine.cpus, n_workers, begun=store.in_training())
+    return [part for pack in packs for part in planning.cut(pack, (most or {}).get(pack.stage, len(pack.jobs)))]
 
 
 def halve(killed: Iterable[Pack], most: dict[Stage, int], store: Store, notify: Callable[[str], None]) -> bool:
@@ -135,7 +176,8 @@ def do(experiment_json: str, ids: tuple[tuple[str, ...], ...], stop: Callable[[]
     store.verified({job.parent for job in pack.jobs if job.parent})
     try:
         how = (experiment.save_every, lambda updates: None, stopping, store.save, _warn)
-        work.do(pack, datasets[pack.data], store, *how)
+        with environment.one_thread():
+            work.do(pack, datasets[pack.data], store, *how)
     except Interrupted:
         return STOPPED
     finally:
@@ -156,8 +198,8 @@ def _planned(experiment_json: str) -> tuple[Experiment, Plan, Mapping[DataConfig
     environment.fix()
     programs.prepare_devices(experiment.engine.cpus)
     programs.prepare(Path(experiment.store) / "programs")
-    datasets = data.load_all(experiment)
-    return experiment, planning.plan(experiment, datasets, Fingerprints(Path(experiment.store))), datasets
+    datasets = data.load_all(experiment.whole)
+    return experiment, planning.plan(experiment.whole, datasets, Fingerprints(Path(experiment.store))), datasets
 
 
 def _leave_room(engine: EngineConfig) -> None:

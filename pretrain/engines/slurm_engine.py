@@ -11,19 +11,16 @@ from functools import partial
 from pathlib import Path
 
 import submitit
-from rich.console import Console
 
-from pretrain.config import EngineConfig, Experiment
+from pretrain.config import EngineConfig
 from pretrain.config.counts import counted
 from pretrain.config.fields import ConfigError
 from pretrain.engines import remote
-from pretrain.engines.interrupts import Interrupted
+from pretrain.engines.remote import Ended
 from pretrain.engines.request import Request
-from pretrain.learn.stage import Stage
 from pretrain.plan.plan import Pack
-from pretrain.store.store import StoreError
 
-_SECONDS_BETWEEN_LOOKS = 1.0
+_SECONDS_BETWEEN_POLLS = 1.0
 _LOCAL = "local"  # the address for processes of this machine
 
 
@@ -64,37 +61,18 @@ class Worker:
 
 def run(request: Request) -> None:
     """Runs packs as Slurm jobs, an array for each depth of stages; an engine, see ``here.Engine``."""
-    experiment, plan, _, store, console, stop = request
-    executor = _executor(experiment.engine, Path(experiment.run_dir) / "slurm")
-    with remote.stoppable(experiment) as ask_to_stop:
-        fault, tries = "", 0
-        most: dict[Stage, int] = {}
-        while todo := remote.cut(experiment, plan, store, experiment.engine.parallel, most):
-            # Packs whose parents are stored; the others wait for the next array.
-            made_here = {job.id for pack in todo for job in pack.left}
-            level = [pack for pack in todo if not any(job.parent in made_here for job in pack.jobs)]
-            if stop():
-                raise Interrupted
-            answers, fault, killed = _run_array(executor, experiment, level, console, stop, ask_to_stop)
-            if remote.STOPPED in answers:
-                raise Interrupted
-            store.refresh()
-            if remote.halve(killed, most, store, partial(console.print, soft_wrap=True)):
-                continue
-            tries = tries + 1 if fault else 0
-            if tries > experiment.engine.retries:
-                raise StoreError(f"{fault}; logs are in {executor.folder}")
+    engine = request.experiment.engine
+    executor = _executor(engine, Path(request.experiment.run_dir) / "slurm")
+    remote.run(request, partial(_submit, request, executor), engine.parallel, engine.retries)
 
 
-def _run_array(
-    executor: submitit.AutoExecutor,
-    experiment: Experiment,
-    level: list[Pack],
-    console: Console,
-    stop: Callable[[], bool],
-    ask_to_stop: Callable[[], None],
-) -> tuple[list[str], str, list[Pack]]:
-    """Submits packs as one array and waits for it; returns answers, what went wrong, and the packs of killed jobs."""
+def _submit(
+    request: Request, executor: submitit.AutoExecutor, packs: list[Pack], ask_to_stop: Callable[[], None]
+) -> Ended:
+    """Submits the packs whose parents are stored as one array, and waits for it."""
+    experiment = request.experiment
+    made_here = {job.id for pack in packs for job in pack.left}
+    level = [pack for pack in packs if not any(job.parent in made_here for job in pack.jobs)]
     messages = [remote.message(experiment, pack) for pack in level]
     try:
         # Submitit repeats on stderr what sbatch says.
@@ -103,30 +81,31 @@ def _run_array(
     except (submitit.core.utils.FailedJobError, submitit.core.utils.FailedSubmissionError) as error:
         reason = " ".join(str(error).split())[-200:]
         raise ConfigError("engine.name", experiment.engine.name, f"refused the jobs ({reason}); see --help") from None
-    console.print(
+    request.console.print(
         f"slurm: {level[0].stage.name}, {counted(len(jobs), 'job')}, the first is {jobs[0].job_id}",
         soft_wrap=True,
     )
-    asked = False
+    is_asked = False
     while not all(job.done() for job in jobs):
-        time.sleep(_SECONDS_BETWEEN_LOOKS)
-        if stop() and not asked:
-            asked = True
+        time.sleep(_SECONDS_BETWEEN_POLLS)
+        if request.stop() and not is_asked:
+            is_asked = True
             ask_to_stop()
             for job in jobs:
                 if job.state == "PENDING":
                     job.cancel()
-    answers, fault, killed = [], "", []
+    is_stopped, fault, killed = False, "", []
     for job, pack in zip(jobs, level, strict=True):
         error = job.exception()
         if error is None:
-            answers.append(job.result())
-        elif asked:
-            answers.append(remote.STOPPED)
+            is_stopped |= job.result() == remote.STOPPED
+        elif is_asked:
+            is_stopped = True
         else:
-            fault = f"job {job.job_id} failed: {' '.join(str(error).split())[-300:]}"
+            reason = " ".join(str(error).split())[-300:]
+            fault = f"job {job.job_id} failed: {reason}; logs are in {executor.folder}"
             killed += [pack] if isinstance(error, submitit.core.utils.UncompletedJobError) else []
-    return answers, fault, killed
+    return Ended(is_stopped, fault, killed)
 
 
 @contextlib.contextmanager

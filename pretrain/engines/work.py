@@ -88,10 +88,10 @@ def train(
 ) -> Outcome:
     """Runs a pack from where it was stored last, and keeps what is done of it stored; arguments are those of ``do``."""
     parents = [job.parent and store.params(job.parent, job.parent_stage.shapes) for job in pack.jobs]
-    records = [job.parent and store.records([job.parent])[0] for job in pack.jobs]
-    digests = [record and record.digests for record in records]
-    begun = store.progress(pack)
-    if begun and (missed := [part for part in pack.passed if part.stage.n_updates < begun.step]):
+    records = [store.records([job.parent])[0] if job.parent else None for job in pack.jobs]
+    digests = [record.digests if record else None for record in records]
+    stored = store.progress(pack)
+    if stored and (missed := [part for part in pack.passed if part.stage.n_updates < stored.step]):
         *shorter, longest = missed  # as where a run of this pack alone was interrupted
         longest = dataclasses.replace(longest, passed=tuple(shorter))
         keep(longest, train(longest, dataset, store, save_every, advanced, stop, keep))
@@ -103,17 +103,17 @@ def train(
         done = step
         if step == pack.stage.n_updates:
             return
-        stopping = bool(hosts.agreed(stop()))
-        if hosts.agreed(stopping or time.monotonic() - saved >= save_every):
+        stopping = bool(hosts.broadcast(stop()))
+        if hosts.broadcast(stopping or time.monotonic() - saved >= save_every):
             reached = progress()
-            if hosts.leads():
+            if hosts.is_leader():
                 store.save_progress(pack, reached)
             saved = time.monotonic()
         if stopping:
             raise Interrupted
 
     with _naming_what_does_not_fit(pack):
-        return execute.run(pack, dataset, parents, after_chunk, begun, keep, digests)
+        return execute.run(pack, dataset, parents, after_chunk, stored, keep, digests)
 
 
 @contextlib.contextmanager

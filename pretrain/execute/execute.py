@@ -176,5 +176,5 @@ def _chunks(first: int, total_steps: int) -> Iterator[tuple[int, int]]:
         yield first, stop
         if warm:
             timed, seconds = timed + stop - first, seconds + time.perf_counter() - began
-            size = hosts.agreed(max(1, round(CHUNK_SECONDS * timed / seconds)))
+            size = hosts.broadcast(max(1, round(CHUNK_SECONDS * timed / seconds)))
         first, warm = stop, True

@@ -34,7 +34,7 @@ def join() -> None:
         raise ConfigError("engine.distributed", True, remedy) from None
 
 
-def leads() -> bool:
+def is_leader() -> bool:
     """Returns whether this process is the one that decides and writes."""
     return jax.process_index() == 0
 
@@ -44,14 +44,14 @@ def devices() -> str:
     return f"{jax.device_count()} x {jax.devices()[0].device_kind}"
 
 
-def agreed(value: int) -> int:
+def broadcast(value: int) -> int:
     """Returns the first process's value, which all must ask for at the same point of their work."""
     if jax.process_count() == 1:
         return value
     return int(multihost_utils.broadcast_one_to_all(np.int32(value)))
 
 
-def meet() -> None:
+def barrier() -> None:
     """Returns when all processes are here."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices("pretrain")

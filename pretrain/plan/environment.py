@@ -1,12 +1,18 @@
 """Settings of JAX and XLA that an environment brings along: fixed by the program, part of a stage's name, or refused.
 
-A result must not depend on a shell. What alters draws, or what a program means, is fixed here. What may well differ and
-alters rounding only, as the precision of matrix products does, names a stage beside its program (``plan.identity``).
+A result must not depend on a shell. What alters draws, or what a program means, is fixed here, or, in a process that
+belongs to somebody else, checked. What may well differ and alters rounding only, as the precision of matrix products
+does, names a stage beside its program (``plan.identity``).
 """
 
+import contextlib
 import os
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import jax
+import threadpoolctl
 
 from pretrain.config.fields import ConfigError
 
@@ -33,6 +39,7 @@ _ROUNDING = {  # with what JAX takes by itself
 }
 _MATMUL = "jax_default_matmul_precision"
 _FLAGS = "XLA_FLAGS"
+_ONE_AT_A_TIME = threading.Lock()  # or one would give another its threads back
 _NO_ARITHMETIC = (
     "--xla_dump",
     "--xla_force_host_platform_device_count",
@@ -57,6 +64,37 @@ def fix() -> list[str]:
         jax.config.update(name, value)
         aside += [variable] if variable in os.environ else []
     return aside
+
+
+def check() -> None:
+    """Checks that JAX has the settings that no result may depend on; for a process whose settings are not ours to make.
+
+    Raises:
+      ConfigError: one is set otherwise; or, of those that name stages, for this thread alone.
+    """
+    for name, value in FIXED.items():
+        current = jax.config.values.get(name, value)
+        if current != value and not (current is None and value == "allow"):
+            raise ConfigError(name, current, f"would change results; set it to {value!r}, or pass isolated=True")
+    with ThreadPoolExecutor(1) as other:
+        of_all = other.submit(_settings_of_rounding).result()
+    for name, current in _settings_of_rounding().items():
+        if current != of_all[name]:
+            remedy = f"holds in this thread alone, and others compute, too; set it by jax.config.update({name!r}, …)"
+            raise ConfigError(name, current, remedy)
+
+
+def _settings_of_rounding() -> dict[str, object]:
+    return {name: jax.config.values.get(name) for name in (*_ROUNDING, _MATMUL)}
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Gives linear algebra on the host, whose rounding depends on its threads, a single one; one caller at a time."""
+    import scipy.linalg  # noqa: F401  (JAX would load it when the first program needs it)
+
+    with _ONE_AT_A_TIME, threadpoolctl.threadpool_limits(1, "blas"):
+        yield
 
 
 def check_devices() -> None:

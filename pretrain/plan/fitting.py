@@ -1,12 +1,12 @@
 """An experiment and its data, brought together: defaults fitted to the rows that there are, and datasets loaded."""
 
-import dataclasses
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from pretrain import data
 from pretrain.config import DataConfig, Experiment, fitting, metrics
 from pretrain.config.fields import ConfigError
+from pretrain.config.paths import path_of
 from pretrain.data import Dataset
 from pretrain.data.labels import NONE
 from pretrain.data.loading import configs, rows_of
@@ -17,7 +17,7 @@ from pretrain.plan.stages import n_labels
 class Loaded(NamedTuple):
     """An experiment that fits its data, and these."""
 
-    experiment: Experiment
+    experiment: Experiment  # with absolute paths
     datasets: Mapping[DataConfig, Dataset]
     notes: tuple[str, ...]  # for people: a line each
 
@@ -33,25 +33,27 @@ def load(experiment: Experiment, chosen: Collection[str] | None = None) -> Loade
       ConfigError: data are not there or do not fit, or fields that somebody chose do not fit them; a line for each
         fault.
     """
-    read = data.reader()
-    if chosen is None:
-        datasets = data.load_all(experiment, read)
-        _check_tasks(experiment, datasets)
-        return Loaded(experiment, datasets, _notes(experiment, datasets))
-    depth = min(len(modules.build(point.settings).layers) for point in experiment.points)
-    fitted = fitting.to_depth(experiment, chosen, depth)
-    sources = [rows_of(read(config)) for config in configs(experiment)]
-    sizes = [int((rows.labels != NONE).sum()) for rows in sources if not rows.has_validation]
-    if sizes:
-        fitted = fitting.to_held_out(fitted, chosen, min(sizes))
-    datasets = data.load_all(fitted.experiment, read)
+    read, fitted = data.reader(), fitting.Fitted(experiment)
+    if chosen is not None:
+        encoders = {point.settings.encoder: point.settings for point in experiment.points}
+        depth = min(len(modules.build(settings).layers) for settings in encoders.values())
+        fitted = fitting.to_depth(fitted, chosen, depth)
+        sources = [rows_of(read(config)) for config in configs(experiment.whole)]
+        sizes = [int((rows.labels != NONE).sum()) for rows in sources if not rows.has_validation]
+        if sizes:
+            fitted = fitting.to_held_out(fitted, chosen, min(sizes))
+    datasets = data.load_all(fitted.experiment.whole, read)
     _check_tasks(fitted.experiment, datasets)
-    settings = [point.settings.at_seed(0) for point in fitted.experiment.points]
-    n_labelled = min(datasets[at.finetuning_data].n_labelled for at in settings)
-    n_examples = min(len(datasets[at.pretraining_data].train.inputs) for at in settings)
-    fitted = fitting.to_rows(fitted, chosen, n_examples, n_labelled)
-    checked = dataclasses.replace(fitted.experiment)
-    return Loaded(checked, datasets, (*_notes(checked, datasets), *fitted.notes))
+    if chosen is not None:
+        settings = [point.settings.at_seed(0) for point in fitted.experiment.points]
+        n_labelled = min(datasets[at.finetuning_data].n_labelled for at in settings)
+        n_examples = min(len(datasets[at.pretraining_data].train.inputs) for at in settings)
+        fitted = fitting.to_rows(fitted, chosen, n_examples, n_labelled)
+    if fitted.experiment is not experiment:
+        fitted.experiment.__post_init__()
+    places = {field: str(path_of(field, getattr(experiment, field))) for field in ("run_dir", "store")}
+    located = fitted.experiment.with_others(places)
+    return Loaded(located, datasets, (*_notes(located, datasets), *fitted.notes))
 
 
 def _check_tasks(experiment: Experiment, datasets: Mapping[DataConfig, Dataset]) -> None:

@@ -1,9 +1,11 @@
 """Parts that all figures share: canvas, colours, wrapped names, and files."""
 
+import contextlib
 import io
 import re
 import textwrap
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,16 @@ INK = "#1b1b1b"
 WIDTH = 5.4  # inches; so narrow that letters stay legible where a page is 400 pixels wide
 _DOTS = 240  # per inch
 _LONGEST_NAME = 120  # characters
+
+
+@contextlib.contextmanager
+def own_style() -> Iterator[None]:
+    """Draws in matplotlib's own style meanwhile, whatever a notebook has set."""
+    import matplotlib
+
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        yield
 
 
 def canvas(height: float, columns: int = 1, rows: int = 1, sharey: bool = True):

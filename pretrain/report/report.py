@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from pretrain.config import Experiment, to_json
-from pretrain.report import latex, sections, words
+from pretrain.report import drawing, latex, sections, words
 from pretrain.report.listings import Listing
 from pretrain.report.page import Opening, page
 from pretrain.report.record import record
@@ -58,7 +58,8 @@ def write(
     found = write_answer(answer, trials, experiment, devices, directory)
     for name in ("figures", "tables"):
         (directory / name).mkdir(exist_ok=True)
-    parts = sections.sections(answer, trials, curves, samples, found, directory / "figures")
+    with drawing.own_style():
+        parts = sections.sections(answer, trials, curves, samples, found, directory / "figures")
     # Facts have no headings, and no paper needs them.
     for part in (part for section in parts for part in section.parts):
         if isinstance(part, Listing) and any(part.headings):

@@ -32,8 +32,8 @@ def show(plan: Plan, datasets: Mapping[DataConfig, Dataset], console: Console) -
     for heading in headings:
         table.add_column(heading, justify="left" if heading == "stage" else "right")
     rate, total = cost.flop_rate(), 0.0
-    found = packs(plan.jobs.values(), (), here.pack_memory(), jax.device_count())
-    for alike in _grouped(found):
+    todo = packs(plan.jobs.values(), (), here.pack_memory(), jax.device_count())
+    for alike in _grouped(todo):
         first, dataset = alike[0], datasets[alike[0].data]
         n_jobs, updates = sum(len(pack.jobs) for pack in alike), first.stage.n_updates
         work = n_jobs * cost.flops(first.jobs[0].traced)
@@ -44,16 +44,16 @@ def show(plan: Plan, datasets: Mapping[DataConfig, Dataset], console: Console) -
         costs = (f"{memory / 1e6:,.0f} MB", f"{work / 1e12:,.2f}", _duration(seconds))
         table.add_row(_name(first), *(f"{count:,}" for count in counts), *costs)
     console.print(table)
-    compiling = _COMPILE_SECONDS * len({(pack.stage, len(pack.jobs)) for pack in found})
+    compiling = _COMPILE_SECONDS * len({(pack.stage, len(pack.jobs)) for pack in todo})
     console.print(
         f"about {_duration(total)} here at {rate / 1e9:,.0f} GFLOP/s, and at most {_duration(compiling)} to compile",
     )
 
 
-def _grouped(found: Iterable[Pack]) -> list[list[Pack]]:
+def _grouped(todo: Iterable[Pack]) -> list[list[Pack]]:
     """Returns packs of one stage, on the same images, that pass the same stages together, in the order of the first."""
     groups: dict[Any, list[Pack]] = {}
-    for pack in found:
+    for pack in todo:
         groups.setdefault((pack.stage, pack.data, tuple(part.stage for part in pack.passed)), []).append(pack)
     return list(groups.values())
 

@@ -37,26 +37,26 @@ def chosen(experiment: Experiment, plan: Plan, store: Store) -> Plan:
 
 def reasons(plan: Plan, store: Store) -> dict[str, str]:
     """Returns why each stage of a plan that is not stored would run, by its id."""
-    stored, current, found = store.verified(plan.jobs), versions(), {}
+    stored, current, why = store.verified(plan.jobs), versions(), {}
     for job in plan.jobs.values():
         if job.id in stored:
             continue
         alike = store.with_settings(job.settings_id)
         if not alike:
-            found[job.id] = NEW
+            why[job.id] = NEW
         elif any(one.program == job.program for one in alike):
-            found[job.id] = PARENT
+            why[job.id] = PARENT
         else:
             before = alike[-1].versions
             pairs = ((name, before.get(name), now) for name, now in current.items())
             changed = [f"{name} {old}, now {new}" for name, old, new in pairs if old != new]
-            found[job.id] = f"{_VERSIONS} ({'; '.join(changed)})" if changed else PROGRAM
-    return found
+            why[job.id] = f"{_VERSIONS} ({'; '.join(changed)})" if changed else PROGRAM
+    return why
 
 
-def again(plan: Plan, found: Mapping[str, str]) -> str | None:
+def again(plan: Plan, missing: Mapping[str, str]) -> str | None:
     """Returns which stages run again though their settings are stored, and why, in one line; None where none does."""
-    counts = Counter((plan.jobs[job].stage.name, reason) for job, reason in found.items() if reason != NEW)
+    counts = Counter((plan.jobs[job].stage.name, reason) for job, reason in missing.items() if reason != NEW)
     if not counts:
         return None
     parts = [f"{n:,} of {name} ({reason})" for (name, reason), n in counts.items()]
@@ -64,8 +64,8 @@ def again(plan: Plan, found: Mapping[str, str]) -> str | None:
     return f"{n_again:,} stored stages run again: {', '.join(parts)}; --code ignore takes them as they are"
 
 
-def summary(plan: Plan, found: Mapping[str, str]) -> str:
+def summary(plan: Plan, missing: Mapping[str, str]) -> str:
     """Returns how many stages of a plan would run, and why, in one line."""
-    counts = Counter(found.values())
+    counts = Counter(missing.values())
     summed = ", ".join(f"{n:,} {reason}" for reason, n in counts.items())
-    return f"{len(found):,} of {counted(len(plan.jobs), 'stage')} would run" + (f": {summed}" if summed else "")
+    return f"{len(missing):,} of {counted(len(plan.jobs), 'stage')} would run" + (f": {summed}" if summed else "")

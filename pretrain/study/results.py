@@ -1,7 +1,12 @@
 """Finished runs, for notebooks: their tables, and the parameters of any of their stages."""
 
 import dataclasses
+import functools
+import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -27,15 +32,63 @@ _COLUMNS = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
+class Conclusion(NamedTuple):
+    """The answer of a run, as ``answer.json`` holds it."""
+
+    question: str
+    sentence: str
+    warnings: tuple[str, ...]
+    explanation: str
+    content: Mapping[str, Any]  # all of the file
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
 class Run:
-    """A finished run; tables are Arrow's, and ``run.trials.to_pandas()`` gives a data frame."""
+    """A finished run; tables are Arrow's, and ``run.trials.to_pandas()`` gives a data frame.
+
+    Its answer is read when it is asked for.
+    """
 
     experiment: Experiment
     trials: pa.Table
     curves: pa.Table
     stages: pa.Table
     timings: pa.Table
+    directory: Path
+
+    @functools.cached_property
+    def answer(self) -> Conclusion:
+        """The answer to its question.
+
+        Raises:
+          ConfigError: another experiment was run in its directory since.
+          DamageError: the file is missing or not as it was written.
+        """
+        found = json.loads(self._read("answer.json"))
+        return Conclusion(
+            found["question"], found["verdict"], tuple(found["warnings"]), found["explanation"], MappingProxyType(found)
+        )
+
+    @property
+    def comparisons(self) -> list[dict[str, Any]]:
+        """Its comparisons, those of ``answer.json``."""
+        return self.answer.content["comparisons"]
+
+    def __repr__(self) -> str:
+        return f"<Run of {counted(len(self.trials), 'trial')} in {self.directory}>"
+
+    def _repr_html_(self) -> str:
+        """Returns the first screen of its report, for a notebook."""
+        page = self._read("report.html").decode()
+        return f"<div>{page.partition('<main>')[2].partition('</main>')[0].partition('<h2>')[0]}</div>"
+
+    def _read(self, name: str) -> bytes:
+        def read(files: Files) -> bytes:
+            if files.experiment_id != run_files.experiment_id(self.trials["trial_id"].to_pylist()):
+                raise ConfigError("run", str(self.directory), "holds another experiment by now; run this one again")
+            return files.read(name)
+
+        return run_files.read(self.directory, read)
 
 
 def load_run(path: Path | str) -> Run:
@@ -57,7 +110,8 @@ def run_of(files: Files) -> Run:
       DamageError: a file is missing or not as it was written.
     """
     text = files.read("experiment.json").decode()
-    return Run(from_json(text), **{name: _read_table(files, name) for name in _COLUMNS})
+    tables = {name: _read_table(files, name) for name in _COLUMNS}
+    return Run(from_json(text), **tables, directory=files.directory)
 
 
 def measured(run: Run, metric: str, field: str = "study.metric") -> Run:

@@ -41,7 +41,7 @@ OVERHEAD = {
         ("pretrain.store.store.Store", "save_progress"),
     ],
     "recording": [
-        ("pretrain.commands.looks", "_tables"),
+        ("pretrain.running", "_judged"),
         ("pretrain.runs.tables", "write"),
     ],
 }

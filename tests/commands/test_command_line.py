@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pretrain.commands.command_line import Request
+from pretrain.commands.command_line import Arguments
 from pretrain.config import (
     AdamConfig,
     EncoderConfig,
@@ -27,7 +27,7 @@ from tests.experiments import KINDS, LEAVES, with_field
 
 def test_without_options_the_default_is_run():
     for default in (DEFAULT, Experiment()):
-        assert read(default=default) == Request(default, False, False, fitting.chosen(default, ()), ())
+        assert read(default=default) == Arguments(default, False, False, fitting.chosen(default, ()), ())
 
 
 def test_the_table_of_other_values_covers_every_field():

@@ -5,7 +5,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from pretrain.commands import launch
-from pretrain.config import Experiment, from_json, to_json
+from pretrain.config import Experiment, config_file, from_json, to_json
 from pretrain.config.fields import ConfigError, fields
 
 PARTS = {
@@ -75,7 +75,7 @@ def load(configs, expression):
     header = '"""A test."""\nfrom math import inf, nan\nfrom pretrain.config import *\n\n\ndef get_config():\n'
     text = f"{header}    return {expression}\n"
     (configs / "fuzz.py").write_text(text, errors="backslashreplace")
-    return launch._load_config(configs / "fuzz.py", "fuzz")
+    return config_file.load(configs / "fuzz.py", "fuzz")
 
 
 def read_or_refused(configs, expression):

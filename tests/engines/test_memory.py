@@ -188,7 +188,7 @@ def test_a_job_of_slurms_that_is_killed_runs_in_halves(fits, sizes, small, monke
     (task.store.root / "run").mkdir(parents=True)
     executor = Executor(task.store, fits)
     monkeypatch.setattr(slurm_engine, "_executor", lambda *_: executor)
-    monkeypatch.setattr(slurm_engine, "_SECONDS_BETWEEN_LOOKS", 0.0)
+    monkeypatch.setattr(slurm_engine, "_SECONDS_BETWEEN_POLLS", 0.0)
     monkeypatch.setattr(programs, "prepare_devices", lambda *_: None)
     task = task._replace(experiment=found)
     if sizes is None:

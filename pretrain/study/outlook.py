@@ -36,7 +36,7 @@ def of_plan(experiment: Experiment, plan: Plan, store: Store) -> Prospect | None
 
     Args:
       experiment: as asked for.
-      plan: of its last look.
+      plan: of all seeds that it may come to.
       store: where stages of earlier runs are.
     """
     points, study = _points(plan, experiment), experiment.study
@@ -57,20 +57,20 @@ def _units(plan: Plan, arms: Collection[str], tuned: Collection[str]) -> list[li
 
     To choose among settings takes scores, which are measured before every start.
     """
-    found: dict[tuple[str, int, int], list[Trial]] = {}
+    units: dict[tuple[str, int, int], list[Trial]] = {}
     for trial in plan.trials:
         arm = repr(_known({name: value for name, value in trial.point.items() if name not in tuned}))
         if arm in arms and not (tuned and trial.seed >= _MOST_TUNED_SEEDS):
-            found.setdefault((arm, trial.seed, trial.repeat), []).append(trial)
-    return list(found.values())
+            units.setdefault((arm, trial.seed, trial.repeat), []).append(trial)
+    return list(units.values())
 
 
 def _points(plan: Plan, experiment: Experiment) -> list[Mapping[str, object]]:
     """Returns the points of a plan's arms, without the fields that are tuned."""
     tuned = experiment.study.tune
     one_each = (trial.point for trial in plan.trials if trial.seed == trial.repeat == 0)
-    found = ({name: value for name, value in point.items() if name not in tuned} for point in one_each)
-    return list({repr(point): point for point in found}.values())
+    untuned = ({name: value for name, value in point.items() if name not in tuned} for point in one_each)
+    return list({repr(point): point for point in untuned}.values())
 
 
 def _known(point: Mapping[str, object]) -> list[tuple[str, object]]:

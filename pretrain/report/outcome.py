@@ -23,14 +23,14 @@ from pretrain.study.answer import Answer
 _EVENTS = "tensorboard/"
 
 
-def leave(
+def write(
     experiment: Experiment,
     datasets: Mapping[DataConfig, Dataset],
-    made: Mapping[str, pa.Table],
+    run_tables: Mapping[str, pa.Table],
     answer: Answer,
     shown: Samples | None,
     notify: Callable[[str], None],
-    anew: bool = True,
+    redraw: bool = True,
     with_tensorboard: bool = False,
 ) -> None:
     """Puts the files of a run in the place of those in its directory; files of the experiment before go.
@@ -38,30 +38,30 @@ def leave(
     Args:
       experiment: what was run.
       datasets: that it read.
-      made: its tables by name.
+      run_tables: its tables by name.
       answer: what was concluded.
       shown: filters and reconstructions of its pretraining, if there are any.
       notify: given a line for every damaged file in the directory.
-      anew: whether to draw even where the same tables, samples and answer are there, which takes seconds.
+      redraw: whether to draw even where the same tables, samples and answer are there, which takes seconds.
       with_tensorboard: whether to write TensorBoard event files, too; those of the same tables stay in any case.
 
     Raises:
       OSError: a file could not be written; those before are as they were.
     """
-    run_dir, trials, curves = Path(experiment.run_dir), made["trials"], made["curves"]
+    run_dir, trials, curves = Path(experiment.run_dir), run_tables["trials"], run_tables["curves"]
     there, devices = run_files.sound(run_dir, notify), hosts.devices()
     with run_files.draft(run_dir) as draft:
-        _write_tables(experiment, datasets, made, draft)
+        _write_tables(experiment, datasets, run_tables, draft)
         if shown:
             sample_file.write(shown, draft / sample_file.FILE)
         report.write_answer(answer, trials, experiment, devices, draft)
-        if there and not anew and _is_drawn(there, draft, with_tensorboard):
+        if there and not redraw and _is_drawn(there, draft, with_tensorboard):
             return
         report.write(answer, trials, curves, experiment, devices, draft, shown)
         events = _events(run_dir, draft)
         if with_tensorboard or events is None:
-            tensorboard.write(trials, curves, made["stages"], draft / _EVENTS)
-        run_files.commit(draft, _id(made), devices, keep=None if with_tensorboard else events)
+            tensorboard.write(trials, curves, run_tables["stages"], draft / _EVENTS)
+        run_files.commit(draft, _id(run_tables), devices, keep=None if with_tensorboard else events)
 
 
 def write_asked(experiment: Experiment, trials: pa.Table, directory: Path) -> None:
@@ -74,25 +74,25 @@ def write_asked(experiment: Experiment, trials: pa.Table, directory: Path) -> No
     tables.write(trials, directory / "trials.parquet", _id({"trials": trials}))
 
 
-def leave_tables(
+def write_tables(
     experiment: Experiment,
     datasets: Mapping[DataConfig, Dataset],
-    made: Mapping[str, pa.Table],
+    run_tables: Mapping[str, pa.Table],
     notify: Callable[[str], None],
 ) -> None:
-    """Leaves a run's tables without an answer, unless its directory holds all of their trials.
+    """Writes a run's tables without an answer, unless its directory holds all of their trials.
 
     Raises:
       OSError: a file could not be written; those before are as they were.
     """
-    run_dir, ids = Path(experiment.run_dir), made["trials"]["trial_id"].to_pylist()
+    run_dir, ids = Path(experiment.run_dir), run_tables["trials"]["trial_id"].to_pylist()
     if there := run_files.sound(run_dir, notify):
         held = pq.read_table(pa.BufferReader(there.read("trials.parquet")), columns=["trial_id"])
         if set(ids) <= set(held["trial_id"].to_pylist()):
             return
     with run_files.draft(run_dir) as draft:
-        _write_tables(experiment, datasets, made, draft)
-        run_files.commit(draft, _id(made), hosts.devices())
+        _write_tables(experiment, datasets, run_tables, draft)
+        run_files.commit(draft, _id(run_tables), hosts.devices())
 
 
 def samples_there(run_dir: Path) -> Samples | None:
@@ -115,7 +115,7 @@ def _is_drawn(there: Files, draft: Path, with_tensorboard: bool) -> bool:
 def _events(run_dir: Path, draft: Path) -> dict[str, str] | None:
     """Returns the checksums of the event files in a run's directory, which stay while its tables are those of a draft.
 
-    None where some of them are damaged and can be made again.
+    None where some of them are damaged and can be run_tables again.
     """
     with contextlib.suppress(DamageError):
         if there := run_files.opened(run_dir):
@@ -129,14 +129,14 @@ def _events(run_dir: Path, draft: Path) -> dict[str, str] | None:
 
 
 def _write_tables(
-    experiment: Experiment, datasets: Mapping[DataConfig, Dataset], made: Mapping[str, pa.Table], directory: Path
+    experiment: Experiment, datasets: Mapping[DataConfig, Dataset], run_tables: Mapping[str, pa.Table], directory: Path
 ) -> None:
     # With absolute paths, so that it can be read from anywhere.
     (directory / "experiment.json").write_text(to_json(experiment), encoding="utf-8")
     inputs_file.write(datasets, directory / inputs_file.FILE)
-    for name, table in made.items():
-        tables.write(table, directory / f"{name}.parquet", _id(made))
+    for name, table in run_tables.items():
+        tables.write(table, directory / f"{name}.parquet", _id(run_tables))
 
 
-def _id(made: Mapping[str, pa.Table]) -> str:
-    return run_files.experiment_id(made["trials"]["trial_id"].to_pylist())
+def _id(run_tables: Mapping[str, pa.Table]) -> str:
+    return run_files.experiment_id(run_tables["trials"]["trial_id"].to_pylist())

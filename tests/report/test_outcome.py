@@ -9,10 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pretrain.commands import outcome
 from pretrain.commands import report as report_command
 from pretrain.config import Experiment
-from pretrain.report import report
+from pretrain.report import outcome, report
 from pretrain.runs import run_files
 from pretrain.store.manifests import DamageError
 from pretrain.study import results
@@ -38,17 +37,17 @@ def made(seeds=8):
 TABLES = made()
 
 
-def leave(directory, tables=TABLES, samples=None, anew=False, notify=pytest.fail, **changed):
+def write(directory, tables=TABLES, samples=None, redraw=False, notify=pytest.fail, **changed):
     experiment = dataclasses.replace(Experiment(run_dir=str(directory)), **changed)
     with run_files.occupied(directory), undrawn():
-        outcome.leave(experiment, {}, tables, answer(tables["trials"], tables["curves"]), samples, notify, anew)
+        outcome.write(experiment, {}, tables, answer(tables["trials"], tables["curves"]), samples, notify, redraw)
 
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("outcome"))
-        leave(Path("run"))
+        write(Path("run"))
         yield Path("run").resolve()
 
 
@@ -80,28 +79,28 @@ def test_all_files_are_in_the_manifest_and_hold_the_id_of_their_experiment(run):
 
 def test_the_same_files_are_drawn_once(run):
     before = drawn(run)
-    leave(run)
+    write(run)
     assert drawn(run) == before
-    leave(run, anew=True)
+    write(run, redraw=True)
     assert drawn(run) != before
 
 
 @pytest.mark.parametrize("other", [{"seeds": 9}, {"store": "elsewhere"}])
 def test_another_experiment_of_the_same_tables_takes_their_place(other, run):
     before = drawn(run)
-    leave(run, **other)
+    write(run, **other)
     assert drawn(run) != before
     assert {name: getattr(results.load_run(run).experiment, name) for name in other} == other
 
 
 def test_samples_come_and_go_with_their_figures(run):
     before = held(run)
-    leave(run, samples=sampled())
+    write(run, samples=sampled())
     assert 'id="figure-filters"' in (run / "report.html").read_text() and results.load_samples(run)
     page = drawn(run)
-    leave(run, samples=sampled())
+    write(run, samples=sampled())
     assert drawn(run) == page
-    leave(run)
+    write(run)
     assert held(run) == before
 
 
@@ -110,8 +109,8 @@ def test_files_of_users_stay(run):
     (run / "notes").mkdir()
     for name in mine:
         (run / name).write_text("mine")
-    leave(run, samples=sampled())
-    leave(run, tables=made(seeds=6))
+    write(run, samples=sampled())
+    write(run, tables=made(seeds=6))
     assert all((run / name).read_text() == "mine" for name in mine)
 
 
@@ -140,7 +139,7 @@ def test_damaged_files_are_named_and_made_again(damages, run):
     before, reported = held(run), []
     for name, damage in damages.items():
         damage(run / name)
-    leave(run, notify=reported.append)
+    write(run, notify=reported.append)
     assert {line.partition(": ")[0] for line in reported} == {str(run / name) for name in damages}
     assert all(line.endswith("; it is made again") for line in reported) and len(reported) == len(damages)
     assert held(run) == before
@@ -170,19 +169,19 @@ def test_tables_without_an_answer_take_the_place_of_another_experiment_and_never
     fewer, more, reported = made(seeds=6), made(seeds=10), []
     before = held(run)
     with run_files.occupied(run):
-        outcome.leave_tables(Experiment(run_dir=str(run)), {}, fewer, pytest.fail)
+        outcome.write_tables(Experiment(run_dir=str(run)), {}, fewer, pytest.fail)
     assert held(run) == before
     with run_files.occupied(run):
-        outcome.leave_tables(Experiment(run_dir=str(run)), {}, more, pytest.fail)
+        outcome.write_tables(Experiment(run_dir=str(run)), {}, more, pytest.fail)
     assert {name for name, content in held(run).items() if content} == {*PLAIN, "manifest.json"}
     assert results.load_run(run).trials.equals(more["trials"]) and results.load_samples(run) is None
-    leave(run, notify=reported.append)
+    write(run, notify=reported.append)
     assert held(run) == before and reported == []
 
 
 @pytest.mark.parametrize("name", ["figures", "tables", "trials.parquet/x"])
 def test_what_is_in_the_way_is_named_and_costs_no_file(name, run):
-    leave(run, tables=made(seeds=6))
+    write(run, tables=made(seeds=6))
     if "/" in name:
         (run / name).parent.unlink()
         (run / name).mkdir(parents=True)
@@ -193,7 +192,7 @@ def test_what_is_in_the_way_is_named_and_costs_no_file(name, run):
         (run / name).write_text("mine")
     before = held(run)
     with pytest.raises(OSError, match=f"{run / name.partition('/')[0]} is .*directory; move it away, and run the same"):
-        leave(run, notify=[].append)
+        write(run, notify=[].append)
     assert held(run) == before
 
 

@@ -1,0 +1,270 @@
+"""A run as a function of its experiment: ``prepare``, ``train``, ``conclude``.
+
+Nothing here belongs to the process: it sets nothing of JAX, takes no signal, and prints only on a console that it is
+given. ``pretrain/library.py`` runs it for programs and notebooks, ``pretrain/commands/run.py`` for a command line.
+"""
+
+import contextlib
+import importlib
+import threading
+import warnings
+from collections.abc import Callable, Collection, Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+from rich.console import Console
+
+from pretrain.config import DataConfig, Experiment
+from pretrain.config.counts import counted
+from pretrain.config.fields import ConfigError
+from pretrain.config.paths import check_directory, is_writable
+from pretrain.data import Dataset
+from pretrain.engines import here
+from pretrain.engines.here import Engine
+from pretrain.engines.interrupts import Interrupted
+from pretrain.engines.request import Request
+from pretrain.execute import hosts
+from pretrain.plan import environment, fitting
+from pretrain.plan import plan as planning
+from pretrain.plan.identity import Fingerprints
+from pretrain.plan.plan import Plan
+from pretrain.report import outcome, verdicts
+from pretrain.report import prospects as in_words
+from pretrain.runs import baselines, holds, run_files, samples, tables
+from pretrain.runs.remeasure import remeasured
+from pretrain.store import reuse
+from pretrain.store.store import Store
+from pretrain.study import outlook, sequential
+from pretrain.study.answer import Answer, answer
+from pretrain.study.choice import usual_values
+from pretrain.study.results import Run
+from pretrain.study.sequential import Look
+
+QUIET = Console(quiet=True)
+
+
+class Prepared(NamedTuple):
+    """All that is known of a run before it trains."""
+
+    experiment: Experiment  # that fits its data, with absolute paths
+    datasets: Mapping[DataConfig, Dataset]
+    schedule: tuple[Look, ...]  # the numbers of seeds at which it is judged
+    plan: Plan  # of all seeds that it may come to
+    store: Store
+    missing: Mapping[str, str]  # the reason that a stage is to run, by its id
+    engine: Engine
+    notes: tuple[str, ...]  # on data and defaults, a line each
+    warn: Callable[[str], None]  # takes a line about a damaged file
+
+    def plan_at(self, look: Look) -> Plan:
+        """Returns the plan of as many seeds as a look has."""
+        trials = tuple(trial for trial in self.plan.trials if trial.seed < look.seeds)
+        used = {job for trial in trials for job in trial.jobs}
+        return Plan(trials, {name: job for name, job in self.plan.jobs.items() if name in used})
+
+
+class Trained(NamedTuple):
+    """What training came to."""
+
+    prepared: Prepared
+    plan: Plan  # of the seeds that it took
+    n_run: int  # stages
+    tables: Mapping[str, pa.Table]  # by name
+    answer: Answer
+
+
+def prepare(
+    experiment: Experiment,
+    chosen: Collection[str] | None = None,
+    warn: Callable[[str], None] = warnings.warn,
+    read_only: bool = False,
+) -> Prepared:
+    """Loads the data of an experiment, and plans it.
+
+    Args:
+      experiment: what to run.
+      chosen: fields that somebody chose, and that are not fitted to the data; by default all.
+      warn: given a line for every damaged file.
+      read_only: whether nothing may be written, not even to the store.
+
+    Raises:
+      ConfigError: data are not there or do not fit, a directory or an engine cannot be used, or no number of seeds that
+        the run may come to can be conclusive.
+    """
+    sequential.check(experiment)
+    for field in ("run_dir", "store"):
+        check_directory(field, getattr(experiment, field))
+    engine = here.of(experiment.engine)
+    environment.check_devices()
+    experiment, datasets, notes = fitting.load(experiment, chosen)
+    root = Path(experiment.store)
+    fingerprints = Fingerprints(root)
+    plan = planning.plan(experiment.whole, datasets, fingerprints)
+    outlook.check(experiment, plan)
+    is_leader, is_open = hosts.is_leader(), is_writable(root)
+    read_only = read_only or not is_leader
+    store = Store(root, warn if is_leader else lambda line: None, read_only=read_only or not is_open)
+    plan = reuse.chosen(experiment, plan, store)
+    missing = reuse.reasons(plan, store)
+    schedule = tuple(sequential.looks(experiment))
+    prepared = Prepared(experiment, datasets, schedule, plan, store, missing, engine, notes, warn)
+    if not read_only:
+        if not is_open:
+            _check_complete(prepared)
+        fingerprints.save()
+    return prepared
+
+
+def _check_complete(prepared: Prepared) -> None:
+    """Checks that a store which cannot be written holds all stages of the first look.
+
+    Raises:
+      ConfigError: it lacks a stage.
+    """
+    jobs = prepared.plan_at(prepared.schedule[0]).jobs
+    if n_missing := len(jobs.keys() & prepared.missing.keys()):
+        remedy = f"cannot be written, and lacks {n_missing} of {counted(len(jobs), 'stage')}; choose another"
+        raise ConfigError("store", prepared.experiment.store, remedy)
+
+
+def report(prepared: Prepared, console: Console) -> None:
+    """Prints what was noted, what trains again and why, and what the run can show."""
+    for note in prepared.notes:
+        warning(console, note)
+    if line := reuse.again(prepared.plan, prepared.missing):
+        warning(console, line)
+    if prepared.missing and (prospect := outlook.of_plan(prepared.experiment, prepared.plan, prepared.store)):
+        if line := in_words.warning(prospect):
+            warning(console, line)
+        else:
+            console.print(in_words.outlook(prospect), style="dim", soft_wrap=True)
+    if not is_writable(prepared.store.root):
+        warning(console, f"{prepared.store.root} cannot be written, and so does not note that this run uses its stages")
+
+
+def warning(console: Console, line: str) -> None:
+    """Prints a line that people should see."""
+    console.print(line, style="yellow", soft_wrap=True)
+
+
+@contextlib.contextmanager
+def occupied(prepared: Prepared) -> Iterator[None]:
+    """Holds a run's directory, and its stages in the store, so that nobody prunes them.
+
+    These are all that its last look may need, so that nobody prunes what the first looks of a repeated run leave out.
+
+    Raises:
+      ConfigError: another process holds the directory.
+      OSError: it cannot be written.
+    """
+    root, run_dir = prepared.store.root, Path(prepared.experiment.run_dir)
+    stages = prepared.plan.jobs
+    held = holds.held(root, run_dir, stages) if is_writable(root) else contextlib.nullcontext()
+    with run_files.occupied(run_dir), held:
+        yield
+
+
+def train(
+    prepared: Prepared,
+    console: Console = QUIET,
+    stop: Callable[[], bool] = lambda: False,
+    saved: Callable[[], None] = lambda: None,
+) -> Trained | None:
+    """Trains what is not stored yet and judges it, with more seeds each time, until the question is settled.
+
+    Its directory must be ``occupied``. Of several processes, all train and the first judges.
+
+    Args:
+      prepared: the run.
+      console: for progress.
+      stop: asked after each chunk of updates whether to stop.
+      saved: called after stages are stored.
+
+    Returns:
+      What training came to; None in a process that is not the first.
+
+    Raises:
+      Interrupted: it was to stop, and what was done is stored.
+      MemoryFault: a stage fits in memory neither in a pack nor alone.
+      StoreError: something could not be read or written.
+    """
+    n_run, is_leader, trained = 0, hosts.is_leader(), None
+    experiment, store = prepared.experiment, prepared.store
+    with environment.one_thread():
+        for look in prepared.schedule:
+            plan = prepared.plan_at(look)
+            n_missing = len(plan.jobs) - len(store.verified(plan.jobs))
+            if n_missing and is_leader:
+                threading.Thread(target=_load_for_report, daemon=True).start()
+            try:
+                prepared.engine(Request(experiment, plan, prepared.datasets, store, console, stop, saved))
+            except Interrupted:
+                store.refresh()
+                stored = f"{len(store.verified(plan.jobs))} of {counted(len(plan.jobs), 'stage')} stored"
+                raise Interrupted(f"stopped with {stored}; the same command goes on from here") from None
+            n_run += n_missing
+            if is_leader:
+                trained = _judged(prepared, plan, n_run)
+                if len(prepared.schedule) > 1:
+                    warning(console, verdicts.progress(look, prepared.schedule, trained.answer.comparisons))
+            is_settled = is_leader and not sequential.unsettled(trained.answer.comparisons)
+            if look is prepared.schedule[-1] or hosts.broadcast(is_settled):
+                break
+    return trained
+
+
+def _load_for_report() -> None:
+    """Imports what judging and drawing will need, a second's work, beside training."""
+    for name in (
+        "scipy.stats",
+        "matplotlib.figure",
+        "matplotlib.backends.backend_agg",
+        "matplotlib.backends.backend_svg",
+    ):
+        importlib.import_module(name)
+
+
+def _judged(prepared: Prepared, plan: Plan, n_run: int) -> Trained:
+    """Returns the tables of a plan that is stored, and the answer that they give."""
+    experiment, datasets, store = prepared.experiment, prepared.datasets, prepared.store
+    errors, compared = remeasured(plan, store, datasets), baselines.of_trials(plan, datasets)
+    trials, curves = tables.trials(plan, store, errors, experiment.study, compared), tables.curves(plan, store)
+    by_name = {
+        "trials": trials,
+        "curves": curves,
+        "stages": tables.stages(plan),
+        "timings": tables.timings(plan, store),
+    }
+    try:
+        level = sequential.level(experiment, trials)
+        concluded = answer(trials, curves, experiment.study, level, usual_values(experiment))
+    except Exception:  # a fault in judging costs no table of what is trained
+        outcome.write_tables(experiment, datasets, by_name, prepared.warn)
+        raise
+    return Trained(prepared, plan, n_run, by_name, concluded)
+
+
+def conclude(trained: Trained, with_tensorboard: bool = False) -> Run:
+    """Writes the files of a run, and returns it. Its directory must be ``occupied``.
+
+    Args:
+      trained: what training came to.
+      with_tensorboard: whether to write TensorBoard event files, too.
+
+    Raises:
+      OSError: a file could not be written; those before are as they were.
+    """
+    prepared = trained.prepared
+    experiment, datasets, run_dir = prepared.experiment, prepared.datasets, Path(prepared.experiment.run_dir)
+    # Only now, so that the tables of a run that is repeated, or interrupted as it is, never hold less.
+    shown = samples.of_run(trained.plan, prepared.store, datasets, outcome.samples_there(run_dir))
+    written = (experiment, datasets, trained.tables)
+    try:
+        outcome.write(*written, trained.answer, shown, prepared.warn, trained.n_run > 0, with_tensorboard)
+    except OSError:
+        raise
+    except Exception:  # a fault in drawing costs no table, either
+        outcome.write_tables(*written, prepared.warn)
+        raise
+    return Run(experiment, **trained.tables, directory=run_dir)
