@@ -187,7 +187,7 @@ def test_another_command_of_a_readme_names_what_there_is(command):
             assert extra in extras
     elif program in ("python", "python3"):
         module = rest[rest.index("-m") + 1]
-        assert module in {"venv", "pytest", "pretrain", *(f"tests.bench.{name}" for name in BENCHES)}
+        assert module in {"venv", "pytest", "pretrain", "tests.stage_ids", *(f"tests.bench.{name}" for name in BENCHES)}
         if module.startswith("tests.bench."):
             environment = {**os.environ, "PYTHONPATH": str(ROOT)}
             options = {"cwd": ROOT, "env": environment, "capture_output": True, "text": True}
