@@ -3,16 +3,15 @@
 from collections.abc import Sequence
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from pretrain.config.metrics import metric_of, split_of
 from pretrain.report.drawing import COLOURS, DASHES, INK, canvas, legend, title, written
 from pretrain.report.names import arm_name, metric_name, percent, scale_of, setting, short, treatment
 from pretrain.study import statistics
-from pretrain.study.arms import Arm, by_seed, curve_values
+from pretrain.study.arms import Arm, by_seed
 from pretrain.study.budgets import BudgetCurve
 from pretrain.study.comparisons import Comparison
+from pretrain.study.curves import Curves
 from pretrain.study.epochs import EpochCurve
 from pretrain.study.factorial import FIRST_BATCHES
 from pretrain.study.phases import Pretraining
@@ -25,7 +24,7 @@ MOST_PRETRAININGS = 4
 _MOST_POINTS = 300  # of a curve; more are no more to see
 
 
-def first_batches(curves: pa.Table, arms: Sequence[Arm]):
+def first_batches(curves: Curves, arms: Sequence[Arm]):
     """Draws accuracy, or loss, on each mini-batch just trained on, arm by arm: mean over seeds, and its band.
 
     Args:
@@ -38,7 +37,7 @@ def first_batches(curves: pa.Table, arms: Sequence[Arm]):
     for index, arm in enumerate(arms[:MOST_ARMS]):
         if not arm.trial_ids:
             continue
-        values = by_seed(curve_values(curves, arm, metric, steps.tolist()), arm)
+        values = by_seed(curves.values(arm.trial_ids, metric, steps), arm)
         measured = ~np.isnan(values).all(axis=0)
         if not measured.any():
             continue
@@ -143,10 +142,9 @@ def slopes(compared: Sequence[Comparison]):
     return figure
 
 
-def trained_metric(curves: pa.Table) -> str:
+def trained_metric(curves: Curves) -> str:
     """Returns the metric of batches just trained on: accuracy where it is measured, and loss otherwise."""
-    known = pc.unique(curves["metric"]).to_pylist()
-    return "post_update_loss" if "post_update_loss" in known else "post_update_accuracy"
+    return "post_update_loss" if "post_update_loss" in curves.metrics else "post_update_accuracy"
 
 
 def _rises(one: Comparison, pair: tuple[float, float]) -> bool:

@@ -5,12 +5,10 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 
 from pretrain.config.metrics import metric_of, split_of
 from pretrain.report import names, verdicts
 from pretrain.study.answer import Answer
-from pretrain.study.arms import trial_values
 from pretrain.study.speed import SHARE
 
 
@@ -24,14 +22,14 @@ class Listing(NamedTuple):
     align: str  # l or r for each column
 
 
-def arms(answer: Answer, trials: pa.Table) -> Listing:
+def arms(answer: Answer) -> Listing:
     """Returns the results of every arm."""
     rows, measure = [], split_of(answer.metric)[1]
     shown = [f"{split}_{measure}" for split in ("test", "validation")]
     for arm in answer.arms:
         columns = []
         for metric in shown:
-            values = trial_values(trials, arm, metric)
+            values = arm.results[metric]
             deviation = f" ± {names.value(np.std(values, ddof=1), metric)}" if len(values) > 1 else ""
             measured = len(values) and np.isfinite(values).all()
             columns.append(f"{names.value(np.mean(values), metric)}{deviation}" if measured else "–")
