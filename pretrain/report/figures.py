@@ -6,7 +6,7 @@ import numpy as np
 
 from pretrain.config.metrics import metric_of, split_of
 from pretrain.report.drawing import COLOURS, DASHES, INK, canvas, legend, title, written
-from pretrain.report.names import arm_name, metric_name, percent, scale_of, setting, short, treatment
+from pretrain.report.names import arm_name, comparison_name, metric_name, percent, scale_of, setting, short
 from pretrain.study import statistics
 from pretrain.study.arms import Arm, by_seed
 from pretrain.study.budgets import BudgetCurve
@@ -65,7 +65,7 @@ def differences(compared: Sequence[Comparison]):
     """Draws the difference of each comparison with its interval, and every seed's as a dot, in the metric's unit."""
     shown = compared[:MOST_COMPARISONS]
     scale, unit = scale_of(compared[0].metric)
-    names = [written(f"{treatment(one.field, one.treatment, one.baseline)} {setting(one.shared)}", 26) for one in shown]
+    names = [written(comparison_name(one), 26) for one in shown]
     figure, axes = canvas(1.3 + 0.24 * len(shown) + 0.17 * sum(1 + name.count("\n") for name in names))
     for row, one in enumerate(shown):
         axes.plot(scale * (one.treated - one.untreated), np.full(one.n, row), ".", color=COLOURS[0], alpha=0.35)
@@ -85,9 +85,8 @@ def gains(curves: Sequence[BudgetCurve]):
     scale, unit = scale_of(curves[0].metric)
     figure, axes = canvas(3.2)
     for index, one in enumerate(curves[:MOST_ARMS]):
-        name = f"{treatment(one.field, one.treatment, one.baseline)} {setting(one.shared)}"
         style = {"color": COLOURS[index], "linestyle": DASHES[index % len(DASHES)]}
-        axes.plot(one.labels, scale * one.gain, marker="o", markersize=4, label=written(name), **style)
+        axes.plot(one.labels, scale * one.gain, marker="o", markersize=4, label=written(comparison_name(one)), **style)
         axes.fill_between(one.labels, scale * one.low, scale * one.high, color=COLOURS[index], alpha=0.15, linewidth=0)
     axes.axhline(0, color=INK, linewidth=0.8)
     axes.set(xscale="log", xlabel="labels", ylabel=f"gain ({unit})")

@@ -17,7 +17,6 @@ from pretrain.runs.sample_file import Samples
 from pretrain.study import health
 from pretrain.study.answer import Answer, main_arms
 from pretrain.study.arms import Arm
-from pretrain.study.comparisons import Comparison
 from pretrain.study.curves import Curves
 from pretrain.study.factorial import FIRST_BATCHES, Factorial
 from pretrain.study.phases import pretrainings
@@ -147,7 +146,7 @@ def _differences(answer: Answer) -> tuple[Any, str, str]:
         f"{_first(figures.MOST_COMPARISONS, len(answer.comparisons), 'comparisons')}"
     )
     shown = answer.comparisons[: figures.MOST_COMPARISONS]
-    parts = [f"{_compared(one)} {verdicts.interval(one)}" for one in shown]
+    parts = [f"{names.comparison_name(one)} {verdicts.interval(one)}" for one in shown]
     return (
         figures.differences(answer.comparisons),
         caption,
@@ -253,10 +252,6 @@ def _slopes(answer: Answer) -> tuple[Any, str, str]:
     ]
     alt = f"{names.capital(_what(answer))} of every seed at baseline and treatment, joined by lines: {_all(counts)}"
     return figures.slopes(answer.comparisons), caption, alt
-
-
-def _compared(one: Comparison) -> str:
-    return f"{names.treatment(one.field, one.treatment, one.baseline)} {names.setting(one.shared)}"
 
 
 def _what(answer: Answer) -> str:

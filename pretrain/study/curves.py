@@ -31,9 +31,10 @@ class Curves:
         is_metric = self._metrics == self._metric_names.index(metric)
         rows = np.flatnonzero(is_metric & (self._stages == self._stage_names.index(stage)))
         rows = rows[np.lexsort((self._steps[rows], self._trials[rows]))]
+        steps, values = self._steps[rows], self._values[rows]
         trials, starts = np.unique(self._trials[rows], return_index=True)
-        steps, values = (np.split(column[rows], starts[1:]) for column in (self._steps, self._values))
-        return {self._trial_names[trial]: curve for trial, *curve in zip(trials, steps, values, strict=False)}
+        bounds = zip(trials, starts, [*starts[1:], len(rows)], strict=True)
+        return {self._trial_names[trial]: (steps[start:end], values[start:end]) for trial, start, end in bounds}
 
     def trials_of(self, stage: str) -> set[str]:
         """Returns the trials of which a stage was measured."""
