@@ -29,7 +29,7 @@ def as_arms(trials, gain=0.0):
 
 def compared(trials, gain=0.0):
     table = as_arms(trials, gain)
-    return compare(table, arms(table), StudyConfig(compare=ARM))
+    return compare(arms(table), "test_accuracy", StudyConfig(compare=ARM))
 
 
 def check(trials, n_seeds):

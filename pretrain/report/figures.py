@@ -3,16 +3,15 @@
 from collections.abc import Sequence
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from pretrain.config.metrics import metric_of, split_of
 from pretrain.report.drawing import COLOURS, DASHES, INK, canvas, legend, title, written
-from pretrain.report.names import arm_name, metric_name, percent, scale_of, setting, short, treatment
+from pretrain.report.names import arm_name, comparison_name, metric_name, percent, scale_of, setting, short
 from pretrain.study import statistics
-from pretrain.study.arms import Arm, by_seed, curve_values
+from pretrain.study.arms import Arm, by_seed
 from pretrain.study.budgets import BudgetCurve
 from pretrain.study.comparisons import Comparison
+from pretrain.study.curves import Curves
 from pretrain.study.epochs import EpochCurve
 from pretrain.study.factorial import FIRST_BATCHES
 from pretrain.study.phases import Pretraining
@@ -25,7 +24,7 @@ MOST_PRETRAININGS = 4
 _MOST_POINTS = 300  # of a curve; more are no more to see
 
 
-def first_batches(curves: pa.Table, arms: Sequence[Arm]):
+def first_batches(curves: Curves, arms: Sequence[Arm]):
     """Draws accuracy, or loss, on each mini-batch just trained on, arm by arm: mean over seeds, and its band.
 
     Args:
@@ -38,7 +37,7 @@ def first_batches(curves: pa.Table, arms: Sequence[Arm]):
     for index, arm in enumerate(arms[:MOST_ARMS]):
         if not arm.trial_ids:
             continue
-        values = by_seed(curve_values(curves, arm, metric, steps.tolist()), arm)
+        values = by_seed(curves.values(arm.trial_ids, metric, steps), arm)
         measured = ~np.isnan(values).all(axis=0)
         if not measured.any():
             continue
@@ -66,7 +65,7 @@ def differences(compared: Sequence[Comparison]):
     """Draws the difference of each comparison with its interval, and every seed's as a dot, in the metric's unit."""
     shown = compared[:MOST_COMPARISONS]
     scale, unit = scale_of(compared[0].metric)
-    names = [written(f"{treatment(one.field, one.treatment, one.baseline)} {setting(one.shared)}", 26) for one in shown]
+    names = [written(comparison_name(one), 26) for one in shown]
     figure, axes = canvas(1.3 + 0.24 * len(shown) + 0.17 * sum(1 + name.count("\n") for name in names))
     for row, one in enumerate(shown):
         axes.plot(scale * (one.treated - one.untreated), np.full(one.n, row), ".", color=COLOURS[0], alpha=0.35)
@@ -86,9 +85,8 @@ def gains(curves: Sequence[BudgetCurve]):
     scale, unit = scale_of(curves[0].metric)
     figure, axes = canvas(3.2)
     for index, one in enumerate(curves[:MOST_ARMS]):
-        name = f"{treatment(one.field, one.treatment, one.baseline)} {setting(one.shared)}"
         style = {"color": COLOURS[index], "linestyle": DASHES[index % len(DASHES)]}
-        axes.plot(one.labels, scale * one.gain, marker="o", markersize=4, label=written(name), **style)
+        axes.plot(one.labels, scale * one.gain, marker="o", markersize=4, label=written(comparison_name(one)), **style)
         axes.fill_between(one.labels, scale * one.low, scale * one.high, color=COLOURS[index], alpha=0.15, linewidth=0)
     axes.axhline(0, color=INK, linewidth=0.8)
     axes.set(xscale="log", xlabel="labels", ylabel=f"gain ({unit})")
@@ -143,10 +141,9 @@ def slopes(compared: Sequence[Comparison]):
     return figure
 
 
-def trained_metric(curves: pa.Table) -> str:
+def trained_metric(curves: Curves) -> str:
     """Returns the metric of batches just trained on: accuracy where it is measured, and loss otherwise."""
-    known = pc.unique(curves["metric"]).to_pylist()
-    return "post_update_loss" if "post_update_loss" in known else "post_update_accuracy"
+    return "post_update_loss" if "post_update_loss" in curves.metrics else "post_update_accuracy"
 
 
 def _rises(one: Comparison, pair: tuple[float, float]) -> bool:

@@ -3,15 +3,14 @@
 from collections.abc import Sequence
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from pretrain.config.counts import counted
 from pretrain.report.drawing import COLOURS, DASHES, INK, canvas, legend, title, written
 from pretrain.report.listings import Listing
 from pretrain.report.names import arm_name, metric_name, percent
 from pretrain.report.why import factor_names
-from pretrain.study.arms import Arm, by_seed, curve_values
+from pretrain.study.arms import Arm, by_seed
+from pretrain.study.curves import Curves
 from pretrain.study.factorial import Cause, Factorial
 from pretrain.study.statistics import Estimate
 
@@ -43,11 +42,10 @@ def shares(found: Factorial, level: float):
     return figure
 
 
-def diagnostics(curves: pa.Table, arms: Sequence[Arm]):
+def diagnostics(curves: Curves, arms: Sequence[Arm]):
     """Draws what was diagnosed of updates and codes, a panel each: mean over seeds, arm by arm."""
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-    curves = curves.filter(pc.equal(curves["stage"], "finetune"))
     names = diagnosed(curves)
     rows = -(-len(names) // 2)
     figure, panels = canvas(0.5 + 1.75 * rows, 2, rows, sharey=False)
@@ -55,10 +53,9 @@ def diagnostics(curves: pa.Table, arms: Sequence[Arm]):
     for axes in panels[len(names) :]:
         axes.set_axis_off()
     for axes, name in zip(panels, names, strict=False):
-        mine = curves.filter(pc.equal(curves["metric"], name))
-        steps = np.sort(pc.unique(mine["step"]).to_numpy())
+        steps = np.unique(np.concatenate([updates for updates, _ in curves.of(name).values()]))
         for index, arm in enumerate(arms):
-            values = by_seed(curve_values(mine, arm, name, steps.tolist()), arm)
+            values = by_seed(curves.values(arm.trial_ids, name, steps), arm)
             measured = np.isfinite(values).all(axis=0) if len(values) else np.zeros(0, bool)
             if not measured.any():
                 continue  # frozen layers are not updated
@@ -80,10 +77,9 @@ def diagnostics(curves: pa.Table, arms: Sequence[Arm]):
     return figure
 
 
-def diagnosed(curves: pa.Table) -> list[str]:
+def diagnosed(curves: Curves) -> list[str]:
     """Returns the names of the diagnostics that curves hold, in the order of what they are about."""
-    found = sorted(pc.unique(curves["metric"]).to_pylist())
-    return [name for start in _DIAGNOSTICS for name in found if name.startswith(start)]
+    return [name for start in _DIAGNOSTICS for name in sorted(curves.metrics) if name.startswith(start)]
 
 
 def shown_causes(found: Factorial) -> dict[str, Cause]:

@@ -1,17 +1,22 @@
 """Tables for people, written by the page and by LaTeX each in its way."""
 
 import json
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-import pyarrow as pa
 
 from pretrain.config.metrics import metric_of, split_of
 from pretrain.report import names, verdicts
 from pretrain.study.answer import Answer
-from pretrain.study.arms import trial_values
+from pretrain.study.arms import Arm
+from pretrain.study.comparisons import Comparison
 from pretrain.study.speed import SHARE
+
+Item = TypeVar("Item")
+
+
+_MOST_ROWS = 1000  # of a table; more are for programs to read
 
 
 class Listing(NamedTuple):
@@ -24,69 +29,90 @@ class Listing(NamedTuple):
     align: str  # l or r for each column
 
 
-def arms(answer: Answer, trials: pa.Table) -> Listing:
-    """Returns the results of every arm."""
-    rows, measure = [], split_of(answer.metric)[1]
+def arms(answer: Answer) -> Listing:
+    """Returns the results of every arm; of more than a thousand, of those that are best on validation rows."""
+    measure = split_of(answer.metric)[1]
     shown = [f"{split}_{measure}" for split in ("test", "validation")]
-    for arm in answer.arms:
+    sign = -1 if metric_of(measure).higher_is_better else 1
+
+    def rank(arm: Arm) -> float:
+        mean = sign * np.mean(arm.results[shown[1]]) if arm.trial_ids else np.nan
+        return mean if np.isfinite(mean) else np.inf
+
+    kept, note = _foremost(answer.arms, rank, "arms are best on validation rows")
+    rows = []
+    for arm in kept:
         columns = []
         for metric in shown:
-            values = trial_values(trials, arm, metric)
+            values = arm.results[metric]
             deviation = f" ± {names.value(np.std(values, ddof=1), metric)}" if len(values) > 1 else ""
             measured = len(values) and np.isfinite(values).all()
             columns.append(f"{names.value(np.mean(values), metric)}{deviation}" if measured else "–")
         rows.append((names.arm_name(arm.point), *columns, str(len(set(arm.seeds))), str(arm.n_diverged)))
     headings = ("arm", *map(names.metric_name, shown), "seeds", "diverged")
-    caption = "Results at the end of training, mean ± standard deviation over trials that did not diverge."
+    caption = f"Results at the end of training, mean ± standard deviation over trials that did not diverge.{note}"
     return Listing("arms", caption, headings, rows, "l" + "r" * (len(headings) - 1))
 
 
 def comparisons(answer: Answer) -> Listing:
-    """Returns the difference, test and verdict of every comparison."""
+    """Returns the difference, test and verdict of every comparison; of more than a thousand, of the most certain."""
+    kept, note = _foremost(answer.comparisons, _certainty, "comparisons are the most certain")
     rows = []
-    for one in answer.comparisons:
-        compared = f"{names.treatment(one.field, one.treatment, one.baseline)} {names.setting(one.shared)}".strip()
-        verdict = f"{'exploratory: ' if one.is_exploratory else ''}{verdicts.outcome(one)}"
-        if one.seeds_to_settle:
-            verdict += f" ({verdicts.settling(one.seeds_to_settle)})"
-        chance = f"{one.improvement.mean:.0%}"
-        difference = names.difference(one.difference, one.metric).replace(" points", "")
-        rows.append((compared, difference, f"{one.p_value:.3f}", chance, verdict, str(one.n)))
+    for comparison in kept:
+        verdict = f"{'exploratory: ' if comparison.is_exploratory else ''}{verdicts.outcome(comparison)}"
+        if comparison.seeds_to_settle:
+            verdict += f" ({verdicts.settling(comparison.seeds_to_settle)})"
+        difference = names.difference(comparison.difference, comparison.metric).replace(" points", "")
+        p_value, share = f"{comparison.p_value:.3f}", f"{comparison.improvement.mean:.0%}"
+        rows.append((names.comparison_name(comparison), difference, p_value, share, verdict, str(comparison.n)))
     family = "question, or for all that explore" if any(one.is_exploratory for one in answer.comparisons) else "run"
     unit = "points" if metric_of(answer.metric).is_fraction else names.metric_name(answer.metric)
     headings = ("comparison", f"difference ({unit})", "p", "seeds better", "verdict", "seeds")
     caption = (
         "Differences within a seed, mean over seeds, with their intervals; p is adjusted for all comparisons of the "
-        f"{family} (Holm)."
+        f"{family} (Holm).{note}"
     )
     return Listing("comparisons", caption, headings, rows, "lrrrlr")
 
 
 def speeds(answer: Answer) -> Listing:
     """Returns how fast the arms of each comparison learn, beside how they end."""
-    rows, measure = [], ""
-    for one in answer.comparisons:
-        if not (found := one.speed):
-            continue
-        measure = found.of
-        compared = f"{names.treatment(one.field, one.treatment, one.baseline)} {names.setting(one.shared)}".strip()
-        updates = [_updates(np.median(side)) for side in (found.treated, found.untreated)]
-        row = (
-            compared,
-            f"{found.target:.3f}",
-            *updates,
-            verdicts.updates_ratio(found),
-            found.learns(one.level),
-            verdicts.outcome(one),
+    timed = [comparison for comparison in answer.comparisons if comparison.speed]
+    kept, note = _foremost(timed, _certainty, "comparisons are the most certain")
+    rows = []
+    for comparison in kept:
+        speed = comparison.speed
+        rows.append(
+            (
+                names.comparison_name(comparison),
+                f"{speed.target:.3f}",
+                *(_updates(np.median(side)) for side in (speed.treated, speed.untreated)),
+                verdicts.updates_ratio(speed),
+                speed.learns(comparison.level),
+                verdicts.outcome(comparison),
+            )
         )
-        rows.append(row)
+    measure = timed[0].speed.of
     headings = ("comparison", measure, "updates", "updates of the baseline", "ratio", "learns", "ends")
     caption = (
         f"Learning faster apart from ending better: updates, median over seeds, until {measure} on validation rows is "
         f"at {names.percent(SHARE)} of the better arm's in the end, linear between measurements; their ratio within a "
-        "seed, geometric mean over seeds with its interval; and the verdict on the end."
+        f"seed, geometric mean over seeds with its interval; and the verdict on the end.{note}"
     )
     return Listing("speeds", caption, headings, rows, "lrrrrll")
+
+
+def _foremost(items: Sequence[Item], rank: Callable[[Item], Any], reason: str) -> tuple[Sequence[Item], str]:
+    """Returns the items of a table, of too many those that rank lowest, and a sentence that says so."""
+    if len(items) <= _MOST_ROWS:
+        return items, ""
+    return sorted(items, key=rank)[
+        :_MOST_ROWS
+    ], f" Of {len(items):,}, these {_MOST_ROWS:,} {reason}; answer.json has all."
+
+
+def _certainty(comparison: Comparison) -> tuple[float, float]:
+    return comparison.p_value, -abs(comparison.difference.mean)
 
 
 def _updates(value: float) -> str:

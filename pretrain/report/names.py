@@ -7,6 +7,8 @@ import numpy as np
 from pretrain.config.counts import counted
 from pretrain.config.metrics import metric_of, split_of
 from pretrain.study.arms import CORNERS, without_idle
+from pretrain.study.budgets import BudgetCurve
+from pretrain.study.comparisons import Comparison
 from pretrain.study.statistics import Estimate
 
 _INIT, _FROZEN = CORNERS
@@ -115,6 +117,12 @@ def treatment(field: str, value: object, baseline: object) -> str:
     if baseline == 0 and field == _MATCHED:
         return f"matching the first update to {short(value)}"
     return f"{brief(field)}={short(value)} instead of {short(baseline)}"
+
+
+def comparison_name(compared: Comparison | BudgetCurve) -> str:
+    """Returns the name of a comparison: its treatment, and where it was made."""
+    change = treatment(compared.field, compared.treatment, compared.baseline)
+    return f"{change} {setting(compared.shared)}".strip()
 
 
 def setting(shared: Mapping[str, object]) -> str:

@@ -47,6 +47,7 @@ pre { background: var(--soft); padding: 0.8rem; overflow-x: auto; font-size: 0.8
 
 
 _MOST_ROWS = 12  # of a table that stands open
+_MOST_PARAGRAPHS = 50
 
 
 class Picture(NamedTuple):
@@ -89,8 +90,10 @@ def page(opening: Opening, why: Sequence[str], sections: Sequence[Section], conf
         f"<h1>{_escaped(opening.verdict)}</h1>",
         f"<dl>{facts}</dl>",
         *(f'<p class="warning" role="note">{_escaped(text)}</p>' for text in opening.warnings),
-        *(f"<p>{_escaped(text)}</p>" for text in why if text != opening.verdict),
+        *(f"<p>{_escaped(text)}</p>" for text in why[:_MOST_PARAGRAPHS] if text != opening.verdict),
     ]
+    if len(why) > _MOST_PARAGRAPHS:
+        body.append(f"<p>{len(why) - _MOST_PARAGRAPHS:,} more paragraphs stand in answer.json, under explanation.</p>")
     numbers = dict.fromkeys((Picture, Listing), 0)
     for section in sections:
         if not section.parts:

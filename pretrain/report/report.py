@@ -14,6 +14,7 @@ from pretrain.report.record import record
 from pretrain.runs import run_files
 from pretrain.runs.sample_file import Samples
 from pretrain.study.answer import Answer
+from pretrain.study.curves import Curves
 
 FILES = ("answer.json", "report.html", "figures/", "tables/")  # what the paths of a report's files begin with
 
@@ -59,7 +60,7 @@ def write(
     for name in ("figures", "tables"):
         (directory / name).mkdir(exist_ok=True)
     with drawing.own_style():
-        parts = sections.sections(answer, trials, curves, samples, found, directory / "figures")
+        parts = sections.sections(answer, trials, Curves(curves), samples, found, directory / "figures")
     # Facts have no headings, and no paper needs them.
     for part in (part for section in parts for part in section.parts):
         if isinstance(part, Listing) and any(part.headings):

@@ -17,7 +17,7 @@ from pretrain.runs.sample_file import Samples
 from pretrain.study import health
 from pretrain.study.answer import Answer, main_arms
 from pretrain.study.arms import Arm
-from pretrain.study.comparisons import Comparison
+from pretrain.study.curves import Curves
 from pretrain.study.factorial import FIRST_BATCHES, Factorial
 from pretrain.study.phases import pretrainings
 from pretrain.study.statistics import LEVEL
@@ -26,7 +26,7 @@ from pretrain.study.statistics import LEVEL
 def sections(
     answer: Answer,
     trials: pa.Table,
-    curves: pa.Table,
+    curves: Curves,
     samples: Samples | None,
     record: dict[str, Any],
     directory: Path,
@@ -56,7 +56,7 @@ def sections(
         Section(
             "Results",
             [
-                listings.arms(answer, trials),
+                listings.arms(answer),
                 *compared,
                 *([drawn("differences", *_differences(answer))] if answer.comparisons else []),
             ],
@@ -109,7 +109,7 @@ def _computed_with(record: dict[str, Any]) -> dict[str, Any]:
 # Each returns a figure, its caption, and its alternative text.
 
 
-def _first_batches(answer: Answer, curves: pa.Table, shown: Sequence[Arm]) -> tuple[Any, str, str]:
+def _first_batches(answer: Answer, curves: Curves, shown: Sequence[Arm]) -> tuple[Any, str, str]:
     what = figures.trained_metric(curves).removeprefix("post_update_")
     band = (
         f"Lines are means over seeds; each band covers its whole mean curve at once with {names.percent(LEVEL)} "
@@ -146,7 +146,7 @@ def _differences(answer: Answer) -> tuple[Any, str, str]:
         f"{_first(figures.MOST_COMPARISONS, len(answer.comparisons), 'comparisons')}"
     )
     shown = answer.comparisons[: figures.MOST_COMPARISONS]
-    parts = [f"{_compared(one)} {verdicts.interval(one)}" for one in shown]
+    parts = [f"{names.comparison_name(one)} {verdicts.interval(one)}" for one in shown]
     return (
         figures.differences(answer.comparisons),
         caption,
@@ -194,7 +194,7 @@ def _gap_parts(found: Factorial, number: int, level: float, drawn) -> list[Pictu
     return parts
 
 
-def _diagnostics(curves: pa.Table, arms: Sequence[Arm]) -> tuple[Any, str, str]:
+def _diagnostics(curves: Curves, arms: Sequence[Arm]) -> tuple[Any, str, str]:
     caption = (
         "What each update does and to what: change of the logits on its batch, gradient and relative length of the "
         "update layer by layer, and of the codes after it, their effective rank, condition number and alignment with "
@@ -206,7 +206,7 @@ def _diagnostics(curves: pa.Table, arms: Sequence[Arm]) -> tuple[Any, str, str]:
     return gaps.diagnostics(curves, arms), caption, alt
 
 
-def _phase_losses(answer: Answer, trials: pa.Table, curves: pa.Table) -> list[tuple[Any, str, str]]:
+def _phase_losses(answer: Answer, trials: pa.Table, curves: Curves) -> list[tuple[Any, str, str]]:
     found, n = pretrainings(curves, answer.arms, figures.MOST_PRETRAININGS)
     if not found:
         return []
@@ -252,10 +252,6 @@ def _slopes(answer: Answer) -> tuple[Any, str, str]:
     ]
     alt = f"{names.capital(_what(answer))} of every seed at baseline and treatment, joined by lines: {_all(counts)}"
     return figures.slopes(answer.comparisons), caption, alt
-
-
-def _compared(one: Comparison) -> str:
-    return f"{names.treatment(one.field, one.treatment, one.baseline)} {names.setting(one.shared)}"
 
 
 def _what(answer: Answer) -> str:

@@ -14,7 +14,8 @@ from pretrain.report import gaps, names, verdicts, words
 from pretrain.report.figures import trained_metric
 from pretrain.report.why import factor_names
 from pretrain.study.answer import Answer, main_arms
-from pretrain.study.arms import Arm, curve_values, trial_values
+from pretrain.study.arms import Arm
+from pretrain.study.curves import Curves
 from pretrain.study.factorial import Factorial
 from pretrain.study.statistics import Estimate
 
@@ -40,12 +41,12 @@ def show(
     console.print(f"{words.headline(answer, experiment)}\n", soft_wrap=True, style="bold")
     for line in words.warnings(answer, experiment):
         console.print(f"{line}\n", soft_wrap=True, style="yellow")
-    shown = main_arms(answer, _MOST_ARMS)
-    drawn, result = _metric(curves), split_of(answer.metric)[1]
+    shown, of_run = main_arms(answer, _MOST_ARMS), Curves(curves)
+    drawn, result = _metric(of_run), split_of(answer.metric)[1]
     also = "" if drawn == result else f"; {names.metric_name(answer.metric)} at the end"
     over = "trials" if any(arm.repeats for arm in shown) else "seeds"
     console.print(f"{drawn.capitalize()}, mean ± standard deviation over {over}{also}{_majority(trials)}:\n")
-    console.print(_arm_table(shown, trials, curves, console, answer.metric))
+    console.print(_arm_table(shown, of_run, console, answer.metric))
     if len(shown) < len(answer.arms):
         hidden = f"{len(shown)} of {len(answer.arms)} arms; python launch.py table {run_dir} shows all"
         console.print(hidden, style="dim", soft_wrap=True)
@@ -71,15 +72,15 @@ def _majority(trials: pa.Table) -> str:
     return f"; of the most frequent class, {rates.mean():.3f}"
 
 
-def _metric(curves: pa.Table) -> str:
+def _metric(curves: Curves) -> str:
     return trained_metric(curves).removeprefix(_TRAINED)
 
 
-def _arm_table(shown: Sequence[Arm], trials: pa.Table, curves: pa.Table, console: Console, result: str) -> Table:
+def _arm_table(shown: Sequence[Arm], curves: Curves, console: Console, result: str) -> Table:
     """Returns a row an arm: a column a swept field, and of the measured ones as many as the console has room for."""
     unbounded = console.options.update(width=10_000)
     for batches, metrics in _LAYOUTS:
-        table = _laid_out(shown, trials, curves, batches, metrics, result)
+        table = _laid_out(shown, curves, batches, metrics, result)
         if Measurement.get(console, unbounded, table).maximum <= console.width:
             break
     return table
@@ -87,8 +88,7 @@ def _arm_table(shown: Sequence[Arm], trials: pa.Table, curves: pa.Table, console
 
 def _laid_out(
     shown: Sequence[Arm],
-    trials: pa.Table,
-    curves: pa.Table,
+    curves: Curves,
     batches: Sequence[int],
     splits: Sequence[str],
     result: str,
@@ -104,9 +104,9 @@ def _laid_out(
     table.add_column(heading.removesuffix(" accuracy").replace(" ", "\n", 1), justify="right", no_wrap=True)
     table.add_column("seeds", justify="right", no_wrap=True)
     for arm in shown:
-        columns = [curve_values(curves, arm, split + drawn, batches) for split in splits]
+        columns = [curves.values(arm.trial_ids, split + drawn, batches) for split in splits]
         measured = np.concatenate(columns, axis=1).T if columns else ()
-        test = _mean_and_deviation(trial_values(trials, arm, result), 3, result)
+        test = _mean_and_deviation(arm.results[result], 3, result)
         n = (
             f"{len(set(arm.seeds))}"
             + (f" x {len(set(arm.repeats))}" if arm.repeats else "")

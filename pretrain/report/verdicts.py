@@ -8,6 +8,8 @@ import numpy as np
 from pretrain.config.counts import counted
 from pretrain.config.metrics import split_of
 from pretrain.report.names import (
+    capital,
+    comparison_name,
     difference,
     listed,
     metric_name,
@@ -40,13 +42,14 @@ def verdict(compared: Sequence[Comparison]) -> str:
 
     Those of the question are named, or counted where a treatment has many; those that explore are counted.
     """
-    own = [one for one in compared if not one.is_exploratory]
-    explored = [one for one in compared if one.is_exploratory]
+    asked, explored = ([one for one in compared if one.is_exploratory is kind] for kind in (False, True))
+    by_treatment: dict[str, list[Comparison]] = {}
+    for one in asked:
+        by_treatment.setdefault(treatment(one.field, one.treatment, one.baseline), []).append(one)
     sentences = []
-    for what in dict.fromkeys(treatment(one.field, one.treatment, one.baseline) for one in own):
-        group = [one for one in own if treatment(one.field, one.treatment, one.baseline) == what]
+    for name, group in by_treatment.items():
         clauses = [_clause(one) for one in group] if len(group) <= _MOST_NAMED else _counted(group)
-        sentences += _sentences(f"{what[0].upper()}{what[1:]}", clauses)
+        sentences += _sentences(capital(name), clauses)
     if explored:
         n = counted(len(explored), "exploratory comparison")
         alone = f"The exploratory comparison, adjusted apart, {_VERDICTS[outcome(explored[0])][0]}."
@@ -158,12 +161,8 @@ def speed(compared: Sequence[Comparison]) -> str:
         phrases = {"faster": "faster", "more slowly": "more slowly", "not certain": "with no certain difference"}
         parts = [f"{phrase} in {counts[name]}" for name, phrase in phrases.items() if counts[name]]
         return f"{start}, {found[0].field} learns {listed(parts)} of {len(found)} settings."
-    parts = [f"{_treated(one)} {_gets_there(one.speed)}" for one in found]
+    parts = [f"{comparison_name(one)} {_gets_there(one.speed)}" for one in found]
     return f"{start}, {'; '.join(parts)}."
-
-
-def _treated(one: Comparison) -> str:
-    return f"{treatment(one.field, one.treatment, one.baseline)} {setting(one.shared)}".strip()
 
 
 def _gets_there(found: Speed) -> str:
@@ -188,7 +187,7 @@ def progress(look: Look, planned: Sequence[Look], compared: Sequence[Comparison]
     start = f"look {look.number} of at most {len(planned)}, {seeds}, {percent(look.level)} intervals: "
     if not still:
         return start + ("all comparisons are settled" if compared else "there is nothing to compare")
-    names = [f"{treatment(one.field, one.treatment, one.baseline)} {setting(one.shared)}".strip() for one in still]
+    names = [comparison_name(one) for one in still]
     named = "; ".join([*names[:_MOST_NAMED], *(["…"] if len(names) > _MOST_NAMED else [])])
     after = planned[look.number :]
     then = f"next look at {counted(after[0].seeds, 'seed')}" if after else "study.most_seeds is reached"

@@ -60,18 +60,20 @@ def headline(answer: Answer, experiment: Experiment) -> str:
     whole, compared = conclusion(answer, experiment), answer.comparisons
     if len(whole.split()) <= _MOST_WORDS or not compared:
         return whole
-    own = [one for one in compared if not one.is_exploratory]
-    of_pretraining = [one for one in own if (one.field, one.treatment) == (ENCODER, "pretrained")]
+    asked, explored = ([one for one in compared if one.is_exploratory is kind] for kind in (False, True))
+    of_pretraining = [one for one in asked if (one.field, one.treatment) == (ENCODER, "pretrained")]
     judged = verdicts.verdict(of_pretraining)
     if of_pretraining and len(judged.split()) <= _MOST_WORDS and len(of_pretraining) < len(compared):
-        rest = [one for one in compared if not any(one is other for other in of_pretraining)]
+        rest = [one for one in compared if one.is_exploratory or (one.field, one.treatment) != (ENCODER, "pretrained")]
         first, *more = dict.fromkeys(treatment(one.field, one.treatment, one.baseline) for one in rest)
         of_one = f"{len(rest):,} comparisons of {first}"
         judged += f" Of {counted(len(rest), 'other comparison') if more or len(rest) == 1 else of_one}, "
         judged += f"{verdicts.tally(rest)}."
     else:
-        judged = f"Of {counted(len(own), 'comparison')} of {compared[0].field}, {verdicts.tally(own)}." if own else ""
-        judged = f"{judged} {verdicts.verdict([one for one in compared if one.is_exploratory])}".strip()
+        judged = (
+            f"Of {counted(len(asked), 'comparison')} of {compared[0].field}, {verdicts.tally(asked)}." if asked else ""
+        )
+        judged = f"{judged} {verdicts.verdict(explored)}".strip()
     return " ".join(filter(None, [lost(answer, experiment), judged]))
 
 

@@ -1,7 +1,7 @@
 """The answer of a run, in numbers: comparisons, label budgets, and the parts of the gap between its corners."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -9,15 +9,16 @@ import pyarrow as pa
 from pretrain.config import StudyConfig
 from pretrain.config.metrics import metric_of, split_of
 from pretrain.study import speed, statistics
-from pretrain.study.arms import Arm, arms, by_seed, place_of, trial_values
+from pretrain.study.arms import Arm, arms, by_seed, key, places, without_idle
 from pretrain.study.budgets import BudgetCurve, budget_curves
 from pretrain.study.choice import TunedArm, at_values, choose
 from pretrain.study.comparisons import Comparison, compare
+from pretrain.study.curves import Curves
 from pretrain.study.epochs import EpochCurve, epoch_curves
 from pretrain.study.factorial import Factorial, factorials
 from pretrain.study.health import Finding, findings
 from pretrain.study.sequential import n_seeds
-from pretrain.study.summary import compared_metric
+from pretrain.study.summary import compared_metric, metrics
 from pretrain.study.training_length import Length, lengths
 
 
@@ -47,7 +48,7 @@ def answer(
     curves: pa.Table,
     study: StudyConfig | None = None,
     level: float = statistics.LEVEL,
-    usual: Mapping[str, object] | None = None,
+    usual: Mapping[str, Any] | None = None,
 ) -> Answer:
     """Draws all conclusions from a run's tables of trials and curves.
 
@@ -62,106 +63,108 @@ def answer(
       ConfigError: the trials have not the metric that is to be compared.
     """
     study = study or StudyConfig()
-    every, tuned, untuned, by, n_by_all = trials, [], [], "", 0
+    whole, tuned, untuned, tuned_by, n_by_all = trials, [], [], "", 0
     if study.tune:
-        there = at_values(trials, usual or {}, study)
-        untuned = _untuned(there, study, level) if len(there) else []
-        trials, tuned, by, n_by_all = choose(trials, study)
-    found = arms(trials)
-    compared, metric = compare(trials, found, study, level), compared_metric(trials, study)
-    trained, broken = lengths(trials, curves, found), findings(trials, found, metric)
-    compared = _judged(_trained(compared, trials, curves, found, trained, level), found, broken)
-    on = {split: f"{split}_{split_of(metric)[1]}" for split in ("validation", "test")}
-    measure = metric_of(metric)
-    sign = 1 if measure.higher_is_better else -1
-    sound = [arm for arm in found if arm.trial_ids]
-
-    def on_validation(arm: Arm) -> float:
-        value = sign * np.mean(trial_values(trials, arm, on["validation"]))
-        return value if np.isfinite(value) else -np.inf
-
-    best = max(sound, key=on_validation, default=None)
-    tested = by_seed(trial_values(trials, best, on["test"]), best) if best else None
+        at_usual = at_values(trials, usual or {}, study)
+        untuned = _untuned(at_usual, study, level) if len(at_usual) else []
+        trials, tuned, tuned_by, n_by_all = choose(trials, study)
+    run, of_run, metric = arms(trials), Curves(curves), compared_metric(trials, study)
+    faults, trained = findings(run, metric), lengths(of_run, run)
+    compared = compare(run, metric, study, level)
+    compared = _with_training(compared, run, trained, speed.measure_of(metrics(trials), of_run), level)
+    compared = _judged(compared, run, faults)
+    best = _best(run, metric)
     return Answer(
-        arms=found,
+        arms=run,
         comparisons=compared,
         budgets=budget_curves(compared, level),
-        factorials=factorials(trials, curves, found, level, metric),
+        factorials=factorials(run, of_run, level, metric),
         best=best,
-        best_test=statistics.estimate(tested, level).within(measure.low, measure.high) if best else None,
+        best_test=best and _on_test(best, metric, level),
         n_seeds=n_seeds(trials),
         level=level,
         metric=metric,
-        findings=broken,
+        findings=faults,
         lengths=trained,
-        epochs=epoch_curves(every, arms(every), [] if tuned else compared, metric, level),
+        epochs=epoch_curves(arms(whole) if tuned else run, [] if tuned else compared, metric, level),
         tuned=tuned,
         untuned=untuned,
-        tuned_by=by,
+        tuned_by=tuned_by,
         n_by_all=n_by_all,
     )
 
 
 def _untuned(trials: pa.Table, study: StudyConfig, level: float) -> list[Comparison]:
     """Returns the comparisons of arms at one setting of the tuned fields."""
-    found = arms(trials)
-    return _judged(compare(trials, found, study, level), found, findings(trials, found, compared_metric(trials, study)))
+    run, metric = arms(trials), compared_metric(trials, study)
+    return _judged(compare(run, metric, study, level), run, findings(run, metric))
 
 
-def _trained(
+def _best(run: Sequence[Arm], metric: str) -> Arm | None:
+    """Returns the arm that is best on validation rows; None where all trials diverged."""
+    sign, validation = 1 if metric_of(metric).higher_is_better else -1, f"validation_{split_of(metric)[1]}"
+
+    def mean(arm: Arm) -> float:
+        value = sign * np.mean(arm.results[validation])
+        return value if np.isfinite(value) else -np.inf
+
+    return max((arm for arm in run if arm.trial_ids), key=mean, default=None)
+
+
+def _on_test(arm: Arm, metric: str, level: float) -> statistics.Estimate:
+    """Returns an arm's mean on test rows."""
+    values = by_seed(arm.results[f"test_{split_of(metric)[1]}"], arm)
+    return statistics.estimate(values, level).within(metric_of(metric).low, metric_of(metric).high)
+
+
+def _with_training(
     compared: Sequence[Comparison],
-    trials: pa.Table,
-    curves: pa.Table,
-    found: Sequence[Arm],
+    run: Sequence[Arm],
     trained: Sequence[Length | None],
+    measure: speed.Measure | None,
     level: float,
 ) -> list[Comparison]:
-    """Returns comparisons with what their arms' training shows, p-values adjusted for all of them (Holm)."""
-    measure = speed.measure_of(trials, curves)
-    pairs = [[_place(found, one, value) for value in (one.treatment, one.baseline)] for one in compared]
-    speeds = [measure and speed.speed([found[place] for place in pair], measure, level) for pair in pairs]
+    """Returns comparisons with the length and speed of their arms' training, p-values adjusted for all (Holm)."""
+    pairs = _pairs(compared, run)
+    speeds = [measure and speed.speed([run[place] for place in pair], measure, level) for pair in pairs]
     adjusted = statistics.holm([each.p_value if each else 1.0 for each in speeds])
     return [
-        one._replace(lengths=tuple(trained[place] for place in pair), speed=each and each._replace(p_value=p_value))
-        for one, pair, each, p_value in zip(compared, pairs, speeds, adjusted, strict=True)
+        comparison._replace(
+            lengths=(trained[treatment], trained[baseline]), speed=each and each._replace(p_value=p_value)
+        )
+        for comparison, (treatment, baseline), each, p_value in zip(compared, pairs, speeds, adjusted, strict=True)
     ]
 
 
-def _judged(compared: Sequence[Comparison], found: Sequence[Arm], broken: Sequence[Finding]) -> list[Comparison]:
-    """Returns comparisons, those of two arms at chance without a verdict: what differs there is no learning."""
-    lost = [one.arm.point for one in broken if one.kind == "at chance"]
-
-    def is_lost(one: Comparison) -> bool:
-        ends = (found[_place(found, one, value)].point for value in (one.treatment, one.baseline))
-        return all(point in lost for point in ends)
-
+def _judged(compared: Sequence[Comparison], run: Sequence[Arm], faults: Sequence[Finding]) -> list[Comparison]:
+    """Returns comparisons, those of two arms at chance without a verdict, since neither has learned."""
+    at_chance = {key(fault.arm.point) for fault in faults if fault.kind == "at chance"}
     return [
-        one._replace(verdict="inconclusive", seeds_to_settle=None, both_at_chance=True) if is_lost(one) else one
-        for one in compared
+        comparison._replace(verdict="inconclusive", seeds_to_settle=None, both_at_chance=True)
+        if all(key(run[place].point) in at_chance for place in pair)
+        else comparison
+        for comparison, pair in zip(compared, _pairs(compared, run), strict=True)
     ]
 
 
-def _place(found: Sequence[Arm], one: Comparison, value: object) -> int:
-    """Returns the place of the arm that is on one side of a comparison."""
-    return place_of(found, {**one.shared, one.field: value})
+def _pairs(compared: Sequence[Comparison], run: Sequence[Arm]) -> list[tuple[int, int]]:
+    """Returns the places of treatment and baseline of each comparison among the arms."""
+    place_of = places(run)
+
+    def place(comparison: Comparison, value: Any) -> int:
+        return place_of[key(without_idle({**comparison.shared, comparison.field: value}))]
+
+    return [(place(each, each.treatment), place(each, each.baseline)) for each in compared]
 
 
 def main_arms(answer: Answer, most: int) -> list[Arm]:
     """Returns the arms to show where not all have room: of the original question, or else of the first comparisons."""
     if len(answer.arms) <= most:
         return answer.arms
-    asked = next((found for found in answer.factorials if found.is_original_question and found.others), None)
-    points = [cell.point for cell in asked.cells.values()] if asked else _compared(answer)
-    shown = [arm for arm in answer.arms if arm.point in points[:most]]
-    return shown or answer.arms[:most]
-
-
-def _compared(answer: Answer) -> list[dict[str, object]]:
-    """Returns the points that comparisons are between, the two of each side by side."""
-    pairs = [(one, value) for one in answer.comparisons for value in (one.treatment, one.baseline)]
-    points: list[dict[str, object]] = []
-    for one, value in pairs:
-        point = answer.arms[_place(answer.arms, one, value)].point
-        if point not in points:
-            points.append(point)
-    return points
+    asked = next((each for each in answer.factorials if each.is_original_question and each.others), None)
+    if asked:
+        points = {key(cell.point) for cell in list(asked.cells.values())[:most]}
+        return [arm for arm in answer.arms if key(arm.point) in points]
+    # Pair by pair, so that both arms of a comparison are shown.
+    shown = list(dict.fromkeys(place for pair in _pairs(answer.comparisons, answer.arms) for place in pair))
+    return [answer.arms[place] for place in sorted(shown[:most])] or answer.arms[:most]

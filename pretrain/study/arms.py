@@ -1,13 +1,12 @@
-"""Arms of a run, trials that differ in their seed only, and what tables say of them."""
+"""Arms of a run: trials that differ in their seed only, with their results."""
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from pretrain.study.summary import swept_fields
+from pretrain.study.summary import metrics, swept_fields
 
 CORNERS = ("finetune.encoder_init", "finetune.frozen_layers")
 
@@ -15,12 +14,14 @@ CORNERS = ("finetune.encoder_init", "finetune.frozen_layers")
 class Arm(NamedTuple):
     """Trials that differ in their seed and repeat only."""
 
-    point: dict[str, object]  # swept values by dotted name
+    point: dict[str, Any]  # swept values by dotted name
     seeds: tuple[int, ...]  # of the trials that did not diverge, once for each of a seed's repeats
     trial_ids: tuple[str, ...]  # of the same trials
     n_diverged: int
     repeats: tuple[int, ...] = ()  # of the same trials; empty where no seed has several
     n_collapsed: int = 0  # of the same trials: those that predict the same of all examples
+    results: Mapping[str, np.ndarray] = {}  # of the same trials, by column of the table: [trials], null as NaN
+    failed_stages: tuple[str, ...] = ()  # in which the other trials diverged
 
     @property
     def units(self) -> tuple[tuple[int, int], ...]:
@@ -29,59 +30,48 @@ class Arm(NamedTuple):
 
 
 def arms(trials: pa.Table) -> list[Arm]:
-    """Returns the arms of a table of trials, in the table's order."""
+    """Returns the arms of a run's table of trials, in the table's order."""
     names = swept_fields(trials)
-    groups: dict[str, list[dict]] = {}
-    repeated = any(trials["repeat"].to_pylist()) if "repeat" in trials.column_names else False
-    keys = ["trial_id", "seed", "status", *(["repeat"] if repeated else [])]
-    for row in trials.select([*keys, *names]).to_pylist():
-        groups.setdefault(repr([row[name] for name in names]), []).append(row)
-    result = []
-    for rows in groups.values():
-        sound = sorted(
-            (row for row in rows if row["status"] != "diverged"), key=lambda row: (row["seed"], row.get("repeat"))
-        )
-        seeds, ids = tuple(row["seed"] for row in sound), tuple(row["trial_id"] for row in sound)
-        repeats = tuple(row["repeat"] for row in sound) if repeated else ()
-        n_collapsed = sum(row["status"] == "collapsed" for row in sound)
-        point = {name: rows[0][name] for name in names}
-        result.append(Arm(point, seeds, ids, len(rows) - len(sound), repeats, n_collapsed))
-    return result
+    described = [name for name in trials.column_names if name not in metrics(trials)]
+    results = {name: trials[name].cast(pa.float64()).to_numpy() for name in metrics(trials)}
+    groups: dict[Hashable, list[dict[str, Any]]] = {}
+    for place, row in enumerate(trials.select(described).to_pylist()):
+        point = {name: row[name] for name in names}
+        groups.setdefault(key(point), []).append({"repeat": 0, **row, "place": place, "point": point})
+    has_repeats = "repeat" in described and any(trials["repeat"].to_pylist())
+    return [_arm(rows, results, has_repeats) for rows in groups.values()]
 
 
-def place_of(found: Sequence[Arm], point: Mapping[str, object]) -> int:
-    """Returns the place of the arm at a point; of one without an encoder, whatever number of layers is frozen."""
-    wanted = without_idle(point)
-    return next(place for place, arm in enumerate(found) if without_idle(arm.point) == wanted)
+def _arm(rows: Sequence[Mapping[str, Any]], results: Mapping[str, np.ndarray], has_repeats: bool) -> Arm:
+    sound = sorted((row for row in rows if row["status"] != "diverged"), key=lambda row: (row["seed"], row["repeat"]))
+    places = np.array([row["place"] for row in sound], int)
+    return Arm(
+        rows[0]["point"],
+        tuple(row["seed"] for row in sound),
+        tuple(row["trial_id"] for row in sound),
+        len(rows) - len(sound),
+        tuple(row["repeat"] for row in sound) if has_repeats else (),
+        sum(row["status"] == "collapsed" for row in sound),
+        {name: values[places] for name, values in results.items()},
+        tuple(row["failed_stage"] for row in rows if row.get("failed_stage")),
+    )
 
 
-def without_idle(point: Mapping[str, object]) -> dict[str, object]:
+def key(point: Mapping[str, Any]) -> Hashable:
+    """Returns a key that equal points have in common, whatever the order of their fields."""
+    return frozenset((name, tuple(value) if isinstance(value, list) else value) for name, value in point.items())
+
+
+def places(arms: Sequence[Arm]) -> dict[Hashable, int]:
+    """Returns the place of each arm by its point, of which idle fields are left out."""
+    # Of several with one key the first.
+    return {key(without_idle(arm.point)): place for place, arm in reversed(list(enumerate(arms)))}
+
+
+def without_idle(point: Mapping[str, Any]) -> dict[str, Any]:
     """Returns a point without the number of frozen layers where there is no encoder to freeze."""
     init, frozen = CORNERS
     return {name: value for name, value in point.items() if name != frozen or point.get(init) != "none"}
-
-
-def curve_values(curves: pa.Table, arm: Arm, metric: str, steps: Sequence[int]) -> np.ndarray:
-    """Returns a fine-tuning metric of an arm's trials after the given updates: [trials, steps], NaN if not measured."""
-    wanted = pc.and_(
-        pc.and_(pc.equal(curves["stage"], "finetune"), pc.equal(curves["metric"], metric)),
-        pc.and_(
-            pc.is_in(curves["step"], pa.array(steps, pa.int32())),
-            pc.is_in(curves["trial_id"], pa.array(arm.trial_ids, pa.string())),
-        ),
-    )
-    rows = curves.filter(wanted)
-    values = np.full((len(arm.trial_ids), len(steps)), np.nan)
-    lanes = pc.index_in(rows["trial_id"].cast(pa.string()), pa.array(arm.trial_ids, pa.string())).to_numpy()
-    columns = pc.index_in(rows["step"], pa.array(steps, pa.int32())).to_numpy()
-    values[lanes, columns] = rows["value"].to_numpy()
-    return values
-
-
-def trial_values(trials: pa.Table, arm: Arm, column: str) -> np.ndarray:
-    """Returns a column of an arm's trials: [trials]."""
-    places = pc.index_in(pa.array(arm.trial_ids, pa.string()), trials["trial_id"].combine_chunks().cast(pa.string()))
-    return trials[column].cast(pa.float64()).take(places).to_numpy()
 
 
 def by_seed(values: np.ndarray, arm: Arm) -> np.ndarray:
@@ -90,12 +80,18 @@ def by_seed(values: np.ndarray, arm: Arm) -> np.ndarray:
     Returns:
       Values [seeds, ...], which are independent.
     """
+    if len(set(arm.seeds)) == len(arm.seeds):
+        return values
     seeds = np.array(arm.seeds)
     return np.array([np.mean(values[seeds == seed], axis=0) for seed in dict.fromkeys(arm.seeds)])
 
 
-def cut(arm: Arm, units: set[tuple[int, int]]) -> Arm:
+def cut(arm: Arm, units: Collection[tuple[int, int]]) -> Arm:
     """Returns an arm with the trials of some seeds and repeats only."""
     kept = [index for index, unit in enumerate(arm.units) if unit in units]
+    if len(kept) == len(arm.seeds):
+        return arm
     columns = {name: tuple(getattr(arm, name)[index] for index in kept) for name in ("seeds", "trial_ids")}
-    return arm._replace(**columns, repeats=tuple(arm.repeats[index] for index in kept) if arm.repeats else ())
+    repeats = tuple(arm.repeats[index] for index in kept) if arm.repeats else ()
+    results = {name: values[kept] for name, values in arm.results.items()}
+    return arm._replace(**columns, repeats=repeats, results=results)

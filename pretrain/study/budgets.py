@@ -1,12 +1,13 @@
 """Gain against labels: where it ends, what it is worth in labels, and how large it is over all budgets."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Hashable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from pretrain.config.metrics import metric_of
 from pretrain.study import statistics
+from pretrain.study.arms import key
 from pretrain.study.comparisons import Comparison
 from pretrain.study.statistics import Estimate
 
@@ -19,9 +20,9 @@ class BudgetCurve(NamedTuple):
     """One comparison at every label budget."""
 
     field: str
-    treatment: object
-    baseline: object
-    shared: dict[str, object]  # swept fields besides the compared one and labels
+    treatment: Any
+    baseline: Any
+    shared: dict[str, Any]  # swept fields besides the compared one and labels
     labels: np.ndarray  # [budgets], ascending
     n: int  # seeds that all budgets have
     levels: tuple[np.ndarray, np.ndarray]  # means of treatment and baseline [budgets]
@@ -42,82 +43,81 @@ def budget_curves(compared: Sequence[Comparison], level: float = statistics.LEVE
     Bootstrap samples are of seeds, each with all of its budgets. Between budgets, accuracies are interpolated linearly
     in the logarithm of labels.
     """
-    groups: dict[str, list[Comparison]] = {}
-    for one in compared:
-        if isinstance(one.shared.get(LABELS), int):
-            rest = {name: value for name, value in one.shared.items() if name != LABELS}
-            groups.setdefault(repr((one.treatment, rest)), []).append(one)
-    sized = [sorted(group, key=lambda one: one.shared[LABELS]) for group in groups.values()]
+    groups: dict[Hashable, list[Comparison]] = {}
+    for each in compared:
+        if isinstance(each.shared.get(LABELS), int):
+            groups.setdefault(key({**each.shared, each.field: each.treatment, LABELS: None}), []).append(each)
+    sized = [sorted(group, key=lambda each: each.shared[LABELS]) for group in groups.values()]
     return [_curve(group, level) for group in sized if len(group) >= _FEWEST_BUDGETS and _paired(group)]
 
 
-def crossover(labels: np.ndarray, gain: np.ndarray) -> float:
-    """Returns the labels at which a gain [budgets] first changes its sign; NaN where it does not."""
-    changes = np.flatnonzero(np.sign(gain[:-1]) * np.sign(gain[1:]) < 0)
-    if not len(changes):
-        return np.nan
-    at = changes[0]
-    share = gain[at] / (gain[at] - gain[at + 1])
-    below, above = np.log(labels[at : at + 2])
-    return float(np.exp(below + share * (above - below)))
+def crossover(labels: np.ndarray, gain: np.ndarray) -> np.ndarray:
+    """Returns the labels at which gains [..., budgets] first change their sign: [...], NaN where they do not."""
+    changes = np.sign(gain[..., :-1]) * np.sign(gain[..., 1:]) < 0
+    place = np.argmax(changes, axis=-1)
+    before, after = (np.take_along_axis(gain, place[..., None] + step, -1)[..., 0] for step in (0, 1))
+    below, above = np.log(labels)[place], np.log(labels)[place + 1]
+    with np.errstate(all="ignore"):
+        return np.where(changes.any(axis=-1), np.exp(below + before / (before - after) * (above - below)), np.nan)
 
 
 def equivalents(labels: np.ndarray, treatment: np.ndarray, baseline: np.ndarray) -> np.ndarray:
-    """Returns with how many labels the baseline is as good as the treatment with each budget: [budgets].
+    """Returns with how many labels the baseline is as good as the treatment with each budget: [..., budgets].
 
-    The baseline [budgets] counts as never falling with more labels. Infinity stands for more than the largest budget,
-    zero for less than the smallest.
+    The baseline [..., budgets] counts as never falling with more labels. Infinity stands for more than the largest
+    budget, zero for less than the smallest.
     """
-    rising = np.maximum.accumulate(baseline)
-    found = np.exp(np.interp(treatment, rising, np.log(labels)))
-    return np.where(treatment > rising[-1], np.inf, np.where(treatment < rising[0], 0.0, found))
+    rising, logs = np.maximum.accumulate(baseline, axis=-1), np.log(labels)
+    # As np.interp does for a single curve.
+    place = np.sum(rising[..., None, :] <= treatment[..., None], axis=-1) - 1
+    left, right = np.clip(place, 0, None), np.clip(place + 1, None, len(labels) - 1)
+    low, high = (np.take_along_axis(rising, side, -1) for side in (left, right))
+    with np.errstate(all="ignore"):
+        between = (logs[right] - logs[left]) / (high - low) * (treatment - low) + logs[left]
+    worth = np.exp(np.where(treatment == low, logs[left], between))
+    return np.where(treatment > rising[..., -1:], np.inf, np.where(treatment < rising[..., :1], 0.0, worth))
 
 
 def _paired(group: Sequence[Comparison]) -> bool:
     """Returns whether every budget has the same number of seeds; what diverged at one leaves no curve of the others."""
-    return len({one.n for one in group}) == 1
+    return len({each.n for each in group}) == 1
 
 
 def _curve(group: Sequence[Comparison], level: float) -> BudgetCurve:
-    labels = np.array([one.shared[LABELS] for one in group])
-    metric = group[0].metric
-    sign = 1 if metric_of(metric).higher_is_better else -1
-    sides = [sign * np.stack([getattr(one, side) for one in group], axis=1) for side in ("treated", "untreated")]
-    gains, n = sides[0] - sides[1], group[0].n
+    first, labels = group[0], np.array([each.shared[LABELS] for each in group])
+    sign = 1 if metric_of(first.metric).higher_is_better else -1
+    sides = [sign * np.stack([getattr(each, side) for each in group], axis=1) for side in ("treated", "untreated")]
+    gains, levels = sides[0] - sides[1], [side.mean(axis=0) for side in sides]
     gain, low, high = statistics.band(gains, level)
     widths = np.diff(np.log(labels))
     weights = (np.append(widths, 0) + np.insert(widths, 0, 0)) / (2 * widths.sum())  # of the trapezoidal rule
-    drawn = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), _RESAMPLES) / n
-    means = [drawn @ side for side in sides]
-    crossings = np.array([crossover(labels, sample) for sample in means[0] - means[1]])
-    worth = np.array([equivalents(labels, *pair) for pair in zip(*means, strict=True)])
-    levels = tuple(side.mean(axis=0) for side in sides)
-    centre, crossed = crossover(labels, gain), ~np.isnan(crossings)
-    rest = {name: value for name, value in group[0].shared.items() if name != LABELS}
+    samples = [statistics.bootstrap_weights(first.n)[:_RESAMPLES] @ side for side in sides]  # [samples, budgets]
+    centre, crossings = float(crossover(labels, gain)), crossover(labels, samples[0] - samples[1])
+    crosses = ~np.isnan(crossings)
+    ends = zip(*_ends(equivalents(labels, *samples), level), strict=True)
     return BudgetCurve(
-        group[0].field,
-        group[0].treatment,
-        group[0].baseline,
-        rest,
+        first.field,
+        first.treatment,
+        first.baseline,
+        {name: value for name, value in first.shared.items() if name != LABELS},
         labels,
-        n,
+        first.n,
         (sign * levels[0], sign * levels[1]),
         gain,
         low,
         high,
         statistics.estimate(gains @ weights, level),
-        None if np.isnan(centre) else Estimate(centre, *_ends(crossings[crossed], level)),
-        float(crossed.mean()),
+        None if np.isnan(centre) else Estimate(centre, *map(float, _ends(crossings[crosses], level))),
+        float(crosses.mean()),
         [
-            Estimate(float(value), *_ends(column, level))
-            for value, column in zip(equivalents(labels, *levels), worth.T, strict=True)
+            Estimate(float(worth), float(low), float(high))
+            for worth, (low, high) in zip(equivalents(labels, *levels), ends, strict=True)
         ],
         level,
-        metric,
+        first.metric,
     )
 
 
-def _ends(samples: np.ndarray, level: float) -> tuple[float, float]:
-    """Returns the ends of a percentile interval; samples may be infinite."""
-    low, high = np.quantile(samples, [(1 - level) / 2, (1 + level) / 2], method="inverted_cdf")
-    return float(low), float(high)
+def _ends(samples: np.ndarray, level: float) -> np.ndarray:
+    """Returns the ends of percentile intervals of samples [samples, ...], which may be infinite: [2, ...]."""
+    return np.quantile(samples, [(1 - level) / 2, (1 + level) / 2], axis=0, method="inverted_cdf")

@@ -1,20 +1,18 @@
 """Which arms of a run are compared, and what each comparison shows."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 
 from pretrain.config import StudyConfig
 from pretrain.config.metrics import metric_of
 from pretrain.study import families, statistics
-from pretrain.study.arms import CORNERS, Arm, by_seed, cut, trial_values, without_idle
+from pretrain.study.arms import CORNERS, Arm, by_seed, cut, key, without_idle
 from pretrain.study.power import SeedRange, seeds_to_settle
 from pretrain.study.speed import Speed
 from pretrain.study.statistics import Estimate, Verdict
-from pretrain.study.summary import compared_metric
 from pretrain.study.training_length import Length
 
 ENCODER, _FROZEN = CORNERS
@@ -25,9 +23,9 @@ class Comparison(NamedTuple):
     """Two arms that differ in one field, seed by seed."""
 
     field: str
-    treatment: object  # the field's value
-    baseline: object
-    shared: dict[str, object]  # the other swept fields, by dotted name
+    treatment: Any  # the field's value
+    baseline: Any
+    shared: dict[str, Any]  # the other swept fields, by dotted name
     n: int  # seeds in both arms
     treated: np.ndarray  # [n], in the order of seeds
     untreated: np.ndarray  # [n]
@@ -46,9 +44,7 @@ class Comparison(NamedTuple):
     speed: Speed | None = None  # None where nothing was measured during training, or nothing was learned
 
 
-def compare(
-    trials: pa.Table, found: Sequence[Arm], study: StudyConfig, level: float = statistics.LEVEL
-) -> list[Comparison]:
+def compare(arms: Sequence[Arm], metric: str, study: StudyConfig, level: float = statistics.LEVEL) -> list[Comparison]:
     """Compares each value of a field with its baseline, at every setting of the other swept fields.
 
     The field is ``study.compare`` where it is swept, else the first swept field; encoders are compared with ``he``,
@@ -57,112 +53,108 @@ def compare(
     all examples, in every trial, are not compared by accuracies.
 
     Args:
-      trials: a run's table of trials.
-      found: its arms.
-      study: what to compare and what matters.
+      arms: of the run.
+      metric: the result to compare, as a column's name.
+      study: names the field, the family and the smallest effect that matters.
       level: of the intervals; p-values are judged at one less it.
-
-    Raises:
-      ConfigError: the trials have no such metric.
     """
-    field = compared_field(found, study)
-    if not field:
-        return []
-    pairs, metric = _pairs(found, field), compared_metric(trials, study)
-    of_labels = metric_of(metric).is_fraction  # of what is predicted, which scores may order well all the same
-    sides = [_sides(trials, pair, metric) for pair in pairs]
-    own = [families.is_own(treatment.point, study) for treatment, _ in pairs]
-    p_values = families.adjusted([statistics.sign_flip(treated - untreated) for treated, untreated in sides], own)
-    n_open = Counter(is_own for p_value, is_own in zip(p_values, own, strict=True) if p_value > 1 - level)
+    field = compared_field(arms, study)
+    pairs = _pairs(arms, field) if field else []
+    of_labels = metric_of(metric).is_fraction  # of predicted labels, beside which scores may order examples well
+    sides = [_sides(pair, metric) for pair in pairs]
+    in_family = [families.in_family(treatment.point, study) for treatment, _ in pairs]
+    p_values = families.adjusted([statistics.sign_flip(treated - untreated) for treated, untreated in sides], in_family)
+    n_open = Counter(family for p_value, family in zip(p_values, in_family, strict=True) if p_value > 1 - level)
     return [
         _comparison(
-            field, pair, values, p_value, study.smallest_effect, level, max(1, n_open[is_own]), metric
-        )._replace(is_exploratory=not is_own)
-        for pair, values, p_value, is_own in zip(pairs, sides, p_values, own, strict=True)
+            field, pair, values, p_value, study.smallest_effect, level, max(1, n_open[family]), metric
+        )._replace(is_exploratory=not family)
+        for pair, values, p_value, family in zip(pairs, sides, p_values, in_family, strict=True)
         if len(values[0]) and not (of_labels and all(arm.n_collapsed == len(arm.trial_ids) for arm in pair))
     ]
 
 
-def differences(trials: pa.Table, found: Sequence[Arm], study: StudyConfig) -> list[np.ndarray]:
+def differences(arms: Sequence[Arm], metric: str, study: StudyConfig) -> list[np.ndarray]:
     """Returns treatment less baseline [seeds] of each of the question's own comparisons."""
-    field, metric = compared_field(found, study), compared_metric(trials, study)
-    pairs = [pair for pair in (_pairs(found, field) if field else []) if families.is_own(pair[0].point, study)]
-    return [treated - untreated for treated, untreated in (_sides(trials, pair, metric) for pair in pairs)]
+    field = compared_field(arms, study)
+    pairs = [pair for pair in (_pairs(arms, field) if field else []) if families.in_family(pair[0].point, study)]
+    return [treated - untreated for treated, untreated in (_sides(pair, metric) for pair in pairs)]
 
 
 class Planned(NamedTuple):
     """A comparison that a run is going to make."""
 
     field: str
-    treated: dict[str, object]  # swept values of the treatment
-    untreated: dict[str, object]  # and of the baseline
+    treated: dict[str, Any]  # swept values of the treatment
+    untreated: dict[str, Any]  # and of the baseline
     is_exploratory: bool
 
 
-def planned(points: Iterable[Mapping[str, object]], study: StudyConfig) -> list[Planned]:
+def planned(points: Iterable[Mapping[str, Any]], study: StudyConfig) -> list[Planned]:
     """Returns the comparisons that ``compare`` makes of trials at these points of a sweep, before there are any.
 
     Tuned fields are no condition, and so distinguish no arms.
     """
     points = list(points)
     names = list(dict.fromkeys(name for point in points for name in point if name not in study.tune))
-    every = ({name: point.get(name) for name in names} for point in points)
-    distinct = {repr(without_idle(point)): point for point in every}
-    found = [Arm(point, (), (), 0) for point in distinct.values()]
-    field = compared_field(found, study)
-    pairs = _pairs(found, field) if field else []
-    return [Planned(field, one.point, other.point, not families.is_own(one.point, study)) for one, other in pairs]
+    whole = ({name: point.get(name) for name in names} for point in points)
+    arms = [Arm(point, (), (), 0) for point in {key(without_idle(point)): point for point in whole}.values()]
+    field = compared_field(arms, study)
+    pairs = _pairs(arms, field) if field else []
+    return [Planned(field, a.point, b.point, not families.in_family(a.point, study)) for a, b in pairs]
 
 
-def compared_field(found: Sequence[Arm], study: StudyConfig) -> str:
+def compared_field(arms: Sequence[Arm], study: StudyConfig) -> str:
     """Returns the field whose values are compared, or nothing where no field has two."""
-    names = list(dict.fromkeys(name for arm in found for name in arm.point))
-    swept = [name for name in names if len({repr(arm.point.get(name)) for arm in found}) > 1]
+    names = list(dict.fromkeys(name for arm in arms for name in arm.point))
+    swept = [name for name in names if len({repr(arm.point.get(name)) for arm in arms}) > 1]
     return study.compare if study.compare in swept else next(iter(swept), "")
 
 
-def _pairs(found: Sequence[Arm], field: str) -> list[tuple[Arm, Arm]]:
+def _pairs(arms: Sequence[Arm], field: str) -> list[tuple[Arm, Arm]]:
     """Returns treatment and baseline of each comparison, in the table's order."""
-    values = [arm.point[field] for arm in found if arm.point[field] is not None]
+    values = [arm.point[field] for arm in arms if arm.point[field] is not None]
     usual = [value for value in _REFERENCES if value in values] if field == ENCODER else []
     reference = [*usual, *values][0]
     pairs = []
-    for group in _groups(found, field):
+    for group in _groups(arms, field):
         baseline = next((arm for arm in group if arm.point[field] == reference), None)
         pairs += [(arm, baseline) for arm in group if baseline is not None and arm is not baseline]
     return pairs
 
 
-def _groups(found: Sequence[Arm], field: str) -> list[list[Arm]]:
+def _groups(arms: Sequence[Arm], field: str) -> list[list[Arm]]:
     """Returns the arms that differ in one field only, in the table's order.
 
     An arm without an encoder, which has no layers to freeze, is one of each number of frozen layers that has none yet.
     """
-    settings = [{name: value for name, value in arm.point.items() if name != field} for arm in found]
-    groups: dict[str, list[Arm]] = {repr(rest): [] for rest in settings}
-    distinct = {repr(rest): rest for rest in settings}
-    for arm, own in zip(found, settings, strict=True):
-        groups[repr(own)].append(arm)
-    bare = [arm for arm in found if field == ENCODER and arm.point[field] == "none" and _FROZEN in arm.point]
-    for arm in bare:
-        for key, rest in distinct.items():
-            shared = {**rest, field: "none"}
-            has_one = any(other.point[field] == "none" for other in groups[key])
-            if not has_one and {**shared, _FROZEN: arm.point[_FROZEN]} == arm.point:
-                groups[key].append(arm._replace(point=shared))
+    groups: dict[Hashable, list[Arm]] = {}
+    unfrozen: dict[Hashable, dict[Hashable, dict[str, Any]]] = {}  # settings of groups, by all but frozen layers
+    for arm in arms:
+        setting = {name: value for name, value in arm.point.items() if name != field}
+        groups.setdefault(key(setting), []).append(arm)
+        unfrozen.setdefault(_key_but_frozen(setting), {})[key(setting)] = setting
+    if field == ENCODER:
+        for arm in [arm for arm in arms if arm.point[field] == "none" and _FROZEN in arm.point]:
+            for group, setting in unfrozen[_key_but_frozen(arm.point)].items():
+                if all(other.point[field] != "none" for other in groups[group]):
+                    groups[group].append(arm._replace(point={**setting, field: "none"}))
     return list(groups.values())
 
 
-def _sides(trials: pa.Table, pair: tuple[Arm, Arm], metric: str) -> list[np.ndarray]:
+def _key_but_frozen(setting: Mapping[str, Any]) -> Hashable:
+    return key({name: value for name, value in setting.items() if name not in (ENCODER, _FROZEN)})
+
+
+def _sides(pair: tuple[Arm, Arm], metric: str) -> list[np.ndarray]:
     """Returns a metric [seeds] of both arms, of the seeds that have it in both."""
-    shared = _units(trials, pair[0], metric) & _units(trials, pair[1], metric)
-    return [by_seed(trial_values(trials, arm, metric), arm) for arm in (cut(arm, shared) for arm in pair)]
+    shared = set.intersection(*(_measured_units(arm, metric) for arm in pair))
+    return [by_seed(arm.results[metric], arm) for arm in (cut(arm, shared) for arm in pair)]
 
 
-def _units(trials: pa.Table, arm: Arm, metric: str) -> set[tuple[int, int]]:
+def _measured_units(arm: Arm, metric: str) -> set[tuple[int, int]]:
     """Returns the seeds and repeats of an arm's trials that have a value of a metric."""
-    measured = np.isfinite(trial_values(trials, arm, metric))
-    return {unit for unit, is_there in zip(arm.units, measured, strict=True) if is_there}
+    return {unit for unit, is_measured in zip(arm.units, np.isfinite(arm.results[metric]), strict=True) if is_measured}
 
 
 def _comparison(
@@ -182,8 +174,8 @@ def _comparison(
     if measure.high != 1:  # of a metric without a scale of its own
         smallest *= abs(float(np.mean(sides[1])))
     gain = statistics.estimate(gains, level)
-    found = statistics.verdict(gain, p_value, n, smallest, alpha=1 - level)
-    is_open = found == "inconclusive" and n > 1
+    verdict = statistics.verdict(gain, p_value, n, smallest, alpha=1 - level)
+    is_open = verdict == "inconclusive" and n > 1
     more = seeds_to_settle(gains, smallest, level, n_open) if is_open else None
     widest = measure.high - measure.low
     difference = gain if measure.higher_is_better else Estimate(-gain.mean, -gain.high, -gain.low)
@@ -199,7 +191,7 @@ def _comparison(
         difference,
         chance,
         p_value,
-        found,
+        verdict,
         more,
         level,
         metric=metric,

@@ -1,14 +1,13 @@
 """When to stop pretraining: its error and its gain by its epochs, and which of the two chooses better."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 
 from pretrain.config.metrics import metric_of, split_of
 from pretrain.study import statistics
-from pretrain.study.arms import Arm, by_seed, cut, trial_values
+from pretrain.study.arms import Arm, by_seed, cut, key
 from pretrain.study.comparisons import Comparison
 from pretrain.study.statistics import Estimate
 
@@ -21,7 +20,7 @@ class EpochCurve(NamedTuple):
     """One arm of pretraining at every number of epochs."""
 
     field: str
-    setting: dict[str, object]  # the other swept fields
+    setting: dict[str, Any]  # the other swept fields
     epochs: np.ndarray  # [epochs], ascending
     seeds: int  # that all have
     errors: np.ndarray  # [epochs], of reconstructing validation images, mean over seeds
@@ -34,89 +33,75 @@ class EpochCurve(NamedTuple):
     metric: str  # in whose unit accuracies, gains and change are
 
 
-def epoch_curves(
-    trials: pa.Table, found: Sequence[Arm], compared: Sequence[Comparison], metric: str, level: float
-) -> list[EpochCurve]:
+def epoch_curves(arms: Sequence[Arm], compared: Sequence[Comparison], metric: str, level: float) -> list[EpochCurve]:
     """Returns results by epochs of pretraining, where three numbers or more of them are swept.
 
     The fewest epochs are chosen of those that are equally good.
 
     Args:
-      trials: a run's table of trials.
-      found: its arms.
-      compared: its comparisons.
+      arms: of the run.
+      compared: its comparisons, from which gains are taken unless epochs are compared themselves.
       metric: the result that is compared.
       level: of the intervals.
     """
     columns = (ERROR, f"validation_{split_of(metric)[1]}", metric)
-    if not set(columns) <= set(trials.column_names):
-        return []
+    gains = {
+        key({**one.shared, one.field: one.treatment}): one.difference for one in compared if one.field not in FIELDS
+    }
     curves = []
     for field in FIELDS:
-        groups: dict[str, list[Arm]] = {}
-        for arm in found:
-            rest = {name: value for name, value in arm.point.items() if name != field}
-            known = (trial_values(trials, arm, name) for name in columns)
-            if field in arm.point and arm.trial_ids and all(np.isfinite(values).all() for values in known):
-                groups.setdefault(repr(rest), []).append(arm)
+        groups: dict[Hashable, list[Arm]] = {}
+        for arm in arms:
+            if field in arm.point and arm.trial_ids and _are_measured(arm, columns):
+                setting = {name: value for name, value in arm.point.items() if name != field}
+                groups.setdefault(key(setting), []).append(arm)
         for group in groups.values():
-            if len({arm.point[field] for arm in group}) >= _FEWEST:
-                curves += _curve(field, trials, group, compared, columns, level)
+            units = set.intersection(*(set(arm.units) for arm in group))
+            if units and len({arm.point[field] for arm in group}) >= _FEWEST:
+                whole = sorted((cut(arm, units) for arm in group), key=lambda arm: arm.point[field])
+                curves.append(_curve(field, whole, gains, columns, level))
     return curves
+
+
+def _are_measured(arm: Arm, columns: Sequence[str]) -> bool:
+    return all(column in arm.results and np.isfinite(arm.results[column]).all() for column in columns)
 
 
 def _curve(
     field: str,
-    trials: pa.Table,
-    group: Sequence[Arm],
-    compared: Sequence[Comparison],
+    arms: Sequence[Arm],
+    gains: Mapping[Hashable, Estimate],
     columns: tuple[str, str, str],
     level: float,
-) -> list[EpochCurve]:
-    """Returns the curve of arms that differ in their epochs, if they have a seed in common.
+) -> EpochCurve:
+    """Returns the curve of arms of the same seeds, in the order of their epochs.
 
     Args:
       field: of epochs.
-      trials: a run's table of trials.
-      group: the arms.
-      compared: the run's comparisons.
+      arms: that differ in it.
+      gains: from the baseline, by the arm's point.
       columns: of the error, and of the metric on validation rows and on those that are compared.
       level: of the intervals.
     """
-    shared = set.intersection(*(set(arm.units) for arm in group))
-    if not shared:
-        return []
-    group = sorted((cut(arm, shared) for arm in group), key=lambda arm: arm.point[field])
-    epochs = np.array([arm.point[field] for arm in group])
+    epochs = np.array([arm.point[field] for arm in arms])
+    errors, validations, values = (np.array([by_seed(arm.results[name], arm) for arm in arms]) for name in columns)
     metric = columns[-1]
-    errors, validations, values = (
-        np.array([by_seed(trial_values(trials, arm, name), arm) for arm in group]) for name in columns
-    )
     sign = 1 if metric_of(metric).higher_is_better else -1
-    chosen = np.argmin(errors, axis=0), np.argmax(sign * validations, axis=0)
-    lanes = np.arange(values.shape[1])
-    changes = values[chosen[0], lanes] - values[chosen[1], lanes]
-    setting = {name: value for name, value in group[0].point.items() if name != field}
-    gains = [_gain(arm, compared) for arm in group]
-    return [
-        EpochCurve(
-            field,
-            setting,
-            epochs,
-            values.shape[1],
-            errors.mean(axis=1),
-            values.mean(axis=1),
-            None if None in gains else gains,
-            epochs[chosen[0]],
-            epochs[chosen[1]],
-            statistics.estimate(changes, level),
-            statistics.sign_flip(changes),
-            metric,
-        )
-    ]
-
-
-def _gain(arm: Arm, compared: Sequence[Comparison]) -> Estimate | None:
-    """Returns an arm's difference from the baseline that it is compared with, unless that differs in epochs."""
-    pairs = (one for one in compared if one.field not in FIELDS)
-    return next((one.difference for one in pairs if {**one.shared, one.field: one.treatment} == arm.point), None)
+    by_error, by_validation = np.argmin(errors, axis=0), np.argmax(sign * validations, axis=0)
+    seeds = np.arange(values.shape[1])
+    changes = values[by_error, seeds] - values[by_validation, seeds]
+    known = [gains[key(arm.point)] for arm in arms if key(arm.point) in gains]
+    return EpochCurve(
+        field,
+        {name: value for name, value in arms[0].point.items() if name != field},
+        epochs,
+        len(seeds),
+        errors.mean(axis=1),
+        values.mean(axis=1),
+        known if len(known) == len(arms) else None,
+        epochs[by_error],
+        epochs[by_validation],
+        statistics.estimate(changes, level),
+        statistics.sign_flip(changes),
+        metric,
+    )

@@ -2,16 +2,15 @@
 
 import itertools
 from collections.abc import Hashable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from pretrain.config.metrics import metric_of
 from pretrain.study import statistics
-from pretrain.study.arms import CORNERS, Arm, by_seed, curve_values, cut, trial_values
+from pretrain.study.arms import CORNERS, Arm, by_seed, cut, key
 from pretrain.study.attribution import Attribution, Corner, attribute
+from pretrain.study.curves import Curves
 from pretrain.study.statistics import Estimate
 
 BATCHES = (1, 5, 20, 40)
@@ -29,8 +28,8 @@ class Factor(NamedTuple):
     """A change between two corners: a swept field and its values before and after."""
 
     field: str
-    off: object
-    on: object
+    off: Any
+    on: Any
 
 
 class Cause(NamedTuple):
@@ -51,7 +50,7 @@ class Factorial(NamedTuple):
     # What each factor that is off here does, switched on by itself at the last corner: by metric and field.
     remedies: dict[str, dict[str, Estimate]]
     others: tuple[Factor, ...]  # the factors that are off
-    setting: dict[str, object]  # of the other swept fields
+    setting: dict[str, Any]  # of the other swept fields
     end: str = "test_accuracy"  # the cause that is the result
 
     @property
@@ -77,24 +76,21 @@ class Factorial(NamedTuple):
         return init == ("he", "pretrained") and frozen[0] == 0 and not ends
 
 
-def factorials(
-    trials: pa.Table, curves: pa.Table, found: Sequence[Arm], level: float, metric: str = "test_accuracy"
-) -> list[Factorial]:
+def factorials(arms: Sequence[Arm], curves: Curves, level: float, metric: str = "test_accuracy") -> list[Factorial]:
     """Returns the full factorials of a run, explained in their curves and in a result.
 
     Where encoder and freezing (of frozen layers, the most and the fewest) are swept, that of these two comes first; the
     other fields are then at each of their combinations, if there are few, or else at their first. Where all swept
     fields have two values, that of all fields follows. All combinations must have seeds in common.
     """
-    values = _values(found)
+    values = _values(arms)
     factors = _factors(values)
     inner = tuple(factor for factor in factors if factor.field in CORNERS)
     rest = {name: seen for name, seen in values.items() if name not in CORNERS}
     whole = len(factors) if len(factors) == sum(len(seen) > 1 for seen in values.values()) else 0
-    early = _early(curves)
 
-    def explained(some: tuple[Factor, ...], setting: dict[str, object], others: tuple[Factor, ...]) -> list[Factorial]:
-        one = _explained(trials, early, some, setting, others, found, level, metric)
+    def explained(some: tuple[Factor, ...], setting: dict[str, Any], others: tuple[Factor, ...]) -> list[Factorial]:
+        one = _explained(arms, curves, some, setting, others, level, metric)
         return [one] if one else []
 
     result = []
@@ -111,27 +107,20 @@ def factorials(
     return result
 
 
-def _early(curves: pa.Table) -> pa.Table:
-    """Returns the curves of the first updates of fine-tuning."""
-    last = max(FIRST_BATCHES, *BATCHES)
-    return curves.filter(pc.and_(pc.equal(curves["stage"], "finetune"), pc.less_equal(curves["step"], last)))
-
-
 def _explained(
-    trials: pa.Table,
-    curves: pa.Table,
+    arms: Sequence[Arm],
+    curves: Curves,
     factors: tuple[Factor, ...],
-    setting: dict[str, object],
+    setting: dict[str, Any],
     others: tuple[Factor, ...],
-    found: Sequence[Arm],
     level: float,
     metric: str,
 ) -> Factorial | None:
     """Returns the factorial of some factors with the other fields at a setting; None where a cell or a result lacks."""
-    cells = _cells(factors, setting, found)
+    cells = _cells(factors, setting, arms)
     if not cells:
         return None
-    values = _measured(trials, curves, cells, metric)
+    values = _measured(curves, cells, metric)
     if metric not in values:
         return None
     names = [factor.field for factor in factors]
@@ -142,15 +131,15 @@ def _explained(
         parts = attribute(corners, names, level, measure.high - measure.low)
         causes[name] = Cause(float(corners[first].mean()), float(corners[last].mean()), parts)
     ends = cells[first], cells[last]
-    remedies = _remedies(trials, curves, ends[1], others, found, level, metric)
+    remedies = _remedies(arms, curves, ends[1], others, level, metric)
     return Factorial(factors, cells, causes, _diagnostics(curves, ends, level), remedies, others, setting, metric)
 
 
-def _values(found: Sequence[Arm]) -> dict[str, list[object]]:
+def _values(arms: Sequence[Arm]) -> dict[str, list[Any]]:
     """Returns the values of each swept field, in their order; none where grids sweep different fields."""
-    values: dict[str, list[object]] = {}
-    for arm in found:
-        if None in arm.point.values() or set(arm.point) != set(found[0].point):
+    values: dict[str, list[Any]] = {}
+    for arm in arms:
+        if None in arm.point.values() or set(arm.point) != set(arms[0].point):
             return {}
         for name, value in arm.point.items():
             seen = values.setdefault(name, [])
@@ -158,7 +147,7 @@ def _values(found: Sequence[Arm]) -> dict[str, list[object]]:
     return values
 
 
-def _factors(values: Mapping[str, list[object]]) -> tuple[Factor, ...]:
+def _factors(values: Mapping[str, list[Any]]) -> tuple[Factor, ...]:
     """Returns the fields that make a factor: of two values, or of frozen layers the fewest and the most."""
     factors = []
     for name, seen in values.items():
@@ -170,13 +159,13 @@ def _factors(values: Mapping[str, list[object]]) -> tuple[Factor, ...]:
     return tuple(factors)
 
 
-def _cells(factors: Sequence[Factor], setting: Mapping[str, object], found: Sequence[Arm]) -> dict[Corner, Arm] | None:
+def _cells(factors: Sequence[Factor], setting: Mapping[str, Any], arms: Sequence[Arm]) -> dict[Corner, Arm] | None:
     """Returns the arms of every combination at a setting, cut to what all have in common; None if one lacks."""
-    by_point = {repr(sorted(arm.point.items())): arm for arm in found}
+    by_point = {key(arm.point): arm for arm in arms}
     cells = {}
     for corner in itertools.product((False, True), repeat=len(factors)):
         switched = {factor.field: factor.on if on else factor.off for factor, on in zip(factors, corner, strict=True)}
-        arm = by_point.get(repr(sorted({**setting, **switched}.items())))
+        arm = by_point.get(key({**setting, **switched}))
         if arm is None:
             return None
         cells[corner] = arm
@@ -184,41 +173,37 @@ def _cells(factors: Sequence[Factor], setting: Mapping[str, object], found: Sequ
     return {corner: cut(arm, units) for corner, arm in cells.items()} if units else None
 
 
-def _measured(
-    trials: pa.Table, curves: pa.Table, cells: Mapping[Hashable, Arm], result: str
-) -> dict[str, dict[Hashable, np.ndarray]]:
+def _measured(curves: Curves, cells: Mapping[Hashable, Arm], result: str) -> dict[str, dict[Hashable, np.ndarray]]:
     """Returns every metric [seeds] of every cell, by metric; only those that all trials have."""
     values: dict[str, dict[Hashable, np.ndarray]] = {}
-    known = pc.unique(curves["metric"]).to_pylist()
-    shown = next((pair for pair in _CURVES if pair[0] in known), _CURVES[0])
+    shown = next((pair for pair in _CURVES if curves.of(pair[0])), _CURVES[0])
     for cell, arm in cells.items():
         for metric in shown:
-            measured = by_seed(curve_values(curves, arm, metric, range(1, FIRST_BATCHES + 1)), arm)
+            measured = by_seed(curves.values(arm.trial_ids, metric, range(1, FIRST_BATCHES + 1)), arm)
             for batch in BATCHES:
                 values.setdefault(f"{metric} after batch {batch}", {})[cell] = measured[:, batch - 1]
             values.setdefault(f"{metric} over {FIRST_BATCHES} batches", {})[cell] = _mean_over_steps(measured)
-        values.setdefault(result, {})[cell] = by_seed(trial_values(trials, arm, result), arm)
+        values.setdefault(result, {})[cell] = by_seed(arm.results[result], arm)
     # What is missing was not measured, or training ended before.
     return {metric: of for metric, of in values.items() if not np.isnan(list(of.values())).any()}
 
 
 def _remedies(
-    trials: pa.Table,
-    curves: pa.Table,
+    arms: Sequence[Arm],
+    curves: Curves,
     arm: Arm,
     others: Sequence[Factor],
-    found: Sequence[Arm],
     level: float,
     result: str,
 ) -> dict[str, dict[str, Estimate]]:
     cells = {"as it is": arm}
     for factor in others:
-        same = [one for one in found if one.point == {**arm.point, factor.field: factor.on}]
+        same = [one for one in arms if one.point == {**arm.point, factor.field: factor.on}]
         cells |= dict.fromkeys([factor.field], *same)
     units = set.intersection(*(set(one.units) for one in cells.values()))
     if len(cells) <= len(others) or not others or not units:
         return {}
-    values = _measured(trials, curves, {name: cut(one, units) for name, one in cells.items()}, result)
+    values = _measured(curves, {name: cut(one, units) for name, one in cells.items()}, result)
     return {
         metric: {factor.field: statistics.estimate(of[factor.field] - of["as it is"], level) for factor in others}
         for metric, of in values.items()
@@ -233,9 +218,9 @@ def _mean_over_steps(curves: np.ndarray) -> np.ndarray:
     return np.trapezoid(curves[:, measured], measured, axis=1) / (curves.shape[1] - 1)
 
 
-def _diagnostics(curves: pa.Table, ends: Sequence[Arm], level: float) -> dict[str, tuple[Estimate, Estimate]]:
-    names = [name for name in pc.unique(curves["metric"]).to_pylist() if name.startswith(_DIAGNOSTICS)]
-    sides = {name: [by_seed(curve_values(curves, arm, name, (1,)), arm)[:, 0] for arm in ends] for name in names}
+def _diagnostics(curves: Curves, ends: Sequence[Arm], level: float) -> dict[str, tuple[Estimate, Estimate]]:
+    names = [name for name in curves.metrics if name.startswith(_DIAGNOSTICS)]
+    sides = {name: [by_seed(curves.values(arm.trial_ids, name, (1,)), arm)[:, 0] for arm in ends] for name in names}
     return {
         name: tuple(statistics.estimate(side, level) for side in pair)
         for name, pair in sorted(sides.items())

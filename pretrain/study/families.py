@@ -7,7 +7,7 @@ from pretrain.config.fields import ConfigError
 from pretrain.study.statistics import holm
 
 
-def is_own(point: Mapping[str, object], study: StudyConfig) -> bool:
+def in_family(point: Mapping[str, object], study: StudyConfig) -> bool:
     """Returns whether a comparison is of the question's own family.
 
     Args:
@@ -21,7 +21,7 @@ def is_own(point: Mapping[str, object], study: StudyConfig) -> bool:
     return all(name in point and any(_is(point[name], text) for text in texts) for name, texts in allowed.items())
 
 
-def check(points: Sequence[Mapping[str, object]], study: StudyConfig) -> None:
+def check_family(points: Sequence[Mapping[str, object]], study: StudyConfig) -> None:
     """Checks that the question has a comparison of its own.
 
     Args:
@@ -37,15 +37,15 @@ def check(points: Sequence[Mapping[str, object]], study: StudyConfig) -> None:
         if not any(_is(point[name], text) for point in points if name in point):
             known = f"compared are {', '.join(values)}" if values else "no comparison has this field"
             raise ConfigError("study.family", condition, f"names no comparison; {known}")
-    if study.family and not any(is_own(point, study) for point in points):
+    if study.family and not any(in_family(point, study) for point in points):
         raise ConfigError("study.family", " ".join(study.family), "names no comparison that has all of these values")
 
 
-def adjusted(p_values: Sequence[float], own: Sequence[bool]) -> list[float]:
+def adjusted(p_values: Sequence[float], is_own: Sequence[bool]) -> list[float]:
     """Returns p-values adjusted within the question's own family and within the others, each by itself (Holm)."""
     result = [1.0] * len(p_values)
     for family in (True, False):
-        members = [place for place, is_member in enumerate(own) if is_member == family]
+        members = [place for place, is_member in enumerate(is_own) if is_member == family]
         for place, value in zip(members, holm([p_values[place] for place in members]), strict=True):
             result[place] = value
     return result

@@ -28,7 +28,9 @@ def check(experiment: Experiment, plan: Plan) -> None:
         remedy = f"is not swept; sweep it{', or name ' if swept else ''}{' or '.join(sorted(swept))}"
         raise ConfigError("study.compare", compare, remedy)
     if experiment.study.family:
-        families.check([one.treated for one in planned(_points(plan, experiment), experiment.study)], experiment.study)
+        families.check_family(
+            [one.treated for one in planned(_points(plan, experiment), experiment.study)], experiment.study
+        )
 
 
 def of_plan(experiment: Experiment, plan: Plan, store: Store) -> Prospect | None:

@@ -58,29 +58,45 @@ def power(
 
 
 def seeds_needed(
-    mean: np.ndarray, deviation: np.ndarray, smallest: float, level: float = LEVEL, n_open: int = 1
+    mean: np.ndarray,
+    deviation: np.ndarray,
+    smallest: float,
+    level: float = LEVEL,
+    n_open: int = 1,
+    most: float = math.inf,
 ) -> np.ndarray:
     """Returns with how many seeds a comparison of this mean and deviation is settled with 80 % power.
 
-    Mean and deviation broadcast; the result, of their shape, is infinite beyond a hundred million. Verdicts that
-    distinguish take as many seeds as their p-value needs by count alone.
+    Mean and deviation broadcast; the result, of their shape, is infinite beyond a hundred million, and known only to
+    be larger than ``most`` where it is. Verdicts that distinguish take as many seeds as their p-value needs by count
+    alone.
     """
     fewest = fewest_seeds(1 - level, n_open)
-    settled = _seeds_needed(mean, deviation, smallest, level, n_open)
-    placed = _seeds_needed(mean, deviation, smallest, level, math.inf)
-    return np.maximum(FEWEST_SEEDS, np.where(settled >= fewest, settled, np.minimum(placed, fewest)))
-
-
-def _seeds_needed(mean: np.ndarray, deviation: np.ndarray, smallest: float, level: float, n_open: float) -> np.ndarray:
-    """Returns the same without the fewest seeds that p-values need; of infinitely many none is distinguished."""
     mean, deviation = np.broadcast_arrays(mean, np.maximum(deviation, _LEAST))
-    low, high = np.zeros(mean.shape), np.full(mean.shape, math.log(_MOST))
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        enough = power(np.exp(middle), mean, deviation, smallest, level, n_open) >= POWER
-        low, high = np.where(enough, low, middle), np.where(enough, middle, high)
+    needed = _seeds_needed(mean, deviation, smallest, level, n_open, most)
+    short = needed < fewest
+    placed = _seeds_needed(mean[short], deviation[short], smallest, level, math.inf, fewest)
+    needed[short] = np.minimum(placed, fewest)
+    return np.maximum(FEWEST_SEEDS, needed)
+
+
+def _seeds_needed(
+    mean: np.ndarray, deviation: np.ndarray, smallest: float, level: float, n_open: float, most: float
+) -> np.ndarray:
+    """Returns the same without the fewest seeds that p-values need; of infinitely many none is distinguished."""
     z = special.ndtri((1 - level) / 2 / (n_open if n_open < math.inf else 1))
-    return np.where(high < math.log(_MOST), np.ceil(np.exp(high) + z**2 / 2), np.inf)
+    low, high = np.zeros(mean.shape), np.full(mean.shape, math.log(_MOST))
+    searched = np.ones(mean.shape, bool)
+    for _ in range(_HALVINGS):
+        middle = (low[searched] + high[searched]) / 2
+        enough = power(np.exp(middle), mean[searched], deviation[searched], smallest, level, n_open) >= POWER
+        low[searched] = np.where(enough, low[searched], middle)
+        high[searched] = np.where(enough, middle, high[searched])
+        at_least, at_most = np.ceil(np.exp(low) + z**2 / 2), np.ceil(np.exp(high) + z**2 / 2)
+        searched = (at_least < at_most) & (at_least <= most)
+        if not searched.any():
+            break
+    return np.where(high < math.log(_MOST), at_most, np.inf)
 
 
 def seeds_to_settle(differences: np.ndarray, smallest: float, level: float = LEVEL, n_open: int = 1) -> SeedRange:
@@ -102,7 +118,7 @@ def seeds_to_settle(differences: np.ndarray, smallest: float, level: float = LEV
     deviation = float(np.std(differences, ddof=1)) * np.sqrt((n - 1) / special.chdtri(n - 1, places))[:, None]
     error = np.maximum(deviation, _LEAST) / math.sqrt(n)
     mean = error * _sizes(np.abs(np.mean(differences)) / error, places)
-    needed = np.maximum(n + 1, seeds_needed(mean, deviation, smallest, level, n_open))
+    needed = np.maximum(n + 1, seeds_needed(mean, deviation, smallest, level, n_open, MOST_SEEDS))
     tail = (1 - _CERTAINTY) / 2
     low, high = np.quantile(needed, [tail, 1 - tail], method="inverted_cdf")
     return SeedRange(int(min(low, MOST_SEEDS)), int(high) if high <= MOST_SEEDS else None)

@@ -70,8 +70,9 @@ def prospect(
 
 def spread(trials: pa.Table, study: StudyConfig) -> Spread | None:
     """Returns how much differences between compared arms vary from seed to seed; None where no pair has two seeds."""
-    pairs = [values for values in differences(trials, arms(trials), study) if len(values) > 1]
+    metric = compared_metric(trials, study)
+    pairs = [values for values in differences(arms(trials), metric, study) if len(values) > 1]
     if not pairs:
         return None
     deviations = [float(np.std(values, ddof=1)) for values in pairs]
-    return Spread(min(deviations), max(deviations), min(map(len, pairs)), compared_metric(trials, study))
+    return Spread(min(deviations), max(deviations), min(map(len, pairs)), metric)

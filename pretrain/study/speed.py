@@ -1,15 +1,14 @@
 """Which of two arms learns faster, whichever ends better: updates to 90 % of what the better arm comes to."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
 
 from pretrain.study import statistics
-from pretrain.study.arms import Arm, by_seed, cut, trial_values
+from pretrain.study.arms import Arm, by_seed, cut
+from pretrain.study.curves import Curve, Curves
 from pretrain.study.statistics import Estimate
-from pretrain.study.training_length import Curve, measured
 
 SHARE = 0.9  # of what the better arm comes to
 _ACCURACY, _LOSS = "validation_accuracy", "validation_loss"
@@ -23,16 +22,20 @@ class Measure(NamedTuple):
     ends: Callable[[Arm], np.ndarray]  # of an arm's trials, at the end of training: [trials]
 
 
-def measure_of(trials: pa.Table, curves: pa.Table) -> Measure | None:
+def measure_of(results: Collection[str], curves: Curves) -> Measure | None:
     """Returns the measure of a run's networks; None where nothing was measured during training.
 
     Losses of numbers are squared errors where the training rows have variance 1.
+
+    Args:
+      results: names of the columns that trials have.
+      curves: of the run.
     """
-    if _ACCURACY in trials.column_names:
-        return Measure("accuracy", measured(curves, _ACCURACY), lambda arm: trial_values(trials, arm, _ACCURACY))
-    if "validation_r2" in trials.column_names:
-        explained = {trial: (steps, 1 - losses) for trial, (steps, losses) in measured(curves, _LOSS).items()}
-        return Measure("explained variance", explained, lambda arm: 1 - trial_values(trials, arm, _LOSS))
+    if _ACCURACY in results:
+        return Measure("accuracy", curves.of(_ACCURACY), lambda arm: arm.results[_ACCURACY])
+    if "validation_r2" in results:
+        explained = {trial: (steps, 1 - losses) for trial, (steps, losses) in curves.of(_LOSS).items()}
+        return Measure("explained variance", explained, lambda arm: 1 - arm.results[_LOSS])
     return None
 
 

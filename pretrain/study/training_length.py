@@ -11,11 +11,10 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from pretrain.study import statistics
 from pretrain.study.arms import Arm, by_seed, cut
+from pretrain.study.curves import Curve, Curves
 from pretrain.study.statistics import Estimate
 
 METRIC = "validation_loss"
@@ -25,7 +24,6 @@ _EARLIEST = 0.5  # place of the last but one measurement, where there are fewer
 _MATTERS = 0.01  # of the loss
 
 Trend = Literal["improves", "level", "rises", "open", "unmeasured"]
-Curve = tuple[np.ndarray, np.ndarray]  # updates after which a trial was measured, ascending, and values
 
 
 class Length(NamedTuple):
@@ -38,24 +36,10 @@ class Length(NamedTuple):
     n_stopped: int  # trials that stopped early
 
 
-def measured(curves: pa.Table, metric: str) -> dict[str, Curve]:
-    """Returns the curve of a metric of each fine-tuning, by trial."""
-    wanted = pc.and_(pc.equal(curves["stage"], "finetune"), pc.equal(curves["metric"], metric))
-    rows = curves.select(["trial_id", "step", "value"]).filter(wanted)
-    trials = np.array(rows["trial_id"].cast(pa.string()).to_pylist(), object)
-    steps, values = rows["step"].to_numpy(), rows["value"].to_numpy()
-    order = np.lexsort((steps, trials.astype(str)))
-    ends = np.flatnonzero(trials[order][1:] != trials[order][:-1]) + 1
-    return {trials[rows[0]]: (steps[rows], values[rows]) for rows in np.split(order, ends) if len(rows)}
-
-
-def lengths(trials: pa.Table, curves: pa.Table, found: Sequence[Arm]) -> list[Length | None]:
+def lengths(curves: Curves, arms: Sequence[Arm]) -> list[Length | None]:
     """Returns how long each arm was trained; None of one that makes no updates, or of which no trial is left."""
-    losses = measured(curves, METRIC)
-    stopped: set[str] = set()
-    if "finetune_stopped" in trials.column_names:
-        stopped = set(trials.filter(pc.fill_null(trials["finetune_stopped"], False))["trial_id"].to_pylist())
-    return [_length(arm, losses, stopped) for arm in found]
+    losses = curves.of(METRIC)
+    return [_length(arm, losses) for arm in arms]
 
 
 def last_measurements(steps: np.ndarray) -> np.ndarray | None:
@@ -94,22 +78,22 @@ def trend(change: Estimate) -> Trend:
     return "level" if change.low > -_MATTERS else "open"
 
 
-def _length(arm: Arm, losses: Mapping[str, Curve], stopped: set[str]) -> Length | None:
-    known = [trial for trial in arm.trial_ids if trial in losses]
-    if not known:
+def _length(arm: Arm, losses: Mapping[str, Curve]) -> Length | None:
+    arm = cut(arm, {unit for unit, trial in zip(arm.units, arm.trial_ids, strict=True) if trial in losses})
+    if not arm.trial_ids:
         return None
-    made = [int(losses[trial][0][-1]) for trial in known]
-    updates, n_stopped = int(np.median(made)), sum(trial in stopped for trial in known)
-    if 2 * n_stopped > len(known):
+    updates = int(np.median([losses[trial][0][-1] for trial in arm.trial_ids]))
+    stopped = arm.results.get("finetune_stopped", np.zeros(len(arm.trial_ids))) == 1
+    n_stopped = int(stopped.sum())
+    if 2 * n_stopped > len(stopped):
         # Whose lowest loss was its first measurement was never trained.
-        n_risen = sum(bool(np.argmin(losses[trial][1]) == 0) for trial in known if trial in stopped)
+        n_risen = sum(np.argmin(losses[arm.trial_ids[place]][1]) == 0 for place in np.flatnonzero(stopped))
         return Length(updates, "rises" if 2 * n_risen > n_stopped else "level", None, None, n_stopped)
-    units = zip(arm.units, arm.trial_ids, strict=True)
-    kept = cut(arm, {unit for unit, trial in units if trial in losses and trial not in stopped})
-    last = last_measurements(losses[kept.trial_ids[0]][0])
+    arm = cut(arm, {unit for unit, is_stopped in zip(arm.units, stopped, strict=True) if not is_stopped})
+    steps = losses[arm.trial_ids[0]][0]
+    last = last_measurements(steps)
     if last is None:
         return Length(updates, "unmeasured", None, None, n_stopped)
-    changes = np.array([relative_change(*losses[trial]) for trial in kept.trial_ids])
-    change = statistics.student(by_seed(changes, kept))
-    since = int(losses[kept.trial_ids[0]][0][last[0]])
-    return Length(updates, trend(change), change, since, n_stopped)
+    changes = np.array([relative_change(*losses[trial]) for trial in arm.trial_ids])
+    change = statistics.student(by_seed(changes, arm))
+    return Length(updates, trend(change), change, int(steps[last[0]]), n_stopped)

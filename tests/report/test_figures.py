@@ -14,13 +14,14 @@ from pretrain.report.drawing import COLOURS
 from pretrain.report.figures import first_batches
 from pretrain.study import statistics
 from pretrain.study.arms import Arm
+from pretrain.study.curves import Curves
 from pretrain.study.factorial import FIRST_BATCHES
 
 LEGEND = 0.8  # of a figure's height, where its legend begins
 
 
 def run(curves_of_arms):
-    """Arms and their table of curves from, for each arm, accuracies [seeds, steps]; NaN is not measured."""
+    """Arms and their curves from, for each arm, accuracies [seeds, steps]; NaN is not measured."""
     arms, parts = [], []
     for number, values in enumerate(curves_of_arms):
         values = np.asarray(values, float)
@@ -39,7 +40,7 @@ def run(curves_of_arms):
         "metric": pa.string(),
         "value": pa.float32(),
     }
-    return pa.Table.from_pylist(parts, pa.schema(kinds)), arms
+    return Curves(pa.Table.from_pylist(parts, pa.schema(kinds))), arms
 
 
 def drawn(tmp_path, curves_of_arms):

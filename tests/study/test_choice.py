@@ -8,7 +8,7 @@ from pretrain.config import Experiment, StudyConfig
 from pretrain.config.fields import ConfigError
 from pretrain.report.tuning import warnings
 from pretrain.study.answer import answer
-from pretrain.study.arms import arms, trial_values
+from pretrain.study.arms import arms
 from pretrain.study.choice import at_values, choose, usual_values
 
 RATE, INIT = "finetune.optimizer.learning_rate", "finetune.encoder_init"
@@ -65,7 +65,7 @@ def test_each_arm_and_seed_keeps_the_trial_that_scores_best(drawn):
     found = arms(left)
     assert [arm.point for arm in found] == [{INIT: "pretrained"}, {INIT: "he"}]
     for number, arm in enumerate(found):
-        np.testing.assert_array_equal(trial_values(left, arm, "test_accuracy"), expected[number])
+        np.testing.assert_array_equal(arm.results["test_accuracy"], expected[number])
         (one,) = tuned[number].fields
         assert (one.field, one.values, tuned[number].n_settings) == (RATE, RATES, len(RATES))
         assert one.times == tuple(np.bincount(best[number], minlength=len(RATES)))
@@ -104,13 +104,13 @@ def test_an_error_is_chosen_by_its_least_and_a_loss_by_the_accuracy_that_is_its_
     of_errors = rows.rename_columns([renamed.get(name, name) for name in rows.column_names])
     left, *_ = choose(of_errors, StudyConfig(tune=(RATE,), metric="rmse"))
     least = np.take_along_axis(tests, scores.argmin(axis=1)[:, None], axis=1)[:, 0]
-    np.testing.assert_array_equal(trial_values(left, arms(left)[0], "test_rmse"), least[0])
+    np.testing.assert_array_equal(arms(left)[0].results["test_rmse"], least[0])
     of_losses = rows
     for name in ("test", "validation"):
         of_losses = of_losses.append_column(f"{name}_loss", rows[f"{name}_accuracy"])
     left, *_ = choose(of_losses, StudyConfig(tune=(RATE,), metric="loss"))
     most = np.take_along_axis(tests, scores.argmax(axis=1)[:, None], axis=1)[:, 0]
-    np.testing.assert_array_equal(trial_values(left, arms(left)[0], "test_loss"), most[0])
+    np.testing.assert_array_equal(arms(left)[0].results["test_loss"], most[0])
 
 
 def test_of_two_tuned_fields_the_others_stay_as_they_were_chosen(drawn):

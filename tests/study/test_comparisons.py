@@ -35,7 +35,7 @@ def accuracies():
 
 
 def all_compared(trials, **study):
-    return compare(trials, arms(trials), StudyConfig(**study))
+    return compare(arms(trials), "test_accuracy", StudyConfig(**study))
 
 
 def test_pretrained_is_compared_with_he_at_every_setting_seed_by_seed(accuracies):

@@ -12,6 +12,7 @@ from pretrain.config import Experiment
 from pretrain.report import gaps, report, verdicts, words
 from pretrain.study.answer import answer, main_arms
 from pretrain.study.arms import arms
+from pretrain.study.curves import Curves
 from pretrain.study.factorial import BATCHES, factorials
 from pretrain.study.statistics import estimate
 from tests.report.test_terminal import finetune_curves
@@ -57,7 +58,7 @@ def run(levels, effect, n=8, noise=0.0, lost=(), seed=0, changes=None):
 
 def found_in(tables, level=0.95):
     trials, curves = tables
-    return factorials(trials, curves, arms(trials), level)
+    return factorials(arms(trials), Curves(curves), level)
 
 
 def explained(tables):

@@ -7,7 +7,7 @@ from pretrain.config import Experiment, StudyConfig
 from pretrain.config.fields import ConfigError
 from pretrain.report import verdicts
 from pretrain.study.answer import answer
-from pretrain.study.families import adjusted, check, is_own
+from pretrain.study.families import adjusted, check_family, in_family
 from pretrain.study.sequential import looks, unsettled
 from pretrain.study.statistics import holm, sign_flip
 from tests.report.test_terminal import INIT, tables
@@ -46,7 +46,7 @@ def run():
     ],
 )
 def test_a_comparison_is_the_questions_own_where_each_field_has_a_named_value(conditions, point, own):
-    assert is_own(point, family(*conditions)) == own
+    assert in_family(point, family(*conditions)) == own
 
 
 def test_each_family_is_adjusted_by_itself():
@@ -89,14 +89,16 @@ def test_seeds_are_added_for_the_questions_own_only(run):
 
 def test_a_family_without_a_comparison_is_refused():
     points = [{LABELS: labels, INIT: "pretrained"} for labels in BUDGETS]
-    check(points, family())
-    check(points, family("finetune.labels=100"))
+    check_family(points, family())
+    check_family(points, family("finetune.labels=100"))
     with pytest.raises(ConfigError, match=r"'finetune.labels=300' names no comparison; compared are 100, 200"):
-        check(points, family("finetune.labels=300"))
+        check_family(points, family("finetune.labels=300"))
     with pytest.raises(ConfigError, match=r"compared are pretrained$"):
-        check(points, family(f"{INIT}=he"))  # the baseline is no treatment
+        check_family(points, family(f"{INIT}=he"))  # the baseline is no treatment
     with pytest.raises(ConfigError, match="has all of these values"):
-        check([{LABELS: 100, INIT: "pca"}, {LABELS: 200, INIT: "pretrained"}], family(f"{INIT}=pca", f"{LABELS}=200"))
+        check_family(
+            [{LABELS: 100, INIT: "pca"}, {LABELS: 200, INIT: "pretrained"}], family(f"{INIT}=pca", f"{LABELS}=200")
+        )
 
 
 @pytest.mark.parametrize(

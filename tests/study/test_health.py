@@ -44,7 +44,7 @@ def table(n=8, **columns):
 
 
 def found(trials):
-    return findings(trials, arms(trials))
+    return findings(arms(trials))
 
 
 def test_sound_arms_have_no_findings():

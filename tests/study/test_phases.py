@@ -12,6 +12,7 @@ from matplotlib.colors import to_rgb
 from pretrain.report import drawing, figures
 from pretrain.report.drawing import COLOURS
 from pretrain.study.arms import Arm, arms
+from pretrain.study.curves import Curves
 from pretrain.study.phases import Pretraining, pretrainings
 
 INIT, FROZEN, RATE = "finetune.encoder_init", "finetune.frozen_layers", "pretrain.optimizer.learning_rate"
@@ -19,7 +20,7 @@ INIT, FROZEN, RATE = "finetune.encoder_init", "finetune.frozen_layers", "pretrai
 
 def test_a_runs_phases_are_what_its_curves_hold(run):
     trials, curves = pq.read_table(run / "trials.parquet"), pq.read_table(run / "curves.parquet")
-    (found,), n = pretrainings(curves, arms(trials), 4)
+    (found,), n = pretrainings(Curves(curves), arms(trials), 4)
     assert n == 1 and found.point == {} and set(found.phases) == {"pretrain/0", "pretrain/1"}
     rows = curves.to_pylist()
     ids = [row["trial_id"] for row in trials.to_pylist() if row[INIT] == "pretrained" and row[FROZEN] == 2]
@@ -59,28 +60,28 @@ def test_arms_share_a_pretraining_unless_a_setting_of_it_differs(encoded):
         Arm({INIT: "pretrained", RATE: 0.2, FROZEN: 0}, (), (), 2),
         Arm({INIT: "pretrained", RATE: 0.3, FROZEN: 0}, (0, 0, 1), ("c", "c2", "d"), 0, (0, 1, 0)),
     ]
-    drawn, n = pretrainings(curves, found, 4)
+    drawn, n = pretrainings(Curves(curves), found, 4)
     assert n == 2 and [one.point for one in drawn] == [{RATE: 0.1}, {RATE: 0.3}]
     for one, values in zip(drawn, ([1, 2], [3, 4]), strict=True):
         steps, lines = one.phases["pretrain/0"]["mse"]
         assert steps.tolist() == [1, 2, 3] and lines.tolist() == [[value] * 3 for value in values]
-    assert len(pretrainings(curves, found, 1)[0]) == 1 and pretrainings(curves, found, 1)[1] == 2
-    assert pretrainings(curves, found[2:4], 4) == ([], 0)
-    assert pretrainings(curves.slice(0, 0), found, 4) == ([], 0)
+    assert len(pretrainings(Curves(curves), found, 1)[0]) == 1 and pretrainings(Curves(curves), found, 1)[1] == 2
+    assert pretrainings(Curves(curves), found[2:4], 4) == ([], 0)
+    assert pretrainings(Curves(curves.slice(0, 0)), found, 4) == ([], 0)
 
 
 def test_controls_share_the_pretraining_they_are_made_of_and_other_encoders_have_their_own():
     curves, _ = made({"all": ["a", "b", "c"]})
     inits = {"pretrained": "a", "permuted": "a", "pca": "b", "wrong_data": "c"}
     found = [Arm({INIT: init, FROZEN: 0}, (0,), (trial,), 0) for init, trial in inits.items()]
-    drawn, n = pretrainings(curves, found, 4)
+    drawn, n = pretrainings(Curves(curves), found, 4)
     assert n == 3 and [one.point for one in drawn] == [{}, {INIT: "pca"}, {INIT: "wrong_data"}]
 
 
 def test_phases_that_reconstruct_nothing_are_left_out():
     curves, _ = made({"all": ["a"]})
     named = curves.set_column(3, "metric", pa.array(["accuracy"] * len(curves)))
-    assert pretrainings(named, [Arm({INIT: "pretrained"}, (0,), ("a",), 0)], 4)[0] == []
+    assert pretrainings(Curves(named), [Arm({INIT: "pretrained"}, (0,), ("a",), 0)], 4)[0] == []
 
 
 def test_a_large_sweep_takes_no_time():
@@ -88,7 +89,7 @@ def test_a_large_sweep_takes_no_time():
     curves, _ = made({"all": trials}, steps=2 * 1464)
     found = [Arm({RATE: float(place)}, tuple(range(64)), tuple(trials[place * 64 :][:64]), 0) for place in range(8)]
     began = time.monotonic()
-    drawn, n = pretrainings(curves, found, 4)
+    drawn, n = pretrainings(Curves(curves), found, 4)
     assert time.monotonic() - began < 5  # a loop over its 1.5 million rows takes several times that
     assert n == 8 and drawn[1].phases["pretrain/0"]["mse"][1].shape == (64, 2928)
 

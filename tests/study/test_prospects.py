@@ -58,7 +58,7 @@ def test_as_many_comparisons_are_planned_as_are_made(inits, labels):
         for seed in range(2)
     ]
     table = pa.Table.from_pylist(rows)
-    made = compare(table, arms(table), StudyConfig())
+    made = compare(arms(table), "test_accuracy", StudyConfig())
     swept = [
         {name: value for name, value in row.items() if name in (INIT, LABELS) and value is not None} for row in rows
     ]
@@ -107,7 +107,7 @@ def test_what_would_be_seen_is_seen_in_80_percent():
         rows = [({INIT: "pretrained", LABELS: labels}, np.zeros(12), 0.8 + gains) for labels, gains in values.items()]
         rows += [({INIT: "he", LABELS: labels}, np.zeros(12), np.full(12, 0.8)) for labels in values]
         table = tables(rows)[0]
-        seen += compare(table, arms(table), StudyConfig())[0].verdict == "helps"
+        seen += compare(arms(table), "test_accuracy", StudyConfig())[0].verdict == "helps"
     assert 0.62 <= seen / n <= 0.95
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from pretrain.study import statistics
 from pretrain.study.arms import arms
+from pretrain.study.curves import Curves
 from pretrain.study.speed import measure_of, speed, updates_to
 from tests.study.test_statistics import curves_table
 
@@ -24,7 +25,7 @@ def found(curves, steps=STEPS):
                 (f"{init}{seed}", "finetune", step, METRIC, value) for step, value in zip(steps, values, strict=True)
             ]
     table = pa.Table.from_pylist(trials)
-    return speed(arms(table), measure_of(table, curves_table(rows)), statistics.LEVEL)
+    return speed(arms(table), measure_of(table.column_names, Curves(curves_table(rows))), statistics.LEVEL)
 
 
 def learning(half, end, n=8, noise=0.0):
@@ -77,7 +78,7 @@ def test_read_outs_have_no_speed():
     assert (
         speed(
             arms(trials),
-            measure_of(trials, curves_table([("of another", "finetune", 1, METRIC, 0.9)])),
+            measure_of(trials.column_names, Curves(curves_table([("of another", "finetune", 1, METRIC, 0.9)]))),
             statistics.LEVEL,
         )
         is None
@@ -97,7 +98,7 @@ def of_numbers(fast, slow):
                 for step, value in zip(STEPS, values, strict=True)
             ]
     table = pa.Table.from_pylist(trials)
-    return speed(arms(table), measure_of(table, curves_table(rows)), statistics.LEVEL)
+    return speed(arms(table), measure_of(table.column_names, Curves(curves_table(rows))), statistics.LEVEL)
 
 
 def test_numbers_are_learned_as_the_explained_part_of_their_variance():

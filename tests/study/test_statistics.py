@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from pretrain.study import statistics
-from pretrain.study.arms import Arm, arms, curve_values, trial_values
+from pretrain.study.arms import Arm, arms
 from pretrain.study.attribution import attribute
+from pretrain.study.curves import Curves
 from pretrain.study.statistics import estimate
 
 INIT, FROZEN = "finetune.encoder_init", "finetune.frozen_layers"
@@ -82,7 +83,7 @@ def test_diverged_trials_are_left_out_and_counted():
 
 def test_a_run_without_a_sweep_is_one_arm():
     (one,) = arms(trials_table([(f"t{seed}", seed, {}, "ok", 0.5) for seed in range(3)]))
-    assert one == Arm({}, (0, 1, 2), ("t0", "t1", "t2"), 0)
+    assert one._replace(results={}) == Arm({}, (0, 1, 2), ("t0", "t1", "t2"), 0)
 
 
 def test_swept_lists_and_fields_that_only_some_grids_sweep_make_arms():
@@ -94,10 +95,12 @@ def test_swept_lists_and_fields_that_only_some_grids_sweep_make_arms():
     assert [one.trial_ids for one in found] == [("0-0", "0-1"), ("1-0", "1-1"), ("2-0", "2-1")]
 
 
-def test_trial_values_follow_the_arm_not_the_table():
-    table = trials_table([(f"t{seed}", seed, {}, "ok", seed / 10) for seed in (2, 0, 1)])
-    np.testing.assert_array_equal(trial_values(table, arm("t1", "t2"), "test_accuracy"), [0.1, 0.2])
-    assert np.isnan(trial_values(trials_table([("t0", 0, {}, "ok", None)]), arm("t0"), "test_accuracy")).all()
+def test_results_follow_the_arm_not_the_table():
+    rows = [(f"t{seed}", seed, {}, "ok" if seed else "diverged", seed / 10) for seed in (2, 0, 1)]
+    (one,) = arms(trials_table(rows))
+    np.testing.assert_array_equal(one.results["test_accuracy"], [0.1, 0.2])
+    (lacking,) = arms(trials_table([("t0", 0, {}, "ok", 0.5), ("t1", 1, {}, "ok", None)]))
+    np.testing.assert_array_equal(lacking.results["test_accuracy"], [0.5, np.nan])
 
 
 MEASURED = st.fixed_dictionaries(
@@ -121,7 +124,7 @@ def test_curve_values_are_what_a_search_row_by_row_finds(measured, trial_ids, st
     rows = [(*key, value) for key, value in measured.items()]
     random.shuffle(rows)
     expected = [[measured.get((trial, "finetune", step, metric), np.nan) for step in steps] for trial in trial_ids]
-    found = curve_values(curves_table(rows), arm(*trial_ids), metric, steps)
+    found = Curves(curves_table(rows)).values(trial_ids, metric, steps)
     np.testing.assert_array_equal(found, np.reshape(expected, (len(trial_ids), len(steps))))
 
 

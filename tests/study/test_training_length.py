@@ -6,6 +6,7 @@ import pytest
 
 from pretrain.study import statistics
 from pretrain.study.arms import arms
+from pretrain.study.curves import Curves
 from pretrain.study.training_length import last_measurements, lengths, relative_change, trend
 from tests.study.test_statistics import curves_table
 
@@ -30,7 +31,7 @@ def tables(curves, steps=EPOCHS, stopped=None, repeats=1):
 
 def lengths_of(*given, **settings):
     trials, curves = tables(*given, **settings)
-    return lengths(trials, curves, arms(trials))
+    return lengths(Curves(curves), arms(trials))
 
 
 @pytest.mark.parametrize(
@@ -99,9 +100,10 @@ def test_an_arm_that_stopped_early_has_levelled_off_and_one_that_mostly_did_not_
 def test_read_outs_and_lost_arms_have_no_length():
     trials, curves = tables({"he": np.ones((2, 9))})
     trials = trials.set_column(trials.column_names.index("status"), "status", pa.array(["diverged"] * 2))
-    assert lengths(trials, curves, arms(trials)) == [None]
+    assert lengths(Curves(curves), arms(trials)) == [None]
     trials, _ = tables({"he": np.ones((2, 9))})
-    assert lengths(trials, curves_table([("he-0", "finetune", 1, "chosen_penalty", 1.0)]), arms(trials)) == [None]
+    penalties = curves_table([("he-0", "finetune", 1, "chosen_penalty", 1.0)])
+    assert lengths(Curves(penalties), arms(trials)) == [None]
 
 
 def simulated(n, slope, n_experiments=2000):
