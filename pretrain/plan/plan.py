@@ -3,10 +3,12 @@
 import dataclasses
 import itertools
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import jax
 
 from pretrain.config import DataConfig, Experiment, Settings, SweptValue, fields
-from pretrain.config.digests import sha256_of_json
+from pretrain.config.digests import sha256, sha256_of_json
 from pretrain.data import Dataset
 from pretrain.learn.program import Program
 from pretrain.learn.stage import Stage
@@ -69,19 +71,19 @@ def plan(experiment: Experiment, datasets: Mapping[DataConfig, Dataset], fingerp
     """
     trials: dict[str, Trial] = {}
     jobs: dict[str, Job] = {}
+    named_stages = _NamedStages(datasets, fingerprint)
     for point in experiment.points:
-        known: dict[DataConfig, tuple[_Staged, DataConfig, dict[str, SweptValue]]] = {}  # of seeds, by their data
+        of_data: dict[DataConfig, tuple[Sequence[_Named], DataConfig, dict[str, SweptValue], str]] = {}
         for seed, repeat in itertools.product(range(experiment.seeds), range(experiment.repeats)):
             settings = point.settings.at_seed(seed)
-            if settings.data not in known:
-                staged = _staged(settings, datasets, fingerprint)
-                values = _resolved(point.values, settings, staged.specs[-1])
-                known[settings.data] = staged, settings.pretraining_data, values
-            staged, source, values = known[settings.data]
-            path = _path(staged, seed, repeat)
-            jobs.update((job.id, job) for job in path)
+            if settings.data not in of_data:
+                staged = named_stages(settings)
+                values = _resolved(point.values, settings, staged[-1].spec)
+                of_data[settings.data] = staged, settings.pretraining_data, values, sha256_of_json(values)
+            staged, source, values, point_id = of_data[settings.data]
+            path = _path(staged, seed, repeat, jobs)
             # Named by settings alone, so that a trial keeps its name when its program changes.
-            trial_id = sha256_of_json({"seed": seed, "point": values, "jobs": [job.settings_id for job in path]})
+            trial_id = sha256(" ".join([str(seed), point_id, *(job.settings_id for job in path)]))
             # Two points are one where `all` is a number that is swept, too.
             trials.setdefault(
                 trial_id, Trial(trial_id[:16], seed, repeat, values, tuple(job.id for job in path), source)
@@ -89,22 +91,44 @@ def plan(experiment: Experiment, datasets: Mapping[DataConfig, Dataset], fingerp
     return Plan(tuple(trials.values()), jobs)
 
 
-class _Staged(NamedTuple):
-    """The stages of one point on its data, with the digests that name them."""
+class _Named(NamedTuple):
+    """A stage of a point on its data, with the digests that name it."""
 
-    specs: Sequence[Spec]
-    contents: Sequence[str]
-    programs: Sequence[str]
-    traced: Sequence[Program]
+    spec: Spec
+    content: str
+    program: str
+    traced: Program
 
 
-def _staged(settings: Settings, datasets: Mapping[DataConfig, Dataset], fingerprint: Fingerprint) -> _Staged:
-    sizes.check(settings, datasets)
-    specs = stages.specs(settings, datasets)
-    parents = [None, *(spec.stage for spec in specs)]
-    asked = [(spec, parent, datasets[spec.data]) for spec, parent in zip(specs, parents, strict=False)]
-    contents = [sha256_of_json(spec.content) for spec in specs]
-    return _Staged(specs, contents, [fingerprint(*each) for each in asked], [traced_program(*each) for each in asked])
+class _NamedStages:
+    """The stages of points, each named once for all points that share it."""
+
+    def __init__(self, datasets: Mapping[DataConfig, Dataset], fingerprint: Fingerprint):
+        self._datasets, self._fingerprint = datasets, fingerprint
+        self._fitting: set[Any] = set()  # structures of settings that fit the data
+        self._pretraining: dict[Any, list[_Named]] = {}
+        self._last: dict[Any, _Named] = {}
+
+    def __call__(self, settings: Settings) -> list[_Named]:
+        finetune, pretrain = settings.finetune, settings.pretrain
+        shared = (settings.data, settings.encoder, tuple(settings.per_layer.items()))
+        static = (*shared, jax.tree.structure(pretrain), jax.tree.structure(finetune))
+        if static not in self._fitting:
+            sizes.check(settings, self._datasets)
+            self._fitting.add(static)
+        key = (*shared, pretrain, finetune.encoder_init, finetune.labels, finetune.label_subset)
+        if key not in self._pretraining:
+            self._pretraining[key] = []
+            for spec in stages.pretraining(settings, self._datasets):
+                self._pretraining[key].append(self._named(spec, self._pretraining[key]))
+        before = self._pretraining[key]
+        if (own_key := (*shared, finetune)) not in self._last:
+            self._last[own_key] = self._named(stages.last(settings, self._datasets), before)
+        return [*before, self._last[own_key]]
+
+    def _named(self, spec: Spec, before: Sequence[_Named]) -> _Named:
+        asked = spec, before[-1].spec.stage if before else None, self._datasets[spec.data]
+        return _Named(spec, sha256_of_json(spec.content), self._fingerprint(*asked), traced_program(*asked))
 
 
 def _resolved(values: Mapping[str, SweptValue], settings: Settings, last: Spec) -> dict[str, SweptValue]:
@@ -180,35 +204,26 @@ def _pack(members: Sequence[Job], passed: Mapping[str, Sequence[Job]]) -> Pack:
     return Pack(members[0].stage, tuple(members), shorter)
 
 
-def _path(staged: _Staged, seed: int, repeat: int) -> list[Job]:
-    """Returns the jobs of one trial."""
+def _path(staged: Sequence[_Named], seed: int, repeat: int, jobs: dict[str, Job]) -> list[Job]:
+    """Returns the jobs of one trial, and adds them to those of others."""
     path: list[Job] = []
-    for spec, content, program, traced in zip(*staged, strict=True):
+    for spec, content, program, traced in staged:
         before, of_stage = path[-1] if path else None, _seed(spec, seed, repeat)
-        settings = {"content": content, "seed": of_stage, "parent": before.settings_id if before else None}
-        parent, parent_stage = (before.id, before.stage) if before else (None, None)
-        path.append(
-            Job(
-                job_id(content, of_stage, program, parent),
-                sha256_of_json(settings),
-                program,
-                content,
-                spec.stage,
-                spec.config,
-                of_stage,
-                parent,
-                parent_stage,
-                spec.data,
-                len(path),
-                traced,
-            )
+        parent, parent_settings, parent_stage = (
+            (before.id, before.settings_id, before.stage) if before else (None, None, None)
         )
+        own_id = job_id(content, of_stage, program, parent)
+        if own_id not in jobs:
+            settings_id = sha256(f"{content} {of_stage} {parent_settings}")
+            origin = spec.stage, spec.config, of_stage, parent, parent_stage
+            jobs[own_id] = Job(own_id, settings_id, program, content, *origin, spec.data, len(path), traced)
+        path.append(jobs[own_id])
     return path
 
 
 def job_id(content: str, seed: int, program: str, parent: str | None) -> str:
     """Returns a stage's id, by all that decides its outcome."""
-    return sha256_of_json({"content": content, "seed": seed, "program": program, "parent": parent})
+    return sha256(f"{content} {seed} {program} {parent}")
 
 
 def _seed(spec: Spec, seed: int, repeat: int) -> int:

@@ -38,18 +38,19 @@ def specs(settings: Settings, datasets: Mapping[DataConfig, Dataset]) -> list[Sp
     Raises:
       ConfigError: layers do not fit each other, the images, or the fields that count them.
     """
-    built = modules.build(settings)
-    encoder_init, source = settings.finetune.encoder_init, datasets[settings.pretraining_data]
-    training = settings.pretrain.training
+    return [*pretraining(settings, datasets), last(settings, datasets)]
+
+
+def pretraining(settings: Settings, datasets: Mapping[DataConfig, Dataset]) -> list[Spec]:
+    """Returns the stages of pretraining at one point, none where its encoder starts from none; see ``specs``."""
     if not settings.finetune.is_pretrained:
-        before = []
-    elif encoder_init != "pca" and training == "end_to_end":
-        before = [_end_to_end(settings, built, source, ())]
-    else:
-        before = _greedy(settings, built, source)
-        if encoder_init != "pca" and training == "greedy_then_end_to_end":
-            before.append(_end_to_end(settings, built, source, before))
-    return [*before, _last(settings, built, datasets[settings.finetuning_data])]
+        return []
+    built, source = modules.build(settings), datasets[settings.pretraining_data]
+    is_greedy_alone = settings.finetune.encoder_init == "pca" or settings.pretrain.training == "greedy"
+    if not is_greedy_alone and settings.pretrain.training == "end_to_end":
+        return [_end_to_end(settings, built, source, ())]
+    before = _greedy(settings, built, source)
+    return before if is_greedy_alone else [*before, _end_to_end(settings, built, source, before)]
 
 
 def frozen_layers(settings: Settings, depth: int) -> int:
@@ -122,8 +123,9 @@ def _companions(method: Method, layers: Layers, example: tuple[int, ...], task: 
         raise ConfigError("encoder.layers", name, f"cannot be decoded: {' '.join(str(error).split())[:300]}") from None
 
 
-def _last(settings: Settings, built: Built, dataset: Dataset) -> Spec:
-    """Returns the fine-tuning or read-out."""
+def last(settings: Settings, datasets: Mapping[DataConfig, Dataset]) -> Spec:
+    """Returns the fine-tuning or read-out at one point; see ``specs``."""
+    built, dataset = modules.build(settings), datasets[settings.finetuning_data]
     section = canonical(settings.finetune)
     layers = () if section.encoder_init == "none" else built.layers
     depth = len(layers)
