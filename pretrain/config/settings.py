@@ -82,21 +82,6 @@ class EncoderConfig:
 
 
 @dataclass(frozen=True, config=STRICT)
-class TrainingConfig:
-    """How long, on which batches, and by which rule a stage is trained."""
-
-    epochs: Annotated[int, Ge(0)] = 0
-    updates: Annotated[int, Ge(0)] = 0
-    batch_size: Count = 1
-    sampling: Sampling = "epoch"
-    l2: Penalty = 0.0
-    optimizer: OptimizerConfig = AdamConfig()
-    validate_every: Annotated[int, Ge(0)] = 0
-    stop: Stop = "none"
-    patience: Annotated[Count, When("stop", ("validation",))] = 5
-
-
-@dataclass(frozen=True, config=STRICT)
 class PretrainConfig:
     """Pretraining, by default greedy: each stage trains one encoder layer for its method on unlabelled images."""
 
