@@ -206,7 +206,7 @@ class FinetuneConfig:
     def of_method(self, per_layer: Mapping[str, Any]) -> "FinetuneConfig":
         """Returns the fields that the method reads, all others None, with those that differ from layer to layer."""
         own = {name: getattr(self, name) if home == "method" else None for name, home in self.homes().items()}
-        return bare(FinetuneConfig, {**own, **per_layer})
+        return bare(type(self), {**own, **per_layer})
 
 
 @dataclass(frozen=True, config=STRICT)
