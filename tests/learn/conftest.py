@@ -1,6 +1,5 @@
 """Small stages of every kind, and how to run one trial of them."""
 
-import functools
 import itertools
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -17,7 +16,7 @@ from pretrain.learn.layers import Dense
 from pretrain.learn.metrics import Batch, Splits
 from pretrain.learn.program import Trial
 from pretrain.learn.stack import Stack
-from pretrain.learn.stage import Stage, Subset
+from pretrain.learn.stage import Subset
 from pretrain.learn.tasks import NO_TASK, Task
 from pretrain.plan import builders
 
@@ -128,24 +127,12 @@ def pretrained(phase, images):
     return make
 
 
-def trial_of(stage_and_config, seed=0, parent=None) -> Trial:
-    """Inputs of one trial of a stage."""
-    stage, config = stage_and_config
-    inherited = parent and {side: parent[side] for side in stage.inherits if side in parent}
-    return Trial(jnp.uint32(seed), jax.tree.map(jnp.float32, config), inherited)
-
-
-def labelled_of(stage: Stage, images, seed=0) -> jax.Array | None:
-    """The rows of a trial's labelled subset."""
-    subset = stage.rows.subset
-    return start.labelled_rows(seed, images, subset) if subset else None
-
-
 def walk(stage_and_config, images, seed=0, parent=None, stops=()) -> Iterator[Run]:
     """Runs one trial's stage in chunks that end at ``stops``; yields it before its first update, and after each."""
-    stage = stage_and_config[0]
-    trial = trial_of(stage_and_config, seed, parent)
-    labelled = labelled_of(stage, images, seed)
+    stage, config = stage_and_config
+    inherited = parent and {side: parent[side] for side in stage.inherits}
+    trial = Trial(jnp.uint32(seed), jax.tree.map(jnp.float32, config), inherited)
+    labelled = stage.rows.subset and start.labelled_rows(seed, images, stage.rows.subset)
     carry, source = program.begin(stage, trial, images)
     before = carry.state
     for first, stop in itertools.pairwise((0, 0, *stops)):
@@ -167,12 +154,6 @@ def run(stage_and_config, images, seed=0, parent=None, stops=None) -> Run:
     return ran
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def finished(stage, params, images):
-    """Results of a stage's parameters."""
-    return program.finish(program.finishing(stage), params, images)
-
-
 def results_of(stage, params, images) -> dict:
     """What a stage's parameters come to on whole splits, by the names of columns."""
-    return finished(stage, params, images).values
+    return program.finish(program.finishing(stage), params, images).values

@@ -57,11 +57,11 @@ def test_a_stack_of_three_trains_each_layer_in_turn_and_keeps_the_ones_below(pha
 
 
 def test_a_depth_3_stack_starts_its_lower_phases_as_a_depth_1_stack_does(phase, images):
-    first = begun(phase((9,)), images).state.params
-    parent = run(phase((9, 5)), images, parent=run(phase((9,)), images).state.params).state.params
+    lowest = run(phase((9,)), images)
+    parent = run(phase((9, 5)), images, parent=lowest.state.params).state.params
     top = begun(phase((9, 5, 3)), images, parent=parent).state.params
     same(top["encoder"]["layers_0"], parent["encoder"]["layers_0"])
-    assert first["encoder"]["layers_0"]["kernel"].shape == (20, 9)
+    assert lowest.before.params["encoder"]["layers_0"]["kernel"].shape == (20, 9)
 
 
 def test_arms_of_a_seed_share_head_and_labelled_subset_and_differ_in_the_encoder(finetune, pretrained, images):
