@@ -10,7 +10,6 @@ from pretrain.config.settings import (
     PretrainConfig,
     Settings,
     SweptValue,
-    TrainingConfig,
 )
 
 __all__ = [
@@ -31,7 +30,6 @@ __all__ = [
     "StudyConfig",
     "SupervisedConfig",
     "SweptValue",
-    "TrainingConfig",
     "from_json",
     "to_json",
 ]

@@ -82,21 +82,6 @@ class EncoderConfig:
 
 
 @dataclass(frozen=True, config=STRICT)
-class TrainingConfig:
-    """Length, batches and update rule of a stage's training."""
-
-    epochs: Annotated[int, Ge(0)] = 0
-    updates: Annotated[int, Ge(0)] = 0
-    batch_size: Count = 1
-    sampling: Sampling = "epoch"
-    l2: Penalty = 0.0
-    optimizer: OptimizerConfig = AdamConfig()
-    validate_every: Annotated[int, Ge(0)] = 0
-    stop: Stop = "none"
-    patience: Annotated[Count, When("stop", ("validation",))] = 5
-
-
-@dataclass(frozen=True, config=STRICT)
 class PretrainConfig:
     """Pretraining, by default greedy: each stage trains one encoder layer for its method on unlabelled images."""
 
@@ -221,7 +206,7 @@ class FinetuneConfig:
     def of_method(self, per_layer: Mapping[str, Any]) -> "FinetuneConfig":
         """Returns the fields that the method reads, all others None, with those that differ from layer to layer."""
         own = {name: getattr(self, name) if home == "method" else None for name, home in self.homes().items()}
-        return bare(FinetuneConfig, {**own, **per_layer})
+        return bare(type(self), {**own, **per_layer})
 
 
 @dataclass(frozen=True, config=STRICT)

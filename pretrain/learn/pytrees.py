@@ -18,9 +18,14 @@ from pretrain.config.settings import Settings
 def register() -> None:
     """Makes every config class of settings and methods a pytree."""
     for config in _reachable(Settings, *Method.__subclasses__()):
-        jax.tree_util.register_pytree_with_keys(
-            config, functools.partial(_flatten, config), functools.partial(_unflatten, config)
-        )
+        register_class(config)
+
+
+def register_class(config: type) -> None:
+    """Makes a config class a pytree."""
+    jax.tree_util.register_pytree_with_keys(
+        config, functools.partial(_flatten, config), functools.partial(_unflatten, config)
+    )
 
 
 def skeleton(config: Any) -> Any:

@@ -23,14 +23,15 @@ def ours() -> float:
     import jax.numpy as jnp
     import numpy as np
 
-    from pretrain.config import AdamConfig
-    from pretrain.config.methods import FinetuningConfig
+    from pretrain.config import AdamConfig, FinetuneConfig
+    from pretrain.learn.codes import identity_statistics
     from pretrain.learn.layers import Convolution, Dense
     from pretrain.learn.methods.finetuning import objective
     from pretrain.learn.metrics import Batch
     from pretrain.learn.optimizers import make_optimizer
     from pretrain.learn.stack import Stack
-    from pretrain.learn.start import Choices, start
+    from pretrain.learn.stage import Choices
+    from pretrain.learn.start import encoder, fresh_head
     from pretrain.learn.train import init_state, train_step
 
     layers = (*(Convolution(features, 5, 2, "relu") for features in FEATURES), Dense(UNITS, "relu"))
@@ -38,13 +39,14 @@ def ours() -> float:
     rng = np.random.default_rng(0)
     images = jnp.asarray(rng.integers(0, 256, (IMAGES, 28, 28, 1)), jnp.uint8)
     labels = jnp.asarray(rng.integers(0, CLASSES, IMAGES), jnp.int32)
-    params = start(stack, FinetuningConfig, Choices(n_labels=IMAGES), 0, None, labels).params
+    codes = identity_statistics(stack.n_codes)
+    params = {"encoder": encoder(stack, Choices(), 0, None), "codes": codes, "head": fresh_head(stack, 0)}
     optimizer = make_optimizer(AdamConfig(learning_rate=0.001), 0.0, 1)
     names = frozenset([*(f"encoder/layers_{number}" for number in range(len(layers))), "head"])
 
     def step(state, index):
         rows = (index * BATCH + jnp.arange(BATCH)) % IMAGES
-        minimised = functools.partial(objective, stack=stack, config=FinetuningConfig())
+        minimised = functools.partial(objective, stack=stack, config=FinetuneConfig())
         return train_step(state, Batch(images[rows], labels[rows]), minimised, optimizer)[0]
 
     @functools.partial(jax.jit, donate_argnums=0)

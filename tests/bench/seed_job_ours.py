@@ -41,7 +41,7 @@ class Stopwatch:
 
 
 def title(stage):
-    if not stage.is_last:
+    if stage.name != "finetune":
         return stage.name
     return "finetune frozen" if stage.stack.start else "finetune trainable"
 

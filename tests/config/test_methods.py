@@ -4,21 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pretrain.config import AutoencoderConfig, PcaConfig, RbmConfig, SupervisedConfig
+from pretrain.config import AutoencoderConfig, FinetuneConfig, PcaConfig, RbmConfig, SupervisedConfig
 from pretrain.config.effects import active, canonical
 from pretrain.config.fields import kind_of
-from pretrain.config.methods import (
-    FinetuningConfig,
-    LayerFacts,
-    LogisticConfig,
-    Method,
-    NeighboursConfig,
-    RidgeConfig,
-)
+from pretrain.config.methods import LayerFacts, Method
+from pretrain.learn.methods import METHODS
 from tests.experiments import brief, configs_of, refused
 
 ALL = (AutoencoderConfig, RbmConfig, SupervisedConfig, PcaConfig)
-LAST = (FinetuningConfig, RidgeConfig, LogisticConfig, NeighboursConfig)
+LAST = [FinetuneConfig(readout=readout) for readout in ("none", "ridge", "logistic", "knn")]
 PLAIN = {"kind", "loss", "output", "tied", "corruption", "sparsity", "contractive", "variational"}
 NOISE = {"corruption_level", "corruption_schedule"}
 
@@ -44,16 +38,6 @@ NOISE = {"corruption_level", "corruption_schedule"}
         (RbmConfig(visible="gaussian"), {"kind", "visible", "visible_deviation", "gibbs_steps", "persistent"}),
         (SupervisedConfig(), {"kind"}),
         (PcaConfig(), {"kind"}),
-        (RidgeConfig(), {"kind"}),
-        (NeighboursConfig(), {"kind"}),
-        (LogisticConfig(), {"kind", "l2"}),
-        (
-            FinetuningConfig(),
-            {
-                *("kind", "unfreeze_at", "rate_factor", "first_logit_change", "ridge_penalty", "validate_at"),
-                "diagnose_at",
-            },
-        ),
     ],
 )
 def test_exactly_these_fields_have_an_effect(config, names):
@@ -74,19 +58,18 @@ def test_the_canonical_method_has_the_default_of_every_field_without_effect(conf
 
 
 def test_every_method_has_a_kind_of_its_own():
-    kinds = [kind_of(method) for method in (*ALL, *LAST)]
-    assert len(set(kinds)) == len(kinds)
-    assert set(Method.__subclasses__()) == {*ALL, *LAST}
-    assert all(method().kind == kind for method, kind in zip((*ALL, *LAST), kinds, strict=True))
+    kinds = [kind_of(method) for method in ALL]
+    assert set(Method.__subclasses__()) == set(ALL)
+    assert all(method().kind == kind for method, kind in zip(ALL, kinds, strict=True))
+    assert METHODS.keys() == {*kinds, *(last.kind for last in LAST)} and len(METHODS) == len((*ALL, *LAST))
 
 
 def test_a_method_describes_what_it_needs_and_leaves_to_a_plan():
-    assert {method for method in (*ALL, *LAST) if method.makes_updates} == {
-        *(AutoencoderConfig, RbmConfig, SupervisedConfig, FinetuningConfig)
-    }
-    assert {method for method in (*ALL, *LAST) if method.reads_labels} == {SupervisedConfig, *LAST}
+    assert {method for method in ALL if method.makes_updates} == {AutoencoderConfig, RbmConfig, SupervisedConfig}
+    assert [last.kind for last in LAST if last.makes_updates] == ["finetuning"]
+    assert {method for method in ALL if method.reads_labels} == {SupervisedConfig}
     assert {method for method in ALL if method.is_random} == {AutoencoderConfig, RbmConfig, SupervisedConfig}
-    assert {method for method in (*ALL, *LAST) if method.trains_deep} == {AutoencoderConfig}
+    assert {method for method in ALL if method.trains_deep} == {AutoencoderConfig}
     assert {method for method in ALL if method.decodes} == {AutoencoderConfig, RbmConfig, PcaConfig}
 
 

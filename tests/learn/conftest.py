@@ -1,6 +1,7 @@
 """Small stages of every kind, and how to run one trial of them."""
 
-import functools
+import itertools
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import jax
@@ -15,7 +16,7 @@ from pretrain.learn.layers import Dense
 from pretrain.learn.metrics import Batch, Splits
 from pretrain.learn.program import Inputs
 from pretrain.learn.stack import Stack
-from pretrain.learn.stage import Stage, Subset
+from pretrain.learn.stage import Subset
 from pretrain.learn.tasks import NO_TASK, Task
 from pretrain.plan import builders
 
@@ -26,6 +27,7 @@ class Run(NamedTuple):
     """One trial's stage, before and after its updates."""
 
     labelled: jax.Array | None  # rows of its labelled subset
+    train: Batch | None  # examples that its updates read; None where they are all images
     before: train.TrainState
     state: train.TrainState
     curves: dict
@@ -53,11 +55,13 @@ def companions(method, layers, example, task=NO_TASK):
     return tuple(builders.companions(method, layers[:depth], example, task) for depth in range(1, len(layers) + 1))
 
 
-def pretraining(section, example, layers, n_examples, n_classes=0, lowest=None, steps_before=0):
+def pretraining(
+    section, example, layers, n_examples, n_classes=0, lowest=None, steps_before=0, label_subset="first"
+) -> builders.Made:
     """A stage of pretraining by a PretrainConfig: greedy of the topmost layer; or of all from ``lowest`` up."""
     method, top = canonical(section.method), len(layers) - 1
     task = Task(n_outputs=n_classes)
-    subset = Subset(n_examples, "first", n_classes) if method.reads_labels else None
+    subset = Subset(n_examples, label_subset, n_classes) if method.reads_labels else None
     beside = companions(method, layers, example, task)
     if lowest not in (None, top):
         each = [method.of_deep_layer(number, len(layers)) for number in range(len(layers))]
@@ -68,7 +72,7 @@ def pretraining(section, example, layers, n_examples, n_classes=0, lowest=None, 
     return builders.pretraining(section, method, stack, section.epochs, n_examples, subset, steps_before)
 
 
-def last(section, example, layers, n_classes):
+def last(section, example, layers, n_classes) -> builders.Made:
     """The fine-tuning or read-out of a FinetuneConfig, all layers at its rate."""
     depth, own = len(layers), canonical(section)
     frozen = {"all": depth}.get(own.frozen_layers, own.frozen_layers) if own.makes_updates else depth
@@ -79,11 +83,11 @@ def last(section, example, layers, n_classes):
 def phase(images):
     """Returns a function that makes a stage of pretraining, with its config."""
 
-    def make(widths=(9,), activation="elu", lowest=None, steps_before=0, **settings) -> builders.Made:
+    def make(widths=(9,), activation="elu", lowest=None, steps_before=0, label_subset="first", **settings):
         section = PretrainConfig(**{"epochs": 2, "batch_size": 15, **settings})
         n_examples = LABELS if section.method.reads_labels else len(images.train.inputs)
         layers = dense(widths, activation)
-        return pretraining(section, (PIXELS,), layers, n_examples, CLASSES, lowest, steps_before)
+        return pretraining(section, (PIXELS,), layers, n_examples, CLASSES, lowest, steps_before, label_subset)
 
     return make
 
@@ -92,7 +96,7 @@ def phase(images):
 def finetune():
     """Returns a function that makes a fine-tuning, with its config."""
 
-    def make(widths=(9, 5), activation="elu", **settings) -> builders.Made:
+    def make(widths=(9, 5), activation="elu", **settings):
         section = FinetuneConfig(**{"labels": LABELS, "batch_size": 12, "epochs": 2, **settings})
         return last(section, (PIXELS,), dense(widths, activation), CLASSES)
 
@@ -103,7 +107,7 @@ def finetune():
 def readout():
     """Returns a function that makes a read-out, with its config."""
 
-    def make(kind, widths=(9, 5), activation="elu", **settings) -> builders.Made:
+    def make(kind, widths=(9, 5), activation="elu", **settings):
         section = FinetuneConfig(readout=kind, **{"labels": LABELS, **settings})
         return last(section, (PIXELS,), dense(widths, activation), CLASSES)
 
@@ -123,43 +127,33 @@ def pretrained(phase, images):
     return make
 
 
-def trial_of(stage_and_config, seed=0, parent=None) -> Inputs:
-    """Inputs of one trial of a stage."""
+def walk(stage_and_config, images, seed=0, parent=None, stops=()) -> Iterator[Run]:
+    """Runs one trial's stage in chunks that end at ``stops``; yields it before its first update, and after each."""
     stage, config = stage_and_config
-    inherited = parent and {side: parent[side] for side in stage.inherits if side in parent}
-    return Inputs(jnp.uint32(seed), jax.tree.map(jnp.float32, config), inherited)
+    inherited = parent and {side: parent[side] for side in stage.inherits}
+    trial = Inputs(jnp.uint32(seed), jax.tree.map(jnp.float32, config), inherited)
+    labelled = stage.rows.subset and start.labelled_rows(seed, images, stage.rows.subset)
+    carry, source = program.begin(stage, trial, images)
+    before = carry.state
+    for first, stop in itertools.pairwise((0, 0, *stops)):
+        if stop:
+            bounds = images, jnp.int32(first), jnp.int32(stop)
+            carry = program.advance(stage.updating, (carry, source, trial._replace(parent=None)), bounds)
+        yield Run(labelled, source.train, before, carry.state, carry.curves)
 
 
-def begun(stage_and_config, images, seed=0, parent=None) -> train.TrainState:
-    """The state of one trial before its first update."""
-    return program.begin(stage_and_config[0], trial_of(stage_and_config, seed, parent), images)[0].state
-
-
-def labelled_of(stage: Stage, images, seed=0) -> jax.Array | None:
-    """The rows of a trial's labelled subset."""
-    subset = stage.rows.subset
-    return start.labelled_rows(seed, images, subset) if subset else None
+def begun(stage_and_config, images, seed=0, parent=None) -> Run:
+    """One trial's stage before its first update."""
+    return next(walk(stage_and_config, images, seed, parent))
 
 
 def run(stage_and_config, images, seed=0, parent=None, stops=None) -> Run:
     """Runs one trial's stage from its start, in chunks that end at ``stops``; to its end by default."""
-    stage = stage_and_config[0]
-    trial = trial_of(stage_and_config, seed, parent)
-    carry, source = program.begin(stage, trial, images)
-    before, done = carry.state, 0
-    for stop in stops or ([stage.n_updates] if stage.n_updates else []):
-        bounds = images, jnp.int32(done), jnp.int32(stop)
-        carry = program.advance(stage.updating, (carry, source, trial._replace(parent=None)), bounds)
-        done = stop
-    return Run(labelled_of(stage, images, seed), before, carry.state, carry.curves)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def finished(stage, params, images):
-    """Results of a stage's parameters."""
-    return program.finish(program.finishing(stage), params, images)
+    stops = [stage_and_config[0].n_updates] if stops is None else stops
+    *_, ran = walk(stage_and_config, images, seed, parent, stops)
+    return ran
 
 
 def results_of(stage, params, images) -> dict:
     """What a stage's parameters come to on whole splits, by the names of columns."""
-    return finished(stage, params, images).values
+    return program.finish(program.finishing(stage), params, images).values

@@ -12,24 +12,18 @@ import pytest
 from flax import traverse_util
 
 from pretrain.config import AdamConfig, FinetuneConfig, PcaConfig, PretrainConfig, SupervisedConfig
-from pretrain.execute import execute
-from pretrain.learn import controls, diagnostics
+from pretrain.learn import controls, diagnostics, start
 from pretrain.learn.layers import Convolution, Dense, Residual, encode, flat, scaled
-from pretrain.learn.methods.finetuning import logits
-from pretrain.learn.metrics import Batch
+from pretrain.learn.metrics import Batch, Splits
 from pretrain.learn.probes import ridge
 from pretrain.learn.randomness import Purpose, key_for
-from pretrain.learn.results import results
-from pretrain.learn.stack import DenseDecoder
-from pretrain.learn.stage import Images
-from pretrain.learn.start import Choices
-from pretrain.learn.tasks import Task
-from tests import stages
-from tests.learn.conftest import begin, run, started
+from pretrain.learn.stack import DenseDecoder, Stack
+from pretrain.learn.tasks import NO_TASK, Task
+from pretrain.plan import builders
+from tests.learn import conftest
+from tests.learn.conftest import begun, companions, results_of, run
 
 EXAMPLE, CLASSES, LABELS, UNITS = (6, 6, 1), 3, 60, 5
-FIRST = Choices(n_labels=LABELS)
-measure = jax.jit(results, static_argnums=(0, 1))
 
 
 class Gated(nn.Module):
@@ -99,21 +93,20 @@ def images():
         pixels = np.clip(rng.normal(patterns[labels], 20), 0, 255)
         return Batch(jnp.asarray(pixels, jnp.uint8), jnp.asarray(labels, jnp.int32))
 
-    return Images(split(120), split(30), split(40))
+    return Splits(split(120), split(30), split(40))
 
 
-def pretraining(layers, images, depth, start=None, **settings):
-    """A stage of the layer at some depth, or of all from ``start`` up."""
+def pretraining(layers, images, depth, lowest=None, **settings):
+    """A stage of the layer at some depth, or of all from ``lowest`` up."""
     config = PretrainConfig(**{"epochs": 4, "batch_size": 15, **settings})
     n_examples = LABELS if config.method.reads_labels else len(images.train.inputs)
-    return stages.pretraining(config, EXAMPLE, layers[:depth], n_examples, CLASSES, start)
+    return conftest.pretraining(config, EXAMPLE, layers[:depth], n_examples, CLASSES, lowest)
 
 
 def greedy(layers, images, depth, parent, **settings):
     """A greedy stage of the layer at some depth, and its run."""
     stage = pretraining(layers, images, depth, **settings)
-    choices = FIRST if stage[1].method.reads_labels else Choices()
-    return stage, run(stage, images, parent=parent, choices=choices)
+    return stage, run(stage, images, parent=parent)
 
 
 # It reads images and codes, mirrors and brings decoders, nests modules and convolves.
@@ -144,29 +137,14 @@ def finetuning(layers, **settings):
         "optimizer": AdamConfig(learning_rate=0.03),
         **settings,
     }
-    return stages.last(FinetuneConfig(**settings), EXAMPLE, layers, CLASSES)
+    return conftest.last(FinetuneConfig(**settings), EXAMPLE, layers, CLASSES)
 
 
-def begun(trained, images, choices, **settings):
-    """Where the stage that ends a trial starts, and its parameters before the first update."""
-    stage, config = finetuning(trained.layers, **settings)
-    start = started(stage, 0, trained.params, images, choices)
-    numbers = jax.tree.map(jnp.float32, config)
-    state, *_ = begin(stage, execute.extras_of(choices, config), numbers, start, jnp.uint32(0), images)
-    return stage, start, state.params
-
-
-def last(trained, images, choices=FIRST, stops=None, **settings):
-    """The stage that ends a trial, its run, and its results by split."""
+def last(trained, images, stops=None, **settings):
+    """The stage that ends a trial, its run, and its results."""
     stage = finetuning(trained.layers, **settings)
-    ran = run(stage, images, parent=trained.params, choices=choices, stops=stops)
+    ran = run(stage, images, parent=trained.params, stops=stops)
     return stage[0], ran, results_of(stage[0], ran.state.params, images)
-
-
-def results_of(stage, params, images):
-    return {
-        split: measure(*stage.as_left(), params, images.train, getattr(images, split)) for split in stage.result_names
-    }
 
 
 def same(first, second):
@@ -190,7 +168,7 @@ def by_path(tree):
 
 
 encoded = jax.jit(lambda layers, params, images: flat(encode(layers, params, scaled(images))), static_argnums=0)
-outputs = jax.jit(logits, static_argnames="stack")
+outputs = jax.jit(Stack.logits, static_argnums=0)
 
 
 def codes_of(layers, params, images):
@@ -229,14 +207,14 @@ def test_live_codes_train_as_cached_ones_do(trained, images):
 def test_a_stack_reconstructs_images_of_their_shape(trained, images):
     for (stage, _), ran in zip(trained.stages, trained.runs, strict=True):
         found = results_of(stage, ran.state.params, images)
-        assert found.keys() == {"validation", "test"} and all_finite(found)
-        assert all(value["mse"].shape == () for value in found.values())
+        assert found.keys() == {"pretrain_validation_mse", "pretrain_test_mse"} and all_finite(found)
+        assert all(value.shape == () for value in found.values())
     # Better than the same pixel everywhere, after all greedy stages.
-    assert found["test"]["mse"] < 2 * np.var(np.asarray(images.test.inputs, np.float64) / 255)
+    assert found["pretrain_test_mse"] < 2 * np.var(np.asarray(images.test.inputs, np.float64) / 255)
 
 
 def test_all_layers_at_once_lower_the_loss_from_the_start_and_after_greedy_stages(trained, images):
-    stage = pretraining(trained.layers, images, 2, start=0)
+    stage = pretraining(trained.layers, images, 2, lowest=0)
     afresh, after = (run(stage, images, parent=parent) for parent in (None, trained.params))
     for ran in (afresh, after):
         assert stage[0].name == "pretrain/all" and all_finite(ran.state.params)
@@ -271,9 +249,9 @@ TIED = replace(PretrainConfig().method, tied=True, contractive=True)
 def test_a_dense_layer_on_a_convolution_may_be_trained_by_what_needs_one(method, images):
     layers = ENCODERS["convolution"]
     (lowest, _), below = greedy(layers, images, 1, None)
-    stage, config = pretraining(layers, images, 2, method=method)
-    companions = (*lowest.stack.companions, stage.stack.companions[1])
-    stage = replace(stage, stack=replace(stage.stack, companions=companions))
+    beside = (*lowest.stack.companions, builders.companions(method, layers, EXAMPLE, NO_TASK))
+    stack, section = Stack(layers, EXAMPLE, beside, start=1, encoded=1), PretrainConfig(batch_size=15)
+    stage, config = builders.pretraining(section, method, stack, epochs=4, n_examples=120)
     ran = run((stage, config), images, parent=below.state.params)
     codes = codes_of(layers[:1], below.state.params, images.train.inputs)
     kernel = np.asarray(ran.state.params["encoder"]["layers_1"]["kernel"], np.float64)
@@ -288,7 +266,7 @@ def test_a_dense_layer_on_a_convolution_may_be_trained_by_what_needs_one(method,
 
 def test_modules_bring_their_decoders_or_are_mirrored():
     decoders = {
-        name: stages.companions(stages.PLAIN, layers, EXAMPLE)[0][0][1].module for name, layers in ENCODERS.items()
+        name: companions(PretrainConfig().method, layers, EXAMPLE)[0][0][1].module for name, layers in ENCODERS.items()
     }
     assert decoders["own"] == DenseDecoder(EXAMPLE) and decoders["own with a decoder"] == Unscales(EXAMPLE)
     assert {type(decoders[name]).__name__ for name in ("convolution", "residual")} == {"ConvolutionDecoder"}
@@ -305,7 +283,7 @@ def test_frozen_layers_stay_to_the_bit_and_the_others_learn(frozen, trained, ima
         (same if number < frozen else differ)(ran.state.params["encoder"][name], layer)
     differ(ran.state.params["head"], ran.before.params["head"])
     assert falls(ran.curves["loss"]) and all_finite((ran.state.params, found))
-    assert found["test"].keys() == {"loss", "accuracy"} and found["test"]["accuracy"] > 0.6
+    assert found.keys() == {"test_loss", "test_accuracy", "constant_units"} and found["test_accuracy"] > 0.6
     if frozen:
         live = last(trained, images, frozen_layers=frozen, cache_codes=False)
         assert live[0].stack.encoded == 0
@@ -317,7 +295,7 @@ def test_frozen_layers_stay_to_the_bit_and_the_others_learn(frozen, trained, ima
 
 @pytest.mark.parametrize("codes", ["standardised", "whitened"])
 def test_heads_read_codes_of_mean_0_and_deviation_1(codes, trained, images):
-    _, _, params = begun(trained, images, replace(FIRST, codes=codes), codes=codes)
+    params = begun(finetuning(trained.layers, codes=codes), images, parent=trained.params).state.params
     statistics = {name: np.asarray(leaf, np.float64) for name, leaf in params["codes"].items()}
     raw = codes_of(trained.layers, params, images.train.inputs)
     offsets = raw - statistics["mean"]
@@ -337,22 +315,22 @@ def test_heads_read_codes_of_mean_0_and_deviation_1(codes, trained, images):
 
 
 def test_a_fitted_head_is_the_ridge_regression_of_flattened_codes(trained, images):
-    choices = replace(FIRST, head_init="ridge")
-    stage, start, params = begun(trained, images, choices, head_init="ridge", ridge_penalty=0.1)
-    rows = np.asarray(start.labelled)
+    stage = finetuning(trained.layers, head_init="ridge", ridge_penalty=0.1)
+    ran = begun(stage, images, parent=trained.params)
+    params, rows = ran.state.params, np.asarray(ran.labelled)
     codes = codes_of(trained.layers, params, images.train.inputs[rows])
     head = jax.jit(ridge, static_argnums=2)(
         jnp.asarray(codes, jnp.float32), images.train.labels[rows], Task(n_outputs=CLASSES), 0.1
     )
     close(params["head"], head, rtol=2e-3, atol=2e-4)
-    found = outputs(params, images.test.inputs, stack=stage.stack)
+    found = outputs(stage[0].stack, params, images.test.inputs)
     assert np.mean(found.argmax(1) == images.test.labels) > 0.7
 
 
 def test_the_first_update_is_matched(trained, images):
     stage, ran, _ = last(trained, images, first_logit_change=0.05, stops=[1])
-    batch = images.train.inputs[ran.start.labelled][stage.rows(jnp.uint32(0), jnp.int32(0))]
-    before, after = (outputs(state.params, batch, stack=stage.stack) for state in (ran.before, ran.state))
+    batch = images.train.inputs[ran.labelled][stage.rows.of_update(jnp.uint32(0), jnp.int32(0))]
+    before, after = (outputs(stage.stack, state.params, batch) for state in (ran.before, ran.state))
     np.testing.assert_allclose(np.sqrt(np.mean((after - before) ** 2)), 0.05, rtol=1e-3)
 
 
@@ -367,9 +345,9 @@ def test_held_layers_join_in_when_they_are_due(trained, images):
 def test_diagnostics_are_finite_and_of_every_layer_with_a_kernel(trained, images):
     stage, ran, _ = last(trained, images, diagnose_at=(1, 4), stops=[4])
     plain = last(trained, images, stops=[4])[1]
-    same(ran.state, plain.state)
+    same(ran.state._replace(carry=None), plain.state._replace(carry=None))
     kernels = {path.split("/")[0] for path in by_path(trained.params["encoder"]) if path.endswith("kernel")}
-    trained_layers = [path for path in stage.trained_layers if path == "head" or path.rsplit("/", 1)[-1] in kernels]
+    trained_layers = [path for path in stage.static.trained if path == "head" or path.rsplit("/", 1)[-1] in kernels]
     found = ran.curves.keys() - plain.curves.keys()
     assert found == set(diagnostics.names(trained_layers))
     for name in found:
@@ -385,15 +363,16 @@ def test_diagnostics_are_finite_and_of_every_layer_with_a_kernel(trained, images
 
 @pytest.mark.parametrize(("kind", "codes"), [("ridge", "standardised"), ("logistic", "whitened"), ("knn", "raw")])
 def test_read_outs_predict_the_classes_and_train_no_layer(kind, codes, trained, images):
-    stage, ran, found = last(trained, images, replace(FIRST, codes=codes), readout=kind, codes=codes)
+    stage, ran, found = last(trained, images, readout=kind, codes=codes)
     same(
         (ran.state.params["encoder"], ran.state.params["codes"]),
         (trained.params["encoder"], ran.before.params["codes"]),
     )
-    assert found.keys() == {"validation", "test"} and all_finite((ran.state.params, found, ran.curves))
-    assert all(values["accuracy"] > 0.6 for values in found.values())
+    assert found.keys() >= {"validation_accuracy", "test_accuracy"}
+    assert all_finite((ran.state.params, found, ran.curves))
+    assert min(found["validation_accuracy"], found["test_accuracy"]) > 0.6
     chosen = {"ridge": "chosen_penalty", "logistic": "gradient_norm", "knn": "chosen_neighbours"}[kind]
-    assert ran.curves.keys() == {chosen} and stage.total_steps == 1
+    assert ran.curves.keys() == {chosen} and stage.n_updates == 0
 
 
 # Controls.
@@ -401,10 +380,12 @@ def test_read_outs_predict_the_classes_and_train_no_layer(kind, codes, trained, 
 
 @pytest.mark.parametrize("kind", controls.KINDS)
 def test_controls_keep_their_property_leaf_by_leaf(kind, trained, images):
-    _, ran, found = last(trained, images, replace(FIRST, encoder_init=kind), stops=[2])
+    stage, ran, found = last(trained, images, encoder_init=kind, stops=[2])
+    made = start.encoder(stage.stack, stage.static.choices, 0, trained.params)
+    close(ran.before.params["encoder"], made, 1e-5, 1e-6)  # a whole program is rounded otherwise
     for number, (name, layer) in enumerate(trained.params["encoder"].items()):
-        same(ran.before.params["encoder"][name], controls.control(layer, key_for(0, Purpose.CONTROL, number), kind))
-        drawn, leaves = by_path(ran.before.params["encoder"][name]), by_path(layer)
+        same(made[name], controls.control(layer, key_for(0, Purpose.CONTROL, number), kind))
+        drawn, leaves = by_path(made[name]), by_path(layer)
         assert drawn.keys() == leaves.keys()
         for path, leaf in leaves.items():
             assert drawn[path].shape == leaf.shape
@@ -428,8 +409,7 @@ def test_controls_keep_their_property_leaf_by_leaf(kind, trained, images):
 
 
 def test_fresh_layers_are_those_of_an_encoder_without_pretraining(trained, images):
-    stage, _ = finetuning(trained.layers)
-    he = started(stage, 0, None, images, FIRST).params
-    mixed = started(stage, 0, trained.params, images, replace(FIRST, fresh_layers=1)).params
+    he = begun(finetuning(trained.layers), images).state.params
+    mixed = begun(finetuning(trained.layers, fresh_layers=1), images, parent=trained.params).state.params
     same(mixed["encoder"], {**trained.params["encoder"], "layers_1": he["encoder"]["layers_1"]})
     same(mixed["head"], he["head"])

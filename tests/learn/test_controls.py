@@ -1,6 +1,7 @@
 """What controls keep of a layer, what they lose, and what decides them."""
 
 from dataclasses import replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +14,8 @@ from scipy import stats
 
 from pretrain.learn import controls
 from pretrain.learn.randomness import Purpose, key_for
-from tests.learn.conftest import FIRST, started
+from pretrain.learn.start import encoder
+from tests.learn.conftest import begun
 
 DRAWS = 300
 control = jax.jit(controls.control, static_argnums=2)
@@ -109,28 +111,32 @@ def test_the_size_is_kept_on_average_or_exactly_and_the_spectrum_by_rotation_alo
 
 
 def test_there_is_no_other_start(finetune, pretrained, images):
-    (stage, _), parent = finetune(), pretrained((9, 5))
+    stage, config = finetune()
+    choices = stage.static.choices._replace(encoder_init="mirrored")
+    stage = replace(stage, static=stage.static._replace(choices=choices))
     with pytest.raises(ValueError, match="'mirrored'; the controls are matched, permuted, rotated"):
-        started(stage, 0, parent, images, replace(FIRST, encoder_init="mirrored"))
+        begun((stage, config), images, parent=pretrained((9, 5)))
 
 
 @pytest.mark.parametrize("kind", controls.KINDS)
 def test_a_trial_starts_from_controls_that_its_seed_and_the_layer_decide(kind, finetune, pretrained, images):
-    (stage, _), parent = finetune(), pretrained((9, 5))
-    choices = replace(FIRST, encoder_init=kind)
-    starts = [started(stage, seed, parent, images, choices).params for seed in (4, 4, 5)]
+    stage, parent = finetune(encoder_init=kind), pretrained((9, 5))
+    static = stage[0].static
+    starts = [encoder(static.stack, static.choices, seed, parent) for seed in (4, 4, 5)]
     for number, (name, given_) in enumerate(parent["encoder"].items()):
         expected = controls.control(given_, key_for(4, Purpose.CONTROL, number), kind)
         for leaf in ("kernel", "bias"):
-            found = [start["encoder"][name][leaf] for start in starts]
+            found = [start[name][leaf] for start in starts]
             np.testing.assert_array_equal(found[0], expected[leaf])
             np.testing.assert_array_equal(found[0], found[1])
             is_kept = kind == "rotated" and leaf == "bias"
             assert np.array_equal(found[0], found[2]) == is_kept
             assert np.array_equal(found[0], given_[leaf]) == is_kept
     # All else of a trial is as without it.
-    plain = started(stage, 4, parent, images, FIRST).params
-    np.testing.assert_array_equal(starts[0]["head"]["kernel"], plain["head"]["kernel"])
+    controlled, plain = (begun(each, images, 4, parent).state.params for each in (stage, finetune()))
+    close = partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6)  # a whole program is rounded otherwise
+    jax.tree.map(close, controlled["encoder"], starts[0])
+    np.testing.assert_array_equal(controlled["head"]["kernel"], plain["head"]["kernel"])
 
 
 def test_layers_of_a_kind_are_drawn_apart():

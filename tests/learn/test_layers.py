@@ -22,8 +22,8 @@ from pretrain.learn.layers import (
     scaled,
     shapes_of,
 )
+from tests.learn.conftest import dense
 from tests.learn.formulas import double, drawn_layers
-from tests.stages import dense
 
 KEY = jax.random.key(0)
 

@@ -21,11 +21,9 @@ from pretrain.config import (
     Settings,
     SgdConfig,
     SupervisedConfig,
-    TrainingConfig,
 )
 from pretrain.config.fields import fields, get, is_traced, replace, with_values
 from pretrain.config.method import Method
-from pretrain.config.methods import FinetuningConfig, LogisticConfig, NeighboursConfig, RidgeConfig
 from pretrain.learn.pytrees import skeleton
 from pretrain.learn.stage import StageConfig
 
@@ -48,13 +46,8 @@ NUMBERS = {
     RbmConfig: {"visible_deviation"},
     SupervisedConfig: set(),
     PcaConfig: set(),
-    FinetuningConfig: {"unfreeze_at", "rate_factor", "first_logit_change", "ridge_penalty"},
-    RidgeConfig: set(),
-    LogisticConfig: {"l2"},
-    NeighboursConfig: set(),
     DataConfig: set(),
     EncoderConfig: set(),
-    TrainingConfig: {"l2"} | under("optimizer", ADAM),
     PretrainConfig: {"l2"} | under("optimizer", ADAM) | under("method", LOSSES),
     FinetuneConfig: LAST | under("optimizer", ADAM),
     Settings: {"pretrain.l2"}
@@ -63,12 +56,13 @@ NUMBERS = {
     | under("finetune", LAST)
     | under("finetune.optimizer", ADAM),
 }
-LAYERED = FinetuningConfig(unfreeze_at=(1.0, 2.0), rate_factor=(0.5, 0.25))
+PER_LAYER = {"unfreeze_at": (1.0, 2.0), "rate_factor": (0.5, 0.25)}
 # A config of each class, and of some unions another kind than the default.
 CONFIGS = {
-    **{kind.__name__: LAYERED if kind is FinetuningConfig else kind() for kind in NUMBERS},
+    **{kind.__name__: kind() for kind in NUMBERS},
+    "layer by layer": with_values(FinetuneConfig(), PER_LAYER),
     "machine by descent": PretrainConfig(method=RbmConfig(), optimizer=SgdConfig()),
-    "AdamW": TrainingConfig(optimizer=AdamWConfig()),
+    "AdamW": PretrainConfig(optimizer=AdamWConfig()),
     "components": Settings(pretrain=PretrainConfig(method=PcaConfig()), finetune=FinetuneConfig(optimizer=SgdConfig())),
 }
 each = pytest.mark.parametrize("name", CONFIGS)
@@ -162,9 +156,11 @@ def test_skeletons_differ_where_anything_else_does():
 
 
 def test_layers_of_their_own_numbers_count_in_the_skeleton():
-    two, three = (FinetuningConfig(unfreeze_at=(1.0,) * depth, rate_factor=(1.0,) * depth) for depth in (2, 3))
+    two, three = (FinetuneConfig().of_method(dict.fromkeys(PER_LAYER, (1.0,) * depth)) for depth in (2, 3))
     assert skeleton(two) != skeleton(three)
     assert skeleton(two).rate_factor == (None, None)
+    # Beside them, a method has the numbers that no other part of its stage reads.
+    assert names_of(two) == {**dict.fromkeys(PER_LAYER, 1.0), "first_logit_change": 0.0, "ridge_penalty": 0.01}
 
 
 def test_programs_are_compiled_once_for_all_numbers_and_see_them_as_tracers():
@@ -173,13 +169,12 @@ def test_programs_are_compiled_once_for_all_numbers_and_see_them_as_tracers():
     @jax.jit
     def rate(config):
         compiled.append(config)
-        assert isinstance(config.training.optimizer.learning_rate, jax.core.Tracer)
-        assert (config.training.optimizer.kind, config.method.corruption) == ("sgd", "none")
-        return config.training.optimizer.learning_rate * config.method.kl_weight
+        assert isinstance(config.optimizer.learning_rate, jax.core.Tracer)
+        assert (config.optimizer.kind, config.method.corruption) == ("sgd", "none")
+        return config.optimizer.learning_rate * config.method.kl_weight
 
     for learning_rate in (0.5, 0.25):
-        training = TrainingConfig(optimizer=SgdConfig(learning_rate=learning_rate))
-        config = StageConfig(AutoencoderConfig(kl_weight=8.0), training)
+        config = StageConfig(AutoencoderConfig(kl_weight=8.0), optimizer=SgdConfig(learning_rate=learning_rate))
         np.testing.assert_allclose(rate(jax.tree.map(jnp.float32, config)), 8 * learning_rate, rtol=1e-6)
     assert len(compiled) == 1
 

@@ -24,17 +24,18 @@ from pretrain.learn.stack import (
     mirror,
     stack_shapes,
 )
-from tests import stages
+from pretrain.learn.tasks import Task
+from tests.learn import conftest
 from tests.learn.formulas import drawn_layers
 
 SIZES = (9, 6, 4)
-TIED, VARIATIONAL = AutoencoderConfig(tied=True), AutoencoderConfig(variational=True)
+PLAIN, TIED, VARIATIONAL = AutoencoderConfig(), AutoencoderConfig(tied=True), AutoencoderConfig(variational=True)
 GAUSSIAN = RbmConfig(visible="gaussian")
 
 
-def stack_of(method=stages.PLAIN, activation="tanh", n_classes=0):
-    layers = stages.dense(SIZES[1:], activation)
-    return Stack(layers, SIZES[:1], stages.companions(method, layers, SIZES[:1], n_classes))
+def stack_of(method=PLAIN, activation="tanh", n_classes=0):
+    layers = conftest.dense(SIZES[1:], activation)
+    return Stack(layers, SIZES[:1], conftest.companions(method, layers, SIZES[:1], Task(n_outputs=n_classes)))
 
 
 def drawn(shape, seed=1):
@@ -70,7 +71,7 @@ def test_decode_mirrors_the_encoder_and_ends_linear():
 
 
 @pytest.mark.parametrize(
-    ("method", "variance"), [(stages.PLAIN, None), (TIED, 1), (RbmConfig(), 1), (GAUSSIAN, 0.25)], ids=str
+    ("method", "variance"), [(PLAIN, None), (TIED, 1), (RbmConfig(), 1), (GAUSSIAN, 0.25)], ids=str
 )
 def test_a_decoder_without_a_kernel_takes_the_encoders_transposed(method, variance):
     stack = stack_of(method, "sigmoid")
@@ -135,7 +136,7 @@ def test_every_kind_of_layer_is_mirrored_by_its_own_kind():
 
 def test_a_stack_of_all_kinds_goes_up_and_down_through_every_shape():
     layers, example = (Convolution(4, 3, 2, "relu"), Residual(6, 2, "relu"), Dense(5, "tanh")), (9, 7, 2)
-    stack = Stack(layers, example, stages.companions(stages.PLAIN, layers, example))
+    stack = Stack(layers, example, conftest.companions(PLAIN, layers, example))
     params = filled(stack_shapes(stack))
     images = jnp.asarray(np.random.default_rng(0).integers(0, 256, (3, *example)), jnp.uint8)
     codes = stack.encoding(params)(images)
@@ -172,7 +173,7 @@ def test_shapes_are_those_that_modules_initialise():
 @pytest.mark.parametrize(
     ("method", "beside"),
     [
-        (stages.PLAIN, {"decoder": {"kernel": (4, 6), "bias": (6,)}}),
+        (PLAIN, {"decoder": {"kernel": (4, 6), "bias": (6,)}}),
         (TIED, {"decoder": {"bias": (6,)}}),
         (RbmConfig(), {"decoder": {"bias": (6,)}}),
         (GAUSSIAN, {"decoder": {"bias": (6,), "variance": ()}}),
@@ -197,7 +198,7 @@ def test_each_method_trains_its_own_beside_a_layer(method, beside):
 
 
 def test_a_stack_without_companions_reconstructs_nothing():
-    assert not Stack(stages.dense((3,), "elu"), (4,)).reconstructs
+    assert not Stack(conftest.dense((3,), "elu"), (4,)).reconstructs
 
 
 def test_a_fresh_layer_is_drawn_for_its_seed_and_place():

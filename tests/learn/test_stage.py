@@ -1,16 +1,15 @@
 """What stages promise: live equals cached, any depth, pairing, transfer."""
 
+import functools
+
 import jax
 import numpy as np
 import pytest
 
-from pretrain.config import AdamConfig, AutoencoderConfig, RbmConfig, SupervisedConfig
-from pretrain.learn.start import Choices
+from pretrain.config import AdamConfig, AdamWConfig, AutoencoderConfig, RbmConfig, SupervisedConfig
+from pretrain.learn.program import finishing, program_of
 from pretrain.learn.transfer import TransferError
-from tests.learn.conftest import FIRST, LABELS, NONE, run, started
-
-RANDOM = Choices(n_labels=LABELS, label_subset="random")
-
+from tests.learn.conftest import begun, run
 
 NUMBERS = {"l2": 0.5, "optimizer": AdamConfig(learning_rate=0.3, beta1=0.5), "method": AutoencoderConfig(kl_weight=2.0)}
 
@@ -58,46 +57,45 @@ def test_a_stack_of_three_trains_each_layer_in_turn_and_keeps_the_ones_below(pha
 
 
 def test_a_depth_3_stack_starts_its_lower_phases_as_a_depth_1_stack_does(phase, images):
-    first = started(phase((9,))[0], 0, None, images, NONE).params
-    lowest_of_three = phase((9, 5, 3))[0]
-    parent = run(phase((9, 5)), images, parent=run(phase((9,)), images).state.params).state.params
-    top = started(lowest_of_three, 0, parent, images, NONE).params
+    lowest = run(phase((9,)), images)
+    parent = run(phase((9, 5)), images, parent=lowest.state.params).state.params
+    top = begun(phase((9, 5, 3)), images, parent=parent).state.params
     same(top["encoder"]["layers_0"], parent["encoder"]["layers_0"])
-    assert first["encoder"]["layers_0"]["kernel"].shape == (20, 9)
+    assert lowest.before.params["encoder"]["layers_0"]["kernel"].shape == (20, 9)
 
 
 def test_arms_of_a_seed_share_head_and_labelled_subset_and_differ_in_the_encoder(finetune, pretrained, images):
-    (stage, _), parent = finetune(frozen_layers=2), pretrained((9, 5))
-    arms = [started(stage, 4, encoder, images, RANDOM) for encoder in (parent, None)]
-    same(arms[0].params["head"], arms[1].params["head"])
-    same(arms[0].labelled, arms[1].labelled)
-    same(arms[0].params["encoder"], parent["encoder"])
-    kernels = [arm.params["encoder"]["layers_0"]["kernel"] for arm in arms]
+    stage, parent = finetune(frozen_layers=2, label_subset="random"), pretrained((9, 5))
+    arms = [begun(stage, images, 4, encoder) for encoder in (parent, None)]
+    params = [arm.state.params for arm in arms]
+    same(params[0]["head"], params[1]["head"])
+    same(arms[0].train.labels, arms[1].train.labels)
+    same(params[0]["encoder"], parent["encoder"])
+    kernels = [arm["encoder"]["layers_0"]["kernel"] for arm in params]
     assert not np.array_equal(*kernels)
 
 
 def test_the_he_encoder_is_the_one_that_pretraining_starts_from(phase, finetune, images):
-    fresh = started(finetune()[0], 4, None, images, FIRST).params["encoder"]
-    start = started(phase((9,))[0], 4, None, images, NONE).params["encoder"]
+    fresh, start = (begun(stage, images, 4).state.params["encoder"] for stage in (finetune(), phase((9,))))
     same(fresh["layers_0"], start["layers_0"])
 
 
 def test_seeds_differ_in_every_draw(finetune, images):
-    stage, _ = finetune()
-    first, second = (started(stage, seed, None, images, RANDOM) for seed in (0, 1))
-    differ = jax.tree.map(lambda a, b: not np.array_equal(a, b), first.params, second.params)
+    first, second = (begun(finetune(label_subset="random"), images, seed) for seed in (0, 1))
+    differ = jax.tree.map(lambda a, b: not np.array_equal(a, b), first.state.params, second.state.params)
     assert all(differ["encoder"][layer]["kernel"] for layer in differ["encoder"]) and differ["head"]["kernel"]
     assert not np.array_equal(first.labelled, second.labelled)
+    assert not np.array_equal(first.train.labels, second.train.labels)
 
 
 def test_a_phase_without_its_parent_fails(phase, images):
     with pytest.raises(TransferError, match="encoder/layers_0/kernel is missing"):
-        started(phase((9, 5))[0], 0, None, images, NONE)
+        begun(phase((9, 5)), images)
 
 
 def test_fine_tuning_from_an_encoder_of_other_widths_fails(finetune, pretrained, images):
     with pytest.raises(TransferError, match=r"layers_1/kernel is float32\[9, 5\], wanted float32\[9, 6\]"):
-        started(finetune((9, 6))[0], 0, pretrained((9, 5)), images, FIRST)
+        begun(finetune((9, 6)), images, parent=pretrained((9, 5)))
 
 
 @pytest.mark.parametrize(
@@ -130,7 +128,8 @@ def test_the_step_count_goes_on_from_the_updates_made_before(phase, pretrained, 
 
 def test_stages_that_differ_in_numbers_only_are_one(phase, finetune):
     pairs = [(phase((9,))[0], phase((9,), **NUMBERS)[0])]
-    pairs += [(finetune()[0], finetune(rate_factor=0.5, unfreeze_at=3, l2=0.0, first_logit_change=1.0)[0])]
+    others = {"rate_factor": 0.5, "unfreeze_at": 3, "l2": 0.0, "first_logit_change": 1.0}
+    pairs += [(finetune(first_logit_change=2.0)[0], finetune(**others)[0])]
     for first, second in pairs:
         assert first == second and hash(first) == hash(second)
         assert not jax.tree.leaves(first.config)
@@ -146,7 +145,7 @@ def test_stages_that_differ_elsewhere_are_not(phase, finetune):
         phase((9,), "tanh")[0],
         phase((9,), steps_before=1)[0],
         phase((9, 5), cache_codes=False)[0],
-        phase((9, 5), start=0)[0],
+        phase((9, 5), lowest=0)[0],
         phase((9,), method=AutoencoderConfig(tied=True))[0],
         phase((9,), "sigmoid", method=RbmConfig())[0],
         phase((9,), method=SupervisedConfig())[0],
@@ -159,13 +158,27 @@ def test_stages_that_differ_elsewhere_are_not(phase, finetune):
     assert len(set(stages)) == len(stages)
 
 
-def test_starts_and_results_are_shared_by_stages_that_differ_in_training_only(phase, finetune, readout):
+def test_results_are_shared_by_stages_that_differ_in_training_only(phase, finetune, readout):
     stages = [finetune()[0], finetune(frozen_layers=2)[0], finetune(frozen_layers=1, epochs=7, batch_size=5)[0]]
-    assert len({stage.as_started() for stage in stages}) == len({stage.as_left() for stage in stages}) == 1
-    assert readout("logistic")[0].as_started() != stages[0].as_started()
+    assert len(set(map(finishing, stages))) == 1
+    assert finishing(readout("logistic")[0]) != finishing(stages[0])
     greedy = [phase((9, 5))[0], phase((9, 5), epochs=7, l2=0.5, cache_codes=False)[0]]
-    assert len({stage.as_left() for stage in greedy}) == 1
-    assert phase((9, 5), start=0)[0].as_left() == greedy[0].as_left()
+    assert len(set(map(finishing, greedy))) == 1
+    assert finishing(phase((9, 5), lowest=0)[0]) == finishing(greedy[0])
+
+
+STARTS = [
+    *({"encoder_init": "he"}, {"encoder_init": "rotated"}, {"fresh_layers": 1}, {"head_init": "zero"}),
+    *({"head_init": "ridge"}, {"codes": "whitened"}, {"label_subset": "random"}, {"first_logit_change": 1.0}),
+]
+
+
+def test_updates_are_shared_by_stages_that_differ_in_their_start_only(finetune):
+    arms = [finetune(**settings)[0] for settings in STARTS]
+    assert len({finetune()[0], *arms}) == len(arms) + 1
+    assert {arm.updating for arm in arms} == {finetune()[0].updating}
+    for settings in ({"frozen_layers": 1}, {"epochs": 3}, {"diagnose_at": (1,)}, {"optimizer": AdamWConfig()}):
+        assert finetune(**settings)[0].updating != finetune()[0].updating
 
 
 # Of 60 images in batches of 12: five updates an epoch.
@@ -180,15 +193,26 @@ def test_starts_and_results_are_shared_by_stages_that_differ_in_training_only(ph
 )
 def test_held_out_images_are_measured_where_asked_and_at_the_ends(settings, n_updates, after, finetune):
     stage, _ = finetune(**settings)
-    masks = stage.measured(["loss", "validation_loss"])
-    assert stage.total_steps == n_updates and masks["loss"].all() and len(masks["loss"]) == n_updates
-    assert set(np.flatnonzero(masks["validation_loss"]) + 1) == after
+    training, held_out = stage.mask("loss"), stage.mask("validation_loss")
+    assert stage.n_updates == n_updates and training.all() and len(training) == n_updates
+    assert set(np.flatnonzero(held_out) + 1) == after
     assert stage.n_validations == len(after)
 
 
-def test_names_of_results_distinguish_splits_and_stages(phase, finetune, readout):
-    pretraining = {"validation": "pretrain_validation_", "test": "pretrain_test_"}
-    assert phase((9, 5))[0].result_names == phase((9, 5), start=0)[0].result_names == pretraining
-    assert phase((9,), method=SupervisedConfig())[0].result_names == {}
-    assert finetune()[0].result_names == {"test": "test_"}  # validation is the end of a curve
-    assert readout("ridge")[0].result_names == {"validation": "validation_", "test": "test_"}
+def test_names_of_results_distinguish_splits_and_stages(phase, finetune, readout, images):
+    def names(stage, parent=None):
+        piece = program_of(*stage, parent, images).finish
+        found = jax.eval_shape(functools.partial(piece.function, piece.static), piece.trial, piece.shared)
+        return set(found.values), set(found.predictions)
+
+    parent = phase((9,))[0].shapes
+    pretraining = {"pretrain_validation_mse", "pretrain_test_mse"}, set()
+    assert names(phase((9, 5)), parent) == names(phase((9, 5), lowest=0)) == pretraining
+    assert names(phase((9,), method=SupervisedConfig())) == (set(), set())
+    predictions = {f"{split}_{part}" for split in ("validation", "test") for part in ("scores", "classes")}
+    tuned = {"test_loss", "test_accuracy", "constant_units"}  # validation is the end of a curve
+    assert names(finetune()) == (tuned, predictions)
+    fitted = {"validation_accuracy", "test_accuracy", "constant_units"}
+    assert names(readout("ridge")) == (fitted, predictions)
+    assert names(readout("logistic")) == (fitted | {"validation_loss", "test_loss"}, predictions)
+    assert names(readout("knn")) == (fitted - {"constant_units"}, predictions)

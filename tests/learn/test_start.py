@@ -1,7 +1,5 @@
 """What stages start from: the encoder that pretraining left, fresh layers, statistics of codes, a head."""
 
-from dataclasses import replace
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,15 +7,16 @@ import pytest
 from scipy import special
 
 from pretrain.config import SgdConfig, SupervisedConfig
+from pretrain.learn.metrics import Batch
 from pretrain.learn.randomness import Purpose, batch_rows, key_for, label_subset
 from pretrain.learn.stack import fresh_layer
 from pretrain.learn.transfer import TransferError
 from tests.learn import reference
-from tests.learn.conftest import CLASSES, FIRST, LABELS, NONE, run, started
+from tests.learn.conftest import CLASSES, LABELS, begun, run
 
-STANDARDISED = replace(FIRST, codes="standardised")
-FITTED = replace(FIRST, head_init="ridge")
-BOTH = replace(STANDARDISED, head_init="ridge")
+STANDARDISED = {"codes": "standardised"}
+FITTED = {"head_init": "ridge"}
+BOTH = STANDARDISED | FITTED
 
 
 def same(first, second):
@@ -34,9 +33,8 @@ def encoded(params, images):
 
 
 def first_batch(stage, seed=0):
-    key = key_for(seed, Purpose.FINETUNE_BATCHES)
-    training = stage.config.training
-    return np.asarray(batch_rows(key, jnp.int32(0), stage.n_examples, training.batch_size, training.sampling))
+    key, rows = key_for(seed, Purpose.FINETUNE_BATCHES), stage.rows
+    return np.asarray(batch_rows(key, jnp.int32(0), rows.n, rows.batch_size, rows.sampling))
 
 
 @pytest.mark.parametrize("frozen_layers", [0, 1, 2])
@@ -44,8 +42,8 @@ def first_batch(stage, seed=0):
 def test_standardised_codes_are_those_of_all_unlabelled_images(
     frozen_layers, cache_codes, finetune, pretrained, images
 ):
-    stage = finetune(frozen_layers=frozen_layers, cache_codes=cache_codes)
-    ran = run(stage, images, parent=pretrained((9, 5)), choices=STANDARDISED, stops=[10])
+    stage = finetune(frozen_layers=frozen_layers, cache_codes=cache_codes, **STANDARDISED)
+    ran = run(stage, images, parent=pretrained((9, 5)), stops=[10])
     codes = encoded(ran.before.params, images.train.inputs)
     found = ran.before.params["codes"]
     np.testing.assert_allclose(found["mean"], codes.mean(0), rtol=1e-4, atol=1e-5)
@@ -59,13 +57,12 @@ def test_standardised_codes_are_those_of_all_unlabelled_images(
     np.testing.assert_allclose(ran.curves["validation_accuracy"][9], accuracy, rtol=1e-6)
 
 
-@pytest.mark.parametrize("choices", [FITTED, BOTH], ids=["raw", "standardised"])
-def test_a_fitted_head_is_the_ridge_regression_of_the_labelled_subset(choices, finetune, pretrained, images):
-    stage = finetune(frozen_layers=1, head_init="ridge", ridge_penalty=0.1)
-    ran = run(stage, images, parent=pretrained((9, 5)), choices=choices, stops=[1])
-    params, rows = ran.before.params, np.asarray(ran.start.labelled)
+@pytest.mark.parametrize("settings", [FITTED, BOTH], ids=["raw", "standardised"])
+def test_a_fitted_head_is_the_ridge_regression_of_the_labelled_subset(settings, finetune, pretrained, images):
+    ran = begun(finetune(frozen_layers=1, ridge_penalty=0.1, **settings), images, parent=pretrained((9, 5)))
+    params, rows = ran.before.params, np.asarray(ran.labelled)
     codes = encoded(params, images.train.inputs[rows])
-    if choices == BOTH:
+    if settings == BOTH:
         codes = (codes - np.asarray(params["codes"]["mean"])) * np.asarray(params["codes"]["scale"])
     centred = codes - codes.mean(0)
     targets = np.eye(CLASSES)[np.asarray(images.train.labels)[rows]]
@@ -78,18 +75,15 @@ def test_a_fitted_head_is_the_ridge_regression_of_the_labelled_subset(choices, f
 
 @pytest.mark.parametrize("activation", ["relu", "sigmoid"])
 def test_a_fitted_head_classifies_better_than_a_random_one(activation, finetune, images):
-    tuned = [
-        run(finetune((9,), activation), images, choices=replace(FIRST, head_init=head), stops=[1])
-        for head in ("random", "ridge")
-    ]
+    tuned = [run(finetune((9,), activation, head_init=head), images, stops=[1]) for head in ("random", "ridge")]
     assert tuned[1].curves["pre_update_accuracy"][0] > tuned[0].curves["pre_update_accuracy"][0] + 0.2
 
 
 def test_choices_change_what_they_are_about_and_nothing_else(finetune, pretrained, images):
-    ways = {"plain": FIRST, "standardised": STANDARDISED, "fitted": FITTED}
+    ways = {"plain": {}, "standardised": STANDARDISED, "fitted": FITTED}
     arms = {
-        name: run(finetune(), images, parent=pretrained((9, 5)), choices=choices, stops=[1]).before.params
-        for name, choices in ways.items()
+        name: begun(finetune(**settings), images, parent=pretrained((9, 5))).state.params
+        for name, settings in ways.items()
     }
     same(arms["plain"]["encoder"], arms["standardised"]["encoder"])
     same(arms["plain"]["head"], arms["standardised"]["head"])
@@ -102,9 +96,9 @@ def test_choices_change_what_they_are_about_and_nothing_else(finetune, pretraine
 def test_fresh_layers_are_the_topmost_and_those_of_an_encoder_without_pretraining(
     n_fresh, finetune, pretrained, images
 ):
-    (stage, _), parent = finetune(), pretrained((9, 5))
-    he = started(stage, 4, None, images, FIRST).params
-    found = started(stage, 4, parent, images, replace(FIRST, fresh_layers=n_fresh)).params
+    parent = pretrained((9, 5))
+    he = begun(finetune(), images, 4).state.params
+    found = begun(finetune(fresh_layers=n_fresh), images, 4, parent).state.params
     sources = [*[parent] * (2 - n_fresh), *[he] * n_fresh]
     for name, source in zip(("layers_0", "layers_1"), sources, strict=True):
         same(found["encoder"][name], source["encoder"][name])
@@ -112,8 +106,8 @@ def test_fresh_layers_are_the_topmost_and_those_of_an_encoder_without_pretrainin
 
 
 def test_a_head_of_zeros_knows_nothing_and_sends_no_gradient_down_at_first(finetune, pretrained, images):
-    stage = finetune(optimizer=SgdConfig(), l2=0.0)
-    ran = run(stage, images, parent=pretrained((9, 5)), choices=replace(FIRST, head_init="zero"), stops=[1])
+    stage = finetune(optimizer=SgdConfig(), l2=0.0, head_init="zero")
+    ran = run(stage, images, parent=pretrained((9, 5)), stops=[1])
     assert not any(np.any(leaf) for leaf in ran.before.params["head"].values())
     np.testing.assert_allclose(ran.curves["loss"][0], np.log(4), rtol=1e-6)
     same(ran.state.params["encoder"], ran.before.params["encoder"])
@@ -122,9 +116,8 @@ def test_a_head_of_zeros_knows_nothing_and_sends_no_gradient_down_at_first(finet
 
 @pytest.mark.parametrize("head", ["random", "ridge"])
 def test_whitened_codes_are_those_of_all_unlabelled_images_and_stay(head, finetune, pretrained, images):
-    choices = replace(FIRST, codes="whitened", head_init=head)
     stage, config = finetune(codes="whitened", head_init=head, ridge_penalty=0.1)
-    ran = run((stage, config), images, parent=pretrained((9, 5)), choices=choices, stops=[3])
+    ran = run((stage, config), images, parent=pretrained((9, 5)), stops=[3])
     found = ran.before.params["codes"]
     same(ran.state.params["codes"], found)
     codes = encoded(ran.before.params, images.train.inputs)
@@ -132,7 +125,7 @@ def test_whitened_codes_are_those_of_all_unlabelled_images_and_stay(head, finetu
     np.testing.assert_allclose(np.cov(white.T, bias=True), np.eye(5), atol=2e-2)
     np.testing.assert_allclose(white.mean(0), 0, atol=1e-2)
     # The head reads them: its first loss, and the ridge regression, are of whitened codes.
-    rows = np.asarray(ran.start.labelled)
+    rows = np.asarray(ran.labelled)
     layer = {name: np.asarray(leaf, np.float64) for name, leaf in ran.before.params["head"].items()}
     batch = rows[first_batch(stage)]
     shifted = white[batch] @ layer["kernel"] + layer["bias"]
@@ -147,8 +140,8 @@ def test_whitened_codes_are_those_of_all_unlabelled_images_and_stay(head, finetu
 
 
 def test_a_stage_of_pretraining_goes_on_from_its_parent_with_a_fresh_layer_on_top(phase, pretrained, images):
-    (stage, _), parent = phase((9, 5)), pretrained((9,))
-    found = started(stage, 3, parent, images, NONE).params
+    (stage, config), parent = phase((9, 5)), pretrained((9,))
+    found = begun((stage, config), images, 3, parent).state.params
     fresh = fresh_layer(stage.stack, 1, 3)
     assert found.keys() == fresh.keys() == {"encoder", "decoder"}
     for side, layers in found.items():
@@ -157,29 +150,28 @@ def test_a_stage_of_pretraining_goes_on_from_its_parent_with_a_fresh_layer_on_to
 
 
 def test_all_layers_at_once_start_as_the_stages_before_left_them_or_afresh(phase, pretrained, images):
-    (stage, _), parent = phase((9, 5), start=0), pretrained((9, 5))
-    same(started(stage, 3, parent, images, NONE).params, parent)
-    found = started(stage, 3, None, images, NONE).params
+    stage, parent = phase((9, 5), lowest=0), pretrained((9, 5))
+    same(begun(stage, images, 3, parent).state.params, parent)
+    found = begun(stage, images, 3).state.params
     for number in (0, 1):
-        for side, own in fresh_layer(stage.stack, number, 3).items():
+        for side, own in fresh_layer(stage[0].stack, number, 3).items():
             same(found[side][f"layers_{number}"], own)
 
 
 def test_a_parent_of_other_layers_is_refused(phase, finetune, pretrained, images):
     parent = pretrained((9, 5))
-    for stage, choices in ((phase((9, 6, 4))[0], NONE), (finetune((9, 6))[0], FIRST)):
+    for stage in (phase((9, 6, 4)), finetune((9, 6))):
         with pytest.raises(TransferError, match="layers_1/kernel is float32"):
-            started(stage, 0, parent, images, choices)
+            begun(stage, images, parent=parent)
 
 
 @pytest.mark.parametrize("subset", ["first", "random", "balanced"])
 def test_a_stage_that_reads_labels_starts_with_its_labelled_subset(subset, phase, finetune, readout, images):
-    supervised, _ = phase(method=SupervisedConfig())
-    stages = [supervised, finetune()[0], readout("knn")[0]]
-    choices = replace(FIRST, label_subset=subset)
     key, labels = key_for(7, Purpose.LABEL_SUBSET), images.train.labels
     rows = np.asarray(label_subset(key, labels, LABELS, subset, CLASSES))
-    for found in (started(stage, 7, None, images, choices) for stage in stages):
-        np.testing.assert_array_equal(found.labelled, rows)
-    np.testing.assert_array_equal(found.params["neighbours"]["rows"], rows)
-    assert started(phase()[0], 7, None, images, NONE).labelled is None
+    for stage in (phase(method=SupervisedConfig(), label_subset=subset), finetune(label_subset=subset)):
+        found = begun(stage, images, 7)
+        same(found.labelled, rows)
+        same(found.train, Batch(images.train.inputs[rows], labels[rows]))
+    same(begun(readout("knn", label_subset=subset), images, 7).state.params["neighbours"]["rows"], rows)
+    assert begun(phase(), images, 7).labelled is begun(phase(), images, 7).train is None

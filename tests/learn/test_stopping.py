@@ -66,7 +66,7 @@ def test_training_ends_where_the_rule_says_and_keeps_the_best_parameters(finetun
     losses = np.asarray(ran.curves["validation_loss"])
     whole = run(finetune(**{**FAST, "stop": "none"}), images)
     updates, best = reference(np.asarray(whole.curves["validation_loss"]).tolist(), 2)
-    assert best < updates < stage.total_steps  # or nothing would be seen here
+    assert best < updates < stage.n_updates  # or nothing would be seen here
     assert (int(ran.state.stopping.updates), int(ran.state.stopping.best_update)) == (updates, best)
     assert np.isfinite(losses[:updates]).all() and np.isnan(losses[updates:]).all()
     assert losses[best - 1] == np.nanmin(losses)
@@ -78,7 +78,7 @@ def test_training_ends_where_the_rule_says_and_keeps_the_best_parameters(finetun
 def test_updates_after_the_stop_leave_all_as_it_is_wherever_chunks_end(finetune, images):
     stage_and_config = finetune(**FAST)
     whole, stepwise = (
-        run(stage_and_config, images, stops=stops) for stops in (None, range(1, stage_and_config[0].total_steps + 1))
+        run(stage_and_config, images, stops=stops) for stops in (None, range(1, stage_and_config[0].n_updates + 1))
     )
     jax.tree.map(np.testing.assert_array_equal, (whole.state, whole.curves), (stepwise.state, stepwise.curves))
     made = int(whole.state.stopping.updates)
@@ -89,7 +89,7 @@ def test_updates_after_the_stop_leave_all_as_it_is_wherever_chunks_end(finetune,
 def test_a_trial_that_diverges_keeps_what_it_had_before(finetune, images):
     stage, config = finetune(**{**EARLY, "optimizer": AdamConfig(learning_rate=1e30)})
     ran = run((stage, config), images)
-    assert int(ran.state.stopping.updates) < stage.total_steps
+    assert int(ran.state.stopping.updates) < stage.n_updates
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(ran.state.kept))
 
 
@@ -110,4 +110,4 @@ def test_a_trial_that_never_stops_is_trained_as_one_that_may_not(finetune, image
 )
 def test_validation_is_measured_early_then_evenly_and_at_the_end(settings, measured, finetune):
     stage, _ = finetune(**settings)
-    assert (np.flatnonzero(stage.measured(["validation_loss"])["validation_loss"]) + 1).tolist() == measured
+    assert (np.flatnonzero(stage.mask("validation_loss")) + 1).tolist() == measured

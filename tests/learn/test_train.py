@@ -40,7 +40,7 @@ def stage_of(phase, finetune, pretrained):
             "persistent rbm": lambda: (phase((9,), "sigmoid", method=PERSISTENT), None),
             "variational": lambda: (phase((9,), method=VARIATIONAL), None),
             "supervised": lambda: (phase((9,), method=SupervisedConfig(), epochs=4), None),
-            "end to end": lambda: (phase((9, 5), start=0, method=END_TO_END), None),
+            "end to end": lambda: (phase((9, 5), lowest=0, method=END_TO_END), None),
             "unfrozen by step": lambda: (finetune(**UNFROZEN), pretrained((9, 5))),
         }[kind]()
 
@@ -55,7 +55,7 @@ def test_every_trainable_leaf_moves_and_no_frozen_leaf_does(kind, stage_of, imag
     moved = jax.tree.map(lambda old, new: not np.array_equal(old, new), before.trainable, ran.state.trainable)
     still = jax.tree.map(lambda old, new: np.array_equal(old, new), before.frozen, ran.state.frozen)
     assert all(jax.tree.leaves(moved)) and all(jax.tree.leaves(still))
-    assert len(jax.tree.leaves(ran.state.params)) == len(jax.tree.leaves(ran.start.params))
+    assert len(jax.tree.leaves(ran.state.params)) == len(jax.tree.leaves(ran.before.params))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -101,8 +101,7 @@ def test_three_updates_give_the_golden_numbers(kind, stage_of, images):
 def test_curves_are_filled_where_measured_and_nan_elsewhere(kind, stage_of, images):
     stage, parent = stage_of(kind)
     ran = run(stage, images, parent=parent)
-    masks = stage[0].measured(ran.curves)
-    assert masks.keys() == ran.curves.keys()
+    masks = {name: stage[0].mask(name) for name in ran.curves}
     for name, measured in masks.items():
         np.testing.assert_array_equal(np.isfinite(ran.curves[name]), measured)
     assert any(name.startswith("validation_") and not mask.all() for name, mask in masks.items())

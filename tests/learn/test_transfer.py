@@ -4,12 +4,13 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from pretrain.config import AutoencoderConfig
 from pretrain.learn.stack import Stack, stack_shapes
 from pretrain.learn.transfer import TransferError, copied, merged, partition
-from tests import stages
+from tests.learn.conftest import companions, dense
 
-LAYERS = stages.dense((6, 4), "elu")
-SHAPES = stack_shapes(Stack(LAYERS, (9,), stages.companions(stages.PLAIN, LAYERS, (9,))))
+LAYERS = dense((6, 4), "elu")
+SHAPES = stack_shapes(Stack(LAYERS, (9,), companions(AutoencoderConfig(), LAYERS, (9,))))
 
 
 def stack():

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy import special, stats
 
 from pretrain.config import AdamConfig, AutoencoderConfig, PretrainConfig, SgdConfig
-from pretrain.learn import train
+from pretrain.learn import results, train
 from pretrain.learn.layers import Convolution
 from pretrain.learn.methods import autoencoder
 from pretrain.learn.methods.autoencoder import companions, reconstruction
@@ -22,8 +22,7 @@ from pretrain.learn.optimizers import make_optimizer
 from pretrain.learn.randomness import Purpose, batch_rows, key_for, normal
 from pretrain.learn.stack import Stack
 from pretrain.learn.tasks import NO_TASK
-from tests import stages
-from tests.learn.conftest import results_of, run
+from tests.learn.conftest import dense, pretraining, results_of, run
 from tests.learn.formulas import (
     ACTIVATION_OF,
     SLOPE_OF,
@@ -50,8 +49,8 @@ CONFIGS = {
 }
 
 plainly = jax.jit(reconstruction, static_argnames="stack")
-measure = jax.jit(autoencoder.measure, static_argnums=0)
-whole_reconstruction = jax.jit(autoencoder.whole_reconstruction, static_argnums=0)
+mse = jax.jit(autoencoder.mse, static_argnums=0)
+whole_reconstruction = jax.jit(results.whole_reconstruction, static_argnums=0)
 
 
 def value(config, params, clean, noisy, noise, activation):
@@ -119,8 +118,8 @@ def drawn(config, seed, sizes, n, dtype="float32"):
 
 def stack_of(config, sizes, activation):
     """All layers between some sizes, trained at once."""
-    layers = stages.dense(sizes[1:], activation)
-    return stages.pretraining(PretrainConfig(method=config), sizes[:1], layers, 100, start=0)[0].stack
+    layers = dense(sizes[1:], activation)
+    return pretraining(PretrainConfig(method=config), sizes[:1], layers, 100, lowest=0)[0].stack
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -346,7 +345,7 @@ TOGETHER = {
 @pytest.mark.parametrize("name", TOGETHER)
 def test_a_phase_of_all_layers_measures_the_formula_on_batches_and_held_out_images(name, phase, images):
     method = TOGETHER[name]
-    stage, config = phase((9, 5), "tanh", start=0, method=method, epochs=1)
+    stage, config = phase((9, 5), "tanh", lowest=0, method=method, epochs=1)
     ran = run((stage, config), images)
     assert stage.name == "pretrain/all"
 
@@ -363,7 +362,7 @@ def test_a_phase_of_all_layers_measures_the_formula_on_batches_and_held_out_imag
     held_out = Batch(images.validation.inputs)
     found = plainly(ran.state.params, held_out, stack=stage.stack, config=config.method)[0]
     np.testing.assert_allclose(found, reference(ran.state.params, held_out.inputs, 0.0), rtol=1e-4)
-    error = divided(measure(stage.stack, config.method, ran.state.params, held_out))["mse"]
+    error = divided(mse(stage.stack, config.method, ran.state.params, held_out))["mse"]
     np.testing.assert_allclose(error, ran.curves["validation_mse"][-1], rtol=1e-4)
 
 
@@ -371,14 +370,14 @@ def test_all_layers_learn_at_once_from_where_the_phases_left_them(phase, images)
     method, parent = CONFIGS["tied cross-entropy"], None
     for widths in ((9,), (9, 5)):
         parent = run(phase(widths, "sigmoid", method=method), images, parent=parent).state.params
-    stage, config = phase((9, 5), "sigmoid", start=0, method=method, epochs=20)
+    stage, config = phase((9, 5), "sigmoid", lowest=0, method=method, epochs=20)
     ran = run((stage, config), images, parent=parent)
     jax.tree.map(np.testing.assert_array_equal, ran.before.params, parent)
     assert not jax.tree.leaves(ran.before.frozen)
-    before, results = (results_of(stage, params, images) for params in (parent, ran.state.params))
-    assert results["pretrain_test_mse"] < 0.9 * before["pretrain_test_mse"]
+    before, after = (results_of(stage, params, images) for params in (parent, ran.state.params))
+    assert after["pretrain_test_mse"] < 0.9 * before["pretrain_test_mse"]
     # What is measured on held-out images in training is the error end to end.
-    np.testing.assert_allclose(results["pretrain_validation_mse"], ran.curves["validation_mse"][-1], rtol=1e-5)
+    np.testing.assert_allclose(after["pretrain_validation_mse"], ran.curves["validation_mse"][-1], rtol=1e-5)
 
 
 def test_variational_codes_come_nearer_to_noise_the_more_it_weighs(phase, images):

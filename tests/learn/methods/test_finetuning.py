@@ -1,7 +1,6 @@
 """What fine-tuning's updates do: matched first ones, diagnosed ones, and those of layers at paces of their own."""
 
 import itertools
-from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -9,14 +8,15 @@ import numpy as np
 import pytest
 
 from pretrain.config import AdamConfig, SgdConfig
+from pretrain.config.fields import with_values
 from pretrain.learn import diagnostics
-from pretrain.learn.methods import finetuning
 from pretrain.learn.randomness import Purpose, batch_rows, key_for
+from pretrain.learn.stack import Stack
 from tests.learn import reference
-from tests.learn.conftest import run
+from tests.learn.conftest import run, walk
 from tests.learn.test_start import encoded, first_batch, same
 
-logits = jax.jit(finetuning.logits, static_argnames="stack")
+logits = jax.jit(Stack.logits, static_argnums=0)
 
 MEASURED = {"loss", "pre_update_accuracy", "post_update_accuracy", "validation_accuracy", "validation_loss"}
 DIAGNOSED = {"diagnose_at": (1, 3), "l2": 1e-2}
@@ -40,8 +40,8 @@ def test_the_first_update_changes_the_logits_by_what_is_asked_for(
     matched = run(finetune(**settings, first_logit_change=target), images, parent=parent, stops=[1])
     plain = run(finetune(**settings), images, parent=parent, stops=[1])
     stage = finetune(**settings)[0]
-    inputs = images.train.inputs[matched.start.labelled][first_batch(stage)]
-    before, after = (logits(state.params, inputs, stack=stage.stack) for state in (matched.before, matched.state))
+    inputs = images.train.inputs[matched.labelled][first_batch(stage)]
+    before, after = (logits(stage.stack, state.params, inputs) for state in (matched.before, matched.state))
     np.testing.assert_allclose(np.sqrt(np.mean((after - before) ** 2)), target, rtol=1e-3)
     # The update has another length, and the same direction.
     steps = [
@@ -81,7 +81,7 @@ def test_diagnosing_changes_no_bit_of_training(frozen_layers, finetune, pretrain
     with_it, without = (
         run(finetune(**settings, diagnose_at=at), images, parent=pretrained((9, 5)), stops=[4]) for at in ((1, 3), ())
     )
-    same(with_it.state, without.state)
+    same(*(ran.state._replace(carry=ran.state.carry.first_scale) for ran in (with_it, without)))
     same({name: with_it.curves[name] for name in without.curves}, without.curves)
     assert set(with_it.curves) > set(without.curves) == MEASURED
 
@@ -91,12 +91,11 @@ def test_diagnosing_changes_no_bit_of_training(frozen_layers, finetune, pretrain
 def test_diagnostics_are_those_of_the_formulas(step, frozen_layers, finetune, pretrained, images):
     stage, config = finetune(frozen_layers=frozen_layers, **DIAGNOSED, cache_codes=frozen_layers == 2)
     parent = pretrained((9, 5))
-    initial = run((stage, config), images, parent=parent, stops=[1]).before.params
-    earlier = run((stage, config), images, parent=parent, stops=[step - 1])
-    reached = run((stage, config), images, parent=parent, stops=[step])
-    key, training = key_for(0, Purpose.FINETUNE_BATCHES), stage.config.training
-    rows = np.asarray(batch_rows(key, jnp.int32(step - 1), stage.n_examples, training.batch_size, training.sampling))
-    rows = np.asarray(reached.start.labelled)[rows]
+    earlier, reached = list(walk((stage, config), images, parent=parent, stops=range(1, step + 1)))[-2:]
+    initial = reached.before.params
+    key, own = key_for(0, Purpose.FINETUNE_BATCHES), stage.rows
+    rows = np.asarray(batch_rows(key, jnp.int32(step - 1), own.n, own.batch_size, own.sampling))
+    rows = np.asarray(reached.labelled)[rows]
     x, y = np.asarray(images.train.inputs, np.float64)[rows] / 255, np.asarray(images.train.labels)[rows]
 
     def named(params):
@@ -124,7 +123,7 @@ def test_diagnostics_are_those_of_the_formulas(step, frozen_layers, finetune, pr
     expected["condition_number"] = lengths[0] / lengths[-1]
     expected["initial_alignment"] = np.linalg.norm(a.T @ b) ** 2 / np.linalg.norm(a.T @ a) / np.linalg.norm(b.T @ b)
     found = {name: float(reached.curves[name][step - 1]) for name in reached.curves.keys() - MEASURED}
-    assert found.keys() == expected.keys() == set(diagnostics.names(stage.trained_layers))
+    assert found.keys() == expected.keys() == set(diagnostics.names(stage.static.trained))
     for name, value in expected.items():
         np.testing.assert_allclose(found[name], value, rtol=5e-3, err_msg=name)
     assert np.isnan(reached.curves["logit_change"][1])  # the second update is not on the schedule
@@ -137,13 +136,12 @@ def layer_settings(stage_and_config, **per_layer):
     """Returns a stage whose config has numbers of its own for each layer, as the plan gives them."""
     stage, config = stage_and_config
     of_layers = {name: tuple(map(float, values)) for name, values in per_layer.items()}
-    return stage, config._replace(method=replace(config.method, **of_layers))
+    return stage, config._replace(method=with_values(config.method, of_layers))
 
 
 def paths(stage_and_config, images, parent, n_updates):
     """Returns the parameters before the first update and after each."""
-    ran = [run(stage_and_config, images, parent=parent, stops=[stop]) for stop in range(1, n_updates + 1)]
-    return [ran[0].before.params, *(each.state.params for each in ran)]
+    return [ran.state.params for ran in walk(stage_and_config, images, parent=parent, stops=range(1, n_updates + 1))]
 
 
 def moves(path, name):
@@ -210,8 +208,8 @@ def test_the_first_update_is_matched_though_layers_are_held(target, finetune, pr
     settings = {"unfreeze_at": 1, "optimizer": AdamConfig(learning_rate=0.001)}
     stage = finetune(**settings, first_logit_change=target)
     ran = run(stage, images, parent=pretrained((9, 5)), stops=[1])
-    inputs = images.train.inputs[ran.start.labelled][first_batch(stage[0])]
-    before, after = (logits(state.params, inputs, stack=stage[0].stack) for state in (ran.before, ran.state))
+    inputs = images.train.inputs[ran.labelled][first_batch(stage[0])]
+    before, after = (logits(stage[0].stack, state.params, inputs) for state in (ran.before, ran.state))
     change = np.sqrt(np.mean((after - before) ** 2))
     assert change < 0.01 if target == 0 else change == pytest.approx(target, rel=1e-3)
     same(ran.state.params["encoder"], ran.before.params["encoder"])

@@ -15,8 +15,7 @@ from pretrain.config import AdamConfig, PretrainConfig, RbmConfig
 from pretrain.learn.methods import rbm
 from pretrain.learn.metrics import Batch, divided
 from pretrain.learn.randomness import Purpose, key_for
-from tests import stages
-from tests.learn.conftest import results_of, run
+from tests.learn.conftest import dense, pretraining, results_of, run, walk
 from tests.learn.formulas import ROUNDINGS, check_gradient, double, pixels
 
 CHAINS = 40_000
@@ -100,7 +99,7 @@ def parameters(machine):
 def stack_of(sizes, cache_codes=False):
     """The stack of the topmost machine's stage, which reads images or the codes below it."""
     config = PretrainConfig(method=RbmConfig(), cache_codes=cache_codes)
-    return stages.pretraining(config, sizes[:1], stages.dense(sizes[1:], "sigmoid"), 100)[0].stack
+    return pretraining(config, sizes[:1], dense(sizes[1:], "sigmoid"), 100)[0].stack
 
 
 @jax.jit
@@ -298,10 +297,9 @@ def test_a_gaussian_machines_variance_stays_and_its_means_are_what_it_decodes(ph
 
 def test_persistent_chains_go_on_from_update_to_update(phase, images):
     stage = phase((6,), method=PERSISTENT, **RATE)
-    states_after = [run(stage, images, stops=[stop]).state for stop in (1, 2, 3)]
-    begun = run(stage, images, stops=[1]).before
-    np.testing.assert_allclose(begun.carry, np.asarray(images.train.inputs[:15]) / 255, rtol=1e-6)
-    for number, (before, after) in enumerate(itertools.pairwise([begun, *states_after])):
+    states_after = [ran.state for ran in walk(stage, images, stops=(1, 2, 3))]
+    np.testing.assert_allclose(states_after[0].carry, np.asarray(images.train.inputs[:15]) / 255, rtol=1e-6)
+    for number, (before, after) in enumerate(itertools.pairwise(states_after)):
         key = jax.random.fold_in(key_for(0, Purpose.SAMPLING), number)
         expected = gibbs(rbm.machine(before.params, 0), before.carry, key, 2)
         np.testing.assert_array_equal(after.carry, expected)

@@ -1,7 +1,5 @@
 """Read-out stages, which fit a head or count neighbours, against scikit-learn and NumPy."""
 
-from dataclasses import replace
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,8 +8,8 @@ from scipy import special
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from pretrain.learn import probes
-from pretrain.learn.results import results
-from tests.learn.conftest import CLASSES, FIRST, run
+from pretrain.learn.metrics import Splits
+from tests.learn.conftest import CLASSES, results_of, run
 from tests.learn.test_probes import rule
 from tests.learn.test_start import encoded
 
@@ -45,33 +43,22 @@ def hard(images):
         is_changed = rng.random(len(split.labels)) < 0.4
         return split._replace(labels=jnp.where(is_changed, others, split.labels).astype(jnp.int32))
 
-    return type(images)(*(harder(split, seed) for seed, split in enumerate(images)))
+    return Splits(*(harder(split, seed) for seed, split in enumerate(images[:3])))
 
 
-def fitted(stage_and_config, images, parent, **choices):
+def fitted(stage_and_config, images, parent):
     """Runs a read-out; returns its run, and its results."""
-    choices = replace(FIRST, n_labels=stage_and_config[0].n_examples, **choices)
-    ran = run(stage_and_config, images, parent=parent, choices=choices)
+    ran = run(stage_and_config, images, parent=parent)
     return ran, results_of(stage_and_config[0], ran.state.params, images)
-
-
-def results_of(stage, params, images):
-    """What a stage's parameters come to on the splits that it is measured on, by the names that tables have."""
-    measure = jax.jit(results, static_argnums=(0, 1))
-    return {
-        prefix + name: value
-        for split, prefix in stage.result_names.items()
-        for name, value in measure(*stage.as_left(), params, images.train, getattr(images, split)).items()
-    }
 
 
 @pytest.mark.parametrize("codes", ["raw", "standardised", "whitened"])
 def test_ridge_takes_the_largest_penalty_of_those_that_do_best_on_validation_images(codes, readout, pretrained, hard):
-    stage = readout("ridge", WIDTHS, codes=codes)
-    ran, found = fitted(stage, hard, pretrained(WIDTHS), codes=codes, label_subset="random")
-    assert stage[0].total_steps == 1 and set(ran.curves) == {"chosen_penalty"}
+    stage = readout("ridge", WIDTHS, codes=codes, label_subset="random")
+    ran, found = fitted(stage, hard, pretrained(WIDTHS))
+    assert stage[0].n_updates == 0 and set(ran.curves) == {"chosen_penalty"}
     params = ran.state.params
-    known, held_out, test = splits(params, hard, np.asarray(ran.start.labelled))
+    known, held_out, test = splits(params, hard, np.asarray(ran.labelled))
     accuracies = []
     for penalty in probes.PENALTIES:
         alpha = penalty * len(known[0]) * known[0].var(0).mean()
@@ -84,15 +71,15 @@ def test_ridge_takes_the_largest_penalty_of_those_that_do_best_on_validation_ima
     # Results follow from the parameters.
     logits = test[0] @ np.asarray(params["head"]["kernel"], np.float64) + np.asarray(params["head"]["bias"])
     np.testing.assert_allclose(found["test_accuracy"], np.mean(logits.argmax(1) == test[1]), rtol=1e-6)
-    assert set(found) == {"validation_accuracy", "test_accuracy"}
+    assert set(found) == {"validation_accuracy", "test_accuracy", "constant_units"}
 
 
 def test_logistic_read_outs_are_scikit_learns_on_the_labelled_subset(readout, pretrained, hard):
     parent = pretrained(WIDTHS)
-    stage = readout("logistic", WIDTHS, l2=0.02)
-    ran, found = fitted(stage, hard, parent, codes="standardised", label_subset="random")
+    stage = readout("logistic", WIDTHS, l2=0.02, codes="standardised", label_subset="random")
+    ran, found = fitted(stage, hard, parent)
     params = ran.state.params
-    known, held_out, test = splits(params, hard, np.asarray(ran.start.labelled))
+    known, held_out, test = splits(params, hard, np.asarray(ran.labelled))
     theirs = LogisticRegression(C=1 / (0.02 * len(known[0])), tol=1e-8, max_iter=10_000).fit(*known)
     np.testing.assert_allclose(params["head"]["kernel"], theirs.coef_.T, atol=0.01)
     assert set(ran.curves) == {"gradient_norm"} and ran.curves["gradient_norm"][0] <= 1e-4
@@ -106,9 +93,9 @@ def test_logistic_read_outs_are_scikit_learns_on_the_labelled_subset(readout, pr
 
 @pytest.mark.parametrize("n_labels", [60, 7])
 def test_the_number_of_neighbours_is_chosen_on_validation_images(n_labels, readout, pretrained, hard):
-    stage = readout("knn", WIDTHS, labels=n_labels)
-    ran, found = fitted(stage, hard, pretrained(WIDTHS), codes="standardised", label_subset="random")
-    known, held_out, test = splits(ran.state.params, hard, np.asarray(ran.start.labelled))
+    stage = readout("knn", WIDTHS, labels=n_labels, codes="standardised", label_subset="random")
+    ran, found = fitted(stage, hard, pretrained(WIDTHS))
+    known, held_out, test = splits(ran.state.params, hard, np.asarray(ran.labelled))
 
     def accuracy(split, count):
         distances = np.linalg.norm(split[0][:, None] - known[0][None], axis=2)
@@ -128,12 +115,12 @@ def test_the_number_of_neighbours_is_chosen_on_validation_images(n_labels, reado
 @pytest.mark.parametrize("kind", ["ridge", "logistic", "knn"])
 def test_without_an_encoder_images_are_read_as_an_encoder_would(kind, readout, hard):
     assert hard.train.inputs.dtype == np.uint8
-    scaled = type(hard)(*(split._replace(inputs=split.inputs.astype(np.float32) / 255) for split in hard))
+    scaled = Splits(*(split._replace(inputs=split.inputs.astype(np.float32) / 255) for split in hard[:3]))
     stage = readout(kind, (), label_subset="random")
-    (ran, found), (_, same) = (fitted(stage, images, None, label_subset="random") for images in (hard, scaled))
+    (ran, found), (_, same) = (fitted(stage, images, None) for images in (hard, scaled))
     for name, value in found.items():
         np.testing.assert_allclose(value, same[name], rtol=1e-5)
-    rows = np.asarray(ran.start.labelled)
+    rows = np.asarray(ran.labelled)
     known, asked = np.asarray(scaled.train.inputs)[rows], np.asarray(scaled.test.inputs)
     if kind == "logistic":
         theirs = LogisticRegression(C=1 / (5e-4 * len(rows)), tol=1e-8, max_iter=10_000)

@@ -14,9 +14,7 @@ from pretrain.config import PretrainConfig, SupervisedConfig
 from pretrain.learn.methods.supervised import objective
 from pretrain.learn.metrics import Batch, divided
 from pretrain.learn.randomness import Purpose, batch_rows, key_for
-from pretrain.learn.start import Choices
-from tests import stages
-from tests.learn.conftest import CLASSES, LABELS, results_of, run
+from tests.learn.conftest import CLASSES, LABELS, dense, pretraining, results_of, run
 from tests.learn.formulas import ACTIVATION_OF, check_gradient, double, drawn_inputs, drawn_layers, pixels
 
 
@@ -31,9 +29,8 @@ def labelled_value(params, inputs, labels):
 
 def stack_of(sizes):
     """The stack of the topmost layer's stage, which reads images."""
-    layers = stages.dense(sizes[1:], "elu")
     config = PretrainConfig(method=SupervisedConfig(), cache_codes=False)
-    return stages.pretraining(config, sizes[:1], layers, LABELS, CLASSES)[0].stack
+    return pretraining(config, sizes[:1], dense(sizes[1:], "elu"), LABELS, CLASSES)[0].stack
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -81,11 +78,11 @@ def test_value_and_gradient_are_the_formulas(seed, sizes, dtype):
 
 
 def test_a_phase_reads_its_labelled_subset_and_learns_its_classes(phase, images):
-    stage, config = phase((9,), method=SupervisedConfig(), epochs=20)
-    ran = run((stage, config), images, choices=Choices(n_labels=LABELS, label_subset="random"))
-    assert len(ran.start.labelled) == stage.n_examples == 60
+    stage, config = phase((9,), method=SupervisedConfig(), epochs=20, label_subset="random")
+    ran = run((stage, config), images)
+    assert len(ran.labelled) == stage.rows.n == 60
     rows = batch_rows(key_for(0, Purpose.PRETRAIN_BATCHES, 0), jnp.int32(0), 60, 15, "epoch")
-    rows = np.asarray(ran.start.labelled)[rows]
+    rows = np.asarray(ran.labelled)[rows]
     x, labels = pixels(images.train.inputs)[rows], np.asarray(images.train.labels)[rows]
     losses, correct = labelled_value(double(ran.before.params), x, labels)
     np.testing.assert_allclose(ran.curves["loss"][0], losses.mean(), rtol=1e-4)
