@@ -161,8 +161,9 @@ def test_one_device_is_one_place_however_its_sharding_is_written():
     program.compile(jax.ShapeDtypeStruct((1, 3), np.float32, sharding=along))
     np.testing.assert_array_equal(program(jax.device_put(np.ones((1, 3), np.float32), whole)), [[2.0] * 3])
     assert program.n_compiled == 1
-    program(jax.device_put(np.ones((1, 3), np.float32), jax.local_devices()[1]))
-    assert program.n_compiled == 2
+    if jax.local_device_count() > 1:
+        program(jax.device_put(np.ones((1, 3), np.float32), jax.local_devices()[1]))
+        assert program.n_compiled == 2
 
 
 def test_nothing_runs_where_programs_are_only_compiled():

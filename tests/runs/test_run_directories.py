@@ -42,7 +42,7 @@ def train(root, stage):
 
 
 def launch(run_dir, root, experiment, until=None):
-    """A run, as commands/run.py makes one, of stages that take no time; interrupted after so many."""
+    """A run, as running.py makes one, of stages that take no time; interrupted after so many."""
     ids = stage_ids(experiment)
     with run_files.occupied(run_dir), holds.held(root, run_dir, ids):
         for stage in ids[:until]:
