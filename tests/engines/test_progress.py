@@ -14,10 +14,10 @@ EARLY = {"stop": "validation", "patience": 2}
 @pytest.mark.parametrize(("early", "left"), [({}, ", 21 s left"), (EARLY, ", at most 21 s left")])
 def test_the_time_left_is_a_bound_where_training_may_end_early(early, left, planned, monkeypatch):
     plan = planned(finetune={"epochs": 9, **early})
-    (pack, *_) = [pack for pack in packs(plan.jobs.values(), (), 1 << 30, 1) if pack.stage.is_last]
+    (pack, *_) = [pack for pack in packs(plan.jobs.values(), (), 1 << 30, 1) if pack.stage.stack.head is not None]
     clock = iter([0.0, 10.5, 30.0])
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
     out = io.StringIO()
     with progress.Reporter(Console(file=out, width=200), [pack]).pack(0) as advanced:
-        advanced(pack.stage.total_steps * len(pack.jobs) // 3)
+        advanced(pack.stage.n_updates * len(pack.jobs) // 3)
     assert left in out.getvalue() and out.getvalue().startswith("finetune  pack 1/1, 1 trial: 33%, ")

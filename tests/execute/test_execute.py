@@ -50,8 +50,8 @@ def test_a_sweep_over_numbers_and_seeds_is_traced_once_a_stage(experiment, datas
     found = plan(experiment(sweep=(TRACED | CORNERS,), finetune={"epochs": 1}), dataset)
     run_all(found, dataset)
     # Two phases, and fine-tunings of which the frozen layers are a shape.
-    assert execute.ADVANCE.n_compiled == 4
-    assert execute.BEGIN.n_compiled == 4
+    assert execute.LOOP.n_compiled == 4
+    assert execute.INIT.n_compiled == 4
 
 
 def test_side_by_side_as_on_an_accelerator_trials_come_out_as_one_by_one(corners, outcomes, dataset, monkeypatch):
@@ -104,7 +104,7 @@ def test_all_updates_are_reported(corners, dataset):
     pack = packs(corners.jobs.values(), (), MEMORY, 2)[0]
     reported = []
     execute.run(pack, dataset, [None] * len(pack.jobs), lambda step, progress: reported.append(step))
-    assert reported == sorted(set(reported)) and reported[-1] == pack.stage.total_steps
+    assert reported == sorted(set(reported)) and reported[-1] == pack.stage.n_updates
 
 
 class Stop(Exception):
@@ -133,7 +133,7 @@ def test_a_pack_that_stops_after_any_update_goes_on_to_the_same_bits(
     monkeypatch.setattr(jax, "local_devices", lambda: devices)
     steps = []
     again = execute.run(pack, dataset, parents, lambda step, progress: steps.append(step), kept[0])
-    assert kept[0].step == stop and steps == list(range(stop + 1, pack.stage.total_steps + 1))
+    assert kept[0].step == stop and steps == list(range(stop + 1, pack.stage.n_updates + 1))
     assert again.seconds * len(jobs) > kept[0].seconds > 0
     for lane, job in enumerate(jobs):
         found = jax.tree.map(lambda leaf, lane=lane: leaf[lane], (again.params, again.curves, again.results))
@@ -148,7 +148,7 @@ def test_progress_of_another_shape_is_not_gone_on_from(corners, outcomes, datase
     alone = execute.run(
         Pack(job.stage, (job,)), dataset, [None], lambda step, progress: steps.append(step), kept[0]._replace(step=9)
     )
-    assert steps[-1] == job.stage.total_steps
+    assert steps[-1] == job.stage.n_updates
     same(jax.tree.map(lambda leaf: leaf[0], alone.params), outcomes[job.id][0])
 
 
@@ -178,9 +178,9 @@ def test_ways_to_hand_over_share_a_program_and_come_out_as_alone(experiment, dat
     found = plan(experiment(sweep=(ways,), seeds=1, finetune={"epochs": 1, "diagnose_at": (1,)}), dataset)
     forget_programs()
     together = run_all(found, dataset)
-    assert execute.ADVANCE.n_compiled == 3  # two phases, one fine-tuning
+    assert execute.LOOP.n_compiled == 3  # two phases, one fine-tuning
     for job in found.jobs.values():
-        if job.parent and job.stage.is_last:
+        if job.parent and job.stage.stack.head is not None:
             alone = execute.run(Pack(job.stage, (job,)), dataset, [together[job.parent][0]], unwatched)
             same((alone.params, alone.curves), jax.tree.map(lambda leaf: leaf[None], together[job.id][:2]))
 
@@ -197,7 +197,7 @@ def test_methods_of_a_pack_come_out_as_alone(experiment, dataset):
     found = plan(experiment(sweep=(methods,), seeds=1, pretrain={"epochs": 1}), dataset)
     forget_programs()
     together = run_all(found, dataset)
-    assert execute.ADVANCE.n_compiled == 3
+    assert execute.LOOP.n_compiled == 3
     for job in found.jobs.values():
         if job.stage.name == "pretrain/1":
             alone = execute.run(Pack(job.stage, (job,)), dataset, [together[job.parent][0]], unwatched)

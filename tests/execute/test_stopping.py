@@ -49,8 +49,8 @@ def updates_of(outcome):
 
 
 def test_some_trials_stop_early_and_each_keeps_its_best(pack, outcome):
-    assert execute.ADVANCE.n_compiled == execute.BEGIN.n_compiled == 1  # for trials that stop apart
-    total = pack.stage.total_steps
+    assert execute.LOOP.n_compiled == execute.INIT.n_compiled == 1  # for trials that stop apart
+    total = pack.stage.n_updates
     updates, best, stopped = (outcome.results[name] for name in outcomes.ENDS)
     assert (updates < total).any() and len(set(updates.tolist())) > 1  # or the tests below would show nothing
     assert stopped[updates < total].all() and (best <= updates).all()
@@ -73,10 +73,10 @@ def test_a_trial_stops_in_a_pack_as_it_does_alone(pack, outcome, dataset):
 @pytest.mark.optimised
 def test_a_pack_ends_with_its_last_trial_and_chunks_change_no_bit(pack, outcome, dataset, monkeypatch):
     last = int(updates_of(outcome).max())
-    jobs = tuple(job for job, made in zip(pack.jobs, updates_of(outcome), strict=True) if made < pack.stage.total_steps)
+    jobs = tuple(job for job, made in zip(pack.jobs, updates_of(outcome), strict=True) if made < pack.stage.n_updates)
     lanes = [pack.jobs.index(job) for job in jobs]
     last = int(updates_of(outcome)[lanes].max())
-    assert last < pack.stage.total_steps
+    assert last < pack.stage.n_updates
     monkeypatch.setattr(execute, "_chunks", one_by_one)
     steps = []
     again = execute.run(Pack(pack.stage, jobs), dataset, [None] * len(jobs), lambda step, progress: steps.append(step))
@@ -114,7 +114,7 @@ def test_side_by_side_as_on_an_accelerator_trials_stop_too(pack, outcome, datase
     found = execute.run(pack, dataset, [None] * len(pack.jobs), unwatched)
     forget_programs()
     np.testing.assert_array_equal(np.isfinite(found.curves["loss"]).sum(axis=1), updates_of(found))
-    assert (updates_of(found) < pack.stage.total_steps).any()
+    assert (updates_of(found) < pack.stage.n_updates).any()
     alike = np.isclose(found.curves["loss"], outcome.curves["loss"], rtol=1e-3, atol=1e-3, equal_nan=True)
     assert alike.mean() > 0.98
 

@@ -46,7 +46,7 @@ def test_stages_that_differ_in_numbers_are_counted_once(monkeypatch):
 def update(stage_and_config):
     """FLOP of an update, an example of its batch."""
     stage, config = stage_and_config
-    return flops(stage_and_config) / (config.training.batch_size * stage.total_steps)
+    return flops(stage_and_config) / (config.training.batch_size * stage.n_updates)
 
 
 def test_a_step_of_the_seeds_first_stage_is_353_mflop():

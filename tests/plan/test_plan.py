@@ -194,7 +194,7 @@ def test_counted_updates_take_the_place_of_epochs_at_any_number_of_labels(experi
     sweep = ({"finetune.labels": (40, 80), "finetune.epochs": (2, 3)},)
     found = plan(experiment(sweep, finetune={"updates": 7, "encoder_init": "he"}), dataset)
     stages = {job.stage for job in found.jobs.values()}
-    assert {stage.total_steps for stage in stages} == {7} and len(stages) == 2  # epochs decide nothing
+    assert {stage.n_updates for stage in stages} == {7} and len(stages) == 2  # epochs decide nothing
     for stage in stages:
         assert list(np.flatnonzero(stage.measured(["validation_loss"])["validation_loss"]) + 1) == [1, 2, 5, 7]
     outcomes = run_all(found, dataset)

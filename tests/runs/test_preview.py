@@ -46,7 +46,7 @@ def test_a_preview_lists_stages_of_every_kind(kind, experiment, monkeypatch):
     packs = planning.packs(plan.jobs.values(), (), 1 << 30, 2)
     assert row in {name for name, *_ in rows_of(rows)}
     assert [counts for _, *counts in rows_of(rows)] == [
-        [1, len(pack.jobs), pack.stage.n_examples, pack.stage.total_steps, cost.n_parameters(pack.stage)]
+        [1, len(pack.jobs), pack.stage.rows.n, pack.stage.n_updates, cost.n_parameters(pack.stage)]
         for pack in packs
     ]
 
