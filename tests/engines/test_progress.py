@@ -1,6 +1,7 @@
 """Lines of progress where there is no terminal: how much is done, how fast, and how long the rest takes at most."""
 
 import io
+import re
 
 import pytest
 from rich.console import Console
@@ -21,3 +22,11 @@ def test_the_time_left_is_a_bound_where_training_may_end_early(early, left, plan
     with progress.Reporter(Console(file=out, width=200), [pack]).pack(0) as advanced:
         advanced(pack.stage.n_updates * len(pack.jobs) // 3)
     assert left in out.getvalue() and out.getvalue().startswith("finetune  pack 1/1, 1 trial: 33%, ")
+
+
+def test_a_closed_form_has_no_speed(planned):
+    *_, pack = packs(planned(finetune={"readout": "knn"}).jobs.values(), (), 1 << 30, 1)
+    out = io.StringIO()
+    with progress.Reporter(Console(file=out, width=200), [pack]).pack(0):
+        pass
+    assert re.fullmatch(r"finetune  pack 1/1, 1 trial: done in \d+\.\d s\n", out.getvalue())

@@ -121,7 +121,7 @@ def test_every_kind_of_stage_comes_out_of_a_pack_as_alone_and_goes_on_as_if_it_h
             kept.clear()
             ran.run(pack, lambda step, progress, kept=kept: kept.append(progress()))
             assert [progress.step for progress in kept] == list(range(1, job.stage.n_updates + 1))
-            again = ran.run(pack, begun=kept[0])
+            again = ran.run(pack, begun=kept[0] if kept else None)
         same((again.params, again.curves, again.results), expected)
 
 

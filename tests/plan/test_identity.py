@@ -12,11 +12,9 @@ import pytest
 
 from pretrain import data
 from pretrain.config import DataConfig, to_json
+from pretrain.learn import program
 from pretrain.learn.layers import ACTIVATIONS
-from pretrain.learn.results import predictions, results
-from pretrain.plan import identity
 from pretrain.plan.identity import Fingerprints
-from pretrain.plan.one_trial import begin_one, step_one
 from pretrain.plan.plan import plan
 from pretrain.plan.stages import specs
 from tests.small_sweep import FINGERPRINTS, of_kind, path
@@ -97,9 +95,9 @@ def test_parts_that_stages_share_are_those_that_each_has_alone(experiment):
 
 def anew():
     """Fingerprints of code that may have changed within this process."""
-    for traced in (begin_one, step_one, results, predictions):  # other traces are of no stage, and stay
+    for traced in (program.begin, program.advance, program.finish):  # other traces are of no stage, and stay
         traced.clear_cache()
-    identity._begun.cache_clear()
+    program._outputs.cache_clear()
     return Fingerprints()
 
 

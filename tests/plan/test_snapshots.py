@@ -45,13 +45,16 @@ def same(first, second):
     assert first.test == second.test
 
 
+def epochs(stage):
+    return stage.n_updates * stage.rows.batch_size // stage.rows.n
+
+
 def epochs_of(found):
     """Epochs of the jobs that each longest one passes, by its own and the name of its stage."""
     return {
         (name, longest): passed
         for name, longest, passed in {
-            (job.stage.name, job.stage.config.training.epochs, tuple(one.stage.config.training.epochs for one in jobs))
-            for job, jobs in found
+            (job.stage.name, epochs(job.stage), tuple(epochs(one.stage) for one in jobs)) for job, jobs in found
         }
     }
 
@@ -114,8 +117,8 @@ def test_fine_tunings_are_passed_too_whether_they_have_stopped_or_not(finetuned,
     kept = []
     outcome = execute.run(finetuned, dataset, [None] * 3, unwatched, keep=lambda *found: kept.append(found))
     (passed,) = finetuned.passed
-    assert [part for part, _ in kept] == [passed] and passed.stage.config.training.epochs == 3
-    assert outcome.results["finetune_stopped"].any()
+    assert [part for part, _ in kept] == [passed] and epochs(passed.stage) == 3
+    assert (outcome.stopping.n_since >= finetuned.stage.patience).any()
     for part, found in [*kept, (finetuned, outcome)]:
         alone = execute.run(Pack(part.stage, part.jobs), dataset, [None] * 3, unwatched)
         same(found, alone)
@@ -134,7 +137,7 @@ def test_only_jobs_that_differ_in_nothing_else_are_passed(experiment, dataset):
 
 
 def test_a_pack_is_cut_with_what_it_passes(swept, pack):
-    assert [part.stage.config.training.epochs for part in (*pack.passed, pack)] == list(EPOCHS)
+    assert [epochs(part.stage) for part in (*pack.passed, pack)] == list(EPOCHS)
     for part in cut(pack, 2):
         for shorter in part.passed:
             assert [job.seed for job in shorter.jobs] == [job.seed for job in part.jobs]
@@ -148,7 +151,7 @@ def test_a_pack_is_cut_with_what_it_passes(swept, pack):
 def test_a_longest_that_is_stored_leaves_the_next_to_pass_the_others(swept, pack):
     done = {job.id for job in pack.jobs}
     (first, *_) = packs(swept.jobs.values(), done, MEMORY, 2)
-    assert [part.stage.config.training.epochs for part in (*first.passed, first)] == [1, 2]
+    assert [epochs(part.stage) for part in (*first.passed, first)] == [1, 2]
 
 
 @pytest.mark.optimised

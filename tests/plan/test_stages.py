@@ -78,7 +78,11 @@ def test_steps_are_counted_on_over_stages_of_different_lengths(planned):
     # Components take no updates.
     kinds = {"pretrain.method.kind": ("autoencoder", "pca", "autoencoder")}
     *greedy, whole, _ = path(planned(encoder=three, per_layer=per_layer | kinds, **settings))
-    assert [job.stage.static.steps_before for job in greedy] == [0, 0, 10] and whole.stage.static.steps_before == 10 + 20
+    assert [job.stage.static.steps_before for job in greedy] == [
+        0,
+        0,
+        10,
+    ] and whole.stage.static.steps_before == 10 + 20
     apart = {**settings["pretrain"], "carry_step_count": False}
     found = planned(encoder=three, per_layer=per_layer, pretrain=apart)
     assert {job.stage.static.steps_before for job in path(found)[:-1]} == {0}
@@ -141,7 +145,7 @@ def test_every_encoder_that_needs_pretraining_has_it_however_layers_are_trained(
     assert before["matched"] == before["permuted"] == before["rotated"] == before["pretrained"]
     assert not {*before["wrong_data"]} & {*before["pretrained"]}
     assert len({jobs[-1].id for jobs in stages.values()}) == len(inits)
-    assert len({jobs[-1].stage for jobs in stages.values()}) == 1
+    assert len({jobs[-1].stage.updating for jobs in stages.values()}) == 1
 
 
 def test_wrong_images_are_for_pretraining_alone(planned, experiment):
@@ -164,10 +168,10 @@ def test_supervised_stages_depend_on_what_is_labelled_and_others_do_not(planned)
     found = planned(sweep=(ways,), seeds=2, per_layer=kinds)
     assert (names(found).count("pretrain/0"), names(found).count("pretrain/1")) == (2, 4 * 2)
     top = [job for job in found.jobs.values() if job.stage.name == "pretrain/1"]
-    assert {(job.stage.rows.n, job.choices.n_labels, job.choices.label_subset) for job in top} == {
-        (labels, labels, way) for labels in (40, 80) for way in ("first", "balanced")
+    assert {(job.stage.rows.n, *job.stage.rows.subset) for job in top} == {
+        (labels, labels, way, 3) for labels in (40, 80) for way in ("first", "balanced")
     }
-    assert len({job.stage for job in top}) == 2
+    assert len({job.stage for job in top}) == 4 and len({job.stage.updating for job in top}) == 2
     assert {job.stage.stack.companion("classifier", 1).module.features for job in top} == {3}
     assert {job.stage.n_updates for job in top} == {4, 8}  # 2 epochs of 40 and of 80 images, in batches of 20
 

@@ -45,9 +45,8 @@ def save(store, plan, *names):
     """Stores a plan's stages, or those of certain names, as if they had been trained."""
     for pack in packs(plan.jobs.values(), (), 1 << 40, 1):
         if not names or pack.stage.name in names:
-            n, steps = len(pack.jobs), pack.stage.n_updates
-            outcome = Outcome({"weights": np.ones((n, 2))}, {"loss": np.ones((n, steps))}, {}, 0.0, "")
-            store.save(pack, outcome)
+            n, curves = len(pack.jobs), {"loss": np.ones((len(pack.jobs), pack.stage.n_updates))}
+            store.save(pack, Outcome({"weights": np.ones((n, 2))}, curves, {}, 0.0, np.ones(n, bool), {}))
 
 
 def reported(plan, found):
