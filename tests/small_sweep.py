@@ -86,11 +86,12 @@ def unwatched(step, progress):
 
 def run_all(plan: Plan, dataset, memory=1 << 30, n_devices=2) -> dict:
     """Runs every job of a plan in memory; returns its outcome by id: parameters, curves, results, diverged."""
-    outcomes = {}
+    outcomes, digests = {}, {None: None}
     for pack in packs(plan.jobs.values(), (), memory, n_devices):
         parents = [outcomes[job.parent][0] if job.parent else None for job in pack.jobs]
-        ran = execute.run(pack, dataset, parents, unwatched)
+        ran = execute.run(pack, dataset, parents, unwatched, digests=[digests[job.parent] for job in pack.jobs])
         for lane, job in enumerate(pack.jobs):
+            digests[job.id] = {side: int(values[lane]) for side, values in ran.digests.items()}
             mine = jax.tree.map(lambda leaf, lane=lane: leaf[lane], (ran.params, ran.curves, ran.results))
             outcomes[job.id] = (*mine, bool(ran.diverged()[lane]))
     return outcomes

@@ -88,7 +88,7 @@ from pretrain.engines import work
 moment, _, name = sys.argv.pop(1).partition(" ")  # or "at", a directory, and a number of renames into it
 name, _, number = name.partition("#")
 renames = []
-rename, replace, advance, train = Path.rename, Path.replace, execute.ADVANCE, work.train
+rename, replace, advance, train = Path.rename, Path.replace, execute.LOOP, work.train
 
 def kill():
     os.kill(os.getpid(), signal.SIGKILL)
@@ -121,7 +121,7 @@ def train_killed(*arguments):
 
 Path.rename, Path.replace = killing(rename), killing(replace)
 if moment == "within":
-    execute.ADVANCE = advanced
+    execute.LOOP = advanced
 if moment == "between":
     work.train = train_killed
 sys.argv = sys.argv[1:]

@@ -60,7 +60,8 @@ class Reporter:
 
         yield advanced
         seconds = time.monotonic() - began
-        self._say(f"{title}: done in {seconds:.1f} s, {done / seconds:,.0f} steps/s")
+        speed = f", {done / seconds:,.0f} steps/s" if total else ""  # of a closed form there is none
+        self._say(f"{title}: done in {seconds:.1f} s{speed}")
 
     def _say(self, line: str) -> None:
         self._console.print(line, soft_wrap=True)

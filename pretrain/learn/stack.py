@@ -107,14 +107,15 @@ class Stack:
     task: Task = NO_TASK  # of methods that read labels
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Stack) and self._description == other._description
+        return isinstance(other, Stack) and self._key == other._key
 
     def __hash__(self) -> int:
-        return hash(self._description)
+        return hash(self._key[0])
 
     @functools.cached_property
-    def _description(self) -> str:
-        return repr(self)  # 3 and 3.0 are equal, but not in a module
+    def _key(self) -> tuple:
+        # As text, for 3 and 3.0 are equal, but not in a module; and as modules, for a file of the user's may change.
+        return repr(self), self.layers, self.companions, self.head
 
     @property
     def top(self) -> int:

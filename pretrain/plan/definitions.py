@@ -15,16 +15,25 @@ from pretrain.config.digests import sha256
 _PACKAGE = "pretrain"
 _IGNORED = {"ctx", "type_comment", "kind", "type_params", "annotation", "returns", "type_ignores"}
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+_SCOPES = (*_FUNCTIONS, ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+_BINDING = (ast.ExceptHandler, ast.MatchAs, ast.MatchStar)
 
 
 @functools.cache
 def digest_of(module: str, name: str) -> str:
-    """Returns the SHA-256 of a definition of a module, or of a method as ``Class.method``.
+    """Returns the SHA-256 of a definition of a module, or of a method as ``Class.method``, and of all that it names.
 
     Raises:
       KeyError: the module defines no such name.
     """
-    return sha256("\n".join(_lines(module, name, ())))
+    named, lines = [(module, name)], []
+    for module, name in named:  # which grows: each definition is read once, and stands for its place in the list
+        top, _, method = name.partition(".")
+        node = _module(module)[top]
+        if method:
+            node = next(each for each in node.body if isinstance(each, _FUNCTIONS) and each.name == method)
+        lines += [*_Reader(module, named).read(node), ""]
+    return sha256("\n".join(lines))
 
 
 def functions_of(module: str) -> list[str]:
@@ -32,93 +41,88 @@ def functions_of(module: str) -> list[str]:
     return [name for name, node in _module(module).items() if isinstance(node, _FUNCTIONS)]
 
 
-def _lines(module: str, name: str, within: tuple[tuple[str, str], ...]) -> Iterator[str]:
-    """Yields a definition line by line, and those of the names in it."""
-    if (module, name) in within:  # it leads back to itself
-        yield f"again {len(within) - within.index((module, name))}"
-        return
-    top, _, method = name.partition(".")
-    node = _module(module)[top]
-    if method:
-        node = next(each for each in node.body if isinstance(each, _FUNCTIONS) and each.name == method)
-    yield from _Reader(module, (*within, (module, name))).read(node)
-
-
 class _Reader:
-    """Reads one definition of a module."""
+    """Reads one definition of a module, and adds those that it names to others."""
 
-    def __init__(self, module: str, within: tuple[tuple[str, str], ...]):
-        self._module, self._within = module, within
-        self._local: dict[str, int] = {}
+    def __init__(self, module: str, named: list[tuple[str, str]]):
+        self._module, self._named = module, named
+        self._scopes: list[list[str]] = []  # names that functions bind, the innermost last
 
     def read(self, node: ast.AST) -> Iterator[str]:
         """Yields the lines of a node."""
-        if isinstance(node, (*_FUNCTIONS, ast.Lambda)):
-            self._take(node)
+        if isinstance(node, ast.AnnAssign) and node.value:
+            node = ast.Assign([node.target], node.value)
         if isinstance(node, ast.Name):
-            yield from self._name(node.id)
-        elif isinstance(node, ast.Attribute) and (found := self._in_module(node)):
-            yield from _lines(*found, self._within)
+            yield self._name(node.id)
+        elif isinstance(node, ast.Attribute) and (path := self._in_module(node)):
+            yield self._imported(path)
+        elif isinstance(node, _SCOPES):
+            self._scopes.append(list(dict.fromkeys(_bound(node))))
+            yield from self._fields(node)
+            self._scopes.pop()
         else:
-            yield type(node).__name__
-            for field, value in ast.iter_fields(node):
-                if field not in _IGNORED:
-                    yield from self._field(node, field, value)
+            yield from self._fields(node)
 
-    def _take(self, node: Any) -> None:
-        """Numbers the names that a function binds, in the order of their first use."""
-        for each in ast.walk(node):
-            bound = None
-            if isinstance(each, ast.arg):
-                bound = each.arg
-            elif isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store):
-                bound = each.id
-            elif isinstance(each, _FUNCTIONS) and each is not node:
-                bound = each.name
-            if bound is not None:
-                self._local.setdefault(bound, len(self._local))
+    def _fields(self, node: ast.AST) -> Iterator[str]:
+        is_named = isinstance(node, (*_FUNCTIONS, ast.ClassDef))
+        yield type(node).__name__
+        for field, value in ast.iter_fields(node):
+            if field in _IGNORED or (field == "name" and is_named):
+                continue
+            if field == "body" and is_named and ast.get_docstring(node) is not None:
+                value = value[1:]
+            values = value if isinstance(value, list) else [value]
+            if isinstance(node, ast.JoinedStr):  # of which Python 3.12 makes some that are empty
+                values = [each for each in values if getattr(each, "value", None) != ""]
+            yield f".{field} {len(values)}"
+            for each in values:
+                if isinstance(each, ast.AST):
+                    yield from self.read(each)
+                elif isinstance(node, (ast.arg, *_BINDING)) and each:
+                    yield self._name(each)
+                else:
+                    yield repr(each)
 
-    def _field(self, node: ast.AST, field: str, value: Any) -> Iterator[str]:
-        if field == "name" and isinstance(node, (*_FUNCTIONS, ast.ClassDef)):
-            return
-        if field == "body" and isinstance(node, (*_FUNCTIONS, ast.ClassDef)) and ast.get_docstring(node) is not None:
-            value = value[1:]
-        yield f".{field}"
-        for each in value if isinstance(value, list) else [value]:
-            if isinstance(each, ast.AST):
-                yield from self.read(each)
-            elif field == "arg" and each in self._local and isinstance(node, ast.arg):
-                yield f"local {self._local[each]}"
-            else:
-                yield repr(each)
+    def _name(self, name: str) -> str:
+        for depth, scope in enumerate(reversed(self._scopes)):
+            if name in scope:
+                return f"local {depth} {scope.index(name)}"
+        meaning = _module(self._module).get(name, name)
+        return self._imported(meaning) if isinstance(meaning, str) else self._defined(self._module, name)
 
-    def _name(self, name: str) -> Iterator[str]:
-        if name in self._local:
-            yield f"local {self._local[name]}"
-        elif name in (definitions := _module(self._module)):
-            if isinstance(definitions[name], str):
-                yield from self._imported(definitions[name])
-            else:
-                yield from _lines(self._module, name, self._within)
-        else:
-            yield f"name {name}"
-
-    def _imported(self, path: str) -> Iterator[str]:
+    def _imported(self, path: str) -> str:
         module, _, name = path.rpartition(".")
-        if module.split(".")[0] == _PACKAGE and name in _module(module):
-            target = _module(module)[name]
-            yield from self._imported(target) if isinstance(target, str) else _lines(module, name, self._within)
-        else:
-            yield f"import {path}"
+        if module.split(".")[0] != _PACKAGE or name not in _module(module):
+            return f"name {path}"
+        target = _module(module)[name]
+        return self._imported(target) if isinstance(target, str) else self._defined(module, name)
 
-    def _in_module(self, node: ast.Attribute) -> tuple[str, str] | None:
-        """Returns the definition that an attribute of one of the package's modules names."""
-        if not isinstance(node.value, ast.Name) or node.value.id in self._local:
+    def _defined(self, module: str, name: str) -> str:
+        if (module, name) not in self._named:
+            self._named.append((module, name))
+        return f"definition {self._named.index((module, name))}"
+
+    def _in_module(self, node: ast.Attribute) -> str | None:
+        """Returns the path of the definition that an attribute of one of the package's modules names."""
+        if not isinstance(node.value, ast.Name) or any(node.value.id in scope for scope in self._scopes):
             return None
         path = _module(self._module).get(node.value.id)
         if not isinstance(path, str) or path.split(".")[0] != _PACKAGE:
             return None
-        return (path, node.attr) if node.attr in _module(path) else None
+        return f"{path}.{node.attr}" if node.attr in _module(path) else None
+
+
+def _bound(scope: ast.AST) -> Iterator[str]:
+    """Yields the names that a function or a comprehension binds, but not those that functions within it bind."""
+    for node in ast.iter_child_nodes(scope):
+        if isinstance(node, ast.arg):
+            yield node.arg
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        elif isinstance(node, (*_FUNCTIONS, *_BINDING)) and node.name:
+            yield node.name
+        if not isinstance(node, _SCOPES):
+            yield from _bound(node)
 
 
 def _file(module: str) -> Path | None:

@@ -41,10 +41,13 @@ _OF_THIS_PROGRAM = (
 # Definitions on the way of an array on the host, by module; all functions of the first.
 _MOVEMENT = {
     "pretrain.plan.arrays": (),
+    "pretrain.data.dataset": ("Units.restored",),
     "pretrain.learn.stage": ("Stage.mask",),
     "pretrain.learn.lanes": ("over_trials",),
     "pretrain.store.records": ("outcome_of", "records_of", "curves_of", "curves_by_stage"),
-    "pretrain.store.store": ("Store.params", "Store.predictions", "Store.curves", "Store.records"),
+    "pretrain.store.store": (
+        *("Store.write", "Store._place", "Store.params", "Store.predictions", "Store.curves", "Store.records"),
+    ),
 }
 
 

@@ -43,9 +43,9 @@ def ends(record: Record, stage: Stage) -> dict[str, int | bool | None]:
     return {UPDATES: counts["updates"], BEST: counts["best_update"], STOPPED: counts["n_since"] >= stage.patience}
 
 
-def status(record: Record, stage: Stage, final: Mapping[str, float | None] | None = None) -> str:
+def status(record: Record, stage: Stage, final: Mapping[str, float | None]) -> str:
     """Returns ``ok``, ``diverged``, or ``collapsed`` where a network predicts the same of all examples."""
-    if not record.is_finite or None in (final or {}).values():
+    if not record.is_finite or None in final.values():
         return "diverged"
     least = 0 if stage.stack.task.kind == "classification" else _CONSTANT
     return "collapsed" if record.variation is not None and _is_least(record.variation, least) else "ok"

@@ -53,20 +53,17 @@ def trials(
     names = list(dict.fromkeys(name for trial in plan.trials for name in trial.point))
     cells = {name: _cells([trial.point.get(name) for trial in plan.trials]) for name in names}
     records = dict(zip(plan.jobs, store.records(list(plan.jobs)), strict=True))
-    finals = endings.finals(store, [plan.jobs[job] for job in dict.fromkeys(last)], records)
+    finals = endings.finals(store, list(plan.jobs.values()), records)
+    status = {job.id: endings.status(records[job.id], job.stage, finals[job.id]) for job in plan.jobs.values()}
     rows = []
-
-    def status_of(job: str, final: dict[str, float | None] | None) -> str:
-        return endings.status(records[job], plan.jobs[job].stage, final)
-
     for number, trial in enumerate(plan.trials):
         *phases, finetune = (records[job] for job in trial.jobs)
         stage, final = plan.jobs[trial.jobs[-1]].stage, finals[trial.jobs[-1]]
-        failed = (job for job in trial.jobs if status_of(job, finals.get(job)) == "diverged")
+        failed = (job for job in trial.jobs if status[job] == "diverged")
         row = {"trial_id": trial.id, "seed": trial.seed, "repeat": trial.repeat}
         row |= {name: cells[name][number] for name in names}
         row["failed_stage"] = next((plan.jobs[job].stage.name for job in failed), None)
-        row["status"] = status_of(trial.jobs[-1], final)
+        row["status"] = status[trial.jobs[-1]]
         of_pretraining = phases[-1].results if phases else {}  # a supervised phase has accuracies, too
         measured = {name: value for name, value in of_pretraining.items() if name.startswith("pretrain_")}
         if remeasured and trial.id in remeasured:

@@ -11,7 +11,7 @@ import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from pretrain.execute import compiled
-from pretrain.execute.compiled import Program
+from pretrain.execute.compiled import Compiled
 
 MAPS = Path("/proc/self/maps")
 
@@ -30,7 +30,7 @@ def scaled(traces):
         traces.append((factor, matrix.shape))
         return {"product": matrix @ vectors["left"] * factor}, vectors["right"] + 1
 
-    return Program(function, n_static=1)
+    return Compiled(function, n_static=1)
 
 
 def inputs(rows=3, columns=2, dtype=np.float32):
@@ -74,7 +74,7 @@ def test_any_number_of_programs_maps_no_more_memory(scaled, monkeypatch):
 
 
 def test_lists_of_another_structure_are_another_program():
-    program = Program(lambda tree: jax.tree.map(lambda leaf: leaf + 1, tree), n_static=0)
+    program = Compiled(lambda tree: jax.tree.map(lambda leaf: leaf + 1, tree), n_static=0)
     assert program({"a": np.zeros(2)}).keys() == {"a"}
     assert program({"b": np.zeros(2)}).keys() == {"b"}
     assert program.n_compiled == 2
@@ -98,7 +98,7 @@ def test_threads_that_ask_together_wait_for_one_compilation(traces):
         threading.Event().wait(0.2)
         return matrix * 2
 
-    program = Program(slow, n_static=0)
+    program = Compiled(slow, n_static=0)
 
     def ask(value):
         all_there.wait()
@@ -119,7 +119,7 @@ def test_threads_that_ask_for_different_programs_do_not_wait_for_each_other():
         both_there.wait(timeout=60)  # would break if one were traced after the other
         return matrix
 
-    program = Program(meeting, n_static=1)
+    program = Compiled(meeting, n_static=1)
     with ThreadPoolExecutor(2) as pool:
         assert len(list(pool.map(lambda name: program.compile(name, np.zeros(2)), ("one", "other")))) == 2
     assert program.n_compiled == 2
@@ -141,8 +141,8 @@ def test_abstract_outputs_are_those_of_a_run_and_compile_nothing(scaled, traces)
 def test_abstract_arrays_on_several_devices_lead_to_the_program_that_a_run_leads_to():
     mesh = Mesh(np.array(jax.local_devices()[:2]), ("T",))
     lanes = NamedSharding(mesh, PartitionSpec("T"))
-    first = Program(lambda lanes: (lanes * 2, jnp.sum(lanes)), n_static=0)
-    second = Program(lambda lanes, total: lanes / total, n_static=0)
+    first = Compiled(lambda lanes: (lanes * 2, jnp.sum(lanes)), n_static=0)
+    second = Compiled(lambda lanes, total: lanes / total, n_static=0)
 
     total = jax.ShapeDtypeStruct((), np.float32, sharding=NamedSharding(mesh, PartitionSpec()))
     second.compile(jax.ShapeDtypeStruct((4,), np.float32, sharding=lanes), total)
@@ -157,7 +157,7 @@ def test_abstract_arrays_on_several_devices_lead_to_the_program_that_a_run_leads
 def test_one_device_is_one_place_however_its_sharding_is_written():
     mesh = Mesh(np.array(jax.local_devices()[:1]), ("T",))
     along, whole = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in (("T",), ()))
-    program = Program(lambda lanes: lanes * 2, n_static=0)
+    program = Compiled(lambda lanes: lanes * 2, n_static=0)
     program.compile(jax.ShapeDtypeStruct((1, 3), np.float32, sharding=along))
     np.testing.assert_array_equal(program(jax.device_put(np.ones((1, 3), np.float32), whole)), [[2.0] * 3])
     assert program.n_compiled == 1
@@ -173,7 +173,7 @@ def test_nothing_runs_where_programs_are_only_compiled():
         jax.debug.callback(lambda: ran.append(1))
         return matrix
 
-    program = Program(function, n_static=0)
+    program = Compiled(function, n_static=0)
     program.outputs(np.zeros(2))
     program.compile(np.zeros(2))
     jax.effects_barrier()
@@ -184,7 +184,7 @@ def test_nothing_runs_where_programs_are_only_compiled():
 
 
 def test_donated_arguments_are_deleted_and_others_are_not():
-    program = Program(lambda factor, kept, taken: (kept * factor, taken + 1), n_static=1, donated=(2,))
+    program = Compiled(lambda factor, kept, taken: (kept * factor, taken + 1), n_static=1, donated=(2,))
     kept, taken = jnp.zeros(5), jnp.ones(5)
     _, output = program(2, kept, taken)
     assert taken.is_deleted() and not kept.is_deleted()
@@ -207,7 +207,7 @@ def test_an_error_in_compilation_reaches_all_who_wait_and_is_not_remembered():
             raise Broken("while it is traced")
         return matrix + 1
 
-    program = Program(function, n_static=0)
+    program = Compiled(function, n_static=0)
 
     def ask(_):
         all_there.wait()

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from pretrain.config.fields import with_values
-from pretrain.execute import execute, lanes
+from pretrain.execute import execute
+from pretrain.learn import lanes
 from pretrain.plan.plan import Pack, packs
 from tests.small_sweep import CORNERS, PROGRAMS, forget_programs, run_all, unwatched
 from tests.small_sweep import make_plan as plan
@@ -49,9 +50,9 @@ def test_a_sweep_over_numbers_and_seeds_is_traced_once_a_stage(experiment, datas
     forget_programs()
     found = plan(experiment(sweep=(TRACED | CORNERS,), finetune={"epochs": 1}), dataset)
     run_all(found, dataset)
-    # Two phases, and fine-tunings of which the frozen layers are a shape.
-    assert execute.ADVANCE.n_compiled == 4
-    assert execute.BEGIN.n_compiled == 4
+    # Two phases, and fine-tunings of which the frozen layers are a shape, each of them with two starts.
+    assert execute.LOOP.n_compiled == 2 + 2
+    assert execute.INIT.n_compiled == 2 + 4
 
 
 def test_side_by_side_as_on_an_accelerator_trials_come_out_as_one_by_one(corners, outcomes, dataset, monkeypatch):
@@ -74,9 +75,9 @@ def test_programs_compiled_ahead_are_the_ones_that_run(corners, dataset):
             compilation()
     compiled = [program.n_compiled for program in PROGRAMS]
     run_all(corners, dataset)
-    # Two stages of pretraining, and fine-tunings, which start in two ways and have two programs by the layers that are
-    # frozen; each of the three is measured on splits of two sizes.
-    assert [program.n_compiled for program in PROGRAMS] == compiled == [2 + 2, 2 + 2, 2 + 2, 3 * 2]
+    # Two stages of pretraining, and fine-tunings, which start in two ways, and have two programs by the layers that are
+    # frozen; their results have one.
+    assert [program.n_compiled for program in PROGRAMS] == compiled == [2 + 4, 2 + 2, 2 + 1]
 
 
 @pytest.mark.parametrize("lane", [0, 1, 2, 3, 4])
@@ -84,8 +85,8 @@ def test_a_diverging_trial_is_marked_and_its_neighbours_are_bit_equal(lane, corn
     jobs = [job for job in corners.jobs.values() if job.stage.name == "pretrain/0"]
     jobs = [*jobs, *jobs][:5]
     sound = jobs[lane]
-    training = with_values(sound.config.training, {"optimizer.learning_rate": 1e30})
-    jobs[lane] = dataclasses.replace(sound, config=sound.config._replace(training=training))
+    optimizer = with_values(sound.config.optimizer, {"learning_rate": 1e30})
+    jobs[lane] = dataclasses.replace(sound, config=sound.config._replace(optimizer=optimizer))
     ran = execute.run(Pack(sound.stage, tuple(jobs)), dataset, [None] * 5, unwatched)
     np.testing.assert_array_equal(ran.diverged(), np.arange(5) == lane)
     for other, job in enumerate(jobs):
@@ -104,7 +105,7 @@ def test_all_updates_are_reported(corners, dataset):
     pack = packs(corners.jobs.values(), (), MEMORY, 2)[0]
     reported = []
     execute.run(pack, dataset, [None] * len(pack.jobs), lambda step, progress: reported.append(step))
-    assert reported == sorted(set(reported)) and reported[-1] == pack.stage.total_steps
+    assert reported == sorted(set(reported)) and reported[-1] == pack.stage.n_updates
 
 
 class Stop(Exception):
@@ -133,7 +134,7 @@ def test_a_pack_that_stops_after_any_update_goes_on_to_the_same_bits(
     monkeypatch.setattr(jax, "local_devices", lambda: devices)
     steps = []
     again = execute.run(pack, dataset, parents, lambda step, progress: steps.append(step), kept[0])
-    assert kept[0].step == stop and steps == list(range(stop + 1, pack.stage.total_steps + 1))
+    assert kept[0].step == stop and steps == list(range(stop + 1, pack.stage.n_updates + 1))
     assert again.seconds * len(jobs) > kept[0].seconds > 0
     for lane, job in enumerate(jobs):
         found = jax.tree.map(lambda leaf, lane=lane: leaf[lane], (again.params, again.curves, again.results))
@@ -148,7 +149,7 @@ def test_progress_of_another_shape_is_not_gone_on_from(corners, outcomes, datase
     alone = execute.run(
         Pack(job.stage, (job,)), dataset, [None], lambda step, progress: steps.append(step), kept[0]._replace(step=9)
     )
-    assert steps[-1] == job.stage.total_steps
+    assert steps[-1] == job.stage.n_updates
     same(jax.tree.map(lambda leaf: leaf[0], alone.params), outcomes[job.id][0])
 
 
@@ -158,7 +159,7 @@ def test_pretraining_and_fine_tuning_learn(corners, outcomes):
         assert not diverged
         if job.stage.name == "finetune":
             assert curves["loss"][-1] < curves["loss"][0]
-            assert results["validation_accuracy"] == curves["validation_accuracy"][-1]
+            assert results["test_accuracy"] > 0.5 and curves["validation_accuracy"][-1] > 0.5
         else:
             assert curves["mse"][-3:].mean() < curves["mse"][0]
 
@@ -178,9 +179,10 @@ def test_ways_to_hand_over_share_a_program_and_come_out_as_alone(experiment, dat
     found = plan(experiment(sweep=(ways,), seeds=1, finetune={"epochs": 1, "diagnose_at": (1,)}), dataset)
     forget_programs()
     together = run_all(found, dataset)
-    assert execute.ADVANCE.n_compiled == 3  # two phases, one fine-tuning
+    assert execute.LOOP.n_compiled == 3  # two phases, one fine-tuning, whose seven starts are programs of their own
+    assert execute.INIT.n_compiled == 2 + 8
     for job in found.jobs.values():
-        if job.parent and job.stage.is_last:
+        if job.parent and job.stage.stack.head is not None:
             alone = execute.run(Pack(job.stage, (job,)), dataset, [together[job.parent][0]], unwatched)
             same((alone.params, alone.curves), jax.tree.map(lambda leaf: leaf[None], together[job.id][:2]))
 
@@ -197,7 +199,7 @@ def test_methods_of_a_pack_come_out_as_alone(experiment, dataset):
     found = plan(experiment(sweep=(methods,), seeds=1, pretrain={"epochs": 1}), dataset)
     forget_programs()
     together = run_all(found, dataset)
-    assert execute.ADVANCE.n_compiled == 3
+    assert execute.LOOP.n_compiled == 3
     for job in found.jobs.values():
         if job.stage.name == "pretrain/1":
             alone = execute.run(Pack(job.stage, (job,)), dataset, [together[job.parent][0]], unwatched)

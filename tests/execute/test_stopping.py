@@ -8,9 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from pretrain.config.fields import ConfigError, with_values
-from pretrain.execute import execute, lanes, outcomes
+from pretrain.execute import execute
+from pretrain.learn import lanes
 from pretrain.plan.plan import Pack, Plan
-from pretrain.runs import tables
+from pretrain.runs import endings, tables
+from pretrain.store.records import Record, records_of
 from pretrain.store.store import Store
 from pretrain.study import results
 from tests.small_sweep import forget_programs, make_plan, unwatched
@@ -45,22 +47,28 @@ def one_by_one(first, total):
 
 
 def updates_of(outcome):
-    return outcome.results["finetune_updates"]
+    return outcome.stopping.updates
+
+
+def ends_of(pack, outcome):
+    """What tables say of the end of each job: updates, the best of them, and whether it stopped."""
+    records = [Record(**record) for record in records_of(outcome)]
+    return np.array([[*endings.ends(record, pack.stage).values()] for record in records]).T
 
 
 def test_some_trials_stop_early_and_each_keeps_its_best(pack, outcome):
-    assert execute.ADVANCE.n_compiled == execute.BEGIN.n_compiled == 1  # for trials that stop apart
-    total = pack.stage.total_steps
-    updates, best, stopped = (outcome.results[name] for name in outcomes.ENDS)
+    assert execute.LOOP.n_compiled == execute.INIT.n_compiled == 1  # for trials that stop apart
+    total = pack.stage.n_updates
+    updates, best, stopped = ends_of(pack, outcome)
     assert (updates < total).any() and len(set(updates.tolist())) > 1  # or the tests below would show nothing
     assert stopped[updates < total].all() and (best <= updates).all()
+    np.testing.assert_array_equal(updates, updates_of(outcome))
     for lane, made in enumerate(updates):
         for curve in outcome.curves.values():
             assert np.isnan(curve[lane, made:]).all()
         assert np.isfinite(outcome.curves["loss"][lane, :made]).all()
-        for name in ("validation_loss", "validation_accuracy"):
-            assert outcome.results[name][lane] == outcome.curves[name][lane, best[lane] - 1]
-        assert outcome.results["validation_loss"][lane] == np.nanmin(outcome.curves["validation_loss"][lane])
+        losses = outcome.curves["validation_loss"][lane]
+        assert losses[best[lane] - 1] == np.nanmin(losses)
 
 
 @pytest.mark.optimised
@@ -73,10 +81,10 @@ def test_a_trial_stops_in_a_pack_as_it_does_alone(pack, outcome, dataset):
 @pytest.mark.optimised
 def test_a_pack_ends_with_its_last_trial_and_chunks_change_no_bit(pack, outcome, dataset, monkeypatch):
     last = int(updates_of(outcome).max())
-    jobs = tuple(job for job, made in zip(pack.jobs, updates_of(outcome), strict=True) if made < pack.stage.total_steps)
+    jobs = tuple(job for job, made in zip(pack.jobs, updates_of(outcome), strict=True) if made < pack.stage.n_updates)
     lanes = [pack.jobs.index(job) for job in jobs]
     last = int(updates_of(outcome)[lanes].max())
-    assert last < pack.stage.total_steps
+    assert last < pack.stage.n_updates
     monkeypatch.setattr(execute, "_chunks", one_by_one)
     steps = []
     again = execute.run(Pack(pack.stage, jobs), dataset, [None] * len(jobs), lambda step, progress: steps.append(step))
@@ -114,7 +122,7 @@ def test_side_by_side_as_on_an_accelerator_trials_stop_too(pack, outcome, datase
     found = execute.run(pack, dataset, [None] * len(pack.jobs), unwatched)
     forget_programs()
     np.testing.assert_array_equal(np.isfinite(found.curves["loss"]).sum(axis=1), updates_of(found))
-    assert (updates_of(found) < pack.stage.total_steps).any()
+    assert (updates_of(found) < pack.stage.n_updates).any()
     alike = np.isclose(found.curves["loss"], outcome.curves["loss"], rtol=1e-3, atol=1e-3, equal_nan=True)
     assert alike.mean() > 0.98
 
@@ -133,8 +141,12 @@ def test_the_store_holds_as_much_of_each_curve_as_was_made(planned, pack, outcom
         assert held.step.max() == made and held.value.notna().all()
     trials, curves = tables.trials(planned, store), tables.curves(planned, store)
     assert trials["finetune_updates"].to_pylist() == updates_of(outcome).tolist()
-    assert trials["finetune_best_update"].to_pylist() == outcome.results["finetune_best_update"].tolist()
-    assert trials["finetune_stopped"].to_pylist() == outcome.results["finetune_stopped"].tolist()
+    _, best, stopped = ends_of(pack, outcome)
+    assert trials["finetune_best_update"].to_pylist() == best.tolist()
+    assert trials["finetune_stopped"].to_pylist() == stopped.astype(bool).tolist()
+    for name in ("validation_loss", "validation_accuracy"):  # are those of the best
+        kept = [outcome.curves[name][lane, update - 1] for lane, update in enumerate(best)]
+        assert trials[name].to_pylist() == [float(value) for value in kept]
     assert len(curves) == sum(map(len, store.curves(ids)))
 
 

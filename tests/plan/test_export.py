@@ -10,8 +10,9 @@ import pytest
 from jax.sharding import AxisType, Mesh
 
 from pretrain.data import Dataset
-from pretrain.execute import execute, lanes, outcomes
-from pretrain.learn.start import start
+from pretrain.execute.lanes import _mapped
+from pretrain.learn import lanes
+from pretrain.plan.identity import pieces_of, traced_program
 from pretrain.plan.stages import specs
 from tests.small_sweep import of_kind
 
@@ -51,13 +52,13 @@ ASKED = {
     "labels": ({"pretrain": of_kind("supervised"), "finetune": {"encoder_init": "permuted", "head_init": "zero"}}, ()),
     "logistic regression": ({"finetune": {**HE, "readout": "logistic"}}, ()),
     "neighbours": ({"finetune": {**HE, "readout": "knn"}}, ()),
-    "components": ({"finetune": {"encoder_init": "pca"}}, ("pretrain/0 advance", "pretrain/1 advance")),
+    "components": ({"finetune": {"encoder_init": "pca"}}, ("pretrain/0 begin", "pretrain/1 begin")),
     "a fitted head": ({"finetune": {**HE, "head_init": "ridge"}}, ("finetune begin",)),
     "whitened codes": ({"finetune": {**HE, "codes": "whitened"}}, ("finetune begin",)),
-    "ridge regression": ({"finetune": {**HE, "readout": "ridge"}}, ("finetune advance",)),
+    "ridge regression": ({"finetune": {**HE, "readout": "ridge"}}, ("finetune begin",)),
     "rotated weights": (
         {"pretrain": of_kind("supervised"), "finetune": {"encoder_init": "rotated"}},
-        ("finetune start",),
+        ("finetune begin",),
     ),
     "diagnostics": ({"finetune": {**HE, "diagnose_at": (1,)}}, ("finetune advance",)),
 }
@@ -67,23 +68,23 @@ DECOMPOSITIONS = {
     *("Eigh", "Qr", "ProductOfElementaryHouseholderReflectors"),
 }
 # Settings of encoders with convolutions, and the parts of their stages that run one.
-TRAINED_AND_MEASURED = ("advance", "validation", "test")
+TRAINED_AND_MEASURED = ("advance", "finish")
 CONVOLVED = {
     "layer by layer": (
         {"encoder": {"layers": ("3c3s2", 5)}, "finetune": {"frozen_layers": 1}},
         {
             *(f"pretrain/0 {part}" for part in TRAINED_AND_MEASURED),
-            *(f"pretrain/1 {part}" for part in ("begin", "validation", "test")),  # whose updates read cached codes
-            *("finetune begin", "finetune test"),
+            *(f"pretrain/1 {part}" for part in ("begin", "finish")),  # whose updates read cached codes
+            *("finetune begin", "finetune finish"),
         },
     ),
     "all at once": (
         {"encoder": {"layers": ("3c3s2", 5)}, "pretrain": {"training": "end_to_end"}},
-        {*(f"pretrain/all {part}" for part in TRAINED_AND_MEASURED), "finetune advance", "finetune test"},
+        {*(f"pretrain/all {part}" for part in TRAINED_AND_MEASURED), "finetune advance", "finetune finish"},
     ),
     "residual blocks and labels": (
         {"encoder": {"layers": ("r4s2",)}, "pretrain": of_kind("supervised")},
-        {"pretrain/0 advance", "finetune advance", "finetune test"},
+        {"pretrain/0 advance", "finetune advance", "finetune finish"},
     ),
 }
 
@@ -98,30 +99,13 @@ def stacked(tree):
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((N_TRIALS, *leaf.shape), leaf.dtype), tree)
 
 
-def abstract(tree):
-    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tree)
-
-
 def parts(spec, parent, dataset: Dataset):
     """Yields the programs of three trials of a stage by name, each a function and its abstract arguments."""
-    stage, extras = spec.stage, execute.extras_of(spec.choices, spec.config)
     mesh = Mesh(np.array(jax.local_devices()[:1]), ("T",), axis_types=(AxisType.Auto,))
-    seeds, number = jax.ShapeDtypeStruct((N_TRIALS,), jnp.uint32), jax.ShapeDtypeStruct((), jnp.int32)
-    starting = jax.vmap(partial(start, *stage.as_started(), spec.choices), in_axes=(0, 0, None))
-    given = seeds, stacked(execute.parent_shapes(parent)), abstract(dataset.train.labels)
-    yield "start", starting, given
-    config = jax.tree.map(lambda _: jax.ShapeDtypeStruct((N_TRIALS,), jnp.float32), spec.config)
-    trials = execute._Trials(jax.eval_shape(starting, *given), config, seeds)
-    images = abstract(execute.images_of(stage, dataset))
-    begin, given = partial(execute._begin, stage, extras, mesh), (number, trials, images)
-    yield "begin", begin, given
-    states, own, curves = jax.eval_shape(begin, *given)
-    # One update or many: the bounds of the loop are arguments.
-    given = states, curves, number, own, trials, images, number, number
-    yield "advance", partial(execute._advance, stage, mesh), given
-    for split in stage.result_names:
-        measured = number, states.params, images.train, getattr(images, split)
-        yield split, partial(outcomes._results, *stage.as_left(), mesh), measured
+    number = jax.ShapeDtypeStruct((), jnp.int32)
+    for piece in pieces_of(traced_program(spec, parent, dataset)):
+        program = partial(_mapped, piece.function, piece.static, mesh)
+        yield piece.function.__name__, program, (number, stacked(piece.trial), piece.shared)
 
 
 def modules(function, arguments, platforms):
@@ -158,7 +142,7 @@ def test_programs_have_decompositions_where_asked_for_and_nothing_else_that_is_f
             found = custom_calls(text)
             assert found <= DECOMPOSITIONS and bool(found) == (name in asked), (name, platform, found)
             assert not has_float64(text), (name, platform)
-    assert {"finetune start", "finetune begin", "finetune advance", "finetune test", *asked} <= names
+    assert {"finetune begin", "finetune finish", *asked} <= names
 
 
 @pytest.mark.parametrize("case", CONVOLVED)

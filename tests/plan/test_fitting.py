@@ -213,7 +213,7 @@ def test_rows_that_pretraining_reads_leave_fine_tuning_alone(tmp_path):
         last[trial.point["finetune.encoder_init"]].add(trial.jobs[-1])
     assert (len(last["pretrained"]), len(last["he"])) == (3, 1)
     lowest = {trial.jobs[0] for trial in found.trials if len(trial.jobs) > 1}
-    assert {found.jobs[job].stage.n_examples for job in lowest} == {76 + n for n in (50, 100, 300)}
+    assert {found.jobs[job].stage.rows.n for job in lowest} == {76 + n for n in (50, 100, 300)}
 
 
 def test_a_fresh_cut_gives_each_seed_data_of_its_own(tmp_path):

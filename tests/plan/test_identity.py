@@ -12,11 +12,9 @@ import pytest
 
 from pretrain import data
 from pretrain.config import DataConfig, to_json
+from pretrain.learn import program
 from pretrain.learn.layers import ACTIVATIONS
-from pretrain.learn.results import predictions, results
-from pretrain.plan import identity
 from pretrain.plan.identity import Fingerprints
-from pretrain.plan.one_trial import begin_one, step_one
 from pretrain.plan.plan import plan
 from pretrain.plan.stages import specs
 from tests.small_sweep import FINGERPRINTS, of_kind, path
@@ -97,9 +95,9 @@ def test_parts_that_stages_share_are_those_that_each_has_alone(experiment):
 
 def anew():
     """Fingerprints of code that may have changed within this process."""
-    for traced in (begin_one, step_one, results, predictions):  # other traces are of no stage, and stay
+    for traced in (program.begin, program.advance, program.finish):  # other traces are of no stage, and stay
         traced.clear_cache()
-    identity._begun.cache_clear()
+    program._outputs.cache_clear()
     return Fingerprints()
 
 
@@ -140,7 +138,7 @@ def test_numbers_and_seeds_share_a_program_and_choices_have_their_own(planned):
         "finetune.diagnose_at": ((), (1,)),
     }.items():
         jobs = planned(sweep=({name: values},)).jobs.values()
-        assert len({job.program for job in jobs if job.stage.is_last}) == len(values), name
+        assert len({job.program for job in jobs if job.stage.stack.head is not None}) == len(values), name
 
 
 def test_a_stage_is_named_by_the_parts_of_a_dataset_that_it_reads(experiment, tiny_arrays, tmp_path):

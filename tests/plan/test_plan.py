@@ -78,27 +78,25 @@ def test_sweeping_pretraining_multiplies_its_stages_and_not_those_without_it(exp
     assert names(found) == {"pretrain/0": 4, "pretrain/1": 4, "finetune": 4 + 2}
 
 
-def test_numbers_seeds_and_starts_share_a_pack_and_shapes_do_not(experiment, dataset):
-    traced = {
-        "finetune.optimizer.learning_rate": (0.01, 0.001),
-        "finetune.l2": (0.0, 0.1),
-        "finetune.encoder_init": ("pretrained", "he"),
-        "finetune.label_subset": ("first", "random"),
-    }
-    found = plan(experiment(sweep=(traced,), seeds=2), dataset)
-    assert [pack.stage.name for pack in packs(found.jobs.values(), (), MEMORY, 2)] == [
-        "pretrain/0",
-        "pretrain/1",
-        "finetune",
+def test_numbers_and_seeds_share_a_pack_and_starts_and_shapes_do_not(experiment, dataset):
+    traced = {"finetune.optimizer.learning_rate": (0.01, 0.001), "finetune.l2": (0.0, 0.1)}
+    starts = {"finetune.encoder_init": ("pretrained", "he"), "finetune.label_subset": ("first", "random")}
+    found = plan(experiment(sweep=(traced | starts,), seeds=2), dataset)
+    cut = packs(found.jobs.values(), (), MEMORY, 2)
+    assert [(pack.stage.name, len(pack.jobs)) for pack in cut] == [
+        *(("pretrain/0", 2), ("pretrain/1", 2)),
+        *[("finetune", 8)] * 4,
     ]
+    assert len({pack.stage.updating for pack in cut if pack.stage.name == "finetune"}) == 1  # they share updates
     shapes = plan(experiment(sweep=({"finetune.labels": (40, 80), "finetune.frozen_layers": (0, 1)},)), dataset)
     assert len([pack for pack in packs(shapes.jobs.values(), (), MEMORY, 2) if pack.stage.name == "finetune"]) == 4
 
 
 def test_packs_are_cut_evenly_to_memory_and_to_devices_and_lose_nothing(experiment, dataset):
     found = plan(experiment(seeds=50), dataset)
-    stage = next(job.stage for job in found.jobs.values())
-    cut = packs(found.jobs.values(), (), 7 * job_memory(stage), 2)
+    first = next(iter(found.jobs.values()))
+    stage = first.stage
+    cut = packs(found.jobs.values(), (), 7 * job_memory(first.traced), 2)
     assert collections.Counter(job.id for pack in cut for job in pack.jobs) == dict.fromkeys(found.jobs, 1)
     sizes = [len(pack.jobs) for pack in cut if pack.stage == stage]
     assert max(sizes) <= 6 and max(sizes) - min(sizes[:-1]) == 0
@@ -194,9 +192,9 @@ def test_counted_updates_take_the_place_of_epochs_at_any_number_of_labels(experi
     sweep = ({"finetune.labels": (40, 80), "finetune.epochs": (2, 3)},)
     found = plan(experiment(sweep, finetune={"updates": 7, "encoder_init": "he"}), dataset)
     stages = {job.stage for job in found.jobs.values()}
-    assert {stage.total_steps for stage in stages} == {7} and len(stages) == 2  # epochs decide nothing
+    assert {stage.n_updates for stage in stages} == {7} and len(stages) == 2  # epochs decide nothing
     for stage in stages:
-        assert list(np.flatnonzero(stage.measured(["validation_loss"])["validation_loss"]) + 1) == [1, 2, 5, 7]
+        assert list(np.flatnonzero(stage.mask("validation_loss")) + 1) == [1, 2, 5, 7]
     outcomes = run_all(found, dataset)
     assert all(curves["loss"].shape == (7,) and not diverged for _, curves, _, diverged in outcomes.values())
 

@@ -35,7 +35,7 @@ def pack(swept) -> Pack:
 def alone(pack, dataset):
     """The outcome of each pack, run alone, by the number of its updates."""
     return {
-        part.stage.total_steps: execute.run(Pack(part.stage, part.jobs), dataset, [None] * 3, unwatched)
+        part.stage.n_updates: execute.run(Pack(part.stage, part.jobs), dataset, [None] * 3, unwatched)
         for part in (*pack.passed, pack)
     }
 
@@ -45,13 +45,16 @@ def same(first, second):
     assert first.test == second.test
 
 
+def epochs(stage):
+    return stage.n_updates * stage.rows.batch_size // stage.rows.n
+
+
 def epochs_of(found):
     """Epochs of the jobs that each longest one passes, by its own and the name of its stage."""
     return {
         (name, longest): passed
         for name, longest, passed in {
-            (job.stage.name, job.stage.config.training.epochs, tuple(one.stage.config.training.epochs for one in jobs))
-            for job, jobs in found
+            (job.stage.name, epochs(job.stage), tuple(epochs(one.stage) for one in jobs)) for job, jobs in found
         }
     }
 
@@ -114,8 +117,8 @@ def test_fine_tunings_are_passed_too_whether_they_have_stopped_or_not(finetuned,
     kept = []
     outcome = execute.run(finetuned, dataset, [None] * 3, unwatched, keep=lambda *found: kept.append(found))
     (passed,) = finetuned.passed
-    assert [part for part, _ in kept] == [passed] and passed.stage.config.training.epochs == 3
-    assert outcome.results["finetune_stopped"].any()
+    assert [part for part, _ in kept] == [passed] and epochs(passed.stage) == 3
+    assert (outcome.stopping.n_since >= finetuned.stage.patience).any()
     for part, found in [*kept, (finetuned, outcome)]:
         alone = execute.run(Pack(part.stage, part.jobs), dataset, [None] * 3, unwatched)
         same(found, alone)
@@ -134,21 +137,21 @@ def test_only_jobs_that_differ_in_nothing_else_are_passed(experiment, dataset):
 
 
 def test_a_pack_is_cut_with_what_it_passes(swept, pack):
-    assert [part.stage.config.training.epochs for part in (*pack.passed, pack)] == list(EPOCHS)
+    assert [epochs(part.stage) for part in (*pack.passed, pack)] == list(EPOCHS)
     for part in cut(pack, 2):
         for shorter in part.passed:
             assert [job.seed for job in shorter.jobs] == [job.seed for job in part.jobs]
-    pretraining = {job.id for job in swept.jobs.values() if not job.stage.is_last}
+    pretraining = {job.id for job in swept.jobs.values() if job.stage.stack.head is None}
     assert {job.id for job in pack.left} == pretraining
     some_done = packs(swept.jobs.values(), {pack.passed[0].jobs[0].id}, MEMORY, 2)
-    left = [job.id for each in some_done for job in each.left if not job.stage.is_last]
+    left = [job.id for each in some_done for job in each.left if job.stage.stack.head is None]
     assert sorted(left) == sorted(pretraining - {pack.passed[0].jobs[0].id})
 
 
 def test_a_longest_that_is_stored_leaves_the_next_to_pass_the_others(swept, pack):
     done = {job.id for job in pack.jobs}
     (first, *_) = packs(swept.jobs.values(), done, MEMORY, 2)
-    assert [part.stage.config.training.epochs for part in (*first.passed, first)] == [1, 2]
+    assert [epochs(part.stage) for part in (*first.passed, first)] == [1, 2]
 
 
 @pytest.mark.optimised
@@ -156,10 +159,10 @@ def test_what_is_passed_is_bit_equal_to_what_is_trained_alone_by_one_program(pac
     kept = []
     forget_programs()
     outcome = execute.run(pack, dataset, [None] * 3, unwatched, keep=lambda part, found: kept.append((part, found)))
-    assert execute.ADVANCE.n_compiled == execute.BEGIN.n_compiled == 1
-    assert [part.stage.total_steps for part, _ in kept] == [part.stage.total_steps for part in pack.passed]
+    assert execute.LOOP.n_compiled == execute.INIT.n_compiled == 1
+    assert [part.stage.n_updates for part, _ in kept] == [part.stage.n_updates for part in pack.passed]
     for part, found in [*kept, (pack, outcome)]:
-        same(found, alone[part.stage.total_steps])
+        same(found, alone[part.stage.n_updates])
 
 
 def one_by_one(first, total):
@@ -185,7 +188,7 @@ def test_an_interrupted_pack_goes_on_and_leaves_the_same(stop_at, pack, alone, d
     with pytest.raises(Interrupted):
         trained(pack, dataset, store, stop_at)
     stored = store.verified({job.id for job in pack.left})
-    assert len(stored) == 3 * sum(part.stage.total_steps < stop_at for part in pack.passed)
+    assert len(stored) == 3 * sum(part.stage.n_updates < stop_at for part in pack.passed)
     again = packs(list(pack.left), stored, MEMORY, 2, begun=store.in_training())
     assert [part.jobs for part in again] == [pack.jobs]
     trained(again[0], dataset, store)
@@ -218,7 +221,7 @@ def left_alike(pack, alone, store):
     """Checks that a store holds what each pack comes to alone."""
     assert store.verified({job.id for job in pack.left}) == {job.id for job in pack.left}
     for part in (*pack.passed, pack):
-        expected = alone[part.stage.total_steps]
+        expected = alone[part.stage.n_updates]
         for lane, job in enumerate(part.jobs):
             params = jax.tree.map(lambda leaf, lane=lane: leaf[lane], expected.params)
             jax.tree.map(np.testing.assert_array_equal, store.params(job.id, job.stage.shapes), params)
@@ -226,7 +229,7 @@ def left_alike(pack, alone, store):
             assert record.results == {name: value[lane] for name, value in expected.results.items()}
             mse = curves.to_pandas().query("metric == 'mse'")
             np.testing.assert_array_equal(mse.value, expected.curves["mse"][lane])
-            assert mse.step.tolist() == list(range(1, part.stage.total_steps + 1))
+            assert mse.step.tolist() == list(range(1, part.stage.n_updates + 1))
 
 
 @pytest.mark.optimised

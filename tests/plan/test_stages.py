@@ -41,9 +41,9 @@ def test_layers_have_their_own_length_optimizer_and_numbers(planned):
         "finetune.rate_factor": (0.25, 0.5),
     }
     lowest, above, last = path(planned(per_layer=per_layer))
-    assert [job.stage.total_steps for job in (lowest, above)] == [10, 15]
-    assert [job.stage.config.training.optimizer.kind for job in (lowest, above)] == ["adam", "sgd"]
-    assert [job.config.training.optimizer.learning_rate for job in (lowest, above)] == [0.1, 0.2]
+    assert [job.stage.n_updates for job in (lowest, above)] == [10, 15]
+    assert [job.stage.config.optimizer.kind for job in (lowest, above)] == ["adam", "sgd"]
+    assert [job.config.optimizer.learning_rate for job in (lowest, above)] == [0.1, 0.2]
     method = last.config.method
     assert (method.unfreeze_at, method.rate_factor) == ((5.0, 3.0), (0.25, 0.5))
     assert last.stage == path(planned())[-1].stage  # numbers are no part of the program
@@ -65,7 +65,7 @@ def test_a_dense_layer_reads_vectors_and_a_convolution_images(planned):
     assert [shapes.outputs for shapes in last.stage.stack.shapes] == [(3, 3, 4), (6,)]
     assert [decoder.module.shape for decoder in decoders(above.stage)] == [(6, 6, 1), (3, 3, 4)]
     assert (above.stage.stack.encoded, last.stage.stack.encoded, last.stage.stack.start) == (1, 2, 2)
-    assert last.stage.trained_layers == ("head",)
+    assert last.stage.static.trained == ("head",)
 
 
 def test_steps_are_counted_on_over_stages_of_different_lengths(planned):
@@ -73,15 +73,19 @@ def test_steps_are_counted_on_over_stages_of_different_lengths(planned):
     three = {"layers": (12, 8, 6)}
     per_layer = {"pretrain.epochs": (1, 3, 2), "pretrain.batch_size": (20, 40, 20)}
     *greedy, whole, _ = path(planned(encoder=three, per_layer=per_layer, **settings))
-    assert [job.stage.steps_before for job in greedy] == [0, 10, 10 + 15]
-    assert whole.stage.steps_before == 10 + 15 + 20 and whole.stage.total_steps == 50
+    assert [job.stage.static.steps_before for job in greedy] == [0, 10, 10 + 15]
+    assert whole.stage.static.steps_before == 10 + 15 + 20 and whole.stage.n_updates == 50
     # Components take no updates.
     kinds = {"pretrain.method.kind": ("autoencoder", "pca", "autoencoder")}
     *greedy, whole, _ = path(planned(encoder=three, per_layer=per_layer | kinds, **settings))
-    assert [job.stage.steps_before for job in greedy] == [0, 0, 10] and whole.stage.steps_before == 10 + 20
+    assert [job.stage.static.steps_before for job in greedy] == [
+        0,
+        0,
+        10,
+    ] and whole.stage.static.steps_before == 10 + 20
     apart = {**settings["pretrain"], "carry_step_count": False}
     found = planned(encoder=three, per_layer=per_layer, pretrain=apart)
-    assert {job.stage.steps_before for job in path(found)[:-1]} == {0}
+    assert {job.stage.static.steps_before for job in path(found)[:-1]} == {0}
 
 
 def test_all_layers_are_trained_at_once_after_greedy_stages_or_without_them(planned):
@@ -100,7 +104,7 @@ def test_all_layers_are_trained_at_once_after_greedy_stages_or_without_them(plan
     only = planned(pretrain={"training": "end_to_end", "end_to_end_epochs": 3}, **settings)
     whole, last = path(only)
     assert (whole.stage.name, whole.parent, last.parent) == ("pretrain/all", None, whole.id)
-    assert whole.stage.total_steps == 30
+    assert whole.stage.n_updates == 30
     order = [pack.stage.name for pack in planning.packs(then.jobs.values(), (), 1 << 30, 2)]
     assert order == ["pretrain/0", "pretrain/1", "pretrain/all", "finetune"]
 
@@ -141,7 +145,7 @@ def test_every_encoder_that_needs_pretraining_has_it_however_layers_are_trained(
     assert before["matched"] == before["permuted"] == before["rotated"] == before["pretrained"]
     assert not {*before["wrong_data"]} & {*before["pretrained"]}
     assert len({jobs[-1].id for jobs in stages.values()}) == len(inits)
-    assert len({jobs[-1].stage for jobs in stages.values()}) == 1
+    assert len({jobs[-1].stage.updating for jobs in stages.values()}) == 1
 
 
 def test_wrong_images_are_for_pretraining_alone(planned, experiment):
@@ -164,12 +168,12 @@ def test_supervised_stages_depend_on_what_is_labelled_and_others_do_not(planned)
     found = planned(sweep=(ways,), seeds=2, per_layer=kinds)
     assert (names(found).count("pretrain/0"), names(found).count("pretrain/1")) == (2, 4 * 2)
     top = [job for job in found.jobs.values() if job.stage.name == "pretrain/1"]
-    assert {(job.stage.n_examples, job.choices.n_labels, job.choices.label_subset) for job in top} == {
-        (labels, labels, way) for labels in (40, 80) for way in ("first", "balanced")
+    assert {(job.stage.rows.n, *job.stage.rows.subset) for job in top} == {
+        (labels, labels, way, 3) for labels in (40, 80) for way in ("first", "balanced")
     }
-    assert len({job.stage for job in top}) == 2
+    assert len({job.stage for job in top}) == 4 and len({job.stage.updating for job in top}) == 2
     assert {job.stage.stack.companion("classifier", 1).module.features for job in top} == {3}
-    assert {job.stage.total_steps for job in top} == {4, 8}  # 2 epochs of 40 and of 80 images, in batches of 20
+    assert {job.stage.n_updates for job in top} == {4, 8}  # 2 epochs of 40 and of 80 images, in batches of 20
 
 
 def test_repeats_draw_labels_anew_for_supervised_stages_only(planned):

@@ -46,7 +46,7 @@ def test_a_preview_lists_stages_of_every_kind(kind, experiment, monkeypatch):
     packs = planning.packs(plan.jobs.values(), (), 1 << 30, 2)
     assert row in {name for name, *_ in rows_of(rows)}
     assert [counts for _, *counts in rows_of(rows)] == [
-        [1, len(pack.jobs), pack.stage.n_examples, pack.stage.total_steps, cost.n_parameters(pack.stage)]
+        [1, len(pack.jobs), pack.stage.rows.n, pack.stage.n_updates, cost.n_parameters(pack.jobs[0].traced)]
         for pack in packs
     ]
 
@@ -60,7 +60,7 @@ def rows_of(lines) -> list[list]:
 def test_packs_of_a_stage_share_a_row_and_are_counted_once(experiment, dataset, monkeypatch):
     rates = {"finetune.encoder_init": ("he",), "finetune.optimizer.learning_rate": tuple(n / 100 for n in range(1, 7))}
     plan = planning.plan(found := experiment(sweep=(rates,), seeds=2), {found.data: dataset}, FINGERPRINTS)
-    one = cost.job_memory(next(iter(plan.jobs.values())).stage)
+    one = cost.job_memory(next(iter(plan.jobs.values())).traced)
     monkeypatch.setattr(cost, "flop_rate", lambda: 1e9)
     monkeypatch.setattr(preview.here, "pack_memory", lambda: 4 * one)
     out = io.StringIO()

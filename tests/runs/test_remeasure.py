@@ -24,7 +24,7 @@ ARMS = (
 
 
 def pretraining(plan):
-    return [job for job in plan.jobs.values() if not job.stage.is_last]
+    return [job for job in plan.jobs.values() if job.stage.stack.head is None]
 
 
 def stored(plan, datasets, root, n_workers=1):

@@ -45,9 +45,8 @@ def save(store, plan, *names):
     """Stores a plan's stages, or those of certain names, as if they had been trained."""
     for pack in packs(plan.jobs.values(), (), 1 << 40, 1):
         if not names or pack.stage.name in names:
-            n, steps = len(pack.jobs), pack.stage.total_steps
-            outcome = Outcome({"weights": np.ones((n, 2))}, {"loss": np.ones((n, steps))}, {}, 0.0, "")
-            store.save(pack, outcome)
+            n, curves = len(pack.jobs), {"loss": np.ones((len(pack.jobs), pack.stage.n_updates))}
+            store.save(pack, Outcome({"weights": np.ones((n, 2))}, curves, {}, 0.0, np.ones(n, bool), {}))
 
 
 def reported(plan, found):
@@ -145,13 +144,13 @@ def test_what_is_not_stored_runs_after_what_was_taken(plan, store, ignoring):
     assert finetune.id == job_id(finetune.content, finetune.seed, finetune.program, finetune.parent)
     # Not as if its pretraining had been trained by this code, nor as if it had been trained by the other.
     assert finetune.id not in {path(second)[-1].id, path(plan())[-1].id}
-    assert set(reasons(taken, store)) == {job.id for job in taken.jobs.values() if job.stage.is_last}
+    assert set(reasons(taken, store)) == {job.id for job in taken.jobs.values() if job.stage.stack.head is not None}
     save(store, taken, "finetune")
     repeated = chosen(ignoring, second, store)
     assert repeated.jobs.keys() == taken.jobs.keys() and reasons(repeated, store) == {}
     # A run that does not ignore code takes none of what came after other code.
     found = reasons(second, store)
-    assert found.keys() == {name for name, job in second.jobs.items() if job.parent or not job.stage.is_last}
+    assert found.keys() == {name for name, job in second.jobs.items() if job.parent or job.stage.stack.head is None}
 
 
 def test_a_stage_of_the_same_program_comes_first(plan, store, ignoring):
