@@ -5,6 +5,7 @@ import re
 import textwrap
 import warnings
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,6 +21,15 @@ _DOTS = 240  # per inch
 _LONGEST_NAME = 120  # characters
 
 
+class Drawing(NamedTuple):
+    """A figure with its words."""
+
+    name: str  # of its files
+    figure: Any
+    caption: str
+    alt: str  # for readers who do not see it
+
+
 def canvas(height: float, columns: int = 1, rows: int = 1, sharey: bool = True):
     """Returns a figure of a height (inches) and its axes, plain and with ink of one colour."""
     import matplotlib
@@ -28,11 +38,26 @@ def canvas(height: float, columns: int = 1, rows: int = 1, sharey: bool = True):
     ink = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
     with matplotlib.rc_context(dict.fromkeys(ink, INK)):
         figure = Figure(figsize=(WIDTH, height), dpi=_DOTS, layout="constrained")
-        found = figure.subplots(rows, columns, sharey=sharey)
-    for axes in np.ravel(found):
+        all_axes = figure.subplots(rows, columns, sharey=sharey)
+    for axes in np.ravel(all_axes):
         axes.grid(alpha=0.25, linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
-    return figure, found
+    return figure, all_axes
+
+
+def panels(n: int, height: float, margin: float, sharey: bool = False):
+    """Returns a figure of so many panels in two columns, each of a height (inches), and the panels."""
+    columns = min(2, n)
+    rows = -(-n // columns)
+    figure, all_axes = canvas(margin + height * rows, columns, rows, sharey)
+    for axes in np.ravel(all_axes)[n:]:
+        axes.set_axis_off()
+    return figure, np.ravel(all_axes)[:n]
+
+
+def style(index: int, **more) -> dict[str, Any]:
+    """Returns the style of the line of an index, as Matplotlib takes it."""
+    return {"color": COLOURS[index], "linestyle": DASHES[index % len(DASHES)], **more}
 
 
 def title(figure, text: str) -> None:

@@ -74,10 +74,10 @@ def _usual(chosen: np.ndarray) -> str:
 
 def _budgets(curve: BudgetCurve, sure: np.ndarray) -> str:
     """Returns the budgets at which a gain is certain, all of them or how many."""
-    found = [f"{labels:,}" for labels in curve.labels[sure]]
-    if len(found) <= _MOST_BUDGETS:
-        return f"{listed(found)} labels"
-    return f"{len(found)} of {len(curve.labels)} budgets, from {found[0]} to {found[-1]} labels"
+    budgets = [f"{labels:,}" for labels in curve.labels[sure]]
+    if len(budgets) <= _MOST_BUDGETS:
+        return f"{listed(budgets)} labels"
+    return f"{len(budgets)} of {len(curve.labels)} budgets, from {budgets[0]} to {budgets[-1]} labels"
 
 
 def _of(curve: BudgetCurve) -> tuple[str, object, object]:

@@ -53,10 +53,10 @@ def record(answer: Answer, experiment: Experiment, experiment_id: str, devices: 
                 }
                 for arm, length in zip(answer.arms, answer.lengths, strict=True)
             ],
-            "comparisons": [_comparison(one) for one in answer.comparisons],
+            "comparisons": [_comparison(comparison) for comparison in answer.comparisons],
             "tuning": [_tuned(arm) for arm in answer.tuned],
-            "untuned": [_comparison(one) for one in answer.untuned],
-            "attribution": [_attribution(one) for one in answer.factorials],
+            "untuned": [_comparison(comparison) for comparison in answer.untuned],
+            "attribution": [_attribution(factorial) for factorial in answer.factorials],
             "budgets": [_budget(curve) for curve in answer.budgets],
             "epochs": [_epochs(curve) for curve in answer.epochs],
             "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}, **_code()},
@@ -105,43 +105,43 @@ def _code() -> dict[str, Any]:
 
 
 def _tuned(arm: TunedArm) -> dict[str, Any]:
-    kept = [{**one._asdict(), "results": one.results.mean(axis=1)} for one in arm.fields]
+    kept = [{**field._asdict(), "results": field.results.mean(axis=1)} for field in arm.fields]
     return {"point": arm.point, "settings": arm.n_settings, "fields": kept}
 
 
-def _comparison(one: Comparison) -> dict[str, Any]:
-    kept = one._asdict()
-    kept["difference"], kept["improvement"] = one.difference._asdict(), one.improvement._asdict()
+def _comparison(comparison: Comparison) -> dict[str, Any]:
+    kept = comparison._asdict()
+    kept["difference"], kept["improvement"] = comparison.difference._asdict(), comparison.improvement._asdict()
     sides = zip(("treatment", "baseline"), kept.pop("lengths"), strict=True)
     kept["still_improving"] = [side for side, length in sides if length and length.trend == "improves"]
-    kept["speed"] = one.speed and _speed(one.speed, one.level)
-    kept["seeds_to_settle"] = one.seeds_to_settle and one.seeds_to_settle._asdict()
+    kept["speed"] = comparison.speed and _speed(comparison.speed, comparison.level)
+    kept["seeds_to_settle"] = comparison.seeds_to_settle and comparison.seeds_to_settle._asdict()
     return kept
 
 
-def _length(found: Length) -> dict[str, Any]:
-    return {**found._asdict(), "change": found.change and found.change._asdict()}
+def _length(length: Length) -> dict[str, Any]:
+    return {**length._asdict(), "change": length.change and length.change._asdict()}
 
 
-def _speed(found: Speed, level: float) -> dict[str, Any]:
-    return {**found._asdict(), "ratio": found.ratio and found.ratio._asdict(), "learns": found.learns(level)}
+def _speed(speed: Speed, level: float) -> dict[str, Any]:
+    return {**speed._asdict(), "ratio": speed.ratio and speed.ratio._asdict(), "learns": speed.learns(level)}
 
 
-def _attribution(found: Factorial) -> dict[str, Any]:
-    ends, called = {"first": found.first, "last": found.last}, factor_names(found)
+def _attribution(factorial: Factorial) -> dict[str, Any]:
+    ends, called = {"first": factorial.first, "last": factorial.last}, factor_names(factorial)
     return {
-        "factors": [{"name": called[factor.field], **factor._asdict()} for factor in found.factors],
-        "setting": found.setting,
-        "seeds": found.n,
+        "factors": [{"name": called[factor.field], **factor._asdict()} for factor in factorial.factors],
+        "setting": factorial.setting,
+        "seeds": factorial.n,
         **{end: {"name": names.arm_name(arm.point), "point": arm.point} for end, arm in ends.items()},
-        "metrics": {metric: _gap(cause) for metric, cause in found.causes.items()},
+        "metrics": {metric: _gap(cause) for metric, cause in factorial.causes.items()},
         "remedies": {
             metric: {field: effect._asdict() for field, effect in effects.items()}
-            for metric, effects in found.remedies.items()
+            for metric, effects in factorial.remedies.items()
         },
         "diagnostics": {
             name: {"first": first._asdict(), "last": last._asdict()}
-            for name, (first, last) in found.diagnostics.items()
+            for name, (first, last) in factorial.diagnostics.items()
         },
     }
 

@@ -27,10 +27,10 @@ def write_answer(
     Raises:
       OSError: it could not be written.
     """
-    found = record(answer, experiment, run_files.experiment_id(trials["trial_id"].to_pylist()), devices)
-    text = json.dumps(found, indent=1, allow_nan=False, ensure_ascii=False)
+    content = record(answer, experiment, run_files.experiment_id(trials["trial_id"].to_pylist()), devices)
+    text = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False)
     (directory / "answer.json").write_text(text, encoding="utf-8")
-    return found
+    return content
 
 
 def write(
@@ -56,17 +56,17 @@ def write(
     Raises:
       OSError: a file could not be written.
     """
-    found = write_answer(answer, trials, experiment, devices, directory)
+    content = write_answer(answer, trials, experiment, devices, directory)
     for name in ("figures", "tables"):
         (directory / name).mkdir(exist_ok=True)
-    parts = sections.sections(answer, trials, Curves(curves), samples, found, directory / "figures")
+    parts = sections.sections(answer, trials, Curves(curves), samples, content, directory / "figures")
     # Facts have no headings, and no paper needs them.
     for part in (part for section in parts for part in section.parts):
         if isinstance(part, Listing) and any(part.headings):
             text = latex.tabular(part.headings, part.rows, part.align)
             (directory / "tables" / f"{part.name}.tex").write_text(text, encoding="utf-8")
     facts = {"How sure": words.certainty(answer, experiment), "Depends on": words.conditions(answer, experiment)}
-    opening = Opening(found["question"], words.headline(answer, experiment), facts, found["warnings"])
+    opening = Opening(content["question"], words.headline(answer, experiment), facts, content["warnings"])
     text = page(opening, words.explanation(answer), parts, to_json(experiment))
     target = directory / "report.html"
     target.write_text(text, encoding="utf-8")

@@ -52,10 +52,10 @@ def show(
         console.print(hidden, style="dim", soft_wrap=True)
     if line := verdicts.speed(answer.comparisons):
         console.print(f"\n{line}", soft_wrap=True)
-    for found in answer.factorials:
-        if len(found.factors) > 2:
+    for factorial in answer.factorials:
+        if len(factorial.factors) > 2:
             console.print()
-            console.print(_share_table(found))
+            console.print(_share_table(factorial))
     paragraphs = words.explanation(answer)
     for text in paragraphs[:_MOST_PARAGRAPHS]:
         console.print(f"\n{text}", soft_wrap=True)
@@ -118,15 +118,15 @@ def _laid_out(
     return table
 
 
-def _share_table(found: Factorial) -> Table:
+def _share_table(factorial: Factorial) -> Table:
     """Returns how each metric's gap is split; a column a metric, so that it fits."""
-    rows = list(gaps.shown_causes(found).items())
+    rows = list(gaps.shown_causes(factorial).items())
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("share of the gap, mean and interval", max_width=30)
     for metric, _ in rows:
         table.add_column(names.metric_name(metric).replace("validation accuracy ", "validation\n"), justify="right")
     lines = [("the gap", [cause.parts.gap for _, cause in rows])]
-    for field, name in factor_names(found).items():
+    for field, name in factor_names(factorial).items():
         lines.append((name, [cause.parts.shares[field] for _, cause in rows]))
     for name, shares in lines:
         table.add_row(name, *(_share(share) for share in shares))

@@ -81,6 +81,12 @@ def differences(arms: Sequence[Arm], metric: str, study: StudyConfig) -> list[np
     return [treated - untreated for treated, untreated in (_sides(pair, metric) for pair in pairs)]
 
 
+def by_family(compared: Sequence[Comparison]) -> tuple[list[Comparison], list[Comparison]]:
+    """Returns the question's own comparisons, and those that explore."""
+    own = [comparison for comparison in compared if not comparison.is_exploratory]
+    return own, [comparison for comparison in compared if comparison.is_exploratory]
+
+
 class Planned(NamedTuple):
     """A comparison that a run is going to make."""
 

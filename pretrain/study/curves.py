@@ -33,7 +33,7 @@ class Curves:
         rows = rows[np.lexsort((self._steps[rows], self._trials[rows]))]
         steps, values = self._steps[rows], self._values[rows]
         trials, starts = np.unique(self._trials[rows], return_index=True)
-        bounds = zip(trials, starts, [*starts[1:], len(rows)], strict=True)
+        bounds = zip(trials, starts, np.append(starts, len(rows))[1:], strict=True)
         return {self._trial_names[trial]: (steps[start:end], values[start:end]) for trial, start, end in bounds}
 
     def trials_of(self, stage: str) -> set[str]:
