@@ -88,7 +88,7 @@ def save(figure, directory: Path, name: str) -> str:
     """Writes a figure as PNG and SVG, and returns the SVG for a page.
 
     There ink takes the colour of the text around it, the first colours can be set by the page, which may be dark, and
-    what has a name has one of its own among all figures.
+    no other figure has the same ids.
     """
     import matplotlib
 

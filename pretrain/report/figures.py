@@ -16,7 +16,7 @@ from pretrain.study.epochs import EpochCurve
 from pretrain.study.factorial import FIRST_BATCHES
 from pretrain.study.phases import Pretraining
 
-# What a figure holds and stays legible; its caption says if there is more.
+# The most that is legible in a figure; its caption reports if there is more.
 MOST_ARMS = 8
 MOST_COMPARISONS = 24
 MOST_PANELS = 4
@@ -33,7 +33,7 @@ def first_batches(curves: Curves, arms: Sequence[Arm]):
     """
     figure, axes = canvas(3.4)
     steps, metric = np.arange(1, FIRST_BATCHES + 1), trained_metric(curves)
-    what = metric.removeprefix("post_update_")
+    measure = metric.removeprefix("post_update_")
     for index, arm in enumerate(arms[:MOST_ARMS]):
         if not arm.trial_ids:
             continue
@@ -42,16 +42,16 @@ def first_batches(curves: Curves, arms: Sequence[Arm]):
         if not measured.any():
             continue
         x, (mean, low, high) = steps[measured], statistics.band(values[:, measured])
-        if what == "loss":  # which is above zero, on a logarithmic scale
+        if measure == "loss":  # which is above zero, on a logarithmic scale
             low = np.maximum(low, mean / 100)
         axes.plot(x, mean, label=written(arm_name(arm.point)), linewidth=1.8, **style(index))
         if len(values) > 1:
             axes.fill_between(x, low, high, color=COLOURS[index], alpha=0.1, linewidth=0)
             for edge in (low, high):
                 axes.plot(x, edge, linewidth=0.5, alpha=0.5, **style(index))
-    limits = {"ylim": (0, 1)} if what == "accuracy" else {}
-    axes.set(xlabel="mini-batch", ylabel=f"{what} on the batch just trained on", xlim=(1, FIRST_BATCHES), **limits)
-    if what == "loss":
+    limits = {"ylim": (0, 1)} if measure == "accuracy" else {}
+    axes.set(xlabel="mini-batch", ylabel=f"{measure} on the batch just trained on", xlim=(1, FIRST_BATCHES), **limits)
+    if measure == "loss":
         axes.set_yscale("log", nonpositive="clip")
     n = max((len(set(arm.seeds)) for arm in arms), default=0)
     band = f"mean over {n} seeds, {percent(statistics.LEVEL)} band over all batches" if n > 1 else "one seed"
@@ -97,7 +97,7 @@ def gains(curves: Sequence[BudgetCurve]):
 
 
 def epochs(curves: Sequence[EpochCurve]):
-    """Draws, against the epochs of pretraining, its error and what it gains; or results, where nothing is compared."""
+    """Draws error and gain of pretraining against its epochs; or results, where nothing is compared."""
     shown = curves[:MOST_ARMS]
     scale, unit = scale_of(shown[0].metric)
     figure, (left, right) = canvas(2.9, 2, sharey=False)
@@ -117,8 +117,8 @@ def epochs(curves: Sequence[EpochCurve]):
         axes.set_xticks(shown[0].epochs, [str(n) for n in shown[0].epochs])
         axes.minorticks_off()
     left.set_ylabel("reconstruction error")
-    what = "gain" if gains else metric_name(split_of(shown[0].metric)[1])
-    right.set_ylabel(what if what == unit else f"{what} ({unit})")
+    quantity = "gain" if gains else metric_name(split_of(shown[0].metric)[1])
+    right.set_ylabel(quantity if quantity == unit else f"{quantity} ({unit})")
     title(figure, "Reconstruction error, and what pretraining gains, by its epochs")
     legend(figure, left)
     return figure

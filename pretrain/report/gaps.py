@@ -1,4 +1,4 @@
-"""Gaps between corners of factorials, as figures and tables: what they are made of, and what updates did meanwhile."""
+"""Gaps between corners of factorials, as figures and tables: their shares, and diagnostics of updates."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -109,7 +109,7 @@ def diagnostics(curves: Curves, arms: Sequence[Arm]) -> Drawing:
 
 
 def diagnosed(curves: Curves) -> list[str]:
-    """Returns the names of the diagnostics that curves hold, in the order of what they are about."""
+    """Returns the names of the diagnostics that curves hold, in the order of their subjects."""
     return [name for start in _DIAGNOSTICS for name in sorted(curves.metrics) if name.startswith(start)]
 
 
@@ -120,7 +120,7 @@ def shown_causes(factorial: Factorial) -> dict[str, Cause]:
 
 
 def share_listing(factorial: Factorial, level: float, name: str) -> Listing:
-    """Returns how each metric's gap is split, with intervals; of two factors also what they do together."""
+    """Returns how each metric's gap is split, with intervals; of two factors also their interaction."""
     called, rows = factor_names(factorial), []
     both = tuple(called) if len(called) == 2 else None
     for metric, cause in shown_causes(factorial).items():

@@ -1,4 +1,4 @@
-"""How arms were tuned, as a table of the values chosen and figures of what every value comes to."""
+"""Tuning of arms: a table of the values chosen, and figures of the result at every value."""
 
 import numpy as np
 

@@ -19,7 +19,7 @@ def lost(faults: Sequence[Finding], experiment: Experiment) -> str:
 
 
 def warnings(faults: Sequence[Finding], experiment: Experiment) -> list[str]:
-    """Returns a sentence for each kind of finding but those that ``lost`` reports: the arms, and what to try."""
+    """Returns a sentence for each kind of finding but those that ``lost`` reports: the arms, and the remedy."""
     is_linear = get(experiment, "pretrain.method.kind") == "pca"
     kept = [fault for fault in faults if not (fault.is_whole and fault.kind in ("diverged", "collapsed"))]
     return _grouped([fault for fault in kept if not (fault.kind == "components" and is_linear)], experiment)

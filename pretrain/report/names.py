@@ -186,7 +186,7 @@ def value(number: float, metric: str, digits: int = 3) -> str:
 
 
 def scale_of(metric: str) -> tuple[float, str]:
-    """Returns by what a figure multiplies differences of a metric, and their unit in words."""
+    """Returns the factor by which a figure multiplies differences of a metric, and their unit in words."""
     return (100, "percentage points") if metric_of(metric).is_fraction else (1, metric_name(split_of(metric)[1]))
 
 

@@ -1,9 +1,10 @@
 """Prospects of a run, in words: a line before it starts, and a warning where it can conclude nothing."""
 
 from pretrain.config.counts import counted
-from pretrain.report.names import percent, sizes
+from pretrain.report.names import capital, percent, sizes
 from pretrain.report.why import too_few
 from pretrain.study.answer import Answer
+from pretrain.study.comparisons import by_family
 from pretrain.study.power import POWER, fewest_seeds, smallest_p
 from pretrain.study.prospects import Prospect
 from pretrain.study.sequential import seeds_of
@@ -47,7 +48,7 @@ def warning(prospect: Prospect) -> str | None:
 
 
 def warnings(answer: Answer) -> list[str]:
-    """Returns reasons why a run's verdicts are not what they may seem."""
-    n_own = sum(not comparison.is_exploratory for comparison in answer.comparisons)
+    """Returns reasons to doubt a run's verdicts, a sentence each."""
+    n_own = len(by_family(answer.comparisons)[0])
     reason = cannot_conclude(n_own, answer.n_seeds, 1 - answer.level) if n_own else None
-    return [f"{reason[0].upper()}{reason[1:]}."] if reason else []
+    return [f"{capital(reason)}."] if reason else []

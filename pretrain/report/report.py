@@ -16,7 +16,7 @@ from pretrain.runs.sample_file import Samples
 from pretrain.study.answer import Answer
 from pretrain.study.curves import Curves
 
-FILES = ("answer.json", "report.html", "figures/", "tables/")  # what the paths of a report's files begin with
+FILES = ("answer.json", "report.html", "figures/", "tables/")  # beginnings of the paths of a report's files
 
 
 def write_answer(
@@ -45,11 +45,11 @@ def write(
     """Writes ``answer.json``, ``report.html``, ``figures/`` and ``tables/``; returns the page's path.
 
     Args:
-      answer: what was concluded.
+      answer: the run's conclusions.
       trials: the run's table of trials.
       curves: the run's table of curves.
-      experiment: what was run.
-      devices: what it ran on, in words.
+      experiment: of the run.
+      devices: that it ran on, in words.
       directory: where to.
       samples: filters and reconstructions of its pretraining, if it left any.
 

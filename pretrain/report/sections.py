@@ -36,7 +36,7 @@ def sections(
     """Returns the report's sections; those for which a run has nothing are empty.
 
     Args:
-      answer: what was concluded.
+      answer: the run's conclusions.
       trials: the run's table of trials.
       curves: the run's curves.
       samples: filters and reconstructions, if the run left any.
@@ -155,7 +155,7 @@ def _phases(answer: Answer, trials: pa.Table, curves: Curves) -> Parts:
 
 
 def _end_to_end(trials: pa.Table) -> str:
-    """Returns the error of reconstructing test inputs, and what part of their variance it is."""
+    """Returns the error of reconstructing test inputs, and its part of their variance."""
     shares = health.unexplained(trials)
     if not len(shares):
         return ""

@@ -22,9 +22,9 @@ from pretrain.study.statistics import Estimate
 BATCHES = (1, 5, 20)
 _MOST_ARMS = 12
 _MOST_PARAGRAPHS = 2
-_TRAINED, _VALIDATION = "post_update_", "validation_"  # of what curves show: accuracy, or loss
+_TRAINED, _VALIDATION = "post_update_", "validation_"  # beginnings of names of metrics
 _HEADINGS = {_TRAINED: "trained\nbatch {}", _VALIDATION: "validation\nafter {}"}
-# Batches and metrics, from all that is worth a column to what is left on a narrow console.
+# Batches and metrics with a column, from a wide console to a narrow one.
 _LAYOUTS = (
     (BATCHES, (_TRAINED, _VALIDATION)),
     (BATCHES[::2], (_TRAINED, _VALIDATION)),
@@ -37,7 +37,7 @@ _LAYOUTS = (
 def show(
     answer: Answer, trials: pa.Table, curves: pa.Table, console: Console, experiment: Experiment, run_dir: str
 ) -> None:
-    """Prints the verdict, a row an arm, a dozen at most, the start of the explanation, and what all of it rests on."""
+    """Prints the verdict, a row an arm, a dozen at most, the start of the explanation, and the basis."""
     console.print(f"{words.headline(answer, experiment)}\n", soft_wrap=True, style="bold")
     for line in words.warnings(answer, experiment):
         console.print(f"{line}\n", soft_wrap=True, style="yellow")

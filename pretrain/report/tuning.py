@@ -16,7 +16,7 @@ _HYPERPARAMETERS = ("optimizer.learning_rate", "l2", "weight_decay")  # the ends
 
 
 def basis(answer: Answer, experiment: Experiment) -> str:
-    """Returns by what arms were tuned, in a sentence."""
+    """Returns the metric, rows and settings by which arms were tuned, in a sentence."""
     fields = [brief(name) for name in experiment.study.tune]
     sizes = sorted({arm.n_settings for arm in answer.tuned})  # fewer where a field has no effect on an arm
     settings = counted(sizes[-1], "setting") if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]} settings"

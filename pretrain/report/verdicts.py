@@ -141,8 +141,8 @@ def _counted(group: Sequence[Comparison]) -> list[str]:
 
 def interval(comparison: Comparison) -> str:
     """Returns a comparison's difference with its interval, and the interval's level where it is not 95 %."""
-    what = unit(comparison.metric)
-    return f"{what[1:]} {difference(comparison.difference, comparison.metric)}".lstrip() + at_level(comparison.level)
+    name = unit(comparison.metric)
+    return f"{name[1:]} {difference(comparison.difference, comparison.metric)}".lstrip() + at_level(comparison.level)
 
 
 def unit(metric: str) -> str:
@@ -151,7 +151,7 @@ def unit(metric: str) -> str:
 
 
 def speed(compared: Sequence[Comparison]) -> str:
-    """Returns which arms learn faster, whichever ends better, in a sentence; nothing where it was not measured."""
+    """Returns the arms that learn faster, in a sentence; nothing where learning was not measured."""
     timed = [comparison for comparison in compared if comparison.speed]
     if not timed:
         return ""

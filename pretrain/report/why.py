@@ -7,7 +7,7 @@ import numpy as np
 
 from pretrain.config.counts import counted
 from pretrain.config.metrics import metric_of, split_of
-from pretrain.report.names import arm_name, listed, metric_name, percent, setting, treatment, value
+from pretrain.report.names import arm_name, capital, listed, metric_name, percent, setting, treatment, value
 from pretrain.study.arms import CORNERS
 from pretrain.study.attribution import Attribution
 from pretrain.study.factorial import Cause, Factorial
@@ -16,7 +16,7 @@ from pretrain.study.statistics import FEWEST_SEEDS, Estimate, holm
 _START, _LATER = "post_update_accuracy after batch 1", "post_update_accuracy after batch 20"
 _EARLY = ("after batch 1", "after batch 20")  # of causes on validation images that are put in words
 _CHANGE = "logit_change"
-_MATTERS = 0.05  # of accuracy after batch 1; what certainly is less is no slow start
+_MATTERS = 0.05  # of accuracy after batch 1; a gap that certainly is smaller is no slow start
 _MOST_WORDS = 30  # on shares, in the sentence on their gap
 _PART = 0.25  # of the gap; a change that may make more is not said to have no part in it
 
@@ -29,7 +29,7 @@ def too_few(n: int) -> str:
 def why(factorial: Factorial, level: float) -> str:
     """Returns the causes of the gap between a factorial's corners."""
     where = setting(factorial.setting) if not factorial.others else ""
-    where = f"{where[0].upper()}{where[1:]}: " if where else ""
+    where = f"{capital(where)}: " if where else ""
     if factorial.n < 2:
         return where + _one_seed(factorial)
     if factorial.is_original_question and _START in factorial.causes:
@@ -76,10 +76,10 @@ def _original_question(factorial: Factorial, level: float) -> str:
     """Returns the causes of a slow start of the pretrained, frozen network, if there is one."""
     start, end = factorial.causes[_START], factorial.causes[factorial.end]
     last, first = (value(level, factorial.end) for level in (end.last, end.first))
-    what = split_of(factorial.end)[1]
-    if what != "accuracy":
-        last, first = f"{metric_name(what)} {last}", f"{metric_name(what)} {first}"
-    at = "is at" if what == "accuracy" else "is at an accuracy of"
+    measure = split_of(factorial.end)[1]
+    if measure != "accuracy":
+        last, first = f"{metric_name(measure)} {last}", f"{metric_name(measure)} {first}"
+    at = "is at" if measure == "accuracy" else "is at an accuracy of"
     gap, (init, frozen) = start.parts.gap, (start.parts.shares[field] for field in CORNERS)
     sentence = (
         f"{_cause(start.parts, factorial.n, level)}: after batch 1 the pretrained, frozen network {at} "
@@ -136,9 +136,8 @@ def _all_factors(factorial: Factorial, level: float) -> str:
     for metric in metrics:
         cause = factorial.causes[metric]
         shares = {field: (share, cause.parts.p_values[field]) for field, share in cause.parts.shares.items()}
-        name = metric_name(metric)
         split = _split(metric, cause, called, certain(shares, factorial.n, level))
-        changes.append(f"{name[0].upper()}{name[1:]} goes from {split}.")
+        changes.append(f"{capital(metric_name(metric))} goes from {split}.")
     ends = f"The gap is from {_corner(factorial.first.point)} to {_corner(factorial.last.point)}"
     ends += f" ({2 ** len(factorial.factors)} cells, {counted(factorial.n, 'seed')}, {percent(level)} intervals)."
     return " ".join([ends, *changes, *_strongest_interaction(factorial, called, metrics[:1], level)])
@@ -170,7 +169,7 @@ def _strongest_interaction(factorial: Factorial, called: dict[str, str], metrics
 
 
 def _cause(start: Attribution, n: int, level: float) -> str:
-    """Returns whether there is a slow start, and what makes it."""
+    """Returns whether there is a slow start, and its cause."""
     if n < FEWEST_SEEDS:
         return too_few(n)
     if not certain({"gap": (start.gap, start.gap_p_value)}, n, level):

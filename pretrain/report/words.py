@@ -55,7 +55,7 @@ def conclusion(answer: Answer, experiment: Experiment) -> str:
 def headline(answer: Answer, experiment: Experiment) -> str:
     """Returns the conclusion, counted where there are so many comparisons that nobody would read it as a headline.
 
-    What pretraining does is reported all the same, where it is compared beside other things.
+    The verdicts on pretraining are not counted, where it is compared beside other things.
     """
     whole, compared = conclusion(answer, experiment), answer.comparisons
     if len(whole.split()) <= _MOST_WORDS or not compared:
@@ -83,7 +83,7 @@ def lost(answer: Answer, experiment: Experiment) -> str:
 
 
 def warnings(answer: Answer, experiment: Experiment) -> list[str]:
-    """Returns reasons why a run's verdicts are not what they may seem."""
+    """Returns reasons to doubt a run's verdicts, a sentence each."""
     return [*prospects.warnings(answer), *tuning.warnings(answer), *health.warnings(answer.findings, experiment)]
 
 
@@ -106,7 +106,7 @@ def certainty(answer: Answer, experiment: Experiment) -> str:
 
 def _error_rate(answer: Answer) -> str:
     """Returns how often verdicts call an effect that is not there, in a sentence; nothing without comparisons."""
-    n_own = sum(not comparison.is_exploratory for comparison in answer.comparisons)
+    n_own = len(by_family(answer.comparisons)[0])
     if not n_own:
         return ""
     whose = "the question's" if n_own < len(answer.comparisons) else "the"

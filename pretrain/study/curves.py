@@ -8,8 +8,6 @@ import pyarrow as pa
 
 Curve = tuple[np.ndarray, np.ndarray]  # updates after which a trial was measured, ascending, and values
 
-_NOT_MEASURED: Curve = (np.zeros(0, int), np.zeros(0))
-
 
 class Curves:
     """The curves of a run's trials."""
@@ -47,9 +45,10 @@ class Curves:
         """Returns a metric of trials after some updates of a stage: [trials, steps], NaN where it was not measured."""
         curves, result = self.of(metric, stage), np.full((len(trial_ids), len(steps)), np.nan)
         for row, trial in zip(result, trial_ids, strict=True):
-            updates, values = curves.get(trial, _NOT_MEASURED)
-            _, columns, places = np.intersect1d(steps, updates, assume_unique=True, return_indices=True)
-            row[columns] = values[places]
+            if trial in curves:
+                updates, values = curves[trial]
+                _, columns, places = np.intersect1d(steps, updates, assume_unique=True, return_indices=True)
+                row[columns] = values[places]
         return result
 
 
