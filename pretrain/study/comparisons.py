@@ -105,7 +105,10 @@ def planned(points: Iterable[Mapping[str, Any]], study: StudyConfig) -> list[Pla
     arms = [Arm(point, (), (), 0) for point in {key(without_idle(point)): point for point in whole}.values()]
     field = compared_field(arms, study)
     pairs = _pairs(arms, field) if field else []
-    return [Planned(field, a.point, b.point, not families.in_family(a.point, study)) for a, b in pairs]
+    return [
+        Planned(field, treatment.point, baseline.point, not families.in_family(treatment.point, study))
+        for treatment, baseline in pairs
+    ]
 
 
 def compared_field(arms: Sequence[Arm], study: StudyConfig) -> str:
