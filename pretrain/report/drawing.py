@@ -7,6 +7,7 @@ import textwrap
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -32,6 +33,15 @@ def own_style() -> Iterator[None]:
         yield
 
 
+class Drawing(NamedTuple):
+    """A figure with its words."""
+
+    name: str  # of its files
+    figure: Any
+    caption: str
+    alt: str  # for readers who do not see it
+
+
 def canvas(height: float, columns: int = 1, rows: int = 1, sharey: bool = True):
     """Returns a figure of a height (inches) and its axes, plain and with ink of one colour."""
     import matplotlib
@@ -40,11 +50,26 @@ def canvas(height: float, columns: int = 1, rows: int = 1, sharey: bool = True):
     ink = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
     with matplotlib.rc_context(dict.fromkeys(ink, INK)):
         figure = Figure(figsize=(WIDTH, height), dpi=_DOTS, layout="constrained")
-        found = figure.subplots(rows, columns, sharey=sharey)
-    for axes in np.ravel(found):
+        all_axes = figure.subplots(rows, columns, sharey=sharey)
+    for axes in np.ravel(all_axes):
         axes.grid(alpha=0.25, linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
-    return figure, found
+    return figure, all_axes
+
+
+def panels(n: int, height: float, margin: float, sharey: bool = False):
+    """Returns a figure of so many panels in two columns, each of a height (inches), and the panels."""
+    columns = min(2, n)
+    rows = -(-n // columns)
+    figure, all_axes = canvas(margin + height * rows, columns, rows, sharey)
+    for axes in np.ravel(all_axes)[n:]:
+        axes.set_axis_off()
+    return figure, np.ravel(all_axes)[:n]
+
+
+def style(index: int, **more) -> dict[str, Any]:
+    """Returns the style of the line of an index, as Matplotlib takes it."""
+    return {"color": COLOURS[index], "linestyle": DASHES[index % len(DASHES)], **more}
 
 
 def title(figure, text: str) -> None:
@@ -75,7 +100,7 @@ def save(figure, directory: Path, name: str) -> str:
     """Writes a figure as PNG and SVG, and returns the SVG for a page.
 
     There ink takes the colour of the text around it, the first colours can be set by the page, which may be dark, and
-    what has a name has one of its own among all figures.
+    no other figure has the same ids.
     """
     import matplotlib
 

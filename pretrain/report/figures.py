@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pretrain.config.metrics import metric_of, split_of
-from pretrain.report.drawing import COLOURS, DASHES, INK, canvas, legend, title, written
+from pretrain.report.drawing import COLOURS, INK, canvas, legend, panels, style, title, written
 from pretrain.report.names import arm_name, comparison_name, metric_name, percent, scale_of, setting, short
 from pretrain.study import statistics
 from pretrain.study.arms import Arm, by_seed
@@ -16,7 +16,7 @@ from pretrain.study.epochs import EpochCurve
 from pretrain.study.factorial import FIRST_BATCHES
 from pretrain.study.phases import Pretraining
 
-# What a figure holds and stays legible; its caption says if there is more.
+# The most that is legible in a figure; its caption reports if there is more.
 MOST_ARMS = 8
 MOST_COMPARISONS = 24
 MOST_PANELS = 4
@@ -33,7 +33,7 @@ def first_batches(curves: Curves, arms: Sequence[Arm]):
     """
     figure, axes = canvas(3.4)
     steps, metric = np.arange(1, FIRST_BATCHES + 1), trained_metric(curves)
-    what = metric.removeprefix("post_update_")
+    measure = metric.removeprefix("post_update_")
     for index, arm in enumerate(arms[:MOST_ARMS]):
         if not arm.trial_ids:
             continue
@@ -42,17 +42,16 @@ def first_batches(curves: Curves, arms: Sequence[Arm]):
         if not measured.any():
             continue
         x, (mean, low, high) = steps[measured], statistics.band(values[:, measured])
-        if what == "loss":  # which is above zero, on a logarithmic scale
+        if measure == "loss":  # which is above zero, on a logarithmic scale
             low = np.maximum(low, mean / 100)
-        style = {"color": COLOURS[index], "linestyle": DASHES[index % len(DASHES)]}
-        axes.plot(x, mean, label=written(arm_name(arm.point)), linewidth=1.8, **style)
+        axes.plot(x, mean, label=written(arm_name(arm.point)), linewidth=1.8, **style(index))
         if len(values) > 1:
             axes.fill_between(x, low, high, color=COLOURS[index], alpha=0.1, linewidth=0)
             for edge in (low, high):
-                axes.plot(x, edge, linewidth=0.5, alpha=0.5, **style)
-    limits = {"ylim": (0, 1)} if what == "accuracy" else {}
-    axes.set(xlabel="mini-batch", ylabel=f"{what} on the batch just trained on", xlim=(1, FIRST_BATCHES), **limits)
-    if what == "loss":
+                axes.plot(x, edge, linewidth=0.5, alpha=0.5, **style(index))
+    limits = {"ylim": (0, 1)} if measure == "accuracy" else {}
+    axes.set(xlabel="mini-batch", ylabel=f"{measure} on the batch just trained on", xlim=(1, FIRST_BATCHES), **limits)
+    if measure == "loss":
         axes.set_yscale("log", nonpositive="clip")
     n = max((len(set(arm.seeds)) for arm in arms), default=0)
     band = f"mean over {n} seeds, {percent(statistics.LEVEL)} band over all batches" if n > 1 else "one seed"
@@ -65,13 +64,14 @@ def differences(compared: Sequence[Comparison]):
     """Draws the difference of each comparison with its interval, and every seed's as a dot, in the metric's unit."""
     shown = compared[:MOST_COMPARISONS]
     scale, unit = scale_of(compared[0].metric)
-    names = [written(comparison_name(one), 26) for one in shown]
+    names = [written(comparison_name(comparison), 26) for comparison in shown]
     figure, axes = canvas(1.3 + 0.24 * len(shown) + 0.17 * sum(1 + name.count("\n") for name in names))
-    for row, one in enumerate(shown):
-        axes.plot(scale * (one.treated - one.untreated), np.full(one.n, row), ".", color=COLOURS[0], alpha=0.35)
-        low, high = (scale * end if np.isfinite(end) else np.nan for end in one.difference[1:])
+    for row, comparison in enumerate(shown):
+        seeds = scale * (comparison.treated - comparison.untreated)
+        axes.plot(seeds, np.full(comparison.n, row), ".", color=COLOURS[0], alpha=0.35)
+        low, high = (scale * end if np.isfinite(end) else np.nan for end in comparison.difference[1:])
         axes.plot([low, high], [row, row], color=COLOURS[1], linewidth=2.4)
-        axes.plot([scale * one.difference.mean], [row], "o", color=COLOURS[1])
+        axes.plot([scale * comparison.difference.mean], [row], "o", color=COLOURS[1])
     axes.set_yticks(range(len(shown)), names)
     axes.set_ylim(len(shown) - 0.5, -0.5)
     axes.axvline(0, color=INK, linewidth=0.8)
@@ -84,10 +84,11 @@ def gains(curves: Sequence[BudgetCurve]):
     """Draws the gain of each comparison against labels, with its band over all budgets, in the metric's unit."""
     scale, unit = scale_of(curves[0].metric)
     figure, axes = canvas(3.2)
-    for index, one in enumerate(curves[:MOST_ARMS]):
-        style = {"color": COLOURS[index], "linestyle": DASHES[index % len(DASHES)]}
-        axes.plot(one.labels, scale * one.gain, marker="o", markersize=4, label=written(comparison_name(one)), **style)
-        axes.fill_between(one.labels, scale * one.low, scale * one.high, color=COLOURS[index], alpha=0.15, linewidth=0)
+    for index, curve in enumerate(curves[:MOST_ARMS]):
+        gain, low, high = (scale * values for values in (curve.gain, curve.low, curve.high))
+        label = written(comparison_name(curve))
+        axes.plot(curve.labels, gain, label=label, **style(index, marker="o", markersize=4))
+        axes.fill_between(curve.labels, low, high, color=COLOURS[index], alpha=0.15, linewidth=0)
     axes.axhline(0, color=INK, linewidth=0.8)
     axes.set(xscale="log", xlabel="labels", ylabel=f"gain ({unit})")
     title(figure, f"Gain against labels, with a {percent(curves[0].level)} band over all budgets")
@@ -96,19 +97,19 @@ def gains(curves: Sequence[BudgetCurve]):
 
 
 def epochs(curves: Sequence[EpochCurve]):
-    """Draws, against the epochs of pretraining, its error and what it gains; or results, where nothing is compared."""
+    """Draws error and gain of pretraining against its epochs; or results, where nothing is compared."""
     shown = curves[:MOST_ARMS]
     scale, unit = scale_of(shown[0].metric)
     figure, (left, right) = canvas(2.9, 2, sharey=False)
-    for index, one in enumerate(shown):
-        style = {"color": COLOURS[index], "linestyle": DASHES[index % len(DASHES)], "marker": "o", "markersize": 4}
-        left.plot(one.epochs, one.errors, label=written(arm_name(one.setting)), **style)
-        gained = np.array([gain.mean for gain in one.gains]) if one.gains else one.results
-        right.plot(one.epochs, scale * gained, **style)
-        if one.gains and np.isfinite([gain.low for gain in one.gains]).all():
-            ends = [scale * np.array([getattr(gain, end) for gain in one.gains]) for end in ("low", "high")]
-            right.fill_between(one.epochs, *ends, color=COLOURS[index], alpha=0.15, linewidth=0)
-    gains = all(one.gains for one in shown)
+    for index, curve in enumerate(shown):
+        line = style(index, marker="o", markersize=4)
+        left.plot(curve.epochs, curve.errors, label=written(arm_name(curve.setting)), **line)
+        gained = np.array([gain.mean for gain in curve.gains]) if curve.gains else curve.results
+        right.plot(curve.epochs, scale * gained, **line)
+        if curve.gains and np.isfinite([gain.low for gain in curve.gains]).all():
+            ends = [scale * np.array([getattr(gain, end) for gain in curve.gains]) for end in ("low", "high")]
+            right.fill_between(curve.epochs, *ends, color=COLOURS[index], alpha=0.15, linewidth=0)
+    gains = all(curve.gains for curve in shown)
     if gains:
         right.axhline(0, color=INK, linewidth=0.8)
     for axes in (left, right):
@@ -116,8 +117,8 @@ def epochs(curves: Sequence[EpochCurve]):
         axes.set_xticks(shown[0].epochs, [str(n) for n in shown[0].epochs])
         axes.minorticks_off()
     left.set_ylabel("reconstruction error")
-    what = "gain" if gains else metric_name(split_of(shown[0].metric)[1])
-    right.set_ylabel(what if what == unit else f"{what} ({unit})")
+    quantity = "gain" if gains else metric_name(split_of(shown[0].metric)[1])
+    right.set_ylabel(quantity if quantity == unit else f"{quantity} ({unit})")
     title(figure, "Reconstruction error, and what pretraining gains, by its epochs")
     legend(figure, left)
     return figure
@@ -126,17 +127,13 @@ def epochs(curves: Sequence[EpochCurve]):
 def slopes(compared: Sequence[Comparison]):
     """Draws every seed's result at baseline and treatment, joined by a line, for the first four comparisons."""
     shown = compared[:MOST_PANELS]
-    columns = min(2, len(shown))
-    rows = -(-len(shown) // columns)
-    figure, panels = canvas(0.4 + 2.3 * rows, columns, rows)
-    for axes in np.ravel(panels)[len(shown) :]:
-        axes.set_axis_off()
-    for axes, one in zip(np.ravel(panels), shown, strict=False):
-        for pair in zip(one.untreated, one.treated, strict=True):
-            axes.plot([0, 1], pair, marker=".", color=COLOURS[0] if _rises(one, pair) else COLOURS[1], alpha=0.6)
-        axes.set_xticks([0, 1], [written(short(value), 14) for value in (one.baseline, one.treatment)])
+    figure, all_axes = panels(len(shown), 2.3, 0.4, sharey=True)
+    for axes, comparison in zip(all_axes, shown, strict=True):
+        for pair in zip(comparison.untreated, comparison.treated, strict=True):
+            axes.plot([0, 1], pair, marker=".", color=COLOURS[0] if _rises(comparison, pair) else COLOURS[1], alpha=0.6)
+        axes.set_xticks([0, 1], [written(short(value), 14) for value in (comparison.baseline, comparison.treatment)])
         axes.set_xlim(-0.4, 1.4)
-        axes.set_title(written(setting(one.shared), 56 // columns), fontsize=9)
+        axes.set_title(written(setting(comparison.shared), 56 // min(2, len(shown))), fontsize=9)
     figure.supylabel(metric_name(split_of(shown[0].metric)[1]), fontsize=10, color=INK)
     return figure
 
@@ -146,41 +143,36 @@ def trained_metric(curves: Curves) -> str:
     return "post_update_loss" if "post_update_loss" in curves.metrics else "post_update_accuracy"
 
 
-def _rises(one: Comparison, pair: tuple[float, float]) -> bool:
+def _rises(comparison: Comparison, pair: tuple[float, float]) -> bool:
     """Returns whether a seed is as good or better at treatment."""
-    return pair[1] >= pair[0] if metric_of(one.metric).higher_is_better else pair[1] <= pair[0]
+    return pair[1] >= pair[0] if metric_of(comparison.metric).higher_is_better else pair[1] <= pair[0]
 
 
-def phase_losses(found: Sequence[Pretraining]):
+def phase_losses(pretrainings: Sequence[Pretraining]):
     """Draws each phase's training error, a line, and validation error, a marker an epoch, by update, on a log scale.
 
     Args:
-      found: at most the first four are drawn.
+      pretrainings: at most the first four are drawn.
     """
-    shown = found[:MOST_PRETRAININGS]
-    names = sorted({name for one in shown for name in one.phases}, key=_place)
-    columns = min(2, len(names))
-    rows = -(-len(names) // columns)
-    figure, panels = canvas(0.8 + 2.2 * rows, columns, rows, sharey=False)
-    panels = np.ravel(panels)
-    for axes in panels[len(names) :]:
-        axes.set_axis_off()
-    for axes, name in zip(panels, names, strict=False):
-        for index, one in enumerate(shown):
-            for metric, style in ("mse", {"linewidth": 1.2}), ("validation_mse", {"linestyle": "none", "marker": "o"}):
-                if name not in one.phases or metric not in one.phases[name]:
+    shown = pretrainings[:MOST_PRETRAININGS]
+    names = sorted({name for pretraining in shown for name in pretraining.phases}, key=_place)
+    figure, all_axes = panels(len(names), 2.2, 0.8)
+    for axes, name in zip(all_axes, names, strict=True):
+        for index, pretraining in enumerate(shown):
+            for metric, line in ("mse", {"linewidth": 1.2}), ("validation_mse", {"linestyle": "none", "marker": "o"}):
+                if name not in pretraining.phases or metric not in pretraining.phases[name]:
                     continue
-                steps, values = _thinned(*one.phases[name][metric])
-                label = written(arm_name(one.point) if one.point else "mean over seeds")
-                style = {"color": COLOURS[index], "markersize": 5, **style}
-                axes.plot(steps, values, label=label if metric == "mse" else None, **style)
+                steps, values = _thinned(*pretraining.phases[name][metric])
+                label = written(arm_name(pretraining.point) if pretraining.point else "mean over seeds")
+                line = {"color": COLOURS[index], "markersize": 5, **line}
+                axes.plot(steps, values, label=label if metric == "mse" else None, **line)
         axes.set(yscale="log", xlabel="update")
         place = _place(name)
         axes.set_title("all layers at once" if np.isinf(place) else f"phase {int(place) + 1}", fontsize=9)
-    panels[0].set_ylabel("mean squared error")
+    all_axes[0].set_ylabel("mean squared error")
     title(figure, "Reconstruction in pretraining: batches (lines), validation (dots)")
     if len(shown) > 1:
-        legend(figure, panels[0])
+        legend(figure, all_axes[0])
     return figure
 
 

@@ -6,12 +6,13 @@ from pretrain.config.counts import counted
 from pretrain.config.metrics import metric_of, split_of
 from pretrain.report.names import (
     brief,
+    capital,
     difference,
     listed,
     metric_name,
     percent,
     setting,
-    treatment,
+    treatment_of,
 )
 from pretrain.study.budgets import BudgetCurve
 from pretrain.study.epochs import EpochCurve
@@ -22,10 +23,10 @@ _MOST_BUDGETS = 6  # that a sentence lists
 
 def budget(curve: BudgetCurve) -> str:
     """Returns the gain over many budgets, in a few sentences."""
-    what = treatment(*_of(curve))
+    change = treatment_of(curve)
     sure = ((curve.low > 0) | (curve.high < 0)) & (curve.n >= FEWEST_SEEDS)
     where = setting(curve.shared)
-    parts = [f"Gain of {what} against labels{f' {where}' if where else ''}:"]
+    parts = [f"Gain of {change} against labels{f' {where}' if where else ''}:"]
     if sure.any():
         band = f"{percent(curve.level)} band over all budgets"
         parts.append(f"it differs from zero at {_budgets(curve, sure)} ({band});")
@@ -52,7 +53,7 @@ def epochs(curve: EpochCurve, level: float) -> str:
     """Returns whether the reconstruction error would have chosen the epochs of pretraining well, in a sentence."""
     where = setting(curve.setting)
     by_error, by_validation = (_usual(chosen) for chosen in (curve.by_error, curve.by_validation))
-    start = f"{where[0].upper()}{where[1:]}, choosing" if where else "Choosing"
+    start = f"{capital(where)}, choosing" if where else "Choosing"
     change, n = curve.change, counted(curve.seeds, "seed")
     is_sure = curve.seeds >= FEWEST_SEEDS and curve.p_value <= 1 - level + 1e-12
     if not is_sure or change.low <= 0 <= change.high:
@@ -74,14 +75,10 @@ def _usual(chosen: np.ndarray) -> str:
 
 def _budgets(curve: BudgetCurve, sure: np.ndarray) -> str:
     """Returns the budgets at which a gain is certain, all of them or how many."""
-    found = [f"{labels:,}" for labels in curve.labels[sure]]
-    if len(found) <= _MOST_BUDGETS:
-        return f"{listed(found)} labels"
-    return f"{len(found)} of {len(curve.labels)} budgets, from {found[0]} to {found[-1]} labels"
-
-
-def _of(curve: BudgetCurve) -> tuple[str, object, object]:
-    return curve.field, curve.treatment, curve.baseline
+    budgets = [f"{labels:,}" for labels in curve.labels[sure]]
+    if len(budgets) <= _MOST_BUDGETS:
+        return f"{listed(budgets)} labels"
+    return f"{len(budgets)} of {len(curve.labels)} budgets, from {budgets[0]} to {budgets[-1]} labels"
 
 
 def _worth(labels: float, curve: BudgetCurve) -> str:

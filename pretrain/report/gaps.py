@@ -1,11 +1,12 @@
-"""Gaps between corners of factorials, as figures and tables: what they are made of, and what updates did meanwhile."""
+"""Gaps between corners of factorials, as figures and tables: their shares, and diagnostics of updates."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from pretrain.config.counts import counted
-from pretrain.report.drawing import COLOURS, DASHES, INK, canvas, legend, title, written
+from pretrain.report.drawing import COLOURS, INK, Drawing, canvas, legend, panels, style, title, written
 from pretrain.report.listings import Listing
 from pretrain.report.names import arm_name, metric_name, percent
 from pretrain.report.why import factor_names
@@ -19,9 +20,37 @@ _LOGARITHMIC = ("logit_change", "condition_number", "update_size/", "gradient_no
 _DIAGNOSTICS = (*_LOGARITHMIC, "effective_rank", "initial_alignment")
 
 
-def shares(found: Factorial, level: float):
+def parts(factorials: Sequence[Factorial], level: float) -> Iterator[Drawing | Listing]:
+    """Yields the figure and the tables of each factorial; numbered are those of as many factors as one before."""
+    times: Counter[int] = Counter()
+    for factorial in factorials:
+        n = len(factorial.factors)
+        times[n] += 1
+        name = ("shares" if n == 2 else f"shares_of_{n}") + (f"_{times[n]}" if times[n] > 1 else "")
+        yield Drawing(name, shares(factorial, level), *_share_words(factorial))
+        yield share_listing(factorial, level, name)
+        if n > 2:
+            yield interaction_listing(factorial, level, name.replace("shares", "interactions"))
+
+
+def _share_words(factorial: Factorial) -> tuple[str, str]:
+    """Returns the caption of the figure of shares, and its text for readers who do not see it."""
+    first, last = (arm_name(arm.point) for arm in (factorial.first, factorial.last))
+    caption = (
+        f"How much each change between {first} and {last} makes of the gap between these networks (Shapley "
+        "values; with their signs they add up to the gap, the diamond), from the first batch to the test. A bar whose "
+        "interval leaves zero out makes a difference."
+    )
+    called, changes = factor_names(factorial), []
+    for metric, cause in shown_causes(factorial).items():
+        effects = ", ".join(f"{called[field]} {share.mean:+.3f}" for field, share in cause.parts.shares.items())
+        changes.append(f"{metric_name(metric)}: {effects}")
+    return caption, f"Shares of each change in the gap. {'; '.join(changes)}"
+
+
+def shares(factorial: Factorial, level: float):
     """Draws, metric by metric, the shares of the factors that make up the gap, and the gap as a diamond."""
-    names, causes = factor_names(found), shown_causes(found)
+    names, causes = factor_names(factorial), shown_causes(factorial)
     height = 0.8 / len(names)
     figure, axes = canvas(1.4 + 0.17 * len(names) * len(causes) + 0.2 * len(causes))
     for row, cause in enumerate(causes.values()):
@@ -42,26 +71,21 @@ def shares(found: Factorial, level: float):
     return figure
 
 
-def diagnostics(curves: Curves, arms: Sequence[Arm]):
-    """Draws what was diagnosed of updates and codes, a panel each: mean over seeds, arm by arm."""
+def diagnostics(curves: Curves, arms: Sequence[Arm]) -> Drawing:
+    """Draws the diagnostics of updates and codes, a panel each: mean over seeds, arm by arm."""
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     names = diagnosed(curves)
-    rows = -(-len(names) // 2)
-    figure, panels = canvas(0.5 + 1.75 * rows, 2, rows, sharey=False)
-    panels = np.ravel(panels)
-    for axes in panels[len(names) :]:
-        axes.set_axis_off()
-    for axes, name in zip(panels, names, strict=False):
+    figure, all_axes = panels(len(names), 1.75, 0.5)
+    for axes, name in zip(all_axes, names, strict=True):
         steps = np.unique(np.concatenate([updates for updates, _ in curves.of(name).values()]))
         for index, arm in enumerate(arms):
             values = by_seed(curves.values(arm.trial_ids, name, steps), arm)
             measured = np.isfinite(values).all(axis=0) if len(values) else np.zeros(0, bool)
             if not measured.any():
                 continue  # frozen layers are not updated
-            style = {"color": COLOURS[index], "linestyle": DASHES[index % len(DASHES)], "marker": "o", "markersize": 3}
-            mean = values[:, measured].mean(axis=0)
-            axes.plot(steps[measured], mean, label=written(arm_name(arm.point)), **style)
+            mean, label = values[:, measured].mean(axis=0), written(arm_name(arm.point))
+            axes.plot(steps[measured], mean, label=label, **style(index, marker="o", markersize=3))
         axes.set(xscale="log", xticks=steps, xticklabels=map(str, steps))
         axes.minorticks_off()
         if name.startswith(_LOGARITHMIC) and any((line.get_ydata() > 0).any() for line in axes.lines):
@@ -73,42 +97,49 @@ def diagnostics(curves: Curves, arms: Sequence[Arm]):
             axes.set_ylim(bottom=0)
         axes.set_title(written(metric_name(name), 30), fontsize=9)
     title(figure, "Updates and codes, by update: mean over seeds")
-    legend(figure, max(panels, key=lambda axes: len(axes.lines)))
-    return figure
+    legend(figure, max(all_axes, key=lambda axes: len(axes.lines)))
+    caption = (
+        "What each update does and to what: change of the logits on its batch, gradient and relative length of the "
+        "update layer by layer, and of the codes after it, their effective rank, condition number and alignment with "
+        "those before training (1: the same but for rotation and scale). Compare heights at update 1, where the curves "
+        "of accuracy part."
+    )
+    alt = f"Diagnostics against the number of the update, a panel each: {'; '.join(map(metric_name, names))}"
+    return Drawing("diagnostics", figure, caption, alt)
 
 
 def diagnosed(curves: Curves) -> list[str]:
-    """Returns the names of the diagnostics that curves hold, in the order of what they are about."""
+    """Returns the names of the diagnostics that curves hold, in the order of their subjects."""
     return [name for start in _DIAGNOSTICS for name in sorted(curves.metrics) if name.startswith(start)]
 
 
-def shown_causes(found: Factorial) -> dict[str, Cause]:
+def shown_causes(factorial: Factorial) -> dict[str, Cause]:
     """Returns the causes that are shown: all of two factors, and of more those on held-out images."""
-    few = len(found.factors) == 2
-    return {name: cause for name, cause in found.causes.items() if few or not name.startswith("post_update_")}
+    few = len(factorial.factors) == 2
+    return {name: cause for name, cause in factorial.causes.items() if few or not name.startswith("post_update_")}
 
 
-def share_listing(found: Factorial, level: float, name: str) -> Listing:
-    """Returns how each metric's gap is split, with intervals; of two factors also what they do together."""
-    called, both = factor_names(found), [factor.field for factor in found.factors] if len(found.factors) == 2 else None
-    rows = []
-    for metric, cause in shown_causes(found).items():
+def share_listing(factorial: Factorial, level: float, name: str) -> Listing:
+    """Returns how each metric's gap is split, with intervals; of two factors also their interaction."""
+    called, rows = factor_names(factorial), []
+    both = tuple(called) if len(called) == 2 else None
+    for metric, cause in shown_causes(factorial).items():
         parts = [cause.parts.gap, *(cause.parts.shares[field] for field in called)]
-        parts += [cause.parts.interactions[tuple(both)]] if both else []
+        parts += [cause.parts.interactions[both]] if both else []
         rows.append((metric_name(metric), f"{cause.first:.3f}", f"{cause.last:.3f}", *map(_interval, parts)))
+    first, last = (arm_name(arm.point) for arm in (factorial.first, factorial.last))
     caption = (
-        f"From {arm_name(found.first.point)} to {arm_name(found.last.point)}, over {counted(found.n, 'seed')}: the "
-        "gap, and the share of each change in it (Shapley values, which add up to the gap), with "
-        f"{percent(level)} intervals."
+        f"From {first} to {last}, over {counted(factorial.n, 'seed')}: the gap, and the share of each change in it "
+        f"(Shapley values, which add up to the gap), with {percent(level)} intervals."
     )
     caption += " The last column is what both do beyond the sum of each alone." if both else ""
     headings = ("metric", "from", "to", "gap", *called.values(), *(["together"] if both else []))
     return Listing(name, caption, headings, rows, "l" + "r" * (len(headings) - 1))
 
 
-def interaction_listing(found: Factorial, level: float, name: str) -> Listing:
+def interaction_listing(factorial: Factorial, level: float, name: str) -> Listing:
     """Returns the interactions of pairs of changes: their effect together less the sum of each alone."""
-    names, causes = factor_names(found), shown_causes(found)
+    names, causes = factor_names(factorial), shown_causes(factorial)
     pairs = next(iter(causes.values())).parts.interactions
     rows = [
         (

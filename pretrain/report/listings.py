@@ -10,7 +10,7 @@ from pretrain.config.metrics import metric_of, split_of
 from pretrain.report import names, verdicts
 from pretrain.study.answer import Answer
 from pretrain.study.arms import Arm
-from pretrain.study.comparisons import Comparison
+from pretrain.study.comparisons import Comparison, by_family
 from pretrain.study.speed import SHARE
 
 Item = TypeVar("Item")
@@ -65,7 +65,7 @@ def comparisons(answer: Answer) -> Listing:
         difference = names.difference(comparison.difference, comparison.metric).replace(" points", "")
         p_value, share = f"{comparison.p_value:.3f}", f"{comparison.improvement.mean:.0%}"
         rows.append((names.comparison_name(comparison), difference, p_value, share, verdict, str(comparison.n)))
-    family = "question, or for all that explore" if any(one.is_exploratory for one in answer.comparisons) else "run"
+    family = "question, or for all that explore" if by_family(answer.comparisons)[1] else "run"
     unit = "points" if metric_of(answer.metric).is_fraction else names.metric_name(answer.metric)
     headings = ("comparison", f"difference ({unit})", "p", "seeds better", "verdict", "seeds")
     caption = (
@@ -106,9 +106,8 @@ def _foremost(items: Sequence[Item], rank: Callable[[Item], Any], reason: str) -
     """Returns the items of a table, of too many those that rank lowest, and a sentence that says so."""
     if len(items) <= _MOST_ROWS:
         return items, ""
-    return sorted(items, key=rank)[
-        :_MOST_ROWS
-    ], f" Of {len(items):,}, these {_MOST_ROWS:,} {reason}; answer.json has all."
+    note = f" Of {len(items):,}, these {_MOST_ROWS:,} {reason}; answer.json has all."
+    return sorted(items, key=rank)[:_MOST_ROWS], note
 
 
 def _certainty(comparison: Comparison) -> tuple[float, float]:

@@ -1,6 +1,7 @@
 """Names of arms, treatments, settings, metrics and numbers, as people read them."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,64 +12,59 @@ from pretrain.study.budgets import BudgetCurve
 from pretrain.study.comparisons import Comparison
 from pretrain.study.statistics import Estimate
 
-_INIT, _FROZEN = CORNERS
-_CODES, _HEAD, _MATCHED = "finetune.codes", "finetune.head_init", "finetune.first_logit_change"
-_READOUT, _UNFREEZE = "finetune.readout", "finetune.unfreeze_at"
-# What one does to get from one value of a field to another, where there is a word for it.
-_TREATMENTS = {
-    (_INIT, "he", "pretrained"): "pretraining",
-    (_INIT, "he", "matched"): "matching the weights' mean and deviation",
-    (_INIT, "he", "permuted"): "permuting pretrained weights",
-    (_INIT, "he", "rotated"): "rotating pretrained weights",
-    (_INIT, "he", "pca"): "taking principal components",
-    (_INIT, "he", "wrong_data"): "pretraining on the wrong data",
-    (_INIT, "he", "none"): "having no encoder",
-    (_INIT, "none", "pretrained"): "a pretrained encoder",
-    (_CODES, "raw", "standardised"): "standardising the codes",
-    (_CODES, "raw", "whitened"): "whitening the codes",
-    (_HEAD, "random", "ridge"): "fitting the head",
-    (_HEAD, "random", "zero"): "starting the head from zero",
-}
-# What an arm has, where it is one between the original corners; nothing is said of what it leaves as it was.
-_TRAITS = {
-    (_INIT, "he"): "He",
-    (_INIT, "pca"): "PCA",
-    (_INIT, "wrong_data"): "wrong data",
-    (_INIT, "none"): "no encoder",
-    (_FROZEN, 0): "trainable",
-    (_CODES, "raw"): "",
-    (_CODES, "standardised"): "standardised codes",
-    (_CODES, "whitened"): "whitened codes",
-    (_HEAD, "random"): "",
-    (_HEAD, "zero"): "zero head",
-    (_HEAD, "ridge"): "fitted head",
-    (_MATCHED, 0): "",
-    (_UNFREEZE, 0): "",
-    (_READOUT, "none"): "",
-    (_READOUT, "ridge"): "ridge read-out",
-    (_READOUT, "logistic"): "logistic read-out",
-    (_READOUT, "knn"): "nearest neighbours",
-}
-_SETTINGS = {
-    (_CODES, "raw"): "",
-    (_CODES, "standardised"): "on standardised codes",
-    (_CODES, "whitened"): "on whitened codes",
-    (_HEAD, "random"): "",
-    (_HEAD, "zero"): "from a zero head",
-    (_HEAD, "ridge"): "from a fitted head",
-    (_MATCHED, 0): "",
-    (_UNFREEZE, 0): "",
-    (_READOUT, "none"): "",
-    (_READOUT, "ridge"): "by ridge read-out",
-    (_READOUT, "logistic"): "by logistic read-out",
-    (_READOUT, "knn"): "by nearest neighbours",
-}
 
+class Words(NamedTuple):
+    """The words for a value of a field, each None where there is none."""
+
+    trait: str | None = None  # of an arm that lies between the original corners
+    setting: str | None = None  # in which others are compared
+    treatment: str | None = None  # that leads to it from the field's first value
+
+
+_INIT, _FROZEN = CORNERS
+_MATCHED, _UNFREEZE = "finetune.first_logit_change", "finetune.unfreeze_at"
+_USUAL = Words("", "")  # is left out
+_WORDS = {
+    _INIT: {
+        "he": Words("He"),
+        "pretrained": Words("pretrained", treatment="pretraining"),
+        "matched": Words("matched", treatment="matching the weights' mean and deviation"),
+        "permuted": Words("permuted", treatment="permuting pretrained weights"),
+        "rotated": Words("rotated", treatment="rotating pretrained weights"),
+        "pca": Words("PCA", treatment="taking principal components"),
+        "wrong_data": Words("wrong data", treatment="pretraining on the wrong data"),
+        "none": Words("no encoder", treatment="having no encoder"),
+    },
+    _FROZEN: {0: Words("trainable")},
+    _MATCHED: {0: _USUAL},
+    _UNFREEZE: {0: _USUAL},
+    "finetune.codes": {
+        "raw": _USUAL,
+        "standardised": Words("standardised codes", "on standardised codes", "standardising the codes"),
+        "whitened": Words("whitened codes", "on whitened codes", "whitening the codes"),
+    },
+    "finetune.head_init": {
+        "random": _USUAL,
+        "zero": Words("zero head", "from a zero head", "starting the head from zero"),
+        "ridge": Words("fitted head", "from a fitted head", "fitting the head"),
+    },
+    "finetune.readout": {
+        "none": _USUAL,
+        "ridge": Words("ridge read-out", "by ridge read-out"),
+        "logistic": Words("logistic read-out", "by logistic read-out"),
+        "knn": Words("nearest neighbours", "by nearest neighbours"),
+    },
+}
 _MOST_NAMED = 4  # arms in a sentence
 _ABBREVIATIONS = {"auroc": "AUROC", "r2": "R²", "rmse": "RMSE", "mae": "MAE"}
 
 
-def arm_name(point: Mapping[str, object]) -> str:
+def _words(field: str, value: Any) -> Words:
+    """Returns the words for a value; a swept tuple, which tables hold as a list, has none."""
+    return Words() if isinstance(value, list) else _WORDS.get(field, {}).get(value, Words())
+
+
+def arm_name(point: Mapping[str, Any]) -> str:
     """Returns an arm's name: between the original corners as one says it, otherwise its swept values."""
     parts = []
     for name, value in without_idle(point).items():
@@ -77,7 +73,7 @@ def arm_name(point: Mapping[str, object]) -> str:
     return ", ".join(part for part in parts if part) or "all trials"
 
 
-def arms(points: Sequence[Mapping[str, object]]) -> str:
+def arms(points: Sequence[Mapping[str, Any]]) -> str:
     """Returns the names of several arms in words, or how many there are."""
     if len(points) > _MOST_NAMED:
         return f"{len(points)} arms"
@@ -90,28 +86,29 @@ def capital(text: str) -> str:
     return text[0].upper() + text[1:]
 
 
-def _trait(name: str, value: object) -> str | None:
-    if name == _FROZEN and value:
+def _trait(field: str, value: Any) -> str | None:
+    if field == _FROZEN and value:
         return f"{value} frozen"
-    if name == _MATCHED and value:
+    if field == _MATCHED and value:
         return f"start matched to {short(value)}"
-    if name == _UNFREEZE and value:
+    if field == _UNFREEZE and value:
         return f"after {counted(value, 'update')} of the head"
-    known = _known(_TRAITS, name, value)
-    return str(value) if known is None and name == _INIT else known
+    trait = _words(field, value).trait
+    return str(value) if trait is None and field == _INIT else trait
 
 
-def value_name(field: str, value: object) -> str:
+def value_name(field: str, value: Any) -> str:
     """Returns the name of an arm by the value of one field."""
     trait = _trait(field, value) if field in CORNERS else None
     return f"{brief(field)}={short(value)}" if trait is None else trait
 
 
-def treatment(field: str, value: object, baseline: object) -> str:
+def treatment(field: str, value: Any, baseline: Any) -> str:
     """Returns the name of a change from the baseline to a value of a field."""
-    known = _known(_TREATMENTS, field, baseline, value)
-    if known:
-        return known
+    if (field, value, baseline) == (_INIT, "pretrained", "none"):
+        return "a pretrained encoder"
+    if baseline == next(iter(_WORDS.get(field, ())), None) and (words := _words(field, value).treatment):
+        return words
     if baseline == 0 and field == _FROZEN:
         return "freezing"
     if baseline == 0 and field == _MATCHED:
@@ -121,11 +118,15 @@ def treatment(field: str, value: object, baseline: object) -> str:
 
 def comparison_name(compared: Comparison | BudgetCurve) -> str:
     """Returns the name of a comparison: its treatment, and where it was made."""
-    change = treatment(compared.field, compared.treatment, compared.baseline)
-    return f"{change} {setting(compared.shared)}".strip()
+    return f"{treatment_of(compared)} {setting(compared.shared)}".strip()
 
 
-def setting(shared: Mapping[str, object]) -> str:
+def treatment_of(compared: Comparison | BudgetCurve) -> str:
+    """Returns the name of the change that a comparison is about."""
+    return treatment(compared.field, compared.treatment, compared.baseline)
+
+
+def setting(shared: Mapping[str, Any]) -> str:
     """Returns where a comparison was made: the swept fields that both of its arms share."""
     parts = []
     for name, value in shared.items():
@@ -138,14 +139,9 @@ def setting(shared: Mapping[str, object]) -> str:
         elif name == _UNFREEZE and value:
             parts.append(f"after {counted(value, 'update')} of the head alone")
         else:
-            known = _known(_SETTINGS, name, value)
-            parts.append(f"at {brief(name, shared)}={short(value)}" if known is None else known)
+            words = _words(name, value).setting
+            parts.append(f"at {brief(name, shared)}={short(value)}" if words is None else words)
     return " ".join(part for part in parts if part)
-
-
-def _known(words: Mapping[tuple, str], *key: object) -> str | None:
-    """Returns the word for a field and values; a swept tuple, which tables hold as a list, has none."""
-    return words.get(key) if not any(isinstance(part, list) for part in key) else None
 
 
 def metric_name(metric: str) -> str:
@@ -164,7 +160,7 @@ def brief(field: str, among: Iterable[str] = ()) -> str:
     return field
 
 
-def short(value: object) -> str:
+def short(value: Any) -> str:
     """Returns a field's value in few characters."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
@@ -174,14 +170,14 @@ def percent(level: float) -> str:
     return f"{100 * level:.4g} %"
 
 
-def difference(found: Estimate, metric: str) -> str:
+def difference(estimate: Estimate, metric: str) -> str:
     """Returns a difference of a metric with its interval: of fractions in percentage points, of others as it is."""
     if metric_of(metric).is_fraction:
-        text, ends = f"{100 * found.mean:+.1f} points", f"{100 * found.low:+.1f}, {100 * found.high:+.1f}"
+        text, ends = f"{100 * estimate.mean:+.1f} points", f"{100 * estimate.low:+.1f}, {100 * estimate.high:+.1f}"
     else:
         digits = ".3f" if metric_of(metric).high == 1 else ".3g"
-        text, ends = f"{found.mean:+{digits}}", f"{found.low:+{digits}}, {found.high:+{digits}}"
-    return f"{text} [{ends}]" if np.isfinite(found.low) else text
+        text, ends = f"{estimate.mean:+{digits}}", f"{estimate.low:+{digits}}, {estimate.high:+{digits}}"
+    return f"{text} [{ends}]" if np.isfinite(estimate.low) else text
 
 
 def value(number: float, metric: str, digits: int = 3) -> str:
@@ -190,7 +186,7 @@ def value(number: float, metric: str, digits: int = 3) -> str:
 
 
 def scale_of(metric: str) -> tuple[float, str]:
-    """Returns by what a figure multiplies differences of a metric, and their unit in words."""
+    """Returns the factor by which a figure multiplies differences of a metric, and their unit in words."""
     return (100, "percentage points") if metric_of(metric).is_fraction else (1, metric_name(split_of(metric)[1]))
 
 

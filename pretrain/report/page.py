@@ -55,8 +55,8 @@ class Picture(NamedTuple):
 
     name: str
     svg: str
-    caption: str  # what to see
-    alt: str  # what it shows, for those who do not see it
+    caption: str
+    alt: str  # for readers who do not see it
 
 
 class Section(NamedTuple):
@@ -69,18 +69,18 @@ class Section(NamedTuple):
 class Opening(NamedTuple):
     """The first screen of a report."""
 
-    question: str  # what was compared
-    verdict: str  # what came out, the page's heading
-    facts: dict[str, str]  # how sure it is and on what it depends, by what they are
-    warnings: Sequence[str]  # reasons to take it otherwise than it seems
+    question: str
+    verdict: str  # the page's heading
+    facts: dict[str, str]  # its certainty and conditions, by name
+    warnings: Sequence[str]
 
 
 def page(opening: Opening, why: Sequence[str], sections: Sequence[Section], config: str) -> str:
     """Returns the page.
 
     Args:
-      opening: what stands first.
-      why: what explains the verdict, a paragraph each.
+      opening: the first screen.
+      why: the explanation of the verdict, paragraph by paragraph.
       sections: in their order; those without parts are left out.
       config: the experiment as JSON.
     """
@@ -134,7 +134,7 @@ def _table(listing: Listing, number: int) -> str:
     def cells(row: Sequence[str], tags: Sequence[str]) -> str:
         sides = [' class="r"' if side == "r" else "" for side in listing.align]
         parts = zip(row, tags, sides, strict=True)
-        # Intervals go below what they are of, or few columns would fit.
+        # Intervals go below their means, or few columns would fit.
         lines = [
             (_escaped(cell).replace(" [+", "<br>[+").replace(" [-", "<br>[-"), tag, side) for cell, tag, side in parts
         ]

@@ -1,4 +1,4 @@
-"""Figures of images: what a pretraining's first layer looks for, and what its whole stack reconstructs."""
+"""Figures of images: the filters of a pretraining's first layer, and reconstructions by its whole stack."""
 
 import numpy as np
 
@@ -85,7 +85,7 @@ def _places(n: int, columns: int, width: float, height: float) -> tuple[list[tup
 
 
 def _show(axes, image: np.ndarray, left: float, top: float) -> None:
-    """Draws an image [H, W, C], clipped to [0, 1]; what is not finite stays blank."""
+    """Draws an image [H, W, C], clipped to [0, 1]; pixels that are not finite stay blank."""
     height, width, _ = image.shape
     sound = np.isfinite(image).all(axis=-1, keepdims=True)
     colours = np.broadcast_to(np.where(sound, np.clip(image, 0, 1), 0), (height, width, 3))

@@ -1,27 +1,28 @@
 """Prospects of a run, in words: a line before it starts, and a warning where it can conclude nothing."""
 
 from pretrain.config.counts import counted
-from pretrain.report.names import percent, sizes
+from pretrain.report.names import capital, percent, sizes
 from pretrain.report.why import too_few
 from pretrain.study.answer import Answer
+from pretrain.study.comparisons import by_family
 from pretrain.study.power import POWER, fewest_seeds, smallest_p
 from pretrain.study.prospects import Prospect
 from pretrain.study.sequential import seeds_of
 from pretrain.study.statistics import FEWEST_SEEDS
 
 
-def outlook(found: Prospect) -> str:
+def outlook(prospect: Prospect) -> str:
     """Returns how many comparisons a run makes, from which seeds on they can show anything, and how small an effect."""
-    compared = counted(found.n_own, "comparison")
-    if found.n_exploratory:
-        compared += f" of the question's own and {found.n_exploratory:,} that explore"
-    fewest = found.first.seeds if found.first and len(found.looks) > 1 else found.fewest
-    line = f"{compared} at {seeds_of(found.looks)} seeds: an effect can show from {counted(fewest, 'seed')} on"
-    if not found.smallest_seen:
+    compared = counted(prospect.n_own, "comparison")
+    if prospect.n_exploratory:
+        compared += f" of the question's own and {prospect.n_exploratory:,} that explore"
+    fewest = prospect.first.seeds if prospect.first and len(prospect.looks) > 1 else prospect.fewest
+    line = f"{compared} at {seeds_of(prospect.looks)} seeds: an effect can show from {counted(fewest, 'seed')} on"
+    if not prospect.smallest_seen:
         return line
-    by_comparison = ", by comparison," if found.n_own > 1 else ""
-    how = f"with {percent(POWER)} power at the spread of {counted(found.spread.seeds, 'earlier seed')}"
-    return f"{line}, one of {sizes(*found.smallest_seen, found.spread.metric)}{by_comparison} {how}"
+    by_comparison = ", by comparison," if prospect.n_own > 1 else ""
+    how = f"with {percent(POWER)} power at the spread of {counted(prospect.spread.seeds, 'earlier seed')}"
+    return f"{line}, one of {sizes(*prospect.smallest_seen, prospect.spread.metric)}{by_comparison} {how}"
 
 
 def cannot_conclude(n_compared: int, seeds: int, alpha: float) -> str | None:
@@ -33,21 +34,21 @@ def cannot_conclude(n_compared: int, seeds: int, alpha: float) -> str | None:
         return f"{too_few(seeds)}: use --seeds {fewest}"
     among = f" among {n_compared:,} comparisons" if n_compared > 1 else ""
     p_value = min(1.0, n_compared * smallest_p(seeds))
-    found = f"{seeds} seeds cannot show any effect{among}, however large: the smallest p is {p_value:.2g}"
+    reason = f"{seeds} seeds cannot show any effect{among}, however large: the smallest p is {p_value:.2g}"
     remedies = (
         ["sweep fewer values", "or name the question's own by --study.family field=value"] if n_compared > 1 else []
     )
-    return f"{found}; {', '.join([f'use --seeds {fewest}', *remedies])}"
+    return f"{reason}; {', '.join([f'use --seeds {fewest}', *remedies])}"
 
 
-def warning(found: Prospect) -> str | None:
+def warning(prospect: Prospect) -> str | None:
     """Returns the warning that a run can show no effect at all; None where it can."""
-    last = found.looks[-1]
-    return None if found.first else cannot_conclude(found.n_own, last.seeds, 1 - last.level)
+    last = prospect.looks[-1]
+    return None if prospect.first else cannot_conclude(prospect.n_own, last.seeds, 1 - last.level)
 
 
 def warnings(answer: Answer) -> list[str]:
-    """Returns reasons why a run's verdicts are not what they may seem."""
-    n_own = sum(not one.is_exploratory for one in answer.comparisons)
-    found = cannot_conclude(n_own, answer.n_seeds, 1 - answer.level) if n_own else None
-    return [f"{found[0].upper()}{found[1:]}."] if found else []
+    """Returns reasons to doubt a run's verdicts, a sentence each."""
+    n_own = len(by_family(answer.comparisons)[0])
+    reason = cannot_conclude(n_own, answer.n_seeds, 1 - answer.level) if n_own else None
+    return [f"{capital(reason)}."] if reason else []

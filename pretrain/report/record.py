@@ -1,4 +1,4 @@
-"""``answer.json``: what a run concluded, for programs."""
+"""``answer.json``: a run's conclusions, for programs."""
 
 import json
 import platform
@@ -14,14 +14,10 @@ from pretrain.config import Experiment, to_json
 from pretrain.report import names, words
 from pretrain.report.why import factor_names
 from pretrain.study.answer import Answer
-from pretrain.study.budgets import BudgetCurve
 from pretrain.study.choice import TunedArm
 from pretrain.study.comparisons import Comparison
-from pretrain.study.epochs import EpochCurve
 from pretrain.study.factorial import Cause, Factorial
 from pretrain.study.sequential import look_at, looks
-from pretrain.study.speed import Speed
-from pretrain.study.training_length import Length
 
 SCHEMA = 4
 _STORED = {
@@ -34,7 +30,7 @@ _PACKAGES = ("pretrain", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "
 def record(answer: Answer, experiment: Experiment, experiment_id: str, devices: str) -> dict[str, Any]:
     """Returns an answer as JSON holds it; accuracies are fractions, intervals ``{mean, low, high}``, null if infinite.
 
-    ``pretrain/study/README.md`` says what stands under each key; ``schema`` is the version of this format.
+    ``pretrain/study/README.md`` documents each key; ``schema`` is the version of this format.
     """
     return _plain(
         {
@@ -49,16 +45,16 @@ def record(answer: Answer, experiment: Experiment, experiment_id: str, devices: 
                 {
                     **{"name": names.arm_name(arm.point), "point": arm.point, "seeds": arm.seeds},
                     **{"diverged": arm.n_diverged, "collapsed": arm.n_collapsed},
-                    "training": length and _length(length),
+                    "training": length,
                 }
                 for arm, length in zip(answer.arms, answer.lengths, strict=True)
             ],
-            "comparisons": [_comparison(one) for one in answer.comparisons],
+            "comparisons": [_comparison(comparison) for comparison in answer.comparisons],
             "tuning": [_tuned(arm) for arm in answer.tuned],
-            "untuned": [_comparison(one) for one in answer.untuned],
-            "attribution": [_attribution(one) for one in answer.factorials],
-            "budgets": [_budget(curve) for curve in answer.budgets],
-            "epochs": [_epochs(curve) for curve in answer.epochs],
+            "untuned": [_comparison(comparison) for comparison in answer.untuned],
+            "attribution": [_attribution(factorial) for factorial in answer.factorials],
+            "budgets": answer.budgets,
+            "epochs": answer.epochs,
             "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}, **_code()},
             "machine": {"platform": platform.platform(), "devices": devices},
             "experiment": json.loads(to_json(experiment)),
@@ -105,44 +101,27 @@ def _code() -> dict[str, Any]:
 
 
 def _tuned(arm: TunedArm) -> dict[str, Any]:
-    kept = [{**one._asdict(), "results": one.results.mean(axis=1)} for one in arm.fields]
-    return {"point": arm.point, "settings": arm.n_settings, "fields": kept}
+    fields = [{**field._asdict(), "results": field.results.mean(axis=1)} for field in arm.fields]
+    return {"point": arm.point, "settings": arm.n_settings, "fields": fields}
 
 
-def _comparison(one: Comparison) -> dict[str, Any]:
-    kept = one._asdict()
-    kept["difference"], kept["improvement"] = one.difference._asdict(), one.improvement._asdict()
+def _comparison(comparison: Comparison) -> dict[str, Any]:
+    kept, speed = comparison._asdict(), comparison.speed
     sides = zip(("treatment", "baseline"), kept.pop("lengths"), strict=True)
     kept["still_improving"] = [side for side, length in sides if length and length.trend == "improves"]
-    kept["speed"] = one.speed and _speed(one.speed, one.level)
-    kept["seeds_to_settle"] = one.seeds_to_settle and one.seeds_to_settle._asdict()
-    return kept
+    return {**kept, "speed": speed and {**speed._asdict(), "learns": speed.learns(comparison.level)}}
 
 
-def _length(found: Length) -> dict[str, Any]:
-    return {**found._asdict(), "change": found.change and found.change._asdict()}
-
-
-def _speed(found: Speed, level: float) -> dict[str, Any]:
-    return {**found._asdict(), "ratio": found.ratio and found.ratio._asdict(), "learns": found.learns(level)}
-
-
-def _attribution(found: Factorial) -> dict[str, Any]:
-    ends, called = {"first": found.first, "last": found.last}, factor_names(found)
+def _attribution(factorial: Factorial) -> dict[str, Any]:
+    ends, called = {"first": factorial.first, "last": factorial.last}, factor_names(factorial)
     return {
-        "factors": [{"name": called[factor.field], **factor._asdict()} for factor in found.factors],
-        "setting": found.setting,
-        "seeds": found.n,
+        "factors": [{"name": called[factor.field], **factor._asdict()} for factor in factorial.factors],
+        "setting": factorial.setting,
+        "seeds": factorial.n,
         **{end: {"name": names.arm_name(arm.point), "point": arm.point} for end, arm in ends.items()},
-        "metrics": {metric: _gap(cause) for metric, cause in found.causes.items()},
-        "remedies": {
-            metric: {field: effect._asdict() for field, effect in effects.items()}
-            for metric, effects in found.remedies.items()
-        },
-        "diagnostics": {
-            name: {"first": first._asdict(), "last": last._asdict()}
-            for name, (first, last) in found.diagnostics.items()
-        },
+        "metrics": {metric: _gap(cause) for metric, cause in factorial.causes.items()},
+        "remedies": factorial.remedies,
+        "diagnostics": {name: {"first": first, "last": last} for name, (first, last) in factorial.diagnostics.items()},
     }
 
 
@@ -151,7 +130,7 @@ def _gap(cause: Cause) -> dict[str, Any]:
     return {
         "first": cause.first,
         "last": cause.last,
-        "gap": cause.parts.gap._asdict(),
+        "gap": cause.parts.gap,
         "shares": {
             field: {**share._asdict(), "p_value": p_values[field]} for field, share in cause.parts.shares.items()
         },
@@ -162,21 +141,10 @@ def _gap(cause: Cause) -> dict[str, Any]:
     }
 
 
-def _budget(curve: BudgetCurve) -> dict[str, Any]:
-    kept = curve._asdict()
-    kept["area"] = curve.area._asdict()
-    kept["crossover"] = curve.crossover and curve.crossover._asdict()
-    kept["equivalents"] = [worth._asdict() for worth in curve.equivalents]
-    return kept
-
-
-def _epochs(curve: EpochCurve) -> dict[str, Any]:
-    gains = curve.gains and [gain._asdict() for gain in curve.gains]
-    return {**curve._asdict(), "gains": gains, "change": curve.change._asdict()}
-
-
 def _plain(value: Any) -> Any:
-    """Returns JSON's own kinds: arrays and tuples as lists, what is not finite as null."""
+    """Returns JSON's own kinds: named tuples by name, arrays and tuples as lists, infinity and NaN as null."""
+    if hasattr(value, "_asdict"):
+        value = value._asdict()
     if isinstance(value, Mapping):
         return {str(key): _plain(part) for key, part in value.items()}
     if isinstance(value, list | tuple | np.ndarray):

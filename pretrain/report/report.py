@@ -16,7 +16,7 @@ from pretrain.runs.sample_file import Samples
 from pretrain.study.answer import Answer
 from pretrain.study.curves import Curves
 
-FILES = ("answer.json", "report.html", "figures/", "tables/")  # what the paths of a report's files begin with
+FILES = ("answer.json", "report.html", "figures/", "tables/")  # beginnings of the paths of a report's files
 
 
 def write_answer(
@@ -27,10 +27,10 @@ def write_answer(
     Raises:
       OSError: it could not be written.
     """
-    found = record(answer, experiment, run_files.experiment_id(trials["trial_id"].to_pylist()), devices)
-    text = json.dumps(found, indent=1, allow_nan=False, ensure_ascii=False)
+    content = record(answer, experiment, run_files.experiment_id(trials["trial_id"].to_pylist()), devices)
+    text = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False)
     (directory / "answer.json").write_text(text, encoding="utf-8")
-    return found
+    return content
 
 
 def write(
@@ -45,29 +45,29 @@ def write(
     """Writes ``answer.json``, ``report.html``, ``figures/`` and ``tables/``; returns the page's path.
 
     Args:
-      answer: what was concluded.
+      answer: the run's conclusions.
       trials: the run's table of trials.
       curves: the run's table of curves.
-      experiment: what was run.
-      devices: what it ran on, in words.
+      experiment: of the run.
+      devices: that it ran on, in words.
       directory: where to.
       samples: filters and reconstructions of its pretraining, if it left any.
 
     Raises:
       OSError: a file could not be written.
     """
-    found = write_answer(answer, trials, experiment, devices, directory)
+    content = write_answer(answer, trials, experiment, devices, directory)
     for name in ("figures", "tables"):
         (directory / name).mkdir(exist_ok=True)
     with drawing.own_style():
-        parts = sections.sections(answer, trials, Curves(curves), samples, found, directory / "figures")
+        parts = sections.sections(answer, trials, Curves(curves), samples, content, directory / "figures")
     # Facts have no headings, and no paper needs them.
     for part in (part for section in parts for part in section.parts):
         if isinstance(part, Listing) and any(part.headings):
             text = latex.tabular(part.headings, part.rows, part.align)
             (directory / "tables" / f"{part.name}.tex").write_text(text, encoding="utf-8")
     facts = {"How sure": words.certainty(answer, experiment), "Depends on": words.conditions(answer, experiment)}
-    opening = Opening(found["question"], words.headline(answer, experiment), facts, found["warnings"])
+    opening = Opening(content["question"], words.headline(answer, experiment), facts, content["warnings"])
     text = page(opening, words.explanation(answer), parts, to_json(experiment))
     target = directory / "report.html"
     target.write_text(text, encoding="utf-8")

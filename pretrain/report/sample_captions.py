@@ -1,16 +1,15 @@
 """The figures of a run's samples, with their captions."""
 
-from typing import Any
-
 import pyarrow as pa
 
 from pretrain.report import names, pictures
+from pretrain.report.drawing import Drawing
 from pretrain.runs.sample_file import Samples
 from pretrain.study.summary import swept_fields
 
 
-def filters(samples: Samples, trials: pa.Table) -> tuple[Any, str, str]:
-    """Returns the figure of first-layer weights, its caption and its alternative text."""
+def filters(samples: Samples, trials: pa.Table) -> Drawing:
+    """Draws first-layer weights."""
     unit, (height, width) = pictures.unit(samples), samples.filters.shape[1:3]
     shown = f"the first {len(samples.filters)} of {samples.n_units} {unit}s"
     window = "" if unit == "unit" else f" of the {height} x {width} pixels that each reads at a time"
@@ -19,11 +18,12 @@ def filters(samples: Samples, trials: pa.Table) -> tuple[Any, str, str]:
         f"Blue pixels excite a {unit}, orange ones inhibit it, white ones leave it alone. Strokes and spots are "
         "learned; even noise is what the initialisation left."
     )
-    return pictures.filters(samples), caption, f"First-layer weights of {shown}, a small image each"
+    alt = f"First-layer weights of {shown}, a small image each"
+    return Drawing("filters", pictures.filters(samples), caption, alt)
 
 
-def reconstructions(samples: Samples, trials: pa.Table) -> tuple[Any, str, str]:
-    """Returns the figure of images over their reconstructions, its caption and its alternative text."""
+def reconstructions(samples: Samples, trials: pa.Table) -> Drawing:
+    """Draws images over their reconstructions."""
     errors = ", ".join(f"{label}: {error:.3g}" for label, error in zip(samples.labels, samples.errors, strict=True))
     layers = "layer" if samples.n_layers == 1 else "layers"
     caption = (
@@ -31,7 +31,8 @@ def reconstructions(samples: Samples, trials: pa.Table) -> tuple[Any, str, str]:
         f"{samples.n_layers} {layers} and down again ({_whose(samples, trials)}). What is blurred or lost, the code "
         f"does not hold. Squared error, mean over pixels: {errors}."
     )
-    return pictures.reconstructions(samples), caption, f"Images over their reconstructions, with errors {errors}"
+    alt = f"Images over their reconstructions, with errors {errors}"
+    return Drawing("reconstructions", pictures.reconstructions(samples), caption, alt)
 
 
 def _whose(samples: Samples, trials: pa.Table) -> str:

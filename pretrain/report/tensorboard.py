@@ -35,7 +35,7 @@ def write(trials: pa.Table, curves: pa.Table, stages: pa.Table, directory: Path)
 
     A trial's is named by its id and holds its fine-tuning's curves, and its swept fields and results as
     hyperparameters; a phase's is named ``pretrain-<number>-<beginning of its stage's id>``. A curve is tagged
-    ``<stage>/<metric>``. What was there of them goes.
+    ``<stage>/<metric>``. Earlier files of the same names go.
 
     Raises:
       ConfigError: an id is no name for a directory.

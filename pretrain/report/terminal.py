@@ -22,9 +22,9 @@ from pretrain.study.statistics import Estimate
 BATCHES = (1, 5, 20)
 _MOST_ARMS = 12
 _MOST_PARAGRAPHS = 2
-_TRAINED, _VALIDATION = "post_update_", "validation_"  # of what curves show: accuracy, or loss
+_TRAINED, _VALIDATION = "post_update_", "validation_"  # beginnings of names of metrics
 _HEADINGS = {_TRAINED: "trained\nbatch {}", _VALIDATION: "validation\nafter {}"}
-# Batches and metrics, from all that is worth a column to what is left on a narrow console.
+# Batches and metrics with a column, from a wide console to a narrow one.
 _LAYOUTS = (
     (BATCHES, (_TRAINED, _VALIDATION)),
     (BATCHES[::2], (_TRAINED, _VALIDATION)),
@@ -37,7 +37,7 @@ _LAYOUTS = (
 def show(
     answer: Answer, trials: pa.Table, curves: pa.Table, console: Console, experiment: Experiment, run_dir: str
 ) -> None:
-    """Prints the verdict, a row an arm, a dozen at most, the start of the explanation, and what all of it rests on."""
+    """Prints the verdict, a row an arm, a dozen at most, the start of the explanation, and the basis."""
     console.print(f"{words.headline(answer, experiment)}\n", soft_wrap=True, style="bold")
     for line in words.warnings(answer, experiment):
         console.print(f"{line}\n", soft_wrap=True, style="yellow")
@@ -52,10 +52,10 @@ def show(
         console.print(hidden, style="dim", soft_wrap=True)
     if line := verdicts.speed(answer.comparisons):
         console.print(f"\n{line}", soft_wrap=True)
-    for found in answer.factorials:
-        if len(found.factors) > 2:
+    for factorial in answer.factorials:
+        if len(factorial.factors) > 2:
             console.print()
-            console.print(_share_table(found))
+            console.print(_share_table(factorial))
     paragraphs = words.explanation(answer)
     for text in paragraphs[:_MOST_PARAGRAPHS]:
         console.print(f"\n{text}", soft_wrap=True)
@@ -118,15 +118,15 @@ def _laid_out(
     return table
 
 
-def _share_table(found: Factorial) -> Table:
+def _share_table(factorial: Factorial) -> Table:
     """Returns how each metric's gap is split; a column a metric, so that it fits."""
-    rows = list(gaps.shown_causes(found).items())
+    rows = list(gaps.shown_causes(factorial).items())
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("share of the gap, mean and interval", max_width=30)
     for metric, _ in rows:
         table.add_column(names.metric_name(metric).replace("validation accuracy ", "validation\n"), justify="right")
     lines = [("the gap", [cause.parts.gap for _, cause in rows])]
-    for field, name in factor_names(found).items():
+    for field, name in factor_names(factorial).items():
         lines.append((name, [cause.parts.shares[field] for _, cause in rows]))
     for name, shares in lines:
         table.add_row(name, *(_share(share) for share in shares))

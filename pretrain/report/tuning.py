@@ -16,7 +16,7 @@ _HYPERPARAMETERS = ("optimizer.learning_rate", "l2", "weight_decay")  # the ends
 
 
 def basis(answer: Answer, experiment: Experiment) -> str:
-    """Returns by what arms were tuned, in a sentence."""
+    """Returns the metric, rows and settings by which arms were tuned, in a sentence."""
     fields = [brief(name) for name in experiment.study.tune]
     sizes = sorted({arm.n_settings for arm in answer.tuned})  # fewer where a field has no effect on an arm
     settings = counted(sizes[-1], "setting") if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]} settings"
@@ -36,32 +36,35 @@ def warnings(answer: Answer) -> list[str]:
     And one where choices were made by other rows than they were to be, and one for each hyperparameter that is swept
     where one would tune it.
     """
-    found = [*_not_tuned(answer)]
+    sentences = [*_not_tuned(answer)]
     by_edge: dict[tuple, list[TunedArm]] = {}
     for arm in answer.tuned:
-        for one in arm.fields:
-            further = tuple(value for value in one.further if _is_valid(one.field, value))
-            if one.edge and further:
-                by_edge.setdefault((one.field, one.edge, one.values, further), []).append(arm)
+        for field in arm.fields:
+            further = tuple(value for value in field.further if _is_valid(field.field, value))
+            if field.edge and further:
+                by_edge.setdefault((field.field, field.edge, field.values, further), []).append(arm)
     if answer.n_by_all:
-        found.append(
+        sentences.append(
             f"{counted(answer.n_by_all, 'choice')} of settings by all validation rows: on those that were to choose, "
             f"{metric_name(answer.tuned_by)} has no value, or no predictions were kept."
         )
     for (field, side, values, further), tuned in list(by_edge.items())[:_MOST_NAMED]:
         grid = _grid({*values, *further})
-        found.append(
+        sentences.append(
             f"{capital(arms([arm.point for arm in tuned]))} {'choose' if len(tuned) > 1 else 'chooses'} the "
             f"{side} {field} of the grid most; the best may lie beyond it: --tune {field}={grid}."
         )
-    return found
+    return sentences
 
 
 def _not_tuned(answer: Answer) -> Iterator[str]:
     """Yields, for each hyperparameter at several values of which arms are compared, how to compare tuned arms."""
-    swept = dict.fromkeys(name for one in answer.comparisons for name in one.shared if name.endswith(_HYPERPARAMETERS))
-    for field in swept:
-        values = {one.shared[field] for one in answer.comparisons if field in one.shared} - {None}
+    swept: dict[str, set[Any]] = {}
+    for comparison in answer.comparisons:
+        for field, value in comparison.shared.items():
+            if field.endswith(_HYPERPARAMETERS) and value is not None:
+                swept.setdefault(field, set()).add(value)
+    for field, values in swept.items():
         if len(values) > 1:
             grid = _grid(values) if len(values) <= _MOST_LISTED else "the same values"
             yield (
@@ -90,6 +93,7 @@ def untuned(answer: Answer, verdicts: str) -> str:
       answer: of tuned arms.
       verdicts: of the untuned comparisons, in words.
     """
-    by_place = {repr((one.treatment, one.shared)): one.verdict for one in answer.comparisons}
-    differ = any(by_place.get(repr((one.treatment, one.shared)), one.verdict) != one.verdict for one in answer.untuned)
+    tuned = {repr((each.treatment, each.shared)): each.verdict for each in answer.comparisons}
+    untuned = {repr((each.treatment, each.shared)): each.verdict for each in answer.untuned}
+    differ = any(tuned.get(place, verdict) != verdict for place, verdict in untuned.items())
     return f"Untuned, at the config's own setting for all arms: {verdicts}" if differ else ""

@@ -15,11 +15,11 @@ from pretrain.report.names import (
     metric_name,
     percent,
     setting,
-    treatment,
+    treatment_of,
     value_name,
 )
 from pretrain.report.why import too_few
-from pretrain.study.comparisons import Comparison
+from pretrain.study.comparisons import Comparison, by_family
 from pretrain.study.power import SeedRange
 from pretrain.study.sequential import Look, unsettled
 from pretrain.study.speed import SHARE, Speed
@@ -42,13 +42,13 @@ def verdict(compared: Sequence[Comparison]) -> str:
 
     Those of the question are named, or counted where a treatment has many; those that explore are counted.
     """
-    asked, explored = ([one for one in compared if one.is_exploratory is kind] for kind in (False, True))
+    asked, explored = by_family(compared)
     by_treatment: dict[str, list[Comparison]] = {}
-    for one in asked:
-        by_treatment.setdefault(treatment(one.field, one.treatment, one.baseline), []).append(one)
+    for comparison in asked:
+        by_treatment.setdefault(treatment_of(comparison), []).append(comparison)
     sentences = []
     for name, group in by_treatment.items():
-        clauses = [_clause(one) for one in group] if len(group) <= _MOST_NAMED else _counted(group)
+        clauses = [_clause(comparison) for comparison in group] if len(group) <= _MOST_NAMED else _counted(group)
         sentences += _sentences(capital(name), clauses)
     if explored:
         n = counted(len(explored), "exploratory comparison")
@@ -57,9 +57,9 @@ def verdict(compared: Sequence[Comparison]) -> str:
     return " ".join(sentences)
 
 
-def outcome(one: Comparison) -> str:
+def outcome(comparison: Comparison) -> str:
     """Returns a comparison's verdict, or that it has none."""
-    return "not judged" if one.both_at_chance else one.verdict
+    return "not judged" if comparison.both_at_chance else comparison.verdict
 
 
 def tally(compared: Sequence[Comparison]) -> str:
@@ -82,22 +82,22 @@ def _sentences(subject: str, clauses: Sequence[str]) -> list[str]:
     return [f"{sentence}." for sentence in sentences]
 
 
-def _clause(one: Comparison) -> str:
-    where = setting(one.shared)
-    where = (f" {where}" if where else "") + unfinished(one)
-    shown, n = interval(one), counted(one.n, "seed") + _lost(one)
-    match one.verdict:
+def _clause(comparison: Comparison) -> str:
+    where = setting(comparison.shared)
+    where = (f" {where}" if where else "") + unfinished(comparison)
+    shown, n = interval(comparison), counted(comparison.n, "seed") + _lost(comparison)
+    match comparison.verdict:
         case "helps" | "hurts":
-            return f"{one.verdict}{where} ({shown}, p {_p(one.p_value)}, {n})"
+            return f"{comparison.verdict}{where} ({shown}, p {_p(comparison.p_value)}, {n})"
         case "no difference":
             return f"makes no difference that matters{where} ({shown}, {n})"
-    if one.both_at_chance:
+    if comparison.both_at_chance:
         return f"is not judged{where}, where both arms are at chance ({shown}, {n})"
-    if one.n < FEWEST_SEEDS:
-        return f"is inconclusive{where} ({shown}; {too_few(one.n)}{_lost(one)})"
-    excludes_zero = one.difference.low > 0 or one.difference.high < 0
-    p_value = f", p {_p(one.p_value)}" if excludes_zero else ""  # why it is inconclusive all the same
-    return f"is inconclusive{where} ({shown}{p_value}, {n}; {settling(one.seeds_to_settle)})"
+    if comparison.n < FEWEST_SEEDS:
+        return f"is inconclusive{where} ({shown}; {too_few(comparison.n)}{_lost(comparison)})"
+    excludes_zero = comparison.difference.low > 0 or comparison.difference.high < 0
+    p_value = f", p {_p(comparison.p_value)}" if excludes_zero else ""  # why it is inconclusive all the same
+    return f"is inconclusive{where} ({shown}{p_value}, {n}; {settling(comparison.seeds_to_settle)})"
 
 
 def settling(seeds: SeedRange) -> str:
@@ -107,19 +107,19 @@ def settling(seeds: SeedRange) -> str:
     return f"{f'{seeds.low:,} to' if seeds.low < seeds.high else 'about'} {seeds.high:,} would settle it"
 
 
-def _lost(one: Comparison) -> str:
+def _lost(comparison: Comparison) -> str:
     """Returns how many trials of a comparison diverged or collapsed."""
-    kinds = (("diverged", one.n_diverged), ("collapsed", one.n_collapsed))
+    kinds = (("diverged", comparison.n_diverged), ("collapsed", comparison.n_collapsed))
     return "".join(f", {counted(n, 'trial')} {kind}" for kind, n in kinds if n)
 
 
-def unfinished(one: Comparison) -> str:
+def unfinished(comparison: Comparison) -> str:
     """Returns after how many updates a comparison was made, where an arm still improved; nothing elsewhere."""
-    sides = zip(one.lengths, (one.treatment, one.baseline), strict=True)
-    still = [value_name(one.field, value) for length, value in sides if length and length.trend == "improves"]
+    sides = zip(comparison.lengths, (comparison.treatment, comparison.baseline), strict=True)
+    still = [value_name(comparison.field, value) for length, value in sides if length and length.trend == "improves"]
     if not still:
         return ""
-    updates = listed([f"{n:,}" for n in dict.fromkeys(length.updates for length in one.lengths if length)])
+    updates = listed([f"{n:,}" for n in dict.fromkeys(length.updates for length in comparison.lengths if length)])
     return f" after {updates} updates, {'both' if len(still) == 2 else still[0]} still improving"
 
 
@@ -127,22 +127,22 @@ def _counted(group: Sequence[Comparison]) -> list[str]:
     """Returns how many comparisons came out how, with the largest of each kind that has a direction."""
     clauses = []
     for kind, (phrase, _) in _VERDICTS.items():
-        found = [one for one in group if outcome(one) == kind]
-        if found:
-            clause = f"{phrase} in {len(found)} of {len(group)} settings"
+        alike = [comparison for comparison in group if outcome(comparison) == kind]
+        if alike:
+            clause = f"{phrase} in {len(alike)} of {len(group)} settings"
             if kind in ("helps", "hurts"):
-                most = max(found, key=lambda one: abs(one.difference.mean))
+                most = max(alike, key=lambda comparison: abs(comparison.difference.mean))
                 clause += f", most {setting(most.shared)}{unfinished(most)} ({interval(most)})"
             clauses.append(clause)
-    if n_open := sum(bool(unfinished(one)) for one in group):
+    if n_open := sum(bool(unfinished(comparison)) for comparison in group):
         clauses.append(f"arms were still improving in {n_open} of {len(group)} settings")
     return clauses
 
 
-def interval(one: Comparison) -> str:
+def interval(comparison: Comparison) -> str:
     """Returns a comparison's difference with its interval, and the interval's level where it is not 95 %."""
-    what = unit(one.metric)
-    return f"{what[1:]} {difference(one.difference, one.metric)}".lstrip() + at_level(one.level)
+    name = unit(comparison.metric)
+    return f"{name[1:]} {difference(comparison.difference, comparison.metric)}".lstrip() + at_level(comparison.level)
 
 
 def unit(metric: str) -> str:
@@ -151,47 +151,47 @@ def unit(metric: str) -> str:
 
 
 def speed(compared: Sequence[Comparison]) -> str:
-    """Returns which arms learn faster, whichever ends better, in a sentence; nothing where it was not measured."""
-    found = [one for one in compared if one.speed]
-    if not found:
+    """Returns the arms that learn faster, in a sentence; nothing where learning was not measured."""
+    timed = [comparison for comparison in compared if comparison.speed]
+    if not timed:
         return ""
-    start = f"To {SHARE:.0%} of the better arm's final {found[0].speed.of}".replace("%", " %")
-    if len(found) > _MOST_NAMED:
-        counts = Counter(one.speed.learns(one.level) for one in found)
+    start = f"To {SHARE:.0%} of the better arm's final {timed[0].speed.of}".replace("%", " %")
+    if len(timed) > _MOST_NAMED:
+        counts = Counter(comparison.speed.learns(comparison.level) for comparison in timed)
         phrases = {"faster": "faster", "more slowly": "more slowly", "not certain": "with no certain difference"}
         parts = [f"{phrase} in {counts[name]}" for name, phrase in phrases.items() if counts[name]]
-        return f"{start}, {found[0].field} learns {listed(parts)} of {len(found)} settings."
-    parts = [f"{comparison_name(one)} {_gets_there(one.speed)}" for one in found]
+        return f"{start}, {timed[0].field} learns {listed(parts)} of {len(timed)} settings."
+    parts = [f"{comparison_name(comparison)} {_gets_there(comparison.speed)}" for comparison in timed]
     return f"{start}, {'; '.join(parts)}."
 
 
-def _gets_there(found: Speed) -> str:
-    if found.ratio is None:
-        n = [int(np.isfinite(side).sum()) for side in (found.treated, found.untreated)]
-        return f"gets there in {n[0]} of {counted(len(found.treated), 'seed')}, the baseline in {n[1]}"
-    return f"takes {updates_ratio(found)} times the updates"
+def _gets_there(speed: Speed) -> str:
+    if speed.ratio is None:
+        n = [int(np.isfinite(side).sum()) for side in (speed.treated, speed.untreated)]
+        return f"gets there in {n[0]} of {counted(len(speed.treated), 'seed')}, the baseline in {n[1]}"
+    return f"takes {updates_ratio(speed)} times the updates"
 
 
-def updates_ratio(found: Speed) -> str:
+def updates_ratio(speed: Speed) -> str:
     """Returns by how many times the updates of the baseline a treatment learns, with the interval."""
-    if found.ratio is None:
+    if speed.ratio is None:
         return "–"
-    margin = f" [{found.ratio.low:.2f}, {found.ratio.high:.2f}]" if np.isfinite(found.ratio.high) else ""
-    return f"{found.ratio.mean:.2f}{margin}"
+    margin = f" [{speed.ratio.low:.2f}, {speed.ratio.high:.2f}]" if np.isfinite(speed.ratio.high) else ""
+    return f"{speed.ratio.mean:.2f}{margin}"
 
 
 def progress(look: Look, planned: Sequence[Look], compared: Sequence[Comparison]) -> str:
     """Returns the state after a look of several: inconclusive comparisons, and whether more seeds follow."""
-    still, n_own = unsettled(compared), sum(not one.is_exploratory for one in compared)
+    still, n_asked = unsettled(compared), len(by_family(compared)[0])
     seeds = counted(look.seeds, "seed")
     start = f"look {look.number} of at most {len(planned)}, {seeds}, {percent(look.level)} intervals: "
     if not still:
         return start + ("all comparisons are settled" if compared else "there is nothing to compare")
-    names = [comparison_name(one) for one in still]
+    names = [comparison_name(comparison) for comparison in still]
     named = "; ".join([*names[:_MOST_NAMED], *(["…"] if len(names) > _MOST_NAMED else [])])
     after = planned[look.number :]
     then = f"next look at {counted(after[0].seeds, 'seed')}" if after else "study.most_seeds is reached"
-    return f"{start}{len(still)} of {n_own} comparisons inconclusive ({named}); {then}"
+    return f"{start}{len(still)} of {n_asked} comparisons inconclusive ({named}); {then}"
 
 
 def at_level(level: float) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 
 from pretrain.config.counts import counted
 from pretrain.config.metrics import metric_of, split_of
-from pretrain.report.names import arm_name, listed, metric_name, percent, setting, treatment, value
+from pretrain.report.names import arm_name, capital, listed, metric_name, percent, setting, treatment, value
 from pretrain.study.arms import CORNERS
 from pretrain.study.attribution import Attribution
 from pretrain.study.factorial import Cause, Factorial
@@ -16,7 +16,7 @@ from pretrain.study.statistics import FEWEST_SEEDS, Estimate, holm
 _START, _LATER = "post_update_accuracy after batch 1", "post_update_accuracy after batch 20"
 _EARLY = ("after batch 1", "after batch 20")  # of causes on validation images that are put in words
 _CHANGE = "logit_change"
-_MATTERS = 0.05  # of accuracy after batch 1; what certainly is less is no slow start
+_MATTERS = 0.05  # of accuracy after batch 1; a gap that certainly is smaller is no slow start
 _MOST_WORDS = 30  # on shares, in the sentence on their gap
 _PART = 0.25  # of the gap; a change that may make more is not said to have no part in it
 
@@ -26,20 +26,20 @@ def too_few(n: int) -> str:
     return f"{counted(n, 'seed')} {'settles' if n == 1 else 'settle'} nothing, at least {FEWEST_SEEDS} can"
 
 
-def why(found: Factorial, level: float) -> str:
+def why(factorial: Factorial, level: float) -> str:
     """Returns the causes of the gap between a factorial's corners."""
-    where = setting(found.setting) if not found.others else ""
-    where = f"{where[0].upper()}{where[1:]}: " if where else ""
-    if found.n < 2:
-        return where + _one_seed(found)
-    if found.is_original_question and _START in found.causes:
-        return where + _original_question(found, level)
-    return where + _all_factors(found, level)
+    where = setting(factorial.setting) if not factorial.others else ""
+    where = f"{capital(where)}: " if where else ""
+    if factorial.n < 2:
+        return where + _one_seed(factorial)
+    if factorial.is_original_question and _START in factorial.causes:
+        return where + _original_question(factorial, level)
+    return where + _all_factors(factorial, level)
 
 
-def factor_names(found: Factorial) -> dict[str, str]:
+def factor_names(factorial: Factorial) -> dict[str, str]:
     """Returns a factorial's factors in words, by field."""
-    called = {factor.field: treatment(factor.field, factor.on, factor.off) for factor in found.factors}
+    called = {factor.field: treatment(factor.field, factor.on, factor.off) for factor in factorial.factors}
     alike = [name for name, times in Counter(called.values()).items() if times > 1]
     return {field: f"{field}: {name}" if name in alike else name for field, name in called.items()}
 
@@ -62,49 +62,49 @@ def certain(effects: Mapping[str, tuple[Estimate, float]], n: int, level: float)
     }
 
 
-def _one_seed(found: Factorial) -> str:
-    metric = _START if _START in found.causes else found.end
-    cause, where = found.causes[metric], "after batch 1" if metric == _START else "in the end"
+def _one_seed(factorial: Factorial) -> str:
+    metric = _START if _START in factorial.causes else factorial.end
+    cause, where = factorial.causes[metric], "after batch 1" if metric == _START else "in the end"
     last, first = (value(level, metric, 2) for level in (cause.last, cause.first))
     return (
-        f"One seed settles nothing: {where} {_corner(found.last.point)} is at {last} and "
-        f"{_corner(found.first.point)} at {first}; run more with --seeds."
+        f"One seed settles nothing: {where} {_corner(factorial.last.point)} is at {last} and "
+        f"{_corner(factorial.first.point)} at {first}; run more with --seeds."
     )
 
 
-def _original_question(found: Factorial, level: float) -> str:
+def _original_question(factorial: Factorial, level: float) -> str:
     """Returns the causes of a slow start of the pretrained, frozen network, if there is one."""
-    start, end = found.causes[_START], found.causes[found.end]
-    last, first = (value(level, found.end) for level in (end.last, end.first))
-    what = split_of(found.end)[1]
-    if what != "accuracy":
-        last, first = f"{metric_name(what)} {last}", f"{metric_name(what)} {first}"
-    at = "is at" if what == "accuracy" else "is at an accuracy of"
+    start, end = factorial.causes[_START], factorial.causes[factorial.end]
+    last, first = (value(level, factorial.end) for level in (end.last, end.first))
+    measure = split_of(factorial.end)[1]
+    if measure != "accuracy":
+        last, first = f"{metric_name(measure)} {last}", f"{metric_name(measure)} {first}"
+    at = "is at" if measure == "accuracy" else "is at an accuracy of"
     gap, (init, frozen) = start.parts.gap, (start.parts.shares[field] for field in CORNERS)
     sentence = (
-        f"{_cause(start.parts, found.n, level)}: after batch 1 the pretrained, frozen network {at} {start.last:.2f} "
-        f"and the He, trainable one at {start.first:.2f}, a gap of {gap.mean:+.2f} of which freezing makes {frozen} "
-        f"and pretraining {init}. In the end the former tests at {last} and the latter at "
-        f"{first}, {_direction(found, level)} ({end.parts.gap}; {counted(found.n, 'seed')}, "
+        f"{_cause(start.parts, factorial.n, level)}: after batch 1 the pretrained, frozen network {at} "
+        f"{start.last:.2f} and the He, trainable one at {start.first:.2f}, a gap of {gap.mean:+.2f} of which freezing "
+        f"makes {frozen} and pretraining {init}. In the end the former tests at {last} and the latter at "
+        f"{first}, {_direction(factorial, level)} ({end.parts.gap}; {counted(factorial.n, 'seed')}, "
         f"{percent(level)} intervals)."
     )
-    return " ".join([sentence, *_later(found), *_mechanism(found), *_remedies(found)])
+    return " ".join([sentence, *_later(factorial), *_mechanism(factorial), *_remedies(factorial)])
 
 
-def _later(found: Factorial) -> list[str]:
+def _later(factorial: Factorial) -> list[str]:
     """Returns the rest of the gap halfway through the first epoch, and its share of each change."""
-    if _LATER not in found.causes:
+    if _LATER not in factorial.causes:
         return []
-    parts = found.causes[_LATER].parts
+    parts = factorial.causes[_LATER].parts
     init, frozen = (parts.shares[field] for field in CORNERS)
     return [f"After batch 20 the gap is {parts.gap}, freezing making {frozen} and pretraining {init}."]
 
 
-def _mechanism(found: Factorial) -> list[str]:
+def _mechanism(factorial: Factorial) -> list[str]:
     """Returns the effect of the first updates on the logits, where it was diagnosed."""
-    if _CHANGE not in found.diagnostics:
+    if _CHANGE not in factorial.diagnostics:
         return []
-    first, last = found.diagnostics[_CHANGE]
+    first, last = factorial.diagnostics[_CHANGE]
     if not (first.high < last.low or last.high < first.low):
         both = f"{_rms(last)} and {_rms(first)}"
         return [f"That their first updates move the logits differently is not certain ({both}, root mean square)."]
@@ -117,31 +117,30 @@ def _mechanism(found: Factorial) -> list[str]:
     return [f"{sentence} (root mean square): {ratio:.3g} times {'more' if last.mean > first.mean else 'less'}."]
 
 
-def _remedies(found: Factorial) -> list[str]:
+def _remedies(factorial: Factorial) -> list[str]:
     """Returns the effect of each other change, by itself, on the accuracy of the slow network after batch 1."""
-    effects = found.remedies.get(_START, {})
+    effects = factorial.remedies.get(_START, {})
     if not effects:
         return []
-    fields = {factor.field: factor for factor in found.others}
+    fields = {factor.field: factor for factor in factorial.others}
     ordered = sorted(effects.items(), key=lambda item: -item[1].mean)
     moves = [f"{treatment(field, fields[field].on, fields[field].off)} {effect}" for field, effect in ordered]
     return [f"Each alone, other changes move the pretrained, frozen network's accuracy after batch 1: {listed(moves)}."]
 
 
-def _all_factors(found: Factorial, level: float) -> str:
+def _all_factors(factorial: Factorial, level: float) -> str:
     """Returns which factors certainly have a share in the gap between the outermost corners, and which may not."""
-    called, changes = factor_names(found), []
-    early = [name for name in found.causes if name.startswith("validation_") and name.endswith(_EARLY)]
-    metrics = [*early, found.end]
+    called, changes = factor_names(factorial), []
+    early = [name for name in factorial.causes if name.startswith("validation_") and name.endswith(_EARLY)]
+    metrics = [*early, factorial.end]
     for metric in metrics:
-        cause = found.causes[metric]
+        cause = factorial.causes[metric]
         shares = {field: (share, cause.parts.p_values[field]) for field, share in cause.parts.shares.items()}
-        name = metric_name(metric)
-        split = _split(metric, cause, called, certain(shares, found.n, level))
-        changes.append(f"{name[0].upper()}{name[1:]} goes from {split}.")
-    ends = f"The gap is from {_corner(found.first.point)} to {_corner(found.last.point)}"
-    ends += f" ({2 ** len(found.factors)} cells, {counted(found.n, 'seed')}, {percent(level)} intervals)."
-    return " ".join([ends, *changes, *_strongest_interaction(found, called, metrics[:1], level)])
+        split = _split(metric, cause, called, certain(shares, factorial.n, level))
+        changes.append(f"{capital(metric_name(metric))} goes from {split}.")
+    ends = f"The gap is from {_corner(factorial.first.point)} to {_corner(factorial.last.point)}"
+    ends += f" ({2 ** len(factorial.factors)} cells, {counted(factorial.n, 'seed')}, {percent(level)} intervals)."
+    return " ".join([ends, *changes, *_strongest_interaction(factorial, called, metrics[:1], level)])
 
 
 def _split(metric: str, cause: Cause, called: dict[str, str], sure: Collection[str]) -> str:
@@ -156,11 +155,11 @@ def _split(metric: str, cause: Cause, called: dict[str, str], sure: Collection[s
     return f"{gap}, {parts}" if len(parts.split()) <= _MOST_WORDS else f"{gap}. It is {parts}"
 
 
-def _strongest_interaction(found: Factorial, called: dict[str, str], metrics: list[str], level: float) -> list[str]:
+def _strongest_interaction(factorial: Factorial, called: dict[str, str], metrics: list[str], level: float) -> list[str]:
     for metric in metrics:
-        parts, where = found.causes[metric].parts, metric_name(metric)
+        parts, where = factorial.causes[metric].parts, metric_name(metric)
         pairs = {pair: (value, parts.p_values[pair]) for pair, value in parts.interactions.items()}
-        sure = certain(pairs, found.n, level)
+        sure = certain(pairs, factorial.n, level)
         if not sure:
             return [f"Of {where}, no two changes certainly add more or less together than apart."]
         pair, value = max(sure.items(), key=lambda item: abs(item[1].mean))
@@ -170,7 +169,7 @@ def _strongest_interaction(found: Factorial, called: dict[str, str], metrics: li
 
 
 def _cause(start: Attribution, n: int, level: float) -> str:
-    """Returns whether there is a slow start, and what makes it."""
+    """Returns whether there is a slow start, and its cause."""
     if n < FEWEST_SEEDS:
         return too_few(n)
     if not certain({"gap": (start.gap, start.gap_p_value)}, n, level):
@@ -193,11 +192,11 @@ def _corner(point: dict[str, object]) -> str:
     return f"the network with {arm_name(point)}" if "=" in arm_name(point) else f"the {arm_name(point)} network"
 
 
-def _direction(found: Factorial, level: float) -> str:
-    parts = found.causes[found.end].parts
-    if not certain({"gap": (parts.gap, parts.gap_p_value)}, found.n, level):
+def _direction(factorial: Factorial, level: float) -> str:
+    parts = factorial.causes[factorial.end].parts
+    if not certain({"gap": (parts.gap, parts.gap_p_value)}, factorial.n, level):
         return "not distinguished"
-    return "better" if (parts.gap.low > 0) == metric_of(found.end).higher_is_better else "worse"
+    return "better" if (parts.gap.low > 0) == metric_of(factorial.end).higher_is_better else "worse"
 
 
 def _rms(change: Estimate) -> str:

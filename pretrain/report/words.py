@@ -16,13 +16,13 @@ from pretrain.report.names import (
     listed,
     metric_name,
     percent,
-    treatment,
+    treatment_of,
     value,
 )
 from pretrain.report.verdicts import at_level, unit
 from pretrain.report.why import why
 from pretrain.study.answer import Answer
-from pretrain.study.comparisons import ENCODER
+from pretrain.study.comparisons import ENCODER, by_family
 from pretrain.study.statistics import LEVEL
 
 _MOST_NAMED = 4  # treatments that a question names
@@ -34,7 +34,7 @@ def question(answer: Answer) -> str:
     compared = answer.comparisons
     if not compared:
         return f"Which of {len(answer.arms):,} arms is best?" if len(answer.arms) > 1 else "How good is one arm?"
-    treatments = list(dict.fromkeys(treatment(one.field, one.treatment, one.baseline) for one in compared))
+    treatments = list(dict.fromkeys(map(treatment_of, compared)))
     named = treatments if len(treatments) <= _MOST_NAMED else [f"{len(treatments)} values of {compared[0].field}"]
     others = [brief(name, compared[0].shared) for name in compared[0].shared]
     where = f", at each {listed(others)}" if others else ""
@@ -55,17 +55,17 @@ def conclusion(answer: Answer, experiment: Experiment) -> str:
 def headline(answer: Answer, experiment: Experiment) -> str:
     """Returns the conclusion, counted where there are so many comparisons that nobody would read it as a headline.
 
-    What pretraining does is reported all the same, where it is compared beside other things.
+    The verdicts on pretraining are not counted, where it is compared beside other things.
     """
     whole, compared = conclusion(answer, experiment), answer.comparisons
     if len(whole.split()) <= _MOST_WORDS or not compared:
         return whole
-    asked, explored = ([one for one in compared if one.is_exploratory is kind] for kind in (False, True))
-    of_pretraining = [one for one in asked if (one.field, one.treatment) == (ENCODER, "pretrained")]
+    asked, explored = by_family(compared)
+    of_pretraining = [each for each in asked if (each.field, each.treatment) == (ENCODER, "pretrained")]
     judged = verdicts.verdict(of_pretraining)
     if of_pretraining and len(judged.split()) <= _MOST_WORDS and len(of_pretraining) < len(compared):
-        rest = [one for one in compared if one.is_exploratory or (one.field, one.treatment) != (ENCODER, "pretrained")]
-        first, *more = dict.fromkeys(treatment(one.field, one.treatment, one.baseline) for one in rest)
+        rest = [each for each in compared if each.is_exploratory or each.treatment != "pretrained"]
+        first, *more = dict.fromkeys(map(treatment_of, rest))
         of_one = f"{len(rest):,} comparisons of {first}"
         judged += f" Of {counted(len(rest), 'other comparison') if more or len(rest) == 1 else of_one}, "
         judged += f"{verdicts.tally(rest)}."
@@ -83,7 +83,7 @@ def lost(answer: Answer, experiment: Experiment) -> str:
 
 
 def warnings(answer: Answer, experiment: Experiment) -> list[str]:
-    """Returns reasons why a run's verdicts are not what they may seem."""
+    """Returns reasons to doubt a run's verdicts, a sentence each."""
     return [*prospects.warnings(answer), *tuning.warnings(answer), *health.warnings(answer.findings, experiment)]
 
 
@@ -106,7 +106,7 @@ def certainty(answer: Answer, experiment: Experiment) -> str:
 
 def _error_rate(answer: Answer) -> str:
     """Returns how often verdicts call an effect that is not there, in a sentence; nothing without comparisons."""
-    n_own = sum(not one.is_exploratory for one in answer.comparisons)
+    n_own = len(by_family(answer.comparisons)[0])
     if not n_own:
         return ""
     whose = "the question's" if n_own < len(answer.comparisons) else "the"
@@ -167,7 +167,7 @@ def explanation(answer: Answer) -> list[str]:
         return ["Every trial diverged; lower the learning rates."]
     untuned = tuning.untuned(answer, verdicts.verdict(answer.untuned))
     texts = [untuned] if untuned else []
-    texts += [gains.budget(curve) for curve in answer.budgets] + [why(one, answer.level) for one in answer.factorials]
+    texts += [gains.budget(curve) for curve in answer.budgets] + [why(each, answer.level) for each in answer.factorials]
     texts += [gains.epochs(curve, answer.level) for curve in answer.epochs]
     if texts:
         return texts

@@ -11,7 +11,7 @@ from pretrain.config.metrics import metric_of, split_of
 from pretrain.study import speed, statistics
 from pretrain.study.arms import Arm, arms, by_seed, key, places, without_idle
 from pretrain.study.budgets import BudgetCurve, budget_curves
-from pretrain.study.choice import TunedArm, at_values, choose
+from pretrain.study.choice import Choice, TunedArm, at_values, choose
 from pretrain.study.comparisons import Comparison, compare
 from pretrain.study.curves import Curves
 from pretrain.study.epochs import EpochCurve, epoch_curves
@@ -31,10 +31,10 @@ class Answer(NamedTuple):
     factorials: list[Factorial]  # the original question first, if it was asked, then that of all factors
     best: Arm | None  # on validation; None where all trials diverged
     best_test: statistics.Estimate | None
-    n_seeds: int  # of the run, diverged ones included
+    n_seeds: int  # of the run, diverged trials included
     level: float  # of all intervals
     metric: str  # that is compared, as a column's name
-    findings: list[Finding]  # what is wrong with arms
+    findings: list[Finding]  # faults of arms
     lengths: list[Length | None]  # of training, arm by arm; None of one that makes no updates
     epochs: list[EpochCurve]  # of pretraining, where they are swept
     tuned: list[TunedArm]  # how arms were tuned, where they were
@@ -55,7 +55,7 @@ def answer(
     Args:
       trials: the run's table of trials; of tuned arms, those at settings that validation chooses decide.
       curves: the run's table of curves.
-      study: what is asked.
+      study: the question.
       level: of the intervals.
       usual: values of tuned fields at which arms are also compared untuned, where all have trials there.
 
@@ -63,11 +63,11 @@ def answer(
       ConfigError: the trials have not the metric that is to be compared.
     """
     study = study or StudyConfig()
-    whole, tuned, untuned, tuned_by, n_by_all = trials, [], [], "", 0
+    whole, untuned = trials, []
+    choice = choose(trials, study) if study.tune else Choice(trials, [], "", 0)
     if study.tune:
-        at_usual = at_values(trials, usual or {}, study)
+        at_usual, trials = at_values(trials, usual or {}, study), choice.trials
         untuned = _untuned(at_usual, study, level) if len(at_usual) else []
-        trials, tuned, tuned_by, n_by_all = choose(trials, study)
     run, of_run, metric = arms(trials), Curves(curves), compared_metric(trials, study)
     faults, trained = findings(run, metric), lengths(of_run, run)
     compared = compare(run, metric, study, level)
@@ -86,11 +86,13 @@ def answer(
         metric=metric,
         findings=faults,
         lengths=trained,
-        epochs=epoch_curves(arms(whole) if tuned else run, [] if tuned else compared, metric, level),
-        tuned=tuned,
+        epochs=epoch_curves(arms(whole), [], metric, level)
+        if study.tune
+        else epoch_curves(run, compared, metric, level),
+        tuned=choice.arms,
         untuned=untuned,
-        tuned_by=tuned_by,
-        n_by_all=n_by_all,
+        tuned_by=choice.by,
+        n_by_all=choice.n_by_all,
     )
 
 

@@ -59,7 +59,12 @@ def _arm(rows: Sequence[Mapping[str, Any]], results: Mapping[str, np.ndarray], h
 
 def key(point: Mapping[str, Any]) -> Hashable:
     """Returns a key that equal points have in common, whatever the order of their fields."""
-    return frozenset((name, tuple(value) if isinstance(value, list) else value) for name, value in point.items())
+    return frozenset((name, hashable(value)) for name, value in point.items())
+
+
+def hashable(value: Any) -> Any:
+    """Returns a swept value as a key holds it; a tuple is a list in tables."""
+    return tuple(value) if isinstance(value, list) else value
 
 
 def places(arms: Sequence[Arm]) -> dict[Hashable, int]:
@@ -91,7 +96,9 @@ def cut(arm: Arm, units: Collection[tuple[int, int]]) -> Arm:
     kept = [index for index, unit in enumerate(arm.units) if unit in units]
     if len(kept) == len(arm.seeds):
         return arm
-    columns = {name: tuple(getattr(arm, name)[index] for index in kept) for name in ("seeds", "trial_ids")}
-    repeats = tuple(arm.repeats[index] for index in kept) if arm.repeats else ()
-    results = {name: values[kept] for name, values in arm.results.items()}
-    return arm._replace(**columns, repeats=repeats, results=results)
+    return arm._replace(
+        seeds=tuple(arm.seeds[index] for index in kept),
+        trial_ids=tuple(arm.trial_ids[index] for index in kept),
+        repeats=tuple(arm.repeats[index] for index in kept) if arm.repeats else (),
+        results={name: values[kept] for name, values in arm.results.items()},
+    )

@@ -35,7 +35,7 @@ def attribute(
 
     Returns:
       Each factor's Shapley value (1953): its effect, averaged over all orders of switching the factors on; and each
-      pair's Shapley interaction index (Grabisch and Roubens, 1999): what switching both on does beyond the sum of
+      pair's Shapley interaction index (Grabisch and Roubens, 1999): the effect of both less the sum of the effects of
       each alone, averaged over the states of the others. Both are taken seed by seed, so their intervals are a mean's.
     """
     k = len(factors)
@@ -65,7 +65,7 @@ def _average(values: Mapping[Corner, np.ndarray], players: tuple[int, ...], k: i
 
 def _joint(values: Mapping[Corner, np.ndarray], players: tuple[int, ...], on: tuple[int, ...], k: int) -> np.ndarray:
     """Returns the effect of some factors together beyond that of fewer of them, with others on: [seeds]."""
-    result = 0.0
+    result = np.zeros_like(values[(False,) * k])
     for states in itertools.product((False, True), repeat=len(players)):
         switched = {player for player, state in zip(players, states, strict=True) if state}
         corner = tuple(index in on or index in switched for index in range(k))

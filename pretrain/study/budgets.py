@@ -1,4 +1,4 @@
-"""Gain against labels: where it ends, what it is worth in labels, and how large it is over all budgets."""
+"""Gain against labels: its crossover, its worth in labels, and its size over all budgets."""
 
 from collections.abc import Hashable, Sequence
 from typing import Any, NamedTuple
@@ -48,7 +48,8 @@ def budget_curves(compared: Sequence[Comparison], level: float = statistics.LEVE
         if isinstance(each.shared.get(LABELS), int):
             groups.setdefault(key({**each.shared, each.field: each.treatment, LABELS: None}), []).append(each)
     sized = [sorted(group, key=lambda each: each.shared[LABELS]) for group in groups.values()]
-    return [_curve(group, level) for group in sized if len(group) >= _FEWEST_BUDGETS and _paired(group)]
+    paired = [group for group in sized if len({each.n for each in group}) == 1]  # no trial of a seed diverged
+    return [_curve(group, level) for group in paired if len(group) >= _FEWEST_BUDGETS]
 
 
 def crossover(labels: np.ndarray, gain: np.ndarray) -> np.ndarray:
@@ -76,11 +77,6 @@ def equivalents(labels: np.ndarray, treatment: np.ndarray, baseline: np.ndarray)
         between = (logs[right] - logs[left]) / (high - low) * (treatment - low) + logs[left]
     worth = np.exp(np.where(treatment == low, logs[left], between))
     return np.where(treatment > rising[..., -1:], np.inf, np.where(treatment < rising[..., :1], 0.0, worth))
-
-
-def _paired(group: Sequence[Comparison]) -> bool:
-    """Returns whether every budget has the same number of seeds; what diverged at one leaves no curve of the others."""
-    return len({each.n for each in group}) == 1
 
 
 def _curve(group: Sequence[Comparison], level: float) -> BudgetCurve:

@@ -1,4 +1,4 @@
-"""Which arms of a run are compared, and what each comparison shows."""
+"""Comparisons of a run's arms, pair by pair."""
 
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -16,7 +16,7 @@ from pretrain.study.statistics import Estimate, Verdict
 from pretrain.study.training_length import Length
 
 ENCODER, _FROZEN = CORNERS
-_REFERENCES = ("he", "none")  # encoders that others are compared with, whichever is there
+_REFERENCES = ("he", "none")  # encoders that others are compared with, the first that is there
 
 
 class Comparison(NamedTuple):
@@ -39,7 +39,7 @@ class Comparison(NamedTuple):
     metric: str = "test_accuracy"  # in whose unit values and difference are
     n_diverged: int = 0  # trials of both arms that are left out
     n_collapsed: int = 0  # trials of both arms that predict the same of all examples
-    both_at_chance: bool = False  # neither predicts better than the same for all examples, so that nothing is compared
+    both_at_chance: bool = False  # neither has learned, so that nothing is compared
     lengths: tuple[Length | None, Length | None] = (None, None)  # of the training of treatment and baseline
     speed: Speed | None = None  # None where nothing was measured during training, or nothing was learned
 
@@ -66,9 +66,7 @@ def compare(arms: Sequence[Arm], metric: str, study: StudyConfig, level: float =
     p_values = families.adjusted([statistics.sign_flip(treated - untreated) for treated, untreated in sides], in_family)
     n_open = Counter(family for p_value, family in zip(p_values, in_family, strict=True) if p_value > 1 - level)
     return [
-        _comparison(
-            field, pair, values, p_value, study.smallest_effect, level, max(1, n_open[family]), metric
-        )._replace(is_exploratory=not family)
+        _comparison(field, pair, values, metric, study, level, p_value, max(1, n_open[family]), not family)
         for pair, values, p_value, family in zip(pairs, sides, p_values, in_family, strict=True)
         if len(values[0]) and not (of_labels and all(arm.n_collapsed == len(arm.trial_ids) for arm in pair))
     ]
@@ -79,6 +77,12 @@ def differences(arms: Sequence[Arm], metric: str, study: StudyConfig) -> list[np
     field = compared_field(arms, study)
     pairs = [pair for pair in (_pairs(arms, field) if field else []) if families.in_family(pair[0].point, study)]
     return [treated - untreated for treated, untreated in (_sides(pair, metric) for pair in pairs)]
+
+
+def by_family(compared: Sequence[Comparison]) -> tuple[list[Comparison], list[Comparison]]:
+    """Returns the question's own comparisons, and those that explore."""
+    own = [comparison for comparison in compared if not comparison.is_exploratory]
+    return own, [comparison for comparison in compared if comparison.is_exploratory]
 
 
 class Planned(NamedTuple):
@@ -101,7 +105,10 @@ def planned(points: Iterable[Mapping[str, Any]], study: StudyConfig) -> list[Pla
     arms = [Arm(point, (), (), 0) for point in {key(without_idle(point)): point for point in whole}.values()]
     field = compared_field(arms, study)
     pairs = _pairs(arms, field) if field else []
-    return [Planned(field, a.point, b.point, not families.in_family(a.point, study)) for a, b in pairs]
+    return [
+        Planned(field, treatment.point, baseline.point, not families.in_family(treatment.point, study))
+        for treatment, baseline in pairs
+    ]
 
 
 def compared_field(arms: Sequence[Arm], study: StudyConfig) -> str:
@@ -146,10 +153,11 @@ def _key_but_frozen(setting: Mapping[str, Any]) -> Hashable:
     return key({name: value for name, value in setting.items() if name not in (ENCODER, _FROZEN)})
 
 
-def _sides(pair: tuple[Arm, Arm], metric: str) -> list[np.ndarray]:
+def _sides(pair: tuple[Arm, Arm], metric: str) -> tuple[np.ndarray, np.ndarray]:
     """Returns a metric [seeds] of both arms, of the seeds that have it in both."""
     shared = set.intersection(*(_measured_units(arm, metric) for arm in pair))
-    return [by_seed(arm.results[metric], arm) for arm in (cut(arm, shared) for arm in pair)]
+    treated, untreated = (cut(arm, shared) for arm in pair)
+    return by_seed(treated.results[metric], treated), by_seed(untreated.results[metric], untreated)
 
 
 def _measured_units(arm: Arm, metric: str) -> set[tuple[int, int]]:
@@ -160,41 +168,38 @@ def _measured_units(arm: Arm, metric: str) -> set[tuple[int, int]]:
 def _comparison(
     field: str,
     pair: tuple[Arm, Arm],
-    sides: Sequence[np.ndarray],
-    p_value: float,
-    smallest: float,
-    level: float,
-    n_open: int,
+    sides: tuple[np.ndarray, np.ndarray],
     metric: str,
+    study: StudyConfig,
+    level: float,
+    p_value: float,
+    n_open: int,
+    is_exploratory: bool,
 ) -> Comparison:
     treatment, baseline = (arm.point[field] for arm in pair)
-    shared = {name: value for name, value in pair[0].point.items() if name != field}
     measure, n = metric_of(metric), len(sides[0])
     gains = sides[0] - sides[1] if measure.higher_is_better else sides[1] - sides[0]
-    if measure.high != 1:  # of a metric without a scale of its own
-        smallest *= abs(float(np.mean(sides[1])))
-    gain = statistics.estimate(gains, level)
+    # Of a metric without a scale of its own, a part of the baseline.
+    smallest = study.smallest_effect * (1 if measure.high == 1 else abs(float(np.mean(sides[1]))))
+    gain, widest = statistics.estimate(gains, level), measure.high - measure.low
+    difference = gain if measure.higher_is_better else Estimate(-gain.mean, -gain.high, -gain.low)
     verdict = statistics.verdict(gain, p_value, n, smallest, alpha=1 - level)
     is_open = verdict == "inconclusive" and n > 1
-    more = seeds_to_settle(gains, smallest, level, n_open) if is_open else None
-    widest = measure.high - measure.low
-    difference = gain if measure.higher_is_better else Estimate(-gain.mean, -gain.high, -gain.low)
-    difference = difference.within(-widest, widest)
-    chance = statistics.improvement(gains, level)
     return Comparison(
         field,
         treatment,
         baseline,
-        shared,
+        {name: value for name, value in pair[0].point.items() if name != field},
         n,
         *sides,
-        difference,
-        chance,
+        difference.within(-widest, widest),
+        statistics.improvement(gains, level),
         p_value,
         verdict,
-        more,
+        seeds_to_settle(gains, smallest, level, n_open) if is_open else None,
         level,
-        metric=metric,
+        is_exploratory,
+        metric,
         n_diverged=sum(arm.n_diverged for arm in pair),
         n_collapsed=sum(arm.n_collapsed for arm in pair),
     )

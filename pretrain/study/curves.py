@@ -8,8 +8,6 @@ import pyarrow as pa
 
 Curve = tuple[np.ndarray, np.ndarray]  # updates after which a trial was measured, ascending, and values
 
-_NOT_MEASURED: Curve = (np.zeros(0, int), np.zeros(0))
-
 
 class Curves:
     """The curves of a run's trials."""
@@ -33,7 +31,7 @@ class Curves:
         rows = rows[np.lexsort((self._steps[rows], self._trials[rows]))]
         steps, values = self._steps[rows], self._values[rows]
         trials, starts = np.unique(self._trials[rows], return_index=True)
-        bounds = zip(trials, starts, [*starts[1:], len(rows)], strict=True)
+        bounds = zip(trials, starts, np.append(starts, len(rows))[1:], strict=True)
         return {self._trial_names[trial]: (steps[start:end], values[start:end]) for trial, start, end in bounds}
 
     def trials_of(self, stage: str) -> set[str]:
@@ -47,9 +45,10 @@ class Curves:
         """Returns a metric of trials after some updates of a stage: [trials, steps], NaN where it was not measured."""
         curves, result = self.of(metric, stage), np.full((len(trial_ids), len(steps)), np.nan)
         for row, trial in zip(result, trial_ids, strict=True):
-            updates, values = curves.get(trial, _NOT_MEASURED)
-            _, columns, places = np.intersect1d(steps, updates, assume_unique=True, return_indices=True)
-            row[columns] = values[places]
+            if trial in curves:
+                updates, values = curves[trial]
+                _, columns, places = np.intersect1d(steps, updates, assume_unique=True, return_indices=True)
+                row[columns] = values[places]
         return result
 
 

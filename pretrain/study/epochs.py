@@ -45,14 +45,21 @@ def epoch_curves(arms: Sequence[Arm], compared: Sequence[Comparison], metric: st
       level: of the intervals.
     """
     columns = (ERROR, f"validation_{split_of(metric)[1]}", metric)
+    measured = [
+        arm
+        for arm in arms
+        if arm.trial_ids and all(name in arm.results and np.isfinite(arm.results[name]).all() for name in columns)
+    ]
     gains = {
-        key({**one.shared, one.field: one.treatment}): one.difference for one in compared if one.field not in FIELDS
+        key({**comparison.shared, comparison.field: comparison.treatment}): comparison.difference
+        for comparison in compared
+        if comparison.field not in FIELDS
     }
     curves = []
     for field in FIELDS:
         groups: dict[Hashable, list[Arm]] = {}
-        for arm in arms:
-            if field in arm.point and arm.trial_ids and _are_measured(arm, columns):
+        for arm in measured:
+            if field in arm.point:
                 setting = {name: value for name, value in arm.point.items() if name != field}
                 groups.setdefault(key(setting), []).append(arm)
         for group in groups.values():
@@ -63,10 +70,6 @@ def epoch_curves(arms: Sequence[Arm], compared: Sequence[Comparison], metric: st
     return curves
 
 
-def _are_measured(arm: Arm, columns: Sequence[str]) -> bool:
-    return all(column in arm.results and np.isfinite(arm.results[column]).all() for column in columns)
-
-
 def _curve(
     field: str,
     arms: Sequence[Arm],
@@ -74,15 +77,7 @@ def _curve(
     columns: tuple[str, str, str],
     level: float,
 ) -> EpochCurve:
-    """Returns the curve of arms of the same seeds, in the order of their epochs.
-
-    Args:
-      field: of epochs.
-      arms: that differ in it.
-      gains: from the baseline, by the arm's point.
-      columns: of the error, and of the metric on validation rows and on those that are compared.
-      level: of the intervals.
-    """
+    """Returns the curve of arms of the same seeds, in the order of their epochs; gains are by the arm's point."""
     epochs = np.array([arm.point[field] for arm in arms])
     errors, validations, values = (np.array([by_seed(arm.results[name], arm) for arm in arms]) for name in columns)
     metric = columns[-1]
@@ -90,7 +85,7 @@ def _curve(
     by_error, by_validation = np.argmin(errors, axis=0), np.argmax(sign * validations, axis=0)
     seeds = np.arange(values.shape[1])
     changes = values[by_error, seeds] - values[by_validation, seeds]
-    known = [gains[key(arm.point)] for arm in arms if key(arm.point) in gains]
+    gains_of_arms = [gains[key(arm.point)] for arm in arms if key(arm.point) in gains]
     return EpochCurve(
         field,
         {name: value for name, value in arms[0].point.items() if name != field},
@@ -98,7 +93,7 @@ def _curve(
         len(seeds),
         errors.mean(axis=1),
         values.mean(axis=1),
-        known if len(known) == len(arms) else None,
+        gains_of_arms if len(gains_of_arms) == len(arms) else None,
         epochs[by_error],
         epochs[by_validation],
         statistics.estimate(changes, level),

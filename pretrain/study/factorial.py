@@ -1,8 +1,8 @@
-"""Full factorials among a run's arms: two corners, the changes between them, and what each change makes of the gap."""
+"""Full factorials among a run's arms: two corners, the changes between them, and the share of each in the gap."""
 
 import itertools
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -23,6 +23,8 @@ _MOST_SETTINGS = 4  # at which the original question is answered
 # Of fields whose values have an order of their own, the one of the first corner.
 _OFF = {"finetune.encoder_init": "he", "finetune.codes": "raw", "finetune.head_init": "random"}
 
+Cell = TypeVar("Cell")
+
 
 class Factor(NamedTuple):
     """A change between two corners: a swept field and its values before and after."""
@@ -33,7 +35,7 @@ class Factor(NamedTuple):
 
 
 class Cause(NamedTuple):
-    """A metric at the first corner and at the last, and what the gap between them is made of."""
+    """A metric at the first corner and at the last, and the parts of the gap between them."""
 
     first: float
     last: float
@@ -47,7 +49,7 @@ class Factorial(NamedTuple):
     cells: dict[Corner, Arm]  # by which factors are on; cut to the seeds and repeats that all have
     causes: dict[str, Cause]  # by metric, as in `test_accuracy` or `validation_accuracy after batch 1`
     diagnostics: dict[str, tuple[Estimate, Estimate]]  # after batch 1, at the first corner and at the last
-    # What each factor that is off here does, switched on by itself at the last corner: by metric and field.
+    # Effects at the last corner of each factor that is off, switched on by itself: by metric and field.
     remedies: dict[str, dict[str, Estimate]]
     others: tuple[Factor, ...]  # the factors that are off
     setting: dict[str, Any]  # of the other swept fields
@@ -89,14 +91,16 @@ def factorials(arms: Sequence[Arm], curves: Curves, level: float, metric: str = 
     rest = {name: seen for name, seen in values.items() if name not in CORNERS}
     whole = len(factors) if len(factors) == sum(len(seen) > 1 for seen in values.values()) else 0
 
+    by_point = {key(arm.point): arm for arm in arms}
+
     def explained(some: tuple[Factor, ...], setting: dict[str, Any], others: tuple[Factor, ...]) -> list[Factorial]:
-        one = _explained(arms, curves, some, setting, others, level, metric)
-        return [one] if one else []
+        factorial = _explained(by_point, curves, some, setting, others, level, metric)
+        return [factorial] if factorial else []
 
     result = []
     others = tuple(factor for factor in factors if factor not in inner)
     if len(inner) == len(CORNERS):
-        firsts = {name: next((one.off for one in others if one.field == name), seen[0]) for name, seen in rest.items()}
+        firsts = {name: seen[0] for name, seen in rest.items()} | {factor.field: factor.off for factor in others}
         combined = [dict(zip(rest, point, strict=True)) for point in itertools.product(*rest.values())]
         if len(combined) > _MOST_SETTINGS or 2 < whole <= _MOST_FACTORS:
             combined = [firsts]
@@ -108,7 +112,7 @@ def factorials(arms: Sequence[Arm], curves: Curves, level: float, metric: str = 
 
 
 def _explained(
-    arms: Sequence[Arm],
+    by_point: Mapping[Hashable, Arm],
     curves: Curves,
     factors: tuple[Factor, ...],
     setting: dict[str, Any],
@@ -117,7 +121,7 @@ def _explained(
     metric: str,
 ) -> Factorial | None:
     """Returns the factorial of some factors with the other fields at a setting; None where a cell or a result lacks."""
-    cells = _cells(factors, setting, arms)
+    cells = _cells(factors, setting, by_point)
     if not cells:
         return None
     values = _measured(curves, cells, metric)
@@ -131,7 +135,7 @@ def _explained(
         parts = attribute(corners, names, level, measure.high - measure.low)
         causes[name] = Cause(float(corners[first].mean()), float(corners[last].mean()), parts)
     ends = cells[first], cells[last]
-    remedies = _remedies(arms, curves, ends[1], others, level, metric)
+    remedies = _remedies(by_point, curves, ends[1], others, level, metric)
     return Factorial(factors, cells, causes, _diagnostics(curves, ends, level), remedies, others, setting, metric)
 
 
@@ -159,9 +163,10 @@ def _factors(values: Mapping[str, list[Any]]) -> tuple[Factor, ...]:
     return tuple(factors)
 
 
-def _cells(factors: Sequence[Factor], setting: Mapping[str, Any], arms: Sequence[Arm]) -> dict[Corner, Arm] | None:
-    """Returns the arms of every combination at a setting, cut to what all have in common; None if one lacks."""
-    by_point = {key(arm.point): arm for arm in arms}
+def _cells(
+    factors: Sequence[Factor], setting: Mapping[str, Any], by_point: Mapping[Hashable, Arm]
+) -> dict[Corner, Arm] | None:
+    """Returns the arms of every combination at a setting, cut to the units that all have; None if an arm lacks."""
     cells = {}
     for corner in itertools.product((False, True), repeat=len(factors)):
         switched = {factor.field: factor.on if on else factor.off for factor, on in zip(factors, corner, strict=True)}
@@ -173,9 +178,9 @@ def _cells(factors: Sequence[Factor], setting: Mapping[str, Any], arms: Sequence
     return {corner: cut(arm, units) for corner, arm in cells.items()} if units else None
 
 
-def _measured(curves: Curves, cells: Mapping[Hashable, Arm], result: str) -> dict[str, dict[Hashable, np.ndarray]]:
+def _measured(curves: Curves, cells: Mapping[Cell, Arm], result: str) -> dict[str, dict[Cell, np.ndarray]]:
     """Returns every metric [seeds] of every cell, by metric; only those that all trials have."""
-    values: dict[str, dict[Hashable, np.ndarray]] = {}
+    values: dict[str, dict[Cell, np.ndarray]] = {}
     shown = next((pair for pair in _CURVES if curves.of(pair[0])), _CURVES[0])
     for cell, arm in cells.items():
         for metric in shown:
@@ -184,26 +189,24 @@ def _measured(curves: Curves, cells: Mapping[Hashable, Arm], result: str) -> dic
                 values.setdefault(f"{metric} after batch {batch}", {})[cell] = measured[:, batch - 1]
             values.setdefault(f"{metric} over {FIRST_BATCHES} batches", {})[cell] = _mean_over_steps(measured)
         values.setdefault(result, {})[cell] = by_seed(arm.results[result], arm)
-    # What is missing was not measured, or training ended before.
+    # Missing values were not measured, or training ended before.
     return {metric: of for metric, of in values.items() if not np.isnan(list(of.values())).any()}
 
 
 def _remedies(
-    arms: Sequence[Arm],
+    by_point: Mapping[Hashable, Arm],
     curves: Curves,
     arm: Arm,
     others: Sequence[Factor],
     level: float,
     result: str,
 ) -> dict[str, dict[str, Estimate]]:
-    cells = {"as it is": arm}
-    for factor in others:
-        same = [one for one in arms if one.point == {**arm.point, factor.field: factor.on}]
-        cells |= dict.fromkeys([factor.field], *same)
-    units = set.intersection(*(set(one.units) for one in cells.values()))
+    changed = {factor.field: by_point.get(key({**arm.point, factor.field: factor.on})) for factor in others}
+    cells = {field: cell for field, cell in {"as it is": arm, **changed}.items() if cell}
+    units = set.intersection(*(set(cell.units) for cell in cells.values()))
     if len(cells) <= len(others) or not others or not units:
         return {}
-    values = _measured(curves, {name: cut(one, units) for name, one in cells.items()}, result)
+    values = _measured(curves, {name: cut(cell, units) for name, cell in cells.items()}, result)
     return {
         metric: {factor.field: statistics.estimate(of[factor.field] - of["as it is"], level) for factor in others}
         for metric, of in values.items()
@@ -222,7 +225,7 @@ def _diagnostics(curves: Curves, ends: Sequence[Arm], level: float) -> dict[str,
     names = [name for name in curves.metrics if name.startswith(_DIAGNOSTICS)]
     sides = {name: [by_seed(curves.values(arm.trial_ids, name, (1,)), arm)[:, 0] for arm in ends] for name in names}
     return {
-        name: tuple(statistics.estimate(side, level) for side in pair)
-        for name, pair in sorted(sides.items())
-        if np.isfinite(pair).all()  # frozen layers have none
+        name: (statistics.estimate(first, level), statistics.estimate(last, level))
+        for name, (first, last) in sorted(sides.items())
+        if np.isfinite([first, last]).all()  # frozen layers have none
     }

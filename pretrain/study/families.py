@@ -35,8 +35,8 @@ def check_family(points: Sequence[Mapping[str, object]], study: StudyConfig) -> 
         name, _, text = condition.partition("=")
         values = list(dict.fromkeys(_written(point[name]) for point in points if name in point))
         if not any(_is(point[name], text) for point in points if name in point):
-            known = f"compared are {', '.join(values)}" if values else "no comparison has this field"
-            raise ConfigError("study.family", condition, f"names no comparison; {known}")
+            compared = f"compared are {', '.join(values)}" if values else "no comparison has this field"
+            raise ConfigError("study.family", condition, f"names no comparison; {compared}")
     if study.family and not any(in_family(point, study) for point in points):
         raise ConfigError("study.family", " ".join(study.family), "names no comparison that has all of these values")
 
@@ -52,7 +52,7 @@ def adjusted(p_values: Sequence[float], is_own: Sequence[bool]) -> list[float]:
 
 
 def _is(value: object, text: str) -> bool:
-    """Returns whether a swept value is what a condition names."""
+    """Returns whether a condition names a swept value."""
     try:
         return _written(value) == text or (isinstance(value, int | float) and float(text) == value)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Arms that are broken: trials that diverged or collapsed, networks at chance, codes that are constant, and so on."""
+"""Broken arms: trials that diverged or collapsed, networks at chance, useless reconstructions, constant codes."""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
@@ -10,10 +10,10 @@ from pretrain.config.metrics import COMPONENTS, MAJORITY, RECONSTRUCTION, VARIAN
 from pretrain.study.arms import Arm
 
 Kind = Literal["diverged", "collapsed", "at chance", "reconstruction", "components", "constant units"]
-_MARGIN = 0.01  # over what predicting the same of all examples comes to, below which an arm is at chance
+_MARGIN = 0.01  # over the score of predicting the same of all examples; an arm below is at chance
 _EXPLAINED = 0.01  # of the inputs' variance, below which a reconstruction is no better than their mean
 _WORSE = 1.05  # times the error of principal components, beyond which a reconstruction is worse, if by so much of
-# the variance as above, too: what has hardly any error cannot be much worse than another such
+# the variance as above, too: of two errors near zero neither is much worse
 _CONSTANT = 0.5  # of the units, from which on codes count as constant
 _CHANCE = {"auroc": 0.5, "r2": 0.0}
 
@@ -26,7 +26,7 @@ class Finding(NamedTuple):
     n: int  # trials that it is true of
     of: int  # trials of the arm
     value: float = np.nan  # of the arm, mean over trials: the result, the part of variance, or the share of units
-    baseline: float = np.nan  # what the value is compared with: chance, or the components' part; NaN of other kinds
+    baseline: float = np.nan  # for comparison: chance, or the components' part; NaN of other kinds
     stage: str = ""  # in which most trials diverged
 
     @property
@@ -79,11 +79,11 @@ def _shares(results: Mapping[str, np.ndarray], error: str = RECONSTRUCTION) -> n
 
 def _at_chance(arm: Arm, n: int, metric: str) -> Finding | None:
     """Returns whether an arm predicts no better than the most frequent class, or the mean, does."""
-    what = split_of(metric)[1]
-    if what == "accuracy" and MAJORITY in arm.results:
+    measure = split_of(metric)[1]
+    if measure == "accuracy" and MAJORITY in arm.results:
         chance = float(np.mean(arm.results[MAJORITY]))
-    elif what in _CHANCE:
-        chance = _CHANCE[what]
+    elif measure in _CHANCE:
+        chance = _CHANCE[measure]
     else:
         return None
     values = arm.results[metric]
@@ -99,12 +99,10 @@ def _reconstruction(arm: Arm, n: int) -> list[Finding]:
     if 2 * n_bad > len(shares):
         return [Finding(arm, "reconstruction", n_bad, n, float(np.mean(shares)))]
     is_linear = "pca" in (arm.point.get("finetune.encoder_init"), arm.point.get("pretrain.method.kind"))
-    if is_linear or not len(linear):
+    n_bad = int(np.sum(shares > np.maximum(_WORSE * linear, linear + _EXPLAINED))) if len(linear) else 0
+    if is_linear or 2 * n_bad <= len(shares):
         return []
-    n_bad = int(np.sum(shares > np.maximum(_WORSE * linear, linear + _EXPLAINED)))
-    if 2 * n_bad > len(shares):
-        return [Finding(arm, "components", n_bad, n, float(np.mean(shares)), float(np.mean(linear)))]
-    return []
+    return [Finding(arm, "components", n_bad, n, float(np.mean(shares)), float(np.mean(linear)))]
 
 
 def _constant_units(arm: Arm, n: int) -> list[Finding]:

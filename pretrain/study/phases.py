@@ -23,8 +23,8 @@ class Pretraining(NamedTuple):
 def pretrainings(curves: Curves, arms: Sequence[Arm], most: int) -> tuple[list[Pretraining], int]:
     """Returns the first ones of a run's distinct pretrainings, and how many there are.
 
-    Settings of fine-tuning decide nothing of them but what an encoder is pretrained on, so that arms which differ only
-    there share one. Phases that reconstruct nothing, and trials that diverged, are left out.
+    Arms that differ in settings of fine-tuning only share one, unless their encoders are pretrained on other data.
+    Phases without reconstruction, and trials that diverged, are left out.
     """
     stages = [stage for stage in curves.stages if stage.startswith("pretrain/")]
     pretrained = set().union(*(curves.trials_of(stage) for stage in stages))
@@ -36,8 +36,7 @@ def pretrainings(curves: Curves, arms: Sequence[Arm], most: int) -> tuple[list[P
             distinct.setdefault(key(point), (point, set(by_seed.values())))
     result = []
     for point, trials in list(distinct.values())[:most]:
-        phases = {stage: _measured(curves, stage, trials) for stage in stages}
-        phases = {stage: measured for stage, measured in phases.items() if measured}
+        phases = {stage: metrics for stage in stages if (metrics := _measured(curves, stage, trials))}
         result += [Pretraining(point, phases)] if phases else []
     return result, len(distinct)
 

@@ -41,9 +41,9 @@ def fewest_seeds(alpha: float, n_compared: int = 1) -> int:
 
 
 def power(
-    n: np.ndarray, mean: np.ndarray, deviation: np.ndarray, smallest: float, level: float = LEVEL, n_open: int = 1
+    n: np.ndarray, mean: np.ndarray, deviation: np.ndarray, smallest: float, level: float = LEVEL, n_open: float = 1
 ) -> np.ndarray:
-    """Returns the probability that so many seeds settle a comparison, by whichever verdict; arguments broadcast.
+    """Returns the probability that so many seeds settle a comparison, by any verdict; arguments broadcast.
 
     That is, that they distinguish the mean from zero, with a p-value that is small enough for the first of ``n_open``
     comparisons, or place it within ± ``smallest``. The deviation counts as known, and sums as normal.
@@ -125,12 +125,7 @@ def seeds_to_settle(differences: np.ndarray, smallest: float, level: float = LEV
 
 
 def _sizes(seen: np.ndarray, confidence: np.ndarray) -> np.ndarray:
-    """Returns the sizes of a mean that are exceeded by what was seen with so much confidence, in standard errors.
-
-    Args:
-      seen: sizes of estimates, [deviations, 1].
-      confidence: probabilities that a mean of the size sought would be estimated as larger, [means].
-    """
+    """Returns the sizes of a mean whose estimate exceeds that seen with so much confidence, in standard errors."""
     low = np.zeros(np.broadcast_shapes(seen.shape, confidence.shape))
     high = seen + 8
     for _ in range(_HALVINGS):

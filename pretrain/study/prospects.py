@@ -44,8 +44,8 @@ class Prospect(NamedTuple):
         last = self.looks[-1]
         if not self.spread or not self.first:
             return None
-        ends = (smallest_seen(last.seeds, end, last.level, self.n_own) for end in self.spread[:2])
-        return tuple(ends)
+        least, most = (smallest_seen(last.seeds, end, last.level, self.n_own) for end in self.spread[:2])
+        return least, most
 
 
 def prospect(
@@ -59,13 +59,13 @@ def prospect(
       earlier: those of its trials that were finished before, as a run's table of trials.
     """
     compared = planned(points, experiment.study)
-    n_exploratory = sum(one.is_exploratory for one in compared)
+    n_exploratory = sum(comparison.is_exploratory for comparison in compared)
     n_own = len(compared) - n_exploratory
     if not n_own:
         return None
-    found = earlier and spread(earlier, experiment.study)
     looks = tuple(sequential.looks(experiment))
-    return Prospect(n_own, n_exploratory, looks, fewest_seeds(1 - looks[0].level, n_own), found or None)
+    earlier_spread = spread(earlier, experiment.study) if earlier else None
+    return Prospect(n_own, n_exploratory, looks, fewest_seeds(1 - looks[0].level, n_own), earlier_spread)
 
 
 def spread(trials: pa.Table, study: StudyConfig) -> Spread | None:

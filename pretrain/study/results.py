@@ -1,9 +1,10 @@
 """Finished runs, for notebooks: their tables, and the parameters of any of their stages."""
 
+import contextlib
 import dataclasses
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -130,7 +131,7 @@ def measured(run: Run, metric: str, field: str = "study.metric") -> Run:
         return run
     first = metrics.split_of(summary.metrics(run.trials)[0])[1]
     metrics.check_task(metric, [task for task, usual in metrics.USUAL.items() if usual[0] == first], field)
-    from pretrain.runs import tables  # takes a second, and what stands in tables does not need it
+    from pretrain.runs import tables  # takes a second, and columns that are there do not need it
     from pretrain.store.store import Store
 
     faults: list[str] = []
@@ -140,8 +141,8 @@ def measured(run: Run, metric: str, field: str = "study.metric") -> Run:
     missing |= {job for job in ids - missing if store.predictions(job, "test") is None}
     if missing:
         reason = faults[0] if faults else f"the store {run.experiment.store} lacks predictions"
-        what = f"of {len(missing):,} of {counted(len(ids), 'fine-tuning')}"
-        raise ConfigError(field, metric, f"cannot be measured: {reason} {what}; run the run's command again")
+        extent = f"of {len(missing):,} of {counted(len(ids), 'fine-tuning')}"
+        raise ConfigError(field, metric, f"cannot be measured: {reason} {extent}; run the run's command again")
     return dataclasses.replace(run, trials=tables.with_metric(run.trials, run.stages, store, metric))
 
 
@@ -164,7 +165,7 @@ def load_params(path: Path | str, trial_id: str, stage: str = "finetune", store:
     by_stage = _stages_of(run, trial_id)
     if stage not in by_stage:
         raise ConfigError("stage", stage, f"is none of trial {trial_id}'s: {', '.join(by_stage)}")
-    root, faults = store or run.experiment.store, []
+    root, faults = store or run.experiment.store, list[str]()
     opened = Store(root, warn=faults.append, read_only=True)
     try:
         if opened.verified([by_stage[stage]]):
@@ -193,10 +194,9 @@ def samples_of(files: Files) -> Samples | None:
     """
     if samples.FILE not in files.checksums:
         return None
-    try:
-        return samples.read(files.read(samples.FILE))
-    except ValueError as error:
-        raise DamageError(f"{files.directory / samples.FILE}: cannot be read ({str(error)[:120]}); {REMEDY}") from None
+    content = files.read(samples.FILE)
+    with _readable(files, samples.FILE):
+        return samples.read(content)
 
 
 def load_inputs(path: Path | str) -> list[Inputs]:
@@ -210,22 +210,30 @@ def load_inputs(path: Path | str) -> list[Inputs]:
 
 
 def _inputs_of(files: Files) -> list[Inputs]:
+    content = files.read(inputs_file.FILE)
+    with _readable(files, inputs_file.FILE):
+        return inputs_file.read(content)
+
+
+@contextlib.contextmanager
+def _readable(files: Files, name: str) -> Iterator[None]:
+    """Names a file that cannot be read, and the remedy."""
     try:
-        return inputs_file.read(files.read(inputs_file.FILE))
-    except ValueError as error:
-        where = files.directory / inputs_file.FILE
-        raise DamageError(f"{where}: cannot be read ({str(error)[:120]}); {REMEDY}") from None
+        yield
+    except (OSError, pa.ArrowException, ValueError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise DamageError(f"{files.directory / name}: cannot be read ({reason}); {REMEDY}") from None
 
 
 def _stages_of(run: Run, trial_id: str) -> dict[str, str]:
     """Returns the stages of a trial, named by its id or the beginning of it: id by name."""
     rows = run.stages.to_pylist()
-    known = dict.fromkeys(row["trial_id"] for row in rows)
-    found = [name for name in known if name.startswith(trial_id)] if trial_id else []
-    if len(found) != 1:
-        near = f"; did you mean {nearest(trial_id, known)!r}?" if known and not found else ""
-        raise ConfigError("trial_id", trial_id, f"names {len(found)} of the run's {counted(len(known), 'trial')}{near}")
-    return {row["stage"]: row["stage_id"] for row in rows if row["trial_id"] == found[0]}
+    ids = dict.fromkeys(row["trial_id"] for row in rows)
+    named = [name for name in ids if name.startswith(trial_id)] if trial_id else []
+    if len(named) != 1:
+        near = f"; did you mean {nearest(trial_id, ids)!r}?" if ids and not named else ""
+        raise ConfigError("trial_id", trial_id, f"names {len(named)} of the run's {counted(len(ids), 'trial')}{near}")
+    return {row["stage"]: row["stage_id"] for row in rows if row["trial_id"] == named[0]}
 
 
 def _of_results(table: pa.Table) -> tuple[str, ...]:
@@ -236,12 +244,10 @@ def _of_results(table: pa.Table) -> tuple[str, ...]:
 
 
 def _read_table(files: Files, name: str) -> pa.Table:
-    file, content = f"{name}.parquet", files.read(f"{name}.parquet")
-    try:
-        table = pq.read_table(pa.BufferReader(content), page_checksum_verification=True)
-    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise DamageError(f"{files.directory / file}: cannot be read ({reason}); {REMEDY}") from None
+    file = f"{name}.parquet"
+    content = pa.BufferReader(files.read(file))
+    with _readable(files, file):
+        table = pq.read_table(content, page_checksum_verification=True)
     wanted = (*_COLUMNS[name], *(_of_results(table) if name == "trials" else ()))
     missing = [column for column in wanted if column not in table.column_names]
     if missing:

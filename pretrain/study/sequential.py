@@ -18,7 +18,7 @@ import pyarrow as pa
 from pretrain.config import Experiment
 from pretrain.config.counts import counted
 from pretrain.config.fields import ConfigError, with_values
-from pretrain.study.comparisons import Comparison, planned
+from pretrain.study.comparisons import Comparison, by_family, planned
 from pretrain.study.power import fewest_seeds, smallest_p
 from pretrain.study.statistics import LEVEL
 
@@ -50,7 +50,7 @@ def check(experiment: Experiment) -> None:
     if not experiment.study.until_conclusive:
         return
     compared = planned((point.values for point in experiment.points), experiment.study)
-    n_compared = max(1, sum(not one.is_exploratory for one in compared))
+    n_compared = max(1, sum(not each.is_exploratory for each in compared))
     taken, most = looks(experiment), experiment.study.most_seeds
     if _can_conclude(taken, n_compared):
         return
@@ -91,7 +91,7 @@ def look_at(experiment: Experiment, n_seeds: int) -> Look:
 
 def unsettled(compared: Sequence[Comparison]) -> list[Comparison]:
     """Returns the question's own comparisons that are inconclusive, for which a run adds seeds."""
-    return [one for one in compared if one.verdict == "inconclusive" and not one.is_exploratory]
+    return [comparison for comparison in by_family(compared)[0] if comparison.verdict == "inconclusive"]
 
 
 def n_seeds(trials: pa.Table) -> int:

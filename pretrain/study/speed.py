@@ -1,4 +1,4 @@
-"""Which of two arms learns faster, whichever ends better: updates to 90 % of what the better arm comes to."""
+"""The faster of two arms, apart from the better one: updates to 90 % of the better arm's final result."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from pretrain.study.arms import Arm, by_seed, cut
 from pretrain.study.curves import Curve, Curves
 from pretrain.study.statistics import Estimate
 
-SHARE = 0.9  # of what the better arm comes to
+SHARE = 0.9  # of the better arm's final result
 _ACCURACY, _LOSS = "validation_accuracy", "validation_loss"
 
 
@@ -23,13 +23,9 @@ class Measure(NamedTuple):
 
 
 def measure_of(results: Collection[str], curves: Curves) -> Measure | None:
-    """Returns the measure of a run's networks; None where nothing was measured during training.
+    """Returns the measure of a run's networks, by the columns of its trials; None where training was not measured.
 
     Losses of numbers are squared errors where the training rows have variance 1.
-
-    Args:
-      results: names of the columns that trials have.
-      curves: of the run.
     """
     if _ACCURACY in results:
         return Measure("accuracy", curves.of(_ACCURACY), lambda arm: arm.results[_ACCURACY])
@@ -59,7 +55,7 @@ class Speed(NamedTuple):
 
 
 def speed(pair: Sequence[Arm], measure: Measure, level: float) -> Speed | None:
-    """Returns how fast treatment and baseline learn; None where a trial measured nothing meanwhile, or learned nothing.
+    """Returns how fast treatment and baseline learn; None where a trial has no curve, or neither arm learned.
 
     Args:
       pair: treatment and baseline.
@@ -68,14 +64,13 @@ def speed(pair: Sequence[Arm], measure: Measure, level: float) -> Speed | None:
     """
     shared = set(pair[0].units) & set(pair[1].units)
     sides = [cut(arm, shared) for arm in pair]
-    known = [measure.curves.get(trial) for side in sides for trial in side.trial_ids]
-    if not known or any(curve is None for curve in known):
+    if not shared or any(trial not in measure.curves for side in sides for trial in side.trial_ids):
         return None
     curves = []
     for side in sides:
-        found = [measure.curves[trial] for trial in side.trial_ids]
-        most = max(found, key=lambda curve: curve[0][-1])[0]  # one that stopped stays as it was
-        values = np.array([np.interp(most, *curve) for curve in found])
+        lines = [measure.curves[trial] for trial in side.trial_ids]
+        most = max(lines, key=lambda curve: curve[0][-1])[0]  # one that stopped stays as it was
+        values = np.array([np.interp(most, *curve) for curve in lines])
         curves.append((most, by_seed(values, side)))
     target = SHARE * max(float(np.mean(by_seed(measure.ends(side), side))) for side in sides)
     if not target > 0:

@@ -13,13 +13,13 @@ FEWEST_SEEDS = 6  # with fewer, no sign-flip test can be significant at 5 %, as 
 _RESAMPLES = 9999
 _MOST_ENUMERATED = 24  # seeds, whose flips are those of two halves of 4,096 each
 _FINEST_GRID = 1 << 18  # steps, on which the sums of more seeds are counted
-_ROUNDING = 1e-12  # relative; what differs by less is equal
+_ROUNDING = 1e-12  # relative; numbers that differ by less are equal
 
 Verdict = Literal["helps", "hurts", "no difference", "inconclusive"]
 
 
 class Estimate(NamedTuple):
-    """A mean over seeds, or what follows from it, with its interval."""
+    """A mean over seeds, or a function of one, with its interval."""
 
     mean: float
     low: float
@@ -29,7 +29,7 @@ class Estimate(NamedTuple):
         return f"{self.mean:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
 
     def within(self, low: float, high: float) -> "Estimate":
-        """Returns it with an interval that leaves out what cannot be; one without an end stays so."""
+        """Returns it with an interval within bounds; an infinite interval stays as it is."""
         if not np.isfinite([self.low, self.high]).all():
             return self
         return Estimate(self.mean, min(max(self.low, low), self.mean), max(min(self.high, high), self.mean))
@@ -45,13 +45,11 @@ def estimate(values: np.ndarray, level: float = LEVEL) -> Estimate:
     interval off the truth. With fewer than six seeds, whose samples are too few, it is Student's.
     """
     values = np.asarray(values, float)
-    mean, n = float(np.mean(values)), len(values)
-    if n < 2:
-        return Estimate(mean, -np.inf, np.inf)
-    if np.ptp(values) <= _ROUNDING * max(1.0, abs(mean)):
+    by_student, n = student(values, level), len(values)
+    mean = by_student.mean
+    if n > 1 and np.ptp(values) <= _ROUNDING * max(1.0, abs(mean)):
         mean = mean if abs(mean) > _ROUNDING else 0.0
         return Estimate(mean, mean, mean)
-    by_student = student(values, level)
     if n < FEWEST_SEEDS:
         return by_student
     tail = special.ndtr(math.sqrt(n / (n - 1)) * special.stdtrit(n - 1, (1 - level) / 2))
@@ -61,10 +59,7 @@ def estimate(values: np.ndarray, level: float = LEVEL) -> Estimate:
 
 
 def _bca(values: np.ndarray, level: float) -> tuple[float, float]:
-    """Returns the bootstrap interval of a mean of values [seeds]; NaN where almost all values agree.
-
-    It is that of ``scipy.stats.bootstrap``, whose checks and draws take four times as long: runs have thousands.
-    """
+    """Returns the interval of ``scipy.stats.bootstrap`` in a quarter of its time, since large runs take thousands."""
     n, mean = len(values), np.mean(values)
     means = np.sort(np.mean(values[_samples(n)], axis=-1))
     below = np.searchsorted(means, mean, "left") + np.searchsorted(means, mean, "right")
@@ -124,9 +119,9 @@ def sign_flip(differences: np.ndarray) -> float:
 
 def _enumerated(sizes: np.ndarray, total: float, rounding: float) -> float:
     """Returns the probability that a sum with random signs is as far from zero; half of such sums lie above it."""
-    one, other = (_sums(half) for half in np.array_split(sizes, 2))
-    below = np.searchsorted(other, total - rounding - one)  # of the other's sums, for each of the one's
-    return 2 * (len(one) * len(other) - int(below.sum())) / 2 ** len(sizes)
+    lower, upper = (_sums(half) for half in np.array_split(sizes, 2))
+    below = np.searchsorted(upper, total - rounding - lower)  # of the upper sums, for each of the lower
+    return 2 * (len(lower) * len(upper) - int(below.sum())) / 2 ** len(sizes)
 
 
 def _sums(sizes: np.ndarray) -> np.ndarray:
@@ -139,8 +134,8 @@ def _sums(sizes: np.ndarray) -> np.ndarray:
 
 
 def _counted(sizes: np.ndarray, total: float, rounding: float) -> float:
-    """Returns about what ``_enumerated`` does, and not less, from sizes as whole numbers of a grid's steps."""
-    # So many steps that what rounding may add up to is small beside a sum's standard deviation.
+    """Returns an upper bound, close to ``_enumerated``, from sizes rounded to steps of a grid."""
+    # So many steps that the sum of all roundings is small beside a sum's standard deviation.
     step = sizes.sum() / min(int(64 * len(sizes) ** 1.5), _FINEST_GRID)
     steps = np.sort(np.rint(sizes / step).astype(int))
     lost = np.abs(np.sort(sizes) - steps * step).sum()

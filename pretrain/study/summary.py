@@ -13,7 +13,7 @@ _OF_A_TRIAL = ("trial_id", "seed", "repeat", "failed_stage")
 
 
 def swept_fields(trials: pa.Table) -> list[str]:
-    """Returns the swept fields of a run's table of trials: the columns between what names a trial and its status."""
+    """Returns the swept fields of a run's table of trials: the columns between a trial's id and its status."""
     names = trials.column_names
     return [name for name in names[: names.index("status")] if name not in _OF_A_TRIAL]
 
@@ -29,12 +29,12 @@ def compared_metric(trials: pa.Table, study: StudyConfig) -> str:
     Raises:
       ConfigError: the trials have no such result.
     """
-    known = metrics(trials)
+    columns = metrics(trials)
     if study.metric == AUTO:
-        return known[0]
+        return columns[0]
     name = column(study.metric)
-    if name not in known:
-        raise ConfigError("study.metric", study.metric, f"is none of the run's; it has {', '.join(known)}")
+    if name not in columns:
+        raise ConfigError("study.metric", study.metric, f"is none of the run's; it has {', '.join(columns)}")
     return name
 
 
@@ -55,10 +55,10 @@ def summarise(trials: pa.Table, by: Sequence[str] | None = None, of: Sequence[st
       ConfigError: a name is no such column.
     """
     by, of = list(by if by is not None else swept_fields(trials)), list(of or metrics(trials))
-    for field, names, known in (("by", by, trials.column_names), ("metrics", of, metrics(trials))):
+    for field, names, columns in (("by", by, trials.column_names), ("metrics", of, metrics(trials))):
         for name in names:
-            if name not in known:
-                raise ConfigError(field, name, f"is no column of the trials; did you mean {nearest(name, known)!r}?")
+            if name not in columns:
+                raise ConfigError(field, name, f"is no column of the trials; did you mean {nearest(name, columns)!r}?")
     groups: dict[str, list[int]] = {}
     keys = trials.select(by).to_pylist() if by else [{}] * len(trials)
     for row, key in enumerate(keys):

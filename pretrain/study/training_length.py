@@ -4,7 +4,7 @@ A slope is taken seed by seed, by least squares over the measurements of the las
 fewer than three, as with four epochs, it is taken between the last two, if these lie in the last half of training. It
 counts as the change that a fifth of the updates makes at this pace, relative to the loss. By Student's interval over
 seeds an arm improves where the loss certainly falls, and by 1 % or more; it has levelled off where the loss certainly
-falls by no 1 %. What stops early, as most of an arm's trials may, has levelled off.
+falls by no 1 %. An arm most of whose trials stop early has levelled off.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ Trend = Literal["improves", "level", "rises", "open", "unmeasured"]
 
 
 class Length(NamedTuple):
-    """How long an arm was trained, and what its validation loss did in the end."""
+    """The length of an arm's training, and the trend of its validation loss in the end."""
 
     updates: int  # of most of its trials
     trend: Trend
@@ -86,7 +86,7 @@ def _length(arm: Arm, losses: Mapping[str, Curve]) -> Length | None:
     stopped = arm.results.get("finetune_stopped", np.zeros(len(arm.trial_ids))) == 1
     n_stopped = int(stopped.sum())
     if 2 * n_stopped > len(stopped):
-        # Whose lowest loss was its first measurement was never trained.
+        # A trial whose first loss is its lowest was never trained.
         n_risen = sum(np.argmin(losses[arm.trial_ids[place]][1]) == 0 for place in np.flatnonzero(stopped))
         return Length(updates, "rises" if 2 * n_risen > n_stopped else "level", None, None, n_stopped)
     arm = cut(arm, {unit for unit, is_stopped in zip(arm.units, stopped, strict=True) if not is_stopped})

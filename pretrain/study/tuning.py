@@ -1,7 +1,7 @@
-"""Arms tuned by validation: for each seed the best of several settings, and what that made of the seed's test."""
+"""Settings chosen by validation, seed by seed, and the edges of their grids."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -11,7 +11,7 @@ _NONE = -1  # chosen where every setting diverged
 def best_by_seed(validation: np.ndarray) -> np.ndarray:
     """Returns, for each seed by itself, the setting that is best on validation: [seeds], -1 where none has a value.
 
-    What a seed chooses depends on that seed only, so that chosen test values of seeds are as independent as trials are,
+    A seed's choice depends on that seed only, so that chosen test values of seeds are as independent as trials are,
     and the interval of their mean, or of their paired differences between two arms, holds the luck of choosing
     (Bouthillier et al., 2021, "Accounting for variance in machine learning benchmarks"). Of settings that tie, as
     accuracies on few labels do, the middle one is chosen, the lower of two: on a grid in order, it lies inside of a
@@ -29,7 +29,7 @@ def best_by_seed(validation: np.ndarray) -> np.ndarray:
     return np.where(is_best.any(axis=0), np.argmax(is_best & middle, axis=0), _NONE)
 
 
-def times_chosen(values: Sequence[object], chosen: np.ndarray) -> dict[object, int]:
+def times_chosen(values: Sequence[Any], chosen: np.ndarray) -> dict[Any, int]:
     """Returns by how many seeds each value of a tuned field was chosen, in the order of its first setting.
 
     Args:
@@ -42,7 +42,7 @@ def times_chosen(values: Sequence[object], chosen: np.ndarray) -> dict[object, i
     return counts
 
 
-def edge(values: Sequence[object], setting: int) -> Literal["lowest", "highest"] | None:
+def edge(values: Sequence[Any], setting: int) -> Literal["lowest", "highest"] | None:
     """Returns on which edge of its grid a setting's value of a field lies; None inside of it.
 
     Only numbers have edges, and only where the field has two or more; the better value may lie beyond one.
@@ -60,11 +60,11 @@ def beyond(values: Sequence[float], side: Literal["lowest", "highest"], steps: i
     """
     ordered = sorted(set(values), reverse=side == "lowest")
     before, last = ordered[-2:]
-    found: list[float] = []
+    further: list[float] = []
     for step in range(1, steps + 1):
         value = last * (last / before) ** step if min(ordered) > 0 else last + step * (last - before)
         whole = all(isinstance(number, int) for number in values)
         value = round(value) if whole else float(f"{value:.4g}")
-        if value not in (last, *found) and (value >= 1 or not whole):
-            found.append(value)
-    return found
+        if value not in (last, *further) and (value >= 1 or not whole):
+            further.append(value)
+    return further
