@@ -5,11 +5,9 @@ import itertools
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import jax
-import psutil
 
 from pretrain.config import DataConfig, EngineConfig
 from pretrain.config.fields import ConfigError
@@ -19,11 +17,12 @@ from pretrain.engines.interrupts import Interrupted
 from pretrain.engines.progress import Reporter
 from pretrain.engines.request import Request
 from pretrain.execute import execute, hosts
+from pretrain.plan import memory
 from pretrain.plan.plan import Pack, packs
 from pretrain.store.records import Outcome
 from pretrain.store.store import Store
 
-_SHARE_OF_MEMORY = 0.25  # for a pack; while it runs, two more may be compiled ahead
+_SHARE_OF_MEMORY = 0.5  # for a pack; temporaries of programs that never ran are guesses
 _COMPILERS = 2  # threads
 _AHEAD = 16  # shapes of packs whose programs are compiled before their turn; fewer than ``compiled.MOST_KEPT`` holds
 
@@ -54,8 +53,9 @@ def run_here(request: Request) -> None:
     experiment, plan, datasets, store, console, stop, saved = request
     hosts.barrier()  # so that all see the same store
     store.refresh()
-    done, memory = store.verified(plan.jobs), hosts.broadcast(pack_memory() >> 20) << 20
-    todo = packs(plan.jobs.values(), done, memory, jax.device_count(), begun=store.in_training())
+    done, n_bytes = store.verified(plan.jobs), hosts.broadcast(pack_memory() >> 20) << 20
+    options = {"begun": store.in_training(), "noted": store.temporaries}
+    todo = packs(plan.jobs.values(), done, n_bytes, jax.device_count(), **options)
     reporter = Reporter(console, todo)
     compilers, saver = ThreadPoolExecutor(_COMPILERS), _Saver(store, saved)
     compile_ahead = _compiler_ahead(todo, datasets, compilers)
@@ -140,13 +140,5 @@ def pack_memory() -> int:
     """
     devices = jax.local_devices()
     if devices[0].platform == "cpu":
-        return int(_SHARE_OF_MEMORY * min(psutil.virtual_memory().available, _container_limit()))
+        return int(_SHARE_OF_MEMORY * memory.free())
     return int(_SHARE_OF_MEMORY * sum(device.memory_stats()["bytes_limit"] for device in devices))
-
-
-def _container_limit() -> float:
-    """Returns the bytes that a control group (version 2) leaves to this process."""
-    try:
-        return float(Path("/sys/fs/cgroup/memory.max").read_text())
-    except (OSError, ValueError):  # no control group, or "max"
-        return float("inf")

@@ -22,7 +22,7 @@ from pretrain.engines import work
 from pretrain.engines.interrupts import Interrupted
 from pretrain.engines.request import Request
 from pretrain.learn.stage import Stage
-from pretrain.plan import environment
+from pretrain.plan import environment, memory
 from pretrain.plan import plan as planning
 from pretrain.plan.identity import Fingerprints
 from pretrain.plan.plan import Pack, Plan
@@ -31,7 +31,7 @@ from pretrain.store.store import Store, StoreError
 
 DONE, STOPPED = "done", "stopped"
 _STOP = ".stop"
-_SHARE_OF_MEMORY = 0.25  # of what a pack asks for; the rest is for images, programs and their compilation
+_SHARE_OF_MEMORY = 0.5  # of what a pack asks for besides the process; the rest is for data on the host
 
 
 class Ended(NamedTuple):
@@ -109,9 +109,10 @@ def cut(
       most: jobs that a pack of a stage may have, where its packs were too large.
     """
     engine = experiment.engine
-    memory = int(_SHARE_OF_MEMORY * engine.memory * 1e9)
+    n_bytes = int(_SHARE_OF_MEMORY * max(0, engine.memory * 1e9 - memory.PROCESS))
     done = store.verified(plan.jobs)
-    packs = planning.packs(plan.jobs.values(), done, memory, engine.cpus, n_workers, begun=store.in_training())
+    options = {"begun": store.in_training(), "noted": store.temporaries}
+    packs = planning.packs(plan.jobs.values(), done, n_bytes, engine.cpus, n_workers, **options)
     return [part for pack in packs for part in planning.cut(pack, (most or {}).get(pack.stage, len(pack.jobs)))]
 
 

@@ -59,7 +59,9 @@ def do(
         advanced(updates)
 
     def trained(pack: Pack) -> None:
-        keep(pack, train(pack, dataset, store, save_every, noted, stop, keep))
+        outcome = train(pack, dataset, store, save_every, noted, stop, keep)
+        store.temporaries[pack.jobs[0].program, jax.default_backend()] = execute.temporaries(pack, dataset)
+        keep(pack, outcome)
 
     try:
         trained(pack)

@@ -16,6 +16,7 @@ from pretrain.learn.metrics import Splits
 from pretrain.learn.program import Carry, Echo, Program, finish, finishing, program_of
 from pretrain.learn.stage import Stage
 from pretrain.plan import arrays
+from pretrain.plan.cost import bytes_of, outputs
 from pretrain.plan.plan import Pack
 from pretrain.store.records import Outcome, Progress, outcome_of
 
@@ -58,11 +59,12 @@ def run(
     share = np.int32(n_lanes // mesh.size)
     examples = hosts.placed(arrays.examples_of(stage, dataset), whole_on(mesh))
     parents = [arrays.inherited(stage, parent) for parent in parents]
-    inputs = arrays.stacked([job.seed for job in pack.jobs], [job.config for job in pack.jobs], parents, n_lanes)
-    trials = hosts.placed(inputs, lanes_on(mesh))
+    seeds, configs = [job.seed for job in pack.jobs], [job.config for job in pack.jobs]
+    trials = hosts.placed(arrays.stacked(seeds, configs, parents, n_lanes), lanes_on(mesh))
     program = _program(pack, examples)
     carry, source = INIT(program.init.function, program.init.static, mesh, share, trials, examples)
     rest = source, trials._replace(parent=None)
+    del trials  # with the parents
     first = 0
     if stored and arrays.are_alike(stored.arrays, carry, n_jobs):
         first, began = stored.step, began - stored.seconds
@@ -90,7 +92,7 @@ def run(
     return outcome(pack)
 
 
-def compilations(pack: Pack, dataset: Dataset) -> list[Callable[[], object]]:
+def compilations(pack: Pack, dataset: Dataset) -> list[Callable[[], Any]]:
     """Returns functions that compile a pack's programs, and run none, in the order of how much waits for them.
 
     Meant for other threads, before the pack runs: a compilation keeps one core busy.
@@ -107,17 +109,33 @@ def compilations(pack: Pack, dataset: Dataset) -> list[Callable[[], object]]:
         carry, source, trial = program.loop.trial
         return lanes(carry), (lanes(source), lanes(trial))
 
-    def init() -> None:
-        INIT.compile(program.init.function, program.init.static, mesh, share, lanes(program.init.trial), examples)
+    def init() -> Any:
+        piece = program.init
+        return INIT.compile(piece.function, piece.static, mesh, share, lanes(piece.trial), examples)
 
-    def advance() -> None:
-        LOOP.compile(program.loop.static, mesh, share, *loop(), (examples, np.int32(0), np.int32(0)))
+    def advance() -> Any:
+        return LOOP.compile(program.loop.static, mesh, share, *loop(), (examples, np.int32(0), np.int32(0)))
 
-    def conclude() -> None:
+    def conclude() -> Any:
         piece = program.finish
-        FINISH.compile(piece.function, piece.static, mesh, share, lanes(piece.trial), examples)
+        return FINISH.compile(piece.function, piece.static, mesh, share, lanes(piece.trial), examples)
 
     return [*([advance] if pack.stage.n_updates else []), init, conclude]
+
+
+def temporaries(pack: Pack, dataset: Dataset) -> int:
+    """Returns the bytes that the programs of a pack that has run take besides those of ``job_memory``.
+
+    On CPUs, where trials run one after another, they are each device's, however large the pack; XLA counts among them
+    the carry that the loop returns. On accelerators they are each trial's.
+    """
+    carry, _ = outputs(_program(pack, arrays.examples_of(pack.stage, dataset)).init)
+    n_lanes = -(-len(pack.jobs) // mesh_of(len(pack.jobs)).size)
+    analyses = [compiled().memory_analysis() for compiled in compilations(pack, dataset)]
+    most = max(analysis.temp_size_in_bytes if analysis else 0 for analysis in analyses)
+    if jax.default_backend() == "cpu":
+        return max(0, most - n_lanes * bytes_of(carry))
+    return most // n_lanes
 
 
 def measured_again(stage: Stage, dataset: Dataset, params: Iterable[Params]) -> Iterator[dict[str, float]]:

@@ -21,10 +21,12 @@ from pretrain.learn.pytrees import frozen
 def job_memory(program: Program) -> int:
     """Returns the bytes that one job of a stage takes while it runs, besides the examples that all share.
 
-    They are those of its inputs, of all that it carries, once more as a program returns it, and of its results.
+    They are those of its inputs; of all that it carries, once more as a program returns it; of the examples that it
+    draws from; and of its outcome on the host, once more as it is stored while the next pack runs.
     """
     carry, source = outputs(program.init)
-    return sum(map(_bytes, (program.trial, carry, carry, source, outputs(program.finish))))
+    outcome = carry.state.kept, carry.curves, outputs(program.finish)
+    return sum(map(bytes_of, (program.trial, carry, carry, source, outcome, outcome)))
 
 
 def outputs(piece: programs.Piece) -> Any:
@@ -32,7 +34,8 @@ def outputs(piece: programs.Piece) -> Any:
     return jax.eval_shape(functools.partial(piece.function, piece.static), piece.trial, piece.shared)
 
 
-def _bytes(tree: Any) -> int:
+def bytes_of(tree: Any) -> int:
+    """Returns the bytes of a tree of arrays, or of their shapes."""
     return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 

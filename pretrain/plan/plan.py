@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -13,9 +14,9 @@ from pretrain.data import Dataset
 from pretrain.learn.program import Program
 from pretrain.learn.stage import Stage
 from pretrain.plan import sizes, snapshots, stages
-from pretrain.plan.cost import job_memory
 from pretrain.plan.identity import traced_program
 from pretrain.plan.job import Job
+from pretrain.plan.memory import Noted, needs_of
 from pretrain.plan.stages import Spec
 
 MAX_PACK = 64  # stages; beyond this a larger pack saves little and commits late
@@ -147,16 +148,18 @@ def packs(
     n_devices: int,
     n_workers: int = 1,
     begun: Collection[tuple[str, ...]] = (),
+    noted: Noted = MappingProxyType({}),
 ) -> list[Pack]:
     """Cuts the jobs that are not done into packs, parents' packs before children's.
 
     Args:
       jobs: parents before children.
       done: ids of jobs that need not run.
-      memory: bytes that a pack may take.
+      memory: bytes that a pack may take, with the examples on all devices.
       n_devices: devices that share a pack; cuts are even, so that packs of a stage share a compilation.
       n_workers: packs that can run at once.
       begun: ids of the jobs of packs in training, which stay together if none of them is done.
+      noted: temporaries of programs.
     """
     todo = {job.id: job for job in jobs if job.id not in done}
     passed = snapshots.passed(todo.values())
@@ -174,7 +177,9 @@ def packs(
     for job in todo.values():
         groups.setdefault((job.stage, job.data, _passed_stages(job, passed)), []).append(job)
     for members in groups.values():
-        fitting = min(MAX_PACK, memory // job_memory(members[0].traced)) // n_devices * n_devices
+        needs = needs_of(members[0], noted, n_devices)
+        n_fitting = max(0, memory - needs.examples - needs.temporaries) // needs.trial
+        fitting = min(MAX_PACK, n_fitting) // n_devices * n_devices
         fair = -(-len(members) // (n_workers * n_devices)) * n_devices
         most = max(n_devices, min(fitting, fair))
         result += cut(_pack(members, passed), most)

@@ -1,29 +1,36 @@
 """The preview of a run: its packs, their costs and times."""
 
-from collections.abc import Iterable, Mapping
+import resource
+from collections.abc import Iterable
+from types import MappingProxyType
 from typing import Any
 
 import jax
 from rich.console import Console
 from rich.table import Table
 
-from pretrain.config import DataConfig
 from pretrain.config.counts import counted
-from pretrain.data import Dataset
 from pretrain.engines import here
-from pretrain.plan import cost
+from pretrain.plan import cost, memory
+from pretrain.plan.memory import Noted
 from pretrain.plan.plan import Pack, Plan, packs
 
 _COMPILE_SECONDS = 2.0  # a program, on a CPU; from the cache almost nothing
 _UPDATE_SECONDS = 30e-6  # of an update besides its matrix products
 
 
-def show(plan: Plan, datasets: Mapping[DataConfig, Dataset], console: Console) -> None:
+def show(plan: Plan, console: Console, noted: Noted = MappingProxyType({})) -> None:
     """Prints a plan: the stages that trials share, and the packs with their memory, arithmetic and time.
 
     Packs of one stage on the same images share a row: examples, updates and parameters are those of each trial, memory
-    is that of the largest pack.
+    is that of the whole run while its largest pack trains.
+
+    Args:
+      plan: with the data in memory.
+      console: where to.
+      noted: temporaries of programs.
     """
+    taken, needed = memory.taken(), []
     n_stages = sum(len(trial.jobs) for trial in plan.trials)
     trials = f"{counted(len(plan.trials), 'trial')} of {counted(n_stages, 'stage')} together"
     console.print(f"{trials}, {len(plan.jobs):,} of them distinct")
@@ -32,18 +39,23 @@ def show(plan: Plan, datasets: Mapping[DataConfig, Dataset], console: Console) -
     for heading in headings:
         table.add_column(heading, justify="left" if heading == "stage" else "right")
     rate, total = cost.flop_rate(), 0.0
-    todo = packs(plan.jobs.values(), (), here.pack_memory(), jax.device_count())
+    todo = packs(plan.jobs.values(), (), here.pack_memory(), jax.device_count(), noted=noted)
     for alike in _grouped(todo):
-        first, dataset = alike[0], datasets[alike[0].data]
+        first = alike[0]
         n_jobs, updates = sum(len(pack.jobs) for pack in alike), first.stage.n_updates
         work = n_jobs * cost.flops(first.jobs[0].traced)
         seconds = work / rate + n_jobs * updates * _UPDATE_SECONDS
         total += seconds
         counts = (len(alike), n_jobs, first.stage.rows.n, updates, cost.n_parameters(first.jobs[0].traced))
-        memory = max(_memory(pack, dataset) for pack in alike)
-        costs = (f"{memory / 1e6:,.0f} MB", f"{work / 1e12:,.2f}", _duration(seconds))
+        most = max(len(pack.jobs) for pack in alike)
+        needs = memory.needs_of(first.jobs[0], noted, min(most, jax.local_device_count()))
+        parts = memory.parts_of(needs, most, taken)
+        needed.append((sum(parts), f"{counted(most, 'trial')} of {_name(first)}", parts, needs.is_noted))
+        costs = (_megabytes(sum(parts)), f"{work / 1e12:,.2f}", _duration(seconds))
         table.add_row(_name(first), *(f"{count:,}" for count in counts), *costs)
     console.print(table)
+    if needed:
+        console.print(_memory(*max(needed)[1:3], all(each[-1] for each in needed)), soft_wrap=True)
     compiling = _COMPILE_SECONDS * len({(pack.stage, len(pack.jobs)) for pack in todo})
     console.print(
         f"about {_duration(total)} here at {rate / 1e9:,.0f} GFLOP/s, and at most {_duration(compiling)} to compile",
@@ -70,10 +82,20 @@ def _name(pack: Pack) -> str:
     return f"{stage.name}, {counted(stage.stack.start, 'layer')} frozen"
 
 
-def _memory(pack: Pack, dataset: Dataset) -> int:
-    """Returns the bytes that a pack takes, with the images on every device."""
-    images = sum(split.inputs.nbytes for split in (dataset.train, dataset.validation, dataset.test))
-    return len(pack.jobs) * cost.job_memory(pack.jobs[0].traced) + images * jax.local_device_count()
+def _memory(trials: str, parts: memory.Parts, is_noted: bool) -> str:
+    """Returns the memory of a run in words, by its parts; least where temporaries of a program are not noted."""
+    names = ("the process", "data", "temporaries", trials)
+    listed = ", ".join(f"{_megabytes(part)} {name}" for part, name in zip(parts, names, strict=True) if part)
+    if not is_noted:
+        return f"at least {_megabytes(sum(parts))}: {listed}; temporaries are known of programs that have run"
+    read = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    if parts.process and read > sum(parts):
+        return f"at most {_megabytes(read)}, which reading the data took; then {listed}"
+    return f"at most {_megabytes(sum(parts))}: {listed}"
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.0f} MB"
 
 
 def _duration(seconds: float) -> str:

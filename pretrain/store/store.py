@@ -50,6 +50,7 @@ class Store:
         self._by_settings: dict[str, list[StoredAs]] = {}  # by the settings' id
         self._sound: set[Path] = set()  # packs whose files were checked
         self._restored: dict[Path, Params] = {}
+        self.temporaries: dict[tuple[str, str], int] = {}  # of programs, as ``memory.Noted``
         self._predicted: dict[tuple[Path, str], dict[str, np.ndarray]] = {}
         if not read_only:
             for draft in sealed.abandoned(self.root / "drafts"):
@@ -101,7 +102,9 @@ class Store:
                 np.savez(draft / _PREDICTIONS, allow_pickle=False, **outcome.predictions)
 
         target = self.root / "packs" / _name(pack)
-        self._seal(target, _content(pack, outcome.params), fill)
+        program = pack.jobs[0].program
+        noted = {platform: size for (name, platform), size in list(self.temporaries.items()) if name == program}
+        self._seal(target, {**_content(pack, outcome.params), "temporaries": noted}, fill)
         self._forget_progress(pack)
         return target
 
@@ -233,6 +236,8 @@ class Store:
             alike = self._by_settings.setdefault(manifest["settings"][lane], [])
             if stored not in alike:
                 alike.append(stored)
+        for platform, size in manifest.get("temporaries", {}).items():
+            self.temporaries[manifest["programs"][0], platform] = size
 
     def _discard(self, path: Path, fault: str) -> None:
         self._move_aside(path, f"{fault}; its stages will run again")

@@ -3,11 +3,12 @@
 import io
 import re
 
+import jax
 import pytest
 from rich.console import Console
 
 from pretrain import data
-from pretrain.plan import cost
+from pretrain.plan import cost, memory
 from pretrain.plan import plan as planning
 from pretrain.runs import preview
 from tests.small_sweep import FINGERPRINTS, of_kind
@@ -39,7 +40,7 @@ def test_a_preview_lists_stages_of_every_kind(kind, experiment, monkeypatch):
     found = experiment(sweep=({"finetune.encoder_init": ("pretrained", "wrong_data", "he")},), seeds=2, **settings)
     datasets, out = data.load_all(found), io.StringIO()
     plan = planning.plan(found, datasets, FINGERPRINTS)
-    preview.show(plan, datasets, Console(file=out, width=120))
+    preview.show(plan, Console(file=out, width=120))
     first, *rows = out.getvalue().splitlines()
     assert f"6 trials of {2 * (2 * (len(plan.trials[0].jobs) - 1) + 3)} stages" in first.replace(" together", "")
     assert f"{len(plan.jobs)} of them distinct" in first
@@ -53,17 +54,18 @@ def test_a_preview_lists_stages_of_every_kind(kind, experiment, monkeypatch):
 
 def rows_of(lines) -> list[list]:
     """The rows of a table of packs: a stage's name, and the counts beside it."""
-    table = [re.split(r"  +", line) for line in lines[1:-1]]
+    table = [re.split(r"  +", line) for line in lines[1:-2]]
     return [[name, *(int(count.replace(",", "")) for count in counts[:5])] for name, *counts in table]
 
 
 def test_packs_of_a_stage_share_a_row_and_are_counted_once(experiment, dataset, monkeypatch):
     rates = {"finetune.encoder_init": ("he",), "finetune.optimizer.learning_rate": tuple(n / 100 for n in range(1, 7))}
     plan = planning.plan(found := experiment(sweep=(rates,), seeds=2), {found.data: dataset}, FINGERPRINTS)
-    one = cost.job_memory(next(iter(plan.jobs.values())).traced)
+    needs = memory.needs_of(next(iter(plan.jobs.values())), {}, jax.device_count())
+    room = needs.examples + needs.temporaries + 4 * needs.trial
     monkeypatch.setattr(cost, "flop_rate", lambda: 1e9)
-    monkeypatch.setattr(preview.here, "pack_memory", lambda: 4 * one)
+    monkeypatch.setattr(preview.here, "pack_memory", lambda: room)
     out = io.StringIO()
-    preview.show(plan, {found.data: dataset}, Console(file=out, width=120))
+    preview.show(plan, Console(file=out, width=120))
     [row] = rows_of(out.getvalue().splitlines()[1:])
     assert row[:3] == ["finetune, 0 layers frozen", 3, 12]
