@@ -3,6 +3,7 @@
 import ast
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -57,7 +58,7 @@ def load(file: Path, name: str) -> Experiment:
       ConfigError: it fails, or returns something else.
     """
     try:
-        spec = importlib.util.spec_from_file_location(f"configs.{file.stem}", file)
+        spec: Any = importlib.util.spec_from_file_location(f"configs.{file.stem}", file)
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         experiment = module.get_config()

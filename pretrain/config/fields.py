@@ -185,9 +185,10 @@ def bare(config: type[Config], values: Mapping[str, Any]) -> Config:
 
 def defaults(config: type) -> dict[str, Any]:
     """Returns the defaults of a config class, whose fields all have one, by name."""
-    parts = dataclasses.fields(config)
+    made = {part.name: part.default_factory for part in dataclasses.fields(config) if callable(part.default_factory)}
     return {
-        part.name: part.default_factory() if part.default is dataclasses.MISSING else part.default for part in parts
+        part.name: made[part.name]() if part.default is dataclasses.MISSING else part.default
+        for part in dataclasses.fields(config)
     }
 
 

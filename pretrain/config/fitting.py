@@ -3,7 +3,7 @@
 A default is a field that nobody typed and that the config leaves at its class's value, or a value that a config sweeps.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, NamedTuple
 
 from pretrain.config.counts import counted
@@ -90,7 +90,7 @@ def to_rows(fitted: Fitted, chosen: Collection[str], n_examples: int, n_labelled
     fitted = to_labels(fitted, chosen)
     experiment = fitted.experiment
     kinds = values_of(experiment, "pretrain.method.kind")
-    methods = (each for each in section_classes(MethodConfig) if kind_of(each) in kinds)
+    methods: Iterable[Any] = (each for each in section_classes(MethodConfig) if kind_of(each) in kinds)
     reads_labels = any(method.reads_labels for method in methods)
     budgets = [labels or n_labelled for labels in values_of(experiment, "finetune.labels")]
     n = min([n_examples, *(budgets if reads_labels else [])])

@@ -65,11 +65,12 @@ class _Reader:
 
     def _fields(self, node: ast.AST) -> Iterator[str]:
         is_named = isinstance(node, (*_FUNCTIONS, ast.ClassDef))
+        has_docstring = isinstance(node, (*_FUNCTIONS, ast.ClassDef)) and ast.get_docstring(node) is not None
         yield type(node).__name__
         for field, value in ast.iter_fields(node):
             if field in _IGNORED or (field == "name" and is_named):
                 continue
-            if field == "body" and is_named and ast.get_docstring(node) is not None:
+            if field == "body" and has_docstring:
                 value = value[1:]
             values = value if isinstance(value, list) else [value]
             if isinstance(node, ast.JoinedStr):  # of which Python 3.12 makes some that are empty

@@ -74,7 +74,7 @@ def plan(experiment: Experiment, datasets: Mapping[DataConfig, Dataset], fingerp
     jobs: dict[str, Job] = {}
     named_stages = _NamedStages(datasets, fingerprint)
     for point in experiment.points:
-        of_data: dict[DataConfig, tuple[Sequence[_Named], DataConfig, dict[str, SweptValue], str]] = {}
+        of_data: dict[DataConfig, tuple[list[_Named], DataConfig, dict[str, SweptValue], str]] = {}
         for seed, repeat in itertools.product(range(experiment.seeds), range(experiment.repeats)):
             settings = point.settings.at_seed(seed)
             if settings.data not in of_data:
