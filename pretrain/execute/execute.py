@@ -10,7 +10,7 @@ import numpy as np
 
 from pretrain.data import Dataset
 from pretrain.execute import hosts
-from pretrain.execute.lanes import FINISH, INIT, LOOP, lanes_on, mesh_of, whole_on
+from pretrain.execute.lanes import FINISH, FIT, INIT, LOOP, lanes_on, mesh_of, whole_on
 from pretrain.learn.layers import Params
 from pretrain.learn.metrics import Splits
 from pretrain.learn.program import Carry, Echo, Program, finish, finishing, program_of
@@ -61,7 +61,8 @@ def run(
     inputs = arrays.stacked([job.seed for job in pack.jobs], [job.config for job in pack.jobs], parents, n_lanes)
     trials = hosts.placed(inputs, lanes_on(mesh))
     program = _program(pack, examples)
-    carry, source = INIT(program.init.function, program.init.static, mesh, share, trials, examples)
+    start = INIT if stage.n_updates else FIT
+    carry, source = start(program.init.function, program.init.static, mesh, share, trials, examples)
     rest = source, trials._replace(parent=None)
     first = 0
     if stored and arrays.are_alike(stored.arrays, carry, n_jobs):
@@ -108,7 +109,8 @@ def compilations(pack: Pack, dataset: Dataset) -> list[Callable[[], object]]:
         return lanes(carry), (lanes(source), lanes(trial))
 
     def init() -> None:
-        INIT.compile(program.init.function, program.init.static, mesh, share, lanes(program.init.trial), examples)
+        start = INIT if pack.stage.n_updates else FIT
+        start.compile(program.init.function, program.init.static, mesh, share, lanes(program.init.trial), examples)
 
     def advance() -> None:
         LOOP.compile(program.loop.static, mesh, share, *loop(), (examples, np.int32(0), np.int32(0)))
