@@ -16,7 +16,7 @@ from pretrain.plan.plan import plan as plan_all
 
 FINGERPRINTS = Fingerprints()  # of programs that several tests trace
 METHODS = {kind_of(each): each for each in section_classes(MethodConfig)}  # of pretraining, by kind
-PROGRAMS = (lanes.INIT, lanes.LOOP, lanes.FINISH)
+PROGRAMS = (lanes.INIT, lanes.LOOP, lanes.FINISH, lanes.FIT)
 CORNERS = {"finetune.encoder_init": ("pretrained", "he"), "finetune.frozen_layers": ("all", 0)}
 
 

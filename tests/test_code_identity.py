@@ -11,7 +11,7 @@ import pytest
 from tests.launching import N_STAGES, ROOT, contents, copied, execute, n_run, results
 
 LOSS = ("learn/methods/autoencoder.py", "    loss = jnp.mean(errors)\n", "    loss = 1.5 * jnp.mean(errors)\n")
-LOGITS = ("learn/methods/finetuning.py", "    return stack.head.apply(", "    return 1.5 * stack.head.apply(")
+LOGITS = ("learn/stack.py", "        return apply(self.head, ", "        return 1.5 * apply(self.head, ")
 REPEATED = {  # of two seeds; fine-tunings from He have no such stage before them
     "pretrain/0": (2, "another program"),
     "pretrain/1": (2, "another program"),
@@ -78,7 +78,7 @@ def moved(source, target, *functions):
 def test_code_that_is_renamed_moved_and_written_in_other_words_trains_nothing(site, run, code, at, tmp_path):
     rewritten = shutil.copytree(code, tmp_path / "rewritten")
     learn = rewritten / "pretrain" / "learn"
-    moved(learn / "methods" / "autoencoder.py", learn / "reconstructions.py", "reconstruction", "whole_reconstruction")
+    moved(learn / "methods" / "autoencoder.py", learn / "reconstructions.py", "reconstruction", "mse")
     file = learn / "reconstructions.py"
     file.write_text(re.sub(r"\berrors\b", "squared_differences", file.read_text()))
     assert "squared_differences = " in file.read_text()

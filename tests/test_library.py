@@ -85,7 +85,7 @@ def test_progress_is_printed_where_it_is_asked_for(small, capfd):
     with undrawn():
         pretrain.run(GERON, {**small, "finetune.frozen_layers": 0}, progress=True)
     out, err = capfd.readouterr()
-    assert out == "" and err.startswith("2 seeds ") and "pretrain/0  pack 1/3, 2 trials: done in" in err
+    assert out == "" and err.startswith("2 seeds ") and "pretrain/0  pack 1/4, 2 trials: done in" in err
 
 
 def test_fields_of_a_config_are_fitted_and_those_of_an_experiment_are_not(stored):

@@ -10,7 +10,7 @@ import numpy as np
 
 from pretrain.data import Dataset
 from pretrain.execute import hosts
-from pretrain.execute.lanes import FINISH, INIT, LOOP, lanes_on, mesh_of, whole_on
+from pretrain.execute.lanes import FINISH, FIT, INIT, LOOP, lanes_on, mesh_of, whole_on
 from pretrain.learn.layers import Params
 from pretrain.learn.metrics import Splits
 from pretrain.learn.program import Carry, Echo, Program, finish, finishing, program_of
@@ -62,7 +62,8 @@ def run(
     seeds, configs = [job.seed for job in pack.jobs], [job.config for job in pack.jobs]
     trials = hosts.placed(arrays.stacked(seeds, configs, parents, n_lanes), lanes_on(mesh))
     program = _program(pack, examples)
-    carry, source = INIT(program.init.function, program.init.static, mesh, share, trials, examples)
+    start = INIT if stage.n_updates else FIT
+    carry, source = start(program.init.function, program.init.static, mesh, share, trials, examples)
     rest = source, trials._replace(parent=None)
     del trials  # with the parents
     first = 0
@@ -110,8 +111,8 @@ def compilations(pack: Pack, dataset: Dataset) -> list[Callable[[], Any]]:
         return lanes(carry), (lanes(source), lanes(trial))
 
     def init() -> Any:
-        piece = program.init
-        return INIT.compile(piece.function, piece.static, mesh, share, lanes(piece.trial), examples)
+        piece, start = program.init, INIT if pack.stage.n_updates else FIT
+        return start.compile(piece.function, piece.static, mesh, share, lanes(piece.trial), examples)
 
     def advance() -> Any:
         return LOOP.compile(program.loop.static, mesh, share, *loop(), (examples, np.int32(0), np.int32(0)))

@@ -1,14 +1,20 @@
 """Broken arms: diverged, collapsed, at chance, with constant codes or a useless reconstruction, and what is said."""
 
+from types import SimpleNamespace
+
+import jax.numpy as jnp
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from pretrain.config import Experiment, StudyConfig
+from pretrain.learn.results import variation
+from pretrain.learn.tasks import Task
 from pretrain.report import health as words
 from pretrain.report.verdicts import tally, verdict
 from pretrain.report.words import conclusion
-from pretrain.store.records import predicts_alike
+from pretrain.runs import endings
+from pretrain.store.records import Record
 from pretrain.study.answer import answer
 from pretrain.study.arms import arms
 from pretrain.study.health import findings, unexplained
@@ -121,25 +127,25 @@ def test_a_reconstruction_as_good_as_principal_components_is_sound():
     assert found(table(pretrain_test_mse=(1e-4, None), pretrain_test_pca_mse=(0.0, None))) == []
 
 
-def predictions(**parts):
-    """Predictions of two trials, the same on both splits."""
-    return {f"{split}_{name}": array for split in ("validation", "test") for name, array in parts.items()}
+def status(kind, outputs, targets):
+    """The status of a network by its outputs on held-out examples."""
+    task = Task(kind, outputs.shape[1])
+    varies = float(variation(task, jnp.asarray(outputs, jnp.float32), jnp.asarray(targets)))
+    record = Record({}, True, {}, 0.0, "", varies if np.isfinite(varies) else None, None)
+    return endings.status(record, SimpleNamespace(stack=SimpleNamespace(task=task)), {})
 
 
 def test_predictions_that_are_all_alike_are_collapsed():
-    truth = np.array([0, 0, 1, 2], np.uint8)
-    classes = np.array([[0, 0, 0, 0], [0, 0, 0, 1]], np.uint8)
-    scores = np.zeros((2, 4, 3), np.float16)
-    assert predicts_alike(predictions(classes=classes, scores=scores, targets=truth), 2).tolist() == [True, False]
-    alike = predictions(classes=classes, scores=scores, targets=np.zeros(4, np.uint8))
-    assert predicts_alike(alike, 2).tolist() == [False, False]  # all are right
+    truth, classes = np.array([0, 0, 1, 2]), np.eye(3)
+    assert status("classification", classes[[0, 0, 0, 0]], truth) == "collapsed"
+    assert status("classification", classes[[0, 0, 0, 1]], truth) == "ok"
+    assert status("classification", classes[[0, 0, 0, 0]], np.zeros(4, int)) == "ok"  # all are right
     labels = np.array([[0, 1], [1, 1], [0, 0], [1, 0]], np.float32)
-    scores = np.stack([np.tile([-1, 2], (4, 1)), labels - 0.5]).astype(np.float16)
-    assert predicts_alike(predictions(scores=scores, targets=labels), 2).tolist() == [True, False]
-    numbers = np.array([[1.0], [5.0], [9.0], [3.0]])
-    scores = np.stack([np.full((4, 1), 4.0), numbers * 0.5])
-    assert predicts_alike(predictions(scores=scores, targets=numbers), 2).tolist() == [True, False]
-    assert predicts_alike({}, 2).tolist() == [False, False]
+    assert status("multilabel", np.tile([-1, 2], (4, 1)), labels) == "collapsed"
+    assert status("multilabel", labels - 0.5, labels) == "ok"
+    numbers = np.array([[1.0], [5.0], [9.0], [3.0]], np.float32)
+    assert status("regression", np.full((4, 1), 4.0), numbers) == "collapsed"
+    assert status("regression", numbers * 0.5, numbers) == "ok"
 
 
 def test_rates_of_grids_that_sweep_other_fields_and_of_tuned_arms_are_named():
