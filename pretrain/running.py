@@ -217,7 +217,6 @@ def train(
 def _load_for_report() -> None:
     """Imports what judging and drawing will need, a second's work, beside training."""
     for name in (
-        "scipy.stats",
         "matplotlib.figure",
         "matplotlib.backends.backend_agg",
         "matplotlib.backends.backend_svg",

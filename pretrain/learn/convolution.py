@@ -52,11 +52,11 @@ convolve.defvjp(_forward, _backward)
 
 def _padding(shape: tuple[int, ...], window: int, stride: int) -> list[tuple[int, int]]:
     """Returns the SAME padding before and after each side of images [B, H, W, C]."""
-    found = []
+    pads = []
     for size in shape[1:3]:
         total = max((-(-size // stride) - 1) * stride + window - size, 0)
-        found.append((total // 2, total - total // 2))
-    return found
+        pads.append((total // 2, total - total // 2))
+    return pads
 
 
 def _patches(images: jax.Array, window: int, stride: int) -> jax.Array:

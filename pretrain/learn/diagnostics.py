@@ -50,24 +50,24 @@ def diagnose(
     after, _ = train.train_step(state, batch, objective, optimizer)
     gradients = jax.grad(lambda params: objective(train.merged(params, state.frozen), batch)[0])(state.trainable)
     before, stepped, slopes = (kernels(tree) for tree in (state.trainable, after.trainable, gradients))
-    found = {"logit_change": train.change(logits, batch.inputs, state.params, after.params)}
+    values = {"logit_change": train.change(logits, batch.inputs, state.params, after.params)}
     for layer, own in before.items():
         moved = [new - old for new, old in zip(stepped[layer], own, strict=True)]
-        found[f"update_size/{layer}"] = _norm(moved) / _norm(own)
-        found[f"gradient_norm/{layer}"] = _norm(slopes[layer])
+        values[f"update_size/{layer}"] = _norm(moved) / _norm(own)
+        values[f"gradient_norm/{layer}"] = _norm(slopes[layer])
     reached = encode(after.params)
     spread = codes.spectrum(reached)
     of_codes = (codes.effective_rank(spread), codes.condition_number(spread), codes.alignment(reached, initial_codes))
-    return found | dict(zip(_OF_CODES, of_codes, strict=True))
+    return values | dict(zip(_OF_CODES, of_codes, strict=True))
 
 
 def kernels(params: Params) -> dict[str, list[jax.Array]]:
     """Returns the kernels of each layer, of which most have one, by the layer's name."""
-    found: dict[str, list[jax.Array]] = {}
+    by_layer: dict[str, list[jax.Array]] = {}
     for path, leaf in traverse_util.flatten_dict(params).items():
         if path[-1] == "kernel":
-            found.setdefault(path[1] if path[0] == "encoder" else path[0], []).append(leaf)
-    return found
+            by_layer.setdefault(path[1] if path[0] == "encoder" else path[0], []).append(leaf)
+    return by_layer
 
 
 def _norm(arrays: Sequence[jax.Array]) -> jax.Array:

@@ -108,7 +108,7 @@ def shapes_of(layers: tuple[nn.Module, ...], example: tuple[int, ...]) -> tuple[
     Raises:
       LayerError: a module does not take its input, draws at random, or has state besides parameters.
     """
-    found = []
+    shapes = []
     for layer in layers:
         inputs = jax.ShapeDtypeStruct((2, *example), jnp.float32)
         name = type(layer).__name__
@@ -128,9 +128,9 @@ def shapes_of(layers: tuple[nn.Module, ...], example: tuple[int, ...]) -> tuple[
         if outputs.dtype != jnp.float32:
             raise LayerError(f"{name} turns float32 into {outputs.dtype}; its codes must be float32")
         _check_params(name, variables.get("params", {}))
-        found.append(Shapes(example, outputs.shape[1:], variables.get("params", {})))
+        shapes.append(Shapes(example, outputs.shape[1:], variables.get("params", {})))
         example = outputs.shape[1:]
-    return tuple(found)
+    return tuple(shapes)
 
 
 def _with_state(name: str, state: Sequence[str]) -> str:

@@ -51,14 +51,14 @@ def frozen(tree: Any) -> Frozen:
 
 
 def _reachable(*configs: type) -> list[type]:
-    found: list[type] = []
+    reached: list[type] = []
     todo = list(configs)
     while todo:
         config = todo.pop()
-        if config not in found:
-            found.append(config)
+        if config not in reached:
+            reached.append(config)
             todo += [section for kind in hints(config).values() for section in section_classes(kind)]
-    return found
+    return reached
 
 
 @functools.cache

@@ -188,11 +188,11 @@ def layer_shapes(stack: Stack, layer: int) -> Params:
 
 def stack_shapes(stack: Stack) -> Params:
     """Returns the shapes of all parameters of a stack: by side, then by layer."""
-    found: Params = {}
+    shapes: Params = {}
     for number in range(len(stack.layers)):
         for side, params in layer_shapes(stack, number).items():
-            found.setdefault(side, {})[f"layers_{number}"] = params
-    return found
+            shapes.setdefault(side, {})[f"layers_{number}"] = params
+    return shapes
 
 
 def fresh_layer(stack: Stack, layer: int, seed: jax.Array | int) -> Params:

@@ -135,19 +135,19 @@ def _file(module: str) -> Path | None:
 @functools.cache
 def _module(module: str) -> dict[str, Any]:
     """Returns what a module binds at its top: nodes of definitions, and dotted paths of imports."""
-    found: dict[str, Any] = {}
+    bound: dict[str, Any] = {}
     file = _file(module)
     for node in ast.parse(file.read_text()).body if file else ():
         if isinstance(node, ast.Import):
-            found |= {alias.asname or alias.name.split(".")[0]: alias.name for alias in node.names}
+            bound |= {alias.asname or alias.name.split(".")[0]: alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            found |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+            bound |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
         elif isinstance(node, (*_FUNCTIONS, ast.ClassDef)):
-            found[node.name] = node
+            bound[node.name] = node
         elif isinstance(node, ast.Assign):
             for target in node.targets:
                 names = target.elts if isinstance(target, ast.Tuple) else [target]
-                found |= {name.id: node for name in names if isinstance(name, ast.Name)}
+                bound |= {name.id: node for name in names if isinstance(name, ast.Name)}
         elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            found[node.target.id] = node
-    return found
+            bound[node.target.id] = node
+    return bound

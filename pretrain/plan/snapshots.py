@@ -39,13 +39,13 @@ def passed(jobs: Collection[Job]) -> dict[str, tuple[Job, ...]]:
         if job.stage in kind_of:
             alike = (kind_of[job.stage], *jax.tree.leaves(job.config), job.seed, job.parent, job.data)
             families.setdefault(alike, []).append(job)
-    found = {}
+    by_longest = {}
     for family in families.values():
         *others, longest = sorted(family, key=lambda job: job.stage.n_updates)
         shorter = tuple(job for job in others if _passes(longest, job))
         if shorter:
-            found[longest.id] = shorter
-    return found
+            by_longest[longest.id] = shorter
+    return by_longest
 
 
 def _without_length(stage: Stage) -> Stage:

@@ -65,9 +65,13 @@ class Run:
           ConfigError: another experiment was run in its directory since.
           DamageError: the file is missing or not as it was written.
         """
-        found = json.loads(self._read("answer.json"))
+        content = json.loads(self._read("answer.json"))
         return Conclusion(
-            found["question"], found["verdict"], tuple(found["warnings"]), found["explanation"], MappingProxyType(found)
+            content["question"],
+            content["verdict"],
+            tuple(content["warnings"]),
+            content["explanation"],
+            MappingProxyType(content),
         )
 
     @property
