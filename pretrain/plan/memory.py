@@ -27,14 +27,21 @@ class Needs(NamedTuple):
     examples: int  # on all devices together
     temporaries: int  # of XLA, on all devices together; on accelerators they are part of each trial
     trial: int  # of each
-    is_noted: bool  # whether temporaries are known; if not, they are guessed as a trial of each device
+    is_noted: bool  # whether temporaries are known
 
 
-def needs_of(job: Job, noted: Noted, n_devices: int) -> Needs:
-    """Returns what a pack of jobs like one takes: on accelerators of theirs, on CPUs of the host's memory."""
+def needs_of(job: Job, noted: Noted, n_devices: int, unknown: int = 0) -> Needs:
+    """Returns what a pack of jobs like one takes: on accelerators of theirs, on CPUs of the host's memory.
+
+    Args:
+      job: one of the pack's.
+      noted: temporaries of programs.
+      n_devices: that the pack runs on.
+      unknown: temporaries of a program of which none are noted (bytes).
+    """
     platform, trial = jax.default_backend(), job_memory(job.traced)
-    examples, temporaries = n_devices * bytes_of(job.traced.examples.tree), noted.get((job.program, platform), trial)
     is_noted = (job.program, platform) in noted
+    examples, temporaries = n_devices * bytes_of(job.traced.examples.tree), noted.get((job.program, platform), unknown)
     if platform == "cpu":
         return Needs(examples, n_devices * temporaries, trial, is_noted)
     return Needs(examples, 0, trial + temporaries, is_noted)

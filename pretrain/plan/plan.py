@@ -14,6 +14,7 @@ from pretrain.data import Dataset
 from pretrain.learn.program import Program
 from pretrain.learn.stage import Stage
 from pretrain.plan import sizes, snapshots, stages
+from pretrain.plan.cost import job_memory
 from pretrain.plan.identity import traced_program
 from pretrain.plan.job import Job
 from pretrain.plan.memory import Noted, needs_of
@@ -177,7 +178,8 @@ def packs(
     for job in todo.values():
         groups.setdefault((job.stage, job.data, _passed_stages(job, passed)), []).append(job)
     for members in groups.values():
-        needs = needs_of(members[0], noted, n_devices)
+        # Temporaries of dense layers come to about a trial.
+        needs = needs_of(members[0], noted, n_devices, unknown=job_memory(members[0].traced))
         n_fitting = max(0, memory - needs.examples - needs.temporaries) // needs.trial
         fitting = min(MAX_PACK, n_fitting) // n_devices * n_devices
         fair = -(-len(members) // (n_workers * n_devices)) * n_devices

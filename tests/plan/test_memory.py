@@ -65,8 +65,8 @@ def test_a_run_takes_its_process_its_data_temporaries_and_trials(lowest, dataset
     assert needs == (examples, 2000, trial, True)
     parts = memory.parts_of(needs, 3, memory.PROCESS)
     assert parts == (memory.PROCESS, memory.PROCESS - 250_000_000 + examples, 2000, 3 * trial)
-    guessed = memory.needs_of(job, {(job.program, "tpu"): 1000}, 2)  # of another machine
-    assert guessed == (examples, 2 * trial, trial, False)
+    unknown = memory.needs_of(job, {(job.program, "tpu"): 1000}, 2)  # noted on another machine
+    assert unknown == (examples, 0, trial, False)
 
 
 def test_temporaries_of_an_accelerator_are_those_of_its_trials(lowest, monkeypatch):
@@ -79,8 +79,8 @@ def test_temporaries_of_an_accelerator_are_those_of_its_trials(lowest, monkeypat
 
 def test_packs_fit_beside_examples_and_temporaries(plan, lowest):
     needs = memory.needs_of(lowest[0], {}, 2)
+    room = needs.examples + 7 * needs.trial
     for noted, n_fitting in (({}, 4), ({(lowest[0].program, jax.default_backend()): 5 * needs.trial // 2}, 2)):
-        room = needs.examples + needs.temporaries + 5 * needs.trial
         cut = packs(lowest, (), room, 2, noted=noted)
         assert {len(pack.jobs) for pack in cut} == {n_fitting}
 
