@@ -157,7 +157,7 @@ def interrupt_when(is_time):
 @pytest.mark.parametrize("isolated", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_an_interrupted_run_is_saved_and_goes_on(isolated, small, tmp_path):
     assert LONG[:2] == ["--pretrain.epochs", "1500"]
-    asked = {**small, "pretrain.epochs": 3000, "save_every": 0.0, "finetune.frozen_layers": 0}
+    asked = {**small, "pretrain.epochs": 9000, "save_every": 0.0, "finetune.frozen_layers": 0}
     interrupt_when(lambda: any((tmp_path / "store").glob("begun/*")))
     with pytest.raises(KeyboardInterrupt, match=r"^stopped with \d of 8 stages stored; the same command goes on"):
         pretrain.run(GERON, asked, isolated=isolated)
