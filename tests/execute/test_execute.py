@@ -155,14 +155,16 @@ def test_progress_of_another_shape_is_not_gone_on_from(corners, outcomes, datase
 
 
 def test_pretraining_and_fine_tuning_learn(corners, outcomes):
+    accuracies = []
     for job in corners.jobs.values():
         _, curves, results, diverged = outcomes[job.id]
         assert not diverged
         if job.stage.name == "finetune":
             assert curves["loss"][-1] < curves["loss"][0]
-            assert results["test_accuracy"] > 0.4 and curves["validation_accuracy"][-1] > 0.4  # by chance a third
+            accuracies += [results["test_accuracy"], curves["validation_accuracy"][-1]]
         else:
             assert curves["mse"][-3:].mean() < curves["mse"][0]
+    assert np.mean(accuracies) > 0.5  # by chance a third
 
 
 def _params_of(corners, dataset, job_id):
