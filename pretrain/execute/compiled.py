@@ -50,7 +50,10 @@ class Compiled:
     def compile(self, *arguments: Any) -> Callable:
         """Returns the program for arguments like these, of which arrays may be abstract."""
         options = self._cpu_options if jax.default_backend() == "cpu" else None
-        make = lambda: self._trace(*arguments).lower().compile(options)  # noqa: E731
+
+        def make() -> Callable:
+            return self._trace(*arguments).lower().compile(options)
+
         return self._once(self._compiled, self._key(*arguments), make)
 
     def outputs(self, *arguments: Any) -> Any:

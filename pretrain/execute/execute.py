@@ -168,7 +168,7 @@ def _check_lanes(pack: Pack, echo: Echo, digests: Sequence[Mapping[str, int] | N
         is_same = echo.seed[lane] == job.seed and np.array_equal(echo.numbers[lane], numbers)
         if digests:
             known = digests[lane] or {}
-            is_same &= echo.parent[lane] == sum(known[side] for side in pack.stage.inherits if known) % 2**32
+            is_same &= echo.parent[lane] == sum(known.get(side, 0) for side in pack.stage.inherits) % 2**32
         if not is_same:
             raise LaneError(f"{pack.stage.name}: lane {lane} was computed from inputs of another job; nothing is kept")
 

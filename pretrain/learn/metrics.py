@@ -37,7 +37,7 @@ class Mean(NamedTuple):
     """A mean over examples that is still to be divided."""
 
     total: jax.Array
-    count: jax.Array | float  # type: ignore[assignment]  # of tuples
+    count: jax.Array | float  # type: ignore[assignment]  # hides tuple.count
 
 
 Metrics = dict[str, Mean]

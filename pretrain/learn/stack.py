@@ -85,7 +85,8 @@ def mirror(layer: nn.Module, shape: tuple[int, ...]) -> nn.Module:
     convolution by a convolution, and an unknown module by a linear map.
     """
     if hasattr(layer, "decoder"):
-        # Past flax's wrapper, by which a module that is made here would be a part of the layer.
+        # Past flax's wrapper, by which a module that is made here would be a part of the layer. No type has it: modules
+        # of the user's may.
         return cast(nn.Module, inspect.unwrap(type(layer).decoder)(layer, shape))  # type: ignore[attr-defined]
     if isinstance(layer, Convolution):
         return ConvolutionDecoder(shape, layer.window, layer.stride)

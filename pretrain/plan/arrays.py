@@ -126,11 +126,14 @@ def curve_rows(
 def digest_of(side: Any) -> np.ndarray:
     """Returns a hash of the bits of each lane's parameters on one side, as ``program.digest``: [lanes] uint32."""
     leaves = [np.ascontiguousarray(leaf).view(np.uint32).reshape(len(leaf), -1) for leaf in jax.tree.leaves(side)]
-    if not leaves:
-        return np.zeros((), np.uint32)
     bits = np.concatenate([np.zeros((len(leaves[0]), 1), np.uint32), *leaves], axis=1)
     hashed = np.asarray(mixed(bits ^ np.arange(bits.shape[1], dtype=np.uint32) * _GOLDEN))
     return np.asarray(hashed.sum(axis=1, dtype=np.uint32))
+
+
+def digests_of(params: Params) -> dict[str, np.ndarray]:
+    """Returns the ``digest_of`` each side that has parameters; the program's is 0 of one that has none."""
+    return {side: digest_of(tree) for side, tree in params.items() if jax.tree.leaves(tree)}
 
 
 def are_finite(trees: Any) -> np.ndarray:

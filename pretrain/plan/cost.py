@@ -58,7 +58,10 @@ def flops(program: Program) -> float:
     n_validation, params = len(examples.validation.inputs), program.finish.trial
     total = 0.0
     if stack.encoded:
-        encode = lambda params, images: stack.encoding(params, stack.encoded)(images)  # noqa: E731
+
+        def encode(params: Any, images: jax.Array) -> jax.Array:
+            return stack.encoding(params, stack.encoded)(images)
+
         total += _counted(encode, params, _first(examples.train, 1).inputs) * (stage.rows.n + n_validation)
     if stage.n_updates:
         update = _undiagnosed(program).update

@@ -14,7 +14,6 @@ from pretrain.learn.stage import Stage
 from pretrain.plan import arrays
 from pretrain.plan.plan import Pack
 
-_CONSTANT = 0.01  # variation of predictions
 _COUNTS = "rows"  # of each stage, in the metadata of curves
 
 
@@ -77,7 +76,7 @@ def outcome_of(
 ) -> Outcome:
     """Returns the outcome of a stage's jobs from the arrays that its program leaves, all of them on the host."""
     params, curves, results, stopping = kept
-    digests = {side: arrays.digest_of(tree) for side, tree in params.items()}
+    digests = arrays.digests_of(params)
     is_finite = arrays.are_finite((params, results.values))
     predictions = arrays.kept_predictions(results.predictions, dataset) if results.predictions else None
     made = {name: curve[:, : stage.n_updates or 1] for name, curve in curves.items()}
