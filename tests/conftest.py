@@ -10,10 +10,14 @@ import jax
 import numpy as np
 import pytest
 from hypothesis.internal.conjecture import providers
+from jaxtyping import install_import_hook
 
-from pretrain.store import programs as kept
-from tests.launching import ROOT, Site
-from tests.small_sweep import corners, dataset, experiment, outcomes, planned  # noqa: F401 (fixtures)
+# Arguments and results in learn/ are checked against their annotations, shapes included.
+install_import_hook("pretrain.learn", "beartype.beartype")
+
+from pretrain.store import programs as kept  # noqa: E402
+from tests.launching import ROOT, Site  # noqa: E402
+from tests.small_sweep import corners, dataset, experiment, outcomes, planned  # noqa: E402, F401 (fixtures)
 
 # Of this process; processes that launch as users do have a device a core.
 kept.prepare_devices(int(os.environ.get("JAX_NUM_CPU_DEVICES", 2)))

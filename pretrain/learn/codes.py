@@ -4,7 +4,9 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float, Shaped
 
+from pretrain.learn.annotations import Array, Codes, Scalar
 from pretrain.learn.layers import Params, flat
 from pretrain.learn.metrics import Batch, Metrics, evaluate, mean_of, sum_over
 
@@ -14,7 +16,7 @@ _SMALLEST_VARIANCE = 1e-6  # of a direction, relative to the largest, that white
 _CONSTANT = 1e-6  # standard deviation, relative to the largest, below which a unit counts as constant
 
 
-def in_blocks(encode: Callable[[jax.Array], jax.Array], images: jax.Array) -> jax.Array:
+def in_blocks(encode: Callable[[jax.Array], jax.Array], images: Shaped[Array, "rows ..."]) -> Float[Array, "rows ..."]:
     """Returns codes of images [N, ...], whose float copies stay small: they go through in blocks."""
     block = min(len(images), _BLOCK)
     n_whole = len(images) // block
@@ -24,7 +26,7 @@ def in_blocks(encode: Callable[[jax.Array], jax.Array], images: jax.Array) -> ja
     return codes if len(codes) == len(images) else jnp.concatenate([codes, encode(images[len(codes) :])])
 
 
-def standardised(codes: jax.Array, statistics: Params) -> jax.Array:
+def standardised(codes: Codes, statistics: Params) -> Codes:
     """Returns codes [B, units] less the ``mean`` [units] of the statistics, times their ``scale`` [units].
 
     Where they have a ``kernel`` [units, units] instead, which whitens, the difference goes through it.
@@ -41,7 +43,7 @@ def identity_statistics(units: int, whitening: bool = False) -> Params:
     return {"mean": jnp.zeros(units), **own}
 
 
-def code_statistics(encode: Callable[[jax.Array], jax.Array], images: jax.Array) -> Params:
+def code_statistics(encode: Callable[[jax.Array], jax.Array], images: Shaped[Array, "rows ..."]) -> Params:
     """Returns the statistics that standardise codes: every unit's ``mean``, and ``scale``, 1 / its deviation: [units].
 
     Args:
@@ -65,7 +67,9 @@ def code_statistics(encode: Callable[[jax.Array], jax.Array], images: jax.Array)
     return {"mean": pivot + means["first"], "scale": jnp.where(varies, 1 / jnp.where(varies, deviation, 1), 1)}
 
 
-def covariance(encode: Callable[[jax.Array], jax.Array], images: jax.Array) -> tuple[jax.Array, jax.Array]:
+def covariance(
+    encode: Callable[[jax.Array], jax.Array], images: Shaped[Array, "rows ..."]
+) -> tuple[Float[Array, " units"], Float[Array, "units units"]]:
     """Returns the mean [units] and covariance [units, units] of the codes of images [N, ...]; see above."""
     pivot = jnp.mean(flat(encode(images[:_PIVOTS])), axis=0)
 
@@ -81,7 +85,7 @@ def covariance(encode: Callable[[jax.Array], jax.Array], images: jax.Array) -> t
     return pivot + offset, second - jnp.outer(offset, offset)
 
 
-def whitening(encode: Callable[[jax.Array], jax.Array], images: jax.Array) -> Params:
+def whitening(encode: Callable[[jax.Array], jax.Array], images: Shaped[Array, "rows ..."]) -> Params:
     """Returns the statistics that whiten codes of images [N, ...], and turn them least.
 
     Returns:
@@ -95,7 +99,9 @@ def whitening(encode: Callable[[jax.Array], jax.Array], images: jax.Array) -> Pa
     return {"mean": mean, "kernel": (directions / jnp.broadcast_to(roots, directions.shape)) @ directions.T}
 
 
-def principal_components(encode: Callable[[jax.Array], jax.Array], images: jax.Array, units: int) -> Params:
+def principal_components(
+    encode: Callable[[jax.Array], jax.Array], images: Shaped[Array, "rows ..."], units: int
+) -> Params:
     """Returns the layer whose sums are the first principal components of codes of images [N, ...].
 
     Returns:
@@ -109,7 +115,7 @@ def principal_components(encode: Callable[[jax.Array], jax.Array], images: jax.A
     return {"kernel": kernel, "bias": -mean @ kernel, "mean": mean}
 
 
-def spectrum(codes: jax.Array) -> jax.Array:
+def spectrum(codes: Codes) -> Float[Array, " values"]:
     """Returns the singular values of centred codes [N, units], the largest first, and zero where rounding is all.
 
     These are [min(N, units)]; no more than N - 1 of them, and none of units that are constant, are above zero.
@@ -119,7 +125,7 @@ def spectrum(codes: jax.Array) -> jax.Array:
     return jnp.where(values > rounding, values, 0)
 
 
-def effective_rank(values: jax.Array) -> jax.Array:
+def effective_rank(values: Float[Array, " values"]) -> Scalar:
     """Returns the exponential of the entropy of singular values taken as shares (Roy and Vetterli, 2007).
 
     From 1, of codes on a line, to as many as there are values; 0 where codes are all the same.
@@ -130,13 +136,13 @@ def effective_rank(values: jax.Array) -> jax.Array:
     return jnp.where(total > 0, jnp.exp(entropy), 0)
 
 
-def condition_number(values: jax.Array) -> jax.Array:
+def condition_number(values: Float[Array, " values"]) -> Scalar:
     """Returns the ratio of the largest singular value to the smallest above zero; NaN where codes are all the same."""
     ratio = values[0] / jnp.min(jnp.where(values > 0, values, jnp.inf))
     return jnp.where(values[0] > 0, ratio, jnp.nan)
 
 
-def alignment(codes: jax.Array, others: jax.Array) -> jax.Array:
+def alignment(codes: Codes, others: Float[Array, "rows others"]) -> Scalar:
     """Returns the linear centred kernel alignment of two sets of codes [N, units] of the same images.
 
     See Kornblith et al. (2019), "Similarity of neural network representations revisited". It is 1 where one is the
@@ -148,5 +154,5 @@ def alignment(codes: jax.Array, others: jax.Array) -> jax.Array:
     return shared / (norms[0] * norms[1])
 
 
-def _centred(codes: jax.Array) -> jax.Array:
+def _centred(codes: Codes) -> Codes:
     return codes - jnp.broadcast_to(jnp.mean(codes, axis=0, keepdims=True), codes.shape)

@@ -2,11 +2,13 @@
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float, Key
 
+from pretrain.learn.annotations import Array
 from pretrain.learn.layers import Params
 
 
-def control(layer: Params, key: jax.Array, kind: str) -> Params:
+def control(layer: Params, key: Key[Array, ""], kind: str) -> Params:
     """Returns a layer that shares some property with a pretrained one, and is random otherwise.
 
     Args:
@@ -32,15 +34,15 @@ def control(layer: Params, key: jax.Array, kind: str) -> Params:
     return made
 
 
-def _matched(values: jax.Array, key: jax.Array) -> jax.Array:
+def _matched(values: Float[Array, "*shape"], key: Key[Array, ""]) -> Float[Array, "*shape"]:
     return jnp.mean(values) + jnp.std(values) * jax.random.normal(key, values.shape)
 
 
-def _permuted(values: jax.Array, key: jax.Array) -> jax.Array:
+def _permuted(values: Float[Array, "*shape"], key: Key[Array, ""]) -> Float[Array, "*shape"]:
     return jax.random.permutation(key, values.ravel()).reshape(values.shape)
 
 
-def _rotated(kernel: jax.Array, key: jax.Array) -> jax.Array:
+def _rotated(kernel: Float[Array, "*shape"], key: Key[Array, ""]) -> Float[Array, "*shape"]:
     matrix = kernel.reshape(-1, kernel.shape[-1])
     values = jnp.linalg.svd(matrix, compute_uv=False)
     keys = jax.random.split(key)
@@ -48,13 +50,13 @@ def _rotated(kernel: jax.Array, key: jax.Array) -> jax.Array:
     return ((left * jnp.broadcast_to(values, left.shape)) @ right.T).reshape(kernel.shape)
 
 
-def _directions(key: jax.Array, size: int, count: int) -> jax.Array:
+def _directions(key: Key[Array, ""], size: int, count: int) -> Float[Array, "size count"]:
     """Returns orthonormal columns [size, count] from an even distribution (Mezzadri, 2007)."""
     directions, upper = jnp.linalg.qr(jax.random.normal(key, (size, count)))
     return directions * jnp.broadcast_to(jnp.sign(jnp.diagonal(upper)), directions.shape)
 
 
-def _kept(values: jax.Array, key: jax.Array) -> jax.Array:
+def _kept(values: Float[Array, "*shape"], key: Key[Array, ""]) -> Float[Array, "*shape"]:
     return values
 
 

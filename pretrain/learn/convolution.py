@@ -9,12 +9,17 @@ import functools
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 
+from pretrain.learn.annotations import Array
+
+Images = Float[Array, "rows height width channels"]
+Kernel = Float[Array, "window window channels features"]
 _DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def convolve(images: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+def convolve(images: Images, kernel: Kernel, stride: int) -> Float[Array, "rows h w features"]:
     """Returns the convolution with SAME padding, without a bias.
 
     Args:
@@ -29,7 +34,7 @@ def convolve(images: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     return jax.lax.platform_dependent(images, kernel, cpu=by_slices, default=functools.partial(native, stride=stride))
 
 
-def native(images: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+def native(images: Images, kernel: Kernel, stride: int) -> Float[Array, "rows h w features"]:
     """Returns the same by XLA's own convolution."""
     padding = _padding(images.shape, kernel.shape[0], stride)
     return jax.lax.conv_general_dilated(images, kernel, (stride, stride), padding, dimension_numbers=_DIMENSIONS)
@@ -76,7 +81,7 @@ def _taps(images: jax.Array, window: int, stride: int) -> list[jax.Array]:
     ]
 
 
-def _by_slices(images: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+def _by_slices(images: Images, kernel: Kernel, stride: int) -> Float[Array, "rows h w features"]:
     window, _, channels, features = kernel.shape
     if features >= channels:
         return _patches(images, window, stride) @ kernel.reshape(-1, features)

@@ -1,12 +1,15 @@
 """Noise on what a denoising autoencoder reads (Vincent et al., 2010, "Stacked denoising autoencoders")."""
 
-import jax
 import jax.numpy as jnp
+from jaxtyping import Float, Key
 
+from pretrain.learn.annotations import Array, Scalar
 from pretrain.learn.randomness import normal, uniform
 
 
-def corrupted(inputs: jax.Array, key: jax.Array, kind: str, level: jax.Array | float) -> jax.Array:
+def corrupted(
+    inputs: Float[Array, "*shape"], key: Key[Array, ""], kind: str, level: Scalar | float
+) -> Float[Array, "*shape"]:
     """Returns inputs [B, ...] with noise.
 
     Args:

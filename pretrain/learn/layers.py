@@ -12,7 +12,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from flax import traverse_util
+from jaxtyping import Float, Key, Shaped
 
+from pretrain.learn.annotations import Array, Codes
 from pretrain.learn.convolution import convolve
 
 Params = dict[str, Any]  # nested; leaves are arrays
@@ -40,7 +42,7 @@ class Dense(nn.Module):
     activation: str = "identity"
 
     @nn.compact
-    def __call__(self, inputs: jax.Array) -> jax.Array:
+    def __call__(self, inputs: Float[Array, "rows ..."]) -> Float[Array, "rows features"]:
         inputs = flat(inputs)
         kernel = self.param("kernel", nn.initializers.he_normal(), (inputs.shape[-1], self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
@@ -59,7 +61,7 @@ class Convolution(nn.Module):
     activation: str = "identity"
 
     @nn.compact
-    def __call__(self, inputs: jax.Array) -> jax.Array:
+    def __call__(self, inputs: Float[Array, "rows height width channels"]) -> Float[Array, "rows h w features"]:
         shape = (self.window, self.window, inputs.shape[-1], self.features)
         kernel = self.param("kernel", nn.initializers.he_normal(), shape)
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
@@ -78,7 +80,7 @@ class Residual(nn.Module):
     activation: str = "identity"
 
     @nn.compact
-    def __call__(self, inputs: jax.Array) -> jax.Array:
+    def __call__(self, inputs: Float[Array, "rows height width channels"]) -> Float[Array, "rows h w features"]:
         groups = next(size for size in (32, 16, 8, 4, 2, 1) if self.features % size == 0)
         activate = ACTIVATIONS[self.activation]
         values = Convolution(self.features, 3, self.stride, name="lower")(inputs)
@@ -149,14 +151,18 @@ def _check_params(name: str, params: Params) -> None:
             raise LayerError(f"{name} has a parameter {named}, whose name holds a slash; name it without")
 
 
-def apply(module: nn.Module, params: Params, inputs: jax.Array) -> jax.Array:
+def apply(module: nn.Module, params: Params, inputs: Float[Array, "rows ..."]) -> Float[Array, "rows ..."]:
     """Returns a module's outputs for a batch."""
     return cast(jax.Array, module.apply({"params": params}, inputs))
 
 
 def encode(
-    layers: Sequence[nn.Module], params: Params, inputs: jax.Array, start: int = 0, stop: int | None = None
-) -> jax.Array:
+    layers: Sequence[nn.Module],
+    params: Params,
+    inputs: Float[Array, "rows ..."],
+    start: int = 0,
+    stop: int | None = None,
+) -> Float[Array, "rows ..."]:
     """Applies layers ``start`` up to, not including, ``stop``: [B, *in] to codes [B, *out]."""
     for number, layer in enumerate(layers[:stop]):
         if number >= start:
@@ -165,12 +171,12 @@ def encode(
     return inputs
 
 
-def scaled(inputs: jax.Array) -> jax.Array:
+def scaled(inputs: Shaped[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Returns uint8 images as float32 in [0, 1]; codes, already float32, as they are."""
     return inputs.astype(jnp.float32) / 255 if inputs.dtype == jnp.uint8 else inputs
 
 
-def flat(values: jax.Array) -> jax.Array:
+def flat(values: Float[Array, "rows ..."]) -> Codes:
     """Returns values [B, ...] as vectors [B, D]."""
     return values.reshape(len(values), -1) if values.ndim > 2 else values
 
@@ -182,6 +188,6 @@ def activation_of(layer: nn.Module) -> str:
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def fresh(layer: nn.Module, example: tuple[int, ...], key: jax.Array) -> Params:
+def fresh(layer: nn.Module, example: tuple[int, ...], key: Key[Array, ""]) -> Params:
     """Returns a layer's initial parameters."""
     return layer.init(key, jnp.zeros((1, *example))).get("params", {})

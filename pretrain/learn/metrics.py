@@ -5,7 +5,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Bool, Float, Int
 
+from pretrain.learn.annotations import Array
 from pretrain.learn.layers import AnyArray
 
 _BLOCK = 1000  # examples that are measured at once
@@ -28,7 +30,7 @@ class Splits(NamedTuple):
     labelled: AnyArray = None  # [L] int32, rows of ``train`` whose label may be read; None where all may
 
 
-def taken(examples: Batch, rows: jax.Array | None) -> Batch:
+def taken(examples: Batch, rows: Int[Array, " rows"] | None) -> Batch:
     """Returns the examples of some rows; of None, all."""
     return examples if rows is None else jax.tree.map(lambda leaf: leaf[rows], examples)
 
@@ -43,7 +45,7 @@ class Mean(NamedTuple):
 Metrics = dict[str, Mean]
 
 
-def mean_of(values: jax.Array, batch: Batch) -> Mean:
+def mean_of(values: Float[Array, "rows ..."], batch: Batch) -> Mean:
     """Returns the mean of values [B, ...] over a batch's examples: its numerator [...] and its denominator."""
     if batch.weights is None:
         return Mean(jnp.sum(values, axis=0), jnp.float32(len(values)))
@@ -51,7 +53,7 @@ def mean_of(values: jax.Array, batch: Batch) -> Mean:
     return Mean(jnp.sum(values * jnp.broadcast_to(weights, values.shape), axis=0), jnp.sum(batch.weights))
 
 
-def divided(metrics: Metrics) -> dict[str, jax.Array]:
+def divided(metrics: Metrics) -> dict[str, Float[Array, "..."]]:
     """Returns the means themselves."""
     return {name: mean.total / mean.count for name, mean in metrics.items()}
 
@@ -98,12 +100,12 @@ def sum_and_rows(measure: Callable[[Batch], Any], compute: Callable[[Batch], Any
     return sums, jax.tree.map(joined, computed)
 
 
-def evaluate(measure: Callable[[Batch], Metrics], examples: Batch) -> dict[str, jax.Array]:
+def evaluate(measure: Callable[[Batch], Metrics], examples: Batch) -> dict[str, Float[Array, "..."]]:
     """Returns metrics, mean over all examples."""
     return divided(sum_over(measure, examples))
 
 
-def measured_if(condition: jax.Array, measure: Callable[[], Any]) -> Any:
+def measured_if(condition: Bool[Array, ""], measure: Callable[[], Any]) -> Any:
     """Returns ``measure()`` under a condition, and NaN otherwise, at no cost."""
     shapes = jax.eval_shape(measure)
     return jax.lax.cond(condition, measure, lambda: jax.tree.map(lambda _: jnp.full((), jnp.nan), shapes))

@@ -4,12 +4,15 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float
+
+from pretrain.learn.annotations import Array, Codes, Scalar
 
 _SMALLEST_RATE = 1e-6  # a rate of 0 or 1 would be infinitely far from any target
 
 
-def sparsity(codes: jax.Array, kind: str, target: jax.Array | float) -> jax.Array:
-    """Returns how far codes [B, units] are from sparse.
+def sparsity(codes: Float[Array, "rows ..."], kind: str, target: Scalar | float) -> Scalar:
+    """Returns how far codes [B, ...] are from sparse; of a convolution, each place has units of its own.
 
     Args:
       codes: under ``kl``, between 0 and 1.
@@ -24,7 +27,9 @@ def sparsity(codes: jax.Array, kind: str, target: jax.Array | float) -> jax.Arra
     return jnp.sum(target * jnp.log(target / rates) + (1 - target) * jnp.log((1 - target) / (1 - rates)))
 
 
-def contraction(sums: jax.Array, kernel: jax.Array, activation: Callable[[jax.Array], jax.Array]) -> jax.Array:
+def contraction(
+    sums: Codes, kernel: Float[Array, "inputs units"], activation: Callable[[jax.Array], jax.Array]
+) -> Scalar:
     """Returns the squared Frobenius norm of a layer's Jacobian, mean over the batch.
 
     Exact for elementwise activations: the Jacobian of unit j is its slope times its column of the kernel (Rifai et al.,
@@ -40,7 +45,7 @@ def contraction(sums: jax.Array, kernel: jax.Array, activation: Callable[[jax.Ar
     return jnp.mean(jnp.sum(jnp.square(slopes) * jnp.broadcast_to(columns, slopes.shape), axis=-1))
 
 
-def divergence(means: jax.Array, log_variances: jax.Array) -> jax.Array:
+def divergence(means: Codes, log_variances: Codes) -> Scalar:
     """Returns the KL divergence of Gaussian codes from a standard Gaussian.
 
     See Kingma and Welling (2014), "Auto-encoding variational Bayes", appendix B.

@@ -5,7 +5,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import Float, Int, Num, Shaped
 
+from pretrain.learn.annotations import Array, Codes, Outputs, Scalar
 from pretrain.learn.codes import in_blocks, standardised
 from pretrain.learn.layers import Params, flat, scaled
 from pretrain.learn.metrics import Batch
@@ -25,12 +27,12 @@ def as_read(params: Params, batch: Batch) -> Batch:
     return batch._replace(inputs=standardised(flat(scaled(batch.inputs)), params["codes"]))
 
 
-def codes_in_blocks(stack: Stack, params: Params, images: jax.Array) -> jax.Array:
+def codes_in_blocks(stack: Stack, params: Params, images: Shaped[Array, "rows ..."]) -> Float[Array, "rows ..."]:
     """Returns the topmost codes of images [N, ...], block by block: [N, ...]."""
     return in_blocks(stack.encoding(params), images)
 
 
-def ridge(codes: jax.Array, labels: jax.Array, task: Task, penalty: jax.Array | float) -> Params:
+def ridge(codes: Codes, labels: Num[Array, "rows ..."], task: Task, penalty: Float[Array, "..."] | float) -> Params:
     """Fits a linear head by ridge regression of targets on codes (Hoerl and Kennard, 1970).
 
     Args:
@@ -47,7 +49,7 @@ def ridge(codes: jax.Array, labels: jax.Array, task: Task, penalty: jax.Array | 
         return _ridge(codes, task.regressed(labels), penalty)
 
 
-def _ridge(codes: jax.Array, targets: jax.Array, penalty: jax.Array | float) -> Params:
+def _ridge(codes: Codes, targets: Outputs, penalty: Float[Array, "..."] | float) -> Params:
     mean_code, mean_target = jnp.mean(codes, axis=0, keepdims=True), jnp.mean(targets, axis=0, keepdims=True)
     centred = codes - jnp.broadcast_to(mean_code, codes.shape)
     covariance = centred.T @ centred / len(codes)
@@ -65,7 +67,9 @@ def _ridge(codes: jax.Array, targets: jax.Array, penalty: jax.Array | float) -> 
     return jax.lax.map(solved, penalty) if jnp.ndim(penalty) else solved(penalty)
 
 
-def converged(codes: jax.Array, labels: jax.Array, task: Task, penalty: jax.Array | float) -> tuple[Params, jax.Array]:
+def converged(
+    codes: Codes, labels: Num[Array, "rows ..."], task: Task, penalty: Scalar | float
+) -> tuple[Params, Scalar]:
     """Fits a linear head by its task's loss, to convergence, by L-BFGS from zero on centred codes.
 
     That is logistic regression of classes, multinomial, or of labels, one by one; and least squares of numbers.
@@ -110,7 +114,9 @@ def converged(codes: jax.Array, labels: jax.Array, task: Task, penalty: jax.Arra
         return {**head, "bias": head["bias"] - (mean @ head["kernel"])[0]}, norm
 
 
-def nearest(codes: jax.Array, known: jax.Array, labels: jax.Array, most: int) -> jax.Array:
+def nearest(
+    codes: Codes, known: Float[Array, "voters units"], labels: Num[Array, "voters *target"], most: int
+) -> Num[Array, "rows most *target"]:
     """Returns the targets of the nearest known codes (Euclidean), the nearest first.
 
     Args:
@@ -134,7 +140,7 @@ def nearest(codes: jax.Array, known: jax.Array, labels: jax.Array, most: int) ->
         return jax.lax.map(of_one, codes, batch_size=min(len(codes), _DISTANCES))
 
 
-def voted(neighbours: jax.Array, task: Task, count: jax.Array | int) -> jax.Array:
+def voted(neighbours: Num[Array, "rows most ..."], task: Task, count: Int[Array, ""] | int) -> Outputs:
     """Returns the predictions of the first ``count`` neighbours: [N, outputs].
 
     Args:

@@ -7,6 +7,9 @@ from typing import Any, cast
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Int, Key, Num
+
+from pretrain.learn.annotations import Array, Seed
 
 _ROUNDS = 8
 
@@ -26,17 +29,17 @@ class Purpose(enum.IntEnum):
 
 
 @jax.jit
-def key_for(seed: jax.Array | int, purpose: Purpose, index: int = 0) -> jax.Array:
+def key_for(seed: Seed, purpose: Purpose | jax.Array, index: jax.Array | int = 0) -> Key[Array, ""]:
     """Returns the key of a seed's draw for a purpose; ``index`` distinguishes layers or phases."""
     return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), purpose), index)
 
 
-def update_key(seed: jax.Array | int, purpose: Purpose, place: int, index: jax.Array | int) -> jax.Array:
+def update_key(seed: Seed, purpose: Purpose, place: int, index: Int[Array, ""] | int) -> Key[Array, ""]:
     """Returns the key of an update's draw for a purpose; ``place`` distinguishes stages."""
     return jax.random.fold_in(key_for(seed, purpose, place), index)
 
 
-def shuffled(key: jax.Array, positions: jax.Array, size: int) -> jax.Array:
+def shuffled(key: Key[Array, ""], positions: Int[Array, "*shape"], size: int) -> Int[Array, "*shape"]:
     """Returns where a random permutation of ``range(size)`` sends each position: int32, of the positions' shape.
 
     The permutation is a keyed bijection computed position by position: a Feistel network on the grid Z_a x Z_b that
@@ -61,7 +64,9 @@ def shuffled(key: jax.Array, positions: jax.Array, size: int) -> jax.Array:
     return jax.lax.while_loop(lambda carry: jnp.any(carry[1]), walk, carry)[0].astype(jnp.int32)
 
 
-def batch_rows(key: jax.Array, step: jax.Array | int, size: int, batch_size: int, sampling: str) -> jax.Array:
+def batch_rows(
+    key: Key[Array, ""], step: Int[Array, ""] | int, size: int, batch_size: int, sampling: str
+) -> Int[Array, " batch_size"]:
     """Returns the rows of a step's batch out of ``size``, without replacement: [batch_size] int32.
 
     ``epoch``: consecutive batches partition a shuffled epoch, and the remainder is dropped; ``fresh``: every step draws
@@ -72,7 +77,7 @@ def batch_rows(key: jax.Array, step: jax.Array | int, size: int, batch_size: int
     return shuffled(jax.random.fold_in(key, epoch), place * batch_size + jnp.arange(batch_size), size)
 
 
-def uniform(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+def uniform(key: Key[Array, ""], shape: tuple[int, ...]) -> Float[Array, "..."]:
     """Returns numbers from an even distribution on (0, 1): float32, of the shape.
 
     A hash of each place and the key, which costs a tenth of JAX's own generator on a CPU: noise on every input of every
@@ -85,12 +90,14 @@ def uniform(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     return ((bits >> 9).astype(jnp.float32) + 0.5) * jnp.float32(2**-23)
 
 
-def normal(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+def normal(key: Key[Array, ""], shape: tuple[int, ...]) -> Float[Array, "..."]:
     """Returns numbers from a standard normal distribution: float32, of the shape; as cheap as ``uniform``."""
     return jax.scipy.special.ndtri(uniform(key, shape))
 
 
-def label_subset(key: jax.Array, labels: jax.Array, size: int, method: str, n_classes: int) -> jax.Array:
+def label_subset(
+    key: Key[Array, ""], labels: Num[Array, "rows ..."], size: int, method: str, n_classes: int
+) -> Int[Array, " size"]:
     """Returns the rows of the labelled subset of labels [N]: [size] int32.
 
     ``first``: the first rows; ``random``: a uniform draw; ``balanced``: a uniform draw with equal counts a class, as

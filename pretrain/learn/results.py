@@ -5,7 +5,9 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Num
 
+from pretrain.learn.annotations import Array, Outputs, Scalar
 from pretrain.learn.layers import Params, encode, scaled
 from pretrain.learn.method import Results
 from pretrain.learn.metrics import Batch, Mean, Metrics, Splits, divided, evaluate, mean_of, sum_and_rows
@@ -93,7 +95,7 @@ def predicted(task: Task, values: Values, outputs: dict[str, jax.Array], example
     return Results(values, predictions, variation(task, jnp.concatenate(list(outputs.values())), targets))
 
 
-def variation(task: Task, outputs: jax.Array, targets: jax.Array) -> jax.Array:
+def variation(task: Task, outputs: Outputs, targets: Num[Array, "rows ..."]) -> Scalar:
     """Returns how much predictions vary, which is 0, or almost, of a network that has collapsed.
 
     Args:

@@ -10,7 +10,9 @@ from typing import Any, Literal, NamedTuple, cast
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float, Shaped
 
+from pretrain.learn.annotations import Array, Codes, Outputs
 from pretrain.learn.codes import standardised
 from pretrain.learn.layers import (
     ACTIVATIONS,
@@ -53,7 +55,7 @@ class DenseDecoder(nn.Module):
     shape: tuple[int, ...]
 
     @nn.compact
-    def __call__(self, codes: jax.Array) -> jax.Array:
+    def __call__(self, codes: Float[Array, "rows ..."]) -> Float[Array, "rows ..."]:
         codes, size = flat(codes), math.prod(self.shape)
         kernel = self.param("kernel", nn.initializers.he_normal(), (codes.shape[-1], size))
         bias = self.param("bias", nn.initializers.zeros, (size,))
@@ -72,7 +74,7 @@ class ConvolutionDecoder(nn.Module):
     stride: int
 
     @nn.compact
-    def __call__(self, codes: jax.Array) -> jax.Array:
+    def __call__(self, codes: Float[Array, "rows h w units"]) -> Float[Array, "rows height width channels"]:
         height, width, channels = self.shape
         wide = jnp.repeat(jnp.repeat(codes, self.stride, axis=1), self.stride, axis=2)[:, :height, :width]
         return Convolution(channels, self.window, name="convolution")(wide)
@@ -147,15 +149,15 @@ class Stack:
         """Returns a layer's companion."""
         return dict(self.companions[layer])[side]
 
-    def read(self, params: Params, inputs: jax.Array) -> jax.Array:
+    def read(self, params: Params, inputs: Shaped[Array, "rows ..."]) -> Float[Array, "rows ..."]:
         """Returns the inputs of the lowest layer in training: images or cached codes [B, ...] to [B, *in]."""
         return encode(self.layers, params.get("encoder", {}), scaled(inputs), self.encoded, self.start)
 
-    def codes(self, params: Params, inputs: jax.Array) -> jax.Array:
+    def codes(self, params: Params, inputs: Shaped[Array, "rows ..."]) -> Codes:
         """Returns the topmost codes of images or cached codes: [B, ...] to [B, units], flattened."""
         return flat(encode(self.layers, params.get("encoder", {}), scaled(inputs), self.encoded))
 
-    def logits(self, params: Params, inputs: jax.Array) -> jax.Array:
+    def logits(self, params: Params, inputs: Shaped[Array, "rows ..."]) -> Outputs:
         """Returns the outputs of a network for images or cached codes: [B, ...] to [B, outputs].
 
         Args:
@@ -225,7 +227,9 @@ def decoder_params(stack: Stack, params: Params, layer: int) -> Params:
     return {"kernel": transposed * own["variance"] if kernel == "scaled" else transposed, "bias": own["bias"]}
 
 
-def decode(stack: Stack, params: Params, codes: jax.Array, start: int = 0) -> tuple[jax.Array, jax.Array]:
+def decode(
+    stack: Stack, params: Params, codes: Float[Array, "rows ..."], start: int = 0
+) -> tuple[Float[Array, "rows *inputs"], Float[Array, "rows *inputs"]]:
     """Turns the topmost codes back into what layer ``start`` read: [B, *in], and before the last activation."""
     sums = codes
     for number in reversed(range(start, len(stack.layers))):

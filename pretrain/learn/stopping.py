@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Bool, Int
 
+from pretrain.learn.annotations import Array, Scalar
 from pretrain.learn.layers import Params
 
 
@@ -29,7 +31,7 @@ def at_start(trainable: Params) -> Stopping:
     return Stopping(trainable, jnp.float32(jnp.inf), zero, zero, zero)
 
 
-def noted(before: Stopping, trainable: Params, loss: jax.Array, is_measured: jax.Array) -> Stopping:
+def noted(before: Stopping, trainable: Params, loss: Scalar, is_measured: Bool[Array, ""]) -> Stopping:
     """Returns the state after an update, which may have been followed by a measurement.
 
     A loss that is not lower than the best, or is not a number, is no improvement.
@@ -46,7 +48,7 @@ def noted(before: Stopping, trainable: Params, loss: jax.Array, is_measured: jax
     return jax.lax.cond(is_better, lambda: best, lambda: since)
 
 
-def has_stopped(state: Stopping, patience: int) -> jax.Array:
+def has_stopped(state: Stopping, patience: Int[Array, ""] | int) -> Bool[Array, ""]:
     """Returns whether the best measurement has been followed by so many that are no better."""
     return state.n_since >= patience
 

@@ -6,8 +6,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import Float, Num
 
 from pretrain.config.kinds import TaskKind
+from pretrain.learn.annotations import Array, Outputs, Scalar
 from pretrain.learn.metrics import Batch, Metrics, mean_of
 
 _LARGEST = 60_000.0  # that float16 holds
@@ -44,16 +46,16 @@ class Task:
         """Whether a prediction is right or wrong; numbers are more or less far off."""
         return self.kind != "regression"
 
-    def objective(self, outputs: jax.Array, batch: Batch) -> tuple[jax.Array, Metrics]:
+    def objective(self, outputs: Outputs, batch: Batch) -> tuple[Scalar, Metrics]:
         """Returns the loss of outputs [B, outputs] on a batch, mean over the batch, and its metrics."""
         return _OBJECTIVES[self.kind](outputs, batch)
 
-    def score(self, outputs: jax.Array, batch: Batch) -> Metrics:
+    def score(self, outputs: Outputs, batch: Batch) -> Metrics:
         """Returns the metric that needs no logits: ``accuracy`` (fraction), or of numbers ``loss``."""
         name = "accuracy" if self.has_accuracy else "loss"
         return {name: self.objective(outputs, batch)[1][name]}
 
-    def predicted(self, outputs: jax.Array, are_logits: bool) -> "Prediction":
+    def predicted(self, outputs: Outputs, are_logits: bool) -> "Prediction":
         """Returns the predictions of outputs [N, outputs]."""
         if self.kind == "regression":
             return Prediction(outputs)
@@ -61,7 +63,7 @@ class Task:
         scores = jnp.clip(scores, -_LARGEST, _LARGEST).astype(jnp.float16)
         return Prediction(scores, jnp.argmax(outputs, axis=-1) if self.kind == "classification" else None)
 
-    def regressed(self, labels: jax.Array) -> jax.Array:
+    def regressed(self, labels: Num[Array, "..."]) -> Float[Array, "... outputs"]:
         """Returns targets as a linear model approaches them: class indicators, labels as ±1, or numbers [B, outputs].
 
         The largest output, or one above zero, is then the prediction, as it is of logits.
@@ -74,7 +76,7 @@ class Task:
 NO_TASK = Task()  # of methods that read no labels
 
 
-def classification(logits: jax.Array, batch: Batch) -> tuple[jax.Array, Metrics]:
+def classification(logits: Outputs, batch: Batch) -> tuple[Scalar, Metrics]:
     """Returns the softmax cross-entropy of logits [B, classes] with a batch's labels (nats), mean over the batch.
 
     Beside it, ``loss`` (nats) and ``accuracy`` (fraction).
@@ -84,7 +86,7 @@ def classification(logits: jax.Array, batch: Batch) -> tuple[jax.Array, Metrics]
     return jnp.mean(losses), {"loss": mean_of(losses, batch), "accuracy": mean_of(correct, batch)}
 
 
-def multilabel(logits: jax.Array, batch: Batch) -> tuple[jax.Array, Metrics]:
+def multilabel(logits: Outputs, batch: Batch) -> tuple[Scalar, Metrics]:
     """Returns the sigmoid cross-entropy of logits [B, labels] with labels of 0 and 1 (nats), mean over both axes.
 
     Beside it, ``loss`` (nats) and ``accuracy`` (fraction of all labels that are predicted right), means over labels.
@@ -94,7 +96,7 @@ def multilabel(logits: jax.Array, batch: Batch) -> tuple[jax.Array, Metrics]:
     return jnp.mean(losses), {"loss": mean_of(losses, batch), "accuracy": mean_of(correct, batch)}
 
 
-def regression(outputs: jax.Array, batch: Batch) -> tuple[jax.Array, Metrics]:
+def regression(outputs: Outputs, batch: Batch) -> tuple[Scalar, Metrics]:
     """Returns the squared error of outputs [B, numbers] against standardised numbers, mean over both axes.
 
     Beside it, ``loss``: the same, so 1 is the error of the training rows' mean.

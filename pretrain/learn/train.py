@@ -6,7 +6,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import Shaped
 
+from pretrain.learn.annotations import Array, Scalar
 from pretrain.learn.layers import Params
 from pretrain.learn.metrics import Batch, Metrics, divided
 from pretrain.learn.optimizers import Rule, counted_from, make_optimizer
@@ -131,6 +133,6 @@ def _put(curve: jax.Array, value: jax.Array, index: jax.Array) -> jax.Array:
     return jax.lax.dynamic_update_index_in_dim(curve, value, index, 0, allow_negative_indices=False)
 
 
-def change(function: Callable, inputs: jax.Array, before: Params, after: Params) -> jax.Array:
+def change(function: Callable, inputs: Shaped[Array, "rows ..."], before: Params, after: Params) -> Scalar:
     """Returns by how much outputs ``function(params, inputs)`` differ between parameters: root mean square."""
     return jnp.sqrt(jnp.mean(jnp.square(function(after, inputs) - function(before, inputs))))

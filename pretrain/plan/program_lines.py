@@ -1,6 +1,6 @@
 """Programs as lines: equations with constants by value, and without the names of inner functions and variables.
 
-To rename, move or comment code changes no line; to change arithmetic does.
+To rename, move or comment code changes no line; to change arithmetic does, or the name of a curve or a result.
 """
 
 import re
@@ -27,7 +27,14 @@ def digest_of(function: Callable, inputs: tuple) -> str:
     Raises:
       ConfigError: it calls Python from its compiled program.
     """
-    return sha256("\n".join(lines_of(jax.make_jaxpr(function)(*inputs))))
+    program, outputs = jax.make_jaxpr(function, return_shape=True)(*inputs)
+    return sha256("\n".join([*lines_of(program), *_names_of(outputs)]))
+
+
+def _names_of(outputs: Any) -> Iterator[str]:
+    """Yields the names of outputs in dictionaries, such as curves, which no equation shows."""
+    for path, _ in jax.tree_util.tree_flatten_with_path(outputs)[0]:
+        yield " ".join(["named", *(str(part.key) for part in path if isinstance(part, jax.tree_util.DictKey))])
 
 
 def lines_of(program: core.ClosedJaxpr) -> Iterator[str]:

@@ -34,7 +34,7 @@ def test_gaussian_noise_is_normal_and_of_its_level():
 
 def test_no_corruption_changes_no_bit():
     inputs = np.random.default_rng(0).random((4, 5)).astype(np.float32)
-    np.testing.assert_array_equal(corrupted(inputs, None, "none", 0.5), inputs)
+    np.testing.assert_array_equal(corrupted(inputs, jax.random.key(0), "none", 0.5), inputs)
 
 
 @pytest.mark.parametrize("kind", ["masking", "gaussian", "salt_and_pepper"])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pretrain.config.fields import ConfigError
-from pretrain.plan.program_lines import lines_of
+from pretrain.plan.program_lines import digest_of, lines_of
 
 # A program with everything that code may hold a number in.
 SOURCE = """
@@ -159,3 +159,10 @@ def test_a_program_that_calls_python_has_no_name():
     traced = jax.make_jaxpr(program)(jnp.ones(3))
     with pytest.raises(ConfigError, match=r"pure_callback.*write it in JAX"):
         list(lines_of(traced))
+
+
+def test_names_of_outputs_are_part_of_a_program():
+    def measured(name):
+        return digest_of(lambda values: ({name: values.sum()}, values), (jax.ShapeDtypeStruct((3,), jnp.float32),))
+
+    assert measured("loss") == measured("loss") != measured("mse")

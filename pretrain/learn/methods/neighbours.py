@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from pretrain.learn import probes, results, start
+from pretrain.learn.annotations import Outputs
 from pretrain.learn.layers import Params
 from pretrain.learn.method import Method, Results
 from pretrain.learn.metrics import Batch, Splits, divided, taken
@@ -45,7 +46,7 @@ def finish(static: Static, params: Params, examples: Splits) -> Results:
     return results.predicted(task, values, outputs, examples, are_logits=False)
 
 
-def votes(stack: Stack, params: Params, train: Batch, split: Batch) -> jax.Array:
+def votes(stack: Stack, params: Params, train: Batch, split: Batch) -> Outputs:
     """Returns the votes of the labelled training images on a split: [N, outputs], as ``probes.voted``."""
     labelled = taken(train, params["neighbours"]["rows"])
     asked, voters = (

@@ -10,9 +10,11 @@ from functools import partial
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float, Key
 
 from pretrain.config import AutoencoderConfig, RbmConfig
 from pretrain.learn import results, start
+from pretrain.learn.annotations import Array, Codes, Scalar
 from pretrain.learn.layers import Params
 from pretrain.learn.method import Method
 from pretrain.learn.methods.autoencoder import mse
@@ -40,7 +42,7 @@ def machine(params: Params, layer: int) -> Params:
     return {"kernel": encoder["kernel"], "hidden": encoder["bias"], "visible": decoder["bias"], **variance}
 
 
-def free_energy(rbm: Params, visible: jax.Array) -> jax.Array:
+def free_energy(rbm: Params, visible: Float[Array, "rows inputs"]) -> Float[Array, " rows"]:
     """Returns minus the logarithm of the unnormalised probability of visible units [B, D], hidden ones summed out: [B].
 
     With Gaussian units the weights that ``kernel`` holds are those over the variance, so that the hidden units'
@@ -53,10 +55,12 @@ def free_energy(rbm: Params, visible: jax.Array) -> jax.Array:
     return -jnp.sum(visible * bias, axis=-1) - hidden
 
 
-def gibbs(rbm: Params, visible: jax.Array, key: jax.Array, n_steps: int) -> jax.Array:
+def gibbs(
+    rbm: Params, visible: Float[Array, "rows inputs"], key: Key[Array, ""], n_steps: int
+) -> Float[Array, "rows inputs"]:
     """Returns visible units [B, D] after ``n_steps`` of block Gibbs sampling, each of hidden and then visible units."""
 
-    def step(index: int, visible: jax.Array) -> jax.Array:
+    def step(index: jax.Array | int, visible: jax.Array) -> jax.Array:
         for_hidden, for_visible = jax.random.split(jax.random.fold_in(key, index))
         hidden = _bernoulli(for_hidden, _hidden_sums(rbm, visible))
         sums = hidden @ rbm["kernel"].T
@@ -72,8 +76,8 @@ def gibbs(rbm: Params, visible: jax.Array, key: jax.Array, n_steps: int) -> jax.
 
 
 def contrastive_divergence(
-    params: Params, batch: Batch, *, stack: Stack, samples: jax.Array
-) -> tuple[jax.Array, Metrics]:
+    params: Params, batch: Batch, *, stack: Stack, samples: Float[Array, "samples ..."]
+) -> tuple[Scalar, Metrics]:
     """Returns how much likelier the topmost layer's machine finds its inputs than samples of its own.
 
     Args:
@@ -123,7 +127,7 @@ def measure(static: Static, config: StageConfig, state: TrainState, batch: Batch
     return mse(static.stack, AutoencoderConfig(), state.params, batch)
 
 
-def _hidden_sums(rbm: Params, visible: jax.Array) -> jax.Array:
+def _hidden_sums(rbm: Params, visible: Float[Array, "rows inputs"]) -> Codes:
     sums = visible @ rbm["kernel"]
     return sums + jnp.broadcast_to(rbm["hidden"], sums.shape)
 

@@ -8,6 +8,7 @@ import jax
 
 from pretrain.config import SupervisedConfig
 from pretrain.learn import results, start
+from pretrain.learn.annotations import Scalar
 from pretrain.learn.layers import Dense, Params, apply
 from pretrain.learn.method import Method
 from pretrain.learn.metrics import Batch, Metrics
@@ -24,7 +25,7 @@ def companions(
     return (("classifier", Companion(Dense(task.n_outputs))),)
 
 
-def objective(params: Params, batch: Batch, *, stack: Stack) -> tuple[jax.Array, Metrics]:
+def objective(params: Params, batch: Batch, *, stack: Stack) -> tuple[Scalar, Metrics]:
     """Returns how badly a linear head on the topmost layer's codes predicts the targets.
 
     Args:
