@@ -20,6 +20,7 @@ from pretrain.config.counts import counted
 from pretrain.config.fields import ConfigError
 from pretrain.config.paths import check_directory, is_writable
 from pretrain.data import Dataset
+from pretrain.data.findings import Finding
 from pretrain.engines import here
 from pretrain.engines.here import Engine
 from pretrain.engines.interrupts import Interrupted
@@ -54,7 +55,7 @@ class Prepared(NamedTuple):
     store: Store
     missing: Mapping[str, str]  # the reason that a stage is to run, by its id
     engine: Engine
-    notes: tuple[str, ...]  # on data and defaults, a line each
+    findings: tuple[Finding, ...]  # in data, and fitted defaults
     warn: Callable[[str], None]  # takes a line about a damaged file
 
     def plan_at(self, look: Look) -> Plan:
@@ -97,7 +98,7 @@ def prepare(
         check_directory(field, getattr(experiment, field))
     engine = here.of(experiment.engine)
     environment.check_devices()
-    experiment, datasets, notes = fitting.load(experiment, chosen)
+    experiment, datasets, findings = fitting.load(experiment, chosen)
     root = Path(experiment.store)
     fingerprints = Fingerprints(root)
     plan = planning.plan(experiment.whole, datasets, fingerprints)
@@ -108,7 +109,7 @@ def prepare(
     plan = reuse.chosen(experiment, plan, store)
     missing = reuse.reasons(plan, store)
     schedule = tuple(sequential.looks(experiment))
-    prepared = Prepared(experiment, datasets, schedule, plan, store, missing, engine, notes, warn)
+    prepared = Prepared(experiment, datasets, schedule, plan, store, missing, engine, findings, warn)
     if not read_only:
         if not is_open:
             _check_complete(prepared)
@@ -130,8 +131,8 @@ def _check_complete(prepared: Prepared) -> None:
 
 def report(prepared: Prepared, console: Console) -> None:
     """Prints what was noted, what trains again and why, and what the run can show."""
-    for note in prepared.notes:
-        warning(console, note)
+    for finding in prepared.findings:
+        warning(console, str(finding))
     if line := reuse.again(prepared.plan, prepared.missing):
         warning(console, line)
     if prepared.missing and (prospect := outlook.of_plan(prepared.experiment, prepared.plan, prepared.store)):
@@ -237,9 +238,10 @@ def _judged(prepared: Prepared, plan: Plan, n_run: int) -> Trained:
     }
     try:
         level = sequential.level(experiment, trials)
-        concluded = answer(trials, curves, experiment.study, level, usual_values(experiment))
+        usual, findings = usual_values(experiment), prepared.findings
+        concluded = answer(trials, curves, experiment.study, level, usual, findings)
     except Exception:  # a fault in judging costs no table of what is trained
-        outcome.write_tables(experiment, datasets, by_name, prepared.warn)
+        outcome.write_tables(experiment, datasets, prepared.findings, by_name, prepared.warn)
         raise
     return Trained(prepared, plan, n_run, by_name, concluded)
 
@@ -258,7 +260,7 @@ def conclude(trained: Trained, with_tensorboard: bool = False) -> Run:
     experiment, datasets, run_dir = prepared.experiment, prepared.datasets, Path(prepared.experiment.run_dir)
     # Only now, so that the tables of a run that is repeated, or interrupted as it is, never hold less.
     shown = samples.of_run(trained.plan, prepared.store, datasets, outcome.samples_there(run_dir))
-    written = (experiment, datasets, trained.tables)
+    written = (experiment, datasets, prepared.findings, trained.tables)
     try:
         outcome.write(*written, trained.answer, shown, prepared.warn, trained.n_run > 0, with_tensorboard)
     except OSError:
@@ -266,4 +268,4 @@ def conclude(trained: Trained, with_tensorboard: bool = False) -> Run:
     except Exception:  # a fault in drawing costs no table, either
         outcome.write_tables(*written, prepared.warn)
         raise
-    return Run(experiment, **trained.tables, directory=run_dir)
+    return Run(experiment, **trained.tables, directory=run_dir, findings=prepared.findings)

@@ -70,7 +70,8 @@ def main(argv: Sequence[str]) -> int:
                 outcome.write_asked(run.experiment, run.trials, draft)
                 keep = {name: checksum for name, checksum in keep.items() if not (draft / name).exists()}
             level = sequential.level(run.experiment, run.trials)
-            concluded = answer(run.trials, run.curves, run.experiment.study, level, usual_values(run.experiment))
+            usual, study = usual_values(run.experiment), run.experiment.study
+            concluded = answer(run.trials, run.curves, study, level, usual, run.findings)
             report.write(concluded, run.trials, run.curves, run.experiment, files.devices, draft, samples)
             run_files.commit(draft, files.experiment_id, files.devices, keep)
     except OSError as error:

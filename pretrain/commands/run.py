@@ -54,8 +54,8 @@ def run(
         progress.print(f"{counted(n_trials, 'trial')}, into {experiment.run_dir}", style="dim")
     prepared = running.prepare(experiment, chosen, notify, read_only=dry_run)
     if dry_run:
-        for note in prepared.notes:
-            notify(note)
+        for finding in prepared.findings:
+            notify(str(finding))
         _preview(prepared, out)
     elif hosts.is_leader():
         running.report(prepared, progress)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pretrain.config.kinds import TaskKind
+from pretrain.data.findings import Finding
 from pretrain.data.scaling import Scaling
 
 
@@ -54,7 +55,7 @@ class Dataset(NamedTuple):
     labelled: np.ndarray | None  # [L] int32, the training rows with a label; None where all have one
     interval: tuple[float, float]  # of the training inputs as the encoder reads them
     scaling: Scaling  # from rows of the source to inputs
-    notes: tuple[str, ...] = ()  # for people: a line each
+    findings: tuple[Finding, ...] = ()
 
     @property
     def n_labelled(self) -> int:

@@ -10,6 +10,7 @@ from pretrain.config.fields import ConfigError
 from pretrain.config.settings import DataConfig
 from pretrain.data import oddities, reading, scaling, splits
 from pretrain.data.dataset import Dataset, Fingerprints, Split, Units
+from pretrain.data.findings import notes
 from pretrain.data.labels import NONE
 from pretrain.data.reading import Source
 from pretrain.data.targets import is_missing, strata
@@ -84,11 +85,11 @@ def load(config: DataConfig, read: Reader = reading.read) -> Dataset:
     validation, test = (Split(inputs[split], labels[split]) for split in ("validation", "test"))
     labelled = np.flatnonzero(~is_missing(train.labels)).astype(np.int32)
     shape = raw["train"].shape[1:] if raw["train"].ndim > 2 else train.inputs.shape[1:]
-    notes = (*source.notes, *cut.notes, *fitted.notes, *pool_notes, *_scale_notes(raw["train"], fitted))
+    findings = notes((*source.notes, *cut.notes, *fitted.notes, *pool_notes, *_scale_notes(raw["train"], fitted)))
     if config.name != "mnist":
         if source.task == "classification":
-            notes += tuple(oddities.of_labels(labels, source.output_names))
-        notes += tuple(oddities.of_copies(raw))
+            findings += oddities.of_labels(labels, source.output_names)
+        findings += oddities.of_copies(raw)
     return Dataset(
         train,
         validation,
@@ -106,7 +107,7 @@ def load(config: DataConfig, read: Reader = reading.read) -> Dataset:
         None if len(labelled) == len(train.labels) else labelled,
         fitted.interval,
         fitted.scaling,
-        tuple(f"{config.name}: {note}" for note in notes),
+        tuple(finding._replace(data=config.name) for finding in findings),
     )
 
 
@@ -163,9 +164,9 @@ def _pretrained(
         none = np.full((len(pool), *labels.shape[1:]), NONE if labels.ndim == 1 else np.nan, labels.dtype)
         labels = np.concatenate([labels, none])
     missing = is_missing(labels)
-    without, notes = np.flatnonzero(missing), []
+    without, lines = np.flatnonzero(missing), []
     if len(without):
-        notes.append(f"{len(without):,} of {len(labels):,} training rows have no label; they pretrain only")
+        lines.append(f"{len(without):,} of {len(labels):,} training rows have no label; they pretrain only")
     drawn = without
     if config.unlabelled != "all":
         if config.unlabelled > len(without):
@@ -181,8 +182,8 @@ def _pretrained(
             remedy = "leaves nothing to pretrain on beside data.unlabelled 0; raise that, or set it to both"
         raise ConfigError("data.pretrain_on", config.pretrain_on, remedy)
     if is_read.all():
-        return train, labels, notes  # without a copy
-    return train[is_read], labels[is_read], notes
+        return train, labels, lines  # without a copy
+    return train[is_read], labels[is_read], lines
 
 
 def _scale_notes(train: np.ndarray, fitted: scaling.FittedScaling) -> list[str]:

@@ -1,17 +1,18 @@
-"""Oddities of labels and rows that may harm an answer, a line each."""
+"""Oddities of labels and rows that may harm an answer, as findings."""
 
 from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from pretrain.config.counts import some
+from pretrain.data.findings import Finding
 from pretrain.data.labels import NONE
 
 _MOST_BYTES = 1 << 31  # of rows that are compared
 _MOST_NAMED = 5
 
 
-def of_labels(labels: Mapping[str, np.ndarray], class_names: tuple[str, ...]) -> Iterator[str]:
+def of_labels(labels: Mapping[str, np.ndarray], class_names: tuple[str, ...]) -> Iterator[Finding]:
     """Yields oddities of the classes of each split.
 
     Args:
@@ -24,13 +25,15 @@ def of_labels(labels: Mapping[str, np.ndarray], class_names: tuple[str, ...]) ->
         if len(unseen):
             n = int(counts[split][unseen].sum())
             named = some([class_names[number] for number in unseen], _MOST_NAMED)
-            yield f"no training row with a label is of class {named}, but {n:,} {split} rows are; none can be right"
+            line = f"no training row with a label is of class {named}, but {n:,} {split} rows are; none can be right"
+            yield Finding(f"classes of {split} rows alone", line, "doubt", figures={"rows": n, "classes": len(unseen)})
     absent = np.flatnonzero((counts["train"] > 0) & (counts["test"] == 0))
     if len(absent):
-        yield f"no test row is of class {some([class_names[number] for number in absent], _MOST_NAMED)}"
+        line = f"no test row is of class {some([class_names[number] for number in absent], _MOST_NAMED)}"
+        yield Finding("classes without a test row", line, figures={"classes": len(absent)})
 
 
-def of_copies(inputs: Mapping[str, np.ndarray]) -> Iterator[str]:
+def of_copies(inputs: Mapping[str, np.ndarray]) -> Iterator[Finding]:
     """Yields the numbers of held-out rows that are training rows, too.
 
     Args:
@@ -43,7 +46,9 @@ def of_copies(inputs: Mapping[str, np.ndarray]) -> Iterator[str]:
     for split, hashes in held_out.items():
         n = sum(row in copied for row in hashes)
         if n:
-            yield f"{n:,} of {len(hashes):,} {split} rows are training rows too, which flatters every arm"
+            line = f"{n:,} of {len(hashes):,} {split} rows are training rows too, which flatters every arm"
+            figures = {"rows": n, "of": len(hashes)}
+            yield Finding(f"{split} rows among the training rows", line, "doubt", figures=figures)
 
 
 def _hashes(rows: np.ndarray) -> list[int]:

@@ -1,6 +1,6 @@
 """An experiment and its data, brought together: defaults fitted to the rows that there are, and datasets loaded."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
 from pretrain import data
@@ -8,6 +8,7 @@ from pretrain.config import DataConfig, Experiment, fitting, metrics
 from pretrain.config.fields import ConfigError
 from pretrain.config.paths import path_of
 from pretrain.data import Dataset
+from pretrain.data.findings import Finding, notes
 from pretrain.data.labels import NONE
 from pretrain.data.loading import configs, rows_of
 from pretrain.plan import modules
@@ -19,7 +20,7 @@ class Loaded(NamedTuple):
 
     experiment: Experiment  # with absolute paths
     datasets: Mapping[DataConfig, Dataset]
-    notes: tuple[str, ...]  # for people: a line each
+    findings: tuple[Finding, ...]  # in the data, and defaults that were fitted to them
 
 
 def load(experiment: Experiment, chosen: Collection[str] | None = None) -> Loaded:
@@ -53,7 +54,7 @@ def load(experiment: Experiment, chosen: Collection[str] | None = None) -> Loade
         fitted.experiment.__post_init__()
     places = {field: str(path_of(field, getattr(experiment, field))) for field in ("run_dir", "store")}
     located = fitted.experiment.with_others(places)
-    return Loaded(located, datasets, (*_notes(located, datasets), *fitted.notes))
+    return Loaded(located, datasets, (*_findings(located, datasets), *notes(fitted.notes, "default")))
 
 
 def _check_tasks(experiment: Experiment, datasets: Mapping[DataConfig, Dataset]) -> None:
@@ -70,13 +71,14 @@ def _check_tasks(experiment: Experiment, datasets: Mapping[DataConfig, Dataset])
     metrics.check_task(experiment.study.metric, tasks)
 
 
-def _notes(experiment: Experiment, datasets: Mapping[DataConfig, Dataset]) -> tuple[str, ...]:
-    """Returns the notes on data, and on budgets smaller than the number of classes, once each."""
-    notes = dict.fromkeys(note for dataset in datasets.values() for note in dataset.notes)
+def _findings(experiment: Experiment, datasets: Mapping[DataConfig, Dataset]) -> Iterator[Finding]:
+    """Yields the findings in data, and on budgets smaller than the number of classes, once each."""
+    yield from {str(finding): finding for dataset in datasets.values() for finding in dataset.findings}.values()
+    budgets = {}
     for point in experiment.points:
         dataset = datasets[point.settings.at_seed(0).finetuning_data]
         labels, n_classes = n_labels(point.settings, dataset), len(dataset.output_names)
         if dataset.task == "classification" and labels < n_classes:
-            note = f"finetune.labels: {labels:,} are fewer than the {n_classes:,} classes; some have no labelled row"
-            notes[note] = None
-    return tuple(notes)
+            line = f"finetune.labels: {labels:,} are fewer than the {n_classes:,} classes; some have no labelled row"
+            budgets[labels] = Finding("fewer labels than classes", line, figures={"labels": labels})
+    yield from budgets.values()

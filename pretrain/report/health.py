@@ -6,34 +6,34 @@ from pretrain.config import Experiment
 from pretrain.config.counts import counted
 from pretrain.config.fields import get
 from pretrain.report.names import arms, capital, listed
-from pretrain.study.health import Finding
+from pretrain.study.health import Fault
 
 _RATES = {"finetune": "finetune.optimizer.learning_rate"}
 _OF_PRETRAINING = "pretrain.optimizer.learning_rate"
 
 
-def lost(faults: Sequence[Finding], experiment: Experiment) -> str:
+def lost(faults: Sequence[Fault], experiment: Experiment) -> str:
     """Returns a sentence on arms of which every trial diverged or collapsed; nothing where there is none."""
     whole = [fault for fault in faults if fault.is_whole and fault.kind in ("diverged", "collapsed")]
     return " ".join(_grouped(whole, experiment))
 
 
-def warnings(faults: Sequence[Finding], experiment: Experiment) -> list[str]:
+def warnings(faults: Sequence[Fault], experiment: Experiment) -> list[str]:
     """Returns a sentence for each kind of finding but those that ``lost`` reports: the arms, and the remedy."""
     is_linear = get(experiment, "pretrain.method.kind") == "pca"
     kept = [fault for fault in faults if not (fault.is_whole and fault.kind in ("diverged", "collapsed"))]
     return _grouped([fault for fault in kept if not (fault.kind == "components" and is_linear)], experiment)
 
 
-def _grouped(faults: Sequence[Finding], experiment: Experiment) -> list[str]:
+def _grouped(faults: Sequence[Fault], experiment: Experiment) -> list[str]:
     """Returns a sentence for all findings of one kind and stage."""
-    groups: dict[tuple[str, str], list[Finding]] = {}
+    groups: dict[tuple[str, str], list[Fault]] = {}
     for fault in faults:
         groups.setdefault((fault.kind, fault.stage), []).append(fault)
     return [_sentence(group, experiment) for group in groups.values()]
 
 
-def _sentence(group: Sequence[Finding], experiment: Experiment) -> str:
+def _sentence(group: Sequence[Fault], experiment: Experiment) -> str:
     first = group[0]
     who = arms([fault.arm.point for fault in group])
     n, of = sum(fault.n for fault in group), sum(fault.of for fault in group)
@@ -73,7 +73,7 @@ def _sentence(group: Sequence[Finding], experiment: Experiment) -> str:
     )
 
 
-def _rates(group: Sequence[Finding], field: str, experiment: Experiment) -> str:
+def _rates(group: Sequence[Fault], field: str, experiment: Experiment) -> str:
     """Returns the learning rates of arms."""
     if field in experiment.study.tune:
         return "every learning rate of the grid"

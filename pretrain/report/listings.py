@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from pretrain.config.metrics import metric_of, split_of
+from pretrain.data.findings import Finding
 from pretrain.report import names, verdicts
 from pretrain.study.answer import Answer
 from pretrain.study.arms import Arm
@@ -116,6 +117,16 @@ def _certainty(comparison: Comparison) -> tuple[float, float]:
 
 def _updates(value: float) -> str:
     return f"{value:,.0f}" if np.isfinite(value) else "not reached"
+
+
+def findings(answer: Answer) -> Listing:
+    """Returns the findings in the data as a table."""
+    rows = [(finding.data or "–", finding.kind, _sentence(finding)) for finding in answer.findings]
+    return Listing("findings", "How the data were read, and doubts about them.", ("Data", "Finding", ""), rows, "lll")
+
+
+def _sentence(finding: Finding) -> str:
+    return str(finding._replace(data=""))
 
 
 def facts(name: str, caption: str, stated: Mapping[str, Any]) -> Listing:

@@ -1,7 +1,7 @@
 """The files that a run leaves: tables, samples, answer and report, all of one experiment."""
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -10,6 +10,8 @@ import pyarrow.parquet as pq
 from pretrain.config import DataConfig, Experiment, to_json
 from pretrain.config.digests import sha256_of_file
 from pretrain.data import Dataset, inputs_file
+from pretrain.data import findings as data_findings
+from pretrain.data.findings import Finding
 from pretrain.execute import hosts
 from pretrain.report import report, tensorboard
 from pretrain.runs import run_files, sample_file, tables
@@ -26,6 +28,7 @@ _EVENTS = "tensorboard/"
 def write(
     experiment: Experiment,
     datasets: Mapping[DataConfig, Dataset],
+    findings: Sequence[Finding],
     run_tables: Mapping[str, pa.Table],
     answer: Answer,
     shown: Samples | None,
@@ -38,6 +41,7 @@ def write(
     Args:
       experiment: what was run.
       datasets: that it read.
+      findings: in them.
       run_tables: its tables by name.
       answer: what was concluded.
       shown: filters and reconstructions of its pretraining, if there are any.
@@ -51,7 +55,7 @@ def write(
     run_dir, trials, curves = Path(experiment.run_dir), run_tables["trials"], run_tables["curves"]
     there, devices = run_files.sound(run_dir, notify), hosts.devices()
     with run_files.draft(run_dir) as draft:
-        _write_tables(experiment, datasets, run_tables, draft)
+        _write_tables(experiment, datasets, findings, run_tables, draft)
         if shown:
             sample_file.write(shown, draft / sample_file.FILE)
         report.write_answer(answer, trials, experiment, devices, draft)
@@ -77,6 +81,7 @@ def write_asked(experiment: Experiment, trials: pa.Table, directory: Path) -> No
 def write_tables(
     experiment: Experiment,
     datasets: Mapping[DataConfig, Dataset],
+    findings: Sequence[Finding],
     run_tables: Mapping[str, pa.Table],
     notify: Callable[[str], None],
 ) -> None:
@@ -91,7 +96,7 @@ def write_tables(
         if set(ids) <= set(held["trial_id"].to_pylist()):
             return
     with run_files.draft(run_dir) as draft:
-        _write_tables(experiment, datasets, run_tables, draft)
+        _write_tables(experiment, datasets, findings, run_tables, draft)
         run_files.commit(draft, _id(run_tables), hosts.devices())
 
 
@@ -129,11 +134,16 @@ def _events(run_dir: Path, draft: Path) -> dict[str, str] | None:
 
 
 def _write_tables(
-    experiment: Experiment, datasets: Mapping[DataConfig, Dataset], run_tables: Mapping[str, pa.Table], directory: Path
+    experiment: Experiment,
+    datasets: Mapping[DataConfig, Dataset],
+    findings: Sequence[Finding],
+    run_tables: Mapping[str, pa.Table],
+    directory: Path,
 ) -> None:
     # With absolute paths, so that it can be read from anywhere.
     (directory / "experiment.json").write_text(to_json(experiment), encoding="utf-8")
     inputs_file.write(datasets, directory / inputs_file.FILE)
+    data_findings.write(findings, directory / data_findings.FILE)
     for name, table in run_tables.items():
         tables.write(table, directory / f"{name}.parquet", _id(run_tables))
 

@@ -40,6 +40,7 @@ def record(answer: Answer, experiment: Experiment, experiment_id: str, devices: 
             "warnings": words.warnings(answer, experiment),
             "explanation": " ".join(words.explanation(answer)),
             "basis": words.basis(answer, experiment),
+            "data": answer.findings,
             "design": _design(answer, experiment),
             "arms": [
                 {

@@ -52,6 +52,7 @@ def sections(
         "What makes the gap": [*gaps.parts(answer.factorials, answer.level), *_diagnostics(curves, shown)],
         "What pretraining learned": [*_samples(samples, trials), *_phases(answer, trials, curves), *_epochs(answer)],
         "Seed by seed": _slopes(answer),
+        "The data": [listings.findings(answer)] if answer.findings else [],
         "Design and versions": [
             listings.facts("design", "What was run, and how it was judged.", record["design"]),
             listings.facts("versions", "What it was computed with.", _computed_with(record)),

@@ -79,12 +79,18 @@ def headline(answer: Answer, experiment: Experiment) -> str:
 
 def lost(answer: Answer, experiment: Experiment) -> str:
     """Returns the fate of arms of which no trial is left to compare; nothing where there are none."""
-    return health.lost(answer.findings, experiment)
+    return health.lost(answer.faults, experiment)
 
 
 def warnings(answer: Answer, experiment: Experiment) -> list[str]:
     """Returns reasons to doubt a run's verdicts, a sentence each."""
-    return [*prospects.warnings(answer), *tuning.warnings(answer), *health.warnings(answer.findings, experiment)]
+    of_data = [f"{capital(str(finding))}." for finding in answer.findings if finding.severity == "doubt"]
+    return [
+        *of_data,
+        *prospects.warnings(answer),
+        *tuning.warnings(answer),
+        *health.warnings(answer.faults, experiment),
+    ]
 
 
 def basis(answer: Answer, experiment: Experiment) -> str:
@@ -118,7 +124,13 @@ def conditions(answer: Answer, experiment: Experiment) -> str:
     """Returns the conditions of a conclusion: splits of the data, tuning and the length of training."""
     fresh = "fresh" in _values(answer, experiment, "data.splits")
     split = "each seed on a split of the data of its own" if fresh else "on one split of the data"
-    return f"Intervals are over seeds, {split}.{_training(answer, experiment)}"
+    return f"Intervals are over seeds, {split}.{_training(answer, experiment)}{_doubts(answer)}"
+
+
+def _doubts(answer: Answer) -> str:
+    """Returns what the verdict rests on that it should not, in a sentence; nothing of sound data."""
+    kinds = list(dict.fromkeys(finding.kind for finding in answer.findings if finding.severity == "doubt"))
+    return f" It is in doubt for {listed(kinds)}." if kinds else ""
 
 
 def _training(answer: Answer, experiment: Experiment) -> str:

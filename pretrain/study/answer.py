@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from pretrain.config import StudyConfig
 from pretrain.config.metrics import metric_of, split_of
+from pretrain.data.findings import Finding
 from pretrain.study import speed, statistics
 from pretrain.study.arms import Arm, arms, by_seed, key, places, without_idle
 from pretrain.study.budgets import BudgetCurve, budget_curves
@@ -16,7 +17,7 @@ from pretrain.study.comparisons import Comparison, compare
 from pretrain.study.curves import Curves
 from pretrain.study.epochs import EpochCurve, epoch_curves
 from pretrain.study.factorial import Factorial, factorials
-from pretrain.study.health import Finding, findings
+from pretrain.study.health import Fault, faults_of
 from pretrain.study.sequential import n_seeds
 from pretrain.study.summary import compared_metric, metrics
 from pretrain.study.training_length import Length, lengths
@@ -34,13 +35,14 @@ class Answer(NamedTuple):
     n_seeds: int  # of the run, diverged trials included
     level: float  # of all intervals
     metric: str  # that is compared, as a column's name
-    findings: list[Finding]  # faults of arms
+    faults: list[Fault]  # of arms
     lengths: list[Length | None]  # of training, arm by arm; None of one that makes no updates
     epochs: list[EpochCurve]  # of pretraining, where they are swept
     tuned: list[TunedArm]  # how arms were tuned, where they were
     untuned: list[Comparison]  # the comparisons at one setting of the tuned fields for all arms
     tuned_by: str  # the metric that chose; nothing where arms were not tuned
     n_by_all: int  # choices by all validation rows, where those that were to choose left no score
+    findings: tuple[Finding, ...] = ()  # in the data
 
 
 def answer(
@@ -49,6 +51,7 @@ def answer(
     study: StudyConfig | None = None,
     level: float = statistics.LEVEL,
     usual: Mapping[str, Any] | None = None,
+    findings: Sequence[Finding] = (),
 ) -> Answer:
     """Draws all conclusions from a run's tables of trials and curves.
 
@@ -58,6 +61,7 @@ def answer(
       study: the question.
       level: of the intervals.
       usual: values of tuned fields at which arms are also compared untuned, where all have trials there.
+      findings: in the run's data.
 
     Raises:
       ConfigError: the trials have not the metric that is to be compared.
@@ -69,7 +73,7 @@ def answer(
         at_usual, trials = at_values(trials, usual or {}, study), choice.trials
         untuned = _untuned(at_usual, study, level) if len(at_usual) else []
     run, of_run, metric = arms(trials), Curves(curves), compared_metric(trials, study)
-    faults, trained = findings(run, metric), lengths(of_run, run)
+    faults, trained = faults_of(run, metric), lengths(of_run, run)
     compared = compare(run, metric, study, level)
     compared = _with_training(compared, run, trained, speed.measure_of(metrics(trials), of_run), level)
     compared = _judged(compared, run, faults)
@@ -84,7 +88,7 @@ def answer(
         n_seeds=n_seeds(trials),
         level=level,
         metric=metric,
-        findings=faults,
+        faults=faults,
         lengths=trained,
         epochs=epoch_curves(arms(whole), [], metric, level)
         if study.tune
@@ -93,13 +97,14 @@ def answer(
         untuned=untuned,
         tuned_by=choice.by,
         n_by_all=choice.n_by_all,
+        findings=tuple(findings),
     )
 
 
 def _untuned(trials: pa.Table, study: StudyConfig, level: float) -> list[Comparison]:
     """Returns the comparisons of arms at one setting of the tuned fields."""
     run, metric = arms(trials), compared_metric(trials, study)
-    return _judged(compare(run, metric, study, level), run, findings(run, metric))
+    return _judged(compare(run, metric, study, level), run, faults_of(run, metric))
 
 
 def _best(run: Sequence[Arm], metric: str) -> Arm | None:
@@ -138,7 +143,7 @@ def _with_training(
     ]
 
 
-def _judged(compared: Sequence[Comparison], run: Sequence[Arm], faults: Sequence[Finding]) -> list[Comparison]:
+def _judged(compared: Sequence[Comparison], run: Sequence[Arm], faults: Sequence[Fault]) -> list[Comparison]:
     """Returns comparisons, those of two arms at chance without a verdict, since neither has learned."""
     at_chance = {key(fault.arm.point) for fault in faults if fault.kind == "at chance"}
     return [

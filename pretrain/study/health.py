@@ -18,7 +18,7 @@ _CONSTANT = 0.5  # of the units, from which on codes count as constant
 _CHANCE = {"auroc": 0.5, "r2": 0.0}
 
 
-class Finding(NamedTuple):
+class Fault(NamedTuple):
     """A fault of an arm."""
 
     arm: Arm
@@ -35,7 +35,7 @@ class Finding(NamedTuple):
         return self.n == self.of
 
 
-def findings(arms: Sequence[Arm], metric: str = "test_accuracy") -> list[Finding]:
+def faults_of(arms: Sequence[Arm], metric: str = "test_accuracy") -> list[Fault]:
     """Returns the faults of each arm, arm by arm; consequences of the first are left out.
 
     Args:
@@ -47,11 +47,11 @@ def findings(arms: Sequence[Arm], metric: str = "test_accuracy") -> list[Finding
         n = len(arm.trial_ids) + arm.n_diverged
         if arm.n_diverged:
             stage = max(sorted(set(arm.failed_stages)), key=arm.failed_stages.count, default="")
-            faults.append(Finding(arm, "diverged", arm.n_diverged, n, stage=stage))
+            faults.append(Fault(arm, "diverged", arm.n_diverged, n, stage=stage))
         if not arm.trial_ids:
             continue
         if arm.n_collapsed:
-            faults.append(Finding(arm, "collapsed", arm.n_collapsed, n))
+            faults.append(Fault(arm, "collapsed", arm.n_collapsed, n))
         elif chance := _at_chance(arm, n, metric):
             faults.append(chance)
         faults += [*_reconstruction(arm, n), *_constant_units(arm, n)]
@@ -77,7 +77,7 @@ def _shares(results: Mapping[str, np.ndarray], error: str = RECONSTRUCTION) -> n
     return results[error] / np.where(results[VARIANCE] > 0, results[VARIANCE], np.nan)
 
 
-def _at_chance(arm: Arm, n: int, metric: str) -> Finding | None:
+def _at_chance(arm: Arm, n: int, metric: str) -> Fault | None:
     """Returns whether an arm predicts no better than the most frequent class, or the mean, does."""
     measure = split_of(metric)[1]
     if measure == "accuracy" and MAJORITY in arm.results:
@@ -89,24 +89,24 @@ def _at_chance(arm: Arm, n: int, metric: str) -> Finding | None:
     values = arm.results[metric]
     if not np.mean(values) <= chance + _MARGIN:  # nor where it was not measured
         return None
-    return Finding(arm, "at chance", int(np.sum(values <= chance + _MARGIN)), n, float(np.mean(values)), chance)
+    return Fault(arm, "at chance", int(np.sum(values <= chance + _MARGIN)), n, float(np.mean(values)), chance)
 
 
-def _reconstruction(arm: Arm, n: int) -> list[Finding]:
+def _reconstruction(arm: Arm, n: int) -> list[Fault]:
     """Returns whether pretraining reconstructs no better than the mean, or than principal components, of its inputs."""
     shares, linear = _shares(arm.results), _shares(arm.results, COMPONENTS)
     n_bad = int(np.sum(shares > 1 - _EXPLAINED))
     if 2 * n_bad > len(shares):
-        return [Finding(arm, "reconstruction", n_bad, n, float(np.mean(shares)))]
+        return [Fault(arm, "reconstruction", n_bad, n, float(np.mean(shares)))]
     is_linear = "pca" in (arm.point.get("finetune.encoder_init"), arm.point.get("pretrain.method.kind"))
     n_bad = int(np.sum(shares > np.maximum(_WORSE * linear, linear + _EXPLAINED))) if len(linear) else 0
     if is_linear or 2 * n_bad <= len(shares):
         return []
-    return [Finding(arm, "components", n_bad, n, float(np.mean(shares)), float(np.mean(linear)))]
+    return [Fault(arm, "components", n_bad, n, float(np.mean(shares)), float(np.mean(linear)))]
 
 
-def _constant_units(arm: Arm, n: int) -> list[Finding]:
+def _constant_units(arm: Arm, n: int) -> list[Fault]:
     """Returns whether most of an arm's codes are the same for all examples, as those of dead or saturated units are."""
     shares = arm.results.get("constant_units", np.zeros(0))
     n_bad = int(np.sum(shares >= _CONSTANT))
-    return [Finding(arm, "constant units", n_bad, n, float(np.mean(shares)))] if 2 * n_bad > len(shares) else []
+    return [Fault(arm, "constant units", n_bad, n, float(np.mean(shares)))] if 2 * n_bad > len(shares) else []

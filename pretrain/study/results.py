@@ -16,7 +16,8 @@ from pretrain.config import Experiment, from_json, metrics
 from pretrain.config.counts import counted
 from pretrain.config.fields import ConfigError, nearest
 from pretrain.config.paths import path_of
-from pretrain.data import inputs_file
+from pretrain.data import findings, inputs_file
+from pretrain.data.findings import Finding
 from pretrain.data.inputs_file import Inputs
 from pretrain.runs import run_files
 from pretrain.runs import sample_file as samples
@@ -56,6 +57,7 @@ class Run:
     stages: pa.Table
     timings: pa.Table
     directory: Path
+    findings: tuple[Finding, ...] = ()  # in its data
 
     @functools.cached_property
     def answer(self) -> Conclusion:
@@ -116,7 +118,13 @@ def run_of(files: Files) -> Run:
     """
     text = files.read("experiment.json").decode()
     tables = {name: _read_table(files, name) for name in _COLUMNS}
-    return Run(from_json(text), **tables, directory=files.directory)
+    return Run(from_json(text), **tables, directory=files.directory, findings=_findings_of(files))
+
+
+def _findings_of(files: Files) -> tuple[Finding, ...]:
+    content = files.read(findings.FILE)
+    with _readable(files, findings.FILE):
+        return findings.read(content)
 
 
 def measured(run: Run, metric: str, field: str = "study.metric") -> Run:

@@ -33,7 +33,7 @@ def refused(load):
 
 def noted(dataset, part):
     """Whether some note of a dataset holds a part."""
-    return any(part in note for note in dataset.notes)
+    return any(part in note for note in map(str, dataset.findings))
 
 
 def same(one, other):
@@ -49,7 +49,7 @@ def same(one, other):
 def test_forms_of_the_same_images_are_the_same_to_the_bit(name, form):
     assert same(form(name), form("uint8"))
     assert form(name).output_names == tuple(map(str, range(CLASSES)))
-    assert form(name).notes == ()
+    assert form(name).findings == ()
 
 
 def test_flat_images_are_rows_of_the_same_bytes(form):

@@ -51,7 +51,7 @@ def test_people_are_read_whatever_the_form_of_their_table(load, form):
     for name in ("hours",):
         assert abs(column(found, name).mean()) < 1e-6 and abs(column(found, name).std() - 1) < 1e-6
     assert set(np.unique(column(found, "school=doctor"))) == {0, 1}  # not scaled
-    assert any("missing values of age are the training mean" in note for note in found.notes)
+    assert any("missing values of age are the training mean" in note for note in map(str, found.findings))
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,9 @@ def test_categories_of_held_out_rows_alone_are_none_of_those_known(load):
     assert len(rows) == 1
     city[rows[0]] = "z"
     found = load(table.set_column(0, "city", pa.array(city)))
-    assert found.train.inputs.shape[1] == 4 and any("1 category of no training row" in n for n in found.notes)
+    assert found.train.inputs.shape[1] == 4 and any(
+        "1 category of no training row" in n for n in map(str, found.findings)
+    )
     np.testing.assert_array_equal(found.test.inputs[0][:3], 0)
 
 
@@ -182,7 +184,7 @@ def test_rows_of_a_group_are_in_one_split(load):
     ]
     assert not homes[0] & homes[1] and not homes[0] & homes[2] and not homes[1] & homes[2]
     assert all(len(each) > 5 for each in homes)
-    assert any("by whole groups" in note for note in found.notes)
+    assert any("by whole groups" in note for note in map(str, found.findings))
     one = table.set_column(table.column_names.index("household"), "household", pa.array(np.zeros(300, int)))
     (line,) = refused(lambda: load(one, group="household"))
     assert line.startswith("data.group: 'household' has 1 group")
@@ -239,7 +241,7 @@ def test_missing_values_of_arrays_are_imputed_and_marked(tmp_path):
     np.savez(tmp_path / "own.npz", X=np.where(holes, np.nan, x), y=y)
     found = data.load(DataConfig(name=str(tmp_path / "own.npz"), validation=0.2))
     assert found.train.inputs.shape[1] == 12 + 11 and np.isfinite(found.train.inputs).all()
-    assert any("missing values of 0, 1, 2, 4, 5 and 6 more" in note for note in found.notes)
+    assert any("missing values of 0, 1, 2, 4, 5 and 6 more" in note for note in map(str, found.findings))
     worse = np.where(holes, np.nan, x)
     worse[3, 1], worse[:, 2] = np.inf, np.nan
     np.savez(tmp_path / "worse.npz", X=worse, y=y)

@@ -40,7 +40,7 @@ def with_targets(write, tiny_arrays):
 def test_the_task_is_seen_in_the_training_rows(labels, task, n_outputs, with_targets):
     found = load(with_targets(labels))
     assert (found.task, len(found.output_names)) == (task, n_outputs)
-    is_noted = any(f"{task} (data.task)" in note for note in found.notes)
+    is_noted = any(f"{task} (data.task)" in note for note in map(str, found.findings))
     assert is_noted == (task != "classification")
     assert (found.units is not None) == (task == "regression")
 
@@ -72,7 +72,7 @@ def test_a_task_that_somebody_chose_is_taken(with_targets):
     counts = np.arange(260) % 7
     assert load(with_targets(counts)).task == "classification"
     found = load(with_targets(counts), task="regression")
-    assert found.task == "regression" and not any("data.task" in note for note in found.notes)
+    assert found.task == "regression" and not any("data.task" in note for note in map(str, found.findings))
     assert load(with_targets(np.eye(4, dtype=int)[np.arange(260) % 4]), task="multilabel").task == "multilabel"
     assert load(with_targets(np.arange(260) % 2), task="multilabel").train.labels.shape[1:] == (1,)
     with_minus_one = np.arange(260) % 5 - 1  # a number like any other
@@ -103,7 +103,7 @@ def test_targets_of_different_widths_are_refused(write):
 
 def test_rows_in_the_order_of_their_numbers_are_shuffled_and_cut_in_proportion(with_targets):
     found = load(with_targets(np.sort(RNG.normal(size=260))), validation=52)
-    assert any("in order of their targets" in note or "shuffled" in note for note in found.notes)
+    assert any("in order of their targets" in note or "shuffled" in note for note in map(str, found.findings))
     held = found.validation.labels[:, 0]
     assert abs(held.mean()) < 0.2 and abs(held.std() - 1) < 0.2  # tenths are held out alike
     assert np.abs(np.corrcoef(np.arange(208), found.train.labels[:, 0])[0, 1]) < 0.3
@@ -135,4 +135,6 @@ def test_rows_that_lack_some_of_their_labels_are_named(with_targets):
     labels = MANY.astype(float)
     labels[:9, 0] = np.nan
     found = load(with_targets(labels))
-    assert any("18 rows lack some of their train_labels" in note for note in found.notes)  # as many in the test rows
+    assert any(
+        "18 rows lack some of their train_labels" in note for note in map(str, found.findings)
+    )  # as many in the test rows

@@ -74,7 +74,7 @@ def test_a_small_set_runs_by_defaults_that_fit(iris_like):
     assert values == {"data.validation": 24, "finetune.labels": 96}
     assert (loaded.experiment.pretrain.batch_size, loaded.experiment.finetune.batch_size) == (12, 50)
     for name in ("data.validation: 24", "finetune.labels: 96", "pretrain.batch_size: 12"):
-        assert sum(note.startswith(f"{name} in the place of the default") for note in loaded.notes) == 1
+        assert sum(note.startswith(f"{name} in the place of the default") for note in map(str, loaded.findings)) == 1
     assert plan(loaded.experiment, loaded.datasets, FINGERPRINTS).trials
     # The same experiment, as a run keeps it, loads without any choice.
     again = fitting.load(loaded.experiment)
@@ -131,7 +131,7 @@ def test_batches_of_supervised_stages_follow_the_labels(iris_like):
 
 def test_more_classes_than_labels_are_noted(iris_like):
     experiment, chosen, _ = parsed("--data.name", iris_like, "--finetune.labels", "2")
-    assert any("2 are fewer than the 3 classes" in note for note in fitting.load(experiment, chosen).notes)
+    assert any("2 are fewer than the 3 classes" in note for note in map(str, fitting.load(experiment, chosen).findings))
 
 
 def settings(path, **changes):

@@ -11,6 +11,7 @@ import pytest
 
 from pretrain.commands import report as report_command
 from pretrain.config import Experiment
+from pretrain.data.findings import Finding
 from pretrain.report import outcome, report
 from pretrain.runs import run_files
 from pretrain.store.manifests import DamageError
@@ -21,7 +22,9 @@ from tests.report.test_terminal import effects, four_corners
 from tests.runs.test_sample_file import sampled
 from tests.undrawn import undrawn
 
-PLAIN = {"experiment.json", "inputs.json", *(f"{name}.parquet" for name in ("trials", "curves", "stages", "timings"))}
+FOUND = (Finding("test rows among the training rows", "3 of 20 test rows are training rows too", "doubt"),)
+PLAIN = {"experiment.json", "inputs.json", "findings.json"}
+PLAIN |= {*(f"{name}.parquet" for name in ("trials", "curves", "stages", "timings"))}
 
 
 def made(seeds=8):
@@ -40,7 +43,16 @@ TABLES = made()
 def write(directory, tables=TABLES, samples=None, redraw=False, notify=pytest.fail, **changed):
     experiment = dataclasses.replace(Experiment(run_dir=str(directory)), **changed)
     with run_files.occupied(directory), undrawn():
-        outcome.write(experiment, {}, tables, answer(tables["trials"], tables["curves"]), samples, notify, redraw)
+        outcome.write(
+            experiment,
+            {},
+            FOUND,
+            tables,
+            answer(tables["trials"], tables["curves"], findings=FOUND),
+            samples,
+            notify,
+            redraw,
+        )
 
 
 @pytest.fixture(scope="module")
@@ -169,10 +181,10 @@ def test_tables_without_an_answer_take_the_place_of_another_experiment_and_never
     fewer, more, reported = made(seeds=6), made(seeds=10), []
     before = held(run)
     with run_files.occupied(run):
-        outcome.write_tables(Experiment(run_dir=str(run)), {}, fewer, pytest.fail)
+        outcome.write_tables(Experiment(run_dir=str(run)), {}, (), fewer, pytest.fail)
     assert held(run) == before
     with run_files.occupied(run):
-        outcome.write_tables(Experiment(run_dir=str(run)), {}, more, pytest.fail)
+        outcome.write_tables(Experiment(run_dir=str(run)), {}, (), more, pytest.fail)
     assert {name for name, content in held(run).items() if content} == {*PLAIN, "manifest.json"}
     assert results.load_run(run).trials.equals(more["trials"]) and results.load_samples(run) is None
     write(run, notify=reported.append)
@@ -256,3 +268,17 @@ def test_pages_of_a_table_are_checked_by_whoever_reads_it(run):
         except (OSError, pa.ArrowException):
             continue
     assert wrong == 0
+
+
+def test_a_doubt_about_the_data_stands_beside_the_verdict_and_a_report_drawn_again_keeps_it(tmp_path):
+    write(tmp_path / "run", redraw=True)
+    before = (tmp_path / "run" / "findings.json").read_bytes()
+    with undrawn():
+        assert report_command.main([str(tmp_path / "run")]) == 0
+    run = results.load_run(tmp_path / "run")
+    assert run.findings == FOUND and (tmp_path / "run" / "findings.json").read_bytes() == before
+    assert run.answer.warnings[0] == "3 of 20 test rows are training rows too."
+    assert run.answer.content["basis"].endswith("It is in doubt for test rows among the training rows.")
+    assert run.answer.content["data"][0]["severity"] == "doubt"
+    opening = (tmp_path / "run" / "report.html").read_text().partition("<h2>")[0]
+    assert "3 of 20 test rows are training rows too" in opening

@@ -17,7 +17,7 @@ from pretrain.runs import endings
 from pretrain.store.records import Record
 from pretrain.study.answer import answer
 from pretrain.study.arms import arms
-from pretrain.study.health import findings, unexplained
+from pretrain.study.health import faults_of, unexplained
 
 INIT = "finetune.encoder_init"
 CURVES = pa.table(
@@ -50,7 +50,7 @@ def table(n=8, **columns):
 
 
 def found(trials):
-    return findings(arms(trials))
+    return faults_of(arms(trials))
 
 
 def test_sound_arms_have_no_findings():
