@@ -87,10 +87,21 @@ class PretrainConfig:
 
     training: Literal["greedy", "end_to_end", "greedy_then_end_to_end"] = "greedy"
     """Layer after layer; all layers at once, as one deep autoencoder; or all at once after layer by layer."""
-    epochs: Count = 4
+    epochs: Annotated[Count, When("updates", (0,))] = 4
     """Passes over the unlabelled images in each greedy stage (epochs)."""
-    end_to_end_epochs: Annotated[Count, Unless("training", ("greedy",))] = 4
+    end_to_end_epochs: Annotated[Count, When("updates", (0,)), Unless("training", ("greedy",))] = 4
     """Passes over the unlabelled images in which all layers are trained at once, if they are (epochs)."""
+    updates: Annotated[int, Ge(0)] = 0
+    """Updates of each stage in place of epochs; 0 trains for epochs (updates)."""
+    validate_every: Annotated[int, Ge(0)] = 0
+    """Updates between two measurements on validation rows, in place of the ends of epochs; 0 measures at those
+    (updates)."""
+    stop: Stop = "none"
+    """End of a stage: after all epochs or updates; or, under validation, once the error on validation rows has not
+    fallen below its lowest for `patience` measurements, all epochs or updates being the most. What is kept are then the
+    parameters at the lowest."""
+    patience: Annotated[Count, When("stop", ("validation",))] = 5
+    """Measurements without a lower error after which a stage stops (measurements)."""
     batch_size: Count = 150
     """Images per update (images)."""
     sampling: Sampling = "epoch"

@@ -98,3 +98,4 @@ class Method(NamedTuple):
     update: Update = no_update
     measure: Measure = no_measure
     companions: Beside = no_companions
+    held_out: str = "loss"  # the metric of ``measure`` by which training may end early

@@ -64,13 +64,16 @@ def pretraining(
     else:
         per_epoch, optimizer = n_examples // section.batch_size, canonical(section.optimizer)
         counted = steps_before if optimizer.corrects_bias else 0
-        static = Static(stack, rows, _trained(stack), epochs * per_epoch, counted, place)
-        config, validation = StageConfig(method, section.l2, optimizer), Schedule(every=per_epoch)
+        static = Static(stack, rows, _trained(stack), section.updates or epochs * per_epoch, counted, place)
+        config = StageConfig(method, section.l2, optimizer)
+        validation = Schedule(every=section.validate_every or per_epoch)
     reads = ("images", "labels") if subset else ("images",)
     name = f"pretrain/{stack.top}" if is_alone else "pretrain/all"
     below = stack.companions[: stack.start if is_alone else None]
     inherits = tuple(sorted({"encoder", *(side for beside in below for side, _ in beside)}))
-    return Stage(name, kind_of(type(method)), static, skeleton(config), inherits, reads, validation), config
+    patience = section.patience if section.stop == "validation" and static.n_updates else 0
+    kind, structure = kind_of(type(method)), skeleton(config)
+    return Stage(name, kind, static, structure, inherits, reads, validation, patience=patience), config
 
 
 def last(

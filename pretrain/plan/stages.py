@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from flax import traverse_util
 
-from pretrain.config import DataConfig, FinetuneConfig, Settings
+from pretrain.config import DataConfig, FinetuneConfig, PretrainConfig, Settings
 from pretrain.config.counts import counted
 from pretrain.config.effects import canonical, decisive
 from pretrain.config.fields import ConfigError
@@ -91,7 +91,7 @@ def _greedy(settings: Settings, built: Built, dataset: Dataset) -> list[Spec]:
         stack = Stack(layers[: number + 1], example, beside, start=number, encoded=encoded, task=task)
         before = _updates(stages) if section.carry_step_count else 0
         made = builders.pretraining(section, method, stack, section.epochs, n_examples, subset, before)
-        _check_updates("pretrain.epochs", section.epochs, made[0])
+        _check_length("epochs", section, made[0])
         stages.append(_spec(built, made, section, settings.pretraining_data, dataset))
     return stages
 
@@ -111,7 +111,7 @@ def _end_to_end(settings: Settings, built: Built, dataset: Dataset, before: Sequ
     steps, epochs = _updates(before) if section.carry_step_count else 0, section.end_to_end_epochs
     stack, n_images = Stack(layers, example, beside), len(dataset.train.inputs)
     made = builders.pretraining(section, canonical(method), stack, epochs, n_images, steps_before=steps)
-    _check_updates("pretrain.end_to_end_epochs", epochs, made[0])
+    _check_length("end_to_end_epochs", section, made[0])
     return _spec(built, made, section, settings.pretraining_data, dataset)
 
 
@@ -141,11 +141,7 @@ def last(settings: Settings, datasets: Mapping[DataConfig, Dataset]) -> Spec:
     if latest and latest >= stage.n_updates:
         remedy = f"comes after the last of {stage.n_updates} updates; lower it, or set finetune.frozen_layers"
         raise ConfigError("finetune.unfreeze_at", int(latest), remedy)
-    if stage.patience and stage.n_validations < section.patience + 2:
-        measured = f"{counted(stage.n_validations, 'measurement')} in {stage.n_updates} updates"
-        lower = "lower it, or " if section.patience > 1 else ""
-        remedy = f"can end nothing early, with {measured}; {lower}measure more often by finetune.validate_every"
-        raise ConfigError("finetune.patience", section.patience, remedy)
+    _check_patience("finetune", stage)
     return _spec(built, made, section, settings.finetuning_data, dataset)
 
 
@@ -196,8 +192,24 @@ def _deciding(method: Any, section: Any) -> dict[str, Any]:
     return {"kind": section.kind, **{name: getattr(method, name) for name in named}}
 
 
+def _check_length(epochs: str, section: PretrainConfig, stage: Stage) -> None:
+    """Checks that a stage of pretraining is no longer than can be held, and measured as often as it needs."""
+    length = "updates" if section.updates else epochs
+    _check_updates(f"pretrain.{length}", getattr(section, length), stage)
+    _check_patience("pretrain", stage)
+
+
 def _check_updates(field: str, value: int, stage: Stage) -> None:
     """Checks that a stage's curves, which have room for a value of every update, can be held at all."""
     if stage.n_updates > MOST_UPDATES:
         remedy = f"makes {stage.n_updates:,} updates in {stage.name}, where {MOST_UPDATES:,} are the most; lower it"
         raise ConfigError(field, value, remedy)
+
+
+def _check_patience(section: str, stage: Stage) -> None:
+    """Checks that a stage is measured often enough to end early, where it may."""
+    if stage.patience and stage.n_validations < stage.patience + 2:
+        measured = f"{counted(stage.n_validations, 'measurement')} in {stage.n_updates} updates"
+        lower = "lower it, or " if stage.patience > 1 else ""
+        remedy = f"can end nothing early, with {measured}; {lower}measure more often by {section}.validate_every"
+        raise ConfigError(f"{section}.patience", stage.patience, remedy)

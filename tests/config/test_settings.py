@@ -89,6 +89,7 @@ ADAM = {f"optimizer.{name}" for name in ("kind", "learning_rate", "schedule", "w
 ADAM |= {"optimizer.epsilon", "optimizer.epsilon_inside"}
 SGD = {f"optimizer.{name}" for name in ("kind", "learning_rate", "schedule", "warmup_steps", "momentum")}
 TRAINED = {"training", "epochs", "batch_size", "sampling", "l2", "cache_codes", "carry_step_count", "wrong_data"}
+TRAINED |= {"updates", "validate_every", "stop"}
 OF_READOUTS = {"encoder_init", "fresh_layers", "codes", "readout", "frozen_layers", "labels", "label_subset"}
 OF_TRAINING = OF_READOUTS | {
     *("head_init", "unfreeze_at", "rate_factor", "epochs", "updates", "batch_size", "sampling", "l2"),
@@ -111,6 +112,10 @@ OF_TRAINING = OF_READOUTS | {
         *(
             (PretrainConfig(training=way, method=PcaConfig()), TRAINED | {"end_to_end_epochs", "method.kind"} | ADAM)
             for way in ("end_to_end", "greedy_then_end_to_end")
+        ),
+        (
+            PretrainConfig(training="end_to_end", method=PcaConfig(), updates=3, stop="validation"),
+            (TRAINED | {"method.kind", "patience"} | ADAM) - {"epochs"},
         ),
         (FinetuneConfig(), OF_TRAINING | ADAM),
         (FinetuneConfig(optimizer=SgdConfig()), OF_TRAINING | SGD),

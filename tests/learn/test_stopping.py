@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from pretrain.config import AdamConfig
 from pretrain.learn import stopping
+from pretrain.learn.methods import METHODS
 from tests.learn.conftest import results_of, run
+from tests.small_sweep import of_kind
 
 LOSSES = st.one_of(st.floats(0, 4, width=32, allow_subnormal=False), st.sampled_from([1.0, 2.0, np.inf, np.nan]))
 EARLY = {"stop": "validation", "patience": 2, "validate_every": 1, "epochs": 8}
@@ -111,3 +113,20 @@ def test_a_trial_that_never_stops_is_trained_as_one_that_may_not(finetune, image
 def test_validation_is_measured_early_then_evenly_and_at_the_end(settings, measured, finetune):
     stage, _ = finetune(**settings)
     assert (np.flatnonzero(stage.mask("validation_loss")) + 1).tolist() == measured
+
+
+@pytest.mark.parametrize("kind", ["autoencoder", "rbm", "supervised"])
+def test_pretraining_ends_by_its_error_on_validation_rows_and_keeps_the_best(kind, phase, images):
+    held_out, method = METHODS[kind].held_out, of_kind(kind)
+    optimizer = AdamConfig(learning_rate={"autoencoder": 4.0}.get(kind, 0.5))  # so fast that the error soon rises
+    common = {"activation": "sigmoid", "updates": 40, "validate_every": 2, "optimizer": optimizer, **method}
+    stage, config = phase(**common, stop="validation", patience=3)
+    ran, whole = (run(made, images) for made in ((stage, config), phase(**common)))
+    errors = np.asarray(whole.curves[f"validation_{held_out}"])
+    measured = [None if np.isnan(error) else float(error) for error in errors]
+    updates, best = reference(measured, 3)
+    assert stage.n_updates == 40 and best < updates < 40  # or nothing would be seen here
+    assert (int(ran.state.stopping.updates), int(ran.state.stopping.best_update)) == (updates, best)
+    short = run(phase(**common), images, stops=[best])
+    kept, there = ran.state.kept, short.state.params
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), kept, there)

@@ -122,4 +122,4 @@ def mse(stack: Stack, config: AutoencoderConfig, params: Params, batch: Batch) -
     return {"mse": reconstruction(params, batch, stack=stack, config=config)[1]["mse"]}
 
 
-METHOD = Method(start.pretraining, results.of_pretraining, update, measure, companions)
+METHOD = Method(start.pretraining, results.of_pretraining, update, measure, companions, held_out="mse")

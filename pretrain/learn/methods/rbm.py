@@ -137,4 +137,4 @@ def _bernoulli(key: jax.Array, sums: jax.Array) -> jax.Array:
     return (uniform(key, sums.shape) < jax.nn.sigmoid(sums)).astype(jnp.float32)
 
 
-METHOD = Method(init, results.of_pretraining, update, measure, companions)
+METHOD = Method(init, results.of_pretraining, update, measure, companions, held_out="mse")
