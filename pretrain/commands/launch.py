@@ -13,7 +13,7 @@ from pretrain.config.fields import ConfigError
 from pretrain.store.manifests import DamageError
 
 RESUME = 75  # exit code: interrupted, and the same command goes on; EX_TEMPFAIL of sysexits.h
-_DEFAULT_CONFIG = "geron"
+_DEFAULT_CONFIG, _DEFAULT_OF_OWN_DATA = "geron", "does_it_help"
 _COMMANDS = ("report", "table", "store")
 
 
@@ -30,7 +30,9 @@ def main(argv: Sequence[str], configs: Path) -> int:
         if argv and argv[0] in _COMMANDS:
             return _imported(argv[0]).main(argv[1:])
         named = bool(argv) and not argv[0].startswith("-")
-        name, options = (argv[0], argv[1:]) if named else (_DEFAULT_CONFIG, argv)
+        has_data = any(option.partition("=")[0] == "--data.name" for option in argv)
+        default = _DEFAULT_OF_OWN_DATA if has_data else _DEFAULT_CONFIG
+        name, options = (argv[0], argv[1:]) if named else (default, argv)
         file = config_file.find(name, configs)
         asked = parse(options, config_file.load(file, name), f"launch.py {name}", config_file.documentation(file))
         for note in asked.notes:
@@ -94,7 +96,8 @@ def _overview(configs: Path) -> str:
             "usage: python launch.py [CONFIG] [--field value ...]",
             "",
             "CONFIG is one of those below, or the path of a file like them.",
-            f"Without a config, {_DEFAULT_CONFIG} runs. python launch.py CONFIG --help lists every field.",
+            f"Without a config, {_DEFAULT_CONFIG} runs; with --data.name, {_DEFAULT_OF_OWN_DATA}.",
+            "python launch.py CONFIG --help lists every field.",
             "",
             "configs:",
             *lines,

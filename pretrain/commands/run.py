@@ -60,8 +60,14 @@ def run(
     elif hosts.is_leader():
         running.report(prepared, progress)
         trained = _trained(prepared, progress, with_tensorboard)
+        # As it was fitted to its data.
         terminal.show(
-            trained.answer, trained.tables["trials"], trained.tables["curves"], out, experiment, experiment.run_dir
+            trained.answer,
+            trained.tables["trials"],
+            trained.tables["curves"],
+            out,
+            prepared.experiment,
+            experiment.run_dir,
         )
         stages = f"{trained.n_run} of {counted(len(trained.plan.jobs), 'stage')} run"
         page = Path(prepared.experiment.run_dir, "report.html")

@@ -146,7 +146,7 @@ def check_sweep(sweep: Sequence[Mapping[str, Collection[Any]]], finetune: Finetu
 
 
 def check_tuned(sweep: Sequence[Mapping[str, Collection[Any]]], tuned: Sequence[str], compared: str) -> None:
-    """Checks that each tuned field is swept, with values to choose from, and is not compared.
+    """Checks that each tuned field is swept, with values to choose from where it is, and is not compared.
 
     Raises:
       ConfigError: a field is not swept, or is compared.
@@ -156,7 +156,8 @@ def check_tuned(sweep: Sequence[Mapping[str, Collection[Any]]], tuned: Sequence[
             raise ConfigError("study.tune", name, "is what is compared; compare another field, or sweep this one")
         if name == "finetune.labels":
             raise ConfigError("study.tune", name, "is a budget, and more of it is better; sweep it")
-        if not sweep or any(len(set(map(repr, grid.get(name, ())))) < 2 for grid in sweep):
+        values = [set(map(repr, grid[name])) for grid in sweep if name in grid]
+        if not values or min(map(len, values)) < 2:
             raise ConfigError("study.tune", name, f"has no values to choose from; give some by --tune {name}=a,b")
 
 

@@ -103,6 +103,9 @@ class Experiment(Settings):
     code: Literal["match", "ignore"] = "match"
     """Stored stages that a run takes: those that this code would train alike; or, under ignore, all of the same
     settings and data, whatever code trained them."""
+    defaults: Literal["protocol", "data"] = "protocol"
+    """Fields that nobody chose: as the config has them, where they fit the data at all; or, under data, label budgets,
+    widths, batches, noise of pretraining, splits and metric that follow the data."""
     engine: EngineConfig = EngineConfig()
     study: StudyConfig = StudyConfig()
     save_every: Annotated[float, Ge(0)] = 60.0

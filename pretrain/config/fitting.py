@@ -43,6 +43,19 @@ class Fitted(NamedTuple):
         changes = {"sweep": tuple(grids), name: fitted}
         return Fitted(with_values(experiment, changes), tuple(dict.fromkeys(notes)))
 
+    def replaced(self, name: str, chosen: Collection[str], values: tuple[Any, ...], reason: str) -> "Fitted":
+        """Returns it with other values of a swept field, or with a single value unswept, if nobody chose them."""
+        before = tuple(values_of(self.experiment, name))
+        if name in chosen or not any(name in grid for grid in self.experiment.sweep):
+            return self
+        others = {name: values} if len(values) > 1 else {}
+        grids = [
+            {**{field: axis for field, axis in grid.items() if field != name}, **others} if name in grid else grid
+            for grid in self.experiment.sweep
+        ]
+        changed = with_values(self.experiment, {"sweep": tuple(grids), name: values[0]})
+        return Fitted(changed, (*self.notes, _line(name, before, values, reason)))
+
 
 def chosen(config: Experiment, given: Collection[str]) -> frozenset[str]:
     """Returns the fields that somebody chose.

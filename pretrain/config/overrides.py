@@ -105,7 +105,14 @@ def _sweep(
     drawn = {name: axis for name, axis in axes.items() if isinstance(axis, Uniform | LogUniform)}
     listed = {name: tuple(axis) for name, axis in axes.items() if name not in drawn}
     points = random_search(drawn, draws, draw_seed) if drawn else ({},)
-    return tuple({**grid, **listed, **point} for grid in kept or ({},) for point in points)
+    grids = kept or ({},)
+    # A field that only some grids sweep is none of the others'.
+    swept = {name for grid in grids for name in grid}
+    return tuple(
+        {**grid, **{name: axis for name, axis in {**listed, **point}.items() if name in grid or name not in swept}}
+        for grid in grids
+        for point in points
+    )
 
 
 def _per_layer(

@@ -1,16 +1,20 @@
 """An experiment and its data, brought together: defaults fitted to the rows that there are, and datasets loaded."""
 
+import math
 from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
+import numpy as np
+
 from pretrain import data
-from pretrain.config import DataConfig, Experiment, fitting, metrics
+from pretrain.config import DataConfig, Experiment, Settings, fitting, metrics, own_data
 from pretrain.config.fields import ConfigError
 from pretrain.config.paths import path_of
-from pretrain.data import Dataset
+from pretrain.data import Dataset, splits
 from pretrain.data.findings import Finding, notes
 from pretrain.data.labels import NONE
-from pretrain.data.loading import configs, rows_of
+from pretrain.data.loading import Reader, configs, rows_of
+from pretrain.data.targets import is_missing
 from pretrain.plan import modules
 from pretrain.plan.stages import n_labels
 
@@ -43,18 +47,43 @@ def load(experiment: Experiment, chosen: Collection[str] | None = None) -> Loade
         sizes = [int((rows.labels != NONE).sum()) for rows in sources if not rows.has_validation]
         if sizes:
             fitted = fitting.to_held_out(fitted, chosen, min(sizes))
+        if experiment.defaults == "data":
+            fitted = own_data.fitted(fitted, chosen, _facts(fitted.experiment.data, read))
     datasets = data.load_all(fitted.experiment.whole, read)
     _check_tasks(fitted.experiment, datasets)
     if chosen is not None:
-        settings = [point.settings.at_seed(0) for point in fitted.experiment.points]
-        n_labelled = min(datasets[at.finetuning_data].n_labelled for at in settings)
-        n_examples = min(len(datasets[at.pretraining_data].train.inputs) for at in settings)
+        # Of the smallest cut, where each seed has its own.
+        cuts = {(at.finetuning_data, at.pretraining_data) for at in _settings(fitted.experiment.whole)}
+        n_labelled = min(datasets[own].n_labelled for own, _ in cuts)
+        n_examples = min(len(datasets[read].train.inputs) for _, read in cuts)
         fitted = fitting.to_rows(fitted, chosen, n_examples, n_labelled)
     if fitted.experiment is not experiment:
         fitted.experiment.__post_init__()
     places = {field: str(path_of(field, getattr(experiment, field))) for field in ("run_dir", "store")}
     located = fitted.experiment.with_others(places)
     return Loaded(located, datasets, (*_findings(located, datasets), *notes(fitted.notes, "default")))
+
+
+def _settings(experiment: Experiment) -> Iterator[Settings]:
+    """Yields the settings of each point, at each seed that has a cut of its own."""
+    for point in experiment.points:
+        for seed in range(experiment.seeds) if point.settings.data.splits == "fresh" else (0,):
+            yield point.settings.at_seed(seed)
+
+
+def _facts(config: DataConfig, read: Reader) -> own_data.Facts:
+    """Returns what is known of data before they are cut and scaled."""
+    source = read(config)
+    rows = rows_of(source)
+    labels = source.labels["train"]
+    known = labels[~is_missing(labels)]
+    n_held_out = sum(splits.sizes(rows, config))
+    n_labelled = int((rows.labels != NONE).sum()) - n_held_out
+    n_examples = len(labels) - n_held_out + len(source.inputs.get("unlabelled", ()))
+    counts = np.unique(known, return_counts=True)[1] if source.task == "classification" else np.zeros(0)
+    shape = source.inputs["train"].shape[1:]
+    shares = tuple((counts / max(len(known), 1)).tolist())
+    return own_data.Facts(n_labelled, n_examples, math.prod(shape), len(shape) > 1, rows.has_test, source.task, shares)
 
 
 def _check_tasks(experiment: Experiment, datasets: Mapping[DataConfig, Dataset]) -> None:

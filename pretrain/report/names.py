@@ -129,7 +129,7 @@ def treatment_of(compared: Comparison | BudgetCurve) -> str:
 def setting(shared: Mapping[str, Any]) -> str:
     """Returns where a comparison was made: the swept fields that both of its arms share."""
     parts = []
-    for name, value in shared.items():
+    for name, value in without_idle(shared).items():
         if name == _FROZEN:
             parts.append(f"with {counted(value, 'layer')} frozen" if value else "with all layers trainable")
         elif name == "finetune.labels" and isinstance(value, int):

@@ -84,7 +84,7 @@ def lost(answer: Answer, experiment: Experiment) -> str:
 
 def warnings(answer: Answer, experiment: Experiment) -> list[str]:
     """Returns reasons to doubt a run's verdicts, a sentence each."""
-    of_data = [f"{capital(str(finding))}." for finding in answer.findings if finding.severity == "doubt"]
+    of_data = [f"{finding}." for finding in answer.findings if finding.severity == "doubt"]
     return [
         *of_data,
         *prospects.warnings(answer),
@@ -170,7 +170,9 @@ def _all_of(n: int) -> str:
 
 def _values(answer: Answer, experiment: Experiment, field: str) -> list[Any]:
     """Returns the values that a field has in the arms."""
-    return list(dict.fromkeys(arm.point.get(field, get(experiment, field)) for arm in answer.arms))
+    usual = get(experiment, field)
+    values = (arm.point.get(field) for arm in answer.arms)  # None where the arm's grid does not sweep it
+    return list(dict.fromkeys(usual if value is None else value for value in values))
 
 
 def explanation(answer: Answer) -> list[str]:

@@ -74,9 +74,10 @@ def places(arms: Sequence[Arm]) -> dict[Hashable, int]:
 
 
 def without_idle(point: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a point without the number of frozen layers where there is no encoder to freeze."""
+    """Returns a point without fields that its grid does not sweep, or of layers to freeze where there is no encoder."""
     init, frozen = CORNERS
-    return {name: value for name, value in point.items() if name != frozen or point.get(init) != "none"}
+    swept = {name: value for name, value in point.items() if value is not None}
+    return {name: value for name, value in swept.items() if name != frozen or point.get(init) != "none"}
 
 
 def by_seed(values: np.ndarray, arm: Arm) -> np.ndarray:

@@ -10,7 +10,7 @@ import pyarrow as pa
 from pretrain.config import Experiment, StudyConfig
 from pretrain.config.fields import fields, get
 from pretrain.config.metrics import TUNING_SCORE, metric_of, split_of
-from pretrain.study.arms import hashable, key
+from pretrain.study.arms import CORNERS, hashable, key
 from pretrain.study.summary import compared_metric, metrics, swept_fields
 from pretrain.study.tuning import best_by_seed, beyond, edge, times_chosen
 
@@ -78,6 +78,8 @@ def choose(trials: pa.Table, study: StudyConfig) -> Choice:
         chosen = best_by_seed(sign * np.where(lost, np.nan, np.where(lacks, all_rows[places], few_rows[places])))
         taken = np.where(chosen >= 0, chosen, np.argmin(lost, axis=0))
         kept += places[taken, np.arange(len(taken))].tolist()
+        if all(value is None for value in settings[0]):  # of an arm whose grid has no tuned field
+            continue
         tuned = tuple(_fields(settings, chosen, compared[places], study.tune))
         arms.append(TunedArm({name: rows[numbers[0]][name] for name in others}, len(settings), tuned))
     return Choice(trials.take(sorted(kept)).drop_columns(list(study.tune)), arms, by, n_by_all)
@@ -127,7 +129,8 @@ def _fields(
         most = max(range(len(values)), key=lambda number: counts[values[number]])
         times = sorted([0, *counts.values()])
         is_clear = times[-1] > times[-2] and _SHARE * times[-1] >= sum(times)  # else no value stands out
-        side = edge(values, most) if is_clear else None
+        # Beyond no layer and all layers there is nothing to choose.
+        side = edge(values, most) if is_clear and name != CORNERS[1] else None
         further = tuple(beyond(values, side)) if side else ()
         curves = np.array([_along(settings, chosen, results, place, value) for value in values])
         yield TunedField(name, values, tuple(counts.values()), curves, side, further)

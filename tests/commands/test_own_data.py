@@ -156,3 +156,43 @@ def test_what_turns_rows_to_inputs_is_refused_where_it_is_damaged():
     for content in (b"", b"3", b"[{}]", b"{", b"\xff"):
         with pytest.raises(ValueError):
             inputs_file.read(content)
+
+
+def test_data_without_a_config_ask_whether_pretraining_helps_them(tmp_path, site, capfd):
+    path = sources.write_csv(sources.people(), tmp_path / "people.csv")
+    where = ["--run-dir", str(tmp_path / "run"), "--store", str(tmp_path / "store")]
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "programs").symlink_to(site.programs)
+    brief = ["--seeds", "2", "--pretrain.updates", "40", "--pretrain.validate-every", "2", "--finetune.updates", "20"]
+    brief += ["--finetune.validate-every", "1", "--tune", "finetune.optimizer.learning_rate=0.001,0.01"]
+    asked = ["--data.name", str(path), "--data.target", "income", "--encoder.layers", "6", "4", *brief, *where]
+    with undrawn():
+        assert main(asked, configs=ROOT / "configs") == 0
+    out, err = capfd.readouterr()
+    assert out.startswith("Pretraining ") and "each seed on a split of the data of its own" in " ".join(out.split())
+    assert "learning_rate and frozen_layers out of 4 settings" in " ".join(out.split())
+    for part in ("data.splits: fresh", "pretrain.method.corruption: masking", "finetune.labels: "):
+        assert part in err
+    assert "encoder.layers: " not in err  # which was chosen
+    kept = json.loads((tmp_path / "run" / "experiment.json").read_text())
+    assert kept["data"]["splits"] == "fresh" and kept["defaults"] == "data"
+    trials = pq.read_table(tmp_path / "run" / "trials.parquet").to_pandas()
+    raw = trials[trials["finetune.encoder_init"] == "none"]
+    assert set(raw["finetune.readout"]) == {"logistic"} and raw["finetune.optimizer.learning_rate"].isna().all()
+    found = json.loads((tmp_path / "run" / "answer.json").read_text())
+    assert all(each["treatment"] == "pretrained" for each in found["comparisons"])  # raw inputs are not judged
+    assert sum(not each["is_exploratory"] for each in found["comparisons"]) == 1
+    stages = pq.read_table(tmp_path / "run" / "curves.parquet").to_pandas()
+    of_pretraining = stages[stages.stage == "pretrain/0"].groupby("trial_id").step.max()
+    assert of_pretraining.max() <= 40
+
+
+def test_geron_is_the_question_without_data_and_keeps_its_protocol(tmp_path, capfd):
+    path = sources.write_csv(sources.people(), tmp_path / "people.csv")
+    data_options = ["--data.name", str(path), "--data.target", "income"]
+    where = ["--run-dir", str(tmp_path / "run"), "--store", str(tmp_path / "store"), "--seeds", "1", "--dry-run"]
+    with undrawn():
+        assert main(["geron", *data_options, *where], configs=ROOT / "configs") == 0
+        assert "fresh" not in capfd.readouterr().err
+        assert main(where, configs=ROOT / "configs") == 0
+        assert "2 layers frozen" in capfd.readouterr().out

@@ -1,0 +1,88 @@
+"""Defaults that follow the data, for a question about data of one's own: budgets, widths, noise, splits, metric."""
+
+from collections.abc import Callable, Collection
+from typing import Any, NamedTuple
+
+from pretrain.config.counts import counted
+from pretrain.config.fields import fields
+from pretrain.config.fitting import Fitted, values_of
+from pretrain.config.kinds import TaskKind
+
+_MOST_LABELS = 20_000  # of a budget
+_SHARES = (1.0, 0.1, 0.01)  # of the rows with a label
+_FEWEST = {"classification": 10, "multilabel": 10, "regression": 20}  # rows of a budget, a class or in all
+_WIDTHS = (16, 300)  # least and most units of the lowest layer
+_UPDATES = 4  # an epoch of the smallest budget, at least
+_FREQUENT = 0.8  # share of the most frequent class, from which on accuracy says little
+
+
+class Facts(NamedTuple):
+    """What is known of data before they are cut and scaled."""
+
+    n_labelled: int  # training rows with a label, once others are held out
+    n_examples: int  # training rows, with a label or without
+    n_values: int  # of a row
+    has_images: bool
+    has_test: bool  # rows of its own
+    task: TaskKind
+    class_shares: tuple[float, ...] = ()  # of the labels
+
+
+def fitted(before: Fitted, chosen: Collection[str], facts: Facts) -> Fitted:
+    """Returns an experiment whose defaults follow the data.
+
+    Args:
+      before: the experiment.
+      chosen: fields that stay as they are.
+      facts: of its data.
+    """
+    budgets, made = budgets_of(facts), before
+    for name, value, reason in (
+        ("data.splits", "fixed" if facts.has_test else "fresh", "test rows are cut off, for each seed others"),
+        ("pretrain.method.corruption", "none" if facts.has_images else "masking", "rows are columns"),
+        ("encoder.layers", _layers(facts), f"a row has {counted(facts.n_values, 'value')}"),
+        ("study.metric", _metric(facts), "classes are of very unlike sizes"),
+    ):
+        if name in fields(made.experiment):  # the noise is of some methods
+            made = made.changed(name, chosen, _constant(value), reason)
+    made = made.replaced("finetune.labels", chosen, budgets, f"{facts.n_labelled:,} training rows have a label")
+    budgets = tuple(values_of(made.experiment, "finetune.labels"))
+    least, reason = min(budgets), f"the smallest budget is {min(budgets):,} labels"
+    made = made.changed("finetune.batch_size", chosen, _at_most(least // _UPDATES), reason)
+    reason = f"pretraining reads {facts.n_examples:,} rows"
+    made = made.changed("pretrain.batch_size", chosen, _at_most(facts.n_examples // _UPDATES), reason)
+    if facts.task == "regression":
+        made = made.changed("finetune.readout", chosen, lambda kind: "ridge" if kind == "logistic" else kind, "numbers")
+    family = (f"finetune.labels={max(budgets)}",) if len(budgets) > 1 else ()
+    return made.changed("study.family", chosen, _constant(family), "the question is of the largest budget")
+
+
+def _at_most(most: int) -> Callable[[int], int]:
+    return lambda size: max(1, min(size, most))
+
+
+def _constant(value: Any) -> Callable[[Any], Any]:
+    return lambda _: value
+
+
+def budgets_of(facts: Facts) -> tuple[int, ...]:
+    """Returns label budgets, the largest first: all rows with a label, a tenth, a hundredth, as far as they suffice."""
+    largest = min(facts.n_labelled, _MOST_LABELS)
+    fewest = _FEWEST[facts.task] * max(1, len(facts.class_shares))
+    sizes = (round(share * largest) for share in _SHARES)
+    return tuple(dict.fromkeys(size for number, size in enumerate(sizes) if not number or size >= fewest))
+
+
+def _layers(facts: Facts) -> tuple[int, int]:
+    """Returns two widths: of images and of many values the usual ones, of few values twice as many and as many."""
+    least, most = _WIDTHS
+    width = most if facts.has_images else min(max(2 * facts.n_values, least), most)
+    return width, width // 2
+
+
+def _metric(facts: Facts) -> str:
+    """Returns the metric to compare: accuracy says little where one class holds most rows."""
+    n = len(facts.class_shares)
+    if n < 2 or max(facts.class_shares) <= _FREQUENT:
+        return "auto"
+    return "auroc" if n == 2 else "balanced_accuracy"

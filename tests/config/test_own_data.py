@@ -1,0 +1,81 @@
+"""Defaults follow data of one's own: budgets, widths, batches, metric; whatever the data are, and where none chose."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pretrain.config import config_file, own_data
+from pretrain.config.fields import get
+from pretrain.config.fitting import Fitted, values_of
+from pretrain.config.own_data import Facts
+from tests.launching import ROOT
+
+CONFIG = config_file.load(Path(ROOT) / "configs" / "does_it_help.py", "does_it_help")
+TABLE = Facts(341, 341, 30, False, False, "classification", (0.4, 0.6))
+
+
+def fitted(facts, chosen=()):
+    return own_data.fitted(Fitted(CONFIG), chosen, facts).experiment
+
+
+@st.composite
+def facts(draw):
+    task = draw(st.sampled_from(["classification", "multilabel", "regression"]))
+    n = draw(st.integers(1, 100_000))
+    shares = draw(st.lists(st.floats(0.01, 1), min_size=2, max_size=12)) if task == "classification" else []
+    pool, values = draw(st.integers(0, 10_000)), draw(st.integers(1, 5000))
+    images, test = draw(st.booleans()), draw(st.booleans())
+    return Facts(n, n + pool, values, images, test, task, tuple(share / sum(shares) for share in shares))
+
+
+@given(facts())
+def test_defaults_fit_any_data(facts):
+    experiment = fitted(facts)
+    experiment.__post_init__()  # which checks all of it
+    budgets = values_of(experiment, "finetune.labels")
+    assert budgets == sorted(budgets, reverse=True) and budgets[0] == min(facts.n_labelled, 20_000)
+    fewest = 10 * max(1, len(facts.class_shares)) if facts.task != "regression" else 20
+    assert all(labels >= fewest for labels in budgets[1:])
+    assert 1 <= experiment.finetune.batch_size <= max(1, budgets[-1] // 4)
+    assert 1 <= experiment.pretrain.batch_size <= max(1, facts.n_examples // 4)
+    assert experiment.data.splits == ("fixed" if facts.has_test else "fresh")
+    assert experiment.encoder.layers[0] <= 300
+
+
+@pytest.mark.parametrize(
+    ("changed", "metric"),
+    [
+        ({}, "auto"),
+        ({"class_shares": (0.81, 0.19)}, "auroc"),
+        ({"class_shares": (0.05, 0.1, 0.85)}, "balanced_accuracy"),
+        ({"class_shares": (), "task": "regression"}, "auto"),
+    ],
+)
+def test_the_metric_says_something_of_classes_of_unlike_sizes(changed, metric):
+    experiment = fitted(TABLE._replace(**changed))
+    assert experiment.study.metric == metric
+    readouts = {"ridge"} if TABLE._replace(**changed).task == "regression" else {"logistic"}
+    assert {grid["finetune.readout"][0] for grid in experiment.sweep if "finetune.readout" in grid} == readouts
+
+
+def test_the_question_is_of_the_largest_budget():
+    experiment = fitted(TABLE)
+    assert experiment.study.family == ("finetune.labels=341",)
+    single = fitted(TABLE._replace(n_labelled=90))
+    assert single.study.family == () and single.finetune.labels == 90
+    assert not any("finetune.labels" in grid for grid in single.sweep)
+
+
+@pytest.mark.parametrize(
+    "name", ["encoder.layers", "finetune.batch_size", "data.splits", "study.metric", "pretrain.method.corruption"]
+)
+def test_what_somebody_chose_stays(name):
+    assert get(fitted(TABLE, {name}), name) == get(CONFIG, name) != get(fitted(TABLE._replace(n_labelled=7)), name) or (
+        name == "study.metric" and get(fitted(TABLE._replace(class_shares=(0.1, 0.9)), {name}), name) == "auto"
+    )
+
+
+def test_budgets_that_somebody_chose_stay():
+    assert values_of(fitted(TABLE, {"finetune.labels"}), "finetune.labels") == [0]
