@@ -10,6 +10,7 @@ from pretrain.study.health import Fault
 
 _RATES = {"finetune": "finetune.optimizer.learning_rate"}
 _OF_PRETRAINING = "pretrain.optimizer.learning_rate"
+_FAILED = ("did not train", "reconstruction")
 
 
 def lost(faults: Sequence[Fault], experiment: Experiment) -> str:
@@ -18,10 +19,16 @@ def lost(faults: Sequence[Fault], experiment: Experiment) -> str:
     return " ".join(_grouped(whole, experiment))
 
 
+def failed(faults: Sequence[Fault], experiment: Experiment) -> str:
+    """Returns sentences on pretraining that learned nothing, with which a verdict on it begins."""
+    return " ".join(_grouped([fault for fault in faults if fault.kind in _FAILED], experiment))
+
+
 def warnings(faults: Sequence[Fault], experiment: Experiment) -> list[str]:
-    """Returns a sentence for each kind of finding but those that ``lost`` reports: the arms, and the remedy."""
+    """Returns a sentence for each kind of fault but those that ``lost`` and ``failed`` tell: the arms, the remedy."""
     is_linear = get(experiment, "pretrain.method.kind") == "pca"
     kept = [fault for fault in faults if not (fault.is_whole and fault.kind in ("diverged", "collapsed"))]
+    kept = [fault for fault in kept if fault.kind not in _FAILED]
     return _grouped([fault for fault in kept if not (fault.kind == "components" and is_linear)], experiment)
 
 
@@ -53,6 +60,18 @@ def _sentence(group: Sequence[Fault], experiment: Experiment) -> str:
                 f"comes to {best:.3f}); train longer, at another rate, or with more labels, or compare another metric "
                 "(--study.metric)."
             )
+        case "did not train":
+            return (
+                f"Pretraining of {who} learned nothing in {first.stage}: its error on validation rows ends at "
+                f"{_mean(group, 'value')}, and was {_mean(group, 'baseline')} before the first update; train it longer "
+                "or at another rate."
+            )
+        case "overfitted":
+            return (
+                f"Pretraining of {who} overfits in {first.stage}: its error on validation rows ends at "
+                f"{_mean(group, 'value')}, and was {_mean(group, 'baseline')} at the lowest; set pretrain.stop to "
+                "validation, or train a smaller encoder on more rows."
+            )
         case "reconstruction":
             share = sum(fault.value for fault in group) / len(group)
             return (
@@ -71,6 +90,10 @@ def _sentence(group: Sequence[Fault], experiment: Experiment) -> str:
         f"{share:.0%} of the codes of {who} are the same for every example, as those of dead or saturated units are; "
         "lower the learning rates, or choose another activation."
     )
+
+
+def _mean(group: Sequence[Fault], name: str) -> str:
+    return f"{sum(getattr(fault, name) for fault in group) / len(group):.3g}"
 
 
 def _rates(group: Sequence[Fault], field: str, experiment: Experiment) -> str:

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from pretrain.config.counts import counted
 from pretrain.config.metrics import COMPONENTS, RECONSTRUCTION, split_of
-from pretrain.report import drawing, figures, gains, gaps, grids, listings, names, sample_captions, verdicts
+from pretrain.report import drawing, figures, gains, gaps, grids, listings, names, sample_captions, scores, verdicts
 from pretrain.report.drawing import Drawing
 from pretrain.report.listings import Listing
 from pretrain.report.page import Picture, Section
@@ -44,9 +44,12 @@ def sections(
       directory: where figures are saved as PNG and SVG.
     """
     shown = main_arms(answer, figures.MOST_ARMS)
+    by_budget = scores.drawing(answer)
+    batches: dict[str, Parts] = {"The first mini-batches": _first_batches(answer, curves, shown)}
     parts: dict[str, Parts] = {
-        "The first mini-batches": _first_batches(answer, curves, shown),
+        **({"The answer": [by_budget]} if by_budget else batches),
         "Results": [listings.arms(answer), *_comparisons(answer)],
+        **(batches if by_budget else {}),
         "How arms were tuned": _tuned(answer),
         "Gain against labels": _gains(answer),
         "What makes the gap": [*gaps.parts(answer.factorials, answer.level), *_diagnostics(curves, shown)],

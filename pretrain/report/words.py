@@ -22,6 +22,7 @@ from pretrain.report.names import (
 from pretrain.report.verdicts import at_level, unit
 from pretrain.report.why import why
 from pretrain.study.answer import Answer
+from pretrain.study.arms import without_idle
 from pretrain.study.comparisons import ENCODER, by_family
 from pretrain.study.statistics import LEVEL
 
@@ -36,7 +37,7 @@ def question(answer: Answer) -> str:
         return f"Which of {len(answer.arms):,} arms is best?" if len(answer.arms) > 1 else "How good is one arm?"
     treatments = list(dict.fromkeys(map(treatment_of, compared)))
     named = treatments if len(treatments) <= _MOST_NAMED else [f"{len(treatments)} values of {compared[0].field}"]
-    others = [brief(name, compared[0].shared) for name in compared[0].shared]
+    others = [brief(name, compared[0].shared) for name in without_idle(compared[0].shared)]
     where = f", at each {listed(others)}" if others else ""
     verb = "Does" if len(treatments) == 1 else "Do"
     asked = f"{verb} {listed(named)} change {metric_name(answer.metric)}{where}, and by how much?"
@@ -47,7 +48,7 @@ def question(answer: Answer) -> str:
 
 
 def conclusion(answer: Answer, experiment: Experiment) -> str:
-    """Returns the fate of arms that are lost as a whole, and the verdicts, or else the best arm."""
+    """Returns the fate of arms that are lost as a whole, or not pretrained, and the verdicts, or else the best arm."""
     sentences = [lost(answer, experiment), verdicts.verdict(answer.comparisons)]
     return " ".join(filter(None, sentences)) or explanation(answer)[0]
 
@@ -78,8 +79,9 @@ def headline(answer: Answer, experiment: Experiment) -> str:
 
 
 def lost(answer: Answer, experiment: Experiment) -> str:
-    """Returns the fate of arms of which no trial is left to compare; nothing where there are none."""
-    return health.lost(answer.faults, experiment)
+    """Returns the fate of arms without a trial to compare, and of pretraining that learned nothing; or nothing."""
+    told = [health.lost(answer.faults, experiment), health.failed(answer.faults, experiment)]
+    return " ".join(filter(None, told))
 
 
 def warnings(answer: Answer, experiment: Experiment) -> list[str]:

@@ -21,6 +21,7 @@ from pretrain.study.health import Fault, faults_of
 from pretrain.study.sequential import n_seeds
 from pretrain.study.summary import compared_metric, metrics
 from pretrain.study.training_length import Length, lengths
+from pretrain.study.watched import watched
 
 
 class Answer(NamedTuple):
@@ -73,7 +74,7 @@ def answer(
         at_usual, trials = at_values(trials, usual or {}, study), choice.trials
         untuned = _untuned(at_usual, study, level) if len(at_usual) else []
     run, of_run, metric = arms(trials), Curves(curves), compared_metric(trials, study)
-    faults, trained = faults_of(run, metric), lengths(of_run, run)
+    faults, trained = faults_of(run, metric, watched(of_run, run)), lengths(of_run, run)
     compared = compare(run, metric, study, level)
     compared = _with_training(compared, run, trained, speed.measure_of(metrics(trials), of_run), level)
     compared = _judged(compared, run, faults)

@@ -1,6 +1,6 @@
 """Broken arms: trials that diverged or collapsed, networks at chance, useless reconstructions, constant codes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -8,8 +8,18 @@ import pyarrow as pa
 
 from pretrain.config.metrics import COMPONENTS, MAJORITY, RECONSTRUCTION, VARIANCE, split_of
 from pretrain.study.arms import Arm
+from pretrain.study.watched import Watched
 
-Kind = Literal["diverged", "collapsed", "at chance", "reconstruction", "components", "constant units"]
+Kind = Literal[
+    "diverged",
+    "collapsed",
+    "at chance",
+    "did not train",
+    "overfitted",
+    "reconstruction",
+    "components",
+    "constant units",
+]
 _MARGIN = 0.01  # over the score of predicting the same of all examples; an arm below is at chance
 _EXPLAINED = 0.01  # of the inputs' variance, below which a reconstruction is no better than their mean
 _WORSE = 1.05  # times the error of principal components, beyond which a reconstruction is worse, if by so much of
@@ -27,7 +37,7 @@ class Fault(NamedTuple):
     of: int  # trials of the arm
     value: float = np.nan  # of the arm, mean over trials: the result, the part of variance, or the share of units
     baseline: float = np.nan  # for comparison: chance, or the components' part; NaN of other kinds
-    stage: str = ""  # in which most trials diverged
+    stage: str = ""  # of pretraining; or that in which most trials diverged
 
     @property
     def is_whole(self) -> bool:
@@ -35,14 +45,15 @@ class Fault(NamedTuple):
         return self.n == self.of
 
 
-def faults_of(arms: Sequence[Arm], metric: str = "test_accuracy") -> list[Fault]:
+def faults_of(arms: Sequence[Arm], metric: str = "test_accuracy", pretraining: Iterable[Watched] = ()) -> list[Fault]:
     """Returns the faults of each arm, arm by arm; consequences of the first are left out.
 
     Args:
       arms: of the run.
       metric: that is compared, as a column's name, by which an arm may be at chance.
+      pretraining: stages of the arms' pretraining.
     """
-    faults = []
+    faults, stages = [], list(pretraining)
     for arm in arms:
         n = len(arm.trial_ids) + arm.n_diverged
         if arm.n_diverged:
@@ -54,7 +65,9 @@ def faults_of(arms: Sequence[Arm], metric: str = "test_accuracy") -> list[Fault]
             faults.append(Fault(arm, "collapsed", arm.n_collapsed, n))
         elif chance := _at_chance(arm, n, metric):
             faults.append(chance)
-        faults += [*_reconstruction(arm, n), *_constant_units(arm, n)]
+        own = [fault for each in stages if each.arm is arm for fault in _pretraining(each)]
+        untrained = any(fault.kind == "did not train" for fault in own)
+        faults += [*own, *([] if untrained else _reconstruction(arm, n)), *_constant_units(arm, n)]
     return faults
 
 
@@ -90,6 +103,17 @@ def _at_chance(arm: Arm, n: int, metric: str) -> Fault | None:
     if not np.mean(values) <= chance + _MARGIN:  # nor where it was not measured
         return None
     return Fault(arm, "at chance", int(np.sum(values <= chance + _MARGIN)), n, float(np.mean(values)), chance)
+
+
+def _pretraining(watched: Watched) -> Iterator[Fault]:
+    """Yields what became of a stage of pretraining in most trials, where that is no learning."""
+    states = watched.states
+    kinds: tuple[tuple[Kind, np.ndarray], ...] = (("did not train", watched.first), ("overfitted", watched.best))
+    for kind, before in kinds:
+        n_bad = states.count(kind)
+        if 2 * n_bad > len(states):
+            errors = float(np.mean(watched.last)), float(np.mean(before))
+            yield Fault(watched.arm, kind, n_bad, len(states), *errors, watched.stage)
 
 
 def _reconstruction(arm: Arm, n: int) -> list[Fault]:

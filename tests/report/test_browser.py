@@ -135,7 +135,7 @@ def test_every_figure_is_drawn_within_the_page_with_caption_and_alternative(brow
         drawn = {figure["name"].removeprefix("figure-") for figure in figures}
         expected = {
             "run": {"first_batches", "differences", "shares", "slopes", "filters", "reconstructions", "phase_losses"},
-            "labels": {"first_batches", "differences", "slopes", "gains"},
+            "labels": {"answer", "first_batches", "differences", "slopes", "gains"},
             "one seed": {"first_batches", "differences", "slopes"},
             "windows": {"first_batches", "filters", "reconstructions"},
             "hostile": {"first_batches", "differences", "slopes", "gains", "filters", "reconstructions"},

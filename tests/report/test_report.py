@@ -214,7 +214,7 @@ def test_names_cannot_turn_around_or_hide_the_text_around_them(tmp_path):
 
 def test_gains_against_labels_have_a_figure_and_a_sentence(tmp_path):
     found, page, reported = undrawn_report(tmp_path, *budgets({50: 0.1, 100: 0.05, 1000: -0.04, 10000: -0.05}))
-    assert page.count("<figure") == 4 and (tmp_path / "figures" / "gains.svg").exists()
+    assert page.count("<figure") == 5 and (tmp_path / "figures" / "gains.svg").exists()
     (curve,) = reported["budgets"]
     assert curve["labels"] == [50, 100, 1000, 10000]
     assert 100 < curve["crossover"]["low"] < curve["crossover"]["mean"] < curve["crossover"]["high"] < 1000

@@ -1,0 +1,54 @@
+"""Pretraining watched, whatever it minimises: its errors before the first update, at the end and at the best."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from pretrain.study.arms import Arm
+from pretrain.study.curves import Curves
+
+_HELD_OUT = ("loss", "mse")  # metrics by which methods are measured on validation rows, the first that is there
+_FIRST, _LAST = 10, 0.1  # batches that show the noise of one; share of the updates whose errors are those at the end
+_OVERFITTED, _FAR = 1.05, 0.8  # times the lowest error, at the end; times it, the error on training rows
+
+
+class Watched(NamedTuple):
+    """Errors of one stage of an arm's pretraining, by trial [n]."""
+
+    arm: Arm
+    stage: str
+    metric: str
+    first: np.ndarray  # of the first batch, before any update
+    noise: np.ndarray  # standard deviation of a batch's error
+    trained: np.ndarray  # on training rows, at the end
+    last: np.ndarray  # on validation rows, at the end
+    best: np.ndarray  # the lowest of them
+
+    @property
+    def states(self) -> list[str]:
+        """What became of each trial's stage: ``learns``, ``did not train``, ``overfitted``."""
+        flat = self.last > self.first - 2 * self.noise
+        over = (self.last > _OVERFITTED * self.best) & (self.trained < _FAR * self.last)
+        states = np.select([flat, over], ["did not train", "overfitted"], "learns")
+        return states.tolist()
+
+
+def watched(curves: Curves, arms: Sequence[Arm]) -> Iterator[Watched]:
+    """Yields the stages of each arm's pretraining that make updates, where both kinds of rows were measured."""
+    for arm in arms:
+        for stage in (stage for stage in curves.stages if stage.startswith("pretrain/")):
+            for metric in _HELD_OUT:
+                training, held_out = curves.of(metric, stage), curves.of(f"validation_{metric}", stage)
+                trials = [trial for trial in arm.trial_ids if trial in training and trial in held_out]
+                trials = [trial for trial in trials if len(training[trial][1]) > 1]  # others are in closed form
+                if trials:
+                    errors = [_errors(training[trial][1], held_out[trial][1]) for trial in trials]
+                    yield Watched(arm, stage, metric, *np.array(errors).T)
+                    break
+
+
+def _errors(training: np.ndarray, held_out: np.ndarray) -> tuple[float, ...]:
+    n_last = max(1, round(_LAST * len(training)))
+    noise = float(np.std(training[:_FIRST]))
+    return training[0], noise, float(np.mean(training[-n_last:])), held_out[-1], float(np.min(held_out))

@@ -1,0 +1,69 @@
+"""Pretraining is watched by the errors of its stages, whatever they are."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from pretrain.config import Experiment
+from pretrain.report import health as words
+from pretrain.study.arms import Arm
+from pretrain.study.curves import Curves
+from pretrain.study.health import faults_of
+from pretrain.study.watched import watched
+
+RNG = np.random.default_rng(0)
+NOISE = 0.01 * RNG.normal(size=(4, 200))
+FALLING = np.exp(-np.arange(200) / 30)
+ARM = Arm({"finetune.encoder_init": "pretrained"}, (0, 1, 2, 3), tuple("abcd"), 0)
+# Errors on training rows [200], and on validation rows after each twentieth update [10].
+SHAPES = {
+    "learns": (0.2 + FALLING, 0.22 + FALLING[19::20]),
+    "did not train": (np.full(200, 1.2), np.full(10, 1.2)),
+    "overfitted": (0.05 + FALLING, np.where(np.arange(10) < 4, 0.3 + FALLING[19::20], 0.3 + 0.05 * np.arange(10))),
+    "rises": (1 + np.arange(200) / 100, 1 + np.arange(10) / 10),
+}
+
+
+def curves(metric, training, held_out, trials="abcd", stage="pretrain/0"):
+    rows = []
+    for number, trial in enumerate(trials):
+        for step, value in enumerate(training + NOISE[number][: len(training)], 1):
+            rows.append({"trial_id": trial, "stage": stage, "step": step, "metric": metric, "value": value})
+        for step, value in zip(range(20, 201, 20), held_out, strict=True):
+            rows.append(
+                {"trial_id": trial, "stage": stage, "step": step, "metric": f"validation_{metric}", "value": value}
+            )
+    return Curves(pa.Table.from_pylist(rows))
+
+
+@pytest.mark.parametrize("metric", ["mse", "loss"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_each_kind_of_failure_is_told_from_learning(shape, metric):
+    (seen,) = watched(curves(metric, *SHAPES[shape]), [ARM])
+    assert (seen.stage, seen.metric) == ("pretrain/0", metric)
+    assert seen.states == [{"rises": "did not train"}.get(shape, shape)] * 4
+    training, held_out = SHAPES[shape]
+    np.testing.assert_allclose(seen.last, held_out[-1])
+    np.testing.assert_allclose(seen.best, held_out.min())
+    np.testing.assert_allclose(seen.first, training[0] + NOISE[:, 0])
+
+
+def test_a_closed_form_and_a_stage_of_other_trials_are_not_watched():
+    table = curves("mse", np.array([0.5]), np.full(10, 0.5))
+    assert list(watched(table, [ARM])) == []
+    assert list(watched(curves("mse", *SHAPES["learns"]), [ARM._replace(trial_ids=tuple("wxyz"))])) == []
+
+
+def test_failures_are_said_with_their_errors_and_a_remedy():
+    arm = ARM._replace(results={"test_accuracy": np.full(4, 0.9)}, failed_stages=())
+
+    def said(shape):
+        faults = faults_of([arm], "test_accuracy", watched(curves("loss", *SHAPES[shape]), [arm]))
+        return words.failed(faults, Experiment()), words.warnings(faults, Experiment())
+
+    assert said("learns") == ("", [])
+    failed, others = said("did not train")
+    assert "learned nothing in pretrain/0: its error on validation rows ends at 1.2, and was 1.19 before" in failed
+    assert others == []
+    failed, (warned,) = said("overfitted")
+    assert failed == "" and "overfits in pretrain/0" in warned and "pretrain.stop" in warned
