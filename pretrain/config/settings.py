@@ -56,6 +56,10 @@ class DataConfig:
     of classes, at random and stratified by class otherwise; or at random for each seed."""
     cut: Annotated[int, Ge(0), When("splits", ("fixed",))] = 0
     """Number of a fixed cut; all but 0 are at random."""
+    inputs: Literal["auto", "columns", "series", "images"] = "auto"
+    """Form of a row of an array: columns; a series, of which channels are scaled apart; or an image. auto: bytes and
+    multiples of 1/255 are images; of other numbers, those that are smooth along one axis are series, along two images,
+    along none columns."""
     scaling: Literal["auto", "none", "unit", "standardise"] = "auto"
     """Inputs as the encoder reads them: unit, in [0, 1]; standardise, mean 0 and deviation 1 over the training rows,
     column by column or channel by channel; none, as they are. auto: unit for bytes, none for numbers that lie in

@@ -52,6 +52,8 @@ class Dense(nn.Module):
 class Convolution(nn.Module):
     """A convolution with SAME padding: [B, H, W, C] to [B, ceil(H / stride), ceil(W / stride), features].
 
+    Along a side of 1, as series [B, T, 1, C] have one, the window is 1.
+
     Kernels and biases start as those of ``Dense``.
     """
 
@@ -62,7 +64,8 @@ class Convolution(nn.Module):
 
     @nn.compact
     def __call__(self, inputs: Float[Array, "rows height width channels"]) -> Float[Array, "rows h w features"]:
-        shape = (self.window, self.window, inputs.shape[-1], self.features)
+        height, width = (self.window if size > 1 else 1 for size in inputs.shape[1:3])
+        shape = (height, width, inputs.shape[-1], self.features)
         kernel = self.param("kernel", nn.initializers.he_normal(), shape)
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         sums = convolve(inputs, kernel, self.stride)

@@ -93,7 +93,8 @@ def _filters(layer: Params, image_shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _shows(dataset: Dataset) -> bool:
-    return dataset.has_images and dataset.example_shape[-1] in (1, 3)
+    *sides, channels = dataset.example_shape
+    return dataset.has_images and channels in (1, 3) and min(sides) > 1  # a series is no picture
 
 
 def _phases(trial: Trial, plan: Plan) -> list[Job]:

@@ -65,6 +65,7 @@ WRONG = {
     "data.scaling": CHOICES,
     "data.unlabelled": [*SIZES, "none", "ALL"],
     "data.pretrain_on": CHOICES,
+    "data.inputs": CHOICES,
     "data.greyscale": SWITCHES,
     "data.shuffled_pixels": SWITCHES,
     "encoder.layers": [(), (0,), (3, -1), (3, 2.5), ("3",), ("32c5s0",), (3, "r"), (True,), 3, "300", None],

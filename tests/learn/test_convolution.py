@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pretrain.learn.convolution import convolve, native
+from pretrain.learn.layers import Convolution
 
 sides = st.integers(1, 9)
 
@@ -57,6 +58,32 @@ def test_values_and_gradients_are_xlas_at_the_edges(height, width, channels, fea
 @given(sides, sides, st.integers(1, 3), st.integers(1, 3), st.integers(1, 5), st.integers(1, 3), st.integers(0, 2**31))
 def test_values_and_gradients_are_xlas(height, width, channels, features, window, stride, seed):
     check_values_and_gradients(height, width, channels, features, window, stride, seed)
+
+
+@pytest.mark.parametrize(("window", "stride"), [((5, 1), 1), ((4, 1), 2), ((3, 1), 3), ((1, 5), 2), ((2, 3), 1)])
+def test_windows_of_unlike_sides_are_xlas(window, stride):
+    for channels, features in ((3, 2), (2, 4)):
+        shape = 2, math.ceil(9 / stride), math.ceil(4 / stride), features
+        images, kernel, slopes = drawn(1, (2, 9, 4, channels), (*window, channels, features), shape)
+        (values, *gradients), (expected, *exact) = both(images, kernel, slopes, stride)
+        close(values, expected)
+        for found, gradient in zip(gradients, exact, strict=True):
+            close(found, gradient)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_convolution_of_a_series_is_numpys(stride):
+    layer = Convolution(3, 5, stride)
+    series = jnp.asarray(drawn(3, (4, 11, 1, 2))[0])
+    params = layer.init(jax.random.key(0), series)["params"]
+    assert params["kernel"].shape == (5, 1, 2, 3)
+    total = max((-(-11 // stride) - 1) * stride + 5 - 11, 0)
+    padded = np.pad(np.asarray(series)[:, :, 0], [(0, 0), (total // 2, total - total // 2), (0, 0)]).astype(np.float64)
+    kernel = np.asarray(params["kernel"][:, 0], np.float64)
+    expected = [
+        np.einsum("btc,tcf->bf", padded[:, at * stride : at * stride + 5], kernel) for at in range(-(-11 // stride))
+    ]
+    close(layer.apply({"params": params}, series)[:, :, 0], np.stack(expected, axis=1))
 
 
 def check_values_and_gradients(height, width, channels, features, window, stride, seed):

@@ -85,14 +85,15 @@ def test_a_dense_layer_flattens_what_it_reads():
 def window_sums(images, kernel, bias, stride):
     """A convolution with SAME padding by its definition, in float64: the window's centre goes from pixel to pixel."""
     images, kernel, bias = double((images, kernel, bias))
-    window, (height, width) = len(kernel), images.shape[1:3]
+    height, width = images.shape[1:3]
     shape = math.ceil(height / stride), math.ceil(width / stride)
-    pads = [max((size - 1) * stride + window - full, 0) for size, full in zip(shape, (height, width), strict=True)]
+    sides = list(zip(shape, (height, width), kernel.shape[:2], strict=True))
+    pads = [max((size - 1) * stride + window - full, 0) for size, full, window in sides]
     padded = np.pad(images, [(0, 0), *((pad // 2, pad - pad // 2) for pad in pads), (0, 0)])
     sums = np.zeros((len(images), *shape, kernel.shape[-1]))
     for row, column in np.ndindex(shape):
         top, left = row * stride, column * stride
-        patch = padded[:, top : top + window, left : left + window]
+        patch = padded[:, top : top + kernel.shape[0], left : left + kernel.shape[1]]
         sums[:, row, column] = np.tensordot(patch, kernel, axes=3) + bias
     return sums
 
@@ -112,9 +113,10 @@ QUICK = {
 def test_a_convolution_is_the_sum_over_every_window(shape, window, stride):
     layer = Convolution(4, window, stride, "tanh")
     shapes = shapes_of((layer,), shape)[0]
-    assert shapes.params["kernel"].shape == (window, window, shape[2], 4) and shapes.params["bias"].shape == (4,)
+    sides = tuple(window if size > 1 else 1 for size in shape[:2])  # along a side of 1 there is nothing to look at
+    assert shapes.params["kernel"].shape == (*sides, shape[2], 4) and shapes.params["bias"].shape == (4,)
     assert shapes.outputs == (math.ceil(shape[0] / stride), math.ceil(shape[1] / stride), 4)
-    images, params = drawn(2, *shape), {"kernel": 0.3 * drawn(window, window, shape[2], 4), "bias": drawn(4)}
+    images, params = drawn(2, *shape), {"kernel": 0.3 * drawn(*sides, shape[2], 4), "bias": drawn(4)}
     found = jax.jit(layer.apply)({"params": params}, images)
     expected = np.tanh(window_sums(images, params["kernel"], params["bias"], stride))
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
