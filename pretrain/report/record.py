@@ -52,6 +52,7 @@ def record(answer: Answer, experiment: Experiment, experiment_id: str, devices: 
             ],
             "comparisons": [_comparison(comparison) for comparison in answer.comparisons],
             "tuning": [_tuned(arm) for arm in answer.tuned],
+            "apart": [_comparison(comparison) for comparison in answer.apart],
             "untuned": [_comparison(comparison) for comparison in answer.untuned],
             "attribution": [_attribution(factorial) for factorial in answer.factorials],
             "budgets": answer.budgets,

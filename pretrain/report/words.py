@@ -183,6 +183,8 @@ def explanation(answer: Answer) -> list[str]:
         return ["Every trial diverged; lower the learning rates."]
     untuned = tuning.untuned(answer, verdicts.verdict(answer.untuned))
     texts = [untuned] if untuned else []
+    if answer.apart:
+        texts.append(f"Frozen and trained encoders apart, tuned alike: {verdicts.verdict(answer.apart)}")
     texts += [gains.budget(curve) for curve in answer.budgets] + [why(each, answer.level) for each in answer.factorials]
     texts += [gains.epochs(curve, answer.level) for curve in answer.epochs]
     if texts:

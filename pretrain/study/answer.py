@@ -1,5 +1,6 @@
 """The answer of a run, in numbers: comparisons, label budgets, and the parts of the gap between its corners."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -10,7 +11,7 @@ from pretrain.config import StudyConfig
 from pretrain.config.metrics import metric_of, split_of
 from pretrain.data.findings import Finding
 from pretrain.study import speed, statistics
-from pretrain.study.arms import Arm, arms, by_seed, key, places, without_idle
+from pretrain.study.arms import CORNERS, Arm, arms, by_seed, key, places, without_idle
 from pretrain.study.budgets import BudgetCurve, budget_curves
 from pretrain.study.choice import Choice, TunedArm, at_values, choose
 from pretrain.study.comparisons import Comparison, compare
@@ -41,6 +42,7 @@ class Answer(NamedTuple):
     epochs: list[EpochCurve]  # of pretraining, where they are swept
     tuned: list[TunedArm]  # how arms were tuned, where they were
     untuned: list[Comparison]  # the comparisons at one setting of the tuned fields for all arms
+    apart: list[Comparison]  # those of frozen and of trained encoders, where arms choose which
     tuned_by: str  # the metric that chose; nothing where arms were not tuned
     n_by_all: int  # choices by all validation rows, where those that were to choose left no score
     findings: tuple[Finding, ...] = ()  # in the data
@@ -96,6 +98,7 @@ def answer(
         else epoch_curves(run, compared, metric, level),
         tuned=choice.arms,
         untuned=untuned,
+        apart=_apart(whole, study, level) if CORNERS[1] in study.tune else [],
         tuned_by=choice.by,
         n_by_all=choice.n_by_all,
         findings=tuple(findings),
@@ -106,6 +109,12 @@ def _untuned(trials: pa.Table, study: StudyConfig, level: float) -> list[Compari
     """Returns the comparisons of arms at one setting of the tuned fields."""
     run, metric = arms(trials), compared_metric(trials, study)
     return _judged(compare(run, metric, study, level), run, faults_of(run, metric))
+
+
+def _apart(trials: pa.Table, study: StudyConfig, level: float) -> list[Comparison]:
+    """Returns the comparisons of arms that do not choose how many layers are frozen, but all other tuned fields."""
+    alike = dataclasses.replace(study, tune=tuple(name for name in study.tune if name != CORNERS[1]))
+    return _untuned(choose(trials, alike).trials if alike.tune else trials, alike, level)
 
 
 def _best(run: Sequence[Arm], metric: str) -> Arm | None:

@@ -82,7 +82,7 @@ def choose(trials: pa.Table, study: StudyConfig) -> Choice:
             continue
         tuned = tuple(_fields(settings, chosen, compared[places], study.tune))
         arms.append(TunedArm({name: rows[numbers[0]][name] for name in others}, len(settings), tuned))
-    return Choice(trials.take(sorted(kept)).drop_columns(list(study.tune)), arms, by, n_by_all)
+    return Choice(trials.take(kept).drop_columns(list(study.tune)), arms, by, n_by_all)  # arm by arm, as in the table
 
 
 def usual_values(experiment: Experiment) -> dict[str, Any]:

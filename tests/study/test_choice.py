@@ -206,3 +206,29 @@ def test_a_wider_grid_holds_values_that_the_field_takes():
     found = answer(table(scores + np.array([1.0, 0, 0])[:, None], scores), CURVES, STUDY)
     (warning,) = warnings(found)
     assert "--tune finetune.optimizer.learning_rate=1e-05,0.0001,0.001,0.01,0.1" in warning
+
+
+FROZEN = "finetune.frozen_layers"
+
+
+def test_arms_choose_whether_they_are_frozen_and_both_stand_apart_from_the_same_trials():
+    """Freezing helps the pretrained arm alone, by more than its rate does; a raw-input arm chooses nothing."""
+    rng, rows = np.random.default_rng(0), []
+    tables = {frozen: table(*[rng.normal(0.8, 0.005, (2, len(RATES), SEEDS))] * 2) for frozen in (0, 2)}
+    for frozen, each in tables.items():
+        for row in each.to_pylist():
+            gain = 0.1 if frozen and row[INIT] == "pretrained" else -0.2 if frozen else 0.0
+            shifted = {name: row[name] + gain for name in ("test_accuracy", "validation_accuracy", "tuning_score")}
+            rows.append({**row, **shifted, "trial_id": f"{row['trial_id']}-{frozen}", FROZEN: frozen})
+    raw = [row for row in rows if row[INIT] == "he" and row[RATE] == RATES[0] and not row[FROZEN]]
+    rows += [{**row, "trial_id": f"raw{row['seed']}", INIT: "none", RATE: None, FROZEN: None} for row in raw]
+    names = ["trial_id", "seed", "repeat", INIT, RATE, FROZEN, "status"]  # swept fields before results
+    names += ["test_accuracy", "validation_accuracy", "tuning_score"]
+    found = answer(pa.Table.from_pylist(rows).select(names), CURVES, StudyConfig(tune=(RATE, FROZEN)))
+    assert [arm.point for arm in found.arms] == [{INIT: init} for init in ("pretrained", "he", "none")]
+    best, raw_inputs = found.comparisons
+    assert (best.treatment, best.baseline, raw_inputs.treatment) == ("pretrained", "he", "none")
+    assert best.verdict == "helps" and best.difference.mean == pytest.approx(0.1, abs=0.02)
+    assert [arm.n_settings for arm in found.tuned] == [6, 6]
+    apart = {each.shared[FROZEN]: each.difference.mean for each in found.apart if each.treatment == "pretrained"}
+    assert apart == {0: pytest.approx(0, abs=0.02), 2: pytest.approx(0.3, abs=0.02)}
