@@ -32,7 +32,7 @@ from pretrain.plan.identity import Fingerprints
 from pretrain.plan.plan import Plan
 from pretrain.report import outcome, verdicts
 from pretrain.report import prospects as in_words
-from pretrain.runs import baselines, holds, run_files, samples, tables
+from pretrain.runs import baselines, holds, preview, run_files, samples, tables
 from pretrain.runs.remeasure import remeasured
 from pretrain.store import reuse
 from pretrain.store.store import Store
@@ -43,6 +43,7 @@ from pretrain.study.results import Run
 from pretrain.study.sequential import Look
 
 QUIET = Console(quiet=True)
+_LONG = 60  # seconds, from which on a run whose length nobody chose says how long it is
 
 
 class Prepared(NamedTuple):
@@ -140,6 +141,12 @@ def report(prepared: Prepared, console: Console) -> None:
             warning(console, line)
         else:
             console.print(in_words.outlook(prospect), style="dim", soft_wrap=True)
+    if prepared.missing and prepared.experiment.defaults == "data":
+        seconds, words = preview.duration(prepared.plan, prepared.missing)
+        if seconds > _LONG:
+            warning(
+                console, f"about {words} of training, less what ends early; --dry-run lists it, --seeds shortens it"
+            )
     if not is_writable(prepared.store.root):
         warning(console, f"{prepared.store.root} cannot be written, and so does not note that this run uses its stages")
 

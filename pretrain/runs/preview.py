@@ -1,7 +1,7 @@
 """The preview of a run: its packs, their costs and times."""
 
 import resource
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -44,7 +44,7 @@ def show(plan: Plan, console: Console, noted: Noted = MappingProxyType({})) -> N
         first = alike[0]
         n_jobs, updates = sum(len(pack.jobs) for pack in alike), first.stage.n_updates
         work = n_jobs * cost.flops(first.jobs[0].traced)
-        seconds = work / rate + n_jobs * updates * _UPDATE_SECONDS
+        seconds = _seconds(alike, rate)
         total += seconds
         counts = (len(alike), n_jobs, first.stage.rows.n, updates, cost.n_parameters(first.jobs[0].traced))
         most = max(len(pack.jobs) for pack in alike)
@@ -60,6 +60,20 @@ def show(plan: Plan, console: Console, noted: Noted = MappingProxyType({})) -> N
     console.print(
         f"about {_duration(total)} here at {rate / 1e9:,.0f} GFLOP/s, and at most {_duration(compiling)} to compile",
     )
+
+
+def duration(plan: Plan, ids: Collection[str]) -> tuple[float, str]:
+    """Returns how long some stages of a plan take here, all updates made, in seconds and in words."""
+    todo = packs([job for job in plan.jobs.values() if job.id in ids], (), here.pack_memory(), jax.device_count())
+    rate = cost.flop_rate()
+    seconds = sum(_seconds(alike, rate) for alike in _grouped(todo))
+    return seconds, _duration(seconds)
+
+
+def _seconds(alike: Sequence[Pack], rate: float) -> float:
+    """Returns how long packs of one stage take at a rate (FLOP/s)."""
+    stage, n_jobs = alike[0].stage, sum(len(pack.jobs) for pack in alike)
+    return n_jobs * (cost.flops(alike[0].jobs[0].traced) / rate + stage.n_updates * _UPDATE_SECONDS)
 
 
 def _grouped(todo: Iterable[Pack]) -> list[list[Pack]]:

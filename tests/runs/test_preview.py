@@ -69,3 +69,15 @@ def test_packs_of_a_stage_share_a_row_and_are_counted_once(experiment, dataset, 
     preview.show(plan, Console(file=out, width=120))
     [row] = rows_of(out.getvalue().splitlines()[1:])
     assert row[:3] == ["finetune, 0 layers frozen", 3, 12]
+
+
+def test_a_duration_is_of_the_stages_that_are_named(experiment, dataset, monkeypatch):
+    monkeypatch.setattr(cost, "flop_rate", lambda: 1e9)
+    plan = planning.plan(found := experiment(seeds=2), {found.data: dataset}, FINGERPRINTS)
+    out = io.StringIO()
+    preview.show(plan, Console(file=out, width=120))
+    seconds, words = preview.duration(plan, plan.jobs)
+    assert f"about {words} here" in out.getvalue() and seconds > 0
+    first, *others = plan.jobs
+    parts = [preview.duration(plan, [first])[0], preview.duration(plan, others)[0]]
+    assert sum(parts) == pytest.approx(seconds) and min(parts) > 0 == preview.duration(plan, [])[0]
