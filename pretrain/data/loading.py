@@ -1,20 +1,24 @@
 """Loads datasets: reads, splits, scales and examines a source."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 
 from pretrain.config import Experiment
 from pretrain.config.digests import sha256_of_arrays
 from pretrain.config.fields import ConfigError
+from pretrain.config.kinds import TaskKind
 from pretrain.config.settings import DataConfig
-from pretrain.data import oddities, reading, scaling, splits
+from pretrain.data import copies, neighbours, oddities, population, reading, scaling, splits
 from pretrain.data.dataset import Dataset, Fingerprints, Split, Units
-from pretrain.data.findings import notes
+from pretrain.data.findings import Finding, notes
 from pretrain.data.labels import NONE
 from pretrain.data.reading import Source
+from pretrain.data.scaling import Column
 from pretrain.data.targets import is_missing, strata
 
+_HELD_OUT = ("validation", "test")
+_FEW = 0.01  # of the held-out rows, whose classes move no verdict
 _LUMA = (0.299, 0.587, 0.114)
 Reader = Callable[[DataConfig], Source]
 
@@ -26,7 +30,7 @@ def reader() -> Reader:
     def read(config: DataConfig) -> Source:
         key = reading.key(config)
         if key not in sources:
-            sources[key] = reading.read(config)
+            sources[key] = _examined(reading.read(config), config)
         return sources[key]
 
     return read
@@ -53,10 +57,16 @@ def configs(experiment: Experiment) -> list[DataConfig]:
     """Returns the data of an experiment's trials, fine-tuning's first, each once."""
     wanted: dict[DataConfig, None] = {}
     for point in experiment.points:
-        for seed in range(experiment.seeds if point.settings.data.splits == "fresh" else 1):
-            at = point.settings.at_seed(seed)
+        for at in point.settings.at_seeds(experiment.seeds):
             wanted |= dict.fromkeys((at.finetuning_data, at.pretraining_data))
     return list(wanted)
+
+
+def _examined(source: Source, config: DataConfig) -> Source:
+    """Returns a source with the order of its rows, which is the same for all cuts."""
+    if source.order is not None or config.name == "mnist" or source.groups is not None or source.times is not None:
+        return source
+    return source._replace(order=neighbours.order(source.inputs["train"], strata(source.labels["train"])))
 
 
 def load(config: DataConfig, read: Reader = reading.read) -> Dataset:
@@ -66,7 +76,7 @@ def load(config: DataConfig, read: Reader = reading.read) -> Dataset:
       ConfigError: the dataset is not there, is damaged or does not fit, or a held-out split takes all rows; a line for
         each fault.
     """
-    source = read(config)
+    source = _examined(read(config), config)
     cut = splits.cut(rows_of(source), config)
     raw = _raw(source, cut, config)
     labels = _cut(source.labels, cut)
@@ -75,21 +85,28 @@ def load(config: DataConfig, read: Reader = reading.read) -> Dataset:
         units = _units(config, labels["train"], source.output_names)
         labels = {split: units.standardised(array) for split, array in labels.items()}
     pool = raw.pop("unlabelled", None)
-    training = [array for array in (raw["train"], pool) if array is not None]
+    training, pool_findings = _scaled_by(config, raw["train"], labels["train"], pool, source.columns)
     fitted = scaling.fit(training, [raw["validation"], raw["test"]], config.scaling, source.columns)
+    del training
     inputs = {split: fitted.scaling.applied(array) for split, array in raw.items()}
     inputs["train"], pretrained_labels, pool_notes = _pretrained(config, inputs["train"], labels["train"], pool, fitted)
+    findings = notes((*source.notes, *cut.notes, *fitted.notes, *pool_notes, *_scale_notes(raw["train"], fitted)))
+    findings += [*_weighed(fitted.findings, source.task, sum(len(labels[split]) for split in _HELD_OUT))]
+    findings += pool_findings
+    if config.name != "mnist":
+        if source.task == "classification":
+            findings += oddities.of_labels(labels, source.output_names)
+        findings += oddities.of_left_alone(source.left_alone, config.group)
+        if source.order is not None and not (cut.validation is None and cut.test is None):
+            is_drawn = any(isinstance(rows, np.ndarray) for rows in (cut.validation, cut.test))
+            findings += neighbours.findings(source.order, is_drawn)
+        findings += _copies(inputs, pretrained_labels)
     if config.shuffled_pixels:
         inputs = {split: _shuffled(array) for split, array in inputs.items()}
     train = Split(inputs["train"], pretrained_labels)
     validation, test = (Split(inputs[split], labels[split]) for split in ("validation", "test"))
     labelled = np.flatnonzero(~is_missing(train.labels)).astype(np.int32)
     shape = raw["train"].shape[1:] if raw["train"].ndim > 2 else train.inputs.shape[1:]
-    findings = notes((*source.notes, *cut.notes, *fitted.notes, *pool_notes, *_scale_notes(raw["train"], fitted)))
-    if config.name != "mnist":
-        if source.task == "classification":
-            findings += oddities.of_labels(labels, source.output_names)
-        findings += oddities.of_copies(raw)
     return Dataset(
         train,
         validation,
@@ -114,7 +131,51 @@ def load(config: DataConfig, read: Reader = reading.read) -> Dataset:
 def rows_of(source: Source) -> splits.Rows:
     """Returns the key of the cut of a source."""
     has_validation, has_test = ("validation" in source.labels, "test" in source.labels)
-    return splits.Rows(strata(source.labels["train"]), has_validation, has_test, source.groups)
+    return splits.Rows(strata(source.labels["train"]), has_validation, has_test, source.groups, source.times)
+
+
+def _copies(inputs: Mapping[str, np.ndarray], labels: np.ndarray) -> Iterator[Finding]:
+    """Yields findings on rows that several splits have, the training rows without a label apart."""
+    missing = is_missing(labels)
+    if not missing.any():
+        return copies.find(inputs)
+    train = inputs["train"]
+    apart = {"unlabelled": train[missing], **({"train": train[~missing]} if not missing.all() else {})}
+    return copies.find({**{split: inputs[split] for split in _HELD_OUT}, **apart})
+
+
+def _weighed(findings: Iterable[Finding], task: TaskKind, n_held_out: int) -> Iterator[Finding]:
+    """Yields findings on extreme inputs of held-out rows: notes where few rows are right or wrong, and no more."""
+    for finding in findings:
+        is_light = task != "regression" and finding.figures["values"] < _FEW * n_held_out
+        yield finding._replace(severity="note", remedy="") if is_light else finding
+
+
+def _scaled_by(
+    config: DataConfig, train: np.ndarray, labels: np.ndarray, pool: np.ndarray | None, columns: tuple[Column, ...]
+) -> tuple[list[np.ndarray], list[Finding]]:
+    """Returns the rows that decide scales, fills and categories, and a finding if those without a label differ.
+
+    If all do, an unlabelled pool of another population decides what fine-tuning reads, its baseline too.
+    """
+    everything = [array for array in (train, pool) if array is not None]
+    missing = is_missing(labels)
+    if (train.dtype == np.uint8 and config.scaling in ("auto", "unit")) or (pool is None and not missing.any()):
+        return everything, []  # bytes are over 255
+    labelled = train[~missing] if missing.any() else train
+    unlabelled = [array for array in (train[missing] if missing.any() else None, pool) if array is not None]
+    found = population.difference([labelled], unlabelled)
+    by_train = config.scale_from == "train" or (config.scale_from == "auto" and found is not None)
+    if found is None:
+        return [labelled] if by_train else everything, []
+    by = "the training rows with a label alone" if by_train else "all of them"
+    line = (
+        f"the {sum(map(len, unlabelled)):,} rows without a label are of another population than the {len(labelled):,} "
+        f"with one: {found.described([column.name for column in columns])}; {by} decide the scale (data.scale_from)"
+    )
+    figures = {"columns": len(found.columns), "of": found.compared, "statistic": found.statistic, "p": found.p}
+    doubt = Finding("an unlabelled pool of another population", line, "doubt", figures=figures)
+    return [labelled] if by_train else everything, [doubt]
 
 
 def _units(config: DataConfig, train: np.ndarray, names: tuple[str, ...]) -> Units:

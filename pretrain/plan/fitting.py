@@ -1,5 +1,6 @@
 """An experiment and its data, brought together: defaults fitted to the rows that there are, and datasets loaded."""
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
@@ -46,7 +47,7 @@ def load(experiment: Experiment, chosen: Collection[str] | None = None) -> Loade
     datasets = data.load_all(fitted.experiment.whole, read)
     _check_tasks(fitted.experiment, datasets)
     if chosen is not None:
-        settings = [point.settings.at_seed(0) for point in fitted.experiment.points]
+        settings = [at for point in fitted.experiment.points for at in point.settings.at_seeds(experiment.seeds)]
         n_labelled = min(datasets[at.finetuning_data].n_labelled for at in settings)
         n_examples = min(len(datasets[at.pretraining_data].train.inputs) for at in settings)
         fitted = fitting.to_rows(fitted, chosen, n_examples, n_labelled)
@@ -71,9 +72,25 @@ def _check_tasks(experiment: Experiment, datasets: Mapping[DataConfig, Dataset])
     metrics.check_task(experiment.study.metric, tasks)
 
 
+def _of_all_cuts(findings: Collection[Finding]) -> list[Finding]:
+    """Returns one finding of each kind, a doubt if there is one: their figures differ from cut to cut."""
+
+    def key(each: Finding) -> tuple[str, ...]:
+        return each.data, each.kind, re.sub(r"\d[\d,.]*", "", each.sentence) if each.kind == "reading" else ""
+
+    places = {place: number for number, place in enumerate(dict.fromkeys(map(key, findings)))}
+    found: dict[tuple[str, ...], Finding] = {}
+    for finding in sorted(findings, key=lambda each: each.severity != "doubt"):
+        found.setdefault(key(finding), finding)
+    return sorted(found.values(), key=lambda each: places[key(each)])
+
+
 def _findings(experiment: Experiment, datasets: Mapping[DataConfig, Dataset]) -> Iterator[Finding]:
     """Yields the findings in data, and on budgets smaller than the number of classes, once each."""
-    yield from {str(finding): finding for dataset in datasets.values() for finding in dataset.findings}.values()
+    found = [finding for dataset in datasets.values() for finding in dataset.findings]
+    if any(config.splits == "fresh" for config in datasets):
+        found = _of_all_cuts(found)
+    yield from {str(finding): finding for finding in found}.values()
     budgets = {}
     for point in experiment.points:
         dataset = datasets[point.settings.at_seed(0).finetuning_data]

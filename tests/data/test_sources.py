@@ -233,5 +233,7 @@ def test_a_function_of_ones_own_returns_arrays(tmp_path):
 
 
 def test_fields_of_tables_are_refused_beside_arrays(form):
-    lines = refused(lambda: form("uint8", target="y", drop=("a",), group="b"))
-    assert [line.partition(":")[0] for line in lines] == ["data.target", "data.drop", "data.group"]
+    lines = refused(lambda: form("uint8", target="y", drop=("a",)))
+    assert [line.partition(":")[0] for line in lines] == ["data.target", "data.drop"]
+    lines = refused(lambda: data.load(DataConfig(target="y", drop=("a",), group="b", time="c")))
+    assert [line.partition(":")[0] for line in lines] == ["data.target", "data.drop", "data.group", "data.time"]
