@@ -10,7 +10,8 @@ _MOST_BYTES = 1 << 32  # of rows that are compared
 _MOST_ROWS = 20_000  # by which the frequencies of values are estimated
 _MOST_COLUMNS = 256
 _FINE = 0.9  # share of different rows with a value of their own, in columns of measurements
-_EXPECTED = 0.01  # coincidences of a row with others, below which a copy is no chance
+_EXPECTED = 0.1  # coincidences of a row with others, below which a copy is no chance
+_COMMON = 0.1  # share of rows with the commonest value of a column, in columns that may be blank
 _FEW = 1e-3  # of a split, below which copies move no verdict
 _LEAKS = (  # the split, the one that has its rows too, the phrase, and the harm where it may change a verdict
     ("test", "train", "among the training rows", "are training rows too, which flatters every arm", True),
@@ -97,7 +98,7 @@ def _beyond_chance(
         given = rows[:, place]
         values, counts = np.unique(sample[:, column], return_counts=True)
         log_share += np.log(np.maximum(_count(given, values, counts), 1) / len(sample))
-        is_blank &= given == values[np.argmax(counts)]
+        is_blank &= (given == values[np.argmax(counts)]) & (counts.max() >= _COMMON * len(sample))
         values, counts = np.unique(different[:, column], return_counts=True)
         if may_be_fine and len(values) > 1 and (counts == 1).sum() >= _FINE * len(different):
             has_own |= _count(given, values, counts) <= 1

@@ -9,7 +9,7 @@ from pretrain.config.counts import counted, some
 
 _MOST_ROWS = 2000  # of each side that are compared
 _MOST_COLUMNS = 256
-_LEVEL = 0.01  # of all columns together
+_LEVEL = 1e-3  # of all columns together
 _EFFECT = 0.3  # least distance of two distribution functions, which a shift by three quarters of a deviation has
 _MOST_NAMED = 3
 
