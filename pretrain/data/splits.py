@@ -195,4 +195,6 @@ def _grouped(labels: np.ndarray, groups: np.ndarray, size: int, config: DataConf
         raise ConfigError("data.group", config.group, remedy)
     folds = StratifiedGroupKFold(n_parts, shuffle=True, random_state=config.cut)
     with warnings.catch_warnings(action="ignore", category=UserWarning):  # of classes with fewer rows than parts
-        return next(folds.split(np.zeros(len(labels)), labels, groups))[1]
+        parts = list(folds.split(np.zeros(len(labels)), labels, groups))
+    lost = [len(np.setdiff1d(labels[held_out], labels[left])) for left, held_out in parts]  # classes that none trains
+    return parts[int(np.argmin(lost))][1]
