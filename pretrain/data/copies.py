@@ -10,6 +10,7 @@ from pretrain.data.inputs import blocks
 _MOST_BYTES = 1 << 32  # of rows that are compared
 _MOST_ROWS = 20_000  # by which the frequencies of values are estimated
 _MOST_COLUMNS = 256
+_MISSING = np.float32(-3e38)  # in the place of NaN, which differs from itself
 _FINE = 0.9  # share of different rows with a value of their own, in columns of measurements
 _EXPECTED = 0.1  # coincidences of a row with others, below which a copy is no chance
 _COMMON = 0.1  # share of rows with the commonest value of a column, in columns that may be blank
@@ -26,45 +27,56 @@ _LEAKS = (  # the split, the one that has its rows too, the phrase, and the harm
 )
 
 
-def find(inputs: Mapping[str, np.ndarray]) -> Iterator[Finding]:
+def find(rows: Mapping[str, np.ndarray], missing: np.ndarray) -> Iterator[Finding]:
     """Yields the numbers of held-out rows that another split has, too.
 
     Rows of few different values coincide by chance, and are not counted.
 
     Args:
-      inputs: rows [N, D] as the encoder reads them, by split: train, validation, test, and unlabelled, which pretrain
-        only.
+      rows: [N, ...] by split: train, validation, test, and unlabelled, which pretrain only.
+      missing: [N], the training rows without a label, which pretrain only, too.
     """
-    if sum(array.nbytes for array in inputs.values()) > _MOST_BYTES:
+    if sum(array.nbytes for array in rows.values()) > _MOST_BYTES:
         line = f"rows of different splits are not compared, for they take more than {_MOST_BYTES >> 30} GiB"
         yield Finding("reading", line)
         return
-    hashes = {split: _hashes(rows) for split, rows in inputs.items()}
-    ordered = {split: np.sort(own) for split, own in hashes.items() if split != "test"}
-    pairs = [(split, beside) for split, beside, *_ in _LEAKS if beside in ordered]
-    found = {(split, beside): _shared(hashes[split], ordered[beside]) for split, beside in pairs}
-    if not any(map(len, found.values())):
+    hashes = {split: _hashes(array) for split, array in rows.items()}
+    train, pool = hashes["train"], hashes.get("unlabelled", np.zeros(0, np.int64))
+    by_split = {**hashes, "train": train[~missing], "unlabelled": np.concatenate([train[missing], pool])}
+    ordered = {split: np.sort(own) for split, own in by_split.items() if split != "test"}
+    found = [_shared(by_split[split], ordered[beside]) for split, beside, *_ in _LEAKS]
+    if not any(map(len, found)):
         return
-    sample = _sample(inputs, hashes)
-    for split, beside, phrase, harm, is_grave in _LEAKS:
-        rows = found.get((split, beside), ())
-        n = int(_beyond_chance(inputs[split][rows], *sample).sum()) if len(rows) else 0
+    sample = _sample(rows, hashes)
+    for shared, (split, _, phrase, harm, is_grave) in zip(found, _LEAKS, strict=True):
+        n = int(_beyond_chance(_flat(rows[split][shared]), *sample).sum()) if len(shared) else 0
         if n:
             of = len(hashes[split])
             severity: Severity = "doubt" if is_grave and n >= _FEW * of else "note"
+            remedy = "leave them out of one of the two"
             line = f"{n:,} of {of:,} {split} rows {harm}"
-            yield Finding(
-                f"{split} rows {phrase}", line, severity, "leave them out of one of the two", {"rows": n, "of": of}
-            )
+            yield Finding(f"{split} rows {phrase}", line, severity, remedy, {"rows": n, "of": of})
+
+
+def _flat(rows: np.ndarray) -> np.ndarray:
+    """Returns rows [N, ...] as they are compared: [N, D] bytes, or float32, which numbers of all types share."""
+    flat = rows.reshape(len(rows), -1)
+    if flat.dtype == np.uint8:
+        return flat
+    made = flat.astype(np.float32)
+    made += np.float32(0)  # -0. is 0.
+    if flat.dtype.kind == "f":
+        np.copyto(made, _MISSING, where=np.isnan(made))
+    return made
 
 
 def _hashes(rows: np.ndarray) -> np.ndarray:
     """Returns 64 bits of each row: [N] int64."""
-    as_bytes = np.dtype((np.void, rows[:1].nbytes))
     found = [np.zeros(0, np.int64)]
     for block in blocks(rows):
-        made = np.ascontiguousarray(block + rows.dtype.type(0))  # which turns -0. to 0.
-        found.append(np.fromiter(map(hash, made.view(as_bytes).ravel().tolist()), np.int64, len(block)))
+        flat = np.ascontiguousarray(_flat(block))
+        as_bytes = flat.view(np.dtype((np.void, flat[:1].nbytes))).ravel().tolist()
+        found.append(np.fromiter(map(hash, as_bytes), np.int64, len(block)))
     return np.concatenate(found)
 
 
@@ -77,17 +89,17 @@ def _shared(own: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def _sample(
-    inputs: Mapping[str, np.ndarray], hashes: Mapping[str, np.ndarray]
+    arrays: Mapping[str, np.ndarray], hashes: Mapping[str, np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray, int, np.ndarray]:
     """Returns a random draw of all rows and of their columns: [n, d]; the different ones; the number of all; places."""
     rng = np.random.default_rng(0)
-    n_rows, size = sum(map(len, inputs.values())), next(iter(inputs.values())).shape[1]
+    n_rows, size = sum(map(len, arrays.values())), arrays["train"][:1].size
     places = np.sort(rng.permutation(size)[:_MOST_COLUMNS])
     share = min(1.0, _MOST_ROWS / n_rows)
     rows, keys = [], []
-    for split, array in inputs.items():
+    for split, array in arrays.items():
         drawn = np.sort(rng.permutation(len(array))[: max(1, round(share * len(array)))])
-        rows.append(array[drawn][:, places])
+        rows.append(_flat(array[drawn])[:, places])
         keys.append(hashes[split][drawn])
     drawn_rows = np.concatenate(rows)
     different = np.unique(np.concatenate(keys), return_index=True)[1]

@@ -100,7 +100,7 @@ def load(config: DataConfig, read: Reader = reading.read) -> Dataset:
         if source.order is not None and not (cut.validation is None and cut.test is None):
             is_drawn = any(isinstance(rows, np.ndarray) for rows in (cut.validation, cut.test))
             findings += neighbours.findings(source.order, is_drawn)
-        findings += _copies(inputs, pretrained_labels)
+        findings += copies.find({**raw, **_read_pool(config, pool)}, is_missing(labels["train"]))
     if config.shuffled_pixels:
         inputs = {split: _shuffled(array) for split, array in inputs.items()}
     train = Split(inputs["train"], pretrained_labels)
@@ -134,14 +134,10 @@ def rows_of(source: Source) -> splits.Rows:
     return splits.Rows(strata(source.labels["train"]), has_validation, has_test, source.groups, source.times)
 
 
-def _copies(inputs: Mapping[str, np.ndarray], labels: np.ndarray) -> Iterator[Finding]:
-    """Yields findings on rows that several splits have, the training rows without a label apart."""
-    missing = is_missing(labels)
-    if not missing.any():
-        return copies.find(inputs)
-    train = inputs["train"]
-    apart = {"unlabelled": train[missing], **({"train": train[~missing]} if not missing.all() else {})}
-    return copies.find({**{split: inputs[split] for split in _HELD_OUT}, **apart})
+def _read_pool(config: DataConfig, pool: np.ndarray | None) -> dict[str, np.ndarray]:
+    """Returns the unlabelled arrays' rows, where pretraining reads rows without a label."""
+    is_read = pool is not None and config.pretrain_on != "train" and config.unlabelled != 0
+    return {"unlabelled": pool} if is_read and pool is not None else {}
 
 
 def _weighed(findings: Iterable[Finding], task: TaskKind, n_held_out: int) -> Iterator[Finding]:

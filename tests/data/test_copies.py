@@ -7,8 +7,12 @@ from hypothesis import strategies as st
 
 from pretrain import data
 from pretrain.config import DataConfig
-from pretrain.data.copies import find
+from pretrain.data import copies
 from tests.experiments import thorough
+
+
+def find(parts):
+    return copies.find(parts, np.zeros(len(parts["train"]), bool))
 
 
 def split(rows, *ends):
@@ -96,9 +100,10 @@ def test_a_copy_in_thousands_is_a_note():
     assert [each.severity for each in find(split(rows, 400, 500))] == ["note"]
 
 
-def load(path, **arrays):
+def load(path, pretrain_on="both", **arrays):
     np.savez(path, **arrays)
-    return [f for f in data.load(DataConfig(name=str(path), validation=0.2)).findings if f.severity == "doubt"]
+    found = data.load(DataConfig(name=str(path), validation=0.2, pretrain_on=pretrain_on)).findings
+    return [each for each in found if each.severity == "doubt"]
 
 
 def test_leaks_of_a_source_are_found_in_each_form(tmp_path):
@@ -114,8 +119,11 @@ def test_leaks_of_a_source_are_found_in_each_form(tmp_path):
     own = {"val_inputs": x[150:250], "val_labels": y[150:250], "X_test": x[200:], "y_test": y[200:]}
     (found,) = load(tmp_path / "own.npz", **{**base, **own})
     assert (found.kind, found.figures) == ("test rows among the validation rows", {"rows": 50, "of": 200})
+    (found,) = load(tmp_path / "float.npz", **base, unlabelled_inputs=x[150:].astype(np.float32))
+    assert found.figures == {"rows": 250, "of": 250}
     missing = x.copy()
     missing[::7, 3] = np.nan
     (found,) = load(tmp_path / "nan.npz", X=np.r_[missing, missing[:100]], y=np.r_[y, y[:100]])[:1]
     assert found.kind == "test rows among the training rows"
     assert not load(tmp_path / "sound.npz", **base)
+    assert not load(tmp_path / "unread.npz", "train", **base, unlabelled_inputs=x[150:])
