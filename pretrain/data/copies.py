@@ -7,6 +7,7 @@ import numpy as np
 from pretrain.data.findings import Finding, Severity
 from pretrain.data.inputs import blocks
 
+IN_POOL = "in the unlabelled pool"  # the end of a kind of findings
 _MOST_BYTES = 1 << 32  # of rows that are compared
 _MOST_ROWS = 20_000  # by which the frequencies of values are estimated
 _MOST_COLUMNS = 256
@@ -19,10 +20,10 @@ _LEAKS = (  # the split, the one that has its rows too, the phrase, and the harm
     ("test", "train", "among the training rows", "are training rows too, which flatters every arm", True),
     ("validation", "train", "among the training rows", "are training rows too, which flatters every arm", True),
     (
-        *("test", "unlabelled", "in the unlabelled pool"),
+        *("test", "unlabelled", IN_POOL),
         *("are in the unlabelled pool too, which flatters pretraining, not every arm", True),
     ),
-    ("validation", "unlabelled", "in the unlabelled pool", "are in the unlabelled pool too", False),
+    ("validation", "unlabelled", IN_POOL, "are in the unlabelled pool too", False),
     ("test", "validation", "among the validation rows", "are validation rows too: arms are chosen by test rows", True),
 )
 

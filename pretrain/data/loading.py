@@ -50,6 +50,10 @@ def load_all(experiment: Experiment, read: Reader | None = None) -> dict[DataCon
             faults.append(error)
     if faults:
         raise ConfigError.of_all(faults)
+    settings = [at for point in experiment.points for at in point.settings.at_seeds(experiment.seeds)]
+    read_by_pretraining = {at.pretraining_data for at in settings if at.finetune.is_pretrained}
+    for config in datasets.keys() - read_by_pretraining:
+        datasets[config] = datasets[config]._replace(findings=tuple(_without_pool(datasets[config].findings)))
     return datasets
 
 
@@ -100,7 +104,10 @@ def load(config: DataConfig, read: Reader = reading.read) -> Dataset:
         if source.order is not None and not (cut.validation is None and cut.test is None):
             is_drawn = any(isinstance(rows, np.ndarray) for rows in (cut.validation, cut.test))
             findings += neighbours.findings(source.order, is_drawn)
-        findings += copies.find({**raw, **_read_pool(config, pool)}, is_missing(labels["train"]))
+        pools = {} if pool is None else {"unlabelled": pool}
+        findings += copies.find({**raw, **pools}, is_missing(labels["train"]))
+        if config.pretrain_on == "train" or config.unlabelled == 0:
+            findings = _without_pool(findings)
     if config.shuffled_pixels:
         inputs = {split: _shuffled(array) for split, array in inputs.items()}
     train = Split(inputs["train"], pretrained_labels)
@@ -134,10 +141,9 @@ def rows_of(source: Source) -> splits.Rows:
     return splits.Rows(strata(source.labels["train"]), has_validation, has_test, source.groups, source.times)
 
 
-def _read_pool(config: DataConfig, pool: np.ndarray | None) -> dict[str, np.ndarray]:
-    """Returns the unlabelled arrays' rows, where pretraining reads rows without a label."""
-    is_read = pool is not None and config.pretrain_on != "train" and config.unlabelled != 0
-    return {"unlabelled": pool} if is_read and pool is not None else {}
+def _without_pool(findings: Iterable[Finding]) -> list[Finding]:
+    """Returns findings without those on copies in a pool that no pretraining reads."""
+    return [finding for finding in findings if not finding.kind.endswith(copies.IN_POOL)]
 
 
 def _weighed(findings: Iterable[Finding], task: TaskKind, n_held_out: int) -> Iterator[Finding]:

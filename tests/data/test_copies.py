@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pretrain import data
-from pretrain.config import DataConfig
+from pretrain.config import DataConfig, Experiment, FinetuneConfig
 from pretrain.data import copies
 from tests.experiments import thorough
 
@@ -127,3 +127,24 @@ def test_leaks_of_a_source_are_found_in_each_form(tmp_path):
     assert found.kind == "test rows among the training rows"
     assert not load(tmp_path / "sound.npz", **base)
     assert not load(tmp_path / "unread.npz", "train", **base, unlabelled_inputs=x[150:])
+
+
+def test_a_pool_that_no_pretraining_reads_flatters_nothing(tmp_path):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(400, 5)), rng.integers(0, 2, 400)
+    arrays = {
+        "X_train": x[:150],
+        "y_train": y[:150],
+        "X_test": x[150:],
+        "y_test": y[150:],
+        "unlabelled_inputs": x[150:],
+    }
+    np.savez(tmp_path / "own.npz", **arrays)
+
+    def kinds(init, **fields):
+        own = DataConfig(name=str(tmp_path / "own.npz"), validation=0.2, **fields)
+        datasets = data.load_all(Experiment(data=own, finetune=FinetuneConfig(encoder_init=init), seeds=1))
+        return {each.kind for dataset in datasets.values() for each in dataset.findings if each.severity == "doubt"}
+
+    assert kinds("pretrained") == {"test rows in the unlabelled pool"}
+    assert kinds("he") == set() == kinds("pretrained", pretrain_on="train") == kinds("pretrained", unlabelled=0)
