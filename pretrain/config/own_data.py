@@ -22,7 +22,7 @@ class Facts(NamedTuple):
     n_labelled: int  # training rows with a label, once others are held out
     n_examples: int  # training rows, with a label or without
     n_values: int  # of a row
-    has_images: bool
+    has_images: bool  # or series
     has_test: bool  # rows of its own
     task: TaskKind
     class_shares: tuple[float, ...] = ()  # of the labels
@@ -37,8 +37,9 @@ def fitted(before: Fitted, chosen: Collection[str], facts: Facts) -> Fitted:
       facts: of its data.
     """
     budgets, made = budgets_of(facts), before
+    is_cut_once = facts.has_test or bool(before.experiment.data.time)  # later rows are tested, whatever the seed
     for name, value, reason in (
-        ("data.splits", "fixed" if facts.has_test else "fresh", "test rows are cut off, for each seed others"),
+        ("data.splits", "fixed" if is_cut_once else "fresh", "test rows are cut off, for each seed others"),
         ("pretrain.method.corruption", "none" if facts.has_images else "masking", "rows are columns"),
         ("encoder.layers", _layers(facts), f"a row has {counted(facts.n_values, 'value')}"),
         ("study.metric", _metric(facts), "classes are of very unlike sizes"),

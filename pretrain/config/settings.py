@@ -45,7 +45,11 @@ class DataConfig:
     drop: tuple[str, ...] = ()
     """Columns of a table to leave out."""
     group: str = ""
-    """Column of a table whose equal values stay together in one split, and which is no input."""
+    """Column of a table, or array of a row each, whose equal values stay together in one split, and which is no input;
+    a row without a value is a group of its own."""
+    time: str = ""
+    """Column of a table, or array of a row each, of numbers or dates, or `order`, that of the rows: the last rows are
+    test rows, and those before them validation rows, where the data have none; it is no input."""
     validation: Count | Share = 5000
     """Training rows held out for validation, where the data have no validation rows: a count, or a share of the rows
     with a label."""
@@ -64,6 +68,9 @@ class DataConfig:
     """Inputs as the encoder reads them: unit, in [0, 1]; standardise, mean 0 and deviation 1 over the training rows,
     column by column or channel by channel; none, as they are. auto: unit for bytes, none for numbers that lie in
     [0, 1], and standardise otherwise."""
+    scale_from: Literal["auto", "train", "all"] = "auto"
+    """Rows that decide scales, fills of missing values and categories: training rows with a label, or all that
+    pretraining may read. auto: all, unless those without a label are of another population."""
     unlabelled: Annotated[int, Ge(0)] | Literal["all"] = "all"
     """Rows without a label that pretraining reads, or `all` (rows)."""
     pretrain_on: Literal["both", "train", "unlabelled"] = "both"
@@ -269,3 +276,7 @@ class Settings:
     def at_seed(self, seed: int) -> "Settings":
         """Returns the settings of a seed; fresh splits have a cut for each seed."""
         return with_values(self, {"data.cut": seed}) if self.data.splits == "fresh" else self
+
+    def at_seeds(self, seeds: int) -> list["Settings"]:
+        """Returns the settings of all seeds, each once."""
+        return [self.at_seed(seed) for seed in range(seeds if self.data.splits == "fresh" else 1)]

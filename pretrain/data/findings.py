@@ -9,12 +9,15 @@ from typing import Any, Literal, NamedTuple
 FILE = "findings.json"  # of a run, written with its tables
 
 
+Severity = Literal["note", "doubt"]
+
+
 class Finding(NamedTuple):
     """Something about the data of a run that its reader should know."""
 
     kind: str  # a noun: reading, default, or for a doubt a phrase such as ``test rows among the training rows``
     sentence: str
-    severity: Literal["note", "doubt"] = "note"  # a doubt may change the verdict, and stands beside it
+    severity: Severity = "note"  # a doubt may change the verdict, and stands beside it
     remedy: str = ""
     figures: Mapping[str, Any] = MappingProxyType({})  # as JSON holds them
     data: str = ""  # the data's name; none of a default

@@ -5,6 +5,7 @@ from typing import Literal
 
 import numpy as np
 
+from pretrain.config.counts import counted
 from pretrain.config.fields import ConfigError
 from pretrain.data.scaling import as_bytes
 
@@ -13,12 +14,13 @@ _ROWS, _PAIRS = 500, 200  # rows, and pairs of positions, that are looked at
 _FEWEST = 5  # positions along an axis that may be smooth
 _SMOOTH = 0.1  # by how much neighbours correlate better than other positions
 _CHANNELS = (1, 2, 3, 4)  # of an image
+_DARK = 64  # below which no image of bytes ends
 
 
 def form_of(rows: np.ndarray, asked: Literal["auto", "columns", "series", "images"]) -> Form:
     """Returns the form of rows [N, ...].
 
-    Bytes, and multiples of 1/255, of two or three axes are images, as are other numbers that are smooth along two axes;
+    Numbers without a sign, and multiples of 1/255, of two or three axes are images, as are others smooth along two axes;
     numbers smooth along one are a series, along three a volume, along none columns.
 
     Args:
@@ -37,7 +39,7 @@ def form_of(rows: np.ndarray, asked: Literal["auto", "columns", "series", "image
         return "columns"
     if n_axes == 3 and 1 in rows.shape[1:3]:
         return "series"
-    if rows.dtype == np.uint8 or as_bytes([rows[:_ROWS]]) is not None:
+    if rows.dtype.kind == "u" or as_bytes([rows[:_ROWS]]) is not None:
         return "volumes" if n_axes == 3 and rows.shape[-1] not in _CHANNELS and min(rows.shape[1:]) >= 8 else "images"
     if n_axes == 3 and rows.shape[-1] in _CHANNELS:
         return "images"
@@ -60,15 +62,37 @@ def shaped(arrays: Mapping[str, np.ndarray], form: Form) -> dict[str, np.ndarray
     return {split: array[..., None] if array.ndim == 3 else array for split, array in arrays.items()}
 
 
-def line(form: Form, rows: np.ndarray) -> str:
-    """Returns what was read, and how to say otherwise, of shaped rows [N, ...]; nothing of rows that are columns."""
-    shape = rows.shape[1:]
-    if form == "series":
-        return f"rows are series of {shape[0]} steps of {shape[2]} channels (data.inputs: columns, images)"
-    if form == "volumes":
-        size = " × ".join(map(str, shape))
-        return f"rows look like volumes, and are read as images of {size}, the last the channels (data.inputs: columns)"
-    return f"rows are images of {' × '.join(map(str, shape))} (data.inputs: columns, series)"
+def lines(form: Form, given: np.ndarray, read: np.ndarray) -> list[str]:
+    """Returns what rows were read as, and how to say otherwise; nothing of columns, which can be nothing else.
+
+    Args:
+      form: of the rows.
+      given: the training rows as their source has them [N, ...].
+      read: the same as they are read.
+    """
+    said, shape = [], " × ".join(map(str, read.shape[1:]))
+    match form:
+        case "columns" if given.ndim > 2:
+            said = [
+                f"rows of {' × '.join(map(str, given.shape[1:]))} are read as columns (data.inputs: series, images)"
+            ]
+        case "series":
+            steps, _, channels = read.shape[1:]
+            said = [
+                f"rows are series of {steps:,} steps of {counted(channels, 'channel')} (data.inputs: columns, images)"
+            ]
+        case "images":
+            said = [f"rows are images of {shape} (data.inputs: columns, series)"]
+        case "volumes":
+            said = [f"rows look like volumes, and are read as images of {shape}, the last the channels (data.inputs)"]
+    if given.dtype == np.uint8 and read.dtype != np.uint8:
+        said.append(f"bytes end at {given.max()}, and are read as numbers (data.scaling unit divides them by 255)")
+    return said
+
+
+def are_small(rows: np.ndarray) -> bool:
+    """Returns whether bytes are small numbers rather than the brightness of images."""
+    return rows.dtype == np.uint8 and rows[:_ROWS].max(initial=0) < _DARK and rows.max(initial=0) < _DARK
 
 
 def time_axis(rows: np.ndarray) -> int:

@@ -1,20 +1,24 @@
 """Loads datasets: reads, splits, scales and examines a source."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 
 from pretrain.config import Experiment
 from pretrain.config.digests import sha256_of_arrays
 from pretrain.config.fields import ConfigError
+from pretrain.config.kinds import TaskKind
 from pretrain.config.settings import DataConfig
-from pretrain.data import oddities, reading, scaling, splits
+from pretrain.data import copies, forms, neighbours, oddities, population, reading, scaling, splits
 from pretrain.data.dataset import Dataset, Fingerprints, Split, Units
-from pretrain.data.findings import notes
+from pretrain.data.findings import Finding, notes
 from pretrain.data.labels import NONE
 from pretrain.data.reading import Source
+from pretrain.data.scaling import Column
 from pretrain.data.targets import is_missing, strata
 
+_HELD_OUT = ("validation", "test")
+_FEW = 0.01  # of the held-out rows, whose classes move no verdict
 _LUMA = (0.299, 0.587, 0.114)
 Reader = Callable[[DataConfig], Source]
 
@@ -26,7 +30,7 @@ def reader() -> Reader:
     def read(config: DataConfig) -> Source:
         key = reading.key(config)
         if key not in sources:
-            sources[key] = reading.read(config)
+            sources[key] = _examined(reading.read(config), config)
         return sources[key]
 
     return read
@@ -46,6 +50,10 @@ def load_all(experiment: Experiment, read: Reader | None = None) -> dict[DataCon
             faults.append(error)
     if faults:
         raise ConfigError.of_all(faults)
+    settings = [at for point in experiment.points for at in point.settings.at_seeds(experiment.seeds)]
+    read_by_pretraining = {at.pretraining_data for at in settings if at.finetune.is_pretrained}
+    for config in datasets.keys() - read_by_pretraining:
+        datasets[config] = datasets[config]._replace(findings=tuple(_without_pool(datasets[config].findings)))
     return datasets
 
 
@@ -53,10 +61,16 @@ def configs(experiment: Experiment) -> list[DataConfig]:
     """Returns the data of an experiment's trials, fine-tuning's first, each once."""
     wanted: dict[DataConfig, None] = {}
     for point in experiment.points:
-        for seed in range(experiment.seeds if point.settings.data.splits == "fresh" else 1):
-            at = point.settings.at_seed(seed)
+        for at in point.settings.at_seeds(experiment.seeds):
             wanted |= dict.fromkeys((at.finetuning_data, at.pretraining_data))
     return list(wanted)
+
+
+def _examined(source: Source, config: DataConfig) -> Source:
+    """Returns a source with the order of its rows, which is the same for all cuts."""
+    if source.order is not None or config.name == "mnist" or source.groups is not None or source.times is not None:
+        return source
+    return source._replace(order=neighbours.order(source.inputs["train"], strata(source.labels["train"])))
 
 
 def load(config: DataConfig, read: Reader = reading.read) -> Dataset:
@@ -66,7 +80,7 @@ def load(config: DataConfig, read: Reader = reading.read) -> Dataset:
       ConfigError: the dataset is not there, is damaged or does not fit, or a held-out split takes all rows; a line for
         each fault.
     """
-    source = read(config)
+    source = _examined(read(config), config)
     cut = splits.cut(rows_of(source), config)
     raw = _raw(source, cut, config)
     labels = _cut(source.labels, cut)
@@ -75,21 +89,36 @@ def load(config: DataConfig, read: Reader = reading.read) -> Dataset:
         units = _units(config, labels["train"], source.output_names)
         labels = {split: units.standardised(array) for split, array in labels.items()}
     pool = raw.pop("unlabelled", None)
-    training = [array for array in (raw["train"], pool) if array is not None]
+    training, pool_findings = _scaled_by(config, raw["train"], labels["train"], pool, source.columns)
     fitted = scaling.fit(training, [raw["validation"], raw["test"]], config.scaling, source.columns)
+    del training
     inputs = {split: fitted.scaling.applied(array) for split, array in raw.items()}
     inputs["train"], pretrained_labels, pool_notes = _pretrained(config, inputs["train"], labels["train"], pool, fitted)
+    read_as = (
+        () if config.name == "mnist" else forms.lines(form_of(source, config), source.inputs["train"], raw["train"])
+    )
+    findings = notes(
+        (*source.notes, *read_as, *cut.notes, *fitted.notes, *pool_notes, *_scale_notes(raw["train"], fitted))
+    )
+    findings += [*_weighed(fitted.findings, source.task, sum(len(labels[split]) for split in _HELD_OUT))]
+    findings += pool_findings
+    if config.name != "mnist":
+        if source.task == "classification":
+            findings += oddities.of_labels(labels, source.output_names)
+        findings += oddities.of_left_alone(source.left_alone, config.group)
+        if source.order is not None and not (cut.validation is None and cut.test is None):
+            is_drawn = any(isinstance(rows, np.ndarray) for rows in (cut.validation, cut.test))
+            findings += neighbours.findings(source.order, is_drawn)
+        pools = {} if pool is None else {"unlabelled": pool}
+        findings += copies.find({**raw, **pools}, is_missing(labels["train"]))
+        if config.pretrain_on == "train" or config.unlabelled == 0:
+            findings = _without_pool(findings)
     if config.shuffled_pixels:
         inputs = {split: _shuffled(array) for split, array in inputs.items()}
     train = Split(inputs["train"], pretrained_labels)
     validation, test = (Split(inputs[split], labels[split]) for split in ("validation", "test"))
     labelled = np.flatnonzero(~is_missing(train.labels)).astype(np.int32)
     shape = raw["train"].shape[1:] if raw["train"].ndim > 2 else train.inputs.shape[1:]
-    findings = notes((*source.notes, *cut.notes, *fitted.notes, *pool_notes, *_scale_notes(raw["train"], fitted)))
-    if config.name != "mnist":
-        if source.task == "classification":
-            findings += oddities.of_labels(labels, source.output_names)
-        findings += oddities.of_copies(raw)
     return Dataset(
         train,
         validation,
@@ -111,10 +140,58 @@ def load(config: DataConfig, read: Reader = reading.read) -> Dataset:
     )
 
 
+def form_of(source: Source, config: DataConfig) -> forms.Form:
+    """Returns the form of a source's rows, which is the same for all cuts.
+
+    Raises:
+      ConfigError: rows cannot have the form that a config gives.
+    """
+    return "columns" if source.columns else forms.form_of(source.inputs["train"], config.inputs)
+
+
 def rows_of(source: Source) -> splits.Rows:
     """Returns the key of the cut of a source."""
     has_validation, has_test = ("validation" in source.labels, "test" in source.labels)
-    return splits.Rows(strata(source.labels["train"]), has_validation, has_test, source.groups)
+    return splits.Rows(strata(source.labels["train"]), has_validation, has_test, source.groups, source.times)
+
+
+def _without_pool(findings: Iterable[Finding]) -> list[Finding]:
+    """Returns findings without those on copies in a pool that no pretraining reads."""
+    return [finding for finding in findings if not finding.kind.endswith(copies.IN_POOL)]
+
+
+def _weighed(findings: Iterable[Finding], task: TaskKind, n_held_out: int) -> Iterator[Finding]:
+    """Yields findings on extreme inputs of held-out rows: notes where few rows are right or wrong, and no more."""
+    for finding in findings:
+        is_light = task != "regression" and finding.figures["values"] < _FEW * n_held_out
+        yield finding._replace(severity="note", remedy="") if is_light else finding
+
+
+def _scaled_by(
+    config: DataConfig, train: np.ndarray, labels: np.ndarray, pool: np.ndarray | None, columns: tuple[Column, ...]
+) -> tuple[list[np.ndarray], list[Finding]]:
+    """Returns the rows that decide scales, fills and categories, and a finding if those without a label differ.
+
+    If all do, an unlabelled pool of another population decides what fine-tuning reads, its baseline too.
+    """
+    everything = [array for array in (train, pool) if array is not None]
+    missing = is_missing(labels)
+    if (train.dtype == np.uint8 and config.scaling in ("auto", "unit")) or (pool is None and not missing.any()):
+        return everything, []  # bytes are over 255
+    labelled = train[~missing] if missing.any() else train
+    unlabelled = [array for array in (train[missing] if missing.any() else None, pool) if array is not None]
+    found = population.difference([labelled], unlabelled)
+    by_train = config.scale_from == "train" or (config.scale_from == "auto" and found is not None)
+    if found is None:
+        return [labelled] if by_train else everything, []
+    by = "the training rows with a label alone" if by_train else "all of them"
+    line = (
+        f"the {sum(map(len, unlabelled)):,} rows without a label are of another population than the {len(labelled):,} "
+        f"with one: {found.described([column.name for column in columns])}; {by} decide the scale (data.scale_from)"
+    )
+    figures = {"columns": len(found.columns), "of": found.compared, "statistic": found.statistic, "p": found.p}
+    doubt = Finding("an unlabelled pool of another population", line, "doubt", figures=figures)
+    return [labelled] if by_train else everything, [doubt]
 
 
 def _units(config: DataConfig, train: np.ndarray, names: tuple[str, ...]) -> Units:
@@ -135,8 +212,7 @@ def _cut(arrays: Mapping[str, np.ndarray], cut: splits.Cut) -> dict[str, np.ndar
 
 def _raw(source: Source, cut: splits.Cut, config: DataConfig) -> dict[str, np.ndarray]:
     """Returns the inputs of each split before they are scaled; images have a channel, and are grey where asked."""
-    arrays = _cut(source.inputs, cut)
-    arrays = {split: array[..., None] if array.ndim == 3 else array for split, array in arrays.items()}
+    arrays = forms.shaped(_cut(source.inputs, cut), form_of(source, config))
     if config.greyscale:
         if arrays["train"].ndim != 4 or arrays["train"].shape[-1] not in (1, 3):
             remedy = f"is for images of 1 or 3 channels, not for {arrays['train'].shape[1:]} an example; leave it out"
@@ -145,6 +221,8 @@ def _raw(source: Source, cut: splits.Cut, config: DataConfig) -> dict[str, np.nd
     if config.scaling == "none":
         is_bytes = arrays["train"].dtype == np.uint8
         return {split: array.astype(np.float32) for split, array in arrays.items()} if is_bytes else arrays
+    if config.scaling == "auto" and forms.are_small(arrays["train"]):
+        return {split: array.astype(np.float32) for split, array in arrays.items()}
     if config.scaling in ("auto", "unit") and not source.columns:
         as_bytes = scaling.as_bytes(arrays.values())
         if as_bytes is not None:

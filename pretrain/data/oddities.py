@@ -1,6 +1,7 @@
-"""Oddities of labels and rows that may harm an answer, as findings."""
+"""Oddities of labels and names that may harm an answer, as findings."""
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
@@ -8,8 +9,11 @@ from pretrain.config.counts import some
 from pretrain.data.findings import Finding
 from pretrain.data.labels import NONE
 
-_MOST_BYTES = 1 << 31  # of rows that are compared
 _MOST_NAMED = 5
+_OF_GROUPS = re.compile(
+    "group|subject|patient|person|people|participant|user|session|recording|speaker|writer|donor|animal|site|batch",
+    re.IGNORECASE,
+)
 
 
 def of_labels(labels: Mapping[str, np.ndarray], class_names: tuple[str, ...]) -> Iterator[Finding]:
@@ -33,24 +37,10 @@ def of_labels(labels: Mapping[str, np.ndarray], class_names: tuple[str, ...]) ->
         yield Finding("classes without a test row", line, figures={"classes": len(absent)})
 
 
-def of_copies(inputs: Mapping[str, np.ndarray]) -> Iterator[Finding]:
-    """Yields the numbers of held-out rows that are training rows, too.
-
-    Args:
-      inputs: rows [N, ...] by split.
-    """
-    if sum(array.nbytes for array in inputs.values()) > _MOST_BYTES:
-        return
-    held_out = {split: _hashes(inputs[split]) for split in ("test", "validation")}
-    copied = set().union(*held_out.values()).intersection(_hashes(inputs["train"]))
-    for split, hashes in held_out.items():
-        n = sum(row in copied for row in hashes)
-        if n:
-            line = f"{n:,} of {len(hashes):,} {split} rows are training rows too, which flatters every arm"
-            figures = {"rows": n, "of": len(hashes)}
-            yield Finding(f"{split} rows among the training rows", line, "doubt", figures=figures)
-
-
-def _hashes(rows: np.ndarray) -> list[int]:
-    flat = np.ascontiguousarray(rows.reshape(len(rows), -1))
-    return [hash(row.tobytes()) for row in flat]
+def of_left_alone(names: Iterable[str], group: str) -> Iterator[Finding]:
+    """Yields arrays that hold groups by their names, if none is asked for."""
+    named = [name for name in names if _OF_GROUPS.search(name)]
+    if named and not group:
+        line = f"the array {named[0]} is left alone, and rows of one group may be training and test rows"
+        remedy = f"if it names groups: --data.group {named[0]}"
+        yield Finding("groups that are cut apart", line, "doubt", remedy)

@@ -12,15 +12,17 @@ from pretrain.config.fields import ConfigError
 from pretrain.config.kinds import TaskKind
 from pretrain.config.own_code import returned
 from pretrain.config.settings import DataConfig
-from pretrain.data import inputs, tables, targets
+from pretrain.data import inputs, keys, tables, targets
 from pretrain.data.files import npy_kind, npz_kinds, read_npz
 from pretrain.data.names import EXPECTED, recognised
+from pretrain.data.neighbours import Order
 from pretrain.data.scaling import Column
 from pretrain.data.targets import Targets, is_missing
 
 MNIST = Path(__file__).with_name("mnist.npz")
 _MNIST_SHA256 = "e73dec66bbaca706840061cd787a19a5d2e2b589703ee47c01640c047cfe7741"
-_OF_TABLES = ("target", "drop", "group")  # fields
+_OF_TABLES = ("target", "drop")  # fields
+_KEYS = ("group", "time")  # fields that name a column or an array, and the latter's canonical names
 _NAMED = 8  # unknown arrays that are listed
 _ROLES = ("inputs", "labels")
 _OF_OBJECTS = (
@@ -37,7 +39,10 @@ class Source(NamedTuple):
     task: TaskKind
     output_names: tuple[str, ...]  # of classes, labels or numbers
     columns: tuple[Column, ...] = ()  # of a table
-    groups: np.ndarray | None = None  # [N] of the training rows
+    groups: np.ndarray | None = None  # [N] of the training rows, as ``keys.groups`` has them
+    times: np.ndarray | None = None  # likewise, as ``keys.times``
+    left_alone: tuple[str, ...] = ()  # arrays of no known name
+    order: Order | None = None  # of the training rows, where it was examined
     notes: tuple[str, ...] = ()
 
 
@@ -49,7 +54,8 @@ class _Arrays(NamedTuple):
     class_names: tuple[str, ...] = ()
     columns: tuple[Column, ...] = ()
     groups: np.ndarray | None = None
-    notes: tuple[str, ...] = ()
+    times: np.ndarray | None = None
+    left_alone: tuple[str, ...] = ()
 
 
 def read(config: DataConfig) -> Source:
@@ -72,23 +78,30 @@ def read(config: DataConfig) -> Source:
         n_rows, n_labels = (len(array) if array.ndim else 0 for array in (rows[split], labels[split]))
         if n_rows != n_labels:
             faults.append(f"has {n_rows} {row_names[split]} but {n_labels} {label_names[split]}; pair them up")
-    if faults:
-        raise ConfigError.of_all(ConfigError("data.name", _shown(config), fault) for fault in faults)
+    all_faults = [ConfigError("data.name", _shown(config), fault) for fault in faults]
+    n = len(rows["train"]) if "train" in rows and rows["train"].ndim else 0
+    groups, times, faults_of_keys = _keyed(config, arrays, n)
+    if all_faults or faults_of_keys:
+        raise ConfigError.of_all([*all_faults, *faults_of_keys])
     has_label, notes = _held_out_with_labels(config, goals.values)
+    if arrays.left_alone:
+        notes.append(f"arrays of no known name are left alone: {', '.join(arrays.left_alone[:_NAMED])}")
     return Source(
         {split: array[has_label[split]] if split in has_label else array for split, array in rows.items()},
         {split: array[has_label[split]] if split in has_label else array for split, array in goals.values.items()},
         goals.task,
         goals.names,
         arrays.columns,
-        arrays.groups,
-        (*arrays.notes, *goals.notes, *notes),
+        groups,
+        times,
+        arrays.left_alone,
+        notes=(*goals.notes, *notes),
     )
 
 
 def key(config: DataConfig) -> tuple[Any, ...]:
     """Returns the fields that decide a source's content."""
-    return (config.name, config.dir, *(getattr(config, name) for name in (*_OF_TABLES, "task")))
+    return (config.name, config.dir, *(getattr(config, name) for name in (*_OF_TABLES, *_KEYS, "task")))
 
 
 def _by_split(arrays: Mapping[str, Any], role: str) -> dict[str, Any]:
@@ -106,6 +119,22 @@ def _missing(arrays: Mapping[str, Any]) -> list[str]:
         for role in _ROLES
         if f"{split}_{role}" not in arrays
     ]
+
+
+def _keyed(
+    config: DataConfig, arrays: _Arrays, n: int
+) -> tuple[np.ndarray | None, np.ndarray | None, list[ConfigError]]:
+    """Returns the groups and the times of ``n`` training rows, where some are asked for, and the faults of these."""
+    found, faults = {"group": arrays.groups, "time": arrays.times}, []
+    for field, read in (("group", keys.groups), ("time", keys.times)):
+        if field in arrays.by_name:
+            try:
+                found[field] = keys.of_array(arrays.by_name[field], n, read)
+            except ValueError as error:
+                faults.append(ConfigError(f"data.{field}", getattr(config, field), str(error)))
+    if found["time"] is None and config.time:
+        found["time"] = np.arange(n)  # ``keys.ORDER``
+    return found["group"], found["time"], faults
 
 
 def _held_out_with_labels(
@@ -140,26 +169,35 @@ def _arrays_of(config: DataConfig) -> _Arrays:
         table = tables.read(path, config)
         arrays = {"train_inputs": table.inputs, "train_labels": table.labels}
         called = {"train_inputs": "inputs", "train_labels": config.target}
-        return _Arrays(arrays, called, columns=table.columns, groups=table.groups)
+        return _Arrays(arrays, called, columns=table.columns, groups=table.groups, times=table.times)
+    wanted = {field: getattr(config, field) for field in _KEYS if getattr(config, field)}
+    if wanted.get("time") == keys.ORDER:
+        del wanted["time"]
     of_tables = [field for field in _OF_TABLES if getattr(config, field)]
-    if of_tables and path.is_file() and path.suffix.lower() not in (".npz", ".npy"):
+    if (of_tables or wanted) and path.is_file() and path.suffix.lower() not in (".npz", ".npy"):
         raise ConfigError("data.name", name, f"is no table of a known kind; write one of {', '.join(tables.SUFFIXES)}")
     faults = [
         ConfigError(f"data.{field}", getattr(config, field), f"is for tables, and {name} is none; leave it out")
         for field in of_tables
+    ]
+    has_arrays = ".py:" in name or path.is_dir() or _is_path(name)
+    faults += [
+        ConfigError(f"data.{field}", given, f"is for tables and arrays of one's own, not for {name}; leave it out")
+        for field, given in wanted.items()
+        if not has_arrays
     ]
     if faults:
         raise ConfigError.of_all(faults)
     if name == "mnist":
         if not MNIST.is_file() or sha256_of_file(MNIST) != _MNIST_SHA256:
             raise ConfigError("data.name", name, f"is damaged: {MNIST} fails its checksum; reinstall pretrain")
-        return _npz(MNIST)._replace(class_names=tuple("0123456789"))
+        return _npz(MNIST, {})._replace(class_names=tuple("0123456789"))
     if name.lower().endswith(".npz"):
-        return _npz(path)
+        return _npz(path, wanted)
     if ".py:" in name:
-        return _of_function(name)
+        return _of_function(name, wanted)
     if path.is_dir() and any(path.glob("*.npy")):
-        return _of_directory(path)
+        return _of_directory(path, wanted)
     if _is_path(name):
         raise ConfigError("data.name", str(path), f"is no directory of .npy files; name them {EXPECTED}")
     from pretrain.data import tfds_images
@@ -170,30 +208,30 @@ def _arrays_of(config: DataConfig) -> _Arrays:
     return _Arrays({name: content[theirs] for name, theirs in names.items()}, names, class_names)
 
 
-def _npz(path: Path) -> _Arrays:
+def _npz(path: Path, wanted: Mapping[str, str]) -> _Arrays:
     """Returns the arrays of an .npz file that have a known name."""
     try:
-        names, notes = _recognised(str(path), npz_kinds(path))
+        names, others = _recognised(str(path), npz_kinds(path), wanted)
         arrays = read_npz(path, list(names.values()))
     except FileNotFoundError:
         raise ConfigError("data.name", str(path), "is no file; give the path of an .npz file that is there") from None
     except (OSError, ValueError) as error:
         raise ConfigError("data.name", str(path), f"is no readable .npz file ({error}); write it anew") from None
-    return _Arrays({name: arrays[theirs] for name, theirs in names.items()}, names, notes=notes)
+    return _Arrays({name: arrays[theirs] for name, theirs in names.items()}, names, left_alone=others)
 
 
-def _of_directory(path: Path) -> _Arrays:
+def _of_directory(path: Path, wanted: Mapping[str, str]) -> _Arrays:
     """Returns the arrays of a directory, mapped into memory."""
     try:
-        names, notes = _recognised(str(path), {file.stem: npy_kind(file) for file in path.glob("*.npy")})
+        names, others = _recognised(str(path), {file.stem: npy_kind(file) for file in path.glob("*.npy")}, wanted)
         files = {name: path / f"{theirs}.npy" for name, theirs in names.items()}
         arrays = {name: np.load(file, mmap_mode="r", allow_pickle=False) for name, file in files.items()}
     except (OSError, ValueError) as error:
         raise ConfigError("data.name", str(path), f"holds an unreadable .npy file ({error}); write it anew") from None
-    return _Arrays(arrays, names, notes=notes)
+    return _Arrays(arrays, names, left_alone=others)
 
 
-def _of_function(name: str) -> _Arrays:
+def _of_function(name: str, wanted: Mapping[str, str]) -> _Arrays:
     """Returns the arrays that a function of the user's returns."""
     file, _, function = name.rpartition(":")
     made = returned("data.name", name, file, function)
@@ -205,18 +243,25 @@ def _of_function(name: str) -> _Arrays:
     except Exception as error:  # lists of lists of different lengths, arrays of other libraries
         reason = " ".join(str(error).split())[:200]
         raise ConfigError("data.name", name, f"returns what is no array ({reason})") from None
-    names, notes = _recognised(name, {key: array.dtype for key, array in arrays.items()}, may_hold_objects=True)
-    return _Arrays({canonical: arrays[theirs] for canonical, theirs in names.items()}, names, notes=notes)
+    kinds = {key: array.dtype for key, array in arrays.items()}
+    names, others = _recognised(name, kinds, wanted, may_hold_objects=True)
+    return _Arrays({canonical: arrays[theirs] for canonical, theirs in names.items()}, names, left_alone=others)
 
 
 def _recognised(
-    source: str, kinds: Mapping[str, np.dtype], may_hold_objects: bool = False
+    source: str, kinds: Mapping[str, np.dtype], wanted: Mapping[str, str], may_hold_objects: bool = False
 ) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Returns the known names of a source by canonical name, and notes of the others.
+    """Returns the known names of a source by canonical name, those of keys by their field, and the other names.
 
     Raises:
-      ConfigError: names are ambiguous or all unknown, or an array of a file holds Python objects, which none unpickles.
+      ConfigError: names are ambiguous, all unknown or of no array, or an array of a file holds Python objects, which
+        none unpickles.
     """
+    absent = [
+        ConfigError(f"data.{field}", name, f"is no array of {source}, which has {', '.join(sorted(kinds)[:_NAMED])}")
+        for field, name in wanted.items()
+        if name not in kinds
+    ]
     names, unknown, faults = recognised(kinds)
     if not names:
         held = f"holds {', '.join(unknown[:_NAMED])}" if unknown else "holds no array"
@@ -226,6 +271,6 @@ def _recognised(
         if odd and not may_hold_objects:
             named = " and ".join(odd)
             faults.append(f"has {named} of Python objects, as {content} make, which are never unpickled; {remedy}")
-    if faults:
-        raise ConfigError.of_all(ConfigError("data.name", source, fault) for fault in faults)
-    return names, (f"arrays of no known name are left alone: {', '.join(unknown[:_NAMED])}",) if unknown else ()
+    if faults or absent:
+        raise ConfigError.of_all([*(ConfigError("data.name", source, fault) for fault in faults), *absent])
+    return {**names, **wanted}, tuple(name for name in unknown if name not in wanted.values())

@@ -1,15 +1,18 @@
 """Inputs as an encoder reads them: without gaps and on one scale, fitted to the training rows."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from pretrain.config.counts import counted, some
+from pretrain.data.findings import Finding
 from pretrain.data.inputs import blocks
 
 _CONSTANT = 1e-12  # deviation, relative to the largest value, below which a column counts as constant
 _LEAST = float(np.sqrt(np.finfo(float).tiny))  # deviation, whose square is rounded below
+_NEVER = float(np.finfo(float).max)  # divisor that makes zeros, in float32, and that JSON can hold
+_FAR = 10.0  # training deviations beyond the training range
 _MOST_NAMED = 5
 _BYTE_STEPS = 1e-4  # float32's greatest distance from a byte, in steps of a byte
 
@@ -71,17 +74,18 @@ class _Moments(NamedTuple):
 
 
 class FittedScaling(NamedTuple):
-    """A scaling, with the interval of its outputs and notes."""
+    """A scaling, with the interval of its outputs, notes, and findings on held-out values."""
 
     scaling: Scaling
     interval: tuple[float, float]  # of the training rows as an encoder reads them
     notes: tuple[str, ...]
+    findings: tuple[Finding, ...] = ()
 
 
 def fit(
     training: Sequence[np.ndarray], held_out: Sequence[np.ndarray], method: str, columns: tuple[Column, ...]
 ) -> FittedScaling:
-    """Returns the scaling of a source.
+    """Returns the scaling of a source; a value of which all training rows have the same becomes zero in all rows.
 
     Args:
       training: rows to fit it to [N, ...], labelled or not.
@@ -89,7 +93,7 @@ def fit(
       method: as in ``data.scaling``.
       columns: of a table; none of arrays.
     """
-    first = training[0]
+    first, is_chosen = training[0], method != "auto"
     if first.dtype == np.uint8 and method in ("auto", "unit"):
         return FittedScaling(_identity("unit"), (0.0, 1.0), ())
     moments = _moments(training)
@@ -105,10 +109,18 @@ def fit(
     # A category of no training row has no weight that training could move: its rows have 0 in every category.
     kept = np.flatnonzero(is_numeric | (moments.high > 0))
     unseen = len(is_numeric) - len(kept)
+    shared = _by_channel(moments, first.shape[-1]) if first.ndim == 4 else moments
+    beyond = _beyond(shared, held_out)
+    spread = shared.deviation if method == "standardise" else shared.high - shared.low
+    constant = spread <= np.maximum(_CONSTANT * np.maximum(np.abs(shared.low), np.abs(shared.high)), _LEAST)
+    if method == "none":  # values that lie in [0, 1] everywhere stay as they are
+        constant &= (beyond > 0) & (not is_chosen)
     offset, divisor = (np.zeros(0) for _ in range(2))
-    if method != "none":
-        offset, divisor = _of_method(method, moments, first.ndim == 4, first.shape[-1])
-        offset, divisor = np.where(is_numeric, offset, 0.0), np.where(is_numeric, divisor, 1.0)
+    if method != "none" or constant.any():
+        start, scale = (shared.mean, spread) if method == "standardise" else (shared.low, spread)
+        is_scaled = is_numeric & (method != "none") & ~constant
+        offset = np.where(constant, shared.mean, np.where(is_scaled, start, 0.0))
+        divisor = np.where(constant, _NEVER, np.where(is_scaled, scale, 1.0))
     scaling = Scaling(
         method,
         tuple(column.name if column.category is None else f"{column.name}={column.category}" for column in columns),
@@ -119,17 +131,64 @@ def fit(
         divisor,
     )
     if missing.any():
-        places = np.flatnonzero(missing)
-        named = some([scaling.columns[place] if columns else place for place in places], _MOST_NAMED)
+        named = _named(missing, scaling.columns)
         marks = f", and marked in {counted(len(scaling.marked), 'column')} besides" if len(scaling.marked) else ""
         notes.append(f"missing values of {named} are the training mean{marks}")
     if unseen:
         notes.append(f"{counted(unseen, 'category', 'categories')} of no training row: read as none of those known")
+    is_zero = constant & (is_numeric | (moments.high > 0))
+    if is_zero.any():
+        named = _named(is_zero, scaling.columns)
+        notes.append(f"column {named} has one value in all training rows, and becomes zero in all rows")
     ends = np.array([moments.low, moments.high])
     if len(offset):
         ends = (ends - offset) / divisor
     bounds = float(ends.min()), float(ends.max())
-    return FittedScaling(scaling, bounds, tuple(notes))
+    far = np.where(is_numeric, beyond, 0)
+    findings = [*_of_far(far * ~constant, scaling.columns), *_of_changed(far * constant, scaling.columns)]
+    return FittedScaling(scaling, bounds, tuple(notes), tuple(findings))
+
+
+def _named(where: np.ndarray, names: Sequence[str]) -> str:
+    """Returns the columns that a mask [D] marks, in words: names of a table's, numbers from 0 of others'."""
+    places = np.flatnonzero(where)
+    return some([names[int(place)] if names else place for place in places], _MOST_NAMED)
+
+
+def _beyond(moments: _Moments, held_out: Sequence[np.ndarray]) -> np.ndarray:
+    """Returns, value by value, how many held-out rows lie far beyond the training range: [D]."""
+    beyond = np.zeros(len(moments.low), int)
+    reach = np.maximum(_FAR * moments.deviation, _CONSTANT * np.maximum(np.abs(moments.low), np.abs(moments.high)))
+    low, high = moments.low - reach, moments.high + reach
+    for array in held_out:
+        for block in blocks(array):
+            values = block.reshape(len(block), -1)
+            beyond += ((values < low) | (values > high)).sum(axis=0)
+    return beyond
+
+
+def _of_far(beyond: np.ndarray, names: Sequence[str]) -> Iterator[Finding]:
+    if beyond.any():
+        line = (
+            f"held-out values lie more than {_FAR:.0f} deviations beyond the training rows': {_counts(beyond, names)}"
+        )
+        remedy = "mend them, or leave out the column or the rows"
+        figures = {"columns": int((beyond > 0).sum()), "values": int(beyond.sum())}
+        yield Finding("held-out values far beyond the training rows", line, "doubt", remedy, figures)
+
+
+def _of_changed(beyond: np.ndarray, names: Sequence[str]) -> Iterator[Finding]:
+    if beyond.any():
+        line = "held-out rows have other values, read as zero, in columns of one value in all training rows"
+        figures = {"columns": int((beyond > 0).sum()), "values": int(beyond.sum())}
+        yield Finding("columns that vary in held-out rows alone", f"{line}: {_counts(beyond, names)}", figures=figures)
+
+
+def _counts(rows: np.ndarray, names: Sequence[str]) -> str:
+    """Returns counts of rows [D] in words, the largest first."""
+    places = [int(place) for place in np.argsort(-rows, kind="stable") if rows[place]]
+    counts = [f"{counted(int(rows[place]), 'row')} in column {names[place] if names else place}" for place in places]
+    return some(counts, _MOST_NAMED)
 
 
 def as_bytes(arrays: Iterable[np.ndarray]) -> list[np.ndarray] | None:
@@ -181,7 +240,8 @@ def _moments(training: Sequence[np.ndarray]) -> _Moments:
             squares += np.einsum("ij,ij->j", offsets, offsets)
             count += len(block) if whole else present.sum(axis=0)
             low, high = np.fmin(low, np.fmin.reduce(values)), np.fmax(high, np.fmax.reduce(values))
-    n = np.maximum(count, 1)
+    n, seen = np.maximum(count, 1), count > 0
+    low, high = np.where(seen, low, 0), np.where(seen, high, 0)
     variance = np.maximum(squares / n - np.square(total / n), 0)
     return _Moments(pivot + total / n, np.sqrt(variance), low, high, count < n_rows)
 
@@ -192,16 +252,13 @@ def _mean(values: np.ndarray, present: np.ndarray, whole: bool) -> np.ndarray:
     return np.where(present, values, 0).sum(axis=0) / np.maximum(present.sum(axis=0), 1)
 
 
-def _of_method(method: str, moments: _Moments, by_channel: bool, n_channels: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns offset and divisor of every value of a row; the pixels of a channel share theirs."""
-    mean, deviation, low, high = moments[:4]
-    if by_channel:
-        pixels = (-1, n_channels)
-        n = len(mean) // n_channels
-        middle = mean.reshape(pixels).mean(axis=0)
-        spread = np.square(deviation.reshape(pixels)) + np.square(mean.reshape(pixels) - middle)
-        mean, deviation = np.tile(middle, n), np.tile(np.sqrt(spread.mean(axis=0)), n)
-        low, high = np.tile(low.reshape(pixels).min(axis=0), n), np.tile(high.reshape(pixels).max(axis=0), n)
-    offset, divisor = (mean, deviation) if method == "standardise" else (low, high - low)
-    varies = divisor > np.maximum(_CONSTANT * np.maximum(np.abs(low), np.abs(high)), _LEAST)
-    return offset, np.where(varies, divisor, 1.0)
+def _by_channel(moments: _Moments, n_channels: int) -> _Moments:
+    """Returns the moments of images' channels, as each of their pixels has them: [D]."""
+    pixels = (-1, n_channels)
+    mean, deviation, low, high = (each.reshape(pixels) for each in moments[:4])
+    middle = mean.mean(axis=0)
+    spread = np.sqrt((np.square(deviation) + np.square(mean - middle)).mean(axis=0))
+    middle, spread, least, most = (
+        np.tile(each, len(mean)) for each in (middle, spread, low.min(axis=0), high.max(axis=0))
+    )
+    return _Moments(middle, spread, least, most, moments.has_missing)

@@ -7,6 +7,7 @@ import numpy as np
 
 from pretrain.config.fields import ConfigError
 from pretrain.config.settings import DataConfig
+from pretrain.data import keys
 from pretrain.data.labels import NONE
 
 _SORTED = 5.0  # standard errors by which neighbours share a class too often for rows in no order
@@ -28,18 +29,22 @@ class Rows(NamedTuple):
     labels: np.ndarray  # [N] strata of the training arrays, to be in proportion; ``NONE`` of rows without a target
     has_validation: bool
     has_test: bool
-    groups: np.ndarray | None = None  # [N]
+    groups: np.ndarray | None = None  # [N] as ``keys.groups`` has them; a row without one is a group of its own
+    times: np.ndarray | None = None  # [N] as ``keys.times`` has them
 
 
 def cut(rows: Rows, config: DataConfig) -> Cut:
     """Returns a cut.
 
-    Rows with a label are held out: the first, if that is a fair draw; else a random draw with classes in proportion, by
-    whole groups if there are any.
+    Rows with a label are held out: the last in time, if there are times; the first, if that is a fair draw; else a
+    random draw with classes in proportion, by whole groups if there are any.
 
     Raises:
-      ConfigError: a held-out split takes all rows, there are too few groups, or fresh cuts have nothing to cut off.
+      ConfigError: a held-out split takes all rows, there are too few groups or times, or fresh cuts have nothing to cut
+        off.
     """
+    if rows.times is not None:
+        return _by_time(rows, rows.times, config)
     if rows.has_validation and rows.has_test and config.splits == "fresh":
         remedy = "has no effect, for the data have validation and test rows; leave it out"
         raise ConfigError("data.splits", config.splits, remedy)
@@ -51,6 +56,11 @@ def cut(rows: Rows, config: DataConfig) -> Cut:
         held = None if rows.has_validation else slice(0, n_validation)
         return Cut(slice(n_validation, len(labels)), held, None, tuple(_idle(rows, config)))
     rng, notes, held_out = np.random.default_rng(config.cut), _idle(rows, config), {}
+    if rows.groups is not None:
+        is_alone = rows.groups == keys.NONE
+        if is_alone.any():
+            rows = rows._replace(groups=np.where(is_alone, rows.groups.max() + np.cumsum(is_alone), rows.groups))
+            notes.append(f"{is_alone.sum():,} rows without a group are a group each (data.group)")
     is_left = np.ones(len(labels), bool)
     for split, size in (("test", n_test), ("validation", n_validation)):
         if not size:
@@ -73,6 +83,50 @@ def cut(rows: Rows, config: DataConfig) -> Cut:
         train = train[apart]
     if is_sorted:
         train = rng.permutation(train)
+        notes.append("training rows are in order of their targets; they were shuffled once")
+    return Cut(train, held_out.get("validation"), held_out.get("test"), tuple(notes))
+
+
+def _by_time(rows: Rows, times: np.ndarray, config: DataConfig) -> Cut:
+    """Returns a cut whose test rows are the last in time and whose validation rows come before; ties stay together.
+
+    Rows without a time, and later ones without a label, are left out.
+    """
+    faults = []
+    if config.splits == "fresh":
+        remedy = "draws rows at random, which data.time does not; leave one of the two out"
+        faults.append(ConfigError("data.splits", config.splits, remedy))
+    if rows.groups is not None:
+        remedy = "holds out whole groups, and data.time the last rows; leave one of the two out"
+        faults.append(ConfigError("data.group", config.group, remedy))
+    if faults:
+        raise ConfigError.of_all(faults)
+    notes = _idle(rows, config)
+    usable = np.flatnonzero((rows.labels != NONE) & (times != keys.NONE))
+    usable = usable[np.argsort(times[usable], kind="stable")]
+    ranks, end, held_out = times[usable], len(usable), {}
+    n_validation, n_test = sizes(rows._replace(labels=rows.labels[usable]), config)
+    for split, size in (("test", n_test), ("validation", n_validation)):
+        if not size:
+            continue
+        starts = 1 + np.flatnonzero(np.diff(ranks[:end]))  # the first rows of their times
+        if not len(starts):
+            remedy = f"has no two times among {end:,} rows with a label, of which {size:,} are to be {split} rows"
+            raise ConfigError("data.time", config.time, f"{remedy}; lower data.{split}, or take another column")
+        start = int(starts[np.argmin(np.abs(starts - (end - size)))])
+        held_out[split] = np.sort(usable[start:end])
+        end = start
+        notes.append(f"the last {len(held_out[split]):,} rows in time are {split} rows (data.time, data.{split})")
+    limit = ranks[end] if end < len(ranks) else times.max() + 1
+    train = np.flatnonzero((times < limit) & (times != keys.NONE))
+    timeless = int((times == keys.NONE).sum())
+    later = len(times) - timeless - len(train) - sum(map(len, held_out.values()))
+    if timeless:
+        notes.append(f"{timeless:,} rows without a time left out")
+    if later:
+        notes.append(f"{later:,} rows without a label left out, which are no earlier than held-out rows")
+    if in_order_of_classes(rows.labels[train]):
+        train = np.random.default_rng(config.cut).permutation(train)
         notes.append("training rows are in order of their targets; they were shuffled once")
     return Cut(train, held_out.get("validation"), held_out.get("test"), tuple(notes))
 
@@ -141,4 +195,6 @@ def _grouped(labels: np.ndarray, groups: np.ndarray, size: int, config: DataConf
         raise ConfigError("data.group", config.group, remedy)
     folds = StratifiedGroupKFold(n_parts, shuffle=True, random_state=config.cut)
     with warnings.catch_warnings(action="ignore", category=UserWarning):  # of classes with fewer rows than parts
-        return next(folds.split(np.zeros(len(labels)), labels, groups))[1]
+        parts = list(folds.split(np.zeros(len(labels)), labels, groups))
+    lost = [len(np.setdiff1d(labels[held_out], labels[left])) for left, held_out in parts]  # classes that none trains
+    return parts[int(np.argmin(lost))][1]

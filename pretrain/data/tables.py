@@ -8,7 +8,7 @@ import numpy as np
 
 from pretrain.config.fields import ConfigError, nearest
 from pretrain.config.settings import DataConfig
-from pretrain.data import delimited
+from pretrain.data import delimited, keys
 from pretrain.data.scaling import Column
 
 _TEXT = (".csv", ".tsv")
@@ -23,7 +23,8 @@ class Table(NamedTuple):
     inputs: np.ndarray  # [N, D] float64, NaN where a number is missing
     columns: tuple[Column, ...]
     labels: np.ndarray  # [N] numbers, NaN where missing, or texts, empty where missing
-    groups: np.ndarray | None  # [N] int
+    groups: np.ndarray | None  # [N] int, as ``keys.groups`` has them
+    times: np.ndarray | None = None  # [N] int, as ``keys.times`` has them
 
 
 def read(path: Path, config: DataConfig) -> Table:
@@ -38,7 +39,9 @@ def read(path: Path, config: DataConfig) -> Table:
         remedy = f"has a single column, {names[0][:60]!r}; separate columns by commas, semicolons or tabs"
         raise ConfigError("data.name", str(path), remedy)
     dropped = _dropped(config.drop, names)
-    for field, named in (("target", (config.target,)), ("group", (config.group,)), ("drop", dropped)):
+    time = config.time if config.time != keys.ORDER or keys.ORDER in names else ""
+    single = (("target", config.target), ("group", config.group), ("time", time))
+    for field, named in (*((field, (name,)) for field, name in single), ("drop", dropped)):
         faults += [_unknown(field, name, names) for name in named if name and name not in names]
     if not config.target:
         remedy = f"names no column; give --data.target one of {', '.join(names[:20])}"
@@ -48,7 +51,7 @@ def read(path: Path, config: DataConfig) -> Table:
     encoded: list[np.ndarray] = []
     columns: list[Column] = []
     for name in names:
-        if name not in (config.target, config.group, *dropped, *twice):
+        if name not in (config.target, config.group, time, *dropped, *twice):
             try:
                 values, columns_of_values = _encoded(name, table[name])
                 encoded.append(values)
@@ -59,6 +62,11 @@ def read(path: Path, config: DataConfig) -> Table:
         labels = _labels(config.target, table[config.target]) if names.count(config.target) == 1 else np.zeros(0)
     except ValueError as error:
         faults.append(ConfigError("data.target", config.target, str(error)))
+    times = None
+    try:
+        times = keys.times(keys.of_column(table[time])) if names.count(time) == 1 else None
+    except ValueError as error:
+        faults.append(ConfigError("data.time", time, str(error)))
     if not faults and not columns:
         faults.append(ConfigError("data.name", str(path), "has no column besides target and group; add some"))
     if not faults and not len(table):
@@ -66,10 +74,10 @@ def read(path: Path, config: DataConfig) -> Table:
     if faults:
         raise ConfigError.of_all(faults)
     inputs = np.concatenate(encoded, axis=1, dtype=np.float64)
-    groups = _codes(table[config.group])[0] if config.group else None
+    groups = keys.groups(keys.of_column(table[config.group])) if config.group else None
     del table, encoded
     _release()
-    return Table(inputs, tuple(columns), labels, groups)
+    return Table(inputs, tuple(columns), labels, groups, times)
 
 
 def _release() -> None:

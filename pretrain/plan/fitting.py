@@ -1,19 +1,19 @@
 """An experiment and its data, brought together: defaults fitted to the rows that there are, and datasets loaded."""
 
-import math
+import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
 
 from pretrain import data
-from pretrain.config import DataConfig, Experiment, Settings, fitting, metrics, own_data
+from pretrain.config import DataConfig, Experiment, fitting, metrics, own_data
 from pretrain.config.fields import ConfigError
 from pretrain.config.paths import path_of
 from pretrain.data import Dataset, splits
 from pretrain.data.findings import Finding, notes
 from pretrain.data.labels import NONE
-from pretrain.data.loading import Reader, configs, rows_of
+from pretrain.data.loading import Reader, configs, form_of, rows_of
 from pretrain.data.targets import is_missing
 from pretrain.plan import modules
 from pretrain.plan.stages import n_labels
@@ -53,22 +53,16 @@ def load(experiment: Experiment, chosen: Collection[str] | None = None) -> Loade
     _check_tasks(fitted.experiment, datasets)
     if chosen is not None:
         # Of the smallest cut, where each seed has its own.
-        cuts = {(at.finetuning_data, at.pretraining_data) for at in _settings(fitted.experiment.whole)}
-        n_labelled = min(datasets[own].n_labelled for own, _ in cuts)
-        n_examples = min(len(datasets[read].train.inputs) for _, read in cuts)
+        whole = fitted.experiment.whole
+        settings = [at for point in whole.points for at in point.settings.at_seeds(whole.seeds)]
+        n_labelled = min(datasets[at.finetuning_data].n_labelled for at in settings)
+        n_examples = min(len(datasets[at.pretraining_data].train.inputs) for at in settings)
         fitted = fitting.to_rows(fitted, chosen, n_examples, n_labelled)
     if fitted.experiment is not experiment:
         fitted.experiment.__post_init__()
     places = {field: str(path_of(field, getattr(experiment, field))) for field in ("run_dir", "store")}
     located = fitted.experiment.with_others(places)
     return Loaded(located, datasets, (*_findings(located, datasets), *notes(fitted.notes, "default")))
-
-
-def _settings(experiment: Experiment) -> Iterator[Settings]:
-    """Yields the settings of each point, at each seed that has a cut of its own."""
-    for point in experiment.points:
-        for seed in range(experiment.seeds) if point.settings.data.splits == "fresh" else (0,):
-            yield point.settings.at_seed(seed)
 
 
 def _facts(config: DataConfig, read: Reader) -> own_data.Facts:
@@ -81,9 +75,9 @@ def _facts(config: DataConfig, read: Reader) -> own_data.Facts:
     n_labelled = int((rows.labels != NONE).sum()) - n_held_out
     n_examples = len(labels) - n_held_out + len(source.inputs.get("unlabelled", ()))
     counts = np.unique(known, return_counts=True)[1] if source.task == "classification" else np.zeros(0)
-    shape = source.inputs["train"].shape[1:]
+    n_values, has_images = source.inputs["train"][0].size, form_of(source, config) != "columns"
     shares = tuple((counts / max(len(known), 1)).tolist())
-    return own_data.Facts(n_labelled, n_examples, math.prod(shape), len(shape) > 1, rows.has_test, source.task, shares)
+    return own_data.Facts(n_labelled, n_examples, n_values, has_images, rows.has_test, source.task, shares)
 
 
 def _check_tasks(experiment: Experiment, datasets: Mapping[DataConfig, Dataset]) -> None:
@@ -100,9 +94,25 @@ def _check_tasks(experiment: Experiment, datasets: Mapping[DataConfig, Dataset])
     metrics.check_task(experiment.study.metric, tasks)
 
 
+def _of_all_cuts(findings: Collection[Finding]) -> list[Finding]:
+    """Returns one finding of each kind, a doubt if there is one: their figures differ from cut to cut."""
+
+    def key(each: Finding) -> tuple[str, ...]:
+        return each.data, each.kind, re.sub(r"\d[\d,.]*", "", each.sentence) if each.kind == "reading" else ""
+
+    places = {place: number for number, place in enumerate(dict.fromkeys(map(key, findings)))}
+    found: dict[tuple[str, ...], Finding] = {}
+    for finding in sorted(findings, key=lambda each: each.severity != "doubt"):
+        found.setdefault(key(finding), finding)
+    return sorted(found.values(), key=lambda each: places[key(each)])
+
+
 def _findings(experiment: Experiment, datasets: Mapping[DataConfig, Dataset]) -> Iterator[Finding]:
     """Yields the findings in data, and on budgets smaller than the number of classes, once each."""
-    yield from {str(finding): finding for dataset in datasets.values() for finding in dataset.findings}.values()
+    found = [finding for dataset in datasets.values() for finding in dataset.findings]
+    if any(config.splits == "fresh" for config in datasets):
+        found = _of_all_cuts(found)
+    yield from {str(finding): finding for finding in found}.values()
     budgets = {}
     for point in experiment.points:
         dataset = datasets[point.settings.at_seed(0).finetuning_data]

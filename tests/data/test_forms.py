@@ -64,7 +64,7 @@ def test_a_series_is_one_whatever_the_order_of_its_axes():
     np.testing.assert_array_equal(first[:, :, 0], rows)
     for other in others:
         np.testing.assert_array_equal(other, first)
-    assert "60 steps of 3 channels" in forms.line("series", first)
+    assert "60 steps of 3 channels" in forms.lines("series", rows, first)[0]
 
 
 def test_columns_are_flat_and_images_have_channels():

@@ -9,6 +9,8 @@ from pretrain.config.fields import ConfigError
 from tests.data import sources
 from tests.data.sources import CLASSES, ROWS, TEST_ROWS
 
+IMAGES = "rows are images of 6 × 6 × 1 (data.inputs: columns, series)"
+
 
 @pytest.fixture(scope="session")
 def form(tmp_path_factory):
@@ -49,7 +51,7 @@ def same(one, other):
 def test_forms_of_the_same_images_are_the_same_to_the_bit(name, form):
     assert same(form(name), form("uint8"))
     assert form(name).output_names == tuple(map(str, range(CLASSES)))
-    assert form(name).findings == ()
+    assert [finding.sentence for finding in form(name).findings] == [IMAGES]
 
 
 def test_flat_images_are_rows_of_the_same_bytes(form):
@@ -233,5 +235,73 @@ def test_a_function_of_ones_own_returns_arrays(tmp_path):
 
 
 def test_fields_of_tables_are_refused_beside_arrays(form):
-    lines = refused(lambda: form("uint8", target="y", drop=("a",), group="b"))
-    assert [line.partition(":")[0] for line in lines] == ["data.target", "data.drop", "data.group"]
+    lines = refused(lambda: form("uint8", target="y", drop=("a",)))
+    assert [line.partition(":")[0] for line in lines] == ["data.target", "data.drop"]
+    lines = refused(lambda: data.load(DataConfig(target="y", drop=("a",), group="b", time="c")))
+    assert [line.partition(":")[0] for line in lines] == ["data.target", "data.drop", "data.group", "data.time"]
+
+
+GROUPED = """
+import numpy as np
+
+
+def arrays():
+    return dict(np.load("{}", allow_pickle=True))
+"""
+
+
+@pytest.fixture(params=["npz", "folder", "function"])
+def grouped(request, tmp_path):
+    """A function that loads rows of which ten each have a group and a day, from sources of three kinds."""
+    rng = np.random.default_rng(0)
+    site = rng.permutation(np.repeat(np.arange(40), 10))
+    arrays = {
+        "X": rng.normal(size=(400, 5)),
+        "y": rng.integers(0, 3, 400),
+        "day": rng.permutation(400),
+        "few": site[:9],
+    }
+    arrays["X"][:, 0], arrays["X"][:, 1] = site, arrays["day"]
+    arrays["site"] = np.array([f"site {number}" for number in site])[:, None]
+    np.savez(tmp_path / "own.npz", **arrays)
+    (tmp_path / "own.py").write_text(GROUPED.format(tmp_path / "own.npz"))
+    for name, array in arrays.items():
+        np.save(tmp_path / f"{name}.npy", array)
+    name = {"npz": "own.npz", "folder": "", "function": "own.py:arrays"}[request.param]
+
+    def load(**fields):
+        return data.load(DataConfig(name=f"{tmp_path}/{name}", validation=0.2, **fields))
+
+    return load
+
+
+def column(found, place):
+    """A column of each split as it was."""
+    return [
+        np.rint(split.inputs[:, place] * found.scaling.divisor[place] + found.scaling.offset[place]).astype(int)
+        for split in (found.train, found.validation, found.test)
+    ]
+
+
+def test_arrays_of_groups_and_of_times_cut_rows(grouped):
+    for fields in ({}, {"splits": "fresh", "cut": 5}):
+        train, validation, test = map(set, column(grouped(group="site", **fields), 0))
+        assert not train & validation and not train & test and not validation & test
+    train, validation, test = column(grouped(time="day"), 1)
+    assert train.max() < validation.min() and validation.max() < test.min()
+    (line,) = refused(lambda: grouped(time="day", splits="fresh"))
+    assert line.startswith("data.splits: 'fresh' draws rows at random, which data.time does not")
+    assert noted(grouped(time="order"), "rows in time are test rows")
+
+
+def test_arrays_that_are_no_groups_are_refused_and_those_left_alone_are_named(grouped):
+    (line,) = refused(lambda: grouped(group="sites"))
+    assert line.startswith("data.group: 'sites' is no array of ") and "X, day, few, site" in line
+    (line,) = refused(lambda: grouped(group="few"))
+    assert line == "data.group: 'few' is an array of (9,) beside 400 training rows; give a value a row"
+    (line,) = refused(lambda: grouped(time="site"))
+    assert line.startswith("data.time: 'site' has 'site ") and "which is no time" in line
+    (found,) = [each for each in grouped().findings if each.kind == "groups that are cut apart"]
+    assert (found.severity, found.remedy) == ("doubt", "if it names groups: --data.group site")
+    assert noted(grouped(), "left alone: day, few, site") and noted(grouped(group="site"), "left alone: day, few")
+    assert not [each for each in grouped(group="site").findings if each.severity == "doubt"]

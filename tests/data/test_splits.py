@@ -1,5 +1,7 @@
 """Cuts are of the sizes asked for, fair to every class, and the same whenever they are asked for again."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -93,3 +95,75 @@ def test_sizes_of_splits_that_have_rows_of_their_own_are_noted_and_cuts_of_nothi
     assert cut(Rows(labels, True, True), DataConfig()).notes == ()
     with pytest.raises(ConfigError, match=r"^data\.splits: 'fresh' has no effect"):
         cut(Rows(labels, True, True), DataConfig(splits="fresh"))
+
+
+def test_rows_without_a_group_are_a_group_each():
+    rng = np.random.default_rng(0)
+    labels, groups = rng.integers(0, 2, 900), rng.integers(0, 60, 900)
+    groups[rng.random(900) < 0.2] = -1
+    for fields in ({}, {"splits": "fresh", "cut": 3}):
+        found = cut(Rows(labels, False, False, groups), DataConfig(validation=0.2, test=0.2, **fields))
+        parts = [found.train, found.validation, found.test]
+        np.testing.assert_array_equal(np.sort(np.concatenate(parts)), np.arange(900))
+        named = [set(groups[part]) - {-1} for part in parts]
+        assert not named[0] & named[1] and not named[0] & named[2] and not named[1] & named[2]
+        alone = [int((groups[part] < 0).sum()) for part in parts]
+        assert min(alone) > 10  # of every split
+        assert f"{sum(alone)} rows without a group are a group each (data.group)" in found.notes
+    none = cut(Rows(labels, False, False, np.full(900, -1)), DataConfig(validation=0.2, test=0.2))
+    assert abs(len(none.test) - 180) <= 1
+
+
+def by_time(labels, times, has_validation=False, has_test=False, **fields):
+    rows = Rows(np.asarray(labels), has_validation, has_test, times=np.asarray(times))
+    return cut(rows, DataConfig(**{"validation": 0.2, "test": 0.2, **fields}))
+
+
+@thorough
+@given(st.lists(st.tuples(st.integers(-1, 30), st.integers(-1, 3)), min_size=30, max_size=80), st.booleans())
+def test_the_last_rows_are_held_out_and_ties_stay_together(rows, has_test):
+    times, labels = np.array(rows).T
+    usable = (times >= 0) & (labels >= 0)
+    if len(np.unique(times[usable])) < 12:
+        return
+    found = by_time(labels, times, has_test=has_test, validation=0.2)
+    order = [found.train, found.validation, *([] if has_test else [found.test])]
+    for earlier, later in itertools.pairwise(order):
+        assert times[earlier].max() < times[later].min()
+    assert all(usable[part].all() for part in order[1:]) and (times[found.train] >= 0).all()
+    assert set(np.flatnonzero(usable)) <= set(np.concatenate(order))
+    # As near to the size asked for as ties allow.
+    if not has_test:
+        asked, counts = round(0.2 * usable.sum()), np.bincount(times[usable])
+        assert abs(len(found.test) - asked) <= counts.max() / 2 + 1
+
+
+def test_a_cut_by_time_says_so():
+    found = by_time(np.arange(100) % 2, np.arange(100))
+    np.testing.assert_array_equal(found.test, np.arange(80, 100))
+    np.testing.assert_array_equal(found.validation, np.arange(60, 80))
+    assert "the last 20 rows in time are test rows (data.time, data.test)" in found.notes
+    times = np.arange(100)
+    times[:5] = -1
+    labels = np.arange(100) % 2
+    labels[90:] = -1
+    found = by_time(labels, times)
+    assert "5 rows without a time left out" in found.notes
+    assert "10 rows without a label left out, which are no earlier than held-out rows" in found.notes
+    assert len(found.train) + len(found.validation) + len(found.test) == 85
+
+
+def test_a_cut_by_time_is_refused_beside_others_and_where_there_is_one_time():
+    labels = np.arange(40) % 2
+    with pytest.raises(ConfigError, match=r"^data\.splits: 'fresh' draws rows at random, which data\.time does not"):
+        by_time(labels, np.arange(40), splits="fresh", time="day")
+    with pytest.raises(ConfigError, match=r"^data\.time: 'day' has no two times among 40 rows"):
+        by_time(labels, np.zeros(40, int), time="day")
+    with pytest.raises(ConfigError, match=r"^data\.group: 'g' holds out whole groups"):
+        cut(Rows(labels, False, False, labels, np.arange(40)), DataConfig(group="g", time="day"))
+
+
+def test_training_rows_in_order_of_time_and_of_targets_are_shuffled():
+    found = by_time(np.arange(400) * 4 // 400, np.arange(400))
+    assert any("in order of their targets" in note for note in found.notes)
+    assert (np.diff(found.train) < 0).any() and set(found.train) == set(range(240))

@@ -248,3 +248,42 @@ def test_missing_values_of_arrays_are_imputed_and_marked(tmp_path):
     lines = refused(lambda: data.load(DataConfig(name=str(tmp_path / "worse.npz"))))
     assert len(lines) == 2
     assert "infinite values in column 1 of X" in lines[0] and "no value at all in column 2 of X" in lines[1]
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_rows_without_a_group_in_a_table_are_a_group_each(load, form):
+    rng = np.random.default_rng(0)
+    patient = np.where(rng.random(300) < 0.2, None, rng.integers(0, 40, 300).astype(str))
+    table = sources.people().append_column("patient", pa.array(patient.tolist()))
+    n = sum(name is None for name in patient)
+    for fields in ({}, {"splits": "fresh", "cut": 4}):
+        found = load(table, form=form, group="patient", validation=0.2, **fields)
+        assert any(f"{n} rows without a group are a group each" in note for note in map(str, found.findings))
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+@pytest.mark.parametrize("kind", ["dates", "texts", "numbers"])
+def test_a_column_of_times_cuts_and_is_no_input(load, form, kind):
+    table = sources.people()
+    day = np.random.default_rng(0).permutation(len(table))
+    dates = np.datetime64("2021-01-01") + day
+    when = {"dates": dates, "texts": [f"{date.astype(object):%d.%m.%Y}" for date in dates], "numbers": day}[kind]
+    table = table.append_column("when", pa.array(when)).append_column("day", pa.array(day))
+    found = load(table, form=form, time="when", validation=0.2)
+    place = found.scaling.columns.index("day")
+    assert "when" not in found.scaling.columns
+    days = [split.inputs[:, place] for split in (found.train, found.validation, found.test)]
+    assert days[0].max() < days[1].min() and days[1].max() < days[2].min()
+    assert any("rows in time are test rows (data.time, data.test)" in note for note in map(str, found.findings))
+    by_row = load(table, form=form, time="order", drop=("when",), validation=0.2)
+    assert any("rows in time are test rows" in note for note in map(str, by_row.findings))
+
+
+def test_columns_that_are_no_time_are_refused(load):
+    table = sources.people()
+    lines = refused(lambda: load(table, time="school"))
+    assert lines[0].startswith("data.time: 'school' has 'college', which is no time") and len(lines) == 1
+    (line,) = refused(lambda: load(table, time="hour"))
+    assert line == "data.time: 'hour' is no column of the table; did you mean 'hours'?"
+    (line,) = refused(lambda: load(table, time="hours", splits="fresh"))
+    assert line.startswith("data.splits: 'fresh' draws rows at random")

@@ -233,3 +233,19 @@ def test_data_of_different_tasks_are_refused_in_a_line(tmp_path):
     experiment = Experiment(sweep=({"data.name": names},))
     with pytest.raises(ConfigError, match=r"data.task: 'auto' differs between data, classification .* and regression"):
         fitting.load(experiment, ())
+
+
+def test_defaults_follow_the_smallest_of_all_cuts_and_findings_are_told_once(tmp_path):
+    x, y = sources.columns(rows=240, n=4)
+    groups = np.where(np.arange(240) < 60, 0, np.arange(240) // 6)  # one of them a quarter of all rows
+    np.savez(tmp_path / "own.npz", X=np.r_[x, x], y=np.r_[y, y], groups=np.r_[groups, groups + 100])
+    argv = ("--data.name", f"{tmp_path}/own.npz", "--data.group", "groups", "--data.splits", "fresh", "--seeds", "5")
+    experiment, chosen, _ = parsed(*argv)
+    loaded = fitting.load(experiment, chosen)
+    sizes = {dataset.n_labelled for dataset in loaded.datasets.values()}
+    assert len(loaded.datasets) == 5 and len(sizes) > 1
+    assert loaded.experiment.finetune.labels == min(sizes)
+    assert plan(loaded.experiment, loaded.datasets, FINGERPRINTS).trials
+    kinds = [each.kind for each in loaded.findings if each.kind not in ("reading", "default")]
+    assert "test rows among the training rows" in kinds and len(kinds) == len(set(kinds))
+    assert sum("test rows cut off" in each.sentence for each in loaded.findings) == 1
