@@ -8,7 +8,7 @@ from pretrain.config import Experiment
 from pretrain.config.digests import sha256_of_arrays
 from pretrain.config.fields import ConfigError
 from pretrain.config.settings import DataConfig
-from pretrain.data import oddities, reading, scaling, splits
+from pretrain.data import oddities, of_targets, reading, scaling, splits
 from pretrain.data.dataset import Dataset, Fingerprints, Split, Units
 from pretrain.data.findings import notes
 from pretrain.data.labels import NONE
@@ -85,7 +85,10 @@ def load(config: DataConfig, read: Reader = reading.read) -> Dataset:
     validation, test = (Split(inputs[split], labels[split]) for split in ("validation", "test"))
     labelled = np.flatnonzero(~is_missing(train.labels)).astype(np.int32)
     shape = raw["train"].shape[1:] if raw["train"].ndim > 2 else train.inputs.shape[1:]
-    findings = notes((*source.notes, *cut.notes, *fitted.notes, *pool_notes, *_scale_notes(raw["train"], fitted)))
+    said = notes((*cut.notes, *fitted.notes, *pool_notes, *_scale_notes(raw["train"], fitted)))
+    findings = [*source.findings, *said]
+    if source.task == "multilabel":
+        findings += of_targets.without_positive(labels["test"], source.output_names)
     if config.name != "mnist":
         if source.task == "classification":
             findings += oddities.of_labels(labels, source.output_names)
@@ -108,6 +111,7 @@ def load(config: DataConfig, read: Reader = reading.read) -> Dataset:
         fitted.interval,
         fitted.scaling,
         tuple(finding._replace(data=config.name) for finding in findings),
+        source.task == "multilabel" and any(np.isnan(array[~is_missing(array)]).any() for array in labels.values()),
     )
 
 

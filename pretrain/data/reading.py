@@ -12,8 +12,9 @@ from pretrain.config.fields import ConfigError
 from pretrain.config.kinds import TaskKind
 from pretrain.config.own_code import returned
 from pretrain.config.settings import DataConfig
-from pretrain.data import inputs, tables, targets
+from pretrain.data import findings, inputs, tables, targets
 from pretrain.data.files import npy_kind, npz_kinds, read_npz
+from pretrain.data.findings import Finding
 from pretrain.data.names import EXPECTED, recognised
 from pretrain.data.scaling import Column
 from pretrain.data.targets import Targets, is_missing
@@ -38,7 +39,7 @@ class Source(NamedTuple):
     output_names: tuple[str, ...]  # of classes, labels or numbers
     columns: tuple[Column, ...] = ()  # of a table
     groups: np.ndarray | None = None  # [N] of the training rows
-    notes: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
 
 class _Arrays(NamedTuple):
@@ -82,7 +83,7 @@ def read(config: DataConfig) -> Source:
         goals.names,
         arrays.columns,
         arrays.groups,
-        (*arrays.notes, *goals.notes, *notes),
+        (*findings.notes(arrays.notes), *goals.findings, *findings.notes(notes)),
     )
 
 
