@@ -6,6 +6,7 @@ import numpy as np
 
 from pretrain.config.counts import written
 from pretrain.config.kinds import TaskKind
+from pretrain.data.columns import Record
 from pretrain.data.findings import Finding
 from pretrain.data.scaling import Scaling
 
@@ -57,6 +58,7 @@ class Dataset(NamedTuple):
     interval: tuple[float, float]  # of the training inputs as the encoder reads them
     scaling: Scaling  # from rows of the source to inputs
     findings: tuple[Finding, ...] = ()
+    records: tuple[Record, ...] = ()  # of all columns of a table
     has_unknown: bool = False  # whether rows lack some of their several labels
 
     @property

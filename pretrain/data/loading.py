@@ -111,6 +111,7 @@ def load(config: DataConfig, read: Reader = reading.read) -> Dataset:
         fitted.interval,
         fitted.scaling,
         tuple(finding._replace(data=config.name) for finding in findings),
+        source.records,
         source.task == "multilabel" and any(np.isnan(array[~is_missing(array)]).any() for array in labels.values()),
     )
 

@@ -13,6 +13,7 @@ from pretrain.config.kinds import TaskKind
 from pretrain.config.own_code import returned
 from pretrain.config.settings import DataConfig
 from pretrain.data import findings, inputs, tables, targets
+from pretrain.data.columns import Record
 from pretrain.data.files import npy_kind, npz_kinds, read_npz
 from pretrain.data.findings import Finding
 from pretrain.data.names import EXPECTED, recognised
@@ -21,7 +22,7 @@ from pretrain.data.targets import Targets, is_missing
 
 MNIST = Path(__file__).with_name("mnist.npz")
 _MNIST_SHA256 = "e73dec66bbaca706840061cd787a19a5d2e2b589703ee47c01640c047cfe7741"
-_OF_TABLES = ("target", "drop", "group")  # fields
+_OF_TABLES = ("target", "drop", "group", "missing", "categories")  # fields
 _NAMED = 8  # unknown arrays that are listed
 _ROLES = ("inputs", "labels")
 _OF_OBJECTS = (
@@ -40,6 +41,7 @@ class Source(NamedTuple):
     columns: tuple[Column, ...] = ()  # of a table
     groups: np.ndarray | None = None  # [N] of the training rows
     findings: tuple[Finding, ...] = ()
+    records: tuple[Record, ...] = ()  # of all columns of a table's file
 
 
 class _Arrays(NamedTuple):
@@ -50,7 +52,8 @@ class _Arrays(NamedTuple):
     class_names: tuple[str, ...] = ()
     columns: tuple[Column, ...] = ()
     groups: np.ndarray | None = None
-    notes: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    records: tuple[Record, ...] = ()
 
 
 def read(config: DataConfig) -> Source:
@@ -83,7 +86,8 @@ def read(config: DataConfig) -> Source:
         goals.names,
         arrays.columns,
         arrays.groups,
-        (*findings.notes(arrays.notes), *goals.findings, *findings.notes(notes)),
+        (*arrays.findings, *goals.findings, *findings.notes(notes)),
+        arrays.records,
     )
 
 
@@ -141,7 +145,7 @@ def _arrays_of(config: DataConfig) -> _Arrays:
         table = tables.read(path, config)
         arrays = {"train_inputs": table.inputs, "train_labels": table.labels}
         called = {"train_inputs": "inputs", "train_labels": config.target}
-        return _Arrays(arrays, called, columns=table.columns, groups=table.groups)
+        return _Arrays(arrays, called, (), table.columns, table.groups, table.findings, table.records)
     of_tables = [field for field in _OF_TABLES if getattr(config, field)]
     if of_tables and path.is_file() and path.suffix.lower() not in (".npz", ".npy"):
         raise ConfigError("data.name", name, f"is no table of a known kind; write one of {', '.join(tables.SUFFIXES)}")
@@ -174,24 +178,24 @@ def _arrays_of(config: DataConfig) -> _Arrays:
 def _npz(path: Path) -> _Arrays:
     """Returns the arrays of an .npz file that have a known name."""
     try:
-        names, notes = _recognised(str(path), npz_kinds(path))
+        names, said = _recognised(str(path), npz_kinds(path))
         arrays = read_npz(path, list(names.values()))
     except FileNotFoundError:
         raise ConfigError("data.name", str(path), "is no file; give the path of an .npz file that is there") from None
     except (OSError, ValueError) as error:
         raise ConfigError("data.name", str(path), f"is no readable .npz file ({error}); write it anew") from None
-    return _Arrays({name: arrays[theirs] for name, theirs in names.items()}, names, notes=notes)
+    return _Arrays({name: arrays[theirs] for name, theirs in names.items()}, names, findings=said)
 
 
 def _of_directory(path: Path) -> _Arrays:
     """Returns the arrays of a directory, mapped into memory."""
     try:
-        names, notes = _recognised(str(path), {file.stem: npy_kind(file) for file in path.glob("*.npy")})
+        names, said = _recognised(str(path), {file.stem: npy_kind(file) for file in path.glob("*.npy")})
         files = {name: path / f"{theirs}.npy" for name, theirs in names.items()}
         arrays = {name: np.load(file, mmap_mode="r", allow_pickle=False) for name, file in files.items()}
     except (OSError, ValueError) as error:
         raise ConfigError("data.name", str(path), f"holds an unreadable .npy file ({error}); write it anew") from None
-    return _Arrays(arrays, names, notes=notes)
+    return _Arrays(arrays, names, findings=said)
 
 
 def _of_function(name: str) -> _Arrays:
@@ -206,14 +210,14 @@ def _of_function(name: str) -> _Arrays:
     except Exception as error:  # lists of lists of different lengths, arrays of other libraries
         reason = " ".join(str(error).split())[:200]
         raise ConfigError("data.name", name, f"returns what is no array ({reason})") from None
-    names, notes = _recognised(name, {key: array.dtype for key, array in arrays.items()}, may_hold_objects=True)
-    return _Arrays({canonical: arrays[theirs] for canonical, theirs in names.items()}, names, notes=notes)
+    names, said = _recognised(name, {key: array.dtype for key, array in arrays.items()}, may_hold_objects=True)
+    return _Arrays({canonical: arrays[theirs] for canonical, theirs in names.items()}, names, findings=said)
 
 
 def _recognised(
     source: str, kinds: Mapping[str, np.dtype], may_hold_objects: bool = False
-) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Returns the known names of a source by canonical name, and notes of the others.
+) -> tuple[dict[str, str], tuple[Finding, ...]]:
+    """Returns the known names of a source by canonical name, and a finding of the others.
 
     Raises:
       ConfigError: names are ambiguous or all unknown, or an array of a file holds Python objects, which none unpickles.
@@ -229,4 +233,5 @@ def _recognised(
             faults.append(f"has {named} of Python objects, as {content} make, which are never unpickled; {remedy}")
     if faults:
         raise ConfigError.of_all(ConfigError("data.name", source, fault) for fault in faults)
-    return names, (f"arrays of no known name are left alone: {', '.join(unknown[:_NAMED])}",) if unknown else ()
+    left = [f"arrays of no known name are left alone: {', '.join(unknown[:_NAMED])}"] if unknown else []
+    return names, tuple(findings.notes(left))

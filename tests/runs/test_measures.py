@@ -47,7 +47,7 @@ def test_measures_of_labels_are_means_over_them():
 
 
 def test_average_precision_is_scikit_learns():
-    each = [theirs.average_precision_score(TRUTH == number, CLASSES.scores[:, number]) for number in range(4)]
+    each = [theirs.average_precision_score(number == TRUTH, CLASSES.scores[:, number]) for number in range(4)]
     np.testing.assert_allclose(MEASURES["average_precision"](CLASSES), np.mean(each))
     truth, score = TRUTH > 0, RNG.normal(size=300)
     two = Predictions(np.stack([np.zeros(300), score], axis=1), (score > 0).astype(int), truth.astype(int))
