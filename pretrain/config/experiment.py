@@ -59,8 +59,8 @@ class StudyConfig:
     or loss of numbers; on test rows, or as in validation_accuracy on validation rows. auto: accuracy; of several labels
     auroc, of numbers r2."""
     smallest_effect: Annotated[float, Gt(0), Lt(1)] = 0.005
-    """Smallest difference that matters: what certainly lies below it is no difference. Of accuracies, AUROC and R² it
-    is a difference; of losses and errors a fraction of the baseline's mean."""
+    """Smallest difference that matters: what certainly lies below it is no difference. Of accuracies, AUROC, average
+    precision and R² it is a difference; of losses and errors a fraction of the baseline's mean."""
     tune: tuple[str, ...] = ()
     """Swept fields that are no condition: each arm chooses their values for each seed, by the metric on validation rows
     (Bouthillier et al., 2021). `--tune field=value,value` sweeps a field and names it here."""
