@@ -1,9 +1,9 @@
 """Findings about tables: their encoding, marks that are read as missing, and texts that are left out."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from pretrain.config.counts import counted, some
-from pretrain.data.columns import Encoded
+from pretrain.data.columns import Encoded, Record
 from pretrain.data.findings import Finding
 
 _MOST_NAMED = 5
@@ -15,6 +15,12 @@ def of_encoding(encoding: str) -> list[Finding]:
         return []
     called = {"cp1252": "Windows-1252", "latin-1": "Latin-1", "utf-16": "UTF-16"}[encoding]
     return [Finding("reading", f"the file is no UTF-8, and is read as {called}")]
+
+
+def of_unnamed(left_out: Sequence[Record]) -> list[Finding]:
+    """Returns the columns that are left out though nobody asked for it."""
+    reasons = [f"{record.name!r} ({record.left_out})" for record in left_out if record.left_out != "data.drop"]
+    return [Finding("reading", f"left out: {some(reasons, _MOST_NAMED)}")] if reasons else []
 
 
 def nothing_left(encoded: Mapping[str, Encoded]) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 
 from pretrain.config.fields import ConfigError, nearest
 from pretrain.config.settings import DataConfig
-from pretrain.data import columns, delimited, of_tables
+from pretrain.data import columns, delimited, frames, of_tables
 from pretrain.data.columns import Encoded, Missing, Record
 from pretrain.data.findings import Finding
 from pretrain.data.scaling import Column
@@ -49,12 +49,14 @@ def read(path: Path, config: DataConfig) -> Table:
         faults.append(ConfigError("data.target", config.target, remedy))
     twice = sorted({name for name in names if names.count(name) > 1})
     faults += [ConfigError("data.name", str(path), f"has several columns {name!r}; rename them") for name in twice]
-    no_inputs = (config.target, config.group, *dropped)
+    no_inputs = [name for name in (config.target, config.group, *dropped) if name]
     faults += [ConfigError("data.categories", name, "is no input; leave it out") for name in codes if name in no_inputs]
+    left_out = dict.fromkeys(dropped, "data.drop") | frames.unnamed(table, [*no_inputs, *twice])
+    codes += frames.categorical(table)
     encoded: dict[str, Encoded] = {}
     missing = Missing.named(_listed(config.missing, ()))
     for name in names:
-        if name not in (*no_inputs, *twice):
+        if name not in (*no_inputs, *twice, *left_out):
             try:
                 encoded[name] = columns.encoded(name, table[name], missing, name in codes)
             except ValueError as error:
@@ -76,10 +78,11 @@ def read(path: Path, config: DataConfig) -> Table:
     if config.group:
         groups, record = _groups(config.group, table[config.group])
         of_group.append(record)
-    of_dropped = [_of_dropped(name, table[name]) for name in dropped]
+    of_others = [_left_out(name, table[name], reason) for name, reason in left_out.items()]
     of_inputs = [each.record for each in encoded.values()]
-    records = {record.name: record for record in (*of_inputs, *of_target, *of_group, *of_dropped)}
-    findings = [*of_tables.of_encoding(encoding), *of_tables.findings(encoded, len(table))]
+    records = {record.name: record for record in (*of_inputs, *of_others, *of_target, *of_group)}
+    said = [*of_tables.of_encoding(encoding), *of_tables.of_unnamed(of_others)]
+    findings = [*said, *of_tables.findings(encoded, len(table))]
     del table
     made = tuple(column for each in encoded.values() for column in each.columns)
     inputs = np.concatenate([each.values for each in encoded.values()], axis=1, dtype=np.float64)
@@ -88,9 +91,8 @@ def read(path: Path, config: DataConfig) -> Table:
     return Table(inputs, made, labels, groups, tuple(records[name] for name in names), tuple(findings))
 
 
-def _of_dropped(name: str, values: Any) -> Record:
-    kind = columns.kind_of(values.type) if columns.are_numbers(values.type) else str(values.type)
-    return Record(name, kind, "nothing", values.null_count, left_out="data.drop")
+def _left_out(name: str, values: Any, reason: str) -> Record:
+    return Record(name, columns.kind_of(values.type), "nothing", values.null_count, left_out=reason)
 
 
 def _release() -> None:
@@ -138,10 +140,13 @@ def _labels(name: str, values: Any) -> tuple[np.ndarray, Record]:
     import pyarrow as pa
 
     if not columns.is_text(values.type):
+        if not columns.are_numbers(values.type):
+            raise ValueError(f"has {values.type}; turn it to numbers or texts")
         if pa.types.is_boolean(values.type) and values.null_count:
             values = values.cast(pa.string())
         else:
-            numbers = columns.numbers_of(values) if values.null_count else values.to_numpy()
+            as_it_is = not values.null_count and not pa.types.is_decimal(values.type)
+            numbers = values.to_numpy() if as_it_is else columns.numbers_of(values)
             lacking = int(np.isnan(numbers).sum()) if numbers.dtype.kind == "f" else 0
             return numbers, Record(name, "numbers", "target", lacking)
     texts = columns.texts_of(values)

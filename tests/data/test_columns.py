@@ -3,6 +3,7 @@
 import codecs
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 
@@ -10,10 +11,12 @@ from pretrain import data
 from pretrain.config import DataConfig
 from pretrain.config.fields import ConfigError
 from pretrain.data import inputs_file
+from pretrain.data.columns import Record
 from tests.data import sources
 
 RNG = np.random.default_rng(0)
 N = 400
+NUMBERS = RNG.normal(size=N)
 KIND = np.array(["p", "q"])[np.arange(N) % 2]
 MARKS = ["?", "NA", "na", "N/A", "n/a", "null", "NULL", "Null", "-", "nan", "NaN", "none", "None", "#N/A", " ?"]
 
@@ -224,3 +227,50 @@ def test_every_column_of_a_file_is_in_the_file_of_inputs(load, tmp_path):
         "y": ("target", 0),
     }
     assert [each.left_out for each in read.columns][2:4] == ["400 different texts in 400 rows", "data.drop"]
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_tables_of_pandas_are_read_without_their_index_and_with_their_categories(tmp_path, form):
+    frame = pd.DataFrame(
+        {
+            "town": RNG.choice(["a", "b", "c"], N),
+            "code": pd.Categorical(RNG.integers(0, 4, N)),
+            "word": pd.Categorical(RNG.choice(["u", "v", "w"], N)),
+            "whole": pd.array(RNG.integers(0, 9, N), dtype="Int64"),
+            "x": RNG.normal(size=N),
+            "is": pd.array(RNG.random(N) < 0.5, dtype="boolean"),
+            "y": KIND,
+        }
+    ).iloc[RNG.permutation(N)]
+    frame.iloc[3, 0], frame.iloc[4, 3], frame.iloc[5, 4], frame.iloc[9, 6] = None, pd.NA, np.nan, None
+    path = tmp_path / f"own.{form}"
+    {"csv": frame.to_csv, "parquet": frame.to_parquet}[form](path)
+    found = data.load(DataConfig(name=str(path), target="y", validation=0.2))
+    became = {each.name: (each.became, each.missing) for each in found.records}
+    index = "" if form == "csv" else "__index_level_0__"
+    assert became == {
+        index: ("nothing", 0),
+        "town": ("categories", 1),
+        "code": ("numbers" if form == "csv" else "categories", 0),
+        "word": ("categories", 0),
+        "whole": ("numbers", 1),
+        "x": ("numbers", 1),
+        "is": ("numbers", 0),
+        "y": ("target", 1),
+    }
+    assert said(found, "left out", "the index of a data frame")
+
+
+def test_a_delimiter_at_the_ends_of_lines_makes_no_column(tmp_path):
+    path = tmp_path / "own.csv"
+    path.write_text("\n".join(["a,y,", *(f"{i % 7},{i % 2}," for i in range(100))]))
+    found = data.load(DataConfig(name=str(path), target="y", validation=0.2))
+    assert found.scaling.columns == ("a",)
+    assert found.records[2] == Record("", "null", "nothing", 100, left_out="without name and values")
+
+
+def test_targets_of_dates_are_refused_and_decimals_are_numbers(load):
+    when = pa.array(np.arange(N).astype("datetime64[D]"))
+    assert "has date32[day]; turn it to numbers" in refused(lambda: load({"x": NUMBERS, "y": when}, "parquet"))
+    decimals = pa.array(np.round(NUMBERS, 3)).cast(pa.decimal128(9, 3))
+    assert load({"x": NUMBERS[::-1], "y": decimals}, "parquet").task == "regression"
