@@ -8,7 +8,7 @@ from pretrain.config import Experiment
 from pretrain.config.digests import sha256_of_arrays
 from pretrain.config.fields import ConfigError
 from pretrain.config.settings import DataConfig
-from pretrain.data import giveaways, oddities, of_targets, reading, scaling, splits
+from pretrain.data import codes, giveaways, oddities, of_targets, reading, scaling, splits
 from pretrain.data.dataset import Dataset, Fingerprints, Split, Units
 from pretrain.data.findings import notes
 from pretrain.data.labels import NONE
@@ -94,7 +94,8 @@ def load(config: DataConfig, read: Reader = reading.read) -> Dataset:
             findings += oddities.of_labels(labels, source.output_names)
         findings += oddities.of_copies(raw)
         target = config.target or "the target"
-        findings += giveaways.found(raw["train"], labels["train"], source.task, source.columns, target)
+        of_training = raw["train"], labels["train"], source.task, source.columns, target
+        findings += [*giveaways.found(*of_training), *codes.found(*of_training)]
     return Dataset(
         train,
         validation,

@@ -12,7 +12,7 @@ from pretrain.config.fields import ConfigError
 from pretrain.config.kinds import TaskKind
 from pretrain.config.own_code import returned
 from pretrain.config.settings import DataConfig
-from pretrain.data import findings, inputs, tables, targets
+from pretrain.data import findings, inputs, sparse, tables, targets
 from pretrain.data.columns import Record
 from pretrain.data.files import npy_kind, npz_kinds, read_npz
 from pretrain.data.findings import Finding
@@ -178,6 +178,11 @@ def _arrays_of(config: DataConfig) -> _Arrays:
 def _npz(path: Path) -> _Arrays:
     """Returns the arrays of an .npz file that have a known name."""
     try:
+        if sparse.is_sparse(path):
+            remedy = (
+                "is a sparse matrix without labels; put it into a folder as X.npz, beside y.npy, and name the folder"
+            )
+            raise ConfigError("data.name", str(path), remedy)
         names, said = _recognised(str(path), npz_kinds(path))
         arrays = read_npz(path, list(names.values()))
     except FileNotFoundError:
@@ -188,13 +193,19 @@ def _npz(path: Path) -> _Arrays:
 
 
 def _of_directory(path: Path) -> _Arrays:
-    """Returns the arrays of a directory, mapped into memory."""
+    """Returns the arrays of a directory, mapped into memory but for sparse ones."""
     try:
-        names, said = _recognised(str(path), {file.stem: npy_kind(file) for file in path.glob("*.npy")})
-        files = {name: path / f"{theirs}.npy" for name, theirs in names.items()}
-        arrays = {name: np.load(file, mmap_mode="r", allow_pickle=False) for name, file in files.items()}
+        kinds = {file.stem: npy_kind(file) for file in path.glob("*.npy")}
+        matrices = {file.stem: file for file in path.glob("*.npz") if file.stem not in kinds and sparse.is_sparse(file)}
+        names, said = _recognised(str(path), kinds | dict.fromkeys(matrices, np.dtype(float)))
+        arrays = {
+            name: sparse.read(matrices[theirs])
+            if theirs in matrices
+            else np.load(path / f"{theirs}.npy", mmap_mode="r", allow_pickle=False)
+            for name, theirs in names.items()
+        }
     except (OSError, ValueError) as error:
-        raise ConfigError("data.name", str(path), f"holds an unreadable .npy file ({error}); write it anew") from None
+        raise ConfigError("data.name", str(path), f"holds an unreadable array ({error}); write it anew") from None
     return _Arrays(arrays, names, findings=said)
 
 
@@ -206,7 +217,12 @@ def _of_function(name: str) -> _Arrays:
         remedy = f"names {function}, which must return a dictionary of arrays, not a {type(made).__name__}"
         raise ConfigError("data.name", name, remedy)
     try:
-        arrays = {key: np.asarray(value) for key, value in made.items()}
+        arrays = {
+            key: sparse.dense(name, value) if hasattr(value, "toarray") else np.asarray(value)
+            for key, value in made.items()
+        }
+    except ConfigError:
+        raise
     except Exception as error:  # lists of lists of different lengths, arrays of other libraries
         reason = " ".join(str(error).split())[:200]
         raise ConfigError("data.name", name, f"returns what is no array ({reason})") from None
