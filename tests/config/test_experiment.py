@@ -56,6 +56,8 @@ WRONG = {
     "data.dir": TEXTS,
     "data.target": TEXTS,
     "data.drop": [(1,), ("a", None), "a", 1, None],
+    "data.missing": [(1,), ("a", None), "a", -999, None],
+    "data.categories": [(1,), ("a", None), "a", 1, None],
     "data.group": TEXTS,
     "data.validation": [*COUNTS, 0.0, 1.0, -0.1, math.nan],
     "data.test": [*COUNTS, 0.0, 1.0, -0.1, math.nan],
