@@ -58,7 +58,7 @@ class Missing(NamedTuple):
 
     def has(self, text: str) -> bool:
         """Returns whether a text is one of them."""
-        return text.strip() in self.texts or (is_number(text) and float(text) in self.numbers)
+        return text in self.texts or (is_number(text) and float(text) in self.numbers)
 
 
 class Texts(NamedTuple):
@@ -72,11 +72,7 @@ class Texts(NamedTuple):
         """Returns the texts with some of them empty."""
         if not dropped:
             return self
-        left = ["" if text in dropped else text for text in self.distinct]
-        kept = sorted(set(left))
-        place_of = {text: place for place, text in enumerate(kept)}
-        places = np.array([place_of[text] for text in left])
-        return Texts(places[self.codes], kept, np.bincount(places, self.counts, len(kept)).astype(int))
+        return _texts(["" if text in dropped else text for text in self.distinct], self.codes)
 
 
 def encoded(name: str, values: Any, missing: Missing, as_categories: bool) -> Encoded:
@@ -101,8 +97,8 @@ def encoded(name: str, values: Any, missing: Missing, as_categories: bool) -> En
         n_marked = int(np.isnan(numbers).sum()) - values.null_count  # as Arrow reads texts such as nan
         return _numeric(name, numbers, {"NaN": n_marked} if n_marked else {}, missing)
     if not is_text(kind) and not are_numbers(kind):
-        remedy = "turn it to numbers, as days since the first" if pa.types.is_temporal(kind) else "turn it to numbers"
-        raise ValueError(f"has {kind} in column {name!r}; {remedy} or texts")
+        as_days = ", as days since the first," if pa.types.is_temporal(kind) else ""
+        raise ValueError(f"has {kind} in column {name!r}; turn it to numbers{as_days} or to texts")
     return _of_texts(name, texts_of(values), missing, as_categories, is_text(kind))
 
 
@@ -128,7 +124,9 @@ def _of_texts(name: str, texts: Texts, missing: Missing, as_categories: bool, we
     texts = texts.without(named)
     if not as_categories:
         marks = [text for text in texts.distinct if is_mark(text)]
-        rest = [text for text in texts.distinct if text.strip() and not is_mark(text)]
+        rest = [text for text in texts.distinct if text and not is_mark(text)]
+        if not rest:
+            raise ValueError(f"has no value at all in column {name!r}{f', but {marks[0]!r}' * bool(marks)}; fill it")
         are_many_rows = sum(n_of[text] for text in rest) > _ALL_DIFFERENT
         if are_written_numbers(name, rest, may_be_few=bool(named) or (bool(marks) and are_many_rows)):
             numbers = np.array([float(text) if text in rest else np.nan for text in texts.distinct])[texts.codes]
@@ -181,7 +179,7 @@ def _check_no_amounts(name: str, written: Sequence[str]) -> None:
         (_DATE, "dates", "turn them to numbers, as days since the first"),
         (_AMOUNT, "numbers with units or signs", "write the numbers alone, as in 1299.5"),
     ):
-        fitting = [text for text in written if pattern.fullmatch(text.strip())]
+        fitting = [text for text in written if pattern.fullmatch(text)]
         if 2 * len(fitting) > len(written):
             said = f"has {such}, such as {fitting[0]!r}, in column {name!r}"
             raise ValueError(f"{said}; {remedy}, take them as codes by --data.categories {name}")
@@ -189,7 +187,7 @@ def _check_no_amounts(name: str, written: Sequence[str]) -> None:
 
 def is_mark(text: str) -> bool:
     """Returns whether a text among numbers stands for a missing one."""
-    return text.strip().lower() in _MARKS or text.strip() in arrows_marks()
+    return text.lower() in _MARKS or text in arrows_marks()
 
 
 def arrows_marks() -> frozenset[str]:
@@ -200,7 +198,7 @@ def arrows_marks() -> frozenset[str]:
 
 
 def texts_of(values: Any) -> Texts:
-    """Returns a column's texts; of numbers, as they are written."""
+    """Returns a column's texts without blanks around them; of numbers, as they are written."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -209,17 +207,21 @@ def texts_of(values: Any) -> Texts:
     values = values.combine_chunks()
     array = values if isinstance(values, pa.Array) else pa.concat_arrays(values.chunks)
     encoded = array.dictionary_encode("encode")
-    distinct = ["" if value is None else _text(value) for value in encoded.dictionary.to_pylist()]
-    order = np.argsort(np.array(distinct, str), kind="stable")
-    codes = np.argsort(order)[encoded.indices.to_numpy(zero_copy_only=False)]
-    texts = Texts(codes, [distinct[place] for place in order], np.bincount(codes, minlength=len(distinct)))
-    return texts.without([""]) if distinct.count("") > 1 else texts  # null and NaN
+    return _texts(list(map(_text, encoded.dictionary.to_pylist())), encoded.indices.to_numpy(zero_copy_only=False))
+
+
+def _texts(listed: Sequence[str], codes: np.ndarray) -> Texts:
+    """Returns a column of texts by their places in a list, in which some may occur again."""
+    distinct = sorted(set(listed))
+    place_of = {text: place for place, text in enumerate(distinct)}
+    codes = np.array([place_of[text] for text in listed], int)[codes]
+    return Texts(codes, distinct, np.bincount(codes, minlength=len(distinct)))
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, float) and value != value:
+    if value is None or value != value:
         return ""
-    return str(int(value)) if isinstance(value, float) and value == round(value) else str(value)
+    return str(int(value)) if isinstance(value, float) and value == round(value) else str(value).strip()
 
 
 def numbers_of(values: Any) -> np.ndarray:

@@ -40,11 +40,16 @@ def read(path: Path) -> Text:
         try:
             table = _read(path, "utf8")
             if not any(str(kind) in ("binary", "large_binary") for kind in table.schema.types):
-                return Text(table, "utf8")
+                return Text(_trimmed(table), "utf8")
         except UnicodeDecodeError:  # in a name
             pass
         encoding = _single_byte(path)
-    return Text(_read(path, encoding), encoding)
+    return Text(_trimmed(_read(path, encoding)), encoding)
+
+
+def _trimmed(table: Any) -> Any:
+    """Returns a table with names without blanks around them, as a delimiter with a blank makes."""
+    return table.rename_columns([name.strip() for name in table.column_names])
 
 
 def _read(path: Path, encoding: str) -> Any:

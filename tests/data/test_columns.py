@@ -274,3 +274,16 @@ def test_targets_of_dates_are_refused_and_decimals_are_numbers(load):
     assert "has date32[day]; turn it to numbers" in refused(lambda: load({"x": NUMBERS, "y": when}, "parquet"))
     decimals = pa.array(np.round(NUMBERS, 3)).cast(pa.decimal128(9, 3))
     assert load({"x": NUMBERS[::-1], "y": decimals}, "parquet").task == "regression"
+
+
+def test_blanks_beside_delimiters_are_no_part_of_names_and_texts(load):
+    """As in tables of the UCI repository."""
+    mark = np.where(np.arange(N) % 50 == 0, "?", RNG.integers(0, 9, N).astype(str))
+    found = load({"b": NUMBERS, "a": mark, "of": np.array(["u", "?"])[np.arange(N) % 2], "y": KIND}, delimiter=", ")
+    assert found.scaling.columns == ("b", "a", "of=u")
+    assert record(found, "a").missing == 8 and record(found, "of").categories == ("?", "u")
+
+
+@pytest.mark.parametrize("mark", ["?", "NA", "-", "none"])
+def test_a_column_of_marks_alone_has_no_value(load, mark):
+    assert f"has no value at all in column 'a', but {mark!r}; fill it" in refused(lambda: load({"a": [mark] * N}))
