@@ -124,6 +124,8 @@ def test_strata_are_classes_combinations_and_tenths():
     np.testing.assert_array_equal(targets.strata(np.array([2, -1, 0])), [2, -1, 0])
     combined = targets.strata(np.float32([[0, 1], [1, 1], [np.nan, np.nan], [0, 1]]))
     assert combined[0] == combined[3] != combined[1] and combined[2] == -1
+    partly = targets.strata(np.float32([[0, 1], [np.nan, 1], [1, np.nan], [np.nan, np.nan], [1, 0]]))
+    assert partly[0] == partly[1] != partly[2] == partly[4] and partly[3] == -1  # unknown ones count as not there
     tenths = targets.strata(np.append(np.arange(100.0), np.nan)[:, None])
     assert tenths[-1] == -1 and np.bincount(tenths[:-1]).tolist() == [10] * 10
 
