@@ -72,7 +72,9 @@ def _read(content: Mapping[str, Any]) -> Inputs:
     config = _CONFIG.validate_json(json.dumps(content["data"]))
     units = content["units"] and Units(*(np.array(content["units"][name], float) for name in Units._fields))
     shape, names = tuple(content["example_shape"]), tuple(content["output_names"])
-    columns = [Record(**{**each, **{name: tuple(each[name]) for name in _LISTS}}) for each in content["columns"]]
+    columns = [
+        Record(**{**each, **{name: tuple(each[name]) for name in _LISTS}}) for each in content.get("columns", ())
+    ]
     return Inputs(config, shape, content["task"], names, scaling, units or None, tuple(columns))
 
 
