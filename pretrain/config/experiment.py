@@ -55,12 +55,12 @@ class StudyConfig:
     compare: Annotated[str, MinLen(1)] = "finetune.encoder_init"
     """Swept field whose values are compared, seed by seed; where it is not swept, the first swept field is."""
     metric: metrics.MetricName = metrics.AUTO
-    """Result that is compared: accuracy, balanced_accuracy, auroc or loss of classes; r2, rmse, mae or loss of numbers;
-    on test rows, or as in validation_accuracy on validation rows. auto: accuracy; of several labels auroc, of numbers
-    r2."""
+    """Result that is compared: accuracy, balanced_accuracy, auroc, average_precision or loss of classes; r2, rmse, mae
+    or loss of numbers; on test rows, or as in validation_accuracy on validation rows. auto: accuracy; of several labels
+    auroc, of numbers r2."""
     smallest_effect: Annotated[float, Gt(0), Lt(1)] = 0.005
-    """Smallest difference that matters: what certainly lies below it is no difference. Of accuracies, AUROC and R² it
-    is a difference; of losses and errors a fraction of the baseline's mean."""
+    """Smallest difference that matters: what certainly lies below it is no difference. Of accuracies, AUROC, average
+    precision and R² it is a difference; of losses and errors a fraction of the baseline's mean."""
     tune: tuple[str, ...] = ()
     """Swept fields that are no condition: each arm chooses their values for each seed, by the metric on validation rows
     (Bouthillier et al., 2021). `--tune field=value,value` sweeps a field and names it here."""

@@ -33,6 +33,7 @@ METRICS = {
     "accuracy": Metric((_CLASSES, _LABELS), is_fraction=True, low=0, high=1),
     "balanced_accuracy": Metric((_CLASSES,), is_fraction=True, low=0, high=1),
     "auroc": Metric((_CLASSES, _LABELS), low=0, high=1),
+    "average_precision": Metric((_CLASSES, _LABELS), low=0, high=1),
     "loss": Metric((_CLASSES, _LABELS, _NUMBERS), higher_is_better=False, low=0),
     "r2": Metric((_NUMBERS,), high=1),
     "rmse": Metric((_NUMBERS,), higher_is_better=False, low=0),

@@ -44,6 +44,11 @@ class DataConfig:
     """Meaning of the targets: a class, several labels of 0 and 1, or numbers; auto sees it in the training rows."""
     drop: tuple[str, ...] = ()
     """Columns of a table to leave out."""
+    missing: tuple[str, ...] = ()
+    """Texts and numbers, such as -999, that stand for missing values in input columns of a table, beside empty cells;
+    and ?, -, NA, N/A, nan, null and none do among more than 20 numbers."""
+    categories: tuple[str, ...] = ()
+    """Columns of a table whose numbers are codes: a column of 0 and 1 for each."""
     group: str = ""
     """Column of a table, or array of a row each, whose equal values stay together in one split, and which is no input;
     a row without a value is a group of its own."""

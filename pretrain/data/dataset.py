@@ -4,7 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pretrain.config.counts import written
 from pretrain.config.kinds import TaskKind
+from pretrain.data.columns import Record
 from pretrain.data.findings import Finding
 from pretrain.data.scaling import Scaling
 
@@ -13,8 +15,8 @@ class Split(NamedTuple):
     """Inputs and labels, row by row."""
 
     inputs: np.ndarray  # [N, D] uint8 or float32, flattened
-    # Class numbers [N] int32, -1 without one; or labels of 0 and 1, or standardised numbers, [N, outputs] float32, NaN
-    # without.
+    # Class numbers [N] int32, -1 without one; or labels of 0 and 1, NaN where unknown, or standardised numbers,
+    # [N, outputs] float32, all NaN without.
     labels: np.ndarray
 
 
@@ -56,6 +58,8 @@ class Dataset(NamedTuple):
     interval: tuple[float, float]  # of the training inputs as the encoder reads them
     scaling: Scaling  # from rows of the source to inputs
     findings: tuple[Finding, ...] = ()
+    records: tuple[Record, ...] = ()  # of all columns of a table
+    has_unknown: bool = False  # whether rows lack some of their several labels
 
     @property
     def n_labelled(self) -> int:
@@ -68,12 +72,12 @@ class Dataset(NamedTuple):
         return self.train.labels if self.labelled is None else self.train.labels[self.labelled]
 
     def named(self, target: np.ndarray) -> str:
-        """Returns an example's target in words: its class, its labels, or its numbers in their units."""
+        """Returns an example's target in words: its class, its known labels, or its numbers in their units."""
         if self.task == "classification":
             return self.output_names[target]
         if self.units:
-            return ", ".join(f"{number:.4g}" for number in self.units.restored(target))
-        return ", ".join(name for name, is_there in zip(self.output_names, target, strict=True) if is_there) or "none"
+            return ", ".join(map(written, self.units.restored(target)))
+        return ", ".join(name for name, label in zip(self.output_names, target, strict=True) if label == 1) or "none"
 
     @property
     def has_images(self) -> bool:

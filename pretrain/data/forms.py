@@ -20,7 +20,7 @@ _DARK = 64  # below which no image of bytes ends
 def form_of(rows: np.ndarray, asked: Literal["auto", "columns", "series", "images"]) -> Form:
     """Returns the form of rows [N, ...].
 
-    Numbers without a sign, and multiples of 1/255, of two or three axes are images, as are others smooth along two axes;
+    Unsigned numbers, and multiples of 1/255, of two or three axes are images, as are others smooth along two axes;
     numbers smooth along one are a series, along three a volume, along none columns.
 
     Args:

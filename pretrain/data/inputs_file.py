@@ -10,11 +10,13 @@ from pydantic import TypeAdapter
 
 from pretrain.config import DataConfig
 from pretrain.config.kinds import TaskKind
+from pretrain.data.columns import Record
 from pretrain.data.dataset import Dataset, Units
 from pretrain.data.scaling import Scaling
 
 FILE = "inputs.json"
 _CONFIG = TypeAdapter(DataConfig)
+_LISTS = ("categories", "marks")  # of a record of a column
 
 
 class Inputs(NamedTuple):
@@ -26,6 +28,7 @@ class Inputs(NamedTuple):
     output_names: tuple[str, ...]  # of classes, labels or numbers
     scaling: Scaling
     units: Units | None  # of numbers: predictions become theirs by ``units.restored``
+    columns: tuple[Record, ...] = ()  # of a table: all columns of its file, read or left out
 
 
 def write(datasets: Mapping[DataConfig, Dataset], path: Path) -> None:
@@ -42,6 +45,7 @@ def write(datasets: Mapping[DataConfig, Dataset], path: Path) -> None:
             "output_names": dataset.output_names,
             "units": dataset.units and {name: _plain(value) for name, value in dataset.units._asdict().items()},
             "scaling": {name: _plain(value) for name, value in dataset.scaling._asdict().items()},
+            "columns": [record._asdict() for record in dataset.records],
         }
         for config, dataset in datasets.items()
     ]
@@ -68,7 +72,10 @@ def _read(content: Mapping[str, Any]) -> Inputs:
     config = _CONFIG.validate_json(json.dumps(content["data"]))
     units = content["units"] and Units(*(np.array(content["units"][name], float) for name in Units._fields))
     shape, names = tuple(content["example_shape"]), tuple(content["output_names"])
-    return Inputs(config, shape, content["task"], names, scaling, units or None)
+    columns = [
+        Record(**{**each, **{name: tuple(each[name]) for name in _LISTS}}) for each in content.get("columns", ())
+    ]
+    return Inputs(config, shape, content["task"], names, scaling, units or None, tuple(columns))
 
 
 def _plain(value: Any) -> Any:

@@ -78,7 +78,8 @@ def _flattened(name: str, array: np.ndarray) -> _Flat:
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim == 2 and array.dtype.kind in "buif":
-        whole = np.where(np.isnan(array), 0, array) if array.dtype.kind == "f" else array
+        without = np.isnan(array) | (array == NONE).all(axis=1, keepdims=True)
+        whole = np.where(without, 0, array)
         if not (np.isin(whole, (0, 1)).all() and (whole.sum(axis=1) <= 1).all()):
             remedy = "rows must be one-hot, a single 1 in each; give one class a row"
             return _Flat(*none, ("one-hot", f"has {name} of {array.dtype} {array.shape}, but {remedy}"))

@@ -9,7 +9,19 @@ from pretrain.config.digests import sha256_of_arrays
 from pretrain.config.fields import ConfigError
 from pretrain.config.kinds import TaskKind
 from pretrain.config.settings import DataConfig
-from pretrain.data import copies, forms, neighbours, oddities, population, reading, scaling, splits
+from pretrain.data import (
+    codes,
+    copies,
+    forms,
+    giveaways,
+    neighbours,
+    oddities,
+    of_targets,
+    population,
+    reading,
+    scaling,
+    splits,
+)
 from pretrain.data.dataset import Dataset, Fingerprints, Split, Units
 from pretrain.data.findings import Finding, notes
 from pretrain.data.labels import NONE
@@ -94,25 +106,14 @@ def load(config: DataConfig, read: Reader = reading.read) -> Dataset:
     del training
     inputs = {split: fitted.scaling.applied(array) for split, array in raw.items()}
     inputs["train"], pretrained_labels, pool_notes = _pretrained(config, inputs["train"], labels["train"], pool, fitted)
-    read_as = (
-        () if config.name == "mnist" else forms.lines(form_of(source, config), source.inputs["train"], raw["train"])
-    )
-    findings = notes(
-        (*source.notes, *read_as, *cut.notes, *fitted.notes, *pool_notes, *_scale_notes(raw["train"], fitted))
-    )
-    findings += [*_weighed(fitted.findings, source.task, sum(len(labels[split]) for split in _HELD_OUT))]
-    findings += pool_findings
-    if config.name != "mnist":
-        if source.task == "classification":
-            findings += oddities.of_labels(labels, source.output_names)
-        findings += oddities.of_left_alone(source.left_alone, config.group)
-        if source.order is not None and not (cut.validation is None and cut.test is None):
-            is_drawn = any(isinstance(rows, np.ndarray) for rows in (cut.validation, cut.test))
-            findings += neighbours.findings(source.order, is_drawn)
-        pools = {} if pool is None else {"unlabelled": pool}
-        findings += copies.find({**raw, **pools}, is_missing(labels["train"]))
-        if config.pretrain_on == "train" or config.unlabelled == 0:
-            findings = _without_pool(findings)
+    scaled_as = (*fitted.notes, *pool_notes, *_scale_notes(raw["train"], fitted))
+    findings = [
+        *source.findings,
+        *notes((*_read_as(config, source, raw["train"]), *cut.notes, *scaled_as)),
+        *_weighed(fitted.findings, source.task, sum(len(labels[split]) for split in _HELD_OUT)),
+        *pool_findings,
+        *_examined_rows(config, source, cut, raw, labels, pool),
+    ]
     if config.shuffled_pixels:
         inputs = {split: _shuffled(array) for split, array in inputs.items()}
     train = Split(inputs["train"], pretrained_labels)
@@ -137,6 +138,8 @@ def load(config: DataConfig, read: Reader = reading.read) -> Dataset:
         fitted.interval,
         fitted.scaling,
         tuple(finding._replace(data=config.name) for finding in findings),
+        source.records,
+        source.task == "multilabel" and any(np.isnan(array[~is_missing(array)]).any() for array in labels.values()),
     )
 
 
@@ -153,6 +156,39 @@ def rows_of(source: Source) -> splits.Rows:
     """Returns the key of the cut of a source."""
     has_validation, has_test = ("validation" in source.labels, "test" in source.labels)
     return splits.Rows(strata(source.labels["train"]), has_validation, has_test, source.groups, source.times)
+
+
+def _read_as(config: DataConfig, source: Source, train: np.ndarray) -> list[str]:
+    """Returns the form that rows were read as, in words; nothing of packaged ones."""
+    return [] if config.name == "mnist" else forms.lines(form_of(source, config), source.inputs["train"], train)
+
+
+def _examined_rows(
+    config: DataConfig,
+    source: Source,
+    cut: splits.Cut,
+    raw: Mapping[str, np.ndarray],
+    labels: Mapping[str, np.ndarray],
+    pool: np.ndarray | None,
+) -> Iterator[Finding]:
+    """Yields what rows and labels show; nothing of packaged ones, which are known."""
+    if config.name == "mnist":
+        return
+    if source.task == "multilabel":
+        yield from of_targets.without_positive(labels["test"], source.output_names)
+    if source.task == "classification":
+        yield from oddities.of_labels(labels, source.output_names)
+    yield from oddities.of_left_alone(source.left_alone, config.group)
+    if source.order is not None and not (cut.validation is None and cut.test is None):
+        is_drawn = any(isinstance(rows, np.ndarray) for rows in (cut.validation, cut.test))
+        yield from neighbours.findings(source.order, is_drawn)
+    pools = {} if pool is None else {"unlabelled": pool}
+    copied = copies.find({**raw, **pools}, is_missing(labels["train"]))
+    # Of a pool that no pretraining reads nothing is said.
+    yield from _without_pool(copied) if config.pretrain_on == "train" or config.unlabelled == 0 else copied
+    of_training = raw["train"], labels["train"], source.task, source.columns, config.target or "the target"
+    yield from giveaways.found(*of_training)
+    yield from codes.found(*of_training)
 
 
 def _without_pool(findings: Iterable[Finding]) -> list[Finding]:

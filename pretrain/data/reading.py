@@ -12,8 +12,10 @@ from pretrain.config.fields import ConfigError
 from pretrain.config.kinds import TaskKind
 from pretrain.config.own_code import returned
 from pretrain.config.settings import DataConfig
-from pretrain.data import inputs, keys, tables, targets
+from pretrain.data import findings, inputs, keys, sparse, tables, targets
+from pretrain.data.columns import Record
 from pretrain.data.files import npy_kind, npz_kinds, read_npz
+from pretrain.data.findings import Finding
 from pretrain.data.names import EXPECTED, recognised
 from pretrain.data.neighbours import Order
 from pretrain.data.scaling import Column
@@ -21,7 +23,7 @@ from pretrain.data.targets import Targets, is_missing
 
 MNIST = Path(__file__).with_name("mnist.npz")
 _MNIST_SHA256 = "e73dec66bbaca706840061cd787a19a5d2e2b589703ee47c01640c047cfe7741"
-_OF_TABLES = ("target", "drop")  # fields
+_OF_TABLES = ("target", "drop", "missing", "categories")  # fields
 _KEYS = ("group", "time")  # fields that name a column or an array, and the latter's canonical names
 _NAMED = 8  # unknown arrays that are listed
 _ROLES = ("inputs", "labels")
@@ -43,7 +45,8 @@ class Source(NamedTuple):
     times: np.ndarray | None = None  # likewise, as ``keys.times``
     left_alone: tuple[str, ...] = ()  # arrays of no known name
     order: Order | None = None  # of the training rows, where it was examined
-    notes: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    records: tuple[Record, ...] = ()  # of all columns of a table's file
 
 
 class _Arrays(NamedTuple):
@@ -56,6 +59,8 @@ class _Arrays(NamedTuple):
     groups: np.ndarray | None = None
     times: np.ndarray | None = None
     left_alone: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    records: tuple[Record, ...] = ()
 
 
 def read(config: DataConfig) -> Source:
@@ -95,7 +100,8 @@ def read(config: DataConfig) -> Source:
         groups,
         times,
         arrays.left_alone,
-        notes=(*goals.notes, *notes),
+        findings=(*arrays.findings, *goals.findings, *findings.notes(notes)),
+        records=arrays.records,
     )
 
 
@@ -169,7 +175,8 @@ def _arrays_of(config: DataConfig) -> _Arrays:
         table = tables.read(path, config)
         arrays = {"train_inputs": table.inputs, "train_labels": table.labels}
         called = {"train_inputs": "inputs", "train_labels": config.target}
-        return _Arrays(arrays, called, columns=table.columns, groups=table.groups, times=table.times)
+        cut_by = table.groups, table.times
+        return _Arrays(arrays, called, (), table.columns, *cut_by, (), table.findings, table.records)
     wanted = {field: getattr(config, field) for field in _KEYS if getattr(config, field)}
     if wanted.get("time") == keys.ORDER:
         del wanted["time"]
@@ -211,6 +218,11 @@ def _arrays_of(config: DataConfig) -> _Arrays:
 def _npz(path: Path, wanted: Mapping[str, str]) -> _Arrays:
     """Returns the arrays of an .npz file that have a known name."""
     try:
+        if sparse.is_sparse(path):
+            remedy = (
+                "is a sparse matrix without labels; put it into a folder as X.npz, beside y.npy, and name the folder"
+            )
+            raise ConfigError("data.name", str(path), remedy)
         names, others = _recognised(str(path), npz_kinds(path), wanted)
         arrays = read_npz(path, list(names.values()))
     except FileNotFoundError:
@@ -221,13 +233,19 @@ def _npz(path: Path, wanted: Mapping[str, str]) -> _Arrays:
 
 
 def _of_directory(path: Path, wanted: Mapping[str, str]) -> _Arrays:
-    """Returns the arrays of a directory, mapped into memory."""
+    """Returns the arrays of a directory, mapped into memory but for sparse ones."""
     try:
-        names, others = _recognised(str(path), {file.stem: npy_kind(file) for file in path.glob("*.npy")}, wanted)
-        files = {name: path / f"{theirs}.npy" for name, theirs in names.items()}
-        arrays = {name: np.load(file, mmap_mode="r", allow_pickle=False) for name, file in files.items()}
+        kinds = {file.stem: npy_kind(file) for file in path.glob("*.npy")}
+        matrices = {file.stem: file for file in path.glob("*.npz") if file.stem not in kinds and sparse.is_sparse(file)}
+        names, others = _recognised(str(path), kinds | dict.fromkeys(matrices, np.dtype(float)), wanted)
+        arrays = {
+            name: sparse.read(matrices[theirs])
+            if theirs in matrices
+            else np.load(path / f"{theirs}.npy", mmap_mode="r", allow_pickle=False)
+            for name, theirs in names.items()
+        }
     except (OSError, ValueError) as error:
-        raise ConfigError("data.name", str(path), f"holds an unreadable .npy file ({error}); write it anew") from None
+        raise ConfigError("data.name", str(path), f"holds an unreadable array ({error}); write it anew") from None
     return _Arrays(arrays, names, left_alone=others)
 
 
@@ -239,7 +257,12 @@ def _of_function(name: str, wanted: Mapping[str, str]) -> _Arrays:
         remedy = f"names {function}, which must return a dictionary of arrays, not a {type(made).__name__}"
         raise ConfigError("data.name", name, remedy)
     try:
-        arrays = {key: np.asarray(value) for key, value in made.items()}
+        arrays = {
+            key: sparse.dense(name, value) if hasattr(value, "toarray") else np.asarray(value)
+            for key, value in made.items()
+        }
+    except ConfigError:
+        raise
     except Exception as error:  # lists of lists of different lengths, arrays of other libraries
         reason = " ".join(str(error).split())[:200]
         raise ConfigError("data.name", name, f"returns what is no array ({reason})") from None

@@ -8,13 +8,14 @@ import numpy as np
 
 from pretrain.config.fields import ConfigError, nearest
 from pretrain.config.settings import DataConfig
-from pretrain.data import delimited, keys
+from pretrain.data import columns, delimited, frames, keys, of_tables
+from pretrain.data.columns import Encoded, Missing, Record
+from pretrain.data.findings import Finding
 from pretrain.data.scaling import Column
 
 _TEXT = (".csv", ".tsv")
 SUFFIXES = (*_TEXT, ".parquet", ".pq")
-_MOST_CATEGORIES = 1000
-_ALL_DIFFERENT = 20  # rows, above which texts without repetition are names of rows
+_MOST_NAMED = 20
 
 
 class Table(NamedTuple):
@@ -25,6 +26,8 @@ class Table(NamedTuple):
     labels: np.ndarray  # [N] numbers, NaN where missing, or texts, empty where missing
     groups: np.ndarray | None  # [N] int, as ``keys.groups`` has them
     times: np.ndarray | None = None  # [N] int, as ``keys.times`` has them
+    records: tuple[Record, ...] = ()  # of all columns of the file
+    findings: tuple[Finding, ...] = ()
 
 
 def read(path: Path, config: DataConfig) -> Table:
@@ -33,51 +36,73 @@ def read(path: Path, config: DataConfig) -> Table:
     Raises:
       ConfigError: it is not there or damaged, or a column is missing or of no use; a line for each fault.
     """
-    table = _table(path)
+    table, encoding = _table(path)
     names, faults = table.column_names, []
     if len(names) == 1 and path.suffix.lower() in _TEXT:
         remedy = f"has a single column, {names[0][:60]!r}; separate columns by commas, semicolons or tabs"
         raise ConfigError("data.name", str(path), remedy)
-    dropped = _dropped(config.drop, names)
+    dropped, codes = _listed(config.drop, names), _listed(config.categories, names)
     time = config.time if config.time != keys.ORDER or keys.ORDER in names else ""
-    single = (("target", config.target), ("group", config.group), ("time", time))
-    for field, named in (*((field, (name,)) for field, name in single), ("drop", dropped)):
+    fields = {"target": (config.target,), "group": (config.group,), "time": (time,), "drop": dropped}
+    for field, named in (fields | {"categories": codes}).items():
         faults += [_unknown(field, name, names) for name in named if name and name not in names]
     if not config.target:
         remedy = f"names no column; give --data.target one of {', '.join(names[:20])}"
         faults.append(ConfigError("data.target", config.target, remedy))
     twice = sorted({name for name in names if names.count(name) > 1})
     faults += [ConfigError("data.name", str(path), f"has several columns {name!r}; rename them") for name in twice]
-    encoded: list[np.ndarray] = []
-    columns: list[Column] = []
+    no_inputs = [name for name in (config.target, config.group, time, *dropped) if name]
+    faults += [ConfigError("data.categories", name, "is no input; leave it out") for name in codes if name in no_inputs]
+    left_out = dict.fromkeys(dropped, "data.drop") | frames.unnamed(table, [*no_inputs, *twice])
+    codes += frames.categorical(table)
+    encoded: dict[str, Encoded] = {}
+    missing = Missing.named(_listed(config.missing, ()))
     for name in names:
-        if name not in (config.target, config.group, time, *dropped, *twice):
+        if name not in (*no_inputs, *twice, *left_out):
             try:
-                values, columns_of_values = _encoded(name, table[name])
-                encoded.append(values)
-                columns += columns_of_values
+                encoded[name] = columns.encoded(name, table[name], missing, name in codes)
             except ValueError as error:
                 faults.append(ConfigError("data.name", str(path), f"{error}, or leave it out by --data.drop {name}"))
+    labels, of_target = np.zeros(0), []
     try:
-        labels = _labels(config.target, table[config.target]) if names.count(config.target) == 1 else np.zeros(0)
+        if names.count(config.target) == 1:
+            labels, record = _labels(config.target, table[config.target])
+            of_target.append(record)
     except ValueError as error:
         faults.append(ConfigError("data.target", config.target, str(error)))
     times = None
     try:
-        times = keys.times(keys.of_column(table[time])) if names.count(time) == 1 else None
+        times = keys.times(keys.of_column(table[time])) if time and names.count(time) == 1 else None
     except ValueError as error:
         faults.append(ConfigError("data.time", time, str(error)))
-    if not faults and not columns:
-        faults.append(ConfigError("data.name", str(path), "has no column besides target and group; add some"))
+    if not faults and not any(each.columns for each in encoded.values()):
+        faults.append(ConfigError("data.name", str(path), of_tables.nothing_left(encoded)))
     if not faults and not len(table):
         faults.append(ConfigError("data.name", str(path), "has no rows; add some"))
     if faults:
         raise ConfigError.of_all(faults)
-    inputs = np.concatenate(encoded, axis=1, dtype=np.float64)
     groups = keys.groups(keys.of_column(table[config.group])) if config.group else None
-    del table, encoded
+    cut_by = {"group": config.group, "time": time}
+    of_keys = [
+        Record(name, columns.kind_of(table[name].type), field, table[name].null_count)
+        for field, name in cut_by.items()
+        if name
+    ]
+    of_others = [_left_out(name, table[name], reason) for name, reason in left_out.items()]
+    of_inputs = [each.record for each in encoded.values()]
+    records = {record.name: record for record in (*of_inputs, *of_others, *of_target, *of_keys)}
+    said = [*of_tables.of_encoding(encoding), *of_tables.of_unnamed(of_others)]
+    findings = [*said, *of_tables.findings(encoded, len(table))]
+    del table
+    made = tuple(column for each in encoded.values() for column in each.columns)
+    inputs = np.concatenate([each.values for each in encoded.values()], axis=1, dtype=np.float64)
+    del encoded
     _release()
-    return Table(inputs, tuple(columns), labels, groups, times)
+    return Table(inputs, made, labels, groups, times, tuple(records[name] for name in names), tuple(findings))
+
+
+def _left_out(name: str, values: Any, reason: str) -> Record:
+    return Record(name, columns.kind_of(values.type), "nothing", values.null_count, left_out=reason)
 
 
 def _release() -> None:
@@ -87,8 +112,8 @@ def _release() -> None:
     pa.default_memory_pool().release_unused()
 
 
-def _table(path: Path) -> Any:
-    """Returns a file as an Arrow table."""
+def _table(path: Path) -> tuple[Any, str]:
+    """Returns a file as an Arrow table, and its encoding."""
     import pyarrow as pa
 
     try:
@@ -96,17 +121,19 @@ def _table(path: Path) -> Any:
             return delimited.read(path)
         import pyarrow.parquet
 
-        return pa.parquet.read_table(path)
+        return pa.parquet.read_table(path), "utf8"
     except FileNotFoundError:
         raise ConfigError("data.name", str(path), "is no file; give the path of a table that is there") from None
-    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
+    except (OSError, pa.ArrowException, UnicodeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ConfigError("data.name", str(path), f"is no readable table ({reason}); write it anew") from None
 
 
-def _dropped(listed: Sequence[str], columns: Sequence[str]) -> list[str]:
-    """Returns the names of columns to leave out, which may be listed with commas."""
-    return [name for text in listed for name in ([text] if text in columns else text.split(",")) if name]
+def _listed(listed: Sequence[str], known: Sequence[str]) -> list[str]:
+    """Returns names or texts, which may be listed with commas, but for known ones that have commas themselves."""
+    return list(
+        dict.fromkeys(name for text in listed for name in ([text] if text in known else text.split(",")) if name)
+    )
 
 
 def _unknown(field: str, name: str, columns: Sequence[str]) -> ConfigError:
@@ -114,83 +141,7 @@ def _unknown(field: str, name: str, columns: Sequence[str]) -> ConfigError:
     return ConfigError(f"data.{field}", name, f"is no column of the table{near}")
 
 
-def _encoded(name: str, values: Any) -> tuple[np.ndarray, list[Column]]:
-    """Returns a column as numbers [N, columns], and a description of each.
-
-    Raises:
-      ValueError: it cannot be read.
-    """
-    import pyarrow as pa
-
-    kind = values.type
-    if pa.types.is_null(kind) or values.null_count == len(values):
-        raise ValueError(f"has no value at all in column {name!r}; fill it")
-    are_numbers = (pa.types.is_boolean, pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)
-    if any(is_kind(kind) for is_kind in are_numbers):
-        return _numbers(values)[:, None], [Column(name)]
-    if not _is_text(kind):
-        raise ValueError(f"has {kind} in column {name!r}; turn it to numbers or texts")
-    codes, categories = _codes(values)
-    if _are_numbers(name, categories):
-        return _written_numbers(name, values)[:, None], [Column(name)]
-    if len(categories) > _MOST_CATEGORIES or (len(categories) == len(values) > _ALL_DIFFERENT):
-        raise ValueError(f"has {len(categories):,} different texts in column {name!r}; group them")
-    if len(categories) == 2:  # one column says it all
-        return (codes == 1).astype(np.uint8)[:, None], [Column(name, categories[1])]
-    return np.eye(len(categories), dtype=np.uint8)[codes], [Column(name, category) for category in categories]
-
-
-def _are_numbers(name: str, categories: Sequence[str]) -> bool:
-    """Returns whether texts are many numbers.
-
-    Raises:
-      ValueError: most of them are, and others are not, or have commas.
-    """
-    written = [category for category in categories if category]
-    if len(written) <= _ALL_DIFFERENT or 2 * sum(_is_number(text.replace(",", "")) for text in written) <= len(written):
-        return False
-    odd = [text for text in written if not _is_number(text)]
-    texts = [text for text in odd if not _is_number(text.replace(",", ""))]
-    if texts:
-        such = f"such as {texts[0]!r}, in column {name!r}"
-        raise ValueError(f"has numbers and texts, {such}; leave missing numbers empty")
-    if odd:
-        raise ValueError(f"has numbers with commas, such as {odd[0]!r}, in column {name!r}; write decimal points alone")
-    return True
-
-
-def _written_numbers(name: str, values: Any) -> np.ndarray:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    texts = values.cast(pa.string())
-    try:
-        return _numbers(pc.if_else(pc.equal(texts, ""), None, texts))
-    except pa.ArrowInvalid as error:
-        reason = f"in column {name!r} ({str(error)[:100]})"
-        raise ValueError(f"has numbers that cannot be read {reason}; mend them") from None
-
-
-def _numbers(values: Any) -> np.ndarray:
-    import pyarrow as pa
-
-    return values.cast(pa.float64()).to_numpy().astype(np.float64, copy=False)
-
-
-def _codes(values: Any) -> tuple[np.ndarray, list[str]]:
-    """Returns texts as numbers of categories [N], and the categories in order; a missing text is an empty one."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    texts = pc.fill_null(values.cast(pa.string()), "").combine_chunks()
-    encoded = (texts if isinstance(texts, pa.Array) else pa.concat_arrays(texts.chunks)).dictionary_encode()
-    categories = encoded.dictionary.to_pylist()
-    order = np.argsort(np.array(categories, str), kind="stable")
-    rank = np.argsort(order)
-    return rank[encoded.indices.to_numpy(zero_copy_only=False)], [categories[place] for place in order]
-
-
-def _labels(name: str, values: Any) -> np.ndarray:
+def _labels(name: str, values: Any) -> tuple[np.ndarray, Record]:
     """Returns the targets as numbers or texts.
 
     Raises:
@@ -198,26 +149,22 @@ def _labels(name: str, values: Any) -> np.ndarray:
     """
     import pyarrow as pa
 
-    if pa.types.is_boolean(values.type) and not values.null_count:
-        return values.to_numpy()
-    if not _is_text(values.type) and not pa.types.is_boolean(values.type):
-        return _numbers(values) if values.null_count else values.to_numpy()
-    codes, categories = _codes(values)
-    if _are_numbers(name, categories):
-        return _written_numbers(name, values)
-    return np.array(categories, str)[codes]
-
-
-def _is_text(kind: Any) -> bool:
-    import pyarrow as pa
-
-    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or str(kind) == "string_view"
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    if not columns.is_text(values.type):
+        if not columns.are_numbers(values.type):
+            raise ValueError(f"has {values.type}; turn it to numbers or texts")
+        if pa.types.is_boolean(values.type) and values.null_count:
+            values = values.cast(pa.string())
+        else:
+            as_it_is = not values.null_count and not pa.types.is_decimal(values.type)
+            numbers = values.to_numpy() if as_it_is else columns.numbers_of(values)
+            lacking = int(np.isnan(numbers).sum()) if numbers.dtype.kind == "f" else 0
+            return numbers, Record(name, "numbers", "target", lacking)
+    texts = columns.texts_of(values)
+    marks = [text for text in texts.distinct if text in columns.arrows_marks()]
+    rest = [text for text in texts.distinct if text and text not in marks]
+    n_of = dict(zip(texts.distinct, texts.counts.tolist(), strict=True))
+    if columns.are_written_numbers(name, rest, may_be_few=bool(marks)):
+        numbers = np.array([float(text) if text in rest else np.nan for text in texts.distinct])[texts.codes]
+        return numbers, Record(name, "texts of numbers", "target", int(np.isnan(numbers).sum()), marks=tuple(marks))
+    record = Record(name, "texts", "target", n_of.get("", 0), tuple(texts.distinct) if len(n_of) <= _MOST_NAMED else ())
+    return np.array(texts.distinct, str)[texts.codes], record

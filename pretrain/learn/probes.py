@@ -46,15 +46,23 @@ def ridge(codes: Codes, labels: Num[Array, "rows ..."], task: Task, penalty: Flo
       ``kernel`` [units, outputs] and ``bias`` [outputs]; with several penalties, [P, …].
     """
     with jax.default_matmul_precision(_PRECISION):
-        return _ridge(codes, task.regressed(labels), penalty)
+        targets = task.regressed(labels)
+        return _ridge_of_known(codes, targets, labels, penalty) if task.has_unknown else _ridge(codes, targets, penalty)
 
 
-def _ridge(codes: Codes, targets: Outputs, penalty: Float[Array, "..."] | float) -> Params:
-    mean_code, mean_target = jnp.mean(codes, axis=0, keepdims=True), jnp.mean(targets, axis=0, keepdims=True)
+def _ridge(
+    codes: Codes,
+    targets: Outputs,
+    penalty: Float[Array, "..."] | float,
+    weights: Float[Array, "rows 1"] | None = None,  # with mean 1; of rows that weigh alike none
+) -> Params:
+    weighed = (codes, targets) if weights is None else (codes * weights, targets * weights)
+    mean_code, mean_target = (jnp.mean(each, axis=0, keepdims=True) for each in weighed)
     centred = codes - jnp.broadcast_to(mean_code, codes.shape)
-    covariance = centred.T @ centred / len(codes)
+    counted = centred if weights is None else centred * weights
+    covariance = counted.T @ centred / len(codes)
     variance = jnp.trace(covariance) / len(covariance)
-    products = centred.T @ (targets - jnp.broadcast_to(mean_target, targets.shape)) / len(codes)
+    products = counted.T @ (targets - jnp.broadcast_to(mean_target, targets.shape)) / len(codes)
     # By eigenvalues, which rounding leaves at or above zero: with fewer examples than units a solver may find none.
     spreads, directions = jnp.linalg.eigh(covariance)
     rotated = directions.T @ products
@@ -65,6 +73,19 @@ def _ridge(codes: Codes, targets: Outputs, penalty: Float[Array, "..."] | float)
         return {"kernel": kernel, "bias": (mean_target - mean_code @ kernel)[0]}
 
     return jax.lax.map(solved, penalty) if jnp.ndim(penalty) else solved(penalty)
+
+
+def _ridge_of_known(codes: Codes, targets: Outputs, labels: Outputs, penalty: Float[Array, "..."] | float) -> Params:
+    """Returns heads as ``_ridge`` does, each label's fitted to the rows where it is known."""
+
+    def of_label(column: tuple[jax.Array, jax.Array]) -> Params:
+        target, known = column  # [N]
+        weights = known * len(codes) / jnp.maximum(jnp.sum(known), 1)
+        head = _ridge(codes, target[:, None], penalty, weights[:, None])
+        return {"kernel": head["kernel"][..., 0], "bias": head["bias"][..., 0]}
+
+    heads = jax.lax.map(of_label, (targets.T, (~jnp.isnan(labels)).T.astype(codes.dtype)))
+    return {name: jnp.moveaxis(leaf, 0, -1) for name, leaf in heads.items()}
 
 
 def converged(

@@ -10,7 +10,7 @@ from jaxtyping import Float, Num
 
 from pretrain.config.kinds import TaskKind
 from pretrain.learn.annotations import Array, Outputs, Scalar
-from pretrain.learn.metrics import Batch, Metrics, mean_of
+from pretrain.learn.metrics import Batch, Mean, Metrics, mean_of
 
 _LARGEST = 60_000.0  # that float16 holds
 
@@ -30,6 +30,7 @@ class Task:
 
     kind: TaskKind = "classification"
     n_outputs: int = 0  # classes, labels or numbers
+    has_unknown: bool = False  # whether rows lack some of their labels, which are NaN then
 
     @property
     def target_shape(self) -> tuple[int, ...]:
@@ -48,7 +49,8 @@ class Task:
 
     def objective(self, outputs: Outputs, batch: Batch) -> tuple[Scalar, Metrics]:
         """Returns the loss of outputs [B, outputs] on a batch, mean over the batch, and its metrics."""
-        return _OBJECTIVES[self.kind](outputs, batch)
+        objective = known_labels if self.has_unknown else _OBJECTIVES[self.kind]
+        return objective(outputs, batch)
 
     def score(self, outputs: Outputs, batch: Batch) -> Metrics:
         """Returns the metric that needs no logits: ``accuracy`` (fraction), or of numbers ``loss``."""
@@ -66,11 +68,13 @@ class Task:
     def regressed(self, labels: Num[Array, "..."]) -> Float[Array, "... outputs"]:
         """Returns targets as a linear model approaches them: class indicators, labels as ±1, or numbers [B, outputs].
 
-        The largest output, or one above zero, is then the prediction, as it is of logits.
+        The largest output, or one above zero, is then the prediction, as it is of logits. Unknown labels are 0, between
+        the two.
         """
         if self.kind == "classification":
             return jax.nn.one_hot(labels, self.n_outputs)
-        return 2 * labels - 1 if self.kind == "multilabel" else labels
+        signs = 2 * labels - 1 if self.kind == "multilabel" else labels
+        return jnp.where(jnp.isnan(labels), 0, signs) if self.has_unknown else signs
 
 
 NO_TASK = Task()  # of methods that read no labels
@@ -94,6 +98,20 @@ def multilabel(logits: Outputs, batch: Batch) -> tuple[Scalar, Metrics]:
     losses = jnp.mean(optax.sigmoid_binary_cross_entropy(logits, batch.labels), axis=-1)
     correct = jnp.mean(((logits > 0) == (batch.labels > 0)).astype(jnp.float32), axis=-1)
     return jnp.mean(losses), {"loss": mean_of(losses, batch), "accuracy": mean_of(correct, batch)}
+
+
+def known_labels(logits: Outputs, batch: Batch) -> tuple[Scalar, Metrics]:
+    """Returns what ``multilabel`` does, over the labels [B, labels] that are known: unknown ones are NaN."""
+    known = ~jnp.isnan(batch.labels)
+    labels = jnp.where(known, batch.labels, 0)
+    losses = jnp.where(known, optax.sigmoid_binary_cross_entropy(logits, labels), 0)
+    correct = (known & ((logits > 0) == (labels > 0))).astype(jnp.float32)
+    # Sums over labels, for rows with more known ones weigh more.
+    total, right, count = (mean_of(jnp.sum(each, axis=-1), batch).total for each in (losses, correct, 1.0 * known))
+    return jnp.sum(losses) / jnp.maximum(jnp.sum(known), 1), {
+        "loss": Mean(total, count),
+        "accuracy": Mean(right, count),
+    }
 
 
 def regression(outputs: Outputs, batch: Batch) -> tuple[Scalar, Metrics]:

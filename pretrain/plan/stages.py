@@ -66,7 +66,7 @@ def n_labels(settings: Settings, dataset: Dataset) -> int:
 
 def task_of(dataset: Dataset) -> Task:
     """Returns the task of a dataset."""
-    return Task(dataset.task, len(dataset.output_names))
+    return Task(dataset.task, len(dataset.output_names), dataset.has_unknown)
 
 
 def example_shape(layers: Layers, dataset: Dataset) -> tuple[int, ...]:

@@ -61,7 +61,8 @@ def _value(metric: str, stored: Mapping[str, np.ndarray]) -> float | None:
 def _accuracy(predicted: Predictions) -> float:
     if predicted.classes is not None:
         return float(np.mean(predicted.classes == predicted.targets))
-    return float(np.mean((predicted.scores > 0) == (predicted.targets > 0)))
+    known = ~np.isnan(predicted.targets)
+    return float(np.mean((predicted.scores > 0)[known] == (predicted.targets > 0)[known]))
 
 
 def _balanced_accuracy(predicted: Predictions) -> float:
@@ -75,6 +76,18 @@ def _auroc(predicted: Predictions) -> float:
     """Returns the area under the ROC curve: of two classes; or its mean over labels, or classes against the rest."""
     from sklearn.metrics import roc_auc_score
 
+    return _mean_over_outputs(roc_auc_score, predicted)
+
+
+def _average_precision(predicted: Predictions) -> float:
+    """Returns the average precision: of the second of two classes; or its mean over labels, or classes."""
+    from sklearn.metrics import average_precision_score
+
+    return _mean_over_outputs(average_precision_score, predicted)
+
+
+def _mean_over_outputs(measure: Callable[[np.ndarray, np.ndarray], float], predicted: Predictions) -> float:
+    """Returns a measure of scores [N] against truths [N], mean over outputs of which some rows are and others not."""
     scores = predicted.scores.astype(np.float64)
     if not np.isfinite(scores).all():
         return np.nan
@@ -82,15 +95,13 @@ def _auroc(predicted: Predictions) -> float:
         numbers = list(range(scores.shape[1]))
         if len(numbers) == 2:  # by the second's score less the first's
             scores, numbers = (scores[:, 1:] - scores[:, :1]), [1]
-        truths = [predicted.targets == number for number in numbers]
+        pairs = [(predicted.targets == number, score) for number, score in zip(numbers, scores.T, strict=True)]
     else:
-        truths = list((predicted.targets > 0).T)
-    areas = [
-        roc_auc_score(truth, score)
-        for truth, score in zip(truths, scores.T, strict=True)
-        if truth.any() and not truth.all()
-    ]
-    return float(np.mean(areas)) if areas else np.nan
+        known = ~np.isnan(predicted.targets)
+        columns = zip(predicted.targets.T > 0, scores.T, known.T, strict=True)
+        pairs = [(truth[rows], score[rows]) for truth, score, rows in columns]
+    values = [measure(truth, score) for truth, score in pairs if truth.any() and not truth.all()]
+    return float(np.mean(values)) if values else np.nan
 
 
 def _r2(predicted: Predictions) -> float:
@@ -114,6 +125,7 @@ MEASURES: dict[str, Callable[[Predictions], float]] = {
     "accuracy": _accuracy,
     "balanced_accuracy": _balanced_accuracy,
     "auroc": _auroc,
+    "average_precision": _average_precision,
     "r2": _r2,
     "rmse": _rmse,
     "mae": _mae,

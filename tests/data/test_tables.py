@@ -94,7 +94,7 @@ THOUSANDS = [f"{value:,}" for value in np.random.default_rng(0).integers(100, 99
         ("csv", {}, [THOUSANDS], "may be read in two ways"),
         ("csv", {}, [COMMAS, [text.replace(",", ".") for text in THOUSANDS]], "' in column 'b' and '"),
         ("csv", {}, [COMMAS, NUMBERS], "may be read in two ways"),
-        ("csv", {}, [COMMAS, [*COMMAS[1:], "?"]], "has numbers and texts, such as '?', in column 'b'"),
+        ("csv", {}, [COMMAS, [*COMMAS[1:], "x"]], "has numbers and texts, such as 'x', in column 'b'"),
         ("csv", {"delimiter": ",", "quoted": True}, [COMMAS], "has numbers with commas, such as '"),
         ("csv", {"delimiter": "|"}, [NUMBERS], "has a single column, 'a|income'; separate columns by"),
     ],
@@ -202,8 +202,8 @@ def test_all_faults_of_a_table_are_reported_at_once(load):
     table = pa.table(
         {
             "when": [datetime.datetime(2020, 1, 1)] * n,
-            "name": [f"person {row}" for row in range(n)],
-            "size": [*map(str, range(n - 1)), "?"],
+            "price": [f"${row},{row + 100}" for row in range(n)],
+            "size": [*map(str, range(n - 1)), "x"],
             "empty": pa.nulls(n, pa.float64()),
             "income": ["low", "high"] * (n // 2),
         }
@@ -216,8 +216,8 @@ def test_all_faults_of_a_table_are_reported_at_once(load):
         "data.group: 'house' is no column",
         "data.drop: 'age' is no column",
         "in column 'when'",
-        "60 different texts in column 'name'",
-        "such as '?', in column 'size'; leave missing numbers empty",
+        "has numbers with units or signs, such as '$0,100', in column 'price'; write the numbers alone",
+        "such as 'x', in column 'size'; leave missing numbers empty, or name them by --data.missing",
         "has no value at all in column 'empty'",
     ):
         assert sum(part in line for line in lines) == 1, (part, lines)

@@ -35,6 +35,12 @@ def with_targets(write, tiny_arrays):
         (MANY, "multilabel", 4),
         (MANY.astype(bool), "multilabel", 4),
         (np.where(np.arange(260)[:, None] < 3, np.nan, MANY), "multilabel", 4),
+        (np.where(RNG.random((260, 4)) < 0.3, np.nan, MANY), "multilabel", 4),
+        (np.where(RNG.random((260, 4)) < 0.3, -1, MANY.astype(int)), "multilabel", 4),
+        (np.where(RNG.random((260, 4)) < 0.3, -1.0, np.eye(4)[np.arange(260) % 4]), "multilabel", 4),
+        (np.where(RNG.random((260, 4)) < 0.3, -1, 1), "regression", 4),  # is and is not
+        (np.where(RNG.random((260, 4)) < 0.3, -2, MANY.astype(int)), "regression", 4),
+        (np.where(np.arange(260)[:, None] < 3, -1, np.eye(4, dtype=int)[np.arange(260) % 4]), "classification", 4),
     ],
 )
 def test_the_task_is_seen_in_the_training_rows(labels, task, n_outputs, with_targets):
@@ -87,6 +93,11 @@ def test_a_task_that_somebody_chose_is_taken(with_targets):
         (np.full(260, 2.5), "auto", ["train_labels of one value only, 2.5"]),
         (np.full((260, 2), np.nan), "regression", ["has no train_labels but missing ones"]),
         (np.where(np.arange(260) == 3, np.inf, np.arange(260) / 7), "auto", ["infinite train_labels"]),
+        (
+            np.where(MANY == 0, 255, MANY) * (RNG.random((260, 4)) < 0.5),
+            "auto",
+            ["of 255 beside 0 and 1", "with a sign"],
+        ),
         (np.ones((260, 3), int), "auto", ["the same train_labels in every row"]),
         (np.arange(260).astype(str), "auto", ["260 different train_labels in 260 rows"]),
         (RNG.normal(size=(260, 2)), "classification", ["train_labels of float64 (260, 2)", "one-hot"]),
@@ -113,6 +124,8 @@ def test_strata_are_classes_combinations_and_tenths():
     np.testing.assert_array_equal(targets.strata(np.array([2, -1, 0])), [2, -1, 0])
     combined = targets.strata(np.float32([[0, 1], [1, 1], [np.nan, np.nan], [0, 1]]))
     assert combined[0] == combined[3] != combined[1] and combined[2] == -1
+    partly = targets.strata(np.float32([[0, 1], [np.nan, 1], [1, np.nan], [np.nan, np.nan], [1, 0]]))
+    assert partly[0] == partly[1] != partly[2] == partly[4] and partly[3] == -1  # unknown ones count as not there
     tenths = targets.strata(np.append(np.arange(100.0), np.nan)[:, None])
     assert tenths[-1] == -1 and np.bincount(tenths[:-1]).tolist() == [10] * 10
 
@@ -131,10 +144,9 @@ def test_numbers_in_another_unit_are_other_targets_of_the_same_inputs(with_targe
     assert one.fingerprints.images == other.fingerprints.images
 
 
-def test_rows_that_lack_some_of_their_labels_are_named(with_targets):
-    labels = MANY.astype(float)
-    labels[:9, 0] = np.nan
-    found = load(with_targets(labels))
-    assert any(
-        "18 rows lack some of their train_labels" in note for note in map(str, found.findings)
-    )  # as many in the test rows
+def test_rows_that_lack_some_of_their_numbers_count_as_rows_without_any(with_targets):
+    numbers = RNG.normal(size=(260, 3))
+    numbers[70:79, 0] = np.nan
+    found = load(with_targets(numbers))
+    assert any("9 rows lack some of their train_labels" in note for note in map(str, found.findings))
+    assert found.n_labelled == 191 and not found.has_unknown

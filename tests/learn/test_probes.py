@@ -192,6 +192,33 @@ def test_read_outs_of_numbers_are_least_squares_and_means_of_neighbours(seed, n_
     np.testing.assert_allclose(voted(found, task, 3), np.asarray(found)[:, :3].mean(1), rtol=1e-5)
 
 
+def test_read_outs_of_labels_that_are_partly_unknown_are_fitted_to_the_rows_that_have_them():
+    rng = np.random.default_rng(0)
+    codes, task = correlated((60, 4), 1, offset=3.0), Task("multilabel", 3, has_unknown=True)
+    labels = (codes @ rng.normal(size=(4, 3)) + rng.normal(size=(60, 3)) > 0).astype(np.float32)
+    labels[rng.random((60, 3)) < 0.3] = np.nan
+    labels[:, 2] = np.nan
+    penalties = (1e-3, 0.1)
+    heads, head = ridge(codes, labels, task, jnp.array(penalties)), converged(codes, labels, task, 0.1)[0]
+    n_known = (~np.isnan(labels)).sum()
+    for number in range(2):
+        rows = ~np.isnan(labels[:, number])
+        known, truth = codes[rows].astype(np.float64), labels[rows, number]
+        for place, penalty in enumerate(penalties):
+            alpha = penalty * known.var(axis=0).mean() * len(known)
+            theirs = Ridge(alpha).fit(known, 2 * truth - 1)
+            np.testing.assert_allclose(heads["kernel"][place, :, number], theirs.coef_, rtol=2e-3, atol=2e-4)
+            np.testing.assert_allclose(heads["bias"][place, number], theirs.intercept_, rtol=2e-3, atol=2e-3)
+        logistic = LogisticRegression(C=1 / (0.1 * n_known), tol=1e-8, max_iter=10_000).fit(
+            known - known.mean(0), truth
+        )
+        np.testing.assert_allclose(head["kernel"][:, number], logistic.coef_[0], atol=3e-3)
+    np.testing.assert_array_equal(heads["kernel"][..., 2], 0)
+    neighbours = np.asarray(nearest(codes[:5], codes, labels, 9))
+    found = voted(neighbours, task, 9)
+    np.testing.assert_allclose(found, np.nansum(2 * neighbours - 1, axis=1) / 9, atol=1e-6)
+
+
 @settings(deadline=None, max_examples=8)
 @given(seeds)
 def test_read_outs_of_labels_are_one_classifier_each(seed):

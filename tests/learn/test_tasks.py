@@ -48,6 +48,41 @@ def test_multilabel_is_sigmoid_cross_entropy_and_the_share_of_labels_on_the_righ
     np.testing.assert_allclose(some["loss"], losses[:7].mean(), rtol=1e-5)
 
 
+def test_unknown_labels_count_for_nothing():
+    """Neither in loss, accuracy and gradient, nor in those of rows that have other labels."""
+    rng = np.random.default_rng(3)
+    logits = rng.normal(size=(40, 3)).astype(np.float32)
+    labels = np.where(rng.random((40, 3)) < 0.3, np.nan, rng.integers(0, 2, (40, 3))).astype(np.float32)
+    labels[5] = np.nan
+    known, exact = ~np.isnan(labels), logits.astype(np.float64)
+    losses = np.where(labels > 0, np.logaddexp(0, -exact), np.logaddexp(0, exact))
+    objective = jax.jit(Task("multilabel", 3, has_unknown=True).objective)
+    loss, metrics = objective(jnp.asarray(logits), Batch(None, jnp.asarray(labels)))
+    np.testing.assert_allclose([loss, divided(metrics)["loss"]], losses[known].mean(), rtol=1e-5)
+    right = ((logits > 0) == (labels > 0))[known]
+    np.testing.assert_allclose(divided(metrics)["accuracy"], right.mean(), rtol=1e-6)
+    weights = (np.arange(40) < 7).astype(np.float32)
+    some = divided(objective(jnp.asarray(logits), Batch(None, jnp.asarray(labels), jnp.asarray(weights)))[1])
+    np.testing.assert_allclose(some["loss"], losses[:7][known[:7]].mean(), rtol=1e-5)
+    slopes = jax.grad(lambda outputs: objective(outputs, Batch(None, jnp.asarray(labels)))[0])(jnp.asarray(logits))
+    np.testing.assert_array_equal(np.asarray(slopes)[~known], 0)
+    np.testing.assert_allclose(
+        np.asarray(slopes)[known], (special.expit(exact) - labels)[known] / known.sum(), rtol=1e-4, atol=1e-7
+    )
+    nothing = objective(jnp.asarray(logits[5:6]), Batch(None, jnp.asarray(labels[5:6])))[0]
+    assert nothing == 0
+
+
+def test_a_mask_over_known_labels_changes_nothing():
+    rng = np.random.default_rng(4)
+    batch = Batch(None, jnp.asarray(rng.integers(0, 2, (40, 3)).astype(np.float32)))
+    logits = jnp.asarray(rng.normal(size=(40, 3)).astype(np.float32))
+    found, usual = (jax.jit(Task("multilabel", 3, has).objective)(logits, batch) for has in (True, False))
+    np.testing.assert_allclose(found[0], usual[0], rtol=1e-6)
+    for name, value in divided(usual[1]).items():
+        np.testing.assert_allclose(divided(found[1])[name], value, rtol=1e-6)
+
+
 def test_regression_is_the_mean_squared_error_over_rows_and_numbers():
     rng = np.random.default_rng(2)
     outputs, numbers = rng.normal(size=(2, 30, 4)).astype(np.float32)

@@ -46,6 +46,27 @@ def test_measures_of_labels_are_means_over_them():
     np.testing.assert_allclose(MEASURES["accuracy"](LABELS), np.mean((LABELS.scores > 0) == (LABELS.targets > 0)))
 
 
+def test_average_precision_is_scikit_learns():
+    each = [theirs.average_precision_score(number == TRUTH, CLASSES.scores[:, number]) for number in range(4)]
+    np.testing.assert_allclose(MEASURES["average_precision"](CLASSES), np.mean(each))
+    truth, score = TRUTH > 0, RNG.normal(size=300)
+    two = Predictions(np.stack([np.zeros(300), score], axis=1), (score > 0).astype(int), truth.astype(int))
+    np.testing.assert_allclose(MEASURES["average_precision"](two), theirs.average_precision_score(truth, score))
+    each = [theirs.average_precision_score(LABELS.targets[:, k], LABELS.scores[:, k]) for k in range(3)]
+    np.testing.assert_allclose(MEASURES["average_precision"](LABELS), np.mean(each))
+
+
+def test_unknown_labels_are_in_no_measure():
+    known = RNG.random(LABELS.targets.shape) < 0.6
+    known[:, 2] &= LABELS.targets[:, 2] > 0  # no negative one is known
+    found = LABELS._replace(targets=np.where(known, LABELS.targets, np.nan).astype(np.float32))
+    right = ((LABELS.scores > 0) == (LABELS.targets > 0))[known]
+    np.testing.assert_allclose(MEASURES["accuracy"](found), right.mean())
+    for name, exact in (("auroc", theirs.roc_auc_score), ("average_precision", theirs.average_precision_score)):
+        each = [exact(LABELS.targets[known[:, k], k], LABELS.scores[known[:, k], k]) for k in range(2)]
+        np.testing.assert_allclose(MEASURES[name](found), np.mean(each))
+
+
 def test_measures_of_numbers_are_in_their_units():
     scores, _, truth = NUMBERS
     np.testing.assert_allclose(MEASURES["r2"](NUMBERS), theirs.r2_score(truth, scores))
