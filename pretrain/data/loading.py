@@ -9,7 +9,7 @@ from pretrain.config.digests import sha256_of_arrays
 from pretrain.config.fields import ConfigError
 from pretrain.config.kinds import TaskKind
 from pretrain.config.settings import DataConfig
-from pretrain.data import copies, neighbours, oddities, population, reading, scaling, splits
+from pretrain.data import copies, neighbours, oddities, population, reading, scaling, segments, splits
 from pretrain.data.dataset import Dataset, Fingerprints, Split, Units
 from pretrain.data.findings import Finding, notes
 from pretrain.data.labels import NONE
@@ -104,6 +104,8 @@ def load(config: DataConfig, read: Reader = reading.read) -> Dataset:
         if source.order is not None and not (cut.validation is None and cut.test is None):
             is_drawn = any(isinstance(rows, np.ndarray) for rows in (cut.validation, cut.test))
             findings += neighbours.findings(source.order, is_drawn)
+        if not source.columns and source.order is not None and not source.order.shift:  # and no keys cut rows
+            findings += segments.find(raw["train"], raw["test"])
         pools = {} if pool is None else {"unlabelled": pool}
         findings += copies.find({**raw, **pools}, is_missing(labels["train"]))
         if config.pretrain_on == "train" or config.unlabelled == 0:
