@@ -9,19 +9,7 @@ from pretrain.config.digests import sha256_of_arrays
 from pretrain.config.fields import ConfigError
 from pretrain.config.kinds import TaskKind
 from pretrain.config.settings import DataConfig
-from pretrain.data import (
-    codes,
-    copies,
-    forms,
-    giveaways,
-    neighbours,
-    oddities,
-    of_targets,
-    population,
-    reading,
-    scaling,
-    splits,
-)
+from pretrain.data import forms, leaks, population, reading, scaling, splits
 from pretrain.data.dataset import Dataset, Fingerprints, Split, Units
 from pretrain.data.findings import Finding, notes
 from pretrain.data.labels import NONE
@@ -42,7 +30,9 @@ def reader() -> Reader:
     def read(config: DataConfig) -> Source:
         key = reading.key(config)
         if key not in sources:
-            sources[key] = _examined(reading.read(config), config)
+            sources[key] = reading.read(config)
+            if config.name != "mnist":
+                sources[key] = leaks.examined(sources[key])
         return sources[key]
 
     return read
@@ -65,7 +55,7 @@ def load_all(experiment: Experiment, read: Reader | None = None) -> dict[DataCon
     settings = [at for point in experiment.points for at in point.settings.at_seeds(experiment.seeds)]
     read_by_pretraining = {at.pretraining_data for at in settings if at.finetune.is_pretrained}
     for config in datasets.keys() - read_by_pretraining:
-        datasets[config] = datasets[config]._replace(findings=tuple(_without_pool(datasets[config].findings)))
+        datasets[config] = datasets[config]._replace(findings=tuple(leaks.without_pool(datasets[config].findings)))
     return datasets
 
 
@@ -78,13 +68,6 @@ def configs(experiment: Experiment) -> list[DataConfig]:
     return list(wanted)
 
 
-def _examined(source: Source, config: DataConfig) -> Source:
-    """Returns a source with the order of its rows, which is the same for all cuts."""
-    if source.order is not None or config.name == "mnist" or source.groups is not None or source.times is not None:
-        return source
-    return source._replace(order=neighbours.order(source.inputs["train"], strata(source.labels["train"])))
-
-
 def load(config: DataConfig, read: Reader = reading.read) -> Dataset:
     """Loads, splits and scales the dataset that a config names.
 
@@ -92,7 +75,9 @@ def load(config: DataConfig, read: Reader = reading.read) -> Dataset:
       ConfigError: the dataset is not there, is damaged or does not fit, or a held-out split takes all rows; a line for
         each fault.
     """
-    source = _examined(read(config), config)
+    source = read(config)
+    if config.name != "mnist":
+        source = leaks.examined(source)
     cut = splits.cut(rows_of(source), config)
     raw = _raw(source, cut, config)
     labels = _cut(source.labels, cut)
@@ -112,8 +97,9 @@ def load(config: DataConfig, read: Reader = reading.read) -> Dataset:
         *notes((*_read_as(config, source, raw["train"]), *cut.notes, *scaled_as)),
         *_weighed(fitted.findings, source.task, sum(len(labels[split]) for split in _HELD_OUT)),
         *pool_findings,
-        *_examined_rows(config, source, cut, raw, labels, pool),
     ]
+    if config.name != "mnist":
+        findings += leaks.find(config, source, cut, raw, pool, labels)
     if config.shuffled_pixels:
         inputs = {split: _shuffled(array) for split, array in inputs.items()}
     train = Split(inputs["train"], pretrained_labels)
@@ -161,39 +147,6 @@ def rows_of(source: Source) -> splits.Rows:
 def _read_as(config: DataConfig, source: Source, train: np.ndarray) -> list[str]:
     """Returns the form that rows were read as, in words; nothing of packaged ones."""
     return [] if config.name == "mnist" else forms.lines(form_of(source, config), source.inputs["train"], train)
-
-
-def _examined_rows(
-    config: DataConfig,
-    source: Source,
-    cut: splits.Cut,
-    raw: Mapping[str, np.ndarray],
-    labels: Mapping[str, np.ndarray],
-    pool: np.ndarray | None,
-) -> Iterator[Finding]:
-    """Yields what rows and labels show; nothing of packaged ones, which are known."""
-    if config.name == "mnist":
-        return
-    if source.task == "multilabel":
-        yield from of_targets.without_positive(labels["test"], source.output_names)
-    if source.task == "classification":
-        yield from oddities.of_labels(labels, source.output_names)
-    yield from oddities.of_left_alone(source.left_alone, config.group)
-    if source.order is not None and not (cut.validation is None and cut.test is None):
-        is_drawn = any(isinstance(rows, np.ndarray) for rows in (cut.validation, cut.test))
-        yield from neighbours.findings(source.order, is_drawn)
-    pools = {} if pool is None else {"unlabelled": pool}
-    copied = copies.find({**raw, **pools}, is_missing(labels["train"]))
-    # Of a pool that no pretraining reads nothing is said.
-    yield from _without_pool(copied) if config.pretrain_on == "train" or config.unlabelled == 0 else copied
-    of_training = raw["train"], labels["train"], source.task, source.columns, config.target or "the target"
-    yield from giveaways.found(*of_training)
-    yield from codes.found(*of_training)
-
-
-def _without_pool(findings: Iterable[Finding]) -> list[Finding]:
-    """Returns findings without those on copies in a pool that no pretraining reads."""
-    return [finding for finding in findings if not finding.kind.endswith(copies.IN_POOL)]
 
 
 def _weighed(findings: Iterable[Finding], task: TaskKind, n_held_out: int) -> Iterator[Finding]:
