@@ -38,7 +38,7 @@ DRAWN = ("differences", "filters", "first_batches", "phase_losses", "reconstruct
 FIGURES = {f"figures/{name}.{kind}" for name in DRAWN for kind in ("png", "svg")}
 LATEX = {f"tables/{name}.tex" for name in ("arms", "comparisons", "shares", "speeds")}
 FILES = (
-    {"manifest.json", "experiment.json", "inputs.json", "answer.json", "report.html", "samples.npz"}
+    {"manifest.json", "experiment.json", "inputs.json", "findings.json", "answer.json", "report.html", "samples.npz"}
     | {".run.json", ".lock"}
     | FIGURES
     | LATEX

@@ -265,7 +265,7 @@ def test_a_fault_in_judging_costs_no_table(site, run, monkeypatch):
     assert done.returncode == 1 and done.stderr.endswith("RuntimeError: judging\n")
     assert results(site.path / "misjudged-run") == results(run)
     assert contents(site.path / "misjudged-run").keys() == TABLES | {
-        *("experiment.json", "inputs.json", "manifest.json", ".lock", ".run.json")
+        *("experiment.json", "inputs.json", "findings.json", "manifest.json", ".lock", ".run.json")
     }
     assert n_run(site.launch(*options)) == 0
     assert results(site.path / "misjudged-run") == results(run)

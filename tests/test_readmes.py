@@ -111,19 +111,42 @@ SHORT = {  # for fields that a launch does not name itself
     "--finetune.optimizer.learning-rate": ["0.01"],
 }
 OF_TRAINING = {f"--finetune.{name}" for name in ("batch-size", "epochs", "updates", "optimizer.learning-rate")}
+OF_OWN_DATA = {  # where training ends early, and arms are tuned
+    "--data.name": ["my.npz"],
+    "--data.validation": ["60"],
+    "--pretrain.updates": ["30"],
+    "--pretrain.validate-every": ["2"],
+    "--pretrain.batch-size": ["20"],
+    "--finetune.labels": ["40"],
+    "--finetune.batch-size": ["20"],
+    "--finetune.updates": ["15"],
+    "--finetune.validate-every": ["1"],
+    "--tune": ["finetune.optimizer.learning_rate=0.001,0.01"],
+}
 FEWER = {"--seeds": ["2"], "--study.most-seeds": ["16"]}
+
+
+def named_of(argv):
+    """The name of a launch's config, and its options."""
+    if argv and not argv[0].startswith("-"):
+        return argv[0], argv[1:]
+    return "does_it_help" if "--data.name" in argv else "geron", argv
 
 
 def experiment_of(argv):
     """The experiment of a launch, as it stands."""
-    names = bool(argv) and not argv[0].startswith("-")
-    name, options = (argv[0], argv[1:]) if names else ("geron", argv)
+    name, options = named_of(argv)
     return parse(options, config_of(name), name, "").experiment
 
 
 def shortened(argv):
     """The launch of two seeds on a little data, of an epoch each and small layers, but for what it names itself."""
-    words, named = [*argv], " ".join(argv)
+    name, options = named_of(argv)
+    words, named = [name, *options], " ".join(argv)
+    if name == "does_it_help":
+        for option, values in (OF_OWN_DATA | {"--encoder.layers": ["6", "5"]} | FEWER).items():
+            words += [] if option in argv else [option, *values]
+        return words
     stops_early = experiment_of(argv).finetune.stop == "validation"
     lengths = {"--finetune.epochs": ["4"], "--finetune.validate-every": ["1"]} if stops_early else {}
     trains = experiment_of(argv).finetune.readout == "none"

@@ -81,7 +81,7 @@ def lines(form: Form, given: np.ndarray, read: np.ndarray) -> list[str]:
             said = [
                 f"rows are series of {steps:,} steps of {counted(channels, 'channel')} (data.inputs: columns, images)"
             ]
-        case "images":
+        case "images" if given.dtype != np.uint8:  # bytes are nothing else
             said = [f"rows are images of {shape} (data.inputs: columns, series)"]
         case "volumes":
             said = [f"rows look like volumes, and are read as images of {shape}, the last the channels (data.inputs)"]

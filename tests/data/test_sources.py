@@ -51,7 +51,8 @@ def same(one, other):
 def test_forms_of_the_same_images_are_the_same_to_the_bit(name, form):
     assert same(form(name), form("uint8"))
     assert form(name).output_names == tuple(map(str, range(CLASSES)))
-    assert [finding.sentence for finding in form(name).findings] == [IMAGES]
+    is_bytes = form(name).train.inputs.dtype == np.uint8 and "01" not in name  # of which floats are made
+    assert [finding.sentence for finding in form(name).findings] == ([] if is_bytes else [IMAGES])
 
 
 def test_flat_images_are_rows_of_the_same_bytes(form):
