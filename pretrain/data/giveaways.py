@@ -8,12 +8,13 @@ import numpy as np
 
 from pretrain.config.counts import some
 from pretrain.config.kinds import TaskKind
-from pretrain.data.findings import Finding
+from pretrain.data.findings import Finding, Severity
 from pretrain.data.scaling import Column
 
 _MOST_ROWS, _FEWEST_ROWS, _MOST_NUMBERS = 2000, 50, 10_000_000  # numbers that are looked at
 _MOST_COLUMNS, _MOST_OUTPUTS, _MOST_TRIED, _MOST_NAMED = 1000, 5, 50, 5
 _TWENTIETH, _BETTER = 0.05, 0.8  # of the error without inputs: of a giveaway, and of a row number that predicts
+_FAULTLESS = 15  # rows of other classes than the most frequent
 _SURE = 4.0  # standard errors below the error without inputs
 _FOLDS, _LEAVES = 5, 64
 
@@ -54,7 +55,7 @@ def found(
             error = _cross_fitted(key.values, truth, task)
             if key.is_number and _are_row_numbers(key, inputs, columns) and error <= _threshold(truth, task):
                 numbers[key.name] = min(error, numbers.get(key.name, 1.0))
-            elif error + _doubt(error, truth, task) <= _TWENTIETH:
+            elif error + _doubt(error, truth, task) <= _TWENTIETH or _is_faultless(error, truth, task):
                 giveaways[key.name] = min(error, giveaways.get(key.name, 1.0))
     called = "the mean" if task == "regression" else "the most frequent class"
     for kind, errors in (("row numbers that predict the target", numbers), ("a giveaway of the target", giveaways)):
@@ -65,7 +66,9 @@ def found(
             names = list(errors)[:_MOST_NAMED]
             leave = f"--data.drop {shlex.join(names)}" if columns else f"leave {', '.join(names)} out of the inputs"
             remedy = f"if new rows would not have it before their target: {leave}"
-            yield Finding(kind, f"{what} {target}: {told}", "doubt", remedy, {"errors": errors})
+            # Where many columns each do, as neighbours in a spectrum, that is the nature of the data.
+            severity: Severity = "doubt" if len(errors) <= _MOST_NAMED else "note"
+            yield Finding(kind, f"{what} {target}: {told}", severity, remedy, {"errors": errors})
 
 
 def _keys(values: np.ndarray, columns: Sequence[Column]) -> list[_Key]:
@@ -132,6 +135,11 @@ def _doubt(error: float, truth: np.ndarray, task: TaskKind) -> float:
         return 0.0
     usual = _without_inputs(truth, task) * len(truth)
     return (3 + 1.64 * float(np.sqrt(error * usual))) / usual  # of Poisson counts
+
+
+def _is_faultless(error: float, truth: np.ndarray, task: TaskKind) -> bool:
+    """Returns whether a column is never wrong, on rows enough for that to be no luck."""
+    return task != "regression" and error == 0 and _without_inputs(truth, task) * len(truth) >= _FAULTLESS
 
 
 def _without_inputs(truth: np.ndarray, task: TaskKind) -> float:

@@ -83,7 +83,7 @@ def cut(rows: Rows, config: DataConfig) -> Cut:
         train = train[apart]
     if is_sorted:
         train = rng.permutation(train)
-        notes.append("training rows are in order of their targets; they were shuffled once")
+        notes.append("neighbouring training rows have like targets; they were shuffled once")
     return Cut(train, held_out.get("validation"), held_out.get("test"), tuple(notes))
 
 
@@ -127,7 +127,7 @@ def _by_time(rows: Rows, times: np.ndarray, config: DataConfig) -> Cut:
         notes.append(f"{later:,} rows without a label left out, which are no earlier than held-out rows")
     if in_order_of_classes(rows.labels[train]):
         train = np.random.default_rng(config.cut).permutation(train)
-        notes.append("training rows are in order of their targets; they were shuffled once")
+        notes.append("neighbouring training rows have like targets; they were shuffled once")
     return Cut(train, held_out.get("validation"), held_out.get("test"), tuple(notes))
 
 

@@ -1,5 +1,6 @@
 """The preview of a run: its packs, their costs and times."""
 
+import dataclasses
 import resource
 from collections.abc import Collection, Iterable, Sequence
 from types import MappingProxyType
@@ -22,8 +23,8 @@ _UPDATE_SECONDS = 30e-6  # of an update besides its matrix products
 def show(plan: Plan, console: Console, noted: Noted = MappingProxyType({})) -> None:
     """Prints a plan: the stages that trials share, and the packs with their memory, arithmetic and time.
 
-    Packs of one stage on the same images share a row: examples, updates and parameters are those of each trial, memory
-    is that of the whole run while its largest pack trains.
+    Packs of one stage on the same data share a row: examples, updates and parameters are those of each trial, memory is that of the
+    whole run while its largest pack trains.
 
     Args:
       plan: with the data in memory.
@@ -77,10 +78,11 @@ def _seconds(alike: Sequence[Pack], rate: float) -> float:
 
 
 def _grouped(todo: Iterable[Pack]) -> list[list[Pack]]:
-    """Returns packs of one stage, on the same images, that pass the same stages together, in the order of the first."""
+    """Returns packs of one stage, on the same data in any fresh cut, that pass the same stages, in their order."""
     groups: dict[Any, list[Pack]] = {}
     for pack in todo:
-        groups.setdefault((pack.stage, pack.data, tuple(part.stage for part in pack.passed)), []).append(pack)
+        images = dataclasses.replace(pack.data, cut=0) if pack.data.splits == "fresh" else pack.data
+        groups.setdefault((pack.stage, images, tuple(part.stage for part in pack.passed)), []).append(pack)
     return list(groups.values())
 
 

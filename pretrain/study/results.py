@@ -122,6 +122,8 @@ def run_of(files: Files) -> Run:
 
 
 def _findings_of(files: Files) -> tuple[Finding, ...]:
+    if findings.FILE not in files.checksums:
+        return ()
     content = files.read(findings.FILE)
     with _readable(files, findings.FILE):
         return findings.read(content)

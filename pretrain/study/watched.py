@@ -10,6 +10,7 @@ from pretrain.study.curves import Curves
 
 _HELD_OUT = ("loss", "mse")  # metrics by which methods are measured on validation rows, the first that is there
 _FIRST, _LAST = 10, 0.1  # batches that show the noise of one; share of the updates whose errors are those at the end
+_FALLEN = 0.9  # of the first error, below which there is learning, whatever the noise
 _OVERFITTED, _FAR = 1.05, 0.8  # times the lowest error, at the end; times it, the error on training rows
 
 
@@ -28,7 +29,7 @@ class Watched(NamedTuple):
     @property
     def states(self) -> list[str]:
         """What became of each trial's stage: ``learns``, ``did not train``, ``overfitted``."""
-        flat = self.last > self.first - 2 * self.noise
+        flat = (self.last > self.first - 2 * self.noise) & (self.last > _FALLEN * self.first)
         over = (self.last > _OVERFITTED * self.best) & (self.trained < _FAR * self.last)
         states = np.select([flat, over], ["did not train", "overfitted"], "learns")
         return states.tolist()
@@ -50,5 +51,5 @@ def watched(curves: Curves, arms: Sequence[Arm]) -> Iterator[Watched]:
 
 def _errors(training: np.ndarray, held_out: np.ndarray) -> tuple[float, ...]:
     n_last = max(1, round(_LAST * len(training)))
-    noise = float(np.std(training[:_FIRST]))
+    noise = float(np.std(np.diff(training[:_FIRST])) / np.sqrt(2))  # beside a trend
     return training[0], noise, float(np.mean(training[-n_last:])), held_out[-1], float(np.min(held_out))

@@ -35,6 +35,11 @@ OTHER = {
     "data.target": "income",
     "data.drop": ("name", "address"),
     "data.group": "household",
+    "data.time": "day",
+    "data.missing": ("-999", "unknown"),
+    "data.categories": ("district", "zip"),
+    "data.inputs": "columns",
+    "data.scale_from": "train",
     "data.validation": 77,
     "data.test": 0.25,
     "data.splits": "fresh",
@@ -50,6 +55,10 @@ OTHER = {
     "pretrain.training": "end_to_end",
     "pretrain.epochs": 9,
     "pretrain.end_to_end_epochs": 11,
+    "pretrain.updates": 70,
+    "pretrain.validate_every": 6,
+    "pretrain.stop": "validation",
+    "pretrain.patience": 8,
     "pretrain.batch_size": 33,
     "pretrain.sampling": "fresh",
     "pretrain.l2": 0.5,
@@ -103,6 +112,7 @@ OTHER = {
     "run_dir": "somewhere/else",
     "repeats": 4,
     "code": "ignore",
+    "defaults": "data",
     "store": "a store",
     "engine.name": "ray",
     "engine.address": "auto",
@@ -130,6 +140,7 @@ OTHER = {
 BESIDE = {
     "pretrain.end_to_end_epochs": {"pretrain.training": "end_to_end"},
     "pretrain.method.loss": {"encoder.activation": "sigmoid"},
+    "pretrain.patience": {"pretrain.stop": "validation"},
     "finetune.patience": {"finetune.stop": "validation"},
     "pretrain.method.corruption_level": {"pretrain.method.corruption": "masking"},
     "pretrain.method.corruption_schedule": {"pretrain.method.corruption": "masking"},
@@ -156,6 +167,7 @@ def together(kind, rule):
     """As many other values as fit one another and have an effect, of a kind of method and a rule for it."""
     fit = {"pretrain.training": "greedy", "pretrain.method.loss": "mse", "pretrain.method.sparsity": "kl"}
     fit |= {"pretrain.method.kind": kind, "pretrain.optimizer.kind": rule, "finetune.updates": 0, "finetune.epochs": 6}
+    fit |= {"pretrain.updates": 0}
     fit |= {"data.splits": "fixed"}
     values = {**OTHER, **fit, "finetune.readout": "none", "finetune.encoder_init": "permuted"}
     for name in ("study.tune", "study.family"):  # of fields that are swept, and here all are set

@@ -71,7 +71,16 @@ def test_a_comparison_of_no_field_is_refused(compare, capsys):
     "field", ["pretrain.epochs", "pretrain.end_to_end_epochs", "finetune.epochs", "finetune.updates"]
 )
 def test_more_updates_than_curves_have_room_for_are_refused_before_memory_is_taken(field, tiny_path, tmp_path, capsys):
-    options = [*OPTIONS, "--data.name", tiny_path, "--run-dir", tmp_path / "run", "--store", tmp_path / "store"]
+    options = [
+        "geron",
+        *OPTIONS,
+        "--data.name",
+        tiny_path,
+        "--run-dir",
+        tmp_path / "run",
+        "--store",
+        tmp_path / "store",
+    ]
     if field == "pretrain.end_to_end_epochs":
         options += ["--pretrain.training", "end_to_end"]
     if field != "finetune.epochs":

@@ -106,7 +106,8 @@ def test_a_convolution_decoder_repeats_codes_and_convolves_them(shape, stride):
     (shapes,) = Stack((layer,), shape).shapes
     codes = drawn((2, *shapes.outputs))
     params = fresh(decoder, shapes.outputs, jax.random.key(0))
-    assert params["convolution"]["kernel"].shape == (3, 3, 4, shape[-1])
+    sides = tuple(3 if size > 1 else 1 for size in shape[:2])
+    assert params["convolution"]["kernel"].shape == (*sides, 4, shape[-1])
     found = jax.jit(decoder.apply)({"params": params}, codes)
     assert found.shape == (2, *shape)
     rows, columns = (np.arange(size) // stride for size in shape[:2])  # every pixel reads the code that covers it

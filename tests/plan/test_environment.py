@@ -142,7 +142,7 @@ def test_a_variable_that_jax_refuses_is_named(message, monkeypatch, capsys):
 
 @pytest.mark.parametrize("variable", ["JAX_NUM_CPU_DEVICES=x", "JAX_PLATFORMS=junk", "JAX_ENABLE_X64=1"])
 def test_a_variable_that_cannot_work_is_refused_before_anything_is_written(variable, tiny_path, tmp_path):
-    command = [sys.executable, str(ROOT / "launch.py"), "--data.name", tiny_path, *OPTIONS]
+    command = [sys.executable, str(ROOT / "launch.py"), "geron", "--data.name", tiny_path, *OPTIONS]
     environment = {**os.environ, **dict([variable.split("=")])}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "") and done.stderr.count("\n") == 1
