@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -27,6 +27,7 @@ from pretrain.study.results import Run, load_run
 
 _AXES = ("sweep", "tune", "per_layer", "draws", "draw_seed")  # overrides that are no fields
 _FAULTS = {kind.__name__: kind for kind in (ConfigError, DamageError, StoreError, MemoryFault, MemoryError, OSError)}
+_AWAKE = 0.2  # seconds
 _INTERRUPTIONS = (Interrupted.__name__, KeyboardInterrupt.__name__)
 
 
@@ -96,6 +97,9 @@ def _trained(prepared: Prepared, console: Console) -> Trained:
     training = thread.submit(running.train, prepared, console, stop.is_set)
     try:
         try:
+            # Now and then awake, since a signal that another thread is given ends no wait of this one.
+            while not wait([training], timeout=_AWAKE).done:
+                pass
             return training.result()
         except KeyboardInterrupt:
             stop.set()

@@ -23,8 +23,8 @@ _UPDATE_SECONDS = 30e-6  # of an update besides its matrix products
 def show(plan: Plan, console: Console, noted: Noted = MappingProxyType({})) -> None:
     """Prints a plan: the stages that trials share, and the packs with their memory, arithmetic and time.
 
-    Packs of one stage on the same data share a row: examples, updates and parameters are those of each trial, memory is that of the
-    whole run while its largest pack trains.
+    Packs of one stage on the same data share a row: examples, updates and parameters are those of each trial, memory
+    is that of the whole run while its largest pack trains.
 
     Args:
       plan: with the data in memory.

@@ -105,7 +105,7 @@ def test_a_missing_test_split_is_cut_off_stratified_and_reported(name, form):
 
 def test_rows_in_order_of_their_classes_are_shuffled_once(form):
     found = form("sorted_by_class", validation=100)
-    assert noted(found, "in order of their targets")
+    assert noted(found, "have like targets")
     np.testing.assert_array_equal(np.bincount(found.validation.labels), [10] * CLASSES)
     assert len(np.unique(found.train.labels[:60])) == CLASSES  # the labelled subset, by default
     own = {row.tobytes(): label for row, label in zip(*form("uint8").test, strict=True)}

@@ -165,5 +165,5 @@ def test_a_cut_by_time_is_refused_beside_others_and_where_there_is_one_time():
 
 def test_training_rows_in_order_of_time_and_of_targets_are_shuffled():
     found = by_time(np.arange(400) * 4 // 400, np.arange(400))
-    assert any("in order of their targets" in note for note in found.notes)
+    assert any("have like targets" in note for note in found.notes)
     assert (np.diff(found.train) < 0).any() and set(found.train) == set(range(240))

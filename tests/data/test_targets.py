@@ -114,7 +114,7 @@ def test_targets_of_different_widths_are_refused(write):
 
 def test_rows_in_the_order_of_their_numbers_are_shuffled_and_cut_in_proportion(with_targets):
     found = load(with_targets(np.sort(RNG.normal(size=260))), validation=52)
-    assert any("in order of their targets" in note or "shuffled" in note for note in map(str, found.findings))
+    assert any("have like targets" in note or "shuffled" in note for note in map(str, found.findings))
     held = found.validation.labels[:, 0]
     assert abs(held.mean()) < 0.2 and abs(held.std() - 1) < 0.2  # tenths are held out alike
     assert np.abs(np.corrcoef(np.arange(208), found.train.labels[:, 0])[0, 1]) < 0.3
