@@ -78,10 +78,19 @@ class Fingerprints:
         if program not in self._programs:
             # Their sources, and what they import, are not among those that are hashed.
             is_own = any(isinstance(name, str) and ".py:" in name for name in spec.content["layers"])
-            digests = [self._piece(piece, is_own) for piece in pieces_of(program)]
-            text = "".join([*digests, mapping(), movement(), _settings()])
-            self._programs[program] = sha256(text)
+            digests = self._digests(program, is_own)
+            self._programs[program] = sha256("".join([digests, mapping(), movement(), _settings()]))
         return self._programs[program]
+
+    def _digests(self, program: Program, is_own: bool) -> str:
+        """Returns the digests of a program's pieces, remembered as a whole: to know a piece's inputs takes a trace."""
+        key = sha256(without_addresses(repr(program)))
+        if is_own or key not in self._known:
+            digests = "".join(self._piece(piece, is_own) for piece in pieces_of(program))
+            if is_own:
+                return digests
+            self._known[key] = digests
+        return self._known[key]
 
     def _piece(self, piece: Piece, is_own: bool) -> str:
         if is_own:
