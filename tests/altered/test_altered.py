@@ -30,6 +30,15 @@ UNCALLED = {
     "learn/layers.py": "_with_state",  # words of an error
     "store/store.py": "Store.save Store.cut_progress Store._discard Store._move_aside",  # of halves, and of damage
     "runs/tables.py": "timings write",  # of files
+    "data/dataset.py": "Dataset.known_labels Dataset.named",  # of samples and baselines
+    "data/scaling.py": "_by_channel _counts _named",  # of arrays, whose digests name stages
+    "data/splits.py": "_by_time _grouped",  # likewise
+    "execute/execute.py": "measured_again",  # of test rows that pretraining has not seen
+    "learn/probes.py": "_ridge_of_known",  # of unknown labels, as the next
+    "learn/tasks.py": "Task.target_shape known_labels",
+    "plan/stages.py": "specs",  # all stages of a point at once
+    "runs/measures.py": "_accuracy _average_precision",  # asked for by name
+    "store/records.py": "Outcome.diverged",
 }
 STAGES = {"pretrain/0", "pretrain/1", "finetune"}
 # Lines on the way of a number, of which most once could be altered without anybody's noticing; and whose ids change.
