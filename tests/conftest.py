@@ -12,7 +12,7 @@ import pytest
 from hypothesis.internal.conjecture import providers
 from jaxtyping import install_import_hook
 
-# Arguments and results in learn/ are checked against their annotations, shapes included.
+# Arguments and results in learn/ are checked against their annotations, shapes included, if imported from here on.
 install_import_hook("pretrain.learn", "beartype.beartype")
 
 from pretrain.store import programs as kept  # noqa: E402

@@ -44,7 +44,7 @@ class AdamConfig(Scheduled):
 class AdamWConfig(AdamConfig):
     """Adam with decoupled weight decay (Loshchilov and Hutter, 2019)."""
 
-    # A rule of its own, which shares the fields of Adam.
+    # A rule of its own, which shares the fields of Adam; its literal narrows none of Adam's.
     kind: Literal["adamw"] = "adamw"  # type: ignore[assignment]
     """Update rule: adam, adamw (with decoupled weight decay) or sgd."""
     weight_decay: Penalty = 0.0

@@ -78,13 +78,13 @@ def no_companions(config: Any, layers: Sequence[nn.Module], example: tuple[int, 
 def no_update(
     static: Static, config: StageConfig, state: TrainState, batch: Batch, seed: jax.Array, step: Step
 ) -> tuple[TrainState, Values]:
-    """A closed form makes none."""
-    raise NotImplementedError
+    """Raises, since a closed form, whose default this is, makes no update."""
+    raise NotImplementedError("a closed form makes no update")
 
 
 def no_measure(static: Static, config: StageConfig, state: TrainState, batch: Batch, seed: jax.Array) -> Metrics:
-    """A closed form has no updates to follow."""
-    raise NotImplementedError
+    """Raises, since a closed form, whose default this is, has no update to follow by a measurement."""
+    raise NotImplementedError("a closed form has no update to follow")
 
 
 class Method(NamedTuple):

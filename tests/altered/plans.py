@@ -16,36 +16,24 @@ import tempfile
 import threading
 from collections import defaultdict
 from pathlib import Path
-from typing import NamedTuple
 
+import jax
 import numpy as np
 
+from pretrain import config, running
+from pretrain.config import Experiment
+from pretrain.config.fields import kind_of, section_classes
+from pretrain.config.methods import MethodConfig
+from pretrain.config.optimizers import AdamConfig, AdamWConfig, SgdConfig
+from pretrain.engines.here import run_here
+from pretrain.engines.interrupts import Interrupted
+from pretrain.engines.request import Request
+from pretrain.execute import execute
 from pretrain.plan import environment
-
-environment.fix()
-
-import jax  # noqa: E402 (devices first)
-
-from pretrain import running  # noqa: E402
-from pretrain.config import (  # noqa: E402
-    DataConfig,
-    EncoderConfig,
-    Experiment,
-    FinetuneConfig,
-    PretrainConfig,
-    StudyConfig,
-)
-from pretrain.config.fields import kind_of, section_classes  # noqa: E402
-from pretrain.config.methods import MethodConfig  # noqa: E402
-from pretrain.config.optimizers import AdamConfig, AdamWConfig, SgdConfig  # noqa: E402
-from pretrain.engines.here import run_here  # noqa: E402
-from pretrain.engines.interrupts import Interrupted  # noqa: E402
-from pretrain.engines.request import Request  # noqa: E402
-from pretrain.execute import execute  # noqa: E402
-from pretrain.plan.plan import Plan  # noqa: E402
-from pretrain.runs import tables  # noqa: E402
-from pretrain.runs.remeasure import remeasured  # noqa: E402
-from pretrain.store.store import Store  # noqa: E402
+from pretrain.plan.plan import Plan
+from pretrain.runs import tables
+from pretrain.runs.remeasure import remeasured
+from pretrain.store.store import Store
 
 METHODS = {kind_of(each): each for each in section_classes(MethodConfig)}
 SIZES = {"train": 60, "test": 20}
@@ -68,101 +56,90 @@ def layer():
 """
 
 
-class Sections(NamedTuple):
-    """Differences of a plan from the smallest."""
-
-    sweep: tuple = ()
-    per_layer: dict = {}  # noqa: RUF012 (never written)
-    data: dict = {}  # noqa: RUF012
-    encoder: dict = {}  # noqa: RUF012
-    pretrain: dict = {}  # noqa: RUF012
-    finetune: dict = {}  # noqa: RUF012
-    study: dict = {}  # noqa: RUF012
-
-
+# Differences from the smallest plan, section by section.
 PLANS = {
-    "arms": Sections(
-        sweep=({"finetune.encoder_init": ("pretrained", "he"), "finetune.frozen_layers": (1, 0)},),
-        pretrain={"method": METHODS["autoencoder"](corruption="masking")},
-        finetune={"stop": "validation", "patience": 2, "validate_every": 1},
-        study={"metric": "test_balanced_accuracy", "tune": ("finetune.frozen_layers",), "tune_labels": 15},
-    ),
-    "controls": Sections(
-        sweep=({"finetune.encoder_init": ("matched", "permuted", "rotated", "pca", "none", "wrong_data")},),
-        data={"splits": "fresh"},
-        pretrain={"sampling": "fresh", "method": METHODS["autoencoder"](tied=True, corruption="salt_and_pepper")},
-        finetune={
+    "arms": {
+        "sweep": ({"finetune.encoder_init": ("pretrained", "he"), "finetune.frozen_layers": (1, 0)},),
+        "pretrain": {"method": METHODS["autoencoder"](corruption="masking")},
+        "finetune": {"stop": "validation", "patience": 2, "validate_every": 1},
+        "study": {"metric": "test_balanced_accuracy", "tune": ("finetune.frozen_layers",), "tune_labels": 15},
+    },
+    "controls": {
+        "sweep": ({"finetune.encoder_init": ("matched", "permuted", "rotated", "pca", "none", "wrong_data")},),
+        "data": {"splits": "fresh"},
+        "pretrain": {"sampling": "fresh", "method": METHODS["autoencoder"](tied=True, corruption="salt_and_pepper")},
+        "finetune": {
             "label_subset": "random",
             "optimizer": AdamWConfig(schedule="cosine", warmup_steps=1, weight_decay=0.1),
         },
-    ),
-    "machines": Sections(
-        sweep=({"finetune.readout": ("ridge", "knn", "logistic")}, {"pretrain.method.persistent": (True, False)}),
-        encoder={"activation": "sigmoid"},
-        pretrain={
+    },
+    "machines": {
+        "sweep": ({"finetune.readout": ("ridge", "knn", "logistic")}, {"pretrain.method.persistent": (True, False)}),
+        "encoder": {"activation": "sigmoid"},
+        "pretrain": {
             "training": "greedy_then_end_to_end",
             "carry_step_count": True,
             "method": METHODS["rbm"](),
             "optimizer": AdamConfig(epsilon_inside=True),
         },
-    ),
-    "losses": Sections(
-        sweep=({"pretrain.method.loss": ("mse", "cross_entropy")},),
-        encoder={"activation": "sigmoid"},
-        pretrain={
+    },
+    "losses": {
+        "sweep": ({"pretrain.method.loss": ("mse", "cross_entropy")},),
+        "encoder": {"activation": "sigmoid"},
+        "pretrain": {
             "training": "end_to_end",
             "method": METHODS["autoencoder"](
                 sparsity="kl", variational=True, corruption="gaussian", corruption_schedule="linear"
             ),
             "optimizer": SgdConfig(momentum=0.9),
         },
-        finetune={"updates": 3, "cache_codes": False, "frozen_layers": 1},
-    ),
-    "convolutions": Sections(
-        encoder={"layers": ("2c3s2", "r2", "layer.py:layer")},
-        finetune={"codes": "whitened", "diagnose_at": (1,), "unfreeze_at": 1, "rate_factor": 0.5},
-    ),
-    "labels": Sections(
-        sweep=({"finetune.codes": ("raw", "standardised")},),
-        pretrain={"method": METHODS["supervised"]()},
-        finetune={
+        "finetune": {"updates": 3, "cache_codes": False, "frozen_layers": 1},
+    },
+    "convolutions": {
+        "encoder": {"layers": ("2c3s2", "r2", "layer.py:layer")},
+        "finetune": {"codes": "whitened", "diagnose_at": (1,), "unfreeze_at": 1, "rate_factor": 0.5},
+    },
+    "labels": {
+        "sweep": ({"finetune.codes": ("raw", "standardised")},),
+        "pretrain": {"method": METHODS["supervised"]()},
+        "finetune": {
             "label_subset": "balanced",
             "head_init": "ridge",
             "first_logit_change": 0.5,
             "diagnose_at": (1,),
             "sampling": "epoch",
         },
-    ),
-    "several labels": Sections(
-        sweep=({"finetune.readout": ("none", "logistic", "ridge"), "finetune.head_init": ("random",)},),
-        data={"name": "several.npz", "scaling": "standardise"},
-        finetune={"stop": "validation", "patience": 1, "validate_at": (1, 2, 3)},
-        study={"metric": "test_auroc"},
-    ),
-    "numbers": Sections(
-        sweep=({"finetune.readout": ("none", "ridge", "knn"), "finetune.fresh_layers": (0, 1)},),
-        data={"name": "numbers.npz"},
-        pretrain={"method": METHODS["autoencoder"](contractive=True, sparsity="l1")},
-        study={"metric": "test_rmse"},
-    ),
+    },
+    "several labels": {
+        "sweep": ({"finetune.readout": ("none", "logistic", "ridge"), "finetune.head_init": ("random",)},),
+        "data": {"name": "several.npz", "scaling": "standardise"},
+        "finetune": {"stop": "validation", "patience": 1, "validate_at": (1, 2, 3)},
+        "study": {"metric": "test_auroc"},
+    },
+    "numbers": {
+        "sweep": ({"finetune.readout": ("none", "ridge", "knn"), "finetune.fresh_layers": (0, 1)},),
+        "data": {"name": "numbers.npz"},
+        "pretrain": {"method": METHODS["autoencoder"](contractive=True, sparsity="l1")},
+        "study": {"metric": "test_rmse"},
+    },
 }
 
 
 def experiment(name: str, store: str) -> Experiment:
     """The experiment of a plan."""
     plan = PLANS[name]
-    return Experiment(
-        data=DataConfig(**{"name": "tiny.npz", "validation": 20, **plan.data}),
-        encoder=EncoderConfig(**{"layers": (5, 4), **plan.encoder}),
-        pretrain=PretrainConfig(**{"epochs": 1, "end_to_end_epochs": 1, "batch_size": 20, **plan.pretrain}),
-        finetune=FinetuneConfig(**{"labels": 20, "batch_size": 10, "epochs": 2, "validate_at": (1,), **plan.finetune}),
-        study=StudyConfig(**plan.study),
-        sweep=plan.sweep,
-        per_layer=plan.per_layer,
-        seeds=2,
-        store=store,
-        run_dir="run",
-    )
+    usual = {
+        "data": {"name": "tiny.npz", "validation": 20},
+        "encoder": {"layers": (5, 4)},
+        "pretrain": {"epochs": 1, "end_to_end_epochs": 1, "batch_size": 20},
+        "finetune": {"labels": 20, "batch_size": 10, "epochs": 2, "validate_at": (1,)},
+        "study": {},
+    }
+    sections = {
+        section: getattr(config, f"{section.capitalize()}Config")(**{**fields, **plan.get(section, {})})
+        for section, fields in usual.items()
+    }
+    return Experiment(**sections, sweep=plan.get("sweep", ()), seeds=2, store=store, run_dir="run")
 
 
 def write_data() -> None:
@@ -294,6 +271,7 @@ def ids(name: str) -> dict[str, list[str]]:
 
 
 if __name__ == "__main__":
+    environment.fix()
     mode, *rest = sys.argv[1:]
     if mode == "ids":
         write_data()
