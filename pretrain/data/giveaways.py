@@ -14,7 +14,7 @@ from pretrain.data.scaling import Column
 _MOST_ROWS, _FEWEST_ROWS, _MOST_NUMBERS = 2000, 50, 10_000_000  # numbers that are looked at
 _MOST_COLUMNS, _MOST_OUTPUTS, _MOST_TRIED, _MOST_NAMED = 1000, 5, 50, 5
 _TWENTIETH, _BETTER = 0.05, 0.8  # of the error without inputs: of a giveaway, and of a row number that predicts
-_FAULTLESS = 15  # rows of other classes than the most frequent
+_FAULTLESS = 40  # rows of other classes than the most frequent, of which none is wrong
 _SURE = 4.0  # standard errors below the error without inputs
 _FOLDS, _LEAVES = 5, 64
 

@@ -12,11 +12,21 @@ from pretrain.data.splits import Cut
 from pretrain.data.targets import is_missing, strata
 
 
-def examined(source: Source) -> Source:
-    """Returns a source with the order of its rows, which is the same for all cuts; none where keys cut rows."""
-    if source.order is not None or source.groups is not None or source.times is not None:
+def examined(source: Source, config: DataConfig) -> Source:
+    """Returns a source with findings that are the same for all cuts, and the order of its rows where no keys cut them.
+
+    A column is judged once, on all rows: among many cuts there is one in which a good column makes no error.
+    """
+    if source.is_examined:
         return source
-    return source._replace(order=neighbours.order(source.inputs["train"], strata(source.labels["train"])))
+    rows, labels = source.inputs["train"], source.labels["train"]
+    found = source.findings
+    if rows.ndim == 2:  # columns
+        of_training = rows, labels, source.task, source.columns, config.target or "the target"
+        found = (*found, *giveaways.found(*of_training), *codes.found(*of_training))
+    has_keys = source.groups is not None or source.times is not None
+    order = None if has_keys else neighbours.order(rows, strata(labels))
+    return source._replace(findings=found, order=order, is_examined=True)
 
 
 def find(
@@ -51,10 +61,6 @@ def find(
     found = copies.find({**rows, **({} if pool is None else {"unlabelled": pool})}, is_missing(labels["train"]))
     is_read = config.pretrain_on != "train" and config.unlabelled != 0
     yield from found if is_read else without_pool(found)
-    if rows["train"].ndim == 2:  # columns
-        of_training = rows["train"], labels["train"], source.task, source.columns, config.target or "the target"
-        yield from giveaways.found(*of_training)
-        yield from codes.found(*of_training)
 
 
 def without_pool(findings: Iterable[Finding]) -> Iterator[Finding]:

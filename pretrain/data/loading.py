@@ -32,7 +32,7 @@ def reader() -> Reader:
         if key not in sources:
             sources[key] = reading.read(config)
             if config.name != "mnist":
-                sources[key] = leaks.examined(sources[key])
+                sources[key] = leaks.examined(sources[key], config)
         return sources[key]
 
     return read
@@ -77,7 +77,7 @@ def load(config: DataConfig, read: Reader = reading.read) -> Dataset:
     """
     source = read(config)
     if config.name != "mnist":
-        source = leaks.examined(source)
+        source = leaks.examined(source, config)
     cut = splits.cut(rows_of(source), config)
     raw = _raw(source, cut, config)
     labels = _cut(source.labels, cut)

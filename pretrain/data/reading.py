@@ -44,7 +44,8 @@ class Source(NamedTuple):
     groups: np.ndarray | None = None  # [N] of the training rows, as ``keys.groups`` has them
     times: np.ndarray | None = None  # likewise, as ``keys.times``
     left_alone: tuple[str, ...] = ()  # arrays of no known name
-    order: Order | None = None  # of the training rows, where it was examined
+    order: Order | None = None  # of the training rows, where no keys cut them
+    is_examined: bool = False  # for findings that are the same for all cuts
     findings: tuple[Finding, ...] = ()
     records: tuple[Record, ...] = ()  # of all columns of a table's file
 

@@ -5,6 +5,7 @@ import time
 import numpy as np
 import pyarrow as pa
 import pytest
+from sklearn.datasets import load_iris
 
 from pretrain import data
 from pretrain.config import DataConfig
@@ -95,3 +96,21 @@ def test_wide_and_long_sources_are_looked_at_in_a_moment():
         start = time.process_time()
         (found,) = giveaways.found(inputs, labels, "classification", (), "y")
         assert set(found.figures["errors"]) == {"11"} and time.process_time() - start < 10
+
+
+def test_no_cut_of_iris_makes_its_best_column_a_giveaway(tmp_path):
+    iris = load_iris()
+    np.savez(tmp_path / "iris.npz", X=iris.data, y=iris.target)
+    for cut in range(1, 40):  # of which one has training rows that petal widths tell apart
+        made = data.load(DataConfig(name=str(tmp_path / "iris.npz"), validation=30, splits="fixed", cut=cut))
+        assert not [finding for finding in made.findings if "giveaway" in finding.kind]
+
+
+@pytest.mark.parametrize("n_rare", [20, 60])
+def test_a_copy_of_a_rare_class_is_named_where_its_rows_are_enough(n_rare, tmp_path):
+    rng = np.random.default_rng(0)
+    y = (np.arange(1200) < n_rare).astype(int)[rng.permutation(1200)]
+    np.savez(tmp_path / "rare.npz", X=np.c_[rng.normal(size=(1200, 3)), 2 * y + 1], y=y)
+    made = data.load(DataConfig(name=str(tmp_path / "rare.npz"), validation=100))
+    named = [finding for finding in made.findings if "giveaway" in finding.kind]
+    assert bool(named) == (n_rare == 60) and all("column predicts the target: 3" in each.sentence for each in named)
