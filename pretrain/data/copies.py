@@ -15,6 +15,7 @@ _MISSING = np.float32(-3e38)  # in the place of NaN, which differs from itself
 _FINE = 0.9  # share of different rows with a value of their own, in columns of measurements
 _EXPECTED = 0.1  # coincidences of a row with others, below which a copy is no chance
 _COMMON = 0.1  # share of rows with the commonest value of a column, in columns that may be blank
+_MOST_TIMES, _UNLIKELY = 9, 1e-4  # copies of a row, and the chance of as few that occur once more
 _FEW = 1e-3  # of a split, below which copies move no verdict
 _LEAKS = (  # the split, the one that has its rows too, the phrase, and the harm where it may change a verdict
     ("test", "train", "among the training rows", "are training rows too, which flatters every arm", True),
@@ -31,7 +32,7 @@ _LEAKS = (  # the split, the one that has its rows too, the phrase, and the harm
 def find(rows: Mapping[str, np.ndarray], missing: np.ndarray) -> Iterator[Finding]:
     """Yields the numbers of held-out rows that another split has, too.
 
-    Rows of few different values coincide by chance, and are not counted.
+    Rows of few different values coincide by chance, and are not counted, unless rows were multiplied.
 
     Args:
       rows: [N, ...] by split: train, validation, test, and unlabelled, which pretrain only.
@@ -48,9 +49,11 @@ def find(rows: Mapping[str, np.ndarray], missing: np.ndarray) -> Iterator[Findin
     found = [_shared(by_split[split], ordered[beside]) for split, beside, *_ in _LEAKS]
     if not any(map(len, found)):
         return
-    sample = _sample(rows, hashes)
+    sample = None if _are_multiplied(np.concatenate(list(hashes.values()))) else _sample(rows, hashes)
     for shared, (split, _, phrase, harm, is_grave) in zip(found, _LEAKS, strict=True):
-        n = int(_beyond_chance(_flat(rows[split][shared]), *sample).sum()) if len(shared) else 0
+        n = len(shared)
+        if n and sample:
+            n = int(_beyond_chance(_flat(rows[split][shared]), *sample).sum())
         if n:
             of = len(hashes[split])
             severity: Severity = "doubt" if is_grave and n >= _FEW * of else "note"
@@ -87,6 +90,22 @@ def _shared(own: np.ndarray, others: np.ndarray) -> np.ndarray:
         return np.zeros(0, int)
     place = np.minimum(np.searchsorted(others, own), len(others) - 1)
     return np.flatnonzero(others[place] == own)
+
+
+def _are_multiplied(hashes: np.ndarray) -> bool:
+    """Returns whether too many of all rows [N] occur just k times, whatever the distribution that rows are drawn from.
+
+    Of independent draws, the numbers f of rows that occur k times are log-convex on average, as moments of a measure:
+    (k! f[k])² <= (k-1)! f[k-1] (k+1)! f[k+1] (Good, 1953, for draws as Poisson counts). Rows that were multiplied, or
+    made to hold each class as often, break that. Twice the standard error is allowed to each number.
+    """
+    from scipy import stats
+
+    f = np.bincount(np.unique(hashes, return_counts=True)[1], minlength=_MOST_TIMES + 2).astype(float)
+    k = np.arange(2, _MOST_TIMES + 1)
+    least, most = np.maximum(f[k] - 2 * np.sqrt(f[k]), 0), f[k - 1] + 2 * np.sqrt(f[k - 1]) + 3
+    once_more = k * least**2 / ((k + 1) * most)
+    return bool((stats.poisson.cdf(f[k + 1], once_more) < _UNLIKELY).any())
 
 
 def _sample(

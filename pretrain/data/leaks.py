@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 
 from pretrain.config.settings import DataConfig
-from pretrain.data import codes, copies, giveaways, neighbours, oddities, of_targets, segments
+from pretrain.data import codes, copies, giveaways, neighbours, oddities, of_targets, segments, suspects
 from pretrain.data.findings import Finding
 from pretrain.data.reading import Source
 from pretrain.data.splits import Cut
@@ -24,6 +24,8 @@ def examined(source: Source, config: DataConfig) -> Source:
     if rows.ndim == 2:  # columns
         of_training = rows, labels, source.task, source.columns, config.target or "the target"
         found = (*found, *giveaways.found(*of_training), *codes.found(*of_training))
+        numbering = {name for each in found for name in each.figures.get("errors", ())}
+        found = (*found, *suspects.found(rows, source.columns, numbering))
     has_keys = source.groups is not None or source.times is not None
     order = None if has_keys else neighbours.order(rows, strata(labels))
     return source._replace(findings=found, order=order, is_examined=True)

@@ -78,6 +78,35 @@ def test_iris_has_two_equal_rows_and_no_leak():
     assert not list(find(split(x[order], 110, 130)))
 
 
+@pytest.mark.parametrize(("times", "of"), [(2, 1.0), (3, 1.0), (5, 1.0), (2, 0.5)])
+@pytest.mark.parametrize("kind", ["iris", "categories"])
+def test_rows_of_few_values_that_were_multiplied_are_no_chance(kind, times, of):
+    from sklearn.datasets import load_iris
+
+    rng = np.random.default_rng(0)
+    x = load_iris().data if kind == "iris" else rng.integers(0, 4, (400, 6))
+    copied = x[: round(of * len(x))]
+    rows = rng.permutation(np.concatenate([x, *[copied] * (times - 1)]))
+    parts = split(rows, len(rows) // 2, len(rows) * 3 // 4)
+    assert not list(find(split(rng.permutation(x), len(x) // 2, len(x) * 3 // 4)))
+    among = sum(row in set(map(bytes, parts["train"])) for row in map(bytes, parts["test"]))
+    found = {each.kind: each.figures["rows"] for each in find(parts)}
+    assert found["test rows among the training rows"] == among > 0
+
+
+@thorough
+@given(st.sampled_from(["uniform", "zipf", "poisson", "mixed"]), st.integers(2, 60), st.integers(0, 2**32))
+def test_independent_draws_are_not_taken_for_multiplied_rows(kind, n_values, seed):
+    rng = np.random.default_rng(seed)
+    drawn = {
+        "uniform": lambda: rng.integers(0, n_values, 500),
+        "zipf": lambda: rng.zipf(1 + 1 / n_values, 500) if n_values < 9 else rng.zipf(1.5, 500),
+        "poisson": lambda: rng.poisson(n_values, 500),
+        "mixed": lambda: np.where(rng.random(500) < 0.5, rng.integers(0, n_values, 500), rng.integers(0, 2**40, 500)),
+    }[kind]()
+    assert not copies._are_multiplied(drawn)
+
+
 def test_each_pair_of_splits_has_its_harm():
     rows = np.random.default_rng(0).normal(size=(400, 5))
     rows[200:220], rows[300:330], rows[310:313] = rows[:20], rows[230:260], rows[40:43]
