@@ -1,12 +1,15 @@
-"""Findings about tables: their encoding, marks that are read as missing, and texts that are left out."""
+"""Findings about tables: their encoding and first line, marks that are read as missing, and texts that are left out."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 
 from pretrain.config.counts import counted, some
+from pretrain.data import columns
 from pretrain.data.columns import Encoded, Record
 from pretrain.data.findings import Finding
 
 _MOST_NAMED = 5
+_FEWEST, _SCALE = 3, 8  # numbers among names, and so many in falling order that they are a scale
 
 
 def of_encoding(encoding: str) -> list[Finding]:
@@ -15,6 +18,20 @@ def of_encoding(encoding: str) -> list[Finding]:
         return []
     called = {"cp1252": "Windows-1252", "latin-1": "Latin-1", "utf-16": "UTF-16"}[encoding]
     return [Finding("reading", f"the file is no UTF-8, and is read as {called}")]
+
+
+def of_header(names: Sequence[str]) -> list[Finding]:
+    """Returns a first line of a text file that is hardly one of names: most of it are numbers in no order.
+
+    Years, wavelengths and places are names in their order.
+    """
+    numbers = [float(name) for name in names if columns.is_number(name)]
+    steps = [after - before for before, after in pairwise(numbers)]
+    is_ordered = all(step > 0 for step in steps) or (len(numbers) >= _SCALE and all(step < 0 for step in steps))
+    if len(numbers) < _FEWEST or 2 * len(numbers) < len(names) or is_ordered:
+        return []
+    line = f"the first line, {some(names, _MOST_NAMED)}, is read as the names of columns, though most of it are numbers"
+    return [Finding("a first row read as names", line, "doubt", "if it is a row, write a line of names above it")]
 
 
 def of_unnamed(left_out: Sequence[Record]) -> list[Finding]:

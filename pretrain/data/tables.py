@@ -92,6 +92,7 @@ def read(path: Path, config: DataConfig) -> Table:
     of_inputs = [each.record for each in encoded.values()]
     records = {record.name: record for record in (*of_inputs, *of_others, *of_target, *of_keys)}
     said = [*of_tables.of_encoding(encoding), *of_tables.of_unnamed(of_others)]
+    said += of_tables.of_header(names) if path.suffix.lower() in _TEXT else []
     findings = [*said, *of_tables.findings(encoded, len(table))]
     del table
     made = tuple(column for each in encoded.values() for column in each.columns)

@@ -10,7 +10,7 @@ import pytest
 from pretrain import data
 from pretrain.config import DataConfig
 from pretrain.config.fields import ConfigError
-from pretrain.data import inputs_file
+from pretrain.data import inputs_file, tables
 from pretrain.data.columns import Record
 from tests.data import sources
 
@@ -287,3 +287,27 @@ def test_blanks_beside_delimiters_are_no_part_of_names_and_texts(load):
 @pytest.mark.parametrize("mark", ["?", "NA", "-", "none"])
 def test_a_column_of_marks_alone_has_no_value(load, mark):
     assert f"has no value at all in column 'a', but {mark!r}; fill it" in refused(lambda: load({"a": [mark] * N}))
+
+
+@pytest.mark.parametrize(
+    ("names", "is_row"),
+    [
+        ("8 307.0 130.0 3504.0 12.0 chevrolet", True),
+        ("5.1 3.5 1.4 0.2 setosa", True),
+        ("0.1 0.7 0.3 a b c", True),
+        ("0.1 0.7 0.3 a b c d", False),
+        ("3 1", False),
+        ("country 2010 2011 2012", False),
+        ("400.5 401 401.5 402", False),  # wavelengths
+        ("y 4000 3998 3996 3994 3992 3990 3988 3986", False),  # wavenumbers
+        ("0 1 2 3 target", False),
+        ("a b c", False),
+    ],
+)
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_first_row_in_the_place_of_names_is_a_doubt(names, is_row, suffix, tmp_path):
+    path, names = tmp_path / f"own.{suffix}", names.split()
+    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(60, len(names))), columns=names)
+    frame.to_csv(path, index=False) if suffix == "csv" else frame.to_parquet(path)
+    found = tables.read(path, DataConfig(name=str(path), target=names[-1])).findings
+    assert [each.severity for each in found] == ["doubt"] * (is_row and suffix == "csv")
