@@ -8,7 +8,7 @@ splits and the metric follow the data, and a run says how. The question is of th
 Beside both arms stands a linear model of the raw inputs, which nothing is judged by.
 """
 
-from pretrain.config import AdamConfig, DataConfig, Experiment, FinetuneConfig, PretrainConfig, StudyConfig
+from pretrain.config import AdamConfig, Experiment, FinetuneConfig, PretrainConfig, StudyConfig
 
 _RATE, _FROZEN = "finetune.optimizer.learning_rate", "finetune.frozen_layers"
 
@@ -23,7 +23,6 @@ def get_config() -> Experiment:
     }
     raw_inputs = {"finetune.encoder_init": ("none",), "finetune.readout": ("logistic",), "finetune.labels": (0,)}
     return Experiment(
-        data=DataConfig(validation=0.2),
         pretrain=PretrainConfig(
             updates=5000, stop="validation", validate_every=50, patience=10, optimizer=AdamConfig(learning_rate=0.001)
         ),

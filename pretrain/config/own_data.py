@@ -8,7 +8,8 @@ from pretrain.config.fields import fields
 from pretrain.config.fitting import Fitted, values_of
 from pretrain.config.kinds import TaskKind
 
-_MOST_LABELS = 20_000  # of a budget
+_MOST_ROWS = 20_000  # of a budget, and of those held out for validation and for the test
+_HELD_OUT = 0.2  # of the rows with a label, each
 _SHARES = (1.0, 0.1, 0.01)  # of the rows with a label
 _FEWEST = {"classification": 10, "multilabel": 10, "regression": 20}  # rows of a budget, a class or in all
 _WIDTHS = (16, 300)  # least and most units of the lowest layer
@@ -26,6 +27,13 @@ class Facts(NamedTuple):
     has_test: bool  # rows of its own
     task: TaskKind
     class_shares: tuple[float, ...] = ()  # of the labels
+
+
+def held_out(before: Fitted, chosen: Collection[str], n_labelled: int) -> Fitted:
+    """Returns an experiment that holds out a share of the rows with a label, or of very many a fixed number."""
+    value = _HELD_OUT if _HELD_OUT * n_labelled <= _MOST_ROWS else _MOST_ROWS
+    made = before.changed("data.validation", chosen, _constant(value), f"{n_labelled:,} rows have a label")
+    return made.changed("data.test", chosen, _constant(value), f"{n_labelled:,} rows have a label")
 
 
 def fitted(before: Fitted, chosen: Collection[str], facts: Facts) -> Fitted:
@@ -68,7 +76,7 @@ def _constant(value: Any) -> Callable[[Any], Any]:
 
 def budgets_of(facts: Facts) -> tuple[int, ...]:
     """Returns label budgets, the largest first: all rows with a label, a tenth, a hundredth, as far as they suffice."""
-    largest = min(facts.n_labelled, _MOST_LABELS)
+    largest = min(facts.n_labelled, _MOST_ROWS)
     fewest = _FEWEST[facts.task] * max(1, len(facts.class_shares))
     sizes = (round(share * largest) for share in _SHARES)
     return tuple(dict.fromkeys(size for number, size in enumerate(sizes) if not number or size >= fewest))

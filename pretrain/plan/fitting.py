@@ -45,6 +45,8 @@ def load(experiment: Experiment, chosen: Collection[str] | None = None) -> Loade
         fitted = fitting.to_depth(fitted, chosen, depth)
         sources = [rows_of(read(config)) for config in configs(experiment.whole)]
         sizes = [int((rows.labels != NONE).sum()) for rows in sources if not rows.has_validation]
+        if sizes and experiment.defaults == "data":
+            fitted = own_data.held_out(fitted, chosen, max(sizes))
         if sizes:
             fitted = fitting.to_held_out(fitted, chosen, min(sizes))
         if experiment.defaults == "data":

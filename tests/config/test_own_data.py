@@ -45,6 +45,16 @@ def test_defaults_fit_any_data(facts):
 
 
 @pytest.mark.parametrize(
+    ("n_labelled", "share"), [(10, 0.2), (99_999, 0.2), (100_000, 0.2), (100_001, 20_000), (10**7, 20_000)]
+)
+def test_a_share_of_the_rows_is_held_out_and_no_more_than_a_budget_takes(n_labelled, share):
+    made = own_data.held_out(Fitted(CONFIG), (), n_labelled)
+    assert (made.experiment.data.validation, made.experiment.data.test) == (share, share)
+    assert len(made.notes) == (1 if share == 0.2 else 2)
+    assert own_data.held_out(Fitted(CONFIG), ("data.validation", "data.test"), n_labelled).notes == ()
+
+
+@pytest.mark.parametrize(
     ("changed", "metric"),
     [
         ({}, "auto"),
