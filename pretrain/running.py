@@ -235,7 +235,8 @@ def _load_for_report() -> None:
 def _judged(prepared: Prepared, plan: Plan, n_run: int) -> Trained:
     """Returns the tables of a plan that is stored, and the answer that they give."""
     experiment, datasets, store = prepared.experiment, prepared.datasets, prepared.store
-    errors, compared = remeasured(plan, store, datasets), baselines.of_trials(plan, datasets)
+    errors = remeasured(plan, store, datasets)
+    compared = baselines.of_trials(plan, datasets, experiment.study.metric)
     trials, curves = tables.trials(plan, store, errors, experiment.study, compared), tables.curves(plan, store)
     by_name = {
         "trials": trials,

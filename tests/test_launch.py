@@ -44,6 +44,7 @@ def test_trials_have_a_row_each_and_only_deterministic_columns(run):
         *("status", "test_accuracy", "test_loss", "validation_accuracy", "validation_loss"),
         *("pretrain_validation_mse", "pretrain_test_mse", "finetune_updates"),
         *("constant_units", "pretrain_test_pca_mse", "pretrain_test_variance", "test_majority_rate"),
+        *("test_accuracy_chance", "test_accuracy_chance_margin"),
     ]
     rows = table.to_pylist()
     points = [(row["finetune.encoder_init"], row["finetune.frozen_layers"], row["seed"]) for row in rows]
@@ -52,6 +53,7 @@ def test_trials_have_a_row_each_and_only_deterministic_columns(run):
     for row in rows:
         assert (row["status"], row["failed_stage"]) == ("ok", None)
         assert 0 <= row["constant_units"] < 1 and 0.3 < row["test_majority_rate"] < 0.7
+        assert row["test_accuracy_chance"] == row["test_majority_rate"] and row["test_accuracy_chance_margin"] > 0.05
         assert row["test_accuracy"] * 64 == pytest.approx(round(row["test_accuracy"] * 64), abs=1e-4)
         assert row["validation_accuracy"] * 60 == pytest.approx(round(row["validation_accuracy"] * 60), abs=1e-4)
         assert row["test_loss"] > 0 and row["validation_loss"] > 0

@@ -94,4 +94,5 @@ def _asked(run: Run, asked: Mapping[str, object]) -> Run:
         remedy = f"was not swept, and so has no values to compare; the run has {', '.join(swept) or 'none'}"
         raise ConfigError("study.compare", compared, remedy)
     experiment = dataclasses.replace(replace_all(run.experiment, asked))  # which checks it as a whole
-    return dataclasses.replace(results.measured(run, experiment.study.metric), experiment=experiment)
+    measured = results.measured(run, experiment.study.metric, with_chance=True)
+    return dataclasses.replace(measured, experiment=experiment)

@@ -1,23 +1,25 @@
-"""Baselines without training: the most frequent class, the mean, and principal components."""
+"""Baselines without training: the level of chance, the most frequent class, the mean, and principal components."""
 
 from collections.abc import Mapping
 
 import numpy as np
 
 from pretrain.config import DataConfig
-from pretrain.config.metrics import COMPONENTS, MAJORITY, VARIANCE
+from pretrain.config.metrics import AUTO, CHANCE, COMPONENTS, MAJORITY, MARGIN, USUAL, VARIANCE, column, split_of
 from pretrain.data import Dataset
 from pretrain.data.inputs import blocks
 from pretrain.learn.layers import scaled
 from pretrain.plan.plan import Plan
+from pretrain.runs.chance import chance
 
 _WIDEST = 1024  # inputs whose principal components take less than a second
 _MOST_ROWS = 5_000  # for fitting components
 
 
-def of_trials(plan: Plan, datasets: Mapping[DataConfig, Dataset]) -> dict[str, dict[str, float]]:
+def of_trials(plan: Plan, datasets: Mapping[DataConfig, Dataset], metric: str = AUTO) -> dict[str, dict[str, float]]:
     """Returns the baselines of each trial's results, by its id.
 
+    ``test_accuracy_chance`` and ``test_accuracy_chance_margin``, or of the metric that is compared: ``chance.Chance``.
     ``test_majority_rate``: the share of the most frequent class among test rows, of classification alone.
     ``pretrain_test_variance``: the variance of the test inputs, mean over inputs, which is the error of predicting
     their mean; of trials with pretraining.
@@ -26,6 +28,7 @@ def of_trials(plan: Plan, datasets: Mapping[DataConfig, Dataset]) -> dict[str, d
     """
     last = {trial.id: plan.jobs[trial.jobs[-1]].data for trial in plan.trials}
     majority = {config: _majority(datasets[config]) for config in set(last.values())}
+    levels = {config: _chance(datasets[config], metric) for config in set(last.values())}
     pretrained = [trial for trial in plan.trials if len(trial.jobs) > 1]
     stacks = {trial.id: plan.jobs[trial.jobs[-2]].stage.stack for trial in pretrained}
     variance = {config: _variance(datasets[config].test.inputs) for config in {trial.source for trial in pretrained}}
@@ -33,7 +36,7 @@ def of_trials(plan: Plan, datasets: Mapping[DataConfig, Dataset]) -> dict[str, d
     linear = {config: _linear_errors(datasets[config]) for config in reconstructed}
     baselines: dict[str, dict[str, float]] = {}
     for trial in plan.trials:
-        values = {MAJORITY: majority[last[trial.id]]}
+        values = {MAJORITY: majority[last[trial.id]], **levels[last[trial.id]]}
         if stack := stacks.get(trial.id):
             values[VARIANCE] = variance[trial.source]
             errors = linear[trial.source] if stack.reconstructs else []
@@ -46,6 +49,16 @@ def _majority(dataset: Dataset) -> float | None:
     if dataset.task != "classification":
         return None
     return float(np.bincount(dataset.test.labels).max() / len(dataset.test.labels))
+
+
+def _chance(dataset: Dataset, metric: str) -> dict[str, float]:
+    name = column(USUAL[dataset.task][0] if metric == AUTO else metric)
+    split, measure = split_of(name)
+    rows = dataset.validation if split == "validation" else dataset.test
+    in_units = dataset.units and measure != "loss"
+    targets = dataset.units.restored(rows.labels) if in_units else rows.labels
+    found = chance(measure, dataset.task, targets, len(dataset.output_names))
+    return {f"{name}{CHANCE}": found.level, f"{name}{MARGIN}": found.margin} if found else {}
 
 
 def _variance(inputs: np.ndarray) -> float:

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from pretrain.config.metrics import COMPONENTS, MAJORITY, RECONSTRUCTION, VARIANCE, split_of
+from pretrain.config.metrics import CHANCE, COMPONENTS, MARGIN, RECONSTRUCTION, VARIANCE, metric_of
 from pretrain.study.arms import Arm
 from pretrain.study.watched import Watched
 
@@ -20,12 +20,10 @@ Kind = Literal[
     "components",
     "constant units",
 ]
-_MARGIN = 0.01  # over the score of predicting the same of all examples; an arm below is at chance
 _EXPLAINED = 0.01  # of the inputs' variance, below which a reconstruction is no better than their mean
 _WORSE = 1.05  # times the error of principal components, beyond which a reconstruction is worse, if by so much of
 # the variance as above, too: of two errors near zero neither is much worse
 _CONSTANT = 0.5  # of the units, from which on codes count as constant
-_CHANCE = {"auroc": 0.5, "r2": 0.0}
 
 
 class Fault(NamedTuple):
@@ -63,7 +61,7 @@ def faults_of(arms: Sequence[Arm], metric: str = "test_accuracy", pretraining: I
             continue
         if arm.n_collapsed:
             faults.append(Fault(arm, "collapsed", arm.n_collapsed, n))
-        elif chance := _at_chance(arm, n, metric):
+        if arm.n_collapsed < n and (chance := _at_chance(arm, n, metric)):
             faults.append(chance)
         own = [fault for each in stages if each.arm is arm for fault in _pretraining(each)]
         untrained = any(fault.kind == "did not train" for fault in own)
@@ -91,18 +89,14 @@ def _shares(results: Mapping[str, np.ndarray], error: str = RECONSTRUCTION) -> n
 
 
 def _at_chance(arm: Arm, n: int, metric: str) -> Fault | None:
-    """Returns whether an arm predicts no better than the most frequent class, or the mean, does."""
-    measure = split_of(metric)[1]
-    if measure == "accuracy" and MAJORITY in arm.results:
-        chance = float(np.mean(arm.results[MAJORITY]))
-    elif measure in _CHANCE:
-        chance = _CHANCE[measure]
-    else:
+    """Returns whether an arm predicts no better than the same for every example does, but for luck."""
+    if f"{metric}{CHANCE}" not in arm.results:
         return None
-    values = arm.results[metric]
-    if not np.mean(values) <= chance + _MARGIN:  # nor where it was not measured
+    values, levels, margins = (arm.results[f"{metric}{end}"] for end in ("", CHANCE, MARGIN))
+    above = (values - levels) * (1 if metric_of(metric).higher_is_better else -1) - margins
+    if not np.mean(above) <= 0:  # nor where it was not measured
         return None
-    return Fault(arm, "at chance", int(np.sum(values <= chance + _MARGIN)), n, float(np.mean(values)), chance)
+    return Fault(arm, "at chance", int(np.sum(above <= 0)), n, float(np.mean(values)), float(np.mean(levels)))
 
 
 def _pretraining(watched: Watched) -> Iterator[Fault]:
