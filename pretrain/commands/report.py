@@ -72,7 +72,8 @@ def main(argv: Sequence[str]) -> int:
             level = sequential.level(run.experiment, run.trials)
             usual, study = usual_values(run.experiment), run.experiment.study
             concluded = answer(run.trials, run.curves, study, level, usual, run.findings)
-            report.write(concluded, run.trials, run.curves, run.experiment, files.devices, draft, samples)
+            told = run.trials, run.curves, run.experiment, files.devices
+            report.write(concluded, *told, draft, samples, run.classes)
             run_files.commit(draft, files.experiment_id, files.devices, keep)
     except OSError as error:
         streams.complain(error)

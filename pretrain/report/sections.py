@@ -9,13 +9,25 @@ import pyarrow as pa
 
 from pretrain.config.counts import counted
 from pretrain.config.metrics import COMPONENTS, RECONSTRUCTION, split_of
-from pretrain.report import drawing, figures, gains, gaps, grids, listings, names, sample_captions, scores, verdicts
+from pretrain.report import (
+    drawing,
+    figures,
+    gains,
+    gaps,
+    grids,
+    listings,
+    names,
+    per_class,
+    sample_captions,
+    scores,
+    verdicts,
+)
 from pretrain.report.drawing import Drawing
 from pretrain.report.listings import Listing
 from pretrain.report.page import Picture, Section
 from pretrain.runs.sample_file import Samples
 from pretrain.study import health
-from pretrain.study.answer import Answer, main_arms
+from pretrain.study.answer import Answer, headline_arms, main_arms
 from pretrain.study.arms import Arm
 from pretrain.study.curves import Curves
 from pretrain.study.factorial import FIRST_BATCHES
@@ -30,6 +42,7 @@ def sections(
     trials: pa.Table,
     curves: Curves,
     samples: Samples | None,
+    classes: pa.Table | None,
     record: dict[str, Any],
     directory: Path,
 ) -> list[Section]:
@@ -40,6 +53,7 @@ def sections(
       trials: the run's table of trials.
       curves: the run's curves.
       samples: filters and reconstructions, if the run left any.
+      classes: the run's table of classes, if its targets have such.
       record: the content of ``answer.json``, for the design, the versions and the machine.
       directory: where figures are saved as PNG and SVG.
     """
@@ -48,7 +62,7 @@ def sections(
     batches: dict[str, Parts] = {"The first mini-batches": _first_batches(answer, curves, shown)}
     parts: dict[str, Parts] = {
         **({"The answer": [by_budget]} if by_budget else batches),
-        "Results": [listings.arms(answer), *_comparisons(answer)],
+        "Results": [listings.arms(answer), *_comparisons(answer), *_classes(answer, classes)],
         **(batches if by_budget else {}),
         "How arms were tuned": _tuned(answer),
         "Gain against labels": _gains(answer),
@@ -114,6 +128,11 @@ def _comparisons(answer: Answer) -> Parts:
     speeds = [listings.speeds(answer)] if any(each.speed for each in answer.comparisons) else []
     differences = Drawing("differences", figures.differences(answer.comparisons), caption, alt)
     return [listings.comparisons(answer), *speeds, differences]
+
+
+def _classes(answer: Answer, classes: pa.Table | None) -> Parts:
+    listing = per_class.listing(headline_arms(answer), classes) if classes else None
+    return [listing] if listing else []
 
 
 def _tuned(answer: Answer) -> Parts:

@@ -14,7 +14,7 @@ from pretrain.study import speed, statistics
 from pretrain.study.arms import CORNERS, Arm, arms, by_seed, key, places, without_idle
 from pretrain.study.budgets import BudgetCurve, budget_curves
 from pretrain.study.choice import Choice, TunedArm, at_values, choose
-from pretrain.study.comparisons import Comparison, compare
+from pretrain.study.comparisons import Comparison, by_family, compare
 from pretrain.study.curves import Curves
 from pretrain.study.epochs import EpochCurve, epoch_curves
 from pretrain.study.factorial import Factorial, factorials
@@ -198,6 +198,13 @@ def _pairs(compared: Sequence[Comparison], run: Sequence[Arm]) -> list[tuple[int
         return place_of[key(without_idle({**comparison.shared, comparison.field: value}))]
 
     return [(place(each, each.treatment), place(each, each.baseline)) for each in compared]
+
+
+def headline_arms(answer: Answer, most: int = 6) -> list[Arm]:
+    """Returns the arms of the question's own comparisons, some of many, or else the best arm."""
+    own, _ = by_family(answer.comparisons)
+    places = list(dict.fromkeys(place for pair in _pairs(own, answer.arms) for place in pair))[:most]
+    return [answer.arms[place] for place in sorted(places)] or [arm for arm in [answer.best] if arm]
 
 
 def main_arms(answer: Answer, most: int) -> list[Arm]:

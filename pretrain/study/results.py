@@ -31,6 +31,7 @@ _COLUMNS = {
     "curves": ("trial_id", "stage", "step", "metric", "value"),
     "stages": ("trial_id", "stage", "stage_id"),
     "timings": ("stage_id", "stage", "seed", "run_seconds"),
+    "classes": ("trial_id", "class", "support", "recall", "precision"),
 }
 
 
@@ -58,6 +59,7 @@ class Run:
     timings: pa.Table
     directory: Path
     findings: tuple[Finding, ...] = ()  # in its data
+    classes: pa.Table | None = None  # how well the arms of its headline predict each; None of numbers
 
     @functools.cached_property
     def answer(self) -> Conclusion:
@@ -117,8 +119,9 @@ def run_of(files: Files) -> Run:
       DamageError: a file is missing or not as it was written.
     """
     text = files.read("experiment.json").decode()
-    tables = {name: _read_table(files, name) for name in _COLUMNS}
-    return Run(from_json(text), **tables, directory=files.directory, findings=_findings_of(files))
+    tables = {name: _read_table(files, name) for name in _COLUMNS if name != "classes"}
+    classes = _read_table(files, "classes") if "classes.parquet" in files.checksums else None
+    return Run(from_json(text), **tables, directory=files.directory, findings=_findings_of(files), classes=classes)
 
 
 def _findings_of(files: Files) -> tuple[Finding, ...]:
