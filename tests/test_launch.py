@@ -43,8 +43,8 @@ def test_trials_have_a_row_each_and_only_deterministic_columns(run):
         *("trial_id", "seed", "repeat", "finetune.encoder_init", "finetune.frozen_layers", "failed_stage"),
         *("status", "test_accuracy", "test_loss", "validation_accuracy", "validation_loss"),
         *("pretrain_validation_mse", "pretrain_test_mse", "finetune_updates"),
-        *("constant_units", "pretrain_test_pca_mse", "pretrain_test_variance", "test_majority_rate"),
-        *("test_accuracy_chance", "test_accuracy_chance_margin"),
+        *("constant_units", "pretrain_test_mean_mse", "pretrain_test_pca_mse", "pretrain_test_variance"),
+        *("test_majority_rate", "test_accuracy_chance", "test_accuracy_chance_margin"),
     ]
     rows = table.to_pylist()
     points = [(row["finetune.encoder_init"], row["finetune.frozen_layers"], row["seed"]) for row in rows]
@@ -60,7 +60,8 @@ def test_trials_have_a_row_each_and_only_deterministic_columns(run):
         mses = row["pretrain_validation_mse"], row["pretrain_test_mse"]
         assert mses == (None, None) if row["finetune.encoder_init"] == "he" else 0 < min(mses) < max(mses) < 1
         linear = row["pretrain_test_pca_mse"], row["pretrain_test_variance"]
-        assert linear == (None, None) if row["finetune.encoder_init"] == "he" else 0 < linear[0] < linear[1]
+        linear += (row["pretrain_test_mean_mse"],)
+        assert linear == (None,) * 3 if row["finetune.encoder_init"] == "he" else 0 < linear[0] < linear[1] < linear[2]
 
 
 def test_pretraining_stands_beside_as_many_principal_components_of_its_training_rows(run, tiny_arrays):

@@ -113,7 +113,7 @@ def diagnosed(curves: Curves) -> list[str]:
 
 
 def shown_causes(factorial: Factorial) -> dict[str, Cause]:
-    """Returns the causes that are shown: all of two factors, and of more those on held-out images."""
+    """Returns the causes that are shown: all of two factors, and of more those on held-out rows."""
     few = len(factorial.factors) == 2
     return {name: cause for name, cause in factorial.causes.items() if few or not name.startswith("post_update_")}
 

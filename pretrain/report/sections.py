@@ -31,7 +31,7 @@ from pretrain.study.answer import Answer, headline_arms, main_arms
 from pretrain.study.arms import Arm
 from pretrain.study.curves import Curves
 from pretrain.study.factorial import FIRST_BATCHES
-from pretrain.study.phases import pretrainings
+from pretrain.study.phases import pretrainings, reconstruct
 from pretrain.study.statistics import LEVEL
 
 Parts = list[Drawing | Listing]
@@ -168,13 +168,17 @@ def _phases(answer: Answer, trials: pa.Table, curves: Curves) -> Parts:
     shown, n = pretrainings(curves, answer.arms, figures.MOST_PRETRAININGS)
     if not shown:
         return []
+    is_error = reconstruct(shown)
     caption = (
-        "How well each phase reconstructs what its layer reads, mean over seeds: a line for the batches trained on, a "
-        "dot for the validation images after each epoch. A line that has levelled off was trained long enough; dots "
-        f"above it show overfitting.{_first(figures.MOST_PRETRAININGS, n, 'pretrainings')}{_end_to_end(trials)}"
+        f"{'How well each phase reconstructs what its layer reads' if is_error else 'The loss of each phase'}, mean "
+        "over seeds: a line for the batches trained on, a dot for each measurement on validation rows. A line that has "
+        "levelled off was trained long enough; dots above it show overfitting."
+        f"{_first(figures.MOST_PRETRAININGS, n, 'pretrainings')}{_end_to_end(trials)}"
     )
-    alt = "Mean squared error of each phase of pretraining against the number of the update, on a logarithmic scale"
-    return [Drawing("phase_losses", figures.phase_losses(shown), caption, alt)]
+    what = "Mean squared error" if is_error else "Loss"
+    alt = f"{what} of each phase of pretraining against the number of the update"
+    watched = [listings.pretraining(answer)] if answer.pretraining else []
+    return [Drawing("phase_losses", figures.phase_losses(shown), caption, alt), *watched]
 
 
 def _end_to_end(trials: pa.Table) -> str:
@@ -193,12 +197,12 @@ def _epochs(answer: Answer) -> Parts:
     if not answer.epochs:
         return []
     caption = (
-        "Error of reconstructing validation images, and what pretraining gains, against its epochs: means over seeds, "
-        f"with {names.percent(answer.level)} intervals of gains. The lowest error and the largest gain need not "
-        f"coincide.{_first(figures.MOST_ARMS, len(answer.epochs), 'settings')}"
+        f"{names.capital(answer.epochs[0].error)} on validation rows, and what pretraining gains, against its length: "
+        f"means over seeds, with {names.percent(answer.level)} intervals of gains. The lowest error and the largest "
+        f"gain need not coincide.{_first(figures.MOST_ARMS, len(answer.epochs), 'settings')}"
     )
     texts = " ".join(gains.epochs(curve, answer.level) for curve in answer.epochs[: figures.MOST_ARMS])
-    alt = f"Reconstruction error and gain against epochs. {texts}"
+    alt = f"{names.capital(answer.epochs[0].error)} and gain against epochs. {texts}"
     return [Drawing("epochs", figures.epochs(answer.epochs), caption, alt)]
 
 

@@ -22,7 +22,7 @@ from pretrain.study.health import Fault, faults_of
 from pretrain.study.sequential import n_seeds
 from pretrain.study.summary import compared_metric, metrics
 from pretrain.study.training_length import Length, lengths
-from pretrain.study.watched import watched
+from pretrain.study.watched import Watched, last_errors, watched
 
 
 class Answer(NamedTuple):
@@ -46,6 +46,7 @@ class Answer(NamedTuple):
     tuned_by: str  # the metric that chose; nothing where arms were not tuned
     n_by_all: int  # choices by all validation rows, where those that were to choose left no score
     findings: tuple[Finding, ...] = ()  # in the data
+    pretraining: tuple[Watched, ...] = ()  # stages of arms, with their errors
 
 
 def answer(
@@ -76,8 +77,9 @@ def answer(
         at_usual, trials = at_values(trials, usual or {}, study), choice.trials
         untuned = _untuned(at_usual, study, level) if len(at_usual) else []
     of_run, metric = Curves(curves), compared_metric(trials, study)
-    run = _arms(trials, metric)
-    faults, trained = faults_of(run, metric, watched(of_run, run)), lengths(of_run, run)
+    run, all_arms = _arms(trials, metric), arms(whole) if study.tune else []
+    pretraining = list(watched(of_run, run))
+    faults, trained = faults_of(run, metric, pretraining), lengths(of_run, run)
     compared = compare(run, metric, study, level)
     compared = _with_training(compared, run, trained, faults, speed.measure_of(metrics(trials), of_run), level)
     compared = _judged(compared, run, faults)
@@ -94,15 +96,16 @@ def answer(
         metric=metric,
         faults=faults,
         lengths=trained,
-        epochs=epoch_curves(arms(whole), [], metric, level)
+        epochs=epoch_curves(all_arms, [], metric, level, last_errors(watched(of_run, all_arms)))
         if study.tune
-        else epoch_curves(run, compared, metric, level),
+        else epoch_curves(run, compared, metric, level, last_errors(pretraining)),
         tuned=choice.arms,
         untuned=untuned,
         apart=_apart(whole, study, level) if CORNERS[1] in study.tune else [],
         tuned_by=choice.by,
         n_by_all=choice.n_by_all,
         findings=tuple(findings),
+        pretraining=tuple(pretraining),
     )
 
 

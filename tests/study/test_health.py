@@ -106,7 +106,7 @@ def test_arms_at_chance_are_named_and_not_judged():
 @pytest.mark.parametrize(
     ("columns", "kind", "said"),
     [
-        ({"pretrain_test_mse": (0.0995, None)}, "reconstruction", "no better than the inputs' mean"),
+        ({"pretrain_test_mse": (0.0995, None)}, "reconstruction", "no better than the training inputs' mean"),
         (
             {"pretrain_test_pca_mse": (0.008, None)},
             "components",
@@ -123,6 +123,15 @@ def test_useless_codes_are_named_with_what_to_try(columns, kind, said):
     (sentence,) = [said_first] if kind == "reconstruction" else warned
     assert bool(said_first) != bool(warned)
     assert said in sentence and ";" in sentence
+
+
+def test_pretraining_is_held_against_the_mean_of_its_training_rows():
+    """Where test rows lie elsewhere, their own mean is no prediction that anybody could make."""
+    elsewhere = {"pretrain_test_mse": (0.15, None), "pretrain_test_variance": (0.1, None)}
+    assert [one.kind for one in found(table(**elsewhere))] == ["reconstruction"]
+    assert found(table(**elsewhere, pretrain_test_mean_mse=(0.3, None))) == []
+    (one,) = found(table(**elsewhere, pretrain_test_mean_mse=(0.151, None)))
+    assert one.kind == "reconstruction" and "99% of the mean's" in words.failed([one], Experiment())
 
 
 def test_a_reconstruction_as_good_as_principal_components_is_sound():
