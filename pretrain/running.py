@@ -32,12 +32,12 @@ from pretrain.plan.identity import Fingerprints
 from pretrain.plan.plan import Plan
 from pretrain.report import outcome, verdicts
 from pretrain.report import prospects as in_words
-from pretrain.runs import baselines, holds, preview, run_files, samples, tables
+from pretrain.runs import baselines, holds, per_class, preview, run_files, samples, tables
 from pretrain.runs.remeasure import remeasured
 from pretrain.store import reuse
 from pretrain.store.store import Store
 from pretrain.study import outlook, sequential
-from pretrain.study.answer import Answer, answer
+from pretrain.study.answer import Answer, answer, headline_arms
 from pretrain.study.choice import usual_values
 from pretrain.study.results import Run
 from pretrain.study.sequential import Look
@@ -235,7 +235,8 @@ def _load_for_report() -> None:
 def _judged(prepared: Prepared, plan: Plan, n_run: int) -> Trained:
     """Returns the tables of a plan that is stored, and the answer that they give."""
     experiment, datasets, store = prepared.experiment, prepared.datasets, prepared.store
-    errors, compared = remeasured(plan, store, datasets), baselines.of_trials(plan, datasets)
+    errors = remeasured(plan, store, datasets)
+    compared = baselines.of_trials(plan, datasets, experiment.study.metric)
     trials, curves = tables.trials(plan, store, errors, experiment.study, compared), tables.curves(plan, store)
     by_name = {
         "trials": trials,
@@ -247,9 +248,12 @@ def _judged(prepared: Prepared, plan: Plan, n_run: int) -> Trained:
         level = sequential.level(experiment, trials)
         usual, findings = usual_values(experiment), prepared.findings
         concluded = answer(trials, curves, experiment.study, level, usual, findings)
+        told = {trial for arm in headline_arms(concluded) for trial in arm.trial_ids}
+        classes = per_class.of_trials(plan, store, datasets, told)
     except Exception:  # a fault in judging costs no table of what is trained
         outcome.write_tables(experiment, datasets, prepared.findings, by_name, prepared.warn)
         raise
+    by_name |= {"classes": classes} if classes else {}
     return Trained(prepared, plan, n_run, by_name, concluded)
 
 

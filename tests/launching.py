@@ -33,10 +33,10 @@ ONE_ARM = [
     *("--finetune.frozen-layers", "0"),
 ]  # four stages in two packs, which compile in half the time
 N_STAGES, N_TRIALS = 12, 8  # two seeds of two phases, shared by two of the four fine-tunings
-TABLES = {"trials.parquet", "curves.parquet", "stages.parquet", "timings.parquet"}
+TABLES = {f"{name}.parquet" for name in ("trials", "curves", "stages", "timings", "classes")}
 DRAWN = ("differences", "filters", "first_batches", "phase_losses", "reconstructions", "shares", "slopes")
 FIGURES = {f"figures/{name}.{kind}" for name in DRAWN for kind in ("png", "svg")}
-LATEX = {f"tables/{name}.tex" for name in ("arms", "comparisons", "shares", "speeds")}
+LATEX = {f"tables/{name}.tex" for name in ("arms", "classes", "comparisons", "pretraining", "shares", "speeds")}
 FILES = (
     {"manifest.json", "experiment.json", "inputs.json", "findings.json", "answer.json", "report.html", "samples.npz"}
     | {".run.json", ".lock"}

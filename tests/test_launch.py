@@ -43,7 +43,8 @@ def test_trials_have_a_row_each_and_only_deterministic_columns(run):
         *("trial_id", "seed", "repeat", "finetune.encoder_init", "finetune.frozen_layers", "failed_stage"),
         *("status", "test_accuracy", "test_loss", "validation_accuracy", "validation_loss"),
         *("pretrain_validation_mse", "pretrain_test_mse", "finetune_updates"),
-        *("constant_units", "pretrain_test_pca_mse", "pretrain_test_variance", "test_majority_rate"),
+        *("constant_units", "pretrain_test_mean_mse", "pretrain_test_pca_mse", "pretrain_test_variance"),
+        *("test_majority_rate", "test_accuracy_chance", "test_accuracy_chance_margin"),
     ]
     rows = table.to_pylist()
     points = [(row["finetune.encoder_init"], row["finetune.frozen_layers"], row["seed"]) for row in rows]
@@ -52,13 +53,15 @@ def test_trials_have_a_row_each_and_only_deterministic_columns(run):
     for row in rows:
         assert (row["status"], row["failed_stage"]) == ("ok", None)
         assert 0 <= row["constant_units"] < 1 and 0.3 < row["test_majority_rate"] < 0.7
+        assert row["test_accuracy_chance"] == row["test_majority_rate"] and row["test_accuracy_chance_margin"] > 0.05
         assert row["test_accuracy"] * 64 == pytest.approx(round(row["test_accuracy"] * 64), abs=1e-4)
         assert row["validation_accuracy"] * 60 == pytest.approx(round(row["validation_accuracy"] * 60), abs=1e-4)
         assert row["test_loss"] > 0 and row["validation_loss"] > 0
         mses = row["pretrain_validation_mse"], row["pretrain_test_mse"]
         assert mses == (None, None) if row["finetune.encoder_init"] == "he" else 0 < min(mses) < max(mses) < 1
         linear = row["pretrain_test_pca_mse"], row["pretrain_test_variance"]
-        assert linear == (None, None) if row["finetune.encoder_init"] == "he" else 0 < linear[0] < linear[1]
+        linear += (row["pretrain_test_mean_mse"],)
+        assert linear == (None,) * 3 if row["finetune.encoder_init"] == "he" else 0 < linear[0] < linear[1] < linear[2]
 
 
 def test_pretraining_stands_beside_as_many_principal_components_of_its_training_rows(run, tiny_arrays):
@@ -264,7 +267,7 @@ def test_a_fault_in_judging_costs_no_table(site, run, monkeypatch):
         done = site.launch(*options)
     assert done.returncode == 1 and done.stderr.endswith("RuntimeError: judging\n")
     assert results(site.path / "misjudged-run") == results(run)
-    assert contents(site.path / "misjudged-run").keys() == TABLES | {
+    assert contents(site.path / "misjudged-run").keys() == TABLES - {"classes.parquet"} | {
         *("experiment.json", "inputs.json", "findings.json", "manifest.json", ".lock", ".run.json")
     }
     assert n_run(site.launch(*options)) == 0

@@ -72,7 +72,8 @@ def main(argv: Sequence[str]) -> int:
             level = sequential.level(run.experiment, run.trials)
             usual, study = usual_values(run.experiment), run.experiment.study
             concluded = answer(run.trials, run.curves, study, level, usual, run.findings)
-            report.write(concluded, run.trials, run.curves, run.experiment, files.devices, draft, samples)
+            told = run.trials, run.curves, run.experiment, files.devices
+            report.write(concluded, *told, draft, samples, run.classes)
             run_files.commit(draft, files.experiment_id, files.devices, keep)
     except OSError as error:
         streams.complain(error)
@@ -94,4 +95,5 @@ def _asked(run: Run, asked: Mapping[str, object]) -> Run:
         remedy = f"was not swept, and so has no values to compare; the run has {', '.join(swept) or 'none'}"
         raise ConfigError("study.compare", compared, remedy)
     experiment = dataclasses.replace(replace_all(run.experiment, asked))  # which checks it as a whole
-    return dataclasses.replace(results.measured(run, experiment.study.metric), experiment=experiment)
+    measured = results.measured(run, experiment.study.metric, with_chance=True)
+    return dataclasses.replace(measured, experiment=experiment)

@@ -14,7 +14,10 @@ AUTO = "auto"
 # settings of tuned arms.
 RECONSTRUCTION = "pretrain_test_mse"
 MAJORITY, VARIANCE, COMPONENTS = "test_majority_rate", "pretrain_test_variance", "pretrain_test_pca_mse"
+MEAN = "pretrain_test_mean_mse"
 TUNING_SCORE = "tuning_score"
+CHANCE, MARGIN = "_chance", "_chance_margin"  # ends of names: the compared metric's level of chance, and its margin
+OF_CHANCE = (CHANCE, MARGIN)
 _SPLITS = ("test", "validation", "post")  # the last of curves, as in post_update_accuracy
 
 

@@ -50,10 +50,12 @@ def override(
     """
     sweep, tune, per_layer = sweep or {}, tune or {}, per_layer or {}
     before, config = config, with_kinds(config, values)
+    grids = _sweep(config, values, sweep, tune, draws, draw_seed)
     changes = {
-        "sweep": _sweep(config, values, sweep, tune, draws, draw_seed),
+        "sweep": grids,
         "per_layer": _per_layer(config, values, per_layer),
         "study.tune": tuple(dict.fromkeys([*(name for name in config.study.tune if name not in values), *tune])),
+        "study.compare": _compared(config, grids, sweep),
     }
     axes = {**sweep, **tune, **per_layer}
     chosen = fitting.chosen(config, {*values, *axes})
@@ -113,6 +115,15 @@ def _sweep(
         for grid in grids
         for point in points
     )
+
+
+def _compared(config: Experiment, grids: Sequence[Grid], sweep: Mapping[str, Axis]) -> str:
+    """Returns the field to compare: one that was swept by an option, where the config's has a single value."""
+    compared = config.study.compare
+    several = [name for name, axis in sweep.items() if isinstance(axis, Uniform | LogUniform) or len(set(axis)) > 1]
+    several = [name for name in several if name not in config.study.tune]
+    is_open = len({value for grid in grids for value in grid.get(compared, ())}) > 1
+    return compared if is_open or not several else several[0]
 
 
 def _per_layer(

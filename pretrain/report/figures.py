@@ -14,7 +14,7 @@ from pretrain.study.comparisons import Comparison
 from pretrain.study.curves import Curves
 from pretrain.study.epochs import EpochCurve
 from pretrain.study.factorial import FIRST_BATCHES
-from pretrain.study.phases import Pretraining
+from pretrain.study.phases import Pretraining, reconstruct
 
 # The most that is legible in a figure; its caption reports if there is more.
 MOST_ARMS = 8
@@ -113,13 +113,13 @@ def epochs(curves: Sequence[EpochCurve]):
     if gains:
         right.axhline(0, color=INK, linewidth=0.8)
     for axes in (left, right):
-        axes.set(xscale="log", xlabel="epochs of pretraining")
+        axes.set(xscale="log", xlabel=f"{shown[0].field.rpartition('.')[2].replace('_', ' ')} of pretraining")
         axes.set_xticks(shown[0].epochs, [str(n) for n in shown[0].epochs])
         axes.minorticks_off()
-    left.set_ylabel("reconstruction error")
+    left.set_ylabel(shown[0].error)
     quantity = "gain" if gains else metric_name(split_of(shown[0].metric)[1])
     right.set_ylabel(quantity if quantity == unit else f"{quantity} ({unit})")
-    title(figure, "Reconstruction error, and what pretraining gains, by its epochs")
+    title(figure, f"{shown[0].error.capitalize()}, and what pretraining gains, by its length")
     legend(figure, left)
     return figure
 
@@ -149,7 +149,7 @@ def _rises(comparison: Comparison, pair: tuple[float, float]) -> bool:
 
 
 def phase_losses(pretrainings: Sequence[Pretraining]):
-    """Draws each phase's training error, a line, and validation error, a marker an epoch, by update, on a log scale.
+    """Draws each phase's training error, a line, and validation error, a marker a measurement, by update.
 
     Args:
       pretrainings: at most the first four are drawn.
@@ -158,19 +158,22 @@ def phase_losses(pretrainings: Sequence[Pretraining]):
     names = sorted({name for pretraining in shown for name in pretraining.phases}, key=_place)
     figure, all_axes = panels(len(names), 2.2, 0.8)
     for axes, name in zip(all_axes, names, strict=True):
+        is_positive = True
         for index, pretraining in enumerate(shown):
-            for metric, line in ("mse", {"linewidth": 1.2}), ("validation_mse", {"linestyle": "none", "marker": "o"}):
-                if name not in pretraining.phases or metric not in pretraining.phases[name]:
-                    continue
-                steps, values = _thinned(*pretraining.phases[name][metric])
+            for metric, curve in pretraining.phases.get(name, {}).items():
+                is_training = not metric.startswith("validation_")
+                line = {"linewidth": 1.2} if is_training else {"linestyle": "none", "marker": "o"}
+                steps, values = _thinned(*curve)
+                is_positive &= bool((values > 0).all())
                 label = written(arm_name(pretraining.point) if pretraining.point else "mean over seeds")
                 line = {"color": COLOURS[index], "markersize": 5, **line}
-                axes.plot(steps, values, label=label if metric == "mse" else None, **line)
-        axes.set(yscale="log", xlabel="update")
+                axes.plot(steps, values, label=label if is_training else None, **line)
+        axes.set(yscale="log" if is_positive else "linear", xlabel="update")
         place = _place(name)
         axes.set_title("all layers at once" if np.isinf(place) else f"phase {int(place) + 1}", fontsize=9)
-    all_axes[0].set_ylabel("mean squared error")
-    title(figure, "Reconstruction in pretraining: batches (lines), validation (dots)")
+    all_axes[0].set_ylabel("mean squared error" if reconstruct(shown) else "loss")
+    what = "Reconstruction" if reconstruct(shown) else "Loss"
+    title(figure, f"{what} in pretraining: batches (lines), validation (dots)")
     if len(shown) > 1:
         legend(figure, all_axes[0])
     return figure

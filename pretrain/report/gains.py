@@ -50,7 +50,7 @@ def budget(curve: BudgetCurve) -> str:
 
 
 def epochs(curve: EpochCurve, level: float) -> str:
-    """Returns whether the reconstruction error would have chosen the epochs of pretraining well, in a sentence."""
+    """Returns whether the error of pretraining would have chosen its epochs well, in a sentence."""
     where = setting(curve.setting)
     by_error, by_validation = (_usual(chosen) for chosen in (curve.by_error, curve.by_validation))
     start = f"{capital(where)}, choosing" if where else "Choosing"
@@ -62,7 +62,7 @@ def epochs(curve: EpochCurve, level: float) -> str:
         is_better = (change.mean > 0) is metric_of(curve.metric).higher_is_better
         judged = f"the former is {'better' if is_better else 'worse'}"
     name = metric_name(split_of(curve.metric)[1])
-    chosen = f"by reconstruction error takes {by_error}, by validation {name} {by_validation}"
+    chosen = f"by {curve.error} takes {by_error}, by validation {name} {by_validation}"
     return f"{start} {brief(curve.field)} {chosen}; {judged} ({difference(change, curve.metric)}, {n})."
 
 

@@ -13,7 +13,6 @@ from pretrain.report.why import factor_names
 from pretrain.study.arms import Arm, by_seed
 from pretrain.study.curves import Curves
 from pretrain.study.factorial import Cause, Factorial
-from pretrain.study.statistics import Estimate
 
 # Diagnostics that span orders of magnitude.
 _LOGARITHMIC = ("logit_change", "condition_number", "update_size/", "gradient_norm/")
@@ -114,7 +113,7 @@ def diagnosed(curves: Curves) -> list[str]:
 
 
 def shown_causes(factorial: Factorial) -> dict[str, Cause]:
-    """Returns the causes that are shown: all of two factors, and of more those on held-out images."""
+    """Returns the causes that are shown: all of two factors, and of more those on held-out rows."""
     few = len(factorial.factors) == 2
     return {name: cause for name, cause in factorial.causes.items() if few or not name.startswith("post_update_")}
 
@@ -126,7 +125,7 @@ def share_listing(factorial: Factorial, level: float, name: str) -> Listing:
     for metric, cause in shown_causes(factorial).items():
         parts = [cause.parts.gap, *(cause.parts.shares[field] for field in called)]
         parts += [cause.parts.interactions[both]] if both else []
-        rows.append((metric_name(metric), f"{cause.first:.3f}", f"{cause.last:.3f}", *map(_interval, parts)))
+        rows.append((metric_name(metric), f"{cause.first:.3f}", f"{cause.last:.3f}", *map(str, parts)))
     first, last = (arm_name(arm.point) for arm in (factorial.first, factorial.last))
     caption = (
         f"From {first} to {last}, over {counted(factorial.n, 'seed')}: the gap, and the share of each change in it "
@@ -144,7 +143,7 @@ def interaction_listing(factorial: Factorial, level: float, name: str) -> Listin
     rows = [
         (
             " × ".join(names[field] for field in pair),
-            *(_interval(cause.parts.interactions[pair]) for cause in causes.values()),
+            *(str(cause.parts.interactions[pair]) for cause in causes.values()),
         )
         for pair in pairs
     ]
@@ -155,7 +154,3 @@ def interaction_listing(factorial: Factorial, level: float, name: str) -> Listin
     )
     headings = ("changes", *map(metric_name, causes))
     return Listing(name, caption, headings, rows, "l" + "r" * (len(headings) - 1))
-
-
-def _interval(value: Estimate) -> str:
-    return str(value) if np.isfinite(value.low) else f"{value.mean:+.3f}"

@@ -75,8 +75,8 @@ def _sentence(group: Sequence[Fault], experiment: Experiment) -> str:
         case "reconstruction":
             share = sum(fault.value for fault in group) / len(group)
             return (
-                f"Pretraining of {who} reconstructs no better than the inputs' mean (its error is {share:.0%} of their "
-                "variance); train it longer or at another rate, or scale the data (data.scaling)."
+                f"Pretraining of {who} reconstructs no better than the training inputs' mean (its error is {share:.0%} "
+                "of the mean's); train it longer or at another rate, or scale the data (data.scaling)."
             )
         case "components":
             left, linear = (sum(getattr(fault, name) for fault in group) / len(group) for name in ("value", "baseline"))

@@ -1,6 +1,7 @@
 """Tables for people, written by the page and by LaTeX each in its way."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -10,8 +11,9 @@ from pretrain.config.metrics import metric_of, split_of
 from pretrain.data.findings import Finding
 from pretrain.report import names, verdicts
 from pretrain.study.answer import Answer
-from pretrain.study.arms import Arm
+from pretrain.study.arms import Arm, key
 from pretrain.study.comparisons import Comparison, by_family
+from pretrain.study.phases import decisive
 from pretrain.study.speed import SHARE
 
 Item = TypeVar("Item")
@@ -117,6 +119,28 @@ def _certainty(comparison: Comparison) -> tuple[float, float]:
 
 def _updates(value: float) -> str:
     return f"{value:,.0f}" if np.isfinite(value) else "not reached"
+
+
+def pretraining(answer: Answer) -> Listing:
+    """Returns the errors of each stage of each pretraining, once for all arms that share it."""
+    distinct = {(key(decisive(each.arm.point)), each.stage): each for each in reversed(answer.pretraining)}
+    rows = []
+    for each in reversed(distinct.values()):
+        name, states = names.arm_name(decisive(each.arm.point)), Counter(each.states).most_common()
+        errors = (each.first, each.trained, each.last, each.best)
+        updates = sorted({int(n) for n in each.best_update})
+        at = f"{updates[0]:,}" if len(updates) == 1 else f"{updates[0]:,} to {updates[-1]:,}"
+        outcome = ", ".join(f"{state} ({n} of {len(each.states)})" if len(states) > 1 else state for state, n in states)
+        rows.append((name, each.stage, each.metric, *(f"{error.mean():.3g}" for error in errors), at, outcome))
+    caption = (
+        "Losses of each stage of pretraining, means over seeds. The loss before the first update is that of the first "
+        "batch; held out are validation rows, and the lowest is the best of their measurements."
+    )
+    headings = ("pretraining", "stage", "loss", "first batch", "training, end", "held out, end", "held out, lowest")
+    headings = (*headings, "at update", "outcome")
+    if len({row[0] for row in rows}) == 1:  # a column that says nothing
+        headings, rows = headings[1:], [row[1:] for row in rows]
+    return Listing("pretraining", caption, headings, rows, "lllrrrrrl"[-len(headings) :])
 
 
 def findings(answer: Answer) -> Listing:

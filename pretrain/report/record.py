@@ -18,6 +18,7 @@ from pretrain.study.choice import TunedArm
 from pretrain.study.comparisons import Comparison
 from pretrain.study.factorial import Cause, Factorial
 from pretrain.study.sequential import look_at, looks
+from pretrain.study.watched import Watched
 
 SCHEMA = 4
 _STORED = {
@@ -50,6 +51,7 @@ def record(answer: Answer, experiment: Experiment, experiment_id: str, devices: 
                 }
                 for arm, length in zip(answer.arms, answer.lengths, strict=True)
             ],
+            "pretraining": [_watched(stage) for stage in answer.pretraining],
             "comparisons": [_comparison(comparison) for comparison in answer.comparisons],
             "tuning": [_tuned(arm) for arm in answer.tuned],
             "apart": [_comparison(comparison) for comparison in answer.apart],
@@ -105,6 +107,13 @@ def _code() -> dict[str, Any]:
 def _tuned(arm: TunedArm) -> dict[str, Any]:
     fields = [{**field._asdict(), "results": field.results.mean(axis=1)} for field in arm.fields]
     return {"point": arm.point, "settings": arm.n_settings, "fields": fields}
+
+
+def _watched(stage: Watched) -> dict[str, Any]:
+    errors = {"first_batch": stage.first, "training_end": stage.trained, "held_out_end": stage.last}
+    errors |= {"held_out_lowest": stage.best, "lowest_at_update": stage.best_update, "updates": stage.updates}
+    of_arm = {"point": stage.arm.point, "stage": stage.stage, "loss": stage.metric, "trials": stage.trial_ids}
+    return {**of_arm, **errors, "outcomes": stage.states}
 
 
 def _comparison(comparison: Comparison) -> dict[str, Any]:

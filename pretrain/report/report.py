@@ -41,6 +41,7 @@ def write(
     devices: str,
     directory: Path,
     samples: Samples | None = None,
+    classes: pa.Table | None = None,
 ) -> Path:
     """Writes ``answer.json``, ``report.html``, ``figures/`` and ``tables/``; returns the page's path.
 
@@ -52,6 +53,7 @@ def write(
       devices: that it ran on, in words.
       directory: where to.
       samples: filters and reconstructions of its pretraining, if it left any.
+      classes: the run's table of classes, if its targets have such.
 
     Raises:
       OSError: a file could not be written.
@@ -60,7 +62,7 @@ def write(
     for name in ("figures", "tables"):
         (directory / name).mkdir(exist_ok=True)
     with drawing.own_style():
-        parts = sections.sections(answer, trials, Curves(curves), samples, content, directory / "figures")
+        parts = sections.sections(answer, trials, Curves(curves), samples, classes, content, directory / "figures")
     # Facts have no headings, and no paper needs them.
     for part in (part for section in parts for part in section.parts):
         if isinstance(part, Listing) and any(part.headings):

@@ -9,17 +9,29 @@ import pyarrow as pa
 
 from pretrain.config.counts import counted
 from pretrain.config.metrics import COMPONENTS, RECONSTRUCTION, split_of
-from pretrain.report import drawing, figures, gains, gaps, grids, listings, names, sample_captions, scores, verdicts
+from pretrain.report import (
+    drawing,
+    figures,
+    gains,
+    gaps,
+    grids,
+    listings,
+    names,
+    per_class,
+    sample_captions,
+    scores,
+    verdicts,
+)
 from pretrain.report.drawing import Drawing
 from pretrain.report.listings import Listing
 from pretrain.report.page import Picture, Section
 from pretrain.runs.sample_file import Samples
 from pretrain.study import health
-from pretrain.study.answer import Answer, main_arms
+from pretrain.study.answer import Answer, headline_arms, main_arms
 from pretrain.study.arms import Arm
 from pretrain.study.curves import Curves
 from pretrain.study.factorial import FIRST_BATCHES
-from pretrain.study.phases import pretrainings
+from pretrain.study.phases import pretrainings, reconstruct
 from pretrain.study.statistics import LEVEL
 
 Parts = list[Drawing | Listing]
@@ -30,6 +42,7 @@ def sections(
     trials: pa.Table,
     curves: Curves,
     samples: Samples | None,
+    classes: pa.Table | None,
     record: dict[str, Any],
     directory: Path,
 ) -> list[Section]:
@@ -40,6 +53,7 @@ def sections(
       trials: the run's table of trials.
       curves: the run's curves.
       samples: filters and reconstructions, if the run left any.
+      classes: the run's table of classes, if its targets have such.
       record: the content of ``answer.json``, for the design, the versions and the machine.
       directory: where figures are saved as PNG and SVG.
     """
@@ -48,7 +62,7 @@ def sections(
     batches: dict[str, Parts] = {"The first mini-batches": _first_batches(answer, curves, shown)}
     parts: dict[str, Parts] = {
         **({"The answer": [by_budget]} if by_budget else batches),
-        "Results": [listings.arms(answer), *_comparisons(answer)],
+        "Results": [listings.arms(answer), *_comparisons(answer), *_classes(answer, classes)],
         **(batches if by_budget else {}),
         "How arms were tuned": _tuned(answer),
         "Gain against labels": _gains(answer),
@@ -116,6 +130,11 @@ def _comparisons(answer: Answer) -> Parts:
     return [listings.comparisons(answer), *speeds, differences]
 
 
+def _classes(answer: Answer, classes: pa.Table | None) -> Parts:
+    listing = per_class.listing(headline_arms(answer), classes) if classes else None
+    return [listing] if listing else []
+
+
 def _tuned(answer: Answer) -> Parts:
     if not answer.tuned:
         return []
@@ -149,13 +168,17 @@ def _phases(answer: Answer, trials: pa.Table, curves: Curves) -> Parts:
     shown, n = pretrainings(curves, answer.arms, figures.MOST_PRETRAININGS)
     if not shown:
         return []
+    is_error = reconstruct(shown)
     caption = (
-        "How well each phase reconstructs what its layer reads, mean over seeds: a line for the batches trained on, a "
-        "dot for the validation images after each epoch. A line that has levelled off was trained long enough; dots "
-        f"above it show overfitting.{_first(figures.MOST_PRETRAININGS, n, 'pretrainings')}{_end_to_end(trials)}"
+        f"{'How well each phase reconstructs what its layer reads' if is_error else 'The loss of each phase'}, mean "
+        "over seeds: a line for the batches trained on, a dot for each measurement on validation rows. A line that has "
+        "levelled off was trained long enough; dots above it show overfitting."
+        f"{_first(figures.MOST_PRETRAININGS, n, 'pretrainings')}{_end_to_end(trials)}"
     )
-    alt = "Mean squared error of each phase of pretraining against the number of the update, on a logarithmic scale"
-    return [Drawing("phase_losses", figures.phase_losses(shown), caption, alt)]
+    what = "Mean squared error" if is_error else "Loss"
+    alt = f"{what} of each phase of pretraining against the number of the update"
+    watched = [listings.pretraining(answer)] if answer.pretraining else []
+    return [Drawing("phase_losses", figures.phase_losses(shown), caption, alt), *watched]
 
 
 def _end_to_end(trials: pa.Table) -> str:
@@ -174,12 +197,12 @@ def _epochs(answer: Answer) -> Parts:
     if not answer.epochs:
         return []
     caption = (
-        "Error of reconstructing validation images, and what pretraining gains, against its epochs: means over seeds, "
-        f"with {names.percent(answer.level)} intervals of gains. The lowest error and the largest gain need not "
-        f"coincide.{_first(figures.MOST_ARMS, len(answer.epochs), 'settings')}"
+        f"{names.capital(answer.epochs[0].error)} on validation rows, and what pretraining gains, against its length: "
+        f"means over seeds, with {names.percent(answer.level)} intervals of gains. The lowest error and the largest "
+        f"gain need not coincide.{_first(figures.MOST_ARMS, len(answer.epochs), 'settings')}"
     )
     texts = " ".join(gains.epochs(curve, answer.level) for curve in answer.epochs[: figures.MOST_ARMS])
-    alt = f"Reconstruction error and gain against epochs. {texts}"
+    alt = f"{names.capital(answer.epochs[0].error)} and gain against epochs. {texts}"
     return [Drawing("epochs", figures.epochs(answer.epochs), caption, alt)]
 
 

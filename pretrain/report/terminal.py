@@ -9,7 +9,7 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from pretrain.config import Experiment
-from pretrain.config.metrics import MAJORITY, metric_of, split_of
+from pretrain.config.metrics import CHANCE, MAJORITY, metric_of, split_of
 from pretrain.report import gaps, names, verdicts, words
 from pretrain.report.figures import trained_metric
 from pretrain.report.why import factor_names
@@ -45,7 +45,9 @@ def show(
     drawn, result = _metric(of_run), split_of(answer.metric)[1]
     also = "" if drawn == result else f"; {names.metric_name(answer.metric)} at the end"
     over = "trials" if any(arm.repeats for arm in shown) else "seeds"
-    console.print(f"{drawn.capitalize()}, mean ± standard deviation over {over}{also}{_majority(trials)}:\n")
+    console.print(
+        f"{drawn.capitalize()}, mean ± standard deviation over {over}{also}{_chance(trials, answer.metric)}:\n"
+    )
     console.print(_arm_table(shown, of_run, console, answer.metric))
     if len(shown) < len(answer.arms):
         hidden = f"{len(shown)} of {len(answer.arms)} arms; python launch.py table {run_dir} shows all"
@@ -64,12 +66,13 @@ def show(
     console.print(f"\n{words.basis(answer, experiment)}", soft_wrap=True, style="dim")
 
 
-def _majority(trials: pa.Table) -> str:
-    """Returns the accuracy of always predicting the most frequent class, where accuracies are shown."""
-    if MAJORITY not in trials.column_names or trials[MAJORITY].null_count:
+def _chance(trials: pa.Table, metric: str) -> str:
+    """Returns the compared metric where the same is predicted of every example, mean over trials, if it has such."""
+    name = MAJORITY if metric == "test_accuracy" and MAJORITY in trials.column_names else f"{metric}{CHANCE}"
+    if name not in trials.column_names or trials[name].null_count:
         return ""
-    rates = trials[MAJORITY].to_numpy()
-    return f"; of the most frequent class, {rates.mean():.3f}"
+    whose = "of the most frequent class" if name == MAJORITY else "at chance"
+    return f"; {whose}, {names.value(trials[name].to_numpy().mean(), metric)}"
 
 
 def _metric(curves: Curves) -> str:

@@ -114,13 +114,27 @@ def _lost(comparison: Comparison) -> str:
 
 
 def unfinished(comparison: Comparison) -> str:
-    """Returns after how many updates a comparison was made, where an arm still improved; nothing elsewhere."""
+    """Returns after how many updates arms were compared, and which still improved; nothing once all are level."""
+    updates = after([comparison])
     sides = zip(comparison.lengths, (comparison.treatment, comparison.baseline), strict=True)
     still = [value_name(comparison.field, value) for length, value in sides if length and length.trend == "improves"]
-    if not still:
+    improving = f", {'both' if len(still) == 2 else still[0]} still improving" if still else ""
+    return f" after {updates}{improving}" if updates else ""
+
+
+def after(compared: Sequence[Comparison]) -> str:
+    """Returns how many updates arms made, in words; nothing where none was trained, or all have levelled off."""
+    lengths = [length for comparison in compared for length in comparison.lengths if length]
+    if all(length.trend == "level" for length in lengths):
         return ""
-    updates = listed([f"{n:,}" for n in dict.fromkeys(length.updates for length in comparison.lengths if length)])
-    return f" after {updates} updates, {'both' if len(still) == 2 else still[0]} still improving"
+    updates = sorted({length.updates for length in lengths})
+    if len(updates) > _MOST_NAMED:
+        return f"{updates[0]:,} to {updates[-1]:,} updates"
+    return f"{listed([f'{n:,}' for n in updates])} update{'s' * (updates != [1])}"
+
+
+def _improves(comparison: Comparison) -> bool:
+    return any(length and length.trend == "improves" for length in comparison.lengths)
 
 
 def _counted(group: Sequence[Comparison]) -> list[str]:
@@ -132,9 +146,11 @@ def _counted(group: Sequence[Comparison]) -> list[str]:
             clause = f"{phrase} in {len(alike)} of {len(group)} settings"
             if kind in ("helps", "hurts"):
                 most = max(alike, key=lambda comparison: abs(comparison.difference.mean))
-                clause += f", most {setting(most.shared)}{unfinished(most)} ({interval(most)})"
+                clause += f", most {setting(most.shared)} ({interval(most)})"
             clauses.append(clause)
-    if n_open := sum(bool(unfinished(comparison)) for comparison in group):
+    if updates := after(group):
+        clauses[0] += f" after {updates}"
+    if n_open := sum(_improves(comparison) for comparison in group):
         clauses.append(f"arms were still improving in {n_open} of {len(group)} settings")
     return clauses
 
@@ -169,6 +185,9 @@ def _gets_there(speed: Speed) -> str:
     if speed.ratio is None:
         n = [int(np.isfinite(side).sum()) for side in (speed.treated, speed.untreated)]
         return f"gets there in {n[0]} of {counted(len(speed.treated), 'seed')}, the baseline in {n[1]}"
+    if not speed.is_settled:
+        n = len(speed.treated)
+        return f"takes a number of updates that {counted(n, 'seed')} {'do' if n > 1 else 'does'} not settle"
     return f"takes {updates_ratio(speed)} times the updates"
 
 
@@ -176,8 +195,9 @@ def updates_ratio(speed: Speed) -> str:
     """Returns by how many times the updates of the baseline a treatment learns, with the interval."""
     if speed.ratio is None:
         return "–"
-    margin = f" [{speed.ratio.low:.2f}, {speed.ratio.high:.2f}]" if np.isfinite(speed.ratio.high) else ""
-    return f"{speed.ratio.mean:.2f}{margin}"
+    if not speed.is_settled:
+        return f"not settled at {counted(len(speed.treated), 'seed')}"
+    return f"{speed.ratio.mean:.2f} [{speed.ratio.low:.2f}, {speed.ratio.high:.2f}]"
 
 
 def progress(look: Look, planned: Sequence[Look], compared: Sequence[Comparison]) -> str:

@@ -14,7 +14,7 @@ from pretrain.study.factorial import Cause, Factorial
 from pretrain.study.statistics import FEWEST_SEEDS, Estimate, holm
 
 _START, _LATER = "post_update_accuracy after batch 1", "post_update_accuracy after batch 20"
-_EARLY = ("after batch 1", "after batch 20")  # of causes on validation images that are put in words
+_EARLY = ("after batch 1", "after batch 20")  # of causes on validation rows that are put in words
 _CHANGE = "logit_change"
 _MATTERS = 0.05  # of accuracy after batch 1; a gap that certainly is smaller is no slow start
 _MOST_WORDS = 30  # on shares, in the sentence on their gap

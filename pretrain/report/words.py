@@ -1,6 +1,7 @@
 """A run's conclusions in sentences; every word follows from numbers."""
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from pretrain.report.verdicts import at_level, unit
 from pretrain.report.why import why
 from pretrain.study.answer import Answer
 from pretrain.study.arms import without_idle
-from pretrain.study.comparisons import ENCODER, by_family
+from pretrain.study.comparisons import ENCODER, Comparison, by_family
 from pretrain.study.statistics import LEVEL
 
 _MOST_NAMED = 4  # treatments that a question names
@@ -68,14 +69,21 @@ def headline(answer: Answer, experiment: Experiment) -> str:
         rest = [each for each in compared if each.is_exploratory or each.treatment != "pretrained"]
         first, *more = dict.fromkeys(map(treatment_of, rest))
         of_one = f"{len(rest):,} comparisons of {first}"
-        judged += f" Of {counted(len(rest), 'other comparison') if more or len(rest) == 1 else of_one}, "
+        judged += f" Of {counted(len(rest), 'other comparison') if more or len(rest) == 1 else of_one}{_after(rest)}, "
         judged += f"{verdicts.tally(rest)}."
     else:
         judged = (
-            f"Of {counted(len(asked), 'comparison')} of {compared[0].field}, {verdicts.tally(asked)}." if asked else ""
+            f"Of {counted(len(asked), 'comparison')} of {compared[0].field}{_after(asked)}, {verdicts.tally(asked)}."
+            if asked
+            else ""
         )
         judged = f"{judged} {verdicts.verdict(explored)}".strip()
     return " ".join(filter(None, [lost(answer, experiment), judged]))
+
+
+def _after(compared: Sequence[Comparison]) -> str:
+    updates = verdicts.after(compared)
+    return f" after {updates}" if updates else ""
 
 
 def lost(answer: Answer, experiment: Experiment) -> str:

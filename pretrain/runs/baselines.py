@@ -1,41 +1,48 @@
-"""Baselines without training: the most frequent class, the mean, and principal components."""
+"""Baselines without training: the level of chance, the most frequent class, the mean, and principal components."""
 
 from collections.abc import Mapping
 
 import numpy as np
 
 from pretrain.config import DataConfig
-from pretrain.config.metrics import COMPONENTS, MAJORITY, VARIANCE
+from pretrain.config.metrics import AUTO, CHANCE, COMPONENTS, MAJORITY, MARGIN, MEAN, USUAL, VARIANCE, column, split_of
 from pretrain.data import Dataset
 from pretrain.data.inputs import blocks
 from pretrain.learn.layers import scaled
 from pretrain.plan.plan import Plan
+from pretrain.runs.chance import chance
 
-_WIDEST = 1024  # inputs whose principal components take less than a second
+_WIDEST = 1024  # inputs, all of whose principal components take less than a second
 _MOST_ROWS = 5_000  # for fitting components
+_MOST_VALUES = 50_000_000  # of these rows, for inputs that are wider
 
 
-def of_trials(plan: Plan, datasets: Mapping[DataConfig, Dataset]) -> dict[str, dict[str, float]]:
+def of_trials(plan: Plan, datasets: Mapping[DataConfig, Dataset], metric: str = AUTO) -> dict[str, dict[str, float]]:
     """Returns the baselines of each trial's results, by its id.
 
+    ``test_accuracy_chance`` and ``test_accuracy_chance_margin``, or of the metric that is compared: ``chance.Chance``.
     ``test_majority_rate``: the share of the most frequent class among test rows, of classification alone.
-    ``pretrain_test_variance``: the variance of the test inputs, mean over inputs, which is the error of predicting
-    their mean; of trials with pretraining.
+    ``pretrain_test_variance``: the variance of the test inputs, mean over inputs; of trials with pretraining.
+    ``pretrain_test_mean_mse``: the error of predicting the training inputs' mean, which is the same or more.
     ``pretrain_test_pca_mse``: the error of reconstructing the test inputs from as many principal components of the
-    training inputs, at most 1,024 inputs wide, as pretraining has codes; of trials with fewer codes than inputs.
+    training inputs as pretraining has codes, by a randomised decomposition of more than 1,024 inputs; of trials with
+    fewer codes than inputs.
     """
     last = {trial.id: plan.jobs[trial.jobs[-1]].data for trial in plan.trials}
     majority = {config: _majority(datasets[config]) for config in set(last.values())}
+    levels = {config: _chance(datasets[config], metric) for config in set(last.values())}
     pretrained = [trial for trial in plan.trials if len(trial.jobs) > 1]
     stacks = {trial.id: plan.jobs[trial.jobs[-2]].stage.stack for trial in pretrained}
-    variance = {config: _variance(datasets[config].test.inputs) for config in {trial.source for trial in pretrained}}
-    reconstructed = {trial.source for trial in pretrained if stacks[trial.id].reconstructs}
-    linear = {config: _linear_errors(datasets[config]) for config in reconstructed}
+    spread = {config: _spread(datasets[config]) for config in {trial.source for trial in pretrained}}
+    n_codes: dict[DataConfig, int] = {}
+    for trial in (trial for trial in pretrained if stacks[trial.id].reconstructs):
+        n_codes[trial.source] = max(n_codes.get(trial.source, 0), stacks[trial.id].n_codes)
+    linear = {config: _linear_errors(datasets[config], most) for config, most in n_codes.items()}
     baselines: dict[str, dict[str, float]] = {}
     for trial in plan.trials:
-        values = {MAJORITY: majority[last[trial.id]]}
+        values = {MAJORITY: majority[last[trial.id]], **levels[last[trial.id]]}
         if stack := stacks.get(trial.id):
-            values[VARIANCE] = variance[trial.source]
+            values[VARIANCE], values[MEAN] = spread[trial.source]
             errors = linear[trial.source] if stack.reconstructs else []
             values[COMPONENTS] = errors[stack.n_codes] if stack.n_codes < len(errors) else None
         baselines[trial.id] = {name: value for name, value in values.items() if value is not None}
@@ -48,31 +55,71 @@ def _majority(dataset: Dataset) -> float | None:
     return float(np.bincount(dataset.test.labels).max() / len(dataset.test.labels))
 
 
-def _variance(inputs: np.ndarray) -> float:
-    """Returns the variance of inputs [N, D], mean over D."""
+def _chance(dataset: Dataset, metric: str) -> dict[str, float]:
+    name = column(USUAL[dataset.task][0] if metric == AUTO else metric)
+    split, measure = split_of(name)
+    rows = dataset.validation if split == "validation" else dataset.test
+    in_units = dataset.units and measure != "loss"
+    targets = dataset.units.restored(rows.labels) if in_units else rows.labels
+    found = chance(measure, dataset.task, targets, len(dataset.output_names))
+    return {f"{name}{CHANCE}": found.level, f"{name}{MARGIN}": found.margin} if found else {}
+
+
+def _spread(dataset: Dataset) -> tuple[float, float]:
+    """Returns the errors of predicting test inputs by their own mean and by that of training inputs, mean over D."""
+    test, square = _means(dataset.test.inputs)
+    train, _ = _means(dataset.train.inputs)
+    variance = float(np.mean(square - np.square(test)))
+    return variance, variance + float(np.mean(np.square(test - train)))
+
+
+def _means(inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the means of inputs [N, D] and of their squares: [D] each."""
     sums = np.zeros((2, inputs.shape[1]))
     for block in blocks(inputs):
         values = scaled(block).astype(np.float64)
         sums += [values.sum(axis=0), np.square(values).sum(axis=0)]
     mean, square = sums / len(inputs)
-    return float(np.mean(square - np.square(mean)))
+    return mean, square
 
 
-def _linear_errors(dataset: Dataset) -> list[float]:
-    """Returns the errors of reconstructing test inputs [N, D] from 0, 1, ..., D - 1 principal components, mean over D.
+def _linear_errors(dataset: Dataset, most: int) -> list[float]:
+    """Returns the errors of reconstructing test inputs [N, D] from 0, 1, 2, … principal components, mean over D.
 
-    The list is empty if inputs are too wide for a quick answer.
+    Args:
+      dataset: whose training inputs the components are of.
+      most: components that are asked for; fewer rows or inputs have fewer. D components leave nothing, and are none.
     """
     train, test = dataset.train.inputs, dataset.test.inputs
-    if test.shape[1] > _WIDEST:
-        return []
-    rows = train[:: -(-len(train) // _MOST_ROWS)]
+    width = test.shape[1]
+    n_rows = _MOST_ROWS if width <= _WIDEST else max(1, min(_MOST_ROWS, _MOST_VALUES // width))
+    rows = train[:: -(-len(train) // n_rows)]
     mean = scaled(rows).mean(axis=0)
-    directions = np.linalg.eigh(_moments(rows, mean))[1][:, ::-1]
-    moments = _moments(test, mean)
-    explained = np.sum(directions * (moments @ directions), axis=0)
-    left = np.trace(moments) - np.concatenate([[0.0], np.cumsum(explained)[:-1]])
-    return np.maximum(left / len(moments), 0.0)[: len(rows)].tolist()  # as fewer rows have no more components
+    if width <= _WIDEST:
+        directions = np.linalg.eigh(_moments(rows, mean))[1][:, ::-1]
+        moments = _moments(test, mean)
+        explained, total = np.sum(directions * (moments @ directions), axis=0), np.trace(moments)
+    else:
+        directions = _leading(scaled(rows) - mean, min(most, len(rows) - 1, width - 1))
+        explained, total = np.zeros(directions.shape[1] + 1), 0.0  # the last component is not taken away below
+        for block in blocks(test):
+            centred = scaled(block) - mean
+            explained[:-1] += np.sum(np.square(centred @ directions), axis=0, dtype=np.float64) / len(test)
+            total += float(np.sum(np.square(centred), dtype=np.float64)) / len(test)
+    left = total - np.concatenate([[0.0], np.cumsum(explained)[:-1]])
+    return np.maximum(left / width, 0.0)[: len(rows)].tolist()  # as fewer rows have no more components
+
+
+def _leading(centred: np.ndarray, n: int) -> np.ndarray:
+    """Returns the first n principal directions of centred rows [N, D], by randomised decomposition: [D, n].
+
+    See Halko, Martinsson and Tropp (2011), "Finding structure with randomness".
+    """
+    from sklearn.utils.extmath import randomized_svd
+
+    if n < 1:
+        return np.zeros((centred.shape[1], 0), np.float32)
+    return randomized_svd(centred, n, random_state=0)[2].T
 
 
 def _moments(inputs: np.ndarray, mean: np.ndarray) -> np.ndarray:

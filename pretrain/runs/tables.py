@@ -8,9 +8,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pretrain.config import StudyConfig, metrics
+from pretrain.config.kinds import TaskKind
 from pretrain.config.metrics import RECONSTRUCTION
 from pretrain.plan.plan import Plan, Trial
 from pretrain.runs import endings, measures, run_files
+from pretrain.runs.chance import chance
 from pretrain.runs.endings import BEST, STOPPED, UPDATES
 from pretrain.store.store import Store
 
@@ -88,7 +90,11 @@ def trials(
     if study.tune:
         scores = [_tuning_score(plan, trial, store, study, usual[0]) for trial in plan.trials]
         columns[metrics.TUNING_SCORE] = pa.array(scores, pa.float64())
-    return with_metric(pa.table(columns), stages(plan), store, study.metric)
+    levels = {name: columns.pop(name) for name in results if name.endswith(metrics.OF_CHANCE)}
+    table = with_metric(pa.table(columns), stages(plan), store, study.metric)
+    for name, level in levels.items():  # last, as ``with_chance`` puts them
+        table = table.append_column(name, level)
+    return table
 
 
 def _tuning_score(plan: Plan, trial: Trial, store: Store, study: StudyConfig, usual: str) -> float | None:
@@ -118,6 +124,30 @@ def with_metric(trials: pa.Table, stages: pa.Table, store: Store, metric: str) -
     values = measures.measured(store, list(dict.fromkeys(ids)), missing)
     for column in missing:
         trials = trials.append_column(column, pa.array([values.get(job, {}).get(column) for job in ids], pa.float64()))
+    return trials
+
+
+def with_chance(trials: pa.Table, stages: pa.Table, store: Store, metric: str, task: TaskKind) -> pa.Table:
+    """Returns a table of trials with a metric's level of chance, from the targets of stored predictions.
+
+    The arguments are those of ``with_metric``, and the kind of targets, whose loss of numbers has no level: it is in no
+    unit of theirs.
+    """
+    column = metrics.column(metric)
+    split, measure = metrics.split_of(column)
+    if task == "regression" and measure == "loss":
+        return trials
+    trials = trials.drop_columns([name for name in trials.column_names if name.endswith(metrics.OF_CHANCE)])
+    of_trial = {row["trial_id"]: row["stage_id"] for row in stages.to_pylist() if row["stage"] == "finetune"}
+    levels = {}
+    for job in dict.fromkeys(of_trial.values()):
+        stored = store.predictions(job, split)
+        levels[job] = chance(measure, task, stored["targets"], stored["scores"].shape[1])
+    found = [levels[of_trial[trial]] for trial in trials["trial_id"].to_pylist()]
+    for end, place in ((metrics.CHANCE, 0), (metrics.MARGIN, 1)):
+        trials = trials.append_column(
+            f"{column}{end}", pa.array([each and each[place] for each in found], pa.float64())
+        )
     return trials
 
 

@@ -1,7 +1,7 @@
 """The answer of a run, in numbers: comparisons, label budgets, and the parts of the gap between its corners."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +14,7 @@ from pretrain.study import speed, statistics
 from pretrain.study.arms import CORNERS, Arm, arms, by_seed, key, places, without_idle
 from pretrain.study.budgets import BudgetCurve, budget_curves
 from pretrain.study.choice import Choice, TunedArm, at_values, choose
-from pretrain.study.comparisons import Comparison, compare
+from pretrain.study.comparisons import Comparison, by_family, compare
 from pretrain.study.curves import Curves
 from pretrain.study.epochs import EpochCurve, epoch_curves
 from pretrain.study.factorial import Factorial, factorials
@@ -22,7 +22,7 @@ from pretrain.study.health import Fault, faults_of
 from pretrain.study.sequential import n_seeds
 from pretrain.study.summary import compared_metric, metrics
 from pretrain.study.training_length import Length, lengths
-from pretrain.study.watched import watched
+from pretrain.study.watched import Watched, last_errors, watched
 
 
 class Answer(NamedTuple):
@@ -46,6 +46,7 @@ class Answer(NamedTuple):
     tuned_by: str  # the metric that chose; nothing where arms were not tuned
     n_by_all: int  # choices by all validation rows, where those that were to choose left no score
     findings: tuple[Finding, ...] = ()  # in the data
+    pretraining: tuple[Watched, ...] = ()  # stages of arms, with their errors
 
 
 def answer(
@@ -75,10 +76,12 @@ def answer(
     if study.tune:
         at_usual, trials = at_values(trials, usual or {}, study), choice.trials
         untuned = _untuned(at_usual, study, level) if len(at_usual) else []
-    run, of_run, metric = arms(trials), Curves(curves), compared_metric(trials, study)
-    faults, trained = faults_of(run, metric, watched(of_run, run)), lengths(of_run, run)
+    of_run, metric = Curves(curves), compared_metric(trials, study)
+    run, all_arms = _arms(trials, metric), arms(whole) if study.tune else []
+    pretraining = list(watched(of_run, run))
+    faults, trained = faults_of(run, metric, pretraining), lengths(of_run, run)
     compared = compare(run, metric, study, level)
-    compared = _with_training(compared, run, trained, speed.measure_of(metrics(trials), of_run), level)
+    compared = _with_training(compared, run, trained, faults, speed.measure_of(metrics(trials), of_run), level)
     compared = _judged(compared, run, faults)
     best = _best(run, metric)
     return Answer(
@@ -93,21 +96,29 @@ def answer(
         metric=metric,
         faults=faults,
         lengths=trained,
-        epochs=epoch_curves(arms(whole), [], metric, level)
+        epochs=epoch_curves(all_arms, [], metric, level, last_errors(watched(of_run, all_arms)))
         if study.tune
-        else epoch_curves(run, compared, metric, level),
+        else epoch_curves(run, compared, metric, level, last_errors(pretraining)),
         tuned=choice.arms,
         untuned=untuned,
         apart=_apart(whole, study, level) if CORNERS[1] in study.tune else [],
         tuned_by=choice.by,
         n_by_all=choice.n_by_all,
         findings=tuple(findings),
+        pretraining=tuple(pretraining),
     )
+
+
+def _arms(trials: pa.Table, metric: str) -> list[Arm]:
+    """Returns a run's arms; none of them is collapsed where scores are compared that may differ within a class."""
+    run, is_of_numbers = arms(trials), "validation_r2" in trials.column_names
+    return run if metric_of(metric).is_fraction or is_of_numbers else [arm._replace(n_collapsed=0) for arm in run]
 
 
 def _untuned(trials: pa.Table, study: StudyConfig, level: float) -> list[Comparison]:
     """Returns the comparisons of arms at one setting of the tuned fields."""
-    run, metric = arms(trials), compared_metric(trials, study)
+    metric = compared_metric(trials, study)
+    run = _arms(trials, metric)
     return _judged(compare(run, metric, study, level), run, faults_of(run, metric))
 
 
@@ -138,12 +149,21 @@ def _with_training(
     compared: Sequence[Comparison],
     run: Sequence[Arm],
     trained: Sequence[Length | None],
+    faults: Sequence[Fault],
     measure: speed.Measure | None,
     level: float,
 ) -> list[Comparison]:
-    """Returns comparisons with the length and speed of their arms' training, p-values adjusted for all (Holm)."""
-    pairs = _pairs(compared, run)
-    speeds = [measure and speed.speed([run[place] for place in pair], measure, level) for pair in pairs]
+    """Returns comparisons with the length and speed of their arms' training, p-values adjusted for all (Holm).
+
+    An arm that has not learned has no speed.
+    """
+    pairs, unlearned = _pairs(compared, run), _unlearned(faults)
+    speeds = [
+        speed.speed([run[place] for place in pair], measure, level)
+        if measure and not any(key(run[place].point) in unlearned for place in pair)
+        else None
+        for pair in pairs
+    ]
     adjusted = statistics.holm([each.p_value if each else 1.0 for each in speeds])
     return [
         comparison._replace(
@@ -155,13 +175,22 @@ def _with_training(
 
 def _judged(compared: Sequence[Comparison], run: Sequence[Arm], faults: Sequence[Fault]) -> list[Comparison]:
     """Returns comparisons, those of two arms at chance without a verdict, since neither has learned."""
-    at_chance = {key(fault.arm.point) for fault in faults if fault.kind == "at chance"}
+    unlearned = _unlearned(faults)
     return [
         comparison._replace(verdict="inconclusive", seeds_to_settle=None, both_at_chance=True)
-        if all(key(run[place].point) in at_chance for place in pair)
+        if all(key(run[place].point) in unlearned for place in pair)
         else comparison
         for comparison, pair in zip(compared, _pairs(compared, run), strict=True)
     ]
+
+
+def _unlearned(faults: Sequence[Fault]) -> set[Hashable]:
+    """Returns the keys of the arms that predict no better than the same of all examples."""
+    return {
+        key(fault.arm.point)
+        for fault in faults
+        if fault.kind == "at chance" or (fault.kind == "collapsed" and fault.is_whole)
+    }
 
 
 def _pairs(compared: Sequence[Comparison], run: Sequence[Arm]) -> list[tuple[int, int]]:
@@ -172,6 +201,13 @@ def _pairs(compared: Sequence[Comparison], run: Sequence[Arm]) -> list[tuple[int
         return place_of[key(without_idle({**comparison.shared, comparison.field: value}))]
 
     return [(place(each, each.treatment), place(each, each.baseline)) for each in compared]
+
+
+def headline_arms(answer: Answer, most: int = 6) -> list[Arm]:
+    """Returns the arms of the question's own comparisons, some of many, or else the best arm."""
+    own, _ = by_family(answer.comparisons)
+    places = list(dict.fromkeys(place for pair in _pairs(own, answer.arms) for place in pair))[:most]
+    return [answer.arms[place] for place in sorted(places)] or [arm for arm in [answer.best] if arm]
 
 
 def main_arms(answer: Answer, most: int) -> list[Arm]:

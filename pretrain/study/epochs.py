@@ -1,5 +1,6 @@
 """When to stop pretraining: its error and its gain by its epochs, and which of the two chooses better."""
 
+import math
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -11,9 +12,10 @@ from pretrain.study.arms import Arm, by_seed, cut, key
 from pretrain.study.comparisons import Comparison
 from pretrain.study.statistics import Estimate
 
-FIELDS = ("pretrain.epochs", "pretrain.end_to_end_epochs")
+FIELDS = ("pretrain.epochs", "pretrain.end_to_end_epochs", "pretrain.updates")
 ERROR = "pretrain_validation_mse"
 _FEWEST = 3  # numbers of epochs
+_IS_LOSS = "pretrain_loss"  # among an arm's results, where its errors are losses
 
 
 class EpochCurve(NamedTuple):
@@ -23,7 +25,7 @@ class EpochCurve(NamedTuple):
     setting: dict[str, Any]  # the other swept fields
     epochs: np.ndarray  # [epochs], ascending
     seeds: int  # that all have
-    errors: np.ndarray  # [epochs], of reconstructing validation images, mean over seeds
+    errors: np.ndarray  # [epochs], of pretraining on validation rows, mean over seeds
     results: np.ndarray  # [epochs], of the metric, mean over seeds
     gains: list[Estimate] | None  # against the baseline of the comparisons; None where epochs are compared themselves
     by_error: np.ndarray  # [seeds], epochs with the lowest error
@@ -31,9 +33,16 @@ class EpochCurve(NamedTuple):
     change: Estimate  # of the metric by choosing by the error rather than by validation
     p_value: float  # of the change, by a sign-flip test
     metric: str  # in whose unit accuracies, gains and change are
+    error: str = "reconstruction error"  # name of the errors
 
 
-def epoch_curves(arms: Sequence[Arm], compared: Sequence[Comparison], metric: str, level: float) -> list[EpochCurve]:
+def epoch_curves(
+    arms: Sequence[Arm],
+    compared: Sequence[Comparison],
+    metric: str,
+    level: float,
+    losses: Mapping[str, float] | None = None,
+) -> list[EpochCurve]:
     """Returns results by epochs of pretraining, where three numbers or more of them are swept.
 
     The fewest epochs are chosen of those that are equally good.
@@ -43,13 +52,10 @@ def epoch_curves(arms: Sequence[Arm], compared: Sequence[Comparison], metric: st
       compared: its comparisons, from which gains are taken unless epochs are compared themselves.
       metric: the result that is compared.
       level: of the intervals.
+      losses: of pretraining at its end, by trial, for methods that reconstruct nothing.
     """
     columns = (ERROR, f"validation_{split_of(metric)[1]}", metric)
-    measured = [
-        arm
-        for arm in arms
-        if arm.trial_ids and all(name in arm.results and np.isfinite(arm.results[name]).all() for name in columns)
-    ]
+    measured = [arm for arm in (_with_errors(arm, losses or {}) for arm in arms) if _is_measured(arm, columns)]
     gains = {
         key({**comparison.shared, comparison.field: comparison.treatment}): comparison.difference
         for comparison in compared
@@ -68,6 +74,19 @@ def epoch_curves(arms: Sequence[Arm], compared: Sequence[Comparison], metric: st
                 whole = sorted((cut(arm, units) for arm in group), key=lambda arm: arm.point[field])
                 curves.append(_curve(field, whole, gains, columns, level))
     return curves
+
+
+def _with_errors(arm: Arm, losses: Mapping[str, float]) -> Arm:
+    """Returns an arm whose pretraining has errors: those of reconstruction, or else its losses."""
+    if np.isfinite(arm.results.get(ERROR, np.array([np.nan]))).all():
+        return arm
+    errors = np.array([losses.get(trial, math.nan) for trial in arm.trial_ids])
+    return arm._replace(results={**arm.results, ERROR: errors, _IS_LOSS: np.ones(len(errors))})
+
+
+def _is_measured(arm: Arm, columns: Sequence[str]) -> bool:
+    results = arm.results
+    return bool(arm.trial_ids) and all(name in results and np.isfinite(results[name]).all() for name in columns)
 
 
 def _curve(
@@ -99,4 +118,5 @@ def _curve(
         statistics.estimate(changes, level),
         statistics.sign_flip(changes),
         metric,
+        "validation loss" if any(_IS_LOSS in arm.results for arm in arms) else "reconstruction error",
     )

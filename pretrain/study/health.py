@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from pretrain.config.metrics import COMPONENTS, MAJORITY, RECONSTRUCTION, VARIANCE, split_of
+from pretrain.config.metrics import CHANCE, COMPONENTS, MARGIN, MEAN, RECONSTRUCTION, VARIANCE, metric_of
 from pretrain.study.arms import Arm
 from pretrain.study.watched import Watched
 
@@ -20,12 +20,10 @@ Kind = Literal[
     "components",
     "constant units",
 ]
-_MARGIN = 0.01  # over the score of predicting the same of all examples; an arm below is at chance
-_EXPLAINED = 0.01  # of the inputs' variance, below which a reconstruction is no better than their mean
+_EXPLAINED = 0.01  # of the error of the training inputs' mean, below which a reconstruction is no better
 _WORSE = 1.05  # times the error of principal components, beyond which a reconstruction is worse, if by so much of
 # the variance as above, too: of two errors near zero neither is much worse
 _CONSTANT = 0.5  # of the units, from which on codes count as constant
-_CHANCE = {"auroc": 0.5, "r2": 0.0}
 
 
 class Fault(NamedTuple):
@@ -63,7 +61,7 @@ def faults_of(arms: Sequence[Arm], metric: str = "test_accuracy", pretraining: I
             continue
         if arm.n_collapsed:
             faults.append(Fault(arm, "collapsed", arm.n_collapsed, n))
-        elif chance := _at_chance(arm, n, metric):
+        if arm.n_collapsed < n and (chance := _at_chance(arm, n, metric)):
             faults.append(chance)
         own = [fault for each in stages if each.arm is arm for fault in _pretraining(each)]
         untrained = any(fault.kind == "did not train" for fault in own)
@@ -83,26 +81,22 @@ def unexplained(trials: pa.Table, error: str = RECONSTRUCTION) -> np.ndarray:
     return shares[np.isfinite(shares)]
 
 
-def _shares(results: Mapping[str, np.ndarray], error: str = RECONSTRUCTION) -> np.ndarray:
+def _shares(results: Mapping[str, np.ndarray], error: str = RECONSTRUCTION, of: str = VARIANCE) -> np.ndarray:
     """Returns an error as a part of the test inputs' variance: [trials], or none where it was not measured."""
-    if error not in results or VARIANCE not in results:
+    if error not in results or of not in results:
         return np.zeros(0)
-    return results[error] / np.where(results[VARIANCE] > 0, results[VARIANCE], np.nan)
+    return results[error] / np.where(results[of] > 0, results[of], np.nan)
 
 
 def _at_chance(arm: Arm, n: int, metric: str) -> Fault | None:
-    """Returns whether an arm predicts no better than the most frequent class, or the mean, does."""
-    measure = split_of(metric)[1]
-    if measure == "accuracy" and MAJORITY in arm.results:
-        chance = float(np.mean(arm.results[MAJORITY]))
-    elif measure in _CHANCE:
-        chance = _CHANCE[measure]
-    else:
+    """Returns whether an arm predicts no better than the same for every example does, but for luck."""
+    if f"{metric}{CHANCE}" not in arm.results:
         return None
-    values = arm.results[metric]
-    if not np.mean(values) <= chance + _MARGIN:  # nor where it was not measured
+    values, levels, margins = (arm.results[f"{metric}{end}"] for end in ("", CHANCE, MARGIN))
+    above = (values - levels) * (1 if metric_of(metric).higher_is_better else -1) - margins
+    if not np.mean(above) <= 0:  # nor where it was not measured
         return None
-    return Fault(arm, "at chance", int(np.sum(values <= chance + _MARGIN)), n, float(np.mean(values)), chance)
+    return Fault(arm, "at chance", int(np.sum(above <= 0)), n, float(np.mean(values)), float(np.mean(levels)))
 
 
 def _pretraining(watched: Watched) -> Iterator[Fault]:
@@ -119,9 +113,10 @@ def _pretraining(watched: Watched) -> Iterator[Fault]:
 def _reconstruction(arm: Arm, n: int) -> list[Fault]:
     """Returns whether pretraining reconstructs no better than the mean, or than principal components, of its inputs."""
     shares, linear = _shares(arm.results), _shares(arm.results, COMPONENTS)
-    n_bad = int(np.sum(shares > 1 - _EXPLAINED))
-    if 2 * n_bad > len(shares):
-        return [Fault(arm, "reconstruction", n_bad, n, float(np.mean(shares)))]
+    of_mean = _shares(arm.results, of=MEAN if MEAN in arm.results else VARIANCE)
+    n_bad = int(np.sum(of_mean > 1 - _EXPLAINED))
+    if 2 * n_bad > len(of_mean):
+        return [Fault(arm, "reconstruction", n_bad, n, float(np.mean(of_mean)))]
     is_linear = "pca" in (arm.point.get("finetune.encoder_init"), arm.point.get("pretrain.method.kind"))
     n_bad = int(np.sum(shares > np.maximum(_WORSE * linear, linear + _EXPLAINED))) if len(linear) else 0
     if is_linear or 2 * n_bad <= len(shares):

@@ -1,6 +1,6 @@
 """The curves of pretraining, from a run's tables, once for all arms that share it."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +10,7 @@ from pretrain.study.comparisons import ENCODER
 from pretrain.study.curves import Curve, Curves
 
 _PRETRAINED_OTHERWISE = ("pca", "wrong_data")  # encoders whose phases are not those of the others
-_METRICS = ("mse", "validation_mse")
+_METRICS = ("mse", "loss")  # the first that a phase has
 
 
 class Pretraining(NamedTuple):
@@ -24,13 +24,13 @@ def pretrainings(curves: Curves, arms: Sequence[Arm], most: int) -> tuple[list[P
     """Returns the first ones of a run's distinct pretrainings, and how many there are.
 
     Arms that differ in settings of fine-tuning only share one, unless their encoders are pretrained on other data.
-    Phases without reconstruction, and trials that diverged, are left out.
+    Phases without updates, and trials that diverged, are left out.
     """
     stages = [stage for stage in curves.stages if stage.startswith("pretrain/")]
     pretrained = set().union(*(curves.trials_of(stage) for stage in stages))
     distinct: dict[Any, tuple[dict[str, Any], set[str]]] = {}
     for arm in arms:
-        point = {name: value for name, value in arm.point.items() if _decides(name, value)}
+        point = decisive(arm.point)
         by_seed = {seed: trial for seed, trial in zip(arm.seeds, arm.trial_ids, strict=True) if trial in pretrained}
         if by_seed:
             distinct.setdefault(key(point), (point, set(by_seed.values())))
@@ -41,15 +41,28 @@ def pretrainings(curves: Curves, arms: Sequence[Arm], most: int) -> tuple[list[P
     return result, len(distinct)
 
 
+def decisive(point: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns those of an arm's swept values that decide its pretraining."""
+    return {name: value for name, value in point.items() if _decides(name, value)}
+
+
 def _measured(curves: Curves, stage: str, trials: Collection[str]) -> dict[str, Curve]:
-    """Returns a phase's metrics, as far as they were measured: updates [n], values [trials, n]."""
-    measured = {}
+    """Returns a phase's error on both kinds of rows, as far as it was measured: updates [n], values [trials, n]."""
     for metric in _METRICS:
-        lines = {trial: steps for trial, (steps, _) in curves.of(metric, stage).items() if trial in trials}
-        if lines:
-            steps = np.unique(np.concatenate(list(lines.values())))
-            measured[metric] = steps, curves.values(list(lines), metric, steps, stage)
-    return measured
+        measured = {}
+        for name in (metric, f"validation_{metric}"):
+            lines = {trial: steps for trial, (steps, _) in curves.of(name, stage).items() if trial in trials}
+            if lines:
+                steps = np.unique(np.concatenate(list(lines.values())))
+                measured[name] = steps, curves.values(list(lines), name, steps, stage)
+        if measured:
+            return measured
+    return {}
+
+
+def reconstruct(pretrainings: Sequence[Pretraining]) -> bool:
+    """Returns whether all phases are measured by what they reconstruct, and not by another loss."""
+    return all("mse" in metrics for each in pretrainings for metrics in each.phases.values())
 
 
 def _decides(name: str, value: object) -> bool:

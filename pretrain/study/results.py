@@ -31,6 +31,7 @@ _COLUMNS = {
     "curves": ("trial_id", "stage", "step", "metric", "value"),
     "stages": ("trial_id", "stage", "stage_id"),
     "timings": ("stage_id", "stage", "seed", "run_seconds"),
+    "classes": ("trial_id", "class", "support", "recall", "precision"),
 }
 
 
@@ -58,6 +59,7 @@ class Run:
     timings: pa.Table
     directory: Path
     findings: tuple[Finding, ...] = ()  # in its data
+    classes: pa.Table | None = None  # how well the arms of its headline predict each; None of numbers
 
     @functools.cached_property
     def answer(self) -> Conclusion:
@@ -117,8 +119,9 @@ def run_of(files: Files) -> Run:
       DamageError: a file is missing or not as it was written.
     """
     text = files.read("experiment.json").decode()
-    tables = {name: _read_table(files, name) for name in _COLUMNS}
-    return Run(from_json(text), **tables, directory=files.directory, findings=_findings_of(files))
+    tables = {name: _read_table(files, name) for name in _COLUMNS if name != "classes"}
+    classes = _read_table(files, "classes") if "classes.parquet" in files.checksums else None
+    return Run(from_json(text), **tables, directory=files.directory, findings=_findings_of(files), classes=classes)
 
 
 def _findings_of(files: Files) -> tuple[Finding, ...]:
@@ -129,22 +132,27 @@ def _findings_of(files: Files) -> tuple[Finding, ...]:
         return findings.read(content)
 
 
-def measured(run: Run, metric: str, field: str = "study.metric") -> Run:
+def measured(run: Run, metric: str, field: str = "study.metric", with_chance: bool = False) -> Run:
     """Returns a run whose trials have a metric, measured from stored predictions where they lack it.
 
     Args:
       run: the run.
       metric: as ``study.metric``, such as ``balanced_accuracy``.
       field: by which it was asked for.
+      with_chance: whether its level of chance, too, where there are predictions.
 
     Raises:
       ConfigError: it is no metric, none of these targets, or predictions are not, or no longer, stored in full.
     """
     metrics.check_metric(metric, field)
-    if metric == metrics.AUTO or metrics.column(metric) in run.trials.column_names:
+    names, first = run.trials.column_names, summary.metrics(run.trials)[0]
+    column = first if metric == metrics.AUTO else metrics.column(metric)
+    has_metric = column in names
+    if has_metric and (not with_chance or f"{column}{metrics.CHANCE}" in names):
         return run
-    first = metrics.split_of(summary.metrics(run.trials)[0])[1]
-    metrics.check_task(metric, [task for task, usual in metrics.USUAL.items() if usual[0] == first], field)
+    first = metrics.split_of(first)[1]
+    (task,) = (task for task, usual in metrics.USUAL.items() if usual[0] == first)
+    metrics.check_task(metric, [task], field)
     from pretrain.runs import tables  # takes a second, and columns that are there do not need it
     from pretrain.store.store import Store
 
@@ -153,11 +161,16 @@ def measured(run: Run, metric: str, field: str = "study.metric") -> Run:
     ids = {row["stage_id"] for row in run.stages.to_pylist() if row["stage"] == "finetune"}
     missing = ids - store.verified(ids)
     missing |= {job for job in ids - missing if store.predictions(job, "test") is None}
+    if missing and has_metric:
+        return run
     if missing:
         reason = faults[0] if faults else f"the store {run.experiment.store} lacks predictions"
         extent = f"of {len(missing):,} of {counted(len(ids), 'fine-tuning')}"
         raise ConfigError(field, metric, f"cannot be measured: {reason} {extent}; run the run's command again")
-    return dataclasses.replace(run, trials=tables.with_metric(run.trials, run.stages, store, metric))
+    trials = tables.with_metric(run.trials, run.stages, store, metric)
+    if with_chance:
+        trials = tables.with_chance(trials, run.stages, store, column, task)
+    return dataclasses.replace(run, trials=trials)
 
 
 def load_params(path: Path | str, trial_id: str, stage: str = "finetune", store: Path | str | None = None) -> dict:

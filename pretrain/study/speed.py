@@ -11,6 +11,7 @@ from pretrain.study.curves import Curve, Curves
 from pretrain.study.statistics import Estimate
 
 SHARE = 0.9  # of the better arm's final result
+_WIDEST = 1000.0  # times its lower end, the upper one of an interval that says something
 _ACCURACY, _LOSS = "validation_accuracy", "validation_loss"
 
 
@@ -44,6 +45,13 @@ class Speed(NamedTuple):
     untreated: np.ndarray  # [seeds]
     ratio: Estimate | None  # of treated to untreated, geometric mean over seeds; None where a seed does not reach it
     p_value: float  # of a sign-flip test, adjusted for all comparisons: of the ratio's logarithm, or of its sign
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the ratio has an interval that says anything."""
+        if self.ratio is None or not np.isfinite(self.ratio.high):
+            return False
+        return self.ratio.high < _WIDEST * self.ratio.low or not self.ratio.low < 1 < self.ratio.high
 
     def learns(self, level: float) -> str:
         """Returns how the treatment learns: ``faster``, ``more slowly``, or ``not certain``."""

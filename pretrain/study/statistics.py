@@ -26,7 +26,8 @@ class Estimate(NamedTuple):
     high: float
 
     def __str__(self) -> str:
-        return f"{self.mean:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
+        ends = f" [{self.low:+.3f}, {self.high:+.3f}]" if np.isfinite([self.low, self.high]).all() else ""
+        return f"{self.mean:+.3f}{ends}"
 
     def within(self, low: float, high: float) -> "Estimate":
         """Returns it with an interval within bounds; an infinite interval stays as it is."""
@@ -36,7 +37,7 @@ class Estimate(NamedTuple):
 
 
 def estimate(values: np.ndarray, level: float = LEVEL) -> Estimate:
-    """Returns the mean of values [seeds] with its interval; one value has none, and gives infinite bounds.
+    """Returns the mean of values [seeds] with its interval; one value, or a few equal ones, have infinite bounds.
 
     The interval is the bias-corrected and accelerated bootstrap's (Efron, 1987), at the level that makes it as long as
     Student's where values are normal, since it is too short for few seeds otherwise (Hesterberg, 2015, "What teachers
@@ -49,7 +50,7 @@ def estimate(values: np.ndarray, level: float = LEVEL) -> Estimate:
     mean = by_student.mean
     if n > 1 and np.ptp(values) <= _ROUNDING * max(1.0, abs(mean)):
         mean = mean if abs(mean) > _ROUNDING else 0.0
-        return Estimate(mean, mean, mean)
+        return by_student._replace(mean=mean) if n < FEWEST_SEEDS else Estimate(mean, mean, mean)
     if n < FEWEST_SEEDS:
         return by_student
     tail = special.ndtr(math.sqrt(n / (n - 1)) * special.stdtrit(n - 1, (1 - level) / 2))
@@ -92,10 +93,13 @@ def bootstrap_weights(n: int) -> np.ndarray:
 
 
 def student(values: np.ndarray, level: float = LEVEL) -> Estimate:
-    """Returns the mean of values [seeds] with Student's interval; one value has none, and gives infinite bounds."""
+    """Returns the mean of values [seeds] with Student's interval.
+
+    One value has none, nor have a few that are all the same, which show no spread: their bounds are infinite.
+    """
     values = np.asarray(values, float)
     mean, n = float(np.mean(values)), len(values)
-    if n < 2:
+    if n < 2 or (n < FEWEST_SEEDS and np.ptp(values) <= _ROUNDING * max(1.0, abs(mean))):
         return Estimate(mean, -np.inf, np.inf)
     margin = -float(special.stdtrit(n - 1, (1 - level) / 2) * np.std(values, ddof=1) / math.sqrt(n))
     return Estimate(mean, mean - margin, mean + margin)

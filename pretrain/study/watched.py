@@ -1,12 +1,12 @@
 """Pretraining watched, whatever it minimises: its errors before the first update, at the end and at the best."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from pretrain.study.arms import Arm
-from pretrain.study.curves import Curves
+from pretrain.study.curves import Curve, Curves
 
 _HELD_OUT = ("loss", "mse")  # metrics by which methods are measured on validation rows, the first that is there
 _FIRST, _LAST = 10, 0.1  # batches that show the noise of one; share of the updates whose errors are those at the end
@@ -20,11 +20,14 @@ class Watched(NamedTuple):
     arm: Arm
     stage: str
     metric: str
+    trial_ids: tuple[str, ...]
     first: np.ndarray  # of the first batch, before any update
     noise: np.ndarray  # standard deviation of a batch's error
     trained: np.ndarray  # on training rows, at the end
     last: np.ndarray  # on validation rows, at the end
     best: np.ndarray  # the lowest of them
+    best_update: np.ndarray  # after which it was measured
+    updates: np.ndarray  # in all
 
     @property
     def states(self) -> list[str]:
@@ -44,12 +47,20 @@ def watched(curves: Curves, arms: Sequence[Arm]) -> Iterator[Watched]:
                 trials = [trial for trial in arm.trial_ids if trial in training and trial in held_out]
                 trials = [trial for trial in trials if len(training[trial][1]) > 1]  # others are in closed form
                 if trials:
-                    errors = [_errors(training[trial][1], held_out[trial][1]) for trial in trials]
-                    yield Watched(arm, stage, metric, *np.array(errors).T)
+                    errors = [_errors(training[trial], held_out[trial]) for trial in trials]
+                    yield Watched(arm, stage, metric, tuple(trials), *np.array(errors).T)
                     break
 
 
-def _errors(training: np.ndarray, held_out: np.ndarray) -> tuple[float, ...]:
+def last_errors(stages: Iterable[Watched]) -> dict[str, float]:
+    """Returns the error on validation rows at the end of the last stage of pretraining, by trial."""
+    return {trial: error for each in stages for trial, error in zip(each.trial_ids, each.last.tolist(), strict=True)}
+
+
+def _errors(trained: Curve, measured: Curve) -> tuple[float, ...]:
+    (updates, training), (measured_at, held_out) = trained, measured
     n_last = max(1, round(_LAST * len(training)))
     noise = float(np.std(np.diff(training[:_FIRST])) / np.sqrt(2))  # beside a trend
-    return training[0], noise, float(np.mean(training[-n_last:])), held_out[-1], float(np.min(held_out))
+    best = int(np.argmin(held_out))
+    errors = training[0], noise, float(np.mean(training[-n_last:])), held_out[-1], held_out[best]
+    return *errors, measured_at[best], updates[-1]

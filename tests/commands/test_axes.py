@@ -98,6 +98,29 @@ def test_an_axis_takes_the_place_of_the_configs_axis_of_its_field():
     assert read("--sweep", "finetune.frozen_layers=1,0") == ({**CORNERS, "finetune.frozen_layers": (1, 0)},)
 
 
+@pytest.mark.parametrize(
+    ("options", "compared"),
+    [
+        (("--sweep", "finetune.encoder_init=he", "--sweep", "finetune.l2=0,0.01"), "finetune.l2"),
+        (("--finetune.encoder-init", "he", "--sweep", "finetune.l2=0,0.01"), "finetune.l2"),
+        (("--sweep", "finetune.labels=200", "--sweep", "finetune.l2=0,0.01"), "finetune.encoder_init"),
+        (("--sweep", "finetune.encoder_init=he", "--sweep", "finetune.l2=0.01"), "finetune.encoder_init"),
+        (
+            (
+                *("--sweep", "finetune.encoder_init=he", "--sweep", "finetune.l2=0,0.01"),
+                *("--study.compare", "finetune.frozen_layers"),
+            ),
+            "finetune.frozen_layers",
+        ),
+    ],
+)
+def test_what_is_typed_is_compared_before_a_configs_own_axis(options, compared):
+    """And where a tuned field is swept, too, it is no condition."""
+    for tuned in ((), ("--tune", "finetune.optimizer.learning_rate=0.1,0.01")):
+        asked = parse([*options, *tuned], Experiment(sweep=(CORNERS,)), "launch.py", "").experiment
+        assert asked.study.compare == compared
+
+
 def test_axes_are_checked_with_the_options_in_place():
     assert read("--sweep", "finetune.labels=40,100", "--finetune.batch-size", "20")
     with pytest.raises(ConfigError, match=r"finetune\.batch_size: 60 is larger than finetune.labels 40"):

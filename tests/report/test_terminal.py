@@ -253,7 +253,7 @@ def test_another_sweep_is_answered_by_its_best_arm_on_validation():
     # Test accuracies say otherwise, and must not be asked.
     misleading = pa.array([0.99 if labels == 100 else 0.5 for labels in trials["finetune.labels"].to_pylist()])
     trials = trials.set_column(trials.column_names.index("test_accuracy"), "test_accuracy", misleading)
-    assert answer(trials, curves) == "Best on validation is labels=200; it tests at 0.500 [0.500, 0.500] (n = 4 seeds)."
+    assert answer(trials, curves) == "Best on validation is labels=200; it tests at 0.500 (n = 4 seeds)."
 
 
 def test_the_margin_of_the_best_arm_is_students():

@@ -13,9 +13,13 @@ FLOATS = (RNG.normal(size=(400, 5)) @ RNG.normal(size=(5, 12)) + 0.3 * RNG.norma
 BYTES = np.clip(128 + 20 * FLOATS, 0, 255).astype(np.uint8)
 
 
-def errors(inputs):
+def dataset(inputs):
     train, test = (SimpleNamespace(inputs=part) for part in (inputs[:300], inputs[300:]))
-    return baselines._linear_errors(SimpleNamespace(train=train, test=test))
+    return SimpleNamespace(train=train, test=test)
+
+
+def errors(inputs, most=10_000):
+    return baselines._linear_errors(dataset(inputs), most)
 
 
 @pytest.mark.parametrize("inputs", [FLOATS, BYTES, FLOATS + 50], ids=["floats", "bytes", "far from zero"])
@@ -37,9 +41,39 @@ def test_inputs_stay_as_they_are_and_blocks_change_nothing(monkeypatch):
     np.testing.assert_array_equal(FLOATS, before)
 
 
-def test_constant_inputs_leave_nothing_and_wide_ones_are_not_measured():
+def test_constant_inputs_leave_nothing():
     assert max(errors(np.ones((400, 4), np.float32))) == 0
-    assert errors(np.zeros((400, 2000), np.float32)) == []
+    assert errors(np.zeros((400, 2000), np.float32), 2) == [0, 0, 0]
+
+
+@pytest.mark.parametrize("kind", ["floats", "bytes", "far from zero"])
+def test_components_of_wide_inputs_are_found_by_a_randomised_decomposition(kind):
+    """Spectra, genes and texts are wider than 1,024 columns; few directions hold most of what varies."""
+    inputs = RNG.normal(size=(400, 8)) @ RNG.normal(size=(8, 1500)) + 0.3 * RNG.normal(size=(400, 1500))
+    wide = np.clip(128 + 12 * inputs, 0, 255).astype(np.uint8) if kind == "bytes" else inputs.astype(np.float32)
+    wide = wide + np.float32(50) if kind == "far from zero" else wide
+    values = wide / 255 if kind == "bytes" else wide.astype(np.float64)
+    found = errors(wide, 12)
+    assert len(found) == 13
+    for n in (0, 1, 4, 8, 12):
+        fitted = PCA(max(n, 1), svd_solver="full").fit(values[:300])
+        left = values[300:] - fitted.inverse_transform(fitted.transform(values[300:]))
+        left = values[300:] - fitted.mean_ if not n else left
+        np.testing.assert_allclose(found[n], np.mean(np.square(left)), rtol=0.01)
+
+
+def test_of_very_wide_inputs_fewer_rows_are_read(monkeypatch):
+    wide = RNG.normal(size=(400, 1500)).astype(np.float32)
+    monkeypatch.setattr(baselines, "_MOST_VALUES", 1500 * 100)
+    assert len(errors(wide, 500)) == 100  # all components of a hundred rows about their mean
+
+
+def test_the_mean_is_that_of_the_training_rows():
+    shifted = np.concatenate([FLOATS[:300], FLOATS[300:] + 3])
+    variance, error = baselines._spread(dataset(shifted))
+    np.testing.assert_allclose(variance, np.mean(np.var(shifted[300:], axis=0)), rtol=1e-5)
+    np.testing.assert_allclose(error, np.mean(np.square(shifted[300:] - shifted[:300].mean(axis=0))), rtol=1e-5)
+    np.testing.assert_allclose(error, errors(shifted)[0], rtol=1e-5)
 
 
 def test_of_many_rows_components_are_fitted_to_some(monkeypatch):

@@ -157,7 +157,9 @@ def test_untuned_arms_at_chance_are_not_judged():
     """Both are as good as the most frequent class at the experiment's own rate, however surely they differ."""
     level = np.array([[0.505, 0.8, 0.9], [0.5, 0.7, 0.9]])[:, ::-1, None]
     values = level + 0.001 * np.random.default_rng(0).normal(size=(2, len(RATES), SEEDS))
-    trials = table(values, values).append_column("test_majority_rate", pa.array([0.5] * (2 * len(RATES) * SEEDS)))
+    trials, n = table(values, values), 2 * len(RATES) * SEEDS
+    for name, value in (("test_accuracy_chance", 0.5), ("test_accuracy_chance_margin", 0.01)):
+        trials = trials.append_column(name, pa.array([value] * n))
     (untuned,) = answer(trials, CURVES, STUDY, usual={RATE: RATES[2]}).untuned
     assert untuned.difference.low > 0 and untuned.both_at_chance and untuned.verdict == "inconclusive"
 

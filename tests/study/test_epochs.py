@@ -102,3 +102,28 @@ def test_tuned_epochs_are_shown_at_all_their_values():
     assert all(EPOCHS not in arm.point for arm in found.arms)
     (one,) = found.epochs
     assert one.epochs.tolist() == list(SWEPT) and one.gains is None
+
+
+@pytest.mark.parametrize("field", ["pretrain.epochs", "pretrain.updates"])
+def test_methods_that_reconstruct_nothing_are_judged_by_their_loss(field):
+    """Contrast, classification and machines have a loss on validation rows, which may choose as badly."""
+    trials = table()
+    trials = trials.set_column(
+        trials.column_names.index("pretrain_validation_mse"),
+        "pretrain_validation_mse",
+        pa.nulls(len(trials), pa.float64()),
+    )
+    trials = trials.rename_columns([field if name == EPOCHS else name for name in trials.column_names])
+    error, rows = dict(zip(SWEPT, ERRORS, strict=True)), []
+    for row in trials.to_pylist():
+        if row[INIT] == "pretrained":
+            losses = ((1, "loss", 1.0), (2, "loss", 0.5), (1, "validation_loss", 0.9))
+            losses += ((2, "validation_loss", error[row[field]]),)
+            rows += [(row["trial_id"], "pretrain/0", step, metric, value) for step, metric, value in losses]
+    found = answer(trials, curves_table(rows), StudyConfig())
+    (one,) = found.epochs
+    assert one.error == "validation loss" and one.errors == pytest.approx(ERRORS)
+    assert one.by_error.tolist() == [8] * SEEDS and one.by_validation.tolist() == [2] * SEEDS
+    assert "by validation loss takes 8, by validation accuracy 2" in gains.epochs(one, found.level)
+    left, right = drawn(found.epochs).axes
+    assert left.get_ylabel() == "validation loss" and right.get_xlabel() == f"{field.split('.')[1]} of pretraining"

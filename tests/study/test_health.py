@@ -38,7 +38,7 @@ def table(n=8, **columns):
         for seed in range(n):
             row = {"trial_id": f"{init}{seed}", "seed": seed, "repeat": 0, INIT: init, "failed_stage": None}
             row |= {"status": "ok", "test_accuracy": 0.8 + 0.001 * seed, "validation_accuracy": 0.8}
-            row |= {"test_majority_rate": 0.5, "constant_units": 0.0}
+            row |= {"test_accuracy_chance": 0.5, "test_accuracy_chance_margin": 0.01, "constant_units": 0.0}
             row |= {"pretrain_test_mse": 0.01, "pretrain_test_variance": 0.1} if init == "pretrained" else {}
             for name, value in columns.items():
                 own = value[number] if isinstance(value, tuple) else value
@@ -106,7 +106,7 @@ def test_arms_at_chance_are_named_and_not_judged():
 @pytest.mark.parametrize(
     ("columns", "kind", "said"),
     [
-        ({"pretrain_test_mse": (0.0995, None)}, "reconstruction", "no better than the inputs' mean"),
+        ({"pretrain_test_mse": (0.0995, None)}, "reconstruction", "no better than the training inputs' mean"),
         (
             {"pretrain_test_pca_mse": (0.008, None)},
             "components",
@@ -123,6 +123,15 @@ def test_useless_codes_are_named_with_what_to_try(columns, kind, said):
     (sentence,) = [said_first] if kind == "reconstruction" else warned
     assert bool(said_first) != bool(warned)
     assert said in sentence and ";" in sentence
+
+
+def test_pretraining_is_held_against_the_mean_of_its_training_rows():
+    """Where test rows lie elsewhere, their own mean is no prediction that anybody could make."""
+    elsewhere = {"pretrain_test_mse": (0.15, None), "pretrain_test_variance": (0.1, None)}
+    assert [one.kind for one in found(table(**elsewhere))] == ["reconstruction"]
+    assert found(table(**elsewhere, pretrain_test_mean_mse=(0.3, None))) == []
+    (one,) = found(table(**elsewhere, pretrain_test_mean_mse=(0.151, None)))
+    assert one.kind == "reconstruction" and "99% of the mean's" in words.failed([one], Experiment())
 
 
 def test_a_reconstruction_as_good_as_principal_components_is_sound():
@@ -169,3 +178,45 @@ def test_arms_are_at_chance_by_the_metric_that_is_asked():
     assert answer(trials, CURVES, StudyConfig(metric="accuracy")).comparisons[0].both_at_chance
     (compared,) = answer(trials, CURVES, StudyConfig(metric="auroc")).comparisons
     assert compared.verdict == "helps" and not compared.both_at_chance
+
+
+def scores(metric, better, worse, chance, margin):
+    """Columns of a metric, an arm at each value, with their level of chance."""
+    values = ([better + 1e-4 * seed for seed in range(8)], [worse - 1e-4 * seed for seed in range(8)])
+    return {
+        **{f"test_{metric}": values, f"validation_{metric}": values},
+        **{f"test_{metric}_chance": chance, f"test_{metric}_chance_margin": margin},
+    }
+
+
+@pytest.mark.parametrize(
+    ("metric", "within", "beyond", "chance"),
+    [
+        ("balanced_accuracy", 0.39, 0.5, 0.333),
+        ("auroc", 0.59, 0.7, 0.5),
+        ("average_precision", 0.29, 0.4, 0.2),
+        ("loss", 0.6, 0.5, 0.69),
+        ("rmse", 91.0, 70.0, 91.05),
+        ("r2", -3.0, 0.4, 0.0),
+    ],
+)
+def test_each_metric_has_its_own_level_of_chance(metric, within, beyond, chance):
+    study = StudyConfig(metric=metric)
+    both = table(**scores(metric, within, within, chance, 0.1))
+    assert [one.kind for one in faults_of(arms(both), f"test_{metric}")] == ["at chance"] * 2
+    (compared,) = answer(both, CURVES, study).comparisons
+    assert compared.both_at_chance and compared.verdict == "inconclusive"
+    one = table(**scores(metric, beyond, within, chance, 0.1))
+    assert [each.arm.point[INIT] for each in faults_of(arms(one), f"test_{metric}")] == ["he"]
+    (compared,) = answer(one, CURVES, study).comparisons
+    assert not compared.both_at_chance and compared.verdict == "helps"
+
+
+def test_one_class_for_all_is_no_collapse_where_scores_are_ranked():
+    ranked = table(status="collapsed", **scores("auroc", 0.9, 0.8, 0.5, 0.1))
+    asked = answer(ranked, CURVES, StudyConfig(metric="auroc"))
+    assert [one.verdict for one in asked.comparisons] == ["helps"] and not asked.faults
+    assert "collapsed" not in conclusion(asked, Experiment())
+    assert "collapsed" in conclusion(answer(ranked, CURVES, StudyConfig(metric="accuracy")), Experiment())
+    numbers = table(status="collapsed", validation_r2=0.0, **scores("rmse", 9.0, 9.0, 9.0, 0.1))
+    assert "collapsed" in conclusion(answer(numbers, CURVES, StudyConfig(metric="rmse")), Experiment())

@@ -14,7 +14,7 @@ from pretrain.study import statistics
 from pretrain.study.arms import Arm, arms
 from pretrain.study.attribution import attribute
 from pretrain.study.curves import Curves
-from pretrain.study.statistics import estimate
+from pretrain.study.statistics import estimate, student
 
 INIT, FROZEN = "finetune.encoder_init", "finetune.frozen_layers"
 accuracies = st.floats(0, 1)
@@ -136,8 +136,12 @@ def test_the_interval_of_few_seeds_is_students(values):
     np.testing.assert_allclose(found, (np.mean(values), low, high), rtol=1e-9, atol=1e-12)
 
 
-def test_values_that_agree_have_an_interval_of_no_width():
-    assert estimate([0.25, 0.25, 0.25]) == (0.25, 0.25, 0.25)
+def test_values_that_agree_have_an_interval_of_no_width_unless_they_are_few():
+    """Two seeds that agree show no spread, which is not to say that there is none."""
+    assert estimate([0.25] * 6) == (0.25, 0.25, 0.25)
+    for n in range(1, 6):
+        assert estimate([0.25] * n) == student([0.25] * n) == (0.25, -np.inf, np.inf)
+    assert str(estimate([0.25, 0.25])) == "+0.250"
 
 
 def test_one_value_has_no_interval():
@@ -206,7 +210,7 @@ def test_attribution_by_hand():
 
 
 def test_pairing_by_seed_takes_out_what_seeds_share():
-    shared = np.array([0.0, 0.3, 0.6])
+    shared = np.array([0.0, 0.3, 0.6, 0.1, 0.2, 0.5])
     effects = {(False, False): 0.0, (True, False): 0.0, (False, True): -0.1, (True, True): -0.1}
     found = attribute({key: shared + effect for key, effect in effects.items()}, FACTORS)
     np.testing.assert_allclose(found.shares["freezing"], (-0.1, -0.1, -0.1), atol=1e-12)

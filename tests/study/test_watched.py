@@ -1,15 +1,19 @@
 """Pretraining is watched by the errors of its stages, whatever they are."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from pretrain.config import Experiment
 from pretrain.report import health as words
+from pretrain.report import listings
+from pretrain.report.record import _watched
 from pretrain.study.arms import Arm
 from pretrain.study.curves import Curves
 from pretrain.study.health import faults_of
-from pretrain.study.watched import watched
+from pretrain.study.watched import last_errors, watched
 
 RNG = np.random.default_rng(0)
 NOISE = 0.01 * RNG.normal(size=(4, 200))
@@ -46,6 +50,8 @@ def test_each_kind_of_failure_is_told_from_learning(shape, metric):
     np.testing.assert_allclose(seen.last, held_out[-1])
     np.testing.assert_allclose(seen.best, held_out.min())
     np.testing.assert_allclose(seen.first, training[0] + NOISE[:, 0])
+    assert (seen.best_update == 20 * (1 + np.argmin(held_out))).all() and (seen.updates == 200).all()
+    assert last_errors([seen]) == dict.fromkeys("abcd", held_out[-1])
 
 
 def test_a_closed_form_and_a_stage_of_other_trials_are_not_watched():
@@ -67,3 +73,24 @@ def test_failures_are_said_with_their_errors_and_a_remedy():
     assert others == []
     failed, (warned,) = said("overfitted")
     assert failed == "" and "overfits in pretrain/0" in warned and "pretrain.stop" in warned
+
+
+def test_losses_of_each_stage_stand_in_the_report_and_the_answer_once_for_arms_that_share_them():
+    both = [ARM, ARM._replace(point={**ARM.point, "finetune.frozen_layers": 2})]
+    seen = tuple(watched(curves("loss", *SHAPES["overfitted"]), both))
+    listing = listings.pretraining(SimpleNamespace(pretraining=seen))
+    (row,) = listing.rows
+    assert len(row) == len(listing.headings) == len(listing.align)
+    assert row[:2] == ("pretrain/0", "loss") and row[-1] == "overfitted" and row[-2] == "80"
+    assert row[2:6] == tuple(
+        f"{np.mean(each):.3g}" for each in (seen[0].first, seen[0].trained, seen[0].last, seen[0].best)
+    )
+    kept = [_watched(each) for each in seen]
+    assert [each["point"] for each in kept] == [arm.point for arm in both]
+    assert kept[0]["outcomes"] == ["overfitted"] * 4 and kept[0]["trials"] == tuple("abcd")
+
+
+def test_pretrainings_of_several_settings_are_named():
+    arms = [ARM._replace(point={**ARM.point, "pretrain.l2": value}) for value in (0.0, 0.1)]
+    listing = listings.pretraining(SimpleNamespace(pretraining=tuple(watched(curves("mse", *SHAPES["learns"]), arms))))
+    assert [row[0] for row in listing.rows] == ["l2=0", "l2=0.1"] and listing.headings[0] == "pretraining"

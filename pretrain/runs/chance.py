@@ -1,0 +1,95 @@
+"""Chance: the value of each metric where the same is predicted of every example, and the luck of the test rows."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from pretrain.config.kinds import TaskKind
+from pretrain.config.metrics import metric_of
+
+_LEAST = 0.01  # of a margin; of numbers' errors times their level
+
+
+class Chance(NamedTuple):
+    """The level of chance of a metric on some rows."""
+
+    level: float
+    margin: float  # two standard errors of the rows; a result within it may be luck
+
+
+def chance(metric: str, task: TaskKind, targets: np.ndarray, n_outputs: int) -> Chance | None:
+    """Returns the level of chance of a metric; None where these rows leave it none.
+
+    It is of accuracy the share of the most frequent class, of balanced accuracy 1 over the classes that there are, of
+    AUROC 0.5, of average precision the share of positives, of a loss of classes or labels their entropy, of R² 0, and
+    of other measures of numbers the error of their mean, or median.
+
+    The margin is at least 0.01, and at most half the way to a perfect result. Numbers predicted without any relation to
+    the truth reach an R² of 4 / n by two standard errors, whatever their spread, and logits a gain of 2 / n nats.
+
+    Args:
+      metric: without its split.
+      task: of the targets.
+      targets: class numbers [N]; or labels [N, outputs], NaN where unknown, or numbers, for a loss standardised.
+      n_outputs: classes, labels or numbers.
+    """
+    if task == "regression":
+        return _of_numbers(metric, np.asarray(targets, float))
+    if task == "multilabel":
+        return _of_labels(metric, np.asarray(targets, float))
+    if metric in ("accuracy", "balanced_accuracy", "loss"):
+        return _of_classes(metric, np.bincount(targets))
+    labels = (targets[:, None] == np.arange(n_outputs)).astype(float)
+    return _of_labels(metric, labels[:, 1:] if n_outputs == 2 else labels)
+
+
+def _chance(metric: str, level: float, margin: float) -> Chance:
+    measure = metric_of(metric)
+    best = measure.high if measure.higher_is_better else measure.low
+    return Chance(float(level), float(min(max(margin, _LEAST), abs(best - level) / 2)))
+
+
+def _of_classes(metric: str, counts: np.ndarray) -> Chance:
+    counts = counts[counts > 0]
+    n, rates = counts.sum(), counts / counts.sum()
+    if metric == "loss":
+        return _chance(metric, -np.sum(rates * np.log(rates)), 2 / n)
+    if metric == "accuracy":
+        rate = rates.max()
+        return _chance(metric, rate, 2 * np.sqrt(rate * (1 - rate) / n))
+    rate = 1 / len(counts)
+    return _chance(metric, rate, 2 * rate * np.sqrt(np.sum(rate * (1 - rate) / counts)))
+
+
+def _of_labels(metric: str, labels: np.ndarray) -> Chance | None:
+    """Returns the level of labels [N, outputs]: of ranks mean over outputs of both values, else over known labels."""
+    known, positive = np.sum(~np.isnan(labels), axis=0), np.nansum(labels, axis=0)
+    is_ranked = metric in ("auroc", "average_precision")
+    kept = (positive > 0) & (positive < known) if is_ranked else known > 0
+    if not kept.any():
+        return None
+    known, positive = known[kept], positive[kept]
+    rates = positive / known
+    errors = np.sqrt(rates * (1 - rates) / known)
+    if metric == "auroc":
+        return _chance(metric, 0.5, 2 * np.mean(np.sqrt((known + 1) / (12 * positive * (known - positive)))))
+    if is_ranked:
+        return _chance(metric, np.mean(rates), 2 * np.mean(errors))
+    if metric == "accuracy":
+        return _chance(metric, *np.average([np.maximum(rates, 1 - rates), 2 * errors], axis=1, weights=known))
+    both = np.array([rates, 1 - rates])
+    entropies = -np.sum(both * np.log(both, where=both > 0, out=np.zeros_like(both)), axis=0)
+    return _chance(metric, np.average(entropies, weights=known), 2 / len(labels))
+
+
+def _of_numbers(metric: str, numbers: np.ndarray) -> Chance:
+    explained = min(4 / len(numbers), 0.5)  # of the variance, by luck
+    if metric == "r2":
+        return Chance(0.0, max(explained, _LEAST))
+    if metric == "loss":
+        level, margin = np.mean(np.var(numbers, axis=0)), explained
+    elif metric == "rmse":
+        level, margin = np.mean(np.std(numbers, axis=0)), 1 - np.sqrt(1 - explained)
+    else:
+        level, margin = np.mean(np.abs(numbers - np.median(numbers, axis=0))), 1 - np.sqrt(1 - explained)
+    return Chance(float(level), float(level * max(margin, _LEAST)))
