@@ -10,6 +10,7 @@ from pretrain.config.fields import ConfigError
 from pretrain.config.paths import path_of
 
 _LOADED: dict[tuple[str, int], object] = {}  # modules, by path and time of change
+_KEPT: dict[tuple[str, int, str], Any] = {}  # results, by these and the function's name
 
 
 def returned(field: str, value: str, file: str, function: str) -> Any:
@@ -45,9 +46,24 @@ def failure(error: BaseException, path: Path) -> str:
     return f"{type(error).__name__}: {error} ({path}:{line})"
 
 
+def kept(field: str, value: str, file: str, function: str) -> Any:
+    """Returns the result of a function of the user's, the same object until its file changes; see ``returned``."""
+    path = path_of(field, file)
+    if not path.is_file():
+        return returned(field, value, file, function)  # which refuses it
+    key = *_version(path), function
+    if key not in _KEPT:
+        _KEPT[key] = returned(field, value, file, function)
+    return _KEPT[key]
+
+
+def _version(path: Path) -> tuple[str, int]:
+    return str(path), path.stat().st_mtime_ns
+
+
 def _loaded(path: Path) -> object:
     """Returns a file as a module, which is run once."""
-    key = str(path), path.stat().st_mtime_ns
+    key = _version(path)
     if key not in _LOADED:
         name = f"own_code_{path.stem}"
         spec = importlib.util.spec_from_file_location(name, path)

@@ -20,7 +20,7 @@ _LISTS = ("categories", "marks")  # of a record of a column
 
 
 class Inputs(NamedTuple):
-    """How rows of some data become inputs: by ``scaling.applied``, with columns as ``scaling.columns`` names them."""
+    """How rows of some data become inputs: by ``scaling.as_read``, with columns as ``scaling.columns`` names them."""
 
     data: DataConfig
     example_shape: tuple[int, ...]  # of an input, unflattened

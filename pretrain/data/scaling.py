@@ -41,7 +41,7 @@ class Scaling(NamedTuple):
         return not (len(self.kept) or len(self.fill) or len(self.offset))
 
     def applied(self, rows: np.ndarray) -> np.ndarray:
-        """Returns rows [N, ...] flattened, as an encoder reads them: [N, D'] uint8 or float32."""
+        """Returns rows [N, ...] flattened, as datasets hold them: [N, D'] float32, or uint8, which programs divide."""
         if self.is_identity:
             flat = rows.reshape(len(rows), -1)
             return flat if flat.dtype in (np.uint8, np.float32) else flat.astype(np.float32)
@@ -61,6 +61,11 @@ class Scaling(NamedTuple):
             made[start : start + len(block), values.shape[1] :] = marks
             start += len(block)
         return made if made is not None else np.empty((0, 0), np.float32)
+
+    def as_read(self, rows: np.ndarray) -> np.ndarray:
+        """Returns rows [N, ...] flattened, as an encoder reads them: [N, D'] float32, bytes in [0, 1]."""
+        made = self.applied(rows)
+        return made.astype(np.float32) / np.float32(255) if made.dtype == np.uint8 else made
 
 
 class _Moments(NamedTuple):

@@ -5,13 +5,14 @@ the modules, never computed from their widths.
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias, cast
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from flax import traverse_util
+import numpy as np
+from flax import errors, traverse_util
 from jaxtyping import Float, Key, Shaped
 
 from pretrain.learn.annotations import Array, Codes
@@ -20,7 +21,8 @@ from pretrain.learn.convolution import convolve
 Params = dict[str, Any]  # nested; leaves are arrays
 Layers = tuple[nn.Module, ...]
 AnyArray: TypeAlias = Any  # of JAX or NumPy, or the shape of one
-
+# Arguments or fields of a module that turn on what it does in training alone.
+SWITCHES = ("train", "training", "is_training", "deterministic")
 ACTIVATIONS = {
     "elu": nn.elu,
     "relu": nn.relu,
@@ -123,9 +125,14 @@ def shapes_of(layers: tuple[nn.Module, ...], example: tuple[int, ...]) -> tuple[
             state = sorted(variables.keys() - {"params"})
             params = {"params": variables.get("params", {})}
             outputs = None if state else jax.eval_shape(layer.apply, params, inputs)
+        except errors.InvalidRngError:
+            raise LayerError(_with_draws(name)) from None
         except Exception as error:  # a module is code, and may fail in any way
             reason = " ".join(str(error).split())[:200]
-            raise LayerError(f"{name} fails on {list(example)} values an example ({reason})") from None
+            remedy = "; give it a default" * any(
+                f"'{switch}'" in reason or f'"{switch}"' in reason for switch in SWITCHES
+            )
+            raise LayerError(f"{name} fails on {list(example)} values an example ({reason}){remedy}") from None
         if state:
             raise LayerError(_with_state(name, state))
         if not isinstance(outputs, jax.ShapeDtypeStruct) or outputs.ndim < 2 or outputs.shape[0] != 2:
@@ -136,6 +143,14 @@ def shapes_of(layers: tuple[nn.Module, ...], example: tuple[int, ...]) -> tuple[
         shapes.append(Shapes(example, outputs.shape[1:], variables.get("params", {})))
         example = outputs.shape[1:]
     return tuple(shapes)
+
+
+def _with_draws(name: str) -> str:
+    remedy = "make that its default, by train=False or deterministic=True"
+    return (
+        f"{name} draws at random whenever it is applied, where a layer must give the same codes each time; {remedy}; "
+        "pretrain.method.corruption adds noise to inputs"
+    )
 
 
 def _with_state(name: str, state: Sequence[str]) -> str:
@@ -185,9 +200,38 @@ def flat(values: Float[Array, "rows ..."]) -> Codes:
 
 
 def activation_of(layer: nn.Module) -> str:
-    """Returns the activation of a layer's codes; ``identity`` of a module that names none."""
-    named = getattr(layer, "activation", None)
-    return named if isinstance(named, str) and named in ACTIVATIONS else "identity"
+    """Returns the ``known_activation`` of a layer's codes; ``identity`` where it has none."""
+    return known_activation(layer) or "identity"
+
+
+def known_activation(layer: nn.Module) -> str | None:
+    """Returns the activation of a layer's codes by its field ``activation``; None where it has none that is known.
+
+    A function is the named one that it equals, or else that of its bounds: ``sigmoid`` in [0, 1], ``tanh`` in [-1, 1],
+    ``identity`` beyond.
+    """
+    given = getattr(layer, "activation", None)
+    if callable(given):
+        return _probed(given)
+    return given if isinstance(given, str) and given in ACTIVATIONS else None
+
+
+@functools.lru_cache(maxsize=256)
+def _probed(function: Callable[[jax.Array], jax.Array]) -> str | None:
+    """Returns the named activation that a function equals, or that has its bounds; None where it fails."""
+    asked = np.concatenate([np.linspace(-30, 30, 241), [-1e4, 1e4]]).astype(np.float32)
+    try:
+        with jax.ensure_compile_time_eval():  # it is asked for while programs are traced, too
+            found = np.asarray(function(jnp.asarray(asked)))
+            known = {name: np.asarray(each(jnp.asarray(asked))) for name, each in ACTIVATIONS.items()}
+    except Exception:  # it is code of the user's, and may be of anything but numbers
+        return None
+    if found.shape != asked.shape or not np.isfinite(found).all():
+        return None
+    for name, values in known.items():
+        if np.allclose(found, values, rtol=1e-5, atol=1e-6):
+            return name
+    return "sigmoid" if found.min() >= 0 and found.max() <= 1 else "tanh" if np.abs(found).max() <= 1 else "identity"
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

@@ -11,7 +11,7 @@ from pretrain.learn.layers import Dense, LayerError, Layers, shapes_of
 from pretrain.learn.methods import METHODS
 from pretrain.learn.pytrees import skeleton
 from pretrain.learn.randomness import Purpose
-from pretrain.learn.stack import Companions, Stack, stack_shapes
+from pretrain.learn.stack import Companions, Stack, layer_shapes, stack_shapes
 from pretrain.learn.stage import Choices, Rows, Schedule, Stage, StageConfig, Static, Subset
 from pretrain.learn.tasks import Task
 
@@ -69,8 +69,10 @@ def pretraining(
         validation = Schedule(every=section.validate_every or per_epoch)
     reads = ("images", "labels") if subset else ("images",)
     name = f"pretrain/{stack.top}" if is_alone else "pretrain/all"
-    below = stack.companions[: stack.start if is_alone else None]
-    inherits = tuple(sorted({"encoder", *(side for beside in below for side, _ in beside)}))
+    lower = range(stack.start if is_alone else len(stack.layers))
+    # Modules without parameters leave nothing to inherit.
+    sides = {side for layer in lower for side, params in layer_shapes(stack, layer).items() if params}
+    inherits = tuple(sorted(sides)) if lower else ("encoder",)
     patience = section.patience if section.stop == "validation" and static.n_updates else 0
     kind, structure = kind_of(type(method)), skeleton(config)
     return Stage(name, kind, static, structure, inherits, reads, validation, patience=patience), config

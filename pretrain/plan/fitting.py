@@ -15,7 +15,7 @@ from pretrain.data.findings import Finding, notes
 from pretrain.data.labels import NONE
 from pretrain.data.loading import Reader, configs, form_of, rows_of
 from pretrain.data.targets import is_missing
-from pretrain.plan import modules
+from pretrain.plan import modules, own_layers
 from pretrain.plan.stages import n_labels
 
 
@@ -110,16 +110,17 @@ def _of_all_cuts(findings: Collection[Finding]) -> list[Finding]:
 
 
 def _findings(experiment: Experiment, datasets: Mapping[DataConfig, Dataset]) -> Iterator[Finding]:
-    """Yields the findings in data, and on budgets smaller than the number of classes, once each."""
+    """Yields the findings in data, on budgets smaller than the number of classes, and on own layers, once each."""
     found = [finding for dataset in datasets.values() for finding in dataset.findings]
     if any(config.splits == "fresh" for config in datasets):
         found = _of_all_cuts(found)
     yield from {str(finding): finding for finding in found}.values()
-    budgets = {}
+    budgets, layers = {}, dict[str, Finding]()
     for point in experiment.points:
         dataset = datasets[point.settings.at_seed(0).finetuning_data]
         labels, n_classes = n_labels(point.settings, dataset), len(dataset.output_names)
+        layers |= {str(finding): finding for finding in own_layers.findings(point.settings, dataset)}
         if dataset.task == "classification" and labels < n_classes:
             line = f"finetune.labels: {labels:,} are fewer than the {n_classes:,} classes; some have no labelled row"
             budgets[labels] = Finding("fewer labels than classes", line, figures={"labels": labels})
-    yield from budgets.values()
+    yield from (*budgets.values(), *layers.values())

@@ -11,8 +11,8 @@ from pretrain.config import Settings
 from pretrain.config.fields import ConfigError
 from pretrain.config.layers import Word
 from pretrain.config.method import LayerFacts
-from pretrain.config.own_code import returned
-from pretrain.learn.layers import ACTIVATIONS, Convolution, Dense, Layers, Residual
+from pretrain.config.own_code import kept
+from pretrain.learn.layers import Convolution, Dense, Layers, Residual, known_activation
 
 
 class Built(NamedTuple):
@@ -48,8 +48,7 @@ def build(settings: Settings) -> Built:
 
 def facts_of(built: Built) -> list[LayerFacts]:
     """Returns the facts of built layers that a method's check is given."""
-    activations = [getattr(layer, "activation", None) for layer in built.layers]
-    known = [each if isinstance(each, str) and each in ACTIVATIONS else None for each in activations]
+    known = [known_activation(layer) for layer in built.layers]
     return [
         LayerFacts(type(layer).__name__, isinstance(layer, Dense), known[number], known[number - 1] if number else None)
         for number, layer in enumerate(built.layers)
@@ -63,8 +62,12 @@ def own_layers(word: Word, written: Sequence[int | str]) -> list[nn.Module]:
       ConfigError: the file or function is not there, fails, or returns no modules.
     """
     field, value = "encoder.layers", " ".join(map(str, written))
-    made = returned(field, value, word.file, word.function)
-    layers = [made] if isinstance(made, nn.Module) else list(made) if isinstance(made, list | tuple) else []
+    made = kept(field, value, word.file, word.function)  # functions among their fields would make others of them
+    layers = list(made) if isinstance(made, list | tuple) else [made]
+    if bridged := next((layer for layer in layers if _is_nnx(layer)), None):
+        kind = (bridged if isinstance(bridged, type) else type(bridged)).__name__
+        remedy = f"returns nnx modules, where layers are linen modules; return nnx.bridge.to_linen({kind}, ...)"
+        raise ConfigError(field, value, f"{remedy} with its arguments but rngs, as pretrain/README.md shows")
     if not layers or not all(isinstance(layer, nn.Module) for layer in layers):
         raise ConfigError(field, value, f"names {word.function}, which must return linen modules, not {made!r}")
     layers = [_with_tuples(layer) for layer in layers]
@@ -75,6 +78,12 @@ def own_layers(word: Word, written: Sequence[int | str]) -> list[nn.Module]:
             remedy = f"must have fields with a hash, as tuples in the place of dictionaries: layer {number} of"
             raise ConfigError(field, value, f"{remedy} {word.function}, a {type(layer).__name__}, has not") from None
     return layers
+
+
+def _is_nnx(layer: object) -> bool:
+    """Returns whether a layer is a module of nnx, or a class of such; nnx takes long to import, and need not be."""
+    bases = (layer if isinstance(layer, type) else type(layer)).__mro__
+    return any(base.__module__.startswith("flax.nnx") and base.__name__ == "Module" for base in bases)
 
 
 def _with_tuples(value: Any) -> Any:

@@ -75,6 +75,10 @@ def _unlike(settings: Settings, built: Built, dataset: Dataset, source: Dataset)
     except LayerError as error:
         yield ConfigError("encoder.layers", written, str(error))
         return
+    if settings.finetune.is_pretrained and not any(shape.params for shape in shapes):
+        remedy = "has no parameters, so that nothing can be pretrained; give it a layer that has some"
+        yield ConfigError("encoder.layers", written, remedy)
+        return
     for number, shape in enumerate(shapes):
         n_inputs, n_codes = math.prod(shape.inputs), math.prod(shape.outputs)
         try:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from pretrain.data.scaling import Column, as_bytes, fit
+from pretrain.learn.layers import scaled
 from tests.data import sources
 from tests.experiments import thorough
 
@@ -32,6 +33,21 @@ def test_standardised_columns_have_mean_0_and_deviation_1_or_are_constant(rows):
 def test_unit_columns_lie_between_0_and_1(rows):
     made = fit([rows], [], "unit", ()).scaling.applied(rows)
     assert made.min() >= 0 and made.max() <= 1
+
+
+def test_rows_are_read_as_the_encoder_reads_them():
+    pixels = np.arange(256, dtype=np.uint8).reshape(8, 8, 4)
+    for rows in (pixels, pixels / 255, drawn_columns()):
+        (held,) = as_bytes([rows]) or [rows]
+        scaling = fit([held], [], "auto", ()).scaling
+        made = scaling.as_read(held)
+        assert made.dtype == np.float32 and made.shape == (len(rows), rows[0].size)
+        np.testing.assert_array_equal(made, scaled(scaling.applied(held)))
+    np.testing.assert_allclose(fit([pixels], [], "auto", ()).scaling.as_read(pixels), pixels.reshape(8, 32) / 255)
+
+
+def drawn_columns():
+    return sources.columns()[0]
 
 
 def test_pools_count_and_held_out_rows_do_not():

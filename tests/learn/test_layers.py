@@ -19,6 +19,7 @@ from pretrain.learn.layers import (
     encode,
     flat,
     fresh,
+    known_activation,
     scaled,
     shapes_of,
 )
@@ -159,13 +160,39 @@ def test_a_layer_names_the_activation_of_its_codes(name):
     assert [activation_of(layer) for layer in (Dense(2, name), Convolution(2, 1, 1, name))] == [name, name]
 
 
+class Activated(nn.Module):
+    activation: object
+
+
 def test_a_module_of_no_known_activation_counts_as_linear():
-    assert activation_of(nn.Dense(3)) == "identity"
+    for layer in (nn.Dense(3), Activated("swish"), Activated(nn.PReLU()), Activated(lambda: 1), Activated(jnp.sum)):
+        assert activation_of(layer) == "identity" and known_activation(layer) is None
 
-    class Callable(nn.Module):
-        activation: object = nn.relu
 
-    assert activation_of(Callable()) == "identity"
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_a_function_is_the_activation_that_it_equals(name):
+    given = {"elu": nn.elu, "relu": lambda values: jnp.maximum(values, 0), "gelu": nn.gelu, "identity": lambda x: x}
+    given |= {"sigmoid": lambda values: 1 / (1 + jnp.exp(-values)), "tanh": jnp.tanh}
+    assert activation_of(Activated(given[name])) == name
+    # In a program, too, where its values must be known while it is traced.
+    jax.jit(lambda x: ACTIVATIONS[activation_of(Activated(lambda values: given[name](values)))](x))(jnp.ones(3))
+
+
+@pytest.mark.parametrize(
+    ("function", "bounds"),
+    [
+        (nn.hard_sigmoid, "sigmoid"),
+        (lambda values: jnp.exp(-jnp.square(values)), "sigmoid"),
+        (nn.soft_sign, "tanh"),
+        (nn.hard_tanh, "tanh"),
+        (jnp.sin, "tanh"),
+        (nn.softplus, "identity"),
+        (nn.relu6, "identity"),
+        (nn.swish, "identity"),
+    ],
+)
+def test_another_function_counts_by_its_bounds(function, bounds):
+    assert activation_of(Activated(function)) == known_activation(Activated(function)) == bounds
 
 
 # The truncated normal's, corrected for the truncation at two standard deviations of the normal before it.
@@ -264,7 +291,16 @@ def test_other_state_is_refused_by_its_name():
 
 
 def test_a_module_that_draws_is_refused():
-    assert "fails on [6] values" in refused(Dropping())
+    text = refused(Dropping())
+    assert "draws at random whenever it is applied" in text and "deterministic=True" in text and "http" not in text
+
+
+def test_a_module_whose_switch_has_no_default_is_refused_with_the_remedy():
+    class Asking(nn.Module):
+        def __call__(self, inputs, train):
+            return inputs
+
+    assert "argument: 'train'); give it a default" in refused(Asking())
 
 
 def test_a_module_that_fails_on_its_input_is_refused_with_the_reason():

@@ -1,0 +1,89 @@
+"""Findings about layers of the user's own: dropout that is off, and decoders far larger than their layers."""
+
+import inspect
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from flax import errors
+
+from pretrain.config import Settings
+from pretrain.data import Dataset
+from pretrain.data.findings import Finding
+from pretrain.learn.layers import SWITCHES, LayerError, Params, Shapes
+from pretrain.learn.stack import DenseDecoder, Stack, mirror
+from pretrain.plan import modules
+from pretrain.plan.stages import example_shape
+
+_FAR_LARGER = 10  # times a layer's own parameters
+
+
+def findings(settings: Settings, dataset: Dataset) -> Iterator[Finding]:
+    """Yields the findings about the layers of the user's own at one point, which fit its data."""
+    if all(word.kind != "own" for word in settings.words):
+        return
+    built = modules.build(settings)
+    try:
+        of_layers = Stack(built.layers, example_shape(built.layers, dataset)).shapes
+    except LayerError:
+        return  # the plan says so, with the remedy
+    for number, (layer, shapes) in enumerate(zip(built.layers, of_layers, strict=True)):
+        if ".py:" not in built.names[number]:
+            continue
+        name = f"layer {number}, {type(layer).__name__},"
+        if switch := _off(layer, shapes):
+            yield _without_draws(name, switch)
+        if settings.finetune.is_pretrained and settings.at_layer(number).greedy_method.decodes:
+            yield from _large_decoder(name, layer, shapes)
+
+
+def _without_draws(name: str, switch: str) -> Finding:
+    line = (
+        f"{name} is applied with its default {switch}, so that its dropout is off in pretraining, fine-tuning and "
+        "tests: a layer gives the same codes each time"
+    )
+    remedy = "for noise in pretraining set pretrain.method.corruption"
+    return Finding("dropout that is off", line, remedy=remedy)
+
+
+def _large_decoder(name: str, layer: nn.Module, shapes: Shapes) -> Iterator[Finding]:
+    if hasattr(layer, "decoder") or not isinstance(mirror(layer, shapes.inputs), DenseDecoder):
+        return
+    own = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes.params))
+    n_inputs = math.prod(shapes.inputs)
+    size = (math.prod(shapes.outputs) + 1) * n_inputs
+    if size > _FAR_LARGER * own:
+        line = f"{name} of {own:,} parameters has no method decoder(shape): a linear map of {size:,} decodes it"
+        figures = {"parameters": own, "decoder": size}
+        yield Finding("decoder far larger than its layer", line, remedy="give it one", figures=figures)
+
+
+def _off(layer: nn.Module, shapes: Shapes) -> str:
+    """Returns the switch, with its default, whose other value would make a layer draw at random; none as ``""``."""
+    arguments = inspect.signature(type(layer).__call__).parameters
+    for name in SWITCHES:
+        default = arguments[name].default if name in arguments else None
+        if isinstance(default, bool) and _draws(layer, shapes, {name: not default}):
+            return f"{name}={default}"
+        given = getattr(layer, name, None)
+        switched: dict[str, Any] = {name: not given}
+        if isinstance(given, bool) and _draws(layer.clone(**switched), shapes):
+            return f"{name}={given}"
+    return ""
+
+
+def _draws(layer: nn.Module, shapes: Shapes, switched: Params | None = None) -> bool:
+    """Returns whether a layer that is applied with some arguments asks for a key."""
+    inputs = jax.ShapeDtypeStruct((2, *shapes.inputs), jnp.float32)
+    try:
+        jax.eval_shape(
+            lambda params, inputs: layer.apply(params, inputs, **switched or {}), {"params": shapes.params}, inputs
+        )
+    except errors.InvalidRngError:
+        return True
+    except Exception:  # it may fail in any way where it is not asked to work
+        return False
+    return False
