@@ -16,6 +16,7 @@ from typing import NamedTuple, TypeVar
 
 from pretrain.config.digests import sha256
 from pretrain.config.fields import ConfigError
+from pretrain.config.paths import opened as opened_file
 from pretrain.store import lock, manifests
 from pretrain.store.manifests import DamageError
 
@@ -42,7 +43,8 @@ class Files(NamedTuple):
         """
         committed = self.directory / _COMMITTED / name
         try:
-            content = (committed if committed.is_file() else self.directory / name).read_bytes()
+            with opened_file(committed if committed.is_file() else self.directory / name) as file:
+                content = file.read()
         except FileNotFoundError:
             raise DamageError(f"{self.directory / name}: missing; {REMEDY}") from None
         except OSError as error:
