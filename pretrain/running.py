@@ -35,6 +35,7 @@ from pretrain.report import prospects as in_words
 from pretrain.runs import baselines, holds, preview, run_files, samples, tables
 from pretrain.runs.remeasure import remeasured
 from pretrain.store import reuse
+from pretrain.store import store as stored
 from pretrain.store.store import Store
 from pretrain.study import outlook, sequential
 from pretrain.study.answer import Answer, answer
@@ -97,6 +98,8 @@ def prepare(
     sequential.check(experiment)
     for field in ("run_dir", "store"):
         check_directory(field, getattr(experiment, field))
+    run_files.check(Path(experiment.run_dir).expanduser())
+    stored.check(Path(experiment.store).expanduser())
     engine = here.of(experiment.engine)
     environment.check_devices()
     experiment, datasets, findings = fitting.load(experiment, chosen)

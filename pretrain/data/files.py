@@ -93,6 +93,7 @@ def written_whole(target: Path) -> Iterator[Path]:
     """
     draft = target.with_name(f".{target.name}.draft")
     try:
+        draft.unlink(missing_ok=True)  # a pipe would be waited for, a link followed
         yield draft
         draft.replace(target)
     except OSError as error:
