@@ -54,7 +54,7 @@ FALSE = {
     "no curves": rewritten("curves.parquet", lambda file: file.write_bytes(b"")),
     "fewer stages": lambda path: sealed(path, stages=["a" * 64]),
     "no stages": lambda path: sealed(path, stages=None),
-    "stages of numbers": lambda path: sealed(path, **dict.fromkeys(("stages", "settings", "programs", "parents"), [1])),
+    "stages of numbers": lambda path: sealed(path, stages=[1], settings=[1], programs=[1], parents=[1]),
     "no kind": lambda path: sealed(path, kind=None),
     "no files": lambda path: sealed(path, files={"x": "0" * 64}),
     "no versions": lambda path: sealed(path, versions=3),
