@@ -54,6 +54,7 @@ def run(
     Raises:
       ConfigError: there is a mistake in the experiment, or JAX has settings that would change results.
       DamageError, MemoryFault, OSError, StoreError: something could not be read or written, or does not fit in memory.
+        The data may have been altered meanwhile: ``load_run`` gives the run, which is of the data before.
       KeyboardInterrupt: it was interrupted, with everything saved.
     """
     asked = _asked(experiment, overrides or {})
@@ -71,7 +72,9 @@ def run(
         console = Console(file=sys.stderr, markup=False, emoji=False, highlight=False, force_jupyter=False)
         running.report(prepared, console)
     with running.occupied(prepared):
-        return running.conclude(_trained(prepared, console))
+        finished = running.conclude(_trained(prepared, console))
+    running.check_data(prepared)
+    return finished
 
 
 def _asked(experiment: Experiment | Path | str, overrides: Mapping[str, Any]) -> Overridden:

@@ -19,7 +19,7 @@ from pretrain.config import DataConfig, Experiment
 from pretrain.config.counts import counted
 from pretrain.config.fields import ConfigError
 from pretrain.config.paths import check_directory, is_writable
-from pretrain.data import Dataset
+from pretrain.data import Dataset, files
 from pretrain.data.findings import Finding
 from pretrain.engines import here
 from pretrain.engines.here import Engine
@@ -35,6 +35,8 @@ from pretrain.report import prospects as in_words
 from pretrain.runs import baselines, holds, per_class, preview, run_files, samples, tables
 from pretrain.runs.remeasure import remeasured
 from pretrain.store import reuse
+from pretrain.store import store as stored
+from pretrain.store.manifests import DamageError
 from pretrain.store.store import Store
 from pretrain.study import outlook, sequential
 from pretrain.study.answer import Answer, answer, headline_arms
@@ -97,6 +99,8 @@ def prepare(
     sequential.check(experiment)
     for field in ("run_dir", "store"):
         check_directory(field, getattr(experiment, field))
+    run_files.check(Path(experiment.run_dir).expanduser())
+    stored.check(Path(experiment.store).expanduser())
     engine = here.of(experiment.engine)
     environment.check_devices()
     experiment, datasets, findings = fitting.load(experiment, chosen)
@@ -255,6 +259,20 @@ def _judged(prepared: Prepared, plan: Plan, n_run: int) -> Trained:
         raise
     by_name |= {"classes": classes} if classes else {}
     return Trained(prepared, plan, n_run, by_name, concluded)
+
+
+def check_data(prepared: Prepared) -> None:
+    """Checks that a run's data are still as they were read.
+
+    What trains is a copy in memory, named by its content, so that results are right, but no longer of the files.
+
+    Raises:
+      DamageError: a file was altered meanwhile; names it.
+    """
+    states = [state for dataset in prepared.datasets.values() for state in dataset.files]
+    if paths := list(dict.fromkeys(files.altered(states))):
+        what = "was altered since it was read; all results are of its content before"
+        raise DamageError(f"{', '.join(paths)}: {what}, and the same command runs again on the present one")
 
 
 def conclude(trained: Trained, with_tensorboard: bool = False) -> Run:

@@ -40,6 +40,7 @@ def run(
 
     Raises:
       ConfigError, Interrupted, MemoryFault, OSError, StoreError: as of ``running.prepare`` and what follows it.
+      DamageError: its data were altered meanwhile; the run's files are there.
     """
     began = time.monotonic()
     if with_tensorboard:
@@ -74,6 +75,7 @@ def run(
         seconds = time.monotonic() - began
         summary = f"{counted(len(trained.plan.trials), 'trial')}, {stages}, {seconds:.1f} s; {page}"
         out.print(summary, style="dim", soft_wrap=True)
+        running.check_data(prepared)
     else:
         with Interrupts(lambda line: None):
             running.train(prepared)

@@ -16,7 +16,7 @@ from pretrain.config import metrics
 from pretrain.config.paths import path_of
 from pretrain.data.files import written_whole
 from pretrain.runs import holds
-from pretrain.study import results, summary
+from pretrain.study import results, run_tables, summary
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +51,12 @@ def main(argv: Sequence[str]) -> int:
     for name in command.metrics:
         if metrics.split_of(name)[1] in metrics.METRICS:
             run = results.measured(run, name, "metrics")
+    with run_tables.fitting(Path(command.run)):
+        return _shown(command, run)
+
+
+def _shown(command: TableCommand, run: results.Run) -> int:
+    """Prints and writes a run's table; returns the exit code."""
     trials = run.trials
     by = list(command.by) or summary.swept_fields(trials)
     known = summary.metrics(trials)

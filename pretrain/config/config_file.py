@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from pretrain.config.complaints import misplaced
 from pretrain.config.experiment import Experiment
 from pretrain.config.fields import ConfigError, nearest, with_values
-from pretrain.config.own_code import failure
+from pretrain.config.own_code import contained, failure
 from pretrain.config.paths import path_of
 
 
@@ -60,8 +60,7 @@ def load(file: Path, name: str) -> Experiment:
     try:
         spec: Any = importlib.util.spec_from_file_location(f"configs.{file.stem}", file)
         module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        experiment = module.get_config()
+        experiment = contained(lambda: (spec.loader.exec_module(module), module.get_config())[1])
     except ConfigError:
         raise
     except ValidationError as error:

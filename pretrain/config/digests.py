@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from pretrain.config.paths import opened
+
 
 def sha256(content: str | bytes) -> str:
     """Returns the digest of bytes, or of a text as UTF-8."""
@@ -33,5 +35,5 @@ def sha256_of_file(file: Path) -> str:
     Raises:
       OSError: it cannot be read.
     """
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
+    with opened(file) as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()

@@ -1,14 +1,24 @@
 """Functions in files of the user's own, as in ``FILE.py:FUNCTION``."""
 
+import contextlib
 import importlib.util
+import os
+import select
+import signal
 import sys
+import threading
 import traceback
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import Any, TypeVar
 
 from pretrain.config.fields import ConfigError
 from pretrain.config.paths import path_of
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_CHILDREN = 1.0  # seconds that forked children have to end, once a function of the user's has returned
+Made = TypeVar("Made")
 _LOADED: dict[tuple[str, int], object] = {}  # modules, by path and time of change
 _KEPT: dict[tuple[str, int, str], Any] = {}  # results, by these and the function's name
 
@@ -29,21 +39,79 @@ def returned(field: str, value: str, file: str, function: str) -> Any:
     if not path.is_file():
         raise ConfigError(field, value, f"names {path}, which is no file; give the path of a Python file")
     try:
-        called = getattr(_loaded(path), function, None)
-        if not callable(called):
-            raise ConfigError(field, value, f"names {function}, which {path.name} does not define")
-        return called()
-    except ConfigError:
+        return contained(lambda: _called(field, value, path, function))
+    except (ConfigError, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:  # a user's file is code, and may fail in any way
+    except BaseException as error:  # a user's file is code, and may fail, or try to leave, in any way
         raise ConfigError(field, value, f"fails with {failure(error, path)}") from None
+
+
+def _called(field: str, value: str, path: Path, function: str) -> Any:
+    called = getattr(_loaded(path), function, None)
+    if not callable(called):
+        raise ConfigError(field, value, f"names {function}, which {path.name} does not define")
+    return called()
+
+
+class _LeftError(Exception):
+    """Code of the user's that raised KeyboardInterrupt, or whose child process came back, as its message says."""
+
+
+def contained(function: Callable[[], Made]) -> Made:
+    """Returns the result of code of the user's; a process that it forks and that comes back here ends here.
+
+    Raises:
+      KeyboardInterrupt: a signal interrupted it.
+      _LeftError: it raised that itself, or a child of it came back, which would have gone on as a second launch.
+      BaseException: as it raises.
+    """
+    process, (reading, writing) = os.getpid(), os.pipe()
+    with contextlib.ExitStack() as closing, _noting_signals() as noted:
+        closing.callback(os.close, reading)
+        try:
+            return function()
+        except KeyboardInterrupt as error:
+            if noted or os.getpid() != process:
+                raise
+            raise _LeftError(f"KeyboardInterrupt {error}".strip()) from error
+        finally:
+            if os.getpid() != process:
+                os.write(writing, b"!")
+                os._exit(1)
+            os.close(writing)
+            # Waits for children only, which hold the other end; none is a moment.
+            if select.select([reading], [], [], _CHILDREN)[0] and os.read(reading, 1):
+                raise _LeftError("a forked process that returns, where it should end with os._exit") from None
+
+
+@contextlib.contextmanager
+def _noting_signals() -> Iterator[list[int]]:
+    """Notes signals before their handlers act; outside the main thread, which none reaches, it notes nothing."""
+    noted: list[int] = []
+    before: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        before = {number: handler for number in _SIGNALS if callable(handler := signal.getsignal(number))}
+
+    def note(number: int, frame: FrameType | None) -> None:
+        noted.append(number)
+        before[number](number, frame)
+
+    for number in before:
+        signal.signal(number, note)
+    try:
+        yield noted
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def failure(error: BaseException, path: Path) -> str:
     """Returns an error that a file of the user's raised, with the line of the file that it came from."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    raised = error.__cause__ or error if isinstance(error, _LeftError) else error
+    frames = [frame for frame in traceback.extract_tb(raised.__traceback__) if frame.filename == str(path)]
     line = frames[-1].lineno if frames else getattr(error, "lineno", None) or 1
-    return f"{type(error).__name__}: {error} ({path}:{line})"
+    kind = "" if isinstance(error, _LeftError) else f"{type(error).__name__}: "
+    return f"{kind}{error} ({path}:{line})"
 
 
 def kept(field: str, value: str, file: str, function: str) -> Any:

@@ -1,6 +1,9 @@
 """Paths as people write them."""
 
+import errno
 import os
+import stat
+from io import BufferedReader
 from pathlib import Path
 
 from pretrain.config.fields import ConfigError
@@ -18,6 +21,21 @@ def path_of(field: str, name: str | Path) -> Path:
     except (OSError, RuntimeError, ValueError) as error:
         raise ConfigError(field, str(name), f"is no path ({error}); choose another") from None
     return path
+
+
+def opened(path: Path) -> BufferedReader:
+    """Opens a file to read, and waits for nothing: a pipe or a device in its place is refused.
+
+    Raises:
+      OSError: it cannot be read, or is no plain file.
+    """
+    if stat.S_ISREG(os.stat(path).st_mode):  # opening a device may do something
+        # What takes the file's place meanwhile is not waited for either.
+        file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC), "rb")
+        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            return file
+        file.close()
+    raise OSError(errno.EINVAL, "is no plain file", str(path))
 
 
 def check_directory(field: str, name: str) -> None:

@@ -207,6 +207,8 @@ def texts_of(values: Any) -> Texts:
     values = values.combine_chunks()
     array = values if isinstance(values, pa.Array) else pa.concat_arrays(values.chunks)
     encoded = array.dictionary_encode("encode")
+    if odd := next((text for text in encoded.dictionary.to_pylist() if isinstance(text, str) and "\0" in text), ""):
+        raise ValueError(f"has a text with a NUL character, {odd[:20]!r}; write it anew")
     return _texts(list(map(_text, encoded.dictionary.to_pylist())), encoded.indices.to_numpy(zero_copy_only=False))
 
 

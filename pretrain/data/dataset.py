@@ -7,6 +7,7 @@ import numpy as np
 from pretrain.config.counts import written
 from pretrain.config.kinds import TaskKind
 from pretrain.data.columns import Record
+from pretrain.data.files import State
 from pretrain.data.findings import Finding
 from pretrain.data.scaling import Scaling
 
@@ -60,6 +61,7 @@ class Dataset(NamedTuple):
     findings: tuple[Finding, ...] = ()
     records: tuple[Record, ...] = ()  # of all columns of a table
     has_unknown: bool = False  # whether rows lack some of their several labels
+    files: tuple[State, ...] = ()  # of the source, as they were when they were read
 
     @property
     def n_labelled(self) -> int:

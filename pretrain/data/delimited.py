@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pretrain.config.fields import ConfigError
+from pretrain.data import quotes
 
 _DELIMITERS = "\t;,"  # a comma last, as it may be a decimal mark
 _FIRST_LINES = 6
@@ -32,7 +33,7 @@ def read(path: Path) -> Text:
     decimal marks: the mark, point or comma, with more columns of numbers is taken.
 
     Raises:
-      ConfigError: its numbers may be read in two ways.
+      ConfigError: its numbers may be read in two ways, its quotes do not pair, or it is larger than memory.
       OSError, ArrowException, UnicodeError: it cannot be read.
     """
     encoding = _utf_16(path)
@@ -55,7 +56,9 @@ def _trimmed(table: Any) -> Any:
 def _read(path: Path, encoding: str) -> Any:
     from pyarrow import csv
 
-    reading, parsing = csv.ReadOptions(encoding=encoding), csv.ParseOptions(delimiter=_delimiter(path, encoding))
+    delimiter = _delimiter(path, encoding)
+    quotes.check(path, encoding, delimiter)
+    reading, parsing = csv.ReadOptions(encoding=encoding), csv.ParseOptions(delimiter=delimiter)
 
     def converted(**options: Any) -> Any:
         return csv.read_csv(path, reading, parsing, csv.ConvertOptions(**options))

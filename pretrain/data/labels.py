@@ -130,7 +130,7 @@ def are_quantities(values: np.ndarray) -> bool:
     if values.dtype.kind not in "iuf" or not len(values):
         return False
     distinct = np.unique(values)
-    n, has_gaps = len(distinct), distinct[-1] - distinct[0] >= len(distinct)
+    n, has_gaps = len(distinct), distinct[-1].item() - distinct[0].item() >= len(distinct)
     return are_many(n, len(values)) or (has_gaps and are_many(n, len(values), _FEW_ROWS))
 
 

@@ -12,6 +12,7 @@ from pretrain.data.splits import Cut
 from pretrain.data.targets import is_missing, strata
 
 
+@np.errstate(invalid="ignore")  # as of ``load``
 def examined(source: Source, config: DataConfig) -> Source:
     """Returns a source with findings that are the same for all cuts, and the order of its rows where no keys cut them.
 

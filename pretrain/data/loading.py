@@ -68,6 +68,7 @@ def configs(experiment: Experiment) -> list[DataConfig]:
     return list(wanted)
 
 
+@np.errstate(invalid="ignore")  # of NaN of any bits, as damaged files have them
 def load(config: DataConfig, read: Reader = reading.read) -> Dataset:
     """Loads, splits and scales the dataset that a config names.
 
@@ -126,6 +127,7 @@ def load(config: DataConfig, read: Reader = reading.read) -> Dataset:
         tuple(finding._replace(data=config.name) for finding in findings),
         source.records,
         source.task == "multilabel" and any(np.isnan(array[~is_missing(array)]).any() for array in labels.values()),
+        source.files,
     )
 
 

@@ -1,7 +1,8 @@
 """Sources before they are split: arrays by name, from the packaged MNIST, files, a function, or TFDS."""
 
+import mmap
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,11 +11,11 @@ import numpy as np
 from pretrain.config.digests import sha256_of_file
 from pretrain.config.fields import ConfigError
 from pretrain.config.kinds import TaskKind
-from pretrain.config.own_code import returned
+from pretrain.config.own_code import contained, returned
 from pretrain.config.settings import DataConfig
-from pretrain.data import findings, inputs, keys, sparse, tables, targets
+from pretrain.data import findings, inputs, keys, room, sparse, tables, targets
 from pretrain.data.columns import Record
-from pretrain.data.files import npy_kind, npz_kinds, read_npz
+from pretrain.data.files import Kind, State, npy_kind, npz_kinds, read_npy, read_npz, state_of, unaltered
 from pretrain.data.findings import Finding
 from pretrain.data.names import EXPECTED, recognised
 from pretrain.data.neighbours import Order
@@ -48,6 +49,7 @@ class Source(NamedTuple):
     is_examined: bool = False  # for findings that are the same for all cuts
     findings: tuple[Finding, ...] = ()
     records: tuple[Record, ...] = ()  # of all columns of a table's file
+    files: tuple[State, ...] = ()  # as they were when they were read
 
 
 class _Arrays(NamedTuple):
@@ -62,6 +64,7 @@ class _Arrays(NamedTuple):
     left_alone: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
     records: tuple[Record, ...] = ()
+    files: Sequence[State] = ()  # as they were when they were read
 
 
 def read(config: DataConfig) -> Source:
@@ -103,6 +106,7 @@ def read(config: DataConfig) -> Source:
         arrays.left_alone,
         findings=(*arrays.findings, *goals.findings, *findings.notes(notes)),
         records=arrays.records,
+        files=tuple(arrays.files),
     )
 
 
@@ -172,12 +176,14 @@ def _is_path(name: str) -> bool:
 def _arrays_of(config: DataConfig) -> _Arrays:
     """Returns the arrays of a source."""
     name, path = config.name, Path(os.path.expanduser(config.name))
+    if "\0" in name:
+        raise ConfigError("data.name", name, "has a NUL character, which no path has; leave it out")
     if name.lower().endswith(tables.SUFFIXES):
         table = tables.read(path, config)
         arrays = {"train_inputs": table.inputs, "train_labels": table.labels}
         called = {"train_inputs": "inputs", "train_labels": config.target}
         cut_by = table.groups, table.times
-        return _Arrays(arrays, called, (), table.columns, *cut_by, (), table.findings, table.records)
+        return _Arrays(arrays, called, (), table.columns, *cut_by, (), table.findings, table.records, table.files)
     wanted = {field: getattr(config, field) for field in _KEYS if getattr(config, field)}
     if wanted.get("time") == keys.ORDER:
         del wanted["time"]
@@ -219,35 +225,51 @@ def _arrays_of(config: DataConfig) -> _Arrays:
 def _npz(path: Path, wanted: Mapping[str, str]) -> _Arrays:
     """Returns the arrays of an .npz file that have a known name."""
     try:
-        if sparse.is_sparse(path):
-            remedy = (
-                "is a sparse matrix without labels; put it into a folder as X.npz, beside y.npy, and name the folder"
-            )
-            raise ConfigError("data.name", str(path), remedy)
-        names, others = _recognised(str(path), npz_kinds(path), wanted)
-        arrays = read_npz(path, list(names.values()))
+        files = [state_of(path)]
+        with unaltered(files):
+            if sparse.is_sparse(path):
+                remedy = "is a sparse matrix without labels; put it into a folder as X.npz, beside y.npy, and name it"
+                raise ConfigError("data.name", str(path), remedy)
+            kinds = npz_kinds(path)
+            names, others = _recognised(str(path), kinds, wanted)
+            _check_room(str(path), [kinds[theirs] for theirs in names.values()])
+            arrays = read_npz(path, list(names.values()))
     except FileNotFoundError:
         raise ConfigError("data.name", str(path), "is no file; give the path of an .npz file that is there") from None
     except (OSError, ValueError) as error:
         raise ConfigError("data.name", str(path), f"is no readable .npz file ({error}); write it anew") from None
-    return _Arrays({name: arrays[theirs] for name, theirs in names.items()}, names, left_alone=others)
+    return _Arrays({name: arrays[theirs] for name, theirs in names.items()}, names, left_alone=others, files=files)
+
+
+def _check_room(source: str, kinds: Collection[Kind]) -> None:
+    """Checks that there is memory for arrays.
+
+    Raises:
+      ConfigError: there is not.
+    """
+    largest = max(kinds, key=lambda kind: kind.memory)
+    content = f"arrays, the largest of {' × '.join(f'{n:,}' for n in largest.shape)} {largest.dtype}"
+    room.check(source, sum(kind.memory for kind in kinds), content)
 
 
 def _of_directory(path: Path, wanted: Mapping[str, str]) -> _Arrays:
-    """Returns the arrays of a directory, mapped into memory but for sparse ones."""
+    """Returns the arrays of a directory."""
     try:
         kinds = {file.stem: npy_kind(file) for file in path.glob("*.npy")}
         matrices = {file.stem: file for file in path.glob("*.npz") if file.stem not in kinds and sparse.is_sparse(file)}
-        names, others = _recognised(str(path), kinds | dict.fromkeys(matrices, np.dtype(float)), wanted)
-        arrays = {
-            name: sparse.read(matrices[theirs])
-            if theirs in matrices
-            else np.load(path / f"{theirs}.npy", mmap_mode="r", allow_pickle=False)
-            for name, theirs in names.items()
-        }
+        known = kinds | dict.fromkeys(matrices, Kind(np.dtype(float), ()))
+        names, others = _recognised(str(path), known, wanted)
+        places = {name: matrices.get(theirs, path / f"{theirs}.npy") for name, theirs in names.items()}
+        files = [state_of(place) for place in places.values()]
+        with unaltered(files):
+            _check_room(str(path), [known[theirs] for theirs in names.values()])
+            arrays = {
+                name: sparse.read(place) if names[name] in matrices else read_npy(place)
+                for name, place in places.items()
+            }
     except (OSError, ValueError) as error:
         raise ConfigError("data.name", str(path), f"holds an unreadable array ({error}); write it anew") from None
-    return _Arrays(arrays, names, left_alone=others)
+    return _Arrays(arrays, names, left_alone=others, files=files)
 
 
 def _of_function(name: str, wanted: Mapping[str, str]) -> _Arrays:
@@ -258,22 +280,43 @@ def _of_function(name: str, wanted: Mapping[str, str]) -> _Arrays:
         remedy = f"names {function}, which must return a dictionary of arrays, not a {type(made).__name__}"
         raise ConfigError("data.name", name, remedy)
     try:
-        arrays = {
-            key: sparse.dense(name, value) if hasattr(value, "toarray") else np.asarray(value)
-            for key, value in made.items()
-        }
-    except ConfigError:
+        arrays = contained(lambda: {key: _own(name, value) for key, value in made.items()})
+    except (ConfigError, KeyboardInterrupt):
         raise
-    except Exception as error:  # lists of lists of different lengths, arrays of other libraries
+    except BaseException as error:  # lists of lists of different lengths, arrays of other libraries
         reason = " ".join(str(error).split())[:200]
         raise ConfigError("data.name", name, f"returns what is no array ({reason})") from None
-    kinds = {key: array.dtype for key, array in arrays.items()}
+    kinds = {key: Kind(array.dtype, array.shape) for key, (array, _) in arrays.items()}
     names, others = _recognised(name, kinds, wanted, may_hold_objects=True)
-    return _Arrays({canonical: arrays[theirs] for canonical, theirs in names.items()}, names, left_alone=others)
+    used = {canonical: arrays[theirs][0] for canonical, theirs in names.items()}
+    files = [file for theirs in names.values() for file in arrays[theirs][1]]
+    return _Arrays(used, names, left_alone=others, files=files)
+
+
+def _own(source: str, value: Any) -> tuple[np.ndarray, list[State]]:
+    """Returns an array of a function's, and the file that it is mapped from, if any.
+
+    A mapped one is read from its file: changes of the file would change the map, and a shorter file end the process.
+    """
+    if hasattr(value, "toarray"):
+        return sparse.dense(source, value), []
+    array = root = np.asarray(value)
+    while isinstance(root.base, np.ndarray):
+        root = root.base
+    if not isinstance(root.base, mmap.mmap | memoryview):
+        return array, []
+    room.check(source, Kind(array.dtype, array.shape).memory, f"an array of {array.shape}")
+    if not isinstance(root, np.memmap) or root.filename is None:
+        return np.array(array), []
+    files = [state_of(Path(root.filename))]
+    with unaltered(files):
+        content = np.fromfile(root.filename, np.uint8, root.nbytes, offset=root.offset)
+        first = array.__array_interface__["data"][0] - root.__array_interface__["data"][0]
+        return np.array(np.ndarray(array.shape, array.dtype, content.data, first, array.strides)), files
 
 
 def _recognised(
-    source: str, kinds: Mapping[str, np.dtype], wanted: Mapping[str, str], may_hold_objects: bool = False
+    source: str, kinds: Mapping[str, Kind], wanted: Mapping[str, str], may_hold_objects: bool = False
 ) -> tuple[dict[str, str], tuple[str, ...]]:
     """Returns the known names of a source by canonical name, those of keys by their field, and the other names.
 
@@ -291,7 +334,7 @@ def _recognised(
         held = f"holds {', '.join(unknown[:_NAMED])}" if unknown else "holds no array"
         faults.append(f"{held}; name arrays {EXPECTED}")
     for role, content, remedy in _OF_OBJECTS:
-        odd = [theirs for name, theirs in names.items() if name.endswith(role) and kinds[theirs].hasobject]
+        odd = [theirs for name, theirs in names.items() if name.endswith(role) and kinds[theirs].dtype.hasobject]
         if odd and not may_hold_objects:
             named = " and ".join(odd)
             faults.append(f"has {named} of Python objects, as {content} make, which are never unpickled; {remedy}")

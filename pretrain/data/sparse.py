@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from pretrain.config.fields import ConfigError
+from pretrain.data import room
 from pretrain.data.files import npz_kinds, read_npz
 
 _PARTS = {"csr": ("data", "indices", "indptr"), "csc": ("data", "indices", "indptr"), "coo": ("data", "row", "col")}
@@ -55,7 +56,7 @@ def dense(source: str, matrix: Any) -> np.ndarray:
       ConfigError: it is too large.
     """
     size = matrix.shape[0] * matrix.shape[1] * matrix.dtype.itemsize
-    if size > _MOST_BYTES:
+    if size > min(_MOST_BYTES, room.available()):
         what = f"has a sparse matrix of {matrix.shape[0]:,} rows and {matrix.shape[1]:,} columns"
         remedy = "leave out the rarest columns, or take components by TruncatedSVD"
         raise ConfigError("data.name", source, f"{what}, {size / 2**30:,.0f} GiB with its zeros; {remedy}")

@@ -8,14 +8,17 @@ import numpy as np
 
 from pretrain.config.fields import ConfigError, nearest
 from pretrain.config.settings import DataConfig
-from pretrain.data import columns, delimited, frames, keys, of_tables
+from pretrain.data import columns, delimited, frames, keys, of_tables, room
 from pretrain.data.columns import Encoded, Missing, Record
+from pretrain.data.files import State, state_of, unaltered
 from pretrain.data.findings import Finding
 from pretrain.data.scaling import Column
 
 _TEXT = (".csv", ".tsv")
 SUFFIXES = (*_TEXT, ".parquet", ".pq")
 _MOST_NAMED = 20
+_CELL = 16  # bytes of a number, as read and as an input, while both are there
+_INPUT = 8  # of a number as an input
 
 
 class Table(NamedTuple):
@@ -28,6 +31,7 @@ class Table(NamedTuple):
     times: np.ndarray | None = None  # [N] int, as ``keys.times`` has them
     records: tuple[Record, ...] = ()  # of all columns of the file
     findings: tuple[Finding, ...] = ()
+    files: Sequence[State] = ()  # as they were when they were read
 
 
 def read(path: Path, config: DataConfig) -> Table:
@@ -36,11 +40,17 @@ def read(path: Path, config: DataConfig) -> Table:
     Raises:
       ConfigError: it is not there or damaged, or a column is missing or of no use; a line for each fault.
     """
-    table, encoding = _table(path)
+    files = _files(path)
+    with unaltered(files):
+        table, encoding = _table(path)
     names, faults = table.column_names, []
     if len(names) == 1 and path.suffix.lower() in _TEXT:
         remedy = f"has a single column, {names[0][:60]!r}; separate columns by commas, semicolons or tabs"
         raise ConfigError("data.name", str(path), remedy)
+    if not len(table):
+        raise ConfigError("data.name", str(path), "has no rows; add some")
+    if odd := next((name for name in names if "\0" in name), ""):
+        raise ConfigError("data.name", str(path), f"has a NUL character in the name {odd!r}; rename the column")
     dropped, codes = _listed(config.drop, names), _listed(config.categories, names)
     time = config.time if config.time != keys.ORDER or keys.ORDER in names else ""
     fields = {"target": (config.target,), "group": (config.group,), "time": (time,), "drop": dropped}
@@ -56,11 +66,13 @@ def read(path: Path, config: DataConfig) -> Table:
     left_out = dict.fromkeys(dropped, "data.drop") | frames.unnamed(table, [*no_inputs, *twice])
     codes += frames.categorical(table)
     encoded: dict[str, Encoded] = {}
-    missing = Missing.named(_listed(config.missing, ()))
+    missing, n_columns = Missing.named(_listed(config.missing, ())), 0
     for name in names:
         if name not in (*no_inputs, *twice, *left_out):
             try:
                 encoded[name] = columns.encoded(name, table[name], missing, name in codes)
+                n_columns += encoded[name].values.shape[1]
+                room.check(str(path), len(table) * n_columns * _INPUT, f"{n_columns:,} columns once texts are columns")
             except ValueError as error:
                 faults.append(ConfigError("data.name", str(path), f"{error}, or leave it out by --data.drop {name}"))
     labels, of_target = np.zeros(0), []
@@ -77,8 +89,6 @@ def read(path: Path, config: DataConfig) -> Table:
         faults.append(ConfigError("data.time", time, str(error)))
     if not faults and not any(each.columns for each in encoded.values()):
         faults.append(ConfigError("data.name", str(path), of_tables.nothing_left(encoded)))
-    if not faults and not len(table):
-        faults.append(ConfigError("data.name", str(path), "has no rows; add some"))
     if faults:
         raise ConfigError.of_all(faults)
     groups = keys.groups(keys.of_column(table[config.group])) if config.group else None
@@ -99,7 +109,7 @@ def read(path: Path, config: DataConfig) -> Table:
     inputs = np.concatenate([each.values for each in encoded.values()], axis=1, dtype=np.float64)
     del encoded
     _release()
-    return Table(inputs, made, labels, groups, times, tuple(records[name] for name in names), tuple(findings))
+    return Table(inputs, made, labels, groups, times, tuple(records[name] for name in names), tuple(findings), files)
 
 
 def _left_out(name: str, values: Any, reason: str) -> Record:
@@ -113,6 +123,19 @@ def _release() -> None:
     pa.default_memory_pool().release_unused()
 
 
+def _files(path: Path) -> list[State]:
+    """Returns the files of a table, a Parquet data set in a directory among them."""
+    try:
+        places = [path]
+        if path.is_dir():
+            places = [place for place in sorted(path.rglob("*")) if not place.is_dir()]
+        return [state_of(place) for place in places]
+    except FileNotFoundError:
+        raise ConfigError("data.name", str(path), "is no file; give the path of a table that is there") from None
+    except (OSError, ValueError) as error:
+        raise ConfigError("data.name", str(path), f"is no readable table ({error}); write it anew") from None
+
+
 def _table(path: Path) -> tuple[Any, str]:
     """Returns a file as an Arrow table, and its encoding."""
     import pyarrow as pa
@@ -122,12 +145,20 @@ def _table(path: Path) -> tuple[Any, str]:
             return delimited.read(path)
         import pyarrow.parquet
 
+        if path.is_file():
+            footer = pa.parquet.read_metadata(path)
+            _check_room(path, footer.num_rows, footer.num_columns)
         return pa.parquet.read_table(path), "utf8"
-    except FileNotFoundError:
-        raise ConfigError("data.name", str(path), "is no file; give the path of a table that is there") from None
-    except (OSError, pa.ArrowException, UnicodeError) as error:
+    except ConfigError:
+        raise
+    except (OSError, pa.ArrowException, UnicodeError, ValueError, MemoryError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ConfigError("data.name", str(path), f"is no readable table ({reason}); write it anew") from None
+
+
+def _check_room(path: Path, n_rows: int, n_columns: int) -> None:
+    """Checks that there is memory for a table as it is read and as it becomes inputs."""
+    room.check(str(path), n_rows * n_columns * _CELL, f"{n_rows:,} rows of {n_columns:,} columns")
 
 
 def _listed(listed: Sequence[str], known: Sequence[str]) -> list[str]:

@@ -12,6 +12,7 @@ from pretrain.data import of_targets
 from pretrain.data.findings import Finding, notes
 from pretrain.data.labels import NONE
 
+_LARGEST = 1e38  # of a number, about as float32 has it
 _QUANTILES = 10  # of numbers, in the place of classes where rows are drawn in proportion
 
 
@@ -154,8 +155,8 @@ def _numbers(name: str, array: np.ndarray) -> np.ndarray:
     if array.dtype.kind not in "buif" or array.ndim not in (1, 2) or not array.size:
         raise ValueError(f"has {name} of {array.dtype} {array.shape}; a regression needs numbers, [N] or [N, L]")
     values = array.reshape(len(array), -1).astype(np.float64)
-    if np.isinf(values).any():
-        raise ValueError(f"has infinite {name}; replace them, or leave them empty")
+    if (np.abs(values) > _LARGEST).any():
+        raise ValueError(f"has infinite {name}, or beyond 1e38; replace them, or leave them empty")
     values[np.isnan(values).any(axis=1)] = np.nan
     return values
 

@@ -54,6 +54,8 @@ def read(name: str, directory: str) -> dict[str, Any]:
         arrays = _load(folder / _CACHE, source)
         if arrays is None:
             arrays = _decode(folder)
+            if _source(folder) != source:
+                raise SetError(f"was altered while it was read, in {folder}; run again once it is written")
             _save(folder / _CACHE, source, arrays)
         return arrays
     except SetError as error:

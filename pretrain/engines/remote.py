@@ -164,6 +164,10 @@ def do(experiment_json: str, ids: tuple[tuple[str, ...], ...], stop: Callable[[]
     all_ids = {job for part in ids for job in part}
     if store.verified(all_ids) == all_ids:
         return DONE  # by a worker that was believed lost
+    if not all_ids <= plan.jobs.keys():
+        paths = {state.path for dataset in datasets.values() for state in dataset.files}
+        named = ", ".join(sorted(paths or {config.name for config in datasets}))
+        raise StoreError(f"{named}: was altered since the launcher read it, or code was; run the same command again")
     asked = _stop_file(experiment)
 
     def stopping() -> bool:

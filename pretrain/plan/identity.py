@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from pretrain.config.digests import sha256, sha256_of_json
+from pretrain.config.paths import opened
 from pretrain.data import Dataset
 from pretrain.data.files import written_whole
 from pretrain.learn.lanes import over_trials
@@ -116,7 +117,10 @@ class Fingerprints:
 
 def _read(path: Path | None) -> dict[str, str]:
     try:
-        content = json.loads(path.read_text()) if path else {}
+        content = {}
+        if path:
+            with opened(path) as file:
+                content = json.load(file)
         return dict(content["known"]) if content.get("checksum") == _checksum(content["known"]) else {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}

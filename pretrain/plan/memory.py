@@ -1,21 +1,16 @@
 """Memory: how much the host leaves to this process, and what a pack takes of it."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 import jax
-import psutil
 
+from pretrain.data import room
 from pretrain.plan.cost import bytes_of, job_memory
 from pretrain.plan.job import Job
 
 PROCESS = 850_000_000  # bytes of interpreter, JAX, XLA's compilations, orbax and drawing, without data
 _IMPORTED = 250_000_000  # of these, those of a process that has compiled nothing yet
-_LIMITS = [  # of a control group, version 2 and version 1
-    Path("/sys/fs/cgroup/memory.max"),
-    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
-]
 
 # Bytes of XLA's temporaries by program and platform, as ``execute.temporaries`` measures them.
 Noted = Mapping[tuple[str, str], int]
@@ -72,16 +67,4 @@ def parts_of(needs: Needs, n_jobs: int, taken: int) -> Parts:
 
 def free() -> int:
     """Returns the bytes of the host that are left to packs, with room for what the process itself will need."""
-    left = min(psutil.virtual_memory().available, _limit() - taken())
-    return max(0, int(left) - (PROCESS - _IMPORTED))
-
-
-def taken() -> int:
-    """Returns the bytes of the host that this process takes now."""
-    return psutil.Process().memory_info().rss
-
-
-def _limit() -> float:
-    """Returns the bytes that a control group allows this process."""
-    limits = [path.read_text().strip() for path in _LIMITS if path.is_file()]
-    return min((float(limit) for limit in limits if limit != "max"), default=float("inf"))
+    return max(0, int(room.available()) - (PROCESS - _IMPORTED))

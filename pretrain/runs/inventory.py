@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pretrain.runs.holds import Hold, holds
-from pretrain.store import programs, sealed
+from pretrain.store import contents, programs, sealed
 from pretrain.store.manifests import DamageError
 
 
@@ -67,16 +67,20 @@ def prune(root: Path) -> tuple[list[Entry], list[str]]:
 def _sealed_entry(path: Path, used: Sequence[Hold], verify: bool) -> Entry:
     try:
         manifest = sealed.read_manifest(path)
+        is_begun = path.parent.name == "begun"
+        contents.check_manifest(path, manifest or {}, set() if is_begun else contents.FILES)
     except DamageError as damage:
         return Entry(path, "damaged", (), _size(path), (), str(damage))
     if manifest is None:
         return Entry(path, "of another version", (), _size(path), ())
-    kind = manifest["kind"] + (", in training" if path.parent.name == "begun" else "")
+    kind = manifest["kind"] + (", in training" if is_begun else "")
     stages, fault = tuple(manifest["stages"]), ""
     users = tuple(str(hold.run_dir) for hold in used if not hold.stages.isdisjoint(stages))
     if verify:
         try:
             sealed.check_files(path, manifest)
+            if not is_begun:
+                contents.check(path, manifest)
         except DamageError as damage:
             fault = str(damage)
     return Entry(path, kind, stages, _size(path), users, fault)

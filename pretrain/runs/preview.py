@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pretrain.config.counts import counted
+from pretrain.data import room
 from pretrain.engines import here
 from pretrain.plan import cost, memory
 from pretrain.plan.memory import Noted
@@ -31,7 +32,7 @@ def show(plan: Plan, console: Console, noted: Noted = MappingProxyType({})) -> N
       console: where to.
       noted: temporaries of programs.
     """
-    taken, needed = memory.taken(), []
+    taken, needed = room.taken(), []
     n_stages = sum(len(trial.jobs) for trial in plan.trials)
     trials = f"{counted(len(plan.trials), 'trial')} of {counted(n_stages, 'stage')} together"
     console.print(f"{trials}, {len(plan.jobs):,} of them distinct")

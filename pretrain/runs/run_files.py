@@ -16,6 +16,7 @@ from typing import NamedTuple, TypeVar
 
 from pretrain.config.digests import sha256
 from pretrain.config.fields import ConfigError
+from pretrain.config.paths import opened as opened_file
 from pretrain.store import lock, manifests
 from pretrain.store.manifests import DamageError
 
@@ -42,7 +43,8 @@ class Files(NamedTuple):
         """
         committed = self.directory / _COMMITTED / name
         try:
-            content = (committed if committed.is_file() else self.directory / name).read_bytes()
+            with opened_file(committed if committed.is_file() else self.directory / name) as file:
+                content = file.read()
         except FileNotFoundError:
             raise DamageError(f"{self.directory / name}: missing; {REMEDY}") from None
         except OSError as error:
@@ -70,14 +72,28 @@ def experiment_id(trial_ids: Iterable[str]) -> str:
     return sha256("\n".join(trial_ids))
 
 
+def check(run_dir: Path) -> None:
+    """Checks that the places of drafts in a run's directory, which a run empties, hold its own directories or nothing.
+
+    Raises:
+      ConfigError: one is a link or a file, somebody else's.
+    """
+    for name in (_DRAFT, _COMMITTED):
+        place = run_dir / name
+        if place.is_symlink() or (place.exists() and not place.is_dir()):
+            remedy = f"has a {name} that is a link or no directory; move it away, or choose another directory"
+            raise ConfigError("run_dir", str(run_dir), remedy)
+
+
 @contextlib.contextmanager
 def occupied(run_dir: Path) -> Iterator[None]:
     """Makes a run's directory, holds its lock, and finishes or discards the changes of a killed process.
 
     Raises:
-      ConfigError: another process holds the directory.
+      ConfigError: another process holds the directory, or it fails ``check``.
       OSError: it cannot be written.
     """
+    check(run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
     with lock.held(run_dir):
         try:
@@ -94,6 +110,7 @@ def opened(run_dir: Path) -> Files | None:
     Raises:
       DamageError: its manifest is damaged, or missing beside files of a run.
     """
+    check(run_dir)
     if (run_dir / _COMMITTED / manifests.NAME).exists():
         # If another process holds the directory, or it cannot be written, they are read through ``.complete``.
         with contextlib.suppress(OSError, ConfigError, DamageError), lock.held(run_dir):

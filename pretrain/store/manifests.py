@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pretrain.config.digests import sha256, sha256_of_file
+from pretrain.config.paths import opened
 
 NAME = "manifest.json"
 
@@ -35,7 +36,8 @@ def read(file: Path) -> dict[str, Any]:
       DamageError: it is not as it was written, or cannot be read.
     """
     try:
-        text = file.read_text()
+        with opened(file) as bytes_of:
+            text = bytes_of.read().decode()
         content = json.loads(text)
         if text != canonical(content) or content.pop("checksum") != _self_checksum(content):
             raise ValueError

@@ -14,7 +14,7 @@ from pretrain.learn.stage import Stage
 from pretrain.plan import arrays
 from pretrain.plan.plan import Pack
 
-_COUNTS = "rows"  # of each stage, in the metadata of curves
+COUNTS = "rows"  # of each stage, in the metadata of curves
 
 
 class Outcome(NamedTuple):
@@ -117,10 +117,10 @@ def curves_of(pack: Pack, outcome: Outcome) -> pa.Table:
     ends = outcome.stopping and outcome.stopping.updates
     names, columns, counts = arrays.curve_rows(outcome.curves, masks, ends)
     columns["metric"] = pa.DictionaryArray.from_arrays(columns["metric"], names)
-    return pa.table(columns).replace_schema_metadata({_COUNTS: json.dumps(counts.tolist())})
+    return pa.table(columns).replace_schema_metadata({COUNTS: json.dumps(counts.tolist())})
 
 
 def curves_by_stage(table: pa.Table) -> list[pa.Table]:
     """Returns the curves of each of a pack's stages, from ``curves_of``."""
-    sizes = json.loads(table.schema.metadata[_COUNTS.encode()])
+    sizes = json.loads(table.schema.metadata[COUNTS.encode()])
     return [table.slice(end - size, size) for size, end in zip(sizes, itertools.accumulate(sizes), strict=True)]

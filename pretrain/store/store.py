@@ -7,6 +7,7 @@ training is another, ``begun/<id>.<updates>``.
 
 import contextlib
 import json
+import os
 import shutil
 import uuid
 from collections.abc import Callable, Collection, Sequence
@@ -18,17 +19,30 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pretrain.config.digests import sha256
+from pretrain.config.fields import ConfigError
 from pretrain.learn.layers import Params
 from pretrain.learn.transfer import copied
 from pretrain.plan import arrays
 from pretrain.plan.identity import versions
 from pretrain.plan.plan import Pack
-from pretrain.store import manifests, sealed
+from pretrain.store import contents, manifests, sealed
 from pretrain.store.manifests import DamageError
 from pretrain.store.records import Outcome, Progress, Record, StoredAs, curves_by_stage, curves_of, records_of
 from pretrain.store.sealed import StoreError
 
-_PREDICTIONS = "predictions.npz"
+_PLACES = ("packs", "begun", "drafts", "damaged", "runs", "programs", "fingerprints")
+
+
+def check(root: Path) -> None:
+    """Checks that the places of a store's directories hold directories, or links to some, or nothing.
+
+    Raises:
+      ConfigError: one holds something else.
+    """
+    for name in _PLACES:
+        if os.path.lexists(root / name) and not (root / name).is_dir():
+            remedy = f"has a {name} that is no directory; move it away, or choose another store"
+            raise ConfigError("store", str(root), remedy)
 
 
 class Store:
@@ -72,6 +86,7 @@ class Store:
             for path in sorted(unchecked):
                 try:
                     sealed.check_files(path, self._manifests[path])
+                    contents.check(path, self._manifests[path])
                     self._sound.add(path)
                 except DamageError as damage:
                     self._discard(path, str(damage))
@@ -99,7 +114,7 @@ class Store:
             (draft / "records.json").write_text(manifests.canonical(records_of(outcome)))
             pq.write_table(curves_of(pack, outcome), draft / "curves.parquet", compression="zstd")
             if outcome.predictions:
-                np.savez(draft / _PREDICTIONS, allow_pickle=False, **outcome.predictions)
+                np.savez(draft / contents.PREDICTIONS, allow_pickle=False, **outcome.predictions)
 
         target = self.root / "packs" / _name(pack)
         program = pack.jobs[0].program
@@ -138,7 +153,7 @@ class Store:
         """
         path, lane = self._places[stage]
         if (path, split) not in self._predicted:  # one pack at a time
-            with np.load(path / _PREDICTIONS, allow_pickle=False) as kept:
+            with np.load(path / contents.PREDICTIONS, allow_pickle=False) as kept:
                 names = [name for name in kept.files if name.startswith(f"{split}_")]
                 self._predicted = {(path, split): {name: kept[name] for name in names}}
         return arrays.prediction_of(self._predicted[path, split], split, lane)
@@ -173,6 +188,8 @@ class Store:
                     return Progress(manifest["step"], manifest["seconds"], arrays)
             except (DamageError, StoreError) as damage:
                 self._move_aside(path, f"{damage}; its stages begin again")
+            except (LookupError, TypeError) as fault:  # of a manifest that somebody sealed again
+                self._move_aside(path, f"{path / manifests.NAME}: {fault!r}; its stages begin again")
         return None
 
     def cut_progress(self, pack: Pack, pieces: Sequence[Pack]) -> None:
@@ -197,6 +214,7 @@ class Store:
         for path in sorted(self.root.glob("begun/*.*")):
             with contextlib.suppress(DamageError):  # named when the pack is resumed
                 if manifest := sealed.read_manifest(path):
+                    contents.check_manifest(path, manifest, set())
                     stages[tuple(manifest["stages"])] = None
         return list(stages)
 
@@ -222,7 +240,8 @@ class Store:
 
     def _open(self, path: Path) -> None:
         try:
-            self._manifests[path] = sealed.read_manifest(path) or {}
+            self._manifests[path] = manifest = sealed.read_manifest(path) or {}
+            contents.check_manifest(path, manifest)
         except DamageError as damage:
             self._discard(path, str(damage))
             return

@@ -24,15 +24,7 @@ from pretrain.runs import sample_file as samples
 from pretrain.runs.run_files import REMEDY, Files
 from pretrain.runs.sample_file import Samples
 from pretrain.store.manifests import DamageError
-from pretrain.study import summary
-
-_COLUMNS = {
-    "trials": ("trial_id", "seed", "repeat", "status"),
-    "curves": ("trial_id", "stage", "step", "metric", "value"),
-    "stages": ("trial_id", "stage", "stage_id"),
-    "timings": ("stage_id", "stage", "seed", "run_seconds"),
-    "classes": ("trial_id", "class", "support", "recall", "precision"),
-}
+from pretrain.study import run_tables, summary
 
 
 class Conclusion(NamedTuple):
@@ -118,10 +110,16 @@ def run_of(files: Files) -> Run:
       ConfigError: its experiment is not one of this version.
       DamageError: a file is missing or not as it was written.
     """
-    text = files.read("experiment.json").decode()
-    tables = {name: _read_table(files, name) for name in _COLUMNS if name != "classes"}
-    classes = _read_table(files, "classes") if "classes.parquet" in files.checksums else None
-    return Run(from_json(text), **tables, directory=files.directory, findings=_findings_of(files), classes=classes)
+    content = files.read("experiment.json")
+    present = (name for name in run_tables.COLUMNS if name != "classes" or "classes.parquet" in files.checksums)
+    tables = {name: _read_table(files, name) for name in present}
+    with _readable(files, "experiment.json"):
+        text = content.decode()
+    experiment = from_json(text)
+    swept = {name for point in experiment.points for name in point.values}
+    for name, fault in run_tables.faults(tables, swept).items():
+        raise DamageError(f"{files.directory / name}.parquet: {fault}; {REMEDY}")
+    return Run(experiment, **tables, directory=files.directory, findings=_findings_of(files))
 
 
 def _findings_of(files: Files) -> tuple[Finding, ...]:
@@ -263,20 +261,8 @@ def _stages_of(run: Run, trial_id: str) -> dict[str, str]:
     return {row["stage"]: row["stage_id"] for row in rows if row["trial_id"] == named[0]}
 
 
-def _of_results(table: pa.Table) -> tuple[str, ...]:
-    """Returns the results that every trial of a task has: that of which one is there, or else classification."""
-    firsts = [usual[0] for usual in metrics.USUAL.values()]
-    named = [(f"test_{first}", f"validation_{first}") for first in firsts]
-    return next((pair for pair in reversed(named) if set(pair) & set(table.column_names)), named[0])
-
-
 def _read_table(files: Files, name: str) -> pa.Table:
     file = f"{name}.parquet"
     content = pa.BufferReader(files.read(file))
     with _readable(files, file):
-        table = pq.read_table(content, page_checksum_verification=True)
-    wanted = (*_COLUMNS[name], *(_of_results(table) if name == "trials" else ()))
-    missing = [column for column in wanted if column not in table.column_names]
-    if missing:
-        raise DamageError(f"{files.directory / file}: has no column {missing[0]}; {REMEDY}")
-    return table
+        return pq.read_table(content, page_checksum_verification=True)

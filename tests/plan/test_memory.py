@@ -6,6 +6,7 @@ import jax
 import pytest
 from rich.console import Console
 
+from pretrain.data import room
 from pretrain.engines import work
 from pretrain.execute import execute
 from pretrain.plan import cost, memory
@@ -122,8 +123,8 @@ def test_a_container_limits_what_is_free(limits, expected, tmp_path, monkeypatch
     files = [tmp_path / "memory.max", tmp_path / "memory.limit_in_bytes"]
     for file, limit in zip(files, limits, strict=False):
         file.write_text(limit)
-    monkeypatch.setattr(memory, "_LIMITS", files)
-    monkeypatch.setattr(memory, "taken", lambda: 10**9)
-    monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: type("", (), {"available": 10**12}))
+    monkeypatch.setattr(room, "_LIMITS", files)
+    monkeypatch.setattr(room, "taken", lambda: 10**9)
+    monkeypatch.setattr(room.psutil, "virtual_memory", lambda: type("", (), {"available": 10**12}))
     to_come = memory.PROCESS - 250_000_000
     assert memory.free() == (expected if expected == 10**12 else expected - 10**9) - to_come

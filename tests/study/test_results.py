@@ -155,6 +155,8 @@ def test_a_hostile_table_of_stages_reads_nothing_outside_the_store(copy, tmp_pat
     stages = pq.read_table(copy / "stages.parquet").to_pylist()
     hostile = [{**row, "stage_id": "../../../../etc/passwd"} for row in stages]
     pq.write_table(pa.Table.from_pylist(hostile), copy / "stages.parquet")
+    timing = pq.read_table(copy / "timings.parquet").to_pylist()[0]
+    pq.write_table(pa.Table.from_pylist([{**timing, "stage_id": hostile[0]["stage_id"]}]), copy / "timings.parquet")
     sealed(copy)
     with pytest.raises(ConfigError, match="has no such stage"):
         pretrain.load_params(copy, stages[0]["trial_id"])

@@ -1,0 +1,45 @@
+"""Memory that is left to this process, and data that are beyond it: refused before they are read."""
+
+from pathlib import Path
+
+import psutil
+
+from pretrain.config.fields import ConfigError
+
+_LIMITS = [  # of a control group, version 2 and version 1
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+]
+
+
+def available() -> float:
+    """Returns the bytes of the host that this process may still take."""
+    return min(psutil.virtual_memory().available, _limit() - taken())
+
+
+def taken() -> int:
+    """Returns the bytes of the host that this process takes now."""
+    return psutil.Process().memory_info().rss
+
+
+def check(source: str, needed: float, content: str) -> None:
+    """Checks that there is memory for data.
+
+    Args:
+      source: their name.
+      needed: bytes that reading them takes.
+      content: the data in words.
+
+    Raises:
+      ConfigError: there is not.
+    """
+    left = available()
+    if needed > left:
+        sizes = f"about {needed / 2**30:,.1f} GiB in memory, where {max(0, left) / 2**30:,.1f} GiB are free"
+        raise ConfigError("data.name", source, f"has {content}, {sizes}; take fewer rows or columns")
+
+
+def _limit() -> float:
+    """Returns the bytes that a control group allows this process."""
+    limits = [path.read_text().strip() for path in _LIMITS if path.is_file()]
+    return min((float(limit) for limit in limits if limit != "max"), default=float("inf"))

@@ -1,0 +1,118 @@
+"""Tables of a run as they are read back: their columns, types and keys, as the run's tables are written."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pretrain.config import metrics
+from pretrain.runs.run_files import REMEDY
+from pretrain.store.manifests import DamageError
+from pretrain.study import summary
+
+STATUSES = {"ok", "diverged", "collapsed"}
+_TEXT, _WHOLE, _NUMBER = "texts", "whole numbers", "numbers"
+COLUMNS = {
+    "trials": {"trial_id": _TEXT, "seed": _WHOLE, "repeat": _WHOLE, "status": _TEXT},
+    "curves": {"trial_id": _TEXT, "stage": _TEXT, "step": _WHOLE, "metric": _TEXT, "value": _NUMBER},
+    "stages": {"trial_id": _TEXT, "stage": _TEXT, "stage_id": _TEXT},
+    "timings": {"stage_id": _TEXT, "stage": _TEXT, "seed": _WHOLE, "run_seconds": _NUMBER},
+    "classes": {"trial_id": _TEXT, "class": _TEXT, "support": _WHOLE, "recall": _NUMBER, "precision": _NUMBER},
+}
+_RESULTS = ("test_", "validation_", "pretrain_")  # beginnings of the names of results
+_UNKNOWN = ("value", "run_seconds", "recall", "precision")  # may be missing or NaN
+_KEYS = {  # of a row
+    "trials": ["trial_id"],
+    "curves": ["trial_id", "stage", "step", "metric"],
+    "stages": ["trial_id", "stage"],
+    "timings": ["stage_id"],
+    "classes": ["trial_id", "class"],
+}
+
+
+def faults(tables: Mapping[str, pa.Table], swept: set[str]) -> Mapping[str, str]:
+    """Returns the first fault of each table that has one, by the table's name.
+
+    A manifest's checksums say that files are as they were sealed, not that a run wrote them.
+
+    Args:
+      tables: trials, curves, stages and timings, and of classification classes.
+      swept: fields of which trials have several values, each a column of theirs.
+    """
+    of_results = {name: _NUMBER for name in tables["trials"].column_names if name.startswith(_RESULTS)}
+    wanted = {**COLUMNS, "trials": {**COLUMNS["trials"], **of_results}}
+    found = {name: _of_columns(tables[name], wanted[name]) for name in tables}
+    lacking = [name for name in _of_task(tables["trials"]) if name not in tables["trials"].column_names]
+    if lacking and not found["trials"]:
+        found["trials"] = f"has no column {lacking[0]}"
+    if not found["trials"] and set(summary.swept_fields(tables["trials"])) != swept:
+        found["trials"] = f"has other swept fields than {', '.join(sorted(swept)) or 'none'}"
+    if any(found.values()):
+        return {name: fault for name, fault in found.items() if fault}
+    trials = set(tables["trials"]["trial_id"].to_pylist())
+    found["trials"] = _of_values(tables["trials"])
+    for name in {"curves", "stages", "classes"} & set(tables):
+        if not trials.issuperset(pc.unique(tables[name]["trial_id"]).to_pylist()):
+            found[name] = "has rows of no trial"
+    for name, keys in ((name, _KEYS[name]) for name in tables):
+        if tables[name].group_by(keys).aggregate([]).num_rows != len(tables[name]):
+            found[name] = f"has several rows of one {', '.join(keys)}"
+    if set(tables["stages"]["trial_id"].to_pylist()) != trials:
+        found["stages"] = "lacks trials"
+    if set(tables["timings"]["stage_id"].to_pylist()) != set(tables["stages"]["stage_id"].to_pylist()):
+        found["timings"] = "is of other stages"
+    return {name: fault for name, fault in found.items() if fault}
+
+
+@contextlib.contextmanager
+def fitting(run_dir: Path) -> Iterator[None]:
+    """Names the run whose tables, each sound, contradict each other where an answer is drawn from them.
+
+    Raises:
+      DamageError: they do.
+    """
+    try:
+        yield
+    except (pa.ArrowException, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise DamageError(f"{run_dir}: its tables do not fit each other ({reason}); {REMEDY}") from error
+
+
+def _of_task(trials: pa.Table) -> tuple[str, ...]:
+    """Returns the results that every trial of a task has: that of which one is there, or else classification."""
+    firsts = [usual[0] for usual in metrics.USUAL.values()]
+    named = [(f"test_{first}", f"validation_{first}") for first in firsts]
+    return next((pair for pair in reversed(named) if set(pair) & set(trials.column_names)), named[0])
+
+
+def _of_columns(table: pa.Table, wanted: Mapping[str, str]) -> str:
+    for name, kind in wanted.items():
+        if table.column_names.count(name) != 1:
+            return f"has no column {name}" if name not in table.column_names else f"has several columns {name}"
+        if not _IS[kind](table.schema.field(name).type):
+            return f"has {table.schema.field(name).type} in column {name}, not {kind}"
+        if table[name].null_count and not name.startswith(_RESULTS) and name not in _UNKNOWN:
+            return f"lacks values in column {name}"
+    return "" if len(table) else "has no rows"
+
+
+def _of_values(trials: pa.Table) -> str:
+    if odd := set(trials["status"].to_pylist()) - STATUSES:
+        return f"has the status {sorted(odd)[0]!r}"
+    if min(pc.min(trials["seed"]).as_py(), pc.min(trials["repeat"]).as_py()) < 0:
+        return "has a seed or a repeat below 0"
+    return ""
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind)
+
+
+_IS: Mapping[str, Callable[[pa.DataType], bool]] = {_TEXT: _is_text, _WHOLE: pa.types.is_integer, _NUMBER: _is_number}
