@@ -181,7 +181,6 @@ def train(
     prepared: Prepared,
     console: Console = QUIET,
     stop: Callable[[], bool] = lambda: False,
-    saved: Callable[[], None] = lambda: None,
 ) -> Trained | None:
     """Trains what is not stored yet and judges it, with more seeds each time, until the question is settled.
 
@@ -191,7 +190,6 @@ def train(
       prepared: the run.
       console: for progress.
       stop: asked after each chunk of updates whether to stop.
-      saved: called after stages are stored.
 
     Returns:
       What training came to; None in a process that is not the first.
@@ -210,7 +208,7 @@ def train(
             if n_missing and is_leader:
                 threading.Thread(target=_load_for_report, daemon=True).start()
             try:
-                prepared.engine(Request(experiment, plan, prepared.datasets, store, console, stop, saved))
+                prepared.engine(Request(experiment, plan, prepared.datasets, store, console, stop))
             except Interrupted:
                 store.refresh()
                 stored = f"{len(store.verified(plan.jobs))} of {counted(len(plan.jobs), 'stage')} stored"

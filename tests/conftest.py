@@ -82,8 +82,6 @@ def kept_programs():
     """Keeps what this process compiles in one place, which JAX settles on at the first compilation, until it ends."""
     kept.prepare(_PROGRAMS)
     jax.jit(lambda: 0.0)()
-    yield
-    kept.seal(_PROGRAMS)
 
 
 @pytest.fixture(autouse=True)

@@ -85,14 +85,9 @@ def run(
 def _trained(prepared: Prepared, progress: Console, with_tensorboard: bool) -> Trained:
     """Trains and concludes; what is compiled is kept in the store, and what a signal stops is saved."""
     root = prepared.store.root
-    compiled = root / "programs"
-    programs.prepare(compiled, keep=is_writable(root))
-    seal = partial(programs.seal, compiled)
+    programs.prepare(root / "programs", keep=is_writable(root))
     with running.occupied(prepared), Interrupts(partial(warning, progress)) as interrupts:
-        try:
-            trained = running.train(prepared, progress, interrupts.requested, seal)
-        finally:
-            seal()
+        trained = running.train(prepared, progress, interrupts.requested)
         running.conclude(trained, with_tensorboard)
     return trained
 

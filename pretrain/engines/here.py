@@ -50,14 +50,14 @@ def of(config: EngineConfig) -> Engine:
 
 def run_here(request: Request) -> None:
     """Runs packs in this process, one after another, while the programs of the next are compiled."""
-    experiment, plan, datasets, store, console, stop, saved = request
+    experiment, plan, datasets, store, console, stop = request
     hosts.barrier()  # so that all see the same store
     store.refresh()
     done, n_bytes = store.verified(plan.jobs), hosts.broadcast(pack_memory() >> 20) << 20
     options = {"begun": store.in_training(), "noted": store.temporaries}
     todo = packs(plan.jobs.values(), done, n_bytes, jax.device_count(), **options)
     reporter = Reporter(console, todo)
-    compilers, saver = ThreadPoolExecutor(_COMPILERS), _Saver(store, saved)
+    compilers, saver = ThreadPoolExecutor(_COMPILERS), _Saver(store)
     compile_ahead = _compiler_ahead(todo, datasets, compilers)
     try:
         for number, pack in enumerate(todo):
@@ -80,8 +80,8 @@ def run_here(request: Request) -> None:
 class _Saver:
     """Stores a pack while the next one runs."""
 
-    def __init__(self, store: Store, saved: Callable[[], None]):
-        self._store, self._saved, self._thread = store, saved, ThreadPoolExecutor(1)
+    def __init__(self, store: Store):
+        self._store, self._thread = store, ThreadPoolExecutor(1)
         self._saving: Future | None = None
         self.ids: frozenset[str] = frozenset()  # of the jobs that are being stored
 
@@ -101,7 +101,6 @@ class _Saver:
         saving, self._saving, self.ids = self._saving, None, frozenset()
         if saving:
             saving.result()
-            self._saved()
         hosts.barrier()
         self._store.refresh()
 

@@ -55,7 +55,7 @@ def run(request: Request, submit: Submit, n_workers: int, retries: int = 0) -> N
       n_workers: packs that can run at once.
       retries: times that packs are submitted again after a fault, one after another.
     """
-    experiment, plan, _, store, console, stop, _ = request
+    experiment, plan, _, store, console, stop = request
     most: dict[Stage, int] = {}
     n_faults = 0
     with _stoppable(experiment) as ask_to_stop:
@@ -185,8 +185,6 @@ def do(experiment_json: str, ids: tuple[tuple[str, ...], ...], stop: Callable[[]
             work.do(pack, datasets[pack.data], store, *how)
     except Interrupted:
         return STOPPED
-    finally:
-        programs.seal(store.root / "programs")
     return DONE
 
 

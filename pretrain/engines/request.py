@@ -20,4 +20,3 @@ class Request(NamedTuple):
     store: Store
     console: Console  # for progress
     stop: Callable[[], bool]  # says whether to stop
-    saved: Callable[[], None] = lambda: None  # called after a pack is stored here

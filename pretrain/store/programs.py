@@ -1,25 +1,38 @@
 """Compiled programs on disk, so that they are compiled once: JAX's persistent cache, kept trustworthy.
 
 JAX names a program by its instructions, its options and its own version. On a shared directory this is not enough: a
-program may run, or round, differently on another CPU. And JAX neither notices a flipped bit nor ever replaces a
-truncated entry. So programs lie in a directory named by everything that could make them stale, every entry of a run is
-sealed with a checksum, and entries without a valid seal are deleted.
+program may run, or round, differently on another CPU. And JAX runs whatever lies under a program's name: a flipped bit,
+half a file, or machine code that somebody put there. So programs lie in a directory named by everything that could make
+them stale, and each begins with a seal: the HMAC-SHA256 of its directory's name, its own and its bytes under a secret
+of the user's, which is outside of the store. A program runs from the very bytes whose seal was checked.
+
+Whoever can write the store can delete programs and make them be compiled again. They cannot alter one, put another in
+its place or name, or seal one, as long as they cannot read the user's files: those who can, or are the user, need no
+store to run code. What a user compiles is for that user; others compile their own beside it.
 """
 
 import contextlib
 import functools
-import json
+import hashlib
+import hmac
 import os
 import platform
+import secrets
+import stat
+import uuid
 from importlib.metadata import version
 from pathlib import Path
 
 import jax
+from jax._src import compilation_cache
+from jax._src.compilation_cache_interface import CacheInterface
 
-from pretrain.config.digests import sha256, sha256_of_file
+from pretrain.config.digests import sha256
+from pretrain.config.paths import opened
 
-_SEALS = "seals.json"
 _CPU_LINES = ("model name", "flags", "Features", "CPU part")
+_SUFFIX = "-program"
+_SEAL, _SECRET = 32, 32  # bytes
 
 
 def prepare_devices(n_cores: int | None = None) -> None:
@@ -35,31 +48,85 @@ def prepare(root: Path, keep: bool = True) -> None:
     """Gives compiled programs a directory under ``root``, which may not be there yet.
 
     Args:
-      root: of the programs of all versions and machines.
-      keep: whether programs can be written there; if not, they are only read, and none unless all are sound.
+      root: of the programs of all versions, machines and users.
+      keep: whether programs can be written there; if not, they are only read.
     """
-    directory = root / _fingerprint()
-    seals = _seals(directory)
-    unsound = [entry for entry in directory.glob("*-cache") if seals.get(entry.name) != _checksum(entry)]
-    if not keep and (unsound or not directory.is_dir()):
-        return
-    for entry in unsound:
-        entry.unlink(missing_ok=True)
+    if not hasattr(compilation_cache, "get_file_cache"):
+        return  # of another JAX, which would run what it finds
+    compilation_cache.get_file_cache = lambda path: (Programs(Path(path), _secret()), path)
+    directory = root / _fingerprint() / sha256(b"name" + _secret())[:16]
     jax.config.update("jax_compilation_cache_dir", str(directory))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1 if keep else float("inf"))
     # XLA's own caches would put the directory's path into every key, and a moved store would compile all again.
     jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
 
 
-def seal(root: Path) -> None:
-    """Notes the checksums of all compiled programs; programs without are compiled again some day."""
-    directory = root / _fingerprint()
+class Programs(CacheInterface):
+    """Sealed programs in a directory, by JAX's keys."""
+
+    def __init__(self, directory: Path, secret: bytes):
+        self._path = directory
+        self._secret = secret
+
+    def get(self, key: str) -> bytes | None:
+        """Returns a program; None, and nothing is left of it, where it is not as this user's process wrote it."""
+        file = self._file(key)
+        try:
+            with opened(file) as content:
+                seal, program = content.read(_SEAL), content.read()
+        except FileNotFoundError:
+            return None
+        except OSError:
+            seal, program = b"", b""
+        if hmac.compare_digest(seal, self._seal(key, program)):
+            return program
+        with contextlib.suppress(OSError):
+            file.unlink()
+        return None
+
+    def put(self, key: str, value: bytes) -> None:
+        """Keeps a program, all of it or nothing; where it cannot be written, it is compiled again some day."""
+        draft = self._path / f".{uuid.uuid4().hex}"
+        with contextlib.suppress(OSError):
+            self._path.mkdir(parents=True, exist_ok=True)
+            try:
+                draft.write_bytes(self._seal(key, value) + value)
+                draft.replace(self._file(key))
+            finally:
+                draft.unlink(missing_ok=True)
+
+    def _file(self, key: str) -> Path:
+        return self._path / f"{key}{_SUFFIX}"
+
+    def _seal(self, key: str, program: bytes) -> bytes:
+        mac = hmac.new(self._secret, f"{_fingerprint()}\0{key}\0".encode(), hashlib.sha256)
+        mac.update(program)
+        return mac.digest()
+
+
+@functools.cache
+def _secret() -> bytes:
+    """Returns the user's secret, made when there is none; this process's own where none can be kept or trusted."""
+    base = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    file = Path(base) / "pretrain" / "programs.key"
+    made = secrets.token_bytes(_SECRET)
     with contextlib.suppress(OSError):
-        checksums = {entry.name: _checksum(entry) for entry in directory.glob("*-cache")}
-        if checksums != _seals(directory):
-            draft = directory / f"{_SEALS}.{os.getpid()}"
-            draft.write_text(json.dumps(checksums))
-            draft.replace(directory / _SEALS)
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        draft = file.with_name(f".{uuid.uuid4().hex}")
+        try:
+            if not file.exists():
+                with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as content:
+                    content.write(made)
+                with contextlib.suppress(FileExistsError):  # of another process of the user's, which was faster
+                    os.link(draft, file)
+        finally:
+            draft.unlink(missing_ok=True)
+        with opened(file) as content:
+            status, kept = os.fstat(content.fileno()), content.read(_SECRET + 1)
+        is_private = status.st_uid == os.getuid() and not status.st_mode & (stat.S_IRWXG | stat.S_IRWXO)
+        if is_private and len(kept) == _SECRET:
+            return kept
+    return made
 
 
 @functools.cache
@@ -69,22 +136,7 @@ def _fingerprint() -> str:
     with contextlib.suppress(OSError):  # no Linux
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         made_by += sorted({line for line in lines if line.startswith(_CPU_LINES)})
-    return sha256("\n".join(made_by))[:16]
-
-
-def _seals(directory: Path) -> dict[str, str]:
-    try:
-        seals = json.loads((directory / _SEALS).read_text())
-    except (OSError, ValueError):
-        return {}
-    return seals if isinstance(seals, dict) else {}
-
-
-def _checksum(path: Path) -> str | None:
-    try:
-        return sha256_of_file(path)
-    except OSError:  # deleted meanwhile
-        return None
+    return sha256("\n".join([_SUFFIX, *made_by]))[:16]
 
 
 def stale(root: Path) -> list[Path]:
