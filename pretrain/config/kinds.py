@@ -17,5 +17,6 @@ Penalty = Annotated[float, Ge(0), TRACED]
 Decay = Annotated[float, Ge(0), Lt(1), TRACED]
 Switch = Annotated[bool, tyro.conf.FlagConversionOff]  # --field True, so that a script can pass either value
 Activation = Literal["elu", "relu", "gelu", "sigmoid", "tanh", "identity"]
+ClassWeights = Literal["none", "balanced"]
 Sampling = Literal["epoch", "fresh"]
 TaskKind = Literal["classification", "multilabel", "regression"]

@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 
 from pretrain.config.effects import When
 from pretrain.config.fields import STRICT, TRACED, ConfigError
-from pretrain.config.kinds import Count, Penalty, Rate, Switch
+from pretrain.config.kinds import ClassWeights, Count, Penalty, Rate, Switch
 from pretrain.config.method import LayerFacts, Method
 
 
@@ -136,6 +136,8 @@ class SupervisedConfig(Method):
 
     kind: Literal["supervised"] = "supervised"
     """What a layer is trained for: a classifier on its codes; other kinds are autoencoder, rbm, pca."""
+    class_weights: ClassWeights = "none"
+    """Weights of classes in the loss to minimise, as of `finetune.class_weights`."""
     reads_labels: ClassVar[bool] = True
     decodes: ClassVar[bool] = False
 

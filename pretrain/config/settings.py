@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from pretrain.config.effects import Unless, When, canonical
 from pretrain.config.fields import STRICT, TRACED, bare, hints, replace_all, with_values
-from pretrain.config.kinds import Activation, Count, Penalty, Rate, Sampling, Switch, TaskKind
+from pretrain.config.kinds import Activation, ClassWeights, Count, Penalty, Rate, Sampling, Switch, TaskKind
 from pretrain.config.layers import LayerWord, Word, read_word
 from pretrain.config.methods import AutoencoderConfig, Method, MethodConfig, PcaConfig
 from pretrain.config.optimizers import AdamConfig, OptimizerConfig
@@ -181,6 +181,10 @@ class FinetuneConfig:
     """Images per update (images)."""
     sampling: Annotated[Sampling, When("readout", ("none",)), Home("rows")] = "fresh"
     """Batches partition a shuffled epoch (the remainder is dropped), or are drawn afresh each update."""
+    class_weights: Annotated[ClassWeights, When("readout", ("none", "logistic"))] = "none"
+    """Weights of classes in the loss to minimise: all alike; or balanced, n / (k n_c) for n_c of n labelled rows, of k
+    classes, so that each class weighs as much as another; of several labels, positives and negatives of each label.
+    Losses that are reported have no weights, but for `validation_weighted_loss`, by which training may then stop."""
     l2: Annotated[Penalty, When("readout", ("none", "logistic")), Home("rule")] = 5e-4
     """L2 penalty: this times half the squared norm of the trainable kernels joins the loss."""
     first_logit_change: Annotated[Penalty, When("readout", ("none",))] = 0.0

@@ -12,7 +12,7 @@ from pretrain.learn.codes import in_blocks, standardised
 from pretrain.learn.layers import Params, flat, scaled
 from pretrain.learn.metrics import Batch
 from pretrain.learn.stack import Stack
-from pretrain.learn.tasks import Task
+from pretrain.learn.tasks import Task, Weighed
 
 PENALTIES = tuple(10.0**power for power in range(-6, 3))  # of ridge, to choose from
 NEIGHBOURS = (1, 3, 5, 9, 15, 25)  # to choose from
@@ -89,7 +89,7 @@ def _ridge_of_known(codes: Codes, targets: Outputs, labels: Outputs, penalty: Fl
 
 
 def converged(
-    codes: Codes, labels: Num[Array, "rows ..."], task: Task, penalty: Scalar | float
+    codes: Codes, labels: Num[Array, "rows ..."] | Weighed, task: Task, penalty: Scalar | float
 ) -> tuple[Params, Scalar]:
     """Fits a linear head by its task's loss, to convergence, by L-BFGS from zero on centred codes.
 
@@ -97,7 +97,7 @@ def converged(
 
     Args:
       codes: [N, units].
-      labels: targets [N, ...].
+      labels: targets [N, ...], which may be ``Weighed``.
       task: what they mean.
       penalty: times half the squared kernel, as in training, joins the mean loss.
 

@@ -123,7 +123,8 @@ def step(
         measured = measured_if(is_due, lambda: evaluate(lambda batch: measure(batch=batch), held_out))
         values |= {f"validation_{name}": value for name, value in measured.items()}
         if stage.patience:
-            error = values[f"validation_{METHODS[stage.method].held_out}"]
+            name = METHODS[stage.method].held_out
+            error = values.get(f"validation_weighted_{name}", values[f"validation_{name}"])
             noted = stopping.noted(before, state.trainable, error, is_due)
             state = state._replace(stopping=noted)
         return state, values

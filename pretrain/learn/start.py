@@ -3,7 +3,7 @@
 import dataclasses
 
 import jax
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from pretrain.learn import codes, controls
 from pretrain.learn.annotations import Array, Seed
@@ -13,6 +13,7 @@ from pretrain.learn.probes import as_read
 from pretrain.learn.randomness import Purpose, key_for, label_subset
 from pretrain.learn.stack import Stack, fresh_layer, layer_shapes, stack_shapes
 from pretrain.learn.stage import Choices, StageConfig, Static, Subset
+from pretrain.learn.tasks import Task
 from pretrain.learn.train import TrainState, state_of
 from pretrain.learn.transfer import copied
 
@@ -22,6 +23,11 @@ def labelled_rows(seed: Seed, examples: Splits, subset: Subset) -> Int[Array, " 
     labels = examples.train.labels if examples.labelled is None else examples.train.labels[examples.labelled]
     rows = label_subset(key_for(seed, Purpose.LABEL_SUBSET), labels, subset.size, subset.method, subset.n_classes)
     return rows if examples.labelled is None else examples.labelled[rows]
+
+
+def class_weights(task: Task, examples: Splits) -> Float[Array, "..."]:
+    """Returns the weights that balance the classes of the labelled subset: see ``Task.balancing``."""
+    return task.balancing(taken(Batch(None, examples.train.labels), examples.labelled).labels)
 
 
 def as_drawn(static: Static, params: Params, batch: Batch) -> Batch:

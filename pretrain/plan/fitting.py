@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from pretrain import data
-from pretrain.config import DataConfig, Experiment, fitting, metrics, own_data
+from pretrain.config import DataConfig, Experiment, Settings, fitting, metrics, own_data
+from pretrain.config.counts import some
 from pretrain.config.fields import ConfigError
 from pretrain.config.paths import path_of
 from pretrain.data import Dataset, splits
@@ -119,8 +120,24 @@ def _findings(experiment: Experiment, datasets: Mapping[DataConfig, Dataset]) ->
     for point in experiment.points:
         dataset = datasets[point.settings.at_seed(0).finetuning_data]
         labels, n_classes = n_labels(point.settings, dataset), len(dataset.output_names)
+        if finding := _unbalanced(point.settings, dataset, labels):
+            budgets[str(finding)] = finding
         layers |= {str(finding): finding for finding in own_layers.findings(point.settings, dataset)}
         if dataset.task == "classification" and labels < n_classes:
             line = f"finetune.labels: {labels:,} are fewer than the {n_classes:,} classes; some have no labelled row"
-            budgets[labels] = Finding("fewer labels than classes", line, figures={"labels": labels})
+            budgets[line] = Finding("fewer labels than classes", line, figures={"labels": labels})
     yield from (*budgets.values(), *layers.values())
+
+
+def _unbalanced(settings: Settings, dataset: Dataset, labels: int) -> Finding | None:
+    """Returns the finding that a balanced subset cannot be, with the rows of each class; None where it can."""
+    if settings.finetune.label_subset != "balanced" or dataset.task != "classification":
+        return None
+    there = np.bincount(dataset.known_labels, minlength=len(dataset.output_names)).tolist()
+    counts, share = dict(zip(dataset.output_names, there, strict=True)), labels // len(there)
+    few = [f"{n:,} of {name}" for name, n in counts.items() if n < share]
+    if not few or labels > sum(there):
+        return None
+    line = f"finetune.label_subset: of {labels:,} labels each class would have {share:,}, and there are {some(few, 5)}"
+    figures = {"labels": labels, "counts": counts}
+    return Finding("classes smaller than their share", f"{line}; other classes fill up", figures=figures)

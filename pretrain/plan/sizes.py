@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Mapping
 
 from pretrain.config import DataConfig, Settings, checks
-from pretrain.config.fields import ConfigError
+from pretrain.config.fields import ConfigError, get
 from pretrain.config.method import Method
 from pretrain.config.methods import deep
 from pretrain.data import Dataset
@@ -44,6 +44,12 @@ def _too_large(settings: Settings, depth: int, dataset: Dataset, source: Dataset
     if finetune.label_subset == "balanced" and dataset.task != "classification":
         remedy = f"balances classes, and the task is {dataset.task}; set it to random"
         yield ConfigError("finetune.label_subset", finetune.label_subset, remedy)
+    weighed = [("finetune", finetune.class_weights)]
+    weighed += [("pretrain.method", get(layer, "method.class_weights")) for layer in supervised]
+    for section, weights in weighed:
+        if dataset.task == "regression" and weights != "none":
+            remedy = "weighs classes, and the task is regression; set it to none"
+            yield ConfigError(f"{section}.class_weights", weights, remedy)
     if finetune.readout == "none" and finetune.batch_size > labels:
         remedy = f"is larger than finetune.labels {labels}; lower it"
         yield ConfigError("finetune.batch_size", finetune.batch_size, remedy)

@@ -94,6 +94,7 @@ OF_READOUTS = {"encoder_init", "fresh_layers", "codes", "readout", "frozen_layer
 OF_TRAINING = OF_READOUTS | {
     *("head_init", "unfreeze_at", "rate_factor", "epochs", "updates", "batch_size", "sampling", "l2"),
     *("first_logit_change", "cache_codes", "validate_at", "validate_every", "stop", "diagnose_at"),
+    "class_weights",
 }
 
 
@@ -124,7 +125,7 @@ OF_TRAINING = OF_READOUTS | {
         (FinetuneConfig(encoder_init="he"), (OF_TRAINING | ADAM) - {"fresh_layers"}),
         (FinetuneConfig(readout="ridge"), OF_READOUTS),
         (FinetuneConfig(readout="knn", head_init="ridge", updates=3), OF_READOUTS),
-        (FinetuneConfig(readout="logistic"), OF_READOUTS | {"l2"}),
+        (FinetuneConfig(readout="logistic"), OF_READOUTS | {"l2", "class_weights"}),
     ],
 )
 def test_exactly_these_fields_have_an_effect(config, names):

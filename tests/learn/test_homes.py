@@ -27,7 +27,15 @@ HOMES = {
     "rows": {"labels", "label_subset", "epochs", "updates", "batch_size", "sampling"},
     "rule": {"l2", "optimizer"},
     "schedule": {"validate_at", "validate_every", "stop", "patience"},
-    "method": {"readout", "ridge_penalty", "unfreeze_at", "rate_factor", "first_logit_change", "diagnose_at"},
+    "method": {
+        "readout",
+        "ridge_penalty",
+        "unfreeze_at",
+        "rate_factor",
+        "first_logit_change",
+        "diagnose_at",
+        "class_weights",
+    },
 }
 METHODS = (finetuning, ridge, logistic, neighbours, FinetuneConfig.makes_updates.fget)
 BUILDERS = (builders.last, stages.frozen_layers, stages.n_labels)

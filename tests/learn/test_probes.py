@@ -102,6 +102,20 @@ def test_ridge_of_codes_without_any_spread_predicts_the_classes_shares():
     np.testing.assert_allclose(head["bias"], [0.75, 0.25], rtol=1e-6)
 
 
+@settings(deadline=None, max_examples=4)
+@given(seeds, st.sampled_from([0.01, 0.1]))
+def test_balanced_logistic_regression_is_scikit_learns(seed, penalty):
+    codes, labels = drawn(seed)
+    labels = np.where(labels == 2, np.arange(len(labels)) % 2, labels)  # one of the three classes is rare
+    labels[:3] = range(3)
+    weights = THREE.balancing(jnp.asarray(labels))
+    head, norm = converged(codes, THREE.weighed(jnp.asarray(labels), weights), THREE, penalty)
+    assert norm <= 1e-4
+    theirs = LogisticRegression(C=1 / (penalty * len(codes)), class_weight="balanced", tol=1e-8, max_iter=10_000)
+    centred = codes.astype(np.float64) - codes.mean(0)
+    np.testing.assert_allclose(head["kernel"], theirs.fit(centred, labels).coef_.T, atol=3e-4 / penalty)
+
+
 @example(1783, 0.1, 0.0)  # whose last update but one is nearer to the optimum than its last
 @settings(deadline=None, max_examples=8)
 @given(seeds, st.sampled_from([0.01, 0.1, 1.0]), st.sampled_from([0.0, 100.0]))

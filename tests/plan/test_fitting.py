@@ -14,6 +14,7 @@ from pretrain.config import (
     FinetuneConfig,
     PretrainConfig,
     RbmConfig,
+    StudyConfig,
     SupervisedConfig,
 )
 from pretrain.config.fields import ConfigError, get
@@ -249,3 +250,38 @@ def test_defaults_follow_the_smallest_of_all_cuts_and_findings_are_told_once(tmp
     kinds = [each.kind for each in loaded.findings if each.kind not in ("reading", "default")]
     assert "test rows among the training rows" in kinds and len(kinds) == len(set(kinds))
     assert sum("test rows cut off" in each.sentence for each in loaded.findings) == 1
+
+
+def test_a_subset_that_cannot_be_balanced_says_its_counts(tmp_path):
+    y = np.repeat([0, 1, 2], (200, 150, 10))
+    order = np.random.default_rng(0).permutation(360)
+    x = np.random.default_rng(1).normal(size=(360, 4)) + y[:, None]
+    held = {"val_images": x[:9], "val_labels": y[:9]}
+    np.savez(tmp_path / "own.npz", **sources.four(x[order], y[order], x[:30], y[:30], **held))
+    own = settings(str(tmp_path / "own.npz"), pretrain=PretrainConfig(batch_size=10))
+
+    def found(labels, subset="balanced"):
+        asked = dataclasses.replace(own, finetune=FinetuneConfig(labels=labels, label_subset=subset, batch_size=10))
+        loaded = fitting.load(asked)
+        return [each for each in loaded.findings if each.kind == "classes smaller than their share"]
+
+    (finding,) = found(90)
+    assert "of 90 labels each class would have 30, and there are 10 of 2" in finding.sentence
+    assert finding.figures["counts"] == {"0": 200, "1": 150, "2": 10} and finding.severity == "note"
+    assert not found(30) and not found(90, "random")
+
+
+@pytest.mark.parametrize("section", ["finetune", "pretrain.method"])
+def test_classes_have_no_weights_where_targets_are_numbers(section, tmp_path):
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(200, 4))
+    np.savez(tmp_path / "numbers.npz", X=rows, y=rows[:, 0])
+    weights = "balanced", "none"
+    own = settings(
+        str(tmp_path / "numbers.npz"),
+        finetune={"class_weights": weights[section != "finetune"]},
+        pretrain=PretrainConfig(batch_size=10, method=SupervisedConfig(class_weights=weights[section == "finetune"])),
+        study=StudyConfig(metric="r2"),
+    )
+    with pytest.raises(ConfigError, match=rf"{section}.class_weights: 'balanced' weighs classes, and the task is regr"):
+        planned(own)

@@ -38,6 +38,7 @@ class Reference(NamedTuple):
     first_scale: jax.Array  # factor on the first update
     probes: jax.Array | None = None  # validation examples by which codes are diagnosed, if any are
     initial_codes: jax.Array | None = None  # of these [probes, units]
+    class_weights: jax.Array | None = None  # of the labelled rows, if classes have any
 
 
 def init(static: Static, config: StageConfig, seed: jax.Array, parent: Params | None, examples: Splits) -> TrainState:
@@ -49,10 +50,13 @@ def init(static: Static, config: StageConfig, seed: jax.Array, parent: Params | 
     if method.diagnose_at:
         first = start.as_drawn(static, params, Batch(examples.validation.inputs[:_PROBES])).inputs
         carry = Reference(carry.first_scale, first, stack.codes(params, first))
+    if method.class_weights == "balanced":
+        carry = carry._replace(class_weights=start.class_weights(stack.task, examples))
     state = state_of(static, config, params, carry)
     if static.choices.first_update == "matched":
         labelled = taken(examples.train, examples.labelled)
         batch = start.as_drawn(static, params, taken(labelled, static.rows.of_update(seed, 0)))
+        batch = batch._replace(labels=stack.task.weighed(batch.labels, carry.class_weights))
         minimised = partial(objective, stack=stack, config=method)
         rule = _optimizer_at(static, method, optimizer_of(static, config), jnp.int32(0))
         scale = scale_to(method.first_logit_change, state, batch, stack.logits, minimised, rule)
@@ -83,6 +87,7 @@ def update(
     ``post_update_loss`` of numbers; and after the updates ``diagnose_at`` the diagnostics.
     """
     stack, method, carry = static.stack, config.method, state.carry
+    batch = batch._replace(labels=stack.task.weighed(batch.labels, carry.class_weights))
     minimised = partial(objective, stack=stack, config=method)
     factor = jnp.where(step.number == 0, carry.first_scale, 1)
     rule = _optimizer_at(static, method, optimizer_of(static, config, factor), step.number)
@@ -100,8 +105,9 @@ def update(
 
 
 def measure(static: Static, config: StageConfig, state: TrainState, batch: Batch, seed: jax.Array) -> Metrics:
-    """Returns the ``metrics`` of held-out examples."""
-    return metrics(static.stack, state.params, batch)
+    """Returns the ``metrics`` of held-out examples, and where classes have weights ``weighted_loss`` (nats)."""
+    labels = static.stack.task.weighed(batch.labels, state.carry.class_weights)
+    return metrics(static.stack, state.params, batch._replace(labels=labels))
 
 
 def finish(static: Static, params: Params, examples: Splits) -> Results:

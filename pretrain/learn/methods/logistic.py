@@ -17,7 +17,10 @@ def init(static: Static, config: StageConfig, seed: jax.Array, parent: Params | 
     """Fits the head, and reports the norm of the gradient there."""
     params = start.network(static, seed, parent, examples)
     labelled = start.labelled_codes(static, params, examples)
-    head, norm = probes.converged(labelled.inputs, labelled.labels, static.stack.task, config.l2)
+    task = static.stack.task
+    if config.method.class_weights == "balanced":
+        labelled = labelled._replace(labels=task.weighed(labelled.labels, start.class_weights(task, examples)))
+    head, norm = probes.converged(labelled.inputs, labelled.labels, task, config.l2)
     return state_of(static, config, {**params, "head": head}, {"gradient_norm": norm})
 
 

@@ -11,7 +11,7 @@ from pretrain.learn import results, start
 from pretrain.learn.annotations import Scalar
 from pretrain.learn.layers import Dense, Params, apply
 from pretrain.learn.method import Method
-from pretrain.learn.metrics import Batch, Metrics
+from pretrain.learn.metrics import Batch, Metrics, Splits
 from pretrain.learn.stack import Companion, Companions, Stack
 from pretrain.learn.stage import StageConfig, Static
 from pretrain.learn.tasks import Task
@@ -41,16 +41,26 @@ def objective(params: Params, batch: Batch, *, stack: Stack) -> tuple[Scalar, Me
     return stack.task.objective(outputs, batch)
 
 
+def init(static: Static, config: StageConfig, seed: jax.Array, parent: Params | None, examples: Splits) -> TrainState:
+    """Returns the state, which carries the weights of classes where they have any."""
+    state = start.pretraining(static, config, seed, parent, examples)
+    if config.method.class_weights == "balanced":
+        state = state._replace(carry=start.class_weights(static.stack.task, examples))
+    return state
+
+
 def update(
     static: Static, config: StageConfig, state: TrainState, batch: Batch, seed: jax.Array, step: Step
 ) -> tuple[TrainState, Values]:
     """Makes one update; its values are ``loss`` and, but of numbers, ``accuracy`` (fraction) before it."""
+    batch = batch._replace(labels=static.stack.task.weighed(batch.labels, state.carry))
     return train_step(state, batch, partial(objective, stack=static.stack), optimizer_of(static, config))
 
 
 def measure(static: Static, config: StageConfig, state: TrainState, batch: Batch, seed: jax.Array) -> Metrics:
-    """Returns ``loss``, and ``accuracy`` (fraction) but of numbers."""
+    """Returns ``loss``, ``accuracy`` (fraction) but of numbers, and where classes have weights ``weighted_loss``."""
+    batch = batch._replace(labels=static.stack.task.weighed(batch.labels, state.carry))
     return objective(state.params, batch, stack=static.stack)[1]
 
 
-METHOD = Method(start.pretraining, results.of_pretraining, update, measure, companions)
+METHOD = Method(init, results.of_pretraining, update, measure, companions)
