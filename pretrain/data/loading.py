@@ -256,7 +256,7 @@ def _pretrained(
 def _scale_notes(train: np.ndarray, fitted: scaling.FittedScaling) -> list[str]:
     if fitted.scaling.method != "standardise":
         return []
-    each = "channel by channel" if train.ndim == 4 else "column by column"
+    each = "channel by channel" if train.ndim > 2 else "column by column"
     return [f"inputs are standardised, {each} (data.scaling)"]
 
 

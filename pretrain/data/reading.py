@@ -12,7 +12,7 @@ from pretrain.config.fields import ConfigError
 from pretrain.config.kinds import TaskKind
 from pretrain.config.own_code import returned
 from pretrain.config.settings import DataConfig
-from pretrain.data import findings, inputs, keys, sparse, tables, targets
+from pretrain.data import findings, folders, inputs, keys, sparse, tables, targets
 from pretrain.data.columns import Record
 from pretrain.data.files import npy_kind, npz_kinds, read_npz
 from pretrain.data.findings import Finding
@@ -74,7 +74,7 @@ def read(config: DataConfig) -> Source:
     rows, labels = (_by_split(arrays.by_name, role) for role in _ROLES)
     row_names, label_names = (_by_split(arrays.called, role) for role in _ROLES)
     faults = [f"lacks {missing}" for missing in _missing(arrays.by_name)]
-    faults += inputs.faults(rows, row_names, arrays.columns)
+    faults += inputs.faults(rows, row_names, arrays.columns, config.inputs)
     goals = Targets("classification", {}, (), [], [])
     if "train" in labels:
         given = {split: array for split, array in labels.items() if split != "unlabelled"}
@@ -108,7 +108,11 @@ def read(config: DataConfig) -> Source:
 
 def key(config: DataConfig) -> tuple[Any, ...]:
     """Returns the fields that decide a source's content."""
-    return (config.name, config.dir, *(getattr(config, name) for name in (*_OF_TABLES, *_KEYS, "task")))
+    return (
+        config.name,
+        config.dir,
+        *(getattr(config, name) for name in (*_OF_TABLES, *_KEYS, "task", "inputs", "size")),
+    )
 
 
 def _by_split(arrays: Mapping[str, Any], role: str) -> dict[str, Any]:
@@ -206,8 +210,11 @@ def _arrays_of(config: DataConfig) -> _Arrays:
         return _of_function(name, wanted)
     if path.is_dir() and any(path.glob("*.npy")):
         return _of_directory(path, wanted)
+    if path.is_dir() and folders.holds_pictures(path):
+        return _of_pictures(path, wanted, config)
     if _is_path(name):
-        raise ConfigError("data.name", str(path), f"is no directory of .npy files; name them {EXPECTED}")
+        remedy = f"is no directory of .npy files, named {EXPECTED}, nor of pictures in folders of their class"
+        raise ConfigError("data.name", str(path), remedy)
     from pretrain.data import tfds_images
 
     content = tfds_images.read(name, config.dir)
@@ -248,6 +255,16 @@ def _of_directory(path: Path, wanted: Mapping[str, str]) -> _Arrays:
     except (OSError, ValueError) as error:
         raise ConfigError("data.name", str(path), f"holds an unreadable array ({error}); write it anew") from None
     return _Arrays(arrays, names, left_alone=others)
+
+
+def _of_pictures(path: Path, wanted: Mapping[str, str], config: DataConfig) -> _Arrays:
+    """Returns the pictures of a folder."""
+    if wanted:
+        remedy = "is for tables and arrays, not for pictures; leave it out"
+        raise ConfigError.of_all([ConfigError(f"data.{field}", name, remedy) for field, name in wanted.items()])
+    made = folders.read(path, config.size)
+    called = {name: f"{name.partition('_')[0]} pictures" for name in made.arrays}
+    return _Arrays(made.arrays, called, made.class_names, findings=made.findings)
 
 
 def _of_function(name: str, wanted: Mapping[str, str]) -> _Arrays:

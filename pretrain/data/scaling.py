@@ -109,7 +109,7 @@ def fit(
     # A category of no training row has no weight that training could move: its rows have 0 in every category.
     kept = np.flatnonzero(is_numeric | (moments.high > 0))
     unseen = len(is_numeric) - len(kept)
-    shared = _by_channel(moments, first.shape[-1]) if first.ndim == 4 else moments
+    shared = _by_channel(moments, first.shape[-1]) if first.ndim > 2 else moments
     beyond = _beyond(shared, held_out)
     spread = shared.deviation if method == "standardise" else shared.high - shared.low
     constant = spread <= np.maximum(_CONSTANT * np.maximum(np.abs(shared.low), np.abs(shared.high)), _LEAST)
