@@ -7,6 +7,7 @@ import numpy as np
 
 from pretrain.config.counts import counted
 from pretrain.config.fields import ConfigError
+from pretrain.data import series
 from pretrain.data.scaling import as_bytes
 
 Form = Literal["columns", "series", "images", "volumes"]
@@ -20,7 +21,9 @@ _DEEP = 8  # from which on sides of bytes are those of a volume
 _DARK = 64  # below which no image of bytes ends
 
 
-def form_of(rows: np.ndarray, asked: Literal["auto", "columns", "series", "images", "volumes"]) -> Form:
+def form_of(
+    rows: np.ndarray, asked: Literal["auto", "columns", "series", "images", "volumes"], padded: int = 0
+) -> Form:
     """Returns the form of rows [N, ...].
 
     Unsigned numbers, and multiples of 1/255, are images, or volumes where three axes are 8 or more; of other numbers,
@@ -29,6 +32,7 @@ def form_of(rows: np.ndarray, asked: Literal["auto", "columns", "series", "image
     Args:
       rows: the training rows.
       asked: as ``data.inputs``.
+      padded: the axis along which series of unlike lengths end; 0 of others.
 
     Raises:
       ConfigError: rows cannot have that form, or look like images with their channels first.
@@ -38,6 +42,8 @@ def form_of(rows: np.ndarray, asked: Literal["auto", "columns", "series", "image
         raise ConfigError("data.inputs", asked, f"needs rows of {_SHAPES[asked]}; these are {_sides(rows)}")
     if asked != "auto":
         return asked
+    if padded:
+        return "series"
     if n_axes == 1:
         return "columns"
     if n_axes == 3 and 1 in rows.shape[1:3]:
@@ -57,7 +63,7 @@ def form_of(rows: np.ndarray, asked: Literal["auto", "columns", "series", "image
     return ("columns", "series", "images", "volumes")[len(smooth)]
 
 
-def shaped(arrays: Mapping[str, np.ndarray], form: Form) -> dict[str, np.ndarray]:
+def shaped(arrays: Mapping[str, np.ndarray], form: Form, padded: int = 0) -> dict[str, np.ndarray]:
     """Returns rows by split as they are scaled and read.
 
     Columns are [N, D], series [N, T, 1, C], images [N, H, W, C], volumes [N, D, H, W, C].
@@ -65,23 +71,25 @@ def shaped(arrays: Mapping[str, np.ndarray], form: Form) -> dict[str, np.ndarray
     Args:
       arrays: by split, the training rows among them.
       form: of the training rows.
+      padded: as in ``form_of``.
     """
     if form == "columns":
         return {split: array.reshape(len(array), -1) for split, array in arrays.items()}
     if form == "series":
-        time = time_axis(arrays["train"])
+        time = padded or time_axis(arrays["train"])
         return {split: _series(array, time) for split, array in arrays.items()}
     lacks_channels = arrays["train"].ndim == min(_RANKS[form]) + 1
     return {split: array[..., None] if lacks_channels else array for split, array in arrays.items()}
 
 
-def lines(form: Form, given: np.ndarray, read: np.ndarray) -> list[str]:
+def lines(form: Form, given: np.ndarray, read: np.ndarray, padded: int = 0) -> list[str]:
     """Returns what rows were read as, and how to say otherwise; nothing of columns, which can be nothing else.
 
     Args:
       form: of the rows.
       given: the training rows as their source has them [N, ...].
       read: the same as they are read.
+      padded: as in ``form_of``.
     """
     said, shape = [], _sides(read)
     match form:
@@ -89,10 +97,13 @@ def lines(form: Form, given: np.ndarray, read: np.ndarray) -> list[str]:
             said = [f"rows of {_sides(given)} are read as columns ({_other('columns', given)})"]
         case "series":
             steps, _, channels = read.shape[1:]
-            turned = f", turned from {_sides(given)}" if time_axis(given) != 1 else ""
-            said = [
-                f"rows are series of {steps:,} steps of {counted(channels, 'channel')}{turned} ({_other(form, given)})"
-            ]
+            turned = f", turned from {_sides(given)}" if (padded or time_axis(given)) != 1 else ""
+            span, rest = f"{steps:,}", ""
+            if padded:
+                span = f"{series.lengths(read).min():,} to {series.lengths(read).max():,}"
+                rest = "; what follows their ends is read as zeros, which no scale and no reconstruction counts"
+            of = f"rows are series of {span} steps of {counted(channels, 'channel')}"
+            said = [f"{of}{turned} ({_other(form, given)}){rest}"]
         case "images" if given.dtype != np.uint8:  # bytes are nothing else
             said = [f"rows are images of {shape} ({_other(form, given)})"]
         case "volumes":

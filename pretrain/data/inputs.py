@@ -39,7 +39,7 @@ def faults(
             odd.setdefault(kind, fault)  # once, for splits mostly share a fault
         else:
             sound[split] = array
-            yield from _of_values(called[split], array, columns)
+            yield from _of_values(called[split], array, columns, form)
     yield from odd.values()
     for split, array in sound.items():
         first = sound.get("train", array)
@@ -73,8 +73,8 @@ def _has_channels_first(shape: tuple[int, ...]) -> bool:
     return width not in _CHANNELS and (first in _CHANNELS or (first < height == width and first < _DEEP))
 
 
-def _of_values(name: str, array: np.ndarray, columns: Any) -> Iterator[str]:
-    """Yields the faults of an array's numbers; missing ones of a table are none."""
+def _of_values(name: str, array: np.ndarray, columns: Any, form: str) -> Iterator[str]:
+    """Yields the faults of an array's numbers; missing ones of columns are none, and others' are those of series."""
     if array.dtype.kind != "f":
         return
     n_missing = 0
@@ -85,9 +85,11 @@ def _of_values(name: str, array: np.ndarray, columns: Any) -> Iterator[str]:
         if not finite.all():
             n_missing += int(np.isnan(block).sum())
             infinite |= np.isinf(block).any(axis=0)
-    if array.ndim > 2:
+    if form in ("images", "volumes") or (infinite.any() and array.ndim > 2 and form != "columns"):
         if n_missing or infinite.any():
             yield f"has {name} with {n_missing:,} NaN or infinite values; an image must be whole: leave out those rows"
+        return
+    if form == "series" or (form == "auto" and array.ndim > 2):
         return
     if infinite.any():
         yield f"has infinite values in {_listed(infinite, name, columns)}; replace them"

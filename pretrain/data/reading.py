@@ -12,7 +12,7 @@ from pretrain.config.fields import ConfigError
 from pretrain.config.kinds import TaskKind
 from pretrain.config.own_code import returned
 from pretrain.config.settings import DataConfig
-from pretrain.data import findings, folders, inputs, keys, sparse, tables, targets
+from pretrain.data import findings, folders, inputs, keys, series, sparse, tables, targets
 from pretrain.data.columns import Record
 from pretrain.data.files import npy_kind, npz_kinds, read_npz
 from pretrain.data.findings import Finding
@@ -48,6 +48,7 @@ class Source(NamedTuple):
     is_examined: bool = False  # for findings that are the same for all cuts
     findings: tuple[Finding, ...] = ()
     records: tuple[Record, ...] = ()  # of all columns of a table's file
+    padded: int = 0  # the axis of inputs along which series of unlike lengths end; 0 of others
 
 
 class _Arrays(NamedTuple):
@@ -75,6 +76,8 @@ def read(config: DataConfig) -> Source:
     row_names, label_names = (_by_split(arrays.called, role) for role in _ROLES)
     faults = [f"lacks {missing}" for missing in _missing(arrays.by_name)]
     faults += inputs.faults(rows, row_names, arrays.columns, config.inputs)
+    padded, faults_of_ends = _padding(rows, row_names, config, bool(arrays.columns))
+    faults += faults_of_ends
     goals = Targets("classification", {}, (), [], [])
     if "train" in labels:
         given = {split: array for split, array in labels.items() if split != "unlabelled"}
@@ -103,6 +106,7 @@ def read(config: DataConfig) -> Source:
         arrays.left_alone,
         findings=(*arrays.findings, *goals.findings, *findings.notes(notes)),
         records=arrays.records,
+        padded=padded,
     )
 
 
@@ -113,6 +117,23 @@ def key(config: DataConfig) -> tuple[Any, ...]:
         config.dir,
         *(getattr(config, name) for name in (*_OF_TABLES, *_KEYS, "task", "inputs", "size")),
     )
+
+
+def _padding(
+    rows: Mapping[str, np.ndarray], called: Mapping[str, str], config: DataConfig, is_table: bool
+) -> tuple[int, list[str]]:
+    """Returns the axis along which series of unlike lengths are padded, 0 of others, and the faults of NaN in them."""
+    axes, faults = set(), []
+    for split, array in rows.items():
+        if config.inputs == "series" or (config.inputs == "auto" and array.ndim > 2 and not is_table):
+            try:
+                axes.add(series.padding_axis(array))
+            except ValueError as fault:
+                faults.append(f"has {called[split]} with {fault}")
+    axes.discard(0)
+    if len(axes) > 1 and not faults:
+        faults.append("has series that end along other axes in other splits; turn them alike")
+    return max(axes, default=0), faults
 
 
 def _by_split(arrays: Mapping[str, Any], role: str) -> dict[str, Any]:
@@ -277,7 +298,7 @@ def _of_function(name: str, wanted: Mapping[str, str]) -> _Arrays:
     try:
         arrays = {
             key: sparse.dense(name, value) if hasattr(value, "toarray") else np.asarray(value)
-            for key, value in made.items()
+            for key, value in series.together(made).items()
         }
     except ConfigError:
         raise

@@ -110,6 +110,7 @@ class Stack:
     encoded: int = 0  # layers that the examples of a step have been through already
     head: Any = None  # a module from the topmost codes to a prediction's outputs
     task: Task = NO_TASK  # of methods that read labels
+    padded: bool = False  # whether examples are series of unlike lengths, whose padding no reconstruction owes
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Stack) and self._key == other._key

@@ -9,10 +9,12 @@ from pretrain.config.metrics import COMPONENTS, MAJORITY, VARIANCE
 from pretrain.data import Dataset
 from pretrain.data.inputs import blocks
 from pretrain.learn.layers import scaled
+from pretrain.learn.padding import is_real
 from pretrain.plan.plan import Plan
 
 _WIDEST = 1024  # inputs whose principal components take less than a second
 _MOST_ROWS = 5_000  # for fitting components
+_MOST_PADDED = 1_000  # series of unlike lengths, whose errors are counted value by value
 
 
 def of_trials(plan: Plan, datasets: Mapping[DataConfig, Dataset]) -> dict[str, dict[str, float]]:
@@ -28,7 +30,7 @@ def of_trials(plan: Plan, datasets: Mapping[DataConfig, Dataset]) -> dict[str, d
     majority = {config: _majority(datasets[config]) for config in set(last.values())}
     pretrained = [trial for trial in plan.trials if len(trial.jobs) > 1]
     stacks = {trial.id: plan.jobs[trial.jobs[-2]].stage.stack for trial in pretrained}
-    variance = {config: _variance(datasets[config].test.inputs) for config in {trial.source for trial in pretrained}}
+    variance = {config: _variance(datasets[config]) for config in {trial.source for trial in pretrained}}
     reconstructed = {trial.source for trial in pretrained if stacks[trial.id].reconstructs}
     linear = {config: _linear_errors(datasets[config]) for config in reconstructed}
     baselines: dict[str, dict[str, float]] = {}
@@ -48,8 +50,11 @@ def _majority(dataset: Dataset) -> float | None:
     return float(np.bincount(dataset.test.labels).max() / len(dataset.test.labels))
 
 
-def _variance(inputs: np.ndarray) -> float:
-    """Returns the variance of inputs [N, D], mean over D."""
+def _variance(dataset: Dataset) -> float:
+    """Returns the variance of test inputs [N, D], mean over D."""
+    inputs = dataset.test.inputs
+    if dataset.scaling.padded:
+        return float(_padded_errors(inputs, np.zeros((0, inputs.shape[1])), None)[0])
     sums = np.zeros((2, inputs.shape[1]))
     for block in blocks(inputs):
         values = scaled(block).astype(np.float64)
@@ -69,10 +74,31 @@ def _linear_errors(dataset: Dataset) -> list[float]:
     rows = train[:: -(-len(train) // _MOST_ROWS)]
     mean = scaled(rows).mean(axis=0)
     directions = np.linalg.eigh(_moments(rows, mean))[1][:, ::-1]
+    if dataset.scaling.padded:
+        few = test[:: -(-len(test) // _MOST_PADDED)]
+        return _padded_errors(few, directions.T, mean)[: min(len(rows), test.shape[1])].tolist()
     moments = _moments(test, mean)
     explained = np.sum(directions * (moments @ directions), axis=0)
     left = np.trace(moments) - np.concatenate([[0.0], np.cumsum(explained)[:-1]])
     return np.maximum(left / len(moments), 0.0)[: len(rows)].tolist()  # as fewer rows have no more components
+
+
+def _padded_errors(inputs: np.ndarray, directions: np.ndarray, mean: np.ndarray | None) -> np.ndarray:
+    """Returns the errors of padded inputs [N, D] from 0, 1, ... components [components, D], of real values alone.
+
+    As an autoencoder's, they are a mean over the values of a row, and over rows. The mean is that of real values where
+    none is given.
+    """
+    real = np.asarray(is_real(inputs))
+    values = inputs.astype(np.float64)
+    if mean is None:
+        mean = values.sum(axis=0) / np.maximum(real.sum(axis=0), 1)
+    left, counts = values - mean, np.maximum(real.sum(axis=1), 1)
+    errors = [float((np.square(left * real).sum(axis=1) / counts).mean())]
+    for direction in directions:
+        left -= np.outer(left @ direction, direction)
+        errors.append(float((np.square(left * real).sum(axis=1) / counts).mean()))
+    return np.array(errors)
 
 
 def _moments(inputs: np.ndarray, mean: np.ndarray) -> np.ndarray:
