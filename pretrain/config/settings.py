@@ -33,9 +33,9 @@ class DataConfig:
     """The examples: where they come from, how they are split and scaled."""
 
     name: Annotated[str, MinLen(1)] = "mnist"
-    """The packaged `mnist`; the path of an .npz file, of a directory of .npy files, or of a table, .csv, .tsv or
-    .parquet; FILE.py:FUNCTION, which returns a dictionary of arrays; or the name of a TensorFlow Datasets image
-    classification set. pretrain/data/README.md lists the names of arrays."""
+    """The packaged `mnist`; the path of an .npz file, of a directory of .npy files, of a folder of pictures by class,
+    or of a table, .csv, .tsv or .parquet; FILE.py:FUNCTION, which returns a dictionary of arrays; or the name of a
+    TensorFlow Datasets image classification set. pretrain/data/README.md lists the names of arrays."""
     dir: str = "~/tensorflow_datasets"
     """Directory that holds prepared TensorFlow Datasets."""
     target: str = ""
@@ -65,10 +65,12 @@ class DataConfig:
     of classes, at random and stratified by class otherwise; or at random for each seed."""
     cut: Annotated[int, Ge(0), When("splits", ("fixed",))] = 0
     """Number of a fixed cut; all but 0 are at random."""
-    inputs: Literal["auto", "columns", "series", "images"] = "auto"
-    """Form of a row of an array: columns; a series, of which channels are scaled apart; or an image. auto: bytes and
-    multiples of 1/255 are images; of other numbers, those that are smooth along one axis are series, along two images,
-    along none columns."""
+    inputs: Literal["auto", "columns", "series", "images", "volumes"] = "auto"
+    """Form of a row of an array: columns; or a series, an image or a volume, of which channels are scaled apart. auto:
+    bytes and multiples of 1/255 are images, or volumes where three axes are 8 or more; of other numbers, those that are
+    smooth along one axis are series, along two images, along three volumes, along none columns."""
+    size: Count = 32
+    """Height and width that pictures of a folder are brought to (pixels)."""
     scaling: Literal["auto", "none", "unit", "standardise"] = "auto"
     """Inputs as the encoder reads them: unit, in [0, 1]; standardise, mean 0 and deviation 1 over the training rows,
     column by column or channel by channel; none, as they are. auto: unit for bytes, none for numbers that lie in
@@ -92,7 +94,8 @@ class EncoderConfig:
 
     layers: Annotated[tuple[LayerWord, ...], MinLen(1)] = (300, 150)
     """Layers from the images up: a number of units (dense); 32c5s2, a convolution of 32 features, window 5 and stride
-    2; r64s2, a residual block of 64 features and stride 2; or FILE.py:FUNCTION, which returns modules of your own."""
+    2, along the steps of a series, the two axes of an image or the three of a volume; r64s2, a residual block of 64
+    features and stride 2; or FILE.py:FUNCTION, which returns modules of your own."""
     activation: Activation = "elu"
     """Activation of every encoder layer; a decoder layer has that of the codes it reconstructs."""
 

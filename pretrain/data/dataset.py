@@ -50,7 +50,9 @@ class Dataset(NamedTuple):
     train: Split  # labels are there, and only a labelled subset of them is used
     validation: Split
     test: Split
-    example_shape: tuple[int, ...]  # (height, width, channels) of an image, (columns,) of a row of a table
+    # Of an image (height, width, channels), of a series (steps, 1, channels), of a volume (depth, height, width,
+    # channels), of a row of a table (columns,).
+    example_shape: tuple[int, ...]
     task: TaskKind
     output_names: tuple[str, ...]  # of classes, labels or numbers
     units: Units | None  # of numbers
@@ -82,6 +84,6 @@ class Dataset(NamedTuple):
         return ", ".join(name for name, label in zip(self.output_names, target, strict=True) if label == 1) or "none"
 
     @property
-    def has_images(self) -> bool:
-        """Whether examples are images."""
-        return len(self.example_shape) == 3
+    def has_axes(self) -> bool:
+        """Whether examples are images, series or volumes, and no columns."""
+        return len(self.example_shape) > 1

@@ -7,87 +7,121 @@ import numpy as np
 
 from pretrain.config.counts import counted
 from pretrain.config.fields import ConfigError
+from pretrain.data import series
 from pretrain.data.scaling import as_bytes
 
 Form = Literal["columns", "series", "images", "volumes"]
+_RANKS = {"images": (2, 3), "volumes": (3, 4)}  # axes of rows of a form, with channels or without
+_SHAPES = {"images": "[H, W] or [H, W, C]", "volumes": "[D, H, W] or [D, H, W, C]"}
 _ROWS, _PAIRS = 500, 200  # rows, and pairs of positions, that are looked at
 _FEWEST = 5  # positions along an axis that may be smooth
 _SMOOTH = 0.1  # by how much neighbours correlate better than other positions
-_CHANNELS = (1, 2, 3, 4)  # of an image
+_CHANNELS = (1, 2, 3, 4)  # of an image or a volume
+_DEEP = 8  # from which on sides of bytes are those of a volume
 _DARK = 64  # below which no image of bytes ends
 
 
-def form_of(rows: np.ndarray, asked: Literal["auto", "columns", "series", "images"]) -> Form:
+def form_of(
+    rows: np.ndarray, asked: Literal["auto", "columns", "series", "images", "volumes"], padded: int = 0
+) -> Form:
     """Returns the form of rows [N, ...].
 
-    Unsigned numbers, and multiples of 1/255, of two or three axes are images, as are others smooth along two axes;
-    numbers smooth along one are a series, along three a volume, along none columns.
+    Unsigned numbers, and multiples of 1/255, are images, or volumes where three axes are 8 or more; of other numbers,
+    those smooth along one axis are a series, along two an image, along three a volume, along none columns.
 
     Args:
       rows: the training rows.
       asked: as ``data.inputs``.
+      padded: the axis along which series of unlike lengths end; 0 of others.
 
     Raises:
-      ConfigError: rows cannot have that form.
+      ConfigError: rows cannot have that form, or look like images with their channels first.
     """
     n_axes = rows.ndim - 1
-    if asked == "images" and n_axes < 2:
-        raise ConfigError("data.inputs", asked, "needs rows of [H, W] or [H, W, C]; these are columns")
+    if asked in _RANKS and n_axes not in _RANKS[asked]:
+        raise ConfigError("data.inputs", asked, f"needs rows of {_SHAPES[asked]}; these are {_sides(rows)}")
     if asked != "auto":
         return asked
+    if padded:
+        return "series"
     if n_axes == 1:
         return "columns"
     if n_axes == 3 and 1 in rows.shape[1:3]:
         return "series"
+    has_channels = rows.shape[-1] in _CHANNELS
     if rows.dtype.kind == "u" or as_bytes([rows[:_ROWS]]) is not None:
-        return "volumes" if n_axes == 3 and rows.shape[-1] not in _CHANNELS and min(rows.shape[1:]) >= 8 else "images"
-    if n_axes == 3 and rows.shape[-1] in _CHANNELS:
-        return "images"
+        is_deep = n_axes == 3 and not has_channels and min(rows.shape[1:]) >= _DEEP
+        return "volumes" if is_deep or n_axes == 4 else "images"
+    if n_axes > 2 and has_channels:
+        return "images" if n_axes == 3 else "volumes"
     smooth = smooth_axes(rows)
+    if n_axes == 3 and smooth == [2, 3]:
+        remedy = "sees images with their channels first; give np.moveaxis(rows, 1, -1), or say what rows are"
+        raise ConfigError("data.inputs", "auto", remedy)
+    if n_axes == 4 and len(smooth) > 1:
+        return "volumes"
     return ("columns", "series", "images", "volumes")[len(smooth)]
 
 
-def shaped(arrays: Mapping[str, np.ndarray], form: Form) -> dict[str, np.ndarray]:
-    """Returns rows by split as they are scaled and read: [N, D], images as [N, H, W, C], series as [N, T, 1, C].
+def shaped(arrays: Mapping[str, np.ndarray], form: Form, padded: int = 0) -> dict[str, np.ndarray]:
+    """Returns rows by split as they are scaled and read.
+
+    Columns are [N, D], series [N, T, 1, C], images [N, H, W, C], volumes [N, D, H, W, C].
 
     Args:
       arrays: by split, the training rows among them.
       form: of the training rows.
+      padded: as in ``form_of``.
     """
     if form == "columns":
         return {split: array.reshape(len(array), -1) for split, array in arrays.items()}
     if form == "series":
-        time = time_axis(arrays["train"])
+        time = padded or time_axis(arrays["train"])
         return {split: _series(array, time) for split, array in arrays.items()}
-    return {split: array[..., None] if array.ndim == 3 else array for split, array in arrays.items()}
+    lacks_channels = arrays["train"].ndim == min(_RANKS[form]) + 1
+    return {split: array[..., None] if lacks_channels else array for split, array in arrays.items()}
 
 
-def lines(form: Form, given: np.ndarray, read: np.ndarray) -> list[str]:
+def lines(form: Form, given: np.ndarray, read: np.ndarray, padded: int = 0) -> list[str]:
     """Returns what rows were read as, and how to say otherwise; nothing of columns, which can be nothing else.
 
     Args:
       form: of the rows.
       given: the training rows as their source has them [N, ...].
       read: the same as they are read.
+      padded: as in ``form_of``.
     """
-    said, shape = [], " × ".join(map(str, read.shape[1:]))
+    said, shape = [], _sides(read)
     match form:
         case "columns" if given.ndim > 2:
-            said = [
-                f"rows of {' × '.join(map(str, given.shape[1:]))} are read as columns (data.inputs: series, images)"
-            ]
+            said = [f"rows of {_sides(given)} are read as columns ({_other('columns', given)})"]
         case "series":
             steps, _, channels = read.shape[1:]
-            said = [
-                f"rows are series of {steps:,} steps of {counted(channels, 'channel')} (data.inputs: columns, images)"
-            ]
+            turned = f", turned from {_sides(given)}" if (padded or time_axis(given)) != 1 else ""
+            span, rest = f"{steps:,}", ""
+            if padded:
+                span = f"{series.lengths(read).min():,} to {series.lengths(read).max():,}"
+                rest = "; what follows their ends is read as zeros, which no scale and no reconstruction counts"
+            of = f"rows are series of {span} steps of {counted(channels, 'channel')}"
+            said = [f"{of}{turned} ({_other(form, given)}){rest}"]
         case "images" if given.dtype != np.uint8:  # bytes are nothing else
-            said = [f"rows are images of {shape} (data.inputs: columns, series)"]
+            said = [f"rows are images of {shape} ({_other(form, given)})"]
         case "volumes":
-            said = [f"rows look like volumes, and are read as images of {shape}, the last the channels (data.inputs)"]
+            said = [f"rows are volumes of {shape}, the last the channels ({_other(form, given)})"]
     if given.dtype == np.uint8 and read.dtype != np.uint8:
         said.append(f"bytes end at {given.max()}, and are read as numbers (data.scaling unit divides them by 255)")
     return said
+
+
+def _sides(rows: np.ndarray) -> str:
+    return " × ".join(map(str, rows.shape[1:]))
+
+
+def _other(form: Form, given: np.ndarray) -> str:
+    """Returns how to say that rows have another form, of those that they can have."""
+    forms: tuple[Form, ...] = ("columns", "series", "images", "volumes")
+    can_be = [each for each in forms if each != form and given.ndim - 1 in _RANKS.get(each, (given.ndim - 1,))]
+    return f"data.inputs: {', '.join(can_be)}"
 
 
 def are_small(rows: np.ndarray) -> bool:

@@ -9,6 +9,7 @@ from pretrain.config.counts import some
 
 _BLOCK = 1 << 22  # numbers in memory at once
 _CHANNELS = (1, 3, 4)  # of images, on any axis
+_DEEP = 8  # from which on a side may be that of a volume
 _MOST_NAMED = 5
 _LARGEST = 1e38  # of a number, about as float32 has it
 
@@ -20,23 +21,26 @@ def blocks(array: np.ndarray) -> Iterator[np.ndarray]:
         yield array[start : start + size]
 
 
-def faults(inputs: Mapping[str, np.ndarray], called: Mapping[str, str], columns: Any = None) -> Iterator[str]:
+def faults(
+    inputs: Mapping[str, np.ndarray], called: Mapping[str, str], columns: Any = None, form: str = "auto"
+) -> Iterator[str]:
     """Yields the faults of a source's inputs, each with its remedy.
 
     Args:
       inputs: by split.
       called: the name of each at its source.
       columns: names of the values of a row, where it has them.
+      form: as ``data.inputs``.
     """
     sound: dict[str, np.ndarray] = {}
     odd: dict[str, str] = {}
     for split, array in inputs.items():
-        kind, fault = _of_kind(called[split], array)
+        kind, fault = _of_kind(called[split], array, form)
         if kind:
             odd.setdefault(kind, fault)  # once, for splits mostly share a fault
         else:
             sound[split] = array
-            yield from _of_values(called[split], array, columns)
+            yield from _of_values(called[split], array, columns, form)
     yield from odd.values()
     for split, array in sound.items():
         first = sound.get("train", array)
@@ -48,18 +52,18 @@ def faults(inputs: Mapping[str, np.ndarray], called: Mapping[str, str], columns:
             yield f"has {names}, which differ in scale; store both alike"
 
 
-def _of_kind(name: str, array: np.ndarray) -> tuple[str, str]:
+def _of_kind(name: str, array: np.ndarray, form: str) -> tuple[str, str]:
     """Returns the fault of an array's type or shape, in a word and in a line; nothing of a sound one."""
     if array.dtype.kind == "O":
         remedy = "as images that differ in size make; resize them, and save numbers"
         return "objects", f"has {name} of Python objects, {remedy}"
     if array.dtype.kind not in "buif":
         return "type", f"has {name} of {array.dtype}; inputs must be numbers: turn texts to columns of 0 and 1"
-    if array.ndim not in (2, 3, 4) or array.size == 0:
-        shapes = "[N, columns], [N, H, W] or [N, H, W, C]"
+    if array.ndim not in (2, 3, 4, 5) or array.size == 0:
+        shapes = "[N, columns], [N, steps, C], [N, H, W], [N, H, W, C] or [N, D, H, W, C]"
         return "shape", f"has {name} of {array.dtype} {array.shape}; they must be {shapes}, and not empty"
-    if array.ndim == 4 and _has_channels_first(array.shape[1:]):
-        remedy = f"give np.moveaxis({name}, 1, -1)"
+    if array.ndim == 4 and form in ("auto", "images") and _has_channels_first(array.shape[1:]):
+        remedy = f"give np.moveaxis({name}, 1, -1), or --data.inputs volumes"
         fault = f"has {name} of {array.shape}, which look like [N, C, H, W]; they must be [N, H, W, C]"
         return "channels", f"{fault}: {remedy}"
     return "", ""
@@ -67,11 +71,11 @@ def _of_kind(name: str, array: np.ndarray) -> tuple[str, str]:
 
 def _has_channels_first(shape: tuple[int, ...]) -> bool:
     first, height, width = shape
-    return width not in _CHANNELS and (first in _CHANNELS or first < height == width)
+    return width not in _CHANNELS and (first in _CHANNELS or (first < height == width and first < _DEEP))
 
 
-def _of_values(name: str, array: np.ndarray, columns: Any) -> Iterator[str]:
-    """Yields the faults of an array's numbers; missing ones of a table are none."""
+def _of_values(name: str, array: np.ndarray, columns: Any, form: str) -> Iterator[str]:
+    """Yields the faults of an array's numbers; missing ones of columns are none, and others' are those of series."""
     if array.dtype.kind != "f":
         return
     n_missing = 0
@@ -82,9 +86,11 @@ def _of_values(name: str, array: np.ndarray, columns: Any) -> Iterator[str]:
         if not finite.all():
             n_missing += int(np.isnan(block).sum())
             infinite |= (~finite & ~np.isnan(block)).any(axis=0)
-    if array.ndim > 2:
+    if form in ("images", "volumes") or (infinite.any() and array.ndim > 2 and form != "columns"):
         if n_missing or infinite.any():
             yield f"has {name} with {n_missing:,} NaN or infinite values; an image must be whole: leave out those rows"
+        return
+    if form == "series" or (form == "auto" and array.ndim > 2):
         return
     if infinite.any():
         yield f"has infinite values in {_listed(infinite, name, columns)}, or beyond 1e38; replace them"

@@ -88,7 +88,8 @@ def load(config: DataConfig, read: Reader = reading.read) -> Dataset:
         labels = {split: units.standardised(array) for split, array in labels.items()}
     pool = raw.pop("unlabelled", None)
     training, pool_findings = _scaled_by(config, raw["train"], labels["train"], pool, source.columns)
-    fitted = scaling.fit(training, [raw["validation"], raw["test"]], config.scaling, source.columns)
+    held_out = [raw["validation"], raw["test"]]
+    fitted = scaling.fit(training, held_out, config.scaling, source.columns, source.padded > 0)
     del training
     inputs = {split: fitted.scaling.applied(array) for split, array in raw.items()}
     inputs["train"], pretrained_labels, pool_notes = _pretrained(config, inputs["train"], labels["train"], pool, fitted)
@@ -137,7 +138,7 @@ def form_of(source: Source, config: DataConfig) -> forms.Form:
     Raises:
       ConfigError: rows cannot have the form that a config gives.
     """
-    return "columns" if source.columns else forms.form_of(source.inputs["train"], config.inputs)
+    return "columns" if source.columns else forms.form_of(source.inputs["train"], config.inputs, source.padded)
 
 
 def rows_of(source: Source) -> splits.Rows:
@@ -148,7 +149,9 @@ def rows_of(source: Source) -> splits.Rows:
 
 def _read_as(config: DataConfig, source: Source, train: np.ndarray) -> list[str]:
     """Returns the form that rows were read as, in words; nothing of packaged ones."""
-    return [] if config.name == "mnist" else forms.lines(form_of(source, config), source.inputs["train"], train)
+    if config.name == "mnist":
+        return []
+    return forms.lines(form_of(source, config), source.inputs["train"], train, source.padded)
 
 
 def _weighed(findings: Iterable[Finding], task: TaskKind, n_held_out: int) -> Iterator[Finding]:
@@ -203,7 +206,7 @@ def _cut(arrays: Mapping[str, np.ndarray], cut: splits.Cut) -> dict[str, np.ndar
 
 def _raw(source: Source, cut: splits.Cut, config: DataConfig) -> dict[str, np.ndarray]:
     """Returns the inputs of each split before they are scaled; images have a channel, and are grey where asked."""
-    arrays = forms.shaped(_cut(source.inputs, cut), form_of(source, config))
+    arrays = forms.shaped(_cut(source.inputs, cut), form_of(source, config), source.padded)
     if config.greyscale:
         if arrays["train"].ndim != 4 or arrays["train"].shape[-1] not in (1, 3):
             remedy = f"is for images of 1 or 3 channels, not for {arrays['train'].shape[1:]} an example; leave it out"
@@ -258,7 +261,7 @@ def _pretrained(
 def _scale_notes(train: np.ndarray, fitted: scaling.FittedScaling) -> list[str]:
     if fitted.scaling.method != "standardise":
         return []
-    each = "channel by channel" if train.ndim == 4 else "column by column"
+    each = "channel by channel" if train.ndim > 2 else "column by column"
     return [f"inputs are standardised, {each} (data.scaling)"]
 
 

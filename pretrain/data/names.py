@@ -10,6 +10,11 @@ _PARTS = {**dict.fromkeys(("images", "inputs", "x"), "inputs"), **dict.fromkeys(
 EXPECTED = "train_, val_, test_ or unlabelled_, times images, inputs or x, and labels, targets or y; or X and y"
 
 
+def split_of(name: str) -> str | None:
+    """Returns the canonical name of a split; None of an unknown."""
+    return _SPLITS.get(name.lower())
+
+
 def canonical(name: str) -> str | None:
     """Returns the canonical name, as ``train_inputs``, of ``X_train``, ``val_images`` or ``y``; None of an unknown."""
     words = name.lower().split("_")

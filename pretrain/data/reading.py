@@ -13,7 +13,7 @@ from pretrain.config.fields import ConfigError
 from pretrain.config.kinds import TaskKind
 from pretrain.config.own_code import contained, returned
 from pretrain.config.settings import DataConfig
-from pretrain.data import findings, inputs, keys, room, sparse, tables, targets
+from pretrain.data import findings, folders, inputs, keys, room, series, sparse, tables, targets
 from pretrain.data.columns import Record
 from pretrain.data.files import Kind, State, npy_kind, npz_kinds, read_npy, read_npz, state_of, unaltered
 from pretrain.data.findings import Finding
@@ -50,6 +50,7 @@ class Source(NamedTuple):
     findings: tuple[Finding, ...] = ()
     records: tuple[Record, ...] = ()  # of all columns of a table's file
     files: tuple[State, ...] = ()  # as they were when they were read
+    padded: int = 0  # the axis of inputs along which series of unlike lengths end; 0 of others
 
 
 class _Arrays(NamedTuple):
@@ -77,7 +78,9 @@ def read(config: DataConfig) -> Source:
     rows, labels = (_by_split(arrays.by_name, role) for role in _ROLES)
     row_names, label_names = (_by_split(arrays.called, role) for role in _ROLES)
     faults = [f"lacks {missing}" for missing in _missing(arrays.by_name)]
-    faults += inputs.faults(rows, row_names, arrays.columns)
+    faults += inputs.faults(rows, row_names, arrays.columns, config.inputs)
+    padded, faults_of_ends = _padding(rows, row_names, config, bool(arrays.columns))
+    faults += faults_of_ends
     goals = Targets("classification", {}, (), [], [])
     if "train" in labels:
         given = {split: array for split, array in labels.items() if split != "unlabelled"}
@@ -107,12 +110,34 @@ def read(config: DataConfig) -> Source:
         findings=(*arrays.findings, *goals.findings, *findings.notes(notes)),
         records=arrays.records,
         files=tuple(arrays.files),
+        padded=padded,
     )
 
 
 def key(config: DataConfig) -> tuple[Any, ...]:
     """Returns the fields that decide a source's content."""
-    return (config.name, config.dir, *(getattr(config, name) for name in (*_OF_TABLES, *_KEYS, "task")))
+    return (
+        config.name,
+        config.dir,
+        *(getattr(config, name) for name in (*_OF_TABLES, *_KEYS, "task", "inputs", "size")),
+    )
+
+
+def _padding(
+    rows: Mapping[str, np.ndarray], called: Mapping[str, str], config: DataConfig, is_table: bool
+) -> tuple[int, list[str]]:
+    """Returns the axis along which series of unlike lengths are padded, 0 of others, and the faults of NaN in them."""
+    axes, faults = set(), []
+    for split, array in rows.items():
+        if config.inputs == "series" or (config.inputs == "auto" and array.ndim > 2 and not is_table):
+            try:
+                axes.add(series.padding_axis(array))
+            except ValueError as fault:
+                faults.append(f"has {called[split]} with {fault}")
+    axes.discard(0)
+    if len(axes) > 1 and not faults:
+        faults.append("has series that end along other axes in other splits; turn them alike")
+    return max(axes, default=0), faults
 
 
 def _by_split(arrays: Mapping[str, Any], role: str) -> dict[str, Any]:
@@ -212,8 +237,11 @@ def _arrays_of(config: DataConfig) -> _Arrays:
         return _of_function(name, wanted)
     if path.is_dir() and any(path.glob("*.npy")):
         return _of_directory(path, wanted)
+    if path.is_dir() and folders.holds_pictures(path):
+        return _of_pictures(path, wanted, config)
     if _is_path(name):
-        raise ConfigError("data.name", str(path), f"is no directory of .npy files; name them {EXPECTED}")
+        remedy = f"is no directory of .npy files, named {EXPECTED}, nor of pictures in folders of their class"
+        raise ConfigError("data.name", str(path), remedy)
     from pretrain.data import tfds_images
 
     content = tfds_images.read(name, config.dir)
@@ -272,6 +300,16 @@ def _of_directory(path: Path, wanted: Mapping[str, str]) -> _Arrays:
     return _Arrays(arrays, names, left_alone=others, files=files)
 
 
+def _of_pictures(path: Path, wanted: Mapping[str, str], config: DataConfig) -> _Arrays:
+    """Returns the pictures of a folder."""
+    if wanted:
+        remedy = "is for tables and arrays, not for pictures; leave it out"
+        raise ConfigError.of_all([ConfigError(f"data.{field}", name, remedy) for field, name in wanted.items()])
+    made = folders.read(path, config.size)
+    called = {name: f"{name.partition('_')[0]} pictures" for name in made.arrays}
+    return _Arrays(made.arrays, called, made.class_names, findings=made.findings)
+
+
 def _of_function(name: str, wanted: Mapping[str, str]) -> _Arrays:
     """Returns the arrays that a function of the user's returns."""
     file, _, function = name.rpartition(":")
@@ -280,7 +318,7 @@ def _of_function(name: str, wanted: Mapping[str, str]) -> _Arrays:
         remedy = f"names {function}, which must return a dictionary of arrays, not a {type(made).__name__}"
         raise ConfigError("data.name", name, remedy)
     try:
-        arrays = contained(lambda: {key: _own(name, value) for key, value in made.items()})
+        arrays = contained(lambda: {key: _own(name, value) for key, value in series.together(made).items()})
     except (ConfigError, KeyboardInterrupt):
         raise
     except BaseException as error:  # lists of lists of different lengths, arrays of other libraries

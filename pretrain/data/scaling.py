@@ -34,11 +34,12 @@ class Scaling(NamedTuple):
     marked: np.ndarray  # [M] int, values with a column of 0 and 1 that marks missing ones
     offset: np.ndarray  # [D] subtracted; empty if values stay as they are
     divisor: np.ndarray  # [D] of the difference
+    padded: bool = False  # whether NaN follow the ends of series; they become negative zeros, and no other value does
 
     @property
     def is_identity(self) -> bool:
         """Whether values stay as they are; programs divide bytes by 255."""
-        return not (len(self.kept) or len(self.fill) or len(self.offset))
+        return not (len(self.kept) or len(self.fill) or len(self.offset) or self.padded)
 
     def applied(self, rows: np.ndarray) -> np.ndarray:
         """Returns rows [N, ...] flattened, as datasets hold them: [N, D'] float32, or uint8, which programs divide."""
@@ -59,6 +60,10 @@ class Scaling(NamedTuple):
                 made = np.empty((len(rows), values.shape[1] + n_marked), np.float32)
             made[start : start + len(block), : values.shape[1]] = values
             made[start : start + len(block), values.shape[1] :] = marks
+            if self.padded:
+                part = made[start : start + len(block)]
+                part[part == 0] = 0.0
+                part[np.isnan(part)] = -0.0
             start += len(block)
         return made if made is not None else np.empty((0, 0), np.float32)
 
@@ -76,6 +81,7 @@ class _Moments(NamedTuple):
     low: np.ndarray
     high: np.ndarray
     has_missing: np.ndarray
+    n_known: np.ndarray  # numbers
 
 
 class FittedScaling(NamedTuple):
@@ -88,7 +94,11 @@ class FittedScaling(NamedTuple):
 
 
 def fit(
-    training: Sequence[np.ndarray], held_out: Sequence[np.ndarray], method: str, columns: tuple[Column, ...]
+    training: Sequence[np.ndarray],
+    held_out: Sequence[np.ndarray],
+    method: str,
+    columns: tuple[Column, ...],
+    padded: bool = False,
 ) -> FittedScaling:
     """Returns the scaling of a source; a value of which all training rows have the same becomes zero in all rows.
 
@@ -97,6 +107,7 @@ def fit(
       held_out: other rows for it.
       method: as in ``data.scaling``.
       columns: of a table; none of arrays.
+      padded: whether rows are series of unlike lengths, with NaN after their ends.
     """
     first, is_chosen = training[0], method != "auto"
     if first.dtype == np.uint8 and method in ("auto", "unit"):
@@ -114,7 +125,7 @@ def fit(
     # A category of no training row has no weight that training could move: its rows have 0 in every category.
     kept = np.flatnonzero(is_numeric | (moments.high > 0))
     unseen = len(is_numeric) - len(kept)
-    shared = _by_channel(moments, first.shape[-1]) if first.ndim == 4 else moments
+    shared = _by_channel(moments, first.shape[-1]) if first.ndim > 2 else moments
     beyond = _beyond(shared, held_out)
     spread = shared.deviation if method == "standardise" else shared.high - shared.low
     constant = spread <= np.maximum(_CONSTANT * np.maximum(np.abs(shared.low), np.abs(shared.high)), _LEAST)
@@ -135,7 +146,9 @@ def fit(
         offset,
         divisor,
     )
-    if missing.any():
+    if padded:
+        scaling = scaling._replace(fill=np.zeros(0), marked=np.zeros(0, int), padded=True)
+    elif missing.any():
         named = _named(missing, scaling.columns)
         marks = f", and marked in {counted(len(scaling.marked), 'column')} besides" if len(scaling.marked) else ""
         notes.append(f"missing values of {named} are the training mean{marks}")
@@ -145,7 +158,7 @@ def fit(
     if is_zero.any():
         named = _named(is_zero, scaling.columns)
         notes.append(f"column {named} has one value in all training rows, and becomes zero in all rows")
-    ends = np.array([moments.low, moments.high])
+    ends = np.array([shared.low, shared.high]) if padded else np.array([moments.low, moments.high])
     if len(offset):
         ends = (ends - offset) / divisor
     bounds = float(ends.min()), float(ends.max())
@@ -248,7 +261,7 @@ def _moments(training: Sequence[np.ndarray]) -> _Moments:
     n, seen = np.maximum(count, 1), count > 0
     low, high = np.where(seen, low, 0), np.where(seen, high, 0)
     variance = np.maximum(squares / n - np.square(total / n), 0)
-    return _Moments(pivot + total / n, np.sqrt(variance), low, high, count < n_rows)
+    return _Moments(pivot + total / n, np.sqrt(variance), low, high, count < n_rows, count)
 
 
 def _mean(values: np.ndarray, present: np.ndarray, whole: bool) -> np.ndarray:
@@ -261,9 +274,15 @@ def _by_channel(moments: _Moments, n_channels: int) -> _Moments:
     """Returns the moments of images' channels, as each of their pixels has them: [D]."""
     pixels = (-1, n_channels)
     mean, deviation, low, high = (each.reshape(pixels) for each in moments[:4])
-    middle = mean.mean(axis=0)
-    spread = np.sqrt((np.square(deviation) + np.square(mean - middle)).mean(axis=0))
+    if moments.has_missing.any():  # of series of unlike lengths, of which later steps have fewer numbers
+        weights = moments.n_known.reshape(pixels) / np.maximum(moments.n_known.reshape(pixels).sum(axis=0), 1)
+        middle = (weights * mean).sum(axis=0)
+        spread = np.sqrt((weights * (np.square(deviation) + np.square(mean - middle))).sum(axis=0))
+        low, high = np.where(weights > 0, low, np.inf), np.where(weights > 0, high, -np.inf)
+    else:
+        middle = mean.mean(axis=0)
+        spread = np.sqrt((np.square(deviation) + np.square(mean - middle)).mean(axis=0))
     middle, spread, least, most = (
         np.tile(each, len(mean)) for each in (middle, spread, low.min(axis=0), high.max(axis=0))
     )
-    return _Moments(middle, spread, least, most, moments.has_missing)
+    return _Moments(middle, spread, least, most, moments.has_missing, moments.n_known)

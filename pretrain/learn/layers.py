@@ -54,9 +54,8 @@ class Dense(nn.Module):
 class Convolution(nn.Module):
     """A convolution with SAME padding: [B, H, W, C] to [B, ceil(H / stride), ceil(W / stride), features].
 
-    Along a side of 1, as series [B, T, 1, C] have one, the window is 1.
-
-    Kernels and biases start as those of ``Dense``.
+    It goes over the three axes of volumes [B, D, H, W, C]. Along a side of 1, as series [B, T, 1, C] have one, the
+    window is 1. Kernels and biases start as those of ``Dense``.
     """
 
     features: int
@@ -65,19 +64,21 @@ class Convolution(nn.Module):
     activation: str = "identity"
 
     @nn.compact
-    def __call__(self, inputs: Float[Array, "rows height width channels"]) -> Float[Array, "rows h w features"]:
-        height, width = (self.window if size > 1 else 1 for size in inputs.shape[1:3])
-        shape = (height, width, inputs.shape[-1], self.features)
-        kernel = self.param("kernel", nn.initializers.he_normal(), shape)
+    def __call__(self, inputs: Float[Array, "rows *sides channels"]) -> Float[Array, "rows *s features"]:
+        if inputs.ndim < 4:
+            raise ValueError("a convolution reads images [H, W, C], series [T, 1, C] or volumes [D, H, W, C]")
+        window = (self.window if size > 1 else 1 for size in inputs.shape[1:-1])
+        kernel = self.param("kernel", nn.initializers.he_normal(), (*window, inputs.shape[-1], self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         sums = convolve(inputs, kernel, self.stride)
         return ACTIVATIONS[self.activation](sums + jnp.broadcast_to(bias, sums.shape))
 
 
 class Residual(nn.Module):
-    """A residual block (He et al., 2016): two 3 x 3 convolutions with GroupNorm (Wu and He, 2018), beside a shortcut.
+    """A residual block (He et al., 2016): two convolutions of window 3, GroupNorm (Wu and He, 2018), and a shortcut.
 
-    [B, H, W, C] to [B, ceil(H / stride), ceil(W / stride), features]; the shortcut is projected where shapes differ.
+    [B, H, W, C] to [B, ceil(H / stride), ceil(W / stride), features], volumes likewise; the shortcut is projected where
+    shapes differ.
     """
 
     features: int
@@ -85,7 +86,7 @@ class Residual(nn.Module):
     activation: str = "identity"
 
     @nn.compact
-    def __call__(self, inputs: Float[Array, "rows height width channels"]) -> Float[Array, "rows h w features"]:
+    def __call__(self, inputs: Float[Array, "rows *sides channels"]) -> Float[Array, "rows *s features"]:
         groups = next(size for size in (32, 16, 8, 4, 2, 1) if self.features % size == 0)
         activate = ACTIVATIONS[self.activation]
         values = Convolution(self.features, 3, self.stride, name="lower")(inputs)

@@ -11,6 +11,7 @@ from pretrain.learn.annotations import Array, Outputs, Scalar
 from pretrain.learn.layers import Params, encode, scaled
 from pretrain.learn.method import Results
 from pretrain.learn.metrics import Batch, Mean, Metrics, Splits, divided, evaluate, mean_of, sum_and_rows
+from pretrain.learn.padding import squared_errors
 from pretrain.learn.stack import Stack, decode
 from pretrain.learn.stage import Static
 from pretrain.learn.tasks import Task
@@ -36,7 +37,7 @@ def whole_reconstruction(stack: Stack, params: Params, batch: Batch) -> Metrics:
     """Returns the ``mse`` of images that go up through all layers and down again, mean over pixels."""
     targets = scaled(batch.inputs)
     outputs, _ = decode(stack, params, encode(stack.layers, params.get("encoder", {}), targets))
-    return {"mse": mean_of(jnp.mean(jnp.square(outputs - targets), axis=tuple(range(1, targets.ndim))), batch)}
+    return {"mse": mean_of(squared_errors(outputs, targets, stack.padded), batch)}
 
 
 def of_network(

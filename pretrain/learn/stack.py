@@ -64,19 +64,21 @@ class DenseDecoder(nn.Module):
 
 
 class ConvolutionDecoder(nn.Module):
-    """A convolution of codes [B, h, w, units] that are repeated ``stride`` times: [B, *shape].
+    """A convolution of codes [B, h, w, units] that are repeated ``stride`` times along each axis: [B, *shape].
 
     Unlike a transposed convolution, it leaves no checkerboard (Odena et al., 2016).
     """
 
-    shape: tuple[int, ...]  # height, width, channels
+    shape: tuple[int, ...]  # height, width, channels; of volumes depth first
     window: int
     stride: int
 
     @nn.compact
-    def __call__(self, codes: Float[Array, "rows h w units"]) -> Float[Array, "rows height width channels"]:
-        height, width, channels = self.shape
-        wide = jnp.repeat(jnp.repeat(codes, self.stride, axis=1), self.stride, axis=2)[:, :height, :width]
+    def __call__(self, codes: Float[Array, "rows *s units"]) -> Float[Array, "rows *sides channels"]:
+        *sides, channels = self.shape
+        for axis in range(1, len(self.shape)):
+            codes = jnp.repeat(codes, self.stride, axis=axis)
+        wide = codes[(slice(None), *map(slice, sides))]
         return Convolution(channels, self.window, name="convolution")(wide)
 
 
@@ -108,6 +110,7 @@ class Stack:
     encoded: int = 0  # layers that the examples of a step have been through already
     head: Any = None  # a module from the topmost codes to a prediction's outputs
     task: Task = NO_TASK  # of methods that read labels
+    padded: bool = False  # whether examples are series of unlike lengths, whose padding no reconstruction owes
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Stack) and self._key == other._key

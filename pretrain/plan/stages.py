@@ -88,7 +88,15 @@ def _greedy(settings: Settings, built: Built, dataset: Dataset) -> list[Spec]:
             subset = Subset(n_examples, settings.finetune.label_subset, task.n_classes)
         beside += (_companions(method, layers[: number + 1], example, task_of(dataset)),)
         encoded = number if section.cache_codes else 0
-        stack = Stack(layers[: number + 1], example, beside, start=number, encoded=encoded, task=task)
+        stack = Stack(
+            layers[: number + 1],
+            example,
+            beside,
+            start=number,
+            encoded=encoded,
+            task=task,
+            padded=dataset.scaling.padded,
+        )
         before = _updates(stages) if section.carry_step_count else 0
         made = builders.pretraining(section, method, stack, section.epochs, n_examples, subset, before)
         _check_length("epochs", section, made[0])
@@ -109,7 +117,7 @@ def _end_to_end(settings: Settings, built: Built, dataset: Dataset, before: Sequ
             for number in range(len(layers))
         )
     steps, epochs = _updates(before) if section.carry_step_count else 0, section.end_to_end_epochs
-    stack, n_images = Stack(layers, example, beside), len(dataset.train.inputs)
+    stack, n_images = Stack(layers, example, beside, padded=dataset.scaling.padded), len(dataset.train.inputs)
     made = builders.pretraining(section, canonical(method), stack, epochs, n_images, steps_before=steps)
     _check_length("end_to_end_epochs", section, made[0])
     return _spec(built, made, section, settings.pretraining_data, dataset)

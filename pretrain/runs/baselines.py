@@ -9,12 +9,14 @@ from pretrain.config.metrics import AUTO, CHANCE, COMPONENTS, MAJORITY, MARGIN, 
 from pretrain.data import Dataset
 from pretrain.data.inputs import blocks
 from pretrain.learn.layers import scaled
+from pretrain.learn.padding import is_real
 from pretrain.plan.plan import Plan
 from pretrain.runs.chance import chance
 
 _WIDEST = 1024  # inputs, all of whose principal components take less than a second
 _MOST_ROWS = 5_000  # for fitting components
 _MOST_VALUES = 50_000_000  # of these rows, for inputs that are wider
+_MOST_PADDED = 1_000  # series of unlike lengths, whose errors are counted value by value
 
 
 def of_trials(plan: Plan, datasets: Mapping[DataConfig, Dataset], metric: str = AUTO) -> dict[str, dict[str, float]]:
@@ -67,10 +69,14 @@ def _chance(dataset: Dataset, metric: str) -> dict[str, float]:
 
 def _spread(dataset: Dataset) -> tuple[float, float]:
     """Returns the errors of predicting test inputs by their own mean and by that of training inputs, mean over D."""
-    test, square = _means(dataset.test.inputs)
-    train, _ = _means(dataset.train.inputs)
-    variance = float(np.mean(square - np.square(test)))
-    return variance, variance + float(np.mean(np.square(test - train)))
+    test, train = dataset.test.inputs, dataset.train.inputs
+    if dataset.scaling.padded:
+        nothing = np.zeros((0, test.shape[1]))
+        own, trained = (float(_padded_errors(test, nothing, mean)[0]) for mean in (_real_mean(test), _real_mean(train)))
+        return own, trained
+    mean, square = _means(test)
+    variance = float(np.mean(square - np.square(mean)))
+    return variance, variance + float(np.mean(np.square(mean - _means(train)[0])))
 
 
 def _means(inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -95,6 +101,10 @@ def _linear_errors(dataset: Dataset, most: int) -> list[float]:
     n_rows = _MOST_ROWS if width <= _WIDEST else max(1, min(_MOST_ROWS, _MOST_VALUES // width))
     rows = train[:: -(-len(train) // n_rows)]
     mean = scaled(rows).mean(axis=0)
+    if dataset.scaling.padded:
+        few = test[:: -(-len(test) // _MOST_PADDED)]
+        directions = _leading(scaled(rows) - mean, min(most, len(rows) - 1, width - 1))
+        return _padded_errors(few, directions.T, mean).tolist()
     if width <= _WIDEST:
         directions = np.linalg.eigh(_moments(rows, mean))[1][:, ::-1]
         moments = _moments(test, mean)
@@ -120,6 +130,25 @@ def _leading(centred: np.ndarray, n: int) -> np.ndarray:
     if n < 1:
         return np.zeros((centred.shape[1], 0), np.float32)
     return randomized_svd(centred, n, random_state=0)[2].T
+
+
+def _real_mean(inputs: np.ndarray) -> np.ndarray:
+    """Returns the mean of padded inputs [N, D] over their real values: [D]."""
+    return inputs.sum(axis=0, dtype=np.float64) / np.maximum(np.asarray(is_real(inputs)).sum(axis=0), 1)
+
+
+def _padded_errors(inputs: np.ndarray, directions: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """Returns the errors of padded inputs [N, D] from 0, 1, ... components [components, D], of real values alone.
+
+    As an autoencoder's, they are a mean over the values of a row, and over rows.
+    """
+    real = np.asarray(is_real(inputs))
+    left, counts = inputs.astype(np.float64) - mean, np.maximum(real.sum(axis=1), 1)
+    errors = [float((np.square(left * real).sum(axis=1) / counts).mean())]
+    for direction in directions:
+        left -= np.outer(left @ direction, direction)
+        errors.append(float((np.square(left * real).sum(axis=1) / counts).mean()))
+    return np.array(errors)
 
 
 def _moments(inputs: np.ndarray, mean: np.ndarray) -> np.ndarray:

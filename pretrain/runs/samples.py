@@ -94,7 +94,7 @@ def _filters(layer: Params, image_shape: tuple[int, ...]) -> np.ndarray:
 
 def _shows(dataset: Dataset) -> bool:
     *sides, channels = dataset.example_shape
-    return dataset.has_images and channels in (1, 3) and min(sides) > 1  # a series is no picture
+    return len(sides) == 2 and channels in (1, 3) and min(sides) > 1  # a series is no picture
 
 
 def _phases(trial: Trial, plan: Plan) -> list[Job]:

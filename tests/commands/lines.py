@@ -39,6 +39,7 @@ OTHER = {
     "data.missing": ("-999", "unknown"),
     "data.categories": ("district", "zip"),
     "data.inputs": "columns",
+    "data.size": 48,
     "data.scale_from": "train",
     "data.validation": 77,
     "data.test": 0.25,

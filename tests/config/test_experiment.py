@@ -69,6 +69,7 @@ WRONG = {
     "data.scaling": CHOICES,
     "data.unlabelled": [*SIZES, "none", "ALL"],
     "data.pretrain_on": CHOICES,
+    "data.size": COUNTS,
     "data.inputs": CHOICES,
     "data.greyscale": SWITCHES,
     "data.shuffled_pixels": SWITCHES,

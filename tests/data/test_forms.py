@@ -38,7 +38,16 @@ ROWS = {
         RNG.integers(0, 256, (50, 6, 6)) / 255,
         RNG.integers(0, 256, (50, 6, 6, 3)).astype(np.uint8),
     ),
-    "volumes": (blobs(sides=(9, 8, 10)), (30 * blobs(sides=(9, 8, 10))).astype(np.uint8)),
+    "volumes": (
+        blobs(sides=(9, 8, 10)),
+        blobs(sides=(8, 8, 8)),
+        blobs(sides=(5, 6, 7)),
+        (30 * blobs(sides=(9, 8, 10))).astype(np.uint8),
+        RNG.integers(0, 256, (50, 8, 8, 8)) / 255,
+        RNG.integers(0, 256, (50, 4, 6, 5, 2)).astype(np.uint8),
+        np.repeat(blobs(sides=(9, 8, 10))[..., None], 3, -1),
+        np.repeat(blobs(sides=(9, 8, 10))[..., None], 6, -1),  # of six channels
+    ),
 }
 
 
@@ -56,6 +65,24 @@ def test_a_form_that_is_given_is_taken(asked):
         forms.form_of(walks()[:, :, 0], "images")
 
 
+@pytest.mark.parametrize(
+    ("rows", "asked"),
+    [(blobs(sides=(6, 5, 4, 3)), "images"), (walks(), "volumes"), (walks()[..., 0], "volumes")],
+)
+def test_a_form_that_rows_cannot_have_is_refused(rows, asked):
+    with pytest.raises(ConfigError, match=rf"data\.inputs: '{asked}' needs rows of \[") as refused:
+        forms.form_of(rows, asked)
+    assert " × ".join(map(str, rows.shape[1:])) in str(refused.value)
+
+
+def test_images_with_their_channels_first_are_no_images_as_they_stand():
+    rows = np.stack([blobs() for _ in range(9)], axis=1)  # of another place in each channel
+    with pytest.raises(ConfigError, match=r"channels first; give np\.moveaxis"):
+        forms.form_of(rows, "auto")
+    assert forms.form_of(np.moveaxis(rows, 1, -1), "auto") == "images"
+    assert forms.form_of(rows, "volumes") == "volumes"
+
+
 def test_a_series_is_one_whatever_the_order_of_its_axes():
     rows = walks()
     asked = {"train": rows}, {"train": np.moveaxis(rows, 1, 2)}, {"train": rows[:, :, None]}
@@ -64,12 +91,28 @@ def test_a_series_is_one_whatever_the_order_of_its_axes():
     np.testing.assert_array_equal(first[:, :, 0], rows)
     for other in others:
         np.testing.assert_array_equal(other, first)
-    assert "60 steps of 3 channels" in forms.lines("series", rows, first)[0]
+    assert forms.lines("series", rows, first) == [
+        "rows are series of 60 steps of 3 channels (data.inputs: columns, images)"
+    ]
+    turned = "60 steps of 3 channels, turned from 3 × 60 (data.inputs: columns, images)"
+    assert turned in forms.lines("series", np.moveaxis(rows, 1, 2), first)[0]
 
 
 def test_columns_are_flat_and_images_have_channels():
     assert forms.shaped({"train": walks()}, "columns")["train"].shape == (200, 180)
     assert forms.shaped({"train": blobs()}, "images")["train"].shape == (200, 12, 10, 1)
+
+
+@pytest.mark.parametrize("channels", [(), (1,), (3,)])
+def test_volumes_have_channels_and_say_so(channels):
+    rows = RNG.integers(0, 256, (20, 9, 8, 10, *channels)).astype(np.uint8)
+    made = forms.shaped({"train": rows, "test": rows[:3]}, "volumes")
+    n = channels[0] if channels else 1
+    assert made["train"].shape == (20, 9, 8, 10, n) and made["test"].shape == (3, 9, 8, 10, n)
+    other = "columns, series" if channels else "columns, series, images"
+    assert forms.lines("volumes", rows, made["train"]) == [
+        f"rows are volumes of 9 × 8 × 10 × {n}, the last the channels (data.inputs: {other})"
+    ]
 
 
 def test_splits_turn_as_the_training_rows_do():

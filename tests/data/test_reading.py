@@ -41,9 +41,9 @@ MISTAKES = {
     ),
     "complex images": (lambda a: {"train_images": a["train_images"] * 1j}, ["train_images of complex128"]),
     "dates": (lambda a: {"train_images": a["train_images"].astype("M8[D]")}, ["train_images of datetime64"]),
-    "five axes": (
-        lambda a: {"train_images": a["train_images"][..., None, None]},
-        ["train_images", "(260, 6, 6, 1, 1)"],
+    "six axes": (
+        lambda a: {"train_images": a["train_images"][..., None, None, None]},
+        ["train_images", "(260, 6, 6, 1, 1, 1)"],
     ),
     "empty images": (lambda a: {"train_images": a["train_images"][:, :0]}, ["train_images", "(260, 0, 6)"]),
     "different sizes": (lambda a: {"test_images": a["test_images"][:, 1:]}, ["(6, 6)", "(5, 6)", "to one size"]),
@@ -193,7 +193,7 @@ def test_a_folder_without_arrays_is_no_name_of_a_dataset(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "arrays").mkdir()
     for name in ("arrays/", "array/"):
-        refused(name, "is no directory of .npy files; name them")
+        refused(name, "is no directory of .npy files, named")
 
 
 def test_a_file_is_known_by_its_ending_in_capitals_too(tiny_path, tmp_path):

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.signal import correlate
 
 from pretrain.learn.convolution import convolve, native
-from pretrain.learn.layers import Convolution
+from pretrain.learn.layers import Convolution, Residual
+from pretrain.learn.stack import ConvolutionDecoder, mirror
 
 sides = st.integers(1, 9)
 
@@ -69,6 +71,79 @@ def test_windows_of_unlike_sides_are_xlas(window, stride):
         close(values, expected)
         for found, gradient in zip(gradients, exact, strict=True):
             close(found, gradient)
+
+
+@pytest.mark.parametrize(
+    ("sides", "channels", "features", "window", "stride"),
+    [
+        ((4, 5, 6), 1, 2, (3, 3, 3), 2),
+        ((5, 4, 7), 3, 2, (2, 3, 4), 1),  # which multiplies first
+        ((3, 7, 2), 2, 3, (3, 3, 3), 3),
+        ((2, 1, 3), 1, 1, (5, 1, 4), 2),  # more window than volume
+        ((9, 2, 2), 2, 2, (1, 1, 1), 3),  # pixels that no window reads
+    ],
+)
+def test_values_and_gradients_of_volumes_are_xlas_and_scipys(sides, channels, features, window, stride):
+    shape = 2, *(math.ceil(side / stride) for side in sides), features
+    volumes, kernel, slopes = drawn(4, (2, *sides, channels), (*window, channels, features), shape)
+    (values, *gradients), (expected, *exact) = both(volumes, kernel, slopes, stride)
+    for found, gradient in zip((values, *gradients), (expected, *exact), strict=True):
+        assert found.shape == gradient.shape and found.dtype == gradient.dtype
+        close(found, gradient)
+    close(values, correlated(volumes, kernel, stride))
+
+
+def correlated(volumes, kernel, stride):
+    """A convolution of volumes by SciPy, in double precision."""
+    window, (channels, features) = kernel.shape[:3], kernel.shape[3:]
+    pads = []
+    for size, side in zip(volumes.shape[1:4], window, strict=True):
+        total = max((math.ceil(size / stride) - 1) * stride + side - size, 0)
+        pads.append((total // 2, total - total // 2))
+    padded = np.pad(volumes.astype(np.float64), [(0, 0), *pads, (0, 0)])
+    made = [
+        sum(correlate(each[..., channel], kernel[..., channel, feature], "valid") for channel in range(channels))
+        for each in padded
+        for feature in range(features)
+    ]
+    whole = np.stack(made).reshape(len(volumes), features, *made[0].shape)
+    return np.moveaxis(whole, 1, -1)[:, ::stride, ::stride, ::stride]
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_descent_over_volumes_inside_a_loop_is_the_same(stride):
+    size = math.ceil(5 / stride**2)
+    volumes, targets, kernel = drawn(5, (3, 5, 5, 5, 2), (3, size, size, size, 2), (3, 3, 3, 2, 2))
+    found, expected = (descended(convolution, stride, volumes, targets, kernel) for convolution in (convolve, native))
+    assert float(jnp.max(jnp.abs(expected - kernel))) > 1e-4
+    close(found, expected)
+
+
+def test_layers_follow_the_axes_of_an_example():
+    series, image, volume = jnp.ones((2, 9, 1, 3)), jnp.ones((2, 9, 8, 3)), jnp.ones((2, 9, 8, 7, 3))
+    for inputs, window, outputs in (
+        (series, (5, 1), (5, 1)),
+        (image, (5, 5), (5, 4)),
+        (volume, (5, 5, 5), (5, 4, 4)),
+    ):
+        layer = Convolution(4, 5, 2)
+        values, variables = layer.init_with_output(jax.random.key(0), inputs)
+        assert values.shape == (2, *outputs, 4) and variables["params"]["kernel"].shape == (*window, 3, 4)
+        assert Residual(4, 2).init_with_output(jax.random.key(0), inputs)[0].shape == values.shape
+        decoder = mirror(layer, inputs.shape[1:])
+        assert decoder.init_with_output(jax.random.key(0), values)[0].shape == inputs.shape
+    with pytest.raises(ValueError, match="images"):
+        Convolution(4, 5).init(jax.random.key(0), jnp.ones((2, 30)))
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_a_decoder_of_volumes_repeats_codes_along_each_axis(stride):
+    shape = 5, 4, 6, 2
+    decoder = ConvolutionDecoder(shape, 3, stride)
+    (codes,) = drawn(6, (2, *(math.ceil(side / stride) for side in shape[:3]), 3))
+    params = decoder.init(jax.random.key(0), codes)
+    wide = np.kron(codes, np.ones((1, stride, stride, stride, 1)))[:, :5, :4, :6].astype(np.float32)
+    close(decoder.apply(params, codes), correlated(wide, np.asarray(params["params"]["convolution"]["kernel"]), 1))
 
 
 @pytest.mark.parametrize("stride", [1, 2])

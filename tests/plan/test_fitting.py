@@ -156,8 +156,8 @@ def test_convolutions_are_refused_where_rows_are_no_images(iris_like):
     wrong = settings(iris_like, encoder=EncoderConfig(layers=("8c3", 10)), pretrain=PretrainConfig(batch_size=10))
     with pytest.raises(ConfigError) as error:
         planned(wrong)
-    reported = "encoder.layers: '8c3 10' has convolutions, but a row of the data is 4 values and no image"
-    assert str(error.value) == f"{reported}; give numbers of units"
+    reported = "encoder.layers: '8c3 10' has convolutions, but a row of the data is 4 columns"
+    assert str(error.value) == f"{reported}; give numbers of units, or, of rows that are series, --data.inputs series"
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from pretrain.learn.corruption import corrupted
 from pretrain.learn.layers import ACTIVATIONS, Dense, Params, activation_of, apply, encode
 from pretrain.learn.method import Method
 from pretrain.learn.metrics import Batch, Mean, Metrics, mean_of
+from pretrain.learn.padding import masked, squared_errors
 from pretrain.learn.pytrees import skeleton
 from pretrain.learn.randomness import Purpose, normal, update_key
 from pretrain.learn.stack import Companion, Companions, Stack, below, decode, mirror
@@ -77,11 +78,12 @@ def reconstruction(
         log_variances = apply(stack.companion("log_variance", stack.top).module, params["log_variance"][name], inputs)
         given = codes + jnp.exp(log_variances / 2) * draw(codes.shape)
     outputs, logits = decode(stack, params, given, stack.start)
-    axes = tuple(range(1, targets.ndim))
-    errors = jnp.mean(jnp.square(outputs - targets), axis=axes)
+    padded = stack.padded and stack.start == 0
+    errors = squared_errors(outputs, targets, padded)
     loss = jnp.mean(errors)
     if config.loss == "cross_entropy":
-        loss = jnp.mean(jnp.sum(optax.sigmoid_binary_cross_entropy(logits, targets), axis=axes))
+        entropies = masked(optax.sigmoid_binary_cross_entropy(logits, targets), targets, padded)
+        loss = jnp.mean(jnp.sum(entropies, axis=tuple(range(1, targets.ndim))))
     if config.variational:
         loss = loss + config.kl_weight * penalties.divergence(codes, log_variances)
     if config.sparsity != "none":

@@ -1,0 +1,32 @@
+"""Padding of series of unlike lengths: negative zeros, which nothing but an error of a reconstruction tells from zeros.
+
+A network reads them as zeros, the mean of standardised inputs. No other value of a padded set is a negative zero.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Bool, Float
+
+from pretrain.learn.annotations import Array
+
+
+def is_real(values: Float[Array, "*shape"]) -> Bool[Array, "*shape"]:
+    """Returns which values are no padding."""
+    return (values != 0) | ~jnp.signbit(values)
+
+
+def squared_errors(
+    outputs: Float[Array, "rows ..."], targets: Float[Array, "rows ..."], padded: bool
+) -> Float[Array, " rows"]:
+    """Returns the squared error of each row, mean over its values; of padded ones, over those that are no padding."""
+    axes = tuple(range(1, targets.ndim))
+    squares = jnp.square(outputs - targets)
+    if not padded:
+        return jnp.mean(squares, axis=axes)
+    real = is_real(targets)
+    return jnp.sum(jnp.where(real, squares, 0), axis=axes) / jnp.maximum(jnp.sum(real, axis=axes), 1)
+
+
+def masked(values: jax.Array, targets: Float[Array, "rows ..."], padded: bool) -> jax.Array:
+    """Returns values [B, ...], zero where targets are padding, if they have some."""
+    return jnp.where(is_real(targets), values, 0) if padded else values
