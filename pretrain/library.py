@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any, TextIO
@@ -71,8 +71,8 @@ def run(
     if progress:
         console = Console(file=sys.stderr, markup=False, emoji=False, highlight=False, force_jupyter=False)
         running.report(prepared, console)
-    with running.occupied(prepared):
-        finished = running.conclude(_trained(prepared, console))
+    with running.occupied(prepared) as note:
+        finished = running.conclude(_trained(prepared, console, note))
     running.check_data(prepared)
     return finished
 
@@ -90,14 +90,14 @@ def _asked(experiment: Experiment | Path | str, overrides: Mapping[str, Any]) ->
     return override(config_file.load(config_file.find(name), name), values, **axes)
 
 
-def _trained(prepared: Prepared, console: Console) -> Trained:
+def _trained(prepared: Prepared, console: Console, note: Callable[[str], None]) -> Trained:
     """Trains in a thread of its own, so that an interruption of this one meets it where it can be saved.
 
     Raises:
       KeyboardInterrupt: this thread was interrupted: once, after all that was done was saved; twice, at once.
     """
     stop, thread = threading.Event(), ThreadPoolExecutor(1)
-    training = thread.submit(running.train, prepared, console, stop.is_set)
+    training = thread.submit(running.train, prepared, console, stop.is_set, note)
     try:
         try:
             # Now and then awake, since a signal that another thread is given ends no wait of this one.

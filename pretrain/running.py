@@ -161,8 +161,8 @@ def warning(console: Console, line: str) -> None:
 
 
 @contextlib.contextmanager
-def occupied(prepared: Prepared) -> Iterator[None]:
-    """Holds a run's directory, and its stages in the store, so that nobody prunes them.
+def occupied(prepared: Prepared) -> Iterator[Callable[[str], None]]:
+    """Holds a run's directory, and its stages in the store, so that nobody prunes them; gives a function to note work.
 
     These are all that its last look may need, so that nobody prunes what the first looks of a repeated run leave out.
 
@@ -173,14 +173,15 @@ def occupied(prepared: Prepared) -> Iterator[None]:
     root, run_dir = prepared.store.root, Path(prepared.experiment.run_dir)
     stages = prepared.plan.jobs
     held = holds.held(root, run_dir, stages) if is_writable(root) else contextlib.nullcontext()
-    with run_files.occupied(run_dir), held:
-        yield
+    with run_files.occupied(run_dir) as note, held:
+        yield note
 
 
 def train(
     prepared: Prepared,
     console: Console = QUIET,
     stop: Callable[[], bool] = lambda: False,
+    note: Callable[[str], None] = lambda work: None,
 ) -> Trained | None:
     """Trains what is not stored yet and judges it, with more seeds each time, until the question is settled.
 
@@ -190,6 +191,7 @@ def train(
       prepared: the run.
       console: for progress.
       stop: asked after each chunk of updates whether to stop.
+      note: given the pack and the step that it comes to, as ``occupied`` gives it.
 
     Returns:
       What training came to; None in a process that is not the first.
@@ -208,7 +210,7 @@ def train(
             if n_missing and is_leader:
                 threading.Thread(target=_load_for_report, daemon=True).start()
             try:
-                prepared.engine(Request(experiment, plan, prepared.datasets, store, console, stop))
+                prepared.engine(Request(experiment, plan, prepared.datasets, store, console, stop, note))
             except Interrupted:
                 store.refresh()
                 stored = f"{len(store.verified(plan.jobs))} of {counted(len(plan.jobs), 'stage')} stored"

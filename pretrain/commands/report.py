@@ -7,7 +7,7 @@ from pathlib import Path
 
 import tyro
 
-from pretrain.commands import options, streams
+from pretrain.commands import options, streams, table
 from pretrain.config import Settings
 from pretrain.config.fields import ConfigError, fields, replace_all
 from pretrain.config.paths import path_of
@@ -63,6 +63,8 @@ def main(argv: Sequence[str]) -> int:
                 raise DamageError(faults[0])
             for fault in files.faults(drawn):
                 streams.complain(run_files.mended(fault))
+            if line := results.other_versions(files):
+                streams.complain(line)
             run, samples = results.run_of(files), results.samples_of(files)
             holds.note_place(Path(run.experiment.store), path)
             if asked:
@@ -76,6 +78,9 @@ def main(argv: Sequence[str]) -> int:
                 told = run.trials, run.curves, run.experiment, files.devices
                 report.write(concluded, *told, draft, samples, run.classes)
             run_files.commit(draft, files.experiment_id, files.devices, keep)
+    except results.OtherVersionError:
+        table.main([command.run])  # which says so
+        return 1
     except OSError as error:
         streams.complain(error)
         return 1

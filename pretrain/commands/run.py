@@ -52,7 +52,7 @@ def run(
         notify(f"set aside, for no result may depend on it: {', '.join(aside)}")
     if progress.is_terminal and hosts.is_leader() and not dry_run:  # a sign of life, before seconds of tracing
         n_trials = len(experiment.points) * experiment.seeds * experiment.repeats
-        progress.print(f"{counted(n_trials, 'trial')}, into {experiment.run_dir}", style="dim")
+        progress.print(f"{counted(n_trials, 'trial')} on {hosts.in_words()}, into {experiment.run_dir}", style="dim")
     prepared = running.prepare(experiment, chosen, notify, read_only=dry_run)
     if dry_run:
         for finding in prepared.findings:
@@ -86,8 +86,8 @@ def _trained(prepared: Prepared, progress: Console, with_tensorboard: bool) -> T
     """Trains and concludes; what is compiled is kept in the store, and what a signal stops is saved."""
     root = prepared.store.root
     programs.prepare(root / "programs", keep=is_writable(root))
-    with running.occupied(prepared), Interrupts(partial(warning, progress)) as interrupts:
-        trained = running.train(prepared, progress, interrupts.requested)
+    with running.occupied(prepared) as note, Interrupts(partial(warning, progress)) as interrupts:
+        trained = running.train(prepared, progress, interrupts.requested, note)
         running.conclude(trained, with_tensorboard)
     return trained
 

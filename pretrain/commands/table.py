@@ -15,7 +15,7 @@ from pretrain.commands import options, streams
 from pretrain.config import metrics
 from pretrain.config.paths import path_of
 from pretrain.data.files import written_whole
-from pretrain.runs import holds
+from pretrain.runs import holds, run_files
 from pretrain.study import results, run_tables, summary
 
 
@@ -46,18 +46,25 @@ def main(argv: Sequence[str]) -> int:
       DamageError: a file of the run is missing or not as it was written.
     """
     command = options.parse(TableCommand, argv, "launch.py table")
-    run = results.load_run(command.run)
+    try:
+        run = results.load_run(command.run)
+    except results.OtherVersionError as other:
+        streams.complain(other)
+        trials = run_files.read(Path(command.run).expanduser(), results.trials_of)
+        with run_tables.fitting(Path(command.run)):
+            return _shown(command, trials)
+    if line := run_files.read(run.directory, results.other_versions):
+        streams.complain(line)
     holds.note_place(Path(run.experiment.store), Path(command.run).expanduser())
     for name in command.metrics:
         if metrics.split_of(name)[1] in metrics.METRICS:
             run = results.measured(run, name, "metrics")
     with run_tables.fitting(Path(command.run)):
-        return _shown(command, run)
+        return _shown(command, run.trials)
 
 
-def _shown(command: TableCommand, run: results.Run) -> int:
-    """Prints and writes a run's table; returns the exit code."""
-    trials = run.trials
+def _shown(command: TableCommand, trials: pa.Table) -> int:
+    """Prints and writes a table of trials; returns the exit code."""
     by = list(command.by) or summary.swept_fields(trials)
     known = summary.metrics(trials)
     asked = [name if name in known else metrics.column(name) for name in command.metrics]

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 
 from pretrain.config import DataConfig, EngineConfig
+from pretrain.config.counts import counted
 from pretrain.config.fields import ConfigError
 from pretrain.data import Dataset
 from pretrain.engines import work
@@ -50,13 +51,15 @@ def of(config: EngineConfig) -> Engine:
 
 def run_here(request: Request) -> None:
     """Runs packs in this process, one after another, while the programs of the next are compiled."""
-    experiment, plan, datasets, store, console, stop = request
+    experiment, plan, datasets, store, console, stop, note = request
     hosts.barrier()  # so that all see the same store
     store.refresh()
     done, n_bytes = store.verified(plan.jobs), hosts.broadcast(pack_memory() >> 20) << 20
     options = {"begun": store.in_training(), "noted": store.temporaries}
     todo = packs(plan.jobs.values(), done, n_bytes, jax.device_count(), **options)
-    reporter = Reporter(console, todo)
+    reporter = Reporter(console, todo, note)
+    if todo:
+        console.print(f"{counted(len(todo), 'pack')} on {hosts.in_words()}", style="dim", soft_wrap=True)
     compilers, saver = ThreadPoolExecutor(_COMPILERS), _Saver(store)
     compile_ahead = _compiler_ahead(todo, datasets, compilers)
     try:

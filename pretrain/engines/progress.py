@@ -17,9 +17,10 @@ _SECONDS_BETWEEN_LINES = 10.0
 class Reporter:
     """Tells of the packs of a sweep as they run."""
 
-    def __init__(self, console: Console, packs: list[Pack]):
+    def __init__(self, console: Console, packs: list[Pack], note: Callable[[str], None] = lambda work: None):
         self._console = console
         self._packs = packs
+        self._note = note
 
     @contextlib.contextmanager
     def pack(self, number: int) -> Iterator[Callable[[int], None]]:
@@ -28,11 +29,20 @@ class Reporter:
         total = pack.stage.n_updates * len(pack.jobs)
         title = f"{pack.stage.name}  pack {number + 1}/{len(self._packs)}, {counted(len(pack.jobs), 'trial')}"
         most = "at most " if pack.stage.patience else ""
-        if self._console.is_terminal:
-            yield from self._bar(title, total, most)
-        else:
-            yield from self._lines(title, total, most)
+        self._note(title)
+        shown = self._bar if self._console.is_terminal else self._lines
+        done = 0
+        with shown(title, total, most) as advanced:
 
+            def noted(updates: int) -> None:
+                nonlocal done
+                done += updates
+                self._note(f"{title}, step {done // len(pack.jobs):,} of {most}{pack.stage.n_updates:,}")
+                advanced(updates)
+
+            yield noted
+
+    @contextlib.contextmanager
     def _bar(self, title: str, total: int, most: str) -> Iterator[Callable[[int], None]]:
         columns = (
             TextColumn("{task.description}", markup=False),
@@ -46,22 +56,30 @@ class Reporter:
             yield lambda updates: progress.advance(task, updates)
             progress.update(task, total=progress.tasks[task].completed)  # fewer, where trials stopped early
 
+    @contextlib.contextmanager
     def _lines(self, title: str, total: int, most: str) -> Iterator[Callable[[int], None]]:
         began = reported = time.monotonic()
-        done = 0
+        done, first = 0, (began, 0)  # the first chunk, which may wait for a compilation, says nothing of the pace
+
+        def pace(now: float) -> float:
+            return (done - first[1]) / (now - first[0])
 
         def advanced(updates: int) -> None:
-            nonlocal reported, done
+            nonlocal reported, done, first
             done += updates
             now = time.monotonic()
-            if now - reported > _SECONDS_BETWEEN_LINES and done < total:
-                reported, left = now, (now - began) / done * (total - done)
-                self._say(f"{title}: {done / total:.0%}, {done / (now - began):,.0f} steps/s, {most}{left:.0f} s left")
+            if not first[1]:
+                first = now, done
+            elif now - reported > _SECONDS_BETWEEN_LINES and first[1] < done < total:
+                reported, left = now, (total - done) / pace(now)
+                self._say(f"{title}: {done / total:.0%}, {pace(now):,.0f} steps/s, {most}{left:.0f} s left")
 
         yield advanced
-        seconds = time.monotonic() - began
-        speed = f", {done / seconds:,.0f} steps/s" if total else ""  # of a closed form there is none
-        self._say(f"{title}: done in {seconds:.1f} s{speed}")
+        now = time.monotonic()
+        if done <= first[1]:  # a single chunk
+            first = began, 0
+        speed = f", {pace(now):,.0f} steps/s" if total else ""  # of a closed form there is none
+        self._say(f"{title}: done in {now - began:.1f} s{speed}")
 
     def _say(self, line: str) -> None:
         self._console.print(line, soft_wrap=True)

@@ -4,8 +4,10 @@ import contextlib
 import logging
 import os
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 
 import ray
 from ray.remote_function import RemoteFunction
@@ -20,6 +22,7 @@ from pretrain.plan import environment
 from pretrain.plan.plan import Pack
 from pretrain.store.store import StoreError
 
+_LOG = "ray.log"  # in the run's directory
 _SECONDS_BETWEEN_POLLS = 0.5
 _SECONDS_TO_CONNECT = 5.0
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
@@ -51,7 +54,8 @@ def run(request: Request) -> None:
     their content.
     """
     engine = request.experiment.engine
-    with _connected(engine):
+    log = Path(request.experiment.run_dir, _LOG)
+    with _aside(log), _connected(engine, log):
         n_workers = int(_check_room(engine))
         task = ray.remote(_task).options(
             num_cpus=engine.cpus,
@@ -112,13 +116,44 @@ def _task(directory: str, experiment_json: str, ids: tuple[tuple[str, ...], ...]
 
 
 @contextlib.contextmanager
-def _connected(engine: EngineConfig) -> Iterator[None]:
+def _aside(log: Path) -> Iterator[None]:
+    """Keeps the lines that Ray logs off the terminal: they go to a file, which is there if there are any."""
+    logger, handler = logging.getLogger("ray"), logging.FileHandler(log, delay=True)
+    before = logger.handlers, logger.propagate
+    logger.handlers, logger.propagate = [handler], False
+    try:
+        yield
+    finally:
+        logger.handlers, logger.propagate = before
+        handler.close()
+        if log.is_file() and not log.stat().st_size:
+            log.unlink()
+
+
+@contextlib.contextmanager
+def _errors_to(log: Path) -> Iterator[None]:
+    """Sends what anything prints on standard error to a file, as Ray's daemons and warnings of their start do."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with log.open("ab") as file:
+            os.dup2(file.fileno(), 2)
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+@contextlib.contextmanager
+def _connected(engine: EngineConfig, log: Path) -> Iterator[None]:
     """Connects to the cluster; starts one here without an address, and stops that one at the end."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     here = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
     where = {"address": engine.address} if engine.address else here
     try:
-        ray.init(**where, log_to_driver=False, logging_level=logging.ERROR)
+        with _errors_to(log):
+            ray.init(**where, log_to_driver=False, configure_logging=False)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise _unreachable(engine, error) from None
     try:

@@ -55,13 +55,14 @@ def run(request: Request, submit: Submit, n_workers: int, retries: int = 0) -> N
       n_workers: packs that can run at once.
       retries: times that packs are submitted again after a fault, one after another.
     """
-    experiment, plan, _, store, console, stop = request
+    experiment, plan, _, store, console, stop, note = request
     most: dict[Stage, int] = {}
     n_faults = 0
     with _stoppable(experiment) as ask_to_stop:
         while todo := cut(experiment, plan, store, n_workers, most):
             if stop():
                 raise Interrupted
+            note(f"{counted(len(todo), 'pack')} on {experiment.engine.name}")
             ended = submit(todo, ask_to_stop)
             if ended.is_stopped:
                 raise Interrupted

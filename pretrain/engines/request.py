@@ -20,3 +20,4 @@ class Request(NamedTuple):
     store: Store
     console: Console  # for progress
     stop: Callable[[], bool]  # says whether to stop
+    note: Callable[[str], None] = lambda work: None  # is given the pack and the step that it comes to

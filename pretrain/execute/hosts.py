@@ -12,6 +12,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Sharding
 
+from pretrain.config.counts import counted
 from pretrain.config.fields import ConfigError
 
 
@@ -42,6 +43,12 @@ def is_leader() -> bool:
 def devices() -> str:
     """Returns the devices of this run, in words."""
     return f"{jax.device_count()} x {jax.devices()[0].device_kind}"
+
+
+def in_words() -> str:
+    """Returns the devices of this run as people call them, as in *2 CPU devices*."""
+    kind = jax.devices()[0].device_kind
+    return counted(jax.device_count(), "CPU device" if kind == "cpu" else f"{kind} device")
 
 
 def broadcast(value: int) -> int:

@@ -13,6 +13,7 @@ from rich.table import Table
 from pretrain.config.counts import counted
 from pretrain.data import room
 from pretrain.engines import here
+from pretrain.execute import hosts
 from pretrain.plan import cost, memory
 from pretrain.plan.memory import Noted
 from pretrain.plan.plan import Pack, Plan, packs
@@ -35,7 +36,7 @@ def show(plan: Plan, console: Console, noted: Noted = MappingProxyType({})) -> N
     taken, needed = room.taken(), []
     n_stages = sum(len(trial.jobs) for trial in plan.trials)
     trials = f"{counted(len(plan.trials), 'trial')} of {counted(n_stages, 'stage')} together"
-    console.print(f"{trials}, {len(plan.jobs):,} of them distinct")
+    console.print(f"{trials}, {len(plan.jobs):,} of them distinct, on {hosts.in_words()}", soft_wrap=True)
     headings = ("stage", "packs", "trials", "examples", "updates", "parameters", "memory", "TFLOP", "about")
     table = Table(box=None, pad_edge=False)
     for heading in headings:

@@ -86,8 +86,10 @@ def check(run_dir: Path) -> None:
 
 
 @contextlib.contextmanager
-def occupied(run_dir: Path) -> Iterator[None]:
+def occupied(run_dir: Path) -> Iterator[Callable[[str], None]]:
     """Makes a run's directory, holds its lock, and finishes or discards the changes of a killed process.
+
+    Gives a function that notes what is done there, as ``lock.held`` does.
 
     Raises:
       ConfigError: another process holds the directory, or it fails ``check``.
@@ -95,13 +97,13 @@ def occupied(run_dir: Path) -> Iterator[None]:
     """
     check(run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
-    with lock.held(run_dir):
+    with lock.held(run_dir) as note:
         try:
             _place(run_dir)
         except DamageError:
             shutil.rmtree(run_dir / _COMMITTED)  # the files of the manifest in place count then
         shutil.rmtree(run_dir / _DRAFT, ignore_errors=True)
-        yield
+        yield note
 
 
 def opened(run_dir: Path) -> Files | None:

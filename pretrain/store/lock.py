@@ -8,7 +8,7 @@ import os
 import socket
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -16,12 +16,12 @@ from pretrain.config.fields import ConfigError
 
 NAME = ".lock"
 _NO_FILE = (errno.ELOOP, errno.EISDIR, errno.ENXIO)  # a link, a directory, a pipe or socket
-_LONGEST = 1000  # bytes of a lock file that are read
+_LONGEST, _LONGEST_WORK = 2000, 200  # bytes of a lock file that are read, and characters of what its holder does
 
 
 @contextlib.contextmanager
-def held(run_dir: Path) -> Iterator[None]:
-    """Holds a run directory's lock.
+def held(run_dir: Path) -> Iterator[Callable[[str], None]]:
+    """Holds a run directory's lock; gives a function that notes what its holder does, for those who are refused.
 
     The lock is the operating system's and ends with its process, however that ends: the lock file of a dead process is
     taken over. Its content only names the holder to people.
@@ -40,10 +40,15 @@ def held(run_dir: Path) -> Iterator[None]:
             remedy = f"is on a file system without locks ({error.strerror}); choose another directory"
             raise ConfigError("run_dir", str(run_dir), remedy) from None
         holder = {"process": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
-        with contextlib.suppress(OSError):  # a full disk, which other writes will report
-            file.truncate(0)
-            file.write(json.dumps(holder).encode())
-        yield
+
+        def note(work: str) -> None:
+            content = json.dumps({**holder, "work": work[:_LONGEST_WORK]} if work else holder).encode()
+            with contextlib.suppress(OSError):  # a full disk, which other writes will report
+                os.pwrite(file.fileno(), content, 0)
+                file.truncate(len(content))
+
+        note("")
+        yield note
 
 
 def _opened(run_dir: Path) -> IO[bytes]:
@@ -65,7 +70,8 @@ def _opened(run_dir: Path) -> IO[bytes]:
 def _holder(file: IO[bytes]) -> str:
     try:
         holder = json.loads(os.pread(file.fileno(), _LONGEST, 0))
-        return f"process {int(holder['process'])} on {holder['host']} since {holder['since']}"
+        work = f", at {holder['work']}" if "work" in holder else ""
+        return f"process {int(holder['process'])} on {holder['host']} since {holder['since']}{work}"
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         # It has just taken the lock, and not named itself yet; or the file is damaged.
         return "another process"

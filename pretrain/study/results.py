@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import json
 from collections.abc import Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -25,6 +26,12 @@ from pretrain.runs.run_files import REMEDY, Files
 from pretrain.runs.sample_file import Samples
 from pretrain.store.manifests import DamageError
 from pretrain.study import run_tables, summary
+
+_PACKAGES = ("pretrain", "jax", "jaxlib", "flax", "optax")  # that decide numbers
+
+
+class OtherVersionError(ConfigError):
+    """A run whose experiment this version cannot read, as of a method that it has not."""
 
 
 class Conclusion(NamedTuple):
@@ -107,19 +114,46 @@ def run_of(files: Files) -> Run:
     """Returns a run from its files.
 
     Raises:
-      ConfigError: its experiment is not one of this version.
+      OtherVersionError: its experiment is not one of this version.
       DamageError: a file is missing or not as it was written.
     """
     content = files.read("experiment.json")
     present = (name for name in run_tables.COLUMNS if name != "classes" or "classes.parquet" in files.checksums)
     tables = {name: _read_table(files, name) for name in present}
-    with _readable(files, "experiment.json"):
-        text = content.decode()
-    experiment = from_json(text)
+    try:
+        with _readable(files, "experiment.json"):
+            experiment = from_json(content.decode())
+    except ConfigError as error:
+        remedy = f"was made by another version of this code ({error}); run its command again with that one, or this"
+        raise OtherVersionError("run", str(files.directory), remedy) from None
     swept = {name for point in experiment.points for name in point.values}
     for name, fault in run_tables.faults(tables, swept).items():
         raise DamageError(f"{files.directory / name}.parquet: {fault}; {REMEDY}")
     return Run(experiment, **tables, directory=files.directory, findings=_findings_of(files))
+
+
+def trials_of(files: Files) -> pa.Table:
+    """Returns the table of trials of a run whose experiment this version need not know.
+
+    Raises:
+      DamageError: it is missing or not as it was written.
+    """
+    trials = _read_table(files, "trials")
+    if fault := run_tables.fault_of_trials(trials):
+        raise DamageError(f"{files.directory / 'trials.parquet'}: {fault}; {REMEDY}")
+    return trials
+
+
+def other_versions(files: Files) -> str:
+    """Returns a line on packages whose versions made a run and are others here; nothing where none is."""
+    try:
+        made_by = json.loads(files.read("answer.json"))["versions"]
+        pairs = {name: (made_by[name], version(name)) for name in _PACKAGES if name in made_by}
+    except (DamageError, PackageNotFoundError, ValueError, LookupError, TypeError):
+        return ""
+    others = [f"{name} {before}, now {now}" for name, (before, now) in pairs.items() if before != now]
+    line = f"{files.directory}: made by other versions ({'; '.join(others)}); its tables are as these wrote them"
+    return line if others else ""
 
 
 def _findings_of(files: Files) -> tuple[Finding, ...]:

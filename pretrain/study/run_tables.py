@@ -41,18 +41,13 @@ def faults(tables: Mapping[str, pa.Table], swept: set[str]) -> Mapping[str, str]
       tables: trials, curves, stages and timings, and of classification classes.
       swept: fields of which trials have several values, each a column of theirs.
     """
-    of_results = {name: _NUMBER for name in tables["trials"].column_names if name.startswith(_RESULTS)}
-    wanted = {**COLUMNS, "trials": {**COLUMNS["trials"], **of_results}}
-    found = {name: _of_columns(tables[name], wanted[name]) for name in tables}
-    lacking = [name for name in _of_task(tables["trials"]) if name not in tables["trials"].column_names]
-    if lacking and not found["trials"]:
-        found["trials"] = f"has no column {lacking[0]}"
+    found = {name: _of_columns(tables[name], COLUMNS[name]) for name in tables}
+    found["trials"] = fault_of_trials(tables["trials"])
     if not found["trials"] and set(summary.swept_fields(tables["trials"])) != swept:
         found["trials"] = f"has other swept fields than {', '.join(sorted(swept)) or 'none'}"
     if any(found.values()):
         return {name: fault for name, fault in found.items() if fault}
     trials = set(tables["trials"]["trial_id"].to_pylist())
-    found["trials"] = _of_values(tables["trials"])
     for name in {"curves", "stages", "classes"} & set(tables):
         if not trials.issuperset(pc.unique(tables[name]["trial_id"]).to_pylist()):
             found[name] = "has rows of no trial"
@@ -64,6 +59,14 @@ def faults(tables: Mapping[str, pa.Table], swept: set[str]) -> Mapping[str, str]
     if set(tables["timings"]["stage_id"].to_pylist()) != set(tables["stages"]["stage_id"].to_pylist()):
         found["timings"] = "is of other stages"
     return {name: fault for name, fault in found.items() if fault}
+
+
+def fault_of_trials(trials: pa.Table) -> str:
+    """Returns the first fault of a table of trials, whatever fields they sweep; nothing of a sound one."""
+    of_results = {name: _NUMBER for name in trials.column_names if name.startswith(_RESULTS)}
+    fault = _of_columns(trials, {**COLUMNS["trials"], **of_results})
+    lacking = [name for name in _of_task(trials) if name not in trials.column_names]
+    return fault or (f"has no column {lacking[0]}" if lacking else _of_values(trials))
 
 
 @contextlib.contextmanager

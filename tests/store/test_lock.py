@@ -19,6 +19,15 @@ def test_a_held_lock_names_its_holder_and_is_free_afterwards(tmp_path):
         assert json.loads((tmp_path / lock.NAME).read_text())["process"] == os.getpid()
 
 
+def test_a_holder_says_what_it_does(tmp_path):
+    with lock.held(tmp_path) as note:
+        for work in ("finetune  pack 3/6, step 120 of 400", "pretrain/0", "x" * 9000):
+            note(work)
+            with pytest.raises(ConfigError) as caught, lock.held(tmp_path):
+                raise AssertionError("held twice")
+            assert f", at {work[:200]}; wait for it" in str(caught.value)
+
+
 @pytest.mark.parametrize("content", ["", '{"process": 4194305, "host": "gone", "since": "yesterday"}', "no JSON"])
 def test_what_a_dead_process_left_is_taken_over(content, tmp_path):
     (tmp_path / lock.NAME).write_text(content)

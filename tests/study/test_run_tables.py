@@ -1,5 +1,6 @@
 """Manifests sealed again around tables that no run wrote: refused in a line, by every command that reads them."""
 
+import json
 import shutil
 
 import pyarrow as pa
@@ -71,3 +72,33 @@ def test_false_tables_are_refused_or_reported_without_a_traceback(name, change, 
             assert sorted(path.name for path in copy.iterdir()) == before
     if change in FALSE and change not in ("half", "texts", "nulls"):
         assert done.returncode == 1
+
+
+def changed(run, name, change):
+    """A copy of a run's file as another version writes it."""
+    content = json.loads((run / name).read_text())
+    change(content)
+    (run / name).write_text(json.dumps(content))
+    sealed(run)
+
+
+def test_a_run_of_another_method_says_so_and_shows_its_table(run, tmp_path):
+    copy = shutil.copytree(run, tmp_path / "run")
+    shown = call(["table", copy], tmp_path)
+    changed(copy, "experiment.json", lambda content: content["pretrain"]["method"].update(kind="of tomorrow"))
+    before = {path.name for path in copy.iterdir()}
+    for command, code in (("table", 0), ("report", 1)):
+        done = call([command, copy], tmp_path)
+        assert (done.returncode, done.stdout) == (code, shown.stdout)
+        assert "was made by another version of this code (pretrain.method" in done.stderr
+        assert done.stderr.count("\n") == 1
+    assert {path.name for path in copy.iterdir()} == before
+
+
+def test_a_run_of_other_packages_says_so(run, tmp_path):
+    copy = shutil.copytree(run, tmp_path / "run")
+    changed(copy, "answer.json", lambda content: content["versions"].update(jax="0.1.0"))
+    for command in ("table", "report"):
+        done = call([command, copy], tmp_path)
+        assert done.returncode == 0 and done.stdout
+        assert "made by other versions (jax 0.1.0, now " in done.stderr and done.stderr.count("\n") == 1
