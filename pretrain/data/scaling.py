@@ -76,7 +76,7 @@ class _Moments(NamedTuple):
     low: np.ndarray
     high: np.ndarray
     has_missing: np.ndarray
-    count: np.ndarray  # of numbers
+    present: np.ndarray  # numbers that are not missing
 
 
 class FittedScaling(NamedTuple):
@@ -270,7 +270,7 @@ def _by_channel(moments: _Moments, n_channels: int) -> _Moments:
     pixels = (-1, n_channels)
     mean, deviation, low, high = (each.reshape(pixels) for each in moments[:4])
     if moments.has_missing.any():  # of series of unlike lengths, of which later steps have fewer numbers
-        weights = moments.count.reshape(pixels) / np.maximum(moments.count.reshape(pixels).sum(axis=0), 1)
+        weights = moments.present.reshape(pixels) / np.maximum(moments.present.reshape(pixels).sum(axis=0), 1)
         middle = (weights * mean).sum(axis=0)
         spread = np.sqrt((weights * (np.square(deviation) + np.square(mean - middle))).sum(axis=0))
         low, high = np.where(weights > 0, low, np.inf), np.where(weights > 0, high, -np.inf)
@@ -280,4 +280,4 @@ def _by_channel(moments: _Moments, n_channels: int) -> _Moments:
     middle, spread, least, most = (
         np.tile(each, len(mean)) for each in (middle, spread, low.min(axis=0), high.max(axis=0))
     )
-    return _Moments(middle, spread, least, most, moments.has_missing, moments.count)
+    return _Moments(middle, spread, least, most, moments.has_missing, moments.present)

@@ -151,7 +151,7 @@ def _phases(answer: Answer, trials: pa.Table, curves: Curves) -> Parts:
         return []
     caption = (
         "How well each phase reconstructs what its layer reads, mean over seeds: a line for the batches trained on, a "
-        "dot for the validation images after each epoch. A line that has levelled off was trained long enough; dots "
+        "dot for the validation rows after each epoch. A line that has levelled off was trained long enough; dots "
         f"above it show overfitting.{_first(figures.MOST_PRETRAININGS, n, 'pretrainings')}{_end_to_end(trials)}"
     )
     alt = "Mean squared error of each phase of pretraining against the number of the update, on a logarithmic scale"
@@ -174,7 +174,7 @@ def _epochs(answer: Answer) -> Parts:
     if not answer.epochs:
         return []
     caption = (
-        "Error of reconstructing validation images, and what pretraining gains, against its epochs: means over seeds, "
+        "Error of reconstructing validation rows, and what pretraining gains, against its epochs: means over seeds, "
         f"with {names.percent(answer.level)} intervals of gains. The lowest error and the largest gain need not "
         f"coincide.{_first(figures.MOST_ARMS, len(answer.epochs), 'settings')}"
     )

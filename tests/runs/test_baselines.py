@@ -15,7 +15,7 @@ BYTES = np.clip(128 + 20 * FLOATS, 0, 255).astype(np.uint8)
 
 def errors(inputs):
     train, test = (SimpleNamespace(inputs=part) for part in (inputs[:300], inputs[300:]))
-    return baselines._linear_errors(SimpleNamespace(train=train, test=test))
+    return baselines._linear_errors(SimpleNamespace(train=train, test=test, scaling=SimpleNamespace(padded=False)))
 
 
 @pytest.mark.parametrize("inputs", [FLOATS, BYTES, FLOATS + 50], ids=["floats", "bytes", "far from zero"])
