@@ -78,7 +78,7 @@ def reconstructions(samples: Samples):
             top += line + height
     axes.set(xlim=(0, across), ylim=(down, 0))
     axes.set_axis_off()
-    shown = "Validation images" if samples.form == "images" else "Middle slices of validation volumes"
+    shown = "Validation images" if samples.form == "images" else "Volumes' middle slices"
     title(figure, f"{shown} over their reconstructions, with squared errors")
     return figure
 

@@ -8,7 +8,7 @@ from pretrain.runs.sample_file import Samples
 MOST_CHANNELS = 4  # that are drawn
 _FILTERS_IN_A_ROW, _SERIES_IN_A_ROW = 6, 2
 _FILTER, _SERIES = (1.0, 0.7), (1.0, 0.28)  # width and height of a tile
-_GAP = 0.08
+_GAP, _EDGE = 0.08, 0.005
 _SHOWN = 0.995  # of the values lie on the scale
 
 
@@ -37,7 +37,7 @@ def reconstructions(samples: Samples):
         _frame(axes, left, top + line, _SERIES)
         _draw(axes, samples.images[index], left, top + line, _SERIES, most, "-", alpha=0.45)
         _draw(axes, samples.reconstructions[index], left, top + line, _SERIES, most, (0, (2.5, 1.2)))
-    title(figure, "Validation series (pale) and their reconstructions (dashed), with squared errors")
+    title(figure, "Validation series (pale), reconstructions (dashed), squared errors")
     return figure
 
 
@@ -48,7 +48,7 @@ def _tiles(n: int, columns: int, size: tuple[float, float], line: float):
     places = [(column * across, row * down) for row, column in (divmod(index, columns) for index in range(n))]
     whole = columns * across - _GAP, -(-n // columns) * down - _GAP
     figure, axes = canvas(0.4 + (WIDTH - 0.2) * whole[1] / whole[0])
-    axes.set(xlim=(0, whole[0]), ylim=(whole[1], 0))
+    axes.set(xlim=(-_EDGE, whole[0] + _EDGE), ylim=(whole[1] + _EDGE, -_EDGE))
     axes.set_axis_off()
     return figure, axes, places
 

@@ -46,7 +46,12 @@ class Samples(NamedTuple):
         """What examples are."""
         if self.images.ndim == 5:
             return "volumes"
-        return "series" if self.images.shape[2] == 1 else "images"
+        return "series" if is_series(self.images.shape[1:]) else "images"
+
+
+def is_series(shape: tuple[int, ...]) -> bool:
+    """Returns whether an example of a shape is a series, [T, 1, C]."""
+    return len(shape) == 3 and shape[0] > 1 == shape[1]
 
 
 def write(samples: Samples, path: Path) -> None:
@@ -83,6 +88,5 @@ def _check_arrays(arrays: dict[str, np.ndarray]) -> None:
     same = images == reconstructions and images[-1] == filters[-1] and len(images) == len(filters)
     if not same or images[:1] != arrays["labels"].shape:
         raise ValueError("images, reconstructions, filters and labels do not fit each other")
-    is_series = len(images) == 4 and images[2] == 1
-    if not min(*images, *filters[1:]) or not (is_series or images[-1] in (1, 3)):
+    if not min(*images, *filters[1:]) or not (is_series(images[1:]) or images[-1] in (1, 3)):
         raise ValueError(f"images are of shape {images}, filters of {filters}")

@@ -11,7 +11,7 @@ from pretrain.learn.layers import Params, encode, scaled
 from pretrain.learn.padding import is_real
 from pretrain.learn.stack import decode
 from pretrain.plan.plan import Job, Plan, Trial
-from pretrain.runs.sample_file import Samples
+from pretrain.runs.sample_file import Samples, is_series
 from pretrain.store.store import Store
 
 MOST_FILTERS = 36
@@ -64,7 +64,7 @@ def take(trial: Trial, job: Job, store: Store, dataset: Dataset) -> Samples:
     if dataset.scaling.padded:
         real = np.asarray(is_real(images))
         images, reconstructed = (np.where(real, each.reshape(real.shape), np.nan) for each in (images, reconstructed))
-    if not _are_series(shape) and (
+    if not is_series(shape) and (
         low < 0 or high > 1
     ):  # as of standardised images, which are shown from their least value to their most
         images, reconstructed = (
@@ -107,11 +107,7 @@ def _filters(layer: Params, image_shape: tuple[int, ...]) -> np.ndarray:
 
 def _shows(dataset: Dataset) -> bool:
     *sides, channels = dataset.example_shape
-    return _are_series(dataset.example_shape) or (len(sides) > 1 and channels in (1, 3) and min(sides[-2:]) > 1)
-
-
-def _are_series(shape: tuple[int, ...]) -> bool:
-    return len(shape) == 3 and shape[1] == 1
+    return is_series(dataset.example_shape) or (len(sides) > 1 and channels in (1, 3) and min(sides[-2:]) > 1)
 
 
 def _phases(trial: Trial, plan: Plan) -> list[Job]:
