@@ -81,7 +81,7 @@ class _Moments(NamedTuple):
     low: np.ndarray
     high: np.ndarray
     has_missing: np.ndarray
-    n_known: np.ndarray  # numbers
+    present: np.ndarray  # numbers that are not missing
 
 
 class FittedScaling(NamedTuple):
@@ -275,7 +275,7 @@ def _by_channel(moments: _Moments, n_channels: int) -> _Moments:
     pixels = (-1, n_channels)
     mean, deviation, low, high = (each.reshape(pixels) for each in moments[:4])
     if moments.has_missing.any():  # of series of unlike lengths, of which later steps have fewer numbers
-        weights = moments.n_known.reshape(pixels) / np.maximum(moments.n_known.reshape(pixels).sum(axis=0), 1)
+        weights = moments.present.reshape(pixels) / np.maximum(moments.present.reshape(pixels).sum(axis=0), 1)
         middle = (weights * mean).sum(axis=0)
         spread = np.sqrt((weights * (np.square(deviation) + np.square(mean - middle))).sum(axis=0))
         low, high = np.where(weights > 0, low, np.inf), np.where(weights > 0, high, -np.inf)
@@ -285,4 +285,4 @@ def _by_channel(moments: _Moments, n_channels: int) -> _Moments:
     middle, spread, least, most = (
         np.tile(each, len(mean)) for each in (middle, spread, low.min(axis=0), high.max(axis=0))
     )
-    return _Moments(middle, spread, least, most, moments.has_missing, moments.n_known)
+    return _Moments(middle, spread, least, most, moments.has_missing, moments.present)

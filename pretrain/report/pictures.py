@@ -1,7 +1,8 @@
-"""Figures of images: the filters of a pretraining's first layer, and reconstructions by its whole stack."""
+"""Figures of images and of volumes' slices: filters of a first layer, and reconstructions by the whole stack."""
 
 import numpy as np
 
+from pretrain.report import series_pictures
 from pretrain.report.drawing import COLOURS, INK, WIDTH, canvas, title, written
 from pretrain.runs.sample_file import Samples
 
@@ -22,6 +23,8 @@ def filters(samples: Samples):
     from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.patches import Rectangle
 
+    if samples.form == "series":
+        return series_pictures.filters(samples, unit(samples))
     filters = _reduced(samples.filters)
     units, height, width, channels = filters.shape
     # [units, H, channels * W]
@@ -52,12 +55,14 @@ def filters(samples: Samples):
 
 
 def unit(samples: Samples) -> str:
-    """Returns the word for a filter: a unit, or a convolution's feature, which weighs a window of the image."""
+    """Returns the word for a filter: a unit, or a convolution's feature, which weighs a window of the example."""
     return "unit" if samples.filters.shape[1:] == samples.images.shape[1:] else "feature"
 
 
 def reconstructions(samples: Samples):
     """Draws images, each over its reconstruction, with its class and the reconstruction's error."""
+    if samples.form == "series":
+        return series_pictures.reconstructions(samples)
     images, reconstructed = _reduced(samples.images), _reduced(samples.reconstructions)
     n, height, width, _ = images.shape
     line = 0.2 * width  # room for a line of letters
@@ -73,7 +78,8 @@ def reconstructions(samples: Samples):
             top += line + height
     axes.set(xlim=(0, across), ylim=(down, 0))
     axes.set_axis_off()
-    title(figure, "Validation images over their reconstructions, with squared errors")
+    shown = "Validation images" if samples.form == "images" else "Volumes' middle slices"
+    title(figure, f"{shown} over their reconstructions, with squared errors")
     return figure
 
 
@@ -94,7 +100,11 @@ def _show(axes, image: np.ndarray, left: float, top: float) -> None:
 
 
 def _reduced(images: np.ndarray) -> np.ndarray:
-    """Returns images [N, H, W, C], large ones as means over blocks of pixels, of which paper holds no more."""
+    """Returns images [N, H, W, C] or slices [N, 1, H, W, C], large ones as means over blocks of pixels.
+
+    Paper holds no more.
+    """
+    images = images.reshape(len(images), *images.shape[-3:])
     side = -(-max(images.shape[1:3]) // _MOST_PIXELS)
     if side == 1:
         return images

@@ -1,23 +1,28 @@
-"""A few images for the report: first-layer filters and reconstructions of a pretraining, as a file of a run."""
+"""A few examples for the report: first-layer filters and reconstructions of a pretraining, as a file of a run."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from pretrain.data.files import read_npz
 
 FILE = "samples.npz"
-_KINDS = {  # of each array: NumPy's kind of its type, and its dimensions
-    **dict.fromkeys(("trial_id", "stage_id"), ("U", 0)),
-    **dict.fromkeys(("seed", "n_layers", "n_units"), ("i", 0)),
-    **dict.fromkeys(("filters", "images", "reconstructions"), ("f", 4)),
-    "labels": ("U", 1),
+_EXAMPLES = ("filters", "images", "reconstructions")
+_KINDS = {  # of each array: NumPy's kind of its type, and how many dimensions it may have
+    **dict.fromkeys(("trial_id", "stage_id"), ("U", (0,))),
+    **dict.fromkeys(("seed", "n_layers", "n_units"), ("i", (0,))),
+    **dict.fromkeys(_EXAMPLES, ("f", (4, 5))),
+    "labels": ("U", (1,)),
 }
 
 
 class Samples(NamedTuple):
-    """Filters and reconstructions of a pretraining."""
+    """Filters and reconstructions of a pretraining.
+
+    Series are [N, T, 1, C] as the encoder reads them, NaN after their ends; of volumes it is the middle slice,
+    [N, 1, H, W, C].
+    """
 
     trial_id: str
     stage_id: str  # of the last phase
@@ -31,9 +36,22 @@ class Samples(NamedTuple):
 
     @property
     def errors(self) -> np.ndarray:
-        """Squared error of each reconstruction, mean over pixels: [N]."""
+        """Squared error of each reconstruction, mean over what is shown: [N]."""
         # In double precision no square of a diverged value overflows.
-        return np.mean(np.square(self.reconstructions.astype(float) - self.images), axis=(1, 2, 3))
+        squares = np.square(self.reconstructions.astype(float) - self.images)
+        return np.mean(squares, axis=tuple(range(1, squares.ndim)), where=~np.isnan(self.images))
+
+    @property
+    def form(self) -> Literal["series", "images", "volumes"]:
+        """What examples are."""
+        if self.images.ndim == 5:
+            return "volumes"
+        return "series" if is_series(self.images.shape[1:]) else "images"
+
+
+def is_series(shape: tuple[int, ...]) -> bool:
+    """Returns whether an example of a shape is a series, [T, 1, C]."""
+    return len(shape) == 3 and shape[0] > 1 == shape[1]
 
 
 def write(samples: Samples, path: Path) -> None:
@@ -63,10 +81,12 @@ def read(source: Path | bytes) -> Samples:
 def _check_arrays(arrays: dict[str, np.ndarray]) -> None:
     """Checks that arrays have the types and shapes of samples."""
     for name, array in arrays.items():
-        if (array.dtype.kind, array.ndim) != _KINDS[name]:
+        kind, ranks = _KINDS[name]
+        if array.dtype.kind != kind or array.ndim not in ranks:
             raise ValueError(f"{name} is an array of {array.dtype} {array.shape}")
-    images, reconstructions, filters = (arrays[name].shape for name in ("images", "reconstructions", "filters"))
-    if images != reconstructions or images[-1] != filters[-1] or images[:1] != arrays["labels"].shape:
+    filters, images, reconstructions = (arrays[name].shape for name in _EXAMPLES)
+    same = images == reconstructions and images[-1] == filters[-1] and len(images) == len(filters)
+    if not same or images[:1] != arrays["labels"].shape:
         raise ValueError("images, reconstructions, filters and labels do not fit each other")
-    if not min(*images, *filters[1:]) or images[-1] not in (1, 3):
+    if not min(*images, *filters[1:]) or not (is_series(images[1:]) or images[-1] in (1, 3)):
         raise ValueError(f"images are of shape {images}, filters of {filters}")

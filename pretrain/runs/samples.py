@@ -8,9 +8,10 @@ import numpy as np
 from pretrain.config import DataConfig
 from pretrain.data import Dataset, Split
 from pretrain.learn.layers import Params, encode, scaled
+from pretrain.learn.padding import is_real
 from pretrain.learn.stack import decode
 from pretrain.plan.plan import Job, Plan, Trial
-from pretrain.runs.sample_file import Samples
+from pretrain.runs.sample_file import Samples, is_series
 from pretrain.store.store import Store
 
 MOST_FILTERS = 36
@@ -20,7 +21,7 @@ MOST_IMAGES = 10
 def of_run(
     plan: Plan, store: Store, datasets: Mapping[DataConfig, Dataset], kept: Samples | None = None
 ) -> Samples | None:
-    """Returns the samples of a run; None without pretraining, or if examples are no images of one or three channels.
+    """Returns the samples of a run; None without pretraining, or if examples are columns, or no colours or grey.
 
     Args:
       plan: the run's.
@@ -59,7 +60,13 @@ def take(trial: Trial, job: Job, store: Store, dataset: Dataset) -> Samples:
     images = np.asarray(scaled(inputs))
     reconstructed = np.asarray(reconstruct(params, images))
     low, high = dataset.interval
-    if low < 0 or high > 1:  # as of standardised images, which are shown from their least value to their most
+    shape = dataset.example_shape
+    if dataset.scaling.padded:
+        real = np.asarray(is_real(images))
+        images, reconstructed = (np.where(real, each.reshape(real.shape), np.nan) for each in (images, reconstructed))
+    if not is_series(shape) and (
+        low < 0 or high > 1
+    ):  # as of standardised images, which are shown from their least value to their most
         images, reconstructed = (
             (values - np.float32(low)) / np.float32(high - low) for values in (images, reconstructed)
         )
@@ -70,31 +77,37 @@ def take(trial: Trial, job: Job, store: Store, dataset: Dataset) -> Samples:
         seed=trial.seed,
         n_layers=sum(name.startswith("layers_") for name in params["encoder"]),
         n_units=job.stage.stack.shapes[0].outputs[-1],
-        filters=_filters(params.get("encoder", {}).get("layers_0", {}), dataset.example_shape),
-        images=images.reshape(-1, *dataset.example_shape),
-        reconstructions=reconstructed.reshape(-1, *dataset.example_shape),
+        filters=_middle(_filters(params.get("encoder", {}).get("layers_0", {}), shape)),
+        images=_middle(images.reshape(-1, *shape)),
+        reconstructions=_middle(reconstructed.reshape(-1, *shape)),
         labels=tuple(map(dataset.named, dataset.validation.labels[rows])),
     )
 
 
-def _filters(layer: Params, image_shape: tuple[int, ...]) -> np.ndarray:
-    """Returns the weights of a layer's first units: [units, H, W, C], with the channels of images.
+def _middle(values: np.ndarray) -> np.ndarray:
+    """Returns the middle slices [N, 1, H, W, C] of volumes [N, D, H, W, C]; images and series as they are."""
+    middle = values.shape[1] // 2
+    return values if values.ndim == 4 else values[:, middle : middle + 1]
 
-    Layers that are neither dense nor convolutional have none: [0, H, W, C].
+
+def _filters(layer: Params, image_shape: tuple[int, ...]) -> np.ndarray:
+    """Returns the weights of a layer's first units: [units, ..., C], with the axes and channels of examples.
+
+    Layers that are neither dense nor convolutional have none: [0, ..., C].
     """
     kernel = layer.get("kernel")
     if not isinstance(kernel, np.ndarray):  # of a module of modules, where a submodule may have that name
         kernel = np.zeros(())
     if kernel.ndim == 2 and kernel.shape[0] == np.prod(image_shape):
         return kernel[:, :MOST_FILTERS].T.reshape(-1, *image_shape)
-    if kernel.ndim == 4 and kernel.shape[2] == image_shape[-1]:
+    if kernel.ndim == len(image_shape) + 1 and kernel.shape[-2] == image_shape[-1]:
         return np.moveaxis(kernel[..., :MOST_FILTERS], -1, 0)
     return np.zeros((0, *image_shape), np.float32)
 
 
 def _shows(dataset: Dataset) -> bool:
     *sides, channels = dataset.example_shape
-    return len(sides) == 2 and channels in (1, 3) and min(sides) > 1  # a series is no picture
+    return is_series(dataset.example_shape) or (len(sides) > 1 and channels in (1, 3) and min(sides[-2:]) > 1)
 
 
 def _phases(trial: Trial, plan: Plan) -> list[Job]:

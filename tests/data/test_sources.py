@@ -59,7 +59,7 @@ def test_flat_images_are_rows_of_the_same_bytes(form):
     found, images = form("flat"), form("uint8")
     assert (found.example_shape, images.example_shape) == ((36,), (6, 6, 1))
     np.testing.assert_array_equal(found.train.inputs, images.train.inputs)
-    assert not found.has_images
+    assert not found.has_axes
 
 
 def test_other_numbers_are_standardised_channel_by_channel(form):
@@ -208,7 +208,7 @@ def nothing():
 
 
 def uneven():
-    return {"X": [[1, 2], [3]], "y": [0, 1]}
+    return {"X": [[[1, 2]], [[3], [4]]], "y": [0, 1]}
 
 
 def broken():

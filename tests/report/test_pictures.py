@@ -7,11 +7,12 @@ import warnings
 from xml.etree import ElementTree
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from matplotlib import image
 from matplotlib.colors import to_rgb
 
-from pretrain.report import drawing, pictures
+from pretrain.report import drawing, pictures, sample_captions
 from pretrain.report.drawing import COLOURS
 from tests.runs.test_sample_file import sampled
 
@@ -55,6 +56,50 @@ def test_channels_of_a_filter_stand_side_by_side(tmp_path):
     assert first.shape[:2] == (4, 15)
     green = np.abs(first[..., :3] - to_rgb(COLOURS[0])).max(axis=-1) < 0.01
     assert green[:, 5:10].all() and not green[:, :5].any() and not green[:, 10:].any()
+
+
+def lines_of(figure):
+    """The lines of a figure but those of zero, as arrays of heights."""
+    (axes,) = figure.axes
+    return [np.asarray(line.get_ydata()) for line in axes.lines if len(line.get_ydata()) > 2]
+
+
+def test_series_are_lines_by_channel_up_to_their_ends():
+    made = sampled((20, 1, 3), n=4)
+    images = made.images.copy()
+    images[2, 12:] = np.nan
+    lines = lines_of(pictures.reconstructions(made._replace(images=images)))
+    assert len(lines) == 4 * 2 * 3
+    shown = np.stack(lines).reshape(4, 2, 3, 20)
+    assert np.isnan(shown[2, 0, :, 12:]).all() and np.isfinite(shown[2, 0, :, :12]).all()
+    for row in range(4):
+        heights, values = shown[row, 0].ravel(), images[row, :, 0].T.ravel()
+        real = np.isfinite(values) & (np.abs(values) < np.nanquantile(np.abs(images), 0.99))
+        assert np.corrcoef(heights[real], values[real])[0, 1] < -0.999  # which fall from the top
+    filters = pictures.filters(made)
+    assert len(lines_of(filters)) == 4 * 3 and "3 channels" in filters.get_suptitle()
+    many = pictures.filters(sampled((20, 1, 9)))
+    assert len(lines_of(many)) == 4 * 4 and "the first 4 of 9 channels" in many.get_suptitle()
+
+
+def test_volumes_are_slices_of_theirs(tmp_path):
+    made = sampled((1, 6, 5, 1))
+    figure = pictures.reconstructions(made)
+    assert figure.get_suptitle().startswith("Volumes' middle slices")
+    _, held = drawn(figure, tmp_path)
+    np.testing.assert_allclose(held[2][..., 0], made.images[1, 0, ..., 0], atol=0.01)
+    _, held = drawn(pictures.filters(made), tmp_path, "filters")
+    assert all(tile.shape[:2] == (6, 5) for tile in held[:4])
+
+
+@pytest.mark.parametrize(("shape", "words"), [((20, 1, 3), "series"), ((1, 6, 5, 1), "volumes")])
+def test_words_of_images_are_of_images_alone(shape, words):
+    made, trials = sampled(shape), pa.table({"trial_id": ["ab"], "seed": [2], "status": ["ok"]})
+    small = made._replace(filters=made.filters[:, :3] if words == "series" else made.filters[:, :, :3, :3])
+    for drawing_of in (sample_captions.reconstructions(made, trials), sample_captions.filters(small, trials)):
+        text = f"{drawing_of.caption} {drawing_of.alt} {drawing_of.figure.get_suptitle()}".lower()
+        assert "stroke" not in text and "validation image" not in text
+        assert words == "volumes" or ("pixel" not in text and "image" not in text)
 
 
 def test_a_few_huge_weights_leave_the_others_their_colours(tmp_path):
@@ -111,12 +156,24 @@ def test_what_is_not_finite_is_blank(tmp_path):
         sampled((90, 3, 1), n=10, units=36),
         sampled(filters=np.full((36, 1, 1, 1), 0.1, np.float32)),
         sampled((6, 5, 3), filters=np.full((4, 11, 11, 3), -0.1, np.float32)),
+        sampled((1, 40, 30, 3)),
         sampled(filters=np.full((4, 6, 5, 1), np.nan, np.float32)),
         sampled(filters=np.zeros((4, 6, 5, 1), np.float32)),
         sampled(reconstructions=np.full((3, 6, 5, 1), np.inf, np.float32)),
         sampled(labels=("$x_{1$", "<script>alert(1)</script> and much more", "\u4e2d\x07")),
     ],
-    ids=["one pixel", "large", "narrow", "small windows", "large windows", "diverged", "zero", "infinite", "odd names"],
+    ids=[
+        "one pixel",
+        "large",
+        "narrow",
+        "small windows",
+        "large windows",
+        "slices",
+        "diverged",
+        "zero",
+        "infinite",
+        "odd names",
+    ],
 )
 def test_odd_samples_are_drawn_without_a_warning(tmp_path, made):
     with warnings.catch_warnings():

@@ -15,7 +15,7 @@ BYTES = np.clip(128 + 20 * FLOATS, 0, 255).astype(np.uint8)
 
 def dataset(inputs):
     train, test = (SimpleNamespace(inputs=part) for part in (inputs[:300], inputs[300:]))
-    return SimpleNamespace(train=train, test=test)
+    return SimpleNamespace(train=train, test=test, scaling=SimpleNamespace(padded=False))
 
 
 def errors(inputs, most=10_000):

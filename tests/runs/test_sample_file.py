@@ -49,6 +49,28 @@ def test_filters_may_be_windows_and_may_be_missing(filters, tmp_path):
     np.testing.assert_array_equal(samples.read(tmp_path / samples.FILE).filters, before.filters)
 
 
+@pytest.mark.parametrize(
+    ("shape", "form"),
+    [((9, 1, 5), "series"), ((9, 2, 1), "images"), ((1, 1, 1), "images"), ((1, 6, 5, 3), "volumes")],
+)
+def test_the_shape_tells_what_examples_are(shape, form, tmp_path):
+    before = sampled(shape)
+    samples.write(before, tmp_path / samples.FILE)
+    after = samples.read(tmp_path / samples.FILE)
+    assert after.form == form
+    np.testing.assert_array_equal(after.images, before.images)
+
+
+def test_what_follows_the_end_of_a_series_is_in_no_error():
+    before = sampled((9, 1, 2))
+    images = before.images.copy()
+    images[1, 5:] = np.nan
+    expected = np.square(before.reconstructions[1, :5].astype(float) - images[1, :5]).mean()
+    found = before._replace(images=images).errors
+    np.testing.assert_allclose(found[1], expected, rtol=1e-6)
+    np.testing.assert_allclose(found[[0, 2]], before.errors[[0, 2]])
+
+
 def test_errors_are_means_over_pixels_even_of_what_diverged():
     before = sampled()
     expected = [
