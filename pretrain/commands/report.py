@@ -73,7 +73,7 @@ def main(argv: Sequence[str]) -> int:
             usual, study = usual_values(run.experiment), run.experiment.study
             concluded = answer(run.trials, run.curves, study, level, usual, run.findings)
             told = run.trials, run.curves, run.experiment, files.devices
-            report.write(concluded, *told, draft, samples, run.classes)
+            report.write(concluded, *told, draft, samples, run.classes, results.inputs_of(files))
             run_files.commit(draft, files.experiment_id, files.devices, keep)
     except OSError as error:
         streams.complain(error)
