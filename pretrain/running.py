@@ -30,7 +30,7 @@ from pretrain.plan import environment, fitting
 from pretrain.plan import plan as planning
 from pretrain.plan.identity import Fingerprints
 from pretrain.plan.plan import Plan
-from pretrain.report import outcome, verdicts
+from pretrain.report import drawing, outcome, verdicts
 from pretrain.report import prospects as in_words
 from pretrain.runs import baselines, holds, per_class, preview, run_files, samples, tables
 from pretrain.runs.remeasure import remeasured
@@ -228,12 +228,9 @@ def train(
 
 def _load_for_report() -> None:
     """Imports what judging and drawing will need, a second's work, beside training."""
-    for name in (
-        "matplotlib.figure",
-        "matplotlib.backends.backend_agg",
-        "matplotlib.backends.backend_svg",
-    ):
-        importlib.import_module(name)
+    with drawing.quiet():
+        for name in ("figure", "backends.backend_agg", "backends.backend_svg"):
+            importlib.import_module(f"matplotlib.{name}")
 
 
 def _judged(prepared: Prepared, plan: Plan, n_run: int) -> Trained:

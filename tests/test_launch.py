@@ -127,9 +127,9 @@ def test_the_experiment_reloads_as_it_was_run(run, site):
 
 
 def test_the_table_and_the_answer_are_printed_and_progress_goes_elsewhere(first, run):
-    for init in ("pretrained", "he"):
+    for init in ("pretrained", "from scratch (He)"):
         for frozen in (2, 0):
-            assert re.search(rf"^{init} +{frozen} .* 2$", first.stdout, re.MULTILINE)
+            assert re.search(rf"^{re.escape(init)} +{frozen} .* 2$", first.stdout, re.MULTILINE)
     trials, curves = (pq.read_table(run / name) for name in DETERMINISTIC)
     for reported in words.explanation(answer(trials, curves)):
         assert f"\n{reported}\n" in first.stdout

@@ -76,7 +76,7 @@ def main(argv: Sequence[str]) -> int:
                 level = sequential.level(run.experiment, run.trials)
                 concluded = answer(run.trials, run.curves, study, level, usual, run.findings)
                 told = run.trials, run.curves, run.experiment, files.devices
-                report.write(concluded, *told, draft, samples, run.classes)
+                report.write(concluded, *told, draft, samples, run.classes, results.inputs_of(files))
             run_files.commit(draft, files.experiment_id, files.devices, keep)
     except results.OtherVersionError:
         table.main([command.run])  # which says so

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import logging
 import re
 import textwrap
 import warnings
@@ -25,12 +26,26 @@ _LONGEST_NAME = 120  # characters
 
 @contextlib.contextmanager
 def own_style() -> Iterator[None]:
-    """Draws in matplotlib's own style meanwhile, whatever a notebook has set."""
-    import matplotlib
+    """Draws in matplotlib's own style meanwhile, whatever a notebook has set, and without its remarks."""
+    with quiet(), warnings.catch_warnings():
+        import matplotlib
 
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
+        warnings.simplefilter("ignore", UserWarning)  # of letters that a font lacks, and of room that it lacks
+        with matplotlib.rc_context():
+            matplotlib.rcdefaults()
+            yield
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps what matplotlib logs, as of caches of fonts that it writes, from the terminal."""
+    logger = logging.getLogger("matplotlib")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
         yield
+    finally:
+        logger.setLevel(before)
 
 
 class Drawing(NamedTuple):

@@ -6,7 +6,7 @@ import numpy as np
 
 from pretrain.config.metrics import metric_of, split_of
 from pretrain.report.drawing import COLOURS, INK, canvas, legend, panels, style, title, written
-from pretrain.report.names import arm_name, comparison_name, metric_name, percent, scale_of, setting, short
+from pretrain.report.names import arm_name, cell, comparison_name, metric_name, percent, scale_of, setting
 from pretrain.study import statistics
 from pretrain.study.arms import Arm, by_seed
 from pretrain.study.budgets import BudgetCurve
@@ -131,7 +131,8 @@ def slopes(compared: Sequence[Comparison]):
     for axes, comparison in zip(all_axes, shown, strict=True):
         for pair in zip(comparison.untreated, comparison.treated, strict=True):
             axes.plot([0, 1], pair, marker=".", color=COLOURS[0] if _rises(comparison, pair) else COLOURS[1], alpha=0.6)
-        axes.set_xticks([0, 1], [written(short(value), 14) for value in (comparison.baseline, comparison.treatment)])
+        ends = (comparison.baseline, comparison.treatment)
+        axes.set_xticks([0, 1], [written(cell(comparison.field, value), 14) for value in ends])
         axes.set_xlim(-0.4, 1.4)
         axes.set_title(written(setting(comparison.shared), 56 // min(2, len(shown))), fontsize=9)
     figure.supylabel(metric_name(split_of(shown[0].metric)[1]), fontsize=10, color=INK)
@@ -164,7 +165,7 @@ def phase_losses(pretrainings: Sequence[Pretraining]):
                 is_training = not metric.startswith("validation_")
                 line = {"linewidth": 1.2} if is_training else {"linestyle": "none", "marker": "o"}
                 steps, values = _thinned(*curve)
-                is_positive &= bool((values > 0).all())
+                is_positive &= not (values <= 0).any()
                 label = written(arm_name(pretraining.point) if pretraining.point else "mean over seeds")
                 line = {"color": COLOURS[index], "markersize": 5, **line}
                 axes.plot(steps, values, label=label if is_training else None, **line)

@@ -128,7 +128,7 @@ def share_listing(factorial: Factorial, level: float, name: str) -> Listing:
         rows.append((metric_name(metric), f"{cause.first:.3f}", f"{cause.last:.3f}", *map(str, parts)))
     first, last = (arm_name(arm.point) for arm in (factorial.first, factorial.last))
     caption = (
-        f"From {first} to {last}, over {counted(factorial.n, 'seed')}: the gap, and the share of each change in it "
+        f"Between {first} and {last}, over {counted(factorial.n, 'seed')}: the gap, and the share of each change in it "
         f"(Shapley values, which add up to the gap), with {percent(level)} intervals."
     )
     caption += " The last column is what both do beyond the sum of each alone." if both else ""

@@ -8,10 +8,12 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from pretrain.config.metrics import metric_of, split_of
+from pretrain.data.columns import Record
 from pretrain.data.findings import Finding
+from pretrain.data.inputs_file import Inputs
 from pretrain.report import names, verdicts
 from pretrain.study.answer import Answer
-from pretrain.study.arms import Arm, key
+from pretrain.study.arms import Arm, distinct, key
 from pretrain.study.comparisons import Comparison, by_family
 from pretrain.study.phases import decisive
 from pretrain.study.speed import SHARE
@@ -20,6 +22,8 @@ Item = TypeVar("Item")
 
 
 _MOST_ROWS = 1000  # of a table; more are for programs to read
+_MOST_OPEN = 30  # columns of data that stand open
+_MOST_CATEGORIES = 8
 
 
 class Listing(NamedTuple):
@@ -30,6 +34,7 @@ class Listing(NamedTuple):
     headings: tuple[str, ...]
     rows: list[tuple[str, ...]]
     align: str  # l or r for each column
+    most_open: int = 12  # rows; a table of more is folded
 
 
 def arms(answer: Answer) -> Listing:
@@ -42,7 +47,7 @@ def arms(answer: Answer) -> Listing:
         mean = sign * np.mean(arm.results[shown[1]]) if arm.trial_ids else np.nan
         return mean if np.isfinite(mean) else np.inf
 
-    kept, note = _foremost(answer.arms, rank, "arms are best on validation rows")
+    kept, note = _foremost(distinct(answer.arms), rank, "arms are best on validation rows")
     rows = []
     for arm in kept:
         columns = []
@@ -147,6 +152,33 @@ def findings(answer: Answer) -> Listing:
     """Returns the findings in the data as a table."""
     rows = [(finding.data or "–", finding.kind, _sentence(finding)) for finding in answer.findings]
     return Listing("findings", "How the data were read, and doubts about them.", ("Data", "Finding", ""), rows, "lll")
+
+
+def columns(inputs: Sequence[Inputs]) -> list[Listing]:
+    """Returns the columns of each table that was read: kind, outcome, missing values, categories, why not."""
+    listed: dict[str, Listing] = {}
+    for each in inputs:
+        if each.columns and each.data.name not in listed:
+            rows = [
+                (record.name, record.kind, record.became, f"{record.missing:,}", _categories(record), record.left_out)
+                for record in each.columns
+            ]
+            kept = sum(not record.left_out for record in each.columns)
+            caption = f"Columns of {each.data.name}, of which {kept:,} of {len(rows):,} are read."
+            headings = ("column", "kind", "became", "missing", "categories", "left out")
+            if not any(row[-1] for row in rows):
+                headings, rows = headings[:-1], [row[:-1] for row in rows]
+            name = f"columns_{len(listed) + 1}" if listed else "columns"
+            table = (headings, rows[:_MOST_ROWS], "lllrll"[: len(headings)])
+            listed[each.data.name] = Listing(name, caption, *table, most_open=_MOST_OPEN)
+    return list(listed.values())
+
+
+def _categories(record: Record) -> str:
+    """Returns a column's categories, the first ones of many."""
+    named = [category or "(none)" for category in record.categories[:_MOST_CATEGORIES]]
+    more = len(record.categories) - len(named)
+    return ", ".join([*named, *([f"and {more:,} more"] if more else [])])
 
 
 def _sentence(finding: Finding) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 
 from pretrain.config.counts import counted
 from pretrain.config.metrics import metric_of, split_of
-from pretrain.study.arms import CORNERS, without_idle
+from pretrain.study.arms import CORNERS, distinguished, without_idle
 from pretrain.study.budgets import BudgetCurve
 from pretrain.study.comparisons import Comparison
 from pretrain.study.statistics import Estimate
@@ -26,13 +26,13 @@ _MATCHED, _UNFREEZE = "finetune.first_logit_change", "finetune.unfreeze_at"
 _USUAL = Words("", "")  # is left out
 _WORDS = {
     _INIT: {
-        "he": Words("He"),
+        "he": Words("from scratch (He)"),
         "pretrained": Words("pretrained", treatment="pretraining"),
         "matched": Words("matched", treatment="matching the weights' mean and deviation"),
         "permuted": Words("permuted", treatment="permuting pretrained weights"),
         "rotated": Words("rotated", treatment="rotating pretrained weights"),
         "pca": Words("PCA", treatment="taking principal components"),
-        "wrong_data": Words("wrong data", treatment="pretraining on the wrong data"),
+        "wrong_data": Words("another source", treatment="pretraining on another source"),
         "none": Words("no encoder", treatment="having no encoder"),
     },
     _FROZEN: {0: Words("trainable")},
@@ -65,19 +65,19 @@ def _words(field: str, value: Any) -> Words:
 
 
 def arm_name(point: Mapping[str, Any]) -> str:
-    """Returns an arm's name: between the original corners as one says it, otherwise its swept values."""
-    parts = []
-    for name, value in without_idle(point).items():
-        trait = _trait(name, value) if set(CORNERS) <= set(point) else None
-        parts.append(f"{brief(name, point)}={short(value)}" if trait is None else trait)
+    """Returns an arm's name: its encoder as one says it, and beside an encoder other settings, too; else values."""
+    parts, shown = [], distinguished(point)
+    for name, value in shown.items():
+        trait = _trait(name, value) if name in CORNERS or _INIT in point else None
+        parts.append(f"{brief(name, shown)}={short(value)}" if trait is None else trait)
     return ", ".join(part for part in parts if part) or "all trials"
 
 
 def arms(points: Sequence[Mapping[str, Any]]) -> str:
     """Returns the names of several arms in words, or how many there are."""
-    if len(points) > _MOST_NAMED:
-        return f"{len(points)} arms"
-    names = [arm_name(point) for point in points]
+    names = list(dict.fromkeys(map(arm_name, points)))
+    if len(names) > _MOST_NAMED:
+        return f"{len(names)} arms"
     return listed([f"({name})" if "," in name else name for name in names])
 
 
@@ -103,6 +103,12 @@ def value_name(field: str, value: Any) -> str:
     return f"{brief(field)}={short(value)}" if trait is None else trait
 
 
+def cell(field: str, value: Any) -> str:
+    """Returns a field's value in a table; nothing of an arm that the field is none of."""
+    trait = _words(field, value).trait if field == _INIT else None
+    return "–" if value is None else trait or short(value)
+
+
 def treatment(field: str, value: Any, baseline: Any) -> str:
     """Returns the name of a change from the baseline to a value of a field."""
     if (field, value, baseline) == (_INIT, "pretrained", "none"):
@@ -113,6 +119,8 @@ def treatment(field: str, value: Any, baseline: Any) -> str:
         return "freezing"
     if baseline == 0 and field == _MATCHED:
         return f"matching the first update to {short(value)}"
+    if field == _INIT:
+        return f"{cell(field, value)} instead of {cell(field, baseline)}"
     return f"{brief(field)}={short(value)} instead of {short(baseline)}"
 
 

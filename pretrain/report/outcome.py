@@ -61,7 +61,8 @@ def write(
         report.write_answer(answer, trials, experiment, devices, draft)
         if there and not redraw and _is_drawn(there, draft, with_tensorboard):
             return
-        report.write(answer, trials, curves, experiment, devices, draft, shown, run_tables.get("classes"))
+        inputs = inputs_file.read((draft / inputs_file.FILE).read_bytes())
+        report.write(answer, trials, curves, experiment, devices, draft, shown, run_tables.get("classes"), inputs)
         events = _events(run_dir, draft)
         if with_tensorboard or events is None:
             tensorboard.write(trials, curves, run_tables["stages"], draft / _EVENTS)

@@ -27,7 +27,8 @@ figure { margin: 1.5rem 0 2rem; }
 figure svg { display: block; width: 100%; height: auto; fill: currentColor; }
 figcaption, .caption { color: var(--quiet); font-size: 0.92rem; margin: 0.5rem 0; }
 figcaption b, .caption b { color: var(--ink); }
-.wide { overflow-x: auto; margin: 0.5rem 0 2rem; }
+.wide { overflow-x: auto; margin: 0.5rem 0 2rem; position: relative; left: 50%; transform: translateX(-50%);
+  width: max-content; min-width: 100%; max-width: min(70rem, 100vw - 2rem); }
 table { border-collapse: collapse; font-size: 0.92rem; line-height: 1.4; font-variant-numeric: tabular-nums; }
 th, td { padding: 0.35rem 0.6rem; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line);
   overflow-wrap: break-word; max-width: 24rem; }
@@ -41,12 +42,12 @@ pre { background: var(--soft); padding: 0.8rem; overflow-x: auto; font-size: 0.8
   th, td { padding: 0.35rem 0.5rem; } dl { display: block; } dd { margin-bottom: 0.5rem; } }
 @media print { :root { --ink: #000000; --soft: #ffffff; --quiet: #000000; font-size: 80%; }
   body { max-width: none; padding: 0; } h2 { break-after: avoid; } figure, tr { break-inside: avoid; }
-  .caption { break-after: avoid; } .wide { overflow: visible; } tbody > tr > * { overflow-wrap: anywhere; }
+  .caption { break-after: avoid; } .wide { overflow: visible; position: static;
+  transform: none; width: auto; max-width: none; } tbody > tr > * { overflow-wrap: anywhere; }
   figure svg { max-width: 36rem; max-height: 85vh; } .config { display: none; } }
 """
 
 
-_MOST_ROWS = 12  # of a table that stands open
 _MOST_PARAGRAPHS = 50
 
 
@@ -149,7 +150,7 @@ def _table(listing: Listing, number: int) -> str:
     # It can have the focus, so that keys can scroll it.
     box = f'<div class="wide" role="region" tabindex="0" aria-labelledby="{name}">'
     table = f"{box}<table>{head}<tbody>{body}</tbody></table></div>"
-    if len(listing.rows) > _MOST_ROWS:
+    if len(listing.rows) > listing.most_open:
         more = f"{caption} Open for its {len(listing.rows):,} rows."
         return f'<details><summary class="caption" id="{name}">{more}</summary>{table}</details>'
     return f'<p class="caption" id="{name}">{caption}</p>{table}'

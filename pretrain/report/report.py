@@ -1,12 +1,14 @@
 """A run's conclusions as files: figures, tables, ``answer.json`` and ``report.html``."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from pretrain.config import Experiment, to_json
+from pretrain.data.inputs_file import Inputs
 from pretrain.report import drawing, latex, sections, words
 from pretrain.report.listings import Listing
 from pretrain.report.page import Opening, page
@@ -42,6 +44,7 @@ def write(
     directory: Path,
     samples: Samples | None = None,
     classes: pa.Table | None = None,
+    inputs: Sequence[Inputs] = (),
 ) -> Path:
     """Writes ``answer.json``, ``report.html``, ``figures/`` and ``tables/``; returns the page's path.
 
@@ -54,6 +57,7 @@ def write(
       directory: where to.
       samples: filters and reconstructions of its pretraining, if it left any.
       classes: the run's table of classes, if its targets have such.
+      inputs: how its rows were read.
 
     Raises:
       OSError: a file could not be written.
@@ -62,7 +66,9 @@ def write(
     for name in ("figures", "tables"):
         (directory / name).mkdir(exist_ok=True)
     with drawing.own_style():
-        parts = sections.sections(answer, trials, Curves(curves), samples, classes, content, directory / "figures")
+        parts = sections.sections(
+            answer, trials, Curves(curves), samples, classes, inputs, content, directory / "figures"
+        )
     # Facts have no headings, and no paper needs them.
     for part in (part for section in parts for part in section.parts):
         if isinstance(part, Listing) and any(part.headings):

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from pretrain.config.metrics import split_of
+from pretrain.config.metrics import metric_of, split_of
 from pretrain.report.drawing import COLOURS, INK, Drawing, canvas, legend, style, title, written
 from pretrain.report.names import arm_name, capital, comparison_name, metric_name, percent, scale_of
 from pretrain.report.verdicts import interval
@@ -31,7 +31,7 @@ def drawing(answer: Answer) -> Drawing | None:
     for index, (group, is_judged) in enumerate(zip(groups, are_judged, strict=True)):
         line = style(index) if is_judged else {"color": INK, "linestyle": ":"}  # a line to look at, judged by nothing
         x = [_place(arm.point.get(LABELS, 0), budgets, index, len(groups)) for arm in group]
-        means = [statistics.estimate(by_seed(arm.results[answer.metric], arm), answer.level) for arm in group]
+        means = [_mean(arm, answer) for arm in group]
         upper.plot(x, [each.mean for each in means], marker="o", markersize=5, label=_name(group[0]), **line)
         for place, each in zip(x, means, strict=True):
             upper.plot([place] * 2, _ends(each), color=line["color"], linewidth=1.4)
@@ -56,6 +56,12 @@ def drawing(answer: Answer) -> Drawing | None:
     )
     said = "; ".join(f"{comparison_name(each)} {interval(each)}" for each in answer.comparisons)
     return Drawing("answer", figure, caption.strip(), f"{capital(measure)} by arm and number of labels. {said}")
+
+
+def _mean(arm: Arm, answer: Answer) -> statistics.Estimate:
+    bounds = metric_of(answer.metric)
+    found = statistics.estimate(by_seed(arm.results[answer.metric], arm), answer.level)
+    return found.within(bounds.low, bounds.high)
 
 
 def _by_arm(answer: Answer) -> list[list[Arm]]:

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from pretrain.config.counts import counted
 from pretrain.config.metrics import COMPONENTS, RECONSTRUCTION, split_of
+from pretrain.data.inputs_file import Inputs
 from pretrain.report import (
     drawing,
     figures,
@@ -28,7 +29,7 @@ from pretrain.report.page import Picture, Section
 from pretrain.runs.sample_file import Samples
 from pretrain.study import health
 from pretrain.study.answer import Answer, headline_arms, main_arms
-from pretrain.study.arms import Arm
+from pretrain.study.arms import Arm, distinct
 from pretrain.study.curves import Curves
 from pretrain.study.factorial import FIRST_BATCHES
 from pretrain.study.phases import pretrainings, reconstruct
@@ -43,6 +44,7 @@ def sections(
     curves: Curves,
     samples: Samples | None,
     classes: pa.Table | None,
+    inputs: Sequence[Inputs],
     record: dict[str, Any],
     directory: Path,
 ) -> list[Section]:
@@ -54,6 +56,7 @@ def sections(
       curves: the run's curves.
       samples: filters and reconstructions, if the run left any.
       classes: the run's table of classes, if its targets have such.
+      inputs: how its rows were read.
       record: the content of ``answer.json``, for the design, the versions and the machine.
       directory: where figures are saved as PNG and SVG.
     """
@@ -69,7 +72,7 @@ def sections(
         "What makes the gap": [*gaps.parts(answer.factorials, answer.level), *_diagnostics(curves, shown)],
         "What pretraining learned": [*_samples(samples, trials), *_phases(answer, trials, curves), *_epochs(answer)],
         "Seed by seed": _slopes(answer),
-        "The data": [listings.findings(answer)] if answer.findings else [],
+        "The data": [*([listings.findings(answer)] if answer.findings else []), *listings.columns(inputs)],
         "Design and versions": [
             listings.facts("design", "What was run, and how it was judged.", record["design"]),
             listings.facts("versions", "What it was computed with.", _computed_with(record)),
@@ -93,16 +96,17 @@ def _computed_with(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _first_batches(answer: Answer, curves: Curves, shown: Sequence[Arm]) -> Parts:
-    if not answer.best:
-        return []
-    measure = figures.trained_metric(curves).removeprefix("post_update_").capitalize()
+    metric, steps = figures.trained_metric(curves), np.arange(1, FIRST_BATCHES + 1)
+    if not any(np.isfinite(curves.values(arm.trial_ids, metric, steps)).any() for arm in shown):
+        return []  # of read-outs, and of arms that diverged
+    measure = metric.removeprefix("post_update_").capitalize()
     band = (
         f"Lines are means over seeds; each band covers its whole mean curve at once with {names.percent(LEVEL)} "
         "confidence. "
         if max((len(set(arm.seeds)) for arm in answer.arms), default=0) > 1
         else ""
     )
-    n = len(answer.arms)
+    n = len(distinct(answer.arms))
     caption = (
         f"{measure} on each of the first {FIRST_BATCHES} mini-batches, just after training on it. {band}"
         f"{'Curves that start low learn slowly.' if measure == 'Accuracy' else ''}"

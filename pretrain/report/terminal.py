@@ -14,7 +14,7 @@ from pretrain.report import gaps, names, verdicts, words
 from pretrain.report.figures import trained_metric
 from pretrain.report.why import factor_names
 from pretrain.study.answer import Answer, main_arms
-from pretrain.study.arms import Arm
+from pretrain.study.arms import Arm, distinct, distinguished
 from pretrain.study.curves import Curves
 from pretrain.study.factorial import Factorial
 from pretrain.study.statistics import Estimate
@@ -49,8 +49,8 @@ def show(
         f"{drawn.capitalize()}, mean ± standard deviation over {over}{also}{_chance(trials, answer.metric)}:\n"
     )
     console.print(_arm_table(shown, of_run, console, answer.metric))
-    if len(shown) < len(answer.arms):
-        hidden = f"{len(shown)} of {len(answer.arms)} arms; python launch.py table {run_dir} shows all"
+    if len(shown) < (n := len(distinct(answer.arms))):
+        hidden = f"{len(shown)} of {n} arms; python launch.py table {run_dir} shows all"
         console.print(hidden, style="dim", soft_wrap=True)
     if line := verdicts.speed(answer.comparisons):
         console.print(f"\n{line}", soft_wrap=True)
@@ -116,7 +116,8 @@ def _laid_out(
             + (f" ({arm.n_diverged} diverged)" if arm.n_diverged else "")
             + (f" ({arm.n_collapsed} collapsed)" if arm.n_collapsed else "")
         )
-        values = [names.short(arm.point[field]) if field in arm.point else "" for field in fields]
+        point = distinguished(arm.point)
+        values = [names.cell(field, point.get(field)) for field in fields]
         table.add_row(*values, *(_mean_and_deviation(column, 2) for column in measured), test, n)
     return table
 

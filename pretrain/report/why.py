@@ -83,9 +83,9 @@ def _original_question(factorial: Factorial, level: float) -> str:
     gap, (init, frozen) = start.parts.gap, (start.parts.shares[field] for field in CORNERS)
     sentence = (
         f"{_cause(start.parts, factorial.n, level)}: after batch 1 the pretrained, frozen network {at} "
-        f"{start.last:.2f} and the He, trainable one at {start.first:.2f}, a gap of {gap.mean:+.2f} of which freezing "
-        f"makes {frozen} and pretraining {init}. In the end the former tests at {last} and the latter at "
-        f"{first}, {_direction(factorial, level)} ({end.parts.gap}; {counted(factorial.n, 'seed')}, "
+        f"{start.last:.2f} and the trainable one from scratch (He) at {start.first:.2f}, a gap of {gap.mean:+.2f} of "
+        f"which freezing makes {frozen} and pretraining {init}. In the end the former tests at {last} and the latter "
+        f"at {first}, {_direction(factorial, level)} ({end.parts.gap}; {counted(factorial.n, 'seed')}, "
         f"{percent(level)} intervals)."
     )
     return " ".join([sentence, *_later(factorial), *_mechanism(factorial), *_remedies(factorial)])
@@ -189,7 +189,10 @@ def _cause(start: Attribution, n: int, level: float) -> str:
 
 
 def _corner(point: dict[str, object]) -> str:
-    return f"the network with {arm_name(point)}" if "=" in arm_name(point) else f"the {arm_name(point)} network"
+    name = arm_name(point)
+    if name.startswith("from scratch"):
+        return f"the network {name}"
+    return f"the network with {name}" if "=" in name else f"the {name} network"
 
 
 def _direction(factorial: Factorial, level: float) -> str:

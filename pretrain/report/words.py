@@ -23,7 +23,7 @@ from pretrain.report.names import (
 from pretrain.report.verdicts import at_level, unit
 from pretrain.report.why import why
 from pretrain.study.answer import Answer
-from pretrain.study.arms import without_idle
+from pretrain.study.arms import distinct, without_idle
 from pretrain.study.comparisons import ENCODER, Comparison, by_family
 from pretrain.study.statistics import LEVEL
 
@@ -35,7 +35,8 @@ def question(answer: Answer) -> str:
     """Returns the question of a run."""
     compared = answer.comparisons
     if not compared:
-        return f"Which of {len(answer.arms):,} arms is best?" if len(answer.arms) > 1 else "How good is one arm?"
+        n = len(distinct(answer.arms))
+        return f"Which of {n:,} arms is best?" if n > 1 else "How good is one arm?"
     treatments = list(dict.fromkeys(map(treatment_of, compared)))
     named = treatments if len(treatments) <= _MOST_NAMED else [f"{len(treatments)} values of {compared[0].field}"]
     others = [brief(name, compared[0].shared) for name in without_idle(compared[0].shared)]
@@ -44,7 +45,7 @@ def question(answer: Answer) -> str:
     asked = f"{verb} {listed(named)} change {metric_name(answer.metric)}{where}, and by how much?"
     if answer.factorials:
         ends = [arm_name(arm.point) for arm in (answer.factorials[-1].first, answer.factorials[-1].last)]
-        asked += f" What is the gap from {ends[0]} to {ends[1]} made of?"
+        asked += f" What is the gap between {ends[0]} and {ends[1]} made of?"
     return asked
 
 
@@ -114,9 +115,10 @@ def certainty(answer: Answer, experiment: Experiment) -> str:
     trials = f"trials that diverged, and are left out: {lost:,}" if lost else "no trial diverged"
     names = _values(answer, experiment, "data.name")
     data = " and ".join(map(str, names)) if len(names) < 3 else counted(len(names), "dataset")
+    n_arms = counted(len(distinct(answer.arms)), "arm")
     return (
-        f"It rests on {counted(answer.n_seeds, 'seed')} of {counted(len(answer.arms), 'arm')} on {data}, paired within"
-        f" a seed: arms share label subset, head and batch order; {trials}.{_error_rate(answer)}"
+        f"It rests on {counted(answer.n_seeds, 'seed')} of {n_arms} on {data}, paired within a seed: arms share label"
+        f" subset, head and batch order; {trials}.{_error_rate(answer)}"
     )
 
 

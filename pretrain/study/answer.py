@@ -11,7 +11,7 @@ from pretrain.config import StudyConfig
 from pretrain.config.metrics import metric_of, split_of
 from pretrain.data.findings import Finding
 from pretrain.study import speed, statistics
-from pretrain.study.arms import CORNERS, Arm, arms, by_seed, key, places, without_idle
+from pretrain.study.arms import CORNERS, Arm, arms, by_seed, distinct, key, places, without_idle
 from pretrain.study.budgets import BudgetCurve, budget_curves
 from pretrain.study.choice import Choice, TunedArm, at_values, choose
 from pretrain.study.comparisons import Comparison, by_family, compare
@@ -206,18 +206,20 @@ def _pairs(compared: Sequence[Comparison], run: Sequence[Arm]) -> list[tuple[int
 def headline_arms(answer: Answer, most: int = 6) -> list[Arm]:
     """Returns the arms of the question's own comparisons, some of many, or else the best arm."""
     own, _ = by_family(answer.comparisons)
-    places = list(dict.fromkeys(place for pair in _pairs(own, answer.arms) for place in pair))[:most]
-    return [answer.arms[place] for place in sorted(places)] or [arm for arm in [answer.best] if arm]
+    compared = sorted({place for pair in _pairs(own, answer.arms) for place in pair})
+    return distinct([answer.arms[place] for place in compared])[:most] or [arm for arm in [answer.best] if arm]
 
 
 def main_arms(answer: Answer, most: int) -> list[Arm]:
     """Returns the arms to show where not all have room: of the original question, or else of the first comparisons."""
-    if len(answer.arms) <= most:
-        return answer.arms
+    run = distinct(answer.arms)
+    if len(run) <= most:
+        return run
     asked = next((each for each in answer.factorials if each.is_original_question and each.others), None)
     if asked:
         points = {key(cell.point) for cell in list(asked.cells.values())[:most]}
-        return [arm for arm in answer.arms if key(arm.point) in points]
+        return [arm for arm in run if key(arm.point) in points]
     # Pair by pair, so that both arms of a comparison are shown.
     shown = list(dict.fromkeys(place for pair in _pairs(answer.comparisons, answer.arms) for place in pair))
-    return [answer.arms[place] for place in sorted(shown[:most])] or answer.arms[:most]
+    kept = {key(arm.point) for arm in distinct([answer.arms[place] for place in shown])[:most]}
+    return [arm for arm in answer.arms if key(arm.point) in kept] or run[:most]

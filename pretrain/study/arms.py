@@ -9,6 +9,7 @@ import pyarrow as pa
 from pretrain.study.summary import metrics, swept_fields
 
 CORNERS = ("finetune.encoder_init", "finetune.frozen_layers")
+_NOT_PRETRAINED = ("he", "none")  # encoders
 
 
 class Arm(NamedTuple):
@@ -78,6 +79,21 @@ def without_idle(point: Mapping[str, Any]) -> dict[str, Any]:
     init, frozen = CORNERS
     swept = {name: value for name, value in point.items() if value is not None}
     return {name: value for name, value in swept.items() if name != frozen or point.get(init) != "none"}
+
+
+def distinguished(point: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a point without fields that its arm does not depend on: those of pretraining, where it has none."""
+    is_pretrained = point.get(CORNERS[0]) not in _NOT_PRETRAINED
+    kept = without_idle(point).items()
+    return {name: value for name, value in kept if is_pretrained or not name.startswith("pretrain.")}
+
+
+def distinct(arms: Sequence[Arm]) -> list[Arm]:
+    """Returns arms, of those that are the same by all they depend on the first."""
+    first: dict[Hashable, Arm] = {}
+    for arm in arms:
+        first.setdefault(key(distinguished(arm.point)), arm)
+    return list(first.values())
 
 
 def by_seed(values: np.ndarray, arm: Arm) -> np.ndarray:

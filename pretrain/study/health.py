@@ -116,16 +116,16 @@ def _reconstruction(arm: Arm, n: int) -> list[Fault]:
     of_mean = _shares(arm.results, of=MEAN if MEAN in arm.results else VARIANCE)
     n_bad = int(np.sum(of_mean > 1 - _EXPLAINED))
     if 2 * n_bad > len(of_mean):
-        return [Fault(arm, "reconstruction", n_bad, n, float(np.mean(of_mean)))]
+        return [Fault(arm, "reconstruction", n_bad, n, float(np.nanmean(of_mean)))]
     is_linear = "pca" in (arm.point.get("finetune.encoder_init"), arm.point.get("pretrain.method.kind"))
     n_bad = int(np.sum(shares > np.maximum(_WORSE * linear, linear + _EXPLAINED))) if len(linear) else 0
     if is_linear or 2 * n_bad <= len(shares):
         return []
-    return [Fault(arm, "components", n_bad, n, float(np.mean(shares)), float(np.mean(linear)))]
+    return [Fault(arm, "components", n_bad, n, float(np.nanmean(shares)), float(np.nanmean(linear)))]
 
 
 def _constant_units(arm: Arm, n: int) -> list[Fault]:
     """Returns whether most of an arm's codes are the same for all examples, as those of dead or saturated units are."""
     shares = arm.results.get("constant_units", np.zeros(0))
     n_bad = int(np.sum(shares >= _CONSTANT))
-    return [Fault(arm, "constant units", n_bad, n, float(np.mean(shares)))] if 2 * n_bad > len(shares) else []
+    return [Fault(arm, "constant units", n_bad, n, float(np.nanmean(shares)))] if 2 * n_bad > len(shares) else []

@@ -265,10 +265,15 @@ def load_inputs(path: Path | str) -> list[Inputs]:
       ConfigError: it is no directory of a finished run.
       DamageError: their file is missing or not as it was written.
     """
-    return run_files.read(Path(path).expanduser(), _inputs_of)
+    return run_files.read(Path(path).expanduser(), inputs_of)
 
 
-def _inputs_of(files: Files) -> list[Inputs]:
+def inputs_of(files: Files) -> list[Inputs]:
+    """Returns how rows of each of a run's data become inputs, from its files.
+
+    Raises:
+      DamageError: their file is missing or not as it was written.
+    """
     content = files.read(inputs_file.FILE)
     with _readable(files, inputs_file.FILE):
         return inputs_file.read(content)

@@ -101,9 +101,9 @@ def test_counts_are_scaled_and_a_reconstruction_no_better_than_the_mean_is_flagg
     np.savez(tmp_path / "words.npz", X=x, y=y)
     code, out, err, run = launch("--data.name", tmp_path / "words.npz")
     assert code == 0 and "standardised" in err, err
-    assert "reconstructs no better than the inputs' mean" in out
+    assert "reconstructs no better than the training inputs' mean" in out
     verdict = json.loads((run / "answer.json").read_text())["verdict"]  # begins with that
-    assert "no better than the inputs' mean" in verdict.partition(". ")[0]
+    assert "no better than the training inputs' mean" in verdict.partition(". ")[0]
     for row in pq.read_table(run / "trials.parquet").to_pylist():
         if row["finetune.encoder_init"] == "pretrained":
             assert row["pretrain_test_mse"] > 0.99 * row["pretrain_test_variance"] > 0.5  # of standardised counts

@@ -143,6 +143,20 @@ def test_every_figure_is_drawn_within_the_page_with_caption_and_alternative(brow
         assert drawn == expected[name]
 
 
+@pytest.mark.parametrize("name", ["run", "labels", "one seed", "windows", "diverged"])
+def test_no_table_scrolls_sideways_on_a_usual_screen(browser, pages, name):
+    """Wide ones reach beyond the text on both sides, and none beyond the page."""
+    opened(browser, pages[name], 1200)
+    tables = browser.execute_script(
+        """document.querySelectorAll("details:not(.config)").forEach(one => one.open = true);
+        return [...document.querySelectorAll(".wide")].map(one => {
+            const box = one.getBoundingClientRect();
+            return [one.getAttribute("aria-labelledby"), one.scrollWidth - one.clientWidth, box.left, box.right];
+        })"""
+    )
+    assert tables and all(more <= 0 and left >= 0 and right <= 1200 for _, more, left, right in tables), tables
+
+
 def test_names_of_parts_of_figures_are_there_once_and_lead_somewhere(browser, pages):
     opened(browser, pages["run"], 1280)
     names, wanted = browser.execute_script(

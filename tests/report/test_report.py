@@ -66,7 +66,9 @@ def test_the_answer_is_json_with_all_that_was_concluded(corners):
     assert reported["question"].startswith(
         "Does pretraining change test accuracy, at each frozen_layers, and by how much?"
     )
-    assert reported["question"].endswith("What is the gap from He, trainable to pretrained, 2 frozen made of?")
+    assert reported["question"].endswith(
+        "What is the gap between from scratch (He), trainable and pretrained, 2 frozen made of?"
+    )
     assert reported["design"]["seeds"] == 8 and reported["machine"]["devices"] == "2 x cpu"
     assert reported["experiment"]["data"]["name"] == "mnist" and "jax" in reported["versions"]
 

@@ -11,8 +11,8 @@ from scipy import stats
 from pretrain.commands import options
 from pretrain.config import Experiment
 from pretrain.config.fields import replace_all
-from pretrain.report import terminal, words
-from pretrain.report.names import arm_name
+from pretrain.report import listings, terminal, words
+from pretrain.report.names import arm_name, treatment
 from pretrain.report.terminal import BATCHES
 from pretrain.study.answer import answer as conclude
 
@@ -185,7 +185,10 @@ def test_every_number_of_the_answer_is_the_simulated_one():
     first, second = start[PRETRAINED_FROZEN].mean(), start[HE_TRAINABLE].mean()
     gap = end[PRETRAINED_FROZEN] - end[HE_TRAINABLE]
     low, high = stats.t.interval(0.95, 7, loc=gap.mean(), scale=stats.sem(gap))
-    assert f"the pretrained, frozen network is at {first:.2f} and the He, trainable one at {second:.2f}" in text
+    assert (
+        f"the pretrained, frozen network is at {first:.2f} and the trainable one from scratch (He) at {second:.2f}"
+        in text
+    )
     assert f"a gap of {first - second:+.2f} of which freezing makes -0.35" in text
     ends = f"{end[PRETRAINED_FROZEN].mean():.3f} and the latter at {end[HE_TRAINABLE].mean():.3f}"
     assert f"the former tests at {ends}, better ({gap.mean():+.3f} [{low:+.3f}, {high:+.3f}]; 8 seeds" in text
@@ -274,16 +277,19 @@ def test_a_run_without_a_sweep_is_answered():
     assert "all trials; it tests at 0.7" in answer(*tables([({}, np.full(3, 0.5), np.full(3, 0.7))]))
 
 
-def shown(trials, curves, width=120):
+def shown(trials, curves, width=130):
     """What a terminal of so many columns is shown."""
     console = options.console(io.StringIO(), width)
     show(trials, curves, console)
     return console.file.getvalue()
 
 
+HE = "from scratch (He)"
+
+
 def row_of(page, *values):
     """The cells beside those of the swept fields, in the one row that begins with their values."""
-    rows = [line.split() for line in page.splitlines()]
+    rows = [line.replace(HE, "he").split() for line in page.splitlines()]
     (row,) = [row for row in rows if row[: len(values)] == [str(value) for value in values]]
     return row[len(values) :]
 
@@ -314,11 +320,11 @@ def test_the_table_counts_what_diverged_and_marks_what_was_not_measured():
 
 def test_the_table_of_one_seed_has_no_deviations():
     page = shown(*four_corners(effects(0.5, n=1), effects(0.85, n=1)))
-    body = [line for line in page.splitlines() if line.startswith(("pretrained ", "he "))]
+    body = [line for line in page.splitlines() if line.startswith(("pretrained ", HE))]
     assert len(body) == 4 and not any("±" in line for line in body)
 
 
-@pytest.mark.parametrize(("width", "n_columns"), [(120, 6), (100, 4), (70, 2), (58, 1), (45, 0)])
+@pytest.mark.parametrize(("width", "n_columns"), [(127, 6), (107, 4), (77, 2), (65, 1), (52, 0)])
 def test_a_narrow_terminal_is_shown_fewer_columns_and_no_row_is_wrapped(width, n_columns):
     page = shown(*four_corners(effects(0.5, n=3, noise=0.05), effects(0.85, n=3)), width)
     assert page.count("encoder_init") == page.count("frozen_layers") == 1
@@ -334,7 +340,7 @@ def test_of_many_arms_a_dozen_are_shown_both_of_each_comparison():
         for labels in range(100, 1100, 100)
     ]
     page = shown(*tables(arms))
-    rows = [line.split()[:2] for line in page.splitlines() if line.startswith(("pretrained ", "he "))]
+    rows = [line.replace(HE, "he").split()[:2] for line in page.splitlines() if line.startswith(("pretrained ", HE))]
     assert len(rows) == 12
     assert [labels for init, labels in rows if init == "he"] == [labels for init, labels in rows if init != "he"]
     assert "12 of 20 arms; python launch.py table runs/here shows all" in page
@@ -355,13 +361,16 @@ def test_a_perfect_accuracy_is_not_shortened():
     [
         ({INIT: "pretrained", FROZEN: 2}, "pretrained, 2 frozen"),
         ({INIT: "pretrained", FROZEN: 0}, "pretrained, trainable"),
-        ({INIT: "he", FROZEN: 0}, "He, trainable"),
+        ({INIT: "he", FROZEN: 0}, "from scratch (He), trainable"),
         ({"finetune.labels": 100, "finetune.optimizer.learning_rate": 0.1}, "labels=100, learning_rate=0.1"),
-        ({INIT: "he"}, "encoder_init=he"),
+        ({INIT: "he"}, "from scratch (He)"),
         ({}, "all trials"),
         ({"finetune.l2": 0.1, "pretrain.l2": 0.2}, "finetune.l2=0.1, pretrain.l2=0.2"),
         ({"encoder.layers": [300, 150]}, "layers=[300, 150]"),
-        ({INIT: "he", FROZEN: 2, "finetune.first_logit_change": 2.0}, "He, 2 frozen, start matched to 2"),
+        (
+            {INIT: "he", FROZEN: 2, "finetune.first_logit_change": 2.0},
+            "from scratch (He), 2 frozen, start matched to 2",
+        ),
     ],
 )
 def test_arms_are_named_as_one_says_it(point, name):
@@ -387,3 +396,45 @@ def test_the_terminal_names_what_a_conclusion_rests_on():
     fresh = replace_all(Experiment(), {"data.splits": "fresh", "finetune.readout": "ridge"})
     text = words.basis(conclude(*others), fresh)
     assert "2 arms on a.npz and b.npz," in text and text.endswith("each seed on a split of the data of its own.")
+
+
+def test_he_stands_once_where_only_pretraining_is_swept():
+    """His networks are the same whatever pretraining did, and a seed's are trained once."""
+    arms = [
+        ({INIT: init, "pretrain.l2": value}, np.full(3, 0.5), np.full(3, 0.7 if init == "he" else 0.8))
+        for value in (0.0, 0.1, 0.2)
+        for init in ("pretrained", "he")
+    ]
+    trials, curves = tables(arms)
+    page, found = shown(trials, curves), conclude(trials, curves)
+    rows = [line.split()[:4] for line in page.splitlines() if line.startswith(("pretrained ", HE))]
+    assert [row[1] for row in rows if row[0] == "pretrained"] == ["0", "0.1", "0.2"]
+    assert [row for row in rows if row[0] == "from"] == [["from", "scratch", "(He)", "–"]]
+    assert len(found.comparisons) == 3 and len(found.arms) == 6
+    listed = [row[0] for row in listings.arms(found).rows]
+    assert listed == ["pretrained, l2=0", HE, "pretrained, l2=0.1", "pretrained, l2=0.2"]
+    assert "of 4 arms" in page and page.count(HE) == 1
+
+
+def test_what_an_arms_grid_does_not_sweep_is_no_value():
+    trials, curves = tables(
+        [
+            ({INIT: "pretrained", "finetune.readout": None}, np.full(3, 0.5), np.full(3, 0.8)),
+            ({INIT: "he", "finetune.readout": None}, np.full(3, 0.5), np.full(3, 0.7)),
+            ({INIT: "none", "finetune.readout": "logistic"}, np.full(3, 0.5), np.full(3, 0.75)),
+        ]
+    )
+    page = shown(trials, curves)
+    assert "None" not in page and "readout=" not in verdict_of(trials, curves)
+    names = [row[0] for row in listings.arms(conclude(trials, curves)).rows]
+    assert names == ["pretrained", HE, "no encoder, logistic read-out"]
+
+
+def verdict_of(trials, curves):
+    return words.headline(conclude(trials, curves), Experiment())
+
+
+def test_encoders_pretrained_on_other_data_are_not_called_wrong():
+    assert arm_name({INIT: "wrong_data"}) == "another source"
+    assert treatment(INIT, "wrong_data", "he") == "pretraining on another source"
+    assert treatment(INIT, "pca", "wrong_data") == "PCA instead of another source"

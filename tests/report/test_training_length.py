@@ -50,7 +50,7 @@ def tables(losses, frozen=(0,), half=(2, 5)):
             "helps with all layers trainable after 160 updates, both still improving (+",
         ),
         ({"pretrained": FALLING, "he": LEVEL}, "after 160 updates, pretrained still improving (+"),
-        ({"pretrained": LEVEL, "he": FALLING}, "after 160 updates, He still improving (+"),
+        ({"pretrained": LEVEL, "he": FALLING}, "after 160 updates, from scratch (He) still improving (+"),
         ({"pretrained": LEVEL, "he": LEVEL}, "helps with all layers trainable (+"),
         ({"pretrained": LEVEL, "he": RISING}, "helps with all layers trainable after 160 updates (+"),
     ],

@@ -84,6 +84,18 @@ def test_phases_that_reconstruct_nothing_are_left_out():
     assert pretrainings(Curves(named), [Arm({INIT: "pretrained"}, (0,), ("a",), 0)], 4)[0] == []
 
 
+@pytest.mark.parametrize("level", [0.5, -0.5])
+def test_a_loss_is_drawn_where_nothing_is_reconstructed(level):
+    curves, _ = made({"all": ["a"]})
+    named = curves.set_column(3, "metric", pa.array(["loss", "loss", "validation_loss"]))
+    drawn, _ = pretrainings(Curves(named), [Arm({INIT: "pretrained"}, (0,), ("a",), 0)], 4)
+    assert set(drawn[0].phases["pretrain/0"]) == {"loss", "validation_loss"}
+    steps = np.arange(1, 41)
+    one = Pretraining({}, {"pretrain/0": {"loss": (steps, np.full((3, 40), level))}})
+    axes = figures.phase_losses([one]).axes[0]
+    assert axes.get_ylabel() == "loss" and axes.get_yscale() == ("log" if level > 0 else "linear")
+
+
 def test_a_large_sweep_takes_no_time():
     trials = [f"{number:x}" for number in range(512)]
     curves, _ = made({"all": trials}, steps=2 * 1464)
