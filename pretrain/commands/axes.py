@@ -8,9 +8,10 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from pretrain.config import Experiment, SweptValue
 from pretrain.config.complaints import complaint
-from pretrain.config.fields import ConfigError, fields, nearest
+from pretrain.config.fields import ConfigError, fields
 from pretrain.config.grids import LogUniform, Uniform
 from pretrain.config.layers import split_words
+from pretrain.config.suggestions import suggestion
 
 _LAX = ConfigDict(allow_inf_nan=False)
 
@@ -39,7 +40,7 @@ def parse_axis(text: str, option: str = "sweep") -> tuple[str, Axis]:
     if not equals or not listed:
         raise ConfigError(option, text, "names no values; write field=value,value")
     if name not in kinds:
-        raise ConfigError(option, name, f"is no field; did you mean {nearest(name, kinds)!r}?")
+        raise ConfigError(option, name, f"is no field; {suggestion(name, kinds, '--help lists them')}")
     kind, colon, ends = listed.partition(":")
     if colon and kind in _DRAWN:
         return name, _distribution(name, kinds[name], _DRAWN[kind], ends)

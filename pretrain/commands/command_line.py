@@ -12,9 +12,10 @@ from pydantic import TypeAdapter, ValidationError
 from pretrain.commands.axes import Axis, element, is_sequence, parse_axis, read_value
 from pretrain.config import Experiment
 from pretrain.config.complaints import complaint
-from pretrain.config.fields import ConfigError, fields, nearest, unknown
+from pretrain.config.fields import ConfigError, fields, unknown
 from pretrain.config.grids import LogUniform, Uniform
 from pretrain.config.overrides import override, with_kinds
+from pretrain.config.suggestions import of_options
 
 _FLAGS = ("dry_run", "tensorboard")
 _AXES = ("sweep", "tune", "per_layer")  # options that are given once for each field
@@ -141,8 +142,7 @@ def _given(argv: Sequence[str]) -> dict[str, list[list[str]]]:
             option, equals, value = token.partition("=")
             name = option.removeprefix("--").replace("-", "_")
             if name not in kinds or name == "experiment":
-                near = nearest(name, kinds).replace("_", "-")
-                raise ConfigError("option", option, f"is no field; did you mean --{near}?")
+                raise ConfigError("option", option, f"is no field; {of_options(name, kinds)}")
             options.append((name, [value] if equals else []))
         elif options:
             options[-1][1].append(token)

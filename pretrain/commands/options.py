@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.text import Text
 
 from pretrain.commands import streams
-from pretrain.config.fields import ConfigError, nearest
+from pretrain.config.fields import ConfigError
+from pretrain.config.suggestions import of_options
 
 Options = TypeVar("Options")
 _WIDTH_OF_FILES = 120  # columns, where the output is no terminal
@@ -57,8 +58,7 @@ def parse(options: type[Options], argv: Sequence[str], program: str) -> Options:
     for token in argv:
         option = token.partition("=")[0]
         if option.startswith("--") and option[2:].replace("-", "_") not in names:
-            near = nearest(option[2:], names).replace("_", "-")
-            raise ConfigError("option", option, f"is no option of {program}; did you mean --{near}?")
+            raise ConfigError("option", option, f"is no option of {program}; {of_options(option[2:], names)}")
     try:
         with contextlib.redirect_stderr(io.StringIO()):  # tyro explains in a box; our explanation is one line
             return tyro.cli(options, args=list(argv), **settings)

@@ -5,10 +5,11 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from pretrain.config.counts import counted
-from pretrain.config.fields import ConfigError, fields, get, nearest, unknown
+from pretrain.config.fields import ConfigError, fields, get, unknown
 from pretrain.config.method import LayerFacts
 from pretrain.config.methods import MethodConfig, deep
 from pretrain.config.settings import FinetuneConfig, PretrainConfig, Settings
+from pretrain.config.suggestions import suggestion
 
 _OF_ALL_LAYERS = ("training", "end_to_end_epochs", "carry_step_count", "wrong_data")
 _PER_LAYER = (
@@ -64,7 +65,7 @@ def check_family(family: Sequence[str], swept: Collection[str]) -> None:
         if not equals or not value:
             raise ConfigError("study.family", condition, "names no value; write field=value, as finetune.labels=100")
         if name not in swept:
-            near = f"did you mean {nearest(name, swept)!r}?" if swept else "sweep it, or leave it out"
+            near = suggestion(name, swept, "sweep it, or leave it out")
             raise ConfigError("study.family", name, f"is no swept field; {near}")
 
 
@@ -124,7 +125,8 @@ def check_per_layer(settings: Settings, swept: Collection[str]) -> None:
     """
     for name in settings.per_layer:
         if name not in _PER_LAYER:
-            raise ConfigError("per_layer", name, f"is not a layer's; did you mean {nearest(name, _PER_LAYER)!r}?")
+            near = suggestion(name, _PER_LAYER, "encoder.activation is, and most fields of pretrain are")
+            raise ConfigError("per_layer", name, f"is not a layer's; {near}")
         if name not in fields(settings) and "pretrain.method.kind" not in settings.per_layer:
             raise ConfigError("per_layer", name, unknown(settings, name))
         if name in swept:

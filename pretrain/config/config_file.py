@@ -9,9 +9,10 @@ from pydantic import ValidationError
 
 from pretrain.config.complaints import misplaced
 from pretrain.config.experiment import Experiment
-from pretrain.config.fields import ConfigError, nearest, with_values
+from pretrain.config.fields import ConfigError, with_values
 from pretrain.config.own_code import contained, failure
 from pretrain.config.paths import path_of
+from pretrain.config.suggestions import suggestion
 
 
 def names(configs: Path) -> list[str]:
@@ -43,7 +44,8 @@ def find(name: str, configs: Path | None = None) -> Path:
     if not known:
         raise ConfigError("config", name, f"is not in {configs}, which holds no config; give the path of one")
     if name not in known:
-        raise ConfigError("config", name, f"is none of {', '.join(known)}; did you mean {nearest(name, known)!r}?")
+        near = suggestion(name, known, "or give the path of a file")
+        raise ConfigError("config", name, f"is none of {', '.join(known)}; {near}")
     return configs / f"{name}.py"
 
 

@@ -12,9 +12,10 @@ from pydantic.dataclasses import dataclass
 
 from pretrain.config import checks, grids, metrics
 from pretrain.config.complaints import misplaced
-from pretrain.config.fields import STRICT, ConfigError, bare, fields, nearest, replace_all, with_values
+from pretrain.config.fields import STRICT, ConfigError, bare, fields, replace_all, with_values
 from pretrain.config.kinds import Count, Switch
 from pretrain.config.settings import Settings, SweptValue
+from pretrain.config.suggestions import suggestion
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -116,8 +117,8 @@ class Experiment(Settings):
         checks.check_sweep(self.sweep, self.finetune)
         checks.check_tuned(self.sweep, self.study.tune, self.study.compare)
         if self.study.compare not in fields(Settings):
-            near = nearest(self.study.compare, fields(Settings))
-            raise ConfigError("study.compare", self.study.compare, f"is no field; did you mean {near!r}?")
+            near = suggestion(self.study.compare, fields(Settings), "--help lists them")
+            raise ConfigError("study.compare", self.study.compare, f"is no field; {near}")
         checks.check_family(self.study.family, {name for grid in self.sweep for name in grid})
         for point in self.points:
             checks.check_per_layer(point.settings, point.values)

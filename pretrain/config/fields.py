@@ -5,7 +5,6 @@ changes the class.
 """
 
 import dataclasses
-import difflib
 import functools
 import types
 import typing
@@ -15,6 +14,7 @@ from typing import Any, TypeVar
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from pretrain.config.complaints import complaint
+from pretrain.config.suggestions import suggestion
 
 TRACED = "traced: an argument of the compiled program"
 
@@ -157,7 +157,7 @@ def unknown(config: Any, name: str) -> str:
     if name in fields(type(config)) and f"{section}.kind" in fields(config):
         others = [kind for kind, kind_class in _classes_by_kind(config, section).items() if last in hints(kind_class)]
         return f"is of {section}.kind {' or '.join(others)}, not of {get(config, section).kind}; set {section}.kind"
-    return f"is no field; did you mean {nearest(name, fields(config))!r}?"
+    return f"is no field; {suggestion(name, fields(type(config)), '--help lists them')}"
 
 
 def _classes_by_kind(config: Any, section: str) -> dict[str, type]:
@@ -208,14 +208,3 @@ def hints(config: type) -> Mapping[str, Any]:
 def _validator(kind: Any) -> TypeAdapter:
     """Returns the validator of a field; to build it takes as long as thousands of uses."""
     return TypeAdapter(kind, config=STRICT)
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    """Returns the name most like the given one, by its last part first."""
-
-    def likeness(other: str) -> tuple[float, float]:
-        tails = name.rsplit(".", 1)[-1], other.rsplit(".", 1)[-1]
-        whole = difflib.SequenceMatcher(None, name, other).ratio()
-        return max(whole, difflib.SequenceMatcher(None, *tails).ratio()), whole
-
-    return max(names, key=likeness)

@@ -6,8 +6,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pretrain.config.fields import ConfigError, nearest
+from pretrain.config.counts import some
+from pretrain.config.fields import ConfigError
 from pretrain.config.settings import DataConfig
+from pretrain.config.suggestions import suggestion
 from pretrain.data import columns, delimited, frames, keys, of_tables, room
 from pretrain.data.columns import Encoded, Missing, Record
 from pretrain.data.files import State, state_of, unaltered
@@ -169,8 +171,8 @@ def _listed(listed: Sequence[str], known: Sequence[str]) -> list[str]:
 
 
 def _unknown(field: str, name: str, columns: Sequence[str]) -> ConfigError:
-    near = f"; did you mean {nearest(name, columns)!r}?" if columns else ""
-    return ConfigError(f"data.{field}", name, f"is no column of the table{near}")
+    near = suggestion(name, columns, f"it has {some(columns, 9)}" if columns else "it has none")
+    return ConfigError(f"data.{field}", name, f"is no column of the table; {near}")
 
 
 def _labels(name: str, values: Any) -> tuple[np.ndarray, Record]:

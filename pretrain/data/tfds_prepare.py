@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from pretrain.config.fields import nearest
+from pretrain.config.suggestions import suggestion
 
 _PREPARE = """
 import importlib, sys
@@ -50,12 +50,12 @@ def prepare(name: str, root: Path, base: str, config: str | None, version: str |
     registered = tfds.list_builders(with_community_datasets=False)  # the others would be sought on the network
     if base not in registered:
         there = sorted(str(info.parent.relative_to(root)) for info in root.glob(f"{base}/**/dataset_info.json"))
-        remedy = f"choose one of {there}" if there else f"did you mean {nearest(base, registered)!r}?"
+        remedy = f"choose one of {there}" if there else suggestion(base, registered, "tfds.list_builders() names them")
         raise SetError(f"is no TFDS set and is not prepared in {root}; {remedy}")
     require(f"prepared in {root}", "tensorflow", "importlib_resources")
     kind = tfds.builder_cls(base)
     if config and config not in kind.builder_configs:
-        remedy = f"did you mean {nearest(config, kind.builder_configs)!r}?" if kind.builder_configs else "leave it out"
+        remedy = suggestion(config, kind.builder_configs, "leave it out")
         raise SetError(f"names a config that {base} does not have; {remedy}")
     try:
         builder = kind(data_dir=root, config=config, version=version, file_format="array_record")

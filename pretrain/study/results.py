@@ -15,8 +15,9 @@ import pyarrow.parquet as pq
 
 from pretrain.config import Experiment, from_json, metrics
 from pretrain.config.counts import counted
-from pretrain.config.fields import ConfigError, nearest
+from pretrain.config.fields import ConfigError
 from pretrain.config.paths import path_of
+from pretrain.config.suggestions import suggestion
 from pretrain.data import findings, inputs_file
 from pretrain.data.findings import Finding
 from pretrain.data.inputs_file import Inputs
@@ -295,8 +296,8 @@ def _stages_of(run: Run, trial_id: str) -> dict[str, str]:
     ids = dict.fromkeys(row["trial_id"] for row in rows)
     named = [name for name in ids if name.startswith(trial_id)] if trial_id else []
     if len(named) != 1:
-        near = f"; did you mean {nearest(trial_id, ids)!r}?" if ids and not named else ""
-        raise ConfigError("trial_id", trial_id, f"names {len(named)} of the run's {counted(len(ids), 'trial')}{near}")
+        near = suggestion(trial_id, [] if named else ids, "its trials.trial_id lists them")
+        raise ConfigError("trial_id", trial_id, f"names {len(named)} of the run's {counted(len(ids), 'trial')}; {near}")
     return {row["stage"]: row["stage_id"] for row in rows if row["trial_id"] == named[0]}
 
 

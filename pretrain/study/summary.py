@@ -6,8 +6,10 @@ import numpy as np
 import pyarrow as pa
 
 from pretrain.config import StudyConfig
-from pretrain.config.fields import ConfigError, nearest
+from pretrain.config.counts import some
+from pretrain.config.fields import ConfigError
 from pretrain.config.metrics import AUTO, column
+from pretrain.config.suggestions import suggestion
 
 _OF_A_TRIAL = ("trial_id", "seed", "repeat", "failed_stage")
 
@@ -58,7 +60,8 @@ def summarise(trials: pa.Table, by: Sequence[str] | None = None, of: Sequence[st
     for field, names, columns in (("by", by, trials.column_names), ("metrics", of, metrics(trials))):
         for name in names:
             if name not in columns:
-                raise ConfigError(field, name, f"is no column of the trials; did you mean {nearest(name, columns)!r}?")
+                near = suggestion(name, columns, f"it is none of {some(columns, 20)}")
+                raise ConfigError(field, name, f"is no column of the trials; {near}")
     groups: dict[str, list[int]] = {}
     keys = trials.select(by).to_pylist() if by else [{}] * len(trials)
     for row, key in enumerate(keys):

@@ -64,7 +64,7 @@ def test_a_config_that_leaves_is_a_mistake_like_any_other(where, ending, tmp_pat
 @pytest.mark.parametrize("compare", ["nonsense.field", "run_dir", "finetune"])
 def test_a_comparison_of_no_field_is_refused(compare, capsys):
     assert main(["--study.compare", compare], CONFIGS) == 2
-    assert capsys.readouterr().err.startswith(f"study.compare: {compare!r} is no field; did you mean '")
+    assert capsys.readouterr().err.startswith(f"study.compare: {compare!r} is no field; ")
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,8 @@ from pretrain.config import (
     grids,
     to_json,
 )
-from pretrain.config.fields import ConfigError, fields, get, nearest, replace, with_values
+from pretrain.config.fields import ConfigError, fields, get, replace, with_values
+from pretrain.config.suggestions import nearest
 from tests.experiments import FREELY_SWEPT, LEAVES, brief, experiments, nested, refused, with_field
 
 COUNTS, SIZES, TEXTS, SWITCHES = (

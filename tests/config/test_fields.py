@@ -21,7 +21,8 @@ from pretrain.config import (
     SgdConfig,
     SupervisedConfig,
 )
-from pretrain.config.fields import fields, get, is_traced, kind_of, nearest, replace, replace_all, with_values
+from pretrain.config.fields import fields, get, is_traced, kind_of, replace, replace_all, with_values
+from pretrain.config.suggestions import nearest
 from tests.experiments import KINDS, LEAVES, brief, experiments, kind_with, refused, values_of, with_field
 
 METHODS = {kind_of(method): method for method in (AutoencoderConfig, RbmConfig, SupervisedConfig, PcaConfig)}
