@@ -10,6 +10,7 @@ Nothing here imports JAX, so that readers of tables need not wait for it.
 
 import contextlib
 import shutil
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple, TypeVar
@@ -79,8 +80,11 @@ def check(run_dir: Path) -> None:
       ConfigError: one is a link or a file, somebody else's.
     """
     for name in (_DRAFT, _COMMITTED):
-        place = run_dir / name
-        if place.is_symlink() or (place.exists() and not place.is_dir()):
+        try:
+            mode = (run_dir / name).lstat().st_mode  # once, as another process may commit a draft meanwhile
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        if not stat.S_ISDIR(mode):
             remedy = f"has a {name} that is a link or no directory; move it away, or choose another directory"
             raise ConfigError("run_dir", str(run_dir), remedy)
 

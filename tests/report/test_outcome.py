@@ -18,7 +18,7 @@ from pretrain.store.manifests import DamageError
 from pretrain.study import results
 from pretrain.study.answer import answer
 from tests.launching import contents
-from tests.report.test_terminal import effects, four_corners
+from tests.report.test_terminal import CORNERS, FROZEN, INIT, effects, four_corners
 from tests.runs.test_sample_file import sampled
 from tests.undrawn import undrawn
 
@@ -38,10 +38,11 @@ def made(seeds=8):
 
 
 TABLES = made()
+SWEEP = tuple({INIT: (init,), FROZEN: (frozen,)} for init, frozen in CORNERS.values())
 
 
 def write(directory, tables=TABLES, samples=None, redraw=False, notify=pytest.fail, **changed):
-    experiment = dataclasses.replace(Experiment(run_dir=str(directory)), **changed)
+    experiment = dataclasses.replace(Experiment(run_dir=str(directory), sweep=SWEEP), **changed)
     with run_files.occupied(directory), undrawn():
         outcome.write(
             experiment,

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from pretrain.runs import holds, inventory, run_files
-from pretrain.store import sealed
+from pretrain.store import contents, sealed
 from tests.runs.dying import killed_at
 
 # Stages of two experiments, of which one is shared; a larger run of the first has more.
@@ -37,8 +37,13 @@ def stored(root):
 
 def train(root, stage):
     name = stage.replace("/", "-").replace(" ", "-")
-    content = {"kind": "finetune", "stages": [stage]}
-    sealed.write(root / "packs" / name, root / "drafts", content, lambda draft: (draft / "x").write_text(stage))
+    content = {"kind": "finetune", "stages": [stage], "settings": ["a"], "programs": ["b"], "parents": [None]}
+
+    def write(draft):
+        for file in contents.FILES:
+            (draft / file).write_text(stage)
+
+    sealed.write(root / "packs" / name, root / "drafts", content, write)
 
 
 def launch(run_dir, root, experiment, until=None):
