@@ -182,10 +182,10 @@ def test_tables_without_an_answer_take_the_place_of_another_experiment_and_never
     fewer, more, reported = made(seeds=6), made(seeds=10), []
     before = held(run)
     with run_files.occupied(run):
-        outcome.write_tables(Experiment(run_dir=str(run)), {}, (), fewer, pytest.fail)
+        outcome.write_tables(Experiment(run_dir=str(run), sweep=SWEEP), {}, (), fewer, pytest.fail)
     assert held(run) == before
     with run_files.occupied(run):
-        outcome.write_tables(Experiment(run_dir=str(run)), {}, (), more, pytest.fail)
+        outcome.write_tables(Experiment(run_dir=str(run), sweep=SWEEP), {}, (), more, pytest.fail)
     assert {name for name, content in held(run).items() if content} == {*PLAIN, "manifest.json"}
     assert results.load_run(run).trials.equals(more["trials"]) and results.load_samples(run) is None
     write(run, notify=reported.append)
