@@ -140,6 +140,9 @@ def setting(shared: Mapping[str, Any]) -> str:
     for name, value in without_idle(shared).items():
         if name == _FROZEN:
             parts.append(f"with {counted(value, 'layer')} frozen" if value else "with all layers trainable")
+        elif name == _INIT:
+            encoders = {"he": cell(name, value), "none": "without an encoder"}
+            parts.append(encoders.get(value, f"with the encoder {cell(name, value)}"))
         elif name == "finetune.labels" and isinstance(value, int):
             parts.append(f"at {counted(value, 'label')}")
         elif name == _MATCHED and value:

@@ -12,7 +12,7 @@ from pretrain.commands import options
 from pretrain.config import Experiment
 from pretrain.config.fields import replace_all
 from pretrain.report import listings, terminal, words
-from pretrain.report.names import arm_name, treatment
+from pretrain.report.names import arm_name, setting, treatment
 from pretrain.report.terminal import BATCHES
 from pretrain.study.answer import answer as conclude
 
@@ -432,6 +432,14 @@ def test_what_an_arms_grid_does_not_sweep_is_no_value():
 
 def verdict_of(trials, curves):
     return words.headline(conclude(trials, curves), Experiment())
+
+
+@pytest.mark.parametrize(
+    ("init", "said"),
+    [("he", HE), ("pretrained", "with the encoder pretrained"), ("none", "without an encoder")],
+)
+def test_an_encoder_that_both_arms_share_is_named(init, said):
+    assert setting({INIT: init, "finetune.labels": 100}) == f"{said} at 100 labels"
 
 
 def test_encoders_pretrained_on_other_data_are_not_called_wrong():
