@@ -119,7 +119,7 @@ def test_other_files_and_empty_folders_are_named(tmp_path):
     (tmp_path / "c").mkdir()
     said = [str(each) for each in folders.read(tmp_path, 8).findings]
     assert said[1] == "folders without a picture are left out: c"
-    assert said[2].startswith("4 files that are no pictures left alone") and ".DS_Store" in said[2]
+    assert said[2].startswith("4 other files left alone") and ".DS_Store" in said[2]
 
 
 def test_all_faults_are_told_at_once(tmp_path):
