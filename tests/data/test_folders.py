@@ -151,7 +151,7 @@ def test_a_folder_is_data_like_others(tmp_path):
     assert first.fingerprints == again.fingerprints and first.output_names == ("cat", "dog")
     assert first.example_shape == (8, 8, 3) and first.train.inputs.dtype == np.uint8
     assert (first.train.labels == -1).sum() == 5
-    assert any("65 pictures of 10 × 12" in str(each) for each in first.findings)
+    assert any("65 pictures of 8 × 8, 10 × 12 pixels" in str(each) for each in first.findings)
     save(tmp_path / "imgs" / "cat" / "0.png", colours())
     assert loading.load(config).fingerprints != first.fingerprints
     with pytest.raises(ConfigError, match=r"data\.target"):
