@@ -76,14 +76,14 @@ def read(folder: Path, size: int) -> Pictures:
     if found.empty:
         said.append(f"folders without a picture are left out: {some(found.empty, _MOST_NAMED)}")
     if found.others:
-        n = counted(len(found.others), "file")
-        said.append(f"{n} that are no pictures left alone: {some(found.others, _MOST_NAMED)}")
+        n = counted(len(found.others), "other file")
+        said.append(f"{n} left alone: {some(found.others, _MOST_NAMED)}")
     return Pictures(arrays, tuple(names), tuple(notes(said)))
 
 
 def _described(sizes: Counter, size: int, channels: int, names: Sequence[str]) -> str:
     """Returns what was read, in words."""
-    sides = [f"{height} × {width}" for height, width in sizes]
+    sides = [f"{height} × {width}" for height, width in sorted(sizes)]
     if len(sides) > _MOST_SIZES:
         by_area = sorted(sizes, key=lambda each: (each[0] * each[1], each))
         sides = ["{} × {}".format(*by_area[0]), "{} × {}".format(*by_area[-1])]

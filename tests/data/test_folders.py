@@ -119,7 +119,7 @@ def test_other_files_and_empty_folders_are_named(tmp_path):
     (tmp_path / "c").mkdir()
     said = [str(each) for each in folders.read(tmp_path, 8).findings]
     assert said[1] == "folders without a picture are left out: c"
-    assert said[2].startswith("4 files that are no pictures left alone") and ".DS_Store" in said[2]
+    assert said[2].startswith("4 other files left alone") and ".DS_Store" in said[2]
 
 
 def test_all_faults_are_told_at_once(tmp_path):
@@ -151,7 +151,7 @@ def test_a_folder_is_data_like_others(tmp_path):
     assert first.fingerprints == again.fingerprints and first.output_names == ("cat", "dog")
     assert first.example_shape == (8, 8, 3) and first.train.inputs.dtype == np.uint8
     assert (first.train.labels == -1).sum() == 5
-    assert any("65 pictures of 10 × 12" in str(each) for each in first.findings)
+    assert any("65 pictures of 8 × 8, 10 × 12 pixels" in str(each) for each in first.findings)
     save(tmp_path / "imgs" / "cat" / "0.png", colours())
     assert loading.load(config).fingerprints != first.fingerprints
     with pytest.raises(ConfigError, match=r"data\.target"):
