@@ -26,7 +26,7 @@ from pretrain.engines.here import Engine
 from pretrain.engines.interrupts import Interrupted
 from pretrain.engines.request import Request
 from pretrain.execute import hosts
-from pretrain.plan import environment, fitting
+from pretrain.plan import environment, fitting, stages
 from pretrain.plan import plan as planning
 from pretrain.plan.identity import Fingerprints
 from pretrain.plan.plan import Plan
@@ -107,6 +107,8 @@ def prepare(
     root = Path(experiment.store)
     fingerprints = Fingerprints(root)
     plan = planning.plan(experiment.whole, datasets, fingerprints)
+    endless = stages.endless(job.stage for job in plan.jobs.values())
+    findings = (*findings, *{str(finding): finding for finding in endless}.values())
     outlook.check(experiment, plan)
     is_leader, is_open = hosts.is_leader(), is_writable(root)
     read_only = read_only or not is_leader

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from pretrain.commands.axes import Axis, element, is_sequence, parse_axis, read_value
 from pretrain.config import Experiment
 from pretrain.config.complaints import complaint
-from pretrain.config.fields import ConfigError, fields, unknown
+from pretrain.config.fields import ConfigError, Faults, fields, unknown
 from pretrain.config.grids import LogUniform, Uniform
 from pretrain.config.overrides import override, with_kinds
 from pretrain.config.suggestions import of_options
@@ -134,15 +134,20 @@ def _unshortened(argv: Sequence[str]) -> list[str]:
 
 
 def _given(argv: Sequence[str]) -> dict[str, list[list[str]]]:
-    """Returns the values of each option, by name, once for each time it is given; checks each on its own."""
+    """Returns the values of each option, by name, once for each time it is given; checks each on its own.
+
+    Raises:
+      ConfigError: options are unknown or have values that do not fit, a line each.
+    """
     kinds = {**fields(Experiment), **typing.get_type_hints(Command, include_extras=True)}
     options: list[tuple[str, list[str]]] = []
+    faults = Faults()
     for token in argv:
         if token.startswith("--"):
             option, equals, value = token.partition("=")
             name = option.removeprefix("--").replace("-", "_")
             if name not in kinds or name == "experiment":
-                raise ConfigError("option", option, f"is no field; {of_options(name, kinds)}")
+                faults.append(ConfigError("option", option, f"is no field; {of_options(name, kinds)}"))
             options.append((name, [value] if equals else []))
         elif options:
             options[-1][1].append(token)
@@ -150,8 +155,11 @@ def _given(argv: Sequence[str]) -> dict[str, list[list[str]]]:
             raise ConfigError("arguments", token, "is no option; options start with --, and --help lists them")
     given: dict[str, list[list[str]]] = {}
     for name, values in options:
-        _check(name, kinds[name], values)
+        if name in kinds and name != "experiment":
+            with faults.noted():
+                _check(name, kinds[name], values)
         given.setdefault(name, []).append(values)
+    faults.check()
     return given
 
 

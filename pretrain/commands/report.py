@@ -38,6 +38,8 @@ class ReportCommand:
 
     run: tyro.conf.Positional[str]
     """Directory of the run."""
+    store: str = ""
+    """Directory of trained stages, where it is no longer the run's; the run keeps it from now on."""
     study: Asked = Asked()
 
 
@@ -66,8 +68,10 @@ def main(argv: Sequence[str]) -> int:
             if line := results.other_versions(files):
                 streams.complain(line)
             run, samples = results.run_of(files), results.samples_of(files)
+            if command.store:
+                run = results.at_store(run, command.store)
             holds.note_place(Path(run.experiment.store), path)
-            if asked:
+            if asked or command.store:
                 run = _asked(run, asked)
                 outcome.write_asked(run.experiment, run.trials, draft)
                 keep = {name: checksum for name, checksum in keep.items() if not (draft / name).exists()}

@@ -26,10 +26,12 @@ class TableCommand:
     run: tyro.conf.Positional[str]
     """Directory of the run."""
     by: tuple[str, ...] = ()
-    """Columns to group by; all swept fields by default."""
+    """Columns to group by first, such as seed; swept fields of several values follow, so that no arms are mixed."""
     metrics: tuple[str, ...] = ()
     """Results to show, those that are measured from stored predictions among them, such as balanced_accuracy; by
     default the first, test loss and reconstruction error. Files hold all of them."""
+    store: str = ""
+    """Directory of trained stages, where it is no longer the run's."""
     trials: bool = False
     """Write every trial to the files, ungrouped."""
     csv: str = ""
@@ -55,6 +57,8 @@ def main(argv: Sequence[str]) -> int:
             return _shown(command, trials)
     if line := run_files.read(run.directory, results.other_versions):
         streams.complain(line)
+    if command.store:
+        run = results.at_store(run, command.store)
     holds.note_place(Path(run.experiment.store), Path(command.run).expanduser())
     for name in command.metrics:
         if metrics.split_of(name)[1] in metrics.METRICS:
@@ -65,7 +69,9 @@ def main(argv: Sequence[str]) -> int:
 
 def _shown(command: TableCommand, trials: pa.Table) -> int:
     """Prints and writes a table of trials; returns the exit code."""
-    by = list(command.by) or summary.swept_fields(trials)
+    swept = summary.swept_fields(trials)
+    varied = [name for name in swept if len(set(map(str, trials[name].to_pylist()))) > 1]
+    by = list(dict.fromkeys([*command.by, *varied])) if command.by else swept
     known = summary.metrics(trials)
     asked = [name if name in known else metrics.column(name) for name in command.metrics]
     grouped = summary.summarise(trials, by, asked)

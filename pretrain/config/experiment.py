@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from pretrain.config import checks, grids, metrics
 from pretrain.config.complaints import misplaced
-from pretrain.config.fields import STRICT, ConfigError, bare, fields, replace_all, with_values
+from pretrain.config.fields import STRICT, ConfigError, Faults, bare, fields, replace_all, with_values
 from pretrain.config.kinds import Count, Switch
 from pretrain.config.settings import Settings, SweptValue
 from pretrain.config.suggestions import suggestion
@@ -114,18 +114,34 @@ class Experiment(Settings):
 
     def __post_init__(self) -> None:
         checks.check_texts(self)
-        checks.check_sweep(self.sweep, self.finetune)
-        checks.check_tuned(self.sweep, self.study.tune, self.study.compare)
+        faults, swept = Faults(), {name for grid in self.sweep for name in grid}
+        for check in (
+            lambda: checks.check_sweep(self.sweep, self.finetune),
+            lambda: checks.check_tuned(self.sweep, self.study.tune, self.study.compare),
+            self._check_compared,
+            lambda: checks.check_family(self.study.family, swept),
+            self._check_points,
+        ):
+            with faults.noted():
+                check()
+        if self.study.until_conclusive and self.study.most_seeds < self.seeds:
+            remedy = f"is less than the first batch of seeds {self.seeds}; raise it, or lower seeds"
+            faults.append(ConfigError("study.most_seeds", self.study.most_seeds, remedy))
+        faults.check()
+
+    def _check_compared(self) -> None:
         if self.study.compare not in fields(Settings):
             near = suggestion(self.study.compare, fields(Settings), "--help lists them")
             raise ConfigError("study.compare", self.study.compare, f"is no field; {near}")
-        checks.check_family(self.study.family, {name for grid in self.sweep for name in grid})
+
+    def _check_points(self) -> None:
+        """Checks each point of the sweep, which is no point where a swept name or value is wrong."""
+        faults = Faults()
         for point in self.points:
-            checks.check_per_layer(point.settings, point.values)
-            checks.check_trial(point.settings)
-        if self.study.until_conclusive and self.study.most_seeds < self.seeds:
-            remedy = f"is less than the first batch of seeds {self.seeds}; raise it, or lower seeds"
-            raise ConfigError("study.most_seeds", self.study.most_seeds, remedy)
+            with faults.noted():  # the second relies on the first
+                checks.check_per_layer(point.settings, point.values)
+                checks.check_trial(point.settings)
+        faults.check()
 
     @functools.cached_property
     def points(self) -> tuple[Point, ...]:

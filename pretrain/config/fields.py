@@ -4,11 +4,12 @@ A section of a config may be a union of config classes, distinguished by their f
 changes the class.
 """
 
+import contextlib
 import dataclasses
 import functools
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -40,8 +41,30 @@ class ConfigError(Exception):
     def of_all(cls, faults: "Iterable[ConfigError]") -> "ConfigError":
         """Returns one error of several faults, a line each."""
         error = cls.__new__(cls)
-        Exception.__init__(error, "\n".join(dict.fromkeys(map(str, faults))))
+        lines = [line for fault in faults for line in str(fault).splitlines()]
+        Exception.__init__(error, "\n".join(dict.fromkeys(lines)))
         return error
+
+
+class Faults(list[ConfigError]):
+    """Faults that are collected, so that all are told at once."""
+
+    @contextlib.contextmanager
+    def noted(self) -> Iterator[None]:
+        """Notes the fault that ends a block."""
+        try:
+            yield
+        except ConfigError as fault:
+            self.append(fault)
+
+    def check(self) -> None:
+        """Raises the faults that were noted, if there are any.
+
+        Raises:
+          ConfigError: there are; the only one itself, or all of them, a line each.
+        """
+        if self:
+            raise self[0] if len(self) == 1 else ConfigError.of_all(self)
 
 
 def cached(function: Function) -> Function:

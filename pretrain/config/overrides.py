@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from pretrain.config import fitting
 from pretrain.config.effects import inert_because
 from pretrain.config.experiment import Experiment
-from pretrain.config.fields import ConfigError, fields, get, replace_all, unknown, with_values
+from pretrain.config.fields import ConfigError, Faults, fields, get, replace_all, unknown, with_values
 from pretrain.config.grids import Grid, LogUniform, Uniform, random_search
 from pretrain.config.layers import read_word
 from pretrain.config.settings import Settings, SweptValue
@@ -159,10 +159,12 @@ def _check_effects(experiment: Experiment, names: Sequence[str]) -> None:
             else:
                 remedy = f"has no effect where {reason}; leave it out, or set that"
                 remedies.setdefault(name, (get(settings, name), remedy))
+    faults = Faults()
     for name in sorted(silent):
         kind = f"{name.rpartition('.')[0]}.kind"
         none = f"has no effect, for no trial has the {kind} that it is of; leave it out, or set that"
-        raise ConfigError(name, *(remedies[name] if name in remedies else (get(experiment, name), none)))
+        faults.append(ConfigError(name, *(remedies[name] if name in remedies else (get(experiment, name), none))))
+    faults.check()
 
 
 def _settings_by_layer(settings: Settings) -> list[Settings]:

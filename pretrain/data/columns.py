@@ -98,7 +98,8 @@ def encoded(name: str, values: Any, missing: Missing, as_categories: bool) -> En
         return _numeric(name, numbers, {"NaN": n_marked} if n_marked else {}, missing)
     if not is_text(kind) and not are_numbers(kind):
         as_days = ", as days since the first," if pa.types.is_temporal(kind) else ""
-        raise ValueError(f"has {kind} in column {name!r}; turn it to numbers{as_days} or to texts")
+        by_time = f", order rows by it with --data.time {name}" if as_days else ""
+        raise ValueError(f"has {kind} in column {name!r}; turn it to numbers{as_days} or to texts{by_time}")
     return _of_texts(name, texts_of(values), missing, as_categories, is_text(kind))
 
 
@@ -176,7 +177,7 @@ def _check_no_amounts(name: str, written: Sequence[str]) -> None:
     if len(written) <= _ALL_DIFFERENT:
         return
     for pattern, such, remedy in (
-        (_DATE, "dates", "turn them to numbers, as days since the first"),
+        (_DATE, "dates", f"turn them to numbers, as days since the first, order rows by them with --data.time {name}"),
         (_AMOUNT, "numbers with units or signs", "write the numbers alone, as in 1299.5"),
     ):
         fitting = [text for text in written if pattern.fullmatch(text)]

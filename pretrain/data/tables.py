@@ -80,7 +80,10 @@ def read(path: Path, config: DataConfig) -> Table:
     labels, of_target = np.zeros(0), []
     try:
         if names.count(config.target) == 1:
-            labels, record = _labels(config.target, table[config.target])
+            column = table[config.target]
+            if len(column) and column.null_count == len(column):
+                raise ValueError("has no value in any row; name the column of the targets, or fill it")
+            labels, record = _labels(config.target, column)
             of_target.append(record)
     except ValueError as error:
         faults.append(ConfigError("data.target", config.target, str(error)))

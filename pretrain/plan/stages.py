@@ -1,7 +1,7 @@
 """The stages of one point of a sweep: what each is, and all that decides its outcome."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from flax import traverse_util
@@ -13,6 +13,7 @@ from pretrain.config.fields import ConfigError
 from pretrain.config.method import Method
 from pretrain.config.methods import deep
 from pretrain.data import Dataset
+from pretrain.data.findings import Finding
 from pretrain.learn.layers import LayerError, Layers
 from pretrain.learn.stack import Companions, Stack, is_dense, stack_shapes
 from pretrain.learn.stage import Choices, Stage, StageConfig, Subset
@@ -149,7 +150,6 @@ def last(settings: Settings, datasets: Mapping[DataConfig, Dataset]) -> Spec:
     if latest and latest >= stage.n_updates:
         remedy = f"comes after the last of {stage.n_updates} updates; lower it, or set finetune.frozen_layers"
         raise ConfigError("finetune.unfreeze_at", int(latest), remedy)
-    _check_patience("finetune", stage)
     return _spec(built, made, section, settings.finetuning_data, dataset)
 
 
@@ -201,10 +201,9 @@ def _deciding(method: Any, section: Any) -> dict[str, Any]:
 
 
 def _check_length(epochs: str, section: PretrainConfig, stage: Stage) -> None:
-    """Checks that a stage of pretraining is no longer than can be held, and measured as often as it needs."""
+    """Checks that a stage of pretraining is no longer than can be held."""
     length = "updates" if section.updates else epochs
     _check_updates(f"pretrain.{length}", getattr(section, length), stage)
-    _check_patience("pretrain", stage)
 
 
 def _check_updates(field: str, value: int, stage: Stage) -> None:
@@ -214,10 +213,11 @@ def _check_updates(field: str, value: int, stage: Stage) -> None:
         raise ConfigError(field, value, remedy)
 
 
-def _check_patience(section: str, stage: Stage) -> None:
-    """Checks that a stage is measured often enough to end early, where it may."""
-    if stage.patience and stage.n_validations < stage.patience + 2:
-        measured = f"{counted(stage.n_validations, 'measurement')} in {stage.n_updates} updates"
-        lower = "lower it, or " if stage.patience > 1 else ""
-        remedy = f"can end nothing early, with {measured}; {lower}measure more often by {section}.validate_every"
-        raise ConfigError(f"{section}.patience", stage.patience, remedy)
+def endless(stages: Iterable[Stage]) -> Iterator[Finding]:
+    """Yields a finding for each stage that may end early, and is measured too seldom for it."""
+    for stage in stages:
+        if stage.patience and stage.n_validations < stage.patience + 2:
+            measured = f"{counted(stage.n_validations, 'measurement')} in {stage.n_updates:,} updates"
+            section = stage.name.partition("/")[0]
+            line = f"{section}.patience: {stage.patience} ends nothing early, with {measured}; the best of them is kept"
+            yield Finding("patience that ends nothing", line)

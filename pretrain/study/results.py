@@ -165,6 +165,19 @@ def _findings_of(files: Files) -> tuple[Finding, ...]:
         return findings.read(content)
 
 
+def at_store(run: Run, store: str) -> Run:
+    """Returns a run whose trained stages lie in another store, as one that was moved.
+
+    Raises:
+      ConfigError: it is no store.
+    """
+    root = path_of("store", store)
+    if not (root / "packs").is_dir():
+        remedy = "is no store of trained stages, which has a directory packs; name one"
+        raise ConfigError("store", store, remedy)
+    return dataclasses.replace(run, experiment=run.experiment.with_others({"store": str(root)}))
+
+
 def measured(run: Run, metric: str, field: str = "study.metric", with_chance: bool = False) -> Run:
     """Returns a run whose trials have a metric, measured from stored predictions where they lack it.
 
@@ -198,8 +211,9 @@ def measured(run: Run, metric: str, field: str = "study.metric", with_chance: bo
         return run
     if missing:
         reason = faults[0] if faults else f"the store {run.experiment.store} lacks predictions"
+        remedy = "run the run's command again, or name another store by --store"
         extent = f"of {len(missing):,} of {counted(len(ids), 'fine-tuning')}"
-        raise ConfigError(field, metric, f"cannot be measured: {reason} {extent}; run the run's command again")
+        raise ConfigError(field, metric, f"cannot be measured: {reason} {extent}; {remedy}")
     trials = tables.with_metric(run.trials, run.stages, store, metric)
     if with_chance:
         trials = tables.with_chance(trials, run.stages, store, column, task)

@@ -291,7 +291,8 @@ def read_or_refused(argv):
     try:
         command = read(*argv)
     except ConfigError as error:
-        assert str(error).splitlines() == [str(error)]
+        lines = str(error).splitlines()
+        assert 1 <= len(lines) <= len(argv) and all(": " in line for line in lines)
     else:
         dataclasses.replace(command.experiment)  # checks it once more
         assert not {name for grid in command.experiment.sweep for name in grid} - set(SWEPT)
@@ -312,3 +313,23 @@ def test_any_arguments_are_read_or_refused(argv):
 @given(ARGUMENTS)
 def test_any_arguments_are_read_or_refused_at_length(argv):
     read_or_refused(argv)
+
+
+def test_all_mistakes_are_told_at_once():
+    argv = ["--lr", "3", "--epoch", "4", "--finetune.labels", "x", "--finetune.l2", "-1", "--seeds", "2"]
+    with pytest.raises(ConfigError) as error:
+        read(*argv)
+    lines = str(error.value).splitlines()
+    starts = ["option: '--lr' is no field", "option: '--epoch' is", "finetune.labels: 'x'", "finetune.l2: '-1'"]
+    assert [line.startswith(start) for line, start in zip(lines, starts, strict=True)] == [True] * 4
+    together = ["--finetune.labels", "30", "--finetune.batch-size", "50", "--study.compare", "nothing"]
+    with pytest.raises(ConfigError) as error:
+        read(*together, "--study.family", "data.name=a")
+    lines = str(error.value).splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["study.compare", "study.family", "finetune.batch_size"]
+    with pytest.raises(ConfigError) as error:
+        read("--finetune.patience", "3", "--finetune.ridge-penalty", "0.5")
+    assert [line.partition(":")[0] for line in str(error.value).splitlines()] == [
+        "finetune.patience",
+        "finetune.ridge_penalty",
+    ]

@@ -1,13 +1,17 @@
 """``launch.py table``: a run's results in the terminal and in files."""
 
 import csv
+import dataclasses
 import re
+import shutil
 
 import pyarrow.parquet as pq
 import pytest
 
+from pretrain.commands import report as report_command
 from pretrain.commands import table as table_command
 from pretrain.config.fields import ConfigError
+from pretrain.study import results
 from tests.launching import N_TRIALS, call, refused
 
 
@@ -27,12 +31,21 @@ def test_tables_are_written_as_csv_and_parquet(run, tmp_path, capsys):
     options = [word for name, path in files.items() for word in (f"--{name}", str(path))]
     assert table_command.main([str(run), "--by", "seed", "--metrics", "test_accuracy", *options]) == 0
     rows = pq.read_table(files["parquet"]).to_pylist()
-    assert [(row["seed"], row["n"]) for row in rows] == [(0, 4), (1, 4)]
+    assert [(row["seed"], row["n"]) for row in rows] == [(seed, 1) for _ in range(4) for seed in (0, 1)]
+    assert list(rows[0])[:3] == ["seed", "finetune.encoder_init", "finetune.frozen_layers"]
     with files["csv"].open() as file:
         written = list(csv.DictReader(file))
     assert [float(row["test_accuracy_mean"]) for row in written] == [row["test_accuracy_mean"] for row in rows]
     assert "accuracy" in capsys.readouterr().out
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "a.parquet"]
+
+
+def test_arms_that_are_not_listed_are_rows_of_their_own(run, tmp_path):
+    target = tmp_path / "a.parquet"
+    assert table_command.main([str(run), "--by", "finetune.frozen_layers", "--parquet", str(target)]) == 0
+    rows = pq.read_table(target).to_pylist()
+    arms = {(row["finetune.frozen_layers"], row["finetune.encoder_init"]) for row in rows}
+    assert arms == {(frozen, init) for frozen in (0, 2) for init in ("pretrained", "he")} and len(rows) == 4
 
 
 def test_every_trial_can_be_written(run, tmp_path):
@@ -69,3 +82,18 @@ def test_a_mistake_is_reported_in_one_line(argv, reported, run):
 
 def test_the_launcher_reports_a_mistake_with_exit_code_2(tmp_path):
     refused(table(tmp_path, tmp_path / "nowhere"), "run: ", "nowhere", "is no directory")
+
+
+def test_a_store_that_was_moved_is_named(run, tmp_path):
+    found = results.load_run(run)
+    moved = tmp_path / "moved"
+    shutil.copytree(found.experiment.store, moved, ignore=shutil.ignore_patterns("programs", "fingerprints"))
+    assert results.at_store(found, str(moved)).experiment.store == str(moved)
+    lost = dataclasses.replace(found, experiment=found.experiment.with_others({"store": str(tmp_path / "lost")}))
+    with pytest.raises(ConfigError, match=r"cannot be measured: .* or name another store by --store"):
+        results.measured(lost, "balanced_accuracy")
+    measured = results.measured(results.at_store(lost, str(moved)), "balanced_accuracy")
+    assert "test_balanced_accuracy" in measured.trials.column_names
+    for command in (table_command, report_command):
+        with pytest.raises(ConfigError, match=r"^store: .* is no store of trained stages"):
+            command.main([str(run), "--store", str(tmp_path)])
