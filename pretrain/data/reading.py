@@ -201,8 +201,9 @@ def _is_path(name: str) -> bool:
 def _arrays_of(config: DataConfig) -> _Arrays:
     """Returns the arrays of a source."""
     name, path = config.name, Path(os.path.expanduser(config.name))
-    if "\0" in name:
-        raise ConfigError("data.name", name, "has a NUL character, which no path has; leave it out")
+    for field, text in (("data.name", name), ("data.dir", config.dir)):
+        if "\0" in text:
+            raise ConfigError(field, text, "has a NUL character, which no path has; leave it out")
     if name.lower().endswith(tables.SUFFIXES):
         table = tables.read(path, config)
         arrays = {"train_inputs": table.inputs, "train_labels": table.labels}

@@ -4,6 +4,7 @@ import os
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv
 import pyarrow.parquet
 import pytest
 
@@ -30,6 +31,7 @@ def test_what_is_no_plain_file_is_not_opened(name, kind, tmp_path):
 def test_paths_with_a_nul_are_refused(tmp_path):
     for name in ("own\0.csv", "own.npz\0", "own\0"):
         refused(f"{tmp_path}/{name}", "NUL character")
+    refused("cifar10", "data.dir", "NUL character", dir="own\0")
 
 
 def test_sizes_are_told_before_files_are_read(tmp_path, monkeypatch):
