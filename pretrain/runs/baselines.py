@@ -101,16 +101,18 @@ def _linear_errors(dataset: Dataset, most: int) -> list[float]:
     n_rows = _MOST_ROWS if width <= _WIDEST else max(1, min(_MOST_ROWS, _MOST_VALUES // width))
     rows = train[:: -(-len(train) // n_rows)]
     mean = scaled(rows).mean(axis=0)
+    is_wide = width > _WIDEST
+    if is_wide:
+        directions = _leading(scaled(rows) - mean, min(most, len(rows) - 1, width - 1))
+    else:
+        directions = np.linalg.eigh(_moments(rows, mean))[1][:, ::-1]
     if dataset.scaling.padded:
         few = test[:: -(-len(test) // _MOST_PADDED)]
-        directions = _leading(scaled(rows) - mean, min(most, len(rows) - 1, width - 1))
-        return _padded_errors(few, directions.T, mean).tolist()
-    if width <= _WIDEST:
-        directions = np.linalg.eigh(_moments(rows, mean))[1][:, ::-1]
+        return _padded_errors(few, directions[:, : min(most, width - 1, len(rows) - 1)].T, mean).tolist()
+    if not is_wide:
         moments = _moments(test, mean)
         explained, total = np.sum(directions * (moments @ directions), axis=0), np.trace(moments)
     else:
-        directions = _leading(scaled(rows) - mean, min(most, len(rows) - 1, width - 1))
         explained, total = np.zeros(directions.shape[1] + 1), 0.0  # the last component is not taken away below
         for block in blocks(test):
             centred = scaled(block) - mean

@@ -1,6 +1,7 @@
 """A config is named by its name among the configs, or by the path of its file."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -47,7 +48,8 @@ def test_a_run_warns_before_training_that_so_few_seeds_show_nothing(site, tmp_pa
     where = [*site.at("few-seeds"), "--finetune.frozen-layers", "0"]
     with undrawn():
         assert main([*site.argv(*where)], configs=ROOT / "configs") == 0
-    first, *progress = capfd.readouterr().err.splitlines()
+    first, devices, *progress = capfd.readouterr().err.splitlines()
+    assert re.fullmatch(r"\d+ packs on \d+ CPU devices?", devices)
     assert first == "2 seeds settle nothing, at least 6 can: use --seeds 6"
     assert progress and all(" pack " in line for line in progress)
     with undrawn():

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from pretrain.commands import options, process, streams
 from pretrain.config import Experiment, to_json
+from pretrain.data import inputs_file
 from pretrain.runs import holds, run_files
 from tests.launching import ROOT
 
@@ -130,6 +131,7 @@ def judged(tmp_path):
         (draft / "experiment.json").write_text(to_json(experiment), encoding="utf-8")
         for name, columns in tables.items():
             pq.write_table(pa.table(columns), draft / f"{name}.parquet")
+        inputs_file.write({}, draft / inputs_file.FILE)
         run_files.commit(draft, run_files.experiment_id(ids), "a CPU")
     return path
 

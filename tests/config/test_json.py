@@ -32,6 +32,7 @@ OTHER = {
     **{"visible": "gaussian", "visible_deviation": 0.25, "persistent": True, "learning_rate": 0.5, "momentum": 0.5},
     **{"schedule": "cosine", "warmup_steps": 7, "beta1": 0.75, "beta2": 0.25, "epsilon": 1e-4, "weight_decay": 0.5},
     "epsilon_inside": True,
+    "class_weights": "balanced",
 }
 KEYS = sorted({part for name in LEAVES for part in name.split(".")} | set(LEAVES) | {"sweep", "per_layer", "__class__"})
 SCALARS = st.none() | st.booleans() | st.integers(-3, 3) | st.floats() | st.sampled_from(KEYS) | st.text(max_size=3)

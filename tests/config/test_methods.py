@@ -36,7 +36,7 @@ NOISE = {"corruption_level", "corruption_schedule"}
         ),
         (RbmConfig(), {"kind", "visible", "gibbs_steps", "persistent"}),
         (RbmConfig(visible="gaussian"), {"kind", "visible", "visible_deviation", "gibbs_steps", "persistent"}),
-        (SupervisedConfig(), {"kind"}),
+        (SupervisedConfig(), {"kind", "class_weights"}),
         (PcaConfig(), {"kind"}),
     ],
 )

@@ -50,9 +50,11 @@ def test_a_layer_of_another_kind_has_the_defaults_of_its_kind_and_those_fields_o
 
 
 def test_layers_of_a_swept_depth_take_the_values_from_the_images_up():
-    depths = ({"encoder.layers": ((9,), (9, 8, 7), (9, 8))},)
-    refused(lambda: Experiment(sweep=depths, per_layer={"pretrain.epochs": (1, 2)}), "encoder of 1 layer")
-    refused(lambda: Experiment(sweep=depths, per_layer={"pretrain.epochs": (1,)}), "encoder of 3 layers")
+    def swept(*layers, **per_layer):
+        return lambda: Experiment(sweep=({"encoder.layers": layers},), per_layer=per_layer)
+
+    refused(swept((9,), (9, 8), **{"pretrain.epochs": (1, 2)}), "encoder of 1 layer")
+    refused(swept((9,), (9, 8, 7), **{"pretrain.epochs": (1,)}), "encoder of 3 layers")
 
 
 def test_words_are_read_in_order():

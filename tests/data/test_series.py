@@ -161,11 +161,11 @@ def test_yardsticks_are_of_the_steps_that_there_are(loaded):
     mean = np.zeros(test.shape[1])
     mean[present] = np.nanmean(values[:, present], axis=0)
     expected = np.nanmean(np.square(values - mean), axis=1).mean()
-    assert baselines._variance(loaded) == pytest.approx(expected)
+    assert baselines._spread(loaded)[0] == pytest.approx(expected)
     train = loaded.train.inputs.astype(np.float64)
     centre = train.mean(axis=0)
     directions = np.linalg.svd(train - centre)[2]
-    errors = baselines._linear_errors(loaded)
+    errors = baselines._linear_errors(loaded, 10)
     for n in (0, 3, 10):
         made = (test - centre) @ directions[:n].T @ directions[:n] + centre
         assert errors[n] == pytest.approx(np.nanmean(np.square(values - made), axis=1).mean(), rel=1e-4)

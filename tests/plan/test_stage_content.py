@@ -109,6 +109,7 @@ OF_METHODS = {
     "visible_deviation": (1.0, 0.5),
     "gibbs_steps": (1, 2),
     "persistent": (False, True),
+    "class_weights": ("none", "balanced"),
 }
 OF_TRAINING = {"epochs": (1, 2), "l2": (0.0, 0.1), "batch_size": (10, 20), "sampling": ("epoch", "fresh")}
 OF_NOTHING = {  # of the only layer, trained greedily

@@ -185,7 +185,7 @@ def test_untuned_trials_are_those_at_the_experiments_own_values(drawn):
         ({"study.tune": (RATE,)}, "has no values to choose from; give some by --tune"),
         ({"study.tune": (RATE,), "sweep": ({RATE: (0.1,)},)}, "has no values to choose from"),
         ({"study.tune": (INIT,), "sweep": ({INIT: ("he", "pretrained")},)}, "is what is compared"),
-        ({"study.tune": ("finetune.labels",), "sweep": ({"finetune.labels": (10, 20)},)}, "is a budget"),
+        ({"study.tune": ("finetune.labels",), "sweep": ({"finetune.labels": (100, 200)},)}, "is a budget"),
     ],
 )
 def test_what_cannot_be_tuned_is_refused(changes, reported):
