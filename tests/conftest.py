@@ -48,6 +48,7 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    os.environ["XDG_STATE_HOME"] = str(ROOT / ".cache" / "state")  # of the secret that seals compiled programs
     if config.getoption("markexpr") == "slow":
         hypothesis.settings.load_profile("random")
     if not config.getoption("--optimised"):

@@ -13,6 +13,7 @@ AUTO = "auto"
 # Columns of trials besides measures of predictions: the error of reconstruction, baselines, and the score that chooses
 # settings of tuned arms.
 RECONSTRUCTION = "pretrain_test_mse"
+PRETRAINING_BEST = "pretrain_best_update"  # whose parameters are kept, where pretraining may end early
 MAJORITY, VARIANCE, COMPONENTS = "test_majority_rate", "pretrain_test_variance", "pretrain_test_pca_mse"
 MEAN = "pretrain_test_mean_mse"
 TUNING_SCORE = "tuning_score"

@@ -108,13 +108,17 @@ def _sweep(
     listed = {name: tuple(axis) for name, axis in axes.items() if name not in drawn}
     points = random_search(drawn, draws, draw_seed) if drawn else ({},)
     grids = kept or ({},)
-    # A field that only some grids sweep is none of the others'.
-    swept = {name for grid in grids for name in grid}
     return tuple(
-        {**grid, **{name: axis for name, axis in {**listed, **point}.items() if name in grid or name not in swept}}
+        {**grid, **{name: axis for name, axis in {**listed, **point}.items() if _takes(grid, name, grids)}}
         for grid in grids
         for point in points
     )
+
+
+def _takes(grid: Grid, name: str, grids: Sequence[Grid]) -> bool:
+    """Returns whether an axis is of a grid: what only some sweep is theirs alone, such as weights beside raw inputs."""
+    several = [len(each.get(name, ())) > 1 for each in grids]
+    return len(grid.get(name, ())) > 1 if any(several) else name in grid or not any(name in each for each in grids)
 
 
 def _compared(config: Experiment, grids: Sequence[Grid], sweep: Mapping[str, Axis]) -> str:

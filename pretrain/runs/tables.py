@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from pretrain.config import StudyConfig, metrics
 from pretrain.config.kinds import TaskKind
-from pretrain.config.metrics import RECONSTRUCTION
+from pretrain.config.metrics import PRETRAINING_BEST, RECONSTRUCTION
 from pretrain.plan.plan import Plan, Trial
 from pretrain.runs import endings, measures, run_files
 from pretrain.runs.chance import chance
@@ -17,7 +17,7 @@ from pretrain.runs.endings import BEST, STOPPED, UPDATES
 from pretrain.store.store import Store
 
 _OF_PRETRAINING = ("pretrain_validation_mse", RECONSTRUCTION)
-_KINDS = {UPDATES: pa.int64(), BEST: pa.int64(), STOPPED: pa.bool_()}
+_KINDS = {name: pa.int64() for name in (UPDATES, BEST, PRETRAINING_BEST)} | {STOPPED: pa.bool_()}
 
 
 def trials(
@@ -37,7 +37,7 @@ def trials(
     classes without probabilities, ridge regression and nearest neighbours; NaN and infinite results of diverged trials
     are null. ``finetune_updates`` is the number of updates of fine-tuning, null for read-outs. If fine-tuning may stop
     early, ``finetune_best_update`` is the update of the kept parameters, and of all results, and ``finetune_stopped``
-    whether it did stop.
+    whether it did stop; ``pretrain_best_update`` is that of the last phase, if pretraining may.
 
     Args:
       plan: the trials.
@@ -70,6 +70,8 @@ def trials(
         measured = {name: value for name, value in of_pretraining.items() if name.startswith("pretrain_")}
         if remeasured and trial.id in remeasured:
             measured[RECONSTRUCTION] = remeasured[trial.id]
+        if phases and phases[-1].stopping:
+            measured[PRETRAINING_BEST] = phases[-1].stopping["best_update"]
         row |= {
             **measured,
             **finetune.results,

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pretrain.config.metrics import PRETRAINING_BEST
 from pretrain.study.arms import Arm
 from pretrain.study.curves import Curve, Curves
 
@@ -28,12 +29,14 @@ class Watched(NamedTuple):
     best: np.ndarray  # the lowest of them
     best_update: np.ndarray  # after which it was measured
     updates: np.ndarray  # in all
+    keeps_best: np.ndarray  # whether the parameters are those at the lowest error
 
     @property
     def states(self) -> list[str]:
         """What became of each trial's stage: ``learns``, ``did not train``, ``overfitted``."""
-        flat = (self.last > self.first - 2 * self.noise) & (self.last > _FALLEN * self.first)
-        over = (self.last > _OVERFITTED * self.best) & (self.trained < _FAR * self.last)
+        kept = np.where(self.keeps_best, self.best, self.last)
+        flat = (kept > self.first - 2 * self.noise) & (kept > _FALLEN * self.first)
+        over = ~self.keeps_best & (self.last > _OVERFITTED * self.best) & (self.trained < _FAR * self.last)
         states = np.select([flat, over], ["did not train", "overfitted"], "learns")
         return states.tolist()
 
@@ -47,8 +50,10 @@ def watched(curves: Curves, arms: Sequence[Arm]) -> Iterator[Watched]:
                 trials = [trial for trial in arm.trial_ids if trial in training and trial in held_out]
                 trials = [trial for trial in trials if len(training[trial][1]) > 1]  # others are in closed form
                 if trials:
-                    errors = [_errors(training[trial], held_out[trial]) for trial in trials]
-                    yield Watched(arm, stage, metric, tuple(trials), *np.array(errors).T)
+                    errors = np.array([_errors(training[trial], held_out[trial]) for trial in trials])
+                    kept = dict(zip(arm.trial_ids, arm.results.get(PRETRAINING_BEST, ()), strict=False))
+                    keeps_best = np.array([kept.get(trial, np.nan) >= 0 for trial in trials])
+                    yield Watched(arm, stage, metric, tuple(trials), *errors.T, keeps_best=keeps_best)
                     break
 
 

@@ -60,6 +60,13 @@ def test_a_closed_form_and_a_stage_of_other_trials_are_not_watched():
     assert list(watched(curves("mse", *SHAPES["learns"]), [ARM._replace(trial_ids=tuple("wxyz"))])) == []
 
 
+def test_pretraining_that_keeps_its_best_parameters_does_not_overfit():
+    table = curves("mse", *SHAPES["overfitted"])
+    for kept, state in ((np.full(4, 80.0), "learns"), (np.full(4, np.nan), "overfitted")):
+        (each,) = watched(table, [ARM._replace(results={"pretrain_best_update": kept})])
+        assert each.states == [state] * 4
+
+
 def test_failures_are_said_with_their_errors_and_a_remedy():
     arm = ARM._replace(results={"test_accuracy": np.full(4, 0.9)}, failed_stages=())
 
