@@ -53,7 +53,7 @@ def watched(curves: Curves, arms: Sequence[Arm]) -> Iterator[Watched]:
                     errors = np.array([_errors(training[trial], held_out[trial]) for trial in trials])
                     kept = dict(zip(arm.trial_ids, arm.results.get(PRETRAINING_BEST, ()), strict=False))
                     keeps_best = np.array([kept.get(trial, np.nan) >= 0 for trial in trials])
-                    yield Watched(arm, stage, metric, tuple(trials), *errors.T, keeps_best=keeps_best)
+                    yield Watched(arm, stage, metric, tuple(trials), *[*errors.T, keeps_best])
                     break
 
 
