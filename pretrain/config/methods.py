@@ -85,6 +85,9 @@ class AutoencoderConfig(Method):
             raise ConfigError("pretrain.method.loss", self.loss, remedy)
 
     def check_layer(self, layer: LayerFacts) -> None:
+        if self.corruption in ("masking", "salt_and_pepper") and self.corruption_level > 1:
+            remedy = f"is the probability of a value to be lost under {self.corruption}; lower it to 1 or less"
+            raise ConfigError("pretrain.method.corruption_level", self.corruption_level, remedy)
         if self.loss == "cross_entropy":
             self.needs_bounded(layer.below, "loss", self.loss)
         if self.sparsity == "kl":

@@ -56,7 +56,7 @@ def form_of(
         return "images" if n_axes == 3 else "volumes"
     smooth = smooth_axes(rows)
     if n_axes == 3 and smooth == [2, 3]:
-        remedy = "sees images with their channels first; give np.moveaxis(rows, 1, -1), or say what rows are"
+        remedy = "sees images with their channels first; give np.moveaxis(rows, 1, -1), or say volumes"
         raise ConfigError("data.inputs", "auto", remedy)
     if n_axes == 4 and len(smooth) > 1:
         return "volumes"

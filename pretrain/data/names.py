@@ -3,7 +3,9 @@
 from collections.abc import Iterable
 
 _SPLITS = {
-    **{"train": "train", "test": "test", "val": "validation", "validation": "validation"},
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("test", "testing"), "test"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "validation"),
     **dict.fromkeys(("unlabelled", "unlabeled"), "unlabelled"),
 }
 _PARTS = {**dict.fromkeys(("images", "inputs", "x"), "inputs"), **dict.fromkeys(("labels", "targets", "y"), "labels")}

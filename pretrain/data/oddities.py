@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 
 from pretrain.config.counts import some
-from pretrain.data.findings import Finding
+from pretrain.data.findings import Finding, Severity
 from pretrain.data.labels import NONE
 
 _MOST_NAMED = 5
@@ -34,7 +34,8 @@ def of_labels(labels: Mapping[str, np.ndarray], class_names: tuple[str, ...]) ->
     absent = np.flatnonzero((counts["train"] > 0) & (counts["test"] == 0))
     if len(absent):
         line = f"no test row is of class {some([class_names[number] for number in absent], _MOST_NAMED)}"
-        yield Finding("classes without a test row", line, figures={"classes": len(absent)})
+        severity: Severity = "doubt" if (counts["test"] > 0).sum() < 2 else "note"  # of one class nothing is told apart
+        yield Finding("classes without a test row", line, severity, figures={"classes": len(absent)})
 
 
 def of_left_alone(names: Iterable[str], group: str) -> Iterator[Finding]:

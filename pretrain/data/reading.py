@@ -240,6 +240,8 @@ def _arrays_of(config: DataConfig) -> _Arrays:
         return _of_directory(path, wanted)
     if path.is_dir() and folders.holds_pictures(path):
         return _of_pictures(path, wanted, config)
+    if path.suffix == ".py":
+        raise ConfigError("data.name", name, f"is a file of Python; name its function, as in {name}:load")
     if _is_path(name):
         remedy = f"is no directory of .npy files, named {EXPECTED}, nor of pictures in folders of their class"
         raise ConfigError("data.name", str(path), remedy)

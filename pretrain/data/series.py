@@ -17,11 +17,10 @@ def padding_axis(rows: np.ndarray) -> int:
     """
     if rows.dtype.kind != "f" or not any(np.isnan(block).any() for block in blocks(rows)):
         return 0
-    axes = [axis for axis in range(1, rows.ndim) if all(_end(block, axis) for block in blocks(rows))]
-    n_missing = sum(int(np.isnan(block).sum()) for block in blocks(rows))
-    n_rows = sum(int(np.isnan(block.reshape(len(block), -1)).any(axis=1).sum()) for block in blocks(rows))
+    axes = [axis for axis in range(1, rows.ndim) if all(_has_end(block, axis).all() for block in blocks(rows))]
     if not axes:
-        of = f"{n_missing:,} NaN or infinite values in {counted(n_rows, 'row')}"
+        gaps = [sum(int((~_has_end(block, axis)).sum()) for block in blocks(rows)) for axis in range(1, rows.ndim)]
+        of = f"NaN or infinite values amid {counted(min(gaps), 'row')}"
         raise ValueError(
             f"{of}; an image must be whole, and a series until its end: fill gaps, or leave out those rows"
         )
@@ -30,11 +29,11 @@ def padding_axis(rows: np.ndarray) -> int:
     return axes[0]
 
 
-def _end(rows: np.ndarray, axis: int) -> bool:
-    """Returns whether all values after the first NaN along an axis, in all channels, are NaN."""
+def _has_end(rows: np.ndarray, axis: int) -> np.ndarray:
+    """Returns whether all values after the first NaN along an axis, in all channels, are NaN: [N] bool."""
     missing = np.moveaxis(np.isnan(rows), axis, 1).reshape(len(rows), rows.shape[axis], -1)
     steps = missing.all(axis=2)
-    return bool((missing.any(axis=2) == steps).all() and (steps[:, 1:] >= steps[:, :-1]).all())
+    return (missing.any(axis=2) == steps).all(axis=1) & (steps[:, 1:] >= steps[:, :-1]).all(axis=1)
 
 
 def lengths(rows: np.ndarray) -> np.ndarray:

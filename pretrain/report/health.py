@@ -54,11 +54,14 @@ def _sentence(group: Sequence[Fault], experiment: Experiment) -> str:
             remedy = "train longer or at another rate, or compare another metric (--study.metric)"
             return f"{some} collapsed: the same is predicted of every example; {remedy}."
         case "at chance":
-            mean, best = (sum(getattr(fault, name) for fault in group) / len(group) for name in ("value", "baseline"))
+            best = sum(fault.baseline for fault in group) / len(group)
+            values = {f"{fault.value:.3f}": None for fault in group}
+            is_linear = all(fault.arm.point.get("finetune.encoder_init") == "none" for fault in group)
+            remedy = "give more labels" if is_linear else "train longer, at another rate, or with more labels"
+            are = "are" if len(group) > 1 else "is"
             return (
-                f"{capital(who)} are no better than chance ({mean:.3f}, where predicting the same of all examples "
-                f"comes to {best:.3f}); train longer, at another rate, or with more labels, or compare another metric "
-                "(--study.metric)."
+                f"{capital(who)} {are} no better than chance ({', '.join(values)}, where predicting the same of all "
+                f"examples comes to {best:.3f}); {remedy}, or compare another metric (--study.metric)."
             )
         case "did not train":
             return (

@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pretrain.config import AutoencoderConfig, FinetuneConfig, PcaConfig, RbmConfig, SupervisedConfig
+from pretrain.config import (
+    AutoencoderConfig,
+    Experiment,
+    FinetuneConfig,
+    PcaConfig,
+    PretrainConfig,
+    RbmConfig,
+    SupervisedConfig,
+)
 from pretrain.config.effects import active, canonical
 from pretrain.config.fields import kind_of
 from pretrain.config.methods import LayerFacts, Method
@@ -111,3 +119,12 @@ def test_codes_between_0_and_1_are_asked_of_a_layer_whose_activation_is_known(co
 def test_other_methods_train_any_layer(config):
     for facts in (SIGMOID, ELU, LayerFacts("8c3s2", False, "elu", None), LayerFacts("a.py:b", False, None, None)):
         config.check_layer(facts)
+
+
+@pytest.mark.parametrize("noise", ["masking", "salt_and_pepper", "gaussian"])
+def test_a_probability_of_noise_is_at_most_one(noise):
+    method = AutoencoderConfig(corruption=noise, corruption_level=1.5)
+    if noise == "gaussian":  # a deviation
+        Experiment(pretrain=PretrainConfig(method=method))
+    else:
+        refused(lambda: Experiment(pretrain=PretrainConfig(method=method)), "lower it to 1 or less")

@@ -14,7 +14,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pretrain.config import DataConfig
 from pretrain.config.fields import ConfigError
+from pretrain.data import reading
+from pretrain.data.names import canonical
 from tests.data.own_files import ARRAYS, load, refused
 
 
@@ -238,3 +241,15 @@ def test_a_flipped_bit_is_found_or_changes_nothing(save, draw, scratch, tiny_arr
         assert re.fullmatch(r"data\.name: .+", str(error))
     else:
         assert fingerprints == load(tiny_path).fingerprints
+
+
+@pytest.mark.parametrize(
+    "names", [("train", "val", "test"), ("training", "valid", "testing"), ("TRAIN", "dev", "Test")]
+)
+def test_splits_have_their_usual_names(names):
+    assert [canonical(f"{name}_images") for name in names] == ["train_inputs", "validation_inputs", "test_inputs"]
+
+
+def test_a_python_file_without_a_function_is_told_how_to_name_one(tmp_path):
+    with pytest.raises(ConfigError, match=r"name its function, as in .*my_data\.py:load"):
+        reading.read(DataConfig(name=str(tmp_path / "my_data.py")))

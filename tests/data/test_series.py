@@ -169,3 +169,12 @@ def test_yardsticks_are_of_the_steps_that_there_are(loaded):
     for n in (0, 3, 10):
         made = (test - centre) @ directions[:n].T @ directions[:n] + centre
         assert errors[n] == pytest.approx(np.nanmean(np.square(values - made), axis=1).mean(), rel=1e-4)
+
+
+def test_rows_with_gaps_are_counted_and_padded_ones_are_not():
+    made = padded(ragged(120, 16))
+    for row in (3, 7):
+        made[row, 2] = np.nan
+        made[row, 3:5] = 1.0
+    with pytest.raises(ValueError, match=r"amid 2 rows;"):
+        series.padding_axis(made)
