@@ -23,6 +23,7 @@ from pretrain.plan.plan import Pack, packs
 from pretrain.store.records import Outcome
 from pretrain.store.store import Store
 
+_FAR = 1.25  # times the memory that is free, as estimates may be that much too high
 _SHARE_OF_MEMORY = 0.5  # for a pack; temporaries of programs that never ran are guesses
 _COMPILERS = 2  # threads
 _AHEAD = 16  # shapes of packs whose programs are compiled before their turn; fewer than ``compiled.MOST_KEPT`` holds
@@ -57,6 +58,8 @@ def run_here(request: Request) -> None:
     done, n_bytes = store.verified(plan.jobs), hosts.broadcast(pack_memory() >> 20) << 20
     options = {"begun": store.in_training(), "noted": store.temporaries}
     todo = packs(plan.jobs.values(), done, n_bytes, jax.device_count(), **options)
+    for pack in {pack.stage: pack for pack in todo}.values():
+        _check_fits(pack)
     reporter = Reporter(console, todo, note)
     if todo:
         console.print(f"{counted(len(todo), 'pack')} on {hosts.in_words()}", style="dim", soft_wrap=True)
@@ -133,6 +136,20 @@ def _compiler_ahead(
                 compilers.submit(compilation)
 
     return compile_ahead
+
+
+def _check_fits(pack: Pack) -> None:
+    """Checks that a single trial of a pack fits in the host's memory, beyond which the system kills the process.
+
+    Raises:
+      MemoryFault: it does not, by far.
+    """
+    if jax.local_devices()[0].platform != "cpu":
+        return  # of which XLA says so itself
+    needed, left = memory.needs_of(pack.jobs[0], {}, 1).trial, memory.free()
+    if needed > _FAR * left:
+        sizes = f"takes about {needed / 1e9:,.1f} GB, and {left / 1e9:,.1f} GB are free"
+        raise work.MemoryFault(f"{pack.stage.name}: a trial {sizes}; make layers smaller, or give them a decoder")
 
 
 def pack_memory() -> int:

@@ -209,3 +209,11 @@ def test_cut_packs_are_even_and_whole(small):
         parts = cut(pack, most)
         assert tuple(job for part in parts for job in part.jobs) == pack.jobs
         assert max(len(part.jobs) for part in parts) - min(len(part.jobs) for part in parts) <= 1
+
+
+def test_a_trial_far_beyond_memory_is_refused_before_it_trains(site, monkeypatch):
+    monkeypatch.setattr(here.memory, "free", lambda: 1000)
+    done = site.launch(*site.at("far-too-large"))
+    assert (done.returncode, done.stdout) == (1, "")
+    *_, last = done.stderr.splitlines()
+    assert last.startswith("pretrain/0: a trial takes about ") and "are free; make layers smaller" in last
