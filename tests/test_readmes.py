@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from pretrain import load_run
 from pretrain.commands.command_line import parse
@@ -81,6 +82,13 @@ def place(tmp_path, monkeypatch, run, tiny_arrays):
     labels["train_labels"][-500:] = -1  # which pretrain only
     np.savez(tmp_path / "my.npz", **arrays, **labels)
     write_csv(people(), tmp_path / "people.csv")
+    shutil.copy(tmp_path / "people.csv", tmp_path / "diabetes.csv")
+    text = (tmp_path / "diabetes.csv").read_text().replace("income", "target", 1)
+    (tmp_path / "diabetes.csv").write_text(text)
+    for number in range(200):
+        picture = tmp_path / "pictures" / f"class {number % 2}" / f"{number}.png"
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (8, 8), dtype=np.uint8)).save(picture)
     (tmp_path / "arrays").mkdir()
     for name, array in {**arrays, **labels}.items():
         np.save(tmp_path / "arrays" / f"{name}.npy", array)
