@@ -62,8 +62,14 @@ def fitted(before: Fitted, chosen: Collection[str], facts: Facts) -> Fitted:
     made = made.changed("pretrain.batch_size", chosen, _at_most(facts.n_examples // _UPDATES), reason)
     if facts.task == "regression":
         made = made.changed("finetune.readout", chosen, lambda kind: "ridge" if kind == "logistic" else kind, "numbers")
+    return made
+
+
+def asked(before: Fitted, chosen: Collection[str]) -> Fitted:
+    """Returns an experiment whose question is of its largest budget, once budgets fit the smallest of all cuts."""
+    budgets = values_of(before.experiment, "finetune.labels")
     family = (f"finetune.labels={max(budgets)}",) if len(budgets) > 1 else ()
-    return made.changed("study.family", chosen, _constant(family), "the question is of the largest budget")
+    return before.changed("study.family", chosen, _constant(family), "the question is of the largest budget")
 
 
 def _at_most(most: int) -> Callable[[int], int]:

@@ -61,6 +61,8 @@ def load(experiment: Experiment, chosen: Collection[str] | None = None) -> Loade
         n_labelled = min(datasets[at.finetuning_data].n_labelled for at in settings)
         n_examples = min(len(datasets[at.pretraining_data].train.inputs) for at in settings)
         fitted = fitting.to_rows(fitted, chosen, n_examples, n_labelled)
+        if experiment.defaults == "data":
+            fitted = own_data.asked(fitted, chosen)
     if fitted.experiment is not experiment:
         fitted.experiment.__post_init__()
     places = {field: str(path_of(field, getattr(experiment, field))) for field in ("run_dir", "store")}

@@ -17,7 +17,7 @@ TABLE = Facts(341, 341, 30, False, False, "classification", (0.4, 0.6))
 
 
 def fitted(facts, chosen=()):
-    return own_data.fitted(Fitted(CONFIG), chosen, facts).experiment
+    return own_data.asked(own_data.fitted(Fitted(CONFIG), chosen, facts), chosen).experiment
 
 
 @st.composite
