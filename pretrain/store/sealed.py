@@ -6,6 +6,7 @@ structure the manifest holds, since orbax restores damaged bytes and other dtype
 
 import errno
 import os
+import resource
 import shutil
 import socket
 import uuid
@@ -102,14 +103,18 @@ def save_arrays(path: Path, arrays: dict[str, Any]) -> None:
 
 
 def _check_room(directory: Path, needed: int) -> None:
-    """Checks that a directory's disk has room for so many bytes.
+    """Checks that a directory's disk, and this process's limit of a file's size, have room for so many bytes.
 
     Orbax writes all arrays at once, and ends at the first failure. Later failures call back into its closed event loop,
-    and each prints a traceback that nobody can catch. So orbax must never write to a full disk.
+    and each prints a traceback that nobody can catch. So orbax must never begin to write without room.
 
     Raises:
-      OSError: it has none.
+      OSError: there is none.
     """
+    limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if limit != resource.RLIM_INFINITY and limit < needed:  # most arrays of a checkpoint lie in one file
+        reason = f"{needed / 1e6:,.1f} MB are needed, `ulimit -f` allows {limit / 1e6:,.1f} MB"
+        raise OSError(errno.EFBIG, f"{os.strerror(errno.EFBIG)}: {reason}", str(directory))
     disk = os.statvfs(directory)
     free = disk.f_bavail * disk.f_frsize
     if disk.f_blocks and free < needed:
