@@ -121,7 +121,7 @@ def _is_drawn(there: Files, draft: Path, with_tensorboard: bool) -> bool:
 def _events(run_dir: Path, draft: Path) -> dict[str, str] | None:
     """Returns the checksums of the event files in a run's directory, which stay while its tables are those of a draft.
 
-    None where some of them are damaged and can be run_tables again.
+    None where some of them are damaged and can be made again.
     """
     with contextlib.suppress(DamageError):
         if there := run_files.opened(run_dir):
