@@ -223,7 +223,7 @@ def _comparison(
         if gain_of_sound
         else "inconclusive"
     )
-    both_at_chance = all(failures.is_at_chance(arm, metric, level) for arm in pair)
+    both_at_chance = all(failures.is_at_chance(arm, metric) for arm in pair)
     is_open = verdict == "inconclusive" and len(sound) > 1 and not both_at_chance
     to_settle = seeds_to_settle(sound, smallest, level, n_open) if is_open else None
     more = np.sign(found.treated - found.untreated)

@@ -19,6 +19,7 @@ from pretrain.study.arms import Arm, by_seed
 from pretrain.study.statistics import FEWEST_SEEDS, LEVEL, Estimate, Verdict
 
 _WIDE = 2.0  # deviations of the trials beyond a gap, which is as wide at least
+_ABOVE = (1 - LEVEL) / 4  # tail of an arm's interval, for the two arms of a comparison together
 _CERTAIN = 2.0  # margins of the rows, beyond which a trial has learned for certain
 
 
@@ -83,17 +84,17 @@ def _at_most(k: int, n: int) -> float:
     return float(special.betaincinv(k + 1, n - k, LEVEL)) if k < n else 1.0
 
 
-def is_at_chance(arm: Arm, metric: str, level: float = LEVEL) -> bool:
+def is_at_chance(arm: Arm, metric: str) -> bool:
     """Returns whether an arm may be no better than the same prediction for every example.
 
     That is unless the interval of its mean above chance, over seeds and rows, lies above zero, or a quarter of its
     trials lie so far above it that each has learned for certain, whatever the others came to. The rows' part is half of
-    the margin (two standard errors), as all seeds have these rows.
+    the margin (two standard errors), as all seeds have these rows; the interval is at 97.5 %, so that of two arms at
+    chance one is called better in 2.5 % at most.
 
     Args:
       arm: of which trials that diverged say nothing.
       metric: that is compared, as a column's name.
-      level: of the interval.
     """
     if not arm.trial_ids or len(arm.collapsed) == len(arm.trial_ids):
         return bool(arm.trial_ids)
@@ -105,7 +106,7 @@ def is_at_chance(arm: Arm, metric: str, level: float = LEVEL) -> bool:
     of_seeds = float(np.var(above, ddof=1)) / n if n > 1 else 0.0
     variance = of_seeds + of_rows
     freedom = min((n - 1) * (variance / of_seeds) ** 2, 1e6) if of_seeds else 1e6
-    low = np.mean(above) + special.stdtrit(freedom, (1 - level) / 2) * math.sqrt(variance)
+    low = np.mean(above) + special.stdtrit(freedom, _ABOVE) * math.sqrt(variance)
     return bool(low <= 0 and np.quantile(above, 0.75) <= _CERTAIN * margin)
 
 
