@@ -68,6 +68,10 @@ def comparisons(answer: Answer) -> Listing:
     rows = []
     for comparison in kept:
         verdict = f"{'exploratory: ' if comparison.is_exploratory else ''}{verdicts.outcome(comparison)}"
+        if comparison.verdict == "unstable":
+            verdict += (
+                f": {comparison.failures.treated} and {comparison.failures.untreated} of {comparison.failures.of} fail"
+            )
         if comparison.seeds_to_settle:
             verdict += f" ({verdicts.settling(comparison.seeds_to_settle)})"
         difference = names.difference(comparison.difference, comparison.metric).replace(" points", "")

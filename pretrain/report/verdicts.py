@@ -33,6 +33,7 @@ _VERDICTS = {
     "hurts": ("hurts", "hurt"),
     "no difference": ("makes no difference that matters", "make no difference that matters"),
     "inconclusive": ("is inconclusive", "are inconclusive"),
+    "unstable": ("is unstable", "are unstable"),
     "not judged": ("is not judged, both arms at chance", "are not judged, both arms at chance"),
 }
 
@@ -48,8 +49,12 @@ def verdict(compared: Sequence[Comparison]) -> str:
         by_treatment.setdefault(treatment_of(comparison), []).append(comparison)
     sentences = []
     for name, group in by_treatment.items():
-        clauses = [_clause(comparison) for comparison in group] if len(group) <= _MOST_NAMED else _counted(group)
-        sentences += _sentences(capital(name), clauses)
+        if len(group) > _MOST_NAMED:
+            sentences += _sentences(capital(name), _counted(group))
+            continue
+        settled = [_clause(comparison) for comparison in group if comparison.verdict != "unstable"]
+        sentences += _sentences(capital(name), settled)
+        sentences += [_unstable(comparison) for comparison in group if comparison.verdict == "unstable"]
     if explored:
         n = counted(len(explored), "exploratory comparison")
         alone = f"The exploratory comparison, adjusted apart, {_VERDICTS[outcome(explored[0])][0]}."
@@ -98,6 +103,31 @@ def _clause(comparison: Comparison) -> str:
     excludes_zero = comparison.difference.low > 0 or comparison.difference.high < 0
     p_value = f", p {_p(comparison.p_value)}" if excludes_zero else ""  # why it is inconclusive all the same
     return f"is inconclusive{where} ({shown}{p_value}, {n}; {settling(comparison.seeds_to_settle)})"
+
+
+def _unstable(comparison: Comparison) -> str:
+    """Returns how often both arms failed, and the difference over all seeds and where both train."""
+    found, where = comparison.failures, setting(comparison.shared)
+    whose, without = f"with {treatment_of(comparison)}", "without"
+    if "=" in whose:
+        sides = (comparison.treatment, comparison.baseline)
+        whose, without = (f"with {value_name(comparison.field, side)}" for side in sides)
+    start = f"Unstable{f' {where}' if where else ''}{unfinished(comparison)}: {found.treated:,} of "
+    start += f"{counted(found.of, 'seed')} fail {whose}, {found.untreated:,} {without} (p {_p(found.p_value)}). "
+    n_both = int(np.sum(found.both_train))
+    all_seeds = "Over all seeds"
+    if comparison.n_diverged:
+        is_filled = comparison.n == found.of
+        all_seeds += f", {'diverged trials at chance' if is_filled else 'but those that diverged'},"
+    start += f"{all_seeds} {interval(comparison)}; "
+    if not n_both:
+        return f"{start}in none both train."
+    shown = interval(comparison._replace(difference=found.difference))
+    if n_both < FEWEST_SEEDS:
+        return f"{start}in the {n_both} where both train, too few to judge, {shown}."
+    judged = {"helps": ", where it helps", "hurts": ", where it hurts", "no difference": ", no difference that matters"}
+    there = f" (p {_p(comparison.p_value)}{judged.get(found.verdict, '')})"
+    return f"{start}in the {n_both:,} where both train {shown}{there}, which is not the overall effect."
 
 
 def settling(seeds: SeedRange) -> str:

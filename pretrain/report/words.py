@@ -112,7 +112,7 @@ def basis(answer: Answer, experiment: Experiment) -> str:
 def certainty(answer: Answer, experiment: Experiment) -> str:
     """Returns how sure a conclusion is: seeds, pairing, data, lost trials, and how often verdicts are wrong."""
     lost = sum(arm.n_diverged for arm in answer.arms)
-    trials = f"trials that diverged, and are left out: {lost:,}" if lost else "no trial diverged"
+    trials = f"trials that diverged: {lost:,}" if lost else "no trial diverged"
     names = _values(answer, experiment, "data.name")
     data = " and ".join(map(str, names)) if len(names) < 3 else counted(len(names), "dataset")
     n_arms = counted(len(distinct(answer.arms)), "arm")
@@ -123,9 +123,9 @@ def certainty(answer: Answer, experiment: Experiment) -> str:
 
 
 def _error_rate(answer: Answer) -> str:
-    """Returns how often verdicts call an effect that is not there, in a sentence; nothing without comparisons."""
+    """Returns how often verdicts call an effect that is not there, in a sentence; nothing where training failed."""
     n_own = len(by_family(answer.comparisons)[0])
-    if not n_own:
+    if not n_own or any(each.failures.any for each in answer.comparisons):
         return ""
     whose = "the question's" if n_own < len(answer.comparisons) else "the"
     among = f" among {whose} {n_own:,} comparisons" if n_own > 1 else ""
@@ -190,7 +190,9 @@ def _values(answer: Answer, experiment: Experiment, field: str) -> list[Any]:
 def explanation(answer: Answer) -> list[str]:
     """Returns gains over budgets, causes of the difference between corners, or the best arm: a text each."""
     if not answer.best:
-        return ["Every trial diverged; lower the learning rates."]
+        lost = all(not arm.trial_ids for arm in answer.arms)
+        whole = "Every trial diverged" if lost else "No arm is best: of each, more than half of the seeds failed"
+        return [f"{whole}; lower the learning rates."]
     untuned = tuning.untuned(answer, verdicts.verdict(answer.untuned))
     texts = [untuned] if untuned else []
     if answer.apart:
@@ -202,6 +204,8 @@ def explanation(answer: Answer) -> list[str]:
     test = answer.best_test
     ends = (value(end, answer.metric) for end in (test.low, test.high))
     margin = f" [{', '.join(ends)}]{at_level(answer.level)}" if np.isfinite(test.high) else ""
-    n = counted(len(set(answer.best.seeds)), "seed")
+    n = counted(len({seed for seed, _ in (*answer.best.units, *answer.best.diverged)}), "seed")
+    of_best = (("diverged", answer.best.n_diverged), ("collapsed", answer.best.n_collapsed))
+    n += "".join(f", {counted(k, 'trial')} {kind}" for kind, k in of_best if k)
     at = f"{unit(answer.metric)[1:]} {value(test.mean, answer.metric)}".lstrip()
     return [f"Best on validation is {arm_name(answer.best.point)}; it tests at {at}{margin} (n = {n})."]

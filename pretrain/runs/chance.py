@@ -7,8 +7,6 @@ import numpy as np
 from pretrain.config.kinds import TaskKind
 from pretrain.config.metrics import metric_of
 
-_LEAST = 0.01  # of a margin; of numbers' errors times their level
-
 
 class Chance(NamedTuple):
     """The level of chance of a metric on some rows."""
@@ -24,7 +22,7 @@ def chance(metric: str, task: TaskKind, targets: np.ndarray, n_outputs: int) -> 
     AUROC 0.5, of average precision the share of positives, of a loss of classes or labels their entropy, of R² 0, and
     of other measures of numbers the error of their mean, or median.
 
-    The margin is at least 0.01, and at most half the way to a perfect result. Numbers predicted without any relation to
+    The margin is at most half the way to a perfect result. Numbers predicted without any relation to
     the truth reach an R² of 4 / n by two standard errors, whatever their spread, and logits a gain of 2 / n nats.
 
     Args:
@@ -46,7 +44,7 @@ def chance(metric: str, task: TaskKind, targets: np.ndarray, n_outputs: int) -> 
 def _chance(metric: str, level: float, margin: float) -> Chance:
     measure = metric_of(metric)
     best = measure.high if measure.higher_is_better else measure.low
-    return Chance(float(level), float(min(max(margin, _LEAST), abs(best - level) / 2)))
+    return Chance(float(level), float(min(margin, abs(best - level) / 2)))
 
 
 def _of_classes(metric: str, counts: np.ndarray) -> Chance:
@@ -85,11 +83,11 @@ def _of_labels(metric: str, labels: np.ndarray) -> Chance | None:
 def _of_numbers(metric: str, numbers: np.ndarray) -> Chance:
     explained = min(4 / len(numbers), 0.5)  # of the variance, by luck
     if metric == "r2":
-        return Chance(0.0, max(explained, _LEAST))
+        return Chance(0.0, explained)
     if metric == "loss":
         level, margin = np.mean(np.var(numbers, axis=0)), explained
     elif metric == "rmse":
         level, margin = np.mean(np.std(numbers, axis=0)), 1 - np.sqrt(1 - explained)
     else:
         level, margin = np.mean(np.abs(numbers - np.median(numbers, axis=0))), 1 - np.sqrt(1 - explained)
-    return Chance(float(level), float(level * max(margin, _LEAST)))
+    return Chance(float(level), float(level * margin))

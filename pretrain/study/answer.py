@@ -1,7 +1,7 @@
 """The answer of a run, in numbers: comparisons, label budgets, and the parts of the gap between its corners."""
 
 import dataclasses
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +10,7 @@ import pyarrow as pa
 from pretrain.config import StudyConfig
 from pretrain.config.metrics import metric_of, split_of
 from pretrain.data.findings import Finding
-from pretrain.study import speed, statistics
+from pretrain.study import failures, speed, statistics
 from pretrain.study.arms import CORNERS, Arm, arms, by_seed, distinct, key, places, without_idle
 from pretrain.study.budgets import BudgetCurve, budget_curves
 from pretrain.study.choice import Choice, TunedArm, at_values, choose
@@ -32,13 +32,13 @@ class Answer(NamedTuple):
     comparisons: list[Comparison]
     budgets: list[BudgetCurve]
     factorials: list[Factorial]  # the original question first, if it was asked, then that of all factors
-    best: Arm | None  # on validation; None where all trials diverged
+    best: Arm | None  # on validation; None where of every arm more than half of the seeds failed
     best_test: statistics.Estimate | None
     n_seeds: int  # of the run, diverged trials included
     level: float  # of all intervals
     metric: str  # that is compared, as a column's name
     faults: list[Fault]  # of arms
-    lengths: list[Length | None]  # of training, arm by arm; None of one that makes no updates
+    lengths: list[Length | None]  # of training, arm by arm; None of one that makes no updates, or mostly failed
     epochs: list[EpochCurve]  # of pretraining, where they are swept
     tuned: list[TunedArm]  # how arms were tuned, where they were
     untuned: list[Comparison]  # the comparisons at one setting of the tuned fields for all arms
@@ -79,11 +79,12 @@ def answer(
     of_run, metric = Curves(curves), compared_metric(trials, study)
     run, all_arms = _arms(trials, metric), arms(whole) if study.tune else []
     pretraining = list(watched(of_run, run))
-    faults, trained = faults_of(run, metric, pretraining), lengths(of_run, run)
     compared = compare(run, metric, study, level)
-    compared = _with_training(compared, run, trained, faults, speed.measure_of(metrics(trials), of_run), level)
-    compared = _judged(compared, run, faults)
-    best = _best(run, metric)
+    lost = _mostly_failed(run, compared, metric)
+    trained = [None if place in lost else length for place, length in enumerate(lengths(of_run, run))]
+    learned = {place for place, arm in enumerate(run) if place not in lost and not failures.is_at_chance(arm, metric)}
+    compared = _with_training(compared, run, trained, learned, speed.measure_of(metrics(trials), of_run), level)
+    best = _best([arm for place, arm in enumerate(run) if place not in lost], metric)
     return Answer(
         arms=run,
         comparisons=compared,
@@ -94,7 +95,7 @@ def answer(
         n_seeds=n_seeds(trials),
         level=level,
         metric=metric,
-        faults=faults,
+        faults=faults_of(run, metric, pretraining),
         lengths=trained,
         epochs=epoch_curves(all_arms, [], metric, level, last_errors(watched(of_run, all_arms)))
         if study.tune
@@ -112,14 +113,13 @@ def answer(
 def _arms(trials: pa.Table, metric: str) -> list[Arm]:
     """Returns a run's arms; none of them is collapsed where scores are compared that may differ within a class."""
     run, is_of_numbers = arms(trials), "validation_r2" in trials.column_names
-    return run if metric_of(metric).is_fraction or is_of_numbers else [arm._replace(n_collapsed=0) for arm in run]
+    return run if metric_of(metric).is_fraction or is_of_numbers else [arm._replace(collapsed=()) for arm in run]
 
 
 def _untuned(trials: pa.Table, study: StudyConfig, level: float) -> list[Comparison]:
     """Returns the comparisons of arms at one setting of the tuned fields."""
     metric = compared_metric(trials, study)
-    run = _arms(trials, metric)
-    return _judged(compare(run, metric, study, level), run, faults_of(run, metric))
+    return compare(_arms(trials, metric), metric, study, level)
 
 
 def _apart(trials: pa.Table, study: StudyConfig, level: float) -> list[Comparison]:
@@ -128,20 +128,35 @@ def _apart(trials: pa.Table, study: StudyConfig, level: float) -> list[Compariso
     return _untuned(choose(trials, alike).trials if alike.tune else trials, alike, level)
 
 
+def _mostly_failed(run: Sequence[Arm], compared: Sequence[Comparison], metric: str) -> set[int]:
+    """Returns the places of arms that failed in more than half of their seeds, in any of their comparisons."""
+    pairs = _pairs(compared, run)
+    judged = {place: False for pair in pairs for place in pair}
+    for pair, comparison in zip(pairs, compared, strict=True):
+        for place, is_lost in zip(pair, comparison.failures.mostly, strict=True):
+            judged[place] |= is_lost
+    for place, arm in enumerate(run):
+        if place not in judged:
+            (lost,) = failures.failed([arm], metric)
+            judged[place] = 2 * len(lost) > len({seed for seed, _ in (*arm.units, *arm.diverged)})
+    return {place for place, is_lost in judged.items() if is_lost}
+
+
 def _best(run: Sequence[Arm], metric: str) -> Arm | None:
-    """Returns the arm that is best on validation rows; None where all trials diverged."""
+    """Returns the arm that is best on validation rows, its failures included."""
     sign, validation = 1 if metric_of(metric).higher_is_better else -1, f"validation_{split_of(metric)[1]}"
 
     def mean(arm: Arm) -> float:
-        value = sign * np.mean(arm.results[validation])
+        value = sign * np.mean(failures.whole(arm, metric).results[validation])
         return value if np.isfinite(value) else -np.inf
 
     return max((arm for arm in run if arm.trial_ids), key=mean, default=None)
 
 
 def _on_test(arm: Arm, metric: str, level: float) -> statistics.Estimate:
-    """Returns an arm's mean on test rows."""
-    values = by_seed(arm.results[f"test_{split_of(metric)[1]}"], arm)
+    """Returns an arm's mean on test rows, its failures included."""
+    arm, name = failures.whole(arm, metric), f"test_{split_of(metric)[1]}"
+    values = by_seed(arm.results[name], arm)
     return statistics.estimate(values, level).within(metric_of(metric).low, metric_of(metric).high)
 
 
@@ -149,18 +164,18 @@ def _with_training(
     compared: Sequence[Comparison],
     run: Sequence[Arm],
     trained: Sequence[Length | None],
-    faults: Sequence[Fault],
+    learned: Collection[int],
     measure: speed.Measure | None,
     level: float,
 ) -> list[Comparison]:
     """Returns comparisons with the length and speed of their arms' training, p-values adjusted for all (Holm).
 
-    An arm that has not learned has no speed.
+    An arm that is at chance or mostly failed has no speed.
     """
-    pairs, unlearned = _pairs(compared, run), _unlearned(faults)
+    pairs = _pairs(compared, run)
     speeds = [
         speed.speed([run[place] for place in pair], measure, level)
-        if measure and not any(key(run[place].point) in unlearned for place in pair)
+        if measure and all(place in learned for place in pair)
         else None
         for pair in pairs
     ]
@@ -171,26 +186,6 @@ def _with_training(
         )
         for comparison, (treatment, baseline), each, p_value in zip(compared, pairs, speeds, adjusted, strict=True)
     ]
-
-
-def _judged(compared: Sequence[Comparison], run: Sequence[Arm], faults: Sequence[Fault]) -> list[Comparison]:
-    """Returns comparisons, those of two arms at chance without a verdict, since neither has learned."""
-    unlearned = _unlearned(faults)
-    return [
-        comparison._replace(verdict="inconclusive", seeds_to_settle=None, both_at_chance=True)
-        if all(key(run[place].point) in unlearned for place in pair)
-        else comparison
-        for comparison, pair in zip(compared, _pairs(compared, run), strict=True)
-    ]
-
-
-def _unlearned(faults: Sequence[Fault]) -> set[Hashable]:
-    """Returns the keys of the arms that predict no better than the same of all examples."""
-    return {
-        key(fault.arm.point)
-        for fault in faults
-        if fault.kind == "at chance" or (fault.kind == "collapsed" and fault.is_whole)
-    }
 
 
 def _pairs(compared: Sequence[Comparison], run: Sequence[Arm]) -> list[tuple[int, int]]:

@@ -1,6 +1,6 @@
 """Arms of a run: trials that differ in their seed only, with their results."""
 
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,11 +18,21 @@ class Arm(NamedTuple):
     point: dict[str, Any]  # swept values by dotted name
     seeds: tuple[int, ...]  # of the trials that did not diverge, once for each of a seed's repeats
     trial_ids: tuple[str, ...]  # of the same trials
-    n_diverged: int
+    diverged: tuple[tuple[int, int], ...] = ()  # seeds and repeats of the other trials
     repeats: tuple[int, ...] = ()  # of the same trials; empty where no seed has several
-    n_collapsed: int = 0  # of the same trials: those that predict the same of all examples
+    collapsed: tuple[tuple[int, int], ...] = ()  # of the same trials: those that predict the same of all examples
     results: Mapping[str, np.ndarray] = {}  # of the same trials, by column of the table: [trials], null as NaN
     failed_stages: tuple[str, ...] = ()  # in which the other trials diverged
+
+    @property
+    def n_diverged(self) -> int:
+        """Trials that diverged."""
+        return len(self.diverged)
+
+    @property
+    def n_collapsed(self) -> int:
+        """Trials that predict the same of all examples."""
+        return len(self.collapsed)
 
     @property
     def units(self) -> tuple[tuple[int, int], ...]:
@@ -50,12 +60,16 @@ def _arm(rows: Sequence[Mapping[str, Any]], results: Mapping[str, np.ndarray], h
         rows[0]["point"],
         tuple(row["seed"] for row in sound),
         tuple(row["trial_id"] for row in sound),
-        len(rows) - len(sound),
+        _units(row for row in rows if row["status"] == "diverged"),
         tuple(row["repeat"] for row in sound) if has_repeats else (),
-        sum(row["status"] == "collapsed" for row in sound),
+        _units(row for row in sound if row["status"] == "collapsed"),
         {name: values[places] for name, values in results.items()},
         tuple(row["failed_stage"] for row in rows if row.get("failed_stage")),
     )
+
+
+def _units(rows: Iterable[Mapping[str, Any]]) -> tuple[tuple[int, int], ...]:
+    return tuple((row["seed"], row["repeat"]) for row in rows)
 
 
 def key(point: Mapping[str, Any]) -> Hashable:
@@ -117,5 +131,6 @@ def cut(arm: Arm, units: Collection[tuple[int, int]]) -> Arm:
         seeds=tuple(arm.seeds[index] for index in kept),
         trial_ids=tuple(arm.trial_ids[index] for index in kept),
         repeats=tuple(arm.repeats[index] for index in kept) if arm.repeats else (),
+        collapsed=tuple(unit for unit in arm.collapsed if unit in units),
         results={name: values[kept] for name, values in arm.results.items()},
     )

@@ -8,9 +8,10 @@ import numpy as np
 
 from pretrain.config import StudyConfig
 from pretrain.config.metrics import metric_of
-from pretrain.study import families, statistics
+from pretrain.study import failures, families, statistics
 from pretrain.study.arms import CORNERS, Arm, by_seed, cut, key, without_idle
-from pretrain.study.power import SeedRange, seeds_to_settle
+from pretrain.study.failures import Failures
+from pretrain.study.power import SeedRange, seeds_to_settle, smallest_p
 from pretrain.study.speed import Speed
 from pretrain.study.statistics import Estimate, Verdict
 from pretrain.study.training_length import Length
@@ -27,17 +28,18 @@ class Comparison(NamedTuple):
     baseline: Any
     shared: dict[str, Any]  # the other swept fields, by dotted name
     n: int  # seeds in both arms
-    treated: np.ndarray  # [n], in the order of seeds
+    treated: np.ndarray  # [n], in the order of seeds; trials that diverged at chance, where its level is known
     untreated: np.ndarray  # [n]
-    difference: Estimate
+    difference: Estimate  # over these seeds, whether training failed or not
     improvement: Estimate  # probability that a seed is better
-    p_value: float  # Holm's, over all comparisons of its family
-    verdict: Verdict
-    seeds_to_settle: SeedRange | None  # None unless the verdict is inconclusive
+    p_value: float  # where both train; Holm's, over all comparisons of its family and their rates of failure
+    verdict: Verdict  # unstable where an arm failed in some seed
+    seeds_to_settle: SeedRange | None  # None unless more seeds would settle the difference where both train
+    failures: Failures
     level: float = statistics.LEVEL  # of the intervals
     is_exploratory: bool = False  # not of the question's own family
     metric: str = "test_accuracy"  # in whose unit values and difference are
-    n_diverged: int = 0  # trials of both arms that are left out
+    n_diverged: int = 0  # trials of both arms
     n_collapsed: int = 0  # trials of both arms that predict the same of all examples
     both_at_chance: bool = False  # neither has learned, so that nothing is compared
     lengths: tuple[Length | None, Length | None] = (None, None)  # of the training of treatment and baseline
@@ -49,8 +51,8 @@ def compare(arms: Sequence[Arm], metric: str, study: StudyConfig, level: float =
 
     The field is ``study.compare`` where it is swept, else the first swept field; encoders are compared with ``he``,
     other values with the first. Differences are taken within a seed, where label subset, head and batch order are
-    shared; a seed's repeats, which share a pretraining, count as one by their mean. Arms that both predict the same of
-    all examples, in every trial, are not compared by accuracies.
+    shared; a seed's repeats, which share a pretraining, count as one by their mean. Two arms at chance are not judged.
+    Where an arm failed in some seed the verdict is unstable, and p is of the seeds in which both train.
 
     Args:
       arms: of the run.
@@ -60,23 +62,22 @@ def compare(arms: Sequence[Arm], metric: str, study: StudyConfig, level: float =
     """
     field = compared_field(arms, study)
     pairs = _pairs(arms, field) if field else []
-    of_labels = metric_of(metric).is_fraction  # of predicted labels, beside which scores may order examples well
     sides = [_sides(pair, metric) for pair in pairs]
     in_family = [families.in_family(treatment.point, study) for treatment, _ in pairs]
-    p_values = families.adjusted([statistics.sign_flip(treated - untreated) for treated, untreated in sides], in_family)
+    p_values, sides = _adjusted(sides, in_family, level)
     n_open = Counter(family for p_value, family in zip(p_values, in_family, strict=True) if p_value > 1 - level)
     return [
-        _comparison(field, pair, values, metric, study, level, p_value, max(1, n_open[family]), not family)
-        for pair, values, p_value, family in zip(pairs, sides, p_values, in_family, strict=True)
-        if len(values[0]) and not (of_labels and all(arm.n_collapsed == len(arm.trial_ids) for arm in pair))
+        _comparison(field, pair, side, metric, study, level, p_value, max(1, n_open[family]), not family)
+        for pair, side, p_value, family in zip(pairs, sides, p_values, in_family, strict=True)
+        if len(side.treated)
     ]
 
 
 def differences(arms: Sequence[Arm], metric: str, study: StudyConfig) -> list[np.ndarray]:
-    """Returns treatment less baseline [seeds] of each of the question's own comparisons."""
+    """Returns treatment less baseline [seeds where both train] of each of the question's own comparisons."""
     field = compared_field(arms, study)
     pairs = [pair for pair in (_pairs(arms, field) if field else []) if families.in_family(pair[0].point, study)]
-    return [treated - untreated for treated, untreated in (_sides(pair, metric) for pair in pairs)]
+    return [side.where_both_train for side in (_sides(pair, metric) for pair in pairs)]
 
 
 def by_family(compared: Sequence[Comparison]) -> tuple[list[Comparison], list[Comparison]]:
@@ -102,7 +103,7 @@ def planned(points: Iterable[Mapping[str, Any]], study: StudyConfig) -> list[Pla
     points = list(points)
     names = list(dict.fromkeys(name for point in points for name in point if name not in study.tune))
     whole = ({name: point.get(name) for name in names} for point in points)
-    arms = [Arm(point, (), (), 0) for point in {key(without_idle(point)): point for point in whole}.values()]
+    arms = [Arm(point, (), ()) for point in {key(without_idle(point)): point for point in whole}.values()]
     field = compared_field(arms, study)
     pairs = _pairs(arms, field) if field else []
     return [
@@ -153,11 +154,44 @@ def _key_but_frozen(setting: Mapping[str, Any]) -> Hashable:
     return key({name: value for name, value in setting.items() if name not in (ENCODER, _FROZEN)})
 
 
-def _sides(pair: tuple[Arm, Arm], metric: str) -> tuple[np.ndarray, np.ndarray]:
-    """Returns a metric [seeds] of both arms, of the seeds that have it in both."""
-    shared = set.intersection(*(_measured_units(arm, metric) for arm in pair))
-    treated, untreated = (cut(arm, shared) for arm in pair)
-    return by_seed(treated.results[metric], treated), by_seed(untreated.results[metric], untreated)
+class _Sides(NamedTuple):
+    """A metric of both arms [seeds], of the seeds that have it in both, and where they failed."""
+
+    treated: np.ndarray
+    untreated: np.ndarray
+    failures: Failures
+
+    @property
+    def where_both_train(self) -> np.ndarray:
+        """Treatment less baseline: [seeds]."""
+        return (self.treated - self.untreated)[self.failures.both_train]
+
+
+def _sides(pair: tuple[Arm, Arm], metric: str) -> _Sides:
+    lost = failures.failed(pair, metric)
+    of = set.intersection(*({seed for seed, _ in (*arm.units, *arm.diverged)} for arm in pair))
+    full = [failures.whole(arm, metric) for arm in pair]
+    shared = set.intersection(*(_measured_units(arm, metric) for arm in full))
+    treated, untreated = (cut(arm, shared) for arm in full)
+    both_train = np.array([seed not in lost[0] | lost[1] for seed in dict.fromkeys(treated.seeds)], bool)
+    values = [by_seed(arm.results[metric], arm) for arm in (treated, untreated)]
+    return _Sides(values[0], values[1], failures.rates(lost[0] & of, lost[1] & of, len(of), both_train))
+
+
+def _adjusted(sides: Sequence[_Sides], in_family: Sequence[bool], level: float) -> tuple[list[float], list[_Sides]]:
+    """Returns p-values of differences where both train, and the sides, adjusted together with those of their rates.
+
+    A rate that differs in so few seeds that it cannot be significant by itself counts for none (Tarone, 1990).
+    """
+    counts = [place for place, side in enumerate(sides) if smallest_p(side.failures.n_apart) <= 1 - level]
+    own = [statistics.sign_flip(side.where_both_train) for side in sides]
+    of_rates = [sides[place].failures.p_value for place in counts]
+    adjusted = families.adjusted(own + of_rates, [*in_family, *(in_family[place] for place in counts)])
+    rates = dict(zip(counts, adjusted[len(sides) :], strict=True))
+    return adjusted[: len(sides)], [
+        side._replace(failures=side.failures._replace(p_value=rates.get(place, side.failures.p_value)))
+        for place, side in enumerate(sides)
+    ]
 
 
 def _measured_units(arm: Arm, metric: str) -> set[tuple[int, int]]:
@@ -168,7 +202,7 @@ def _measured_units(arm: Arm, metric: str) -> set[tuple[int, int]]:
 def _comparison(
     field: str,
     pair: tuple[Arm, Arm],
-    sides: tuple[np.ndarray, np.ndarray],
+    sides: _Sides,
     metric: str,
     study: StudyConfig,
     level: float,
@@ -177,29 +211,48 @@ def _comparison(
     is_exploratory: bool,
 ) -> Comparison:
     treatment, baseline = (arm.point[field] for arm in pair)
-    measure, n = metric_of(metric), len(sides[0])
-    gains = sides[0] - sides[1] if measure.higher_is_better else sides[1] - sides[0]
+    measure, found = metric_of(metric), sides.failures
+    sign, widest = 1 if measure.higher_is_better else -1, measure.high - measure.low
+    gains, sound = sign * (sides.treated - sides.untreated), sign * sides.where_both_train
     # Of a metric without a scale of its own, a part of the baseline.
-    smallest = study.smallest_effect * (1 if measure.high == 1 else abs(float(np.mean(sides[1]))))
-    gain, widest = statistics.estimate(gains, level), measure.high - measure.low
-    difference = gain if measure.higher_is_better else Estimate(-gain.mean, -gain.high, -gain.low)
-    verdict = statistics.verdict(gain, p_value, n, smallest, alpha=1 - level)
-    is_open = verdict == "inconclusive" and n > 1
+    smallest = study.smallest_effect * (1 if measure.high == 1 else abs(float(np.mean(sides.untreated))))
+    gain = statistics.estimate(gains, level)
+    gain_of_sound = (statistics.estimate(sound, level) if len(sound) < len(gains) else gain) if len(sound) else None
+    verdict: Verdict = (
+        statistics.verdict(gain_of_sound, p_value, len(sound), smallest, alpha=1 - level)
+        if gain_of_sound
+        else "inconclusive"
+    )
+    both_at_chance = all(failures.is_at_chance(arm, metric) for arm in pair)
+    is_open = verdict == "inconclusive" and len(sound) > 1 and not both_at_chance
+    to_settle = seeds_to_settle(sound, smallest, level, n_open) if is_open else None
+    more = np.sign(found.treated - found.untreated)
+    if (verdict, more) in (("helps", 1), ("hurts", -1)):
+        verdict = "inconclusive"  # for of what fails more often, the seeds in which it does not are no evidence
+    found = found._replace(verdict=verdict, difference=gain_of_sound and _signed(gain_of_sound, sign, widest))
     return Comparison(
         field,
         treatment,
         baseline,
         {name: value for name, value in pair[0].point.items() if name != field},
-        n,
-        *sides,
-        difference.within(-widest, widest),
+        len(gains),
+        sides.treated,
+        sides.untreated,
+        _signed(gain, sign, widest),
         statistics.improvement(gains, level),
         p_value,
-        verdict,
-        seeds_to_settle(gains, smallest, level, n_open) if is_open else None,
+        "inconclusive" if both_at_chance else "unstable" if found.any else verdict,
+        to_settle and to_settle.scaled(len(gains) / len(sound)),
+        found,
         level,
         is_exploratory,
         metric,
         n_diverged=sum(arm.n_diverged for arm in pair),
         n_collapsed=sum(arm.n_collapsed for arm in pair),
+        both_at_chance=both_at_chance,
     )
+
+
+def _signed(gain: Estimate, sign: int, widest: float) -> Estimate:
+    """Returns a gain as a difference of the metric, of which less may be better, within its bounds."""
+    return (gain if sign > 0 else Estimate(-gain.mean, -gain.high, -gain.low)).within(-widest, widest)

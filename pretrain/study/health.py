@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from pretrain.config.metrics import CHANCE, COMPONENTS, MARGIN, MEAN, RECONSTRUCTION, VARIANCE, metric_of
 from pretrain.study.arms import Arm
+from pretrain.study.failures import is_at_chance
 from pretrain.study.watched import Watched
 
 Kind = Literal[
@@ -61,8 +62,8 @@ def faults_of(arms: Sequence[Arm], metric: str = "test_accuracy", pretraining: I
             continue
         if arm.n_collapsed:
             faults.append(Fault(arm, "collapsed", arm.n_collapsed, n))
-        if arm.n_collapsed < n and (chance := _at_chance(arm, n, metric)):
-            faults.append(chance)
+        if arm.n_collapsed < len(arm.trial_ids) and is_at_chance(arm, metric):
+            faults.append(_at_chance(arm, n, metric))
         own = [fault for each in stages if each.arm is arm for fault in _pretraining(each)]
         untrained = any(fault.kind == "did not train" for fault in own)
         faults += [*own, *([] if untrained else _reconstruction(arm, n)), *_constant_units(arm, n)]
@@ -88,14 +89,10 @@ def _shares(results: Mapping[str, np.ndarray], error: str = RECONSTRUCTION, of: 
     return results[error] / np.where(results[of] > 0, results[of], np.nan)
 
 
-def _at_chance(arm: Arm, n: int, metric: str) -> Fault | None:
-    """Returns whether an arm predicts no better than the same for every example does, but for luck."""
-    if f"{metric}{CHANCE}" not in arm.results:
-        return None
+def _at_chance(arm: Arm, n: int, metric: str) -> Fault:
+    """Returns the fault of an arm that predicts no better than the same for every example does, but for luck."""
     values, levels, margins = (arm.results[f"{metric}{end}"] for end in ("", CHANCE, MARGIN))
     above = (values - levels) * (1 if metric_of(metric).higher_is_better else -1) - margins
-    if not np.mean(above) <= 0:  # nor where it was not measured
-        return None
     return Fault(arm, "at chance", int(np.sum(above <= 0)), n, float(np.mean(values)), float(np.mean(levels)))
 
 

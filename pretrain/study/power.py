@@ -29,6 +29,10 @@ class SeedRange(NamedTuple):
     low: int
     high: int | None  # None where it is more than a thousand, or has no bound
 
+    def scaled(self, factor: float) -> "SeedRange":
+        """Returns so many times the seeds, as where not all of them count."""
+        return SeedRange(math.ceil(factor * self.low), self.high and math.ceil(factor * self.high))
+
 
 def smallest_p(n: int) -> float:
     """Returns the smallest p-value that sign flips of so many seeds can give: all one way, of 2^n ways."""

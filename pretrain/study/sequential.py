@@ -90,8 +90,11 @@ def look_at(experiment: Experiment, n_seeds: int) -> Look:
 
 
 def unsettled(compared: Sequence[Comparison]) -> list[Comparison]:
-    """Returns the question's own comparisons that are inconclusive, for which a run adds seeds."""
-    return [comparison for comparison in by_family(compared)[0] if comparison.verdict == "inconclusive"]
+    """Returns the question's own comparisons that more seeds may settle, for which a run adds some."""
+    own = by_family(compared)[0]
+    return [
+        each for each in own if each.verdict == "inconclusive" or (each.verdict == "unstable" and each.seeds_to_settle)
+    ]
 
 
 def n_seeds(trials: pa.Table) -> int:

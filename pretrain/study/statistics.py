@@ -15,7 +15,7 @@ _MOST_ENUMERATED = 24  # seeds, whose flips are those of two halves of 4,096 eac
 _FINEST_GRID = 1 << 18  # steps, on which the sums of more seeds are counted
 _ROUNDING = 1e-12  # relative; numbers that differ by less are equal
 
-Verdict = Literal["helps", "hurts", "no difference", "inconclusive"]
+Verdict = Literal["helps", "hurts", "no difference", "inconclusive", "unstable"]
 
 
 class Estimate(NamedTuple):

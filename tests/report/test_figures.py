@@ -26,7 +26,7 @@ def run(curves_of_arms):
     for number, values in enumerate(curves_of_arms):
         values = np.asarray(values, float)
         ids = tuple(f"{number}-{seed}" for seed in range(len(values)))
-        arms.append(Arm({"finetune.labels": 100 * number}, tuple(range(len(values))), ids, 0))
+        arms.append(Arm({"finetune.labels": 100 * number}, tuple(range(len(values))), ids, ()))
         parts += [
             {"trial_id": trial, "stage": "finetune", "step": step + 1, "metric": "post_update_accuracy", "value": value}
             for trial, row in zip(ids, values, strict=True)

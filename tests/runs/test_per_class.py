@@ -68,8 +68,8 @@ def test_the_report_has_a_row_a_class_and_arm(lacks):
     stored = {name: of_classes() for name in ("t0", "t1", "t2")}
     found = table("classification", stored, wanted=("t0", "t1") if lacks else ("t0", "t1", "t2"))
     arms = [
-        Arm({"finetune.encoder_init": "pretrained"}, (0, 1), ("t0", "t1"), 0),
-        Arm({"finetune.encoder_init": "he"}, (0,), ("t2",), 0),
+        Arm({"finetune.encoder_init": "pretrained"}, (0, 1), ("t0", "t1"), ()),
+        Arm({"finetune.encoder_init": "he"}, (0,), ("t2",), ()),
     ]
     listing = words.listing(arms, found)
     if lacks:  # as of a run that is asked another question
@@ -94,5 +94,5 @@ def test_too_many_classes_are_cut_and_said():
             "precision": [1.0] * 1200,
         }
     )
-    listing = words.listing([Arm({}, (0,), ("t0",), 0)], many)
+    listing = words.listing([Arm({}, (0,), ("t0",), ())], many)
     assert len(listing.rows) == 1000 and "Of 1,200 rows" in listing.caption

@@ -69,7 +69,9 @@ def test_diverged_trials_are_counted_with_their_stage_and_rate():
     assert "3 of 8 trials" in sentence and "in pretrain/0" in sentence
     assert "pretrain.optimizer.learning_rate" in sentence and "0.01" in sentence
     compared = answer(trials, CURVES)
-    assert "3 trials diverged" in verdict(compared.comparisons)
+    said = verdict(compared.comparisons)
+    assert said.startswith("Unstable: 3 of 8 seeds fail with pretraining, 0 without (p = 0.250). ")
+    assert "Over all seeds, diverged trials at chance, -11." in said and "in the 5 where both train, too few" in said
 
 
 def test_an_arm_that_is_lost_is_the_first_sentence():
@@ -84,9 +86,11 @@ def test_collapsed_trials_stay_in_and_are_named():
     (one,) = found(trials)
     assert (one.kind, one.n, one.of) == ("collapsed", 2, 8)
     (compared,) = answer(trials, CURVES).comparisons
-    assert compared.n == 8 and compared.n_collapsed == 2 and "2 trials collapsed" in verdict([compared])
+    assert compared.n == 8 and compared.n_collapsed == 2
+    assert compared.verdict == "unstable" and compared.failures.treated == 2
+    assert verdict([compared]).startswith("Unstable: 2 of 8 seeds fail with pretraining, 0 without (p = 0.500). ")
     both = answer(table(status="collapsed"), CURVES)
-    assert both.comparisons == []
+    assert [one.both_at_chance for one in both.comparisons] == [True]
     assert conclusion(both, Experiment()).startswith("Every trial of ")
 
 

@@ -54,11 +54,11 @@ def made(arms_of_trials, steps=3, encoded=True):
 def test_arms_share_a_pretraining_unless_a_setting_of_it_differs(encoded):
     curves, _ = made({"all": ["a", "b", "c", "d"]}, encoded=encoded)
     found = [
-        Arm({INIT: "pretrained", RATE: 0.1, FROZEN: 2}, (0, 1), ("b", "a"), 0),
-        Arm({INIT: "pretrained", RATE: 0.1, FROZEN: 0}, (0, 1), ("b", "a"), 0),
-        Arm({INIT: "he", RATE: 0.1, FROZEN: 0}, (0,), ("never pretrained",), 0),
-        Arm({INIT: "pretrained", RATE: 0.2, FROZEN: 0}, (), (), 2),
-        Arm({INIT: "pretrained", RATE: 0.3, FROZEN: 0}, (0, 0, 1), ("c", "c2", "d"), 0, (0, 1, 0)),
+        Arm({INIT: "pretrained", RATE: 0.1, FROZEN: 2}, (0, 1), ("b", "a"), ()),
+        Arm({INIT: "pretrained", RATE: 0.1, FROZEN: 0}, (0, 1), ("b", "a"), ()),
+        Arm({INIT: "he", RATE: 0.1, FROZEN: 0}, (0,), ("never pretrained",), ()),
+        Arm({INIT: "pretrained", RATE: 0.2, FROZEN: 0}, (), (), ((0, 0), (1, 0))),
+        Arm({INIT: "pretrained", RATE: 0.3, FROZEN: 0}, (0, 0, 1), ("c", "c2", "d"), (), (0, 1, 0)),
     ]
     drawn, n = pretrainings(Curves(curves), found, 4)
     assert n == 2 and [one.point for one in drawn] == [{RATE: 0.1}, {RATE: 0.3}]
@@ -73,7 +73,7 @@ def test_arms_share_a_pretraining_unless_a_setting_of_it_differs(encoded):
 def test_controls_share_the_pretraining_they_are_made_of_and_other_encoders_have_their_own():
     curves, _ = made({"all": ["a", "b", "c"]})
     inits = {"pretrained": "a", "permuted": "a", "pca": "b", "wrong_data": "c"}
-    found = [Arm({INIT: init, FROZEN: 0}, (0,), (trial,), 0) for init, trial in inits.items()]
+    found = [Arm({INIT: init, FROZEN: 0}, (0,), (trial,), ()) for init, trial in inits.items()]
     drawn, n = pretrainings(Curves(curves), found, 4)
     assert n == 3 and [one.point for one in drawn] == [{}, {INIT: "pca"}, {INIT: "wrong_data"}]
 
@@ -81,14 +81,14 @@ def test_controls_share_the_pretraining_they_are_made_of_and_other_encoders_have
 def test_phases_that_reconstruct_nothing_are_left_out():
     curves, _ = made({"all": ["a"]})
     named = curves.set_column(3, "metric", pa.array(["accuracy"] * len(curves)))
-    assert pretrainings(Curves(named), [Arm({INIT: "pretrained"}, (0,), ("a",), 0)], 4)[0] == []
+    assert pretrainings(Curves(named), [Arm({INIT: "pretrained"}, (0,), ("a",), ())], 4)[0] == []
 
 
 @pytest.mark.parametrize("level", [0.5, -0.5])
 def test_a_loss_is_drawn_where_nothing_is_reconstructed(level):
     curves, _ = made({"all": ["a"]})
     named = curves.set_column(3, "metric", pa.array(["loss", "loss", "validation_loss"]))
-    drawn, _ = pretrainings(Curves(named), [Arm({INIT: "pretrained"}, (0,), ("a",), 0)], 4)
+    drawn, _ = pretrainings(Curves(named), [Arm({INIT: "pretrained"}, (0,), ("a",), ())], 4)
     assert set(drawn[0].phases["pretrain/0"]) == {"loss", "validation_loss"}
     steps = np.arange(1, 41)
     one = Pretraining({}, {"pretrain/0": {"loss": (steps, np.full((3, 40), level))}})
@@ -99,7 +99,7 @@ def test_a_loss_is_drawn_where_nothing_is_reconstructed(level):
 def test_a_large_sweep_takes_no_time():
     trials = [f"{number:x}" for number in range(512)]
     curves, _ = made({"all": trials}, steps=2 * 1464)
-    found = [Arm({RATE: float(place)}, tuple(range(64)), tuple(trials[place * 64 :][:64]), 0) for place in range(8)]
+    found = [Arm({RATE: float(place)}, tuple(range(64)), tuple(trials[place * 64 :][:64]), ()) for place in range(8)]
     began = time.monotonic()
     drawn, n = pretrainings(Curves(curves), found, 4)
     assert time.monotonic() - began < 5  # a loop over its 1.5 million rows takes several times that

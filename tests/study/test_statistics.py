@@ -45,7 +45,7 @@ def curves_table(rows):
 
 
 def arm(*trial_ids, **point):
-    return Arm(point, tuple(range(len(trial_ids))), trial_ids, 0)
+    return Arm(point, tuple(range(len(trial_ids))), trial_ids, ())
 
 
 def test_an_arm_is_the_trials_that_differ_in_their_seed_only():
@@ -83,7 +83,7 @@ def test_diverged_trials_are_left_out_and_counted():
 
 def test_a_run_without_a_sweep_is_one_arm():
     (one,) = arms(trials_table([(f"t{seed}", seed, {}, "ok", 0.5) for seed in range(3)]))
-    assert one._replace(results={}) == Arm({}, (0, 1, 2), ("t0", "t1", "t2"), 0)
+    assert one._replace(results={}) == Arm({}, (0, 1, 2), ("t0", "t1", "t2"), ())
 
 
 def test_swept_lists_and_fields_that_only_some_grids_sweep_make_arms():

@@ -18,7 +18,7 @@ from pretrain.study.watched import last_errors, watched
 RNG = np.random.default_rng(0)
 NOISE = 0.01 * RNG.normal(size=(4, 200))
 FALLING = np.exp(-np.arange(200) / 30)
-ARM = Arm({"finetune.encoder_init": "pretrained"}, (0, 1, 2, 3), tuple("abcd"), 0)
+ARM = Arm({"finetune.encoder_init": "pretrained"}, (0, 1, 2, 3), tuple("abcd"), ())
 # Errors on training rows [200], and on validation rows after each twentieth update [10].
 SHAPES = {
     "learns": (0.2 + FALLING, 0.22 + FALLING[19::20]),
