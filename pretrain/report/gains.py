@@ -33,20 +33,38 @@ def budget(curve: BudgetCurve) -> str:
     else:
         parts.append("at no budget does the band over all budgets leave zero out;")
     parts.append(f"over all budgets it is {difference(curve.area, curve.metric)} on average.")
-    if curve.crossover and sure.any():  # else noise makes a sign change anywhere
-        low, high = (f"{end:,.0f}" for end in curve.crossover[1:])
-        parts.append(
-            f"It changes its sign at about {curve.crossover.mean:,.0f} labels [{low}, {high}] "
-            f"(so do {curve.crossing:.0%} of bootstrap samples)."
-        )
-    middle = len(curve.labels) // 2
-    for place in dict.fromkeys((0, middle)):
-        worth = curve.equivalents[place]
-        parts.append(
-            f"With it, {curve.labels[place]:,} labels are worth {_worth(worth.mean, curve)} without "
-            f"[{_worth(worth.low, curve)}, {_worth(worth.high, curve)}]."
-        )
-    return " ".join(parts)
+    parts.append(_crossing(curve))
+    for place in dict.fromkeys((0, len(curve.labels) // 2)):
+        parts.append(_worth(curve, place))
+    return " ".join(filter(None, parts))
+
+
+def _crossing(curve: BudgetCurve) -> str:
+    """Returns where the gain changes its sign, or that it may, in a sentence; nothing where no sign is certain."""
+    if curve.crossover:
+        mean, low, high = (f"{end:,.0f}" for end in curve.crossover)
+        return f"It changes its sign at about {mean} labels [{low}, {high}]."
+    if not curve.signs.any() or curve.signs.all():
+        return ""
+    is_certain = curve.signs != 0
+    last = int(np.flatnonzero(is_certain)[-1])
+    where = (
+        f"up to {curve.labels[last]:,} labels" if is_certain[: last + 1].all() else f"at {_budgets(curve, is_certain)}"
+    )
+    return f"The gain is certain {where}, by Bonferroni's t; whether it changes its sign is open."
+
+
+def _worth(curve: BudgetCurve, place: int) -> str:
+    """Returns the labels that a budget is worth without the treatment, and its utility, in a sentence."""
+    labels, worth, utility = f"{curve.labels[place]:,}", curve.equivalents[place], curve.utility[place]
+    if worth.low == 0 and np.isinf(worth.high):
+        return f"How many labels without it {labels} with it are worth is open."
+    ends = ", ".join(_labels(end, curve) for end in worth[1:])
+    said = f"With it, {labels} labels are worth {_labels(worth.mean, curve)} without [{ends}]"
+    if not np.isfinite(utility.mean) or worth.mean == 0:
+        return f"{said}."
+    low, high = (f"{end:+.2g}" if np.isfinite(end) and end > -1 else "open" for end in utility[1:])
+    return f"{said}: utility {utility.mean:+.2g} [{low}, {high}]."
 
 
 def epochs(curve: EpochCurve, level: float) -> str:
@@ -81,7 +99,7 @@ def _budgets(curve: BudgetCurve, sure: np.ndarray) -> str:
     return f"{len(budgets)} of {len(curve.labels)} budgets, from {budgets[0]} to {budgets[-1]} labels"
 
 
-def _worth(labels: float, curve: BudgetCurve) -> str:
+def _labels(labels: float, curve: BudgetCurve) -> str:
     if np.isinf(labels):
         return f"more than {curve.labels[-1]:,}"
-    return f"{labels:,.0f}" if labels else f"less than {curve.labels[0]:,}"
+    return f"{labels:,.0f}" if labels else f"fewer than {curve.labels[0]:,}"

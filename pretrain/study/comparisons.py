@@ -44,6 +44,7 @@ class Comparison(NamedTuple):
     both_at_chance: bool = False  # neither has learned, so that nothing is compared
     lengths: tuple[Length | None, Length | None] = (None, None)  # of the training of treatment and baseline
     speed: Speed | None = None  # None where nothing was measured during training, or nothing was learned
+    seeds: tuple[int, ...] = ()  # [n], of treated and untreated
 
 
 def compare(arms: Sequence[Arm], metric: str, study: StudyConfig, level: float = statistics.LEVEL) -> list[Comparison]:
@@ -157,6 +158,7 @@ def _key_but_frozen(setting: Mapping[str, Any]) -> Hashable:
 class _Sides(NamedTuple):
     """A metric of both arms [seeds], of the seeds that have it in both, and where they failed."""
 
+    seeds: tuple[int, ...]
     treated: np.ndarray
     untreated: np.ndarray
     failures: Failures
@@ -173,9 +175,14 @@ def _sides(pair: tuple[Arm, Arm], metric: str) -> _Sides:
     full = [failures.whole(arm, metric) for arm in pair]
     shared = set.intersection(*(_measured_units(arm, metric) for arm in full))
     treated, untreated = (cut(arm, shared) for arm in full)
-    both_train = np.array([seed not in lost[0] | lost[1] for seed in dict.fromkeys(treated.seeds)], bool)
-    values = [by_seed(arm.results[metric], arm) for arm in (treated, untreated)]
-    return _Sides(values[0], values[1], failures.rates(lost[0] & of, lost[1] & of, len(of), both_train))
+    seeds = tuple(dict.fromkeys(treated.seeds))
+    both_train = np.array([seed not in lost[0] | lost[1] for seed in seeds], bool)
+    return _Sides(
+        seeds,
+        by_seed(treated.results[metric], treated),
+        by_seed(untreated.results[metric], untreated),
+        failures.rates(lost[0] & of, lost[1] & of, len(of), both_train),
+    )
 
 
 def _adjusted(sides: Sequence[_Sides], in_family: Sequence[bool], level: float) -> tuple[list[float], list[_Sides]]:
@@ -250,6 +257,7 @@ def _comparison(
         n_diverged=sum(arm.n_diverged for arm in pair),
         n_collapsed=sum(arm.n_collapsed for arm in pair),
         both_at_chance=both_at_chance,
+        seeds=sides.seeds,
     )
 
 

@@ -13,7 +13,7 @@ FEWEST_SEEDS = 6  # with fewer, no sign-flip test can be significant at 5 %, as 
 _RESAMPLES = 9999
 _MOST_ENUMERATED = 24  # seeds, whose flips are those of two halves of 4,096 each
 _FINEST_GRID = 1 << 18  # steps, on which the sums of more seeds are counted
-_ROUNDING = 1e-12  # relative; numbers that differ by less are equal
+ROUNDING = 1e-12  # relative; numbers that differ by less are equal
 
 Verdict = Literal["helps", "hurts", "no difference", "inconclusive", "unstable"]
 
@@ -48,8 +48,8 @@ def estimate(values: np.ndarray, level: float = LEVEL) -> Estimate:
     values = np.asarray(values, float)
     by_student, n = student(values, level), len(values)
     mean = by_student.mean
-    if n > 1 and np.ptp(values) <= _ROUNDING * max(1.0, abs(mean)):
-        mean = mean if abs(mean) > _ROUNDING else 0.0
+    if n > 1 and np.ptp(values) <= ROUNDING * max(1.0, abs(mean)):
+        mean = mean if abs(mean) > ROUNDING else 0.0
         return by_student._replace(mean=mean) if n < FEWEST_SEEDS else Estimate(mean, mean, mean)
     if n < FEWEST_SEEDS:
         return by_student
@@ -99,7 +99,7 @@ def student(values: np.ndarray, level: float = LEVEL) -> Estimate:
     """
     values = np.asarray(values, float)
     mean, n = float(np.mean(values)), len(values)
-    if n < 2 or (n < FEWEST_SEEDS and np.ptp(values) <= _ROUNDING * max(1.0, abs(mean))):
+    if n < 2 or (n < FEWEST_SEEDS and np.ptp(values) <= ROUNDING * max(1.0, abs(mean))):
         return Estimate(mean, -np.inf, np.inf)
     margin = -float(special.stdtrit(n - 1, (1 - level) / 2) * np.std(values, ddof=1) / math.sqrt(n))
     return Estimate(mean, mean - margin, mean + margin)
@@ -115,7 +115,7 @@ def sign_flip(differences: np.ndarray) -> float:
     sizes, n = np.abs(np.asarray(differences, float)), len(differences)
     total = abs(float(np.sum(differences)))
     # Sums that differ by rounding only are equal, as many are where accuracies are counts of a few test images.
-    rounding = _ROUNDING * sizes.sum()
+    rounding = ROUNDING * sizes.sum()
     if n < 2 or total <= rounding:
         return 1.0
     return (_enumerated if n <= _MOST_ENUMERATED else _counted)(sizes, total, rounding)
