@@ -72,7 +72,7 @@ class Opening(NamedTuple):
 
     question: str
     verdict: str  # the page's heading
-    facts: dict[str, str]  # its certainty and conditions, by name
+    cells: dict[str, str]  # rows, failures, comparisons, datasets and choices, by name
     warnings: Sequence[str]
 
 
@@ -81,15 +81,15 @@ def page(opening: Opening, why: Sequence[str], sections: Sequence[Section], conf
 
     Args:
       opening: the first screen.
-      why: the explanation of the verdict, paragraph by paragraph.
+      why: the explanation of the verdict and its basis, paragraph by paragraph.
       sections: in their order; those without parts are left out.
       config: the experiment as JSON.
     """
-    facts = "".join(f"<dt>{_escaped(name)}</dt><dd>{_escaped(text)}</dd>" for name, text in opening.facts.items())
+    cells = "".join(f"<dt>{_escaped(name)}</dt><dd>{_escaped(text)}</dd>" for name, text in opening.cells.items())
     body = [
         f'<p class="question">{_escaped(opening.question)}</p>',
         f"<h1>{_escaped(opening.verdict)}</h1>",
-        f"<dl>{facts}</dl>",
+        f"<dl>{cells}</dl>",
         *(f'<p class="warning" role="note">{_escaped(text)}</p>' for text in opening.warnings),
         *(f"<p>{_escaped(text)}</p>" for text in why[:_MOST_PARAGRAPHS] if text != opening.verdict),
     ]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pretrain.config import Experiment, to_json
-from pretrain.report import names, words
+from pretrain.report import cells, names, words
 from pretrain.report.why import factor_names
 from pretrain.study.answer import Answer
 from pretrain.study.choice import TunedArm
@@ -38,6 +38,7 @@ def record(answer: Answer, experiment: Experiment, experiment_id: str, devices: 
             "schema": SCHEMA,
             "question": words.question(answer),
             "verdict": words.conclusion(answer, experiment),
+            "cells": cells.cells(answer, experiment),
             "warnings": words.warnings(answer, experiment),
             "explanation": " ".join(words.explanation(answer)),
             "basis": words.basis(answer, experiment),

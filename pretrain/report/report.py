@@ -74,9 +74,8 @@ def write(
         if isinstance(part, Listing) and any(part.headings):
             text = latex.tabular(part.headings, part.rows, part.align)
             (directory / "tables" / f"{part.name}.tex").write_text(text, encoding="utf-8")
-    facts = {"How sure": words.certainty(answer, experiment), "Depends on": words.conditions(answer, experiment)}
-    opening = Opening(content["question"], words.headline(answer, experiment), facts, content["warnings"])
-    text = page(opening, words.explanation(answer), parts, to_json(experiment))
+    opening = Opening(content["question"], words.headline(answer, experiment), content["cells"], content["warnings"])
+    text = page(opening, [*words.explanation(answer), content["basis"]], parts, to_json(experiment))
     target = directory / "report.html"
     target.write_text(text, encoding="utf-8")
     return target

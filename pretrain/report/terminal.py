@@ -10,7 +10,7 @@ from rich.table import Table
 
 from pretrain.config import Experiment
 from pretrain.config.metrics import CHANCE, MAJORITY, metric_of, split_of
-from pretrain.report import gaps, names, verdicts, words
+from pretrain.report import cells, gaps, names, verdicts, words
 from pretrain.report.figures import trained_metric
 from pretrain.report.why import factor_names
 from pretrain.study.answer import Answer, main_arms
@@ -39,6 +39,9 @@ def show(
 ) -> None:
     """Prints the verdict, a row an arm, a dozen at most, the start of the explanation, and the basis."""
     console.print(f"{words.headline(answer, experiment)}\n", soft_wrap=True, style="bold")
+    for name, text in cells.cells(answer, experiment).items():
+        console.print(f"{name + ':':13}{text}", soft_wrap=True)
+    console.print()
     for line in words.warnings(answer, experiment):
         console.print(f"{line}\n", soft_wrap=True, style="yellow")
     shown, of_run = main_arms(answer, _MOST_ARMS), Curves(curves)

@@ -2,14 +2,13 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from pretrain.config import Experiment
 from pretrain.config.counts import counted
-from pretrain.config.fields import get
 from pretrain.report import gains, health, prospects, tuning, verdicts
+from pretrain.report.cells import values
 from pretrain.report.names import (
     arm_name,
     brief,
@@ -113,7 +112,7 @@ def certainty(answer: Answer, experiment: Experiment) -> str:
     """Returns how sure a conclusion is: seeds, pairing, data, lost trials, and how often verdicts are wrong."""
     lost = sum(arm.n_diverged for arm in answer.arms)
     trials = f"trials that diverged: {lost:,}" if lost else "no trial diverged"
-    names = _values(answer, experiment, "data.name")
+    names = values(answer, experiment, "data.name")
     data = " and ".join(map(str, names)) if len(names) < 3 else counted(len(names), "dataset")
     n_arms = counted(len(distinct(answer.arms)), "arm")
     return (
@@ -134,7 +133,7 @@ def _error_rate(answer: Answer) -> str:
 
 def conditions(answer: Answer, experiment: Experiment) -> str:
     """Returns the conditions of a conclusion: splits of the data, tuning and the length of training."""
-    fresh = "fresh" in _values(answer, experiment, "data.splits")
+    fresh = "fresh" in values(answer, experiment, "data.splits")
     split = "each seed on a split of the data of its own" if fresh else "on one split of the data"
     return f"Intervals are over seeds, {split}.{_training(answer, experiment)}{_doubts(answer)}"
 
@@ -147,11 +146,11 @@ def _doubts(answer: Answer) -> str:
 
 def _training(answer: Answer, experiment: Experiment) -> str:
     """Returns the rate and length of fine-tuning, where an arm is fine-tuned."""
-    if "none" not in _values(answer, experiment, "finetune.readout"):
+    if "none" not in values(answer, experiment, "finetune.readout"):
         return ""
     if answer.tuned:
         return f" {tuning.basis(answer, experiment)} {capital(_ends(answer))}."
-    rates = _values(answer, experiment, "finetune.optimizer.learning_rate")
+    rates = values(answer, experiment, "finetune.optimizer.learning_rate")
     tuned = f"is {rates[0]:g} for all arms, tuned for none" if len(rates) == 1 else "is swept"
     return f" Fine-tuning's learning rate {tuned}; {_ends(answer)}."
 
@@ -178,13 +177,6 @@ def _ends(answer: Answer) -> str:
 
 def _all_of(n: int) -> str:
     return {1: "the arm", 2: "both arms"}.get(n, f"all {n} arms")
-
-
-def _values(answer: Answer, experiment: Experiment, field: str) -> list[Any]:
-    """Returns the values that a field has in the arms."""
-    usual = get(experiment, field)
-    values = (arm.point.get(field) for arm in answer.arms)  # None where the arm's grid does not sweep it
-    return list(dict.fromkeys(usual if value is None else value for value in values))
 
 
 def explanation(answer: Answer) -> list[str]:

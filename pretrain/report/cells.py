@@ -1,0 +1,80 @@
+"""The five cells of a report's first screen: rows, failures, comparisons, datasets, and the choice among settings."""
+
+from pathlib import PurePath
+from typing import Any
+
+from pretrain.config import Experiment
+from pretrain.config.counts import counted, some
+from pretrain.config.fields import get
+from pretrain.report.names import arm_name, listed, percent
+from pretrain.study.answer import Answer
+from pretrain.study.arms import distinct
+from pretrain.study.comparisons import by_family
+from pretrain.study.sequential import look_at, looks
+from pretrain.study.statistics import LEVEL
+
+_MOST_NAMED = 3  # arms, and datasets
+
+
+def cells(answer: Answer, experiment: Experiment) -> dict[str, str]:
+    """Returns the five cells by name, each of a few words."""
+    return {
+        "Rows": _rows(answer, experiment),
+        "Failures": _failures(answer),
+        "Comparisons": _comparisons(answer, experiment),
+        "Datasets": _datasets(answer, experiment),
+        "Best of": _choice(answer),
+    }
+
+
+def values(answer: Answer, experiment: Experiment, field: str) -> list[Any]:
+    """Returns the values that a field has in the arms."""
+    usual = get(experiment, field)
+    swept = (arm.point.get(field) for arm in answer.arms)  # None where the arm's grid does not sweep it
+    return list(dict.fromkeys(usual if value is None else value for value in swept))
+
+
+def _rows(answer: Answer, experiment: Experiment) -> str:
+    own = "fresh" in values(answer, experiment, "data.splits")
+    return f"intervals over seeds, {'each on a split of its own' if own else 'all on one split'}"
+
+
+def _failures(answer: Answer) -> str:
+    """Returns in how many seeds training failed, arm by arm."""
+    lost = {
+        arm_name({**each.shared, each.field: side}): f"{n:,} of {counted(each.failures.of, 'seed')}"
+        for each in answer.comparisons
+        for side, n in ((each.treatment, each.failures.treated), (each.baseline, each.failures.untreated))
+        if n
+    }
+    if lost:
+        return some([f"{name}: {n}" for name, n in lost.items()], _MOST_NAMED)
+    n = sum(len(arm.trial_ids) + arm.n_diverged for arm in distinct(answer.arms))
+    if diverged := sum(arm.n_diverged for arm in distinct(answer.arms)):
+        return f"{diverged:,} of {counted(n, 'trial')} diverged"
+    return f"none of {counted(n, 'trial')}"
+
+
+def _comparisons(answer: Answer, experiment: Experiment) -> str:
+    own, explored = by_family(answer.comparisons)
+    parts = [f"{len(own):,}, judged together at {percent(LEVEL)}" if len(own) > 1 else str(len(own))]
+    if explored:
+        parts.append(f"{len(explored):,} more explore")
+    if experiment.study.until_conclusive:
+        parts.append(f"look {look_at(experiment, answer.n_seeds).number} of at most {len(looks(experiment))}")
+    return "; ".join(parts)
+
+
+def _datasets(answer: Answer, experiment: Experiment) -> str:
+    names = [PurePath(str(name)).name for name in values(answer, experiment, "data.name")]
+    return f"{names[0]} only" if len(names) == 1 else f"{len(names)}: {some(names, _MOST_NAMED)}"
+
+
+def _choice(answer: Answer) -> str:
+    if answer.tuned:
+        sizes = sorted({arm.n_settings for arm in answer.tuned})
+        range_of = listed([f"{size:,}" for size in dict.fromkeys((sizes[0], sizes[-1]))]).replace(" and ", " to ")
+        return f"{range_of} settings an arm, chosen on validation rows for each seed"
+    n = len(distinct(answer.arms))
+    is_chosen = n > 1 and not answer.comparisons
+    return f"{n:,} arms, chosen on validation rows" if is_chosen else "one setting: nothing was chosen"
