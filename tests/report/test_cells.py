@@ -1,6 +1,7 @@
 """The five cells of the first screen count what the tables hold."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from pretrain.config import Experiment, StudyConfig
@@ -19,6 +20,7 @@ def of(points, n=8, diverged=(), study=None, **settings):
     arms = [(point, np.full(n, 0.5), 0.8 + 0.01 * rng.standard_normal(n)) for point in points]
     trials, curves = tables(arms, diverged)
     trials = trials.append_column("tuning_score", trials["validation_accuracy"])
+    trials = trials.add_column(2, "repeat", pa.array([0] * len(trials)))
     experiment = replace_all(Experiment(), settings)
     found = cells(answer(trials, curves, study), experiment)
     assert list(found) == NAMES
