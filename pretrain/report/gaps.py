@@ -5,11 +5,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from pretrain.config.counts import counted
 from pretrain.report.drawing import COLOURS, INK, Drawing, canvas, legend, panels, style, title, written
 from pretrain.report.listings import Listing
 from pretrain.report.names import arm_name, metric_name, percent
-from pretrain.report.why import factor_names
+from pretrain.report.why import factor_names, seeds
 from pretrain.study.arms import Arm, by_seed
 from pretrain.study.curves import Curves
 from pretrain.study.factorial import Cause, Factorial
@@ -128,7 +127,7 @@ def share_listing(factorial: Factorial, level: float, name: str) -> Listing:
         rows.append((metric_name(metric), f"{cause.first:.3f}", f"{cause.last:.3f}", *map(str, parts)))
     first, last = (arm_name(arm.point) for arm in (factorial.first, factorial.last))
     caption = (
-        f"Between {first} and {last}, over {counted(factorial.n, 'seed')}: the gap, and the share of each change in it "
+        f"Between {first} and {last}, over {seeds(factorial)}: the gap, and the share of each change in it "
         f"(Shapley values, which add up to the gap), with {percent(level)} intervals."
     )
     caption += " The last column is what both do beyond the sum of each alone." if both else ""

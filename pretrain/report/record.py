@@ -129,7 +129,8 @@ def _attribution(factorial: Factorial) -> dict[str, Any]:
     return {
         "factors": [{"name": called[factor.field], **factor._asdict()} for factor in factorial.factors],
         "setting": factorial.setting,
-        "seeds": factorial.n,
+        "seeds": factorial.seeds,
+        "failed_at_most": factorial.seeds - factorial.n,
         **{end: {"name": names.arm_name(arm.point), "point": arm.point} for end, arm in ends.items()},
         "metrics": {metric: _gap(cause) for metric, cause in factorial.causes.items()},
         "remedies": factorial.remedies,

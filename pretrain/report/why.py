@@ -37,6 +37,12 @@ def why(factorial: Factorial, level: float) -> str:
     return where + _all_factors(factorial, level)
 
 
+def seeds(factorial: Factorial) -> str:
+    """Returns how many seeds a factorial has, and in how many of them its cells train."""
+    some = f", each cell where it trains, in {factorial.n:,} at least" if factorial.n < factorial.seeds else ""
+    return f"{counted(factorial.seeds, 'seed')}{some}"
+
+
 def factor_names(factorial: Factorial) -> dict[str, str]:
     """Returns a factorial's factors in words, by field."""
     called = {factor.field: treatment(factor.field, factor.on, factor.off) for factor in factorial.factors}
@@ -85,7 +91,7 @@ def _original_question(factorial: Factorial, level: float) -> str:
         f"{_cause(start.parts, factorial.n, level)}: after batch 1 the pretrained, frozen network {at} "
         f"{start.last:.2f} and the trainable one from scratch (He) at {start.first:.2f}, a gap of {gap.mean:+.2f} of "
         f"which freezing makes {frozen} and pretraining {init}. In the end the former tests at {last} and the latter "
-        f"at {first}, {_direction(factorial, level)} ({end.parts.gap}; {counted(factorial.n, 'seed')}, "
+        f"at {first}, {_direction(factorial, level)} ({end.parts.gap}; {seeds(factorial)}, "
         f"{percent(level)} intervals)."
     )
     return " ".join([sentence, *_later(factorial), *_mechanism(factorial), *_remedies(factorial)])
@@ -139,7 +145,7 @@ def _all_factors(factorial: Factorial, level: float) -> str:
         split = _split(metric, cause, called, certain(shares, factorial.n, level))
         changes.append(f"{capital(metric_name(metric))} goes from {split}.")
     ends = f"The gap is from {_corner(factorial.first.point)} to {_corner(factorial.last.point)}"
-    ends += f" ({2 ** len(factorial.factors)} cells, {counted(factorial.n, 'seed')}, {percent(level)} intervals)."
+    ends += f" ({2 ** len(factorial.factors)} cells, {seeds(factorial)}, {percent(level)} intervals)."
     return " ".join([ends, *changes, *_strongest_interaction(factorial, called, metrics[:1], level)])
 
 

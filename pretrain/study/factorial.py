@@ -7,11 +7,11 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from pretrain.config.metrics import metric_of
-from pretrain.study import statistics
+from pretrain.study import failures, statistics
 from pretrain.study.arms import CORNERS, Arm, by_seed, cut, key
 from pretrain.study.attribution import Attribution, Corner, attribute
 from pretrain.study.curves import Curves
-from pretrain.study.statistics import Estimate
+from pretrain.study.statistics import FEWEST_SEEDS, Estimate
 
 BATCHES = (1, 5, 20, 40)
 FIRST_BATCHES = 40  # over which curves are averaged
@@ -46,7 +46,8 @@ class Factorial(NamedTuple):
     """Arms that switch factors on and off in all ways, paired by seed."""
 
     factors: tuple[Factor, ...]
-    cells: dict[Corner, Arm]  # by which factors are on; cut to the seeds and repeats that all have
+    cells: dict[Corner, Arm]  # by which factors are on; cut to the seeds in which each trains
+    seeds: int  # in any cell
     causes: dict[str, Cause]  # by metric, as in `test_accuracy` or `validation_accuracy after batch 1`
     diagnostics: dict[str, tuple[Estimate, Estimate]]  # after batch 1, at the first corner and at the last
     # Effects at the last corner of each factor that is off, switched on by itself: by metric and field.
@@ -67,8 +68,8 @@ class Factorial(NamedTuple):
 
     @property
     def n(self) -> int:
-        """Seeds."""
-        return len(set(self.first.seeds))
+        """The fewest seeds in which a cell trains."""
+        return min(len(set(arm.seeds)) for arm in self.cells.values())
 
     @property
     def is_original_question(self) -> bool:
@@ -83,7 +84,8 @@ def factorials(arms: Sequence[Arm], curves: Curves, level: float, metric: str = 
 
     Where encoder and freezing (of frozen layers, the most and the fewest) are swept, that of these two comes first; the
     other fields are then at each of their combinations, if there are few, or else at their first. Where all swept
-    fields have two values, that of all fields follows. All combinations must have seeds in common.
+    fields have two values, that of all fields follows. Each combination is estimated from the seeds in which it trains;
+    where one failed in some, six must be left.
     """
     values = _values(arms)
     factors = _factors(values)
@@ -121,22 +123,24 @@ def _explained(
     metric: str,
 ) -> Factorial | None:
     """Returns the factorial of some factors with the other fields at a setting; None where a cell or a result lacks."""
-    cells = _cells(factors, setting, by_point)
+    cells = _cells(factors, setting, by_point, metric)
     if not cells:
         return None
     values = _measured(curves, cells, metric)
     if metric not in values:
         return None
+    seeds = {name: tuple(dict.fromkeys(arm.seeds)) for name, arm in cells.items()}
     names = [factor.field for factor in factors]
     first, last = (False,) * len(names), (True,) * len(names)
     causes = {}
-    for name, corners in values.items():
-        measure = metric_of(name)
+    for name, of_cells in values.items():
+        measure, corners = metric_of(name), _in_all_seeds(of_cells, seeds)
         parts = attribute(corners, names, level, measure.high - measure.low)
         causes[name] = Cause(float(corners[first].mean()), float(corners[last].mean()), parts)
     ends = cells[first], cells[last]
     remedies = _remedies(by_point, curves, ends[1], others, level, metric)
-    return Factorial(factors, cells, causes, _diagnostics(curves, ends, level), remedies, others, setting, metric)
+    n = len(set().union(*seeds.values()))
+    return Factorial(factors, cells, n, causes, _diagnostics(curves, ends, level), remedies, others, setting, metric)
 
 
 def _values(arms: Sequence[Arm]) -> dict[str, list[Any]]:
@@ -164,9 +168,9 @@ def _factors(values: Mapping[str, list[Any]]) -> tuple[Factor, ...]:
 
 
 def _cells(
-    factors: Sequence[Factor], setting: Mapping[str, Any], by_point: Mapping[Hashable, Arm]
+    factors: Sequence[Factor], setting: Mapping[str, Any], by_point: Mapping[Hashable, Arm], metric: str
 ) -> dict[Corner, Arm] | None:
-    """Returns the arms of every combination at a setting, cut to the units that all have; None if an arm lacks."""
+    """Returns the arms of every combination at a setting, each cut to the seeds in which it trains; None if too few."""
     cells = {}
     for corner in itertools.product((False, True), repeat=len(factors)):
         switched = {factor.field: factor.on if on else factor.off for factor, on in zip(factors, corner, strict=True)}
@@ -174,8 +178,30 @@ def _cells(
         if arm is None:
             return None
         cells[corner] = arm
-    units = set.intersection(*(set(arm.units) for arm in cells.values()))
-    return {corner: cut(arm, units) for corner, arm in cells.items()} if units else None
+    lost = failures.failed(list(cells.values()), metric)
+    sound = [
+        {unit for unit in arm.units if unit[0] not in gone} for arm, gone in zip(cells.values(), lost, strict=True)
+    ]
+    n = [len({seed for seed, _ in units}) for units in sound]
+    of = set().union(*({seed for seed, _ in (*arm.units, *arm.diverged)} for arm in cells.values()))
+    if any(k < min(len(of), FEWEST_SEEDS) or not k for k in n):
+        return None
+    return {corner: cut(arm, units) for (corner, arm), units in zip(cells.items(), sound, strict=True)}
+
+
+def _in_all_seeds(values: Mapping[Cell, np.ndarray], seeds: Mapping[Cell, Sequence[int]]) -> dict[Cell, np.ndarray]:
+    """Returns values of cells, each [own seeds], as of all seeds that any has: in the others, the cell's mean.
+
+    Deviations are so much larger that a mean's standard error stays that of its own seeds.
+    """
+    rows = {seed: row for row, seed in enumerate(sorted(set().union(*seeds.values())))}
+    filled, n = {}, len(rows)
+    for cell, own in values.items():
+        mean, k = own.mean(), len(own)
+        scale = np.sqrt(n * (n - 1) / (k * (k - 1))) if 1 < k < n else 1.0
+        filled[cell] = np.full(n, mean)
+        filled[cell][[rows[seed] for seed in seeds[cell]]] = mean + scale * (own - mean) if k < n else own
+    return filled
 
 
 def _measured(curves: Curves, cells: Mapping[Cell, Arm], result: str) -> dict[str, dict[Cell, np.ndarray]]:
@@ -190,7 +216,7 @@ def _measured(curves: Curves, cells: Mapping[Cell, Arm], result: str) -> dict[st
             values.setdefault(f"{metric} over {FIRST_BATCHES} batches", {})[cell] = _mean_over_steps(measured)
         values.setdefault(result, {})[cell] = by_seed(arm.results[result], arm)
     # Missing values were not measured, or training ended before.
-    return {metric: of for metric, of in values.items() if not np.isnan(list(of.values())).any()}
+    return {metric: of for metric, of in values.items() if not any(np.isnan(each).any() for each in of.values())}
 
 
 def _remedies(

@@ -1,7 +1,7 @@
 """Failed training: the seeds in which an arm failed, how often, and arms that are no better than chance.
 
 A trial failed if it diverged, if it predicts one thing only, or if it lies near chance across a gap from others of its
-arm. The gap begins less than h/2 above chance, is h/2 wide and two standard deviations of what lies beyond it, and no
+arm. The gap begins less than h/2 above chance, is h/3 wide and two standard deviations of what lies beyond it, and no
 trial of the compared arms is in it; h is the lower of the arms' upper quartiles above chance, of those that are no luck
 of the rows. So weak arms, whose trials vary around a low level, do not count as broken, and an arm that is better now
 and then is no failure of the other seeds. Validation rows decide, where the arm has them.
@@ -153,11 +153,11 @@ def _across_a_gap(heights: Sequence[np.ndarray], margins: Sequence[float]) -> fl
     """
     sides = [side[np.isfinite(side)] for side in heights]
     upper = [np.quantile(side, 0.75) if len(side) else 0.0 for side in sides]
-    half = min((each for each, margin in zip(upper, margins, strict=True) if each > margin), default=0.0) / 2
+    height = min((each for each, margin in zip(upper, margins, strict=True) if each > margin), default=0.0)
     ordered = np.sort(np.concatenate(sides))
-    if not half > 0:
+    if not height > 0:
         return -math.inf
-    for place in reversed(np.flatnonzero((np.diff(ordered) >= half) & (ordered[:-1] < half))):
+    for place in reversed(np.flatnonzero((np.diff(ordered) >= height / 3) & (ordered[:-1] < height / 2))):
         beyond = [side[side > ordered[place]] for side in sides]
         straddles = any(len(above) and len(above) < len(side) for above, side in zip(beyond, sides, strict=True))
         if not straddles or sum(map(len, beyond)) < FEWEST_SEEDS:
