@@ -127,7 +127,8 @@ def _unstable(comparison: Comparison) -> str:
         return f"{start}in the {n_both} where both train, too few to judge, {shown}."
     judged = {"helps": ", where it helps", "hurts": ", where it hurts", "no difference": ", no difference that matters"}
     there = f" (p {_p(comparison.p_value)}{judged.get(found.verdict, '')})"
-    return f"{start}in the {n_both:,} where both train {shown}{there}, which is not the overall effect."
+    more = f"; {settling(comparison.seeds_to_settle)}" if comparison.seeds_to_settle else ""
+    return f"{start}in the {n_both:,} where both train {shown}{there}, which is not the overall effect{more}."
 
 
 def settling(seeds: SeedRange) -> str:
