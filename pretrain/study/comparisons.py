@@ -42,6 +42,7 @@ class Comparison(NamedTuple):
     both_at_chance: bool = False  # neither has learned, so that nothing is compared
     lengths: tuple[Length | None, Length | None] = (None, None)  # of the training of treatment and baseline
     speed: Speed | None = None  # None where nothing was measured during training, or nothing was learned
+    seeds: tuple[int, ...] = ()  # [n], of treated and untreated
 
 
 def compare(arms: Sequence[Arm], metric: str, study: StudyConfig, level: float = statistics.LEVEL) -> list[Comparison]:
@@ -63,12 +64,12 @@ def compare(arms: Sequence[Arm], metric: str, study: StudyConfig, level: float =
     of_labels = metric_of(metric).is_fraction  # of predicted labels, beside which scores may order examples well
     sides = [_sides(pair, metric) for pair in pairs]
     in_family = [families.in_family(treatment.point, study) for treatment, _ in pairs]
-    p_values = families.adjusted([statistics.sign_flip(treated - untreated) for treated, untreated in sides], in_family)
+    p_values = families.adjusted([statistics.sign_flip(side.treated - side.untreated) for side in sides], in_family)
     n_open = Counter(family for p_value, family in zip(p_values, in_family, strict=True) if p_value > 1 - level)
     return [
         _comparison(field, pair, values, metric, study, level, p_value, max(1, n_open[family]), not family)
         for pair, values, p_value, family in zip(pairs, sides, p_values, in_family, strict=True)
-        if len(values[0]) and not (of_labels and all(arm.n_collapsed == len(arm.trial_ids) for arm in pair))
+        if values.seeds and not (of_labels and all(arm.n_collapsed == len(arm.trial_ids) for arm in pair))
     ]
 
 
@@ -76,7 +77,7 @@ def differences(arms: Sequence[Arm], metric: str, study: StudyConfig) -> list[np
     """Returns treatment less baseline [seeds] of each of the question's own comparisons."""
     field = compared_field(arms, study)
     pairs = [pair for pair in (_pairs(arms, field) if field else []) if families.in_family(pair[0].point, study)]
-    return [treated - untreated for treated, untreated in (_sides(pair, metric) for pair in pairs)]
+    return [sides.treated - sides.untreated for sides in (_sides(pair, metric) for pair in pairs)]
 
 
 def by_family(compared: Sequence[Comparison]) -> tuple[list[Comparison], list[Comparison]]:
@@ -153,11 +154,18 @@ def _key_but_frozen(setting: Mapping[str, Any]) -> Hashable:
     return key({name: value for name, value in setting.items() if name not in (ENCODER, _FROZEN)})
 
 
-def _sides(pair: tuple[Arm, Arm], metric: str) -> tuple[np.ndarray, np.ndarray]:
-    """Returns a metric [seeds] of both arms, of the seeds that have it in both."""
+class _Sides(NamedTuple):
+    """A metric of both arms of a comparison, of the seeds that have it in both."""
+
+    seeds: tuple[int, ...]
+    treated: np.ndarray  # [seeds]
+    untreated: np.ndarray
+
+
+def _sides(pair: tuple[Arm, Arm], metric: str) -> _Sides:
     shared = set.intersection(*(_measured_units(arm, metric) for arm in pair))
-    treated, untreated = (cut(arm, shared) for arm in pair)
-    return by_seed(treated.results[metric], treated), by_seed(untreated.results[metric], untreated)
+    whole = [cut(arm, shared) for arm in pair]
+    return _Sides(tuple(dict.fromkeys(whole[0].seeds)), *(by_seed(arm.results[metric], arm) for arm in whole))
 
 
 def _measured_units(arm: Arm, metric: str) -> set[tuple[int, int]]:
@@ -168,7 +176,7 @@ def _measured_units(arm: Arm, metric: str) -> set[tuple[int, int]]:
 def _comparison(
     field: str,
     pair: tuple[Arm, Arm],
-    sides: tuple[np.ndarray, np.ndarray],
+    sides: _Sides,
     metric: str,
     study: StudyConfig,
     level: float,
@@ -177,10 +185,10 @@ def _comparison(
     is_exploratory: bool,
 ) -> Comparison:
     treatment, baseline = (arm.point[field] for arm in pair)
-    measure, n = metric_of(metric), len(sides[0])
-    gains = sides[0] - sides[1] if measure.higher_is_better else sides[1] - sides[0]
+    measure, n = metric_of(metric), len(sides.seeds)
+    gains = (1 if measure.higher_is_better else -1) * (sides.treated - sides.untreated)
     # Of a metric without a scale of its own, a part of the baseline.
-    smallest = study.smallest_effect * (1 if measure.high == 1 else abs(float(np.mean(sides[1]))))
+    smallest = study.smallest_effect * (1 if measure.high == 1 else abs(float(np.mean(sides.untreated))))
     gain, widest = statistics.estimate(gains, level), measure.high - measure.low
     difference = gain if measure.higher_is_better else Estimate(-gain.mean, -gain.high, -gain.low)
     verdict = statistics.verdict(gain, p_value, n, smallest, alpha=1 - level)
@@ -191,7 +199,8 @@ def _comparison(
         baseline,
         {name: value for name, value in pair[0].point.items() if name != field},
         n,
-        *sides,
+        sides.treated,
+        sides.untreated,
         difference.within(-widest, widest),
         statistics.improvement(gains, level),
         p_value,
@@ -202,4 +211,5 @@ def _comparison(
         metric,
         n_diverged=sum(arm.n_diverged for arm in pair),
         n_collapsed=sum(arm.n_collapsed for arm in pair),
+        seeds=sides.seeds,
     )
