@@ -32,7 +32,7 @@ from pretrain.plan.identity import Fingerprints
 from pretrain.plan.plan import Plan
 from pretrain.report import drawing, outcome, verdicts
 from pretrain.report import prospects as in_words
-from pretrain.runs import baselines, holds, per_class, preview, run_files, samples, tables
+from pretrain.runs import baselines, before, holds, per_class, preview, run_files, samples, tables
 from pretrain.runs.remeasure import remeasured
 from pretrain.store import reuse
 from pretrain.store import store as stored
@@ -205,6 +205,7 @@ def train(
     """
     n_run, is_leader, trained = 0, hosts.is_leader(), None
     experiment, store = prepared.experiment, prepared.store
+    known = outcome.before_there(Path(experiment.run_dir)) if is_leader else {}
     with environment.one_thread():
         for look in prepared.schedule:
             plan = prepared.plan_at(look)
@@ -219,7 +220,7 @@ def train(
                 raise Interrupted(f"stopped with {stored}; the same command goes on from here") from None
             n_run += n_missing
             if is_leader:
-                trained = _judged(prepared, plan, n_run)
+                trained = _judged(prepared, plan, n_run, known)
                 if len(prepared.schedule) > 1:
                     warning(console, verdicts.progress(look, prepared.schedule, trained.answer.comparisons))
             is_settled = is_leader and not sequential.unsettled(trained.answer.comparisons)
@@ -235,22 +236,26 @@ def _load_for_report() -> None:
             importlib.import_module(f"matplotlib.{name}")
 
 
-def _judged(prepared: Prepared, plan: Plan, n_run: int) -> Trained:
-    """Returns the tables of a plan that is stored, and the answer that they give."""
+def _judged(prepared: Prepared, plan: Plan, n_run: int, known: dict[str, before.Before]) -> Trained:
+    """Returns the tables of a plan that is stored, and the answer that they give.
+
+    Errors of pretraining before its first update that are ``known``, by stage, are not measured again; others join.
+    """
     experiment, datasets, store = prepared.experiment, prepared.datasets, prepared.store
     errors = remeasured(plan, store, datasets)
     compared = baselines.of_trials(plan, datasets, experiment.study.metric)
+    known |= before.of_plan(plan, store, datasets, known)
     trials, curves = tables.trials(plan, store, errors, experiment.study, compared), tables.curves(plan, store)
     by_name = {
         "trials": trials,
         "curves": curves,
-        "stages": tables.stages(plan),
+        "stages": tables.stages(plan, known),
         "timings": tables.timings(plan, store),
     }
     try:
         level = sequential.level(experiment, trials)
         usual, findings = usual_values(experiment), prepared.findings
-        concluded = answer(trials, curves, experiment.study, level, usual, findings)
+        concluded = answer(trials, curves, experiment.study, level, usual, findings, by_name["stages"])
         told = {trial for arm in headline_arms(concluded) for trial in arm.trial_ids}
         classes = per_class.of_trials(plan, store, datasets, told)
     except Exception:  # a fault in judging costs no table of what is trained

@@ -78,7 +78,7 @@ def main(argv: Sequence[str]) -> int:
             usual, study = usual_values(run.experiment), run.experiment.study
             with run_tables.fitting(path):
                 level = sequential.level(run.experiment, run.trials)
-                concluded = answer(run.trials, run.curves, study, level, usual, run.findings)
+                concluded = answer(run.trials, run.curves, study, level, usual, run.findings, run.stages)
                 told = run.trials, run.curves, run.experiment, files.devices
                 report.write(concluded, *told, draft, samples, run.classes, results.inputs_of(files))
             run_files.commit(draft, files.experiment_id, files.devices, keep)

@@ -11,6 +11,7 @@ from pretrain.config.experiment import Experiment
 from pretrain.config.fields import bare, defaults, fields, get, kind_of, section_classes, with_values
 from pretrain.config.methods import MethodConfig
 
+CAPPED = ("finetune.updates", "pretrain.updates")  # though a config sets them, where its defaults follow the data
 _UPDATES = 8  # an epoch, where a batch is larger than all rows
 _MOST_HELD_OUT = 0.5  # of the rows with a label, before validation rows are fewer
 _HELD_OUT = 0.2  # of them, then
@@ -67,7 +68,8 @@ def chosen(config: Experiment, given: Collection[str]) -> frozenset[str]:
     default = bare(Experiment, defaults(Experiment))
     known = fields(default)
     written = {name for name in fields(config) if name not in known or get(config, name) != get(default, name)}
-    return frozenset({*given, *(written - {"sweep", "per_layer"})})
+    free = {"sweep", "per_layer", *(CAPPED if config.defaults == "data" else ())}
+    return frozenset({*given, *(written - free)})
 
 
 def to_depth(fitted: Fitted, chosen: Collection[str], depth: int) -> Fitted:

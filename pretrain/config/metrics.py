@@ -17,6 +17,7 @@ PRETRAINING_BEST = "pretrain_best_update"  # whose parameters are kept, where pr
 MAJORITY, VARIANCE, COMPONENTS = "test_majority_rate", "pretrain_test_variance", "pretrain_test_pca_mse"
 MEAN = "pretrain_test_mean_mse"
 TUNING_SCORE = "tuning_score"
+BEFORE = ("before_training", "before_held_out", "before_noise")  # columns of stages: errors before the first update
 CHANCE, MARGIN = "_chance", "_chance_margin"  # ends of names: the compared metric's level of chance, and its margin
 OF_CHANCE = (CHANCE, MARGIN)
 _SPLITS = ("test", "validation", "post")  # the last of curves, as in post_update_accuracy

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
+from pretrain.config.caps import Size, capped
 from pretrain.config.counts import counted
 from pretrain.config.fields import fields
 from pretrain.config.fitting import Fitted, values_of
@@ -27,6 +28,8 @@ class Facts(NamedTuple):
     has_test: bool  # rows of its own
     task: TaskKind
     class_shares: tuple[float, ...] = ()  # of the labels
+    n_validation: int = 0  # rows
+    cuts_validation: bool = True  # from training rows
 
 
 def held_out(before: Fitted, chosen: Collection[str], n_labelled: int) -> Fitted:
@@ -62,7 +65,8 @@ def fitted(before: Fitted, chosen: Collection[str], facts: Facts) -> Fitted:
     made = made.changed("pretrain.batch_size", chosen, _at_most(facts.n_examples // _UPDATES), reason)
     if facts.task == "regression":
         made = made.changed("finetune.readout", chosen, lambda kind: "ridge" if kind == "logistic" else kind, "numbers")
-    return made
+    size = Size(facts.n_labelled, facts.n_examples, facts.n_values, facts.n_validation, facts.cuts_validation)
+    return capped(made, chosen, size)
 
 
 def asked(before: Fitted, chosen: Collection[str]) -> Fitted:

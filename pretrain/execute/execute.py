@@ -10,14 +10,15 @@ import numpy as np
 
 from pretrain.data import Dataset
 from pretrain.execute import hosts
-from pretrain.execute.lanes import FINISH, FIT, INIT, LOOP, lanes_on, mesh_of, whole_on
+from pretrain.execute.lanes import FINISH, FIT, INIT, LOOP, lanes_on, mesh_of, mesh_of_one, whole_on
+from pretrain.learn.before import before
 from pretrain.learn.layers import Params
 from pretrain.learn.metrics import Splits
 from pretrain.learn.program import Carry, Echo, Program, finish, finishing, program_of
 from pretrain.learn.stage import Stage
 from pretrain.plan import arrays
 from pretrain.plan.cost import bytes_of, outputs
-from pretrain.plan.plan import Pack
+from pretrain.plan.plan import Job, Pack
 from pretrain.store.records import Outcome, Progress, outcome_of
 
 CHUNK_SECONDS = 2.0  # between two returns to the host, for progress, saves and interruptions
@@ -141,12 +142,24 @@ def temporaries(pack: Pack, dataset: Dataset) -> int:
 
 def measured_again(stage: Stage, dataset: Dataset, params: Iterable[Params]) -> Iterator[dict[str, float]]:
     """Yields the results of finished jobs of a stage on a dataset, by this process alone, as packs compute them."""
-    mesh = mesh_of(1)
+    mesh = mesh_of_one()
     examples = jax.device_put(arrays.examples_of(stage, dataset), whole_on(mesh))
     for each in params:
         lane = jax.device_put(jax.tree.map(lambda leaf: leaf[None], each), lanes_on(mesh))
         results = FINISH(finish, finishing(stage), mesh, np.int32(1), lane, examples)
         yield {name: float(np.asarray(values)[0]) for name, values in results.values.items()}
+
+
+def measured_before(
+    stage: Stage, dataset: Dataset, jobs: Iterable[Job], parents: Iterable[Params | None]
+) -> Iterator[tuple[float, ...]]:
+    """Yields the errors of a stage's jobs before their first update, as ``before.Before``, by this process alone."""
+    mesh = mesh_of_one()
+    examples = jax.device_put(arrays.examples_of(stage, dataset), whole_on(mesh))
+    for job, parent in zip(jobs, parents, strict=True):
+        trial = arrays.stacked([job.seed], [job.config], [arrays.inherited(stage, parent)], 1)
+        errors = INIT(before, stage, mesh, np.int32(1), jax.device_put(trial, lanes_on(mesh)), examples)
+        yield tuple(float(np.asarray(values)[0]) for values in errors)
 
 
 def _program(pack: Pack, examples: Splits) -> Program:

@@ -19,6 +19,11 @@ def mesh_of(n_jobs: int) -> Mesh:
     return Mesh(np.array(devices), ("T",), axis_types=(AxisType.Auto,))
 
 
+def mesh_of_one() -> Mesh:
+    """Returns a device of this process alone, for what no other process computes."""
+    return Mesh(np.array(jax.local_devices()[:1]), ("T",), axis_types=(AxisType.Auto,))
+
+
 def lanes_on(mesh: Mesh) -> NamedSharding:
     """Returns the sharding of arrays with a leading axis of lanes."""
     return NamedSharding(mesh, PartitionSpec("T"))

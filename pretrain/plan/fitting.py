@@ -76,13 +76,24 @@ def _facts(config: DataConfig, read: Reader) -> own_data.Facts:
     rows = rows_of(source)
     labels = source.labels["train"]
     known = labels[~is_missing(labels)]
-    n_held_out = sum(splits.sizes(rows, config))
+    sizes = splits.sizes(rows, config)
+    n_held_out, n_validation = sum(sizes), sizes[0] or len(source.labels.get("validation", ()))
     n_labelled = int((rows.labels != NONE).sum()) - n_held_out
     n_examples = len(labels) - n_held_out + len(source.inputs.get("unlabelled", ()))
     counts = np.unique(known, return_counts=True)[1] if source.task == "classification" else np.zeros(0)
     n_values, has_images = source.inputs["train"][0].size, form_of(source, config) != "columns"
     shares = tuple((counts / max(len(known), 1)).tolist())
-    return own_data.Facts(n_labelled, n_examples, n_values, has_images, rows.has_test, source.task, shares)
+    return own_data.Facts(
+        n_labelled,
+        n_examples,
+        n_values,
+        has_images,
+        rows.has_test,
+        source.task,
+        shares,
+        n_validation,
+        not rows.has_validation,
+    )
 
 
 def _check_tasks(experiment: Experiment, datasets: Mapping[DataConfig, Dataset]) -> None:

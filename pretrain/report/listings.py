@@ -136,20 +136,26 @@ def pretraining(answer: Answer) -> Listing:
     rows = []
     for each in reversed(distinct.values()):
         name, states = names.arm_name(decisive(each.arm.point)), Counter(each.states).most_common()
-        errors = (each.first, each.trained, each.last, each.best)
+        errors = (each.before_training, each.trained, each.before_held_out, each.last, each.best)
         updates = sorted({int(n) for n in each.best_update})
         at = f"{updates[0]:,}" if len(updates) == 1 else f"{updates[0]:,} to {updates[-1]:,}"
         outcome = ", ".join(f"{state} ({n} of {len(each.states)})" if len(states) > 1 else state for state, n in states)
-        rows.append((name, each.stage, each.metric, *(f"{error.mean():.3g}" for error in errors), at, outcome))
+        rows.append((name, each.stage, each.metric, *map(_loss, errors), at, outcome))
     caption = (
-        "Losses of each stage of pretraining, means over seeds. The loss before the first update is that of the first "
-        "batch; held out are validation rows, and the lowest is the best of their measurements."
+        "Losses of each stage of pretraining, means over seeds: of training rows as batches have it, and held out, of "
+        "validation rows. The first were measured before any update, the lowest is the best of the measurements."
     )
-    headings = ("pretraining", "stage", "loss", "first batch", "training, end", "held out, end", "held out, lowest")
-    headings = (*headings, "at update", "outcome")
+    if not all(each.is_measured.all() for each in answer.pretraining):
+        caption += " Where none was measured before any update (–), the outcome compares the first batch's."
+    headings = ("pretraining", "stage", "loss", "training, first", "training, end", "held out, first")
+    headings = (*headings, "held out, end", "held out, lowest", "at update", "outcome")
     if len({row[0] for row in rows}) == 1:  # a column that says nothing
         headings, rows = headings[1:], [row[1:] for row in rows]
-    return Listing("pretraining", caption, headings, rows, "lllrrrrrl"[-len(headings) :])
+    return Listing("pretraining", caption, headings, rows, "lllrrrrrrl"[-len(headings) :])
+
+
+def _loss(values: np.ndarray) -> str:
+    return f"{np.nanmean(values):.3g}" if np.isfinite(values).any() else "–"
 
 
 def findings(answer: Answer) -> Listing:

@@ -111,7 +111,9 @@ def _tuned(arm: TunedArm) -> dict[str, Any]:
 
 
 def _watched(stage: Watched) -> dict[str, Any]:
-    errors = {"first_batch": stage.first, "training_end": stage.trained, "held_out_end": stage.last}
+    before = {"training": stage.before_training, "held_out": stage.before_held_out}
+    errors = {"first_batch": stage.first, "before": before}
+    errors |= {"training_end": stage.trained, "held_out_end": stage.last}
     errors |= {"held_out_lowest": stage.best, "lowest_at_update": stage.best_update, "updates": stage.updates}
     of_arm = {"point": stage.arm.point, "stage": stage.stage, "loss": stage.metric, "trials": stage.trial_ids}
     return {**of_arm, **errors, "outcomes": stage.states}

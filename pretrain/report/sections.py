@@ -32,7 +32,7 @@ from pretrain.study.answer import Answer, headline_arms, main_arms
 from pretrain.study.arms import Arm, distinct
 from pretrain.study.curves import Curves
 from pretrain.study.factorial import FIRST_BATCHES
-from pretrain.study.phases import pretrainings, reconstruct
+from pretrain.study.phases import from_start, pretrainings, reconstruct
 from pretrain.study.statistics import LEVEL
 
 Parts = list[Drawing | Listing]
@@ -172,6 +172,7 @@ def _phases(answer: Answer, trials: pa.Table, curves: Curves) -> Parts:
     shown, n = pretrainings(curves, answer.arms, figures.MOST_PRETRAININGS)
     if not shown:
         return []
+    shown = [from_start(each, answer.pretraining) for each in shown]
     is_error = reconstruct(shown)
     caption = (
         f"{'How well each phase reconstructs what its layer reads' if is_error else 'The loss of each phase'}, mean "

@@ -1,7 +1,8 @@
 """The tables of a run: a row a trial, and every curve in long form."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
@@ -178,10 +179,18 @@ def curves(plan: Plan, store: Store) -> pa.Table:
     return pa.table({"trial_id": trial_ids, "stage": column(stage_numbers, stages), **values})
 
 
-def stages(plan: Plan) -> pa.Table:
-    """Returns which stages every trial is made of, first to last: ``trial_id``, ``stage``, ``stage_id``."""
-    path = [(trial.id, plan.jobs[job].stage.name, job) for trial in plan.trials for job in trial.jobs]
-    return pa.Table.from_pylist([{"trial_id": trial, "stage": stage, "stage_id": job} for trial, stage, job in path])
+def stages(plan: Plan, before: Mapping[str, Sequence[float]] = MappingProxyType({})) -> pa.Table:
+    """Returns which stages every trial is made of, first to last: ``trial_id``, ``stage``, ``stage_id``.
+
+    Beside them stand a stage's errors ``before`` its first update, by its id, where they were measured.
+    """
+    path = [(trial.id, job) for trial in plan.trials for job in trial.jobs]
+    rows = [{"trial_id": trial, "stage": plan.jobs[job].stage.name, "stage_id": job} for trial, job in path]
+    table = pa.Table.from_pylist(rows)
+    for place, name in enumerate(metrics.BEFORE):
+        values = [before[job][place] if job in before else None for _, job in path]
+        table = table.append_column(name, pa.array(values, pa.float64(), from_pandas=False))
+    return table
 
 
 def timings(plan: Plan, store: Store) -> pa.Table:

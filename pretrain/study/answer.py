@@ -56,6 +56,7 @@ def answer(
     level: float = statistics.LEVEL,
     usual: Mapping[str, Any] | None = None,
     findings: Sequence[Finding] = (),
+    stages: pa.Table | None = None,
 ) -> Answer:
     """Draws all conclusions from a run's tables of trials and curves.
 
@@ -66,6 +67,7 @@ def answer(
       level: of the intervals.
       usual: values of tuned fields at which arms are also compared untuned, where all have trials there.
       findings: in the run's data.
+      stages: the run's table of stages.
 
     Raises:
       ConfigError: the trials have not the metric that is to be compared.
@@ -78,7 +80,7 @@ def answer(
         untuned = _untuned(at_usual, study, level) if len(at_usual) else []
     of_run, metric = Curves(curves), compared_metric(trials, study)
     run, all_arms = _arms(trials, metric), arms(whole) if study.tune else []
-    pretraining = list(watched(of_run, run))
+    pretraining = list(watched(of_run, run, stages))
     compared = compare(run, metric, study, level)
     lost = _mostly_failed(run, compared, metric)
     trained = [None if place in lost else length for place, length in enumerate(lengths(of_run, run))]

@@ -99,7 +99,7 @@ def _at_chance(arm: Arm, n: int, metric: str) -> Fault:
 def _pretraining(watched: Watched) -> Iterator[Fault]:
     """Yields what became of a stage of pretraining in most trials, where that is no learning."""
     states = watched.states
-    kinds: tuple[tuple[Kind, np.ndarray], ...] = (("did not train", watched.first), ("overfitted", watched.best))
+    kinds: tuple[tuple[Kind, np.ndarray], ...] = (("did not train", watched.start), ("overfitted", watched.best))
     for kind, before in kinds:
         n_bad = states.count(kind)
         if 2 * n_bad > len(states):

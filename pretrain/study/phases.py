@@ -1,6 +1,6 @@
 """The curves of pretraining, from a run's tables, once for all arms that share it."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,6 +8,7 @@ import numpy as np
 from pretrain.study.arms import Arm, key
 from pretrain.study.comparisons import ENCODER
 from pretrain.study.curves import Curve, Curves
+from pretrain.study.watched import Watched
 
 _PRETRAINED_OTHERWISE = ("pca", "wrong_data")  # encoders whose phases are not those of the others
 _METRICS = ("mse", "loss")  # the first that a phase has
@@ -39,6 +40,20 @@ def pretrainings(curves: Curves, arms: Sequence[Arm], most: int) -> tuple[list[P
         phases = {stage: metrics for stage in stages if (metrics := _measured(curves, stage, trials))}
         result += [Pretraining(point, phases)] if phases else []
     return result, len(distinct)
+
+
+def from_start(pretraining: Pretraining, stages: Iterable[Watched]) -> Pretraining:
+    """Returns a pretraining whose curves on validation rows begin with the mean error before the first update."""
+    phases = {name: dict(metrics) for name, metrics in pretraining.phases.items()}
+    for each in stages:
+        name = f"validation_{each.metric}"
+        measured = phases.get(each.stage, {})
+        is_own = key(decisive(each.arm.point)) == key(pretraining.point)
+        if is_own and name in measured and measured[name][0][0] > 0 and each.is_measured.all():
+            updates, values = measured[name]
+            first = np.full((len(values), 1), np.mean(each.before_held_out))
+            measured[name] = np.concatenate([[0], updates]), np.concatenate([first, values], axis=1)
+    return pretraining._replace(phases=phases)
 
 
 def decisive(point: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,64 @@
+"""Errors of a stage before its first update, by a program of its own, so that no program that trains holds it."""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from pretrain.learn import start
+from pretrain.learn.annotations import Scalar
+from pretrain.learn.methods import METHODS
+from pretrain.learn.metrics import Batch, Mean, Splits, taken
+from pretrain.learn.program import Inputs
+from pretrain.learn.stage import ALWAYS, Stage, StageConfig
+from pretrain.learn.train import Step, TrainState
+
+_BATCHES = 10  # of training rows
+_BLOCK = 1000  # held-out rows that are measured at once
+
+
+class Before(NamedTuple):
+    """Errors of a stage's initial parameters, by the metric that its method is followed by on held-out rows."""
+
+    training: Scalar  # as updates record it, noise on inputs included; mean over its first batches
+    held_out: Scalar  # of all validation rows
+    noise: Scalar  # standard error of that mean
+
+
+def before(stage: Stage, trial: Inputs, examples: Splits) -> Before:
+    """Returns the errors of a stage of pretraining that makes updates, before the first of them."""
+    seed, config, parent = trial
+    static, method = stage.static, METHODS[stage.method]
+    if stage.rows.subset:
+        examples = examples._replace(labelled=start.labelled_rows(seed, examples, stage.rows.subset))
+    state = method.init(static, config, seed, parent, examples)
+    train = taken(examples.train, examples.labelled) if stage.rows.subset else examples.train
+
+    def on_batch(number: jax.Array) -> jax.Array:
+        batch = start.as_drawn(static, state.params, taken(train, stage.rows.of_update(seed, number)))
+        return method.update(static, config, state, batch, seed, Step(number, jnp.float32(0)))[1][method.held_out]
+
+    training = jnp.mean(jax.lax.map(on_batch, jnp.arange(_BATCHES)))
+    totals, counts = _by_row(stage, config, state, seed, examples.validation)
+    held_out = jnp.sum(totals) / jnp.sum(counts)
+    squares = jnp.square(totals - held_out * counts)  # of a ratio of sums, as where rows lack labels
+    return Before(training, held_out, jnp.sqrt(jnp.sum(squares)) / jnp.sum(counts))
+
+
+def alike(stage: Stage) -> Stage:
+    """Returns a stage without what does not matter before its first update, so that others share its program."""
+    static = stage.static._replace(n_updates=1)
+    return dataclasses.replace(stage, name="", static=static, validation=ALWAYS, measured=(), patience=0)
+
+
+def _by_row(stage: Stage, config: StageConfig, state: TrainState, seed: jax.Array, held_out: Batch) -> Mean:
+    """Returns numerators and denominators of the held-out error, row by row: [N] each."""
+    method = METHODS[stage.method]
+
+    def of_row(row: Batch) -> Mean:
+        one = start.as_drawn(stage.static, state.params, jax.tree.map(lambda leaf: leaf[None], row))
+        found = method.measure(stage.static, config, state, one, seed)[method.held_out]
+        return Mean(found.total, jnp.float32(found.count))
+
+    return jax.lax.map(of_row, held_out, batch_size=min(_BLOCK, len(held_out.inputs)))
