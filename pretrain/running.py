@@ -16,7 +16,7 @@ import pyarrow as pa
 from rich.console import Console
 
 from pretrain.config import DataConfig, Experiment
-from pretrain.config.counts import counted
+from pretrain.config.counts import counted, some
 from pretrain.config.fields import ConfigError
 from pretrain.config.paths import check_directory, is_writable
 from pretrain.data import Dataset, files
@@ -46,6 +46,7 @@ from pretrain.study.sequential import Look
 
 QUIET = Console(quiet=True)
 _LONG = 60  # seconds, from which on a run whose length nobody chose says how long it is
+_MOST_NAMED = 5  # altered files
 
 
 class Prepared(NamedTuple):
@@ -276,7 +277,7 @@ def check_data(prepared: Prepared) -> None:
     states = [state for dataset in prepared.datasets.values() for state in dataset.files]
     if paths := list(dict.fromkeys(files.altered(states))):
         what = "was altered since it was read; all results are of its content before"
-        raise DamageError(f"{', '.join(paths)}: {what}, and the same command runs again on the present one")
+        raise DamageError(f"{some(paths, _MOST_NAMED)}: {what}, and the same command runs again on the present one")
 
 
 def conclude(trained: Trained, with_tensorboard: bool = False) -> Run:

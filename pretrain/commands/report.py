@@ -14,7 +14,7 @@ from pretrain.config.paths import path_of
 from pretrain.report import outcome, report, terminal
 from pretrain.runs import holds, run_files
 from pretrain.store.manifests import DamageError
-from pretrain.study import results, run_tables, sequential, summary
+from pretrain.study import results, sequential, summary
 from pretrain.study.answer import answer
 from pretrain.study.choice import usual_values
 from pretrain.study.results import Run
@@ -76,11 +76,10 @@ def main(argv: Sequence[str]) -> int:
                 outcome.write_asked(run.experiment, run.trials, draft)
                 keep = {name: checksum for name, checksum in keep.items() if not (draft / name).exists()}
             usual, study = usual_values(run.experiment), run.experiment.study
-            with run_tables.fitting(path):
-                level = sequential.level(run.experiment, run.trials)
-                concluded = answer(run.trials, run.curves, study, level, usual, run.findings, run.stages)
-                told = run.trials, run.curves, run.experiment, files.devices
-                report.write(concluded, *told, draft, samples, run.classes, results.inputs_of(files))
+            level = sequential.level(run.experiment, run.trials)
+            concluded = answer(run.trials, run.curves, study, level, usual, run.findings, run.stages)
+            told = run.trials, run.curves, run.experiment, files.devices
+            report.write(concluded, *told, draft, samples, run.classes, results.inputs_of(files))
             run_files.commit(draft, files.experiment_id, files.devices, keep)
     except results.OtherVersionError:
         table.main([command.run])  # which says so

@@ -16,7 +16,7 @@ from pretrain.config import metrics
 from pretrain.config.paths import path_of
 from pretrain.data.files import written_whole
 from pretrain.runs import holds, run_files
-from pretrain.study import results, run_tables, summary
+from pretrain.study import results, summary
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,8 +53,7 @@ def main(argv: Sequence[str]) -> int:
     except results.OtherVersionError as other:
         streams.complain(other)
         trials = run_files.read(Path(command.run).expanduser(), results.trials_of)
-        with run_tables.fitting(Path(command.run)):
-            return _shown(command, trials)
+        return _shown(command, trials)
     if line := run_files.read(run.directory, results.other_versions):
         streams.complain(line)
     if command.store:
@@ -63,8 +62,7 @@ def main(argv: Sequence[str]) -> int:
     for name in command.metrics:
         if metrics.split_of(name)[1] in metrics.METRICS:
             run = results.measured(run, name, "metrics")
-    with run_tables.fitting(Path(command.run)):
-        return _shown(command, run.trials)
+    return _shown(command, run.trials)
 
 
 def _shown(command: TableCommand, trials: pa.Table) -> int:

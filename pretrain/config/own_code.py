@@ -70,17 +70,25 @@ def contained(function: Callable[[], Made]) -> Made:
         closing.callback(os.close, reading)
         try:
             return function()
+        except SystemExit:
+            if os.getpid() != process:  # a child that ends as it should
+                os._exit(0)
+            raise
         except KeyboardInterrupt as error:
             if noted or os.getpid() != process:
                 raise
             raise _LeftError(f"KeyboardInterrupt {error}".strip()) from error
         finally:
             if os.getpid() != process:
-                os.write(writing, b"!")
-                os._exit(1)
+                try:
+                    os.write(writing, b"!")
+                finally:  # even if it has closed all files
+                    os._exit(1)
             os.close(writing)
+            children = select.poll()  # which takes descriptors of any number
+            children.register(reading, select.POLLIN)
             # Waits for children only, which hold the other end; none is a moment.
-            if select.select([reading], [], [], _CHILDREN)[0] and os.read(reading, 1):
+            if children.poll(1000 * _CHILDREN) and os.read(reading, 1):
                 raise _LeftError("a forked process that returns, where it should end with os._exit") from None
 
 

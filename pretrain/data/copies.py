@@ -1,6 +1,7 @@
 """Rows that two splits have in common, and that chance does not explain."""
 
 from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,6 +15,7 @@ _MOST_COLUMNS = 256
 _MISSING = np.float32(-3e38)  # in the place of NaN, which differs from itself
 _FINE = 0.9  # share of different rows with a value of their own, in columns of measurements
 _EXPECTED = 0.1  # coincidences of a row with others, below which a copy is no chance
+_DEPENDENT, _OFTEN = 0.1, 0.1  # power where more than this part of rare rows that recur do so more than twice
 _COMMON = 0.1  # share of rows with the commonest value of a column, in columns that may be blank
 _MOST_TIMES, _UNLIKELY = 9, 1e-4  # copies of a row, and the chance of as few that occur once more
 _FEW = 1e-3  # of a split, below which copies move no verdict
@@ -53,7 +55,7 @@ def find(rows: Mapping[str, np.ndarray], missing: np.ndarray) -> Iterator[Findin
     for shared, (split, _, phrase, harm, is_grave) in zip(found, _LEAKS, strict=True):
         n = len(shared)
         if n and sample:
-            n = int(_beyond_chance(_flat(rows[split][shared]), *sample).sum())
+            n = int(_beyond_chance(_flat(rows[split][shared])[:, sample.places], sample).sum())
         if n:
             of = len(hashes[split])
             severity: Severity = "doubt" if is_grave and n >= _FEW * of else "note"
@@ -108,10 +110,18 @@ def _are_multiplied(hashes: np.ndarray) -> bool:
     return bool((stats.poisson.cdf(f[k + 1], once_more) < _UNLIKELY).any())
 
 
-def _sample(
-    arrays: Mapping[str, np.ndarray], hashes: Mapping[str, np.ndarray]
-) -> tuple[np.ndarray, np.ndarray, int, np.ndarray]:
-    """Returns a random draw of all rows and of their columns: [n, d]; the different ones; the number of all; places."""
+class _Sample(NamedTuple):
+    """A random draw of all rows and of their columns."""
+
+    drawn: np.ndarray  # [n, d]
+    different: np.ndarray  # [m, d]
+    times: np.ndarray  # [m] that each of these is drawn
+    n_rows: int  # all
+    places: np.ndarray  # [d] of the columns
+    power: float = 0.5  # of a row's frequency, as of independent columns, that allows for columns that are not
+
+
+def _sample(arrays: Mapping[str, np.ndarray], hashes: Mapping[str, np.ndarray]) -> _Sample:
     rng = np.random.default_rng(0)
     n_rows, size = sum(map(len, arrays.values())), arrays["train"][:1].size
     places = np.sort(rng.permutation(size)[:_MOST_COLUMNS])
@@ -122,31 +132,34 @@ def _sample(
         rows.append(_flat(array[drawn])[:, places])
         keys.append(hashes[split][drawn])
     drawn_rows = np.concatenate(rows)
-    different = np.unique(np.concatenate(keys), return_index=True)[1]
-    return drawn_rows, drawn_rows[different], n_rows, places
+    _, first, times = np.unique(np.concatenate(keys), return_index=True, return_counts=True)
+    sample = _Sample(drawn_rows, drawn_rows[first], times, n_rows, places)
+    # Of rows that are rare indeed, hardly any occur by chance, or by a copy, more than twice.
+    again = sample.times[(times > 1) & _beyond_chance(sample.different, sample)]
+    return sample._replace(power=_DEPENDENT) if (again > 2).sum() > max(2, _OFTEN * len(again)) else sample
 
 
-def _beyond_chance(
-    rows: np.ndarray, sample: np.ndarray, different: np.ndarray, n_rows: int, places: np.ndarray
-) -> np.ndarray:
-    """Returns which rows [N, D], of which there are others, are no chance: [N] bool.
+def _beyond_chance(rows: np.ndarray, sample: _Sample) -> np.ndarray:
+    """Returns which rows [N, d], of which there are others, are no chance: [N] bool.
 
     A row is none if it has a value of its own in a column where nearly all different rows have one. Otherwise the
-    frequencies of its values tell how many rows would be like it, were columns independent; their square root allows
-    for columns that are not. Rows of the commonest value of every column, blank ones, are chance.
+    frequencies of its values tell how many rows would be like it, were columns independent; a power of it allows for
+    columns that are not. Rows of the commonest value of every column, blank ones, are chance.
     """
+    drawn, different = sample.drawn, sample.different
     has_own, is_blank = np.zeros(len(rows), bool), np.ones(len(rows), bool)
     log_share = np.zeros(len(rows))
-    may_be_fine = sample.shape[1] > 1 or 2 * len(different) > len(sample)  # of one column, values are the rows
-    for column, place in enumerate(places):
-        given = rows[:, place]
-        values, counts = np.unique(sample[:, column], return_counts=True)
-        log_share += np.log(np.maximum(_count(given, values, counts), 1) / len(sample))
-        is_blank &= (given == values[np.argmax(counts)]) & (counts.max() >= _COMMON * len(sample))
-        values, counts = np.unique(different[:, column], return_counts=True)
+    may_be_fine = 2 * len(different) > len(drawn)
+    if drawn.shape[1] > 1:  # of one column, values are the rows
+        may_be_fine |= 2 * (sample.times == 1).sum() > len(different)
+    for given, column, of_different in zip(rows.T, drawn.T, different.T, strict=True):
+        values, counts = np.unique(column, return_counts=True)
+        log_share += np.log(np.maximum(_count(given, values, counts), 1) / len(drawn))
+        is_blank &= (given == values[np.argmax(counts)]) & (counts.max() >= _COMMON * len(drawn))
+        values, counts = np.unique(of_different, return_counts=True)
         if may_be_fine and len(values) > 1 and (counts == 1).sum() >= _FINE * len(different):
             has_own |= _count(given, values, counts) <= 1
-    is_rare = n_rows * np.exp(log_share / 2) < _EXPECTED
+    is_rare = sample.n_rows * np.exp(log_share * sample.power) < _EXPECTED
     return (has_own | is_rare) & ~is_blank
 
 

@@ -1,5 +1,6 @@
 """Folders of pictures by class, as ``imgs/cat/1.png`` or ``imgs/train/cat/1.png``."""
 
+import os
 import warnings
 from collections import Counter
 from collections.abc import Sequence
@@ -11,6 +12,8 @@ import numpy as np
 
 from pretrain.config.counts import counted, some
 from pretrain.config.fields import ConfigError
+from pretrain.data import room
+from pretrain.data.files import State, state_of, unaltered
 from pretrain.data.findings import Finding, notes
 from pretrain.data.names import split_of
 
@@ -26,6 +29,7 @@ class Pictures(NamedTuple):
     arrays: dict[str, np.ndarray]  # by canonical name: inputs [N, size, size, 1 or 3] uint8, labels [N] int
     class_names: tuple[str, ...]
     findings: tuple[Finding, ...]
+    files: tuple[State, ...]  # as they were when they were read
 
 
 class _Found(NamedTuple):
@@ -54,11 +58,12 @@ def read(folder: Path, size: int) -> Pictures:
     """
     found = _found(folder)
     every = [(split, path, label) for split, files in found.by_split.items() for path, label in files]
-    images, sizes, faults = _opened([path for _, path, _ in every], size, folder)
+    room.check(str(folder), 2 * 3 * len(every) * size**2, f"{counted(len(every), 'picture')} of {size} × {size} pixels")
+    images, sizes, states, faults = _opened([path for _, path, _ in every], size, folder)
     all_faults = [*found.faults, *faults[:_MOST_FAULTS]]
     if len(faults) > _MOST_FAULTS:
         all_faults.append(f"has {len(faults) - _MOST_FAULTS:,} more pictures that cannot be read")
-    if not every:
+    if not every and not all_faults:
         all_faults.append("holds no pictures in folders of their class, as in cat/1.png or train/cat/1.png")
     if all_faults:
         raise ConfigError.of_all([ConfigError("data.name", str(folder), fault) for fault in all_faults])
@@ -78,7 +83,7 @@ def read(folder: Path, size: int) -> Pictures:
     if found.others:
         n = counted(len(found.others), "other file")
         said.append(f"{n} left alone: {some(found.others, _MOST_NAMED)}")
-    return Pictures(arrays, tuple(names), tuple(notes(said)))
+    return Pictures(arrays, tuple(names), tuple(notes(said)), tuple(states))
 
 
 def _described(sizes: Counter, size: int, channels: int, names: Sequence[str]) -> str:
@@ -100,6 +105,14 @@ def _found(folder: Path) -> _Found:
     loose = _take(found, folder, folder, "", "", deep=False)
     top = _folders(folder)
     splits = {each: split_of(each.name) for each in top}
+    found.faults.extend(
+        f"has the folder {_shown(each, folder)}, whose name is no UTF-8; rename it"
+        for each in folder.rglob("*")
+        if each.is_dir() and _shown(each, folder) != each.relative_to(folder).as_posix()
+    )
+    if len(top) == 1 and splits[top[0]] is None and any(holds_pictures(each) for each in (top[0], *_folders(top[0]))):
+        found.faults.append(f"has all pictures in one folder; name that, as {_shown(top[0], folder.parent)}/")
+        return found
     if not any(split not in (None, _POOL) for split in splits.values()):
         splits = {each: split or "train" for each, split in splits.items()}
         classes = {each: [each] if split != _POOL else [] for each, split in splits.items()}
@@ -113,9 +126,9 @@ def _found(folder: Path) -> _Found:
             _take(found, folder, each, _POOL, "")
         for one in classes.get(each, []):
             if not _take(found, folder, one, str(split), one.name):
-                found.empty.append(one.relative_to(folder).as_posix())
+                found.empty.append(_shown(one, folder))
     if loose:
-        named = some([path.relative_to(folder).as_posix() for path in loose], _MOST_NAMED)
+        named = some([_shown(path, folder) for path in loose], _MOST_NAMED)
         found.faults.append(f"has pictures in no folder of a class, {named}; move them into one, or into {_POOL}")
     order = ("train", "validation", "test", _POOL)
     return found._replace(by_split={split: found.by_split[split] for split in order if split in found.by_split})
@@ -123,34 +136,50 @@ def _found(folder: Path) -> _Found:
 
 def _take(found: _Found, root: Path, folder: Path, split: str, label: str, deep: bool = True) -> list[Path]:
     """Adds the pictures of a folder to those found, if of a split, and its other files; returns the pictures."""
-    files = sorted(path for path in (folder.rglob("*") if deep else folder.iterdir()) if not path.is_dir())
+    below = folder.rglob("*") if deep else folder.iterdir()
+    files = sorted(path for path in below if not path.is_dir() or (deep and path.is_symlink()))
+    files = [path for path in files if not any(map(_is_hidden, path.relative_to(folder).parts[:-1]))]
     pictures = [path for path in files if _is_picture(path)]
-    found.others.extend(path.relative_to(root).as_posix() for path in files if not _is_picture(path))
+    found.others.extend(_shown(path, root) for path in files if not _is_picture(path))
     if split and pictures:
         found.by_split.setdefault(split, []).extend((path, label) for path in pictures)
     return pictures
 
 
 def _folders(folder: Path) -> list[Path]:
-    named = (path for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__")))
-    return sorted(named)
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not _is_hidden(path.name))
+
+
+def _is_hidden(folder: str) -> bool:
+    return folder.startswith((".", "__"))
 
 
 def _is_picture(path: Path) -> bool:
     return path.suffix.lower() in _SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
-def _opened(paths: Sequence[Path], size: int, root: Path) -> tuple[list[np.ndarray], Counter, list[str]]:
-    """Returns pictures [size, size, 3] uint8, how many have which height and width, and the faults of others."""
+def _shown(path: Path, root: Path) -> str:
+    """Returns a path within a folder, of characters that every stream can print."""
+    return os.fsencode(path.relative_to(root).as_posix()).decode(errors="replace")
+
+
+def _opened(paths: Sequence[Path], size: int, root: Path) -> tuple[list[np.ndarray], Counter, list[State], list[str]]:
+    """Returns pictures [size, size, 3] uint8, how many have which height and width, their files, and faults of others.
+
+    Raises:
+      ConfigError: one was altered meanwhile.
+    """
     from PIL import Image
 
-    def one(path: Path) -> tuple[np.ndarray, tuple[int, int]] | str:
+    def one(path: Path) -> tuple[np.ndarray, tuple[int, int], State] | str:
         try:
+            state = state_of(path)
             with Image.open(path) as image:
-                return _pixels(image, size)
+                return *_pixels(image, size), state
         except Exception as error:  # of its format, of which every decoder has its own
             reason = " ".join(str(error).replace(str(path), path.name).split())[:100] or type(error).__name__
-            return f"has {path.relative_to(root).as_posix()}, no readable picture ({reason}); mend or remove it"
+            fault = f"has {_shown(path, root)}, no readable picture ({reason}); mend or remove it"
+            return fault.encode(errors="replace").decode()
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about what else a file says
@@ -158,8 +187,10 @@ def _opened(paths: Sequence[Path], size: int, root: Path) -> tuple[list[np.ndarr
         with ThreadPoolExecutor() as pool:
             made = list(pool.map(one, paths))
     read = [each for each in made if not isinstance(each, str)]
-    faults = [each for each in made if isinstance(each, str)]
-    return [pixels for pixels, _ in read], Counter(sides for _, sides in read), faults
+    states = [state for _, _, state in read]
+    with unaltered(states):
+        faults = [each for each in made if isinstance(each, str)]
+        return [pixels for pixels, _, _ in read], Counter(sides for _, sides, _ in read), states, faults
 
 
 def _pixels(image: Any, size: int) -> tuple[np.ndarray, tuple[int, int]]:

@@ -310,7 +310,7 @@ def _of_pictures(path: Path, wanted: Mapping[str, str], config: DataConfig) -> _
         raise ConfigError.of_all([ConfigError(f"data.{field}", name, remedy) for field, name in wanted.items()])
     made = folders.read(path, config.size)
     called = {name: f"{name.partition('_')[0]} pictures" for name in made.arrays}
-    return _Arrays(made.arrays, called, made.class_names, findings=made.findings)
+    return _Arrays(made.arrays, called, made.class_names, findings=made.findings, files=made.files)
 
 
 def _of_function(name: str, wanted: Mapping[str, str]) -> _Arrays:

@@ -1,5 +1,6 @@
 """Memory that is left to this process, and data that are beyond it: refused before they are read."""
 
+import contextlib
 from pathlib import Path
 
 import psutil
@@ -12,9 +13,10 @@ _LIMITS = [  # of a control group, version 2 and version 1
 ]
 
 
-def available() -> float:
+def available(with_swap: bool = False) -> float:
     """Returns the bytes of the host that this process may still take."""
-    return min(psutil.virtual_memory().available, _limit() - taken())
+    free = psutil.virtual_memory().available + (psutil.swap_memory().free if with_swap else 0)
+    return min(free, _limit() - taken())
 
 
 def taken() -> int:
@@ -33,7 +35,7 @@ def check(source: str, needed: float, content: str) -> None:
     Raises:
       ConfigError: there is not.
     """
-    left = available()
+    left = available(with_swap=True)  # data that are read once may wait there
     if needed > left:
         sizes = f"about {needed / 2**30:,.1f} GiB in memory, where {max(0, left) / 2**30:,.1f} GiB are free"
         raise ConfigError("data.name", source, f"has {content}, {sizes}; take fewer rows or columns")
@@ -41,5 +43,8 @@ def check(source: str, needed: float, content: str) -> None:
 
 def _limit() -> float:
     """Returns the bytes that a control group allows this process."""
-    limits = [path.read_text().strip() for path in _LIMITS if path.is_file()]
-    return min((float(limit) for limit in limits if limit != "max"), default=float("inf"))
+    limits = []
+    for path in _LIMITS:
+        with contextlib.suppress(OSError, ValueError):  # not there, or "max"
+            limits.append(float(path.read_text()))
+    return min(limits, default=float("inf"))

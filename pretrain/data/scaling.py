@@ -62,7 +62,7 @@ class Scaling(NamedTuple):
             made[start : start + len(block), values.shape[1] :] = marks
             if self.padded:
                 part = made[start : start + len(block)]
-                part[part == 0] = 0.0
+                part[np.abs(part) < np.finfo(np.float32).tiny] = 0.0  # as XLA reads subnormal numbers, sign and all
                 part[np.isnan(part)] = -0.0
             start += len(block)
         return made if made is not None else np.empty((0, 0), np.float32)

@@ -1,6 +1,8 @@
 """Padding of series of unlike lengths: negative zeros, which nothing but an error of a reconstruction tells from zeros.
 
-A network reads them as zeros, the mean of standardised inputs. No other value of a padded set is a negative zero.
+A network reads them as zeros, the mean of standardised inputs. No other value of a padded set is a negative zero, nor a
+subnormal number, which XLA reads as one. Boltzmann machines, principal components and layers above the lowest, whose
+inputs are codes, count what they read in the place of padding.
 """
 
 import jax

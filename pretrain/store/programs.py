@@ -22,13 +22,17 @@ import stat
 import uuid
 from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
-from jax._src import compilation_cache
-from jax._src.compilation_cache_interface import CacheInterface
 
 from pretrain.config.digests import sha256
 from pretrain.config.paths import opened
+
+try:  # a seam that JAX does not promise: it has no public one for what reads and writes its programs
+    from jax._src import compilation_cache
+except ImportError:
+    compilation_cache = None  # type: ignore[assignment]
 
 _CPU_LINES = ("model name", "flags", "Features", "CPU part")
 _SUFFIX = "-program"
@@ -53,16 +57,18 @@ def prepare(root: Path, keep: bool = True) -> None:
     """
     if not hasattr(compilation_cache, "get_file_cache"):
         return  # of another JAX, which would run what it finds
-    compilation_cache.get_file_cache = lambda path: (Programs(Path(path), _secret()), path)
-    directory = root / _fingerprint() / sha256(b"name" + _secret())[:16]
+    secret, is_kept = _secret()
+    compilation_cache.get_file_cache = lambda path: (Programs(Path(path), secret), path)
+    directory = root / _fingerprint() / sha256(b"name" + secret)[:16]
+    keep = keep and is_kept  # or each process would leave programs that none can read
     jax.config.update("jax_compilation_cache_dir", str(directory))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1 if keep else float("inf"))
     # XLA's own caches would put the directory's path into every key, and a moved store would compile all again.
     jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
 
 
-class Programs(CacheInterface):
-    """Sealed programs in a directory, by JAX's keys."""
+class Programs:
+    """Sealed programs in a directory, by JAX's keys: a ``CacheInterface`` of its."""
 
     def __init__(self, directory: Path, secret: bytes):
         self._path = directory
@@ -104,29 +110,51 @@ class Programs(CacheInterface):
         return mac.digest()
 
 
+class _Secret(NamedTuple):
+    key: bytes
+    is_kept: bool  # for other processes of the user's
+
+
 @functools.cache
-def _secret() -> bytes:
-    """Returns the user's secret, made when there is none; this process's own where none can be kept or trusted."""
-    base = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
-    file = Path(base) / "pretrain" / "programs.key"
-    made = secrets.token_bytes(_SECRET)
-    with contextlib.suppress(OSError):
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        draft = file.with_name(f".{uuid.uuid4().hex}")
+def _secret() -> _Secret:
+    """Returns the user's secret, made where there is none to trust; this process's own where none can be kept."""
+    bases = [os.environ.get("XDG_STATE_HOME", ""), os.path.expanduser("~/.local/state")]
+    base = next((base for base in bases if os.path.isabs(base)), None)  # by the standard, others are ignored
+    if base:
+        file = Path(base) / "pretrain" / "programs.key"
+        for make in (lambda: None, lambda: _make(file)):
+            with contextlib.suppress(OSError):
+                make()
+                if key := _trusted(file):
+                    return _Secret(key, True)
+    return _Secret(secrets.token_bytes(_SECRET), False)
+
+
+def _trusted(file: Path) -> bytes | None:
+    """Returns the secret of a file; None of one that is not whole, another's, or for others to read."""
+    with opened(file) as content:
+        status, key = os.fstat(content.fileno()), content.read(_SECRET + 1)
+    is_private = status.st_uid == os.getuid() and not status.st_mode & (stat.S_IRWXG | stat.S_IRWXO)
+    return key if is_private and len(key) == _SECRET else None
+
+
+def _make(file: Path) -> None:
+    """Makes a secret, in the place of a file that is there."""
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    was_there, draft = file.exists(), file.with_name(f".{uuid.uuid4().hex}")
+    try:
+        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as content:
+            content.write(secrets.token_bytes(_SECRET))
         try:
-            if not file.exists():
-                with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as content:
-                    content.write(made)
-                with contextlib.suppress(FileExistsError):  # of another process of the user's, which was faster
-                    os.link(draft, file)
-        finally:
-            draft.unlink(missing_ok=True)
-        with opened(file) as content:
-            status, kept = os.fstat(content.fileno()), content.read(_SECRET + 1)
-        is_private = status.st_uid == os.getuid() and not status.st_mode & (stat.S_IRWXG | stat.S_IRWXO)
-        if is_private and len(kept) == _SECRET:
-            return kept
-    return made
+            if was_there:
+                raise OSError
+            os.link(draft, file)
+        except FileExistsError:  # of another process of the user's, which was faster
+            pass
+        except OSError:  # or no links are there
+            draft.replace(file)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 @functools.cache

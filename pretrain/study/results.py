@@ -127,7 +127,9 @@ def run_of(files: Files) -> Run:
     except ConfigError as error:
         remedy = f"was made by another version of this code ({error}); run its command again with that one, or this"
         raise OtherVersionError("run", str(files.directory), remedy) from None
-    swept = {name for point in experiment.points for name in point.values}
+    swept: dict[str, list[object]] = {}
+    for name, value in (pair for point in experiment.points for pair in point.values.items()):
+        swept.setdefault(name, []).append(value)
     for name, fault in run_tables.faults(tables, swept).items():
         raise DamageError(f"{files.directory / name}.parquet: {fault}; {REMEDY}")
     return Run(experiment, **tables, directory=files.directory, findings=_findings_of(files))

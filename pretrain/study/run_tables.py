@@ -1,15 +1,11 @@
 """Tables of a run as they are read back: their columns, types and keys, as the run's tables are written."""
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Collection, Mapping
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pretrain.config import metrics
-from pretrain.runs.run_files import REMEDY
-from pretrain.store.manifests import DamageError
 from pretrain.study import summary
 
 STATUSES = {"ok", "diverged", "collapsed"}
@@ -32,19 +28,19 @@ _KEYS = {  # of a row
 }
 
 
-def faults(tables: Mapping[str, pa.Table], swept: set[str]) -> Mapping[str, str]:
+def faults(tables: Mapping[str, pa.Table], swept: Mapping[str, Collection[object]]) -> Mapping[str, str]:
     """Returns the first fault of each table that has one, by the table's name.
 
     A manifest's checksums say that files are as they were sealed, not that a run wrote them.
 
     Args:
       tables: trials, curves, stages and timings, and of classification classes.
-      swept: fields of which trials have several values, each a column of theirs.
+      swept: values of fields of which trials have several, each a column of theirs.
     """
     found = {name: _of_columns(tables[name], COLUMNS[name]) for name in tables}
     found["trials"] = fault_of_trials(tables["trials"])
-    if not found["trials"] and set(summary.swept_fields(tables["trials"])) != swept:
-        found["trials"] = f"has other swept fields than {', '.join(sorted(swept)) or 'none'}"
+    if not found["trials"]:
+        found["trials"] = _of_swept(tables["trials"], swept)
     if any(found.values()):
         return {name: fault for name, fault in found.items() if fault}
     trials = set(tables["trials"]["trial_id"].to_pylist())
@@ -67,20 +63,6 @@ def fault_of_trials(trials: pa.Table) -> str:
     fault = _of_columns(trials, {**COLUMNS["trials"], **of_results})
     lacking = [name for name in _of_task(trials) if name not in trials.column_names]
     return fault or (f"has no column {lacking[0]}" if lacking else _of_values(trials))
-
-
-@contextlib.contextmanager
-def fitting(run_dir: Path) -> Iterator[None]:
-    """Names the run whose tables, each sound, contradict each other where an answer is drawn from them.
-
-    Raises:
-      DamageError: they do.
-    """
-    try:
-        yield
-    except (pa.ArrowException, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise DamageError(f"{run_dir}: its tables do not fit each other ({reason}); {REMEDY}") from error
 
 
 def _of_task(trials: pa.Table) -> tuple[str, ...]:
@@ -106,6 +88,16 @@ def _of_values(trials: pa.Table) -> str:
         return f"has the status {sorted(odd)[0]!r}"
     if min(pc.min(trials["seed"]).as_py(), pc.min(trials["repeat"]).as_py()) < 0:
         return "has a seed or a repeat below 0"
+    return ""
+
+
+def _of_swept(trials: pa.Table, swept: Mapping[str, Collection[object]]) -> str:
+    if set(summary.swept_fields(trials)) != set(swept):
+        return f"has other swept fields than {', '.join(sorted(swept)) or 'none'}"
+    for name, values in swept.items():
+        texts = {" ".join(map(str, value)) if isinstance(value, tuple) else value for value in values}
+        if _is_text(trials.schema.field(name).type) and texts.isdisjoint(pc.unique(trials[name]).to_pylist()):
+            return f"has none of the values that are swept in column {name}"
     return ""
 
 

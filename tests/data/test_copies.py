@@ -60,6 +60,9 @@ def test_copies_of_rows_with_a_rare_value_are_counted(kind, d, n, seed):
         lambda rng: rng.poisson(0.03, (800, 100)),  # words of short texts
         lambda rng: rng.normal(size=(300, 9)) * (rng.random(300) < 0.5)[:, None],  # half of them blank
         lambda rng: np.ones((300, 9)),
+        lambda rng: np.eye(2)[rng.integers(0, 2, 300)],  # one of two marks
+        lambda rng: rng.integers(0, 4, (50, 12))[np.minimum(rng.zipf(1.5, 900), 50) - 1],  # kinds, some common
+        lambda rng: rng.normal(size=(2000, 1)) + 0.3 * rng.normal(size=(2000, 30)) > 0,  # signs of one cause
     ],
 )
 def test_rows_of_few_values_coincide_by_chance(rows):

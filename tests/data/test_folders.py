@@ -1,5 +1,8 @@
 """Folders of pictures by class are read as bytes, whatever their format, and told what is wrong with them."""
 
+import os
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -120,6 +123,60 @@ def test_other_files_and_empty_folders_are_named(tmp_path):
     said = [str(each) for each in folders.read(tmp_path, 8).findings]
     assert said[1] == "folders without a picture are left out: c"
     assert said[2].startswith("4 other files left alone") and ".DS_Store" in said[2]
+
+
+def test_hidden_and_linked_folders_are_no_class(tmp_path):
+    for name in ("a/1.png", "a/.ipynb_checkpoints/1-checkpoint.png", "a/__MACOSX/1.png", "b/1.png"):
+        save(tmp_path / name, colours())
+    (tmp_path / "a" / "more").symlink_to(tmp_path / "b")
+    (tmp_path / "c").symlink_to(tmp_path / "b")
+    made = folders.read(tmp_path, 8)
+    assert made.class_names == ("a", "b", "c") and made.arrays["train_labels"].tolist() == [0, 1, 2]
+    assert str(made.findings[1]) == "1 other file left alone: a/more"
+
+
+@pytest.mark.parametrize("inner", ["train/a", "a"])
+def test_a_folder_around_all_others_is_named(inner, tmp_path):
+    for number in range(2):
+        save(tmp_path / "imgs" / inner / f"{number}.png", colours())
+    with pytest.raises(ConfigError) as error:
+        folders.read(tmp_path, 8)
+    assert (
+        str(error.value)
+        == f"data.name: '{tmp_path}' has all pictures in one folder; name that, as {tmp_path.name}/imgs/"
+    )
+    folders.read(tmp_path / "imgs", 8)
+
+
+def test_names_that_no_stream_can_print_are_shown(tmp_path):
+    save(tmp_path / "a" / "1.png", colours())
+    broken = os.fsencode(tmp_path) + b"/\xff"
+    try:
+        os.mkdir(broken)
+    except OSError:
+        pytest.skip("a file system of UTF-8")
+    shutil.copy(tmp_path / "a" / "1.png", broken + b"/1.png")
+    with pytest.raises(ConfigError, match="the folder \ufffd, whose name is no UTF-8; rename it"):
+        folders.read(tmp_path, 8)
+
+
+def test_pictures_that_are_beyond_memory_or_change_are_refused(tmp_path, monkeypatch):
+    for name in ("a/1.png", "b/1.png"):
+        save(tmp_path / name, colours())
+    assert sorted(state.path for state in folders.read(tmp_path, 8).files) == [
+        str(tmp_path / name) for name in ("a/1.png", "b/1.png")
+    ]
+    with pytest.raises(ConfigError, match=r"has 2 pictures of 1000000 × 1000000 pixels, about 11,175\.\d GiB"):
+        folders.read(tmp_path, 1_000_000)
+    pixels = folders._pixels
+
+    def altering(image, size):
+        save(tmp_path / "a" / "1.png", colours(9, 9))
+        return pixels(image, size)
+
+    monkeypatch.setattr(folders, "_pixels", altering)
+    with pytest.raises(ConfigError, match=r"a/1\.png' was altered while it was read"):
+        folders.read(tmp_path, 8)
 
 
 def test_all_faults_are_told_at_once(tmp_path):

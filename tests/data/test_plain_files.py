@@ -1,6 +1,9 @@
 """Pipes, devices and files beyond memory are refused before they are opened, and files that change meanwhile named."""
 
 import os
+import subprocess
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -8,6 +11,7 @@ import pyarrow.csv
 import pyarrow.parquet
 import pytest
 
+from pretrain.config.fields import ConfigError
 from pretrain.config.own_code import contained
 from pretrain.data import files, room
 from tests.data.own_files import load, refused
@@ -45,7 +49,7 @@ def test_sizes_are_told_before_files_are_read(tmp_path, monkeypatch):
     table = pa.table({**{f"x{place}": x[:, place] for place in range(50)}, "y": y})
     pa.parquet.write_table(table, tmp_path / "own.parquet")
     pa.csv.write_csv(table, tmp_path / "own.csv")
-    monkeypatch.setattr(room, "available", lambda: 500_000)
+    monkeypatch.setattr(room, "available", lambda with_swap: 500_000)
     for reader in ("read_npz", "read_npy"):
         monkeypatch.setattr(f"pretrain.data.reading.{reader}", lambda *_: pytest.fail("was read"))
     monkeypatch.setattr(pa.parquet, "read_table", lambda *_: pytest.fail("was read"))
@@ -137,6 +141,39 @@ FAULTS = {
 def test_functions_fail_in_a_line(function, tmp_path):
     (tmp_path / "own.py").write_text(OWN)
     refused(f"{tmp_path}/own.py:{function}", FAULTS[function])
+
+
+LEAVING = """
+import os, resource, sys
+from pretrain.config.own_code import contained
+resource.setrlimit(resource.RLIMIT_NOFILE, (2000, 2000))
+for _ in range(1100):
+    os.dup(0)  # so that descriptors are beyond those that select takes
+
+def ends_its_child(leave):
+    if not os.fork():
+        leave()
+    os.wait()
+    return "once"
+
+for leave in (lambda: os._exit(0), lambda: sys.exit(0), lambda: os.closerange(3, 2000)):
+    print(contained(lambda: ends_its_child(leave)), flush=True)
+"""
+
+
+def test_children_that_leave_do_no_harm_and_none_goes_on():
+    done = subprocess.run([sys.executable, "-c", LEAVING], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "once\n" * 3, "")
+
+
+def test_swap_is_memory_that_data_may_take(monkeypatch):
+    monkeypatch.setattr(room.psutil, "virtual_memory", lambda: SimpleNamespace(available=100))
+    monkeypatch.setattr(room.psutil, "swap_memory", lambda: SimpleNamespace(free=50))
+    monkeypatch.setattr(room, "_LIMITS", [])
+    assert (room.available(), room.available(with_swap=True)) == (100, 150)
+    room.check("x.csv", 150, "rows")
+    with pytest.raises(ConfigError, match="take fewer rows"):
+        room.check("x.csv", 151, "rows")
 
 
 def test_an_interruption_from_outside_is_none_of_a_functions(monkeypatch):

@@ -103,6 +103,14 @@ def test_zeros_of_a_series_are_no_padding():
     np.testing.assert_array_equal(np.asarray(is_real(jnp.asarray(found))), ~np.isnan(rows[:, :, 0]))
 
 
+def test_subnormal_numbers_are_no_padding():
+    rows = padded([np.array([[-1e-40], [1e-40], [-1.0]]), np.array([[-1.1754944e-38]])])[:, :, None]
+    found = fit([rows], [], "none", (), padded=True).scaling.applied(rows)
+    expected = ~np.isnan(rows.reshape(2, 3))
+    for traced in (is_real, jax.jit(is_real)):  # XLA compares them as zeros
+        np.testing.assert_array_equal(np.asarray(traced(jnp.asarray(found))), expected)
+
+
 @pytest.mark.parametrize("name", ["dense", "convolution"])
 @pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
 def test_what_follows_an_end_is_in_no_loss(name, loss):

@@ -1,10 +1,12 @@
 """Levels of chance are what measures give constant predictions, and margins what luck gives those without relation."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
-from sklearn.metrics import log_loss
+from sklearn.metrics import average_precision_score, log_loss
 
-from pretrain.runs.chance import chance
+from pretrain.runs.chance import _of_random_ranks, chance
 from pretrain.runs.measures import MEASURES, Predictions
 
 RNG = np.random.default_rng(0)
@@ -69,6 +71,23 @@ def test_predictions_without_relation_stay_within_the_margin(metric, n, most):
             found = chance(metric, "classification", targets, 3)
         above.append(sign * (MEASURES[metric](predicted) - found.level) > found.margin)
     assert np.mean(above) <= most
+
+
+@pytest.mark.parametrize(("n", "n_positive"), [(2, 1), (3, 2), (7, 3), (8, 1), (8, 7), (9, 5)])
+def test_average_precision_of_random_order_is_that_of_all_orders(n, n_positive):
+    found = []
+    for places in combinations(range(n), n_positive):
+        truth = np.isin(np.arange(n), places)
+        found.append(average_precision_score(truth, -np.arange(n)))
+    np.testing.assert_allclose(_of_random_ranks(n, n_positive), [np.mean(found), np.std(found)], atol=1e-12)
+
+
+@pytest.mark.parametrize(("n", "share"), [(100, 0.05), (500, 0.02), (300, 0.3), (2000, 0.05)])
+def test_random_order_stays_within_the_margin_of_average_precision(n, share):
+    rng, targets = np.random.default_rng(n), (np.arange(n) < share * n).astype(int)
+    found = chance("average_precision", "classification", targets, 2)
+    above = [average_precision_score(targets, rng.normal(size=n)) > found.level + found.margin for _ in range(200)]
+    assert np.mean(above) <= 0.1
 
 
 def test_nothing_perfect_is_at_chance_and_rows_of_one_value_have_no_ranks():

@@ -87,7 +87,7 @@ def home(tmp_path, monkeypatch):
 
 def secret():
     programs._secret.cache_clear()
-    return programs._secret()
+    return programs._secret().key
 
 
 def test_a_secret_is_made_once_and_for_its_user_alone(home):
@@ -96,28 +96,55 @@ def test_a_secret_is_made_once_and_for_its_user_alone(home):
     assert home.stat().st_mode & 0o777 == 0o600 and [path.name for path in home.parent.iterdir()] == [home.name]
 
 
-@pytest.mark.parametrize("fault", ["readable", "short", "long", "pipe", "folder"])
-def test_a_secret_that_others_may_know_is_none(fault, home):
+@pytest.mark.parametrize("links", [True, False])
+@pytest.mark.parametrize("fault", ["readable", "empty", "short", "long", "pipe"])
+def test_a_secret_that_others_may_know_is_made_anew(fault, links, home, monkeypatch):
     made = secret()
     home.unlink()
-    match fault:
-        case "pipe":
-            os.mkfifo(home)
-        case "folder":
-            home.mkdir()
-        case _:
-            home.write_bytes({"readable": made, "short": made[:5], "long": made * 2}[fault])
-            home.chmod(0o644 if fault == "readable" else 0o600)
-    others = {secret(), secret()}
-    assert len(others) == 2 and made not in others
+    if fault == "pipe":
+        os.mkfifo(home)
+    else:
+        home.write_bytes({"readable": made, "empty": b"", "short": made[:5], "long": made * 2}[fault])
+        home.chmod(0o644 if fault == "readable" else 0o600)
+    if not links:
+        monkeypatch.setattr(os, "link", lambda *paths: os.stat("/no/links"))
+    assert made != secret() == secret() == home.read_bytes() and home.stat().st_mode & 0o777 == 0o600
+    home.unlink()
+    assert secret() == home.read_bytes() and [path.name for path in home.parent.iterdir()] == [home.name]
 
 
-def test_without_a_place_for_a_secret_a_process_has_its_own(tmp_path, monkeypatch):
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
+def test_processes_that_start_at_once_have_one_secret(home):
+    line = "from pretrain.store import programs; print(programs._secret().key.hex())"
+    started = [subprocess.Popen([sys.executable, "-c", line], stdout=subprocess.PIPE) for _ in range(3)]
+    assert len({process.communicate()[0] for process in started}) == 1
+
+
+@pytest.mark.parametrize("fault", ["folder", "file", "relative"])
+def test_programs_of_a_process_with_a_secret_of_its_own_are_not_kept(fault, home, tmp_path, monkeypatch):
+    if fault == "folder":
+        home.mkdir(parents=True)
+    elif fault == "file":
+        home.parent.parent.write_text("")
+    else:
+        monkeypatch.setenv("XDG_STATE_HOME", "state")
+        monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # of a user whom the system does not know
+        monkeypatch.chdir(tmp_path)
+    settings = {}
+    monkeypatch.setattr(programs.jax.config, "update", settings.__setitem__)
+    monkeypatch.setattr(programs.compilation_cache, "get_file_cache", None)
     assert len(secret()) == 32 and secret() != secret()
-    monkeypatch.undo()
-    secret()
+    programs.prepare(tmp_path / "programs")
+    assert settings["jax_persistent_cache_min_compile_time_secs"] == float("inf")
+    assert fault != "relative" or not list(tmp_path.iterdir())
+
+
+def test_another_jax_keeps_no_programs(tmp_path, monkeypatch):
+    settings = {}
+    monkeypatch.setattr(programs.jax.config, "update", settings.__setitem__)
+    for other in (None, object()):
+        monkeypatch.setattr(programs, "compilation_cache", other)
+        programs.prepare(tmp_path)
+    assert not settings
 
 
 COMPILE = """
