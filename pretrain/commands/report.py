@@ -77,8 +77,8 @@ def main(argv: Sequence[str]) -> int:
                 keep = {name: checksum for name, checksum in keep.items() if not (draft / name).exists()}
             usual, study = usual_values(run.experiment), run.experiment.study
             with run_tables.fitting(path):
-                level = sequential.level(run.experiment, run.trials)
-                concluded = answer(run.trials, run.curves, study, level, usual, run.findings)
+                *before, look = sequential.taken(run.experiment, run.trials)
+                concluded = answer(run.trials, run.curves, study, look.level, usual, run.findings, before)
                 told = run.trials, run.curves, run.experiment, files.devices
                 report.write(concluded, *told, draft, samples, run.classes, results.inputs_of(files))
             run_files.commit(draft, files.experiment_id, files.devices, keep)
