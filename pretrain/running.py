@@ -8,7 +8,7 @@ import contextlib
 import importlib
 import threading
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -62,9 +62,18 @@ class Prepared(NamedTuple):
     findings: tuple[Finding, ...]  # in data, and fitted defaults
     warn: Callable[[str], None]  # takes a line about a damaged file
 
-    def plan_at(self, look: Look) -> Plan:
-        """Returns the plan of as many seeds as a look has."""
-        trials = tuple(trial for trial in self.plan.trials if trial.seed < look.seeds)
+    @property
+    def arms(self) -> list[Hashable]:
+        """The arm of each trial of the plan."""
+        return [sequential.arm_of(trial.point, self.experiment) for trial in self.plan.trials]
+
+    def plan_at(self, look: Look, ends: Mapping[Hashable, int] | None = None) -> Plan:
+        """Returns the plan of as many seeds as a look has, or of fewer of arms whose seeds ended before."""
+        trials = tuple(
+            trial
+            for trial, arm in zip(self.plan.trials, self.arms, strict=True)
+            if trial.seed < min(look.seeds, (ends or {}).get(arm, look.seeds))
+        )
         used = {job for trial in trials for job in trial.jobs}
         return Plan(trials, {name: job for name, job in self.plan.jobs.items() if name in used})
 
@@ -205,11 +214,12 @@ def train(
       StoreError: something could not be read or written.
     """
     n_run, is_leader, trained = 0, hosts.is_leader(), None
+    ends: dict[Hashable, int] = {}  # seeds of arms that take no more
     experiment, store = prepared.experiment, prepared.store
     known = outcome.before_there(Path(experiment.run_dir)) if is_leader else {}
     with environment.one_thread():
         for look in prepared.schedule:
-            plan = prepared.plan_at(look)
+            plan = prepared.plan_at(look, ends)
             n_missing = len(plan.jobs) - len(store.verified(plan.jobs))
             if n_missing and is_leader:
                 threading.Thread(target=_load_for_report, daemon=True).start()
@@ -224,9 +234,13 @@ def train(
                 trained = _judged(prepared, plan, n_run, known)
                 if len(prepared.schedule) > 1:
                     warning(console, verdicts.progress(look, prepared.schedule, trained.answer.comparisons))
-            is_settled = is_leader and not sequential.unsettled(trained.answer.comparisons)
-            if look is prepared.schedule[-1] or hosts.broadcast(is_settled):
+            if look is prepared.schedule[-1]:
                 break
+            needed = sequential.needed(trained.answer.comparisons) if is_leader else set()
+            going = {arm for arm in dict.fromkeys(prepared.arms) if arm not in ends and hosts.broadcast(arm in needed)}
+            if not going:
+                break
+            ends |= {arm: look.seeds for arm in prepared.arms if arm not in going and arm not in ends}
     return trained
 
 
@@ -254,9 +268,9 @@ def _judged(prepared: Prepared, plan: Plan, n_run: int, known: dict[str, before.
         "timings": tables.timings(plan, store),
     }
     try:
-        level = sequential.level(experiment, trials)
+        *before, look = sequential.taken(experiment, trials)
         usual, findings = usual_values(experiment), prepared.findings
-        concluded = answer(trials, curves, experiment.study, level, usual, findings, by_name["stages"])
+        concluded = answer(trials, curves, experiment.study, look.level, usual, findings, by_name["stages"], before)
         told = {trial for arm in headline_arms(concluded) for trial in arm.trial_ids}
         classes = per_class.of_trials(plan, store, datasets, told)
     except Exception:  # a fault in judging costs no table of what is trained

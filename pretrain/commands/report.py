@@ -76,8 +76,8 @@ def main(argv: Sequence[str]) -> int:
                 outcome.write_asked(run.experiment, run.trials, draft)
                 keep = {name: checksum for name, checksum in keep.items() if not (draft / name).exists()}
             usual, study = usual_values(run.experiment), run.experiment.study
-            level = sequential.level(run.experiment, run.trials)
-            concluded = answer(run.trials, run.curves, study, level, usual, run.findings, run.stages)
+            *before, look = sequential.taken(run.experiment, run.trials)
+            concluded = answer(run.trials, run.curves, study, look.level, usual, run.findings, run.stages, before)
             told = run.trials, run.curves, run.experiment, files.devices
             report.write(concluded, *told, draft, samples, run.classes, results.inputs_of(files))
             run_files.commit(draft, files.experiment_id, files.devices, keep)

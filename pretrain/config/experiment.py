@@ -72,6 +72,8 @@ class StudyConfig:
     """Comparisons that the question is about, each named as `field=value`: of several values of a field any, of several
     fields all. Their p-values are adjusted for one another only; the others explore, and are adjusted among themselves.
     By default all comparisons are the question's."""
+    intervals: Literal["one-by-one", "simultaneous"] = "one-by-one"
+    """Intervals of differences: each at 95 % by itself, or all of a family at once (Bonferroni's t)."""
     until_conclusive: Switch = False
     """Add `seeds` more seeds until no comparison of the question is inconclusive, or there are `study.most_seeds`, and
     judge each time so strictly that all times together err in at most 5 %; `--until-conclusive` for short."""

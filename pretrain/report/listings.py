@@ -72,17 +72,19 @@ def comparisons(answer: Answer) -> Listing:
             verdict += (
                 f": {comparison.failures.treated} and {comparison.failures.untreated} of {comparison.failures.of} fail"
             )
+        if comparison.look:
+            verdict += f" (look {comparison.look})"
         if comparison.seeds_to_settle:
             verdict += f" ({verdicts.settling(comparison.seeds_to_settle)})"
         difference = names.difference(comparison.difference, comparison.metric).replace(" points", "")
-        p_value, share = f"{comparison.p_value:.3f}", f"{comparison.improvement.mean:.0%}"
+        p_value, share = names.p_value(comparison.p_value).removeprefix("= "), f"{comparison.improvement.mean:.0%}"
         rows.append((names.comparison_name(comparison), difference, p_value, share, verdict, str(comparison.n)))
     family = "question, or for all that explore" if by_family(answer.comparisons)[1] else "run"
     unit = "points" if metric_of(answer.metric).is_fraction else names.metric_name(answer.metric)
     headings = ("comparison", f"difference ({unit})", "p", "seeds better", "verdict", "seeds")
     caption = (
-        "Differences within a seed, mean over seeds, with their intervals; p is adjusted for all comparisons of the "
-        f"{family} (Holm).{note}"
+        f"Differences within a seed, mean over seeds, with {names.intervals(answer.comparisons)}; p is adjusted for "
+        f"all claims on comparisons of the {family} (Shaffer).{note}"
     )
     return Listing("comparisons", caption, headings, rows, "lrrrlr")
 

@@ -181,6 +181,18 @@ def percent(level: float) -> str:
     return f"{100 * level:.4g} %"
 
 
+def intervals(compared: Sequence[Comparison]) -> str:
+    """Returns what the intervals of comparisons hold: each its own difference, or all of them at once."""
+    if len(compared) < 2:
+        return "its interval"
+    return "intervals one by one" if compared[0].n_at_once == 1 else "intervals that hold all at once (Bonferroni's t)"
+
+
+def p_value(value: float) -> str:
+    """Returns a p-value as it follows the letter: ``= 0.031``, or ``< 0.001``."""
+    return f"= {value:.3f}" if value >= 0.001 else "< 0.001"
+
+
 def difference(estimate: Estimate, metric: str) -> str:
     """Returns a difference of a metric with its interval: of fractions in percentage points, of others as it is."""
     if metric_of(metric).is_fraction:

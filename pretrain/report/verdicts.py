@@ -13,6 +13,7 @@ from pretrain.report.names import (
     difference,
     listed,
     metric_name,
+    p_value,
     percent,
     setting,
     treatment_of,
@@ -90,10 +91,10 @@ def _sentences(subject: str, clauses: Sequence[str]) -> list[str]:
 def _clause(comparison: Comparison) -> str:
     where = setting(comparison.shared)
     where = (f" {where}" if where else "") + unfinished(comparison)
-    shown, n = interval(comparison), counted(comparison.n, "seed") + _lost(comparison)
+    shown, n = interval(comparison), counted(comparison.n, "seed") + _lost(comparison) + _look(comparison)
     match comparison.verdict:
         case "helps" | "hurts":
-            return f"{comparison.verdict}{where} ({shown}, p {_p(comparison.p_value)}, {n})"
+            return f"{comparison.verdict}{where} ({shown}, p {p_value(comparison.p_value)}, {n})"
         case "no difference":
             return f"makes no difference that matters{where} ({shown}, {n})"
     if comparison.both_at_chance:
@@ -101,8 +102,8 @@ def _clause(comparison: Comparison) -> str:
     if comparison.n < FEWEST_SEEDS:
         return f"is inconclusive{where} ({shown}; {too_few(comparison.n)}{_lost(comparison)})"
     excludes_zero = comparison.difference.low > 0 or comparison.difference.high < 0
-    p_value = f", p {_p(comparison.p_value)}" if excludes_zero else ""  # why it is inconclusive all the same
-    return f"is inconclusive{where} ({shown}{p_value}, {n}; {settling(comparison.seeds_to_settle)})"
+    reason = f", p {p_value(comparison.p_value)}" if excludes_zero else ""  # why it is inconclusive all the same
+    return f"is inconclusive{where} ({shown}{reason}, {n}; {settling(comparison.seeds_to_settle)})"
 
 
 def _unstable(comparison: Comparison) -> str:
@@ -113,7 +114,7 @@ def _unstable(comparison: Comparison) -> str:
         sides = (comparison.treatment, comparison.baseline)
         whose, without = (f"with {value_name(comparison.field, side)}" for side in sides)
     start = f"Unstable{f' {where}' if where else ''}{unfinished(comparison)}: {found.treated:,} of "
-    start += f"{counted(found.of, 'seed')} fail {whose}, {found.untreated:,} {without} (p {_p(found.p_value)}). "
+    start += f"{counted(found.of, 'seed')} fail {whose}, {found.untreated:,} {without} (p {p_value(found.p_value)}). "
     n_both = int(np.sum(found.both_train))
     all_seeds = "Over all seeds"
     if comparison.n_diverged:
@@ -126,7 +127,7 @@ def _unstable(comparison: Comparison) -> str:
     if n_both < FEWEST_SEEDS:
         return f"{start}in the {n_both} where both train, too few to judge, {shown}."
     judged = {"helps": ", where it helps", "hurts": ", where it hurts", "no difference": ", no difference that matters"}
-    there = f" (p {_p(comparison.p_value)}{judged.get(found.verdict, '')})"
+    there = f" (p {p_value(comparison.p_value)}{judged.get(found.verdict, '')})"
     more = f"; {settling(comparison.seeds_to_settle)}" if comparison.seeds_to_settle else ""
     return f"{start}in the {n_both:,} where both train {shown}{there}, which is not the overall effect{more}."
 
@@ -136,6 +137,11 @@ def settling(seeds: SeedRange) -> str:
     if seeds.high is None:
         return f"settling it takes more than {seeds.low:,}"
     return f"{f'{seeds.low:,} to' if seeds.low < seeds.high else 'about'} {seeds.high:,} would settle it"
+
+
+def _look(comparison: Comparison) -> str:
+    """Returns the earlier look at which a comparison was settled; nothing of one that the last look judged."""
+    return f", settled at look {comparison.look}" if comparison.look else ""
 
 
 def _lost(comparison: Comparison) -> str:
@@ -189,7 +195,9 @@ def _counted(group: Sequence[Comparison]) -> list[str]:
 def interval(comparison: Comparison) -> str:
     """Returns a comparison's difference with its interval, and the interval's level where it is not 95 %."""
     name = unit(comparison.metric)
-    return f"{name[1:]} {difference(comparison.difference, comparison.metric)}".lstrip() + at_level(comparison.level)
+    return f"{name[1:]} {difference(comparison.difference, comparison.metric)}".lstrip() + at_level(
+        1 - (1 - comparison.level) / comparison.n_at_once
+    )
 
 
 def unit(metric: str) -> str:
@@ -248,7 +256,3 @@ def progress(look: Look, planned: Sequence[Look], compared: Sequence[Comparison]
 def at_level(level: float) -> str:
     """Returns the level of an interval just given, where it is not the usual one."""
     return "" if level == LEVEL else f" at {percent(level)}"
-
-
-def _p(value: float) -> str:
-    return f"= {value:.3f}" if value >= 0.001 else "< 0.001"

@@ -135,7 +135,9 @@ def conditions(answer: Answer, experiment: Experiment) -> str:
     """Returns the conditions of a conclusion: splits of the data, tuning and the length of training."""
     fresh = "fresh" in values(answer, experiment, "data.splits")
     split = "each seed on a split of the data of its own" if fresh else "on one split of the data"
-    return f"Intervals are over seeds, {split}.{_training(answer, experiment)}{_doubts(answer)}"
+    at_once = any(each.n_at_once > 1 for each in answer.comparisons)
+    alone = ", all of them at once" if at_once else ", one by one" if len(answer.comparisons) > 1 else ""
+    return f"Intervals are over seeds{alone}, {split}.{_training(answer, experiment)}{_doubts(answer)}"
 
 
 def _doubts(answer: Answer) -> str:

@@ -1,11 +1,12 @@
 """The answer of a run, in numbers: comparisons, label budgets, and the parts of the gap between its corners."""
 
 import dataclasses
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pretrain.config import StudyConfig
 from pretrain.config.metrics import metric_of, split_of
@@ -19,7 +20,7 @@ from pretrain.study.curves import Curves
 from pretrain.study.epochs import EpochCurve, epoch_curves
 from pretrain.study.factorial import Factorial, factorials
 from pretrain.study.health import Fault, faults_of
-from pretrain.study.sequential import n_seeds
+from pretrain.study.sequential import Look, is_open, n_seeds
 from pretrain.study.summary import compared_metric, metrics
 from pretrain.study.training_length import Length, lengths
 from pretrain.study.watched import Watched, last_errors, watched
@@ -57,6 +58,7 @@ def answer(
     usual: Mapping[str, Any] | None = None,
     findings: Sequence[Finding] = (),
     stages: pa.Table | None = None,
+    before: Sequence[Look] = (),
 ) -> Answer:
     """Draws all conclusions from a run's tables of trials and curves.
 
@@ -68,6 +70,7 @@ def answer(
       usual: values of tuned fields at which arms are also compared untuned, where all have trials there.
       findings: in the run's data.
       stages: the run's table of stages.
+      before: earlier looks, whose settled comparisons stay as they were judged.
 
     Raises:
       ConfigError: the trials have not the metric that is to be compared.
@@ -81,7 +84,7 @@ def answer(
     of_run, metric = Curves(curves), compared_metric(trials, study)
     run, all_arms = _arms(trials, metric), arms(whole) if study.tune else []
     pretraining = list(watched(of_run, run, stages))
-    compared = compare(run, metric, study, level)
+    compared = compare(run, metric, study, level, _settled(trials, metric, study, before))
     lost = _mostly_failed(run, compared, metric)
     trained = [None if place in lost else length for place, length in enumerate(lengths(of_run, run))]
     learned = {place for place, arm in enumerate(run) if place not in lost and not failures.is_at_chance(arm, metric)}
@@ -110,6 +113,16 @@ def answer(
         findings=tuple(findings),
         pretraining=tuple(pretraining),
     )
+
+
+def _settled(trials: pa.Table, metric: str, study: StudyConfig, before: Sequence[Look]) -> dict[Hashable, Comparison]:
+    """Returns the comparisons that earlier looks settled, as they were judged, by ``identity``."""
+    settled: dict[Hashable, Comparison] = {}
+    for look in before:
+        run = _arms(trials.filter(pc.less(trials["seed"], look.seeds)), metric)
+        judged = compare(run, metric, study, look.level, settled)
+        settled |= {each.identity: each._replace(look=each.look or look.number) for each in judged if not is_open(each)}
+    return settled
 
 
 def _arms(trials: pa.Table, metric: str) -> list[Arm]:

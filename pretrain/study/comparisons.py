@@ -32,11 +32,11 @@ class Comparison(NamedTuple):
     untreated: np.ndarray  # [n]
     difference: Estimate  # over these seeds, whether training failed or not
     improvement: Estimate  # probability that a seed is better
-    p_value: float  # where both train; Holm's, over all comparisons of its family and their rates of failure
+    p_value: float  # of no effect where both train, adjusted for all claims on its family and its rates of failure
     verdict: Verdict  # unstable where an arm failed in some seed
     seeds_to_settle: SeedRange | None  # None unless more seeds would settle the difference where both train
     failures: Failures
-    level: float = statistics.LEVEL  # of the intervals
+    level: float = statistics.LEVEL  # of the intervals, at once with those of n_at_once comparisons
     is_exploratory: bool = False  # not of the question's own family
     metric: str = "test_accuracy"  # in whose unit values and difference are
     n_diverged: int = 0  # trials of both arms
@@ -45,9 +45,23 @@ class Comparison(NamedTuple):
     lengths: tuple[Length | None, Length | None] = (None, None)  # of the training of treatment and baseline
     speed: Speed | None = None  # None where nothing was measured during training, or nothing was learned
     seeds: tuple[int, ...] = ()  # [n], of treated and untreated
+    p_nil: float = 1.0  # of an effect that matters, adjusted likewise
+    n_at_once: int = 1  # comparisons whose differences the intervals hold, at once
+    look: int | None = None  # the earlier look that settled it, and that all but speed and lengths is of
+
+    @property
+    def identity(self) -> Hashable:
+        """A key that no other comparison of a run has, whatever its trials came to."""
+        return key({**self.shared, self.field: self.treatment})
 
 
-def compare(arms: Sequence[Arm], metric: str, study: StudyConfig, level: float = statistics.LEVEL) -> list[Comparison]:
+def compare(
+    arms: Sequence[Arm],
+    metric: str,
+    study: StudyConfig,
+    level: float = statistics.LEVEL,
+    settled: Mapping[Hashable, Comparison] | None = None,
+) -> list[Comparison]:
     """Compares each value of a field with its baseline, at every setting of the other swept fields.
 
     The field is ``study.compare`` where it is swept, else the first swept field; encoders are compared with ``he``,
@@ -60,25 +74,37 @@ def compare(arms: Sequence[Arm], metric: str, study: StudyConfig, level: float =
       metric: the result to compare, as a column's name.
       study: names the field, the family and the smallest effect that matters.
       level: of the intervals; p-values are judged at one less it.
+      settled: comparisons that stay as earlier looks judged them, by ``identity``.
     """
-    field = compared_field(arms, study)
+    field, settled = compared_field(arms, study), settled or {}
     pairs = _pairs(arms, field) if field else []
-    sides = [_sides(pair, metric) for pair in pairs]
-    in_family = [families.in_family(treatment.point, study) for treatment, _ in pairs]
-    p_values, sides = _adjusted(sides, in_family, level)
-    n_open = Counter(family for p_value, family in zip(p_values, in_family, strict=True) if p_value > 1 - level)
-    return [
-        _comparison(field, pair, side, metric, study, level, p_value, max(1, n_open[family]), not family)
-        for pair, side, p_value, family in zip(pairs, sides, p_values, in_family, strict=True)
-        if len(side.treated)
-    ]
+    is_own = [families.in_family(treatment.point, study) for treatment, _ in pairs]
+    found = {place: settled.get(key(treatment.point)) for place, (treatment, _) in enumerate(pairs)}
+    still = [place for place, comparison in found.items() if comparison is None]
+    p_values, sides = _adjusted(
+        [_sides(pairs[place], metric, study) for place in still],
+        [is_own[place] for place in still],
+        level,
+        [(is_own[place], comparison.failures.verdict) for place, comparison in found.items() if comparison],
+    )
+    # Both claims on a comparison having been made, it counts for no other.
+    n_open = Counter(is_own)
+    n_open.subtract(is_own[place] for place, both in zip(still, p_values, strict=True) if max(both) <= 1 - level)
+    for place, side, both in zip(still, sides, p_values, strict=True):
+        if len(side.treated):
+            own = is_own[place]
+            n_at_once = is_own.count(own) if study.intervals == "simultaneous" else 1
+            found[place] = _comparison(
+                field, pairs[place], side, metric, level, both, max(1, n_open[own]), not own, n_at_once
+            )
+    return [comparison for comparison in found.values() if comparison]
 
 
 def differences(arms: Sequence[Arm], metric: str, study: StudyConfig) -> list[np.ndarray]:
     """Returns treatment less baseline [seeds where both train] of each of the question's own comparisons."""
     field = compared_field(arms, study)
     pairs = [pair for pair in (_pairs(arms, field) if field else []) if families.in_family(pair[0].point, study)]
-    return [side.where_both_train for side in (_sides(pair, metric) for pair in pairs)]
+    return [side.where_both_train for side in (_sides(pair, metric, study) for pair in pairs)]
 
 
 def by_family(compared: Sequence[Comparison]) -> tuple[list[Comparison], list[Comparison]]:
@@ -162,6 +188,7 @@ class _Sides(NamedTuple):
     treated: np.ndarray
     untreated: np.ndarray
     failures: Failures
+    smallest: float  # difference that matters
 
     @property
     def where_both_train(self) -> np.ndarray:
@@ -169,7 +196,7 @@ class _Sides(NamedTuple):
         return (self.treated - self.untreated)[self.failures.both_train]
 
 
-def _sides(pair: tuple[Arm, Arm], metric: str) -> _Sides:
+def _sides(pair: tuple[Arm, Arm], metric: str, study: StudyConfig) -> _Sides:
     lost = failures.failed(pair, metric)
     of = set.intersection(*({seed for seed, _ in (*arm.units, *arm.diverged)} for arm in pair))
     full = [failures.whole(arm, metric) for arm in pair]
@@ -177,24 +204,30 @@ def _sides(pair: tuple[Arm, Arm], metric: str) -> _Sides:
     treated, untreated = (cut(arm, shared) for arm in full)
     seeds = tuple(dict.fromkeys(treated.seeds))
     both_train = np.array([seed not in lost[0] | lost[1] for seed in seeds], bool)
-    return _Sides(
-        seeds,
-        by_seed(treated.results[metric], treated),
-        by_seed(untreated.results[metric], untreated),
-        failures.rates(lost[0] & of, lost[1] & of, len(of), both_train),
-    )
+    values = [by_seed(arm.results[metric], arm) for arm in (treated, untreated)]
+    # Of a metric without a scale of its own, a part of the baseline.
+    scale = 1 if metric_of(metric).high == 1 or not seeds else abs(float(np.mean(values[1])))
+    found = failures.rates(lost[0] & of, lost[1] & of, len(of), both_train)
+    return _Sides(seeds, values[0], values[1], found, study.smallest_effect * scale)
 
 
-def _adjusted(sides: Sequence[_Sides], in_family: Sequence[bool], level: float) -> tuple[list[float], list[_Sides]]:
-    """Returns p-values of differences where both train, and the sides, adjusted together with those of their rates.
+def _adjusted(
+    sides: Sequence[_Sides], is_own: Sequence[bool], level: float, settled: Sequence[tuple[bool, Verdict]]
+) -> tuple[list[tuple[float, float]], list[_Sides]]:
+    """Returns p-values of no effect and of one that matters where both train, and the sides with those of their rates.
 
-    A rate that differs in so few seeds that it cannot be significant by itself counts for none (Tarone, 1990).
+    They are adjusted together. A rate that differs in so few seeds that it cannot be significant by itself counts for
+    none (Tarone, 1990).
     """
     counts = [place for place, side in enumerate(sides) if smallest_p(side.failures.n_apart) <= 1 - level]
-    own = [statistics.sign_flip(side.where_both_train) for side in sides]
-    of_rates = [sides[place].failures.p_value for place in counts]
-    adjusted = families.adjusted(own + of_rates, [*in_family, *(in_family[place] for place in counts)])
-    rates = dict(zip(counts, adjusted[len(sides) :], strict=True))
+    gains = [side.where_both_train for side in sides]
+    adjusted = families.adjusted(
+        [statistics.effect_p(each, 1 - level) for each in gains] + [sides[place].failures.p_value for place in counts],
+        [statistics.nil_p(each, side.smallest) for each, side in zip(gains, sides, strict=True)] + [1.0] * len(counts),
+        [*is_own, *(is_own[place] for place in counts)],
+        settled,
+    )
+    rates = {place: p_value for place, (p_value, _) in zip(counts, adjusted[len(sides) :], strict=True)}
     return adjusted[: len(sides)], [
         side._replace(failures=side.failures._replace(p_value=rates.get(place, side.failures.p_value)))
         for place, side in enumerate(sides)
@@ -211,28 +244,29 @@ def _comparison(
     pair: tuple[Arm, Arm],
     sides: _Sides,
     metric: str,
-    study: StudyConfig,
     level: float,
-    p_value: float,
+    p_values: tuple[float, float],
     n_open: int,
     is_exploratory: bool,
+    n_at_once: int,
 ) -> Comparison:
     treatment, baseline = (arm.point[field] for arm in pair)
     measure, found = metric_of(metric), sides.failures
     sign, widest = 1 if measure.higher_is_better else -1, measure.high - measure.low
     gains, sound = sign * (sides.treated - sides.untreated), sign * sides.where_both_train
-    # Of a metric without a scale of its own, a part of the baseline.
-    smallest = study.smallest_effect * (1 if measure.high == 1 else abs(float(np.mean(sides.untreated))))
-    gain = statistics.estimate(gains, level)
-    gain_of_sound = (statistics.estimate(sound, level) if len(sound) < len(gains) else gain) if len(sound) else None
+    alpha, interval = 1 - level, statistics.estimate if n_at_once == 1 else statistics.student
+    gain = interval(gains, 1 - alpha / n_at_once)
+    gain_of_sound = (
+        (interval(sound, 1 - alpha / n_at_once) if len(sound) < len(gains) else gain) if len(sound) else None
+    )
     verdict: Verdict = (
-        statistics.verdict(gain_of_sound, p_value, len(sound), smallest, alpha=1 - level)
+        statistics.verdict(gain_of_sound, p_values[0], len(sound), sides.smallest, alpha, p_values[1])
         if gain_of_sound
         else "inconclusive"
     )
     both_at_chance = all(failures.is_at_chance(arm, metric) for arm in pair)
     is_open = verdict == "inconclusive" and len(sound) > 1 and not both_at_chance
-    to_settle = seeds_to_settle(sound, smallest, level, n_open) if is_open else None
+    to_settle = seeds_to_settle(sound, sides.smallest, level, n_open) if is_open else None
     more = np.sign(found.treated - found.untreated)
     if (verdict, more) in (("helps", 1), ("hurts", -1)):
         verdict = "inconclusive"  # for of what fails more often, the seeds in which it does not are no evidence
@@ -247,7 +281,7 @@ def _comparison(
         sides.untreated,
         _signed(gain, sign, widest),
         statistics.improvement(gains, level),
-        p_value,
+        p_values[0],
         "inconclusive" if both_at_chance else "unstable" if found.any else verdict,
         to_settle and to_settle.scaled(len(gains) / len(sound)),
         found,
@@ -258,6 +292,8 @@ def _comparison(
         n_collapsed=sum(arm.n_collapsed for arm in pair),
         both_at_chance=both_at_chance,
         seeds=sides.seeds,
+        p_nil=p_values[1],
+        n_at_once=n_at_once,
     )
 
 

@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from pretrain.config import StudyConfig
 from pretrain.config.fields import ConfigError
-from pretrain.study.statistics import holm
+from pretrain.study.statistics import Verdict, step_down
 
 
 def in_family(point: Mapping[str, object], study: StudyConfig) -> bool:
@@ -41,13 +43,31 @@ def check_family(points: Sequence[Mapping[str, object]], study: StudyConfig) -> 
         raise ConfigError("study.family", " ".join(study.family), "names no comparison that has all of these values")
 
 
-def adjusted(p_values: Sequence[float], is_own: Sequence[bool]) -> list[float]:
-    """Returns p-values adjusted within the question's own family and within the others, each by itself (Holm)."""
-    result = [1.0] * len(p_values)
+def adjusted(
+    effect: Sequence[float],
+    nil: Sequence[float],
+    is_own: Sequence[bool],
+    settled: Sequence[tuple[bool, Verdict]] = (),
+) -> list[tuple[float, float]]:
+    """Returns p-values of open comparisons adjusted within the question's family and within the others, each by itself.
+
+    Args:
+      effect: p-values of no effect.
+      nil: p-values of an effect that matters.
+      is_own: whether each is of the question's own family.
+      settled: whether comparisons that earlier looks settled are of it, and their verdicts; each still counts for the
+        claims that were not made of it, since else those that are open would be selected.
+    """
+    result = [(1.0, 1.0)] * len(effect)
     for family in (True, False):
         members = [place for place, is_member in enumerate(is_own) if is_member == family]
-        for place, value in zip(members, holm([p_values[place] for place in members]), strict=True):
-            result[place] = value
+        verdicts = [verdict for is_member, verdict in settled if is_member == family]
+        n_nil = verdicts.count("no difference")
+        n_effect = verdicts.count("helps") + verdicts.count("hurts")
+        others = (len(verdicts) - n_effect, len(verdicts) - n_nil)
+        p_values = np.array([[side[place] for place in members] for side in (effect, nil)])
+        for place, *pair in zip(members, *step_down(p_values, others).tolist(), strict=True):
+            result[place] = (pair[0], pair[1])
     return result
 
 

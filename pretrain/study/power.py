@@ -9,9 +9,9 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from scipy import special
+from scipy import optimize, special, stats
 
-from pretrain.study.statistics import FEWEST_SEEDS, LEVEL
+from pretrain.study.statistics import FEWEST_SEEDS, FINEST_LEVEL, LEVEL
 
 POWER = 0.8
 MOST_SEEDS = 1000  # a range that ends above has no end
@@ -21,6 +21,8 @@ _QUANTILES = 24  # of mean and of deviation
 _MOST = 1e8  # seeds
 _LEAST = 1e-12  # deviation, in the place of none
 _HALVINGS = 30
+_MANY_FLIPS = 40  # seeds, whose p-values lie as dense as any
+_LARGEST = 100.0  # effect, in deviations
 
 
 class SeedRange(NamedTuple):
@@ -40,25 +42,34 @@ def smallest_p(n: int) -> float:
 
 
 def fewest_seeds(alpha: float, n_compared: int = 1) -> int:
-    """Returns the fewest seeds with which one of so many comparisons can be significant at alpha (Holm's first)."""
+    """Returns the fewest seeds with which one of so many comparisons can be significant at alpha, by count alone."""
+    if alpha < FINEST_LEVEL:  # at which p-values are Student's
+        return FEWEST_SEEDS
     return next(n for n in itertools.count(FEWEST_SEEDS) if smallest_p(n) * n_compared <= alpha)
 
 
 def power(
-    n: np.ndarray, mean: np.ndarray, deviation: np.ndarray, smallest: float, level: float = LEVEL, n_open: float = 1
+    n: np.ndarray,
+    mean: np.ndarray,
+    deviation: np.ndarray,
+    smallest: float,
+    level: float = LEVEL,
+    n_open: int = 1,
+    distinguishes: bool = True,
 ) -> np.ndarray:
     """Returns the probability that so many seeds settle a comparison, by any verdict; arguments broadcast.
 
-    That is, that they distinguish the mean from zero, with a p-value that is small enough for the first of ``n_open``
-    comparisons, or place it within ± ``smallest``. The deviation counts as known, and sums as normal.
+    That is, that they distinguish the mean from zero, unless ``distinguishes`` is false, or place it within ±
+    ``smallest``, with a p-value that is small enough for the first of ``n_open`` comparisons. The deviation counts as
+    known, and sums as normal.
     """
-    error, tail = deviation / np.sqrt(n), (1 - level) / 2
-    away, apart = np.abs(mean) / error, -special.ndtri(tail / n_open)
-    within = smallest / error + special.ndtri(tail)
-    distinguished = special.ndtr(away - apart) + special.ndtr(-away - apart)
+    error, apart = deviation / np.sqrt(n), -special.ndtri((1 - level) / 2 / n_open)
+    away, within = np.abs(mean) / error, smallest / error - apart
     placed = np.where(within > 0, special.ndtr(within - away) - special.ndtr(-within - away), 0.0)
+    if not distinguishes:
+        return placed
     # Beyond, every mean is far enough from zero or near enough to it, and some are both.
-    return np.where(within >= apart, 1.0, distinguished + placed)
+    return np.where(within >= apart, 1.0, special.ndtr(away - apart) + special.ndtr(-away - apart) + placed)
 
 
 def seeds_needed(
@@ -79,21 +90,29 @@ def seeds_needed(
     mean, deviation = np.broadcast_arrays(mean, np.maximum(deviation, _LEAST))
     needed = _seeds_needed(mean, deviation, smallest, level, n_open, most)
     short = needed < fewest
-    placed = _seeds_needed(mean[short], deviation[short], smallest, level, math.inf, fewest)
+    placed = _seeds_needed(mean[short], deviation[short], smallest, level, n_open, fewest, distinguishes=False)
     needed[short] = np.minimum(placed, fewest)
     return np.maximum(FEWEST_SEEDS, needed)
 
 
 def _seeds_needed(
-    mean: np.ndarray, deviation: np.ndarray, smallest: float, level: float, n_open: float, most: float
+    mean: np.ndarray,
+    deviation: np.ndarray,
+    smallest: float,
+    level: float,
+    n_open: int,
+    most: float,
+    distinguishes: bool = True,
 ) -> np.ndarray:
-    """Returns the same without the fewest seeds that p-values need; of infinitely many none is distinguished."""
-    z = special.ndtri((1 - level) / 2 / (n_open if n_open < math.inf else 1))
+    """Returns the same without the fewest seeds that p-values need."""
+    z = special.ndtri((1 - level) / 2 / n_open)
     low, high = np.zeros(mean.shape), np.full(mean.shape, math.log(_MOST))
     searched = np.ones(mean.shape, bool)
     for _ in range(_HALVINGS):
         middle = (low[searched] + high[searched]) / 2
-        enough = power(np.exp(middle), mean[searched], deviation[searched], smallest, level, n_open) >= POWER
+        enough = (
+            power(np.exp(middle), mean[searched], deviation[searched], smallest, level, n_open, distinguishes) >= POWER
+        )
         low[searched] = np.where(enough, low[searched], middle)
         high[searched] = np.where(enough, middle, high[searched])
         at_least, at_most = np.ceil(np.exp(low) + z**2 / 2), np.ceil(np.exp(high) + z**2 / 2)
@@ -142,9 +161,17 @@ def _sizes(seen: np.ndarray, confidence: np.ndarray) -> np.ndarray:
 def smallest_seen(n: int, deviation: float, level: float = LEVEL, n_compared: int = 1) -> float:
     """Returns the smallest mean that so many seeds distinguish from zero with 80 % power, in the deviation's unit.
 
-    It is infinite where they are too few for the first of ``n_compared`` comparisons.
+    It is that of Student's test, by the noncentral distribution of its ratio, at the largest p-value that sign flips
+    can reach below that of the first of ``n_compared`` comparisons; and where that is the smallest there is, no less
+    than what makes all differences positive. It is infinite where there are too few seeds.
     """
+    alpha = (1 - level) / n_compared
     if n < fewest_seeds(1 - level, n_compared):
         return math.inf
-    z = -special.ndtri((1 - level) / 2 / n_compared)
-    return float((z + special.ndtri(POWER)) * deviation / math.sqrt(max(n - z**2 / 2, 1)))
+    p_value = alpha
+    if n < _MANY_FLIPS and smallest_p(n) <= alpha:
+        p_value = math.floor(alpha / smallest_p(n) + 1e-9) * smallest_p(n)
+    critical = special.stdtrit(n - 1, 1 - p_value / 2)
+    seen = optimize.brentq(lambda size: stats.nct.sf(critical, n - 1, size * math.sqrt(n)) - POWER, 0.0, _LARGEST)
+    of_signs = special.ndtri(POWER ** (1 / n)) if p_value < 2 * smallest_p(n) else 0.0
+    return float(max(seen, of_signs) * deviation)

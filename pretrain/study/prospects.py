@@ -36,7 +36,7 @@ class Prospect(NamedTuple):
     @property
     def first(self) -> Look | None:
         """The first look at which the question's own comparisons can show an effect, by count alone."""
-        return next((look for look in self.looks if look.seeds >= fewest_seeds(1 - look.level, self.n_own)), None)
+        return next((look for look in self.looks if look.can_conclude(self.n_own)), None)
 
     @property
     def smallest_seen(self) -> tuple[float, float] | None:

@@ -1,23 +1,27 @@
 """Looks: when a run that adds seeds until it is conclusive is judged, and how strictly.
 
-Seeds come in batches, and all comparisons are made again after each. Who looks often finds something by chance more
-often, so a look may err only in a part of the 5 % that all looks may together: as large a part as its batch is of the
-most seeds there may be (alpha spending; Lan and DeMets, 1983, "Discrete sequential boundaries for clinical trials").
-By the union bound all looks then err in at most 5 %, whatever they have in common and whenever the run stops, and the
-intervals of all looks cover at once (repeated confidence intervals; Jennison and Turnbull, 2000, "Group sequential
-methods with applications to clinical trials", 9). Within a look, p-values are adjusted for all comparisons of their
-family at the look's own share, so that all looks and comparisons together keep to it, too.
+Seeds come in batches, and comparisons that are open are made again after each. Who looks often finds something by
+chance more often, so a look may err only in a part of the 5 % that all looks may together, which grows as those of
+O'Brien and Fleming (1979) do (alpha spending; Lan and DeMets, 1983, "Discrete sequential boundaries for clinical
+trials"): early looks take overwhelming evidence only, and the last one nearly all of the 5 %. A comparison that a look
+settles keeps that look's verdict and interval, and its arms take no more seeds unless another needs them. It counts on
+for the claims that were not made of it: of what is left, the true ones would be selected otherwise, and err more often
+than their share. The intervals of all looks cover at once (Jennison and Turnbull, 2000, "Group sequential methods with
+applications to clinical trials", 9).
 """
 
 import itertools
-from collections.abc import Sequence
+import math
+from collections.abc import Hashable, Mapping, Sequence
 from typing import NamedTuple
 
 import pyarrow as pa
+from scipy import special
 
 from pretrain.config import Experiment
 from pretrain.config.counts import counted
 from pretrain.config.fields import ConfigError, with_values
+from pretrain.study.arms import key, without_idle
 from pretrain.study.comparisons import Comparison, by_family, planned
 from pretrain.study.power import fewest_seeds, smallest_p
 from pretrain.study.statistics import LEVEL
@@ -30,15 +34,27 @@ class Look(NamedTuple):
     seeds: int  # so far
     level: float  # of its intervals; p-values are judged at one less it
 
+    def can_conclude(self, n_compared: int) -> bool:
+        """Returns whether one of so many comparisons can be significant, by counts alone."""
+        return self.level < 1 and self.seeds >= fewest_seeds(1 - self.level, n_compared)
+
 
 def looks(experiment: Experiment) -> list[Look]:
     """Returns the looks that a run may take: a single one, at 95 %, unless it adds seeds until it is conclusive."""
     if not experiment.study.until_conclusive:
         return [Look(1, experiment.seeds, LEVEL)]
-    most, alpha = experiment.study.most_seeds, 1 - LEVEL
+    most = experiment.study.most_seeds
     ends = [*range(experiment.seeds, most, experiment.seeds), most]
-    batches = zip([0, *ends], ends, strict=False)  # the last end begins no batch
-    return [Look(number, end, 1 - alpha * (end - begin) / most) for number, (begin, end) in enumerate(batches, 1)]
+    spent = [0.0, *(_spent(end / most) for end in ends)]
+    return [
+        Look(number, end, 1 - (until - before))
+        for number, (end, before, until) in enumerate(zip(ends, spent, spent[1:], strict=False), 1)
+    ]
+
+
+def _spent(part: float) -> float:
+    """Returns how often looks at up to a part of the most seeds may err."""
+    return 2 * float(special.ndtr(special.ndtri((1 - LEVEL) / 2) / math.sqrt(part)))
 
 
 def check(experiment: Experiment) -> None:
@@ -70,7 +86,7 @@ def check(experiment: Experiment) -> None:
 
 
 def _can_conclude(taken: list[Look], n_compared: int) -> bool:
-    return any(look.seeds >= fewest_seeds(1 - look.level, n_compared) for look in taken)
+    return any(look.can_conclude(n_compared) for look in taken)
 
 
 def look_at(experiment: Experiment, n_seeds: int) -> Look:
@@ -89,12 +105,26 @@ def look_at(experiment: Experiment, n_seeds: int) -> Look:
     raise ConfigError("trials.parquet: seeds", n_seeds, remedy)
 
 
+def is_open(comparison: Comparison) -> bool:
+    """Returns whether more seeds may settle a comparison; one that is not keeps the verdict of its look."""
+    more = comparison.verdict == "unstable" and comparison.seeds_to_settle is not None
+    return comparison.verdict == "inconclusive" or more
+
+
 def unsettled(compared: Sequence[Comparison]) -> list[Comparison]:
-    """Returns the question's own comparisons that more seeds may settle, for which a run adds some."""
-    own = by_family(compared)[0]
-    return [
-        each for each in own if each.verdict == "inconclusive" or (each.verdict == "unstable" and each.seeds_to_settle)
-    ]
+    """Returns the question's own comparisons that are open, for which a run adds seeds."""
+    return [each for each in by_family(compared)[0] if is_open(each)]
+
+
+def needed(compared: Sequence[Comparison]) -> set[Hashable]:
+    """Returns the arms that take more seeds, as ``arm_of`` gives them: those of the question's open comparisons."""
+    sides = ((each, value) for each in unsettled(compared) for value in (each.treatment, each.baseline))
+    return {key(without_idle({**each.shared, each.field: value})) for each, value in sides}
+
+
+def arm_of(point: Mapping[str, object], experiment: Experiment) -> Hashable:
+    """Returns the arm that a trial at a point of a sweep belongs to."""
+    return key(without_idle({name: value for name, value in point.items() if name not in experiment.study.tune}))
 
 
 def n_seeds(trials: pa.Table) -> int:
@@ -102,13 +132,13 @@ def n_seeds(trials: pa.Table) -> int:
     return len(trials["seed"].unique())
 
 
-def level(experiment: Experiment, trials: pa.Table) -> float:
-    """Returns the level of a run's intervals, by how many seeds its trials have.
+def taken(experiment: Experiment, trials: pa.Table) -> list[Look]:
+    """Returns the looks of a run so far, by how many seeds its trials have.
 
     Raises:
       ConfigError: the run has come to no look.
     """
-    return look_at(experiment, n_seeds(trials)).level
+    return looks(experiment)[: look_at(experiment, n_seeds(trials)).number]
 
 
 def seeds_of(taken: Sequence[Look]) -> str:

@@ -13,6 +13,7 @@ FEWEST_SEEDS = 6  # with fewer, no sign-flip test can be significant at 5 %, as 
 _RESAMPLES = 9999
 _MOST_ENUMERATED = 24  # seeds, whose flips are those of two halves of 4,096 each
 _FINEST_GRID = 1 << 18  # steps, on which the sums of more seeds are counted
+FINEST_LEVEL = 1e-3  # of a test or beyond an interval, which resamples and flips of few seeds still resolve
 ROUNDING = 1e-12  # relative; numbers that differ by less are equal
 
 Verdict = Literal["helps", "hurts", "no difference", "inconclusive", "unstable"]
@@ -43,7 +44,8 @@ def estimate(values: np.ndarray, level: float = LEVEL) -> Estimate:
     Student's where values are normal, since it is too short for few seeds otherwise (Hesterberg, 2015, "What teachers
     should know about the bootstrap", 5.3). Where it ends within Student's it is lengthened to that: differences between
     arms that are alike have heavy tails but no skew, and an acceleration estimated from an outlier then moves the
-    interval off the truth. With fewer than six seeds, whose samples are too few, it is Student's.
+    interval off the truth. With fewer than six seeds, whose samples are too few, and above 99.9 %, which bootstrap
+    samples do not resolve, it is Student's.
     """
     values = np.asarray(values, float)
     by_student, n = student(values, level), len(values)
@@ -51,7 +53,7 @@ def estimate(values: np.ndarray, level: float = LEVEL) -> Estimate:
     if n > 1 and np.ptp(values) <= ROUNDING * max(1.0, abs(mean)):
         mean = mean if abs(mean) > ROUNDING else 0.0
         return by_student._replace(mean=mean) if n < FEWEST_SEEDS else Estimate(mean, mean, mean)
-    if n < FEWEST_SEEDS:
+    if n < FEWEST_SEEDS or 1 - level < FINEST_LEVEL:
         return by_student
     tail = special.ndtr(math.sqrt(n / (n - 1)) * special.stdtrit(n - 1, (1 - level) / 2))
     low, high = _bca(values, 1 - 2 * tail)
@@ -99,10 +101,39 @@ def student(values: np.ndarray, level: float = LEVEL) -> Estimate:
     """
     values = np.asarray(values, float)
     mean, n = float(np.mean(values)), len(values)
-    if n < 2 or (n < FEWEST_SEEDS and np.ptp(values) <= ROUNDING * max(1.0, abs(mean))):
+    if n < 2 or level >= 1 or (n < FEWEST_SEEDS and np.ptp(values) <= ROUNDING * max(1.0, abs(mean))):
         return Estimate(mean, -np.inf, np.inf)
     margin = -float(special.stdtrit(n - 1, (1 - level) / 2) * np.std(values, ddof=1) / math.sqrt(n))
     return Estimate(mean, mean - margin, mean + margin)
+
+
+def effect_p(differences: np.ndarray, alpha: float = 1 - LEVEL) -> float:
+    """Returns the two-sided p-value of a mean of differences [seeds], to be judged at a level.
+
+    It is that of sign flips, or Student's where the level is below what flips of few seeds resolve, as an early look's.
+    """
+    if alpha >= FINEST_LEVEL or len(differences) < 2:
+        return sign_flip(differences)
+    return min(1.0, 2 * _student_p(-abs(float(np.mean(differences))), differences))
+
+
+def nil_p(differences: np.ndarray, smallest: float) -> float:
+    """Returns the p-value of a mean of differences [seeds] that lies at ± the smallest effect, or beyond.
+
+    It is twice that of two one-sided tests (Schuirmann, 1987), so that one comparison is as strict as its interval:
+    significant at 5 % where Student's 95 % interval lies within. With fewer than six seeds nothing is.
+    """
+    if len(differences) < FEWEST_SEEDS:
+        return 1.0
+    return min(1.0, 2 * _student_p(abs(float(np.mean(differences))) - smallest, differences))
+
+
+def _student_p(offset: float, values: np.ndarray) -> float:
+    """Returns the probability that Student's ratio of values [seeds], with an offset for their mean, is as low."""
+    error = float(np.std(values, ddof=1)) / math.sqrt(len(values))
+    if error <= ROUNDING * max(1.0, float(np.max(np.abs(values)))):
+        return float(offset >= -ROUNDING)
+    return float(special.stdtr(len(values) - 1, offset / error))
 
 
 def sign_flip(differences: np.ndarray) -> float:
@@ -163,6 +194,31 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted.tolist()
 
 
+def step_down(p_values: np.ndarray, others: Sequence[int]) -> np.ndarray:
+    """Returns p-values [claims, comparisons] adjusted for all claims on all comparisons of a family.
+
+    Of one comparison not all claims can be wrong to make: its effect is none, or it matters, but never both. So a claim
+    is adjusted for as many as may all be wrong at once (Shaffer, 1986, "Modified sequentially rejective multiple test
+    procedures"): one of each comparison of which not all claims were made already.
+
+    Args:
+      p_values: of each claim, as that there is an effect and that there is none that matters.
+      others: for each claim, comparisons of the family that are settled already, though not by this claim.
+    """
+    n_claims, m = p_values.shape
+    claim, comparison = np.divmod(np.arange(n_claims * m), max(m, 1))
+    counted = np.asarray(others, int)[claim]
+    order = np.argsort(p_values.ravel() * (m + counted), kind="stable")
+    made, n_whole, largest = np.zeros(m, int), 0, 0.0
+    adjusted = np.empty(n_claims * m)
+    for place in order:
+        largest = max(largest, min(1.0, p_values.flat[place] * (m - n_whole + counted[place])))
+        adjusted[place] = largest
+        made[comparison[place]] += 1
+        n_whole += made[comparison[place]] == n_claims
+    return adjusted.reshape(n_claims, m)
+
+
 def improvement(differences: np.ndarray, level: float = LEVEL) -> Estimate:
     """Returns the probability that a seed's difference is positive, ties counting half, with Wilson's interval (1927).
 
@@ -193,9 +249,10 @@ def band(values: np.ndarray, level: float = LEVEL) -> tuple[np.ndarray, np.ndarr
     if n < 2:
         return mean, np.full_like(mean, -np.inf), np.full_like(mean, np.inf)
     error = np.std(values, axis=0, ddof=1) / math.sqrt(n)
-    varies = error > 0
+    varies = error > ROUNDING * np.maximum(1.0, np.abs(mean))
     if not varies.any():
         return mean, mean, mean
+    error = np.where(varies, error, 0.0)
     weights, centred = bootstrap_weights(n), (values - mean)[:, varies]
     means = weights @ centred
     variances = np.maximum(weights @ centred**2 - means**2, 0) * n / (n - 1)
@@ -208,17 +265,19 @@ def band(values: np.ndarray, level: float = LEVEL) -> tuple[np.ndarray, np.ndarr
     return mean, mean - margin, mean + margin
 
 
-def verdict(difference: Estimate, p_value: float, n: int, smallest: float, alpha: float = 1 - LEVEL) -> Verdict:
+def verdict(
+    difference: Estimate, p_value: float, n: int, smallest: float, alpha: float = 1 - LEVEL, p_nil: float = 0.0
+) -> Verdict:
     """Returns the verdict of a comparison.
 
-    ``no difference`` where the interval lies within the smallest effect that matters on both sides; ``helps`` or
-    ``hurts`` where it leaves zero out and the p-value is at most ``alpha``; else, or with fewer than six seeds,
-    ``inconclusive``.
+    ``no difference`` where the interval lies within the smallest effect that matters on both sides and ``p_nil``, the
+    p-value of an effect that matters, is at most ``alpha``; ``helps`` or ``hurts`` where the interval leaves zero out,
+    does not lie within, and the p-value is at most ``alpha``; else, or with fewer than six seeds, ``inconclusive``.
     """
     if n < FEWEST_SEEDS:
         return "inconclusive"
     if -smallest < difference.low and difference.high < smallest:
-        return "no difference"
+        return "no difference" if p_nil <= alpha else "inconclusive"
     if p_value <= alpha and difference.low > 0:
         return "helps"
     return "hurts" if p_value <= alpha and difference.high < 0 else "inconclusive"

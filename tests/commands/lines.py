@@ -134,6 +134,7 @@ OTHER = {
     "study.family": ("finetune.encoder_init=pretrained",),
     "study.tune": ("finetune.frozen_layers",),
     "study.tune_labels": "all",
+    "study.intervals": "simultaneous",
     "study.until_conclusive": True,
     "study.most_seeds": 12,
     "save_every": 5.5,
