@@ -268,9 +268,9 @@ def _judged(prepared: Prepared, plan: Plan, n_run: int, known: dict[str, before.
         "timings": tables.timings(plan, store),
     }
     try:
-        *before, look = sequential.taken(experiment, trials)
+        *earlier, look = sequential.taken(experiment, trials)
         usual, findings = usual_values(experiment), prepared.findings
-        concluded = answer(trials, curves, experiment.study, look.level, usual, findings, by_name["stages"], before)
+        concluded = answer(trials, curves, experiment.study, look.level, usual, findings, by_name["stages"], earlier)
         told = {trial for arm in headline_arms(concluded) for trial in arm.trial_ids}
         classes = per_class.of_trials(plan, store, datasets, told)
     except Exception:  # a fault in judging costs no table of what is trained

@@ -93,7 +93,7 @@ def simulated(effects: Sequence[float], deviation: float, planned: Sequence[Look
             for place, (word, interval) in zip(still, found, strict=True):
                 if word != "inconclusive":
                     verdicts[place], seeds[place] = word, look.seeds
-                    within |= word != "no difference" and -SMALLEST < interval.low and interval.high < SMALLEST
+                    within |= word != "no difference" and interval.low > -SMALLEST and interval.high < SMALLEST
         wrong = any(_is_wrong(word, effects[place]) for place, word in verdicts.items())
         matter = [verdicts.get(place) == "helps" for place, effect in enumerate(effects) if effect > SMALLEST]
         nil = [verdicts.get(place) == "no difference" for place, effect in enumerate(effects) if effect == 0]
