@@ -39,7 +39,9 @@ def suggestion(name: str, names: Iterable[str], otherwise: str, shown: Callable[
     """
     known = list(names)
     written = name.replace("-", "_")
-    meant = _ALIASES.get(written, _SCHEDULES if written.startswith("lr_") else ())
+    section, _, last = written.rpartition(".")
+    meant = _ALIASES.get(last, _SCHEDULES if last.startswith("lr_") else ())
+    meant = tuple(each for each in meant if each.startswith(f"{section}." if section else ""))
     found = [each for each in meant if each in known]
     if not found and (near := nearest(name, known)):
         found = [near]

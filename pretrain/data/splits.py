@@ -150,6 +150,9 @@ def sizes(rows: Rows, config: DataConfig) -> tuple[int, int]:
     if n_test >= n:
         raise ConfigError("data.test", config.test, f"leaves nothing to train on; lower it below {n} rows")
     if n_validation >= n - n_test:
+        if n_test > n_validation:  # the larger is at fault
+            remedy = f"leaves {n - n_test} of {n} rows with a label, and {n_validation} are to validate; lower it"
+            raise ConfigError("data.test", config.test, remedy)
         remedy = f"leaves nothing to train on; lower it below the {n - n_test} training rows with a label"
         raise ConfigError("data.validation", config.validation, remedy)
     return n_validation, n_test

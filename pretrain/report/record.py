@@ -2,10 +2,8 @@
 
 import json
 import platform
-import subprocess
 from collections.abc import Mapping
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +13,7 @@ from pretrain.report import cells, names, words
 from pretrain.report.why import factor_names
 from pretrain.study.answer import Answer
 from pretrain.study.choice import TunedArm
+from pretrain.study.code import code
 from pretrain.study.comparisons import Comparison
 from pretrain.study.factorial import Cause, Factorial
 from pretrain.study.sequential import look_at, looks
@@ -60,7 +59,7 @@ def record(answer: Answer, experiment: Experiment, experiment_id: str, devices: 
             "attribution": [_attribution(factorial) for factorial in answer.factorials],
             "budgets": answer.budgets,
             "epochs": answer.epochs,
-            "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}, **_code()},
+            "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}, **code()},
             "machine": {"platform": platform.platform(), "devices": devices},
             "experiment": json.loads(to_json(experiment)),
             "experiment_id": experiment_id,
@@ -85,24 +84,6 @@ def _design(answer: Answer, experiment: Experiment) -> dict[str, Any]:
         **looked,
         "swept": sorted({name for arm in answer.arms for name in arm.point}),
     }
-
-
-def _code() -> dict[str, Any]:
-    """Returns the git commit of this code and whether the tree was clean; both null outside of a checkout."""
-
-    def git(*arguments: str) -> str | None:
-        command = ["git", "-C", str(Path(__file__).parent), *arguments]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
-        except (OSError, subprocess.SubprocessError):
-            return None
-        return done.stdout.strip()
-
-    # Of this code, not of a checkout that an environment with it happens to lie in.
-    tracked = git("ls-files", "--error-unmatch", Path(__file__).name)
-    commit = git("rev-parse", "HEAD") if tracked else None
-    changes = git("status", "--porcelain", "--untracked-files=no") if commit else None
-    return {"commit": commit, "clean": None if changes is None else not changes}
 
 
 def _tuned(arm: TunedArm) -> dict[str, Any]:

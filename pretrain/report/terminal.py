@@ -103,15 +103,18 @@ def _laid_out(
     fields = list(dict.fromkeys(field for arm in shown for field in arm.point))
     for field in fields:
         table.add_column(names.brief(field, fields), no_wrap=True, overflow="ellipsis")
-    for split in splits:
-        for batch in batches:
-            table.add_column(_HEADINGS[split].format(batch), justify="right", no_wrap=True)
+    measured = {
+        (split, batch): [curves.values(arm.trial_ids, split + drawn, [batch])[:, 0] for arm in shown]
+        for split in splits
+        for batch in batches
+    }
+    measured = {place: arms for place, arms in measured.items() if any(np.isfinite(values).any() for values in arms)}
+    for split, batch in measured:
+        table.add_column(_HEADINGS[split].format(batch), justify="right", no_wrap=True)
     heading = names.metric_name(result)
     table.add_column(heading.removesuffix(" accuracy").replace(" ", "\n", 1), justify="right", no_wrap=True)
     table.add_column("seeds", justify="right", no_wrap=True)
-    for arm in shown:
-        columns = [curves.values(arm.trial_ids, split + drawn, batches) for split in splits]
-        measured = np.concatenate(columns, axis=1).T if columns else ()
+    for number, arm in enumerate(shown):
         test = _mean_and_deviation(arm.results[result], 3, result)
         n = (
             f"{len(set(arm.seeds))}"
@@ -121,7 +124,7 @@ def _laid_out(
         )
         point = distinguished(arm.point)
         values = [names.cell(field, point.get(field)) for field in fields]
-        table.add_row(*values, *(_mean_and_deviation(column, 2) for column in measured), test, n)
+        table.add_row(*values, *(_mean_and_deviation(arms[number], 2) for arms in measured.values()), test, n)
     return table
 
 

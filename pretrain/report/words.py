@@ -137,7 +137,15 @@ def conditions(answer: Answer, experiment: Experiment) -> str:
     split = "each seed on a split of the data of its own" if fresh else "on one split of the data"
     at_once = any(each.n_at_once > 1 for each in answer.comparisons)
     alone = ", all of them at once" if at_once else ", one by one" if len(answer.comparisons) > 1 else ""
-    return f"Intervals are over seeds{alone}, {split}.{_training(answer, experiment)}{_doubts(answer)}"
+    weights = _weights(answer, experiment)
+    return f"Intervals are over seeds{alone}, {split}.{_training(answer, experiment)}{weights}{_doubts(answer)}"
+
+
+def _weights(answer: Answer, experiment: Experiment) -> str:
+    """Returns that classes are weighed, in a sentence; nothing where they are not, or where arms say it."""
+    if values(answer, experiment, "finetune.class_weights") != ["balanced"]:
+        return ""
+    return " The loss of fine-tuning weighs each class alike, however many rows it has (class_weights balanced)."
 
 
 def _doubts(answer: Answer) -> str:

@@ -25,8 +25,8 @@ _UPDATE_SECONDS = 30e-6  # of an update besides its matrix products
 def show(plan: Plan, console: Console, noted: Noted = MappingProxyType({})) -> None:
     """Prints a plan: the stages that trials share, and the packs with their memory, arithmetic and time.
 
-    Packs of one stage on the same data share a row: examples, updates and parameters are those of each trial, memory
-    is that of the whole run while its largest pack trains.
+    Packs of stages that are named alike, with as many examples, updates and parameters, share a row: these are of each
+    trial, memory is that of the whole run while its largest pack trains.
 
     Args:
       plan: with the data in memory.
@@ -42,6 +42,7 @@ def show(plan: Plan, console: Console, noted: Noted = MappingProxyType({})) -> N
     for heading in headings:
         table.add_column(heading, justify="left" if heading == "stage" else "right")
     rate, total = cost.flop_rate(), 0.0
+    rows: dict[tuple, tuple] = {}  # of all stages that are named alike
     todo = packs(plan.jobs.values(), (), here.pack_memory(), jax.device_count(), noted=noted)
     for alike in _grouped(todo):
         first = alike[0]
@@ -49,13 +50,17 @@ def show(plan: Plan, console: Console, noted: Noted = MappingProxyType({})) -> N
         work = n_jobs * cost.flops(first.jobs[0].traced)
         seconds = _seconds(alike, rate)
         total += seconds
-        counts = (len(alike), n_jobs, first.stage.rows.n, updates, cost.n_parameters(first.jobs[0].traced))
+        kind = _name(first), first.stage.rows.n, updates, cost.n_parameters(first.jobs[0].traced)
         most = max(len(pack.jobs) for pack in alike)
         needs = memory.needs_of(first.jobs[0], noted, min(most, jax.local_device_count()))
         parts = memory.parts_of(needs, most, taken)
         needed.append((sum(parts), f"{counted(most, 'trial')} of {_name(first)}", parts, needs.is_noted))
-        costs = (_megabytes(sum(parts)), f"{work / 1e12:,.2f}", _duration(seconds))
-        table.add_row(_name(first), *(f"{count:,}" for count in counts), *costs)
+        before = rows.get(kind, (0, 0, 0, 0.0, 0.0))
+        added = len(alike), n_jobs, max(0, sum(parts) - before[2]), work, seconds
+        rows[kind] = tuple(map(sum, zip(before, added, strict=True)))
+    for (name, *counts), (n_packs, n_jobs, size, work, seconds) in rows.items():
+        numbers = (f"{count:,}" for count in (n_packs, n_jobs, *counts))
+        table.add_row(name, *numbers, _megabytes(size), f"{work / 1e12:,.2f}", _duration(seconds))
     console.print(table)
     if needed:
         console.print(_memory(*max(needed)[1:3], all(each[-1] for each in needed)), soft_wrap=True)

@@ -27,6 +27,7 @@ from pretrain.runs.run_files import REMEDY, Files
 from pretrain.runs.sample_file import Samples
 from pretrain.store.manifests import DamageError
 from pretrain.study import run_tables, summary
+from pretrain.study.code import code
 
 _PACKAGES = ("pretrain", "jax", "jaxlib", "flax", "optax")  # that decide numbers
 
@@ -148,12 +149,15 @@ def trials_of(files: Files) -> pa.Table:
 
 
 def other_versions(files: Files) -> str:
-    """Returns a line on packages whose versions made a run and are others here; nothing where none is."""
+    """Returns a line on packages, and the commit of this code, that made a run and are others here; or nothing."""
     try:
         made_by = json.loads(files.read("answer.json"))["versions"]
         pairs = {name: (made_by[name], version(name)) for name in _PACKAGES if name in made_by}
     except (DamageError, PackageNotFoundError, ValueError, LookupError, TypeError):
         return ""
+    commits = made_by.get("commit"), code()["commit"]
+    if all(isinstance(commit, str) for commit in commits):  # others are of no checkout
+        pairs["commit"] = (commits[0][:10], commits[1][:10])
     others = [f"{name} {before}, now {now}" for name, (before, now) in pairs.items() if before != now]
     line = f"{files.directory}: made by other versions ({'; '.join(others)}); its tables are as these wrote them"
     return line if others else ""

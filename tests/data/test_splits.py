@@ -167,3 +167,12 @@ def test_training_rows_in_order_of_time_and_of_targets_are_shuffled():
     found = by_time(np.arange(400) * 4 // 400, np.arange(400))
     assert any("have like targets" in note for note in found.notes)
     assert (np.diff(found.train) < 0).any() and set(found.train) == set(range(240))
+
+
+@pytest.mark.parametrize(
+    ("test", "validation", "named"), [(130, 30, "data.test: 130 leaves 20 of 150 rows"), (30, 130, "data.validation")]
+)
+def test_of_two_cuts_that_leave_nothing_the_larger_is_named(test, validation, named):
+    rows = splits.Rows(np.arange(150) % 3, False, False, None, None)
+    with pytest.raises(ConfigError, match=named):
+        splits.sizes(rows, DataConfig(name="my.csv", test=test, validation=validation))

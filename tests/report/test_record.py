@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pretrain.config import Experiment
+from pretrain.config import Experiment, FinetuneConfig
 from pretrain.report import record as module
 from pretrain.report.record import SCHEMA, record
+from pretrain.study import code as of_code
 from pretrain.study.answer import answer
 from tests.report.test_terminal import effects, four_corners
 
@@ -47,6 +48,12 @@ def test_an_answer_names_its_basis(corners):
     assert "paired within a seed" in basis and "is 0.01 for all arms, tuned for none" in basis
 
 
+def test_an_answer_names_the_weights_of_classes_where_they_are_on(corners):
+    for weights in ("none", "balanced"):
+        basis = reported(corners, finetune=FinetuneConfig(class_weights=weights))["basis"]
+        assert ("weighs each class alike" in basis) == (weights == "balanced")
+
+
 def test_the_design_says_which_stored_stages_count(corners):
     said = {code: reported(corners, code=code)["design"]["stored_stages"] for code in ("match", "ignore")}
     assert said == {
@@ -58,10 +65,10 @@ def test_the_design_says_which_stored_stages_count(corners):
 @pytest.fixture
 def repository(tmp_path, monkeypatch):
     """Returns a function that runs git in a checkout of the module, from which it is taken to run."""
-    file = tmp_path / "pretrain" / "report" / "record.py"
+    file = tmp_path / "pretrain" / "study" / "code.py"
     file.parent.mkdir(parents=True)
-    shutil.copy(module.__file__, file)
-    monkeypatch.setattr(module, "__file__", str(file))
+    shutil.copy(of_code.__file__, file)
+    monkeypatch.setattr(of_code, "__file__", str(file))
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):
         monkeypatch.delenv(name, raising=False)
@@ -75,7 +82,7 @@ def repository(tmp_path, monkeypatch):
 
 
 def code():
-    return tuple(module._code().values())
+    return tuple(of_code.code().values())
 
 
 def test_code_names_its_commit_and_whether_it_was_changed_since(repository, tmp_path):
@@ -88,7 +95,7 @@ def test_code_names_its_commit_and_whether_it_was_changed_since(repository, tmp_
     assert len(commit) == 40 and code() == (commit, True)
     (tmp_path / "notes.txt").write_text("mine")  # is no code
     assert code() == (commit, True)
-    with open(module.__file__, "a") as file:
+    with open(of_code.__file__, "a") as file:
         file.write("# changed\n")
     assert code() == (commit, False)
     repository("commit", "--quiet", "--all", "--message", "two")
@@ -107,5 +114,5 @@ def test_code_without_git_has_no_commit(monkeypatch):
     def absent(*_, **__):
         raise FileNotFoundError("git")
 
-    monkeypatch.setattr(module.subprocess, "run", absent)
+    monkeypatch.setattr(of_code.subprocess, "run", absent)
     assert code() == (None, None)

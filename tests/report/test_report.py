@@ -91,7 +91,7 @@ def test_the_page_is_whole_and_asks_for_nothing_else(corners):
     [("ab12", True, "ab12"), ("ab12", False, "ab12, changed since"), (None, None, "none")],
 )
 def test_the_page_names_the_code_in_a_table_that_stands_open(commit, clean, reported, corners, monkeypatch):
-    monkeypatch.setattr(record, "_code", lambda: {"commit": commit, "clean": clean})
+    monkeypatch.setattr(record, "code", lambda: {"commit": commit, "clean": clean})
     _, page, found = undrawn_report(corners[0], *corners[1])
     assert (found["versions"]["commit"], found["versions"]["clean"]) == (commit, clean)
     # What is closed would not be printed.

@@ -7,6 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pretrain.runs import run_files
+from pretrain.study import results
+from pretrain.study.code import code as code_here
 from tests.launching import call
 from tests.study.test_results import sealed
 
@@ -102,3 +105,8 @@ def test_a_run_of_other_packages_says_so(run, tmp_path):
         done = call([command, copy], tmp_path)
         assert done.returncode == 0 and done.stdout
         assert "made by other versions (jax 0.1.0, now " in done.stderr and done.stderr.count("\n") == 1
+    changed(copy, "answer.json", lambda content: content["versions"].update(commit="f" * 40))
+    said = results.other_versions(run_files.opened(copy))
+    assert ("; commit ffffffffff, now " in said) == (code_here()["commit"] is not None)
+    changed(copy, "answer.json", lambda content: content["versions"].update(commit=None))
+    assert "commit" not in results.other_versions(run_files.opened(copy))
