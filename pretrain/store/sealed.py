@@ -45,6 +45,7 @@ def write(target: Path, drafts: Path, content: dict[str, Any], fill: Callable[[P
     """
     draft = drafts / f"{socket.gethostname()}@{os.getpid()}@{uuid.uuid4().hex}"
     try:
+        _check_limit(draft)
         draft.mkdir(parents=True)
         target.parent.mkdir(parents=True, exist_ok=True)
         fill(draft)
@@ -55,6 +56,17 @@ def write(target: Path, drafts: Path, content: dict[str, Any], fill: Callable[[P
         raise StoreError(f"{error.filename or draft}: {error.strerror or error}") from None
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def _check_limit(draft: Path) -> None:
+    """Checks that files may be as large as those of the smallest checkpoint, for orbax ends badly where they may not.
+
+    Raises:
+      OSError: this process's limit of a file's size is below that.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if limit != resource.RLIM_INFINITY and limit < _OVERHEAD:
+        raise OSError(errno.EFBIG, f"{os.strerror(errno.EFBIG)}: `ulimit -f` allows {limit / 1e3:,.0f} kB", str(draft))
 
 
 def read_manifest(path: Path) -> dict[str, Any] | None:
@@ -103,18 +115,14 @@ def save_arrays(path: Path, arrays: dict[str, Any]) -> None:
 
 
 def _check_room(directory: Path, needed: int) -> None:
-    """Checks that a directory's disk, and this process's limit of a file's size, have room for so many bytes.
+    """Checks that a directory's disk has room for so many bytes.
 
     Orbax writes all arrays at once, and ends at the first failure. Later failures call back into its closed event loop,
-    and each prints a traceback that nobody can catch. So orbax must never begin to write without room.
+    and each prints a traceback that nobody can catch. So orbax must never write to a full disk.
 
     Raises:
-      OSError: there is none.
+      OSError: it has none.
     """
-    limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
-    if limit != resource.RLIM_INFINITY and limit < needed:  # most arrays of a checkpoint lie in one file
-        reason = f"{needed / 1e6:,.1f} MB are needed, `ulimit -f` allows {limit / 1e6:,.1f} MB"
-        raise OSError(errno.EFBIG, f"{os.strerror(errno.EFBIG)}: {reason}", str(directory))
     disk = os.statvfs(directory)
     free = disk.f_bavail * disk.f_frsize
     if disk.f_blocks and free < needed:
