@@ -175,9 +175,7 @@ def show(n_experiments: int) -> None:
         print(f"| {name} | " + " | ".join(shown) + " |", flush=True)
         favoured = max([favoured, *(each.favoured for each in rates)])
         falsely = max([falsely, *(each.falsely for each in rates)])
-    print(
-        f"In favour of the arm that fails more: {100 * favoured:.1f} %; falsely unstable: {100 * falsely:.1f} % at most."
-    )
+    print(f"At most in favour of what fails more: {100 * favoured:.1f} %; falsely unstable: {100 * falsely:.1f} %")
 
 
 if __name__ == "__main__":
