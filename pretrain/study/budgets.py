@@ -46,10 +46,14 @@ class BudgetCurve(NamedTuple):
 
 
 def budget_curves(compared: Sequence[Comparison], level: float = statistics.LEVEL) -> list[BudgetCurve]:
-    """Returns the gain against labels where both arms train, if they do at three budgets or more."""
+    """Returns the gain against labels where both arms train, if they do at three budgets or more.
+
+    A budget at which they failed counts where six seeds are left.
+    """
     groups: dict[Hashable, list[Comparison]] = {}
     for each in map(_sound, compared):
-        if each.n and isinstance(each.shared.get(LABELS), int):
+        enough = each.n >= max(1, min(FEWEST_SEEDS, len(each.failures.both_train)))
+        if enough and isinstance(each.shared.get(LABELS), int):
             groups.setdefault(key({**each.shared, each.field: each.treatment, LABELS: None}), []).append(each)
     sized = [sorted(group, key=lambda each: each.shared[LABELS]) for group in groups.values()]
     return [_curve(group, level) for group in sized if len(group) >= _FEWEST_BUDGETS]

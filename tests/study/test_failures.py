@@ -14,7 +14,9 @@ from pretrain.report.verdicts import verdict
 from pretrain.study import failures, statistics
 from pretrain.study.answer import answer
 from pretrain.study.arms import Arm
+from pretrain.study.budgets import budget_curves
 from pretrain.study.comparisons import compare
+from pretrain.study.sequential import unsettled
 from tests.bench import failures as bench
 from tests.study.test_health import CURVES, INIT, table
 
@@ -130,7 +132,9 @@ def test_rates_join_the_family_of_the_differences():
     (one,) = compare(pair(treated, untreated), METRIC, StudyConfig())
     own = statistics.sign_flip((treated - untreated)[9:])
     rate = stats.binomtest(9, 9).pvalue
-    np.testing.assert_allclose([one.p_value, one.failures.p_value], statistics.holm([own, rate]))
+    nil = statistics.nil_p((treated - untreated)[9:], 0.005)  # the claim that nothing matters is judged with them, too
+    adjusted = statistics.step_down(np.array([[own, rate], [nil, 1.0]]), (0, 0))
+    np.testing.assert_allclose([one.p_value, one.failures.p_value], adjusted[0])
     assert one.failures.both_train.tolist() == [False] * 9 + [True] * 7
     assert one.failures.difference == statistics.estimate((treated - untreated)[9:])
     assert one.difference == statistics.estimate(treated - untreated)
@@ -220,3 +224,26 @@ def test_simulated_words_are_true(name, most):
     """A few of the experiments behind the table in pretrain/study/README.md, which tests/bench/failures.py makes."""
     found = bench.said(bench.KINDS[name], 8, 60)
     assert found.wrong <= most and found.favoured == 0 and found.falsely <= 0.15
+
+
+def test_more_seeds_follow_where_they_may_settle_the_difference_where_both_train():
+    rng = np.random.default_rng(5)
+    untreated = 0.9 + rng.normal(0, 0.02, 12)
+    treated = untreated + rng.normal(0, 0.02, 12)
+    treated[4] = 0.1
+    (one,) = compare(pair(treated, untreated), METRIC, StudyConfig())
+    assert (one.verdict, one.failures.verdict) == ("unstable", "inconclusive") and unsettled([one]) == [one]
+    assert one.seeds_to_settle.low > 12 and "would settle it." in verdict([one])
+    (two,) = compare(pair(untreated, np.where(np.arange(12) == 4, 0.1, untreated)), METRIC, StudyConfig())
+    assert (two.verdict, two.failures.verdict, unsettled([two])) == ("unstable", "no difference", [])
+
+
+def test_a_budget_counts_with_six_sound_pairs():
+    rng, found = np.random.default_rng(6), []
+    for labels, n_lost in ((100, 0), (300, 2), (1000, 1), (3000, 3)):
+        both = 0.8 + rng.normal(0, 0.01, (2, 8))
+        both[0, :n_lost] = 0.1
+        found += [arm._replace(point={**arm.point, "finetune.labels": labels}) for arm in pair(*both)]
+    (curve,) = budget_curves(compare(found, METRIC, StudyConfig()))
+    assert curve.labels.tolist() == [100, 300, 1000] and curve.n.tolist() == [8, 6, 7]
+    assert np.all(np.abs(curve.gain) < 0.05)
