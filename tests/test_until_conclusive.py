@@ -113,7 +113,7 @@ def settled(done, run):
     assert "all comparisons are settled" in done.stderr
     assert "16 trials, 16 of 16 stages run" in done.stdout
     (one,) = answered(run)["comparisons"]
-    assert (one["failures"]["verdict"], one["n"]) == ("helps", 8)  # where both train
+    assert (one["verdict"], one["n"]) == ("unstable", 8)  # for the arm that hardly learns stays near chance
 
 
 def test_a_run_ends_when_all_is_settled(site, first):
