@@ -24,7 +24,8 @@ from tests.launching import (
 
 PAIR = ["--finetune.frozen-layers", "0"]  # leaves one comparison, which so few images never settle
 LOOKS = [*PAIR, "--until-conclusive", "--study.most-seeds", "8", "--study.smallest-effect", "0.0001"]  # of 2 seeds each
-# One arm hardly learns, which eight seeds show and six do not: 2 of 256 flips are at most 2/12 of 5 %, 2 of 64 are not.
+# One arm hardly learns, which eight seeds show and six do not: 2 of 256 flips are at most 1.1 %, the look's share, 2 of
+# 64 are not.
 RATES = ["--finetune.encoder-init", "he", *PAIR, "--sweep", "finetune.optimizer.learning_rate=1e-7,0.02"]
 SETTLED = [*RATES, "--until-conclusive", "--study.most-seeds", "12"]
 
@@ -55,9 +56,9 @@ def test_seeds_are_added_up_to_the_limit_while_a_comparison_is_inconclusive(inco
     assert "1 of 1 comparisons inconclusive (pretraining); next look at 4 seeds" in done.stderr
     assert done.stderr.endswith("study.most_seeds is reached\n")
     assert "16 trials, 24 of 32 stages run" in done.stdout
-    assert "] at 98.75 %, 8 seeds; settling it takes more than" in done.stdout
+    assert "] at 97.36 %, 8 seeds; settling it takes more than" in done.stdout
     reported = answered(run)
-    assert reported["design"]["level"] == reported["comparisons"][0]["level"] == pytest.approx(1 - 0.05 * 2 / 8)
+    assert reported["design"]["level"] == reported["comparisons"][0]["level"] == pytest.approx(0.97362, abs=1e-5)
     assert [reported["design"][name] for name in ("seeds", "look", "looks_at_seeds")] == [8, 4, [2, 4, 6, 8]]
 
 
@@ -112,7 +113,7 @@ def settled(done, run):
     assert "all comparisons are settled" in done.stderr
     assert "16 trials, 16 of 16 stages run" in done.stdout
     (one,) = answered(run)["comparisons"]
-    assert (one["verdict"], one["n"]) == ("helps", 8)
+    assert (one["verdict"], one["n"]) == ("unstable", 8)  # for the arm that hardly learns stays near chance
 
 
 def test_a_run_ends_when_all_is_settled(site, first):
@@ -147,7 +148,7 @@ def test_looks_that_can_never_conclude_are_refused_before_anything_is_written(si
     options = ["--run-dir", "run", "--store", "store", *LOOKS, "--study.most-seeds", "5"]
     for more in ([], ["--dry-run"]):
         done = call(site.argv(*options, *more), tmp_path)
-        refused(done, "study.most_seeds: 5", "5 seeds give p = 0.062 at best", "raise it to 8")
+        refused(done, "study.most_seeds: 5", "5 seeds give p = 0.062 at best", "raise it to 6")
     assert contents(tmp_path) == {}
 
 

@@ -27,6 +27,7 @@ from pretrain.study.comparisons import ENCODER, Comparison, by_family
 from pretrain.study.statistics import LEVEL
 
 _MOST_NAMED = 4  # treatments that a question names
+_VERY_MANY, _FEW_SEEDS = 300, 8  # arms and seeds, with which the best one's interval is too short
 _MOST_WORDS = 60  # of a headline
 
 
@@ -210,4 +211,7 @@ def explanation(answer: Answer) -> list[str]:
     of_best = (("diverged", answer.best.n_diverged), ("collapsed", answer.best.n_collapsed))
     n += "".join(f", {counted(k, 'trial')} {kind}" for kind, k in of_best if k)
     at = f"{unit(answer.metric)[1:]} {value(test.mean, answer.metric)}".lstrip()
-    return [f"Best on validation is {arm_name(answer.best.point)}; it tests at {at}{margin} (n = {n})."]
+    chosen = f"corrected for choosing among {answer.best_of:,}, " if answer.best_of > 1 else ""
+    if answer.best_of >= _VERY_MANY and len(set(answer.best.seeds)) <= _FEW_SEEDS:
+        chosen = f"corrected for choosing among {answer.best_of:,} (an interval that then covers 90 %), "
+    return [f"Best on validation is {arm_name(answer.best.point)}; {chosen}it tests at {at}{margin} (n = {n})."]

@@ -4,15 +4,14 @@ import dataclasses
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pretrain.config import StudyConfig
-from pretrain.config.metrics import metric_of, split_of
+from pretrain.config.metrics import metric_of
 from pretrain.data.findings import Finding
 from pretrain.study import failures, speed, statistics
-from pretrain.study.arms import CORNERS, Arm, arms, by_seed, distinct, key, places, without_idle
+from pretrain.study.arms import CORNERS, Arm, arms, distinct, key, places, without_idle
 from pretrain.study.budgets import BudgetCurve, budget_curves
 from pretrain.study.choice import Choice, TunedArm, at_values, choose
 from pretrain.study.comparisons import Comparison, by_family, compare
@@ -24,6 +23,7 @@ from pretrain.study.sequential import Look, is_open, n_seeds
 from pretrain.study.summary import compared_metric, metrics
 from pretrain.study.training_length import Length, lengths
 from pretrain.study.watched import Watched, last_errors, watched
+from pretrain.study.winner import winner
 
 
 class Answer(NamedTuple):
@@ -34,7 +34,8 @@ class Answer(NamedTuple):
     budgets: list[BudgetCurve]
     factorials: list[Factorial]  # the original question first, if it was asked, then that of all factors
     best: Arm | None  # on validation; None where of every arm more than half of the seeds failed
-    best_test: statistics.Estimate | None
+    best_test: statistics.Estimate | None  # its mean on test rows, corrected for having been chosen
+    best_of: int  # arms that it was chosen among
     n_seeds: int  # of the run, diverged trials included
     level: float  # of all intervals
     metric: str  # that is compared, as a column's name
@@ -89,14 +90,15 @@ def answer(
     trained = [None if place in lost else length for place, length in enumerate(lengths(of_run, run))]
     learned = {place for place, arm in enumerate(run) if place not in lost and not failures.is_at_chance(arm, metric)}
     compared = _with_training(compared, run, trained, learned, speed.measure_of(metrics(trials), of_run), level)
-    best = _best([arm for place, arm in enumerate(run) if place not in lost], metric)
+    best = winner([arm for place, arm in enumerate(run) if place not in lost], metric, level)
     return Answer(
         arms=run,
         comparisons=compared,
         budgets=budget_curves(compared, level),
         factorials=factorials(run, of_run, level, metric),
-        best=best,
-        best_test=best and _on_test(best, metric, level),
+        best=best and best.arm,
+        best_test=best and best.test,
+        best_of=best.n_arms if best else 0,
         n_seeds=n_seeds(trials),
         level=level,
         metric=metric,
@@ -155,24 +157,6 @@ def _mostly_failed(run: Sequence[Arm], compared: Sequence[Comparison], metric: s
             (lost,) = failures.failed([arm], metric)
             judged[place] = 2 * len(lost) > len({seed for seed, _ in (*arm.units, *arm.diverged)})
     return {place for place, is_lost in judged.items() if is_lost}
-
-
-def _best(run: Sequence[Arm], metric: str) -> Arm | None:
-    """Returns the arm that is best on validation rows, its failures included."""
-    sign, validation = 1 if metric_of(metric).higher_is_better else -1, f"validation_{split_of(metric)[1]}"
-
-    def mean(arm: Arm) -> float:
-        value = sign * np.mean(failures.whole(arm, metric).results[validation])
-        return value if np.isfinite(value) else -np.inf
-
-    return max((arm for arm in run if arm.trial_ids), key=mean, default=None)
-
-
-def _on_test(arm: Arm, metric: str, level: float) -> statistics.Estimate:
-    """Returns an arm's mean on test rows, its failures included."""
-    arm, name = failures.whole(arm, metric), f"test_{split_of(metric)[1]}"
-    values = by_seed(arm.results[name], arm)
-    return statistics.estimate(values, level).within(metric_of(metric).low, metric_of(metric).high)
 
 
 def _with_training(

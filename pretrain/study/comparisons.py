@@ -1,5 +1,6 @@
 """Comparisons of a run's arms, pair by pair."""
 
+import math
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -223,7 +224,8 @@ def _adjusted(
     gains = [side.where_both_train for side in sides]
     adjusted = families.adjusted(
         [statistics.effect_p(each, 1 - level) for each in gains] + [sides[place].failures.p_value for place in counts],
-        [statistics.nil_p(each, side.smallest) for each, side in zip(gains, sides, strict=True)] + [1.0] * len(counts),
+        [statistics.nil_p(each, side.smallest) for each, side in zip(gains, sides, strict=True)]
+        + [math.nan] * len(counts),
         [*is_own, *(is_own[place] for place in counts)],
         settled,
     )

@@ -202,21 +202,19 @@ def step_down(p_values: np.ndarray, others: Sequence[int]) -> np.ndarray:
     procedures"): one of each comparison of which not all claims were made already.
 
     Args:
-      p_values: of each claim, as that there is an effect and that there is none that matters.
+      p_values: of each claim, as that there is an effect and that there is none that matters; NaN of one that is not
+        tested.
       others: for each claim, comparisons of the family that are settled already, though not by this claim.
     """
-    n_claims, m = p_values.shape
-    claim, comparison = np.divmod(np.arange(n_claims * m), max(m, 1))
-    counted = np.asarray(others, int)[claim]
-    order = np.argsort(p_values.ravel() * (m + counted), kind="stable")
+    m, adjusted = p_values.shape[1], p_values.flatten()
+    claims, counted = np.sum(~np.isnan(p_values), axis=0), np.repeat(np.asarray(others, int), m)
     made, n_whole, largest = np.zeros(m, int), 0, 0.0
-    adjusted = np.empty(n_claims * m)
-    for place in order:
-        largest = max(largest, min(1.0, p_values.flat[place] * (m - n_whole + counted[place])))
-        adjusted[place] = largest
-        made[comparison[place]] += 1
-        n_whole += made[comparison[place]] == n_claims
-    return adjusted.reshape(n_claims, m)
+    tested = np.flatnonzero(~np.isnan(adjusted))
+    for place in tested[np.argsort((adjusted * (m + counted))[tested], kind="stable")]:
+        largest = adjusted[place] = max(largest, min(1.0, adjusted[place] * (m - n_whole + counted[place])))
+        made[place % m] += 1
+        n_whole += made[place % m] == claims[place % m]
+    return adjusted.reshape(p_values.shape)
 
 
 def improvement(differences: np.ndarray, level: float = LEVEL) -> Estimate:

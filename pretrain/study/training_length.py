@@ -4,9 +4,11 @@ A slope is taken seed by seed, by least squares over the measurements of the las
 fewer than three, as with four epochs, it is taken between the last two, if these lie in the last half of training. It
 counts as the change that a fifth of the updates makes at this pace, relative to the loss. By Student's interval over
 seeds an arm improves where the loss certainly falls, and by 1 % or more; it has levelled off where the loss certainly
-falls by no 1 %. An arm most of whose trials stop early has levelled off.
+falls by no 1 %. Of an arm most of whose trials stop early it is taken from those, over the last fifth of their
+measurements or the last twelve: patience may end a loss that still falls, though slowly beside its noise.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
@@ -20,6 +22,8 @@ from pretrain.study.statistics import Estimate
 METRIC = "validation_loss"
 _PART = 0.2  # of the updates
 _FEWEST = 3  # measurements in it
+_FEWEST_STOPPED = 6  # measurements of a trial that stopped early
+_USUAL_STOPPED = 12  # where there are as many, since those after the lowest are higher by selection
 _EARLIEST = 0.5  # place of the last but one measurement, where there are fewer
 _MATTERS = 0.01  # of the loss
 
@@ -55,14 +59,15 @@ def last_measurements(steps: np.ndarray) -> np.ndarray | None:
     return np.arange(len(steps) - 2, len(steps)) if len(steps) > 1 and steps[-2] >= _EARLIEST * total else None
 
 
-def relative_change(steps: np.ndarray, losses: np.ndarray) -> float:
+def relative_change(steps: np.ndarray, losses: np.ndarray, last: np.ndarray | None = None) -> float:
     """Returns by how much a fifth of the updates changes a loss at its last pace, as a fraction of it.
 
     Args:
       steps: updates after which it was measured, of which ``last_measurements`` are enough.
       losses: as measured.
+      last: places of the measurements that the pace is taken from, by default ``last_measurements``.
     """
-    last = last_measurements(steps)
+    last = last_measurements(steps) if last is None else last
     at, values = steps[last].astype(float), np.asarray(losses, float)[last]
     offsets, level = at - at.mean(), values.mean()
     slope = float(offsets @ values / (offsets @ offsets))
@@ -88,7 +93,10 @@ def _length(arm: Arm, losses: Mapping[str, Curve]) -> Length | None:
     if 2 * n_stopped > len(stopped):
         # A trial whose first loss is its lowest was never trained.
         n_risen = sum(np.argmin(losses[arm.trial_ids[place]][1]) == 0 for place in np.flatnonzero(stopped))
-        return Length(updates, "rises" if 2 * n_risen > n_stopped else "level", None, None, n_stopped)
+        if 2 * n_risen > n_stopped:
+            return Length(updates, "rises", None, None, n_stopped)
+        arm = cut(arm, {unit for unit, is_stopped in zip(arm.units, stopped, strict=True) if is_stopped})
+        return _stopped(arm, [losses[trial] for trial in arm.trial_ids], updates, n_stopped)
     arm = cut(arm, {unit for unit, is_stopped in zip(arm.units, stopped, strict=True) if not is_stopped})
     steps = losses[arm.trial_ids[0]][0]
     last = last_measurements(steps)
@@ -97,3 +105,17 @@ def _length(arm: Arm, losses: Mapping[str, Curve]) -> Length | None:
     changes = np.array([relative_change(*losses[trial]) for trial in arm.trial_ids])
     change = statistics.student(by_seed(changes, arm))
     return Length(updates, trend(change), change, int(steps[last[0]]), n_stopped)
+
+
+def _stopped(arm: Arm, losses: Sequence[Curve], updates: int, n_stopped: int) -> Length:
+    """Returns the length of an arm of trials that stopped early, with their curves; what rises is level by then."""
+    parts = [np.arange(len(steps))[-max(_USUAL_STOPPED, math.ceil(_PART * len(steps))) :] for steps, _ in losses]
+    if min(map(len, parts)) < _FEWEST_STOPPED:
+        return Length(updates, "unmeasured", None, None, n_stopped)
+    changes = [relative_change(*curve, part) for curve, part in zip(losses, parts, strict=True)]
+    change = statistics.student(by_seed(np.array(changes), arm))
+    found, since = (
+        trend(change),
+        int(np.median([steps[part[0]] for (steps, _), part in zip(losses, parts, strict=True)])),
+    )
+    return Length(updates, "level" if found == "rises" else found, change, since, n_stopped)

@@ -2,7 +2,7 @@
 
     python -m tests.bench.verdicts [--experiments 2000]
 
-Simulated experiments of 6, 8, 16 and 32 seeds, as pretrain/study/README.md lists them; a quarter of an hour.
+Simulated experiments of 6, 8, 16 and 32 seeds, as pretrain/study/README.md lists them; half an hour.
 """
 
 import argparse
@@ -15,11 +15,13 @@ import numpy as np
 from scipy import special
 
 from pretrain.config import Experiment, StudyConfig
+from pretrain.study import families
 from pretrain.study.power import seeds_needed, seeds_to_settle
 from pretrain.study.sequential import looks
-from pretrain.study.statistics import LEVEL, estimate, holm, sign_flip, verdict
+from pretrain.study.statistics import LEVEL, effect_p, estimate, nil_p, verdict
 from pretrain.study.tuning import best_by_seed
-from tests.bench import failures
+from tests.bench import crossovers, failures, winners
+from tests.bench import families as of_families
 
 SEEDS = (6, 8, 16, 32)
 RATES = 8
@@ -60,10 +62,13 @@ def calls_one(values: np.ndarray, level: float = LEVEL) -> bool:
     """Whether an effect is called in any of several comparisons [comparisons, seeds]."""
     n, sizes = values.shape[-1], np.sqrt(np.square(values).sum(axis=-1))
     # Sums as small as that have p-values far above any that count.
-    p_values = [sign_flip(row) if abs(row.sum()) > 1.2 * size else 1.0 for row, size in zip(values, sizes, strict=True)]
+    far = np.abs(values.sum(axis=-1)) > 1.2 * sizes
+    effect = [effect_p(row, 1 - level) if is_far else 1.0 for row, is_far in zip(values, far, strict=True)]
+    p_values = families.adjusted(effect, [nil_p(row, SMALLEST) for row in values], [True] * len(values))
     return any(
-        p_value <= 1 - level and verdict(estimate(row, level), p_value, n, SMALLEST, 1 - level) in ("helps", "hurts")
-        for row, p_value in zip(values, holm(p_values), strict=True)
+        p_value <= 1 - level
+        and verdict(estimate(row, level), p_value, n, SMALLEST, 1 - level, p_nil) in ("helps", "hurts")
+        for row, (p_value, p_nil) in zip(values, p_values, strict=True)
     )
 
 
@@ -149,6 +154,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     print("| its ends, relative to the truth | " + " | ".join(f"{e.low:.2g} to {e.high:.2g}" for e in held) + " |\n")
     failures.show(n_experiments)
+    of_families.main(["--experiments", str(n_experiments)])
+    crossovers.main(["--experiments", str(max(1, n_experiments // 4))])
+    winners.main(["--experiments", str(n_experiments)])
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import itertools
 import json
 
 import numpy as np
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,13 +16,13 @@ from pretrain.report import report, verdicts, words
 from pretrain.study.answer import answer
 from pretrain.study.attribution import attribute
 from pretrain.study.power import seeds_to_settle, smallest_p
-from pretrain.study.sequential import Look, check, look_at, looks, seeds_of, taken
-from pretrain.study.statistics import FEWEST_SEEDS, FINEST_LEVEL, sign_flip
-from tests.report.test_terminal import INIT, effects, four_corners, tables
+from pretrain.study.sequential import Look, arm_of, check, look_at, looks, needed, seeds_of, taken
+from pretrain.study.statistics import FEWEST_SEEDS, FINEST_LEVEL, nil_p, sign_flip
+from tests.report.test_terminal import FROZEN, INIT, effects, four_corners, tables
 
 
-def until_conclusive(seeds, most, **study):
-    return Experiment(seeds=seeds, study=StudyConfig(until_conclusive=True, most_seeds=most, **study))
+def until_conclusive(seeds, most, sweep=()):
+    return Experiment(seeds=seeds, sweep=sweep, study=StudyConfig(until_conclusive=True, most_seeds=most))
 
 
 def test_looks_by_hand():
@@ -136,6 +137,28 @@ def test_a_look_reports_what_is_open_and_what_follows():
     )
     assert verdicts.progress(planned[0], planned, compared[:1]).endswith(": all comparisons are settled")
     assert verdicts.progress(planned[0], planned, []).endswith(": there is nothing to compare")
+
+
+def test_what_a_look_settles_keeps_its_verdict_and_its_arms_take_no_more_seeds():
+    experiment = until_conclusive(16, 48, sweep=({INIT: ("pretrained", "he"), FROZEN: (2, 0)},))
+    first, *later = looks(experiment)
+    trials, curves = noisy({2: 0.1, 0: 0.003}, n=48)
+    at_first = answer(trials.filter(pc.less(trials["seed"], 16)), curves, level=first.level)
+    clear, unclear = at_first.comparisons
+    assert (clear.verdict, unclear.verdict, clear.look) == ("helps", "inconclusive", None)
+    assert needed(at_first.comparisons) == {
+        arm_of({INIT: init, FROZEN: 0}, experiment) for init in ("pretrained", "he")
+    }
+    # As the run goes on: no more seeds of those with two layers frozen.
+    goes_on = pc.or_(pc.less(trials["seed"], 16), pc.equal(trials[FROZEN], 0))
+    for table in (trials, trials.filter(goes_on)):
+        kept, still = answer(table, curves, level=later[-1].level, before=[first, later[0]]).comparisons
+        assert (kept.look, kept.n, kept.level, kept.verdict) == (1, 16, first.level, "helps")
+        assert kept.difference == clear.difference and kept.p_value == clear.p_value
+        assert (still.look, still.n, still.level) == (None, 48, later[-1].level)
+    assert "99.93 %" in verdicts.verdict([kept]) and "16 seeds, settled at look 1)" in verdicts.verdict([kept])
+    # It counts on for the claim that was not made of it: that there is no difference.
+    assert still.p_nil == min(1.0, 2 * nil_p(still.treated - still.untreated, 0.005))
 
 
 def test_many_open_comparisons_are_not_all_named():

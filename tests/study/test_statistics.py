@@ -381,3 +381,15 @@ def test_an_interaction_is_found_where_it_is_planted_and_nowhere_else():
     assert found.interactions["a", "c"].mean == pytest.approx(0.3)
     assert found.interactions["a", "b"].mean == found.interactions["b", "c"].mean == pytest.approx(0)
     assert [found.shares[name].mean for name in "abc"] == pytest.approx([0.35, 0, 0.15])
+
+
+@pytest.mark.parametrize("value", [0.1, 0.3, 0.7])
+@pytest.mark.parametrize("n", [8, 19])
+def test_the_band_of_equal_values_is_their_mean(value, n):
+    mean, low, high = statistics.band(np.full((n, 3), value))  # whose deviation is not zero, but rounding
+    np.testing.assert_allclose([mean, low, high], np.full((3, 3), value), rtol=1e-15)
+    rest = np.full((n, 3), value)
+    rest[:, 1] += np.linspace(0, 0.1, n)
+    _, low, high = statistics.band(rest)
+    np.testing.assert_allclose((high - low)[[0, 2]], 0, atol=1e-15)
+    assert high[1] - low[1] > 0.01

@@ -83,12 +83,38 @@ def test_what_was_measured_too_seldom_is_not_guessed():
     assert found.trend == "unmeasured" and found.change is None and found.updates == 5000
 
 
-def test_an_arm_that_stopped_early_has_levelled_off_and_one_that_mostly_did_not_is_judged_by_the_others():
+def stopped(slope, n_measured=40):
+    """Losses [trials, measurements] that change by a fraction in a fifth of training, and the updates of these."""
+    steps = np.arange(1, n_measured + 1) * 5
+    noise = np.random.default_rng(0).normal(0, 0.001, (8, n_measured))
+    return 1 + slope * 5 * (steps / steps[-1] - 1) + noise, tuple(steps)
+
+
+@pytest.mark.parametrize(("slope", "word"), [(-0.05, "improves"), (0.0, "level"), (0.05, "rises")])
+def test_an_arm_that_stopped_early_has_levelled_off_only_if_its_slope_says_so(slope, word):
+    losses, steps = stopped(slope)
+    (found,) = lengths_of({"he": losses}, steps, stopped={f"he-{number}" for number in range(8)})
+    # One whose first loss is its lowest was never trained.
+    assert (found.trend, found.n_stopped, found.updates) == (word, 8, 200)
+    if word != "rises":
+        last = np.arange(28, 40)
+        changes = [np.polyfit(np.array(steps)[last], each[last], 1)[0] * 40 / each[last].mean() for each in losses]
+        assert found.change == pytest.approx(statistics.student(np.array(changes)), abs=1e-9)
+        assert found.since == steps[28]
+
+
+def test_what_rises_before_it_stops_is_level_and_few_measurements_say_nothing():
+    losses, steps = stopped(0.0)
+    losses[:, 0], losses[:, -12:] = 0.5, losses[:, -12:] + np.linspace(0, 0.2, 12)
+    losses[:, 3] = 0.4
+    (found,) = lengths_of({"he": losses}, steps, stopped={f"he-{number}" for number in range(8)})
+    assert found.trend == "level" and found.change.mean > 0
+    (few,) = lengths_of({"he": losses[:, :5]}, steps[:5], stopped={f"he-{number}" for number in range(8)})
+    assert few.trend == "unmeasured"
+
+
+def test_an_arm_that_mostly_did_not_stop_early_is_judged_by_the_others():
     losses = 2 - np.log(np.array(EPOCHS)) / 4 + np.random.default_rng(0).normal(0, 0.001, (8, 9))
-    early = losses.copy()
-    early[:, -2:] = np.nan
-    (most,) = lengths_of({"he": early}, stopped={f"he-{number}" for number in range(8)})
-    assert (most.trend, most.n_stopped, most.updates) == ("level", 8, 80)
     losses[0, -2:] = np.nan
     (one,) = lengths_of({"he": losses}, stopped={"he-0"})
     assert (one.trend, one.n_stopped) == ("improves", 1)
