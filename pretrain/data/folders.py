@@ -13,23 +13,15 @@ import numpy as np
 from pretrain.config.counts import counted, some
 from pretrain.config.fields import ConfigError
 from pretrain.data import room
+from pretrain.data.arrays import Arrays
 from pretrain.data.files import State, state_of, unaltered
-from pretrain.data.findings import Finding, notes
+from pretrain.data.findings import notes
 from pretrain.data.names import split_of
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
 _POOL = "unlabelled"
 _MOST_NAMED, _MOST_SIZES, _MOST_FAULTS = 5, 3, 20
 _WHITE = 255  # what shows through
-
-
-class Pictures(NamedTuple):
-    """The pictures of a folder."""
-
-    arrays: dict[str, np.ndarray]  # by canonical name: inputs [N, size, size, 1 or 3] uint8, labels [N] int
-    class_names: tuple[str, ...]
-    findings: tuple[Finding, ...]
-    files: tuple[State, ...]  # as they were when they were read
 
 
 class _Found(NamedTuple):
@@ -46,8 +38,8 @@ def holds_pictures(folder: Path) -> bool:
     return any(_is_picture(file) for each in _folders(folder) for file in each.rglob("*"))
 
 
-def read(folder: Path, size: int) -> Pictures:
-    """Returns the pictures of a folder, in the order of their paths, as bytes; all grey ones have one channel.
+def read(folder: Path, size: int) -> Arrays:
+    """Returns the pictures of a folder, in the order of their paths, [N, size, size, 1 or 3] uint8; grey ones have 1.
 
     Args:
       folder: has a folder for each class, or for each split with those; ``unlabelled`` is of no class.
@@ -83,7 +75,8 @@ def read(folder: Path, size: int) -> Pictures:
     if found.others:
         n = counted(len(found.others), "other file")
         said.append(f"{n} left alone: {some(found.others, _MOST_NAMED)}")
-    return Pictures(arrays, tuple(names), tuple(notes(said)), tuple(states))
+    called = {name: f"{name.partition('_')[0]} pictures" for name in arrays}
+    return Arrays(arrays, called, tuple(names), findings=tuple(notes(said)), files=states)
 
 
 def _described(sizes: Counter, size: int, channels: int, names: Sequence[str]) -> str:

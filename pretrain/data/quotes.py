@@ -14,7 +14,6 @@ from pretrain.data import room
 
 _BLOCK = 1 << 22  # bytes
 _LONGEST = 1 << 24  # bytes of a quoted text
-_CELL = 16  # bytes of a number, as read and as an input, while both are there
 Blocks = Iterator[tuple[bytes, bool]]  # bytes, and whether they are the last
 
 
@@ -100,4 +99,4 @@ def _check_room(path: Path, file: IO[bytes], mark: bytes) -> None:
     first = file.read(_BLOCK)
     file.seek(0)
     share = (first.count(mark) + first.count(b"\n")) / max(1, len(first))
-    room.check(str(path), max(size, share * size * _CELL), f"a table of {size:,} bytes as text")
+    room.check(str(path), max(size, share * size * room.CELL), f"a table of {size:,} bytes as text")

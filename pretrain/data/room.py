@@ -7,6 +7,7 @@ import psutil
 
 from pretrain.config.fields import ConfigError
 
+CELL = 16  # bytes of a table's number, as read and as an input, while both are there
 _LIMITS = [  # of a control group, version 2 and version 1
     Path("/sys/fs/cgroup/memory.max"),
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),

@@ -8,6 +8,7 @@ import numpy as np
 from pretrain.config.counts import counted, some
 from pretrain.data.findings import Finding
 from pretrain.data.inputs import blocks
+from pretrain.data.moments import Moments, by_channel, moments_of
 
 _CONSTANT = 1e-12  # deviation, relative to the largest value, below which a column counts as constant
 _LEAST = float(np.sqrt(np.finfo(float).tiny))  # deviation, whose square is rounded below
@@ -73,17 +74,6 @@ class Scaling(NamedTuple):
         return made.astype(np.float32) / np.float32(255) if made.dtype == np.uint8 else made
 
 
-class _Moments(NamedTuple):
-    """Moments of training rows, value by value: [D]."""
-
-    mean: np.ndarray
-    deviation: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    has_missing: np.ndarray
-    present: np.ndarray  # numbers that are not missing
-
-
 class FittedScaling(NamedTuple):
     """A scaling, with the interval of its outputs, notes, and findings on held-out values."""
 
@@ -112,7 +102,7 @@ def fit(
     first, is_chosen = training[0], method != "auto"
     if first.dtype == np.uint8 and method in ("auto", "unit"):
         return FittedScaling(_identity("unit"), (0.0, 1.0), ())
-    moments = _moments(training)
+    moments = moments_of(training)
     notes: list[str] = []
     is_numeric = np.array([column.category is None for column in columns] or [True] * first[0].size)
     missing = moments.has_missing.copy()
@@ -125,7 +115,7 @@ def fit(
     # A category of no training row has no weight that training could move: its rows have 0 in every category.
     kept = np.flatnonzero(is_numeric | (moments.high > 0))
     unseen = len(is_numeric) - len(kept)
-    shared = _by_channel(moments, first.shape[-1]) if first.ndim > 2 else moments
+    shared = by_channel(moments, first.shape[-1]) if first.ndim > 2 else moments
     beyond = _beyond(shared, held_out)
     spread = shared.deviation if method == "standardise" else shared.high - shared.low
     constant = spread <= np.maximum(_CONSTANT * np.maximum(np.abs(shared.low), np.abs(shared.high)), _LEAST)
@@ -173,7 +163,7 @@ def _named(where: np.ndarray, names: Sequence[str]) -> str:
     return some([names[int(place)] if names else place for place in places], _MOST_NAMED)
 
 
-def _beyond(moments: _Moments, held_out: Sequence[np.ndarray]) -> np.ndarray:
+def _beyond(moments: Moments, held_out: Sequence[np.ndarray]) -> np.ndarray:
     """Returns, value by value, how many held-out rows lie far beyond the training range: [D]."""
     beyond = np.zeros(len(moments.low), int)
     reach = np.maximum(_FAR * moments.deviation, _CONSTANT * np.maximum(np.abs(moments.low), np.abs(moments.high)))
@@ -234,55 +224,3 @@ def as_bytes(arrays: Iterable[np.ndarray]) -> list[np.ndarray] | None:
 
 def _identity(method: str) -> Scaling:
     return Scaling(method, (), *(np.zeros(0, int), np.zeros(0), np.zeros(0, int), np.zeros(0), np.zeros(0)))
-
-
-def _moments(training: Sequence[np.ndarray]) -> _Moments:
-    """Returns the moments of training rows, in one pass and in double precision."""
-    size = training[0][0].size
-    pivot = np.zeros(size)
-    total, squares, count = np.zeros(size), np.zeros(size), np.zeros(size)
-    low, high = np.full(size, np.inf), np.full(size, -np.inf)
-    n_rows = 0
-    for array in training:
-        for block in blocks(array):
-            values = block.reshape(len(block), -1).astype(np.float64)
-            present = ~np.isnan(values)
-            whole = bool(present.all())
-            if not n_rows:  # squares of values far from zero would leave no variance
-                pivot = np.where(present.any(axis=0), _mean(values, present, whole), 0)
-            n_rows += len(block)
-            offsets = values - pivot
-            if not whole:
-                offsets = np.where(present, offsets, 0)
-            total += offsets.sum(axis=0)
-            squares += np.einsum("ij,ij->j", offsets, offsets)
-            count += len(block) if whole else present.sum(axis=0)
-            low, high = np.fmin(low, np.fmin.reduce(values)), np.fmax(high, np.fmax.reduce(values))
-    n, seen = np.maximum(count, 1), count > 0
-    low, high = np.where(seen, low, 0), np.where(seen, high, 0)
-    variance = np.maximum(squares / n - np.square(total / n), 0)
-    return _Moments(pivot + total / n, np.sqrt(variance), low, high, count < n_rows, count)
-
-
-def _mean(values: np.ndarray, present: np.ndarray, whole: bool) -> np.ndarray:
-    if whole:
-        return values.mean(axis=0)
-    return np.where(present, values, 0).sum(axis=0) / np.maximum(present.sum(axis=0), 1)
-
-
-def _by_channel(moments: _Moments, n_channels: int) -> _Moments:
-    """Returns the moments of images' channels, as each of their pixels has them: [D]."""
-    pixels = (-1, n_channels)
-    mean, deviation, low, high = (each.reshape(pixels) for each in moments[:4])
-    if moments.has_missing.any():  # of series of unlike lengths, of which later steps have fewer numbers
-        weights = moments.present.reshape(pixels) / np.maximum(moments.present.reshape(pixels).sum(axis=0), 1)
-        middle = (weights * mean).sum(axis=0)
-        spread = np.sqrt((weights * (np.square(deviation) + np.square(mean - middle))).sum(axis=0))
-        low, high = np.where(weights > 0, low, np.inf), np.where(weights > 0, high, -np.inf)
-    else:
-        middle = mean.mean(axis=0)
-        spread = np.sqrt((np.square(deviation) + np.square(mean - middle)).mean(axis=0))
-    middle, spread, least, most = (
-        np.tile(each, len(mean)) for each in (middle, spread, low.min(axis=0), high.max(axis=0))
-    )
-    return _Moments(middle, spread, least, most, moments.has_missing, moments.present)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -11,33 +11,18 @@ from pretrain.config.fields import ConfigError
 from pretrain.config.settings import DataConfig
 from pretrain.config.suggestions import suggestion
 from pretrain.data import columns, delimited, frames, keys, of_tables, room
+from pretrain.data.arrays import Arrays
 from pretrain.data.columns import Encoded, Missing, Record
 from pretrain.data.files import State, state_of, unaltered
-from pretrain.data.findings import Finding
-from pretrain.data.scaling import Column
 
 _TEXT = (".csv", ".tsv")
 SUFFIXES = (*_TEXT, ".parquet", ".pq")
 _MOST_NAMED = 20
-_CELL = 16  # bytes of a number, as read and as an input, while both are there
 _INPUT = 8  # of a number as an input
 
 
-class Table(NamedTuple):
-    """A table as arrays, row by row."""
-
-    inputs: np.ndarray  # [N, D] float64, NaN where a number is missing
-    columns: tuple[Column, ...]
-    labels: np.ndarray  # [N] numbers, NaN where missing, or texts, empty where missing
-    groups: np.ndarray | None  # [N] int, as ``keys.groups`` has them
-    times: np.ndarray | None = None  # [N] int, as ``keys.times`` has them
-    records: tuple[Record, ...] = ()  # of all columns of the file
-    findings: tuple[Finding, ...] = ()
-    files: Sequence[State] = ()  # as they were when they were read
-
-
-def read(path: Path, config: DataConfig) -> Table:
-    """Reads a table.
+def read(path: Path, config: DataConfig) -> Arrays:
+    """Reads a table: inputs [N, D] float64, NaN where missing; labels [N] numbers, NaN where missing, or texts.
 
     Raises:
       ConfigError: it is not there or damaged, or a column is missing or of no use; a line for each fault.
@@ -114,7 +99,16 @@ def read(path: Path, config: DataConfig) -> Table:
     inputs = np.concatenate([each.values for each in encoded.values()], axis=1, dtype=np.float64)
     del encoded
     _release()
-    return Table(inputs, made, labels, groups, times, tuple(records[name] for name in names), tuple(findings), files)
+    return Arrays(
+        {"train_inputs": inputs, "train_labels": labels},
+        {"train_inputs": "inputs", "train_labels": config.target},
+        columns=made,
+        groups=groups,
+        times=times,
+        findings=tuple(findings),
+        records=tuple(records[name] for name in names),
+        files=files,
+    )
 
 
 def _left_out(name: str, values: Any, reason: str) -> Record:
@@ -152,18 +146,14 @@ def _table(path: Path) -> tuple[Any, str]:
 
         if path.is_file():
             footer = pa.parquet.read_metadata(path)
-            _check_room(path, footer.num_rows, footer.num_columns)
+            n_rows, n_columns = footer.num_rows, footer.num_columns
+            room.check(str(path), n_rows * n_columns * room.CELL, f"{n_rows:,} rows of {n_columns:,} columns")
         return pa.parquet.read_table(path), "utf8"
     except ConfigError:
         raise
     except (OSError, pa.ArrowException, UnicodeError, ValueError, MemoryError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ConfigError("data.name", str(path), f"is no readable table ({reason}); write it anew") from None
-
-
-def _check_room(path: Path, n_rows: int, n_columns: int) -> None:
-    """Checks that there is memory for a table as it is read and as it becomes inputs."""
-    room.check(str(path), n_rows * n_columns * _CELL, f"{n_rows:,} rows of {n_columns:,} columns")
 
 
 def _listed(listed: Sequence[str], known: Sequence[str]) -> list[str]:

@@ -49,7 +49,12 @@ def read(name: str, directory: str) -> dict[str, Any]:
         if not match:
             raise SetError("is no dataset name; write name, name/config or name:version")
         parts: dict[str, Any] = match.groupdict()
-        folder = _find(root, **parts) or _prepared(name, root, parts)
+        folder = _find(root, **parts)
+        if folder is None:
+            fault = prepare(name, root, **parts)
+            folder = _find(root, **parts)
+            if folder is None:
+                raise SetError(fault)
         source = _source(folder)
         arrays = _load(folder / _CACHE, source)
         if arrays is None:
@@ -77,15 +82,6 @@ def _find(root: Path, base: str, config: str | None, version: str | None) -> Pat
     wanted = (version or "*.*.*").replace(".", r"\.").replace("*", r"\d+")
     versions = [path for path in _versions(home / (config or "")) if re.fullmatch(wanted, path.name)]
     return max(versions, key=lambda path: [int(number) for number in path.name.split(".")], default=None)
-
-
-def _prepared(name: str, root: Path, parts: dict[str, Any]) -> Path:
-    """Prepares a set and returns its directory."""
-    fault = prepare(name, root, **parts)
-    folder = _find(root, **parts)
-    if folder is None:
-        raise SetError(fault)
-    return folder
 
 
 def _versions(folder: Path) -> list[Path]:

@@ -69,24 +69,10 @@ def _chance(dataset: Dataset, metric: str) -> dict[str, float]:
 
 def _spread(dataset: Dataset) -> tuple[float, float]:
     """Returns the errors of predicting test inputs by their own mean and by that of training inputs, mean over D."""
-    test, train = dataset.test.inputs, dataset.train.inputs
-    if dataset.scaling.padded:
-        nothing = np.zeros((0, test.shape[1]))
-        own, trained = (float(_padded_errors(test, nothing, mean)[0]) for mean in (_real_mean(test), _real_mean(train)))
-        return own, trained
-    mean, square = _means(test)
-    variance = float(np.mean(square - np.square(mean)))
-    return variance, variance + float(np.mean(np.square(mean - _means(train)[0])))
-
-
-def _means(inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the means of inputs [N, D] and of their squares: [D] each."""
-    sums = np.zeros((2, inputs.shape[1]))
-    for block in blocks(inputs):
-        values = scaled(block).astype(np.float64)
-        sums += [values.sum(axis=0), np.square(values).sum(axis=0)]
-    mean, square = sums / len(inputs)
-    return mean, square
+    test, train, padded = dataset.test.inputs, dataset.train.inputs, dataset.scaling.padded
+    nothing = np.zeros((0, test.shape[1]))
+    own, trained = (_errors(test, _mean(rows, padded), nothing, padded)[0] for rows in (test, train))
+    return own, trained
 
 
 def _linear_errors(dataset: Dataset, most: int) -> list[float]:
@@ -96,67 +82,60 @@ def _linear_errors(dataset: Dataset, most: int) -> list[float]:
       dataset: whose training inputs the components are of.
       most: components that are asked for; fewer rows or inputs have fewer. D components leave nothing, and are none.
     """
-    train, test = dataset.train.inputs, dataset.test.inputs
+    train, test, padded = dataset.train.inputs, dataset.test.inputs, dataset.scaling.padded
     width = test.shape[1]
     n_rows = _MOST_ROWS if width <= _WIDEST else max(1, min(_MOST_ROWS, _MOST_VALUES // width))
     rows = train[:: -(-len(train) // n_rows)]
     mean = scaled(rows).mean(axis=0)
-    is_wide = width > _WIDEST
-    if is_wide:
-        directions = _leading(scaled(rows) - mean, min(most, len(rows) - 1, width - 1))
-    else:
-        directions = np.linalg.eigh(_moments(rows, mean))[1][:, ::-1]
-    if dataset.scaling.padded:
-        few = test[:: -(-len(test) // _MOST_PADDED)]
-        return _padded_errors(few, directions[:, : min(most, width - 1, len(rows) - 1)].T, mean).tolist()
-    if not is_wide:
-        moments = _moments(test, mean)
-        explained, total = np.sum(directions * (moments @ directions), axis=0), np.trace(moments)
-    else:
-        explained, total = np.zeros(directions.shape[1] + 1), 0.0  # the last component is not taken away below
-        for block in blocks(test):
-            centred = scaled(block) - mean
-            explained[:-1] += np.sum(np.square(centred @ directions), axis=0, dtype=np.float64) / len(test)
-            total += float(np.sum(np.square(centred), dtype=np.float64)) / len(test)
-    left = total - np.concatenate([[0.0], np.cumsum(explained)[:-1]])
-    return np.maximum(left / width, 0.0)[: len(rows)].tolist()  # as fewer rows have no more components
+    n = min(most, len(rows) - 1, width - 1)
+    directions = np.zeros((0, width), np.float32)
+    if n > 0:
+        directions = _leading(scaled(rows) - mean, n) if width > _WIDEST else _all(rows, mean)[:n]
+    few = test[:: -(-len(test) // _MOST_PADDED)] if padded else test
+    return _errors(few, mean, directions, padded)
 
 
 def _leading(centred: np.ndarray, n: int) -> np.ndarray:
-    """Returns the first n principal directions of centred rows [N, D], by randomised decomposition: [D, n].
+    """Returns the first n principal directions of centred rows [N, D], by randomised decomposition: [n, D].
 
     See Halko, Martinsson and Tropp (2011), "Finding structure with randomness".
     """
     from sklearn.utils.extmath import randomized_svd
 
-    if n < 1:
-        return np.zeros((centred.shape[1], 0), np.float32)
-    return randomized_svd(centred, n, random_state=0)[2].T
+    return randomized_svd(centred, n, random_state=0)[2]
 
 
-def _real_mean(inputs: np.ndarray) -> np.ndarray:
-    """Returns the mean of padded inputs [N, D] over their real values: [D]."""
-    return inputs.sum(axis=0, dtype=np.float64) / np.maximum(np.asarray(is_real(inputs)).sum(axis=0), 1)
+def _all(rows: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """Returns the principal directions of rows [N, D] about a mean [D]: [D, D]."""
+    moments = np.zeros((len(mean), len(mean)))
+    for block in blocks(rows):
+        centred = scaled(block) - mean
+        moments += centred.T @ centred
+    return np.linalg.eigh(moments)[1].T[::-1].astype(np.float32)
 
 
-def _padded_errors(inputs: np.ndarray, directions: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """Returns the errors of padded inputs [N, D] from 0, 1, ... components [components, D], of real values alone.
+def _mean(inputs: np.ndarray, padded: bool) -> np.ndarray:
+    """Returns the mean of inputs [N, D], of padded ones over their real values: [D] float64."""
+    total = sum(scaled(block).sum(axis=0, dtype=np.float64) for block in blocks(inputs))
+    return total / (np.maximum(np.asarray(is_real(inputs)).sum(axis=0), 1) if padded else len(inputs))
 
-    As an autoencoder's, they are a mean over the values of a row, and over rows.
+
+def _errors(inputs: np.ndarray, mean: np.ndarray, directions: np.ndarray, padded: bool) -> list[float]:
+    """Returns the squared errors of inputs [N, D] from 0, 1, … components [components, D], mean over D and rows.
+
+    Of padded inputs they are of real values alone: as an autoencoder's, a mean over those of a row, and over rows.
     """
-    real = np.asarray(is_real(inputs))
-    left, counts = inputs.astype(np.float64) - mean, np.maximum(real.sum(axis=1), 1)
-    errors = [float((np.square(left * real).sum(axis=1) / counts).mean())]
-    for direction in directions:
-        left -= np.outer(left @ direction, direction)
-        errors.append(float((np.square(left * real).sum(axis=1) / counts).mean()))
-    return np.array(errors)
-
-
-def _moments(inputs: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """Returns the second moments of inputs [N, D] about a mean [D]: [D, D]."""
-    total = np.zeros((len(mean), len(mean)))
+    total = np.zeros(1 + len(directions))
     for block in blocks(inputs):
-        rows = scaled(block) - mean
-        total += rows.T @ rows
-    return total / len(inputs)
+        left = scaled(block) - mean
+        if not padded:
+            explained = np.sum(np.square(left @ directions.T), axis=0, dtype=np.float64)
+            total += np.sum(np.square(left), dtype=np.float64) - np.concatenate([[0.0], np.cumsum(explained)])
+            continue
+        real = np.asarray(is_real(block))
+        weights = real * (block.shape[1] / np.maximum(real.sum(axis=1, keepdims=True), 1))
+        total[0] += np.sum(np.square(left) * weights)
+        for number, direction in enumerate(directions, 1):
+            left = left - np.outer(left @ direction, direction)
+            total[number] += np.sum(np.square(left) * weights)
+    return np.maximum(total / inputs.size, 0).tolist()

@@ -10,6 +10,7 @@ ROOT = Path(__file__).parents[2] / "pretrain"
 WAY = (
     *("learn/**/*.py", "execute/*.py", "store/store.py", "store/records.py", "runs/tables.py", "runs/endings.py"),
     *("runs/measures.py", "engines/here.py", "engines/work.py", "data/dataset.py", "data/splits.py", "data/scaling.py"),
+    "data/moments.py",
     *("plan/arrays.py", "plan/stages.py", "plan/builders.py", "plan/plan.py", "plan/job.py"),
 )
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)

@@ -31,7 +31,8 @@ UNCALLED = {
     "store/store.py": "Store.save Store.cut_progress Store._discard Store._move_aside",  # of halves, and of damage
     "runs/tables.py": "timings write",  # of files
     "data/dataset.py": "Dataset.known_labels Dataset.named",  # of samples and baselines
-    "data/scaling.py": "_by_channel _counts _named",  # of arrays, whose digests name stages
+    "data/moments.py": "by_channel",  # of arrays, whose digests name stages
+    "data/scaling.py": "_counts _named",  # of arrays, whose digests name stages
     "data/splits.py": "_by_time _grouped",  # likewise
     "execute/execute.py": "measured_again",  # of test rows that pretraining has not seen
     "learn/probes.py": "_ridge_of_known",  # of unknown labels, as the next

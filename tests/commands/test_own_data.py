@@ -60,7 +60,7 @@ def test_a_table_leads_to_a_verdict(form, launch, tmp_path):
     (inputs, *_) = load_inputs(run)
     dataset = data.load(inputs.data)
     assert inputs.output_names == ("<=50K", ">50K") and inputs.scaling.columns[:2] == ("age", "hours")
-    raw = tables.read(path, inputs.data).inputs
+    raw = tables.read(path, inputs.data).by_name["train_inputs"]
     known = {row.tobytes() for row in inputs.scaling.applied(raw)}
     assert all(row.tobytes() in known for row in dataset.test.inputs)
 

@@ -11,8 +11,8 @@ import pytest
 from pretrain import data
 from pretrain.config import DataConfig, Experiment, PretrainConfig
 from pretrain.config.fields import ConfigError
+from pretrain.data import formats
 from pretrain.data import loading as module
-from pretrain.data import reading
 from tests.data.own_files import ARRAYS, load, refused
 
 PARTS = dict(zip(ARRAYS, ("images", "labels", "test", "test"), strict=True))  # of the fingerprints, by array
@@ -71,19 +71,19 @@ def test_the_fingerprints_of_mnist_are_stable(mnist):
 @pytest.mark.parametrize("damage", ["first", "middle", "last", "cut", "gone"])
 def test_a_damaged_copy_of_mnist_is_refused(damage, tmp_path, monkeypatch):
     copy = tmp_path / "mnist.npz"
-    content = bytearray(reading.MNIST.read_bytes())
+    content = bytearray(formats.MNIST.read_bytes())
     if damage == "cut":
         del content[-1]
     elif damage != "gone":
         content[{"first": 0, "middle": len(content) // 2, "last": -1}[damage]] ^= 1
     if damage != "gone":
         copy.write_bytes(content)
-    monkeypatch.setattr(reading, "MNIST", copy)
+    monkeypatch.setattr(formats, "MNIST", copy)
     refused("mnist", "data.name: 'mnist'", str(copy), "reinstall")
 
 
 def test_an_undamaged_copy_of_mnist_is_read(mnist, tmp_path, monkeypatch):
-    monkeypatch.setattr(reading, "MNIST", shutil.copy(reading.MNIST, tmp_path / "copy.npz"))
+    monkeypatch.setattr(formats, "MNIST", shutil.copy(formats.MNIST, tmp_path / "copy.npz"))
     assert load("mnist", 5000).fingerprints == mnist.fingerprints
 
 

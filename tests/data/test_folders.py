@@ -28,7 +28,7 @@ def one(tmp_path, image, size=8, name="1.png", **options):
     """The pixels that a picture is read as, beside a colourful one."""
     save(tmp_path / "a" / name, image, **options)
     save(tmp_path / "b" / "1.png", colours(size, size))
-    return folders.read(tmp_path, size).arrays["train_inputs"][0]
+    return folders.read(tmp_path, size).by_name["train_inputs"][0]
 
 
 def test_classes_are_folders_and_pixels_those_of_the_files(tmp_path):
@@ -36,8 +36,8 @@ def test_classes_are_folders_and_pixels_those_of_the_files(tmp_path):
     for name, pixels in kept.items():
         save(tmp_path / name, pixels)
     made = folders.read(tmp_path, 8)
-    assert made.class_names == ("cat", "dog") and made.arrays["train_labels"].tolist() == [0, 0, 1, 1]
-    for found, name in zip(made.arrays["train_inputs"], sorted(kept), strict=True):
+    assert made.class_names == ("cat", "dog") and made.by_name["train_labels"].tolist() == [0, 0, 1, 1]
+    for found, name in zip(made.by_name["train_inputs"], sorted(kept), strict=True):
         np.testing.assert_array_equal(found, kept[name])
     (note,) = made.findings
     assert str(note) == "4 pictures of 8 × 8 pixels, in colour, of 2 classes by folder (cat, dog)"
@@ -54,9 +54,9 @@ def test_splits_and_a_pool_are_folders(tmp_path):
     ):
         save(tmp_path / name, colours())
     made = folders.read(tmp_path, 8)
-    labels = {name: array.tolist() for name, array in made.arrays.items() if name.endswith("labels")}
+    labels = {name: array.tolist() for name, array in made.by_name.items() if name.endswith("labels")}
     assert labels == {"train_labels": [0, 1], "validation_labels": [0], "test_labels": [1]}
-    assert len(made.arrays["unlabelled_inputs"]) == 2 and made.class_names == ("a", "b")
+    assert len(made.by_name["unlabelled_inputs"]) == 2 and made.class_names == ("a", "b")
 
 
 def test_all_grey_pictures_have_one_channel(tmp_path):
@@ -64,11 +64,11 @@ def test_all_grey_pictures_have_one_channel(tmp_path):
     save(tmp_path / "a" / "1.png", grey)
     save(tmp_path / "a" / "2.png", Image.fromarray(grey), mode="RGB")
     save(tmp_path / "b" / "1.png", Image.fromarray(grey), mode="1")
-    made = folders.read(tmp_path, 8).arrays["train_inputs"]
+    made = folders.read(tmp_path, 8).by_name["train_inputs"]
     assert made.shape == (3, 8, 8, 1)
     np.testing.assert_array_equal(made[:2, ..., 0], [grey, grey])
     save(tmp_path / "b" / "2.png", colours())
-    assert folders.read(tmp_path, 8).arrays["train_inputs"].shape == (4, 8, 8, 3)
+    assert folders.read(tmp_path, 8).by_name["train_inputs"].shape == (4, 8, 8, 3)
 
 
 def test_grey_of_sixteen_bits_is_scaled(tmp_path):
@@ -109,8 +109,8 @@ def test_sizes_are_brought_to_one_and_said(tmp_path):
     for number, (height, width) in enumerate([(20, 30), (64, 16), (9, 9), (100, 100)]):
         save(tmp_path / "a" / f"{number}.png", np.full((height, width, 3), [10, 20, 200], np.uint8))
     made = folders.read(tmp_path, 12)
-    assert (made.arrays["train_inputs"] == np.array([10, 20, 200])).all()
-    assert made.arrays["train_inputs"].shape == (4, 12, 12, 3)
+    assert (made.by_name["train_inputs"] == np.array([10, 20, 200])).all()
+    assert made.by_name["train_inputs"].shape == (4, 12, 12, 3)
     assert "of 9 × 9 to 100 × 100 pixels" in str(made.findings[0])
     assert str(made.findings[0]).endswith("brought to 12 × 12 (data.size)")
 
@@ -131,7 +131,7 @@ def test_hidden_and_linked_folders_are_no_class(tmp_path):
     (tmp_path / "a" / "more").symlink_to(tmp_path / "b")
     (tmp_path / "c").symlink_to(tmp_path / "b")
     made = folders.read(tmp_path, 8)
-    assert made.class_names == ("a", "b", "c") and made.arrays["train_labels"].tolist() == [0, 1, 2]
+    assert made.class_names == ("a", "b", "c") and made.by_name["train_labels"].tolist() == [0, 1, 2]
     assert str(made.findings[1]) == "1 other file left alone: a/more"
 
 

@@ -51,7 +51,7 @@ def test_sizes_are_told_before_files_are_read(tmp_path, monkeypatch):
     pa.csv.write_csv(table, tmp_path / "own.csv")
     monkeypatch.setattr(room, "available", lambda with_swap: 500_000)
     for reader in ("read_npz", "read_npy"):
-        monkeypatch.setattr(f"pretrain.data.reading.{reader}", lambda *_: pytest.fail("was read"))
+        monkeypatch.setattr(f"pretrain.data.formats.{reader}", lambda *_: pytest.fail("was read"))
     monkeypatch.setattr(pa.parquet, "read_table", lambda *_: pytest.fail("was read"))
     refused(tmp_path / "own.npz", "arrays, the largest of 1,000 × 50 float64", "0.0 GiB are free; take fewer rows")
     refused(folder, "arrays, the largest of 1,000 × 50 float64")
@@ -77,7 +77,7 @@ def test_a_file_that_is_altered_while_it_is_read_is_named(tmp_path, monkeypatch)
         os.utime(path, ns=(1, 1))
         return read(*given)
 
-    monkeypatch.setattr("pretrain.data.reading.read_npz", slowly)
+    monkeypatch.setattr("pretrain.data.formats.read_npz", slowly)
     refused(path, "was altered while it was read")
 
 
