@@ -6,7 +6,7 @@ import numpy as np
 
 from pretrain.config import Experiment
 from pretrain.config.digests import sha256_of_arrays
-from pretrain.config.fields import ConfigError
+from pretrain.config.fields import ConfigError, Faults
 from pretrain.config.kinds import TaskKind
 from pretrain.config.settings import DataConfig
 from pretrain.data import forms, leaks, population, reading, scaling, splits
@@ -80,12 +80,16 @@ def load(config: DataConfig, read: Reader = reading.read) -> Dataset:
     if config.name != "mnist":
         source = leaks.examined(source, config)
     cut = splits.cut(rows_of(source), config)
-    raw = _raw(source, cut, config)
-    labels = _cut(source.labels, cut)
-    units = None
+    labels, units, faults = _cut(source.labels, cut), None, Faults()
+    with faults.noted():
+        raw = _raw(source, cut, config)
     if source.task == "regression":
-        units = _units(config, labels["train"], source.output_names)
-        labels = {split: units.standardised(array) for split, array in labels.items()}
+        with faults.noted():
+            units = _units(config, labels["train"], source.output_names)
+            labels = {split: units.standardised(array) for split, array in labels.items()}
+    with faults.noted():
+        _check_pool(config, labels["train"], len(source.inputs.get("unlabelled", ())))
+    faults.check()
     pool = raw.pop("unlabelled", None)
     training, pool_findings = _scaled_by(config, raw["train"], labels["train"], pool, source.columns)
     held_out = [raw["validation"], raw["test"]]
@@ -148,8 +152,8 @@ def rows_of(source: Source) -> splits.Rows:
 
 
 def _read_as(config: DataConfig, source: Source, train: np.ndarray) -> list[str]:
-    """Returns the form that rows were read as, in words; nothing of packaged ones."""
-    if config.name == "mnist":
+    """Returns the form that rows were read as, in words; nothing of packaged ones and of tables, which have columns."""
+    if config.name == "mnist" or source.columns:
         return []
     return forms.lines(form_of(source, config), source.inputs["train"], train, source.padded)
 
@@ -224,6 +228,23 @@ def _raw(source: Source, cut: splits.Cut, config: DataConfig) -> dict[str, np.nd
     return arrays
 
 
+def _check_pool(config: DataConfig, labels: np.ndarray, n_pool: int) -> None:
+    """Checks that there are as many rows without a label as a config asks for, and some to pretrain on.
+
+    Raises:
+      ConfigError: there are not.
+    """
+    n_without = int(is_missing(labels).sum()) + n_pool
+    if config.unlabelled != "all" and config.unlabelled > n_without:
+        remedy = f"is more than the {n_without:,} training rows without a label; lower it"
+        raise ConfigError("data.unlabelled", config.unlabelled, remedy)
+    if config.pretrain_on == "unlabelled" and not (n_without and config.unlabelled):
+        remedy = "leaves nothing to pretrain on, for all training rows have a label; set it to both"
+        if n_without:
+            remedy = "leaves nothing to pretrain on beside data.unlabelled 0; raise that, or set it to both"
+        raise ConfigError("data.pretrain_on", config.pretrain_on, remedy)
+
+
 def _pretrained(
     config: DataConfig, train: np.ndarray, labels: np.ndarray, pool: np.ndarray | None, fitted: scaling.FittedScaling
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
@@ -241,18 +262,10 @@ def _pretrained(
         lines.append(f"{len(without):,} of {len(labels):,} training rows have no label; they pretrain only")
     drawn = without
     if config.unlabelled != "all":
-        if config.unlabelled > len(without):
-            remedy = f"is more than the {len(without):,} training rows without a label; lower it"
-            raise ConfigError("data.unlabelled", config.unlabelled, remedy)
         drawn = np.random.default_rng(config.cut).permutation(without)[: config.unlabelled]
     is_read = ~missing if config.pretrain_on != "unlabelled" else np.zeros(len(labels), bool)
     if config.pretrain_on != "train":
         is_read[drawn] = True
-    if not is_read.any():
-        remedy = "leaves nothing to pretrain on, for all training rows have a label; set it to both"
-        if len(without):
-            remedy = "leaves nothing to pretrain on beside data.unlabelled 0; raise that, or set it to both"
-        raise ConfigError("data.pretrain_on", config.pretrain_on, remedy)
     if is_read.all():
         return train, labels, lines  # without a copy
     return train[is_read], labels[is_read], lines
