@@ -119,7 +119,7 @@ def test_a_metric_of_other_targets_is_reported_beside_what_does_not_fit(iris_lik
     typed = ("--study.metric", "r2", "--finetune.labels", "500")
     for data_fault, names in (
         (("--data.validation", "24"), ["study.metric", "finetune.labels"]),
-        (("--data.validation", "0.99"), ["data.validation", "study.metric"]),  # no row is left to train on
+        (("--data.validation", "130"), ["data.validation", "study.metric"]),  # no row is left to train on
     ):
         experiment, chosen, _ = parsed("--data.name", iris_like, "--seeds", "1", *typed, *data_fault)
         with pytest.raises(ConfigError) as error:
