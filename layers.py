@@ -1,4 +1,3 @@
-
 from flax import linen as nn
 
 

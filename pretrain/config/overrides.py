@@ -51,10 +51,13 @@ def override(
     sweep, tune, per_layer = sweep or {}, tune or {}, per_layer or {}
     before, config = config, with_kinds(config, values)
     grids = _sweep(config, values, sweep, tune, draws, draw_seed)
+    fixed = values.keys() | {
+        name for name, axis in sweep.items() if not isinstance(axis, Uniform | LogUniform) and len(set(axis)) == 1
+    }
     changes = {
         "sweep": grids,
         "per_layer": _per_layer(config, values, per_layer),
-        "study.tune": tuple(dict.fromkeys([*(name for name in config.study.tune if name not in values), *tune])),
+        "study.tune": tuple(dict.fromkeys([*(name for name in config.study.tune if name not in fixed), *tune])),
         "study.compare": _compared(config, grids, sweep),
     }
     axes = {**sweep, **tune, **per_layer}

@@ -95,6 +95,11 @@ def lines(form: Form, given: np.ndarray, read: np.ndarray, padded: int = 0) -> l
     match form:
         case "columns" if given.ndim > 2:
             said = [f"rows of {_sides(given)} are read as columns ({_other('columns', given)})"]
+        case "columns" if n_ending := series.n_ending(given):
+            said = [
+                f"{counted(n_ending, 'row')} end in NaN at unlike places, as padded series do, and are read as columns "
+                "with missing values; if rows are series: --data.inputs series"
+            ]
         case "series":
             steps, _, channels = read.shape[1:]
             turned = f", turned from {_sides(given)}" if (padded or time_axis(given)) != 1 else ""

@@ -6,13 +6,13 @@ import numpy as np
 
 from pretrain.config import Experiment
 from pretrain.config.digests import sha256_of_arrays
-from pretrain.config.fields import ConfigError
+from pretrain.config.fields import ConfigError, Faults
 from pretrain.config.kinds import TaskKind
 from pretrain.config.settings import DataConfig
 from pretrain.data import forms, leaks, reading, scaling, splits
 from pretrain.data.dataset import Dataset, Fingerprints, Split, Units
 from pretrain.data.findings import Finding, notes
-from pretrain.data.pool import pretrained, scaled_by
+from pretrain.data.pool import check_pool, pretrained, scaled_by
 from pretrain.data.reading import Source
 from pretrain.data.targets import is_missing, strata
 
@@ -79,12 +79,16 @@ def load(config: DataConfig, read: Reader = reading.read) -> Dataset:
     if config.name != "mnist":
         source = leaks.examined(source, config)
     cut = splits.cut(rows_of(source), config)
-    raw = _raw(source, cut, config)
-    labels = _cut(source.labels, cut)
-    units = None
+    labels, units, faults = _cut(source.labels, cut), None, Faults()
+    with faults.noted():
+        raw = _raw(source, cut, config)
     if source.task == "regression":
-        units = _units(config, labels["train"], source.output_names)
-        labels = {split: units.standardised(array) for split, array in labels.items()}
+        with faults.noted():
+            units = _units(config, labels["train"], source.output_names)
+            labels = {split: units.standardised(array) for split, array in labels.items()}
+    with faults.noted():
+        check_pool(config, labels["train"], len(source.inputs.get("unlabelled", ())))
+    faults.check()
     pool = raw.pop("unlabelled", None)
     training, pool_findings = scaled_by(config, raw["train"], labels["train"], pool, source.columns)
     held_out = [raw["validation"], raw["test"]]
@@ -147,8 +151,8 @@ def rows_of(source: Source) -> splits.Rows:
 
 
 def _read_as(config: DataConfig, source: Source, train: np.ndarray) -> list[str]:
-    """Returns the form that rows were read as, in words; nothing of packaged ones."""
-    if config.name == "mnist":
+    """Returns the form that rows were read as, in words; nothing of packaged ones and of tables, which have columns."""
+    if config.name == "mnist" or source.columns:
         return []
     return forms.lines(form_of(source, config), source.inputs["train"], train, source.padded)
 

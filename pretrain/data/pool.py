@@ -38,6 +38,28 @@ def scaled_by(
     return [labelled] if by_train else everything, [doubt]
 
 
+def check_pool(config: DataConfig, labels: np.ndarray, n_pool: int) -> None:
+    """Checks that there are as many rows without a label as a config asks for, and some to pretrain on.
+
+    Args:
+      config: what is asked for.
+      labels: of the training rows.
+      n_pool: rows of the unlabelled arrays.
+
+    Raises:
+      ConfigError: there are not.
+    """
+    n_without = int(is_missing(labels).sum()) + n_pool
+    if config.unlabelled != "all" and config.unlabelled > n_without:
+        remedy = f"is more than the {n_without:,} training rows without a label; lower it"
+        raise ConfigError("data.unlabelled", config.unlabelled, remedy)
+    if config.pretrain_on == "unlabelled" and not (n_without and config.unlabelled):
+        remedy = "leaves nothing to pretrain on, for all training rows have a label; set it to both"
+        if n_without:
+            remedy = "leaves nothing to pretrain on beside data.unlabelled 0; raise that, or set it to both"
+        raise ConfigError("data.pretrain_on", config.pretrain_on, remedy)
+
+
 def pretrained(
     config: DataConfig, train: np.ndarray, labels: np.ndarray, pool: np.ndarray | None, fitted: scaling.FittedScaling
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
@@ -55,18 +77,10 @@ def pretrained(
         lines.append(f"{len(without):,} of {len(labels):,} training rows have no label; they pretrain only")
     drawn = without
     if config.unlabelled != "all":
-        if config.unlabelled > len(without):
-            remedy = f"is more than the {len(without):,} training rows without a label; lower it"
-            raise ConfigError("data.unlabelled", config.unlabelled, remedy)
         drawn = np.random.default_rng(config.cut).permutation(without)[: config.unlabelled]
     is_read = ~missing if config.pretrain_on != "unlabelled" else np.zeros(len(labels), bool)
     if config.pretrain_on != "train":
         is_read[drawn] = True
-    if not is_read.any():
-        remedy = "leaves nothing to pretrain on, for all training rows have a label; set it to both"
-        if len(without):
-            remedy = "leaves nothing to pretrain on beside data.unlabelled 0; raise that, or set it to both"
-        raise ConfigError("data.pretrain_on", config.pretrain_on, remedy)
     if is_read.all():
         return train, labels, lines  # without a copy
     return train[is_read], labels[is_read], lines

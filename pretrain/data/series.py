@@ -8,6 +8,8 @@ import numpy as np
 from pretrain.config.counts import counted
 from pretrain.data.inputs import blocks
 
+_PLACES = 4  # where rows end, from which on they are hardly rows whose last columns are missing
+
 
 def padding_axis(rows: np.ndarray) -> int:
     """Returns the axis of rows [N, ...] along which NaN follow the end of each series; 0 if none is NaN.
@@ -34,6 +36,17 @@ def _has_end(rows: np.ndarray, axis: int) -> np.ndarray:
     missing = np.moveaxis(np.isnan(rows), axis, 1).reshape(len(rows), rows.shape[axis], -1)
     steps = missing.all(axis=2)
     return (missing.any(axis=2) == steps).all(axis=1) & (steps[:, 1:] >= steps[:, :-1]).all(axis=1)
+
+
+def n_ending(rows: np.ndarray) -> int:
+    """Returns how many rows [N, T] end in NaN, if these follow the end of each, at several places; else 0."""
+    try:
+        if rows.ndim != 2 or not padding_axis(rows):
+            return 0
+    except ValueError:
+        return 0
+    present = lengths(rows[:, :, None, None])
+    return int((present < rows.shape[1]).sum()) if len(np.unique(present)) >= _PLACES else 0
 
 
 def lengths(rows: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from pretrain.config.counts import some
 from pretrain.config.fields import ConfigError
 from pretrain.config.settings import DataConfig
 from pretrain.config.suggestions import suggestion
-from pretrain.data import columns, delimited, frames, keys, of_tables, room
+from pretrain.data import columns, delimited, frames, keys, of_tables, room, targets
 from pretrain.data.arrays import Arrays
 from pretrain.data.columns import Encoded, Missing, Record
 from pretrain.data.files import State, state_of, unaltered
@@ -77,6 +77,9 @@ def read(path: Path, config: DataConfig) -> Arrays:
         times = keys.times(keys.of_column(table[time])) if time and names.count(time) == 1 else None
     except ValueError as error:
         faults.append(ConfigError("data.time", time, str(error)))
+    if faults and of_target:  # else checked with all rows
+        given = {"train": labels}, {"train": config.target}
+        faults += [ConfigError("data.name", str(path), fault) for fault in targets.read(config.task, *given).faults]
     if not faults and not any(each.columns for each in encoded.values()):
         faults.append(ConfigError("data.name", str(path), of_tables.nothing_left(encoded)))
     if faults:

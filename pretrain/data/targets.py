@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from pretrain.config.counts import written
+from pretrain.config.counts import counted, some, written
 from pretrain.config.kinds import TaskKind
 from pretrain.data import labels as classes_of
 from pretrain.data import of_targets
@@ -13,6 +13,7 @@ from pretrain.data.findings import Finding, notes
 from pretrain.data.labels import NONE
 
 _LARGEST = 1e38  # of a number, about as float32 has it
+_MOST_NAMED = 5
 _QUANTILES = 10  # of numbers, in the place of classes where rows are drawn in proportion
 
 
@@ -136,7 +137,7 @@ def _are_labels(targets: np.ndarray) -> bool:
 def _labels(name: str, array: np.ndarray) -> np.ndarray:
     """Returns labels [N, L] of 0 and 1, NaN where unknown; raises ValueError with a fault."""
     if array.dtype.kind not in "buif" or array.ndim not in (1, 2) or not array.size:
-        raise ValueError(f"has {name} of {array.dtype} {array.shape}; several labels are [N, labels] of 0 and 1")
+        raise ValueError(f"has {name} of {_content(array)}; several labels are [N, labels] of 0 and 1")
     rows = array.reshape(len(array), -1)
     unknown = _are_unknown(rows)
     if rows.dtype.kind == "u" and unknown.any():
@@ -153,12 +154,20 @@ def _labels(name: str, array: np.ndarray) -> np.ndarray:
 def _numbers(name: str, array: np.ndarray) -> np.ndarray:
     """Returns numbers [N, L], all NaN in rows without some of them; raises ValueError with a fault."""
     if array.dtype.kind not in "buif" or array.ndim not in (1, 2) or not array.size:
-        raise ValueError(f"has {name} of {array.dtype} {array.shape}; a regression needs numbers, [N] or [N, L]")
+        raise ValueError(f"has {name} of {_content(array)}; a regression needs numbers, [N] or [N, L]")
     values = array.reshape(len(array), -1).astype(np.float64)
     if (np.abs(values) > _LARGEST).any():
         raise ValueError(f"has infinite {name}, or beyond 1e38; replace them, or leave them empty")
     values[np.isnan(values).any(axis=1)] = np.nan
     return values
+
+
+def _content(array: np.ndarray) -> str:
+    """Returns what targets are that are no numbers: some of their texts, or their type and shape."""
+    if array.dtype.kind not in "US" or not array.size:
+        return f"{array.dtype} {array.shape}"
+    texts = np.unique(array.astype(str)).tolist()
+    return f"{counted(len(texts), 'text')}: {some(list(map(repr, texts)), _MOST_NAMED)}"
 
 
 def _check_training(task: TaskKind, name: str, values: np.ndarray) -> None:

@@ -9,14 +9,14 @@ import numpy as np
 from pretrain import data
 from pretrain.config import DataConfig, Experiment, Settings, fitting, metrics, own_data
 from pretrain.config.counts import some
-from pretrain.config.fields import ConfigError
+from pretrain.config.fields import ConfigError, Faults
 from pretrain.config.paths import path_of
 from pretrain.data import Dataset, splits
 from pretrain.data.findings import Finding, notes
 from pretrain.data.labels import NONE
 from pretrain.data.loading import Reader, configs, form_of, rows_of
 from pretrain.data.targets import is_missing
-from pretrain.plan import modules, own_layers
+from pretrain.plan import modules, own_layers, sizes
 from pretrain.plan.stages import n_labels
 
 
@@ -39,22 +39,26 @@ def load(experiment: Experiment, chosen: Collection[str] | None = None) -> Loade
       ConfigError: data are not there or do not fit, or fields that somebody chose do not fit them; a line for each
         fault.
     """
-    read, fitted = data.reader(), fitting.Fitted(experiment)
+    read, fitted, unfitted, faults = data.reader(), fitting.Fitted(experiment), Faults(), Faults()
+    datasets = dict[DataConfig, Dataset]()
     if chosen is not None:
         encoders = {point.settings.encoder: point.settings for point in experiment.points}
         depth = min(len(modules.build(settings).layers) for settings in encoders.values())
         fitted = fitting.to_depth(fitted, chosen, depth)
         sources = [rows_of(read(config)) for config in configs(experiment.whole)]
-        sizes = [int((rows.labels != NONE).sum()) for rows in sources if not rows.has_validation]
-        if sizes and experiment.defaults == "data":
-            fitted = own_data.held_out(fitted, chosen, max(sizes))
-        if sizes:
-            fitted = fitting.to_held_out(fitted, chosen, min(sizes))
+        n_known = [int((rows.labels != NONE).sum()) for rows in sources if not rows.has_validation]
+        if n_known and experiment.defaults == "data":
+            fitted = own_data.held_out(fitted, chosen, max(n_known))
+        if n_known:
+            fitted = fitting.to_held_out(fitted, chosen, min(n_known))
         if experiment.defaults == "data":
-            fitted = own_data.fitted(fitted, chosen, _facts(fitted.experiment.data, read))
-    datasets = data.load_all(fitted.experiment.whole, read)
-    _check_tasks(fitted.experiment, datasets)
-    if chosen is not None:
+            with unfitted.noted():  # loading finds the same fault, and others
+                fitted = own_data.fitted(fitted, chosen, _facts(fitted.experiment.data, read))
+    with faults.noted():
+        datasets = data.load_all(fitted.experiment.whole, read)
+    with faults.noted():
+        _check_tasks(fitted.experiment, read)
+    if chosen is not None and datasets:
         # Of the smallest cut, where each seed has its own.
         whole = fitted.experiment.whole
         settings = [at for point in whole.points for at in point.settings.at_seeds(whole.seeds)]
@@ -63,6 +67,10 @@ def load(experiment: Experiment, chosen: Collection[str] | None = None) -> Loade
         fitted = fitting.to_rows(fitted, chosen, n_examples, n_labelled)
         if experiment.defaults == "data":
             fitted = own_data.asked(fitted, chosen)
+    for point in fitted.experiment.points if faults and datasets else ():  # else the plan checks them
+        with faults.noted():
+            sizes.check(point.settings.at_seed(0), datasets)
+    Faults({str(fault): fault for fault in faults or unfitted}.values()).check()
     if fitted.experiment is not experiment:
         fitted.experiment.__post_init__()
     places = {field: str(path_of(field, getattr(experiment, field))) for field in ("run_dir", "store")}
@@ -96,14 +104,14 @@ def _facts(config: DataConfig, read: Reader) -> own_data.Facts:
     )
 
 
-def _check_tasks(experiment: Experiment, datasets: Mapping[DataConfig, Dataset]) -> None:
+def _check_tasks(experiment: Experiment, read: Reader) -> None:
     """Checks that all trials predict the same kind of targets, and that the metric is one of them.
 
     Raises:
       ConfigError: they do not, or it is not.
     """
     sources = {point.settings.at_seed(0).finetuning_data for point in experiment.points}
-    tasks = {datasets[source].task: source.name for source in sources}
+    tasks = {read(source).task: source.name for source in sources}
     if len(tasks) > 1:
         kinds = " and ".join(f"{task} ({name})" for task, name in sorted(tasks.items()))
         raise ConfigError("data.task", experiment.data.task, f"differs between data, {kinds}; run them apart")

@@ -1,4 +1,4 @@
-"""Findings about layers of the user's own: dropout that is off, and decoders far larger than their layers."""
+"""Findings about layers of the user's own: dropout that is off, maps of the last axis alone, and large decoders."""
 
 import inspect
 import math
@@ -13,7 +13,7 @@ from flax import errors
 from pretrain.config import Settings
 from pretrain.data import Dataset
 from pretrain.data.findings import Finding
-from pretrain.learn.layers import SWITCHES, LayerError, Params, Shapes
+from pretrain.learn.layers import SWITCHES, LayerError, Params, Shapes, fresh
 from pretrain.learn.stack import DenseDecoder, Stack, mirror
 from pretrain.plan import modules
 from pretrain.plan.stages import example_shape
@@ -36,6 +36,8 @@ def findings(settings: Settings, dataset: Dataset) -> Iterator[Finding]:
         name = f"layer {number}, {type(layer).__name__},"
         if switch := _off(layer, shapes):
             yield _without_draws(name, switch)
+        if _maps_positions(layer, shapes):
+            yield _of_last_axis(name, shapes)
         if settings.finetune.is_pretrained and settings.at_layer(number).greedy_method.decodes:
             yield from _large_decoder(name, layer, shapes)
 
@@ -47,6 +49,13 @@ def _without_draws(name: str, switch: str) -> Finding:
     )
     remedy = "for noise in pretraining set pretrain.method.corruption"
     return Finding("dropout that is off", line, remedy=remedy)
+
+
+def _of_last_axis(name: str, shapes: Shapes) -> Finding:
+    read, made = (" × ".join(map(str, shape)) for shape in (shapes.inputs, shapes.outputs))
+    line = f"{name} maps the last axis of {read} alone, as nn.Dense does, each position apart: its codes are {made}"
+    remedy = "for units that read a whole row: x.reshape(len(x), -1) before it"
+    return Finding("layer of the last axis alone", line, remedy=remedy)
 
 
 def _large_decoder(name: str, layer: nn.Module, shapes: Shapes) -> Iterator[Finding]:
@@ -73,6 +82,20 @@ def _off(layer: nn.Module, shapes: Shapes) -> str:
         if isinstance(given, bool) and _draws(layer.clone(**switched), shapes):
             return f"{name}={given}"
     return ""
+
+
+def _maps_positions(layer: nn.Module, shapes: Shapes) -> bool:
+    """Returns whether a layer maps the last axis by matrices, without anything of other positions."""
+    *positions, width = shapes.inputs
+    kernels = [leaf.shape for leaf in jax.tree.leaves(shapes.params) if len(leaf.shape) > 1]
+    are_matrices = all(len(shape) == 2 for shape in kernels) and any(shape[0] == width for shape in kernels)
+    if math.prod(positions) < 2 or shapes.outputs[:-1] != tuple(positions) or not are_matrices:
+        return False
+    inputs = jax.random.normal(jax.random.key(0), (1, *shapes.inputs))
+    middle = (0, *(size // 2 for size in positions))
+    params = {"params": fresh(layer, shapes.inputs, jax.random.key(1))}
+    before, after = (jnp.asarray(layer.apply(params, each)) for each in (inputs, inputs.at[middle].add(1.0)))
+    return bool(jnp.array_equal(before, after.at[middle].set(before[middle])))
 
 
 def _draws(layer: nn.Module, shapes: Shapes, switched: Params | None = None) -> bool:

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from pretrain import load_run
+from pretrain.config import config_file
+from pretrain.config.overrides import override
 from pretrain.store.store import Store
 from pretrain.study.power import smallest_seen
-from tests.launching import call, refused
+from tests.launching import ROOT, call, refused
 
 RATE = "finetune.optimizer.learning_rate"
 BRIEF = ["--encoder.layers", "8", "--seeds", "6", "--pretrain.epochs", "1", "--finetune.epochs", "2"]
@@ -110,3 +112,12 @@ def test_a_grid_that_cannot_be_tuned_is_refused_in_a_line(options, parts, site, 
     done = call(["geron", *BRIEF, *options, "--data.name", site.data, "--run-dir", tmp_path / "none"], tmp_path)
     refused(done, *parts)
     assert not (tmp_path / "none").exists()
+
+
+def test_a_tuned_field_that_is_swept_with_one_value_is_not_tuned():
+    config = config_file.load(ROOT / "configs" / "does_it_help.py", "does_it_help")
+    fixed = override(config, {}, sweep={"finetune.frozen_layers": (2,)}).experiment
+    assert fixed.study.tune == (RATE,)
+    of_networks = [point.settings.finetune for point in fixed.points if point.settings.finetune.readout == "none"]
+    assert {finetune.frozen_layers for finetune in of_networks} == {2}
+    assert override(config, {}, sweep={"finetune.frozen_layers": (2, 0)}).experiment.study.tune == config.study.tune

@@ -287,3 +287,11 @@ def test_columns_that_are_no_time_are_refused(load):
     assert line == "data.time: 'hour' is no column of the table; did you mean 'hours'?"
     (line,) = refused(lambda: load(table, time="hours", splits="fresh"))
     assert line.startswith("data.splits: 'fresh' draws rows at random")
+
+
+def test_a_target_that_is_no_number_is_told_beside_the_faults_of_columns(load):
+    table = pa.table({"a": [None] * 30, "b": range(30), "y": ["tall", "small", "tall"] * 10})
+    lines = refused(lambda: load(table, "y", form="parquet", task="regression"))
+    assert len(lines) == 2 and "has no value at all in column 'a'" in lines[0]
+    assert "has y of 2 texts: 'small', 'tall'; a regression needs numbers" in lines[1]
+    assert refused(lambda: load(table.drop_columns("a"), "y", form="parquet", task="regression")) == lines[1:]

@@ -88,7 +88,7 @@ def test_a_task_that_somebody_chose_is_taken(with_targets):
 @pytest.mark.parametrize(
     ("labels", "task", "parts"),
     [
-        (np.arange(260).astype(str), "regression", ["train_labels of <U21", "a regression needs numbers"]),
+        (np.arange(260).astype(str), "regression", ["train_labels of 260 texts: '0', ", "a regression needs numbers"]),
         (np.arange(260) % 3, "multilabel", ["train_labels such as 2", "each 0 or 1"]),
         (np.full(260, 2.5), "auto", ["train_labels of one value only, 2.5"]),
         (np.full((260, 2), np.nan), "regression", ["has no train_labels but missing ones"]),

@@ -115,6 +115,27 @@ def test_all_numbers_that_do_not_fit_are_reported_at_once(iris_like):
     assert names == ["finetune.labels", "pretrain.batch_size"]
 
 
+def test_a_metric_of_other_targets_is_reported_beside_what_does_not_fit(iris_like):
+    typed = ("--study.metric", "r2", "--finetune.labels", "500")
+    for data_fault, names in (
+        (("--data.validation", "24"), ["study.metric", "finetune.labels"]),
+        (("--data.validation", "130"), ["data.validation", "study.metric"]),  # no row is left to train on
+    ):
+        experiment, chosen, _ = parsed("--data.name", iris_like, "--seeds", "1", *typed, *data_fault)
+        with pytest.raises(ConfigError) as error:
+            fitting.load(experiment, chosen)
+        assert [line.partition(":")[0] for line in str(error.value).splitlines()] == names
+
+
+def test_faults_of_rows_are_told_together_where_defaults_follow_the_data(iris_like):
+    typed = ("--data.inputs", "images", "--data.unlabelled", "7", "--study.metric", "r2")
+    experiment, chosen, _ = parsed("--data.name", iris_like, *typed, config=Experiment(defaults="data"))
+    with pytest.raises(ConfigError) as error:
+        fitting.load(experiment, chosen)
+    names = [line.partition(":")[0] for line in str(error.value).splitlines()]
+    assert names == ["data.inputs", "data.unlabelled", "study.metric"]
+
+
 def test_swept_budgets_end_at_what_there_is_and_unfreezing_within_training(iris_like):
     swept = {"finetune.labels": (50, 60, 2000, 5000), "finetune.unfreeze_at": (0, 200)}
     config = Experiment(finetune=FinetuneConfig(updates=40), sweep=(swept,))

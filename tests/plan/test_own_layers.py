@@ -79,6 +79,28 @@ class Nnx(nnx.Module):
         return nnx.relu(self.inner(x.reshape(len(x), -1)))
 
 
+class Units(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        return nn.tanh(nn.Dense(3)(nn.relu(nn.Dense(5)(x))))
+
+
+class Mixing(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        return nn.Dense(3)(x + x.mean(axis=(1, 2), keepdims=True))
+
+
+class OneByOne(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        return nn.Conv(3, (1, 1))(x)
+
+
+def units(): return Units()
+def above(): return Mixing(), Units()
+def mixing(): return Mixing()
+def one_by_one(): return OneByOne()
 def by_train(): return ByTrain()
 def by_training(): return ByTraining()
 def by_field(): return ByField()
@@ -134,6 +156,17 @@ def test_a_map_far_larger_than_its_layer_is_named(found):
     assert dict(finding.figures) == {"parameters": 40, "decoder": 145 * 36}
     assert found("mirrored") == {} and not found("same", sweep=({"finetune.encoder_init": ("he",)},))
     assert not found("same", pretrain={"method": SupervisedConfig()})
+
+
+def test_units_on_the_last_axis_alone_are_one_line(found):
+    kind = "layer of the last axis alone"
+    finding = found("units")[kind]
+    assert "layer 0, Units, maps the last axis of 6 × 6 × 1 alone" in str(finding) and finding.severity == "note"
+    assert "its codes are 6 × 6 × 3" in str(finding) and finding.remedy
+    assert "layer 1, Units, maps the last axis of 6 × 6 × 3 alone" in str(found("above")[kind])
+    for other in ("mixing", "one_by_one", "same", "idle"):  # of other positions, of a window, of whole rows
+        assert kind not in found(other)
+    assert kind not in found(12, "units")  # whose codes have one axis
 
 
 def test_functions_in_fields_make_one_stage(file, planned):
