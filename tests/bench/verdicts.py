@@ -2,7 +2,8 @@
 
     python -m tests.bench.verdicts [--experiments 2000]
 
-Simulated experiments of 6, 8, 16 and 32 seeds, as pretrain/study/README.md lists them; two minutes.
+Simulated experiments of 6, 8, 16 and 32 seeds, as pretrain/study/README.md lists them; half an hour, most of it for
+new rows (``rows.py``).
 """
 
 import argparse
@@ -19,6 +20,7 @@ from pretrain.study.power import seeds_needed, seeds_to_settle
 from pretrain.study.sequential import looks
 from pretrain.study.statistics import LEVEL, estimate, holm, sign_flip, verdict
 from pretrain.study.tuning import best_by_seed
+from tests.bench import rows
 
 SEEDS = (6, 8, 16, 32)
 RATES = 8
@@ -147,6 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "| of inconclusive experiments | " + " | ".join(f"{100 * each.of_inconclusive:.0f} %" for each in held) + " |"
     )
     print("| its ends, relative to the truth | " + " | ".join(f"{e.low:.2g} to {e.high:.2g}" for e in held) + " |")
+    rows.show(n_experiments)
 
 
 if __name__ == "__main__":
