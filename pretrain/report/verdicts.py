@@ -307,8 +307,8 @@ def of_networks(pair: Pair, seed: int) -> str:
     name = capital(comparison_name(pair.comparison))
     return (
         f"{name}, the two networks of seed {seed}: of {pair.rows:,} test rows {pair.treated:,} are right with it alone "
-        f"and {pair.untreated:,} without it alone (McNemar, p {p_value(pair.p_value)}); that is about these two networks, "
-        "not about how they were trained."
+        f"and {pair.untreated:,} without it alone (McNemar, p {p_value(pair.p_value)}); that is about these two "
+        "networks, not about how they were trained."
     )
 
 
@@ -325,8 +325,7 @@ def progress(look: Look, planned: Sequence[Look], compared: Sequence[Comparison]
     then = f"next look at {counted(after[0].seeds, 'seed')}" if after else "study.most_seeds is reached"
     if not in_need_of_seeds(still):
         then = "seeds alone would not settle them, more test rows would"
-    kind = "inconclusive" if all(each.verdict == "inconclusive" for each in still) else "open"
-    return f"{start}{len(still)} of {n_asked} comparisons {kind} ({named}); {then}"
+    return f"{start}{len(still)} of {n_asked} comparisons inconclusive ({named}); {then}"
 
 
 def at_level(level: float) -> str:
