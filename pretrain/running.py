@@ -5,6 +5,7 @@ given. ``pretrain/library.py`` runs it for programs and notebooks, ``pretrain/co
 """
 
 import contextlib
+import functools
 import importlib
 import threading
 import warnings
@@ -32,15 +33,16 @@ from pretrain.plan.identity import Fingerprints
 from pretrain.plan.plan import Plan
 from pretrain.report import drawing, outcome, verdicts
 from pretrain.report import prospects as in_words
-from pretrain.runs import baselines, before, holds, per_class, preview, run_files, samples, tables
+from pretrain.runs import baselines, before, holds, per_class, preview, row_scores, run_files, samples, tables
 from pretrain.runs.remeasure import remeasured
 from pretrain.store import reuse
 from pretrain.store import store as stored
 from pretrain.store.manifests import DamageError
 from pretrain.store.store import Store
-from pretrain.study import outlook, sequential
+from pretrain.study import new_rows, outlook, sequential
 from pretrain.study.answer import Answer, answer, headline_arms
 from pretrain.study.choice import usual_values
+from pretrain.study.prospects import Prospect
 from pretrain.study.results import Run
 from pretrain.study.sequential import Look
 
@@ -152,7 +154,7 @@ def report(prepared: Prepared, console: Console) -> None:
         warning(console, str(finding))
     if line := reuse.again(prepared.plan, prepared.missing):
         warning(console, line)
-    if prepared.missing and (prospect := outlook.of_plan(prepared.experiment, prepared.plan, prepared.store)):
+    if prepared.missing and (prospect := _prospect(prepared)):
         if line := in_words.warning(prospect):
             warning(console, line)
         else:
@@ -165,6 +167,10 @@ def report(prepared: Prepared, console: Console) -> None:
             )
     if not is_writable(prepared.store.root):
         warning(console, f"{prepared.store.root} cannot be written, and so does not note that this run uses its stages")
+
+
+def _prospect(prepared: Prepared) -> Prospect | None:
+    return outlook.of_plan(prepared.experiment, prepared.plan, prepared.store, prepared.datasets)
 
 
 def warning(console: Console, line: str) -> None:
@@ -236,7 +242,8 @@ def train(
                     warning(console, verdicts.progress(look, prepared.schedule, trained.answer.comparisons))
             if look is prepared.schedule[-1]:
                 break
-            needed = sequential.needed(trained.answer.comparisons) if is_leader else set()
+            compared = sequential.in_need_of_seeds(trained.answer.comparisons) if is_leader else []
+            needed = sequential.needed(trained.answer.comparisons) if compared else set()
             going = {arm for arm in dict.fromkeys(prepared.arms) if arm not in ends and hosts.broadcast(arm in needed)}
             if not going:
                 break
@@ -271,12 +278,15 @@ def _judged(prepared: Prepared, plan: Plan, n_run: int, known: dict[str, before.
         *earlier, look = sequential.taken(experiment, trials)
         usual, findings = usual_values(experiment), prepared.findings
         concluded = answer(trials, curves, experiment.study, look.level, usual, findings, by_name["stages"], earlier)
+        read = functools.partial(row_scores.of_trials, plan, store, datasets)
+        rows = new_rows.table_of(concluded.comparisons, concluded.arms, read)
+        concluded = new_rows.with_rows(concluded, rows, experiment.study)
         told = {trial for arm in headline_arms(concluded) for trial in arm.trial_ids}
         classes = per_class.of_trials(plan, store, datasets, told)
     except Exception:  # a fault in judging costs no table of what is trained
         outcome.write_tables(experiment, datasets, prepared.findings, by_name, prepared.warn)
         raise
-    by_name |= {"classes": classes} if classes else {}
+    by_name |= {name: table for name, table in (("classes", classes), ("rows", rows)) if table}
     return Trained(prepared, plan, n_run, by_name, concluded)
 
 

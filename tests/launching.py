@@ -33,7 +33,7 @@ ONE_ARM = [
     *("--finetune.frozen-layers", "0"),
 ]  # four stages in two packs, which compile in half the time
 N_STAGES, N_TRIALS = 12, 8  # two seeds of two phases, shared by two of the four fine-tunings
-TABLES = {f"{name}.parquet" for name in ("trials", "curves", "stages", "timings", "classes")}
+TABLES = {f"{name}.parquet" for name in ("trials", "curves", "stages", "timings", "classes", "rows")}
 DRAWN = ("differences", "filters", "first_batches", "phase_losses", "reconstructions", "shares", "slopes")
 FIGURES = {f"figures/{name}.{kind}" for name in DRAWN for kind in ("png", "svg")}
 LATEX = {f"tables/{name}.tex" for name in ("arms", "classes", "comparisons", "pretraining", "shares", "speeds")}

@@ -267,7 +267,7 @@ def test_a_fault_in_judging_costs_no_table(site, run, monkeypatch):
         done = site.launch(*options)
     assert done.returncode == 1 and done.stderr.endswith("RuntimeError: judging\n")
     assert results(site.path / "misjudged-run") == results(run)
-    assert contents(site.path / "misjudged-run").keys() == TABLES - {"classes.parquet"} | {
+    assert contents(site.path / "misjudged-run").keys() == TABLES - {"classes.parquet", "rows.parquet"} | {
         *("experiment.json", "inputs.json", "findings.json", "manifest.json", ".lock", ".run.json")
     }
     assert n_run(site.launch(*options)) == 0

@@ -14,7 +14,7 @@ from pretrain.config.paths import path_of
 from pretrain.report import outcome, report, terminal
 from pretrain.runs import holds, run_files
 from pretrain.store.manifests import DamageError
-from pretrain.study import results, sequential, summary
+from pretrain.study import new_rows, results, sequential, summary
 from pretrain.study.answer import answer
 from pretrain.study.choice import usual_values
 from pretrain.study.results import Run
@@ -78,6 +78,7 @@ def main(argv: Sequence[str]) -> int:
             usual, study = usual_values(run.experiment), run.experiment.study
             *before, look = sequential.taken(run.experiment, run.trials)
             concluded = answer(run.trials, run.curves, study, look.level, usual, run.findings, run.stages, before)
+            concluded = new_rows.with_rows(concluded, run.rows, study)
             told = run.trials, run.curves, run.experiment, files.devices
             report.write(concluded, *told, draft, samples, run.classes, results.inputs_of(files))
             run_files.commit(draft, files.experiment_id, files.devices, keep)

@@ -15,8 +15,9 @@ from pretrain.commands import options, streams
 from pretrain.config import metrics
 from pretrain.config.paths import path_of
 from pretrain.data.files import written_whole
+from pretrain.report import verdicts
 from pretrain.runs import holds, run_files
-from pretrain.study import results, summary
+from pretrain.study import networks, results, summary
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +33,9 @@ class TableCommand:
     default the first, test loss and reconstruction error. Files hold all of them."""
     store: str = ""
     """Directory of trained stages, where it is no longer the run's."""
+    mcnemar: int | None = None
+    """Seed whose two networks of each comparison are set beside each other, too, row by row: McNemar's exact test,
+    which is about these two networks and not about how they were trained."""
     trials: bool = False
     """Write every trial to the files, ungrouped."""
     csv: str = ""
@@ -62,7 +66,11 @@ def main(argv: Sequence[str]) -> int:
     for name in command.metrics:
         if metrics.split_of(name)[1] in metrics.METRICS:
             run = results.measured(run, name, "metrics")
-    return _shown(command, run.trials)
+    pairs = [] if command.mcnemar is None else networks.of_seed(run, command.mcnemar)
+    code = _shown(command, run.trials)
+    for pair in pairs:
+        options.console(sys.stdout).print(f"\n{verdicts.of_networks(pair, command.mcnemar)}", soft_wrap=True)
+    return code
 
 
 def _shown(command: TableCommand, trials: pa.Table) -> int:

@@ -1,5 +1,6 @@
 """A dataset as arrays: its splits, their meaning and their digests."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -44,6 +45,13 @@ class Units(NamedTuple):
         return numbers.astype(np.float64) * self.deviation + self.mean
 
 
+class Origin(NamedTuple):
+    """Rows of a split that was cut off the source's training rows."""
+
+    rows: np.ndarray  # [N] places there, by which the cuts of several seeds have rows in common
+    groups: np.ndarray | None  # [N] numbers of their groups, where rows are cut by groups
+
+
 class Dataset(NamedTuple):
     """A dataset, split and flattened."""
 
@@ -64,6 +72,7 @@ class Dataset(NamedTuple):
     records: tuple[Record, ...] = ()  # of all columns of a table
     has_unknown: bool = False  # whether rows lack some of their several labels
     files: tuple[State, ...] = ()  # of the source, as they were when they were read
+    origins: Mapping[str, Origin] = {}  # of held-out splits; none of those with arrays of their own
 
     @property
     def n_labelled(self) -> int:

@@ -9,8 +9,8 @@ from pretrain.config.digests import sha256_of_arrays
 from pretrain.config.fields import ConfigError, Faults
 from pretrain.config.kinds import TaskKind
 from pretrain.config.settings import DataConfig
-from pretrain.data import forms, leaks, reading, scaling, splits
-from pretrain.data.dataset import Dataset, Fingerprints, Split, Units
+from pretrain.data import forms, keys, leaks, reading, scaling, splits
+from pretrain.data.dataset import Dataset, Fingerprints, Origin, Split, Units
 from pretrain.data.findings import Finding, notes
 from pretrain.data.pool import check_pool, pretrained, scaled_by
 from pretrain.data.reading import Source
@@ -132,7 +132,22 @@ def load(config: DataConfig, read: Reader = reading.read) -> Dataset:
         source.records,
         source.task == "multilabel" and any(np.isnan(array[~is_missing(array)]).any() for array in labels.values()),
         source.files,
+        _origins(source, cut),
     )
+
+
+def _origins(source: Source, cut: splits.Cut) -> dict[str, Origin]:
+    """Returns the rows of held-out splits that were cut off, each without a group as a group of its own."""
+    places = np.arange(len(source.labels["train"]))
+    groups = source.groups
+    if groups is not None:
+        groups = np.where(groups == keys.NONE, keys.NONE - 1 - places, groups)
+    cuts = {"validation": cut.validation, "test": cut.test}
+    return {
+        split: Origin(places[index], None if groups is None else groups[index])
+        for split, index in cuts.items()
+        if index is not None
+    }
 
 
 def form_of(source: Source, config: DataConfig) -> forms.Form:

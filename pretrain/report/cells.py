@@ -36,7 +36,16 @@ def values(answer: Answer, experiment: Experiment, field: str) -> list[Any]:
 
 def _rows(answer: Answer, experiment: Experiment) -> str:
     own = "fresh" in values(answer, experiment, "data.splits")
-    return f"intervals over seeds, {'each on a split of its own' if own else 'all on one split'}"
+    split = "each on a split of its own" if own else "all on one split"
+    known = [each for each in by_family(answer.comparisons)[0] if each.rows]
+    if not known:
+        return f"intervals over seeds, {split}"
+    counts = sorted({each.rows.rows for each in known if each.rows})
+    range_of = listed([f"{count:,}" for count in dict.fromkeys((counts[0], counts[-1]))]).replace(" and ", " to ")
+    unit = "groups" if any(each.rows and each.rows.is_grouped for each in known) else "rows"
+    n_open = sum(each.holds_for_new_rows is False and each.failures.verdict != "inconclusive" for each in known)
+    still = f"; open for new ones: {n_open:,} of {counted(len(known), 'comparison')}" if n_open else ""
+    return f"new ones like these {range_of} {unit}, and seeds, {split}{still}"
 
 
 def _failures(answer: Answer) -> str:

@@ -69,8 +69,10 @@ def differences(compared: Sequence[Comparison]):
     for row, comparison in enumerate(shown):
         seeds = scale * (comparison.treated - comparison.untreated)
         axes.plot(seeds, np.full(comparison.n, row), ".", color=COLOURS[0], alpha=0.35)
-        low, high = (scale * end if np.isfinite(end) else np.nan for end in comparison.difference[1:])
-        axes.plot([low, high], [row, row], color=COLOURS[1], linewidth=2.4)
+        both = (comparison.shown, COLOURS[1], 2.4), (comparison.difference, INK, 0.8)
+        for whole, colour, width in both[: 1 + bool(comparison.new_rows)]:
+            low, high = (scale * end if np.isfinite(end) else np.nan for end in whole[1:])
+            axes.plot([low, high], [row, row], color=colour, linewidth=width)
         axes.plot([scale * comparison.difference.mean], [row], "o", color=COLOURS[1])
     axes.set_yticks(range(len(shown)), names)
     axes.set_ylim(len(shown) - 0.5, -0.5)

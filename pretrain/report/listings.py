@@ -65,6 +65,7 @@ def arms(answer: Answer) -> Listing:
 def comparisons(answer: Answer) -> Listing:
     """Returns the difference, test and verdict of every comparison; of more than a thousand, of the most certain."""
     kept, note = _foremost(answer.comparisons, _certainty, "comparisons are the most certain")
+    has_new = any(comparison.new_rows for comparison in kept)
     rows = []
     for comparison in kept:
         verdict = f"{'exploratory: ' if comparison.is_exploratory else ''}{verdicts.outcome(comparison)}"
@@ -75,18 +76,26 @@ def comparisons(answer: Answer) -> Listing:
         if comparison.look:
             verdict += f" (look {comparison.look})"
         if comparison.seeds_to_settle:
-            verdict += f" ({verdicts.settling(comparison.seeds_to_settle)})"
-        difference = names.difference(comparison.difference, comparison.metric).replace(" points", "")
+            verdict += f" ({verdicts.settling(comparison.seeds_to_settle, comparison)})"
+        on_new = comparison.new_rows if comparison.verdict != "unstable" else None
+        intervals = [on_new, comparison.difference] if has_new else [comparison.difference]
+        shown = [
+            names.difference(each, comparison.metric).replace(" points", "") if each else "–" for each in intervals
+        ]
         p_value, share = names.p_value(comparison.p_value).removeprefix("= "), f"{comparison.improvement.mean:.0%}"
-        rows.append((names.comparison_name(comparison), difference, p_value, share, verdict, str(comparison.n)))
+        rows.append((names.comparison_name(comparison), *shown, p_value, share, verdict, str(comparison.n)))
     family = "question, or for all that explore" if by_family(answer.comparisons)[1] else "run"
     unit = "points" if metric_of(answer.metric).is_fraction else names.metric_name(answer.metric)
-    headings = ("comparison", f"difference ({unit})", "p", "seeds better", "verdict", "seeds")
+    differences = [f"difference ({unit})"]
+    if has_new:
+        differences = [f"difference on new rows ({unit})", "on these rows"]
+    headings = ("comparison", *differences, "p", "seeds better", "verdict", "seeds")
+    over = "over seeds and test rows, and over seeds alone, as p is" if has_new else "over seeds"
     caption = (
-        f"Differences within a seed, mean over seeds, with {names.intervals(answer.comparisons)}; p is adjusted for "
-        f"all claims on comparisons of the {family} (Shaffer).{note}"
+        f"Differences within a seed, mean over seeds, with {names.intervals(answer.comparisons)} {over}; p is adjusted "
+        f"for all claims on comparisons of the {family} (Shaffer).{note}"
     )
-    return Listing("comparisons", caption, headings, rows, "lrrrlr")
+    return Listing("comparisons", caption, headings, rows, f"l{'r' * len(differences)}rrlr")
 
 
 def speeds(answer: Answer) -> Listing:

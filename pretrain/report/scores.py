@@ -40,7 +40,7 @@ def drawing(answer: Answer) -> Drawing | None:
         colour = COLOURS[index % len(COLOURS)]
         lower.plot(x, [scale * each.difference.mean for each in compared], marker="o", markersize=5, color=colour)
         for place, each in zip(x, compared, strict=True):
-            lower.plot([place] * 2, scale * np.array(_ends(each.difference)), color=colour, linewidth=2.2)
+            lower.plot([place] * 2, scale * np.array(_ends(each.shown)), color=colour, linewidth=2.2)
     lower.axhline(0, color=INK, linewidth=0.8)
     upper.set_ylabel(measure)
     lower.set(ylabel=f"difference ({unit})", xlabel="labels" if any(budgets) else "")
@@ -49,9 +49,10 @@ def drawing(answer: Answer) -> Drawing | None:
         axes.set_xticks(range(len(budgets)), [f"{labels:,}" if labels else "" for labels in budgets])
     title(figure, f"{capital(measure)} of every arm, and the difference below: {percent(answer.level)} intervals")
     legend(figure, upper)
+    for_new = ", for new rows" if any(each.new_rows for each in answer.comparisons) else ""
     caption = (
         f"{capital(measure)} on test rows, mean over seeds with its interval, and below the difference of the two arms "
-        "seed by seed: certain where its interval leaves zero out. "
+        f"seed by seed{for_new}: certain where its interval leaves zero out. "
         f"{'' if all(are_judged) else 'A dotted line is judged by nothing.'}"
     )
     said = "; ".join(f"{comparison_name(each)} {interval(each)}" for each in answer.comparisons)

@@ -122,8 +122,8 @@ def _comparisons(answer: Answer) -> Parts:
         return []
     caption = (
         "Each dot is a seed's difference between the two arms; the bar is the "
-        f"{names.percent(answer.level)} interval of their mean. The arms differ where the bar leaves zero out and p, "
-        "adjusted for all comparisons, is small, too."
+        f"{names.percent(answer.level)} interval of their mean{_for_new_rows(answer)}. The arms differ where the bar "
+        "leaves zero out and p, adjusted for all comparisons, is small, too."
         f"{_first(figures.MOST_COMPARISONS, len(answer.comparisons), 'comparisons')}"
     )
     shown = answer.comparisons[: figures.MOST_COMPARISONS]
@@ -132,6 +132,11 @@ def _comparisons(answer: Answer) -> Parts:
     speeds = [listings.speeds(answer)] if any(each.speed for each in answer.comparisons) else []
     differences = Drawing("differences", figures.differences(answer.comparisons), caption, alt)
     return [listings.comparisons(answer), *speeds, differences]
+
+
+def _for_new_rows(answer: Answer) -> str:
+    is_known = any(each.new_rows for each in answer.comparisons)
+    return " for new rows like these, and the line in it that on these rows, over seeds alone" if is_known else ""
 
 
 def _classes(answer: Answer, classes: pa.Table | None) -> Parts:

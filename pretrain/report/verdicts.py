@@ -21,20 +21,28 @@ from pretrain.report.names import (
 )
 from pretrain.report.why import too_few
 from pretrain.study.comparisons import Comparison, by_family
+from pretrain.study.networks import Pair
 from pretrain.study.power import SeedRange
-from pretrain.study.sequential import Look, unsettled
+from pretrain.study.sequential import Look, in_need_of_seeds, unsettled
 from pretrain.study.speed import SHARE, Speed
 from pretrain.study.statistics import FEWEST_SEEDS, LEVEL
 
 _MOST_NAMED = 4  # comparisons of a treatment that are named one by one
 _MOST_WORDS = 50  # of a sentence that has several clauses
 # Of one comparison, and of several.
-_VERDICTS = {
+_CERTAIN = {
     "helps": ("helps", "help"),
     "hurts": ("hurts", "hurt"),
     "no difference": ("makes no difference that matters", "make no difference that matters"),
+}
+_VERDICTS = {
+    **_CERTAIN,
     "inconclusive": ("is inconclusive", "are inconclusive"),
     "unstable": ("is unstable", "are unstable"),
+    **{
+        f"{kind} on these rows": (f"{one} on these rows, open for new ones", f"{many} on these rows, open for new ones")
+        for kind, (one, many) in _CERTAIN.items()
+    },
     "not judged": ("is not judged, both arms at chance", "are not judged, both arms at chance"),
 }
 
@@ -64,8 +72,17 @@ def verdict(compared: Sequence[Comparison]) -> str:
 
 
 def outcome(comparison: Comparison) -> str:
-    """Returns a comparison's verdict, or that it has none."""
-    return "not judged" if comparison.both_at_chance else comparison.verdict
+    """Returns a comparison's verdict, that it has none, or that it is open for new rows."""
+    if comparison.both_at_chance:
+        return "not judged"
+    if comparison.verdict != "unstable" and is_of_these_rows(comparison):
+        return f"{comparison.verdict} on these rows"
+    return comparison.verdict
+
+
+def is_of_these_rows(comparison: Comparison) -> bool:
+    """Returns whether a verdict holds for the test rows at hand, and is open for new ones."""
+    return comparison.holds_for_new_rows is False and comparison.failures.verdict != "inconclusive"
 
 
 def tally(compared: Sequence[Comparison]) -> str:
@@ -91,19 +108,26 @@ def _sentences(subject: str, clauses: Sequence[str]) -> list[str]:
 def _clause(comparison: Comparison) -> str:
     where = setting(comparison.shared)
     where = (f" {where}" if where else "") + unfinished(comparison)
-    shown, n = interval(comparison), counted(comparison.n, "seed") + _lost(comparison) + _look(comparison)
-    match comparison.verdict:
-        case "helps" | "hurts":
-            return f"{comparison.verdict}{where} ({shown}, p {p_value(comparison.p_value)}, {n})"
-        case "no difference":
-            return f"makes no difference that matters{where} ({shown}, {n})"
+    shown, n = (
+        interval(comparison) + _rows(comparison),
+        counted(comparison.n, "seed") + _lost(comparison) + _look(comparison),
+    )
+    if comparison.verdict in _CERTAIN and not comparison.both_at_chance:
+        phrase = _CERTAIN[comparison.verdict][0]
+        p = max(comparison.p_value, comparison.p_new_rows or 0)
+        if is_of_these_rows(comparison):
+            phrase += f" on {_these(comparison)}"
+            shown, p = interval(comparison, on_these=True), comparison.p_value
+            n += f"; open for new ones, {_ends(comparison)}{settled(comparison)}"
+        tested = f", p {p_value(p)}" if comparison.verdict != "no difference" else ""
+        return f"{phrase}{where} ({shown}{tested}, {n})"
     if comparison.both_at_chance:
         return f"is not judged{where}, where both arms are at chance ({shown}, {n})"
     if comparison.n < FEWEST_SEEDS:
         return f"is inconclusive{where} ({shown}; {too_few(comparison.n)}{_lost(comparison)})"
-    excludes_zero = comparison.difference.low > 0 or comparison.difference.high < 0
+    excludes_zero = comparison.shown.low > 0 or comparison.shown.high < 0
     reason = f", p {p_value(comparison.p_value)}" if excludes_zero else ""  # why it is inconclusive all the same
-    return f"is inconclusive{where} ({shown}{reason}, {n}; {settling(comparison.seeds_to_settle)})"
+    return f"is inconclusive{where} ({shown}{reason}, {n}{settled(comparison)})"
 
 
 def _unstable(comparison: Comparison) -> str:
@@ -123,20 +147,57 @@ def _unstable(comparison: Comparison) -> str:
     start += f"{all_seeds} {interval(comparison)}; "
     if not n_both:
         return f"{start}in none both train."
-    shown = interval(comparison._replace(difference=found.difference))
+    sound = comparison.new_rows or found.difference
+    shown = interval(comparison._replace(difference=sound)) + _rows(comparison)
     if n_both < FEWEST_SEEDS:
         return f"{start}in the {n_both} where both train, too few to judge, {shown}."
     judged = {"helps": ", where it helps", "hurts": ", where it hurts", "no difference": ", no difference that matters"}
-    there = f" (p {p_value(comparison.p_value)}{judged.get(found.verdict, '')})"
-    more = f"; {settling(comparison.seeds_to_settle)}" if comparison.seeds_to_settle else ""
-    return f"{start}in the {n_both:,} where both train {shown}{there}, which is not the overall effect{more}."
+    these = " on these rows" if is_of_these_rows(comparison) else ""
+    p = comparison.p_value if these else max(comparison.p_value, comparison.p_new_rows or 0)
+    there = f" (p {p_value(p)}{judged.get(found.verdict, '')}{these})"
+    there += f", which is not the overall effect{settled(comparison)}."
+    return f"{start}in the {n_both:,} where both train {shown}{there}"
 
 
-def settling(seeds: SeedRange) -> str:
-    """Returns how many seeds in all would settle a comparison."""
+def settled(comparison: Comparison) -> str:
+    """Returns how many seeds, and with how many test rows, would settle a comparison; nothing where that is unknown."""
+    if not comparison.seeds_to_settle:
+        return ""
+    return f"; {settling(comparison.seeds_to_settle, comparison)}"
+
+
+def settling(seeds: SeedRange, comparison: Comparison | None = None) -> str:
+    """Returns how many seeds in all would settle a comparison, and with how many rows where seeds alone would not."""
+    rows = ""
+    if comparison and comparison.rows and comparison.rows_to_settle:
+        rows = f"{comparison.rows_to_settle:,} test {_unit(comparison)}s"
     if seeds.high is None:
-        return f"settling it takes more than {seeds.low:,}"
-    return f"{f'{seeds.low:,} to' if seeds.low < seeds.high else 'about'} {seeds.high:,} would settle it"
+        return f"settling it takes more than {seeds.low:,}{f' seeds and {rows}' if rows else ''}"
+    start = f"{seeds.low:,} to" if seeds.low < seeds.high else "about"
+    return f"{start} {seeds.high:,} would settle it{f', with {rows}' if rows else ''}"
+
+
+def _unit(comparison: Comparison) -> str:
+    return "group" if comparison.rows and comparison.rows.is_grouped else "row"
+
+
+def _these(comparison: Comparison) -> str:
+    return f"these {comparison.rows.rows:,} {_unit(comparison)}s" if comparison.rows else "these rows"
+
+
+def _rows(comparison: Comparison) -> str:
+    """Returns the rows that an interval is for, where it is for new ones."""
+    if not comparison.new_rows or not comparison.rows:
+        return ""
+    return f" on new {_unit(comparison)}s like these {comparison.rows.rows:,}"
+
+
+def _ends(comparison: Comparison) -> str:
+    """Returns the interval for new rows."""
+    if not comparison.new_rows:
+        return ""
+    shown = difference(comparison.new_rows, comparison.metric)
+    return shown[shown.index("[") :] if "[" in shown else "without an end"
 
 
 def _look(comparison: Comparison) -> str:
@@ -192,12 +253,14 @@ def _counted(group: Sequence[Comparison]) -> list[str]:
     return clauses
 
 
-def interval(comparison: Comparison) -> str:
-    """Returns a comparison's difference with its interval, and the interval's level where it is not 95 %."""
+def interval(comparison: Comparison, on_these: bool = False) -> str:
+    """Returns a comparison's difference with its interval, and the interval's level where it is not 95 %.
+
+    The interval is for new rows where it is known, unless that ``on_these`` rows is asked for.
+    """
     name = unit(comparison.metric)
-    return f"{name[1:]} {difference(comparison.difference, comparison.metric)}".lstrip() + at_level(
-        1 - (1 - comparison.level) / comparison.n_at_once
-    )
+    shown = difference(comparison.difference if on_these else comparison.shown, comparison.metric)
+    return f"{name[1:]} {shown}".lstrip() + at_level(1 - (1 - comparison.level) / comparison.n_at_once)
 
 
 def unit(metric: str) -> str:
@@ -239,6 +302,16 @@ def updates_ratio(speed: Speed) -> str:
     return f"{speed.ratio.mean:.2f} [{speed.ratio.low:.2f}, {speed.ratio.high:.2f}]"
 
 
+def of_networks(pair: Pair, seed: int) -> str:
+    """Returns how two networks of a seed differ on the same test rows."""
+    name = capital(comparison_name(pair.comparison))
+    return (
+        f"{name}, the two networks of seed {seed}: of {pair.rows:,} test rows {pair.treated:,} are right with it alone "
+        f"and {pair.untreated:,} without it alone (McNemar, p {p_value(pair.p_value)}); that is about these two "
+        "networks, not about how they were trained."
+    )
+
+
 def progress(look: Look, planned: Sequence[Look], compared: Sequence[Comparison]) -> str:
     """Returns the state after a look of several: inconclusive comparisons, and whether more seeds follow."""
     still, n_asked = unsettled(compared), len(by_family(compared)[0])
@@ -250,6 +323,8 @@ def progress(look: Look, planned: Sequence[Look], compared: Sequence[Comparison]
     named = "; ".join([*names[:_MOST_NAMED], *(["…"] if len(names) > _MOST_NAMED else [])])
     after = planned[look.number :]
     then = f"next look at {counted(after[0].seeds, 'seed')}" if after else "study.most_seeds is reached"
+    if not in_need_of_seeds(still):
+        then = "seeds alone would not settle them, more test rows would"
     return f"{start}{len(still)} of {n_asked} comparisons inconclusive ({named}); {then}"
 
 

@@ -129,7 +129,11 @@ def _error_rate(answer: Answer) -> str:
         return ""
     whose = "the question's" if n_own < len(answer.comparisons) else "the"
     among = f" among {whose} {n_own:,} comparisons" if n_own > 1 else ""
-    return f" Were there no effect, at most {percent(1 - LEVEL)} of such runs would report one{among}."
+    most = f"at most {percent(1 - LEVEL)} of such runs would report one{among}"
+    if not any(comparison.new_rows for comparison in answer.comparisons):
+        return f" Were there no effect, {most}."
+    same = any(verdicts.is_of_these_rows(comparison) for comparison in answer.comparisons)
+    return f" Were there no effect on new rows, {most}{'; on these rows alone likewise' if same else ''}."
 
 
 def conditions(answer: Answer, experiment: Experiment) -> str:
@@ -139,7 +143,11 @@ def conditions(answer: Answer, experiment: Experiment) -> str:
     at_once = any(each.n_at_once > 1 for each in answer.comparisons)
     alone = ", all of them at once" if at_once else ", one by one" if len(answer.comparisons) > 1 else ""
     weights = _weights(answer, experiment)
-    return f"Intervals are over seeds{alone}, {split}.{_training(answer, experiment)}{weights}{_doubts(answer)}"
+    over = "over seeds"
+    if any(comparison.new_rows for comparison in answer.comparisons):
+        over = "over seeds and test rows where they are for new rows, else over seeds"
+        split += "" if fresh else ", whose training rows stay"
+    return f"Intervals are {over}{alone}, {split}.{_training(answer, experiment)}{weights}{_doubts(answer)}"
 
 
 def _weights(answer: Answer, experiment: Experiment) -> str:

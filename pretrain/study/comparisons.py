@@ -13,6 +13,7 @@ from pretrain.study import failures, families, statistics
 from pretrain.study.arms import CORNERS, Arm, by_seed, cut, key, without_idle
 from pretrain.study.failures import Failures
 from pretrain.study.power import SeedRange, seeds_to_settle, smallest_p
+from pretrain.study.rows import Components
 from pretrain.study.speed import Speed
 from pretrain.study.statistics import Estimate, Verdict
 from pretrain.study.training_length import Length
@@ -54,6 +55,23 @@ class Comparison(NamedTuple):
     def identity(self) -> Hashable:
         """A key that no other comparison of a run has, whatever its trials came to."""
         return key({**self.shared, self.field: self.treatment})
+
+    # Of new rows like those of the test; None where their variance is not known.
+    new_rows: Estimate | None = None  # the difference where both train, with an interval over seeds and rows
+    p_new_rows: float | None = None  # of the verdict, by both, adjusted for all claims on its family
+    holds_for_new_rows: bool | None = None  # whether the verdict does; else it is of these rows
+    rows: Components | None = None
+    rows_to_settle: int | None = None  # with which as many seeds would; None where seeds alone do, or rows would not
+
+    @property
+    def where_both_train(self) -> np.ndarray:
+        """Treatment less baseline: [seeds]."""
+        return (self.treated - self.untreated)[self.failures.both_train]
+
+    @property
+    def shown(self) -> Estimate:
+        """The difference over all seeds, with the interval for new rows where it is known and no arm failed."""
+        return self.new_rows if self.new_rows and self.verdict != "unstable" else self.difference
 
 
 def compare(
@@ -101,17 +119,15 @@ def compare(
     return [comparison for comparison in found.values() if comparison]
 
 
-def differences(arms: Sequence[Arm], metric: str, study: StudyConfig) -> list[np.ndarray]:
-    """Returns treatment less baseline [seeds where both train] of each of the question's own comparisons."""
-    field = compared_field(arms, study)
-    pairs = [pair for pair in (_pairs(arms, field) if field else []) if families.in_family(pair[0].point, study)]
-    return [side.where_both_train for side in (_sides(pair, metric, study) for pair in pairs)]
-
-
 def by_family(compared: Sequence[Comparison]) -> tuple[list[Comparison], list[Comparison]]:
     """Returns the question's own comparisons, and those that explore."""
     own = [comparison for comparison in compared if not comparison.is_exploratory]
     return own, [comparison for comparison in compared if comparison.is_exploratory]
+
+
+def points_of(comparison: Comparison) -> list[dict[str, Any]]:
+    """Returns the points of treatment and baseline."""
+    return [{**comparison.shared, comparison.field: value} for value in (comparison.treatment, comparison.baseline)]
 
 
 class Planned(NamedTuple):
@@ -206,10 +222,9 @@ def _sides(pair: tuple[Arm, Arm], metric: str, study: StudyConfig) -> _Sides:
     seeds = tuple(dict.fromkeys(treated.seeds))
     both_train = np.array([seed not in lost[0] | lost[1] for seed in seeds], bool)
     values = [by_seed(arm.results[metric], arm) for arm in (treated, untreated)]
-    # Of a metric without a scale of its own, a part of the baseline.
-    scale = 1 if metric_of(metric).high == 1 or not seeds else abs(float(np.mean(values[1])))
+    smallest = smallest_of(metric, values[1], study) if seeds else study.smallest_effect
     found = failures.rates(lost[0] & of, lost[1] & of, len(of), both_train)
-    return _Sides(seeds, values[0], values[1], found, study.smallest_effect * scale)
+    return _Sides(seeds, values[0], values[1], found, smallest)
 
 
 def _adjusted(
@@ -302,3 +317,8 @@ def _comparison(
 def _signed(gain: Estimate, sign: int, widest: float) -> Estimate:
     """Returns a gain as a difference of the metric, of which less may be better, within its bounds."""
     return (gain if sign > 0 else Estimate(-gain.mean, -gain.high, -gain.low)).within(-widest, widest)
+
+
+def smallest_of(metric: str, untreated: np.ndarray, study: StudyConfig) -> float:
+    """Returns the smallest effect that matters: of a metric without a scale of its own, a part of the baseline."""
+    return study.smallest_effect * (1 if metric_of(metric).high == 1 else abs(float(np.mean(untreated))))

@@ -1,11 +1,13 @@
 """Prospects of a run, by its plan and by the trials that are stored already."""
 
+import functools
 from collections.abc import Collection, Mapping
 
-from pretrain.config import Experiment, StudyConfig
+from pretrain.config import DataConfig, Experiment, StudyConfig
 from pretrain.config.fields import ConfigError
+from pretrain.data import Dataset
 from pretrain.plan.plan import Plan, Trial
-from pretrain.runs import tables
+from pretrain.runs import row_scores, tables
 from pretrain.store.store import Store
 from pretrain.study import families
 from pretrain.study.arms import without_idle
@@ -33,13 +35,16 @@ def check(experiment: Experiment, plan: Plan) -> None:
         )
 
 
-def of_plan(experiment: Experiment, plan: Plan, store: Store) -> Prospect | None:
+def of_plan(
+    experiment: Experiment, plan: Plan, store: Store, datasets: Mapping[DataConfig, Dataset] | None = None
+) -> Prospect | None:
     """Returns the prospects of a run; None where it compares nothing.
 
     Args:
       experiment: as asked for.
       plan: of all seeds that it may come to.
       store: where stages of earlier runs are.
+      datasets: that the plan reads, by which test rows count, too.
     """
     points, study = _points(plan, experiment), experiment.study
     compared = [one for one in planned(points, study) if not one.is_exploratory][:_MOST_READ]
@@ -50,8 +55,10 @@ def of_plan(experiment: Experiment, plan: Plan, store: Store) -> Prospect | None
     if not done:
         return prospect(experiment, points)
     jobs = {job: plan.jobs[job] for trial in done for job in trial.jobs}
-    earlier = tables.trials(Plan(tuple(done), jobs), store, study=study)
-    return prospect(experiment, points, choose(earlier, study).trials if study.tune else earlier)
+    finished = Plan(tuple(done), jobs)
+    earlier = tables.trials(finished, store, study=study)
+    read = functools.partial(row_scores.of_trials, finished, store, datasets) if datasets else None
+    return prospect(experiment, points, choose(earlier, study).trials if study.tune else earlier, read)
 
 
 def _units(plan: Plan, arms: Collection[str], tuned: Collection[str]) -> list[list[Trial]]:

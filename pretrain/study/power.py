@@ -55,15 +55,16 @@ def power(
     smallest: float,
     level: float = LEVEL,
     n_open: int = 1,
+    of_rows: float = 0.0,
     distinguishes: bool = True,
 ) -> np.ndarray:
     """Returns the probability that so many seeds settle a comparison, by any verdict; arguments broadcast.
 
     That is, that they distinguish the mean from zero, unless ``distinguishes`` is false, or place it within ±
     ``smallest``, with a p-value that is small enough for the first of ``n_open`` comparisons. The deviation counts as
-    known, and sums as normal.
+    known, and sums as normal. ``of_rows`` is the variance of the mean that no seed takes away, that of the test rows.
     """
-    error, apart = deviation / np.sqrt(n), -special.ndtri((1 - level) / 2 / n_open)
+    error, apart = np.sqrt(np.square(deviation) / n + of_rows), -special.ndtri((1 - level) / 2 / n_open)
     away, within = np.abs(mean) / error, smallest / error - apart
     placed = np.where(within > 0, special.ndtr(within - away) - special.ndtr(-within - away), 0.0)
     if not distinguishes:
@@ -79,6 +80,7 @@ def seeds_needed(
     level: float = LEVEL,
     n_open: int = 1,
     most: float = math.inf,
+    of_rows: float = 0.0,
 ) -> np.ndarray:
     """Returns with how many seeds a comparison of this mean and deviation is settled with 80 % power.
 
@@ -88,9 +90,9 @@ def seeds_needed(
     """
     fewest = fewest_seeds(1 - level, n_open)
     mean, deviation = np.broadcast_arrays(mean, np.maximum(deviation, _LEAST))
-    needed = _seeds_needed(mean, deviation, smallest, level, n_open, most)
+    needed = _seeds_needed(mean, deviation, smallest, level, n_open, most, of_rows)
     short = needed < fewest
-    placed = _seeds_needed(mean[short], deviation[short], smallest, level, n_open, fewest, distinguishes=False)
+    placed = _seeds_needed(mean[short], deviation[short], smallest, level, n_open, fewest, of_rows, distinguishes=False)
     needed[short] = np.minimum(placed, fewest)
     return np.maximum(FEWEST_SEEDS, needed)
 
@@ -102,6 +104,7 @@ def _seeds_needed(
     level: float,
     n_open: int,
     most: float,
+    of_rows: float,
     distinguishes: bool = True,
 ) -> np.ndarray:
     """Returns the same without the fewest seeds that p-values need."""
@@ -110,9 +113,8 @@ def _seeds_needed(
     searched = np.ones(mean.shape, bool)
     for _ in range(_HALVINGS):
         middle = (low[searched] + high[searched]) / 2
-        enough = (
-            power(np.exp(middle), mean[searched], deviation[searched], smallest, level, n_open, distinguishes) >= POWER
-        )
+        at = np.exp(middle), mean[searched], deviation[searched]
+        enough = power(*at, smallest, level, n_open, of_rows, distinguishes) >= POWER
         low[searched] = np.where(enough, low[searched], middle)
         high[searched] = np.where(enough, middle, high[searched])
         at_least, at_most = np.ceil(np.exp(low) + z**2 / 2), np.ceil(np.exp(high) + z**2 / 2)
@@ -122,7 +124,9 @@ def _seeds_needed(
     return np.where(high < math.log(_MOST), at_most, np.inf)
 
 
-def seeds_to_settle(differences: np.ndarray, smallest: float, level: float = LEVEL, n_open: int = 1) -> SeedRange:
+def seeds_to_settle(
+    differences: np.ndarray, smallest: float, level: float = LEVEL, n_open: int = 1, of_rows: float = 0.0
+) -> SeedRange:
     """Returns how many seeds in all would settle a comparison of differences [seeds] with 80 % power.
 
     The range holds that number, which follows from the true mean and deviation, in 80 % of experiments. It is of the
@@ -136,15 +140,27 @@ def seeds_to_settle(differences: np.ndarray, smallest: float, level: float = LEV
       smallest: the smallest effect that matters.
       level: of the intervals.
       n_open: comparisons that are not distinguished from zero yet.
+      of_rows: variance of the mean that no seed takes away, as ``rows.Components`` has it.
     """
     n, places = len(differences), (np.arange(_QUANTILES) + 0.5) / _QUANTILES
     deviation = float(np.std(differences, ddof=1)) * np.sqrt((n - 1) / special.chdtri(n - 1, places))[:, None]
-    error = np.maximum(deviation, _LEAST) / math.sqrt(n)
+    error = np.sqrt(np.maximum(deviation, _LEAST) ** 2 / n + of_rows)
     mean = error * _sizes(np.abs(np.mean(differences)) / error, places)
-    needed = np.maximum(n + 1, seeds_needed(mean, deviation, smallest, level, n_open, MOST_SEEDS))
+    needed = np.maximum(n + 1, seeds_needed(mean, deviation, smallest, level, n_open, MOST_SEEDS, of_rows))
     tail = (1 - _CERTAINTY) / 2
     low, high = np.quantile(needed, [tail, 1 - tail], method="inverted_cdf")
     return SeedRange(int(min(low, MOST_SEEDS)), int(high) if high <= MOST_SEEDS else None)
+
+
+def largest_error(mean: float, smallest: float, level: float = LEVEL, n_open: int = 1) -> float:
+    """Returns the largest standard error with which a mean is settled with 80 % power, either way, as ``power`` has it.
+
+    A mean between zero and the smallest effect that matters takes the smallest error.
+    """
+    tail = special.ndtri((1 - level) / 2 / n_open)
+    distinguished = abs(mean) / (special.ndtri(POWER) - tail)
+    placed = (smallest - abs(mean)) / (special.ndtri((1 + POWER) / 2) - tail)
+    return float(max(distinguished, placed))
 
 
 def _sizes(seen: np.ndarray, confidence: np.ndarray) -> np.ndarray:
@@ -158,7 +174,7 @@ def _sizes(seen: np.ndarray, confidence: np.ndarray) -> np.ndarray:
     return low
 
 
-def smallest_seen(n: int, deviation: float, level: float = LEVEL, n_compared: int = 1) -> float:
+def smallest_seen(n: int, deviation: float, level: float = LEVEL, n_compared: int = 1, of_rows: float = 0.0) -> float:
     """Returns the smallest mean that so many seeds distinguish from zero with 80 % power, in the deviation's unit.
 
     It is that of Student's test, by the noncentral distribution of its ratio, at the largest p-value that sign flips
@@ -174,4 +190,4 @@ def smallest_seen(n: int, deviation: float, level: float = LEVEL, n_compared: in
     critical = special.stdtrit(n - 1, 1 - p_value / 2)
     seen = optimize.brentq(lambda size: stats.nct.sf(critical, n - 1, size * math.sqrt(n)) - POWER, 0.0, _LARGEST)
     of_signs = special.ndtri(POWER ** (1 / n)) if p_value < 2 * smallest_p(n) else 0.0
-    return float(max(seen, of_signs) * deviation)
+    return float(max(seen, of_signs) * math.sqrt(deviation**2 + n * of_rows))

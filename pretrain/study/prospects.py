@@ -7,9 +7,9 @@ import numpy as np
 import pyarrow as pa
 
 from pretrain.config import Experiment, StudyConfig
-from pretrain.study import sequential
+from pretrain.study import new_rows, sequential
 from pretrain.study.arms import arms
-from pretrain.study.comparisons import differences, planned
+from pretrain.study.comparisons import by_family, compare, planned
 from pretrain.study.power import fewest_seeds, smallest_seen
 from pretrain.study.sequential import Look
 from pretrain.study.summary import compared_metric
@@ -22,6 +22,7 @@ class Spread(NamedTuple):
     most: float
     seeds: int  # that each comparison has, at least
     metric: str
+    of_rows: tuple[float, float] = (0.0, 0.0)  # variance by test rows, of the same two, which no seed takes away
 
 
 class Prospect(NamedTuple):
@@ -44,12 +45,16 @@ class Prospect(NamedTuple):
         last = self.looks[-1]
         if not self.spread or not self.first:
             return None
-        least, most = (smallest_seen(last.seeds, end, last.level, self.n_own) for end in self.spread[:2])
+        ends = zip(self.spread[:2], self.spread.of_rows, strict=True)
+        least, most = sorted(smallest_seen(last.seeds, end, last.level, self.n_own, rows) for end, rows in ends)
         return least, most
 
 
 def prospect(
-    experiment: Experiment, points: Sequence[Mapping[str, object]], earlier: pa.Table | None = None
+    experiment: Experiment,
+    points: Sequence[Mapping[str, object]],
+    earlier: pa.Table | None = None,
+    read: new_rows.Read | None = None,
 ) -> Prospect | None:
     """Returns the prospects of a run; None where it compares nothing.
 
@@ -57,6 +62,7 @@ def prospect(
       experiment: as asked for.
       points: of its trials, by dotted name.
       earlier: those of its trials that were finished before, as a run's table of trials.
+      read: returns the influences of test rows on them, by which these count, too.
     """
     compared = planned(points, experiment.study)
     n_exploratory = sum(comparison.is_exploratory for comparison in compared)
@@ -64,15 +70,19 @@ def prospect(
     if not n_own:
         return None
     looks = tuple(sequential.looks(experiment))
-    earlier_spread = spread(earlier, experiment.study) if earlier else None
+    earlier_spread = spread(earlier, experiment.study, read) if earlier else None
     return Prospect(n_own, n_exploratory, looks, fewest_seeds(1 - looks[0].level, n_own), earlier_spread)
 
 
-def spread(trials: pa.Table, study: StudyConfig) -> Spread | None:
+def spread(trials: pa.Table, study: StudyConfig, read: new_rows.Read | None = None) -> Spread | None:
     """Returns how much differences between compared arms vary from seed to seed; None where no pair has two seeds."""
-    metric = compared_metric(trials, study)
-    pairs = [values for values in differences(arms(trials), metric, study) if len(values) > 1]
+    metric, run = compared_metric(trials, study), arms(trials)
+    pairs = [each for each in by_family(compare(run, metric, study))[0] if len(each.where_both_train) > 1]
     if not pairs:
         return None
-    deviations = [float(np.std(values, ddof=1)) for values in pairs]
-    return Spread(min(deviations), max(deviations), min(map(len, pairs)), metric)
+    table = new_rows.table_of(pairs, run, read) if read else None
+    parts = new_rows.components_of(table, pairs) if table else [None] * len(pairs)
+    of_rows = [each.of_rows if each else 0.0 for each in parts]
+    deviations = [float(np.std(pair.where_both_train, ddof=1)) for pair in pairs]
+    (least, few), (most, many) = (end(zip(deviations, of_rows, strict=True)) for end in (min, max))
+    return Spread(least, most, min(len(pair.where_both_train) for pair in pairs), metric, (few, many))

@@ -61,6 +61,7 @@ class Run:
     directory: Path
     findings: tuple[Finding, ...] = ()  # in its data
     classes: pa.Table | None = None  # how well the arms of its headline predict each; None of numbers
+    rows: pa.Table | None = None  # variance of its comparisons over seeds and rows, where predictions gave it
 
     @functools.cached_property
     def answer(self) -> Conclusion:
@@ -120,7 +121,9 @@ def run_of(files: Files) -> Run:
       DamageError: a file is missing or not as it was written.
     """
     content = files.read("experiment.json")
-    present = (name for name in run_tables.COLUMNS if name != "classes" or "classes.parquet" in files.checksums)
+    present = (
+        name for name in run_tables.COLUMNS if name not in run_tables.OPTIONAL or f"{name}.parquet" in files.checksums
+    )
     tables = {name: _read_table(files, name) for name in present}
     try:
         with _readable(files, "experiment.json"):

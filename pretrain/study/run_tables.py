@@ -16,7 +16,13 @@ COLUMNS = {
     "stages": {"trial_id": _TEXT, "stage": _TEXT, "stage_id": _TEXT},
     "timings": {"stage_id": _TEXT, "stage": _TEXT, "seed": _WHOLE, "run_seconds": _NUMBER},
     "classes": {"trial_id": _TEXT, "class": _TEXT, "support": _WHOLE, "recall": _NUMBER, "precision": _NUMBER},
+    "rows": {
+        **dict.fromkeys(("treatment", "baseline", "metric", "unit"), _TEXT),
+        **dict.fromkeys(("n", "rows", "cells"), _WHOLE),
+        **dict.fromkeys(("seed_variance", "row_variance", "residual_variance", "row_weight", "cell_weight"), _NUMBER),
+    },
 }
+OPTIONAL = ("classes", "rows")
 _RESULTS = ("test_", "validation_", "pretrain_")  # beginnings of the names of results
 _UNKNOWN = ("value", "run_seconds", "recall", "precision")  # may be missing or NaN
 _KEYS = {  # of a row
@@ -25,6 +31,7 @@ _KEYS = {  # of a row
     "stages": ["trial_id", "stage"],
     "timings": ["stage_id"],
     "classes": ["trial_id", "class"],
+    "rows": ["treatment", "baseline", "metric"],
 }
 
 
@@ -34,7 +41,7 @@ def faults(tables: Mapping[str, pa.Table], swept: Mapping[str, Collection[object
     A manifest's checksums say that files are as they were sealed, not that a run wrote them.
 
     Args:
-      tables: trials, curves, stages and timings, and of classification classes.
+      tables: trials, curves, stages and timings, and those of ``OPTIONAL`` that there are.
       swept: values of fields of which trials have several, each a column of theirs.
     """
     found = {name: _of_columns(tables[name], COLUMNS[name]) for name in tables}
@@ -50,6 +57,8 @@ def faults(tables: Mapping[str, pa.Table], swept: Mapping[str, Collection[object
     for name, keys in ((name, _KEYS[name]) for name in tables):
         if tables[name].group_by(keys).aggregate([]).num_rows != len(tables[name]):
             found[name] = f"has several rows of one {', '.join(keys)}"
+    if "rows" in tables and (fault := _of_components(tables["rows"])):
+        found["rows"] = fault
     if set(tables["stages"]["trial_id"].to_pylist()) != trials:
         found["stages"] = "lacks trials"
     if set(tables["timings"]["stage_id"].to_pylist()) != set(tables["stages"]["stage_id"].to_pylist()):
@@ -99,6 +108,16 @@ def _of_swept(trials: pa.Table, swept: Mapping[str, Collection[object]]) -> str:
         if _is_text(trials.schema.field(name).type) and texts.isdisjoint(pc.unique(trials[name]).to_pylist()):
             return f"has none of the values that are swept in column {name}"
     return ""
+
+
+def _of_components(rows: pa.Table) -> str:
+    if odd := set(rows["unit"].to_pylist()) - {"row", "group"}:
+        return f"has the unit {sorted(odd)[0]!r}"
+    numbers = [name for name, kind in COLUMNS["rows"].items() if kind == _NUMBER]
+    if not all(pc.all(pc.is_finite(rows[name])).as_py() for name in numbers):
+        return "has a variance or a weight that is no number"
+    least = min(pc.min(rows[name]).as_py() for name in ("n", "rows"))
+    return "has fewer than two seeds or rows" if least < 2 else ""
 
 
 def _is_text(kind: pa.DataType) -> bool:

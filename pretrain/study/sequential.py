@@ -127,6 +127,11 @@ def arm_of(point: Mapping[str, object], experiment: Experiment) -> Hashable:
     return key(without_idle({name: value for name, value in point.items() if name not in experiment.study.tune}))
 
 
+def in_need_of_seeds(compared: Sequence[Comparison]) -> list[Comparison]:
+    """Returns those of ``unsettled`` for which a run adds seeds: not those that only more test rows would settle."""
+    return [comparison for comparison in unsettled(compared) if not comparison.rows_to_settle]
+
+
 def n_seeds(trials: pa.Table) -> int:
     """Returns how many seeds a table of trials holds, diverged ones included."""
     return len(trials["seed"].unique())

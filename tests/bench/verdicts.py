@@ -2,7 +2,8 @@
 
     python -m tests.bench.verdicts [--experiments 2000]
 
-Simulated experiments of 6, 8, 16 and 32 seeds, as pretrain/study/README.md lists them; half an hour.
+Simulated experiments of 6, 8, 16 and 32 seeds, as pretrain/study/README.md lists them; an hour, half of it for new rows
+(``rows.py``).
 """
 
 import argparse
@@ -20,7 +21,7 @@ from pretrain.study.power import seeds_needed, seeds_to_settle
 from pretrain.study.sequential import looks
 from pretrain.study.statistics import LEVEL, effect_p, estimate, nil_p, verdict
 from pretrain.study.tuning import best_by_seed
-from tests.bench import crossovers, failures, winners
+from tests.bench import crossovers, failures, rows, winners
 from tests.bench import families as of_families
 
 SEEDS = (6, 8, 16, 32)
@@ -157,6 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     of_families.main(["--experiments", str(n_experiments)])
     crossovers.main(["--experiments", str(max(1, n_experiments // 4))])
     winners.main(["--experiments", str(n_experiments)])
+    rows.show(n_experiments)
 
 
 if __name__ == "__main__":

@@ -7,11 +7,12 @@ import shutil
 
 import pyarrow.parquet as pq
 import pytest
+from scipy import stats
 
 from pretrain.commands import report as report_command
 from pretrain.commands import table as table_command
 from pretrain.config.fields import ConfigError
-from pretrain.study import results
+from pretrain.study import networks, results
 from tests.launching import N_TRIALS, call, refused
 
 
@@ -97,3 +98,24 @@ def test_a_store_that_was_moved_is_named(run, tmp_path):
     for command in (table_command, report_command):
         with pytest.raises(ConfigError, match=r"^store: .* is no store of trained stages"):
             command.main([str(run), "--store", str(tmp_path)])
+
+
+def test_two_networks_of_a_seed_are_set_beside_each_other(run, tmp_path):
+    done = table(tmp_path, run, "--mcnemar", "1")
+    assert (done.returncode, done.stderr) == (0, "")
+    found = re.findall(r"seed 1: of 64 test rows (\d+) are right with it alone and (\d+) without it alone", done.stdout)
+    accuracy = {}
+    for row in results.load_run(run).trials.to_pylist():
+        if row["seed"] == 1:
+            place = row["finetune.encoder_init"], row["finetune.frozen_layers"]
+            accuracy[place] = round(64 * row["test_accuracy"])
+    gains = [accuracy["pretrained", layers] - accuracy["he", layers] for layers in (2, 0)]
+    assert [int(treated) - int(untreated) for treated, untreated in found] == gains
+    assert "not about how they were trained" in done.stdout
+    assert "mcnemar: 7 is no seed" in table(tmp_path, run, "--mcnemar", "7").stderr
+
+
+@pytest.mark.parametrize(("treated", "untreated"), [(0, 0), (9, 1), (3, 3), (20, 41)])
+def test_mcnemar_is_the_exact_binomial_test(treated, untreated):
+    exact = stats.binomtest(treated, treated + untreated).pvalue if treated + untreated else 1.0
+    assert networks.mcnemar(treated, untreated) == pytest.approx(exact)
