@@ -206,7 +206,7 @@ def _sides(pair: tuple[Arm, Arm], metric: str, study: StudyConfig) -> _Sides:
     both_train = np.array([seed not in lost[0] | lost[1] for seed in seeds], bool)
     values = [by_seed(arm.results[metric], arm) for arm in (treated, untreated)]
     # Of a metric without a scale of its own, a part of the baseline.
-    scale = 1 if metric_of(metric).high == 1 or not seeds else abs(float(np.mean(values[1])))
+    scale = metric_of(metric).effects_of(float(np.mean(values[1])) if seeds else 1.0)
     found = failures.rates(lost[0] & of, lost[1] & of, len(of), both_train)
     return _Sides(seeds, values[0], values[1], found, study.smallest_effect * scale)
 
