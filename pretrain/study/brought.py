@@ -161,13 +161,14 @@ def _check(table: pa.Table, asked: Asked, is_wide: bool) -> None:
             faults.append(
                 ConfigError(option, name, "is a name that tables of trials have themselves; rename the column")
             )
+    fields["treatment"] = tuple(dict.fromkeys(of_arms))
     roles: dict[str, list[str]] = {}
-    for field in ("pair", "by", "datasets", "example", "value"):
+    for field in ("treatment", "pair", "by", "datasets", "example", "value"):
         for name in filter(None, fields.get(field, ())):
             roles.setdefault(name, []).append(field)
     for name, several in roles.items():
         if len(several) > 1 and set(several) != {"by", "datasets"}:
-            faults.append(ConfigError(several[1], name, f"is named by --{several[0]}, too; name it once"))
+            faults.append(ConfigError(several[1], name, f"is the column of --{several[0]}, too; name another"))
     faults.check()
 
 
@@ -185,9 +186,6 @@ def _chosen(table: pa.Table, asked: Asked, faults: Faults) -> tuple[str, list[An
         near = suggestion(field, table.column_names, f"it has {some(table.column_names, 9)}")
         remedy = f"is no column of the table; write COLUMN=VALUE, or of a wide table columns; {near}"
         faults.append(ConfigError("treatment", field, remedy))
-        return field, labels, numbers
-    if field in (*asked.pair, *asked.conditions, asked.value, asked.example):
-        faults.append(ConfigError("treatment", field, "is named by another option, too; name it once"))
         return field, labels, numbers
     codes = codes_of(table[field])
     for number, text in enumerate((*asked.treatment, asked.baseline)):
