@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pretrain.config import StudyConfig
 from pretrain.config.fields import ConfigError, Faults
 from pretrain.config.metrics import declared, metric_of
@@ -122,9 +124,9 @@ def _judged(found: Brought, asked: Asked, ends: Sequence[int], shown: str) -> Ju
         answered = _at(found, look, study)
         for each in answered.comparisons:
             name = key({**each.shared, each.field: each.treatment})
-            if name not in settled or settled[name][0].verdict == "inconclusive":
+            if name not in settled or sequential.unsettled([settled[name][0]]):
                 settled[name] = each, look.number
-        if planned and not any(each.verdict == "inconclusive" for each, _ in settled.values()):
+        if planned and not sequential.unsettled([each for each, _ in settled.values()]):
             break
     compared = [each for each, _ in settled.values()]
     answered = answered._replace(comparisons=compared)
@@ -138,7 +140,7 @@ def _judged(found: Brought, asked: Asked, ends: Sequence[int], shown: str) -> Ju
         look,
         tuple(number for _, number in settled.values()),
         tuple(_on_datasets(answered, found, asked)) if asked.datasets else (),
-        noise(compared, answered.level, is_paired),
+        noise([_sound(answered, each, is_paired) for each in compared], answered.metric, answered.level, is_paired),
     )
 
 
@@ -149,6 +151,14 @@ def _at(found: Brought, look: Look, study: StudyConfig) -> Answer:
         trials = trials.filter(trials["seed"].to_numpy() < look.seeds)
     answered = answer(trials, found.curves, study, look.level)
     return answered if found.pairing else unpaired.judged(answered, study)
+
+
+def _sound(answered: Answer, comparison: Comparison, is_paired: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the results of both arms in the seeds that did not fail."""
+    if not is_paired:
+        return unpaired.sides_of(answered, comparison).sound
+    kept = comparison.failures.both_train
+    return comparison.treated[kept], comparison.untreated[kept]
 
 
 def _on_datasets(answered: Answer, found: Brought, asked: Asked) -> list[datasets.Group]:
@@ -166,13 +176,11 @@ def _on_datasets(answered: Answer, found: Brought, asked: Asked) -> list[dataset
             groups.setdefault(group, {})[name] = datasets.lost(name)
     for each in answered.comparisons:
         others = {name: value for name, value in each.shared.items() if name != asked.datasets}
-        name, has_failed = str(each.shared[asked.datasets]), each.n_diverged > 0 or each.both_at_chance
-        gains = sign * (each.treated - each.untreated) if found.pairing else None
-        effect = (
-            datasets.of_pairs(name, gains, has_failed)
-            if gains is not None
-            else unpaired.effect(name, each, sign, has_failed)
-        )
+        name = str(each.shared[asked.datasets])
+        if found.pairing:
+            effect = datasets.of_pairs(name, sign * (each.treated - each.untreated), each.failures.any)
+        else:
+            effect = unpaired.effect(name, unpaired.sides_of(answered, each), sign)
         groups[key({**others, found.field: each.treatment})][name] = effect
     return [
         datasets.group(*others_of[name], list(effects.values()), answered.level, len(groups), sign)

@@ -1,6 +1,6 @@
 """Arms of a run: trials that differ in their seed only, with their results."""
 
-from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,31 +45,38 @@ def arms(trials: pa.Table) -> list[Arm]:
     names = swept_fields(trials)
     described = [name for name in trials.column_names if name not in metrics(trials)]
     results = {name: trials[name].cast(pa.float64()).to_numpy() for name in metrics(trials)}
-    groups: dict[Hashable, list[dict[str, Any]]] = {}
-    for place, row in enumerate(trials.select(described).to_pylist()):
-        point = {name: row[name] for name in names}
-        groups.setdefault(key(point), []).append({"repeat": 0, **row, "place": place, "point": point})
-    has_repeats = "repeat" in described and any(trials["repeat"].to_pylist())
-    return [_arm(rows, results, has_repeats) for rows in groups.values()]
+    columns = {name: trials[name].to_pylist() for name in described}
+    columns.setdefault("repeat", [0] * len(trials))
+    groups: dict[Hashable, list[int]] = {}
+    # Rows without a swept field are one arm.
+    points = zip(*(map(hashable, columns[name]) for name in names), strict=True) if names else [()] * len(trials)
+    for place, point in enumerate(points):
+        groups.setdefault(point, []).append(place)
+    has_repeats = any(columns["repeat"])
+    return [_arm(names, rows, columns, results, has_repeats) for rows in groups.values()]
 
 
-def _arm(rows: Sequence[Mapping[str, Any]], results: Mapping[str, np.ndarray], has_repeats: bool) -> Arm:
-    sound = sorted((row for row in rows if row["status"] != "diverged"), key=lambda row: (row["seed"], row["repeat"]))
-    places = np.array([row["place"] for row in sound], int)
+def _arm(
+    names: Sequence[str],
+    rows: Sequence[int],
+    columns: Mapping[str, list],
+    results: Mapping[str, np.ndarray],
+    has_repeats: bool,
+) -> Arm:
+    """Returns the arm of some rows of a table of trials."""
+    seeds, repeats, ids, status = (columns[name] for name in ("seed", "repeat", "trial_id", "status"))
+    sound = sorted((row for row in rows if status[row] != "diverged"), key=lambda row: (seeds[row], repeats[row]))
+    places = np.array(sound, int)
     return Arm(
-        rows[0]["point"],
-        tuple(row["seed"] for row in sound),
-        tuple(row["trial_id"] for row in sound),
-        _units(row for row in rows if row["status"] == "diverged"),
-        tuple(row["repeat"] for row in sound) if has_repeats else (),
-        _units(row for row in sound if row["status"] == "collapsed"),
+        {name: columns[name][rows[0]] for name in names},
+        tuple([seeds[row] for row in sound]),
+        tuple([ids[row] for row in sound]),
+        tuple((seeds[row], repeats[row]) for row in rows if status[row] == "diverged"),
+        tuple(repeats[row] for row in sound) if has_repeats else (),
+        tuple((seeds[row], repeats[row]) for row in sound if status[row] == "collapsed"),
         {name: values[places] for name, values in results.items()},
-        tuple(row["failed_stage"] for row in rows if row.get("failed_stage")),
+        tuple(stage for row in rows if "failed_stage" in columns and (stage := columns["failed_stage"][row])),
     )
-
-
-def _units(rows: Iterable[Mapping[str, Any]]) -> tuple[tuple[int, int], ...]:
-    return tuple((row["seed"], row["repeat"]) for row in rows)
 
 
 def key(point: Mapping[str, Any]) -> Hashable:

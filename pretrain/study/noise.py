@@ -7,7 +7,6 @@ import numpy as np
 
 from pretrain.config.metrics import metric_of
 from pretrain.study import power
-from pretrain.study.comparisons import Comparison
 
 _POINT = 0.01  # of a fraction; of other metrics such a part of the baseline
 Range = tuple[float, float]  # the least and the most of several comparisons
@@ -24,35 +23,35 @@ class Noise(NamedTuple):
     is_paired: bool
 
 
-def noise(compared: Sequence[Comparison], level: float, is_paired: bool = True) -> Noise | None:
-    """Returns the noise of comparisons; None where none has two seeds, or no seed differs from another."""
-    told = [each for each in compared if each.n > 1]
-    deviations = np.array([_deviation(each, is_paired) for each in told])
-    if not len(told) or not deviations.any():
+def noise(sides: Sequence[tuple[np.ndarray, np.ndarray]], metric: str, level: float, is_paired: bool) -> Noise | None:
+    """Returns the noise of comparisons; None where none has two seeds, or no seed differs from another.
+
+    Args:
+      sides: results [seeds] of treatment and baseline of each, of seeds that did not fail.
+      metric: that is compared.
+      level: of the intervals.
+      is_paired: whether the seeds of both are pairs.
+    """
+    told = [pair for pair in sides if min(map(len, pair)) > 1]
+    deviations = np.array([_deviation(pair, is_paired) for pair in told])
+    if not deviations.any():
         return None
-    n = min(each.n for each in told)
-    points = [
-        _POINT * metric_of(each.metric)._replace(unit=None).effects_of(float(np.mean(each.untreated))) for each in told
-    ]
-    seeds = [
-        float(power.seeds_needed(np.array(point), np.array(deviation), 0.0, level, len(compared)))
-        for point, deviation in zip(points, deviations, strict=True)
-    ]
+    n, unit = min(min(map(len, pair)) for pair in told), metric_of(metric)._replace(unit=None)
+    points = np.array([_POINT * unit.effects_of(float(np.mean(untreated))) for _, untreated in told])
     return Noise(
-        _range([float(np.std(each.untreated, ddof=1)) for each in told]),
+        _range([float(np.std(untreated, ddof=1)) for _, untreated in told]),
         _range(deviations),
         n,
-        _range([power.smallest_seen(n, deviation, level, len(compared)) for deviation in deviations]),
-        _range(seeds),
+        _range([power.smallest_seen(n, deviation, level, len(sides)) for deviation in deviations]),
+        _range(power.seeds_needed(points, deviations, 0.0, level, len(sides), power.MOST_SEEDS)),
         is_paired,
     )
 
 
-def _deviation(comparison: Comparison, is_paired: bool) -> float:
-    sides = comparison.treated, comparison.untreated
+def _deviation(pair: tuple[np.ndarray, np.ndarray], is_paired: bool) -> float:
     if is_paired:
-        return float(np.std(sides[0] - sides[1], ddof=1))
-    return float(np.sqrt(sum(np.var(side, ddof=1) for side in sides)))
+        return float(np.std(pair[0] - pair[1], ddof=1))
+    return float(np.sqrt(sum(np.var(side, ddof=1) for side in pair)))
 
 
 def _range(values: Sequence[float] | np.ndarray) -> Range:

@@ -140,7 +140,8 @@ def test_values_that_lack_or_are_none_have_failed():
     frame = frame[~((frame["method"] == "ours") & (frame["seed"] == 7))]
     told = judged(frame)
     assert [arm.n_diverged for arm in told.answer.arms] == [1, 2]
-    assert any(line.startswith("failures: 3 of 20 values (method=plain 1, method=ours 2)") for line in told.lines)
+    assert "Failures: method=ours: 2 of 10 seeds, method=plain: 1 of 10 seeds" in told.lines
+    assert told.verdict.startswith("Unstable: 2 of 10 seeds fail with method=ours, 1 with method=plain (p = 1.000).")
     assert not any("at most 5 %" in line for line in told.lines)
 
 
