@@ -45,37 +45,58 @@ def arms(trials: pa.Table) -> list[Arm]:
     names = swept_fields(trials)
     described = [name for name in trials.column_names if name not in metrics(trials)]
     results = {name: trials[name].cast(pa.float64()).to_numpy() for name in metrics(trials)}
-    columns = {name: trials[name].to_pylist() for name in described}
-    columns.setdefault("repeat", [0] * len(trials))
-    groups: dict[Hashable, list[int]] = {}
-    # Rows without a swept field are one arm.
-    points = zip(*(map(hashable, columns[name]) for name in names), strict=True) if names else [()] * len(trials)
-    for place, point in enumerate(points):
-        groups.setdefault(point, []).append(place)
-    has_repeats = any(columns["repeat"])
-    return [_arm(names, rows, columns, results, has_repeats) for rows in groups.values()]
+    columns = {name: trials[name].to_numpy(zero_copy_only=False) for name in described}
+    columns.setdefault("repeat", np.zeros(len(trials), int))
+    group = np.zeros(len(trials), int)
+    for name in names:
+        codes = _codes(trials[name])
+        group = np.unique(group * (codes.max(initial=0) + 1) + codes, return_inverse=True)[1]
+    rows = np.argsort(group, kind="stable")
+    groups = sorted(np.split(rows, np.flatnonzero(np.diff(group[rows])) + 1), key=lambda rows: rows[0])
+    points = trials.select(names).take([rows[0] for rows in groups]).to_pylist() if len(rows) else []
+    has_repeats = bool(np.any(columns["repeat"]))
+    return [
+        _arm(point if names else {}, rows, columns, results, has_repeats)
+        for point, rows in zip(points or [{}] * len(groups), groups, strict=True)
+        if len(rows)
+    ]
+
+
+def _codes(column: pa.ChunkedArray) -> np.ndarray:
+    """Returns a column as numbers of its different values: [rows]."""
+    if pa.types.is_nested(column.type):
+        numbers: dict[Any, int] = {}
+        return np.array([numbers.setdefault(hashable(value), len(numbers)) for value in column.to_pylist()], int)
+    encoded = column.combine_chunks()
+    encoded = encoded if pa.types.is_dictionary(encoded.type) else encoded.dictionary_encode("encode")
+    return encoded.indices.to_numpy(zero_copy_only=False).astype(int)
 
 
 def _arm(
-    names: Sequence[str],
-    rows: Sequence[int],
-    columns: Mapping[str, list],
+    point: dict[str, Any],
+    rows: np.ndarray,
+    columns: Mapping[str, np.ndarray],
     results: Mapping[str, np.ndarray],
     has_repeats: bool,
 ) -> Arm:
     """Returns the arm of some rows of a table of trials."""
-    seeds, repeats, ids, status = (columns[name] for name in ("seed", "repeat", "trial_id", "status"))
-    sound = sorted((row for row in rows if status[row] != "diverged"), key=lambda row: (seeds[row], repeats[row]))
-    places = np.array(sound, int)
+    seeds, repeats, status = (columns[name] for name in ("seed", "repeat", "status"))
+    is_lost = status[rows] == "diverged"
+    sound, lost = rows[~is_lost], rows[is_lost]
+    sound = sound[np.lexsort((repeats[sound], seeds[sound]))]
+
+    def units(some: np.ndarray) -> tuple[tuple[int, int], ...]:
+        return tuple(zip(seeds[some].tolist(), repeats[some].tolist(), strict=True))
+
     return Arm(
-        {name: columns[name][rows[0]] for name in names},
-        tuple([seeds[row] for row in sound]),
-        tuple([ids[row] for row in sound]),
-        tuple((seeds[row], repeats[row]) for row in rows if status[row] == "diverged"),
-        tuple(repeats[row] for row in sound) if has_repeats else (),
-        tuple((seeds[row], repeats[row]) for row in sound if status[row] == "collapsed"),
-        {name: values[places] for name, values in results.items()},
-        tuple(stage for row in rows if "failed_stage" in columns and (stage := columns["failed_stage"][row])),
+        point,
+        tuple(seeds[sound].tolist()),
+        tuple(columns["trial_id"][sound].tolist()),
+        units(lost),
+        tuple(repeats[sound].tolist()) if has_repeats else (),
+        units(sound[status[sound] == "collapsed"]),
+        {name: values[sound] for name, values in results.items()},
+        tuple(stage for stage in columns["failed_stage"][rows] if stage) if "failed_stage" in columns else (),
     )
 
 

@@ -13,7 +13,15 @@ from pretrain.config.metrics import CHANCE, MARGIN
 from pretrain.config.suggestions import suggestion
 from pretrain.study import values
 from pretrain.study.arms import CORNERS
-from pretrain.study.brought_columns import codes_of, is_value, numbers_of, places_within, rows_where, together
+from pretrain.study.brought_columns import (
+    codes_of,
+    is_value,
+    labels_at,
+    numbers_of,
+    places_within,
+    rows_where,
+    together,
+)
 from pretrain.study.values import Value
 
 ARM = "arm"  # field of arms that are columns
@@ -90,19 +98,20 @@ def read(table: pa.Table, asked: Asked) -> Brought:
         raise ConfigError("where", " ".join(asked.where), "leaves no row of these arms; name others")
     arm, numbers, place = arm[row], numbers[row], row % len(table)
     found = {name: codes_of(table[name]) for name in (*asked.conditions, *asked.pair, *filter(None, [asked.example]))}
-    condition, conditions = together([found[name] for name in asked.conditions], place)
+    condition, rows = together([found[name] for name in asked.conditions], place)
+    conditions = [labels_at([found[name] for name in asked.conditions], row) for row in rows]
     pairing = "columns" if asked.pair else "rows" if is_wide else ""
     if asked.pair:
         for name in asked.pair:
             if None in found[name].labels and np.any(found[name].of[place] == len(found[name].labels) - 1):
                 faults.append(ConfigError("pair", name, "is missing in some rows; fill it, or leave these rows out"))
-        seed, seeds = together([found[name] for name in asked.pair], place)
+        seed, _ = together([found[name] for name in asked.pair], place)
     else:
-        seed, seeds = _by_row(place, arm, condition, numbers, len(arms), pairing, asked.in_order)
+        seed = _by_row(place, arm, condition, numbers, len(arms), pairing, asked.in_order)
     example, _ = together([found[asked.example]] if asked.example else [], place)
     # Arms are compared as asked, whatever their field means in a run.
     field = field.rpartition(".")[2] if field in CORNERS else field
-    names = _Names(field, labels, asked.conditions, conditions, asked.pair, seeds)
+    names = _Names(field, labels, asked.conditions, conditions)
     if pairing == "columns":
         with faults.noted():
             _check_once(table, (condition, arm, seed, example), place, names, asked, times)
@@ -123,8 +132,6 @@ class _Names(NamedTuple):
     arms: list[Any]
     by: tuple[str, ...]
     conditions: list[tuple]
-    pair: tuple[str, ...]
-    seeds: list[tuple]
 
     def arm(self, number: int) -> str:
         return str(self.arms[number]) if self.field == ARM else f"{self.field}={self.arms[number]}"
@@ -135,9 +142,6 @@ class _Names(NamedTuple):
     def within(self, number: int) -> str:
         """Returns where something holds, after its name; nothing without conditions."""
         return f" at {self.condition(number)}" if self.by else ""
-
-    def seed(self, number: int) -> str:
-        return ", ".join(f"{name}={label}" for name, label in zip(self.pair, self.seeds[number], strict=True))
 
 
 def _check(table: pa.Table, asked: Asked, is_wide: bool) -> None:
@@ -211,7 +215,7 @@ def _by_row(
     n_arms: int,
     pairing: str,
     in_order: bool,
-) -> tuple[np.ndarray, list[tuple]]:
+) -> np.ndarray:
     """Returns numbers of seeds without a name: of rows, or, where arms are no pairs, of an arm's values."""
     if pairing == "rows":
         _, inner = np.unique(place, return_inverse=True)
@@ -223,12 +227,12 @@ def _by_row(
         order = order[np.argsort(group[order], kind="stable")]
         seed_of = np.empty(len(order), int)
         seed_of[order] = places_within(group[order])
-        return seed_of[inner], [(number,) for number in range(int(seed_of.max()) + 1)]
+        return seed_of[inner]
     group = condition * n_arms + arm
     order = np.lexsort((np.arange(len(place)) if in_order else numbers, group))
     seed = np.empty(len(place), int)
     seed[order] = places_within(group[order])
-    return seed, [(number,) for number in range(int(seed.max()) + 1)]
+    return seed
 
 
 def _check_once(
@@ -241,11 +245,11 @@ def _check_once(
         return
     at = int(np.flatnonzero(same)[0])
     first, second = order[at], order[at + 1]
-    condition, arm, seed = (int(key[first]) for key in keys[:3])
+    condition, arm = (int(key[first]) for key in keys[:2])
     rest = [name for name in table.column_names if name not in (*asked.conditions, *asked.pair, asked.example)]
     rest = [name for name in rest if name not in (names.field, asked.value, *names.arms)]
     apart = [name for name in rest if table[name][int(place[first])].as_py() != table[name][int(place[second])].as_py()]
-    seeds = names.seed(seed)
+    seeds = ", ".join(f"{name}={table[name][int(place[first])].as_py()}" for name in asked.pair)
     remedy = f"name what tells them apart by --by or --pair: {some(apart, 3)}" if apart else "leave one out"
     if not apart and not asked.example:
         remedy += ", or name the column of examples by --example"
@@ -328,7 +332,7 @@ def _check_common(
 
 def _trials(grid: np.ndarray, cells: np.ndarray, means: np.ndarray, names: _Names, value: Value) -> pa.Table:
     """Returns a run's table of trials [trials, 4], those without a value as diverged."""
-    n_arms, n_seeds = len(names.arms), len(names.seeds)
+    n_arms, n_seeds = len(names.arms), int(grid[:, 2].max()) + 1
 
     def number(keys: np.ndarray) -> np.ndarray:
         return (keys[:, 0] * n_arms + keys[:, 1]) * n_seeds + keys[:, 2]

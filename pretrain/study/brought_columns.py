@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pretrain.config.counts import some
 from pretrain.config.fields import ConfigError, Faults
@@ -25,18 +26,15 @@ def codes_of(column: Any) -> Codes:
     array = pa.concat_arrays(array.chunks) if isinstance(array, pa.ChunkedArray) else array
     if not pa.types.is_dictionary(array.type):
         array = array.dictionary_encode()
-    listed = array.dictionary.to_pylist()
-    absent = [label is None or label != label for label in listed]
-    order = sorted((place for place, lost in enumerate(absent) if not lost), key=lambda place: _rank(listed[place]))
-    labels = [listed[place] for place in order]
-    number_of = np.full(len(listed) + 1, len(labels))
-    number_of[order] = np.arange(len(order))
-    codes = array.indices.fill_null(len(listed)).to_numpy(zero_copy_only=False)
-    return Codes(number_of[codes], [*labels, *([None] if (number_of[codes] == len(labels)).any() else [])])
-
-
-def _rank(label: Any) -> tuple[bool, Any]:
-    return (False, label) if isinstance(label, int | float) else (True, str(label))
+    values = array.dictionary
+    by = values if columns.are_numbers(values.type) else values.cast(pa.string())
+    by = by.cast(pa.int8()) if pa.types.is_boolean(by.type) else by
+    order = pc.array_sort_indices(by).to_numpy()  # NaN and null last
+    n = len(values) - pc.sum(pc.is_null(by, nan_is_null=True)).as_py() if len(values) else 0
+    number_of = np.full(len(values) + 1, n)
+    number_of[order[:n]] = np.arange(n)
+    codes = number_of[array.indices.fill_null(len(values)).to_numpy(zero_copy_only=False)]
+    return Codes(codes, [*values.take(order[:n]).to_pylist(), *([None] if (codes == n).any() else [])])
 
 
 def is_value(label: Any, text: str) -> bool:
@@ -75,17 +73,20 @@ def _is_number(text: str) -> bool:
     return columns.is_number(text) or text.lower().lstrip("+-") in ("inf", "infinity")
 
 
-def together(columns: Sequence[Codes], place: np.ndarray) -> tuple[np.ndarray, list[tuple]]:
-    """Returns several columns at some rows as numbers of their combinations, and these, in order."""
-    if not columns:
-        return np.zeros(len(place), int), [()]
+def together(columns: Sequence[Codes], place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns several columns at some rows as numbers of their combinations, in order, and a row [numbers] of each."""
     whole = np.zeros(len(place), np.int64)
     for codes in columns:
         whole = whole * len(codes.labels) + codes.of[place]
         if codes is not columns[-1]:
             _, whole = np.unique(whole, return_inverse=True)  # so that no product grows too large
     _, first, numbers = np.unique(whole, return_index=True, return_inverse=True)
-    return numbers, [tuple(codes.labels[codes.of[place[at]]] for codes in columns) for at in first]
+    return numbers, place[first]
+
+
+def labels_at(columns: Sequence[Codes], row: int) -> tuple:
+    """Returns the values of columns in a row."""
+    return tuple(codes.labels[codes.of[row]] for codes in columns)
 
 
 def rows_where(table: pa.Table, conditions: Sequence[str], faults: Faults) -> np.ndarray:
