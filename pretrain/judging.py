@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from pretrain.config import StudyConfig
 from pretrain.config.fields import ConfigError, Faults
@@ -119,18 +121,14 @@ def _judged(found: Brought, asked: Asked, ends: Sequence[int], shown: str) -> Ju
     if planned and planned[0].seeds > n_seeds:
         remedy = f"begin after the {n_seeds} seeds that there are; look then"
         raise ConfigError("looks", " ".join(map(str, ends)), remedy)
-    settled: dict[Any, tuple[Comparison, int]] = {}
+    before: list[Look] = []
     for look in taken:
-        answered = _at(found, look, study)
-        for each in answered.comparisons:
-            name = key({**each.shared, each.field: each.treatment})
-            if name not in settled or sequential.unsettled([settled[name][0]]):
-                settled[name] = each, look.number
-        if planned and not sequential.unsettled([each for each, _ in settled.values()]):
+        answered = _at(found, look, before, study)
+        if not sequential.unsettled(answered.comparisons):
             break
-    compared = [each for each, _ in settled.values()]
-    answered = answered._replace(comparisons=compared)
+        before.append(look)
     is_paired = bool(found.pairing)
+    sides = [_sound(answered, each, is_paired) for each in answered.comparisons]
     return Judgement(
         shown,
         asked,
@@ -138,19 +136,25 @@ def _judged(found: Brought, asked: Asked, ends: Sequence[int], shown: str) -> Ju
         answered,
         tuple(planned),
         look,
-        tuple(number for _, number in settled.values()),
         tuple(_on_datasets(answered, found, asked)) if asked.datasets else (),
-        noise([_sound(answered, each, is_paired) for each in compared], answered.metric, answered.level, is_paired),
+        noise(sides, answered.metric, answered.level, is_paired),
     )
 
 
-def _at(found: Brought, look: Look, study: StudyConfig) -> Answer:
-    """Returns the answer at a look."""
-    trials = found.trials
-    if trials["seed"].to_numpy().max() >= look.seeds:
-        trials = trials.filter(trials["seed"].to_numpy() < look.seeds)
-    answered = answer(trials, found.curves, study, look.level)
-    return answered if found.pairing else unpaired.judged(answered, study)
+def _at(found: Brought, look: Look, before: Sequence[Look], study: StudyConfig) -> Answer:
+    """Returns the answer at a look; comparisons that earlier looks settled stay as they were judged."""
+
+    def until(look: Look) -> pa.Table:
+        return found.trials.filter(pc.less(found.trials["seed"], look.seeds))
+
+    if found.pairing:
+        return answer(until(look), found.curves, study, look.level, before=before)
+    settled: dict[Any, Comparison] = {}
+    for earlier in before:
+        judged = unpaired.judged(answer(until(earlier), found.curves, study, earlier.level), study, settled)
+        of_look = {each.identity: each for each in judged.comparisons if not sequential.is_open(each)}
+        settled |= {name: each._replace(look=each.look or earlier.number) for name, each in of_look.items()}
+    return unpaired.judged(answer(until(look), found.curves, study, look.level), study, settled)
 
 
 def _sound(answered: Answer, comparison: Comparison, is_paired: bool) -> tuple[np.ndarray, np.ndarray]:

@@ -28,7 +28,6 @@ class Judged(NamedTuple):
     answer: Answer  # its comparisons each as of the look that settled it
     planned: tuple[Look, ...]  # none where the results are looked at once
     look: Look  # the last that was taken
-    settled_at: tuple[int, ...]  # looks, comparison by comparison
     datasets: tuple[Group, ...]
     noise: Noise | None
 
@@ -70,7 +69,7 @@ def facts(judgement: Judged) -> dict[str, str]:
     pairing = known[1] if judgement.brought.pairing == known[0] else "unpaired"
     most = max((len(set(arm.seeds)) + arm.n_diverged for arm in answer.arms), default=0)
     n, is_sound = len(answer.comparisons), not any(each.failures.any for each in answer.comparisons)
-    adjusted = ", adjusted for one another (Holm)" if n > 1 else ""
+    adjusted = ", judged together" if n > 1 else ""
     error = f" Were there no effect, at most {percent(1 - LEVEL)} of such tables would show one."
     return {
         "Rows": f"{rows}; intervals are over seeds, and open for new rows",

@@ -90,17 +90,17 @@ def _table(judgement: Judgement) -> Listing:
     """Returns every comparison: both means, the difference, p and the verdict."""
     compared, metric = judgement.answer.comparisons, judgement.answer.metric
     rows = []
-    for each, look in zip(compared, judgement.settled_at, strict=True):
+    for each in compared:
         means = (names.value(float(np.mean(side)), metric) for side in (each.treated, each.untreated))
         difference = names.difference(each.difference, metric).replace(" points", "")
         p_value = f"{each.p_value:.3f}" if each.p_value >= 0.001 else "< 0.001"
-        at = f" (look {look})" if judgement.planned and each.verdict != "inconclusive" else ""
+        at = f" (look {each.look})" if each.look else ""
         row = (names.comparison_name(each), *means, difference, p_value, f"{verdicts.outcome(each)}{at}", f"{each.n:,}")
         rows.append(row)
     unit = "points" if metric_of(metric).is_fraction else words.metric_name(metric.partition("_")[2])
     headings = ("comparison", "treatment", "baseline", f"difference ({unit})", "p", "verdict", "seeds")
     how = "within a seed" if judgement.brought.pairing else "of means of independent seeds"
-    caption = f"Differences {how}, with their intervals; p is adjusted for all comparisons (Holm)."
+    caption = f"Differences {how}, with their intervals; p is adjusted for all comparisons."
     return Listing("comparisons", caption, headings, rows, "lrrrrlr")
 
 
@@ -142,7 +142,6 @@ def _content(judgement: Judgement) -> dict[str, Any]:
             "pairing": judgement.brought.pairing or None,
             "level": answer.level,
             "looks": [look._asdict() | {"taken": look.number <= judgement.look.number} for look in judgement.planned],
-            "settled_at": judgement.settled_at,
             "Datasets": judgement.datasets,
             "noise": judgement.noise,
             "arms": [

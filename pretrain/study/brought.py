@@ -111,7 +111,7 @@ def read(table: pa.Table, asked: Asked) -> Brought:
     example, _ = together([found[asked.example]] if asked.example else [], place)
     # Arms are compared as asked, whatever their field means in a run.
     field = field.rpartition(".")[2] if field in CORNERS else field
-    names = _Names(field, labels, asked.conditions, conditions)
+    names = _Names(field, labels, asked.conditions, conditions, asked.pair)
     if pairing == "columns":
         with faults.noted():
             _check_once(table, (condition, arm, seed, example), place, names, asked, times)
@@ -132,6 +132,7 @@ class _Names(NamedTuple):
     arms: list[Any]
     by: tuple[str, ...]
     conditions: list[tuple]
+    pair: tuple[str, ...]
 
     def arm(self, number: int) -> str:
         return str(self.arms[number]) if self.field == ARM else f"{self.field}={self.arms[number]}"
@@ -323,8 +324,7 @@ def _check_common(
     if is_paired:
         n = len(np.intersect1d(own, others))
         if n < 2:
-            shared = counted(n, "seed") if n else "no seed"
-            pair = " ".join(names.pair) or "rows"
+            shared, pair = counted(n, "seed") if n else "no seed", " ".join(names.pair) or "rows"
             raise ConfigError("pair", pair, f"gives {shared} in common to {arms}; two at least are compared")
     elif min(len(own), len(others)) < 2:
         raise ConfigError("value", min(len(own), len(others)), f"values of {arms} are too few; give two at least")

@@ -1,7 +1,7 @@
 """Comparisons of arms whose seeds are no pairs, by Welch's test."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -29,32 +29,39 @@ class Sides(NamedTuple):
     failures: Failures
 
 
-def judged(answer: Answer, study: StudyConfig) -> Answer:
+def judged(answer: Answer, study: StudyConfig, settled: Mapping[Hashable, Comparison] | None = None) -> Answer:
     """Returns an answer whose comparisons take the seeds of both arms for independent.
 
-    Differences are those of means, with Welch's interval (1947); p is Welch's of the seeds that did not fail, adjusted
-    for all comparisons, and for their rates of failure (Fisher's exact test) where these could be significant; the
-    probability of improvement is over all pairs of seeds (Mann and Whitney, 1947). The fewer seeds of both arms count.
+    Differences are those of means, with Welch's interval (1947); p is Welch's of the seeds that did not fail, of no
+    effect and of one that matters, adjusted for all comparisons as those of pairs are, and for their rates of failure
+    (Fisher's exact test) where these could be significant; the probability of improvement is over all pairs of seeds
+    (Mann and Whitney, 1947). The fewer seeds of both arms count.
 
     Args:
       answer: to the same question, of arms that are paired in some way.
       study: the question.
+      settled: comparisons that stay as earlier looks judged them, by ``identity``.
     """
-    sides, alpha = [sides_of(answer, each) for each in answer.comparisons], 1 - answer.level
-    own = [not each.is_exploratory for each in answer.comparisons]
-    tests = [_p(side) for side in sides]
+    settled, alpha = settled or {}, 1 - answer.level
+    found = [settled.get(each.identity, each) for each in answer.comparisons]
+    still = [place for place, each in enumerate(found) if each.identity not in settled]
+    sides = [sides_of(answer, found[place]) for place in still]
+    own = [not found[place].is_exploratory for place in still]
+    smallest = [_smallest(answer, side, study) for side in sides]
+    tests = [_p_values(side, size) for side, size in zip(sides, smallest, strict=True)]
     rated = [place for place, side in enumerate(sides) if 0 < _smallest_p(side) <= alpha]
-    p_values = families.adjusted(
-        tests + [sides[place].failures.p_value for place in rated], own + [own[place] for place in rated]
+    adjusted = families.adjusted(
+        [effect for effect, _ in tests] + [sides[place].failures.p_value for place in rated],
+        [nil for _, nil in tests] + [1.0] * len(rated),
+        own + [own[place] for place in rated],
+        [(not each.is_exploratory, each.failures.verdict) for each in found if each.identity in settled],
     )
-    rates = dict(zip(rated, p_values[len(sides) :], strict=True))
-    n_open = max(1, sum(p_value > alpha for p_value in p_values[: len(sides)]))
-    return answer._replace(
-        comparisons=[
-            _compared(each, side, p_values[place], rates.get(place, side.failures.p_value), study, n_open)
-            for place, (each, side) in enumerate(zip(answer.comparisons, sides, strict=True))
-        ]
-    )
+    rates = dict(zip(rated, adjusted[len(sides) :], strict=True))
+    n_open = max(1, sum(max(both) > alpha for both in adjusted[: len(sides)]))
+    for number, place in enumerate(still):
+        p_rates = rates[number][0] if number in rates else sides[number].failures.p_value
+        found[place] = _compared(found[place], sides[number], adjusted[number], p_rates, smallest[number], n_open)
+    return answer._replace(comparisons=found)
 
 
 def sides_of(answer: Answer, comparison: Comparison) -> Sides:
@@ -119,8 +126,21 @@ def _values(arm: Arm, lost: set[int], metric: str) -> tuple[np.ndarray, np.ndarr
     return values[is_known], values[is_known & ~np.isin(seeds, list(lost))]
 
 
-def _p(sides: Sides) -> float:
-    return welch(*sides.sound)[1] if min(map(len, sides.sound)) else 1.0
+def _smallest(answer: Answer, sides: Sides, study: StudyConfig) -> float:
+    """Returns the smallest effect that matters."""
+    return study.smallest_effect * metric_of(answer.metric).effects_of(float(np.mean(sides.all[1])))
+
+
+def _p_values(sides: Sides, smallest: float) -> tuple[float, float]:
+    """Returns the p-values of no effect, and twice that of one that matters (Schuirmann, 1987)."""
+    parts = _parts(sides.sound)
+    if min(map(len, sides.sound)) < statistics.FEWEST_SEEDS:
+        return (welch(*sides.sound)[1] if min(map(len, sides.sound)) else 1.0), 1.0
+    beyond = abs(float(np.mean(sides.sound[0]) - np.mean(sides.sound[1]))) - smallest
+    if not parts.sum():
+        return welch(*sides.sound)[1], float(beyond >= 0)
+    nil = special.stdtr(_freedom(parts, sides.sound), beyond / math.sqrt(parts.sum()))
+    return welch(*sides.sound)[1], min(1.0, 2 * float(nil))
 
 
 def _smallest_p(sides: Sides) -> float:
@@ -130,17 +150,21 @@ def _smallest_p(sides: Sides) -> float:
 
 
 def _compared(
-    comparison: Comparison, sides: Sides, p_value: float, p_rates: float, study: StudyConfig, n_open: int
+    comparison: Comparison,
+    sides: Sides,
+    p_values: tuple[float, float],
+    p_rates: float,
+    smallest: float,
+    n_open: int,
 ) -> Comparison:
     measure, level, found = metric_of(comparison.metric), comparison.level, sides.failures
     sign, widest = 1 if measure.higher_is_better else -1, measure.high - measure.low
-    smallest = study.smallest_effect * measure.effects_of(float(np.mean(sides.all[1])))
     verdict: Verdict = "inconclusive"
     n, where_both, settle = min(map(len, sides.sound)), None, None
     if n:
         where_both = welch(*sides.sound, level=level)[0]
         gain = where_both if sign > 0 else Estimate(-where_both.mean, -where_both.high, -where_both.low)
-        verdict = statistics.verdict(gain, p_value, n, smallest, alpha=1 - level)
+        verdict = statistics.verdict(gain, p_values[0], n, smallest, 1 - level, p_values[1])
         where_both = where_both.within(-widest, widest)
     if verdict == "inconclusive" and n > 1 and not comparison.both_at_chance:
         # As many pairs with the same mean and error take as many seeds an arm.
@@ -158,7 +182,8 @@ def _compared(
         untreated=sides.all[1],
         difference=welch(*sides.all, level=level)[0].within(-widest, widest),
         improvement=Estimate(share if sign > 0 else 1 - share, 0.0, 1.0),
-        p_value=p_value,
+        p_value=p_values[0],
+        p_nil=p_values[1],
         verdict=of_all,
         seeds_to_settle=settle,
         failures=found._replace(p_value=p_rates, difference=where_both, verdict=verdict),

@@ -15,7 +15,7 @@ import pretrain
 from pretrain.commands import judge as judge_command
 from pretrain.commands.launch import main
 from pretrain.config.fields import ConfigError
-from pretrain.study import statistics
+from pretrain.study import sequential, statistics, unpaired
 
 PUBLISHED = {"seed": [1, 2, 3, 4], "ours": [0.8359, 0.8405, 0.816, 0.8361], "plain": [0.8311, 0.8454, 0.8435, 0.8376]}
 ARMS = {"treatment": "method=ours", "baseline": "method=plain", "value": "accuracy"}
@@ -133,6 +133,21 @@ def test_seeds_that_are_no_pairs_are_compared_by_welch():
     assert "no pairs" in told.verdict
 
 
+def test_rates_of_failure_without_pairs_are_fishers():
+    for counts in [(0, 8, 5, 8), (3, 8, 3, 9), (1, 10, 9, 12), (8, 8, 0, 8)]:
+        k, n, other_k, other_n = counts
+        expected = stats.fisher_exact([[k, n - k], [other_k, other_n - other_k]]).pvalue
+        assert unpaired.fisher(*counts) == pytest.approx(expected)
+    frame = results(n=12)
+    frame.loc[(frame["method"] == "ours") & (frame["seed"] < 6), "accuracy"] = np.nan
+    compared = only(judged(frame, pair=()))
+    assert (compared.verdict, compared.failures.treated, compared.failures.untreated) == ("unstable", 6, 0)
+    assert compared.failures.difference.mean == pytest.approx(
+        frame.loc[(frame["method"] == "ours"), "accuracy"].mean()
+        - frame.loc[(frame["method"] == "plain"), "accuracy"].mean()
+    )
+
+
 def test_values_that_lack_or_are_none_have_failed():
     frame = results(n=10)
     frame.loc[(frame["method"] == "ours") & (frame["seed"] == 3), "accuracy"] = np.nan
@@ -206,13 +221,22 @@ def test_datasets_end_in_two_statements():
     assert any("On these 5 datasets" in line and "left out: a" in line for line in told.lines)
 
 
-def test_looks_are_judged_at_their_shares_until_one_settles():
-    frame = results(n=20, gain=0.02)
-    told = judged(frame, looks=[8, 16, 32])
-    assert told.settled_at == (1,) and only(told).n == 8 and only(told).level == pytest.approx(1 - 0.05 / 4)
-    told = judged(results(n=20, gain=0.0, spread=0.05), looks=[8, 16, 32])
+@pytest.mark.parametrize("asked", [{}, {"pair": ()}])
+def test_looks_are_judged_at_their_shares_until_one_settles(asked):
+    told = judged(results(n=20, gain=0.1), looks=[8, 16, 32], **asked)
+    (first, _, _) = sequential.looks_at([8, 16, 32])
+    assert (only(told).n, only(told).level, told.look.number) == (8, first.level, 1)
+    told = judged(results(n=20, gain=0.0, spread=0.05), looks=[8, 16, 32], **asked)
     assert only(told).n == 16 and told.look.number == 2
     assert any("looked at 8, 16 of 8, 16, 32 seeds" in line for line in told.lines)
+
+
+@pytest.mark.parametrize("asked", [{}, {"pair": ()}])
+def test_what_a_look_settles_stays_so(asked):
+    frame = results(n=20, gain=0.1, datasets="ab")
+    frame.loc[frame["dataset"] == "b", "accuracy"] = results(n=20, gain=0.0, spread=0.05)["accuracy"].to_numpy()
+    one, other = judged(frame, by="dataset", looks=[10, 20], **asked).answer.comparisons
+    assert (one.look, one.n, one.verdict, other.look, other.n) == (1, 10, "helps", None, 20)
 
 
 def test_examples_are_averaged_within_a_seed():
@@ -318,3 +342,18 @@ def test_help_tells_every_option(capsys):
         judge_command.main(["--help"])
     page = capsys.readouterr().out
     assert all(f"--{name}" in page for name in ("treatment", "pair", "datasets", "looks", "smallest-effect", "chance"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [(6, 6), (8, 8), (16, 6), (32, 32)])
+@pytest.mark.parametrize("spreads", [(1.0, 1.0), (1.0, 3.0)])
+def test_arms_without_pairs_and_effects_are_rarely_judged_otherwise(n, spreads):
+    """Wrong verdicts of two arms alike, and intervals that cover."""
+    rng, experiments = np.random.default_rng(0), 2000
+    wrong = covered = 0
+    for _ in range(experiments):
+        sides = [rng.normal(0, spread, size) for spread, size in zip(spreads, n, strict=True)]
+        interval, p_value = unpaired.welch(*sides)
+        wrong += statistics.verdict(interval, p_value, min(n), 1e-3) in ("helps", "hurts")
+        covered += interval.low <= 0 <= interval.high
+    assert wrong / experiments <= 0.06 and covered / experiments >= 0.93
