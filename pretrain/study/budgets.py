@@ -48,8 +48,8 @@ class BudgetCurve(NamedTuple):
 def budget_curves(compared: Sequence[Comparison], level: float = statistics.LEVEL) -> list[BudgetCurve]:
     """Returns the gain against labels where both arms train, if they do at three budgets or more."""
     groups: dict[Hashable, list[Comparison]] = {}
-    for each in map(_sound, compared):
-        if each.n and isinstance(each.shared.get(LABELS), int):
+    for each in (_sound(each) for each in compared if isinstance(each.shared.get(LABELS), int)):
+        if each.n:
             groups.setdefault(key({**each.shared, each.field: each.treatment, LABELS: None}), []).append(each)
     sized = [sorted(group, key=lambda each: each.shared[LABELS]) for group in groups.values()]
     return [_curve(group, level) for group in sized if len(group) >= _FEWEST_BUDGETS]
