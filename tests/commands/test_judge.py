@@ -1,6 +1,7 @@
 """``launch.py judge`` and ``pretrain.judge``: the verdict on results of any program."""
 
 import json
+import sys
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from pretrain.commands import judge as judge_command
 from pretrain.commands.launch import main
 from pretrain.config.fields import ConfigError
 from pretrain.study import sequential, statistics, unpaired
+from tests.launching import ROOT, execute
 
 PUBLISHED = {"seed": [1, 2, 3, 4], "ours": [0.8359, 0.8405, 0.816, 0.8361], "plain": [0.8311, 0.8454, 0.8435, 0.8376]}
 ARMS = {"treatment": "method=ours", "baseline": "method=plain", "value": "accuracy"}
@@ -357,3 +359,10 @@ def test_arms_without_pairs_and_effects_are_rarely_judged_otherwise(n, spreads):
         wrong += statistics.verdict(interval, p_value, min(n), 1e-3) in ("helps", "hurts")
         covered += interval.low <= 0 <= interval.high
     assert wrong / experiments <= 0.06 and covered / experiments >= 0.93
+
+
+def test_the_command_takes_no_jax():
+    heavy = "{'jax', 'flax', 'matplotlib', 'pandas'}"
+    code = f"import sys, pretrain.commands.judge; print(sorted({heavy} & set(sys.modules)))"
+    done = execute([sys.executable, "-c", code], ROOT)
+    assert done.stdout.strip() == "[]", done.stderr
