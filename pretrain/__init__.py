@@ -1,6 +1,7 @@
 """Does unsupervised pretraining help a network, by how much, at which label budgets, and why.
 
-``run(experiment)`` runs one as ``python launch.py`` does; ``load_run(path)`` gives a run's tables and answer.
+``run(experiment)`` runs one as ``python launch.py`` does; ``load_run(path)`` gives a run's tables and answer;
+``judge(frame, …)`` judges results of any other program likewise.
 ``load_params(path, trial_id, stage)`` gives the parameters after any stage, ``load_inputs(path)`` what turns rows to
 inputs of its encoders, and ``load_samples(path)`` filters and reconstructions.
 """
@@ -14,6 +15,7 @@ _PLACES = {
         *("Experiment", "FinetuneConfig", "PcaConfig", "PretrainConfig", "RbmConfig", "SgdConfig", "StudyConfig"),
         "SupervisedConfig",
     ),
+    "pretrain.judging": ("judge",),
     "pretrain.library": ("run",),
     "pretrain.study.results": ("load_inputs", "load_params", "load_run", "load_samples"),
 }

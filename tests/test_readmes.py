@@ -4,6 +4,7 @@ Every launch is read as it stands; those of the top README are planned, shortene
 tests run all launches so.
 """
 
+import itertools
 import os
 import re
 import shlex
@@ -89,6 +90,7 @@ def place(tmp_path, monkeypatch, run, tiny_arrays):
         picture = tmp_path / "pictures" / f"class {number % 2}" / f"{number}.png"
         picture.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(rng.integers(0, 256, (8, 8), dtype=np.uint8)).save(picture)
+    write_results(tmp_path)
     (tmp_path / "arrays").mkdir()
     for name, array in {**arrays, **labels}.items():
         np.save(tmp_path / "arrays" / f"{name}.npy", array)
@@ -97,7 +99,20 @@ def place(tmp_path, monkeypatch, run, tiny_arrays):
     return tmp_path
 
 
-COMMANDS = {"report", "table", "store"}
+def write_results(directory):
+    """Tables of results as of another program: rows of one dataset and of several, and a column an arm."""
+    rng = np.random.default_rng(0)
+    names, rows, wide = "abcdef", ["dataset,method,seed,accuracy"], ["seed,ours,plain"]
+    for dataset, seed in itertools.product(names, range(8)):
+        plain, ours = rng.normal((0.8, 0.82), 0.01)
+        rows += [f"{dataset},plain,{seed},{plain:.4f}", f"{dataset},ours,{seed},{ours:.4f}"]
+        wide += [f"{seed},{ours:.4f},{plain:.4f}"] if dataset == names[0] else []
+    first = [row for row in rows if row.startswith(f"{names[0]},") or row == rows[0]]
+    for name, lines in (("sets", rows), ("results", first), ("wide", wide)):
+        (directory / f"{name}.csv").write_text("\n".join(lines) + "\n")
+
+
+COMMANDS = {"report", "table", "store", "judge"}
 EXPERIMENTS = sorted({launch[1:] for launch in LAUNCHES if not COMMANDS & {*launch}})
 ELSEWHERE = {"--engine", "--engine.distributed"}  # run by tests/engines/test_ray_engine.py and its neighbours
 # Of the top README; tracing the programs of the two left out takes longer than all others together.

@@ -40,9 +40,13 @@ class ConfigError(Exception):
     @classmethod
     def of_all(cls, faults: "Iterable[ConfigError]") -> "ConfigError":
         """Returns one error of several faults, a line each."""
+        return cls.of_lines("\n".join(dict.fromkeys(line for fault in faults for line in str(fault).splitlines())))
+
+    @classmethod
+    def of_lines(cls, text: str) -> "ConfigError":
+        """Returns an error of lines that are written already."""
         error = cls.__new__(cls)
-        lines = [line for fault in faults for line in str(fault).splitlines()]
-        Exception.__init__(error, "\n".join(dict.fromkeys(lines)))
+        Exception.__init__(error, text)
         return error
 
 

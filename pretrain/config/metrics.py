@@ -1,7 +1,9 @@
 """Measures of predictions: the targets of each, its unit, and the better direction."""
 
+import contextlib
 import difflib
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextvars import ContextVar
 from typing import Annotated, NamedTuple, get_args
 
 from pydantic import AfterValidator
@@ -31,6 +33,11 @@ class Metric(NamedTuple):
     is_fraction: bool = False  # of examples or labels, and so in percentage points
     low: float = float("-inf")  # the least value that it can have
     high: float = float("inf")
+    unit: float | None = None  # of effects; by default 1 of a fraction and the like, of others the baseline
+
+    def effects_of(self, baseline: float) -> float:
+        """Returns the unit of the smallest effect, beside a baseline's mean."""
+        return self.unit or (1.0 if self.high == 1 else abs(baseline))
 
 
 _CLASSES, _LABELS, _NUMBERS = get_args(TaskKind)
@@ -63,7 +70,21 @@ def metric_of(name: str) -> Metric:
 
     One that has no name here is a number without bounds.
     """
-    return METRICS.get(split_of(name.split()[0])[1].removeprefix("update_"), Metric(()))
+    measure = split_of(name.split()[0])[1].removeprefix("update_")
+    return _declared.get().get(measure) or METRICS.get(measure, Metric(()))
+
+
+_declared: ContextVar[dict[str, Metric]] = ContextVar("declared", default={})  # noqa: B039  # never changed
+
+
+@contextlib.contextmanager
+def declared(name: str, metric: Metric) -> Iterator[None]:
+    """Makes a name, with or without its split, one of a metric within a block: of numbers that somebody brings."""
+    token = _declared.set({**_declared.get(), split_of(name)[1]: metric})
+    try:
+        yield
+    finally:
+        _declared.reset(token)
 
 
 def column(name: str) -> str:

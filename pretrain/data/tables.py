@@ -1,6 +1,6 @@
 """Tables, .csv, .tsv and .parquet, as arrays: numbers, and a column of 0 and 1 for each category of texts."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +27,7 @@ def read(path: Path, config: DataConfig) -> Arrays:
     Raises:
       ConfigError: it is not there or damaged, or a column is missing or of no use; a line for each fault.
     """
-    files = _files(path)
-    with unaltered(files):
-        table, encoding = _table(path)
+    table, encoding, files = _whole(path)
     names, faults = table.column_names, []
     if len(names) == 1 and path.suffix.lower() in _TEXT:
         remedy = f"has a single column, {names[0][:60]!r}; separate columns by commas, semicolons or tabs"
@@ -138,11 +136,29 @@ def _files(path: Path) -> list[State]:
         raise ConfigError("data.name", str(path), f"is no readable table ({error}); write it anew") from None
 
 
-def _table(path: Path) -> tuple[Any, str]:
+def unaltered_table(path: Path, parse: Callable[[Path], Any] | None = None) -> Any:
+    """Returns a file as an Arrow table, by the rules of its kind or by a parser.
+
+    Raises:
+      ConfigError: it is not there or damaged, or was altered meanwhile.
+    """
+    return _whole(path, parse)[0]
+
+
+def _whole(path: Path, parse: Callable[[Path], Any] | None = None) -> tuple[Any, str, list[State]]:
+    """Returns a file as an Arrow table, its encoding, and its files as they were."""
+    files = _files(path)
+    with unaltered(files):
+        return *_table(path, parse), files
+
+
+def _table(path: Path, parse: Callable[[Path], Any] | None) -> tuple[Any, str]:
     """Returns a file as an Arrow table, and its encoding."""
     import pyarrow as pa
 
     try:
+        if parse:
+            return parse(path), "utf8"
         if path.suffix.lower() in _TEXT:
             return delimited.read(path)
         import pyarrow.parquet

@@ -20,7 +20,7 @@ def cells(answer: Answer, experiment: Experiment) -> dict[str, str]:
     """Returns the five cells by name, each of a few words."""
     return {
         "Rows": _rows(answer, experiment),
-        "Failures": _failures(answer),
+        "Failures": failures(answer),
         "Comparisons": _comparisons(answer, experiment),
         "Datasets": _datasets(answer, experiment),
         "Best of": _choice(answer),
@@ -48,7 +48,7 @@ def _rows(answer: Answer, experiment: Experiment) -> str:
     return f"new ones like these {range_of} {unit}, and seeds, {split}{still}"
 
 
-def _failures(answer: Answer) -> str:
+def failures(answer: Answer) -> str:
     """Returns in how many seeds training failed, arm by arm."""
     lost = {
         arm_name({**each.shared, each.field: side}): f"{n:,} of {counted(each.failures.of, 'seed')}"

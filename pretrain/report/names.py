@@ -198,14 +198,21 @@ def difference(estimate: Estimate, metric: str) -> str:
     if metric_of(metric).is_fraction:
         text, ends = f"{100 * estimate.mean:+.1f} points", f"{100 * estimate.low:+.1f}, {100 * estimate.high:+.1f}"
     else:
-        digits = ".3f" if metric_of(metric).high == 1 else ".3g"
-        text, ends = f"{estimate.mean:+{digits}}", f"{estimate.low:+{digits}}, {estimate.high:+{digits}}"
+        digits = "+.3f" if metric_of(metric).high == 1 else "+.3g"
+        text, *sides = (_number(number, digits) for number in estimate)
+        ends = ", ".join(sides)
     return f"{text} [{ends}]" if np.isfinite(estimate.low) else text
 
 
 def value(number: float, metric: str, digits: int = 3) -> str:
     """Returns a value of a metric: of one that ends at 1 with some digits after the point, of others with one more."""
-    return f"{number:.{digits}f}" if metric_of(metric).high == 1 else f"{number:.{digits + 1}g}"
+    return f"{number:.{digits}f}" if metric_of(metric).high == 1 else _number(number, f".{digits + 1}g")
+
+
+def _number(number: float, form: str) -> str:
+    """Returns a number in a form, but of thousands the whole number in the place of a power of ten."""
+    text = f"{number:{form}}"
+    return f"{number:{form[0] if form[0] == '+' else ''},.0f}" if "e+" in text and abs(number) < 1e15 else text
 
 
 def scale_of(metric: str) -> tuple[float, str]:
@@ -217,7 +224,7 @@ def sizes(least: float, most: float, metric: str) -> str:
     """Returns the sizes of differences of a metric, as in ``0.4 to 1.2 points``."""
     if metric_of(metric).is_fraction:
         return f"{' to '.join(dict.fromkeys(f'{100 * end:.1f}' for end in (least, most)))} points"
-    return " to ".join(dict.fromkeys(f"{end:.3g}" for end in (least, most)))
+    return " to ".join(dict.fromkeys(_number(end, ".3g") for end in (least, most)))
 
 
 def listed(parts: list[str]) -> str:

@@ -2,7 +2,7 @@
 
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -65,6 +65,11 @@ def record(answer: Answer, experiment: Experiment, experiment_id: str, devices: 
             "experiment_id": experiment_id,
         }
     )
+
+
+def of_judgement(compared: Sequence[Comparison], others: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns comparisons of numbers that somebody brought as JSON holds them, beside what else is said of them."""
+    return _plain({"schema": SCHEMA, **others, "comparisons": [_comparison(each) for each in compared]})
 
 
 def _design(answer: Answer, experiment: Experiment) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Arms of a run: trials that differ in their seed only, with their results."""
 
-from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,31 +45,59 @@ def arms(trials: pa.Table) -> list[Arm]:
     names = swept_fields(trials)
     described = [name for name in trials.column_names if name not in metrics(trials)]
     results = {name: trials[name].cast(pa.float64()).to_numpy() for name in metrics(trials)}
-    groups: dict[Hashable, list[dict[str, Any]]] = {}
-    for place, row in enumerate(trials.select(described).to_pylist()):
-        point = {name: row[name] for name in names}
-        groups.setdefault(key(point), []).append({"repeat": 0, **row, "place": place, "point": point})
-    has_repeats = "repeat" in described and any(trials["repeat"].to_pylist())
-    return [_arm(rows, results, has_repeats) for rows in groups.values()]
+    columns = {name: trials[name].to_numpy(zero_copy_only=False) for name in described}
+    columns.setdefault("repeat", np.zeros(len(trials), int))
+    group = np.zeros(len(trials), int)
+    for name in names:
+        codes = _codes(trials[name])
+        group = np.unique(group * (codes.max(initial=0) + 1) + codes, return_inverse=True)[1]
+    rows = np.argsort(group, kind="stable")
+    groups = sorted(np.split(rows, np.flatnonzero(np.diff(group[rows])) + 1), key=lambda rows: rows[0])
+    points = trials.select(names).take([rows[0] for rows in groups]).to_pylist() if len(rows) else []
+    has_repeats = bool(np.any(columns["repeat"]))
+    return [
+        _arm(point if names else {}, rows, columns, results, has_repeats)
+        for point, rows in zip(points or [{}] * len(groups), groups, strict=True)
+        if len(rows)
+    ]
 
 
-def _arm(rows: Sequence[Mapping[str, Any]], results: Mapping[str, np.ndarray], has_repeats: bool) -> Arm:
-    sound = sorted((row for row in rows if row["status"] != "diverged"), key=lambda row: (row["seed"], row["repeat"]))
-    places = np.array([row["place"] for row in sound], int)
+def _codes(column: pa.ChunkedArray) -> np.ndarray:
+    """Returns a column as numbers of its different values: [rows]."""
+    if pa.types.is_nested(column.type):
+        numbers: dict[Any, int] = {}
+        return np.array([numbers.setdefault(hashable(value), len(numbers)) for value in column.to_pylist()], int)
+    encoded = column.combine_chunks()
+    encoded = encoded if pa.types.is_dictionary(encoded.type) else encoded.dictionary_encode("encode")
+    return encoded.indices.to_numpy(zero_copy_only=False).astype(int)
+
+
+def _arm(
+    point: dict[str, Any],
+    rows: np.ndarray,
+    columns: Mapping[str, np.ndarray],
+    results: Mapping[str, np.ndarray],
+    has_repeats: bool,
+) -> Arm:
+    """Returns the arm of some rows of a table of trials."""
+    seeds, repeats, status = (columns[name] for name in ("seed", "repeat", "status"))
+    is_lost = status[rows] == "diverged"
+    sound, lost = rows[~is_lost], rows[is_lost]
+    sound = sound[np.lexsort((repeats[sound], seeds[sound]))]
+
+    def units(some: np.ndarray) -> tuple[tuple[int, int], ...]:
+        return tuple(zip(seeds[some].tolist(), repeats[some].tolist(), strict=True))
+
     return Arm(
-        rows[0]["point"],
-        tuple(row["seed"] for row in sound),
-        tuple(row["trial_id"] for row in sound),
-        _units(row for row in rows if row["status"] == "diverged"),
-        tuple(row["repeat"] for row in sound) if has_repeats else (),
-        _units(row for row in sound if row["status"] == "collapsed"),
-        {name: values[places] for name, values in results.items()},
-        tuple(row["failed_stage"] for row in rows if row.get("failed_stage")),
+        point,
+        tuple(seeds[sound].tolist()),
+        tuple(columns["trial_id"][sound].tolist()),
+        units(lost),
+        tuple(repeats[sound].tolist()) if has_repeats else (),
+        units(sound[status[sound] == "collapsed"]),
+        {name: values[sound] for name, values in results.items()},
+        tuple(stage for stage in columns["failed_stage"][rows] if stage) if "failed_stage" in columns else (),
     )
-
-
-def _units(rows: Iterable[Mapping[str, Any]]) -> tuple[tuple[int, int], ...]:
-    return tuple((row["seed"], row["repeat"]) for row in rows)
 
 
 def key(point: Mapping[str, Any]) -> Hashable:

@@ -51,9 +51,8 @@ def budget_curves(compared: Sequence[Comparison], level: float = statistics.LEVE
     A budget at which they failed counts where six seeds are left.
     """
     groups: dict[Hashable, list[Comparison]] = {}
-    for each in map(_sound, compared):
-        enough = each.n >= max(1, min(FEWEST_SEEDS, len(each.failures.both_train)))
-        if enough and isinstance(each.shared.get(LABELS), int):
+    for each in (_sound(each) for each in compared if isinstance(each.shared.get(LABELS), int)):
+        if each.n >= max(1, min(FEWEST_SEEDS, len(each.failures.both_train))):
             groups.setdefault(key({**each.shared, each.field: each.treatment, LABELS: None}), []).append(each)
     sized = [sorted(group, key=lambda each: each.shared[LABELS]) for group in groups.values()]
     return [_curve(group, level) for group in sized if len(group) >= _FEWEST_BUDGETS]

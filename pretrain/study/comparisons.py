@@ -321,4 +321,4 @@ def _signed(gain: Estimate, sign: int, widest: float) -> Estimate:
 
 def smallest_of(metric: str, untreated: np.ndarray, study: StudyConfig) -> float:
     """Returns the smallest effect that matters: of a metric without a scale of its own, a part of the baseline."""
-    return study.smallest_effect * (1 if metric_of(metric).high == 1 else abs(float(np.mean(untreated))))
+    return study.smallest_effect * metric_of(metric).effects_of(float(np.mean(untreated)))

@@ -55,7 +55,8 @@ def epoch_curves(
       losses: of pretraining at its end, by trial, for methods that reconstruct nothing.
     """
     columns = (ERROR, f"validation_{split_of(metric)[1]}", metric)
-    measured = [arm for arm in (_with_errors(arm, losses or {}) for arm in arms) if _is_measured(arm, columns)]
+    swept = [arm for arm in arms if any(field in arm.point for field in FIELDS)]
+    measured = [arm for arm in (_with_errors(arm, losses or {}) for arm in swept) if _is_measured(arm, columns)]
     gains = {
         key({**comparison.shared, comparison.field: comparison.treatment}): comparison.difference
         for comparison in compared

@@ -44,8 +44,12 @@ def looks(experiment: Experiment) -> list[Look]:
     if not experiment.study.until_conclusive:
         return [Look(1, experiment.seeds, LEVEL)]
     most = experiment.study.most_seeds
-    ends = [*range(experiment.seeds, most, experiment.seeds), most]
-    spent = [0.0, *(_spent(end / most) for end in ends)]
+    return looks_at([*range(experiment.seeds, most, experiment.seeds), most])
+
+
+def looks_at(ends: Sequence[int]) -> list[Look]:
+    """Returns the looks that are taken at these numbers of seeds, ascending."""
+    spent = [0.0, *(_spent(end / ends[-1]) for end in ends)]
     return [
         Look(number, end, 1 - (until - before))
         for number, (end, before, until) in enumerate(zip(ends, spent, spent[1:], strict=False), 1)

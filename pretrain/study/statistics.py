@@ -14,6 +14,7 @@ _RESAMPLES = 9999
 _MOST_ENUMERATED = 24  # seeds, whose flips are those of two halves of 4,096 each
 _FINEST_GRID = 1 << 18  # steps, on which the sums of more seeds are counted
 FINEST_LEVEL = 1e-3  # of a test or beyond an interval, which resamples and flips of few seeds still resolve
+_MANY_SEEDS = 256  # beyond which means are as good as normal
 ROUNDING = 1e-12  # relative; numbers that differ by less are equal
 
 Verdict = Literal["helps", "hurts", "no difference", "inconclusive", "unstable"]
@@ -44,8 +45,8 @@ def estimate(values: np.ndarray, level: float = LEVEL) -> Estimate:
     Student's where values are normal, since it is too short for few seeds otherwise (Hesterberg, 2015, "What teachers
     should know about the bootstrap", 5.3). Where it ends within Student's it is lengthened to that: differences between
     arms that are alike have heavy tails but no skew, and an acceleration estimated from an outlier then moves the
-    interval off the truth. With fewer than six seeds, whose samples are too few, and above 99.9 %, which bootstrap
-    samples do not resolve, it is Student's.
+    interval off the truth. With fewer than six seeds, whose samples are too few, with more than 256, and above 99.9 %,
+    which bootstrap samples do not resolve, it is Student's.
     """
     values = np.asarray(values, float)
     by_student, n = student(values, level), len(values)
@@ -53,7 +54,7 @@ def estimate(values: np.ndarray, level: float = LEVEL) -> Estimate:
     if n > 1 and np.ptp(values) <= ROUNDING * max(1.0, abs(mean)):
         mean = mean if abs(mean) > ROUNDING else 0.0
         return by_student._replace(mean=mean) if n < FEWEST_SEEDS else Estimate(mean, mean, mean)
-    if n < FEWEST_SEEDS or 1 - level < FINEST_LEVEL:
+    if n < FEWEST_SEEDS or n > _MANY_SEEDS or 1 - level < FINEST_LEVEL:
         return by_student
     tail = special.ndtr(math.sqrt(n / (n - 1)) * special.stdtrit(n - 1, (1 - level) / 2))
     low, high = _bca(values, 1 - 2 * tail)
@@ -141,7 +142,8 @@ def sign_flip(differences: np.ndarray) -> float:
 
     All flips count. Those of up to 24 seeds are enumerated. The sums of more are counted on a grid (Pagano and
     Tritchler, 1983, "On obtaining permutation distributions in polynomial time"), and all that might be as far from
-    zero are counted as such: p is never too small, and too large by about 1 % up to 256 seeds.
+    zero are counted as such: p is never too small, and too large by about 1 % up to 256 seeds. Beyond it is that of a
+    normal sum, whose tails are longer than those of sums of random signs.
     """
     sizes, n = np.abs(np.asarray(differences, float)), len(differences)
     total = abs(float(np.sum(differences)))
@@ -149,6 +151,8 @@ def sign_flip(differences: np.ndarray) -> float:
     rounding = ROUNDING * sizes.sum()
     if n < 2 or total <= rounding:
         return 1.0
+    if n > _MANY_SEEDS:
+        return max(2 * float(special.ndtr(-total / math.sqrt(float(sizes @ sizes)))), np.finfo(float).tiny)
     return (_enumerated if n <= _MOST_ENUMERATED else _counted)(sizes, total, rounding)
 
 

@@ -1,0 +1,200 @@
+"""Comparisons of arms whose seeds are no pairs, by Welch's test."""
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy import special
+
+from pretrain.config import StudyConfig
+from pretrain.config.metrics import metric_of
+from pretrain.study import failures, families, statistics
+from pretrain.study.answer import Answer
+from pretrain.study.arms import Arm, key, places, without_idle
+from pretrain.study.comparisons import Comparison
+from pretrain.study.datasets import Effect
+from pretrain.study.failures import Failures
+from pretrain.study.power import seeds_to_settle
+from pretrain.study.statistics import Estimate, Verdict
+
+_ROUNDING = 1e-7  # relative; tables of counts that are as probable but for it are so
+
+
+class Sides(NamedTuple):
+    """Results of two arms by seed, each arm's own."""
+
+    all: tuple[np.ndarray, np.ndarray]  # [seeds] of treatment and baseline; those that diverged at chance, if known
+    sound: tuple[np.ndarray, np.ndarray]  # [seeds] that did not fail
+    failures: Failures
+
+
+def judged(answer: Answer, study: StudyConfig, settled: Mapping[Hashable, Comparison] | None = None) -> Answer:
+    """Returns an answer whose comparisons take the seeds of both arms for independent.
+
+    Differences are those of means, with Welch's interval (1947); p is Welch's of the seeds that did not fail, of no
+    effect and of one that matters, adjusted for all comparisons as those of pairs are, and for their rates of failure
+    (Fisher's exact test) where these could be significant; the probability of improvement is over all pairs of seeds
+    (Mann and Whitney, 1947). The fewer seeds of both arms count.
+
+    Args:
+      answer: to the same question, of arms that are paired in some way.
+      study: the question.
+      settled: comparisons that stay as earlier looks judged them, by ``identity``.
+    """
+    settled, alpha = settled or {}, 1 - answer.level
+    found = [settled.get(each.identity, each) for each in answer.comparisons]
+    still = [place for place, each in enumerate(found) if each.identity not in settled]
+    sides = [sides_of(answer, found[place]) for place in still]
+    own = [not found[place].is_exploratory for place in still]
+    smallest = [_smallest(answer, side, study) for side in sides]
+    tests = [_p_values(side, size) for side, size in zip(sides, smallest, strict=True)]
+    rated = [place for place, side in enumerate(sides) if 0 < _smallest_p(side) <= alpha]
+    adjusted = families.adjusted(
+        [effect for effect, _ in tests] + [sides[place].failures.p_value for place in rated],
+        [nil for _, nil in tests] + [1.0] * len(rated),
+        own + [own[place] for place in rated],
+        [(not each.is_exploratory, each.failures.verdict) for each in found if each.identity in settled],
+    )
+    rates = dict(zip(rated, adjusted[len(sides) :], strict=True))
+    n_open = max(1, sum(max(both) > alpha for both in adjusted[: len(sides)]))
+    for number, place in enumerate(still):
+        p_rates = rates[number][0] if number in rates else sides[number].failures.p_value
+        found[place] = _compared(found[place], sides[number], adjusted[number], p_rates, smallest[number], n_open)
+    return answer._replace(comparisons=found)
+
+
+def sides_of(answer: Answer, comparison: Comparison) -> Sides:
+    """Returns the results of a comparison's arms."""
+    place_of = places(answer.arms)
+    pair = [
+        answer.arms[place_of[key(without_idle({**comparison.shared, comparison.field: value}))]]
+        for value in (comparison.treatment, comparison.baseline)
+    ]
+    lost, other_lost = failures.failed(pair, answer.metric)
+    whole, sound = zip(
+        *(_values(arm, out, answer.metric) for arm, out in zip(pair, (lost, other_lost), strict=True)), strict=True
+    )
+    n_seeds = [len({seed for seed, _ in (*arm.units, *arm.diverged)}) for arm in pair]
+    found = failures.rates(lost, other_lost, max(n_seeds), np.ones(min(map(len, sound)), bool))
+    return Sides(whole, sound, found._replace(p_value=fisher(len(lost), n_seeds[0], len(other_lost), n_seeds[1])))
+
+
+def welch(treated: np.ndarray, untreated: np.ndarray, level: float = statistics.LEVEL) -> tuple[Estimate, float]:
+    """Returns the difference of two means with its interval, and its two-sided p-value; of one value neither is known.
+
+    Values that all agree within both arms show no spread: the interval is infinite below six, else of no length.
+    """
+    mean, n = float(np.mean(treated) - np.mean(untreated)), min(len(treated), len(untreated))
+    parts = _parts((treated, untreated))
+    if n < 2 or (not parts.sum() and n < statistics.FEWEST_SEEDS):
+        return Estimate(mean, -math.inf, math.inf), 1.0
+    if not parts.sum():
+        return Estimate(mean, mean, mean), float(mean == 0)
+    error, freedom = math.sqrt(parts.sum()), _freedom(parts, (treated, untreated))
+    margin = -float(special.stdtrit(freedom, (1 - level) / 2)) * error
+    return Estimate(mean, mean - margin, mean + margin), 2 * float(special.stdtr(freedom, -abs(mean) / error))
+
+
+def fisher(k: int, n: int, other_k: int, other_n: int) -> float:
+    """Returns the two-sided p-value of equal rates of k of n and of others: the share of tables as improbable."""
+    total, least = k + other_k, max(0, k + other_k - other_n)
+    counts = np.arange(least, min(total, n) + 1)
+    sizes = special.gammaln(counts + 1) + special.gammaln(n - counts + 1)
+    sizes += special.gammaln(total - counts + 1) + special.gammaln(other_n - total + counts + 1)
+    chances = np.exp(sizes.min() - sizes)
+    return float(min(1.0, chances[chances <= chances[k - least] * (1 + _ROUNDING)].sum() / chances.sum()))
+
+
+def effect(name: str, sides: Sides, sign: int) -> Effect:
+    """Returns a dataset's effect by the values of both arms."""
+    values = sides.sound if min(map(len, sides.sound)) else sides.all
+    if min(map(len, values)) < 2:
+        return Effect(name, math.nan, math.nan, math.nan, math.nan, has_failed=True)
+    parts = _parts(values)
+    means, medians = ([sign * float(middle(side)) for side in values] for middle in (np.mean, np.median))
+    freedom = _freedom(parts, values) if parts.sum() else 1.0
+    gains = means[0] - means[1], medians[0] - medians[1]
+    return Effect(name, gains[0], float(parts.sum()), freedom, gains[1], sides.failures.any)
+
+
+def _values(arm: Arm, lost: set[int], metric: str) -> tuple[np.ndarray, np.ndarray]:
+    """Returns an arm's results, and those of the seeds that did not fail."""
+    full = failures.whole(arm, metric)
+    values, seeds = full.results[metric], np.array(full.seeds, int)
+    is_known = np.isfinite(values)
+    return values[is_known], values[is_known & ~np.isin(seeds, list(lost))]
+
+
+def _smallest(answer: Answer, sides: Sides, study: StudyConfig) -> float:
+    """Returns the smallest effect that matters."""
+    return study.smallest_effect * metric_of(answer.metric).effects_of(float(np.mean(sides.all[1])))
+
+
+def _p_values(sides: Sides, smallest: float) -> tuple[float, float]:
+    """Returns the p-values of no effect, and twice that of one that matters (Schuirmann, 1987)."""
+    parts = _parts(sides.sound)
+    if min(map(len, sides.sound)) < statistics.FEWEST_SEEDS:
+        return (welch(*sides.sound)[1] if min(map(len, sides.sound)) else 1.0), 1.0
+    beyond = abs(float(np.mean(sides.sound[0]) - np.mean(sides.sound[1]))) - smallest
+    if not parts.sum():
+        return welch(*sides.sound)[1], float(beyond >= 0)
+    nil = special.stdtr(_freedom(parts, sides.sound), beyond / math.sqrt(parts.sum()))
+    return welch(*sides.sound)[1], min(1.0, 2 * float(nil))
+
+
+def _smallest_p(sides: Sides) -> float:
+    """Returns the smallest p-value that rates of so many failures could have; 0 where there are none."""
+    k, of = sides.failures.treated + sides.failures.untreated, sides.failures.of
+    return fisher(min(k, of), of, max(0, k - of), of) if k else 0.0
+
+
+def _compared(
+    comparison: Comparison,
+    sides: Sides,
+    p_values: tuple[float, float],
+    p_rates: float,
+    smallest: float,
+    n_open: int,
+) -> Comparison:
+    measure, level, found = metric_of(comparison.metric), comparison.level, sides.failures
+    sign, widest = 1 if measure.higher_is_better else -1, measure.high - measure.low
+    verdict: Verdict = "inconclusive"
+    n, where_both, settle = min(map(len, sides.sound)), None, None
+    if n:
+        where_both = welch(*sides.sound, level=level)[0]
+        gain = where_both if sign > 0 else Estimate(-where_both.mean, -where_both.high, -where_both.low)
+        verdict = statistics.verdict(gain, p_values[0], n, smallest, 1 - level, p_values[1])
+        where_both = where_both.within(-widest, widest)
+    if verdict == "inconclusive" and n > 1 and not comparison.both_at_chance:
+        # As many pairs with the same mean and error take as many seeds an arm.
+        spread = np.linspace(-1, 1, n)
+        pairs = gain.mean + spread / np.std(spread, ddof=1) * math.sqrt(n * float(_parts(sides.sound).sum()))
+        settle = seeds_to_settle(pairs, smallest, level, n_open)
+    if (verdict, np.sign(found.treated - found.untreated)) in (("helps", 1), ("hurts", -1)):
+        verdict = "inconclusive"
+    ordered = np.sort(sides.all[1])
+    share = float(np.mean([np.searchsorted(ordered, sides.all[0], end) / len(ordered) for end in ("left", "right")]))
+    of_all: Verdict = "inconclusive" if comparison.both_at_chance else "unstable" if found.any else verdict
+    return comparison._replace(
+        n=min(map(len, sides.all)),
+        treated=sides.all[0],
+        untreated=sides.all[1],
+        difference=welch(*sides.all, level=level)[0].within(-widest, widest),
+        improvement=Estimate(share if sign > 0 else 1 - share, 0.0, 1.0),
+        p_value=p_values[0],
+        p_nil=p_values[1],
+        verdict=of_all,
+        seeds_to_settle=settle,
+        failures=found._replace(p_value=p_rates, difference=where_both, verdict=verdict),
+        seeds=(),
+    )
+
+
+def _parts(sides: Sequence[np.ndarray]) -> np.ndarray:
+    """Returns the variance of each mean."""
+    return np.array([np.var(side, ddof=1) / len(side) if len(side) > 1 else 0.0 for side in sides])
+
+
+def _freedom(parts: np.ndarray, sides: Sequence[np.ndarray]) -> float:
+    return float(parts.sum() ** 2 / np.sum(parts**2 / np.array([len(side) - 1 for side in sides])))

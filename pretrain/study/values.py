@@ -1,0 +1,104 @@
+"""Values that somebody brings: what they measure, by their name or as told, and the unit that they are in."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from pretrain.config.counts import written
+from pretrain.config.fields import ConfigError
+from pretrain.config.metrics import METRICS, Metric
+
+DIRECTIONS = ("higher", "lower")
+_SHARE, _ERROR = Metric((), low=0, high=1), Metric((), higher_is_better=False, low=0)
+_FRACTION = _SHARE._replace(is_fraction=True)
+# Of measures that runs do not have, and other names of those that they have.
+_OTHERS = {
+    **dict.fromkeys(("error", "error_rate", "err"), _FRACTION._replace(higher_is_better=False)),
+    **dict.fromkeys(("success", "success_rate", "win_rate"), _FRACTION),
+    **dict.fromkeys(("f1", "f1_score", "precision", "recall", "dice", "iou", "map"), _SHARE),
+    **dict.fromkeys(("mse", "nll", "cross_entropy", "perplexity", "ppl", "brier", "ece", "wer", "fid"), _ERROR),
+}
+_SAME = {
+    **dict.fromkeys(("acc", "top1", "correct", "is_correct", "hit"), "accuracy"),
+    **{"auc": "auroc", "roc_auc": "auroc", "ap": "average_precision", "balanced_acc": "balanced_accuracy"},
+    **{"r2_score": "r2", "bce": "loss"},
+}
+_SPLITS = ("test", "val", "valid", "validation", "eval")  # beginnings that say nothing of the measure
+_CHANCE = {"auroc": 0.5, "r2": 0.0}
+
+
+class Value(NamedTuple):
+    """What values measure."""
+
+    name: str  # as of a column of trials
+    metric: Metric
+    scale: float  # by which values are divided: 100 of percent
+    chance: float | None  # where everything is predicted alike, in the metric's unit
+    by_name: bool  # whether nobody said the direction
+
+
+def of(
+    name: str,
+    numbers: np.ndarray,
+    direction: str | None = None,
+    bounds: tuple[float, float] | None = None,
+    chance: float | None = None,
+) -> Value:
+    """Returns what values measure, by their name but for what is told.
+
+    Args:
+      name: of the values.
+      numbers: [rows], NaN where one is missing.
+      direction: of ``DIRECTIONS``.
+      bounds: least and largest possible value, in the values' unit.
+      chance: value where everything is predicted alike, in the values' unit.
+
+    Raises:
+      ConfigError: the direction or the bounds are none, or values lie outside.
+    """
+    measure = "_".join(name.lower().split())
+    start, _, rest = measure.partition("_")
+    measure = rest if start in _SPLITS and rest else measure
+    measure = _SAME.get(measure, measure)
+    metric = METRICS.get(measure) or _OTHERS.get(measure) or Metric(())
+    by_name = direction is None
+    if direction is not None:
+        if direction not in DIRECTIONS:
+            raise ConfigError("direction", direction, f"is none; give {' or '.join(DIRECTIONS)}")
+        metric = metric._replace(higher_is_better=direction == "higher")
+    finite = numbers[np.isfinite(numbers)]
+    scale = 1.0
+    if (metric.low, metric.high) == (0, 1) and (bounds == (0, 100) or (not bounds and _are_percent(finite))):
+        scale, bounds = 100.0, (0.0, 100.0)
+    if bounds:
+        if not bounds[0] < bounds[1]:
+            given = f"{bounds[0]:g} {bounds[1]:g}"
+            raise ConfigError("bounds", given, "are none; give the least value, then the largest")
+        metric = metric._replace(low=bounds[0] / scale, high=bounds[1] / scale)
+    low, high = metric.low * scale, metric.high * scale
+    outside = finite[(finite < low) | (finite > high)]
+    if len(outside):
+        ends = f"{written(low)} and {written(high)}" if np.isfinite([low, high]).all() else f"{written(low)} at least"
+        ends = ends if np.isfinite(low) else f"{written(high)} at most"
+        remedy = f"lies outside of {ends}; correct it, or give --bounds LOW HIGH"
+        raise ConfigError("value", written(float(outside[0])), f"of {name} {remedy}")
+    level = _CHANCE.get(measure) if chance is None else chance / scale
+    return Value(f"test_{measure}", metric, scale, level, by_name)
+
+
+def _are_percent(finite: np.ndarray) -> bool:
+    return bool(len(finite)) and 1 < finite.max() <= 100 and finite.min() >= 0
+
+
+def in_words(value: Value, name: str) -> str:
+    """Returns how values are read, in a sentence."""
+    metric = value.metric
+    better = f"{'higher' if metric.higher_is_better else 'lower'} is better"
+    source = "by its name" if value.by_name and metric != Metric(()) else "as given"
+    if value.by_name and metric == Metric((), low=metric.low, high=metric.high):
+        source = "for want of a known name; --direction lower turns it"
+    ends = ""
+    if np.isfinite([metric.low, metric.high]).all():
+        ends = f", {written(metric.low * value.scale)} to {written(metric.high * value.scale)}"
+    unit = " (percent)" if value.scale == 100 else ""
+    return f"{name}: {better}{ends}{unit}, {source}."

@@ -1,0 +1,368 @@
+"""``launch.py judge`` and ``pretrain.judge``: the verdict on results of any program."""
+
+import json
+import sys
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+import pretrain
+from pretrain.commands import judge as judge_command
+from pretrain.commands.launch import main
+from pretrain.config.fields import ConfigError
+from pretrain.study import sequential, statistics, unpaired
+from tests.launching import ROOT, execute
+
+PUBLISHED = {"seed": [1, 2, 3, 4], "ours": [0.8359, 0.8405, 0.816, 0.8361], "plain": [0.8311, 0.8454, 0.8435, 0.8376]}
+ARMS = {"treatment": "method=ours", "baseline": "method=plain", "value": "accuracy"}
+
+
+def results(n=8, gain=0.02, datasets=("",), spread=0.005, seed=0):
+    """Rows of two arms, a seed each."""
+    rng, rows = np.random.default_rng(seed), []
+    for dataset in datasets:
+        for number in range(n):
+            level = rng.normal(0.8, 0.02)
+            for method, more in (("plain", 0.0), ("ours", gain)):
+                value = level + more + rng.normal(0, spread)
+                row = {"method": method, "dataset": dataset, "seed": number, "accuracy": value, "host": f"n{number}"}
+                rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def judged(frame, **asked):
+    return pretrain.judge(frame, **{**ARMS, "pair": "seed", **asked})
+
+
+def only(told):
+    (comparison,) = told.answer.comparisons
+    return comparison
+
+
+def refused(frame, **asked):
+    with pytest.raises(ConfigError) as caught:
+        judged(frame, **asked)
+    return str(caught.value).splitlines()
+
+
+def test_four_seeds_of_a_published_comparison_settle_nothing():
+    told = pretrain.judge(PUBLISHED, treatment="ours", baseline="plain", pair="seed", value="accuracy")
+    assert "is inconclusive (-0.7 points [-3.0, +1.5]; 4 seeds settle nothing, at least 6 can)" in told.verdict
+    assert any("4 seeds show none, however large" in line for line in told.lines)
+
+
+def test_a_comparison_is_that_of_a_run():
+    frame = results()
+    compared = only(judged(frame))
+    wide = frame.pivot(index="seed", columns="method", values="accuracy")
+    gains = (wide["ours"] - wide["plain"]).to_numpy()
+    assert compared.difference == pytest.approx(statistics.estimate(gains))
+    assert compared.p_value == statistics.sign_flip(gains)
+    assert (compared.verdict, compared.n) == ("helps", 8)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "parquet", "jsonl"])
+def test_every_kind_of_file_holds_the_same(suffix, tmp_path):
+    frame, path = results(), tmp_path / f"results.{suffix}"
+    writers = {
+        "csv": lambda: frame.to_csv(path, index=False),
+        "tsv": lambda: frame.to_csv(path, sep="\t", index=False),
+        "parquet": lambda: pq.write_table(pa.Table.from_pandas(frame), path),
+        "jsonl": lambda: frame.to_json(path, orient="records", lines=True, double_precision=15),
+    }
+    writers[suffix]()
+    assert only(judged(path)).difference == pytest.approx(only(judged(frame)).difference)
+
+
+def test_frames_columns_and_tables_are_the_same():
+    frame = results()
+    told = [judged(each) for each in (frame, pa.Table.from_pandas(frame), frame.to_dict("list"))]
+    assert len({each.verdict for each in told}) == 1
+
+
+def test_a_column_an_arm_is_the_same_as_a_row_an_arm():
+    frame = results()
+    wide = frame.pivot(index="seed", columns="method", values="accuracy").reset_index()
+    for pair in ("seed", ()):
+        compared = only(pretrain.judge(wide, treatment="ours", baseline="plain", pair=pair, value="accuracy"))
+        assert compared.difference.mean == pytest.approx(only(judged(frame)).difference.mean)
+        assert compared.p_value == only(judged(frame)).p_value
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.randoms(use_true_random=False), st.booleans())
+def test_neither_the_order_of_rows_and_columns_nor_names_matter(random, paired):
+    frame = results(n=7, gain=0.004)
+    asked = {} if paired else {"pair": ()}
+    order, names = list(range(len(frame))), list(frame.columns)
+    random.shuffle(order)
+    random.shuffle(names)
+    shuffled = frame.iloc[order][names].replace({"method": {"ours": "new", "plain": "0.5"}})
+    one = only(judged(frame, **asked))
+    other = only(judged(shuffled, treatment="method=new", baseline="method=0.5", **asked))
+    assert one.difference == pytest.approx(other.difference) and one.p_value == pytest.approx(other.p_value)
+    assert one.verdict == other.verdict and one.seeds_to_settle == other.seeds_to_settle
+
+
+@pytest.mark.parametrize("asked", [{}, {"pair": ()}])
+@pytest.mark.parametrize("gain", [-0.02, 0.0, 0.003, 0.02])
+def test_swapped_arms_mirror_the_verdict(gain, asked):
+    frame, mirror = results(gain=gain), {"helps": "hurts", "hurts": "helps"}
+    one = only(judged(frame, **asked))
+    other = only(judged(frame, treatment=ARMS["baseline"], baseline=ARMS["treatment"], **asked))
+    assert other.verdict == mirror.get(one.verdict, one.verdict) and other.p_value == pytest.approx(one.p_value)
+    assert other.difference == pytest.approx((-one.difference.mean, -one.difference.high, -one.difference.low))
+
+
+def test_seeds_that_are_no_pairs_are_compared_by_welch():
+    frame = results(n=9, gain=0.03, spread=0.01)
+    frame = frame[~((frame["method"] == "plain") & (frame["seed"] > 6))]
+    told = judged(frame, pair=())
+    sides = [frame.loc[frame["method"] == name, "accuracy"].to_numpy() for name in ("ours", "plain")]
+    test = stats.ttest_ind(*sides, equal_var=False)
+    low, high = test.confidence_interval()
+    compared = only(told)
+    assert compared.difference == pytest.approx((np.mean(sides[0]) - np.mean(sides[1]), low, high))
+    assert compared.p_value == pytest.approx(test.pvalue) and compared.n == 7
+    wins = stats.mannwhitneyu(*sides).statistic / (9 * 7)
+    assert compared.improvement.mean == pytest.approx(wins)
+    assert "no pairs" in told.verdict
+
+
+def test_rates_of_failure_without_pairs_are_fishers():
+    for counts in [(0, 8, 5, 8), (3, 8, 3, 9), (1, 10, 9, 12), (8, 8, 0, 8)]:
+        k, n, other_k, other_n = counts
+        expected = stats.fisher_exact([[k, n - k], [other_k, other_n - other_k]]).pvalue
+        assert unpaired.fisher(*counts) == pytest.approx(expected)
+    frame = results(n=12)
+    frame.loc[(frame["method"] == "ours") & (frame["seed"] < 6), "accuracy"] = np.nan
+    compared = only(judged(frame, pair=()))
+    assert (compared.verdict, compared.failures.treated, compared.failures.untreated) == ("unstable", 6, 0)
+    assert compared.failures.difference.mean == pytest.approx(
+        frame.loc[(frame["method"] == "ours"), "accuracy"].mean()
+        - frame.loc[(frame["method"] == "plain"), "accuracy"].mean()
+    )
+
+
+def test_values_that_lack_or_are_none_have_failed():
+    frame = results(n=10)
+    frame.loc[(frame["method"] == "ours") & (frame["seed"] == 3), "accuracy"] = np.nan
+    frame.loc[(frame["method"] == "plain") & (frame["seed"] == 5), "accuracy"] = np.inf
+    frame = frame[~((frame["method"] == "ours") & (frame["seed"] == 7))]
+    told = judged(frame)
+    assert [arm.n_diverged for arm in told.answer.arms] == [1, 2]
+    assert "Failures: method=ours: 2 of 10 seeds, method=plain: 1 of 10 seeds" in told.lines
+    assert told.verdict.startswith("Unstable: 2 of 10 seeds fail with method=ours, 1 with method=plain (p = 1.000).")
+    assert not any("at most 5 %" in line for line in told.lines)
+
+
+def test_an_arm_without_a_value_is_compared_with_nothing():
+    frame = results()
+    frame.loc[frame["method"] == "ours", "accuracy"] = np.nan
+    assert "Nothing is compared" in judged(frame).verdict
+
+
+def test_a_lower_loss_helps_and_names_say_so():
+    frame = results(gain=-0.02).rename(columns={"accuracy": "val_loss"})
+    assert only(judged(frame, value="val_loss")).verdict == "helps"
+    assert only(judged(frame, value="val_loss", direction="higher")).verdict == "hurts"
+    assert any("lower is better" in line for line in judged(frame, value="val_loss").lines)
+    own = frame.rename(columns={"val_loss": "thing"})
+    assert only(judged(own, value="thing")).verdict == "hurts"
+    assert only(judged(own, value="thing", direction="lower")).verdict == "helps"
+
+
+def test_percent_is_read_as_such_and_sizes_are_in_the_values_unit():
+    frame = results(gain=0.0075, spread=0.001)
+    percent = frame.assign(accuracy=100 * frame["accuracy"])
+    one, other = only(judged(frame, smallest_effect=0.01)), only(judged(percent, smallest_effect=1))
+    assert one.difference == pytest.approx(other.difference)
+    assert one.verdict == other.verdict == "no difference"
+    assert only(judged(frame)).verdict != "no difference"
+    own = frame.assign(accuracy=1000 * frame["accuracy"]).rename(columns={"accuracy": "points"})
+    assert only(judged(own, value="points", smallest_effect=10.0)).verdict == "no difference"
+
+
+def test_arms_at_chance_are_not_judged():
+    frame = results(gain=0.003, spread=0.0005)
+    frame["accuracy"] -= 0.3
+    assert (
+        "is not judged, both arms at chance" in judged(frame, chance=0.5).verdict
+        or only(judged(frame, chance=0.5)).both_at_chance
+    )
+
+
+def test_conditions_are_comparisons_of_one_family():
+    frame = results(n=10, gain=0.01, datasets=("a", "b", "c"))
+    told = judged(frame, by="dataset")
+    raw = [only(judged(frame, where=f"dataset={name}")).p_value for name in "abc"]
+    assert [each.p_value for each in told.answer.comparisons] == pytest.approx(statistics.holm(raw))
+    assert told.table.rows[0][0].endswith("at dataset=a")
+
+
+def test_several_treatments_share_a_baseline():
+    frame = results(gain=0.03)
+    more = frame[frame["method"] == "ours"].assign(method="other", accuracy=lambda rows: rows["accuracy"] - 0.06)
+    told = judged(pd.concat([frame, more]), treatment=["method=ours", "method=other"])
+    assert {each.treatment: each.verdict for each in told.answer.comparisons} == {"ours": "helps", "other": "hurts"}
+
+
+def test_datasets_end_in_two_statements():
+    frame = results(n=8, gain=0.02, datasets="abcdef")
+    (group,) = judged(frame, datasets="dataset").datasets
+    assert (group.most.claim, group.most.p_value) == ("gain", pytest.approx(2 / 2**6))
+    frame.loc[0, "accuracy"] = np.nan
+    told = judged(frame, datasets="dataset")
+    assert told.datasets[0].failed == ["a"] and not told.datasets[0].most.claim
+    assert any("On these 5 datasets" in line and "left out: a" in line for line in told.lines)
+
+
+@pytest.mark.parametrize("asked", [{}, {"pair": ()}])
+def test_looks_are_judged_at_their_shares_until_one_settles(asked):
+    told = judged(results(n=20, gain=0.1), looks=[8, 16, 32], **asked)
+    (first, _, _) = sequential.looks_at([8, 16, 32])
+    assert (only(told).n, only(told).level, told.look.number) == (8, first.level, 1)
+    told = judged(results(n=20, gain=0.0, spread=0.05), looks=[8, 16, 32], **asked)
+    assert only(told).n == 16 and told.look.number == 2
+    assert any("looked at 8, 16 of 8, 16, 32 seeds" in line for line in told.lines)
+
+
+@pytest.mark.parametrize("asked", [{}, {"pair": ()}])
+def test_what_a_look_settles_stays_so(asked):
+    frame = results(n=20, gain=0.1, datasets="ab")
+    frame.loc[frame["dataset"] == "b", "accuracy"] = results(n=20, gain=0.0, spread=0.05)["accuracy"].to_numpy()
+    one, other = judged(frame, by="dataset", looks=[10, 20], **asked).answer.comparisons
+    assert (one.look, one.n, one.verdict, other.look, other.n) == (1, 10, "helps", None, 20)
+
+
+def test_examples_are_averaged_within_a_seed():
+    rng = np.random.default_rng(0)
+    frame = results(n=7).loc[:, ["method", "seed"]].merge(pd.DataFrame({"row": range(50)}), how="cross")
+    frame["correct"] = rng.random(len(frame)) < np.where(frame["method"] == "ours", 0.9, 0.7)
+    told = judged(frame, value="correct", example="row")
+    means = frame.groupby(["method", "seed"])["correct"].mean().unstack(0)
+    assert only(told).difference.mean == pytest.approx((means["ours"] - means["plain"]).mean())
+    assert any("mean over 50 examples" in line for line in told.lines)
+
+
+def test_the_noise_floor_is_said():
+    frame = results(n=12, gain=0.0, spread=0.01)
+    told = judged(frame)
+    wide = frame.pivot(index="seed", columns="method", values="accuracy")
+    assert told.noise.difference[0] == pytest.approx(np.std(wide["ours"] - wide["plain"], ddof=1))
+    assert any(line.startswith("Noise floor: over seeds the baseline varies by") for line in told.lines)
+
+
+@pytest.mark.parametrize(
+    ("asked", "line"),
+    [
+        ({"value": "acuracy"}, "value: 'acuracy' is no column of the table; did you mean 'accuracy'?"),
+        ({"value": ""}, "value: '' names no column"),
+        ({"value": "host"}, "value: 'n0' in row 1 of column 'host' is no number, nor are 7 others"),
+        ({"value": "method"}, "value: 'method' is the column of --treatment, too"),
+        ({"pair": "sed"}, "pair: 'sed' is no column of the table; did you mean 'seed'?"),
+        ({"by": "data"}, "by: 'data' is no column of the table; did you mean 'dataset'?"),
+        ({"treatment": "method=our"}, "treatment: 'method=our' names no row; did you mean 'ours'?"),
+        ({"baseline": "method=best"}, "baseline: 'method=best' names no row; the column has ours, plain"),
+        ({"baseline": "seed=1"}, "treatment: 'method' and 'seed' are two columns"),
+        ({"treatment": "ours"}, "treatment: 'ours'"),
+        ({"treatment": ARMS["baseline"]}, "baseline: 'method=plain' is named twice"),
+        ({"pair": "dataset"}, "pair: 'dataset=' is twice in method=ours (rows 2 and 4)"),
+        ({"pair": "accuracy"}, "accuracy"),
+        ({"where": "seed=99"}, "where: 'seed=99' names no row"),
+        ({"where": "seed=1"}, "pair: 'seed' gives 1 seed in common"),
+        ({"direction": "up"}, "direction: 'up' is none; give higher or lower"),
+        ({"bounds": (0.0, 0.5)}, "value: '0.8"),
+        ({"bounds": (1.0, 0.0)}, "bounds: '1 0' are none"),
+        ({"smallest_effect": 0.0}, "smallest_effect: 0.0 is no size"),
+        ({"looks": [16, 8]}, "looks: '16 8' do not ascend"),
+        ({"looks": [16, 32]}, "looks: '16 32' begin after the 8 seeds"),
+    ],
+)
+def test_a_mistake_is_told_in_one_line(asked, line):
+    (told,) = refused(results(), **asked)
+    assert line in told
+
+
+def test_all_mistakes_are_told_at_once():
+    told = refused(results(), treatment="method=our", baseline="method=plan", value="host", looks=[4, 2])
+    assert [line.partition(":")[0] for line in told] == ["looks", "treatment", "baseline", "value"]
+
+
+def test_seeds_that_are_not_the_same_have_nothing_in_common():
+    frame = results()
+    frame.loc[frame["method"] == "ours", "seed"] += 100
+    assert "no seed in common" in refused(frame)[0]
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "results.csv"
+    results(datasets=("a", "b")).to_csv(path, index=False)
+    return path
+
+
+def test_the_command_prints_and_writes(file, tmp_path, capsys):
+    argv = ["judge", str(file), "--treatment", "method=ours", "--baseline", "method=plain", "--pair", "seed"]
+    argv += ["--value", "accuracy", "--datasets", "dataset"]
+    places = ["--json", str(tmp_path / "a.json"), "--out", str(tmp_path / "told")]
+    assert main([*argv, *places], tmp_path) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("Method=ours instead of plain") and "Noise floor" in out and not err
+    content = json.loads((tmp_path / "a.json").read_text())
+    assert content == json.loads((tmp_path / "told" / "answer.json").read_text())
+    assert content["comparisons"][0]["shared"] == {"dataset": "a"}
+    page = (tmp_path / "told" / "report.html").read_text()
+    assert content["verdict"].split(" (")[0] in page and "Best of" in page
+
+
+@pytest.mark.parametrize(
+    ("argv", "line"),
+    [
+        (["none.csv"], "results: '"),
+        (["FILE", "--values", "x"], "option: '--values' is no option"),
+        (["FILE", "--bounds", "1"], "bounds: '1.0' are not two"),
+    ],
+)
+def test_a_mistake_on_the_command_line_ends_with_two(argv, line, file, tmp_path, capsys):
+    asked = ["--treatment", "method=ours", "--baseline", "method=plain", "--pair", "seed", "--value", "accuracy"]
+    asked += ["--by", "dataset"]
+    words = [str(file) if word == "FILE" else word for word in argv]
+    assert main(["judge", *words, *asked], tmp_path) == 2
+    out, err = capsys.readouterr()
+    assert not out and err.startswith(line) and err.count("\n") == 1
+
+
+def test_help_tells_every_option(capsys):
+    with pytest.raises(SystemExit):
+        judge_command.main(["--help"])
+    page = capsys.readouterr().out
+    assert all(f"--{name}" in page for name in ("treatment", "pair", "datasets", "looks", "smallest-effect", "chance"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [(6, 6), (8, 8), (16, 6), (32, 32)])
+@pytest.mark.parametrize("spreads", [(1.0, 1.0), (1.0, 3.0)])
+def test_arms_without_pairs_and_effects_are_rarely_judged_otherwise(n, spreads):
+    """Wrong verdicts of two arms alike, and intervals that cover."""
+    rng, experiments = np.random.default_rng(0), 2000
+    wrong = covered = 0
+    for _ in range(experiments):
+        sides = [rng.normal(0, spread, size) for spread, size in zip(spreads, n, strict=True)]
+        interval, p_value = unpaired.welch(*sides)
+        wrong += statistics.verdict(interval, p_value, min(n), 1e-3) in ("helps", "hurts")
+        covered += interval.low <= 0 <= interval.high
+    assert wrong / experiments <= 0.06 and covered / experiments >= 0.93
+
+
+def test_the_command_takes_no_jax():
+    heavy = "{'jax', 'flax', 'matplotlib', 'pandas'}"
+    code = f"import sys, pretrain.commands.judge; print(sorted({heavy} & set(sys.modules)))"
+    done = execute([sys.executable, "-c", code], ROOT)
+    assert done.stdout.strip() == "[]", done.stderr
