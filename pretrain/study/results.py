@@ -61,6 +61,7 @@ class Run:
     directory: Path
     findings: tuple[Finding, ...] = ()  # in its data
     classes: pa.Table | None = None  # how well the arms of its headline predict each; None of numbers
+    variation: pa.Table | None = None  # trials that draw a source of variation anew; None without such
 
     @functools.cached_property
     def answer(self) -> Conclusion:
@@ -120,7 +121,8 @@ def run_of(files: Files) -> Run:
       DamageError: a file is missing or not as it was written.
     """
     content = files.read("experiment.json")
-    present = (name for name in run_tables.COLUMNS if name != "classes" or "classes.parquet" in files.checksums)
+    optional = {name for name in ("classes", "variation") if f"{name}.parquet" not in files.checksums}
+    present = (name for name in run_tables.COLUMNS if name not in optional)
     tables = {name: _read_table(files, name) for name in present}
     try:
         with _readable(files, "experiment.json"):
@@ -223,7 +225,8 @@ def measured(run: Run, metric: str, field: str = "study.metric", with_chance: bo
     trials = tables.with_metric(run.trials, run.stages, store, metric)
     if with_chance:
         trials = tables.with_chance(trials, run.stages, store, column, task)
-    return dataclasses.replace(run, trials=trials)
+    redrawn = run.variation and tables.with_metric(run.variation, run.stages, store, metric)
+    return dataclasses.replace(run, trials=trials, variation=redrawn)
 
 
 def load_params(path: Path | str, trial_id: str, stage: str = "finetune", store: Path | str | None = None) -> dict:

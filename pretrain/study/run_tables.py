@@ -16,6 +16,7 @@ COLUMNS = {
     "stages": {"trial_id": _TEXT, "stage": _TEXT, "stage_id": _TEXT},
     "timings": {"stage_id": _TEXT, "stage": _TEXT, "seed": _WHOLE, "run_seconds": _NUMBER},
     "classes": {"trial_id": _TEXT, "class": _TEXT, "support": _WHOLE, "recall": _NUMBER, "precision": _NUMBER},
+    "variation": {"trial_id": _TEXT, "redrawn": _TEXT, "seed": _WHOLE, "repeat": _WHOLE, "status": _TEXT},
 }
 _RESULTS = ("test_", "validation_", "pretrain_")  # beginnings of the names of results
 _UNKNOWN = ("value", "run_seconds", "recall", "precision")  # may be missing or NaN
@@ -25,6 +26,7 @@ _KEYS = {  # of a row
     "stages": ["trial_id", "stage"],
     "timings": ["stage_id"],
     "classes": ["trial_id", "class"],
+    "variation": ["trial_id"],
 }
 
 
@@ -34,23 +36,27 @@ def faults(tables: Mapping[str, pa.Table], swept: Mapping[str, Collection[object
     A manifest's checksums say that files are as they were sealed, not that a run wrote them.
 
     Args:
-      tables: trials, curves, stages and timings, and of classification classes.
+      tables: trials, curves, stages and timings; of classification classes, and of redrawn trials variation.
       swept: values of fields of which trials have several, each a column of theirs.
     """
     found = {name: _of_columns(tables[name], COLUMNS[name]) for name in tables}
     found["trials"] = fault_of_trials(tables["trials"])
+    redrawn = tables.get("variation")
+    if redrawn is not None:
+        found["variation"] = found["variation"] or fault_of_trials(redrawn)
     if not found["trials"]:
         found["trials"] = _of_swept(tables["trials"], swept)
     if any(found.values()):
         return {name: fault for name, fault in found.items() if fault}
     trials = set(tables["trials"]["trial_id"].to_pylist())
+    of_stages = trials | set(redrawn["trial_id"].to_pylist() if redrawn is not None else ())
     for name in {"curves", "stages", "classes"} & set(tables):
-        if not trials.issuperset(pc.unique(tables[name]["trial_id"]).to_pylist()):
+        if not (of_stages if name == "stages" else trials).issuperset(pc.unique(tables[name]["trial_id"]).to_pylist()):
             found[name] = "has rows of no trial"
     for name, keys in ((name, _KEYS[name]) for name in tables):
         if tables[name].group_by(keys).aggregate([]).num_rows != len(tables[name]):
             found[name] = f"has several rows of one {', '.join(keys)}"
-    if set(tables["stages"]["trial_id"].to_pylist()) != trials:
+    if set(tables["stages"]["trial_id"].to_pylist()) != of_stages:
         found["stages"] = "lacks trials"
     if set(tables["timings"]["stage_id"].to_pylist()) != set(tables["stages"]["stage_id"].to_pylist()):
         found["timings"] = "is of other stages"
