@@ -255,9 +255,9 @@ def _judged(prepared: Prepared, plan: Plan, n_run: int, known: dict[str, before.
     Errors of pretraining before its first update that are ``known``, by stage, are not measured again; others join.
     """
     experiment, datasets, store = prepared.experiment, prepared.datasets, prepared.store
-    own, redrawn = plan.compared, tables.redrawn(plan, store, experiment.study)
-    errors = remeasured(own, store, datasets)
-    compared = baselines.of_trials(own, datasets, experiment.study.metric)
+    own, study = plan.compared, experiment.study
+    errors, compared = remeasured(own, store, datasets), baselines.of_trials(plan, datasets, study.metric)
+    redrawn = tables.redrawn(plan, store, study, compared)
     known |= before.of_plan(own, store, datasets, known)
     trials, curves = tables.trials(own, store, errors, experiment.study, compared), tables.curves(own, store)
     by_name = {

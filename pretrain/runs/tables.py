@@ -101,7 +101,9 @@ def trials(
     return table
 
 
-def redrawn(plan: Plan, store: Store, study: StudyConfig) -> pa.Table | None:
+def redrawn(
+    plan: Plan, store: Store, study: StudyConfig, compared: Mapping[str, Mapping[str, float]] | None = None
+) -> pa.Table | None:
     """Returns a row a trial that draws a source of variation anew, as ``trials``; None where there are none.
 
     Its column ``redrawn`` names the source.
@@ -109,7 +111,9 @@ def redrawn(plan: Plan, store: Store, study: StudyConfig) -> pa.Table | None:
     plan = plan.redrawn
     if not plan.trials:
         return None
-    return trials(plan, store, study=study).add_column(1, "redrawn", [[trial.redrawn for trial in plan.trials]])
+    return trials(plan, store, None, study, compared).add_column(
+        1, "redrawn", [[trial.redrawn for trial in plan.trials]]
+    )
 
 
 def _tuning_score(plan: Plan, trial: Trial, store: Store, study: StudyConfig, usual: str) -> float | None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Collection, Hashable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -116,7 +117,7 @@ def answer(
         n_by_all=choice.n_by_all,
         findings=tuple(findings),
         pretraining=tuple(pretraining),
-        variation=tuple(variations(compared, whole, redrawn, study)) if redrawn else (),
+        variation=tuple(variations(compared, whole, redrawn, study, partial(_arms, metric=metric))) if redrawn else (),
     )
 
 

@@ -222,11 +222,12 @@ def measured(run: Run, metric: str, field: str = "study.metric", with_chance: bo
         remedy = "run the run's command again, or name another store by --store"
         extent = f"of {len(missing):,} of {counted(len(ids), 'fine-tuning')}"
         raise ConfigError(field, metric, f"cannot be measured: {reason} {extent}; {remedy}")
-    trials = tables.with_metric(run.trials, run.stages, store, metric)
-    if with_chance:
-        trials = tables.with_chance(trials, run.stages, store, column, task)
-    redrawn = run.variation and tables.with_metric(run.variation, run.stages, store, metric)
-    return dataclasses.replace(run, trials=trials, variation=redrawn)
+
+    def measured(trials: pa.Table) -> pa.Table:
+        trials = tables.with_metric(trials, run.stages, store, metric)
+        return tables.with_chance(trials, run.stages, store, column, task) if with_chance else trials
+
+    return dataclasses.replace(run, trials=measured(run.trials), variation=run.variation and measured(run.variation))
 
 
 def load_params(path: Path | str, trial_id: str, stage: str = "finetune", store: Path | str | None = None) -> dict:

@@ -7,7 +7,7 @@ shares may add up to more than one.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from scipy import special
 
 from pretrain.config import StudyConfig
-from pretrain.config.metrics import metric_of
+from pretrain.study import failures
 from pretrain.study.arms import Arm, arms, by_seed, cut, key, places, without_idle
 from pretrain.study.choice import choose
 from pretrain.study.comparisons import Comparison, by_family
@@ -56,7 +56,11 @@ class Variation(NamedTuple):
 
 
 def variations(
-    compared: Sequence[Comparison], trials: pa.Table, redrawn: pa.Table, study: StudyConfig
+    compared: Sequence[Comparison],
+    trials: pa.Table,
+    redrawn: pa.Table,
+    study: StudyConfig,
+    arms_of: Callable[[pa.Table], list[Arm]] = arms,
 ) -> list[Variation]:
     """Returns the variation of the question's own comparisons, but of those with too few sound seeds.
 
@@ -65,19 +69,13 @@ def variations(
       trials: its table of trials, of tuned arms at every setting; a redraw chooses anew.
       redrawn: its table of redrawn trials.
       study: the question.
+      arms_of: returns the arms of a table of trials.
     """
     sources = redrawn["redrawn"].unique().to_pylist()
     parts = [trials, *(redrawn.filter(pc.equal(redrawn["redrawn"], each)).drop_columns("redrawn") for each in sources)]
-    columns = [_sound(choose(part, study).trials if study.tune else part, compared) for part in parts]
+    columns = [arms_of(choose(part, study).trials if study.tune else part) for part in parts]
     found = (_variation(each, sources, columns) for each in by_family(compared)[0])
     return [each for each in found if each]
-
-
-def _sound(trials: pa.Table, compared: Sequence[Comparison]) -> list[Arm]:
-    """Returns the arms of trials that did not fail; of scores, none is that predicts the same class of all."""
-    by_class = "validation_r2" in trials.column_names or any(metric_of(each.metric).is_fraction for each in compared)
-    failed = pa.array(["diverged", *(["collapsed"] if by_class else [])])
-    return arms(trials.filter(pc.invert(pc.is_in(trials["status"], failed))))
 
 
 def _variation(comparison: Comparison, sources: Sequence[str], columns: Sequence[list[Arm]]) -> Variation | None:
@@ -96,12 +94,13 @@ def _variation(comparison: Comparison, sources: Sequence[str], columns: Sequence
 
 
 def _differences(comparison: Comparison, run: Sequence[Arm]) -> dict[int, float]:
-    """Returns treatment less baseline by seed, of the seeds of which no trial failed."""
-    place_of, sides = places(run), []
-    for value in (comparison.treatment, comparison.baseline):
-        place = place_of.get(key(without_idle({**comparison.shared, comparison.field: value})))
-        sides.append(_by_seed(run[place], comparison.metric) if place is not None else {})
-    return {seed: value - sides[1][seed] for seed, value in sides[0].items() if seed in sides[1]}
+    """Returns treatment less baseline by seed, of the seeds in which neither failed."""
+    place_of, metric = places(run), comparison.metric
+    points = ({**comparison.shared, comparison.field: value} for value in (comparison.treatment, comparison.baseline))
+    pair = [run[place_of[key(without_idle(point))]] for point in points]
+    lost = set[int]().union(*failures.failed(pair, metric))
+    treated, untreated = (_by_seed(arm, metric) for arm in pair)
+    return {seed: treated[seed] - untreated[seed] for seed in (treated.keys() & untreated.keys()) - lost}
 
 
 def _by_seed(arm: Arm, metric: str) -> dict[int, float]:
