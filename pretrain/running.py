@@ -71,13 +71,11 @@ class Prepared(NamedTuple):
 
     def plan_at(self, look: Look, ends: Mapping[Hashable, int] | None = None) -> Plan:
         """Returns the plan of as many seeds as a look has, or of fewer of arms whose seeds ended before."""
-        trials = tuple(
+        return self.plan.of(
             trial
             for trial, arm in zip(self.plan.trials, self.arms, strict=True)
             if trial.seed < min(look.seeds, (ends or {}).get(arm, look.seeds))
         )
-        used = {job for trial in trials for job in trial.jobs}
-        return Plan(trials, {name: job for name, job in self.plan.jobs.items() if name in used})
 
 
 class Trained(NamedTuple):
@@ -264,25 +262,28 @@ def _judged(prepared: Prepared, plan: Plan, n_run: int, known: dict[str, before.
     Errors of pretraining before its first update that are ``known``, by stage, are not measured again; others join.
     """
     experiment, datasets, store = prepared.experiment, prepared.datasets, prepared.store
-    errors = remeasured(plan, store, datasets)
-    compared = baselines.of_trials(plan, datasets, experiment.study.metric)
-    known |= before.of_plan(plan, store, datasets, known)
-    trials, curves = tables.trials(plan, store, errors, experiment.study, compared), tables.curves(plan, store)
+    own, study = plan.compared, experiment.study
+    errors, compared = remeasured(own, store, datasets), baselines.of_trials(plan, datasets, study.metric)
+    redrawn = tables.redrawn(plan, store, study, compared)
+    known |= before.of_plan(own, store, datasets, known)
+    trials, curves = tables.trials(own, store, errors, experiment.study, compared), tables.curves(own, store)
     by_name = {
         "trials": trials,
         "curves": curves,
         "stages": tables.stages(plan, known),
         "timings": tables.timings(plan, store),
+        **({"variation": redrawn} if redrawn else {}),
     }
     try:
         *earlier, look = sequential.taken(experiment, trials)
         usual, findings = usual_values(experiment), prepared.findings
-        concluded = answer(trials, curves, experiment.study, look.level, usual, findings, by_name["stages"], earlier)
-        read = functools.partial(row_scores.of_trials, plan, store, datasets)
+        others = by_name["stages"], earlier, redrawn
+        concluded = answer(trials, curves, experiment.study, look.level, usual, findings, *others)
+        read = functools.partial(row_scores.of_trials, own, store, datasets)
         rows = new_rows.table_of(concluded.comparisons, concluded.arms, read)
         concluded = new_rows.with_rows(concluded, rows, experiment.study)
         told = {trial for arm in headline_arms(concluded) for trial in arm.trial_ids}
-        classes = per_class.of_trials(plan, store, datasets, told)
+        classes = per_class.of_trials(own, store, datasets, told)
     except Exception:  # a fault in judging costs no table of what is trained
         outcome.write_tables(experiment, datasets, prepared.findings, by_name, prepared.warn)
         raise

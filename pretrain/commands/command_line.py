@@ -20,7 +20,8 @@ from pretrain.config.suggestions import of_options
 _FLAGS = ("dry_run", "tensorboard")
 _AXES = ("sweep", "tune", "per_layer")  # options that are given once for each field
 _DRAWS = ("draws", "draw_seed")
-_SHORT = {"--engine": "--engine.name", "--until-conclusive": "--study.until-conclusive"}
+_SWITCHES = {f"--{name}": f"--study.{name}" for name in ("until-conclusive", "variation")}  # True without a value
+_SHORT = {"--engine": "--engine.name", **_SWITCHES}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,14 +122,14 @@ def _kind_options(argv: Sequence[str]) -> list[str]:
 
 
 def _unshortened(argv: Sequence[str]) -> list[str]:
-    """Writes ``--engine`` out as ``--engine.name``, and ``--until-conclusive`` as ``--study.until-conclusive True``."""
+    """Writes ``--engine`` out as ``--engine.name``, and ``--variation``, a switch, as ``--study.variation True``."""
     written = []
     for place, token in enumerate(argv):
         option, equals, value = token.partition("=")
         option = option.replace("_", "-") if option.startswith("--") else option
         written.append(f"{_SHORT[option]}{equals}{value}" if option in _SHORT else token)
         bare = not equals and all(following.startswith("--") for following in argv[place + 1 : place + 2])
-        if option == "--until-conclusive" and bare:
+        if option in _SWITCHES and bare:
             written.append("True")
     return written
 

@@ -73,11 +73,12 @@ def main(argv: Sequence[str]) -> int:
             holds.note_place(Path(run.experiment.store), path)
             if asked or command.store:
                 run = _asked(run, asked)
-                outcome.write_asked(run.experiment, run.trials, draft)
+                outcome.write_asked(run.experiment, run.trials, run.variation, draft)
                 keep = {name: checksum for name, checksum in keep.items() if not (draft / name).exists()}
             usual, study = usual_values(run.experiment), run.experiment.study
             *before, look = sequential.taken(run.experiment, run.trials)
-            concluded = answer(run.trials, run.curves, study, look.level, usual, run.findings, run.stages, before)
+            others = run.findings, run.stages, before, run.variation
+            concluded = answer(run.trials, run.curves, study, look.level, usual, *others)
             concluded = new_rows.with_rows(concluded, run.rows, study)
             told = run.trials, run.curves, run.experiment, files.devices
             report.write(concluded, *told, draft, samples, run.classes, results.inputs_of(files))

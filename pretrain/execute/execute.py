@@ -178,7 +178,7 @@ def _check_lanes(pack: Pack, echo: Echo, digests: Sequence[Mapping[str, int] | N
     """Checks that each lane was computed from the seed, numbers and parent of the job in its place."""
     for lane, job in enumerate(pack.jobs):
         numbers = np.array(jax.tree.leaves(job.config), np.float32)
-        is_same = echo.seed[lane] == job.seed and np.array_equal(echo.numbers[lane], numbers)
+        is_same = np.array_equal(echo.seed[lane], job.seed) and np.array_equal(echo.numbers[lane], numbers)
         if digests:
             known = digests[lane] or {}
             is_same &= echo.parent[lane] == sum(known.get(side, 0) for side in pack.stage.inherits) % 2**32

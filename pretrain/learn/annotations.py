@@ -16,5 +16,6 @@ else:
 
 Scalar = Float[Array, ""]
 Seed = UInt32[Array, ""] | Int[Array, ""] | int
+Seeds = Seed | UInt32[Array, "sources"]  # the second where each source of variation has its own
 Codes = Float[Array, "rows units"]
 Outputs = Float[Array, "rows outputs"]

@@ -17,7 +17,7 @@ from pretrain.learn.method import Results
 from pretrain.learn.methods import METHODS
 from pretrain.learn.metrics import Batch, Splits, evaluate, measured_if, taken
 from pretrain.learn.pytrees import Frozen, frozen
-from pretrain.learn.randomness import mixed
+from pretrain.learn.randomness import VariationSource, mixed
 from pretrain.learn.stage import Stage, StageConfig, Static
 from pretrain.learn.train import Step, TrainState, Values, run_steps
 
@@ -25,7 +25,7 @@ from pretrain.learn.train import Step, TrainState, Values, run_steps
 class Inputs(NamedTuple):
     """Inputs of one trial."""
 
-    seed: AnyArray  # uint32
+    seed: AnyArray  # uint32; [sources] of a stage that is seeded by source
     config: StageConfig  # its numbers, float32
     parent: Params | None  # of the stage before
 
@@ -164,7 +164,8 @@ def echo_of(trial: Inputs, parent: jax.Array) -> Echo:
 
 def confirmed(before: Echo, after: Echo) -> Echo:
     """Returns an echo, whose numbers are NaN where a trial has come to inputs that it did not start from."""
-    is_same = (before.seed == after.seed) & jnp.all(before.numbers == after.numbers)
+    is_same = before.seed == after.seed
+    is_same = (jnp.all(is_same) if is_same.ndim else is_same) & jnp.all(before.numbers == after.numbers)
     return before._replace(numbers=jnp.where(is_same, before.numbers, jnp.nan))
 
 
@@ -190,7 +191,8 @@ class Program(NamedTuple):
     @property
     def trial(self) -> Inputs:
         """Abstract inputs of a trial."""
-        return Inputs(jax.ShapeDtypeStruct((), jnp.uint32), self.config.tree, self.parent.tree)
+        seeds = (len(VariationSource),) if self.stage.is_seeded_by_source else ()
+        return Inputs(jax.ShapeDtypeStruct(seeds, jnp.uint32), self.config.tree, self.parent.tree)
 
     @property
     def init(self) -> Piece:

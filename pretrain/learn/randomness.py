@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int, Key, Num
 
-from pretrain.learn.annotations import Array, Seed
+from pretrain.learn.annotations import Array, Seed, Seeds
 
 _ROUNDS = 8
 
@@ -28,13 +28,40 @@ class Purpose(enum.IntEnum):
     CONTROL = 8
 
 
+class VariationSource(enum.IntEnum):
+    """VariationSource of variation: purposes of which a trial may have the draws of another seed."""
+
+    PRETRAINING = 0  # of the encoder that fine-tuning starts from, or its fresh initialisation
+    LABELS = 1
+    HEAD = 2
+    BATCHES = 3
+
+    @classmethod
+    def of(cls, purpose: Purpose) -> "VariationSource":
+        """Returns the source that a purpose's draws belong to."""
+        return {
+            Purpose.LABEL_SUBSET: cls.LABELS,
+            Purpose.HEAD_INIT: cls.HEAD,
+            Purpose.FINETUNE_BATCHES: cls.BATCHES,
+        }.get(purpose, cls.PRETRAINING)
+
+
+def key_for(seed: Seeds, purpose: Purpose, *index: jax.Array | int) -> Key[Array, ""]:
+    """Returns the key of a seed's draw for a purpose; ``index``, 0 by default, distinguishes layers or phases.
+
+    The seed is one for all purposes, or of each source its own.
+    """
+    # An index that is left out is part of the program, and so of stages' names.
+    own = cast(Any, seed)[VariationSource.of(purpose)] if np.ndim(seed) else seed
+    return _key(own, purpose, *index)
+
+
 @jax.jit
-def key_for(seed: Seed, purpose: Purpose | jax.Array, index: jax.Array | int = 0) -> Key[Array, ""]:
-    """Returns the key of a seed's draw for a purpose; ``index`` distinguishes layers or phases."""
+def _key(seed: Seed, purpose: jax.Array, index: jax.Array | int = 0) -> Key[Array, ""]:
     return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), purpose), index)
 
 
-def update_key(seed: Seed, purpose: Purpose, place: int, index: Int[Array, ""] | int) -> Key[Array, ""]:
+def update_key(seed: Seeds, purpose: Purpose, place: int, index: Int[Array, ""] | int) -> Key[Array, ""]:
     """Returns the key of an update's draw for a purpose; ``place`` distinguishes stages."""
     return jax.random.fold_in(key_for(seed, purpose, place), index)
 

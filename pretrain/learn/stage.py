@@ -96,6 +96,7 @@ class Stage:
     validation: Schedule = ALWAYS
     measured: tuple[tuple[str, Schedule], ...] = ()  # beginnings of names of metrics that not every update measures
     patience: int = 0  # measurements without improvement after which training ends; 0 never ends it early
+    is_seeded_by_source: bool = False  # whether each source of variation has a seed of its own
 
     @property
     def stack(self) -> Stack:

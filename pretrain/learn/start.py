@@ -6,7 +6,7 @@ import jax
 from jaxtyping import Float, Int
 
 from pretrain.learn import codes, controls
-from pretrain.learn.annotations import Array, Seed
+from pretrain.learn.annotations import Array, Seeds
 from pretrain.learn.layers import Params, fresh
 from pretrain.learn.metrics import Batch, Splits, taken
 from pretrain.learn.probes import as_read
@@ -18,7 +18,7 @@ from pretrain.learn.train import TrainState, state_of
 from pretrain.learn.transfer import copied
 
 
-def labelled_rows(seed: Seed, examples: Splits, subset: Subset) -> Int[Array, " size"]:
+def labelled_rows(seed: Seeds, examples: Splits, subset: Subset) -> Int[Array, " size"]:
     """Returns the training rows of a trial's labelled subset: [size] int32."""
     labels = examples.train.labels if examples.labelled is None else examples.train.labels[examples.labelled]
     rows = label_subset(key_for(seed, Purpose.LABEL_SUBSET), labels, subset.size, subset.method, subset.n_classes)

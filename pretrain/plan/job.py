@@ -17,7 +17,7 @@ class Job:
     content: str  # SHA-256 of its own settings and data
     stage: Stage
     config: StageConfig = dataclasses.field(hash=False)  # with numbers
-    seed: int
+    seed: int | tuple[int, ...]  # of all draws, or of each source of variation
     parent: str | None  # id
     parent_stage: Stage | None
     data: DataConfig

@@ -12,8 +12,9 @@ from pretrain.config import DataConfig, Experiment, Settings, SweptValue, fields
 from pretrain.config.digests import sha256, sha256_of_json
 from pretrain.data import Dataset
 from pretrain.learn.program import Program
+from pretrain.learn.randomness import VariationSource
 from pretrain.learn.stage import Stage
-from pretrain.plan import sizes, snapshots, stages
+from pretrain.plan import redraws, sizes, snapshots, stages
 from pretrain.plan.cost import job_memory
 from pretrain.plan.identity import traced_program
 from pretrain.plan.job import Job
@@ -36,6 +37,7 @@ class Trial:
     point: Mapping[str, SweptValue] = dataclasses.field(hash=False)
     jobs: tuple[str, ...]  # ids, stages of pretraining first, the fine-tuning last
     source: DataConfig  # images of pretraining; other trials may share its stages and have others to test
+    redrawn: str = ""  # source of variation that it draws anew, beside the trial of the same seed, which does not
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +66,22 @@ class Plan:
     trials: tuple[Trial, ...]
     jobs: Mapping[str, Job]
 
+    @property
+    def compared(self) -> "Plan":
+        """The trials that the question compares, and their jobs."""
+        return self.of(trial for trial in self.trials if not trial.redrawn)
+
+    @property
+    def redrawn(self) -> "Plan":
+        """The trials that draw a source of variation anew, and their jobs."""
+        return self.of(trial for trial in self.trials if trial.redrawn)
+
+    def of(self, trials: Iterable[Trial]) -> "Plan":
+        """Returns the plan of some of its trials."""
+        trials = tuple(trials)
+        used = {job for trial in trials for job in trial.jobs}
+        return Plan(trials, {name: job for name, job in self.jobs.items() if name in used})
+
 
 def plan(experiment: Experiment, datasets: Mapping[DataConfig, Dataset], fingerprint: Fingerprint) -> Plan:
     """Plans every trial of an experiment on its datasets.
@@ -72,6 +90,9 @@ def plan(experiment: Experiment, datasets: Mapping[DataConfig, Dataset], fingerp
       ConfigError: a dataset is too small for a field, or layers do not fit.
     """
     trials: dict[str, Trial] = {}
+    redrawn: dict[VariationSource, dict[str, Trial]] = {
+        source: {} for source in VariationSource if experiment.study.variation
+    }
     jobs: dict[str, Job] = {}
     named_stages = _NamedStages(datasets, fingerprint)
     for point in experiment.points:
@@ -83,14 +104,21 @@ def plan(experiment: Experiment, datasets: Mapping[DataConfig, Dataset], fingerp
                 values = _resolved(point.values, settings, staged[-1].spec)
                 of_data[settings.data] = staged, settings.pretraining_data, values, sha256_of_json(values)
             staged, source, values, point_id = of_data[settings.data]
-            path = _path(staged, seed, repeat, jobs)
+            seeded = [(each, redraws.seed_of(each.spec.stage, seed, repeat)) for each in staged]
+            path = _path(seeded, jobs)
             # Named by settings alone, so that a trial keeps its name when its program changes.
             trial_id = sha256(" ".join([str(seed), point_id, *(job.settings_id for job in path)]))
+            trial = Trial(trial_id[:16], seed, repeat, values, tuple(job.id for job in path), source)
             # Two points are one where `all` is a number that is swept, too.
-            trials.setdefault(
-                trial_id, Trial(trial_id[:16], seed, repeat, values, tuple(job.id for job in path), source)
-            )
-    return Plan(tuple(trials.values()), jobs)
+            trials.setdefault(trial_id, trial)
+            for anew, those in redrawn.items():
+                changed = tuple(job.id for job in _path(named_stages.redrawn(seeded, anew), jobs))
+                own_id, name = sha256(f"{trial_id} {anew.name}"), anew.name.lower()
+                those.setdefault(own_id, dataclasses.replace(trial, id=own_id[:16], jobs=changed, redrawn=name))
+    paths = [trial.jobs for trial in trials.values()]
+    # A source from which no trial draws is left out: its trials are those that there are.
+    kept = [those.values() for those in redrawn.values() if [trial.jobs for trial in those.values()] != paths]
+    return Plan((*trials.values(), *itertools.chain(*kept)), jobs)
 
 
 class _Named(NamedTuple):
@@ -110,6 +138,7 @@ class _NamedStages:
         self._fitting: set[Any] = set()  # structures of settings that fit the data
         self._pretraining: dict[Any, list[_Named]] = {}
         self._last: dict[Any, _Named] = {}
+        self._by_source: dict[tuple[str, str, DataConfig], _Named] = {}
 
     def __call__(self, settings: Settings) -> list[_Named]:
         finetune, pretrain = settings.finetune, settings.pretrain
@@ -127,6 +156,22 @@ class _NamedStages:
         if (own_key := (*shared, finetune)) not in self._last:
             self._last[own_key] = self._named(stages.last(settings, self._datasets), before)
         return [*before, self._last[own_key]]
+
+    def redrawn(
+        self, seeded: Sequence[tuple[_Named, int]], source: VariationSource
+    ) -> list[tuple[_Named, redraws.Seed]]:
+        """Returns the stages of a point with their seeds where a source of variation is drawn anew."""
+        made: list[tuple[_Named, redraws.Seed]] = []
+        for named, seed in seeded:
+            drawn = redraws.redrawn(named.spec.stage, seed, source, self._datasets[named.spec.data].n_labelled)
+            if not isinstance(drawn, int):
+                if (key := (named.content, named.program, named.spec.data)) not in self._by_source:
+                    stage = dataclasses.replace(named.spec.stage, is_seeded_by_source=True)
+                    before = [each for each, _ in made]
+                    self._by_source[key] = self._named(named.spec._replace(stage=stage), before)
+                named = self._by_source[key]
+            made.append((named, drawn))
+        return made
 
     def _named(self, spec: Spec, before: Sequence[_Named]) -> _Named:
         asked = spec, before[-1].spec.stage if before else None, self._datasets[spec.data]
@@ -211,11 +256,11 @@ def _pack(members: Sequence[Job], passed: Mapping[str, Sequence[Job]]) -> Pack:
     return Pack(members[0].stage, tuple(members), shorter)
 
 
-def _path(staged: Sequence[_Named], seed: int, repeat: int, jobs: dict[str, Job]) -> list[Job]:
+def _path(seeded: Iterable[tuple[_Named, redraws.Seed]], jobs: dict[str, Job]) -> list[Job]:
     """Returns the jobs of one trial, and adds them to those of others."""
     path: list[Job] = []
-    for spec, content, program, traced in staged:
-        before, of_stage = path[-1] if path else None, _seed(spec, seed, repeat)
+    for (spec, content, program, traced), of_stage in seeded:
+        before = path[-1] if path else None
         parent, parent_settings, parent_stage = (
             (before.id, before.settings_id, before.stage) if before else (None, None, None)
         )
@@ -228,16 +273,6 @@ def _path(staged: Sequence[_Named], seed: int, repeat: int, jobs: dict[str, Job]
     return path
 
 
-def job_id(content: str, seed: int, program: str, parent: str | None) -> str:
+def job_id(content: str, seed: redraws.Seed, program: str, parent: str | None) -> str:
     """Returns a stage's id, by all that decides its outcome."""
     return sha256(f"{content} {seed} {program} {parent}")
-
-
-def _seed(spec: Spec, seed: int, repeat: int) -> int:
-    """Returns the seed of a stage's draws.
-
-    Repeats share what reads no labels, so that only the rest has draws of its own, and some stages draw nothing at all.
-    """
-    if not spec.config.method.is_random:
-        return 0
-    return seed + (repeat << 16) if "labels" in spec.stage.reads else seed

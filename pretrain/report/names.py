@@ -11,6 +11,7 @@ from pretrain.study.arms import CORNERS, distinguished, without_idle
 from pretrain.study.budgets import BudgetCurve
 from pretrain.study.comparisons import Comparison
 from pretrain.study.statistics import Estimate
+from pretrain.study.variation import Variation
 
 
 class Words(NamedTuple):
@@ -124,12 +125,12 @@ def treatment(field: str, value: Any, baseline: Any) -> str:
     return f"{brief(field)}={short(value)} instead of {short(baseline)}"
 
 
-def comparison_name(compared: Comparison | BudgetCurve) -> str:
+def comparison_name(compared: Comparison | BudgetCurve | Variation) -> str:
     """Returns the name of a comparison: its treatment, and where it was made."""
     return f"{treatment_of(compared)} {setting(compared.shared)}".strip()
 
 
-def treatment_of(compared: Comparison | BudgetCurve) -> str:
+def treatment_of(compared: Comparison | BudgetCurve | Variation) -> str:
     """Returns the name of the change that a comparison is about."""
     return treatment(compared.field, compared.treatment, compared.baseline)
 

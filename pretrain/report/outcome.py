@@ -69,14 +69,16 @@ def write(
         run_files.commit(draft, _id(run_tables), devices, keep=None if with_tensorboard else events)
 
 
-def write_asked(experiment: Experiment, trials: pa.Table, directory: Path) -> None:
-    """Writes what a question asked again changes besides the answer: the experiment, and the table of trials.
+def write_asked(experiment: Experiment, trials: pa.Table, redrawn: pa.Table | None, directory: Path) -> None:
+    """Writes what a question asked again changes besides the answer: the experiment, and tables of trials.
 
     Raises:
       OSError: a file could not be written.
     """
     (directory / "experiment.json").write_text(to_json(experiment), encoding="utf-8")
     tables.write(trials, directory / "trials.parquet", _id({"trials": trials}))
+    if redrawn is not None:
+        tables.write(redrawn, directory / "variation.parquet", _id({"trials": trials}))
 
 
 def write_tables(

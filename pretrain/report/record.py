@@ -58,6 +58,7 @@ def record(answer: Answer, experiment: Experiment, experiment_id: str, devices: 
             "untuned": [_comparison(comparison) for comparison in answer.untuned],
             "attribution": [_attribution(factorial) for factorial in answer.factorials],
             "budgets": answer.budgets,
+            "variation": answer.variation,
             "epochs": answer.epochs,
             "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}, **code()},
             "machine": {"platform": platform.platform(), "devices": devices},

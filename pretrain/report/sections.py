@@ -21,6 +21,7 @@ from pretrain.report import (
     per_class,
     sample_captions,
     scores,
+    variation,
     verdicts,
 )
 from pretrain.report.drawing import Drawing
@@ -69,6 +70,7 @@ def sections(
         **(batches if by_budget else {}),
         "How arms were tuned": _tuned(answer),
         "Gain against labels": _gains(answer),
+        "Where variation comes from": [variation.listing(answer)] if answer.variation else [],
         "What makes the gap": [*gaps.parts(answer.factorials, answer.level), *_diagnostics(curves, shown)],
         "What pretraining learned": [*_samples(samples, trials), *_phases(answer, trials, curves), *_epochs(answer)],
         "Seed by seed": _slopes(answer),

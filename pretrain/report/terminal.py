@@ -10,7 +10,7 @@ from rich.table import Table
 
 from pretrain.config import Experiment
 from pretrain.config.metrics import CHANCE, MAJORITY, metric_of, split_of
-from pretrain.report import cells, gaps, names, verdicts, words
+from pretrain.report import cells, gaps, names, variation, verdicts, words
 from pretrain.report.figures import trained_metric
 from pretrain.report.why import factor_names
 from pretrain.study.answer import Answer, main_arms
@@ -66,6 +66,8 @@ def show(
         console.print(f"\n{text}", soft_wrap=True)
     if len(paragraphs) > _MOST_PARAGRAPHS:
         console.print(f"\n{len(paragraphs) - _MOST_PARAGRAPHS} more in the report", style="dim")
+    for line in variation.sentences(answer):
+        console.print(f"\n{line}", soft_wrap=True)
     console.print(f"\n{words.basis(answer, experiment)}", soft_wrap=True, style="dim")
 
 

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from pretrain.config import StudyConfig, metrics
 from pretrain.config.kinds import TaskKind
 from pretrain.config.metrics import PRETRAINING_BEST, RECONSTRUCTION
+from pretrain.plan import redraws
 from pretrain.plan.plan import Plan, Trial
 from pretrain.runs import endings, measures, run_files
 from pretrain.runs.chance import chance
@@ -98,6 +99,21 @@ def trials(
     for name, level in levels.items():  # last, as ``with_chance`` puts them
         table = table.append_column(name, level)
     return table
+
+
+def redrawn(
+    plan: Plan, store: Store, study: StudyConfig, compared: Mapping[str, Mapping[str, float]] | None = None
+) -> pa.Table | None:
+    """Returns a row a trial that draws a source of variation anew, as ``trials``; None where there are none.
+
+    Its column ``redrawn`` names the source.
+    """
+    plan = plan.redrawn
+    if not plan.trials:
+        return None
+    return trials(plan, store, None, study, compared).add_column(
+        1, "redrawn", [[trial.redrawn for trial in plan.trials]]
+    )
 
 
 def _tuning_score(plan: Plan, trial: Trial, store: Store, study: StudyConfig, usual: str) -> float | None:
@@ -198,7 +214,12 @@ def timings(plan: Plan, store: Store) -> pa.Table:
     records = zip(plan.jobs.values(), store.records(list(plan.jobs)), strict=True)
     return pa.Table.from_pylist(
         [
-            {"stage_id": job.id, "stage": job.stage.name, "seed": job.seed, "run_seconds": record.seconds}
+            {
+                "stage_id": job.id,
+                "stage": job.stage.name,
+                "seed": redraws.usual(job.seed),
+                "run_seconds": record.seconds,
+            }
             for job, record in records
         ]
     )

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Collection, Hashable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -22,6 +23,7 @@ from pretrain.study.health import Fault, faults_of
 from pretrain.study.sequential import Look, is_open, n_seeds
 from pretrain.study.summary import compared_metric, metrics
 from pretrain.study.training_length import Length, lengths
+from pretrain.study.variation import Variation, variations
 from pretrain.study.watched import Watched, last_errors, watched
 from pretrain.study.winner import winner
 
@@ -49,6 +51,7 @@ class Answer(NamedTuple):
     n_by_all: int  # choices by all validation rows, where those that were to choose left no score
     findings: tuple[Finding, ...] = ()  # in the data
     pretraining: tuple[Watched, ...] = ()  # stages of arms, with their errors
+    variation: tuple[Variation, ...] = ()  # of differences over seeds, where sources of it were drawn anew
 
 
 def answer(
@@ -60,6 +63,7 @@ def answer(
     findings: Sequence[Finding] = (),
     stages: pa.Table | None = None,
     before: Sequence[Look] = (),
+    redrawn: pa.Table | None = None,
 ) -> Answer:
     """Draws all conclusions from a run's tables of trials and curves.
 
@@ -72,6 +76,7 @@ def answer(
       findings: in the run's data.
       stages: the run's table of stages.
       before: earlier looks, whose settled comparisons stay as they were judged.
+      redrawn: the run's table of trials that draw a source of variation anew.
 
     Raises:
       ConfigError: the trials have not the metric that is to be compared.
@@ -114,6 +119,7 @@ def answer(
         n_by_all=choice.n_by_all,
         findings=tuple(findings),
         pretraining=tuple(pretraining),
+        variation=tuple(variations(compared, whole, redrawn, study, partial(_arms, metric=metric))) if redrawn else (),
     )
 
 

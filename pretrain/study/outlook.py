@@ -29,6 +29,9 @@ def check(experiment: Experiment, plan: Plan) -> None:
     if compare not in (StudyConfig.compare, *swept):
         remedy = f"is not swept; sweep it{', or name ' if swept else ''}{' or '.join(sorted(swept))}"
         raise ConfigError("study.compare", compare, remedy)
+    if experiment.study.variation and not planned(_points(plan, experiment), experiment.study):
+        remedy = "has no difference to split, for nothing is compared; sweep a field, or leave it out"
+        raise ConfigError("study.variation", True, remedy)
     if experiment.study.family:
         families.check_family(
             [one.treated for one in planned(_points(plan, experiment), experiment.study)], experiment.study
@@ -46,7 +49,8 @@ def of_plan(
       store: where stages of earlier runs are.
       datasets: that the plan reads, by which test rows count, too.
     """
-    points, study = _points(plan, experiment), experiment.study
+    plan, study = plan.compared, experiment.study
+    points = _points(plan, experiment)
     compared = [one for one in planned(points, study) if not one.is_exploratory][:_MOST_READ]
     arms = {repr(_known(point)) for one in compared for point in (one.treated, one.untreated)}
     units = _units(plan, arms, study.tune)

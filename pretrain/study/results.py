@@ -62,6 +62,7 @@ class Run:
     findings: tuple[Finding, ...] = ()  # in its data
     classes: pa.Table | None = None  # how well the arms of its headline predict each; None of numbers
     rows: pa.Table | None = None  # variance of its comparisons over seeds and rows, where predictions gave it
+    variation: pa.Table | None = None  # trials that draw a source of variation anew; None without such
 
     @functools.cached_property
     def answer(self) -> Conclusion:
@@ -223,10 +224,12 @@ def measured(run: Run, metric: str, field: str = "study.metric", with_chance: bo
         remedy = "run the run's command again, or name another store by --store"
         extent = f"of {len(missing):,} of {counted(len(ids), 'fine-tuning')}"
         raise ConfigError(field, metric, f"cannot be measured: {reason} {extent}; {remedy}")
-    trials = tables.with_metric(run.trials, run.stages, store, metric)
-    if with_chance:
-        trials = tables.with_chance(trials, run.stages, store, column, task)
-    return dataclasses.replace(run, trials=trials)
+
+    def measured(trials: pa.Table) -> pa.Table:
+        trials = tables.with_metric(trials, run.stages, store, metric)
+        return tables.with_chance(trials, run.stages, store, column, task) if with_chance else trials
+
+    return dataclasses.replace(run, trials=measured(run.trials), variation=run.variation and measured(run.variation))
 
 
 def load_params(path: Path | str, trial_id: str, stage: str = "finetune", store: Path | str | None = None) -> dict:

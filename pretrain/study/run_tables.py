@@ -21,8 +21,9 @@ COLUMNS = {
         **dict.fromkeys(("n", "rows", "cells"), _WHOLE),
         **dict.fromkeys(("seed_variance", "row_variance", "residual_variance", "row_weight", "cell_weight"), _NUMBER),
     },
+    "variation": {"trial_id": _TEXT, "redrawn": _TEXT, "seed": _WHOLE, "repeat": _WHOLE, "status": _TEXT},
 }
-OPTIONAL = ("classes", "rows")
+OPTIONAL = ("classes", "rows", "variation")
 _RESULTS = ("test_", "validation_", "pretrain_")  # beginnings of the names of results
 _UNKNOWN = ("value", "run_seconds", "recall", "precision")  # may be missing or NaN
 _KEYS = {  # of a row
@@ -32,6 +33,7 @@ _KEYS = {  # of a row
     "timings": ["stage_id"],
     "classes": ["trial_id", "class"],
     "rows": ["treatment", "baseline", "metric"],
+    "variation": ["trial_id"],
 }
 
 
@@ -46,20 +48,24 @@ def faults(tables: Mapping[str, pa.Table], swept: Mapping[str, Collection[object
     """
     found = {name: _of_columns(tables[name], COLUMNS[name]) for name in tables}
     found["trials"] = fault_of_trials(tables["trials"])
+    redrawn = tables.get("variation")
+    if redrawn is not None:
+        found["variation"] = found["variation"] or fault_of_trials(redrawn)
     if not found["trials"]:
         found["trials"] = _of_swept(tables["trials"], swept)
     if any(found.values()):
         return {name: fault for name, fault in found.items() if fault}
     trials = set(tables["trials"]["trial_id"].to_pylist())
+    of_stages = trials | set(redrawn["trial_id"].to_pylist() if redrawn is not None else ())
     for name in {"curves", "stages", "classes"} & set(tables):
-        if not trials.issuperset(pc.unique(tables[name]["trial_id"]).to_pylist()):
+        if not (of_stages if name == "stages" else trials).issuperset(pc.unique(tables[name]["trial_id"]).to_pylist()):
             found[name] = "has rows of no trial"
     for name, keys in ((name, _KEYS[name]) for name in tables):
         if tables[name].group_by(keys).aggregate([]).num_rows != len(tables[name]):
             found[name] = f"has several rows of one {', '.join(keys)}"
     if "rows" in tables and (fault := _of_components(tables["rows"])):
         found["rows"] = fault
-    if set(tables["stages"]["trial_id"].to_pylist()) != trials:
+    if set(tables["stages"]["trial_id"].to_pylist()) != of_stages:
         found["stages"] = "lacks trials"
     if set(tables["timings"]["stage_id"].to_pylist()) != set(tables["stages"]["stage_id"].to_pylist()):
         found["timings"] = "is of other stages"

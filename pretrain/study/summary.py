@@ -11,7 +11,7 @@ from pretrain.config.fields import ConfigError
 from pretrain.config.metrics import AUTO, column
 from pretrain.config.suggestions import suggestion
 
-_OF_A_TRIAL = ("trial_id", "seed", "repeat", "failed_stage")
+_OF_A_TRIAL = ("trial_id", "redrawn", "seed", "repeat", "failed_stage")
 
 
 def swept_fields(trials: pa.Table) -> list[str]:

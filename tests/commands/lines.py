@@ -136,6 +136,7 @@ OTHER = {
     "study.tune_labels": "all",
     "study.intervals": "simultaneous",
     "study.until_conclusive": True,
+    "study.variation": True,
     "study.most_seeds": 12,
     "save_every": 5.5,
 }

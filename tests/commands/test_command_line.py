@@ -106,6 +106,8 @@ def test_what_is_often_wanted_has_a_short_name():
         assert read(*argv).experiment.study.until_conclusive is True
     assert read("--until-conclusive", "False").experiment.study.until_conclusive is False
     assert read().experiment.study.until_conclusive is False
+    assert read("--variation", "--seeds", "2").experiment.study.variation is True
+    assert read("--variation", "False").experiment.study.variation is read().experiment.study.variation is False
 
 
 def test_a_dry_run_is_asked_for_by_a_flag_anywhere():

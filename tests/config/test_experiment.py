@@ -156,6 +156,7 @@ WRONG = {
     "study.smallest_effect": [0.0, 1.0, -0.1, "0.1", True, math.nan],
     "study.intervals": CHOICES,
     "study.until_conclusive": SWITCHES,
+    "study.variation": SWITCHES,
     "study.family": [(1,), ("a", None), "a=1", 1, None],
     "study.tune": [(1,), ("a", None), "a", 1, None],
     "study.tune_labels": [*COUNTS, "some"],
