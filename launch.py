@@ -1,7 +1,7 @@
 """Runs an experiment: choose a config, override its fields, run it, print the answer.
 
 python launch.py [CONFIG] [--field value ...]
-python launch.py report RUN | table RUN | store
+python launch.py report RUN | table RUN | store | judge RESULTS
 """
 
 import sys
