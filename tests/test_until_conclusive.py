@@ -56,7 +56,8 @@ def test_seeds_are_added_up_to_the_limit_while_a_comparison_is_inconclusive(inco
     assert "1 of 1 comparisons inconclusive (pretraining); next look at 4 seeds" in done.stderr
     assert done.stderr.endswith("study.most_seeds is reached\n")
     assert "16 trials, 24 of 32 stages run" in done.stdout
-    assert " on new rows like these 64 at 97.36 %, 8 seeds; settling it takes more than" in done.stdout
+    assert " at 97.36 % on new rows like these 64 (p = " in done.stdout
+    assert "which is not the overall effect; settling it takes more than" in done.stdout
     reported = answered(run)
     assert reported["design"]["level"] == reported["comparisons"][0]["level"] == pytest.approx(0.97362, abs=1e-5)
     assert [reported["design"][name] for name in ("seeds", "look", "looks_at_seeds")] == [8, 4, [2, 4, 6, 8]]

@@ -61,7 +61,7 @@ def headline(answer: Answer, experiment: Experiment) -> str:
     The verdicts on pretraining are not counted, where it is compared beside other things.
     """
     whole, compared = conclusion(answer, experiment), answer.comparisons
-    if len(verdicts.verdict(compared).split()) <= _MOST_WORDS or not compared:
+    if len(compared) < 2 or len(verdicts.verdict(compared).split()) <= _MOST_WORDS:
         return whole
     asked, explored = by_family(compared)
     of_pretraining = [each for each in asked if (each.field, each.treatment) == (ENCODER, "pretrained")]
