@@ -1,7 +1,6 @@
 """Influence of every held-out row on trials' results, from stored predictions."""
 
 from collections.abc import Collection, Mapping
-from typing import NamedTuple
 
 import numpy as np
 
@@ -11,16 +10,8 @@ from pretrain.data import Dataset
 from pretrain.plan.plan import Plan
 from pretrain.runs.influences import influence
 from pretrain.runs.measures import Predictions
+from pretrain.runs.scored import RowScores
 from pretrain.store.store import Store
-
-
-class RowScores(NamedTuple):
-    """A trial's result, row by row."""
-
-    values: np.ndarray  # [N] float32 influences, of mean zero
-    places: np.ndarray  # [N] of the rows in the source, by which trials have rows in common
-    groups: np.ndarray | None  # [N] of the rows, where they come in groups
-    targets: np.ndarray  # [N, ...], by which rows of different data are told apart
 
 
 def of_trials(

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from pretrain.config import StudyConfig
 from pretrain.config.metrics import metric_of
-from pretrain.runs.row_scores import RowScores
+from pretrain.runs.scored import RowScores
 from pretrain.study import families
 from pretrain.study.answer import Answer
 from pretrain.study.arms import Arm, key, places, without_idle

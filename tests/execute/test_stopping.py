@@ -193,4 +193,5 @@ def test_a_launch_that_stops_early_says_so_in_its_files(site):
     steps = found.curves.to_pandas().query("stage == 'finetune' and metric == 'loss'").groupby("trial_id").step.max()
     assert [steps[trial] for trial in found.trials["trial_id"].to_pylist()] == updates
     training = [arm["training"] for arm in json.loads((site.path / "early-run" / "answer.json").read_text())["arms"]]
-    assert all(arm["trend"] == "level" for arm in training if arm["n_stopped"] == 2)
+    assert sum(arm["n_stopped"] for arm in training) == sum(stopped)
+    assert not any(arm["trend"] == "improves" for arm in training if arm["n_stopped"] == 2)

@@ -6,7 +6,7 @@ import pytest
 
 from pretrain.config import Experiment, StudyConfig
 from pretrain.report import listings, verdicts, words
-from pretrain.runs.row_scores import RowScores
+from pretrain.runs.scored import RowScores
 from pretrain.study import new_rows, run_tables, sequential
 from pretrain.study.answer import answer
 from tests.report.test_terminal import FROZEN, INIT, finetune_curves
