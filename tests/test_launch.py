@@ -169,7 +169,7 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(site, tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     assert f"{N_TRIALS} trials" in done.stdout and f" {N_STAGES} " in done.stdout
     packs = [line.split() for line in done.stdout.splitlines() if re.match("pretrain/|finetune,", line)]
-    assert [pack[0] for pack in packs] == ["pretrain/0", "pretrain/1", *["finetune,"] * 2]  # packs that are alike: one row
+    assert [pack[0] for pack in packs] == ["pretrain/0", "pretrain/1", *["finetune,"] * 2]  # alike ones: one row
     # 36-12-36 and 36-12-6-12-36 units, then 36-12-6-3.
     assert {pack[-6] for pack in packs} == {"912", "1,074", "543"}
     assert done.stdout.splitlines()[-1] == f"{N_STAGES} of {N_STAGES} stages would run: {N_STAGES} new settings"
