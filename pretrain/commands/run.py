@@ -100,7 +100,7 @@ def _preview(prepared: Prepared, out: Console) -> None:
     is_open = missing or len(schedule) > 1
     if is_open and (prospect := outlook.of_plan(prepared.experiment, prepared.plan, store)):
         out.print(in_words.warning(prospect) or in_words.outlook(prospect), soft_wrap=True)
-    preview.show(plan, out, store.temporaries)
+    preview.show(plan, out, store.temporaries, programs.compile_seconds(store.root / "programs"))
     out.print(reuse.summary(plan, missing), soft_wrap=True)
     if len(schedule) > 1:
         line = f"the first of at most {counted(len(schedule), 'look')}, at {sequential.seeds_of(schedule)} seeds"

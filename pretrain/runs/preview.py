@@ -18,11 +18,13 @@ from pretrain.plan import cost, memory
 from pretrain.plan.memory import Noted
 from pretrain.plan.plan import Pack, Plan, packs
 
-_COMPILE_SECONDS = 2.0  # a program, on a CPU; from the cache almost nothing
+_COMPILE_SECONDS = 2.0  # a program, on a CPU, where none was compiled yet; from the cache almost nothing
 _UPDATE_SECONDS = 30e-6  # of an update besides its matrix products
 
 
-def show(plan: Plan, console: Console, noted: Noted = MappingProxyType({})) -> None:
+def show(
+    plan: Plan, console: Console, noted: Noted = MappingProxyType({}), compile_seconds: float | None = None
+) -> None:
     """Prints a plan: the stages that trials share, and the packs with their memory, arithmetic and time.
 
     Packs of stages that are named alike, with as many examples, updates and parameters, share a row: these are of each
@@ -32,6 +34,7 @@ def show(plan: Plan, console: Console, noted: Noted = MappingProxyType({})) -> N
       plan: with the data in memory.
       console: where to.
       noted: temporaries of programs.
+      compile_seconds: that a program took to compile here, on average, where that was measured.
     """
     taken, needed = room.taken(), []
     n_stages = sum(len(trial.jobs) for trial in plan.trials)
@@ -64,7 +67,7 @@ def show(plan: Plan, console: Console, noted: Noted = MappingProxyType({})) -> N
     console.print(table)
     if needed:
         console.print(_memory(*max(needed)[1:3], all(each[-1] for each in needed)), soft_wrap=True)
-    compiling = _COMPILE_SECONDS * len({(pack.stage, len(pack.jobs)) for pack in todo})
+    compiling = (compile_seconds or _COMPILE_SECONDS) * len({(pack.stage, len(pack.jobs)) for pack in todo})
     console.print(
         f"about {_duration(total)} here at {rate / 1e9:,.0f} GFLOP/s, and at most {_duration(compiling)} to compile",
     )

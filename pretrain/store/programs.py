@@ -19,6 +19,7 @@ import os
 import platform
 import secrets
 import stat
+import time
 import uuid
 from importlib.metadata import version
 from pathlib import Path
@@ -35,7 +36,7 @@ except ImportError:
     compilation_cache = None  # type: ignore[assignment]
 
 _CPU_LINES = ("model name", "flags", "Features", "CPU part")
-_SUFFIX = "-program"
+_SUFFIX, _TIMES = "-program", "seconds"  # ends of programs' files; the file of how long each took to compile
 _SEAL, _SECRET = 32, 32  # bytes
 
 
@@ -67,16 +68,28 @@ def prepare(root: Path, keep: bool = True) -> None:
     jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
 
 
+def compile_seconds(root: Path) -> float | None:
+    """Returns how long a program took to compile on this machine, on average; None where none was compiled yet."""
+    try:
+        with opened(root / _fingerprint() / _TIMES) as content:
+            times = [float(line) for line in content.read().splitlines()]
+    except (OSError, ValueError):
+        return None
+    return sum(times) / len(times) if times and all(0 <= each < float("inf") for each in times) else None
+
+
 class Programs:
     """Sealed programs in a directory, by JAX's keys: a ``CacheInterface`` of its."""
 
     def __init__(self, directory: Path, secret: bytes):
         self._path = directory
         self._secret = secret
+        self._asked: dict[str, float] = {}  # when programs that are not there were asked for (seconds)
 
     def get(self, key: str) -> bytes | None:
         """Returns a program; None, and nothing is left of it, where it is not as this user's process wrote it."""
         file = self._file(key)
+        self._asked[key] = time.perf_counter()
         try:
             with opened(file) as content:
                 seal, program = content.read(_SEAL), content.read()
@@ -98,6 +111,9 @@ class Programs:
             try:
                 draft.write_bytes(self._seal(key, value) + value)
                 draft.replace(self._file(key))
+                if key in self._asked:  # before it was compiled
+                    with open(self._path.parent / _TIMES, "a", encoding="ascii") as times:
+                        times.write(f"{time.perf_counter() - self._asked.pop(key):.3f}\n")
             finally:
                 draft.unlink(missing_ok=True)
 

@@ -38,6 +38,20 @@ def test_sealed_programs_are_kept(kept):
     assert files(kept) == ["a-program", "b-program"]
 
 
+def test_the_time_that_programs_take_to_compile_is_measured(tmp_path, monkeypatch):
+    root = tmp_path / "programs"
+    assert programs.compile_seconds(root) is None
+    clock = iter((10.0, 13.0, 20.0, 21.0))
+    monkeypatch.setattr(programs.time, "perf_counter", lambda: next(clock))
+    made = Programs(root / programs._fingerprint() / "mine", SECRET)
+    for key in ("a", "b"):
+        assert made.get(key) is None
+        made.put(key, b"program")
+    assert programs.compile_seconds(root) == 2.0
+    (root / programs._fingerprint() / "seconds").write_text("soon")
+    assert programs.compile_seconds(root) is None
+
+
 def test_every_flipped_bit_is_found(kept):
     victim = kept._path / "a-program"
     sound = victim.read_bytes()
