@@ -219,7 +219,8 @@ def explanation(answer: Answer) -> list[str]:
     of_best = (("diverged", answer.best.n_diverged), ("collapsed", answer.best.n_collapsed))
     n += "".join(f", {counted(k, 'trial')} {kind}" for kind, k in of_best if k)
     at = f"{unit(answer.metric)[1:]} {value(test.mean, answer.metric)}".lstrip()
-    chosen = f"corrected for choosing among {answer.best_of:,}, " if answer.best_of > 1 else ""
-    if answer.best_of >= _VERY_MANY and len(set(answer.best.seeds)) <= _FEW_SEEDS:
+    n_seeds = len(set(answer.best.seeds))
+    chosen = f"corrected for choosing among {answer.best_of:,}, " if min(answer.best_of, n_seeds) > 1 else ""
+    if answer.best_of >= _VERY_MANY and 1 < n_seeds <= _FEW_SEEDS:
         chosen = f"corrected for choosing among {answer.best_of:,} (an interval that then covers 90 %), "
     return [f"Best on validation is {arm_name(answer.best.point)}; {chosen}it tests at {at}{margin} (n = {n})."]

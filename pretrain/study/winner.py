@@ -30,17 +30,19 @@ def winner(run: Sequence[Arm], metric: str, level: float = statistics.LEVEL) -> 
       metric: that is compared; its measure on validation rows chooses, and on test rows is reported.
       level: of the interval.
     """
-    arms, measure = [arm for arm in distinct(run) if arm.trial_ids], split_of(metric)[1]
+    measure = split_of(metric)[1]
+    names = [f"{split}_{measure}" for split in ("validation", "test")]
+    arms = [arm for arm in distinct(run) if all(np.isfinite(arm.results[name]).any() for name in names)]
     if not arms:
         return None
     whole = [failures.whole(arm, metric) for arm in arms]
     seeds = sorted({seed for arm in whole for seed in arm.seeds})
     sides = []
-    for split in ("validation", "test"):
+    for name in names:
         values = np.full((len(seeds), len(arms)), np.nan)
         for column, arm in enumerate(whole):
             rows = np.searchsorted(seeds, list(dict.fromkeys(arm.seeds)))
-            values[rows, column] = by_seed(arm.results[f"{split}_{measure}"], arm)
+            values[rows, column] = by_seed(arm.results[name], arm)
         sides.append(values)
     place, test = chosen(sides[0], sides[1], level, metric_of(metric).higher_is_better)
     return Winner(arms[place], test.within(metric_of(metric).low, metric_of(metric).high), len(arms))

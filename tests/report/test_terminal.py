@@ -239,7 +239,9 @@ def test_when_all_diverged_the_answer_says_so():
 def test_without_a_whole_corner_the_best_of_the_others_is_named():
     run = four_corners(effects(0.6, n=3), effects(0.8, pretraining=0.1, n=3), diverged={(0, seed) for seed in range(3)})
     text = answer(*run)
-    assert text.startswith("Best on validation is pretrained, trainable; it tests at 0.9")
+    assert text.startswith(
+        "Best on validation is pretrained, trainable; corrected for choosing among 3, it tests at 0.9"
+    )
     assert "n = 3 seeds" in text
 
 
@@ -253,7 +255,10 @@ def test_another_sweep_is_answered_by_its_best_arm_on_validation():
     # Test accuracies say otherwise, and must not be asked.
     misleading = pa.array([0.99 if labels == 100 else 0.5 for labels in trials["finetune.labels"].to_pylist()])
     trials = trials.set_column(trials.column_names.index("test_accuracy"), "test_accuracy", misleading)
-    assert answer(trials, curves) == "Best on validation is labels=200; it tests at 0.500 (n = 4 seeds)."
+    assert (
+        answer(trials, curves)
+        == "Best on validation is labels=200; corrected for choosing among 3, it tests at 0.500 (n = 4 seeds)."
+    )
 
 
 def test_the_margin_of_the_best_arm_is_students():

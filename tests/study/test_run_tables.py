@@ -107,6 +107,6 @@ def test_a_run_of_other_packages_says_so(run, tmp_path):
         assert "made by other versions (jax 0.1.0, now " in done.stderr and done.stderr.count("\n") == 1
     changed(copy, "answer.json", lambda content: content["versions"].update(commit="f" * 40))
     said = results.other_versions(run_files.opened(copy))
-    assert ("; commit ffffffffff, now " in said) == (code_here()["commit"] is not None)
+    assert ("(commit ffffffffff, now " in said) == (code_here()["commit"] is not None)
     changed(copy, "answer.json", lambda content: content["versions"].update(commit=None))
     assert "commit" not in results.other_versions(run_files.opened(copy))

@@ -99,7 +99,7 @@ def test_an_arm_that_stopped_early_has_levelled_off_only_if_its_slope_says_so(sl
     if word != "rises":
         last = np.arange(28, 40)
         changes = [np.polyfit(np.array(steps)[last], each[last], 1)[0] * 40 / each[last].mean() for each in losses]
-        assert found.change == pytest.approx(statistics.student(np.array(changes)), abs=1e-9)
+        assert found.change == pytest.approx(statistics.student(np.array(changes)), abs=1e-7)  # float32
         assert found.since == steps[28]
 
 
