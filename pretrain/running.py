@@ -220,7 +220,7 @@ def train(
     n_run, is_leader, trained = 0, hosts.is_leader(), None
     ends: dict[Hashable, int] = {}  # seeds of arms that take no more
     experiment, store = prepared.experiment, prepared.store
-    known = outcome.before_there(Path(experiment.run_dir)) if is_leader else {}
+    known: dict[str, before.Before] = {}
     with environment.one_thread():
         for look in prepared.schedule:
             plan = prepared.plan_at(look, ends)

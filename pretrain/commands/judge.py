@@ -77,7 +77,7 @@ def main(argv: Sequence[str]) -> int:
         example=command.example,
         where=command.where,
         direction=command.direction or None,
-        bounds=command.bounds or None,  # type: ignore[arg-type]
+        bounds=command.bounds or None,  # type: ignore[arg-type]  # two, as was checked
         chance=command.chance,
         smallest_effect=command.smallest_effect,
         looks=command.looks,

@@ -19,7 +19,7 @@ from pretrain.runs.run_files import Files
 from pretrain.runs.sample_file import Samples
 from pretrain.store import manifests
 from pretrain.store.manifests import DamageError
-from pretrain.study import results, watched
+from pretrain.study import results
 from pretrain.study.answer import Answer
 
 _EVENTS = "tensorboard/"
@@ -109,15 +109,6 @@ def samples_there(run_dir: Path) -> Samples | None:
         if there := run_files.opened(run_dir):
             return results.samples_of(there)
     return None
-
-
-def before_there(run_dir: Path) -> dict[str, tuple[float, ...]]:
-    """Returns the errors of stages before their first update in a run's directory, by id; none where none is sound."""
-    with contextlib.suppress(DamageError, OSError, pa.ArrowException, ValueError):
-        if there := run_files.opened(run_dir):
-            stages = pq.read_table(pa.BufferReader(there.read("stages.parquet")))
-            return {stage: errors for (stage,), errors in watched.before(stages, "stage_id").items()}
-    return {}
 
 
 def _is_drawn(there: Files, draft: Path, with_tensorboard: bool) -> bool:
