@@ -7,7 +7,7 @@ import pytest
 from tests.launching import ROOT
 
 # config; data and learn beside each other; and up.
-ORDER = (("config",), ("data", "learn"), ("plan",), ("store",), ("execute",), ("engines",), ("runs",))
+ORDER = (("config",), ("data", "learn"), ("plan",), ("store",), ("execute",), ("engines",), ("runs",), ("models",))
 ORDER = (*ORDER, ("study",), ("report",), ("running", "judging"), ("library", "commands"))
 FLOORS = {folder: floor for floor, folders in enumerate(ORDER) for folder in folders}
 OUTSIDE = {"os", "pathlib", "time", "datetime", "subprocess", "socket", "threading", "shutil", "tempfile", "io"}

@@ -14,24 +14,25 @@ SUFFIXES = (*tables.SUFFIXES, *_LINES)
 _FIELD = "data.name"  # by which readers name their faults
 
 
-def read(source: Any, field: str) -> Any:
+def read(source: Any, field: str, fewest: int = 2) -> Any:
     """Returns a table of Arrow, with names of columns as texts.
 
     Args:
       source: the path of a file of one of ``SUFFIXES``; or what Arrow takes: a frame that exports itself by its
         interface (pandas, polars, duckdb), columns by name, or a table of its own.
       field: the name that faults have.
+      fewest: columns that it must have.
 
     Raises:
       ConfigError: it is none of these, damaged, without rows or columns, or has several columns of a name.
     """
-    with _named(field):
+    with named(field):
         table = _file(Path(source)) if isinstance(source, str | Path) else _frame(source)
         shown = str(source) if isinstance(source, str | Path) else type(source).__name__
         names = table.column_names
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ConfigError(_FIELD, shown, f"has several columns {twice[0]!r}; rename them")
-        if len(names) < 2:
+        if len(names) < fewest:
             raise ConfigError(_FIELD, shown, "has fewer than two columns; separate them by commas, semicolons or tabs")
         if not len(table):
             raise ConfigError(_FIELD, shown, "has no rows; add some")
@@ -39,7 +40,7 @@ def read(source: Any, field: str) -> Any:
 
 
 @contextlib.contextmanager
-def _named(field: str) -> Iterator[None]:
+def named(field: str) -> Iterator[None]:
     """Names the faults of readers by the field that was asked for."""
     try:
         yield

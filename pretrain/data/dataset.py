@@ -10,6 +10,7 @@ from pretrain.config.kinds import TaskKind
 from pretrain.data.columns import Record
 from pretrain.data.files import State
 from pretrain.data.findings import Finding
+from pretrain.data.raw import Raw
 from pretrain.data.scaling import Scaling
 
 
@@ -67,12 +68,13 @@ class Dataset(NamedTuple):
     fingerprints: Fingerprints
     labelled: np.ndarray | None  # [L] int32, the training rows with a label; None where all have one
     interval: tuple[float, float]  # of the training inputs as the encoder reads them
-    scaling: Scaling  # from rows of the source to inputs
+    scaling: Scaling  # from rows of the source, in the form of ``raw``, to inputs
     findings: tuple[Finding, ...] = ()
     records: tuple[Record, ...] = ()  # of all columns of a table
     has_unknown: bool = False  # whether rows lack some of their several labels
     files: tuple[State, ...] = ()  # of the source, as they were when they were read
     origins: Mapping[str, Origin] = {}  # of held-out splits; none of those with arrays of their own
+    raw: Raw = Raw("images", (28, 28), "bytes", True)  # rows as the source has them
 
     @property
     def n_labelled(self) -> int:

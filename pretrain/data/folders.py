@@ -79,6 +79,33 @@ def read(folder: Path, size: int) -> Arrays:
     return Arrays(arrays, called, tuple(names), findings=tuple(notes(said)), files=states)
 
 
+def names(folder: Path) -> list[str]:
+    """Returns the paths of the pictures below a folder, relative to it, in their order, whatever their class."""
+    below = sorted(path for path in folder.rglob("*") if _is_picture(path))
+    shown = [path for path in below if not any(map(_is_hidden, path.relative_to(folder).parts[:-1]))]
+    return [path.relative_to(folder).as_posix() for path in shown]
+
+
+def pictures(folder: Path, size: int, channels: int) -> np.ndarray:
+    """Returns the pictures of ``names`` as ``read`` does, with 1 or 3 channels: [N, size, size, channels] uint8.
+
+    Raises:
+      ConfigError: one cannot be read, or has colours where there is one channel; a line for each.
+    """
+    paths = [folder / name for name in names(folder)]
+    room.check(str(folder), 2 * 3 * len(paths) * size**2, f"{counted(len(paths), 'picture')} of {size} × {size} pixels")
+    images, _, _, faults = _opened(paths, size, folder)
+    if channels == 1:
+        faults += [
+            f"has {_shown(path, folder)} in colours, where the run's pictures are grey"
+            for path, image in zip(paths, images, strict=False)
+            if not faults and (image != image[..., :1]).any()
+        ]
+    if faults:
+        raise ConfigError.of_all([ConfigError("rows", str(folder), fault) for fault in faults[:_MOST_FAULTS]])
+    return np.stack(images)[..., :channels]
+
+
 def _described(sizes: Counter, size: int, channels: int, names: Sequence[str]) -> str:
     """Returns what was read, in words."""
     sides = [f"{height} × {width}" for height, width in sorted(sizes)]

@@ -73,13 +73,18 @@ def shaped(arrays: Mapping[str, np.ndarray], form: Form, padded: int = 0) -> dic
       form: of the training rows.
       padded: as in ``form_of``.
     """
+    train = arrays["train"]
+    time = (padded or time_axis(train)) if form == "series" else 0
+    return {split: as_form(array, form, time, train.ndim - 1) for split, array in arrays.items()}
+
+
+def as_form(rows: np.ndarray, form: Form, time: int, n_axes: int) -> np.ndarray:
+    """Returns rows [N, ...] as ``shaped`` does, given the axis of time of series, and how many axes a row has."""
     if form == "columns":
-        return {split: array.reshape(len(array), -1) for split, array in arrays.items()}
+        return rows.reshape(len(rows), -1)
     if form == "series":
-        time = padded or time_axis(arrays["train"])
-        return {split: _series(array, time) for split, array in arrays.items()}
-    lacks_channels = arrays["train"].ndim == min(_RANKS[form]) + 1
-    return {split: array[..., None] if lacks_channels else array for split, array in arrays.items()}
+        return _series(rows, time)
+    return rows[..., None] if n_axes == min(_RANKS[form]) else rows
 
 
 def lines(form: Form, given: np.ndarray, read: np.ndarray, padded: int = 0) -> list[str]:

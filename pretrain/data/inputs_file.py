@@ -12,6 +12,7 @@ from pretrain.config import DataConfig
 from pretrain.config.kinds import TaskKind
 from pretrain.data.columns import Record
 from pretrain.data.dataset import Dataset, Units
+from pretrain.data.raw import Raw
 from pretrain.data.scaling import Scaling
 
 FILE = "inputs.json"
@@ -20,7 +21,10 @@ _LISTS = ("categories", "marks")  # of a record of a column
 
 
 class Inputs(NamedTuple):
-    """How rows of some data become inputs: by ``scaling.as_read``, with columns as ``scaling.columns`` names them."""
+    """How rows of some data become inputs: in the form of ``raw``, and by ``scaling.as_read``.
+
+    Of a table, ``scaling.columns`` names their values.
+    """
 
     data: DataConfig
     example_shape: tuple[int, ...]  # of an input, unflattened
@@ -29,6 +33,7 @@ class Inputs(NamedTuple):
     scaling: Scaling
     units: Units | None  # of numbers: predictions become theirs by ``units.restored``
     columns: tuple[Record, ...] = ()  # of a table: all columns of its file, read or left out
+    raw: Raw | None = None  # rows as the source has them; None of files of earlier versions
 
 
 def write(datasets: Mapping[DataConfig, Dataset], path: Path) -> None:
@@ -46,6 +51,7 @@ def write(datasets: Mapping[DataConfig, Dataset], path: Path) -> None:
             "units": dataset.units and {name: _plain(value) for name, value in dataset.units._asdict().items()},
             "scaling": {name: _plain(value) for name, value in dataset.scaling._asdict().items()},
             "columns": [record._asdict() for record in dataset.records],
+            "raw": dataset.raw._asdict(),
         }
         for config, dataset in datasets.items()
     ]
@@ -75,7 +81,9 @@ def _read(content: Mapping[str, Any]) -> Inputs:
     columns = [
         Record(**{**each, **{name: tuple(each[name]) for name in _LISTS}}) for each in content.get("columns", ())
     ]
-    return Inputs(config, shape, content["task"], names, scaling, units or None, tuple(columns))
+    raw = content.get("raw")
+    raw = raw and Raw(**{**raw, "shape": tuple(raw["shape"])})
+    return Inputs(config, shape, content["task"], names, scaling, units or None, tuple(columns), raw)
 
 
 def _plain(value: Any) -> Any:

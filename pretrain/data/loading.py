@@ -13,12 +13,12 @@ from pretrain.data import forms, keys, leaks, reading, scaling, splits
 from pretrain.data.dataset import Dataset, Fingerprints, Origin, Split, Units
 from pretrain.data.findings import Finding, notes
 from pretrain.data.pool import check_pool, pretrained, scaled_by
+from pretrain.data.raw import Raw, luma
 from pretrain.data.reading import Source
 from pretrain.data.targets import is_missing, strata
 
 _HELD_OUT = ("validation", "test")
 _FEW = 0.01  # of the held-out rows, whose classes move no verdict
-_LUMA = (0.299, 0.587, 0.114)
 Reader = Callable[[DataConfig], Source]
 
 
@@ -81,7 +81,8 @@ def load(config: DataConfig, read: Reader = reading.read) -> Dataset:
     cut = splits.cut(rows_of(source), config)
     labels, units, faults = _cut(source.labels, cut), None, Faults()
     with faults.noted():
-        raw = _raw(source, cut, config)
+        given = _cut(source.inputs, cut)
+        raw = _raw(given, source, config)
     if source.task == "regression":
         with faults.noted():
             units = _units(config, labels["train"], source.output_names)
@@ -90,6 +91,7 @@ def load(config: DataConfig, read: Reader = reading.read) -> Dataset:
         check_pool(config, labels["train"], len(source.inputs.get("unlabelled", ())))
     faults.check()
     pool = raw.pop("unlabelled", None)
+    raw_rows = Raw.of(given["train"], raw["train"], form_of(source, config), source.padded, config.greyscale)
     training, pool_findings = scaled_by(config, raw["train"], labels["train"], pool, source.columns)
     held_out = [raw["validation"], raw["test"]]
     fitted = scaling.fit(training, held_out, config.scaling, source.columns, source.padded > 0)
@@ -133,6 +135,7 @@ def load(config: DataConfig, read: Reader = reading.read) -> Dataset:
         source.task == "multilabel" and any(np.isnan(array[~is_missing(array)]).any() for array in labels.values()),
         source.files,
         _origins(source, cut),
+        raw_rows,
     )
 
 
@@ -195,9 +198,9 @@ def _cut(arrays: Mapping[str, np.ndarray], cut: splits.Cut) -> dict[str, np.ndar
     return {**arrays, **held_out}
 
 
-def _raw(source: Source, cut: splits.Cut, config: DataConfig) -> dict[str, np.ndarray]:
+def _raw(given: Mapping[str, np.ndarray], source: Source, config: DataConfig) -> dict[str, np.ndarray]:
     """Returns the inputs of each split before they are scaled; images have a channel, and are grey where asked."""
-    arrays = forms.shaped(_cut(source.inputs, cut), form_of(source, config), source.padded)
+    arrays = forms.shaped(given, form_of(source, config), source.padded)
     if config.greyscale:
         if arrays["train"].ndim != 4 or arrays["train"].shape[-1] not in (1, 3):
             remedy = f"is for images of 1 or 3 channels, not for {arrays['train'].shape[1:]} an example; leave it out"
@@ -220,19 +223,6 @@ def _scale_notes(train: np.ndarray, fitted: scaling.FittedScaling) -> list[str]:
         return []
     each = "channel by channel" if train.ndim > 2 else "column by column"
     return [f"inputs are standardised, {each} (data.scaling)"]
-
-
-def luma(images: np.ndarray) -> np.ndarray:
-    """Turns images [N, H, W, 1 or 3] to one channel (ITU-R BT.601 luma): [N, H, W, 1]; of bytes, rounded to bytes."""
-    if images.shape[-1] == 1:
-        return images
-    # A block at a time: the float copy of a whole colour dataset would be twelve times its size.
-    grey = np.empty(images.shape[:3], np.uint8 if images.dtype == np.uint8 else np.float32)
-    for start in range(0, len(images), 1024):
-        block = slice(start, start + 1024)
-        values = images[block] @ np.array(_LUMA, np.float32)
-        grey[block] = np.rint(values) if grey.dtype == np.uint8 else values
-    return grey[..., None]
 
 
 def _shuffled(inputs: np.ndarray) -> np.ndarray:

@@ -36,7 +36,7 @@ def read(path: Path, config: DataConfig) -> Arrays:
         raise ConfigError("data.name", str(path), "has no rows; add some")
     if odd := next((name for name in names if "\0" in name), ""):
         raise ConfigError("data.name", str(path), f"has a NUL character in the name {odd!r}; rename the column")
-    dropped, codes = _listed(config.drop, names), _listed(config.categories, names)
+    dropped, codes = listed(config.drop, names), listed(config.categories, names)
     time = config.time if config.time != keys.ORDER or keys.ORDER in names else ""
     fields = {"target": (config.target,), "group": (config.group,), "time": (time,), "drop": dropped}
     for field, named in (fields | {"categories": codes}).items():
@@ -51,7 +51,7 @@ def read(path: Path, config: DataConfig) -> Arrays:
     left_out = dict.fromkeys(dropped, "data.drop") | frames.unnamed(table, [*no_inputs, *twice])
     codes += frames.categorical(table)
     encoded: dict[str, Encoded] = {}
-    missing, n_columns = Missing.named(_listed(config.missing, ())), 0
+    missing, n_columns = Missing.named(listed(config.missing, ())), 0
     for name in names:
         if name not in (*no_inputs, *twice, *left_out):
             try:
@@ -175,10 +175,10 @@ def _table(path: Path, parse: Callable[[Path], Any] | None) -> tuple[Any, str]:
         raise ConfigError("data.name", str(path), f"is no readable table ({reason}); write it anew") from None
 
 
-def _listed(listed: Sequence[str], known: Sequence[str]) -> list[str]:
+def listed(given: Sequence[str], known: Sequence[str]) -> list[str]:
     """Returns names or texts, which may be listed with commas, but for known ones that have commas themselves."""
     return list(
-        dict.fromkeys(name for text in listed for name in ([text] if text in known else text.split(",")) if name)
+        dict.fromkeys(name for text in given for name in ([text] if text in known else text.split(",")) if name)
     )
 
 

@@ -16,7 +16,7 @@ from flax import errors, traverse_util
 from jaxtyping import Float, Key, Shaped
 
 from pretrain.learn.annotations import Array, Codes
-from pretrain.learn.convolution import convolve
+from pretrain.learn.convolution import convolve, native
 
 Params = dict[str, Any]  # nested; leaves are arrays
 Layers = tuple[nn.Module, ...]
@@ -62,6 +62,7 @@ class Convolution(nn.Module):
     window: int
     stride: int = 1
     activation: str = "identity"
+    is_native: bool = False  # whether by XLA's own convolution, which is slow in a loop on a CPU
 
     @nn.compact
     def __call__(self, inputs: Float[Array, "rows *sides channels"]) -> Float[Array, "rows *s features"]:
@@ -70,7 +71,7 @@ class Convolution(nn.Module):
         window = (self.window if size > 1 else 1 for size in inputs.shape[1:-1])
         kernel = self.param("kernel", nn.initializers.he_normal(), (*window, inputs.shape[-1], self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
-        sums = convolve(inputs, kernel, self.stride)
+        sums = (native if self.is_native else convolve)(inputs, kernel, self.stride)
         return ACTIVATIONS[self.activation](sums + jnp.broadcast_to(bias, sums.shape))
 
 
@@ -84,17 +85,24 @@ class Residual(nn.Module):
     features: int
     stride: int = 1
     activation: str = "identity"
+    is_native: bool = False  # as of ``Convolution``
 
     @nn.compact
     def __call__(self, inputs: Float[Array, "rows *sides channels"]) -> Float[Array, "rows *s features"]:
         groups = next(size for size in (32, 16, 8, 4, 2, 1) if self.features % size == 0)
         activate = ACTIVATIONS[self.activation]
-        values = Convolution(self.features, 3, self.stride, name="lower")(inputs)
+        convolution = functools.partial(Convolution, self.features, is_native=self.is_native)
+        values = convolution(3, self.stride, name="lower")(inputs)
         values = activate(nn.GroupNorm(groups, name="lower_norm")(values))
-        values = nn.GroupNorm(groups, name="upper_norm")(Convolution(self.features, 3, name="upper")(values))
+        values = nn.GroupNorm(groups, name="upper_norm")(convolution(3, name="upper")(values))
         if inputs.shape != values.shape:
-            inputs = Convolution(self.features, 1, self.stride, name="shortcut")(inputs)
+            inputs = convolution(1, self.stride, name="shortcut")(inputs)
         return activate(values + inputs)
+
+
+def outside_of_loops(layer: nn.Module) -> nn.Module:
+    """Returns a layer whose convolutions are XLA's own, which are the fastest where no loop is around them."""
+    return layer.clone(is_native=True) if isinstance(layer, Convolution | Residual) else layer
 
 
 class LayerError(Exception):

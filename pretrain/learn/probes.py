@@ -32,6 +32,11 @@ def codes_in_blocks(stack: Stack, params: Params, images: Shaped[Array, "rows ..
     return in_blocks(stack.encoding(params), images)
 
 
+def most_neighbours(n_labelled: int) -> int:
+    """Returns the largest number of neighbours to choose from."""
+    return max(count for count in NEIGHBOURS if count <= n_labelled)
+
+
 def ridge(codes: Codes, labels: Num[Array, "rows ..."], task: Task, penalty: Float[Array, "..."] | float) -> Params:
     """Fits a linear head by ridge regression of targets on codes (Hoerl and Kennard, 1970).
 

@@ -1,5 +1,6 @@
 """Stages from plain values: layers, a config's section, and the rows that it reads."""
 
+import dataclasses
 from collections.abc import Sequence
 
 from pretrain.config import FinetuneConfig, PretrainConfig
@@ -78,6 +79,11 @@ def pretraining(
     return Stage(name, kind, static, structure, inherits, reads, validation, patience=patience), config
 
 
+def network(layers: Layers, example: tuple[int, ...], task: Task) -> Stack:
+    """Returns an encoder with a linear head, as a trial ends with it."""
+    return Stack(layers, example, head=Dense(task.n_outputs), task=task)
+
+
 def last(
     section: FinetuneConfig,
     of_layers: Sequence[FinetuneConfig],
@@ -99,7 +105,7 @@ def last(
       n_labels: size of the labelled subset.
     """
     encoded = frozen if section.cache_codes else 0
-    stack = Stack(layers, example, start=frozen, encoded=encoded, head=Dense(task.n_outputs), task=task)
+    stack = dataclasses.replace(network(layers, example, task), start=frozen, encoded=encoded)
     subset = Subset(n_labels, section.label_subset, task.n_classes)
     # The stages before decide these, and their encoder is taken as it is.
     encoder_init = "pretrained" if section.encoder_init in ("pca", "wrong_data") else section.encoder_init

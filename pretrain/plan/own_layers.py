@@ -27,7 +27,7 @@ def findings(settings: Settings, dataset: Dataset) -> Iterator[Finding]:
         return
     built = modules.build(settings)
     try:
-        of_layers = Stack(built.layers, example_shape(built.layers, dataset)).shapes
+        of_layers = Stack(built.layers, example_shape(built.layers, dataset.example_shape)).shapes
     except LayerError:
         return  # the plan says so, with the remedy
     for number, (layer, shapes) in enumerate(zip(built.layers, of_layers, strict=True)):

@@ -78,7 +78,7 @@ def _unlike(settings: Settings, built: Built, dataset: Dataset, source: Dataset)
         yield ConfigError("encoder.layers", written, f"{remedy}; give numbers of units{other}")
         return
     try:
-        shapes = Stack(layers, example_shape(layers, dataset)).shapes
+        shapes = Stack(layers, example_shape(layers, dataset.example_shape)).shapes
     except LayerError as error:
         yield ConfigError("encoder.layers", written, str(error))
         return

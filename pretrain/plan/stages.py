@@ -70,15 +70,15 @@ def task_of(dataset: Dataset) -> Task:
     return Task(dataset.task, len(dataset.output_names), dataset.has_unknown)
 
 
-def example_shape(layers: Layers, dataset: Dataset) -> tuple[int, ...]:
+def example_shape(layers: Layers, shape: tuple[int, ...]) -> tuple[int, ...]:
     """Returns the shape of an image as the lowest layer reads it: flattened for a dense one, or for none."""
     flattens = not layers or is_dense(layers[0])
-    return (math.prod(dataset.example_shape),) if flattens else dataset.example_shape
+    return (math.prod(shape),) if flattens else shape
 
 
 def _greedy(settings: Settings, built: Built, dataset: Dataset) -> list[Spec]:
     """Returns the stages that train one layer each, from the images up."""
-    layers, example = built.layers, example_shape(built.layers, dataset)
+    layers, example = built.layers, example_shape(built.layers, dataset.example_shape)
     stages: list[Spec] = []
     beside: tuple[Companions, ...] = ()
     for number in range(len(layers)):
@@ -107,7 +107,7 @@ def _greedy(settings: Settings, built: Built, dataset: Dataset) -> list[Spec]:
 
 def _end_to_end(settings: Settings, built: Built, dataset: Dataset, before: Sequence[Spec]) -> Spec:
     """Returns the stage that trains all layers at once, after others or from the start; it always reconstructs."""
-    layers, example, section = built.layers, example_shape(built.layers, dataset), settings.pretrain
+    layers, example, section = built.layers, example_shape(built.layers, dataset.example_shape), settings.pretrain
     method = deep(section.method)
     if before:  # which decided how layers are decoded
         beside = before[-1].stage.stack.companions
@@ -141,7 +141,7 @@ def last(settings: Settings, datasets: Mapping[DataConfig, Dataset]) -> Spec:
     frozen = frozen_layers(settings, depth) if section.makes_updates else depth
     # Frozen layers have no pace.
     of_layers = [settings.at_layer(layer).finetune if layer >= frozen else FinetuneConfig() for layer in range(depth)]
-    example, labels = example_shape(layers, dataset), n_labels(settings, dataset)
+    example, labels = example_shape(layers, dataset.example_shape), n_labels(settings, dataset)
     made = builders.last(section, of_layers, layers, example, task_of(dataset), frozen, labels)
     stage = made[0]
     length = "updates" if section.updates else "epochs"

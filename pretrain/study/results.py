@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -26,8 +26,11 @@ from pretrain.runs import sample_file as samples
 from pretrain.runs.run_files import REMEDY, Files
 from pretrain.runs.sample_file import Samples
 from pretrain.store.manifests import DamageError
-from pretrain.study import run_tables, summary
+from pretrain.study import arms, run_tables, summary, use
 from pretrain.study.code import code
+
+if TYPE_CHECKING:
+    from pretrain.models.model import Model
 
 _PACKAGES = ("pretrain", "jax", "jaxlib", "flax", "optax")  # that decide numbers
 
@@ -80,6 +83,30 @@ class Run:
             content["explanation"],
             MappingProxyType(content),
         )
+
+    def model(
+        self,
+        arm: str | Mapping[str, Any] | None = None,
+        *,
+        seed: int | None = None,
+        ensemble: bool = False,
+        store: Path | str | None = None,
+    ) -> "Model":
+        """Returns a network of the run, to encode and predict rows to come.
+
+        Args:
+          arm: its name in the answer, some of its swept fields, or a trial's id or the beginning of it; by default the
+            best arm with an encoder on validation rows.
+          seed: of its trial; by default the best of the arm's on validation rows.
+          ensemble: whether all seeds of the arm together.
+          store: where the stages are, if not where the run left them.
+
+        Raises:
+          ConfigError: there is no such arm or trial, or its stage is not, or no longer, stored in full.
+          DamageError: a file of the run is missing or not as it was written.
+        """
+        chosen = use.trials_of(self.experiment, self.trials, self.answer.content["arms"], arm, seed, ensemble)
+        return _model(self, chosen, store)
 
     @property
     def comparisons(self) -> list[dict[str, Any]]:
@@ -230,6 +257,35 @@ def measured(run: Run, metric: str, field: str = "study.metric", with_chance: bo
         return tables.with_chance(trials, run.stages, store, column, task) if with_chance else trials
 
     return dataclasses.replace(run, trials=measured(run.trials), variation=run.variation and measured(run.variation))
+
+
+def _model(run: Run, chosen: use.Chosen, store: Path | str | None) -> "Model":
+    from pretrain.models import stored  # takes seconds, and tables do not need it
+    from pretrain.store.store import Store, StoreError
+
+    rows = {row["trial_id"]: row for row in run.trials.to_pylist()}
+    stages = {row["trial_id"]: row["stage_id"] for row in run.stages.to_pylist() if row["stage"] == "finetune"}
+    endings, by_config = [], {each.data: each for each in load_inputs(run.directory)}
+    for trial, seed in zip(chosen.trial_ids, chosen.seeds, strict=True):
+        (point,) = (each for each in run.experiment.points if _is_of(rows[trial], each.values, run.trials))
+        settings = point.settings.at_seed(seed)
+        endings.append(stored.Ending(stages[trial], settings, by_config[settings.finetuning_data]))
+    root, faults = store or run.experiment.store, list[str]()
+    opened = Store(root, warn=faults.append, read_only=True)
+    missing = {ending.id for ending in endings} - opened.verified({ending.id for ending in endings})
+    try:
+        if not missing:
+            seeds = f"seed{'s' * (len(endings) > 1)} {', '.join(map(str, chosen.seeds))}"
+            return stored.load(opened, endings, f"{chosen.name}, {seeds}")
+    except StoreError as error:
+        faults.append(str(error))
+    reason = faults[0] if faults else "it has no such stage; run the experiment again, or name another store"
+    raise ConfigError("store", str(root), f"cannot give the network of {chosen.name}: {reason}")
+
+
+def _is_of(row: Mapping[str, Any], values: Mapping[str, Any], trials: pa.Table) -> bool:
+    """Returns whether a row of the table of trials is of a point's swept values."""
+    return all(arms.hashable(row.get(name)) == arms.hashable(values.get(name)) for name in summary.swept_fields(trials))
 
 
 def load_params(path: Path | str, trial_id: str, stage: str = "finetune", store: Path | str | None = None) -> dict:

@@ -20,7 +20,7 @@ def init(static: Static, config: StageConfig, seed: jax.Array, parent: Params | 
     """
     params, task = start.network(static, seed, parent, examples), static.stack.task
     labelled, validation = (codes(static, params, examples) for codes in (start.labelled_codes, start.validation_codes))
-    most = _most(len(labelled.inputs))
+    most = probes.most_neighbours(len(labelled.inputs))
     counts = jnp.array([count for count in probes.NEIGHBOURS if count <= most])
     nearest = probes.nearest(validation.inputs, labelled.inputs, labelled.labels, most)
 
@@ -53,13 +53,8 @@ def votes(stack: Stack, params: Params, train: Batch, split: Batch) -> Outputs:
         probes.as_read(params, batch._replace(inputs=probes.codes_in_blocks(stack, params, batch.inputs)))
         for batch in (split, labelled)
     )
-    nearest = probes.nearest(asked.inputs, voters.inputs, voters.labels, _most(len(voters.inputs)))
+    nearest = probes.nearest(asked.inputs, voters.inputs, voters.labels, probes.most_neighbours(len(voters.inputs)))
     return probes.voted(nearest, stack.task, params["neighbours"]["count"])
-
-
-def _most(n_labelled: int) -> int:
-    """Returns the largest number of neighbours to choose from."""
-    return max(count for count in probes.NEIGHBOURS if count <= n_labelled)
 
 
 METHOD = Method(init, finish)

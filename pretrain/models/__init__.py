@@ -1,0 +1,1 @@
+"""Networks that training leaves, to use: codes and predictions of rows to come."""

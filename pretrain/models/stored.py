@@ -1,0 +1,98 @@
+"""Networks from the store in which a run trained them."""
+
+import functools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from pretrain import data
+from pretrain.config import Settings
+from pretrain.config.fields import ConfigError
+from pretrain.data.inputs_file import Inputs
+from pretrain.learn import probes
+from pretrain.learn.layers import Params
+from pretrain.learn.metrics import Batch, taken
+from pretrain.learn.stack import Stack
+from pretrain.learn.tasks import Task
+from pretrain.learn.transfer import copied
+from pretrain.models import forward
+from pretrain.models.model import Member, Model
+from pretrain.plan import builders, modules
+from pretrain.plan.stages import example_shape
+from pretrain.store.store import Store
+
+_BLOCK = 1000  # rows, as held-out rows are measured
+_SAME = 1e-2  # mean difference of votes, in deviations, up to which data are as they were
+SIDES = ("encoder", "head", "codes", "neighbours")  # of parameters that a network has to be used
+
+
+class Ending(NamedTuple):
+    """The stage that ends a trial."""
+
+    id: str
+    settings: Settings  # of its point, at its seed
+    inputs: Inputs  # how rows of its data become inputs
+
+
+def network(settings: Settings, inputs: Inputs) -> Stack:
+    """Returns the network of a trial on data that become inputs in some way.
+
+    Raises:
+      ConfigError: a file or function of the user's layers is not there, fails, or returns no modules.
+    """
+    section = settings.finetune
+    layers = () if section.encoder_init == "none" else modules.build(settings).layers
+    task = Task(inputs.task, len(inputs.output_names))
+    return builders.network(layers, example_shape(layers, inputs.example_shape), task)
+
+
+def load(store: Store, endings: Sequence[Ending], name: str) -> Model:
+    """Returns the network of a trial, or the ensemble of several, whose last stages were ``verified``.
+
+    Raises:
+      ConfigError: data of a read-out by neighbours, whose rows vote, are not as they were, or modules fail.
+      StoreError: parameters cannot be restored.
+      TransferError: modules have other parameters than those that were trained.
+    """
+    settings = endings[0].settings
+    stack, kind = network(settings, endings[0].inputs), settings.finetune.kind
+    members = []
+    for ending in endings:
+        params = {side: each for side, each in store.params(ending.id).items() if side in SIDES}
+        copied(encoder_shapes(stack), params["encoder"])
+        if kind == forward.NEIGHBOURS:
+            params |= _voters(stack, params, ending, store)
+        members.append(Member(params, ending.inputs))
+    stored = store.predictions(endings[0].id, "test")
+    # In blocks of this size the run has measured test rows, and XLA multiplies a few rows otherwise than many.
+    block = min(_BLOCK, len(stored["targets"])) if stored else _BLOCK
+    return Model(stack, kind, tuple(members), block, name)
+
+
+def encoder_shapes(stack: Stack) -> Params:
+    """Returns the shapes of an encoder's parameters, by layer; a layer without any has no place among them."""
+    return {f"layers_{number}": each.params for number, each in enumerate(stack.shapes) if each.params}
+
+
+def _voters(stack: Stack, params: Params, ending: Ending, store: Store) -> Params:
+    """Returns the codes and labels of the rows that vote, from the data that they are rows of.
+
+    Raises:
+      ConfigError: the data do not give the predictions that the run stored.
+    """
+    config = ending.settings.finetuning_data
+    dataset = data.load(config)
+    train = Batch(dataset.train.inputs.reshape(-1, *stack.example), dataset.train.labels)
+    rows = taken(train, params["neighbours"]["rows"])
+    read = probes.as_read(params, rows._replace(inputs=probes.codes_in_blocks(stack, params, rows.inputs)))
+    voters = {forward.VOTERS: {"codes": np.asarray(read.inputs), "labels": np.asarray(rows.labels)}}
+    stored = store.predictions(ending.id, "test")
+    run = functools.partial(forward.outputs, stack, forward.NEIGHBOURS, {**params, **voters})
+    outputs = np.concatenate([*forward.in_blocks(run, np.asarray, dataset.test.inputs, len(dataset.test.inputs))])
+    outputs = dataset.units.restored(outputs) if dataset.units else outputs
+    scale = float(np.std(stored["scores"], dtype=float)) or 1.0
+    if outputs.shape != stored["scores"].shape or np.abs(outputs - stored["scores"]).mean() > _SAME * scale:
+        remedy = "is not as it was when the run trained, and its rows vote; run the run's command again"
+        raise ConfigError("data.name", config.name, remedy)
+    return voters

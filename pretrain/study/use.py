@@ -1,0 +1,104 @@
+"""The trials of a run whose networks somebody wants to use: those of an arm, as validation rows chose them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from pretrain.config import Experiment
+from pretrain.config.fields import ConfigError
+from pretrain.config.metrics import metric_of, split_of
+from pretrain.config.suggestions import suggestion
+from pretrain.study import arms
+from pretrain.study.arms import Arm
+from pretrain.study.choice import choose
+from pretrain.study.summary import compared_metric
+
+_NO_ENCODER = "none"
+
+
+class Chosen(NamedTuple):
+    """Trials of one arm."""
+
+    name: str
+    trial_ids: tuple[str, ...]
+    seeds: tuple[int, ...]
+
+
+def trials_of(
+    experiment: Experiment,
+    trials: pa.Table,
+    names: Sequence[Mapping[str, Any]],
+    arm: str | Mapping[str, Any] | None,
+    seed: int | None,
+    every_seed: bool,
+) -> Chosen:
+    """Returns trials of an arm that did not diverge: that of a seed, by default the best on validation rows, or all.
+
+    Args:
+      experiment: of the run.
+      trials: its table of trials.
+      names: the ``name`` and ``point`` of each of its arms, as ``answer.json`` has them.
+      arm: its name, some of its swept fields, or the id of a trial or the beginning of it; by default the best arm with
+        an encoder on validation rows, mean over seeds.
+      seed: of the trial.
+      every_seed: whether all seeds.
+
+    Raises:
+      ConfigError: there is no such arm or trial, or none of it that did not diverge.
+    """
+    chosen = choose(trials, experiment.study).trials if experiment.study.tune else trials
+    found = arms.arms(chosen)
+    named = {arms.key(arms.without_idle(each["point"])): str(each["name"]) for each in names}
+
+    def name_of(one: Arm) -> str:
+        return named.get(arms.key(arms.without_idle(one.point)), "the network")
+
+    if (
+        isinstance(arm, str)
+        and len(ids := [each for each in trials["trial_id"].to_pylist() if each.startswith(arm)]) == 1
+    ):
+        (row,) = [row for row in trials.to_pylist() if row["trial_id"] == ids[0]]
+        _check_seed(seed, [row["seed"]], arm)
+        return Chosen(f"trial {ids[0][:8]}", (ids[0],), (row["seed"],))
+    metric = compared_metric(trials, experiment.study)
+    measure = f"validation_{split_of(metric)[1]}"
+    sign = 1 if metric_of(metric).higher_is_better else -1
+
+    def scores(one: Arm) -> np.ndarray:
+        values = one.results.get(measure, np.full(len(one.trial_ids), np.nan))
+        return np.where(np.isfinite(values), sign * values, -np.inf)
+
+    candidates = [one for one in found if one.trial_ids]
+    if arm is not None:
+        candidates = [one for one in candidates if _is(one, name_of(one), arm)]
+        if not candidates:
+            near = suggestion(str(arm), [name_of(one) for one in found], f"it has {', '.join(map(name_of, found))}")
+            raise ConfigError("arm", arm if isinstance(arm, str) else dict(arm), f"is none of the run's arms; {near}")
+    else:
+        with_encoder = [one for one in candidates if one.point.get(arms.CORNERS[0]) != _NO_ENCODER]
+        candidates = with_encoder or candidates
+    if not candidates:
+        raise ConfigError("run", "every trial", "diverged; there is no network to use")
+    best = max(candidates, key=lambda one: float(np.mean(scores(one))))
+    name, places = name_of(best), list(range(len(best.seeds)))
+    if seed is not None:
+        _check_seed(seed, best.seeds, name)
+        places = [place for place in places if best.seeds[place] == seed]
+    if not every_seed:
+        places = [max(places, key=lambda place: scores(best)[place])]
+    return Chosen(name, tuple(best.trial_ids[place] for place in places), tuple(best.seeds[place] for place in places))
+
+
+def _is(one: Arm, name: str, asked: str | Mapping[str, Any]) -> bool:
+    if isinstance(asked, str):
+        return name == asked
+    missing = object()
+    return all(arms.hashable(one.point.get(field, missing)) == arms.hashable(value) for field, value in asked.items())
+
+
+def _check_seed(seed: int | None, seeds: Sequence[int], name: str) -> None:
+    if seed is not None and seed not in seeds:
+        listed = ", ".join(map(str, dict.fromkeys(seeds)))
+        raise ConfigError("seed", seed, f"is none of {name}, which has {listed}")
