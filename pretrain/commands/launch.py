@@ -14,7 +14,7 @@ from pretrain.store.manifests import DamageError
 
 RESUME = 75  # exit code: interrupted, and the same command goes on; EX_TEMPFAIL of sysexits.h
 _DEFAULT_CONFIG, _DEFAULT_OF_OWN_DATA = "geron", "does_it_help"
-_COMMANDS = ("report", "table", "store", "judge")
+_COMMANDS = ("report", "table", "store", "judge", "encode", "predict")
 
 
 def main(argv: Sequence[str], configs: Path) -> int:
@@ -106,6 +106,8 @@ def _overview(configs: Path) -> str:
             "  report RUN     a run's conclusions, drawn and written again from its tables",
             "  table RUN      a run's results, grouped by any field, to the terminal, CSV or Parquet",
             "  judge FILE     the verdict on results of any program: a table with a row a seed",
+            "  encode RUN ROWS   codes of rows to come, by a run's encoder",
+            "  predict RUN ROWS  predictions of rows to come, by a run's network",
             "  store          what is stored, whether it is sound, and what no run uses",
         ]
     )

@@ -267,7 +267,7 @@ def _model(run: Run, chosen: use.Chosen, store: Path | str | None) -> "Model":
     stages = {row["trial_id"]: row["stage_id"] for row in run.stages.to_pylist() if row["stage"] == "finetune"}
     endings, by_config = [], {each.data: each for each in load_inputs(run.directory)}
     for trial, seed in zip(chosen.trial_ids, chosen.seeds, strict=True):
-        (point,) = (each for each in run.experiment.points if _is_of(rows[trial], each.values, run.trials))
+        point = next(each for each in run.experiment.points if _is_of(rows[trial], each.values))
         settings = point.settings.at_seed(seed)
         endings.append(stored.Ending(stages[trial], settings, by_config[settings.finetuning_data]))
     root, faults = store or run.experiment.store, list[str]()
@@ -283,9 +283,18 @@ def _model(run: Run, chosen: use.Chosen, store: Path | str | None) -> "Model":
     raise ConfigError("store", str(root), f"cannot give the network of {chosen.name}: {reason}")
 
 
-def _is_of(row: Mapping[str, Any], values: Mapping[str, Any], trials: pa.Table) -> bool:
-    """Returns whether a row of the table of trials is of a point's swept values."""
-    return all(arms.hashable(row.get(name)) == arms.hashable(values.get(name)) for name in summary.swept_fields(trials))
+def _is_of(row: Mapping[str, Any], values: Mapping[str, Any]) -> bool:
+    """Returns whether a trial has a point's swept values, but for those that no network depends on once it is trained.
+
+    The table has these as the numbers that they came to.
+    """
+
+    def text(value: Any) -> str:
+        return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+    compared = values.keys() - {"finetune.frozen_layers", "finetune.labels"}
+    others = [name for name in row if "." in name and name not in values]
+    return all(text(row[name]) == text(values[name]) for name in compared) and all(row[name] is None for name in others)
 
 
 def load_params(path: Path | str, trial_id: str, stage: str = "finetune", store: Path | str | None = None) -> dict:
