@@ -14,7 +14,7 @@ from pretrain.store.manifests import DamageError
 
 RESUME = 75  # exit code: interrupted, and the same command goes on; EX_TEMPFAIL of sysexits.h
 _DEFAULT_CONFIG, _DEFAULT_OF_OWN_DATA = "geron", "does_it_help"
-_COMMANDS = ("report", "table", "store", "judge", "encode", "predict")
+_COMMANDS = ("report", "table", "store", "judge", "encode", "predict", "export")
 
 
 def main(argv: Sequence[str], configs: Path) -> int:
@@ -108,6 +108,7 @@ def _overview(configs: Path) -> str:
             "  judge FILE     the verdict on results of any program: a table with a row a seed",
             "  encode RUN ROWS   codes of rows to come, by a run's encoder",
             "  predict RUN ROWS  predictions of rows to come, by a run's network",
+            "  export RUN        a network as a folder: safetensors, PyTorch, StableHLO",
             "  store          what is stored, whether it is sound, and what no run uses",
         ]
     )

@@ -21,7 +21,6 @@ from pretrain.config.paths import path_of
 from pretrain.data.files import written_whole
 from pretrain.data.given import Given
 from pretrain.models.model import Model
-from pretrain.runs import holds
 from pretrain.study import results
 
 _SUFFIXES = (".parquet", ".csv", ".npy")
@@ -35,7 +34,7 @@ class OfRows:
     """Options of a command that gives rows to a network."""
 
     run: tyro.conf.Positional[str]
-    """Directory of the run."""
+    """Directory of the run, or an exported folder."""
     rows: tyro.conf.Positional[str]
     """Rows, as data.name has them: a table, an .npz or .npy file, a folder of arrays or of pictures, or my.py:load."""
     out: str
@@ -62,11 +61,9 @@ def opened(command: OfRows, ensemble: bool = False) -> tuple[Model, Given, Path]
     if not out.parent.is_dir():
         raise ConfigError("out", command.out, f"lies in no directory; make {out.parent} first")
     process.set_up_jax()  # as runs have it, so that a network computes what it computed there
-    run = results.load_run(command.run)
-    if command.store:
-        run = results.at_store(run, command.store)
-    holds.note_place(Path(run.experiment.store), Path(command.run).expanduser())
-    model = run.model(command.arm or None, seed=command.seed, ensemble=ensemble)
+    model = results.load_model(
+        command.run, command.arm or None, seed=command.seed, ensemble=ensemble, store=command.store or None
+    )
     with warnings.catch_warnings(record=True) as notes:
         warnings.simplefilter("always")
         rows = model.read(command.rows)

@@ -42,20 +42,15 @@ def write(datasets: Mapping[DataConfig, Dataset], path: Path) -> None:
     Raises:
       OSError: the file could not be written.
     """
-    content = [
-        {
-            "data": _CONFIG.dump_python(config, mode="json"),
-            "example_shape": dataset.example_shape,
-            "task": dataset.task,
-            "output_names": dataset.output_names,
-            "units": dataset.units and {name: _plain(value) for name, value in dataset.units._asdict().items()},
-            "scaling": {name: _plain(value) for name, value in dataset.scaling._asdict().items()},
-            "columns": [record._asdict() for record in dataset.records],
-            "raw": dataset.raw._asdict(),
-        }
-        for config, dataset in datasets.items()
-    ]
+    content = [content_of(inputs_of(config, dataset)) for config, dataset in datasets.items()]
     path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def inputs_of(config: DataConfig, dataset: Dataset) -> Inputs:
+    """Returns how rows of a dataset become inputs."""
+    names, units = dataset.output_names, dataset.units
+    shape, scaling = dataset.example_shape, dataset.scaling
+    return Inputs(config, shape, dataset.task, names, scaling, units, dataset.records, dataset.raw)
 
 
 def read(content: bytes) -> list[Inputs]:
@@ -65,12 +60,31 @@ def read(content: bytes) -> list[Inputs]:
       ValueError: it is damaged, or of no such file.
     """
     try:
-        return [_read(each) for each in json.loads(content)]
+        return [of_content(each) for each in json.loads(content)]
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"no description of inputs ({error!r})") from None
 
 
-def _read(content: Mapping[str, Any]) -> Inputs:
+def content_of(inputs: Inputs) -> dict[str, Any]:
+    """Returns inputs as JSON has them."""
+    return {
+        "data": _CONFIG.dump_python(inputs.data, mode="json"),
+        "example_shape": inputs.example_shape,
+        "task": inputs.task,
+        "output_names": inputs.output_names,
+        "units": inputs.units and {name: _plain(value) for name, value in inputs.units._asdict().items()},
+        "scaling": {name: _plain(value) for name, value in inputs.scaling._asdict().items()},
+        "columns": [record._asdict() for record in inputs.columns],
+        "raw": inputs.raw and inputs.raw._asdict(),
+    }
+
+
+def of_content(content: Mapping[str, Any]) -> Inputs:
+    """Returns the inputs of ``content_of``.
+
+    Raises:
+      KeyError, TypeError, AttributeError, ValueError: it is of no inputs.
+    """
     kept = content["scaling"]
     kinds = {"kept": int, "marked": int, "fill": float, "offset": float, "divisor": float}
     arrays: dict[str, Any] = {name: np.array(kept[name], kind) for name, kind in kinds.items()}

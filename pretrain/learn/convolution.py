@@ -39,7 +39,7 @@ def convolve(images: Examples, kernel: Kernel, stride: int) -> Float[Array, "row
 
 def native(images: Examples, kernel: Kernel, stride: int) -> Float[Array, "rows *s features"]:
     """Returns the same by XLA's own convolution."""
-    padding = _padding(images.shape, kernel.shape, stride)
+    padding = _padding(images.shape[1:-1], kernel.shape, stride)
     sides = _SIDES[-len(padding) :]
     dimensions = f"N{sides}C", f"{sides}IO", f"N{sides}C"
     strides = (stride,) * len(sides)
@@ -61,10 +61,10 @@ def _backward(stride: int, saved: tuple[jax.Array, jax.Array], slopes: jax.Array
 convolve.defvjp(_forward, _backward)
 
 
-def _padding(shape: tuple[int, ...], window: Sequence[int], stride: int) -> list[tuple[int, int]]:
-    """Returns the SAME padding before and after each side of images [B, ..., C]; a window has as many sides."""
-    pads, n_sides = [], len(shape) - 2
-    for size, side in zip(shape[1:-1], window[:n_sides], strict=True):
+def _padding(sides: tuple[int, ...], window: Sequence[int], stride: int) -> list[tuple[int, int]]:
+    """Returns the SAME padding before and after each side of an image; a window has as many sides."""
+    pads = []
+    for size, side in zip(sides, window[: len(sides)], strict=True):
         total = max((-(-size // stride) - 1) * stride + side - size, 0)
         pads.append((total // 2, total - total // 2))
     return pads
@@ -77,7 +77,7 @@ def _patches(images: jax.Array, window: Sequence[int], stride: int) -> jax.Array
 
 def _taps(images: jax.Array, window: Sequence[int], stride: int) -> list[jax.Array]:
     """Returns the pixels of images [B, ..., C] under each tap of a kernel: as many times [B, ..., C]."""
-    padded = jnp.pad(images, [(0, 0), *_padding(images.shape, window, stride), (0, 0)])
+    padded = jnp.pad(images, [(0, 0), *_padding(images.shape[1:-1], window, stride), (0, 0)])
     reach = [(-(-size // stride) - 1) * stride + 1 for size in images.shape[1:-1]]
     return [
         padded[(slice(None), *(slice(at, at + size, stride) for at, size in zip(tap, reach, strict=True)))]
@@ -116,7 +116,7 @@ def _image_gradient(shape: tuple[int, ...], kernel: jax.Array, slopes: jax.Array
     """
     window, features = kernel.shape[:-2], kernel.shape[-1]
     batch, *sides, channels = shape
-    before = [first for first, _ in _padding(shape, kernel.shape, stride)]
+    before = [first for first, _ in _padding(shape[1:-1], kernel.shape, stride)]
     # Of a grid, padding included.
     grid = [-(-(size + first) // stride) for size, first in zip(sides, before, strict=True)]
 

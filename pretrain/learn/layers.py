@@ -48,7 +48,7 @@ class Dense(nn.Module):
         inputs = flat(inputs)
         kernel = self.param("kernel", nn.initializers.he_normal(), (inputs.shape[-1], self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
-        return ACTIVATIONS[self.activation](inputs @ kernel + jnp.broadcast_to(bias, (len(inputs), self.features)))
+        return ACTIVATIONS[self.activation](inputs @ kernel + jnp.broadcast_to(bias, (inputs.shape[0], self.features)))
 
 
 class Convolution(nn.Module):
@@ -205,7 +205,7 @@ def scaled(inputs: Shaped[Array, "*shape"]) -> Float[Array, "*shape"]:
 
 def flat(values: Float[Array, "rows ..."]) -> Codes:
     """Returns values [B, ...] as vectors [B, D]."""
-    return values.reshape(len(values), -1) if values.ndim > 2 else values
+    return values.reshape(values.shape[0], -1) if values.ndim > 2 else values
 
 
 def activation_of(layer: nn.Module) -> str:

@@ -26,7 +26,7 @@ from pretrain.runs import sample_file as samples
 from pretrain.runs.run_files import REMEDY, Files
 from pretrain.runs.sample_file import Samples
 from pretrain.store.manifests import DamageError
-from pretrain.study import arms, run_tables, summary, use
+from pretrain.study import run_tables, summary, use
 from pretrain.study.code import code
 
 if TYPE_CHECKING:
@@ -105,8 +105,9 @@ class Run:
           ConfigError: there is no such arm or trial, or its stage is not, or no longer, stored in full.
           DamageError: a file of the run is missing or not as it was written.
         """
-        chosen = use.trials_of(self.experiment, self.trials, self.answer.content["arms"], arm, seed, ensemble)
-        return _model(self, chosen, store)
+        tables, names = use.Tables(self.trials, self.stages), self.answer.content["arms"]
+        chosen = use.trials_of(self.experiment, self.trials, names, arm, seed, ensemble)
+        return use.network(self.experiment, tables, load_inputs(self.directory), chosen, store)
 
     @property
     def comparisons(self) -> list[dict[str, Any]]:
@@ -259,42 +260,36 @@ def measured(run: Run, metric: str, field: str = "study.metric", with_chance: bo
     return dataclasses.replace(run, trials=measured(run.trials), variation=run.variation and measured(run.variation))
 
 
-def _model(run: Run, chosen: use.Chosen, store: Path | str | None) -> "Model":
-    from pretrain.models import stored  # takes seconds, and tables do not need it
-    from pretrain.store.store import Store, StoreError
+def load_model(
+    path: Path | str,
+    arm: str | Mapping[str, Any] | None = None,
+    *,
+    seed: int | None = None,
+    ensemble: bool = False,
+    store: Path | str | None = None,
+) -> "Model":
+    """Returns the network of an exported folder, or of a run as ``Run.model`` does; neither executes anything.
 
-    rows = {row["trial_id"]: row for row in run.trials.to_pylist()}
-    stages = {row["trial_id"]: row["stage_id"] for row in run.stages.to_pylist() if row["stage"] == "finetune"}
-    endings, by_config = [], {each.data: each for each in load_inputs(run.directory)}
-    for trial, seed in zip(chosen.trial_ids, chosen.seeds, strict=True):
-        point = next(each for each in run.experiment.points if _is_of(rows[trial], each.values))
-        settings = point.settings.at_seed(seed)
-        endings.append(stored.Ending(stages[trial], settings, by_config[settings.finetuning_data]))
-    root, faults = store or run.experiment.store, list[str]()
-    opened = Store(root, warn=faults.append, read_only=True)
-    missing = {ending.id for ending in endings} - opened.verified({ending.id for ending in endings})
-    try:
-        if not missing:
-            seeds = f"seed{'s' * (len(endings) > 1)} {', '.join(map(str, chosen.seeds))}"
-            return stored.load(opened, endings, f"{chosen.name}, {seeds}")
-    except StoreError as error:
-        faults.append(str(error))
-    reason = faults[0] if faults else "it has no such stage; run the experiment again, or name another store"
-    raise ConfigError("store", str(root), f"cannot give the network of {chosen.name}: {reason}")
+    Args:
+      path: the folder of ``launch.py export``, or the directory of a run.
+      arm: see ``Run.model``; of a run.
+      seed: likewise.
+      ensemble: likewise.
+      store: likewise.
 
-
-def _is_of(row: Mapping[str, Any], values: Mapping[str, Any]) -> bool:
-    """Returns whether a trial has a point's swept values, but for those that no network depends on once it is trained.
-
-    The table has these as the numbers that they came to.
+    Raises:
+      ConfigError: it is neither, or damaged, or there is no such arm or trial.
+      DamageError: a file of the run is missing or not as it was written.
     """
+    from pretrain.models import folder  # takes seconds, and tables do not need it
 
-    def text(value: Any) -> str:
-        return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-
-    compared = values.keys() - {"finetune.frozen_layers", "finetune.labels"}
-    others = [name for name in row if "." in name and name not in values]
-    return all(text(row[name]) == text(values[name]) for name in compared) and all(row[name] is None for name in others)
+    place = path_of("model", path)
+    if not folder.is_network(place):
+        return load_run(path).model(arm, seed=seed, ensemble=ensemble, store=store)
+    given = {"arm": arm, "seed": seed, "ensemble": ensemble or None, "store": store}
+    if odd := [name for name, value in given.items() if value is not None]:
+        raise ConfigError(odd[0], given[odd[0]], f"is of runs, and {place} is one exported network; leave it out")
+    return folder.load(place)
 
 
 def load_params(path: Path | str, trial_id: str, stage: str = "finetune", store: Path | str | None = None) -> dict:

@@ -1,7 +1,8 @@
-"""The trials of a run whose networks somebody wants to use: those of an arm, as validation rows chose them."""
+"""Networks of a run to use: of trials of an arm, as validation rows chose them."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -10,10 +11,14 @@ from pretrain.config import Experiment
 from pretrain.config.fields import ConfigError
 from pretrain.config.metrics import metric_of, split_of
 from pretrain.config.suggestions import suggestion
+from pretrain.data.inputs_file import Inputs
 from pretrain.study import arms
 from pretrain.study.arms import Arm
 from pretrain.study.choice import choose
 from pretrain.study.summary import compared_metric
+
+if TYPE_CHECKING:
+    from pretrain.models.model import Model
 
 _NO_ENCODER = "none"
 
@@ -24,6 +29,13 @@ class Chosen(NamedTuple):
     name: str
     trial_ids: tuple[str, ...]
     seeds: tuple[int, ...]
+
+
+class Tables(NamedTuple):
+    """Tables of a run."""
+
+    trials: pa.Table
+    stages: pa.Table
 
 
 def trials_of(
@@ -102,3 +114,55 @@ def _check_seed(seed: int | None, seeds: Sequence[int], name: str) -> None:
     if seed is not None and seed not in seeds:
         listed = ", ".join(map(str, dict.fromkeys(seeds)))
         raise ConfigError("seed", seed, f"is none of {name}, which has {listed}")
+
+
+def network(
+    experiment: Experiment, tables: Tables, inputs: Sequence[Inputs], chosen: Chosen, store: Path | str | None
+) -> "Model":
+    """Returns the network of a trial, or the ensemble of several.
+
+    Args:
+      experiment: of the run.
+      tables: of the run.
+      inputs: how rows of each of its data become inputs.
+      chosen: its trials.
+      store: where their stages are, if not where the run left them.
+
+    Raises:
+      ConfigError: a stage is not, or no longer, stored in full.
+    """
+    from pretrain.models import stored  # takes seconds, and tables do not need it
+    from pretrain.store.store import Store, StoreError
+
+    rows = {row["trial_id"]: row for row in tables.trials.to_pylist()}
+    ids = {row["trial_id"]: row["stage_id"] for row in tables.stages.to_pylist() if row["stage"] == "finetune"}
+    endings, by_config = [], {each.data: each for each in inputs}
+    for trial, seed in zip(chosen.trial_ids, chosen.seeds, strict=True):
+        point = next(each for each in experiment.points if _is_of(rows[trial], each.values))
+        settings = point.settings.at_seed(seed)
+        endings.append(stored.Ending(ids[trial], settings, by_config[settings.finetuning_data]))
+    root, faults = store or experiment.store, list[str]()
+    opened = Store(root, warn=faults.append, read_only=True)
+    stages = {ending.id for ending in endings}
+    try:
+        if opened.verified(stages) == stages:
+            seeds = f"seed{'s' * (len(endings) > 1)} {', '.join(map(str, chosen.seeds))}"
+            return stored.load(opened, endings, f"{chosen.name}, {seeds}")
+    except StoreError as error:
+        faults.append(str(error))
+    reason = faults[0] if faults else "it has no such stage; run the experiment again, or name another store"
+    raise ConfigError("store", str(root), f"cannot give the network of {chosen.name}: {reason}")
+
+
+def _is_of(row: Mapping[str, Any], values: Mapping[str, Any]) -> bool:
+    """Returns whether a trial has a point's swept values, but for those that no network depends on once it is trained.
+
+    The table has these as the numbers that they came to.
+    """
+
+    def text(value: Any) -> str:
+        return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+    compared = values.keys() - {"finetune.frozen_layers", "finetune.labels"}
+    others = [name for name in row if "." in name and name not in values]
+    return all(text(row[name]) == text(values[name]) for name in compared) and all(row[name] is None for name in others)

@@ -1,0 +1,212 @@
+"""A network as a folder: ``model.safetensors``, ``config.json`` and ``README.md``; loading it executes nothing."""
+
+import json
+import shutil
+from collections.abc import Iterable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import numpy as np
+import safetensors
+import safetensors.numpy
+from flax import traverse_util
+
+from pretrain.config.fields import ConfigError
+from pretrain.config.paths import opened
+from pretrain.data import inputs_file
+from pretrain.learn.layers import ACTIVATIONS, Convolution, Dense, LayerError, Layers, Params, Residual
+from pretrain.learn.stack import Stack
+from pretrain.learn.tasks import Task
+from pretrain.learn.transfer import TransferError, copied
+from pretrain.models import card, forward, stablehlo
+from pretrain.models.model import Member, Model
+from pretrain.models.stored import encoder_shapes
+from pretrain.plan import builders
+from pretrain.plan.stages import example_shape
+
+WEIGHTS, CONFIG, CARD, TORCH, STABLEHLO = "model.safetensors", "config.json", "README.md", "model.py", "model.stablehlo"
+_FORMAT = "pretrain-model/1"
+_LAYOUT = "flax"  # dense kernels [in, out], kernels of convolutions [*window, in, out], the last axis the channels
+_KINDS: Mapping[str, type[nn.Module]] = {"dense": Dense, "convolution": Convolution, "residual": Residual}
+_FIELDS = ("features", "window", "stride", "activation")
+_ENDINGS = ("finetuning", "ridge", "logistic", forward.NEIGHBOURS)
+_LARGEST = 1 << 24  # bytes of a description
+_TORCH = Path(__file__).with_name("torch_model.py")
+
+
+def save(model: Model, out: Path, sentence: str, to: Iterable[str] = ()) -> list[Path]:
+    """Writes a network to a folder, all of it or nothing; returns its files.
+
+    Args:
+      model: of one seed.
+      out: the folder, which may hold a network that was written before, and nothing else.
+      sentence: the answer of its run.
+      to: ``pytorch`` for a self-contained ``model.py``, ``stablehlo`` for a program of any batch size.
+
+    Raises:
+      ConfigError: it is an ensemble, has layers of the user's own, or the folder holds something else.
+      OSError: a file could not be written.
+    """
+    if len(model.members) > 1:
+        raise ConfigError("model", model.name, "is an ensemble; export a seed")
+    description = _described(model, sentence)
+    if out.is_symlink() or (out.exists() and not _is_export(out)):
+        raise ConfigError("out", str(out), "holds something else; name a new folder")
+    draft = out.with_name(f".{out.name}.draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    try:
+        draft.mkdir(parents=True)
+        _write_weights(draft / WEIGHTS, model.members[0].params)
+        (draft / CONFIG).write_text(json.dumps(description, indent=1), encoding="utf-8")
+        if "pytorch" in to:
+            shutil.copyfile(_TORCH, draft / TORCH)
+        if "stablehlo" in to:
+            (draft / STABLEHLO).write_bytes(stablehlo.exported(model))
+        (draft / CARD).write_text(card.text(model, sentence, description["layers"], set(to)), encoding="utf-8")
+        if out.exists():
+            shutil.rmtree(out)
+        draft.rename(out)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return sorted(out.iterdir())
+
+
+def is_network(path: Path) -> bool:
+    """Returns whether a folder holds a network."""
+    return (path / WEIGHTS).is_file() and (path / CONFIG).is_file()
+
+
+def load(path: Path) -> Model:
+    """Returns the network of a folder.
+
+    Raises:
+      ConfigError: a file is not there, damaged, or of another version; names it.
+    """
+    try:
+        description = _description(path / CONFIG)
+        inputs = inputs_file.of_content(description["inputs"])
+        layers = tuple(
+            _KINDS[each["kind"]](**{k: v for k, v in each.items() if k != "kind"}) for each in description["layers"]
+        )
+        _check(description, layers)
+        shape = example_shape(layers, inputs.example_shape)
+        stack = builders.network(layers, shape, Task(inputs.task, len(inputs.output_names)))
+        shapes = encoder_shapes(stack)
+        block, name, ending = int(description["block"]), str(description["name"]), description["ending"]
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError, LayerError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise ConfigError("model", str(path / CONFIG), f"describes no network ({reason}); export it anew") from None
+    params = _read_weights(path / WEIGHTS)
+    _check_weights(path / WEIGHTS, params, shapes, stack, ending)
+    return Model(stack, ending, (Member(params, inputs),), block, name)
+
+
+def _described(model: Model, sentence: str) -> dict[str, Any]:
+    content = inputs_file.content_of(model.inputs)
+    content["data"] |= {"name": Path(str(content["data"]["name"])).name, "dir": ""}  # of no machine
+    return {
+        "format": _FORMAT,
+        "name": model.name,
+        "sentence": sentence,
+        "ending": model.ending,
+        "task": model.inputs.task,
+        "classes": list(model.classes),
+        "example_shape": list(model.inputs.example_shape),
+        "layers": [_layer(layer) for layer in model.stack.layers],
+        "block": model.block,
+        "inputs": content,
+        "versions": {name: version(name) for name in ("jax", "flax")},
+    }
+
+
+def _layer(layer: nn.Module) -> dict[str, Any]:
+    """Returns a layer in words.
+
+    Raises:
+      ConfigError: it is a module of the user's.
+    """
+    kind = next((name for name, known in _KINDS.items() if type(layer) is known), None)
+    if kind is None:
+        remedy = "is a layer of your own, whose code no folder holds; use run.model() beside its file"
+        raise ConfigError("encoder.layers", type(layer).__name__, remedy)
+    return {"kind": kind, **{name: getattr(layer, name) for name in _FIELDS if hasattr(layer, name)}}
+
+
+def _is_export(out: Path) -> bool:
+    names = {path.name for path in out.iterdir()} if out.is_dir() else {"a file"}
+    return names <= {WEIGHTS, CONFIG, CARD, TORCH, STABLEHLO}
+
+
+def _write_weights(path: Path, params: Params) -> None:
+    """Writes parameters; every array as a copy in C order, for the writer takes the bytes of a view as they lie."""
+    flat = traverse_util.flatten_dict(params, sep=".")
+    arrays = {name: np.array(leaf, order="C", copy=True) for name, leaf in flat.items() if name != "neighbours.rows"}
+    assert all(array.flags.c_contiguous and array.dtype.isnative for array in arrays.values())
+    path.write_bytes(safetensors.numpy.save(arrays, metadata={"format": _LAYOUT}))
+
+
+def _read_weights(path: Path) -> Params:
+    try:
+        with opened(path) as file:
+            content = file.read()
+        arrays = safetensors.numpy.load(content)
+        return traverse_util.unflatten_dict({name: np.array(leaf) for name, leaf in arrays.items()}, sep=".")
+    except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise ConfigError("model", str(path), f"is no readable .safetensors file ({reason}); export it anew") from None
+
+
+def _check_weights(path: Path, params: Params, shapes: Params, stack: Stack, ending: str) -> None:
+    """Checks every array by name, shape and type."""
+    units, width = stack.n_codes, stack.task.n_outputs
+    wanted: dict[str, tuple[tuple[int, ...], str]] = {
+        f"encoder.{name}": (leaf.shape, "float32") for name, leaf in traverse_util.flatten_dict(shapes, sep=".").items()
+    }
+    flat = traverse_util.flatten_dict(params, sep=".")
+    whitens = "codes.kernel" in flat
+    wanted["codes.mean"] = ((units,), "float32")
+    wanted["codes.kernel" if whitens else "codes.scale"] = ((units, units) if whitens else (units,), "float32")
+    if ending == forward.NEIGHBOURS:
+        voters = flat[f"{forward.VOTERS}.codes"].shape[:1] if f"{forward.VOTERS}.codes" in flat else (0,)
+        is_class = stack.task.kind == "classification"
+        wanted[f"{forward.VOTERS}.codes"] = ((*voters, units), "float32")
+        wanted[f"{forward.VOTERS}.labels"] = (
+            voters if is_class else (*voters, width),
+            "int32" if is_class else "float32",
+        )
+        wanted["neighbours.count"] = ((), "int32")
+    else:
+        wanted |= {"head.kernel": ((units, width), "float32"), "head.bias": ((width,), "float32")}
+    try:
+        copied(
+            {name: np.empty(shape, kind) for name, (shape, kind) in wanted.items()},
+            {name: np.asarray(leaf) for name, leaf in flat.items()},
+        )
+    except TransferError as error:
+        raise ConfigError("model", str(path), f"holds other arrays than config.json describes: {error}") from None
+
+
+def _description(path: Path) -> dict[str, Any]:
+    try:
+        with opened(path) as file:
+            text = file.read(_LARGEST)
+    except OSError as error:
+        raise ConfigError("model", str(path), f"cannot be read ({error.strerror}); export it anew") from None
+    content = json.loads(text)
+    if not isinstance(content, dict) or content.get("format") != _FORMAT:
+        raise ValueError(f"its format is not {_FORMAT}")
+    return content
+
+
+def _check(description: Mapping[str, Any], layers: Layers) -> None:
+    """Raises ValueError if a description is of no network."""
+    for layer in layers:
+        numbers = [getattr(layer, name) for name in _FIELDS[:3] if hasattr(layer, name)]
+        if layer.activation not in ACTIVATIONS or not all(type(number) is int and number > 0 for number in numbers):
+            raise ValueError(f"{type(layer).__name__} has other fields than layers have")
+    if description["ending"] not in _ENDINGS:
+        raise ValueError(f"its ending is none of {', '.join(_ENDINGS)}")
+    if not 0 < int(description["block"]) <= 1 << 20:
+        raise ValueError("its block is no number of rows")

@@ -1,0 +1,267 @@
+"""The network of this folder in PyTorch: ``network = load(folder)``.
+
+Unlike the other files of the folder this one is code, and runs when it is imported. It needs PyTorch, NumPy and
+safetensors. Weights are those of ``model.safetensors`` in PyTorch's layout: kernels [out, in, *window], and what
+follows a convolution reads its channels first.
+"""
+
+import json
+import pathlib
+
+import numpy
+import torch
+from safetensors.numpy import load_file
+from torch import nn
+
+ACTIVATIONS = {
+    "elu": nn.ELU,
+    "relu": nn.ReLU,
+    "gelu": lambda: nn.GELU(approximate="tanh"),
+    "sigmoid": nn.Sigmoid,
+    "tanh": nn.Tanh,
+    "identity": nn.Identity,
+}
+CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+MOST_NEIGHBOURS = (1, 3, 5, 9, 15, 25)
+STEP = 255.0
+
+
+class Same(nn.Module):
+    """Zeros around an example so that a window at every stride fits: one more after it where their number is odd."""
+
+    def __init__(self, window, stride):
+        super().__init__()
+        self.window, self.stride = window, stride
+
+    def forward(self, values):
+        pads = []
+        for size, window in zip(reversed(values.shape[2:]), reversed(self.window), strict=True):
+            total = max((-(-size // self.stride) - 1) * self.stride + window - size, 0)
+            pads += [total // 2, total - total // 2]
+        return nn.functional.pad(values, pads)
+
+
+def convolution(weights, prefix, stride):
+    """A convolution with SAME padding."""
+    kernel = weights[f"{prefix}.kernel"]  # [*window, in, out]
+    n_axes = kernel.ndim - 2
+    layer = CONVOLUTIONS[n_axes](kernel.shape[-2], kernel.shape[-1], kernel.shape[:-2], stride)
+    assign(layer.weight, kernel.transpose(n_axes + 1, n_axes, *range(n_axes)))
+    assign(layer.bias, weights[f"{prefix}.bias"])
+    return nn.Sequential(Same(kernel.shape[:-2], stride), layer)
+
+
+def normalisation(weights, prefix, features):
+    groups = next(size for size in (32, 16, 8, 4, 2, 1) if features % size == 0)
+    layer = nn.GroupNorm(groups, features, eps=1e-6)
+    assign(layer.weight, weights[f"{prefix}.scale"])
+    assign(layer.bias, weights[f"{prefix}.bias"])
+    return layer
+
+
+class Residual(nn.Module):
+    """Two convolutions of window 3 with GroupNorm, and a shortcut, projected where shapes differ."""
+
+    def __init__(self, weights, prefix, features, stride, activation):
+        super().__init__()
+        self.activation = ACTIVATIONS[activation]()
+        self.lower = convolution(weights, f"{prefix}.lower", stride)
+        self.lower_norm = normalisation(weights, f"{prefix}.lower_norm", features)
+        self.upper = convolution(weights, f"{prefix}.upper", 1)
+        self.upper_norm = normalisation(weights, f"{prefix}.upper_norm", features)
+        has_shortcut = f"{prefix}.shortcut.kernel" in weights
+        self.shortcut = convolution(weights, f"{prefix}.shortcut", stride) if has_shortcut else nn.Identity()
+
+    def forward(self, values):
+        inner = self.activation(self.lower_norm(self.lower(values)))
+        return self.activation(self.upper_norm(self.upper(inner)) + self.shortcut(values))
+
+
+def assign(parameter, array):
+    with torch.no_grad():
+        parameter.copy_(torch.from_numpy(numpy.array(array, order="C")))
+
+
+def channels_first(array, shape):
+    """Rows of an array [H · W · C, ...] in the order of [C, H, W]; as they are where codes are vectors."""
+    if len(shape) < 2:
+        return array
+    return numpy.moveaxis(array.reshape(*shape, *array.shape[1:]), len(shape) - 1, 0).reshape(array.shape)
+
+
+class Network(nn.Module):
+    """The network; ``forward`` takes inputs [N, D], scaled, to outputs [N, outputs]."""
+
+    def __init__(self, config, weights):
+        super().__init__()
+        self.config, self.inputs = config, config["inputs"]
+        shape = tuple(config["example_shape"])
+        if config["layers"] and config["layers"][0]["kind"] != "dense" and len(shape) == 3 and shape[1] == 1:
+            weights = {name: of_series(name, array) for name, array in weights.items()}
+            shape = (shape[0], shape[2])  # steps and channels
+        if not config["layers"] or config["layers"][0]["kind"] == "dense":
+            shape = (int(numpy.prod(shape)),)
+        self.shape, layers = shape, []
+        for number, layer in enumerate(config["layers"]):
+            prefix = f"encoder.layers_{number}"
+            if layer["kind"] == "dense":
+                kernel = channels_first(weights[f"{prefix}.kernel"], shape)
+                module = nn.Linear(*kernel.shape)
+                assign(module.weight, kernel.T)
+                assign(module.bias, weights[f"{prefix}.bias"])
+                layers.append(nn.Sequential(nn.Flatten(), module, ACTIVATIONS[layer["activation"]]()))
+                shape = (kernel.shape[1],)
+                continue
+            if layer["kind"] == "residual":
+                block = Residual(weights, prefix, layer["features"], layer["stride"], layer["activation"])
+                layers.append(block)
+            else:
+                inner = convolution(weights, prefix, layer["stride"])
+                layers.append(nn.Sequential(inner, ACTIVATIONS[layer["activation"]]()))
+            shape = (*(-(-size // layer["stride"]) for size in shape[:-1]), layer["features"])
+        self.layers = nn.ModuleList(layers)
+        self.register_buffer("mean", tensor(channels_first(weights["codes.mean"], shape)))
+        whitens = "codes.kernel" in weights
+        scale = channels_first(weights["codes.kernel" if whitens else "codes.scale"], shape)
+        self.register_buffer("scale", tensor(scale))
+        rows = (lambda array: array) if whitens else (lambda array: channels_first(array, shape))
+        if config["ending"] == "knn":
+            codes = weights["voters.codes"]
+            codes = codes if whitens else channels_first(numpy.ascontiguousarray(codes.T), shape).T
+            self.register_buffer("voters", tensor(codes))
+            self.register_buffer("labels", tensor(weights["voters.labels"]))
+            self.count = int(weights["neighbours.count"])
+        else:
+            kernel = rows(weights["head.kernel"])
+            self.head = nn.Linear(*kernel.shape)
+            assign(self.head.weight, kernel.T)
+            assign(self.head.bias, weights["head.bias"])
+
+    def forward(self, inputs):
+        codes = self.codes(inputs).flatten(1) - self.mean
+        codes = codes @ self.scale if self.scale.ndim == 2 else codes * self.scale
+        return self.votes(codes) if self.config["ending"] == "knn" else self.head(codes)
+
+    def codes(self, inputs):
+        """Codes of inputs [N, D], scaled: [N, units], or [N, C, *sides]."""
+        values = inputs.reshape(len(inputs), *self.shape)
+        if len(self.shape) > 1:
+            values = values.movedim(-1, 1)
+        for layer in self.layers:
+            values = layer(values)
+        return values
+
+    def votes(self, codes):
+        """Shares of the nearest voters' votes, a little more for the nearest; or means of their labels or numbers."""
+        middle = self.voters.mean(dim=0)
+        voters, codes = self.voters - middle, codes - middle
+        most = max(count for count in MOST_NEIGHBOURS if count <= len(voters))
+        near = torch.topk(2 * codes @ voters.T - voters.square().sum(dim=1), most, dim=1).indices
+        labels = self.labels[near]
+        votes = (torch.arange(most, device=codes.device) < self.count).to(codes.dtype)
+        if self.config["task"] != "classification":
+            labels = labels if self.config["task"] == "regression" else torch.nan_to_num(2 * labels - 1, nan=0.0)
+            return (labels * votes[:, None]).sum(dim=1) / self.count
+        cast = nn.functional.one_hot(labels.long(), len(self.config["classes"])) * votes[:, None]
+        places = torch.arange(most, device=codes.device)[:, None].expand_as(cast[0])
+        first = torch.where(cast > 0, places, most).amin(dim=1)
+        return cast.sum(dim=1) / self.count - first / (most + 1) / self.count
+
+    def encode(self, rows):
+        """Codes of raw rows: [N, units], or [N, *sides, C] of a convolution, as an array."""
+        with torch.no_grad():
+            codes = self.codes(self.read(rows))
+        codes = codes.movedim(1, -1) if codes.ndim > 2 else codes
+        if codes.ndim == 3:  # of series, which have a side of 1
+            codes = codes[:, :, None]
+        return codes.cpu().numpy()
+
+    def predict(self, rows):
+        """Predictions of raw rows: names of classes, labels of 0 and 1, or numbers in their units."""
+        with torch.no_grad():
+            outputs = self(self.read(rows)).cpu().numpy()
+        if self.config["task"] == "classification":
+            return numpy.array(self.config["classes"])[outputs.argmax(axis=1)]
+        if self.config["task"] == "multilabel":
+            return (outputs > 0).astype(numpy.int8)
+        units = self.inputs["units"]
+        numbers = outputs.astype(float) * numpy.array(units["deviation"]) + numpy.array(units["mean"])
+        return numbers[:, 0] if numbers.shape[1] == 1 else numbers
+
+    def read(self, rows):
+        """Raw rows as the encoder reads them: [N, D] float32; of a table a dictionary of its columns."""
+        raw, scaling = self.inputs["raw"], self.inputs["scaling"]
+        if isinstance(rows, dict):
+            rows = table(rows, self.inputs["columns"])
+        values = torch.as_tensor(numpy.asarray(rows))
+        if list(values.shape[1:]) != raw["shape"]:
+            raise ValueError(
+                f"rows are {list(values.shape)}; the network reads [N, {', '.join(map(str, raw['shape']))}]"
+            )
+        is_bytes = values.dtype == torch.uint8
+        if is_bytes != (raw["kind"] == "bytes") and raw["is_read_as_bytes"]:
+            raise ValueError(f"rows are {values.dtype}; the network reads {raw['kind']}")
+        if raw["form"] == "series":
+            values = values.movedim(raw["time"], 1)
+        if raw["greyscale"] and values.shape[-1] == 3:
+            grey = values.float() @ torch.tensor([0.299, 0.587, 0.114])
+            values = (grey.round() if is_bytes else grey)[..., None]
+        values = values.reshape(len(values), -1).double()
+        if is_bytes and raw["is_read_as_bytes"]:
+            return self._placed(values / STEP)
+        missing = values.isnan()
+        if scaling["fill"]:
+            values = torch.where(missing, torch.tensor(scaling["fill"]).double(), values)
+        if scaling["offset"]:
+            values = (values - torch.tensor(scaling["offset"]).double()) / torch.tensor(scaling["divisor"]).double()
+        if scaling["kept"]:
+            values = values[:, scaling["kept"]]
+        values = torch.cat([values, missing[:, scaling["marked"]].double()], dim=1)
+        return self._placed(torch.nan_to_num(values, nan=0.0) if scaling["padded"] else values)
+
+    def _placed(self, values):
+        return values.float().to(self.mean.device)
+
+
+def of_series(name, kernel):
+    """A kernel [steps, 1, in, out] without its side of 1; other arrays as they are."""
+    return kernel[:, 0] if name.endswith("kernel") and kernel.ndim == 4 else kernel
+
+
+def tensor(array):
+    return torch.from_numpy(numpy.array(array, order="C"))
+
+
+def table(columns, records):
+    """A dictionary of columns as numbers [N, D]: NaN where one is missing, and 0 and 1 for each category."""
+    parts = []
+    for record in records:
+        if record["became"] == "numbers":
+            parts.append([[number(value, record["marks"])] for value in columns[record["name"]]])
+        elif record["became"] in ("0 and 1", "categories"):
+            texts = [text(value, record["marks"]) for value in columns[record["name"]]]
+            kept = record["categories"][1:] if len(record["categories"]) == 2 else record["categories"]
+            parts.append([[float(each == category) for category in kept] for each in texts])
+    return numpy.concatenate([numpy.array(part, float) for part in parts], axis=1)
+
+
+def text(value, marks):
+    if value is None or value != value:
+        return ""
+    written = str(int(value)) if isinstance(value, float) and value == round(value) else str(value).strip()
+    return "" if written in marks else written
+
+
+def number(value, marks):
+    written = text(value, marks)
+    try:
+        return float(value) if written else float("nan")
+    except ValueError:
+        return float("nan") if written.lower() in ("?", "-", "na", "n/a", "nan", "null", "none") else float(written)
+
+
+def load(folder="."):
+    """The network of a folder, ready to use."""
+    folder = pathlib.Path(folder)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return Network(config, load_file(folder / "model.safetensors")).eval()
