@@ -64,7 +64,7 @@ OTHERS = sorted({(readme, *words) for readme in READMES for words in commands_of
 
 
 def test_readmes_stand_where_the_top_one_sends_people():
-    inner = ("data", "study", "plan", "store", "engines")
+    inner = ("data", "study", "plan", "store", "engines", "models")
     folders = ("", "configs/", "pretrain/", *(f"pretrain/{name}/" for name in inner), "tests/")
     assert sorted(f"{folder}README.md" for folder in folders) == READMES
     assert len(text_of("README.md").encode()) <= 8192
@@ -91,6 +91,7 @@ def place(tmp_path, monkeypatch, run, tiny_arrays):
         picture.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(rng.integers(0, 256, (8, 8), dtype=np.uint8)).save(picture)
     write_results(tmp_path)
+    np.save(tmp_path / "rows.npy", tiny_arrays["test_images"])
     (tmp_path / "arrays").mkdir()
     for name, array in {**arrays, **labels}.items():
         np.save(tmp_path / "arrays" / f"{name}.npy", array)

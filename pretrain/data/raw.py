@@ -10,6 +10,7 @@ from pretrain.data.inputs import blocks
 
 _LUMA = (0.299, 0.587, 0.114)
 _BYTE_STEPS = 1e-4  # greatest distance of a number from a byte, in steps of a byte, as ``scaling.as_bytes``
+_OF_A_BYTE = np.float32(1 / 255)  # by which XLA multiplies where a program divides a byte by 255
 _BLOCK = 1024  # images in memory as floats at once
 
 
@@ -72,14 +73,14 @@ def _described(shape: tuple[int, ...], kind: str) -> str:
 
 
 def _on_byte_steps(rows: np.ndarray) -> np.ndarray:
-    """Returns numbers near multiples of 1/255 as these, to the bit as a byte is read: float32."""
+    """Returns numbers near multiples of 1/255 as programs read bytes, to the bit: float32."""
     made = np.empty(rows.shape, np.float32)
     start = 0
     for block in blocks(rows):
         steps = block.astype(np.float64) * 255
         nearest = np.rint(steps)
         is_near = (np.abs(steps - nearest) <= _BYTE_STEPS) & (nearest >= 0) & (nearest <= 255)
-        made[start : start + len(block)] = np.where(is_near, nearest.astype(np.float32) / np.float32(255), block)
+        made[start : start + len(block)] = np.where(is_near, nearest.astype(np.float32) * _OF_A_BYTE, block)
         start += len(block)
     return made
 
