@@ -73,7 +73,15 @@ def test_all_seeds_at_once_give_the_same_tables_to_the_bit(inconclusive, site):
     done = site.launch("--run-dir", site.path / "at-once-run", *store, *PAIR, "--seeds", "8")
     assert "16 trials, 0 of 32 stages run" in done.stdout
     assert results(site.path / "at-once-run") == results(inconclusive[1])
-    assert "look" not in answered(site.path / "at-once-run")["design"]
+    reported = answered(site.path / "at-once-run")
+    assert "look" not in reported["design"] and reported["design"]["judged_before_at_seeds"] == [2]
+    assert reported["cells"]["Comparisons"] == "1; judged 1 time before, on fewer seeds (2)"
+    assert "It was judged 1 time before, on fewer seeds (2)." in reported["basis"] and reported["basis"] in done.stdout
+    assert call(["report", "at-once-run"], site.path).returncode == 0
+    assert answered(site.path / "at-once-run") == reported
+    shutil.rmtree(site.path / "looks-store" / "judged")  # as in a store that knows nothing
+    assert call(["report", "at-once-run"], site.path).returncode == 0
+    assert answered(site.path / "at-once-run") == reported
 
 
 def test_the_same_command_goes_through_the_same_looks_to_the_same_end(inconclusive, site):

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from pretrain.config import StudyConfig
 from pretrain.config.metrics import metric_of
 from pretrain.data.findings import Finding
+from pretrain.store.judged import History
 from pretrain.study import failures, speed, statistics
 from pretrain.study.arms import CORNERS, Arm, arms, distinct, key, places, without_idle
 from pretrain.study.budgets import BudgetCurve, budget_curves
@@ -52,6 +53,7 @@ class Answer(NamedTuple):
     findings: tuple[Finding, ...] = ()  # in the data
     pretraining: tuple[Watched, ...] = ()  # stages of arms, with their errors
     variation: tuple[Variation, ...] = ()  # of differences over seeds, where sources of it were drawn anew
+    history: History = History()  # of judgements before, as the store knows them
 
 
 def answer(
