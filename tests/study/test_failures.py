@@ -115,6 +115,27 @@ def test_an_arm_is_at_chance_by_seeds_and_rows():
     assert [failures.is_at_chance(arm, METRIC) for arm in half] == [False, True]
 
 
+def test_luck_of_rows_that_seeds_do_not_share_averages_out():
+    values = np.random.default_rng(1).normal(0.13, 0.01, 16)
+    (one, _) = pair(values, values, margin=0.04)
+    of_seeds, of_rows = np.var(values, ddof=1) / 16, 0.02**2
+    for shared in (0.0, 0.2, 0.5, 1.0):
+        variance = max(of_seeds + shared * of_rows, of_rows * (shared + (1 - shared) / 16))
+        freedom = 15 * (variance / of_seeds) ** 2
+        low = np.mean(values) - 0.1 - stats.t.ppf(0.9875, freedom) * np.sqrt(variance)
+        split = one._replace(results={**one.results, "test_rows_in_common": np.full(16, shared)})
+        assert failures.is_at_chance(split, METRIC) == (low <= 0) == (shared >= 0.5)
+    assert failures.is_at_chance(one, METRIC)
+    on_validation = one._replace(results={**one.results, "validation_rows_in_common": np.full(16, 0.2)})
+    assert failures.is_at_chance(on_validation, METRIC)  # of other rows
+
+
+@pytest.mark.parametrize(("name", "least", "most"), [("both arms at chance", 0.9, 1.0), (".60 and .66", 0.0, 0.1)])
+def test_simulated_arms_with_a_split_a_seed_are_judged_unless_they_are_at_chance(name, least, most):
+    found = bench.said(bench.SPLITS[name], 16, 40)
+    assert least <= found.unjudged <= most and found.wrong <= 0.05
+
+
 def test_diverged_trials_count_as_chance_in_their_place():
     one, _ = pair([0.9, np.nan, 0.8, np.nan], [0.7] * 4, repeats=(0, 0))
     full = failures.whole(one, METRIC)
