@@ -57,7 +57,12 @@ def test_the_answer_says_shares_at_the_terminal_and_for_programs(redrawn):
     done, run, _ = redrawn
     (split,) = answered(run)["variation"]
     assert (split["treatment"], split["n"], split["fixed"]) == ("pretrained", 2, [])
-    assert {share["source"] for share in split["shares"]} == set(SOURCES)
+    shares = {share["source"]: share for share in split["shares"]}
+    assert shares.keys() == {*SOURCES, "rows"}
+    (rows,) = [each["rows"] for each in answered(run)["comparisons"]]
+    parts = max(rows["row_variance"], 0) + max(rows["residual_variance"], 0)
+    assert shares["rows"]["deviation"]["mean"] ** 2 == pytest.approx(parts / rows["rows"], rel=1e-6)
+    assert "test rows" in done.stdout and "Test rows are drawn anew by" in (run / "report.html").read_text()
     assert "The difference of pretraining varies over seeds with a deviation of " in done.stdout
     assert "Where variation comes from" in (run / "report.html").read_text()
     assert (run / "tables" / "variation.tex").exists()
@@ -81,7 +86,7 @@ def test_tuned_arms_are_tuned_anew(site):
     done = site.launch(*options, "--run-dir", site.path / "tuned-run")
     assert done.returncode == 0, done.stderr
     (split,) = answered(site.path / "tuned-run")["variation"]
-    assert split["n"] == 2 and len(split["shares"]) == 4
+    assert split["n"] == 2 and len(split["shares"]) == 5
 
 
 def test_a_run_without_a_difference_has_none_to_split(site):
