@@ -81,6 +81,19 @@ def test_the_run_again_trains_nothing_and_its_report_is_written_again(site, redr
     assert "test_balanced_accuracy" in pq.read_table(run / "variation.parquet").column_names
 
 
+def test_splits_are_drawn_anew_where_each_seed_has_its_own(site):
+    fresh = [*site.at("redrawn"), *PAIR, "--variation", "--data.splits", "fresh", "--run-dir", site.path / "fresh-run"]
+    done = site.launch(*fresh)
+    assert done.returncode == 0, done.stderr
+    (split,) = answered(site.path / "fresh-run")["variation"]
+    assert {share["source"] for share in split["shares"]} == {*SOURCES, "split", "rows"}
+    assert "the split of the data" in done.stdout
+    rows = pq.read_table(site.path / "fresh-run" / "variation.parquet").to_pylist()
+    assert sum(row["redrawn"] == "split" for row in rows) == 2 * 2
+    again = site.launch(*fresh)
+    assert " 0 of " in again.stdout
+
+
 def test_tuned_arms_are_tuned_anew(site):
     options = [*site.at("redrawn"), *PAIR, "--tune", "finetune.optimizer.learning_rate=0.001,0.01", "--variation"]
     done = site.launch(*options, "--run-dir", site.path / "tuned-run")

@@ -10,7 +10,13 @@ from pretrain.study.answer import Answer
 from pretrain.study.variation import ENOUGH, ROWS, Share, Variation
 
 _MOST = 4  # comparisons in sentences
-_SOURCES = {"labels": "the label subset", "head": "the head", "batches": "batch order", "rows": "test rows"}
+_SOURCES = {
+    "labels": "the label subset",
+    "head": "the head",
+    "batches": "batch order",
+    "split": "the split of the data",
+    "rows": "test rows",
+}
 _ROWS = (
     "Test rows are drawn anew by variance components, without training; where all seeds share them, other rows would "
     "add their share to that variance. "

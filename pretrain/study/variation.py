@@ -26,7 +26,9 @@ from pretrain.study.statistics import LEVEL, Estimate
 
 SOURCES = ("pretraining", "labels", "head", "batches")
 ROWS = "rows"  # of the test, drawn anew from stored predictions
-PRETRAINING = SOURCES[0]  # the source of which a redraw is another seed's, and so in two trials
+SPLIT = "split"  # of the data, where each seed has its own
+PRETRAINING = SOURCES[0]
+_OF_NEXT = (PRETRAINING, SPLIT)  # sources of which a redraw is the next seed's, and so in two trials
 ENOUGH = 8  # seeds; with fewer a share is an order of magnitude
 _LARGE = 0.5  # share from which on a source is named as what to add
 _CHAINED = 1.5  # variance of a mean of squares of which neighbours share one of two draws, relative to independent ones
@@ -132,7 +134,7 @@ def shares(
     found = []
     for source, column in redrawn.items():
         squares = np.square(base - column) / 2
-        is_chained = source == PRETRAINING
+        is_chained = source in _OF_NEXT
         effect = float(squares.mean())
         share = effect / variance if variance > 0 else math.nan
         found.append(

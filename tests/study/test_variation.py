@@ -56,6 +56,12 @@ def test_a_share_and_its_interval_are_those_of_the_formulas(n):
         assert tuple(by_source[source]) == pytest.approx(by_formula(base, first, blocks))
 
 
+def test_a_split_of_the_next_seed_counts_as_an_encoder_of_it():
+    base, redrawn = made(9, labels=0.02, pretraining=0.01)
+    (encoder,), (split,) = (shares(base, {name: redrawn["pretraining"]})[1] for name in ("pretraining", "split"))
+    assert split == encoder._replace(source="split")
+
+
 def test_a_deviation_has_the_interval_of_chi_square():
     base, redrawn = made(10, labels=0.02, pretraining=0.01)
     found = {each.source: each.deviation for each in shares(base, redrawn)[1]}
