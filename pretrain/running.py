@@ -45,6 +45,7 @@ from pretrain.study.choice import usual_values
 from pretrain.study.prospects import Prospect
 from pretrain.study.results import Run
 from pretrain.study.sequential import Look
+from pretrain.study.statistics import FEWEST_SEEDS
 
 QUIET = Console(quiet=True)
 _LONG = 60  # seconds, from which on a run whose length nobody chose says how long it is
@@ -264,7 +265,7 @@ def train(
 def _with_history(trained: Trained) -> Trained:
     """Returns what training came to, with what the store knows of judgements before."""
     prepared = trained.prepared
-    history = judged.history(prepared.store.root, trained.judgement, trained.sets, prepared.warn)
+    history = judged.history(prepared.store.root, trained.judgement, FEWEST_SEEDS, trained.sets, prepared.warn)
     return trained._replace(answer=trained.answer._replace(history=history or judged.History()))
 
 

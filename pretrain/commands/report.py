@@ -19,6 +19,7 @@ from pretrain.study import new_rows, results, sequential, summary
 from pretrain.study.answer import answer
 from pretrain.study.choice import usual_values
 from pretrain.study.results import Run
+from pretrain.study.statistics import FEWEST_SEEDS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +101,7 @@ def main(argv: Sequence[str]) -> int:
 def _history(run: Run, files: run_files.Files) -> judged.History:
     """Returns the judgements before a run as its store knows them, or else as its answer has them."""
     root, looks = Path(run.experiment.store), [look.seeds for look in sequential.looks(run.experiment)]
-    found = judged.history(root, judged.judged(run.trials, looks), warn=streams.complain)
+    found = judged.history(root, judged.judged(run.trials, looks), FEWEST_SEEDS, warn=streams.complain)
     return found or results.history_of(files)
 
 

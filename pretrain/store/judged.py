@@ -60,13 +60,18 @@ def judged(trials: pa.Table, looks: Sequence[int]) -> Judged:
 
 
 def history(
-    root: Path, own: Judged, sets: Mapping[str, str] | None = None, warn: Callable[[str], None] = lambda line: None
+    root: Path,
+    own: Judged,
+    fewest: int,
+    sets: Mapping[str, str] | None = None,
+    warn: Callable[[str], None] = lambda line: None,
 ) -> History | None:
     """Returns what a store knows of the judgements before one.
 
     Args:
       root: the store.
       own: what is judged.
+      fewest: seeds with which an effect can be called; a look at fewer cannot err.
       sets: names of the sets whose test rows it reads, by their fingerprint; by default those of its record.
       warn: given a line for every damaged record, which counts no more.
 
@@ -77,7 +82,7 @@ def history(
     mine = records.pop(own.id, None)
     if sets is None and mine is None:
         return None
-    before = mine.before if mine else _before(own, [record.judged for record in records.values()])
+    before = mine.before if mine else _before(own, [record.judged for record in records.values()], fewest)
     sets = mine.sets if sets is None and mine else sets or {}
     counts = {name: 1 + sum(mark in record.sets for record in records.values()) for mark, name in sets.items()}
     return History(before, counts)
@@ -113,14 +118,14 @@ def readers(root: Path) -> dict[str, int]:
     return dict(sorted(counts.items(), key=lambda each: -each[1]))
 
 
-def _before(own: Judged, others: Sequence[Judged]) -> tuple[int, ...]:
+def _before(own: Judged, others: Sequence[Judged], fewest: int) -> tuple[int, ...]:
     """Returns the numbers of seeds, fewer, at which two of the same arms at least were judged.
 
     Looks of one declared schedule are none: they share what they may err.
     """
     arms, declared = set(own.trials), own.looks if len(own.looks) > 1 else None
     undeclared = (each for each in others if each.looks != declared and len(arms.intersection(each.trials)) > 1)
-    return tuple(sorted({each.seeds for each in undeclared if each.seeds < own.seeds}))
+    return tuple(sorted({each.seeds for each in undeclared if fewest <= each.seeds < own.seeds}))
 
 
 def _records(root: Path, warn: Callable[[str], None]) -> dict[str, _Record]:

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from pretrain.commands import store as store_command
 from pretrain.store import judged, manifests
 from pretrain.store.judged import History
 
@@ -26,7 +27,7 @@ def trials(seeds, arms=ARMS):
 def judge(root, seeds, arms=ARMS, looks=(), sets=SETS, warn=fail):
     """What a run finds in the store and leaves there."""
     own = judged.judged(trials(seeds, arms), looks or [seeds])
-    history = judged.history(root, own, sets, warn)
+    history = judged.history(root, own, 6, sets, warn)
     judged.note(root, own, sets, history.before, warn)
     return history
 
@@ -39,6 +40,12 @@ def test_fewer_seeds_of_the_same_arms_are_counted_and_the_same_seeds_again_are_n
     assert judge(tmp_path, 32).before == (8, 16)
     assert judge(tmp_path, 16).before == (8,)  # more seeds are no look before fewer
     assert len(list((tmp_path / "judged").iterdir())) == 3
+
+
+def test_a_look_at_too_few_seeds_to_call_an_effect_is_none(tmp_path):
+    judge(tmp_path, 5)
+    judge(tmp_path, 6)
+    assert judge(tmp_path, 7).before == (6,)
 
 
 def test_fewer_seeds_judged_afterwards_are_no_look_before(tmp_path):
@@ -75,9 +82,9 @@ def test_runs_that_read_test_rows_are_counted_by_content(tmp_path):
 def test_a_record_gives_the_sets_of_a_report_that_is_drawn_again(tmp_path):
     judge(tmp_path, 8)
     judge(tmp_path, 16)
-    assert judged.history(tmp_path, judged.judged(trials(16), [16])) == History((8,), {"digits": 2})
-    assert judged.history(tmp_path, judged.judged(trials(4), [4])) is None
-    assert judged.history(tmp_path / "none", judged.judged(trials(16), [16])) is None
+    assert judged.history(tmp_path, judged.judged(trials(16), [16]), 6) == History((8,), {"digits": 2})
+    assert judged.history(tmp_path, judged.judged(trials(4), [4]), 6) is None
+    assert judged.history(tmp_path / "none", judged.judged(trials(16), [16]), 6) is None
 
 
 @pytest.mark.parametrize("damage", ["cut", "other seeds", "another kind", "empty", "a file"])
@@ -128,3 +135,11 @@ def test_processes_note_at_once_and_lose_nothing(tmp_path):
     records = list((tmp_path / "judged").iterdir())
     assert len(records) == 10 + 2 * 10 and not list((tmp_path / "drafts").iterdir())
     assert json.loads((records[0] / manifests.NAME).read_text())["sets"] == SETS
+
+
+def test_pruning_a_store_keeps_its_records_and_the_list_counts_readers(tmp_path, capsys):
+    for seeds in (8, 16):
+        judge(tmp_path, seeds)
+    assert store_command.main(["--store", str(tmp_path), "--prune", "--verify"]) == 0
+    assert "test rows read: digits (mark of ) by 2 runs" in capsys.readouterr().out
+    assert judge(tmp_path, 32).before == (8, 16)
