@@ -31,7 +31,7 @@ class Judged(NamedTuple):
     @property
     def id(self) -> str:
         """The name of its record."""
-        return sha256(manifests.canonical(self._asdict()))[:32]
+        return sha256(f"{self.seeds} {list(self.looks)} {' '.join(self.trials)}")[:32]
 
 
 class History(NamedTuple):
@@ -101,7 +101,8 @@ def note(root: Path, own: Judged, sets: Mapping[str, str], before: Sequence[int]
     from pretrain.store import sealed  # imports JAX, for which readers need not wait
 
     if is_writable(root):
-        content = {**own._asdict(), "before": list(before), "sets": dict(sets)}
+        # One text, since a store of many runs reads many.
+        content = {**own._asdict(), "trials": " ".join(own.trials), "before": list(before), "sets": dict(sets)}
         try:
             sealed.write(root / PLACE / own.id, root / "drafts", content, lambda draft: None)
         except sealed.StoreError as error:
@@ -150,9 +151,9 @@ def _record(content: Mapping[str, Any]) -> _Record | None:
         case {
             "seeds": int(seeds),
             "looks": list(looks),
-            "trials": list(trials),
+            "trials": str(trials),
             "before": list(before),
             "sets": dict(sets),
         }:
-            return _Record(Judged(seeds, tuple(looks), tuple(trials)), tuple(before), sets)
+            return _Record(Judged(seeds, tuple(looks), tuple(trials.split())), tuple(before), sets)
     return None
