@@ -10,7 +10,7 @@ import importlib
 import threading
 import warnings
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -35,7 +35,7 @@ from pretrain.report import drawing, outcome, verdicts
 from pretrain.report import prospects as in_words
 from pretrain.runs import baselines, before, holds, per_class, preview, row_scores, run_files, samples, tables
 from pretrain.runs.remeasure import remeasured
-from pretrain.store import reuse
+from pretrain.store import judged, reuse
 from pretrain.store import store as stored
 from pretrain.store.manifests import DamageError
 from pretrain.store.store import Store
@@ -45,6 +45,7 @@ from pretrain.study.choice import usual_values
 from pretrain.study.prospects import Prospect
 from pretrain.study.results import Run
 from pretrain.study.sequential import Look
+from pretrain.study.statistics import FEWEST_SEEDS
 
 QUIET = Console(quiet=True)
 _LONG = 60  # seconds, from which on a run whose length nobody chose says how long it is
@@ -86,6 +87,18 @@ class Trained(NamedTuple):
     n_run: int  # stages
     tables: Mapping[str, pa.Table]  # by name
     answer: Answer
+
+    @property
+    def judgement(self) -> judged.Judged:
+        """What its answer is made of, as the store notes it."""
+        return judged.judged(self.tables["trials"], [look.seeds for look in self.prepared.schedule])
+
+    @property
+    def sets(self) -> dict[str, str]:
+        """The names of the sets whose test rows it reads, by their fingerprint; of a split a seed the first's."""
+        datasets, points = self.prepared.datasets, self.prepared.experiment.points
+        of_points = dict.fromkeys(point.settings.at_seed(0).data for point in points)
+        return {datasets[data].fingerprints.test: PurePath(data.name).name for data in of_points}
 
 
 def prepare(
@@ -246,7 +259,14 @@ def train(
             if not going:
                 break
             ends |= {arm: look.seeds for arm in prepared.arms if arm not in going and arm not in ends}
-    return trained
+    return trained and _with_history(trained)
+
+
+def _with_history(trained: Trained) -> Trained:
+    """Returns what training came to, with what the store knows of judgements before."""
+    prepared = trained.prepared
+    history = judged.history(prepared.store.root, trained.judgement, FEWEST_SEEDS, trained.sets, prepared.warn)
+    return trained._replace(answer=trained.answer._replace(history=history or judged.History()))
 
 
 def _load_for_report() -> None:
@@ -320,6 +340,8 @@ def conclude(trained: Trained, with_tensorboard: bool = False) -> Run:
     # Only now, so that the tables of a run that is repeated, or interrupted as it is, never hold less.
     shown = samples.of_run(trained.plan, prepared.store, datasets, outcome.samples_there(run_dir))
     written = (experiment, datasets, prepared.findings, trained.tables)
+    before = trained.answer.history.before
+    judged.note(prepared.store.root, trained.judgement, trained.sets, before, prepared.warn)
     try:
         outcome.write(*written, trained.answer, shown, prepared.warn, trained.n_run > 0, with_tensorboard)
     except OSError:

@@ -73,7 +73,23 @@ def test_all_seeds_at_once_give_the_same_tables_to_the_bit(inconclusive, site):
     done = site.launch("--run-dir", site.path / "at-once-run", *store, *PAIR, "--seeds", "8")
     assert "16 trials, 0 of 32 stages run" in done.stdout
     assert results(site.path / "at-once-run") == results(inconclusive[1])
-    assert "look" not in answered(site.path / "at-once-run")["design"]
+    reported = answered(site.path / "at-once-run")["design"]
+    assert "look" not in reported and reported["judged_before_at_seeds"] == []  # two seeds can call nothing
+
+
+def test_more_seeds_by_hand_are_a_look_that_nobody_declared(inconclusive, site):
+    run, (_, _, *store) = site.path / "by-hand-run", site.at("looks")
+    done = site.launch("--run-dir", run, *store, *PAIR, "--seeds", "10")
+    reported = answered(run)
+    assert reported["design"]["judged_before_at_seeds"] == [8]
+    assert reported["cells"]["Comparisons"] == "1; judged 1 time before, on fewer seeds (8)"
+    assert "t was judged 1 time before, on fewer seeds (8)." in reported["basis"] and reported["basis"] in done.stdout
+    assert call(["report", str(run)], site.path).returncode == 0
+    assert answered(run) == reported
+    known = (site.path / "looks-store" / "judged").rename(site.path / "judged")  # as in a store that knows nothing
+    assert call(["report", str(run)], site.path).returncode == 0
+    known.rename(site.path / "looks-store" / "judged")
+    assert answered(run) == reported
 
 
 def test_the_same_command_goes_through_the_same_looks_to_the_same_end(inconclusive, site):

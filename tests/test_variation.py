@@ -57,7 +57,12 @@ def test_the_answer_says_shares_at_the_terminal_and_for_programs(redrawn):
     done, run, _ = redrawn
     (split,) = answered(run)["variation"]
     assert (split["treatment"], split["n"], split["fixed"]) == ("pretrained", 2, [])
-    assert {share["source"] for share in split["shares"]} == set(SOURCES)
+    shares = {share["source"]: share for share in split["shares"]}
+    assert shares.keys() == {*SOURCES, "rows"}
+    (rows,) = [each["rows"] for each in answered(run)["comparisons"]]
+    parts = max(rows["row_variance"], 0) + max(rows["residual_variance"], 0)
+    assert shares["rows"]["deviation"]["mean"] ** 2 == pytest.approx(parts / rows["rows"], rel=1e-6)
+    assert "test rows" in done.stdout and "Test rows are drawn anew by" in (run / "report.html").read_text()
     assert "The difference of pretraining varies over seeds with a deviation of " in done.stdout
     assert "Where variation comes from" in (run / "report.html").read_text()
     assert (run / "tables" / "variation.tex").exists()
@@ -76,12 +81,25 @@ def test_the_run_again_trains_nothing_and_its_report_is_written_again(site, redr
     assert "test_balanced_accuracy" in pq.read_table(run / "variation.parquet").column_names
 
 
+def test_splits_are_drawn_anew_where_each_seed_has_its_own(site):
+    fresh = [*site.at("redrawn"), *PAIR, "--variation", "--data.splits", "fresh", "--run-dir", site.path / "fresh-run"]
+    done = site.launch(*fresh)
+    assert done.returncode == 0, done.stderr
+    (split,) = answered(site.path / "fresh-run")["variation"]
+    assert {share["source"] for share in split["shares"]} == {*SOURCES, "split", "rows"}
+    assert "the split of the data" in done.stdout
+    rows = pq.read_table(site.path / "fresh-run" / "variation.parquet").to_pylist()
+    assert sum(row["redrawn"] == "split" for row in rows) == 2 * 2
+    again = site.launch(*fresh)
+    assert " 0 of " in again.stdout
+
+
 def test_tuned_arms_are_tuned_anew(site):
     options = [*site.at("redrawn"), *PAIR, "--tune", "finetune.optimizer.learning_rate=0.001,0.01", "--variation"]
     done = site.launch(*options, "--run-dir", site.path / "tuned-run")
     assert done.returncode == 0, done.stderr
     (split,) = answered(site.path / "tuned-run")["variation"]
-    assert split["n"] == 2 and len(split["shares"]) == 4
+    assert split["n"] == 2 and len(split["shares"]) == 5
 
 
 def test_a_run_without_a_difference_has_none_to_split(site):

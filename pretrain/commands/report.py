@@ -13,11 +13,13 @@ from pretrain.config.fields import ConfigError, fields, replace_all
 from pretrain.config.paths import path_of
 from pretrain.report import outcome, report, terminal
 from pretrain.runs import holds, run_files
+from pretrain.store import judged
 from pretrain.store.manifests import DamageError
 from pretrain.study import new_rows, results, sequential, summary
 from pretrain.study.answer import answer
 from pretrain.study.choice import usual_values
 from pretrain.study.results import Run
+from pretrain.study.statistics import FEWEST_SEEDS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,6 +82,7 @@ def main(argv: Sequence[str]) -> int:
             others = run.findings, run.stages, before, run.variation
             concluded = answer(run.trials, run.curves, study, look.level, usual, *others)
             concluded = new_rows.with_rows(concluded, run.rows, study)
+            concluded = concluded._replace(history=_history(run, files))
             told = run.trials, run.curves, run.experiment, files.devices
             report.write(concluded, *told, draft, samples, run.classes, results.inputs_of(files))
             run_files.commit(draft, files.experiment_id, files.devices, keep)
@@ -93,6 +96,13 @@ def main(argv: Sequence[str]) -> int:
     terminal.show(concluded, run.trials, run.curves, out, run.experiment, str(path))
     out.print(str(path / "report.html"), style="dim", soft_wrap=True)
     return 0
+
+
+def _history(run: Run, files: run_files.Files) -> judged.History:
+    """Returns the judgements before a run as its store knows them, or else as its answer has them."""
+    root, looks = Path(run.experiment.store), [look.seeds for look in sequential.looks(run.experiment)]
+    found = judged.history(root, judged.judged(run.trials, looks), FEWEST_SEEDS, warn=streams.complain)
+    return found or results.history_of(files)
 
 
 def _asked(run: Run, asked: Mapping[str, object]) -> Run:

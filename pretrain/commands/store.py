@@ -10,12 +10,15 @@ import tyro
 from rich.table import Table
 
 from pretrain.commands import options, streams
-from pretrain.config.counts import counted
+from pretrain.config.counts import counted, some
 from pretrain.config.fields import ConfigError
 from pretrain.config.paths import path_of
 from pretrain.runs import holds, inventory
 from pretrain.runs.holds import Hold
 from pretrain.runs.inventory import Entry
+from pretrain.store import judged
+
+_MOST_NAMED = 12  # sets
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +63,9 @@ def main(argv: Sequence[str]) -> int:
     held, unread = holds.holds(root)
     for hold in held:
         console.print(_line(hold), soft_wrap=True)
+    if read := judged.readers(root):
+        named = [f"{name} by {counted(n, 'run')}" for name, n in read.items()]
+        console.print(f"test rows read: {some(named, _MOST_NAMED)}", soft_wrap=True)
     damaged = [entry.fault for entry in entries if entry.fault]
     faults = list(dict.fromkeys([*faults, *unread, *damaged]))
     for fault in faults:

@@ -78,8 +78,9 @@ class StudyConfig:
     """Add `seeds` more seeds until no comparison of the question is inconclusive, or there are `study.most_seeds`, and
     judge each time so strictly that all times together err in at most 5 %; `--until-conclusive` for short."""
     variation: Switch = False
-    """Train each trial anew for each source of variation - pretraining, label subset, head, batches - with only that
-    source drawn anew, and split the variation of differences over seeds among them; `--variation` for short."""
+    """Train each trial anew for each source of variation - pretraining, label subset, head, batches, and the split of
+    the data where each seed has its own - with only that source drawn anew, and split the variation of differences over
+    seeds among them; `--variation` for short."""
     most_seeds: Annotated[Count, Le(1 << 16)] = 32
     """Seeds at which `until_conclusive` ends, conclusive or not (seeds)."""
 

@@ -22,6 +22,7 @@ TUNING_SCORE = "tuning_score"
 BEFORE = ("before_training", "before_held_out", "before_noise")  # columns of stages: errors before the first update
 CHANCE, MARGIN = "_chance", "_chance_margin"  # ends of names: the compared metric's level of chance, and its margin
 OF_CHANCE = (CHANCE, MARGIN)
+IN_COMMON = "_rows_in_common"  # end of a name: the part of a split's rows that another seed's has, too
 _SPLITS = ("test", "validation", "post")  # the last of curves, as in post_update_accuracy
 
 

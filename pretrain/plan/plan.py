@@ -90,9 +90,8 @@ def plan(experiment: Experiment, datasets: Mapping[DataConfig, Dataset], fingerp
       ConfigError: a dataset is too small for a field, or layers do not fit.
     """
     trials: dict[str, Trial] = {}
-    redrawn: dict[VariationSource, dict[str, Trial]] = {
-        source: {} for source in VariationSource if experiment.study.variation
-    }
+    sources = [*VariationSource, redraws.SPLIT] if experiment.study.variation else []
+    redrawn: dict[VariationSource | str, dict[str, Trial]] = {source: {} for source in sources}
     jobs: dict[str, Job] = {}
     named_stages = _NamedStages(datasets, fingerprint)
     for point in experiment.points:
@@ -112,9 +111,13 @@ def plan(experiment: Experiment, datasets: Mapping[DataConfig, Dataset], fingerp
             # Two points are one where `all` is a number that is swept, too.
             trials.setdefault(trial_id, trial)
             for anew, those in redrawn.items():
-                changed = tuple(job.id for job in _path(named_stages.redrawn(seeded, anew), jobs))
-                own_id, name = sha256(f"{trial_id} {anew.name}"), anew.name.lower()
-                those.setdefault(own_id, dataclasses.replace(trial, id=own_id[:16], jobs=changed, redrawn=name))
+                if isinstance(anew, VariationSource):
+                    drawn, name = named_stages.redrawn(seeded, anew), anew.name
+                else:  # the next seed's split, with all other draws as they are
+                    other, name = point.settings.at_seed((seed + 1) % experiment.seeds), anew
+                    drawn = [(each, redraws.seed_of(each.spec.stage, seed, repeat)) for each in named_stages(other)]
+                changed, own_id = tuple(job.id for job in _path(drawn, jobs)), sha256(f"{trial_id} {name}")
+                those.setdefault(own_id, dataclasses.replace(trial, id=own_id[:16], jobs=changed, redrawn=name.lower()))
     paths = [trial.jobs for trial in trials.values()]
     # A source from which no trial draws is left out: its trials are those that there are.
     kept = [those.values() for those in redrawn.values() if [trial.jobs for trial in those.values()] != paths]

@@ -6,6 +6,7 @@ from pretrain.learn.randomness import VariationSource
 from pretrain.learn.stage import Choices, Stage
 
 Seed = int | tuple[int, ...]  # of all draws, or of each source
+SPLIT = "SPLIT"  # source of variation that is no draw of a stage: the data's split, where each seed has its own
 _ANEW = 1 << 31  # bit of seeds that draw anew; those of a run are below it, at up to 32,768 repeats
 
 

@@ -7,6 +7,7 @@ from pretrain.config import Experiment
 from pretrain.config.counts import counted, some
 from pretrain.config.fields import get
 from pretrain.report.names import arm_name, listed, percent
+from pretrain.report.verdicts import looked
 from pretrain.study.answer import Answer
 from pretrain.study.arms import distinct
 from pretrain.study.comparisons import by_family
@@ -18,8 +19,12 @@ _MOST_NAMED = 3  # arms, and datasets
 
 def cells(answer: Answer, experiment: Experiment) -> dict[str, str]:
     """Returns the five cells by name, each of a few words."""
+    read = "".join(
+        f"; the test rows of {name} were read by {n:,} runs of this store"
+        for name, n in answer.history.often_read.items()
+    )
     return {
-        "Rows": _rows(answer, experiment),
+        "Rows": _rows(answer, experiment) + read,
         "Failures": failures(answer),
         "Comparisons": _comparisons(answer, experiment),
         "Datasets": _datasets(answer, experiment),
@@ -71,6 +76,8 @@ def _comparisons(answer: Answer, experiment: Experiment) -> str:
         parts.append(f"{len(explored):,} more explore")
     if experiment.study.until_conclusive:
         parts.append(f"look {look_at(experiment, answer.n_seeds).number} of at most {len(looks(experiment))}")
+    if before := answer.history.before:
+        parts.append(looked(before))
     return "; ".join(parts)
 
 

@@ -45,7 +45,7 @@ def first_batches(curves: Curves, arms: Sequence[Arm]):
         if measure == "loss":  # which is above zero, on a logarithmic scale
             low = np.maximum(low, mean / 100)
         axes.plot(x, mean, label=written(arm_name(arm.point)), linewidth=1.8, **style(index))
-        if len(values) > 1:
+        if not np.isinf(high).any():
             axes.fill_between(x, low, high, color=COLOURS[index], alpha=0.1, linewidth=0)
             for edge in (low, high):
                 axes.plot(x, edge, linewidth=0.5, alpha=0.5, **style(index))
@@ -54,8 +54,9 @@ def first_batches(curves: Curves, arms: Sequence[Arm]):
     if measure == "loss":
         axes.set_yscale("log", nonpositive="clip")
     n = max((len(set(arm.seeds)) for arm in arms), default=0)
-    band = f"mean over {n} seeds, {percent(statistics.LEVEL)} band over all batches" if n > 1 else "one seed"
-    title(figure, f"The first {FIRST_BATCHES} mini-batches: {band}")
+    over = f"mean over {n} seeds" if n > 1 else "one seed"
+    band = f", {percent(statistics.LEVEL)} band over all batches" if n > 2 else ""
+    title(figure, f"The first {FIRST_BATCHES} mini-batches: {over}{band}")
     legend(figure, axes)
     return figure
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pretrain.config import Experiment
 from pretrain.config.counts import counted
 from pretrain.config.fields import get
-from pretrain.report.names import arms, capital, listed
+from pretrain.report.names import arm_name, arms, capital, listed
 from pretrain.study.health import Fault
 
 _RATES = {"finetune": "finetune.optimizer.learning_rate"}
@@ -53,6 +53,12 @@ def _sentence(group: Sequence[Fault], experiment: Experiment) -> str:
         case "collapsed":
             remedy = "train longer or at another rate, or compare another metric (--study.metric)"
             return f"{some} collapsed: the same is predicted of every example; {remedy}."
+        case "failed":
+            where = "; ".join(f"{arm_name(each.arm.point)}: {listed(list(map(str, each.seeds)))}" for each in group)
+            return (
+                f"{some} failed, near chance across a gap from the others (seeds of {where}), so that means over all "
+                "seeds are of two things at once; train longer or at another rate."
+            )
         case "at chance":
             best = sum(fault.baseline for fault in group) / len(group)
             values = {f"{fault.value:.3f}": None for fault in group}

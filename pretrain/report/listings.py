@@ -215,4 +215,6 @@ def facts(name: str, caption: str, stated: Mapping[str, Any]) -> Listing:
 def _value(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(_value, value)) or "none"
+    if isinstance(value, dict):
+        return ", ".join(f"{name}: {_value(each)}" for name, each in value.items()) or "none"
     return "none" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

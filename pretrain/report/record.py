@@ -88,6 +88,8 @@ def _design(answer: Answer, experiment: Experiment) -> dict[str, Any]:
         "level": answer.level,
         "stored_stages": _STORED[experiment.code],
         **looked,
+        "judged_before_at_seeds": answer.history.before,
+        "runs_that_read_test_rows": answer.history.often_read,
         "swept": sorted({name for arm in answer.arms for name in arm.point}),
     }
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pretrain.config.counts import counted
+from pretrain.config.counts import counted, some
 from pretrain.config.metrics import COMPONENTS, RECONSTRUCTION, split_of
 from pretrain.data.inputs_file import Inputs
 from pretrain.report import (
@@ -29,7 +29,7 @@ from pretrain.report.listings import Listing
 from pretrain.report.page import Picture, Section
 from pretrain.runs.sample_file import Samples
 from pretrain.study import health
-from pretrain.study.answer import Answer, headline_arms, main_arms
+from pretrain.study.answer import Answer, headline_arms, main_arms, sound
 from pretrain.study.arms import Arm, distinct
 from pretrain.study.curves import Curves
 from pretrain.study.factorial import FIRST_BATCHES
@@ -37,6 +37,7 @@ from pretrain.study.phases import from_start, pretrainings, reconstruct
 from pretrain.study.statistics import LEVEL
 
 Parts = list[Drawing | Listing]
+_MOST_NAMED = 4  # arms
 
 
 def sections(
@@ -61,9 +62,11 @@ def sections(
       record: the content of ``answer.json``, for the design, the versions and the machine.
       directory: where figures are saved as PNG and SVG.
     """
-    shown = main_arms(answer, figures.MOST_ARMS)
+    whole = main_arms(answer, figures.MOST_ARMS)
+    shown = sound(answer, whole)
+    left_out = _left_out(whole, shown)
     by_budget = scores.drawing(answer)
-    batches: dict[str, Parts] = {"The first mini-batches": _first_batches(answer, curves, shown)}
+    batches: dict[str, Parts] = {"The first mini-batches": _first_batches(answer, curves, shown, left_out)}
     parts: dict[str, Parts] = {
         **({"The answer": [by_budget]} if by_budget else batches),
         "Results": [listings.arms(answer), *_comparisons(answer), *_classes(answer, classes)],
@@ -71,7 +74,7 @@ def sections(
         "How arms were tuned": _tuned(answer),
         "Gain against labels": _gains(answer),
         "Where variation comes from": [variation.listing(answer)] if answer.variation else [],
-        "What makes the gap": [*gaps.parts(answer.factorials, answer.level), *_diagnostics(curves, shown)],
+        "What makes the gap": [*gaps.parts(answer.factorials, answer.level), *_diagnostics(curves, shown, left_out)],
         "What pretraining learned": [*_samples(samples, trials), *_phases(answer, trials, curves), *_epochs(answer)],
         "Seed by seed": _slopes(answer),
         "The data": [*([listings.findings(answer)] if answer.findings else []), *listings.columns(inputs)],
@@ -97,22 +100,31 @@ def _computed_with(record: dict[str, Any]) -> dict[str, Any]:
     return stated
 
 
-def _first_batches(answer: Answer, curves: Curves, shown: Sequence[Arm]) -> Parts:
+def _left_out(whole: Sequence[Arm], shown: Sequence[Arm]) -> str:
+    """Returns how many failed trials of arms their curves leave out, in a sentence; nothing where none failed."""
+    counts = {}
+    for arm, kept in zip(whole, shown, strict=True):
+        if n := len(arm.trial_ids) - len(kept.trial_ids) + arm.n_diverged:
+            counts[names.arm_name(arm.point)] = f"{n:,} of {len(arm.trial_ids) + arm.n_diverged:,}"
+    named = some([f"{name} {count}" for name, count in counts.items()], _MOST_NAMED)
+    return f" Trials that failed are left out: {named}." if counts else ""
+
+
+def _first_batches(answer: Answer, curves: Curves, shown: Sequence[Arm], left_out: str = "") -> Parts:
     metric, steps = figures.trained_metric(curves), np.arange(1, FIRST_BATCHES + 1)
     if not any(np.isfinite(curves.values(arm.trial_ids, metric, steps)).any() for arm in shown):
         return []  # of read-outs, and of arms that diverged
     measure = metric.removeprefix("post_update_").capitalize()
-    band = (
-        f"Lines are means over seeds; each band covers its whole mean curve at once with {names.percent(LEVEL)} "
-        "confidence. "
-        if max((len(set(arm.seeds)) for arm in answer.arms), default=0) > 1
-        else ""
-    )
+    n_seeds = max((len(set(arm.seeds)) for arm in answer.arms), default=0)
+    band = "Lines are means over seeds. " if n_seeds > 1 else ""
+    if n_seeds > 2:
+        whole = f"each band covers its whole mean curve at once with {names.percent(LEVEL)} confidence. "
+        band = f"Lines are means over seeds; {whole}"
     n = len(distinct(answer.arms))
     caption = (
         f"{measure} on each of the first {FIRST_BATCHES} mini-batches, just after training on it. {band}"
         f"{'Curves that start low learn slowly.' if measure == 'Accuracy' else ''}"
-        f"{f' Shown are {len(shown)} of {n:,} arms.' if n > len(shown) else ''}"
+        f"{f' Shown are {len(shown)} of {n:,} arms.' if n > len(shown) else ''}{left_out}"
     )
     arms = "; ".join(names.arm_name(arm.point) for arm in shown if arm.trial_ids)
     alt = f"{measure} on the batch just trained on against the number of the batch, a curve for each of: {arms}"
@@ -164,8 +176,9 @@ def _gains(answer: Answer) -> Parts:
     return [Drawing("gains", figures.gains(answer.budgets), caption, alt)]
 
 
-def _diagnostics(curves: Curves, shown: Sequence[Arm]) -> Parts:
-    return [gaps.diagnostics(curves, shown)] if gaps.diagnosed(curves) else []
+def _diagnostics(curves: Curves, shown: Sequence[Arm], left_out: str = "") -> Parts:
+    drawn = [gaps.diagnostics(curves, shown)] if gaps.diagnosed(curves) else []
+    return [each._replace(caption=each.caption + left_out) for each in drawn]
 
 
 def _samples(samples: Samples | None, trials: pa.Table) -> Parts:

@@ -7,10 +7,20 @@ from pretrain.report import names
 from pretrain.report.listings import Listing
 from pretrain.report.names import listed
 from pretrain.study.answer import Answer
-from pretrain.study.variation import ENOUGH, Share, Variation
+from pretrain.study.variation import ENOUGH, ROWS, Share, Variation
 
 _MOST = 4  # comparisons in sentences
-_SOURCES = {"labels": "the label subset", "head": "the head", "batches": "batch order"}
+_SOURCES = {
+    "labels": "the label subset",
+    "head": "the head",
+    "batches": "batch order",
+    "split": "the split of the data",
+    "rows": "test rows",
+}
+_ROWS = (
+    "Test rows are drawn anew by variance components, without training; where all seeds share them, other rows would "
+    "add their share to that variance. "
+)
 _NEXT = {
     "datasets": "It is settled on these data: other datasets are what is open.",
     "rows": "Test rows make most of what is open: add rows.",
@@ -31,14 +41,17 @@ def listing(answer: Answer) -> Listing:
         scale, _ = names.scale_of(each.metric)
         for share in each.shares:
             estimate = share.deviation
-            deviation = f"{scale * estimate.mean:.2g} [{scale * estimate.low:.2g}, {scale * estimate.high:.2g}]"
+            deviation = f"{scale * estimate.mean:.2g}"
+            if np.isfinite(estimate.high):
+                deviation += f" [{scale * estimate.low:.2g}, {scale * estimate.high:.2g}]"
             cells = _name(share), deviation, _percent(share)
             rows.append((names.comparison_name(each), *cells, str(each.n)))
     _, unit = names.scale_of(answer.metric)
+    is_of_rows = any(share.source == ROWS for each in answer.variation for share in each.shares)
     caption = (
         "Each source drawn anew by itself, with all other draws as they were: the deviation of a difference that it "
         "makes, and its share in the variance over seeds. Sources that act together count in each, so shares may add "
-        f"up to more than 100 %. {' '.join(sentences(answer))}"
+        f"up to more than 100 %. {_ROWS if is_of_rows else ''}{' '.join(sentences(answer))}"
     )
     headings = ("comparison", "source", f"deviation ({unit})", "share", "seeds")
     return Listing("variation", caption, headings, rows, "llrrr")

@@ -312,6 +312,11 @@ def of_networks(pair: Pair, seed: int) -> str:
     )
 
 
+def looked(before: Sequence[int]) -> str:
+    """Returns at which numbers of seeds the same arms were judged before, though nobody declared it."""
+    return f"judged {counted(len(before), 'time')} before, on fewer seeds ({listed([f'{n:,}' for n in before])})"
+
+
 def progress(look: Look, planned: Sequence[Look], compared: Sequence[Comparison]) -> str:
     """Returns the state after a look of several: inconclusive comparisons, and whether more seeds follow."""
     still, n_asked = unsettled(compared), len(by_family(compared)[0])

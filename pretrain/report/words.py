@@ -125,11 +125,14 @@ def certainty(answer: Answer, experiment: Experiment) -> str:
 def _error_rate(answer: Answer) -> str:
     """Returns how often verdicts call an effect that is not there, in a sentence; nothing where training failed."""
     n_own = len(by_family(answer.comparisons)[0])
+    before = f"it was {verdicts.looked(answer.history.before)}" if answer.history.before else ""
     if not n_own or any(each.failures.any for each in answer.comparisons):
-        return ""
+        return f" {capital(before)}." if before else ""
     whose = "the question's" if n_own < len(answer.comparisons) else "the"
     among = f" among {whose} {n_own:,} comparisons" if n_own > 1 else ""
     most = f"at most {percent(1 - LEVEL)} of such runs would report one{among}"
+    if before:
+        most = f"more than {percent(1 - LEVEL)} of such runs may report one{among}, for {before}"
     if not any(comparison.new_rows for comparison in answer.comparisons):
         return f" Were there no effect, {most}."
     same = any(verdicts.is_of_these_rows(comparison) for comparison in answer.comparisons)

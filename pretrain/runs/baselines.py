@@ -1,11 +1,24 @@
 """Baselines without training: the level of chance, the most frequent class, the mean, and principal components."""
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from pretrain.config import DataConfig
-from pretrain.config.metrics import AUTO, CHANCE, COMPONENTS, MAJORITY, MARGIN, MEAN, USUAL, VARIANCE, column, split_of
+from pretrain.config.metrics import (
+    AUTO,
+    CHANCE,
+    COMPONENTS,
+    IN_COMMON,
+    MAJORITY,
+    MARGIN,
+    MEAN,
+    USUAL,
+    VARIANCE,
+    column,
+    split_of,
+)
 from pretrain.data import Dataset
 from pretrain.data.inputs import blocks
 from pretrain.learn.layers import scaled
@@ -23,6 +36,7 @@ def of_trials(plan: Plan, datasets: Mapping[DataConfig, Dataset], metric: str = 
     """Returns the baselines of each trial's results, by its id.
 
     ``test_accuracy_chance`` and ``test_accuracy_chance_margin``, or of the metric that is compared: ``chance.Chance``.
+    ``test_rows_in_common``, or of validation rows, where each seed has a split of its own: mean over pairs of seeds.
     ``test_majority_rate``: the share of the most frequent class among test rows, of classification alone.
     ``pretrain_test_variance``: the variance of the test inputs, mean over inputs; of trials with pretraining.
     ``pretrain_test_mean_mse``: the error of predicting the training inputs' mean, which is the same or more.
@@ -33,6 +47,7 @@ def of_trials(plan: Plan, datasets: Mapping[DataConfig, Dataset], metric: str = 
     last = {trial.id: plan.jobs[trial.jobs[-1]].data for trial in plan.trials}
     majority = {config: _majority(datasets[config]) for config in set(last.values())}
     levels = {config: _chance(datasets[config], metric) for config in set(last.values())}
+    shared = _in_common(dict.fromkeys(last.values()), datasets)
     pretrained = [trial for trial in plan.trials if len(trial.jobs) > 1]
     stacks = {trial.id: plan.jobs[trial.jobs[-2]].stage.stack for trial in pretrained}
     spread = {config: _spread(datasets[config]) for config in {trial.source for trial in pretrained}}
@@ -42,7 +57,7 @@ def of_trials(plan: Plan, datasets: Mapping[DataConfig, Dataset], metric: str = 
     linear = {config: _linear_errors(datasets[config], most) for config, most in n_codes.items()}
     baselines: dict[str, dict[str, float]] = {}
     for trial in plan.trials:
-        values = {MAJORITY: majority[last[trial.id]], **levels[last[trial.id]]}
+        values = {MAJORITY: majority[last[trial.id]], **levels[last[trial.id]], **shared.get(last[trial.id], {})}
         if stack := stacks.get(trial.id):
             values[VARIANCE], values[MEAN] = spread[trial.source]
             errors = linear[trial.source] if stack.reconstructs else []
@@ -65,6 +80,32 @@ def _chance(dataset: Dataset, metric: str) -> dict[str, float]:
     targets = dataset.units.restored(rows.labels) if in_units else rows.labels
     found = chance(measure, dataset.task, targets, len(dataset.output_names))
     return {f"{name}{CHANCE}": found.level, f"{name}{MARGIN}": found.margin} if found else {}
+
+
+def _in_common(
+    configs: Iterable[DataConfig], datasets: Mapping[DataConfig, Dataset]
+) -> dict[DataConfig, dict[str, float]]:
+    """Returns the part of each held-out split that two seeds have in common, of data with a split a seed."""
+    alike: dict[DataConfig, list[DataConfig]] = {}
+    for config in configs:
+        if config.splits == "fresh":
+            alike.setdefault(dataclasses.replace(config, cut=0), []).append(config)
+    found: dict[DataConfig, dict[str, float]] = {}
+    for group in (group for group in alike.values() if len(group) > 1):
+        for split in ("test", "validation"):
+            cuts = [datasets[config].origins[split].rows for config in group if split in datasets[config].origins]
+            if len(cuts) == len(group):
+                part = rows_in_common(cuts)
+                for config in group:
+                    found.setdefault(config, {})[f"{split}{IN_COMMON}"] = part
+    return found
+
+
+def rows_in_common(cuts: Sequence[np.ndarray]) -> float:
+    """Returns the part of some seeds' rows that another seed has, too, mean over pairs of seeds, two at least."""
+    n, rows = len(cuts), sum(map(len, cuts))
+    _, counts = np.unique(np.concatenate(cuts), return_counts=True)
+    return float((np.sum(counts.astype(float) ** 2) - rows) / ((n - 1) * rows))
 
 
 def _spread(dataset: Dataset) -> tuple[float, float]:

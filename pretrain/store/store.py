@@ -30,7 +30,7 @@ from pretrain.store.manifests import DamageError
 from pretrain.store.records import Outcome, Progress, Record, StoredAs, curves_by_stage, curves_of, records_of
 from pretrain.store.sealed import StoreError
 
-_PLACES = ("packs", "begun", "drafts", "damaged", "runs", "programs", "fingerprints")
+_PLACES = ("packs", "begun", "drafts", "damaged", "runs", "programs", "fingerprints", "judged")
 
 
 def check(root: Path) -> None:

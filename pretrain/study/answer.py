@@ -11,8 +11,9 @@ import pyarrow.compute as pc
 from pretrain.config import StudyConfig
 from pretrain.config.metrics import metric_of
 from pretrain.data.findings import Finding
+from pretrain.store.judged import History
 from pretrain.study import failures, speed, statistics
-from pretrain.study.arms import CORNERS, Arm, arms, distinct, key, places, without_idle
+from pretrain.study.arms import CORNERS, Arm, arms, cut, distinct, key, places, without_idle
 from pretrain.study.budgets import BudgetCurve, budget_curves
 from pretrain.study.choice import Choice, TunedArm, at_values, choose
 from pretrain.study.comparisons import Comparison, by_family, compare
@@ -52,6 +53,7 @@ class Answer(NamedTuple):
     findings: tuple[Finding, ...] = ()  # in the data
     pretraining: tuple[Watched, ...] = ()  # stages of arms, with their errors
     variation: tuple[Variation, ...] = ()  # of differences over seeds, where sources of it were drawn anew
+    history: History = History()  # of judgements before, as the store knows them
 
 
 def answer(
@@ -91,7 +93,8 @@ def answer(
     run, all_arms = _arms(trials, metric), arms(whole) if study.tune else []
     pretraining = list(watched(of_run, run, stages))
     compared = compare(run, metric, study, level, _settled(trials, metric, study, before))
-    lost = _mostly_failed(run, compared, metric)
+    alone = _alone(run, compared, metric)
+    lost = _mostly_failed(run, compared, alone)
     trained = [None if place in lost else length for place, length in enumerate(lengths(of_run, run))]
     learned = {place for place, arm in enumerate(run) if place not in lost and not failures.is_at_chance(arm, metric)}
     compared = _with_training(compared, run, trained, learned, speed.measure_of(metrics(trials), of_run), level)
@@ -107,7 +110,7 @@ def answer(
         n_seeds=n_seeds(trials),
         level=level,
         metric=metric,
-        faults=faults_of(run, metric, pretraining),
+        faults=faults_of(run, metric, pretraining, {id(run[place]): seeds for place, seeds in alone.items()}),
         lengths=trained,
         epochs=epoch_curves(all_arms, [], metric, level, last_errors(watched(of_run, all_arms)))
         if study.tune
@@ -151,17 +154,21 @@ def _apart(trials: pa.Table, study: StudyConfig, level: float) -> list[Compariso
     return _untuned(choose(trials, alike).trials if alike.tune else trials, alike, level)
 
 
-def _mostly_failed(run: Sequence[Arm], compared: Sequence[Comparison], metric: str) -> set[int]:
+def _alone(run: Sequence[Arm], compared: Sequence[Comparison], metric: str) -> dict[int, set[int]]:
+    """Returns the seeds in which arms failed that are compared with no other, by their places."""
+    judged = {place for pair in _pairs(compared, run) for place in pair}
+    return {place: failures.failed([arm], metric)[0] for place, arm in enumerate(run) if place not in judged}
+
+
+def _mostly_failed(run: Sequence[Arm], compared: Sequence[Comparison], alone: Mapping[int, set[int]]) -> set[int]:
     """Returns the places of arms that failed in more than half of their seeds, in any of their comparisons."""
     pairs = _pairs(compared, run)
     judged = {place: False for pair in pairs for place in pair}
     for pair, comparison in zip(pairs, compared, strict=True):
         for place, is_lost in zip(pair, comparison.failures.mostly, strict=True):
             judged[place] |= is_lost
-    for place, arm in enumerate(run):
-        if place not in judged:
-            (lost,) = failures.failed([arm], metric)
-            judged[place] = 2 * len(lost) > len({seed for seed, _ in (*arm.units, *arm.diverged)})
+    for place, seeds in alone.items():
+        judged[place] = 2 * len(seeds) > len({seed for seed, _ in (*run[place].units, *run[place].diverged)})
     return {place for place, is_lost in judged.items() if is_lost}
 
 
@@ -208,6 +215,19 @@ def headline_arms(answer: Answer, most: int = 6) -> list[Arm]:
     own, _ = by_family(answer.comparisons)
     compared = sorted({place for pair in _pairs(own, answer.arms) for place in pair})
     return distinct([answer.arms[place] for place in compared])[:most] or [arm for arm in [answer.best] if arm]
+
+
+def sound(answer: Answer, shown: Sequence[Arm]) -> list[Arm]:
+    """Returns arms with the trials of seeds in which they trained, beside what they are compared with; or with all."""
+    pairs = [tuple(answer.arms[place] for place in pair) for pair in _pairs(answer.comparisons, answer.arms)]
+    found = []
+    for arm in shown:
+        own = [pair for pair in pairs if any(each is arm for each in pair)] or [(arm,)]
+        failed = [failures.failed(pair, answer.metric)[[each is arm for each in pair].index(True)] for pair in own]
+        lost = set[int]().union(*failed)
+        kept = cut(arm, {unit for unit in arm.units if unit[0] not in lost})
+        found.append(kept if kept.trial_ids else arm)
+    return found
 
 
 def main_arms(answer: Answer, most: int) -> list[Arm]:

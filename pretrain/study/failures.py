@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import special
 
-from pretrain.config.metrics import CHANCE, MARGIN, metric_of, split_of
+from pretrain.config.metrics import CHANCE, IN_COMMON, MARGIN, metric_of, split_of
 from pretrain.study.arms import Arm, by_seed
 from pretrain.study.statistics import FEWEST_SEEDS, LEVEL, Estimate, Verdict
 
@@ -88,9 +88,10 @@ def is_at_chance(arm: Arm, metric: str) -> bool:
     """Returns whether an arm may be no better than the same prediction for every example.
 
     That is unless the interval of its mean above chance, over seeds and rows, lies above zero, or a quarter of its
-    trials lie so far above it that each has learned for certain, whatever the others came to. The rows' part is half of
-    the margin (two standard errors), as all seeds have these rows; the interval is at 97.5 %, so that of two arms at
-    chance one is called better in 2.5 % at most.
+    trials lie so far above it that each has learned for certain, whatever the others came to. One seed's rows have
+    half of the margin as standard error. Seeds share that luck as far as they share rows: what differs between splits
+    is part of the variance over seeds already, which is no less than luck alone makes it. The interval is at 97.5 %, so
+    that of two arms at chance one is called better in 2.5 % at most.
 
     Args:
       arm: of which trials that diverged say nothing.
@@ -104,7 +105,8 @@ def is_at_chance(arm: Arm, metric: str) -> bool:
         return False
     n, of_rows = len(above), (margin / 2) ** 2
     of_seeds = float(np.var(above, ddof=1)) / n if n > 1 else 0.0
-    variance = of_seeds + of_rows
+    shared = _in_common(arm, metric)
+    variance = max(of_seeds + shared * of_rows, of_rows * (shared + (1 - shared) / n))
     freedom = min((n - 1) * (variance / of_seeds) ** 2, 1e6) if of_seeds else 1e6
     low = np.mean(above) + special.stdtrit(freedom, _ABOVE) * math.sqrt(variance)
     return bool(low <= 0 and np.quantile(above, 0.75) <= _CERTAIN * margin)
@@ -142,6 +144,12 @@ def _above(arm: Arm, metric: str, column: str) -> np.ndarray:
 def _margin(arm: Arm, metric: str) -> float:
     margins = arm.results.get(f"{metric}{MARGIN}", np.zeros(0))
     return float(np.mean(margins)) if len(margins) else math.nan
+
+
+def _in_common(arm: Arm, metric: str) -> float:
+    """Returns the part of a seed's rows that other seeds have, too: all where they share a split."""
+    parts = arm.results.get(f"{split_of(metric)[0]}{IN_COMMON}", np.zeros(0))
+    return float(np.mean(parts)) if len(parts) and np.isfinite(parts).all() else 1.0
 
 
 def _across_a_gap(heights: Sequence[np.ndarray], margins: Sequence[float]) -> float:

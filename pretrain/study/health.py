@@ -1,6 +1,7 @@
 """Broken arms: trials that diverged or collapsed, networks at chance, useless reconstructions, constant codes."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ from pretrain.study.watched import Watched
 Kind = Literal[
     "diverged",
     "collapsed",
+    "failed",
     "at chance",
     "did not train",
     "overfitted",
@@ -37,6 +39,7 @@ class Fault(NamedTuple):
     value: float = np.nan  # of the arm, mean over trials: the result, the part of variance, or the share of units
     baseline: float = np.nan  # for comparison: chance, or the components' part; NaN of other kinds
     stage: str = ""  # of pretraining; or that in which most trials diverged
+    seeds: tuple[int, ...] = ()  # of trials that failed
 
     @property
     def is_whole(self) -> bool:
@@ -44,13 +47,19 @@ class Fault(NamedTuple):
         return self.n == self.of
 
 
-def faults_of(arms: Sequence[Arm], metric: str = "test_accuracy", pretraining: Iterable[Watched] = ()) -> list[Fault]:
+def faults_of(
+    arms: Sequence[Arm],
+    metric: str = "test_accuracy",
+    pretraining: Iterable[Watched] = (),
+    failed: Mapping[int, Collection[int]] = MappingProxyType({}),
+) -> list[Fault]:
     """Returns the faults of each arm, arm by arm; consequences of the first are left out.
 
     Args:
       arms: of the run.
       metric: that is compared, as a column's name, by which an arm may be at chance.
       pretraining: stages of the arms' pretraining.
+      failed: the seeds in which arms failed whose failures no comparison tells, by the arm's ``id``.
     """
     faults, stages = [], list(pretraining)
     for arm in arms:
@@ -62,6 +71,8 @@ def faults_of(arms: Sequence[Arm], metric: str = "test_accuracy", pretraining: I
             continue
         if arm.n_collapsed:
             faults.append(Fault(arm, "collapsed", arm.n_collapsed, n))
+        if fell := set(failed.get(id(arm), ())) - {seed for seed, _ in (*arm.collapsed, *arm.diverged)}:
+            faults.append(Fault(arm, "failed", sum(seed in fell for seed in arm.seeds), n, seeds=tuple(sorted(fell))))
         if arm.n_collapsed < len(arm.trial_ids) and is_at_chance(arm, metric):
             faults.append(_at_chance(arm, n, metric))
         own = [fault for each in stages if each.arm is arm for fault in _pretraining(each)]

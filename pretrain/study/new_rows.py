@@ -11,7 +11,7 @@ import pyarrow as pa
 from pretrain.config import StudyConfig
 from pretrain.config.metrics import metric_of
 from pretrain.runs.scored import RowScores
-from pretrain.study import families
+from pretrain.study import families, variation
 from pretrain.study.answer import Answer
 from pretrain.study.arms import Arm, key, places, without_idle
 from pretrain.study.comparisons import Comparison, by_family, points_of, smallest_of
@@ -156,7 +156,7 @@ def with_rows(answer: Answer, table: pa.Table | None, study: StudyConfig) -> Ans
             ]
             judged = _settling(judged, of_rows, smallest[place], max(1, sum(max(both) > alpha for both in alike)))
         compared.append(judged)
-    return answer._replace(comparisons=compared)
+    return answer._replace(comparisons=compared, variation=variation.with_rows(answer.variation, compared))
 
 
 def _alike(one: Comparison, other: Comparison) -> bool:

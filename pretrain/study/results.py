@@ -25,6 +25,7 @@ from pretrain.runs import run_files
 from pretrain.runs import sample_file as samples
 from pretrain.runs.run_files import REMEDY, Files
 from pretrain.runs.sample_file import Samples
+from pretrain.store.judged import History
 from pretrain.store.manifests import DamageError
 from pretrain.study import run_tables, summary, use
 from pretrain.study.code import code
@@ -193,6 +194,15 @@ def other_versions(files: Files) -> str:
     others = [f"{name} {before}, now {now}" for name, (before, now) in pairs.items() if before != now]
     line = f"{files.directory}: made by other versions ({'; '.join(others)}); its tables are as these wrote them"
     return line if others else ""
+
+
+def history_of(files: Files) -> History:
+    """Returns the judgements before a run, as its answer has them; none of one that cannot be read."""
+    try:
+        design = json.loads(files.read("answer.json"))["design"]
+        return History(tuple(design["judged_before_at_seeds"]), dict(design["runs_that_read_test_rows"]))
+    except (DamageError, ValueError, LookupError, TypeError):
+        return History()
 
 
 def _findings_of(files: Files) -> tuple[Finding, ...]:

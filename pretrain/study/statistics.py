@@ -244,16 +244,16 @@ def band(values: np.ndarray, level: float = LEVEL) -> tuple[np.ndarray, np.ndarr
       Three arrays [points]: the mean, and around it its standard error times the ``level`` quantile of the largest
       Student ratio over all points among bootstrap samples of seeds (sup-t; Montiel Olea and Plagborg-Møller, 2019), or
       times Bonferroni's quantile of Student's distribution where that is smaller: among few seeds a sample may hold
-      almost only one, and its ratios are far too long.
+      almost only one, and its ratios are far too long. Two seeds, and fewer than six whose curves agree, have no band:
+      its ends are infinite.
     """
     values = np.asarray(values, float)
     n, mean = len(values), np.mean(values, axis=0)
-    if n < 2:
-        return mean, np.full_like(mean, -np.inf), np.full_like(mean, np.inf)
-    error = np.std(values, axis=0, ddof=1) / math.sqrt(n)
+    error = np.std(values, axis=0, ddof=1) / math.sqrt(n) if n > 2 else np.zeros_like(mean)
     varies = error > ROUNDING * np.maximum(1.0, np.abs(mean))
     if not varies.any():
-        return mean, mean, mean
+        margin = 0.0 if n >= FEWEST_SEEDS else np.inf
+        return mean, mean - margin, mean + margin
     error = np.where(varies, error, 0.0)
     weights, centred = bootstrap_weights(n), (values - mean)[:, varies]
     means = weights @ centred

@@ -3,11 +3,12 @@
 Beside each seed's trials there is one more for each source of variation, in which only that source is drawn anew. Half
 the mean squared change is the variance that the source accounts for, by itself and together with others: its total
 effect (Jansen, 1999, "Analysis of variance designs for model output"). Sources that act together count in each, so
-shares may add up to more than one.
+shares may add up to more than one. Test rows need no trials: other rows would change a seed's difference by the
+variances of rows and of residuals (`rows.py`) over as many rows, whether seeds share a split or not.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -17,13 +18,17 @@ from scipy import special
 
 from pretrain.config import StudyConfig
 from pretrain.study import failures
-from pretrain.study.arms import Arm, arms, by_seed, cut, key, places, without_idle
+from pretrain.study.arms import Arm, arms, by_seed, cut, hashable, key, places, without_idle
 from pretrain.study.choice import choose
 from pretrain.study.comparisons import Comparison, by_family
+from pretrain.study.rows import Components, for_new_rows
 from pretrain.study.statistics import LEVEL, Estimate
 
 SOURCES = ("pretraining", "labels", "head", "batches")
-PRETRAINING = SOURCES[0]  # the source of which a redraw is another seed's, and so in two trials
+ROWS = "rows"  # of the test, drawn anew from stored predictions
+SPLIT = "split"  # of the data, where each seed has its own
+PRETRAINING = SOURCES[0]
+_OF_NEXT = (PRETRAINING, SPLIT)  # sources of which a redraw is the next seed's, and so in two trials
 ENOUGH = 8  # seeds; with fewer a share is an order of magnitude
 _LARGE = 0.5  # share from which on a source is named as what to add
 _CHAINED = 1.5  # variance of a mean of squares of which neighbours share one of two draws, relative to independent ones
@@ -86,11 +91,12 @@ def _variation(comparison: Comparison, sources: Sequence[str], columns: Sequence
     base, *anew = (np.array([column[seed] for seed in seeds]) for column in values)
     changing = {source: column for source, column in zip(sources, anew, strict=True) if (column != base).any()}
     deviation, found = shares(base, changing, comparison.level)
-    return Variation(
+    split = Variation(
         *(comparison.field, comparison.treatment, comparison.baseline, comparison.shared),
         *(len(seeds), deviation, found, tuple(source for source in SOURCES if source not in changing)),
         *(following(comparison, found), comparison.metric, comparison.level),
     )
+    return _with_rows(split, comparison)
 
 
 def _differences(comparison: Comparison, run: Sequence[Arm]) -> dict[int, float]:
@@ -128,7 +134,7 @@ def shares(
     found = []
     for source, column in redrawn.items():
         squares = np.square(base - column) / 2
-        is_chained = source == PRETRAINING
+        is_chained = source in _OF_NEXT
         effect = float(squares.mean())
         share = effect / variance if variance > 0 else math.nan
         found.append(
@@ -178,6 +184,43 @@ def _with_interval(share: float, left_out: np.ndarray, level: float) -> Estimate
     return Estimate(share, share / factor, share * factor)
 
 
+def with_rows(found: Sequence[Variation], compared: Sequence[Comparison]) -> tuple[Variation, ...]:
+    """Returns variations with the share of test rows, of comparisons whose components over rows are known."""
+    by_name = {_name(each): each for each in compared}
+    return tuple(_with_rows(each, by_name[_name(each)]) if _name(each) in by_name else each for each in found)
+
+
+def _name(of: Variation | Comparison) -> Hashable:
+    return key({**of.shared, of.field: (hashable(of.treatment), hashable(of.baseline))})
+
+
+def _with_rows(found: Variation, comparison: Comparison) -> Variation:
+    parts = comparison.rows
+    if not parts:
+        return found
+    share = of_rows(parts, found.deviation**2, found.n, found.level)
+    of_mean = parts.of_rows / for_new_rows(comparison.where_both_train, parts).error ** 2
+    everything = sorted([*found.shares, share], key=lambda each: -each.share.mean)
+    return found._replace(shares=tuple(everything), next=following(comparison, found.shares, of_mean))
+
+
+def of_rows(parts: Components, variance: float, n: int, level: float = LEVEL) -> Share:
+    """Returns the share of test rows in a variance over n seeds, with its interval by the distribution of F.
+
+    Degrees of freedom are those of mean squares over rows and of residuals (Satterthwaite, 1946), which the variance
+    over seeds outweighs. Their deviation by itself has no interval, since of right and wrong it is nothing normal.
+    """
+    rows, residual = parts.cells / parts.n, max(parts.residual_variance, 0.0)
+    row_square = max(parts.row_variance, 0.0) + residual / parts.n  # mean square over rows, by seeds
+    rest = residual * (1 - 1 / parts.n)
+    spread = row_square**2 / (parts.rows - 1) + rest**2 / ((parts.n - 1) * (parts.rows - 1))
+    effect = (row_square + rest) / rows
+    freedom = (row_square + rest) ** 2 / spread if spread else 1.0
+    share = effect / variance if variance > 0 else math.nan
+    ends = (share / float(special.fdtri(freedom, n - 1, tail)) for tail in ((1 + level) / 2, (1 - level) / 2))
+    return Share(ROWS, Estimate(math.sqrt(effect), 0.0, math.inf), Estimate(share, *ends))
+
+
 def following(comparison: Comparison, found: Sequence[Share], of_rows: float = 0.0) -> Next:
     """Returns what to add to learn more of a difference, by the largest part of its uncertainty.
 
@@ -186,12 +229,12 @@ def following(comparison: Comparison, found: Sequence[Share], of_rows: float = 0
 
     Args:
       comparison: the difference.
-      found: the shares of its variation over seeds.
+      found: the shares of its variation over seeds, but of test rows.
       of_rows: part of the variance of its mean that test rows make, and seeds do not lessen.
     """
-    if comparison.verdict != "inconclusive":
+    if comparison.verdict != "inconclusive" and comparison.holds_for_new_rows is not False:
         return "datasets"
-    if of_rows > _LARGE:
+    if of_rows > _LARGE or comparison.rows_to_settle:
         return "rows"
     first = found[0] if found else None
     return "labels" if first and first.source == "labels" and first.share.low > _LARGE else "seeds"

@@ -13,6 +13,7 @@ from unittest import mock
 import numpy as np
 
 from pretrain.config import StudyConfig
+from pretrain.runs import baselines
 from pretrain.study import comparisons
 from pretrain.study.arms import Arm
 from pretrain.study.comparisons import compare
@@ -31,6 +32,8 @@ class Experiment(NamedTuple):
     failed: np.ndarray  # [2, seeds]
     truth: float | None  # the difference where both train; None where nothing may be claimed at all
     chance: float = 0.1
+    rows: int = ROWS  # of a seed's test
+    in_common: float | None = None  # part of them that another seed has, too; None where all share a split
 
 
 class Said(NamedTuple):
@@ -40,18 +43,22 @@ class Said(NamedTuple):
     unstable: float
     falsely: float  # unstable, though no trial failed
     favoured: float  # that call the arm better which failed in more seeds
+    unjudged: float  # for both arms are at chance
 
 
 Kind = Callable[[np.random.Generator, int], Experiment]
 
 
-def arm(init: str, values: np.ndarray, chance: float, rng: np.random.Generator) -> Arm:
+def arm(init: str, values: np.ndarray, experiment: Experiment, rng: np.random.Generator) -> Arm:
     """An arm's trials, with validation rows of their own, and the margin of as many test rows."""
+    chance = experiment.chance
     kept = np.flatnonzero(np.isfinite(values))
     lost = tuple((int(seed), 0) for seed in np.flatnonzero(np.isnan(values)))
     results = {METRIC: values[kept], "validation_accuracy": values[kept] + rng.normal(0, 0.005, len(kept))}
     results["test_accuracy_chance"] = np.full(len(kept), chance)
-    results["test_accuracy_chance_margin"] = np.full(len(kept), 2 * np.sqrt(chance * (1 - chance) / ROWS))
+    results["test_accuracy_chance_margin"] = np.full(len(kept), 2 * np.sqrt(chance * (1 - chance) / experiment.rows))
+    if experiment.in_common is not None:
+        results["test_rows_in_common"] = np.full(len(kept), experiment.in_common)
     return Arm({INIT: init}, tuple(kept.tolist()), tuple(f"{init}{seed}" for seed in kept), lost, (), (), results)
 
 
@@ -120,6 +127,25 @@ def at_chance(n_collapsed: int, spread: float = 0.005) -> Kind:
     return draw
 
 
+def split_a_seed(means: tuple[float, float], rows: int = 60, of: int = 300, shared: float = 0.5) -> Kind:
+    """Arms that are right so often on rows of a small table, of which each seed tests some; chance is one in two.
+
+    So large a share of the variance of being right is a row's own, which all networks share: luck, of arms at chance.
+    """
+
+    def draw(rng: np.random.Generator, n: int) -> Experiment:
+        right = np.array(means)[:, None, None]
+        own, of_row = rng.random((2, n, of)) < right, rng.random((2, 1, of)) < right
+        is_right = np.where(rng.random((1, n, of)) < np.sqrt(shared), of_row, own)
+        cuts = np.argsort(rng.random((n, of)), axis=1)[:, :rows]
+        values = np.take_along_axis(is_right, cuts[None], axis=2).mean(axis=2)
+        truth = means[0] - means[1]
+        in_common = baselines.rows_in_common(list(cuts))
+        return Experiment(*values, np.zeros((2, n), bool), truth or None, 0.5, rows, in_common)
+
+    return draw
+
+
 KINDS: dict[str, Kind] = {
     **{f"one arm collapses in {rate:.0%}": collapsing((rate, 0)) for rate in (0.02, 0.1, 0.3)},
     **{f"both arms in {rate:.0%}": collapsing((rate, rate)) for rate in (0.02, 0.1, 0.3)},
@@ -138,19 +164,31 @@ KINDS: dict[str, Kind] = {
     "both arms at chance": at_chance(0),
     "both at chance, a collapsed trial each": at_chance(1),
 }
+SPLITS: dict[str, Kind] = {  # 60 of 300 rows each
+    "both arms at chance": split_a_seed((0.5, 0.5)),
+    "both at chance, every network alike": split_a_seed((0.5, 0.5), shared=1.0),
+    ".56 and .62": split_a_seed((0.62, 0.56)),
+    ".60 and .66": split_a_seed((0.66, 0.60)),
+}
 
 
 def judged(experiment: Experiment, rng: np.random.Generator) -> tuple[bool, ...]:
     """Whether the words on an experiment are wrong, unstable, falsely so, and in favour of what fails more."""
     sides = zip(("pretrained", "he"), experiment[:2], strict=True)
-    (found,) = compare([arm(init, values, experiment.chance, rng) for init, values in sides], METRIC, StudyConfig())
+    (found,) = compare([arm(init, values, experiment, rng) for init, values in sides], METRIC, StudyConfig())
     word = found.failures.verdict if found.verdict == "unstable" else found.verdict
     claims = {"helps": 1, "hurts": -1}.get(word, 0)
     truth = experiment.truth
     is_wrong = (claims != 0 and claims != np.sign(truth or 0)) or (word == "no difference" and abs(truth or 0) > 0.005)
     fails_more = np.sign(np.diff(experiment.failed.sum(axis=1))[0])  # of the baseline
     is_unstable = found.verdict == "unstable"
-    return is_wrong, is_unstable, is_unstable and not experiment.failed.any(), claims * fails_more < 0
+    return (
+        is_wrong,
+        is_unstable,
+        is_unstable and not experiment.failed.any(),
+        claims * fails_more < 0,
+        found.both_at_chance,
+    )
 
 
 def said(kind: Kind, n: int, n_experiments: int) -> Said:
@@ -175,6 +213,11 @@ def show(n_experiments: int) -> None:
         print(f"| {name} | " + " | ".join(shown) + " |", flush=True)
         favoured = max([favoured, *(each.favoured for each in rates)])
         falsely = max([falsely, *(each.falsely for each in rates)])
+    print("\nA split a seed: words that are wrong, and arms that are not judged, for both are at chance")
+    for name, kind in SPLITS.items():
+        rates = [said(kind, n, n_experiments) for n in SEEDS]
+        shown = (f"{100 * each.wrong:.1f} %, {100 * each.unjudged:.0f} %" for each in rates)
+        print(f"| {name} | " + " | ".join(shown) + " |", flush=True)
     print(f"At most in favour of what fails more: {100 * favoured:.1f} %; falsely unstable: {100 * falsely:.1f} %")
 
 

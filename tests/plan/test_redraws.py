@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from pretrain.config import StudyConfig
 from pretrain.learn import start
 from pretrain.learn.randomness import Purpose, VariationSource, key_for
 from pretrain.learn.stack import fresh_layer
@@ -162,3 +163,24 @@ def test_a_stage_seeded_by_source_repeats_one_seeded_as_a_whole(experiment, data
     }
     once, again = (run_all(dataclasses.replace(plan, jobs=jobs), dataset) for jobs in (plan.jobs, alike))
     assert all(same(once[name][:3], again[name][:3]) for name in plan.jobs)
+
+
+def test_a_split_a_seed_is_drawn_anew_as_that_of_the_next_seed(experiment, dataset):
+    found = experiment(sweep=(PAIR,), seeds=3, finetune={"labels": 60})
+    found = dataclasses.replace(found, data=dataclasses.replace(found.data, splits="fresh"))
+    cuts = [dataclasses.replace(found.data, cut=seed) for seed in range(3)]
+    marks = ({name: f"{mark}{cut.cut}" for name, mark in dataset.fingerprints._asdict().items()} for cut in cuts)
+    datasets = {
+        cut: dataset._replace(fingerprints=dataset.fingerprints._replace(**mark))
+        for cut, mark in zip(cuts, marks, strict=True)
+    }
+    alone = plan_all(found, datasets, FINGERPRINTS)
+    plan = plan_all(dataclasses.replace(found, study=StudyConfig(variation=True)), datasets, FINGERPRINTS)
+    assert plan.compared.trials == alone.trials
+    split = [trial for trial in plan.redrawn.trials if trial.redrawn == "split"]
+    assert [(each.seed, each.point) for each in split] == [(each.seed, each.point) for each in alone.trials]
+    for trial, base in zip(split, alone.trials, strict=True):
+        for job, own in zip(trial.jobs, base.jobs, strict=True):
+            assert plan.jobs[job].data.cut == (trial.seed + 1) % 3 and plan.jobs[own].data.cut == trial.seed
+            assert plan.jobs[job].seed == plan.jobs[own].seed and plan.jobs[job].stage == plan.jobs[own].stage
+    assert len({trial.id for trial in plan.trials}) == len(plan.trials)

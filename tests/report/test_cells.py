@@ -7,6 +7,7 @@ import pytest
 from pretrain.config import Experiment, StudyConfig
 from pretrain.config.fields import replace_all
 from pretrain.report.cells import cells
+from pretrain.store.judged import History
 from pretrain.study.answer import answer
 from tests.report.test_terminal import INIT, tables
 
@@ -14,7 +15,7 @@ LABELS, RATE = "finetune.labels", "finetune.optimizer.learning_rate"
 NAMES = ["Rows", "Failures", "Comparisons", "Datasets", "Best of"]
 
 
-def of(points, n=8, diverged=(), study=None, **settings):
+def of(points, n=8, diverged=(), study=None, history=None, **settings):
     """The cells of a run of arms at points, of which each seed ends near 0.8."""
     rng, study = np.random.default_rng(0), study or StudyConfig()
     arms = [(point, np.full(n, 0.5), 0.8 + 0.01 * rng.standard_normal(n)) for point in points]
@@ -22,7 +23,7 @@ def of(points, n=8, diverged=(), study=None, **settings):
     trials = trials.append_column("tuning_score", trials["validation_accuracy"])
     trials = trials.add_column(2, "repeat", pa.array([0] * len(trials)))
     experiment = replace_all(Experiment(), settings)
-    found = cells(answer(trials, curves, study), experiment)
+    found = cells(answer(trials, curves, study)._replace(history=history or History()), experiment)
     assert list(found) == NAMES
     return found
 
@@ -39,6 +40,12 @@ def test_a_plain_pair():
         "Datasets": "mnist only",
         "Best of": "one setting: nothing was chosen",
     }
+
+
+def test_looks_that_nobody_declared_and_rows_that_many_runs_read_are_said():
+    found = of(PAIR, history=History((2, 4), {"mnist": 14, "iris": 10}))
+    assert found["Comparisons"] == "1; judged 2 times before, on fewer seeds (2 and 4)"
+    assert found["Rows"].endswith("; the test rows of mnist were read by 14 runs of this store")
 
 
 def test_failed_seeds_are_counted_arm_by_arm():

@@ -1,11 +1,14 @@
 """Linear reconstructions that pretraining is compared with, against scikit-learn's principal components."""
 
+import itertools
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from sklearn.decomposition import PCA
 
+from pretrain.config import DataConfig
+from pretrain.data.dataset import Origin
 from pretrain.runs import baselines
 
 RNG = np.random.default_rng(0)
@@ -39,6 +42,22 @@ def test_inputs_stay_as_they_are_and_blocks_change_nothing(monkeypatch):
     monkeypatch.setattr("pretrain.data.inputs._BLOCK", 12 * 7)
     np.testing.assert_allclose(errors(FLOATS), whole, rtol=1e-3)
     np.testing.assert_array_equal(FLOATS, before)
+
+
+def test_rows_in_common_are_those_of_pairs_of_seeds():
+    cuts = [RNG.permutation(60)[:15] for _ in range(5)]
+    pairs = [len(set(one) & set(other)) / 15 for one, other in itertools.permutations(cuts, 2)]
+    assert baselines.rows_in_common(cuts) == pytest.approx(np.mean(pairs))
+    assert baselines.rows_in_common([np.arange(9)] * 3) == 1
+    assert baselines.rows_in_common([np.arange(9), np.arange(9, 18)]) == 0
+    fixed, fresh = DataConfig(), [DataConfig(splits="fresh", cut=seed) for seed in range(5)]
+    other = DataConfig(name="iris", splits="fresh", cut=0)  # of one seed
+    datasets = {
+        config: SimpleNamespace(origins={"test": Origin(cut, None)})
+        for config, cut in zip([*fresh, fixed, other], [*cuts, cuts[0], cuts[0]], strict=True)
+    }
+    found = baselines._in_common(datasets, datasets)
+    assert found == {config: {"test_rows_in_common": pytest.approx(np.mean(pairs))} for config in fresh}
 
 
 def test_constant_inputs_leave_nothing():

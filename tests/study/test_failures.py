@@ -8,11 +8,11 @@ import pytest
 from scipy import stats
 
 from pretrain.config import Experiment, StudyConfig
-from pretrain.report import words
+from pretrain.report import sections, words
 from pretrain.report.record import record
 from pretrain.report.verdicts import verdict
 from pretrain.study import failures, statistics
-from pretrain.study.answer import answer
+from pretrain.study.answer import answer, sound
 from pretrain.study.arms import Arm
 from pretrain.study.budgets import budget_curves
 from pretrain.study.comparisons import compare
@@ -115,6 +115,27 @@ def test_an_arm_is_at_chance_by_seeds_and_rows():
     assert [failures.is_at_chance(arm, METRIC) for arm in half] == [False, True]
 
 
+def test_luck_of_rows_that_seeds_do_not_share_averages_out():
+    values = np.random.default_rng(1).normal(0.13, 0.01, 16)
+    (one, _) = pair(values, values, margin=0.04)
+    of_seeds, of_rows = np.var(values, ddof=1) / 16, 0.02**2
+    for shared in (0.0, 0.2, 0.5, 1.0):
+        variance = max(of_seeds + shared * of_rows, of_rows * (shared + (1 - shared) / 16))
+        freedom = 15 * (variance / of_seeds) ** 2
+        low = np.mean(values) - 0.1 - stats.t.ppf(0.9875, freedom) * np.sqrt(variance)
+        split = one._replace(results={**one.results, "test_rows_in_common": np.full(16, shared)})
+        assert failures.is_at_chance(split, METRIC) == (low <= 0) == (shared >= 0.5)
+    assert failures.is_at_chance(one, METRIC)
+    on_validation = one._replace(results={**one.results, "validation_rows_in_common": np.full(16, 0.2)})
+    assert failures.is_at_chance(on_validation, METRIC)  # of other rows
+
+
+@pytest.mark.parametrize(("name", "least", "most"), [("both arms at chance", 0.9, 1.0), (".60 and .66", 0.0, 0.1)])
+def test_simulated_arms_with_a_split_a_seed_are_judged_unless_they_are_at_chance(name, least, most):
+    found = bench.said(bench.SPLITS[name], 16, 40)
+    assert least <= found.unjudged <= most and found.wrong <= 0.05
+
+
 def test_diverged_trials_count_as_chance_in_their_place():
     one, _ = pair([0.9, np.nan, 0.8, np.nan], [0.7] * 4, repeats=(0, 0))
     full = failures.whole(one, METRIC)
@@ -185,6 +206,41 @@ def test_an_arm_that_mostly_failed_is_never_best_and_has_no_length():
     alone = table(16, test_accuracy=(lost.tolist(), 0.8), validation_accuracy=(lost.tolist(), 0.8))
     alone = alone.set_column(alone.column_names.index("status"), "status", pa.array(["diverged"] * 15 + ["ok"] * 17))
     assert answer(alone.slice(0, 16), CURVES).best is None
+
+
+def test_curves_are_of_sound_trials_beside_what_an_arm_is_compared_with():
+    rng = np.random.default_rng(7)
+    treated, untreated = 0.9 + rng.normal(0, 0.01, (2, 12))
+    treated[[2, 5]], treated[9] = 0.1, np.nan
+    found = run(treated, untreated)
+    shown = sound(found, found.arms)
+    assert [arm.seeds for arm in shown] == [(0, 1, 3, 4, 6, 7, 8, 10, 11), tuple(range(12))]
+    assert shown[1] is found.arms[1] and shown[0].trial_ids == tuple(
+        trial for trial, seed in zip(found.arms[0].trial_ids, found.arms[0].seeds, strict=True) if seed not in (2, 5)
+    )
+    said = " Trials that failed are left out: pretrained 3 of 12."
+    assert sections._left_out(found.arms, shown) == said and sections._left_out(shown[1:], shown[1:]) == ""
+    lost = run(np.full(12, 0.9), untreated, ("collapsed", "ok"))
+    assert sound(lost, lost.arms)[0] is lost.arms[0]  # of which no trial is sound
+
+
+def test_an_arm_that_is_compared_with_nothing_names_the_seeds_in_which_it_failed():
+    values = np.random.default_rng(8).normal(0.9, 0.01, 12)
+    values[[3, 7]] = 0.1
+    states = ["ok"] * 12
+    states[5], values[5] = "collapsed", 0.1
+    sides = values.tolist(), 0.8
+    alone = table(12, test_accuracy=sides, validation_accuracy=sides, test_accuracy_chance=0.1)
+    alone = alone.set_column(alone.column_names.index("status"), "status", pa.array(states + ["ok"] * 12))
+    found = answer(alone.slice(0, 12), CURVES)
+    assert not found.comparisons and [fault.kind for fault in found.faults] == ["collapsed", "failed"]
+    (line,) = [line for line in words.warnings(found, Experiment()) if "failed" in line]
+    assert line.startswith("2 of 12 trials of pretrained failed, near chance across a gap from the others (seeds of ")
+    assert "pretrained: 3 and 7" in line
+    assert [arm.seeds for arm in sound(found, found.arms)] == [
+        tuple(seed for seed in range(12) if seed not in (3, 5, 7))
+    ]
+    assert all(fault.kind != "failed" for fault in answer(alone, CURVES).faults)  # which the comparison tells
 
 
 def test_where_half_diverged_nothing_helps_and_no_error_is_promised():

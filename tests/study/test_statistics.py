@@ -349,7 +349,11 @@ def test_a_band_of_few_seeds_is_no_wider_than_bonferronis():
 def test_bands_of_one_seed_and_of_curves_that_agree():
     mean, low, high = statistics.band([[1.0, 2.0]])
     assert np.isinf(low).all() and np.isinf(high).all() and list(mean) == [1, 2]
-    assert all(list(line) == [1, 2] for line in statistics.band([[1.0, 2.0]] * 4))
+    for n in (2, 5):  # which six seeds and more that agree may claim, as of an estimate
+        mean, low, high = statistics.band([[1.0, 2.0]] * n)
+        assert np.isinf(low).all() and np.isinf(high).all() and list(mean) == [1, 2]
+    assert all(list(line) == [1, 2] for line in statistics.band([[1.0, 2.0]] * 6))
+    assert np.isinf(statistics.band([[1.0, 2.0], [1.5, 2.0]])[1:]).all()
 
 
 FIVE = ("a", "b", "c", "d", "e")

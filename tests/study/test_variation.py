@@ -11,7 +11,8 @@ from scipy import stats
 from pretrain.config import StudyConfig
 from pretrain.report import variation as in_words
 from pretrain.study.answer import answer
-from pretrain.study.variation import SOURCES, following, shares, variations
+from pretrain.study.rows import Components, components
+from pretrain.study.variation import SOURCES, following, of_rows, shares, variations, with_rows
 from tests.bench.variation import MAIN, NOISE, TOGETHER, covered
 
 INIT = "finetune.encoder_init"
@@ -53,6 +54,12 @@ def test_a_share_and_its_interval_are_those_of_the_formulas(n):
     for source, blocks in (("labels", single), ("head", single), ("pretraining", pairs)):
         first = {source: redrawn[source]} | redrawn
         assert tuple(by_source[source]) == pytest.approx(by_formula(base, first, blocks))
+
+
+def test_a_split_of_the_next_seed_counts_as_an_encoder_of_it():
+    base, redrawn = made(9, labels=0.02, pretraining=0.01)
+    (encoder,), (split,) = (shares(base, {name: redrawn["pretraining"]})[1] for name in ("pretraining", "split"))
+    assert split == encoder._replace(source="split")
 
 
 def test_a_deviation_has_the_interval_of_chi_square():
@@ -168,6 +175,50 @@ def test_what_to_add_follows_from_the_largest_part():
     assert following(is_open, labels) == "labels"
     assert following(is_open, labels, of_rows=0.7) == "rows"
     assert following(is_open, split.shares) == following(is_open, []) == "seeds"
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_the_share_of_rows_is_half_the_squared_change_that_other_rows_make(shared):
+    rng, n, rows, redraws = np.random.default_rng(11), 40, 100, 400
+    of_seed, of_row = 0.02 * rng.normal(size=(n, 1)), 0.3 * rng.normal(size=(redraws, 1 if shared else n, rows))
+    seen = (of_seed + of_row + 0.4 * rng.normal(size=(redraws, n, rows))).mean(axis=2)  # [redraws, seeds]
+    changed = np.mean(np.var(seen, axis=0, ddof=1))  # half the mean squared change between two redraws
+    whole = np.full((n, rows if shared else n * rows), np.nan)
+    effects = 0.3 * rng.normal(size=whole.shape[1])
+    for seed in range(n):
+        own = slice(None) if shared else slice(seed * rows, (seed + 1) * rows)
+        whole[seed, own] = of_seed[seed] + effects[own] + 0.4 * rng.normal(size=rows)
+    parts = components(whole)
+    found = of_rows(parts, 0.001, n)
+    assert found.source == "rows" and found.deviation.mean**2 == pytest.approx(changed, rel=0.1)
+    assert found.share.mean == pytest.approx(found.deviation.mean**2 / 0.001) and np.isinf(found.deviation.high)
+    if shared:  # degrees of freedom of mean squares over rows and of residuals
+        squares = parts.n * parts.row_variance + parts.residual_variance, parts.residual_variance
+        weights, counts = np.array([1 / n, 1 - 1 / n]), np.array([rows - 1, (n - 1) * (rows - 1)])
+        freedom = np.dot(weights, squares) ** 2 / np.sum((weights * squares) ** 2 / counts)
+        ends = found.share.mean / stats.f.ppf([0.975, 0.025], freedom, n - 1)
+        np.testing.assert_allclose([found.share.low, found.share.high], ends)
+
+
+def test_rows_that_make_most_of_what_is_open_are_what_to_add():
+    base, redrawn = tables()
+    found = answer(base, curves(), redrawn=redrawn)
+    (comparison,), (split,) = found.comparisons, found.variation
+    few = Components(8, 50, 400, 1e-9, 0.5, 0.01, 1 / 50, 1 / 400)
+    (with_few,) = with_rows([split], [comparison._replace(rows=few, verdict="inconclusive")])
+    assert with_few.next == "rows" and with_few.shares[0].source == "rows"
+    assert set(with_few.shares) > set(split.shares) and with_few.fixed == split.fixed
+    (settled,) = with_rows([split], [comparison._replace(rows=few, verdict="helps", holds_for_new_rows=True)])
+    assert settled.next == "datasets"
+    (on_these,) = with_rows([split], [comparison._replace(rows=few, verdict="helps", holds_for_new_rows=False)])
+    assert on_these.next == "rows"
+    many = few._replace(rows=10**6, cells=8 * 10**6, row_weight=1e-6, cell_weight=1e-6 / 8)
+    assert with_rows([split], [comparison._replace(rows=many, verdict="inconclusive")])[0].next == "seeds"
+    assert with_rows([split], [comparison]) == (split,)
+    (line,) = in_words.sentences(found._replace(variation=(with_few,)))
+    assert "test rows " in line and line.endswith("Test rows make most of what is open: add rows.")
+    listing = in_words.listing(found._replace(variation=(with_few,)))
+    assert listing.rows[0][1] == "test rows" and "[" not in listing.rows[0][2] and "without training" in listing.caption
 
 
 def test_nothing_is_said_of_a_lone_seed():
