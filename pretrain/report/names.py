@@ -1,6 +1,8 @@
 """Names of arms, treatments, settings, metrics and numbers, as people read them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -58,6 +60,17 @@ _WORDS = {
 }
 _MOST_NAMED = 4  # arms in a sentence
 _ABBREVIATIONS = {"auroc": "AUROC", "r2": "R²", "rmse": "RMSE", "mae": "MAE"}
+_short: ContextVar[Mapping[str, str]] = ContextVar("short", default={})  # noqa: B039  # never changed
+
+
+@contextlib.contextmanager
+def in_place(short: Mapping[str, str]) -> Iterator[None]:
+    """Shows texts by others within a block, such as paths by the part that differs."""
+    token = _short.set(short)
+    try:
+        yield
+    finally:
+        _short.reset(token)
 
 
 def _words(field: str, value: Any) -> Words:
@@ -146,6 +159,8 @@ def setting(shared: Mapping[str, Any]) -> str:
             parts.append(encoders.get(value, f"with the encoder {cell(name, value)}"))
         elif name == "finetune.labels" and isinstance(value, int):
             parts.append(f"at {counted(value, 'label')}")
+        elif name == "data.name":
+            parts.append(f"on {short(value)}")
         elif name == _MATCHED and value:
             parts.append(f"with the first update matched to {short(value)}")
         elif name == _UNFREEZE and value:
@@ -174,7 +189,7 @@ def brief(field: str, among: Iterable[str] = ()) -> str:
 
 def short(value: Any) -> str:
     """Returns a field's value in few characters."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else _short.get().get(str(value), str(value))
 
 
 def percent(level: float) -> str:

@@ -220,7 +220,7 @@ def test_datasets_end_in_two_statements():
     frame.loc[0, "accuracy"] = np.nan
     told = judged(frame, datasets="dataset")
     assert told.datasets[0].failed == ["a"] and not told.datasets[0].most.claim
-    assert any("On these 5 datasets" in line and "left out: a" in line for line in told.lines)
+    assert any("On these 6 datasets" in line and "left out: a" in line for line in told.lines)
 
 
 @pytest.mark.parametrize("asked", [{}, {"pair": ()}])
@@ -314,7 +314,7 @@ def test_the_command_prints_and_writes(file, tmp_path, capsys):
     places = ["--json", str(tmp_path / "a.json"), "--out", str(tmp_path / "told")]
     assert main([*argv, *places], tmp_path) == 0
     out, err = capsys.readouterr()
-    assert out.startswith("Method=ours instead of plain") and "Noise floor" in out and not err
+    assert out.startswith("On these 2 datasets") and "Method=ours" in out and "Noise floor" in out and not err
     content = json.loads((tmp_path / "a.json").read_text())
     assert content == json.loads((tmp_path / "told" / "answer.json").read_text())
     assert content["comparisons"][0]["shared"] == {"dataset": "a"}
