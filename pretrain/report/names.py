@@ -157,8 +157,8 @@ def setting(shared: Mapping[str, Any]) -> str:
         elif name == _INIT:
             encoders = {"he": cell(name, value), "none": "without an encoder"}
             parts.append(encoders.get(value, f"with the encoder {cell(name, value)}"))
-        elif name == "finetune.labels" and isinstance(value, int):
-            parts.append(f"at {counted(value, 'label')}")
+        elif name == "finetune.labels":
+            parts.append(f"at {labels(value)}")
         elif name == "data.name":
             parts.append(f"on {short(value)}")
         elif name == _MATCHED and value:
@@ -169,6 +169,13 @@ def setting(shared: Mapping[str, Any]) -> str:
             words = _words(name, value).setting
             parts.append(f"at {brief(name, shared)}={short(value)}" if words is None else words)
     return " ".join(part for part in parts if part)
+
+
+def labels(value: int | float) -> str:
+    """Returns a label budget: a number, a share of each dataset's, or all."""
+    if 0 < value < 1:
+        return f"{percent(value)} of the labels"
+    return counted(int(value), "label") if value else "all labels"
 
 
 def metric_name(metric: str) -> str:
