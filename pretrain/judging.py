@@ -13,7 +13,7 @@ from pretrain.config.fields import ConfigError, Faults
 from pretrain.config.metrics import declared
 from pretrain.data import any_table
 from pretrain.report.judgement import Judgement
-from pretrain.study import brought, over_datasets, sequential, unpaired
+from pretrain.study import brought, new_rows, over_datasets, sequential, unpaired
 from pretrain.study.answer import Answer, answer
 from pretrain.study.brought import Asked, Brought
 from pretrain.study.comparisons import Comparison
@@ -147,14 +147,21 @@ def _at(found: Brought, look: Look, before: Sequence[Look], study: StudyConfig) 
     def until(look: Look) -> pa.Table:
         return found.trials.filter(pc.less(found.trials["seed"], look.seeds))
 
+    def unlooked(look: Look) -> Answer:
+        return answer(until(look), found.curves, study, look.level, chooses_best=False)
+
     if found.pairing:
-        return answer(until(look), found.curves, study, look.level, before=before)
+        told = answer(until(look), found.curves, study, look.level, before=before, chooses_best=False)
+        if not found.scores.has_examples:
+            return told
+        rows = new_rows.table_of(told.comparisons, told.arms, found.scores.read)
+        return new_rows.with_rows(told, rows, study)
     settled: dict[Any, Comparison] = {}
     for earlier in before:
-        judged = unpaired.judged(answer(until(earlier), found.curves, study, earlier.level), study, settled)
+        judged = unpaired.judged(unlooked(earlier), study, settled)
         of_look = {each.identity: each for each in judged.comparisons if not sequential.is_open(each)}
         settled |= {name: each._replace(look=each.look or earlier.number) for name, each in of_look.items()}
-    return unpaired.judged(answer(until(look), found.curves, study, look.level), study, settled)
+    return unpaired.judged(unlooked(look), study, settled)
 
 
 def _sound(answered: Answer, comparison: Comparison, is_paired: bool) -> tuple[np.ndarray, np.ndarray]:

@@ -62,7 +62,13 @@ def warnings(judgement: Judged) -> list[str]:
 def facts(judgement: Judged) -> dict[str, str]:
     """Returns what a reader asks of a verdict, by name: rows, failures, comparisons, datasets, best of how many."""
     asked, answer = judgement.asked, judgement.answer
-    rows = "the examples of the table" if asked.example else "those that the values were measured on"
+    parts = [each.rows for each in answer.comparisons if each.rows]
+    if parts:
+        counts = dict.fromkeys(f"{end(each.rows for each in parts):,}" for end in (min, max))
+        rows = f"new ones like these {' to '.join(counts)}; intervals are over seeds and rows"
+    else:
+        measured = "the examples of the table" if asked.example else "those that the values were measured on"
+        rows = f"{measured}; intervals are over seeds, and open for new rows"
     known = ("columns", f"paired by {listed(list(asked.pair))}") if asked.pair else ("rows", "paired row by row")
     pairing = known[1] if judgement.brought.pairing == known[0] else "unpaired"
     most = max((len(set(arm.seeds)) + arm.n_diverged for arm in answer.arms), default=0)
@@ -70,7 +76,7 @@ def facts(judgement: Judged) -> dict[str, str]:
     adjusted = ", judged together" if n > 1 else ""
     error = f" Were there no effect, at most {percent(1 - LEVEL)} of such tables would show one."
     return {
-        "Rows": f"{rows}; intervals are over seeds, and open for new rows",
+        "Rows": rows,
         "Seeds": f"{most:,} of an arm at most, {pairing}",
         "Failures": cells.failures(answer),
         "Comparisons": f"{n:,}{adjusted}; {_looks(judgement)}.{error * is_sound}",

@@ -233,7 +233,7 @@ def explanation(answer: Answer) -> list[str]:
     test = answer.best_test
     ends = (value(end, answer.metric) for end in (test.low, test.high))
     margin = f" [{', '.join(ends)}]{at_level(answer.level)}" if np.isfinite(test.high) else ""
-    n = counted(len({seed for seed, _ in (*answer.best.units, *answer.best.diverged)}), "seed")
+    n = counted(len(answer.best.all_seeds), "seed")
     of_best = (("diverged", answer.best.n_diverged), ("collapsed", answer.best.n_collapsed))
     n += "".join(f", {counted(k, 'trial')} {kind}" for kind, k in of_best if k)
     at = f"{unit(answer.metric)[1:]} {value(test.mean, answer.metric)}".lstrip()
