@@ -271,6 +271,19 @@ def test_what_a_look_settles_stays_so(asked):
     assert (one.look, one.n, one.verdict, other.look, other.n) == (1, 10, "helps", None, 20)
 
 
+def test_arms_that_end_early_are_judged_by_the_looks_that_they_have():
+    rng = np.random.default_rng(0)
+    levels, n = {"sac": 4500, "ppo": 2900, "trpo": 1200, "ddpg": 1190}, {"sac": 10, "ppo": 10, "trpo": 30, "ddpg": 30}
+    frame = pd.DataFrame(
+        [(agent, value) for agent in n for value in rng.normal(levels[agent], 400, n[agent])],
+        columns=["agent", "reward"],
+    )
+    asked = {"baseline": "agent=ddpg", "value": "reward", "direction": "higher", "looks": [5, 10, 15, 20, 25, 30]}
+    told = pretrain.judge(frame, treatment=["agent=sac", "agent=ppo", "agent=trpo"], **asked)
+    found = {each.treatment: (each.verdict, each.look) for each in told.answer.comparisons}
+    assert found == {"sac": ("helps", 2), "ppo": ("helps", 2), "trpo": ("inconclusive", None)}
+
+
 def test_examples_are_averaged_within_a_seed():
     rng = np.random.default_rng(0)
     frame = results(n=7).loc[:, ["method", "seed"]].merge(pd.DataFrame({"row": range(50)}), how="cross")
