@@ -10,14 +10,14 @@ import pyarrow.compute as pc
 
 from pretrain.config import StudyConfig
 from pretrain.config.fields import ConfigError, Faults
-from pretrain.config.metrics import declared, metric_of
+from pretrain.config.metrics import declared
 from pretrain.data import any_table
 from pretrain.report.judgement import Judgement
-from pretrain.study import brought, datasets, sequential, unpaired
+from pretrain.study import brought, new_rows, over_datasets, sequential, unpaired
 from pretrain.study.answer import Answer, answer
-from pretrain.study.arms import key
 from pretrain.study.brought import Asked, Brought
 from pretrain.study.comparisons import Comparison
+from pretrain.study.datasets import Effect, Group
 from pretrain.study.noise import noise
 from pretrain.study.sequential import Look
 from pretrain.study.statistics import LEVEL
@@ -147,14 +147,21 @@ def _at(found: Brought, look: Look, before: Sequence[Look], study: StudyConfig) 
     def until(look: Look) -> pa.Table:
         return found.trials.filter(pc.less(found.trials["seed"], look.seeds))
 
+    def unlooked(look: Look) -> Answer:
+        return answer(until(look), found.curves, study, look.level, chooses_best=False)
+
     if found.pairing:
-        return answer(until(look), found.curves, study, look.level, before=before)
+        told = answer(until(look), found.curves, study, look.level, before=before, chooses_best=False)
+        if not found.scores.has_examples:
+            return told
+        rows = new_rows.table_of(told.comparisons, told.arms, found.scores.read)
+        return new_rows.with_rows(told, rows, study)
     settled: dict[Any, Comparison] = {}
     for earlier in before:
-        judged = unpaired.judged(answer(until(earlier), found.curves, study, earlier.level), study, settled)
+        judged = unpaired.judged(unlooked(earlier), study, settled)
         of_look = {each.identity: each for each in judged.comparisons if not sequential.is_open(each)}
         settled |= {name: each._replace(look=each.look or earlier.number) for name, each in of_look.items()}
-    return unpaired.judged(answer(until(look), found.curves, study, look.level), study, settled)
+    return unpaired.judged(unlooked(look), study, settled)
 
 
 def _sound(answered: Answer, comparison: Comparison, is_paired: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -165,28 +172,11 @@ def _sound(answered: Answer, comparison: Comparison, is_paired: bool) -> tuple[n
     return comparison.treated[kept], comparison.untreated[kept]
 
 
-def _on_datasets(answered: Answer, found: Brought, asked: Asked) -> list[datasets.Group]:
+def _on_datasets(answered: Answer, found: Brought, asked: Asked) -> list[Group]:
     """Returns the effects on all datasets, of each treatment and each combination of the other conditions."""
-    sign = 1 if metric_of(answered.metric).higher_is_better else -1
-    groups: dict[Any, dict[str, datasets.Effect]] = {}
-    others_of: dict[Any, tuple[Any, dict[str, Any]]] = {}
-    baseline = found.trials[found.field][0].as_py()
-    for arm in answered.arms:  # all of which may have failed, so that there is no comparison
-        others = {name: value for name, value in arm.point.items() if name not in (found.field, asked.datasets)}
-        if (treatment := arm.point[found.field]) != baseline:
-            name = str(arm.point[asked.datasets])
-            group = key({**others, found.field: treatment})
-            others_of[group] = treatment, others
-            groups.setdefault(group, {})[name] = datasets.lost(name)
-    for each in answered.comparisons:
-        others = {name: value for name, value in each.shared.items() if name != asked.datasets}
-        name = str(each.shared[asked.datasets])
-        if found.pairing:
-            effect = datasets.of_pairs(name, sign * (each.treated - each.untreated), each.failures.any)
-        else:
-            effect = unpaired.effect(name, unpaired.sides_of(answered, each), sign)
-        groups[key({**others, found.field: each.treatment})][name] = effect
-    return [
-        datasets.group(*others_of[name], list(effects.values()), answered.level, len(groups), sign)
-        for name, effects in groups.items()
-    ]
+
+    def unlike(name: str, comparison: Comparison, sign: int) -> Effect:
+        return unpaired.effect(name, unpaired.sides_of(answered, comparison), sign)
+
+    effect = over_datasets.paired if found.pairing else unlike
+    return over_datasets.groups(answered, [asked.datasets], effect, found.field, found.trials[found.field][0].as_py())

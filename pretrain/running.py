@@ -33,6 +33,7 @@ from pretrain.plan.identity import Fingerprints
 from pretrain.plan.plan import Plan
 from pretrain.report import drawing, outcome, verdicts
 from pretrain.report import prospects as in_words
+from pretrain.report.short_names import named_shortly
 from pretrain.runs import baselines, before, holds, per_class, preview, row_scores, run_files, samples, tables
 from pretrain.runs.remeasure import remeasured
 from pretrain.store import judged, reuse
@@ -250,7 +251,9 @@ def train(
             if is_leader:
                 trained = _judged(prepared, plan, n_run, known)
                 if len(prepared.schedule) > 1:
-                    warning(console, verdicts.progress(look, prepared.schedule, trained.answer.comparisons))
+                    with named_shortly(experiment):
+                        line = verdicts.progress(look, prepared.schedule, trained.answer.comparisons)
+                    warning(console, line)
             if look is prepared.schedule[-1]:
                 break
             compared = sequential.in_need_of_seeds(trained.answer.comparisons) if is_leader else []

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -30,7 +31,7 @@ def main(argv: Sequence[str], configs: Path) -> int:
         if argv and argv[0] in _COMMANDS:
             return _imported(argv[0]).main(argv[1:])
         named = bool(argv) and not argv[0].startswith("-")
-        has_data = any(option.partition("=")[0] == "--data.name" for option in argv)
+        has_data = any(re.match(r"--data[.]name(=|$)|(--sweep=)?data[.]name=", text) for text in argv)
         default = _DEFAULT_OF_OWN_DATA if has_data else _DEFAULT_CONFIG
         name, options = (argv[0], argv[1:]) if named else (default, argv)
         file = config_file.find(name, configs)

@@ -33,7 +33,7 @@ def capped(before: Fitted, chosen: Collection[str], size: Size) -> Fitted:
     Fewer validation rows come first, then fewer updates, as far as trials still learn: at least 400, of pretraining
     2,000.
     """
-    if before.experiment.data.name == "mnist":  # whose stages and numbers stay
+    if values_of(before.experiment, "data.name") == ["mnist"]:  # whose stages and numbers stay
         return before
     made, work = _of_memory(before, chosen, size), _work(before.experiment, size)
     if work > _MOST_WORK and size.cuts_validation and size.n_validation > _VALIDATION:

@@ -29,7 +29,7 @@ def check_trial(settings: Settings) -> None:
     has_known_depth = all(word.kind != "own" for word in words)  # a user's function may return any number of layers
     if has_known_depth:
         check_depth(settings, len(words))
-    if 0 < finetune.labels < finetune.batch_size and finetune.readout == "none":
+    if isinstance(finetune.labels, int) and 0 < finetune.labels < finetune.batch_size and finetune.readout == "none":
         remedy = f"is larger than finetune.labels {finetune.labels}; lower it"
         raise ConfigError("finetune.batch_size", finetune.batch_size, remedy)
     if finetune.encoder_init == "wrong_data" and settings.pretraining_data == settings.data:

@@ -55,7 +55,8 @@ class Fitted(NamedTuple):
             for grid in self.experiment.sweep
         ]
         changed = with_values(self.experiment, {"sweep": tuple(grids), name: values[0]})
-        return Fitted(changed, (*self.notes, _line(name, before, values, reason)))
+        lines = [_line(name, before, values, reason)] if values != before else []
+        return Fitted(changed, (*self.notes, *lines))
 
 
 def chosen(config: Experiment, given: Collection[str]) -> frozenset[str]:
@@ -83,9 +84,10 @@ def to_depth(fitted: Fitted, chosen: Collection[str], depth: int) -> Fitted:
     return fitted.changed("finetune.fresh_layers", chosen, lambda value: min(value, depth), reason)
 
 
-def to_labels(fitted: Fitted, chosen: Collection[str]) -> Fitted:
-    """Fits the batches of fine-tuning to the smallest labelled subset; one of all labels does not count."""
-    budgets = [labels for labels in values_of(fitted.experiment, "finetune.labels") if labels]
+def to_labels(fitted: Fitted, chosen: Collection[str], n_labelled: int | None = None) -> Fitted:
+    """Fits the batches of fine-tuning to the smallest labelled subset; shares count once the rows are known."""
+    budgets = [labels for labels in values_of(fitted.experiment, "finetune.labels") if labels and n_labelled is None]
+    budgets = budgets_of(fitted.experiment, n_labelled) if n_labelled else [n for n in budgets if isinstance(n, int)]
     if not budgets or "none" not in values_of(fitted.experiment, "finetune.readout"):
         return fitted
     return fitted.changed("finetune.batch_size", chosen, _batch_of(min(budgets)), f"{min(budgets):,} labels")
@@ -102,13 +104,12 @@ def to_rows(fitted: Fitted, chosen: Collection[str], n_examples: int, n_labelled
     """
     reason = f"{n_labelled:,} training rows have a label"
     fitted = fitted.changed("finetune.labels", chosen, lambda value: min(value, n_labelled), reason)
-    fitted = to_labels(fitted, chosen)
+    fitted = to_labels(fitted, chosen, n_labelled)
     experiment = fitted.experiment
     kinds = values_of(experiment, "pretrain.method.kind")
     methods: Iterable[Any] = (each for each in section_classes(MethodConfig) if kind_of(each) in kinds)
     reads_labels = any(method.reads_labels for method in methods)
-    budgets = [labels or n_labelled for labels in values_of(experiment, "finetune.labels")]
-    n = min([n_examples, *(budgets if reads_labels else [])])
+    n = min([n_examples, *(budgets_of(experiment, n_labelled) if reads_labels else [])])
     fitted = fitted.changed("pretrain.batch_size", chosen, _batch_of(n), f"pretraining reads {n:,} rows")
     updates = min(_n_updates(point.settings.finetune, n_labelled) for point in fitted.experiment.points)
 
@@ -137,9 +138,14 @@ def values_of(experiment: Experiment, name: str) -> list[Any]:
     return list(dict.fromkeys(value for grid in grids for value in grid.get(name, (get(experiment, name),))))
 
 
+def budgets_of(experiment: Experiment, n_labelled: int) -> list[int]:
+    """Returns the sizes of an experiment's labelled subsets of so many rows with a label."""
+    values = values_of(experiment, "finetune.labels")
+    return [with_values(experiment, {"finetune.labels": labels}).finetune.n_labels(n_labelled) for labels in values]
+
+
 def _n_updates(finetune: Any, n_labelled: int) -> int:
-    labels = finetune.labels or n_labelled
-    return finetune.updates or finetune.epochs * (labels // finetune.batch_size)
+    return finetune.updates or finetune.epochs * (finetune.n_labels(n_labelled) // finetune.batch_size)
 
 
 def _line(name: str, old: tuple[Any, ...], new: tuple[Any, ...], reason: str) -> str:

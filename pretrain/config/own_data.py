@@ -7,6 +7,7 @@ from pretrain.config.caps import Size, capped
 from pretrain.config.counts import counted
 from pretrain.config.fields import fields
 from pretrain.config.fitting import Fitted, values_of
+from pretrain.config.fitting import budgets_of as sizes_of
 from pretrain.config.kinds import TaskKind
 
 _MOST_ROWS = 20_000  # of a budget, and of those held out for validation and for the test
@@ -39,40 +40,52 @@ def held_out(before: Fitted, chosen: Collection[str], n_labelled: int) -> Fitted
     return made.changed("data.test", chosen, _constant(value), f"{n_labelled:,} rows have a label")
 
 
-def fitted(before: Fitted, chosen: Collection[str], facts: Facts) -> Fitted:
-    """Returns an experiment whose defaults follow the data.
+def fitted(before: Fitted, chosen: Collection[str], facts: Facts, *others: Facts) -> Fitted:
+    """Returns an experiment whose defaults follow the data; of several sets, budgets are shares of each.
 
     Args:
       before: the experiment.
       chosen: fields that stay as they are.
       facts: of its data.
+      others: of its other sets.
     """
-    budgets, made = budgets_of(facts), before
+    first, budgets, made = facts, budgets_of(facts, *others), before
+    facts = _together(first, *others)
+    metrics = {_metric(each) for each in (first, *others)}
+    metric = metrics.pop() if len(metrics) == 1 else "balanced_accuracy"
     is_cut_once = facts.has_test or bool(before.experiment.data.time)  # later rows are tested, whatever the seed
     for name, value, reason in (
         ("data.splits", "fixed" if is_cut_once else "fresh", "test rows are cut off, for each seed others"),
         ("pretrain.method.corruption", "none" if facts.has_images else "masking", "rows are columns"),
         ("encoder.layers", _layers(facts), f"a row has {counted(facts.n_values, 'value')}"),
-        ("study.metric", _metric(facts), "classes are of very unlike sizes"),
+        ("study.metric", metric, "classes are of very unlike sizes"),
     ):
         if name in fields(made.experiment):  # the noise is of some methods
             made = made.changed(name, chosen, _constant(value), reason)
     made = made.replaced("finetune.labels", chosen, budgets, f"{facts.n_labelled:,} training rows have a label")
-    budgets = tuple(values_of(made.experiment, "finetune.labels"))
-    least, reason = min(budgets), f"the smallest budget is {min(budgets):,} labels"
+    least = min(sizes_of(made.experiment, facts.n_labelled))
+    reason = f"the smallest budget is {least:,} labels"
     made = made.changed("finetune.batch_size", chosen, _at_most(least // _UPDATES), reason)
     reason = f"pretraining reads {facts.n_examples:,} rows"
     made = made.changed("pretrain.batch_size", chosen, _at_most(facts.n_examples // _UPDATES), reason)
     if facts.task == "regression":
         made = made.changed("finetune.readout", chosen, lambda kind: "ridge" if kind == "logistic" else kind, "numbers")
-    size = Size(facts.n_labelled, facts.n_examples, facts.n_values, facts.n_validation, facts.cuts_validation)
-    return capped(made, chosen, size)
+    largest = max((first, *others), key=lambda each: each.n_examples * each.n_values)
+    return capped(made, chosen, Size(*(getattr(largest, name) for name in Size._fields)))
 
 
-def asked(before: Fitted, chosen: Collection[str]) -> Fitted:
-    """Returns an experiment whose question is of its largest budget, once budgets fit the smallest of all cuts."""
-    budgets = values_of(before.experiment, "finetune.labels")
-    family = (f"finetune.labels={max(budgets)}",) if len(budgets) > 1 else ()
+def asked(before: Fitted, chosen: Collection[str], n_labelled: int, is_of_several: bool = False) -> Fitted:
+    """Returns an experiment whose question is of its largest budget, once budgets fit the smallest of all cuts.
+
+    Args:
+      before: the experiment.
+      chosen: fields that stay as they are.
+      n_labelled: rows with a label of the smallest cut.
+      is_of_several: whether it has several sets, so that budgets are named as they are swept, not by their size.
+    """
+    swept, sizes = values_of(before.experiment, "finetune.labels"), sizes_of(before.experiment, n_labelled)
+    largest = max(range(len(sizes)), key=sizes.__getitem__)
+    family = (f"finetune.labels={(swept if is_of_several else sizes)[largest]}",) if len(swept) > 1 else ()
     return before.changed("study.family", chosen, _constant(family), "the question is of the largest budget")
 
 
@@ -84,8 +97,26 @@ def _constant(value: Any) -> Callable[[Any], Any]:
     return lambda _: value
 
 
-def budgets_of(facts: Facts) -> tuple[int, ...]:
-    """Returns label budgets, the largest first: all rows with a label, a tenth, a hundredth, as far as they suffice."""
+def _together(first: Facts, *others: Facts) -> Facts:
+    """Returns the facts that defaults for several sets follow: the fewest rows, and the most values of a row."""
+    every = (first, *others)
+    return first._replace(
+        n_labelled=min(each.n_labelled for each in every),
+        n_examples=min(each.n_examples for each in every),
+        n_values=max(each.n_values for each in every),
+        has_images=any(each.has_images for each in every),
+        has_test=any(each.has_test for each in every),
+    )
+
+
+def budgets_of(facts: Facts, *others: Facts) -> tuple[int | float, ...]:
+    """Returns label budgets, the largest first: all rows with a label, a tenth, a hundredth, as far as they suffice.
+
+    Of several sets they are shares of each, 0 for all, as far as they suffice for all.
+    """
+    if others:
+        known = [len(budgets_of(each)) for each in (facts, *others)]
+        return (0, *_SHARES[1 : min(known)])
     largest = min(facts.n_labelled, _MOST_ROWS)
     fewest = _FEWEST[facts.task] * max(1, len(facts.class_shares))
     sizes = (round(share * largest) for share in _SHARES)

@@ -172,8 +172,9 @@ class FinetuneConfig:
     """Updates that train the head only, before the encoder layers that are not frozen join in (updates)."""
     rate_factor: Annotated[Penalty, When("readout", ("none",))] = 1.0
     """Learning rate of encoder layers, relative to the head's."""
-    labels: Annotated[int, Ge(0), Home("rows")] = 2000
-    """Size of the labelled subset; 0 takes all rows that have a label (rows)."""
+    labels: Annotated[Annotated[int, Ge(0)] | Share, Home("rows")] = 2000
+    """Size of the labelled subset: a count, or a share of the training rows with a label; 0 takes all of them (rows).
+    Over several datasets a sweep of shares fits each."""
     label_subset: Annotated[Literal["first", "random", "balanced"], Home("rows")] = "first"
     """Labelled images: the first after the validation images, a random draw, or a random draw balanced over classes."""
     epochs: Annotated[Count, When("updates", (0,)), When("readout", ("none",)), Home("rows")] = 4
@@ -218,6 +219,12 @@ class FinetuneConfig:
     def is_pretrained(self) -> bool:
         """Whether stages of pretraining come before it."""
         return self.encoder_init not in ("he", "none")
+
+    def n_labels(self, n_labelled: int) -> int:
+        """Returns the size of the labelled subset of so many rows with a label."""
+        if isinstance(self.labels, float):
+            return max(1, round(self.labels * n_labelled))
+        return self.labels or n_labelled
 
     @property
     def kind(self) -> str:

@@ -19,7 +19,7 @@ def read(source: Any, field: str, fewest: int = 2) -> Any:
 
     Args:
       source: the path of a file of one of ``SUFFIXES``; or what Arrow takes: a frame that exports itself by its
-        interface (pandas, polars, duckdb), columns by name, or a table of its own.
+        interface (pandas, polars, duckdb), or as a frame of Arrow or pandas, columns by name, or a table of its own.
       field: the name that faults have.
       fewest: columns that it must have.
 
@@ -79,9 +79,15 @@ def _frame(frame: Any) -> Any:
             return frame
         if isinstance(frame, Mapping):
             return pa.table(dict(frame))
+        if hasattr(frame, "collect") and hasattr(frame, "lazy"):  # of polars, not computed yet
+            frame = frame.collect()
         if hasattr(frame, "columns") and hasattr(frame, "index"):  # of pandas, whose index is no column
             return pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
-        return pa.table(frame)
+        if hasattr(frame, "to_arrow"):  # of polars, which exports texts in a form that few functions take
+            return pa.table(frame.to_arrow())
+        if hasattr(frame, "__arrow_c_stream__") or not hasattr(frame, "to_pandas"):
+            return pa.table(frame)
+        return _frame(frame.to_pandas())
     except (pa.ArrowException, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         remedy = f"is no table ({reason}); give a path, or a frame of pandas, polars or Arrow"

@@ -16,7 +16,7 @@ from pretrain.data.findings import Finding, notes
 from pretrain.data.labels import NONE
 from pretrain.data.loading import Reader, configs, form_of, rows_of
 from pretrain.data.targets import is_missing
-from pretrain.plan import modules, own_layers, sizes
+from pretrain.plan import modules, own_layers, sizes, stages
 from pretrain.plan.stages import n_labels
 
 
@@ -48,12 +48,12 @@ def load(experiment: Experiment, chosen: Collection[str] | None = None) -> Loade
         sources = [rows_of(read(config)) for config in configs(experiment.whole)]
         n_known = [int((rows.labels != NONE).sum()) for rows in sources if not rows.has_validation]
         if n_known and experiment.defaults == "data":
-            fitted = own_data.held_out(fitted, chosen, max(n_known))
+            fitted = own_data.held_out(fitted, chosen, min(n_known))
         if n_known:
             fitted = fitting.to_held_out(fitted, chosen, min(n_known))
         if experiment.defaults == "data":
             with unfitted.noted():  # loading finds the same fault, and others
-                fitted = own_data.fitted(fitted, chosen, _facts(fitted.experiment.data, read))
+                fitted = own_data.fitted(fitted, chosen, *(_facts(each, read) for each in _sets(fitted.experiment)))
     with faults.noted():
         datasets = data.load_all(fitted.experiment.whole, read)
     with faults.noted():
@@ -66,7 +66,7 @@ def load(experiment: Experiment, chosen: Collection[str] | None = None) -> Loade
         n_examples = min(len(datasets[at.pretraining_data].train.inputs) for at in settings)
         fitted = fitting.to_rows(fitted, chosen, n_examples, n_labelled)
         if experiment.defaults == "data":
-            fitted = own_data.asked(fitted, chosen)
+            fitted = own_data.asked(fitted, chosen, n_labelled, len(_sets(fitted.experiment)) > 1)
     for point in fitted.experiment.points if faults and datasets else ():  # else the plan checks them
         with faults.noted():
             sizes.check(point.settings.at_seed(0), datasets)
@@ -76,6 +76,11 @@ def load(experiment: Experiment, chosen: Collection[str] | None = None) -> Loade
     places = {field: str(path_of(field, getattr(experiment, field))) for field in ("run_dir", "store")}
     located = fitted.experiment.with_others(places)
     return Loaded(located, datasets, (*_findings(located, datasets), *notes(fitted.notes, "default")))
+
+
+def _sets(experiment: Experiment) -> list[DataConfig]:
+    """Returns the data of fine-tuning, once each set."""
+    return list(stages.sets_of(point.settings for point in experiment.points).values())
 
 
 def _facts(config: DataConfig, read: Reader) -> own_data.Facts:

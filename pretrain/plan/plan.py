@@ -94,13 +94,15 @@ def plan(experiment: Experiment, datasets: Mapping[DataConfig, Dataset], fingerp
     redrawn: dict[VariationSource | str, dict[str, Trial]] = {source: {} for source in sources}
     jobs: dict[str, Job] = {}
     named_stages = _NamedStages(datasets, fingerprint)
+    # A share of the labels is a number of its own on each of several sets, and so stays as it was swept.
+    has_sets = len(stages.sets_of(point.settings for point in experiment.points)) > 1
     for point in experiment.points:
         of_data: dict[DataConfig, tuple[list[_Named], DataConfig, dict[str, SweptValue], str]] = {}
         for seed, repeat in itertools.product(range(experiment.seeds), range(experiment.repeats)):
             settings = point.settings.at_seed(seed)
             if settings.data not in of_data:
                 staged = named_stages(settings)
-                values = _resolved(point.values, settings, staged[-1].spec)
+                values = _resolved(point.values, settings, staged[-1].spec, has_sets)
                 of_data[settings.data] = staged, settings.pretraining_data, values, sha256_of_json(values)
             staged, source, values, point_id = of_data[settings.data]
             seeded = [(each, redraws.seed_of(each.spec.stage, seed, repeat)) for each in staged]
@@ -181,12 +183,15 @@ class _NamedStages:
         return _Named(spec, sha256_of_json(spec.content), self._fingerprint(*asked), traced_program(*asked))
 
 
-def _resolved(values: Mapping[str, SweptValue], settings: Settings, last: Spec) -> dict[str, SweptValue]:
-    """Returns a point's values, with the number of layers or of labels that stands for all of them."""
-    resolved = {
-        "finetune.frozen_layers": stages.frozen_layers(settings, len(last.stage.stack.layers)),
-        "finetune.labels": last.stage.rows.n,
+def _resolved(
+    values: Mapping[str, SweptValue], settings: Settings, last: Spec, has_sets: bool
+) -> dict[str, SweptValue]:
+    """Returns a point's values, with the number of layers or of labels that stands for all of them, or a share."""
+    resolved: dict[str, SweptValue] = {
+        "finetune.frozen_layers": stages.frozen_layers(settings, len(last.stage.stack.layers))
     }
+    if not has_sets:
+        resolved["finetune.labels"] = last.stage.rows.n
     return {name: resolved.get(name, fields.get(settings, name)) for name in values}
 
 

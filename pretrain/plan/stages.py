@@ -62,7 +62,15 @@ def frozen_layers(settings: Settings, depth: int) -> int:
 
 def n_labels(settings: Settings, dataset: Dataset) -> int:
     """Returns the size of the labelled subset."""
-    return settings.finetune.labels or dataset.n_labelled
+    return settings.finetune.n_labels(dataset.n_labelled)
+
+
+def sets_of(points: Iterable[Settings]) -> dict[tuple[str, str, str], DataConfig]:
+    """Returns the data of points, of each set the first."""
+    sets: dict[tuple[str, str, str], DataConfig] = {}
+    for settings in points:
+        sets.setdefault((settings.data.name, settings.data.dir, settings.data.target), settings.data)
+    return sets
 
 
 def task_of(dataset: Dataset) -> Task:

@@ -1,16 +1,18 @@
 """The five cells of a report's first screen: rows, failures, comparisons, datasets, and the choice among settings."""
 
-from pathlib import PurePath
 from typing import Any
 
 from pretrain.config import Experiment
 from pretrain.config.counts import counted, some
 from pretrain.config.fields import get
+from pretrain.report import over_datasets
 from pretrain.report.names import arm_name, listed, percent
+from pretrain.report.short_names import short_names
 from pretrain.report.verdicts import looked
 from pretrain.study.answer import Answer
 from pretrain.study.arms import distinct
 from pretrain.study.comparisons import by_family
+from pretrain.study.over_datasets import groups
 from pretrain.study.sequential import look_at, looks
 from pretrain.study.statistics import LEVEL
 
@@ -82,7 +84,9 @@ def _comparisons(answer: Answer, experiment: Experiment) -> str:
 
 
 def _datasets(answer: Answer, experiment: Experiment) -> str:
-    names = [PurePath(str(name)).name for name in values(answer, experiment, "data.name")]
+    if told := over_datasets.cell(groups(answer), answer.metric):
+        return told
+    names = list(short_names(list(map(str, values(answer, experiment, "data.name")))).values())
     return f"{names[0]} only" if len(names) == 1 else f"{len(names)}: {some(names, _MOST_NAMED)}"
 
 

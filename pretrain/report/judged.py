@@ -4,19 +4,17 @@ import math
 from typing import NamedTuple
 
 from pretrain.config import StudyConfig
-from pretrain.config.counts import counted, some
+from pretrain.config.counts import counted
 from pretrain.config.metrics import metric_of
-from pretrain.report import cells, names, verdicts
-from pretrain.report.names import capital, listed, percent
+from pretrain.report import cells, names, over_datasets, verdicts
+from pretrain.report.names import listed, percent
 from pretrain.study.answer import Answer
 from pretrain.study.brought import Asked, Brought
-from pretrain.study.datasets import FEWEST_DATASETS, Group
+from pretrain.study.datasets import Group
 from pretrain.study.noise import Noise, Range
 from pretrain.study.power import MOST_SEEDS, fewest_seeds
 from pretrain.study.sequential import Look, seeds_of
-from pretrain.study.statistics import FEWEST_SEEDS, LEVEL, Estimate
-
-_MOST_NAMED = 6  # datasets
+from pretrain.study.statistics import FEWEST_SEEDS, LEVEL
 
 
 class Judged(NamedTuple):
@@ -33,10 +31,10 @@ class Judged(NamedTuple):
 
 
 def conclusion(judgement: Judged) -> list[str]:
-    """Returns the verdict, what holds on datasets, reasons to doubt, and the noise floor: a paragraph each."""
-    of_datasets = [on_datasets(group, judgement) for group in judgement.datasets]
+    """Returns what holds on datasets, the verdict, reasons to doubt, and the noise floor: a paragraph each."""
+    of_datasets = over_datasets.statements(judgement.datasets, judgement.answer.metric)
     floor = [_floor(judgement.noise, judgement.answer)] if judgement.noise else []
-    return [verdict(judgement), *of_datasets, *warnings(judgement), *floor]
+    return [*of_datasets, verdict(judgement), *warnings(judgement), *floor]
 
 
 def verdict(judgement: Judged) -> str:
@@ -64,7 +62,13 @@ def warnings(judgement: Judged) -> list[str]:
 def facts(judgement: Judged) -> dict[str, str]:
     """Returns what a reader asks of a verdict, by name: rows, failures, comparisons, datasets, best of how many."""
     asked, answer = judgement.asked, judgement.answer
-    rows = "the examples of the table" if asked.example else "those that the values were measured on"
+    parts = [each.rows for each in answer.comparisons if each.rows]
+    if parts:
+        counts = dict.fromkeys(f"{end(each.rows for each in parts):,}" for end in (min, max))
+        rows = f"new ones like these {' to '.join(counts)}; intervals are over seeds and rows"
+    else:
+        measured = "the examples of the table" if asked.example else "those that the values were measured on"
+        rows = f"{measured}; intervals are over seeds, and open for new rows"
     known = ("columns", f"paired by {listed(list(asked.pair))}") if asked.pair else ("rows", "paired row by row")
     pairing = known[1] if judgement.brought.pairing == known[0] else "unpaired"
     most = max((len(set(arm.seeds)) + arm.n_diverged for arm in answer.arms), default=0)
@@ -72,7 +76,7 @@ def facts(judgement: Judged) -> dict[str, str]:
     adjusted = ", judged together" if n > 1 else ""
     error = f" Were there no effect, at most {percent(1 - LEVEL)} of such tables would show one."
     return {
-        "Rows": f"{rows}; intervals are over seeds, and open for new rows",
+        "Rows": rows,
         "Seeds": f"{most:,} of an arm at most, {pairing}",
         "Failures": cells.failures(answer),
         "Comparisons": f"{n:,}{adjusted}; {_looks(judgement)}.{error * is_sound}",
@@ -100,59 +104,8 @@ def _looks(judgement: Judged) -> str:
 
 
 def _datasets(judgement: Judged) -> str:
-    if not judgement.datasets:
-        return "one, or none that is named; on others all is open"
-    known = [effect.name for effect in judgement.datasets[0].effects]
-    return f"{len(known):,} ({some(known, _MOST_NAMED)})"
-
-
-def on_datasets(group: Group, judgement: Judged) -> str:
-    """Returns what holds on these datasets, and on most like them."""
-    metric = judgement.answer.metric
-    baseline = judgement.answer.comparisons[0].baseline if judgement.answer.comparisons else "the baseline"
-    of_group = [
-        each
-        for each in judgement.answer.comparisons
-        if each.treatment == group.treatment
-        and all(each.shared[name] == value for name, value in group.setting.items())
-    ]
-    subject = ""
-    if len(judgement.datasets) > 1:
-        named = names.treatment(judgement.brought.field, group.treatment, baseline)
-        subject = f"{capital(' '.join(filter(None, [named, names.setting(group.setting)])))}: "
-    failed = group.failed
-    sound = [each for each in of_group if str(each.shared[judgement.asked.datasets]) not in failed]
-    counts = {kind: sum(each.verdict == kind for each in sound) for kind in ("helps", "hurts")}
-    parts = [f"{kind} on {n}" for kind, n in counts.items() if n]
-    if n_open := len(sound) - sum(counts.values()):
-        parts.append(f"open on {n_open}")
-    if failed:
-        parts.append(f"an arm fails on {len(failed)}, left out: {some(failed, _MOST_NAMED)}")
-    n = len(group.effects)
-    on = f"on these {n - len(failed)} datasets" if not subject else f"on {n - len(failed)} datasets"
-    gain = f"{_difference(group.fixed, metric)} on average" if group.fixed else "nothing"
-    first = f"{subject}{on if subject else capital(on)} {gain} ({', '.join(parts)})."
-    p_value = "< 0.001" if group.most.p_value < 0.001 else f"= {group.most.p_value:.3f}"
-    tested = f"p {p_value}, {group.most.up} up and {group.most.down} down of {n} medians"
-    if group.most.claim:
-        claim = f"{group.most.claim} ({tested})"
-    else:
-        few = f"; fewer than {FEWEST_DATASETS} show nothing" if n < FEWEST_DATASETS else ""
-        claim = f"not claimed ({tested}{few})"
-    differ = f" Effects differ between datasets by {_spread(group.spread, metric)}." if group.spread else ""
-    return f"{first} Most datasets like these: {claim}.{differ}"
-
-
-def _difference(estimate: Estimate, metric: str) -> str:
-    return f"{verdicts.unit(metric)[1:]} {names.difference(estimate, metric)}".lstrip()
-
-
-def _spread(spread: Estimate, metric: str) -> str:
-    """Returns a standard deviation over datasets with its interval."""
-    scale = 100 if metric_of(metric).is_fraction else 1
-    low, middle, high = (f"{scale * end:.2g}" for end in (spread.low, spread.mean, spread.high))
-    end = high if math.isfinite(spread.high) else "no end"
-    return f"{middle}{' points' * (scale == 100)} [{low}, {end}] (standard deviation)"
+    told = over_datasets.cell(judgement.datasets, judgement.answer.metric)
+    return told or "one, or none that is named; on others all is open"
 
 
 def _floor(noise: Noise, answer: Answer) -> str:

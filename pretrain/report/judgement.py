@@ -1,20 +1,20 @@
 """A judgement of numbers that somebody brings: its sentences, its table, and its record for programs."""
 
+import contextlib
 import json
-import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pretrain.config.metrics import declared, metric_of
-from pretrain.report import judged, names, verdicts, words
+from pretrain.report import drawing, judged, names, over_datasets, verdicts, words
 from pretrain.report.judged import Judged
 from pretrain.report.listings import Listing
-from pretrain.report.page import Opening, Section, page
+from pretrain.report.page import Opening, Picture, Section, page
 from pretrain.report.record import of_judgement
-
-_MOST_NAMED = 6  # datasets that failed, arms with failures
+from pretrain.report.short_names import short_names
 
 
 class Judgement(Judged):
@@ -47,8 +47,13 @@ class Judgement(Judged):
         with self._unit():
             return _table(self)
 
-    def _unit(self) -> Any:
-        return declared(self.brought.value.name, self.brought.value.metric)
+    @contextlib.contextmanager
+    def _unit(self) -> Iterator[None]:
+        """Shows values in their unit, and datasets by the part of their names that differs, within a block."""
+        known = [each.name for each in self.datasets[0].effects] if self.datasets else []
+        short = short_names(known) if len(known) > 1 else {}
+        with declared(self.brought.value.name, self.brought.value.metric), names.in_place(short):
+            yield
 
     def __str__(self) -> str:
         return "\n".join(self.lines)
@@ -67,7 +72,7 @@ def write(judgement: Judgement, directory: Path) -> Path:
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "answer.json").write_text(as_json(judgement), encoding="utf-8")
     target = directory / "report.html"
-    target.write_text(html(judgement), encoding="utf-8")
+    target.write_text(html(judgement, directory), encoding="utf-8")
     return target
 
 
@@ -76,12 +81,18 @@ def as_json(judgement: Judgement) -> str:
     return json.dumps(judgement.content, indent=1, allow_nan=False, ensure_ascii=False)
 
 
-def html(judgement: Judgement) -> str:
-    """Returns a page like a run's report."""
-    content = judgement.content
+def html(judgement: Judgement, directory: Path | None = None) -> str:
+    """Returns a page like a run's report; with figures, which are saved, too, if a directory is given."""
+    content, metric, pictures = judgement.content, judgement.answer.metric, list[Picture]()
+    with judgement._unit(), drawing.own_style() if directory and judgement.datasets else contextlib.nullcontext():
+        tables = over_datasets.listings(judgement.datasets, metric)
+        for number, group in enumerate(judgement.datasets if directory else (), 1):
+            made = over_datasets.drawing(group, metric, judgement.answer.level, number)
+            svg = drawing.save(made.figure, directory / "figures", made.name)
+            pictures.append(Picture(made.name, svg, made.caption, made.alt))
     first, *rest = content["conclusion"]
     opening = Opening(content["question"], first, content["facts"], content["warnings"])
-    sections = [Section("Results", [judgement.table, *_dataset_tables(judgement)])]
+    sections = [Section("Results", [*pictures, judgement.table, *tables])]
     asked = json.dumps({"results": judgement.source, **content["asked"]}, indent=1, ensure_ascii=False)
     return page(opening, [*rest, *judgement.brought.notes], sections, asked)
 
@@ -104,27 +115,6 @@ def _table(judgement: Judgement) -> Listing:
     return Listing("comparisons", caption, headings, rows, "lrrrrlr")
 
 
-def _dataset_tables(judgement: Judgement) -> list[Listing]:
-    """Returns the effects on datasets, of each treatment."""
-    tables = []
-    with judgement._unit():
-        for number, group in enumerate(judgement.datasets, 1):
-            scale = 100 if metric_of(judgement.answer.metric).is_fraction else 1
-            rows = [
-                (
-                    each.name,
-                    f"{scale * each.mean:+.3g}" if math.isfinite(each.mean) else "–",
-                    f"{scale * each.median:+.3g}" if math.isfinite(each.median) else "–",
-                    "yes" if each.has_failed else "no",
-                )
-                for each in group.effects
-            ]
-            caption = judged.on_datasets(group, judgement)
-            headings = ("dataset", "gain", "median over seeds", "an arm fails")
-            tables.append(Listing(f"datasets_{number}", caption, headings, rows, "lrrl"))
-    return tables
-
-
 def _content(judgement: Judgement) -> dict[str, Any]:
     answer, value = judgement.answer, judgement.brought.value
     asked = judgement.asked._asdict() | {"value": judgement.asked.value or "value"}
@@ -142,7 +132,7 @@ def _content(judgement: Judgement) -> dict[str, Any]:
             "pairing": judgement.brought.pairing or None,
             "level": answer.level,
             "looks": [look._asdict() | {"taken": look.number <= judgement.look.number} for look in judgement.planned],
-            "Datasets": judgement.datasets,
+            "datasets": judgement.datasets,
             "noise": judgement.noise,
             "arms": [
                 {"name": names.arm_name(arm.point), "point": arm.point, "seeds": len(set(arm.seeds))}

@@ -1,6 +1,8 @@
 """Names of arms, treatments, settings, metrics and numbers, as people read them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -58,6 +60,17 @@ _WORDS = {
 }
 _MOST_NAMED = 4  # arms in a sentence
 _ABBREVIATIONS = {"auroc": "AUROC", "r2": "R²", "rmse": "RMSE", "mae": "MAE"}
+_short: ContextVar[Mapping[str, str]] = ContextVar("short", default={})  # noqa: B039  # never changed
+
+
+@contextlib.contextmanager
+def in_place(short: Mapping[str, str]) -> Iterator[None]:
+    """Shows texts by others within a block, such as paths by the part that differs."""
+    token = _short.set(short)
+    try:
+        yield
+    finally:
+        _short.reset(token)
 
 
 def _words(field: str, value: Any) -> Words:
@@ -144,8 +157,10 @@ def setting(shared: Mapping[str, Any]) -> str:
         elif name == _INIT:
             encoders = {"he": cell(name, value), "none": "without an encoder"}
             parts.append(encoders.get(value, f"with the encoder {cell(name, value)}"))
-        elif name == "finetune.labels" and isinstance(value, int):
-            parts.append(f"at {counted(value, 'label')}")
+        elif name == "finetune.labels":
+            parts.append(f"at {labels(value)}")
+        elif name == "data.name":
+            parts.append(f"on {short(value)}")
         elif name == _MATCHED and value:
             parts.append(f"with the first update matched to {short(value)}")
         elif name == _UNFREEZE and value:
@@ -154,6 +169,13 @@ def setting(shared: Mapping[str, Any]) -> str:
             words = _words(name, value).setting
             parts.append(f"at {brief(name, shared)}={short(value)}" if words is None else words)
     return " ".join(part for part in parts if part)
+
+
+def labels(value: int | float) -> str:
+    """Returns a label budget: a number, a share of each dataset's, or all."""
+    if 0 < value < 1:
+        return f"{percent(value)} of the labels"
+    return counted(int(value), "label") if value else "all labels"
 
 
 def metric_name(metric: str) -> str:
@@ -174,7 +196,7 @@ def brief(field: str, among: Iterable[str] = ()) -> str:
 
 def short(value: Any) -> str:
     """Returns a field's value in few characters."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else _short.get().get(str(value), str(value))
 
 
 def percent(level: float) -> str:

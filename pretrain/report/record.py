@@ -16,6 +16,7 @@ from pretrain.study.choice import TunedArm
 from pretrain.study.code import code
 from pretrain.study.comparisons import Comparison
 from pretrain.study.factorial import Cause, Factorial
+from pretrain.study.over_datasets import groups
 from pretrain.study.sequential import look_at, looks
 from pretrain.study.watched import Watched
 
@@ -57,6 +58,7 @@ def record(answer: Answer, experiment: Experiment, experiment_id: str, devices: 
             "apart": [_comparison(comparison) for comparison in answer.apart],
             "untuned": [_comparison(comparison) for comparison in answer.untuned],
             "attribution": [_attribution(factorial) for factorial in answer.factorials],
+            "datasets": groups(answer),
             "budgets": answer.budgets,
             "variation": answer.variation,
             "epochs": answer.epochs,

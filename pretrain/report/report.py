@@ -13,6 +13,7 @@ from pretrain.report import drawing, latex, sections, words
 from pretrain.report.listings import Listing
 from pretrain.report.page import Opening, page
 from pretrain.report.record import record
+from pretrain.report.short_names import named_shortly
 from pretrain.runs import run_files
 from pretrain.runs.sample_file import Samples
 from pretrain.study.answer import Answer
@@ -29,7 +30,8 @@ def write_answer(
     Raises:
       OSError: it could not be written.
     """
-    content = record(answer, experiment, run_files.experiment_id(trials["trial_id"].to_pylist()), devices)
+    with named_shortly(experiment):
+        content = record(answer, experiment, run_files.experiment_id(trials["trial_id"].to_pylist()), devices)
     text = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False)
     (directory / "answer.json").write_text(text, encoding="utf-8")
     return content
@@ -65,7 +67,7 @@ def write(
     content = write_answer(answer, trials, experiment, devices, directory)
     for name in ("figures", "tables"):
         (directory / name).mkdir(exist_ok=True)
-    with drawing.own_style():
+    with drawing.own_style(), named_shortly(experiment):
         parts = sections.sections(
             answer, trials, Curves(curves), samples, classes, inputs, content, directory / "figures"
         )
@@ -74,8 +76,10 @@ def write(
         if isinstance(part, Listing) and any(part.headings):
             text = latex.tabular(part.headings, part.rows, part.align)
             (directory / "tables" / f"{part.name}.tex").write_text(text, encoding="utf-8")
-    opening = Opening(content["question"], words.headline(answer, experiment), content["cells"], content["warnings"])
-    text = page(opening, [*words.explanation(answer), content["basis"]], parts, to_json(experiment))
+    with named_shortly(experiment):
+        headline, why = words.headline(answer, experiment), [*words.explanation(answer), content["basis"]]
+    opening = Opening(content["question"], headline, content["cells"], content["warnings"])
+    text = page(opening, why, parts, to_json(experiment))
     target = directory / "report.html"
     target.write_text(text, encoding="utf-8")
     return target

@@ -18,6 +18,7 @@ from pretrain.report import (
     grids,
     listings,
     names,
+    over_datasets,
     per_class,
     sample_captions,
     scores,
@@ -33,6 +34,7 @@ from pretrain.study.answer import Answer, headline_arms, main_arms, sound
 from pretrain.study.arms import Arm, distinct
 from pretrain.study.curves import Curves
 from pretrain.study.factorial import FIRST_BATCHES
+from pretrain.study.over_datasets import groups
 from pretrain.study.phases import from_start, pretrainings, reconstruct
 from pretrain.study.statistics import LEVEL
 
@@ -65,11 +67,16 @@ def sections(
     whole = main_arms(answer, figures.MOST_ARMS)
     shown = sound(answer, whole)
     left_out = _left_out(whole, shown)
-    by_budget = scores.drawing(answer)
+    by_budget = _forests(answer) or [each for each in [scores.drawing(answer)] if each]
     batches: dict[str, Parts] = {"The first mini-batches": _first_batches(answer, curves, shown, left_out)}
     parts: dict[str, Parts] = {
-        **({"The answer": [by_budget]} if by_budget else batches),
-        "Results": [listings.arms(answer), *_comparisons(answer), *_classes(answer, classes)],
+        **({"The answer": by_budget} if by_budget else batches),
+        "Results": [
+            listings.arms(answer),
+            *over_datasets.listings(groups(answer), answer.metric),
+            *_comparisons(answer),
+            *_classes(answer, classes),
+        ],
         **(batches if by_budget else {}),
         "How arms were tuned": _tuned(answer),
         "Gain against labels": _gains(answer),
@@ -129,6 +136,12 @@ def _first_batches(answer: Answer, curves: Curves, shown: Sequence[Arm], left_ou
     arms = "; ".join(names.arm_name(arm.point) for arm in shown if arm.trial_ids)
     alt = f"{measure} on the batch just trained on against the number of the batch, a curve for each of: {arms}"
     return [Drawing("first_batches", figures.first_batches(curves, shown), caption, alt)]
+
+
+def _forests(answer: Answer) -> Parts:
+    """Returns a forest plot of each treatment on several datasets, of the first few."""
+    told = groups(answer)[: figures.MOST_PANELS]
+    return [over_datasets.drawing(group, answer.metric, answer.level, place) for place, group in enumerate(told, 1)]
 
 
 def _comparisons(answer: Answer) -> Parts:

@@ -12,6 +12,7 @@ from pretrain.config import Experiment
 from pretrain.config.metrics import CHANCE, MAJORITY, metric_of, split_of
 from pretrain.report import cells, gaps, names, variation, verdicts, words
 from pretrain.report.figures import trained_metric
+from pretrain.report.short_names import named_shortly
 from pretrain.report.why import factor_names
 from pretrain.study.answer import Answer, main_arms
 from pretrain.study.arms import Arm, distinct, distinguished
@@ -38,6 +39,13 @@ def show(
     answer: Answer, trials: pa.Table, curves: pa.Table, console: Console, experiment: Experiment, run_dir: str
 ) -> None:
     """Prints the verdict, a row an arm, a dozen at most, the start of the explanation, and the basis."""
+    with named_shortly(experiment):
+        _show(answer, trials, curves, console, experiment, run_dir)
+
+
+def _show(
+    answer: Answer, trials: pa.Table, curves: pa.Table, console: Console, experiment: Experiment, run_dir: str
+) -> None:
     console.print(f"{words.headline(answer, experiment)}\n", soft_wrap=True, style="bold")
     for name, text in cells.cells(answer, experiment).items():
         console.print(f"{name + ':':13}{text}", soft_wrap=True)

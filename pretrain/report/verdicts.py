@@ -138,6 +138,8 @@ def _unstable(comparison: Comparison) -> str:
         sides = (comparison.treatment, comparison.baseline)
         whose, without = (f"with {value_name(comparison.field, side)}" for side in sides)
     start = f"Unstable{f' {where}' if where else ''}{unfinished(comparison)}: {found.treated:,} of "
+    if not comparison.seeds:  # which are no pairs, and may be more of one arm
+        start += "at most "
     start += f"{counted(found.of, 'seed')} fail {whose}, {found.untreated:,} {without} (p {p_value(found.p_value)}). "
     n_both = int(np.sum(found.both_train))
     all_seeds = "Over all seeds"
@@ -146,17 +148,20 @@ def _unstable(comparison: Comparison) -> str:
         all_seeds += f", {'diverged trials at chance' if is_filled else 'but those that diverged'},"
     start += f"{all_seeds} {interval(comparison)}; "
     if not n_both:
-        return f"{start}in none both train."
+        return f"{start}in none both train." if comparison.seeds else f"{start}of one arm none is left."
     sound = comparison.new_rows or found.difference
     shown = interval(comparison._replace(difference=sound)) + _rows(comparison)
+    which = (
+        f"in the {n_both:,} where both train" if comparison.seeds else f"without them, of {n_both:,} an arm at least"
+    )
     if n_both < FEWEST_SEEDS:
-        return f"{start}in the {n_both} where both train, too few to judge, {shown}."
+        return f"{start}{which}, too few to judge, {shown}."
     judged = {"helps": ", where it helps", "hurts": ", where it hurts", "no difference": ", no difference that matters"}
     these = " on these rows" if is_of_these_rows(comparison) else ""
     p = comparison.p_value if these else max(comparison.p_value, comparison.p_new_rows or 0)
     there = f" (p {p_value(p)}{judged.get(found.verdict, '')}{these})"
     there += f", which is not the overall effect{settled(comparison)}."
-    return f"{start}in the {n_both:,} where both train {shown}{there}"
+    return f"{start}{which}{',' * (not comparison.seeds)} {shown}{there}"
 
 
 def settled(comparison: Comparison) -> str:

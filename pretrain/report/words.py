@@ -7,7 +7,7 @@ import numpy as np
 
 from pretrain.config import Experiment
 from pretrain.config.counts import counted
-from pretrain.report import gains, health, prospects, tuning, verdicts
+from pretrain.report import gains, health, over_datasets, prospects, tuning, verdicts
 from pretrain.report.cells import values
 from pretrain.report.names import (
     arm_name,
@@ -24,11 +24,13 @@ from pretrain.report.why import why
 from pretrain.study.answer import Answer
 from pretrain.study.arms import distinct, without_idle
 from pretrain.study.comparisons import ENCODER, Comparison, by_family
+from pretrain.study.over_datasets import groups
 from pretrain.study.statistics import LEVEL
 
 _MOST_NAMED = 4  # treatments that a question names
 _VERY_MANY, _FEW_SEEDS = 300, 8  # arms and seeds, with which the best one's interval is too short
 _MOST_WORDS = 60  # of a headline
+_MOST_STATED = 2  # statements on several datasets in a headline
 
 
 def question(answer: Answer) -> str:
@@ -39,7 +41,8 @@ def question(answer: Answer) -> str:
         return f"Which of {n:,} arms is best?" if n > 1 else "How good is one arm?"
     treatments = list(dict.fromkeys(map(treatment_of, compared)))
     named = treatments if len(treatments) <= _MOST_NAMED else [f"{len(treatments)} values of {compared[0].field}"]
-    others = [brief(name, compared[0].shared) for name in without_idle(compared[0].shared)]
+    swept = without_idle(compared[0].shared)
+    others = ["dataset" if name == "data.name" else brief(name, compared[0].shared) for name in swept]
     where = f", at each {listed(others)}" if others else ""
     verb = "Does" if len(treatments) == 1 else "Do"
     asked = f"{verb} {listed(named)} change {metric_name(answer.metric)}{where}, and by how much?"
@@ -50,8 +53,12 @@ def question(answer: Answer) -> str:
 
 
 def conclusion(answer: Answer, experiment: Experiment) -> str:
-    """Returns the fate of arms that are lost as a whole, or not pretrained, and the verdicts, or else the best arm."""
-    sentences = [lost(answer, experiment), verdicts.verdict(answer.comparisons)]
+    """Returns the fate of arms that are lost as a whole, or not pretrained, and the verdicts, or else the best arm.
+
+    Of several datasets the verdicts are on these and on most like them.
+    """
+    of_datasets, _ = _over_datasets(answer)
+    sentences = [lost(answer, experiment), *(of_datasets or [verdicts.verdict(answer.comparisons)])]
     return " ".join(filter(None, sentences)) or explanation(answer)[0]
 
 
@@ -61,7 +68,8 @@ def headline(answer: Answer, experiment: Experiment) -> str:
     The verdicts on pretraining are not counted, where it is compared beside other things.
     """
     whole, compared = conclusion(answer, experiment), answer.comparisons
-    if len(compared) < 2 or len(verdicts.verdict(compared).split()) <= _MOST_WORDS:
+    is_short = len(verdicts.verdict(compared).split()) <= _MOST_WORDS
+    if len(compared) < 2 or is_short or any(_over_datasets(answer)):
         return whole
     asked, explored = by_family(compared)
     of_pretraining = [each for each in asked if (each.field, each.treatment) == (ENCODER, "pretrained")]
@@ -80,6 +88,14 @@ def headline(answer: Answer, experiment: Experiment) -> str:
         )
         judged = f"{judged} {verdicts.verdict(explored)}".strip()
     return " ".join(filter(None, [lost(answer, experiment), judged]))
+
+
+def _over_datasets(answer: Answer) -> tuple[list[str], list[str]]:
+    """Returns the statements on several datasets: those of a headline, and the others."""
+    told = groups(answer)
+    n_own = sum(not group.is_exploratory for group in told) or len(told)
+    stated, most = over_datasets.statements(told, answer.metric), min(n_own, _MOST_STATED)
+    return stated[:most], stated[most:]
 
 
 def _after(compared: Sequence[Comparison]) -> str:
@@ -209,6 +225,8 @@ def explanation(answer: Answer) -> list[str]:
         return [f"{whole}; lower the learning rates."]
     untuned = tuning.untuned(answer, verdicts.verdict(answer.untuned))
     texts = [untuned] if untuned else []
+    stated, more = _over_datasets(answer)
+    texts += [f"Dataset by dataset: {verdicts.verdict(answer.comparisons)}", *more] if stated else []
     if answer.apart:
         texts.append(f"Frozen and trained encoders apart, tuned alike: {verdicts.verdict(answer.apart)}")
     texts += [gains.budget(curve) for curve in answer.budgets] + [why(each, answer.level) for each in answer.factorials]
@@ -218,7 +236,7 @@ def explanation(answer: Answer) -> list[str]:
     test = answer.best_test
     ends = (value(end, answer.metric) for end in (test.low, test.high))
     margin = f" [{', '.join(ends)}]{at_level(answer.level)}" if np.isfinite(test.high) else ""
-    n = counted(len({seed for seed, _ in (*answer.best.units, *answer.best.diverged)}), "seed")
+    n = counted(len(answer.best.all_seeds), "seed")
     of_best = (("diverged", answer.best.n_diverged), ("collapsed", answer.best.n_collapsed))
     n += "".join(f", {counted(k, 'trial')} {kind}" for kind, k in of_best if k)
     at = f"{unit(answer.metric)[1:]} {value(test.mean, answer.metric)}".lstrip()

@@ -66,6 +66,7 @@ def answer(
     stages: pa.Table | None = None,
     before: Sequence[Look] = (),
     redrawn: pa.Table | None = None,
+    chooses_best: bool = True,
 ) -> Answer:
     """Draws all conclusions from a run's tables of trials and curves.
 
@@ -79,6 +80,7 @@ def answer(
       stages: the run's table of stages.
       before: earlier looks, whose settled comparisons stay as they were judged.
       redrawn: the run's table of trials that draw a source of variation anew.
+      chooses_best: whether to say which arm is best.
 
     Raises:
       ConfigError: the trials have not the metric that is to be compared.
@@ -98,7 +100,8 @@ def answer(
     trained = [None if place in lost else length for place, length in enumerate(lengths(of_run, run))]
     learned = {place for place, arm in enumerate(run) if place not in lost and not failures.is_at_chance(arm, metric)}
     compared = _with_training(compared, run, trained, learned, speed.measure_of(metrics(trials), of_run), level)
-    best = winner([arm for place, arm in enumerate(run) if place not in lost], metric, level)
+    kept = [arm for place, arm in enumerate(run) if place not in lost and chooses_best]
+    best = winner(kept, metric, level)
     return Answer(
         arms=run,
         comparisons=compared,
@@ -168,7 +171,7 @@ def _mostly_failed(run: Sequence[Arm], compared: Sequence[Comparison], alone: Ma
         for place, is_lost in zip(pair, comparison.failures.mostly, strict=True):
             judged[place] |= is_lost
     for place, seeds in alone.items():
-        judged[place] = 2 * len(seeds) > len({seed for seed, _ in (*run[place].units, *run[place].diverged)})
+        judged[place] = 2 * len(seeds) > len(run[place].all_seeds)
     return {place for place, is_lost in judged.items() if is_lost}
 
 

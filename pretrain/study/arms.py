@@ -35,6 +35,11 @@ class Arm(NamedTuple):
         return len(self.collapsed)
 
     @property
+    def all_seeds(self) -> set[int]:
+        """Seeds, those of diverged trials among them."""
+        return {*self.seeds, *(seed for seed, _ in self.diverged)}
+
+    @property
     def units(self) -> tuple[tuple[int, int], ...]:
         """Seed and repeat of each trial, by which trials of different arms are paired."""
         return tuple(zip(self.seeds, self.repeats or [0] * len(self.seeds), strict=True))

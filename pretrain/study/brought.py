@@ -1,7 +1,5 @@
 """Results that somebody brings, as a run's table of trials: a row an arm and seed, absent ones as failed."""
 
-import itertools
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,10 +7,10 @@ import pyarrow as pa
 
 from pretrain.config.counts import counted, some
 from pretrain.config.fields import ConfigError, Faults
-from pretrain.config.metrics import CHANCE, MARGIN
 from pretrain.config.suggestions import suggestion
 from pretrain.study import values
 from pretrain.study.arms import CORNERS
+from pretrain.study.brought_arms import ARM, Names, Scores, complete, means_of, trials_of
 from pretrain.study.brought_columns import (
     codes_of,
     is_value,
@@ -24,9 +22,7 @@ from pretrain.study.brought_columns import (
 )
 from pretrain.study.values import Value
 
-ARM = "arm"  # field of arms that are columns
 _OWN = ("trial_id", "seed", "repeat", "failed_stage", "status")  # names of a table of trials
-_LEAST_MARGIN = 0.01  # of chance, as far as luck on unknown rows reaches; of errors times their level
 _CURVES = pa.schema([(name, pa.string()) for name in ("trial_id", "stage", "metric")])
 _CURVES = _CURVES.append(pa.field("step", pa.int64())).append(pa.field("value", pa.float64()))
 
@@ -61,6 +57,7 @@ class Brought(NamedTuple):
     value: Value
     pairing: str  # columns, rows, or nothing
     notes: tuple[str, ...]  # how the table was read, a sentence each
+    scores: Scores  # of examples, where results are means of some
 
     @property
     def curves(self) -> pa.Table:
@@ -105,13 +102,18 @@ def read(table: pa.Table, asked: Asked) -> Brought:
         for name in asked.pair:
             if None in found[name].labels and np.any(found[name].of[place] == len(found[name].labels) - 1):
                 faults.append(ConfigError("pair", name, "is missing in some rows; fill it, or leave these rows out"))
-        seed, _ = together([found[name] for name in asked.pair], place)
+        seed, rows_of = together([found[name] for name in asked.pair], place)
     else:
+        rows_of = np.zeros(0, int)
         seed = _by_row(place, arm, condition, numbers, len(arms), pairing, asked.in_order)
     example, _ = together([found[asked.example]] if asked.example else [], place)
     # Arms are compared as asked, whatever their field means in a run.
     field = field.rpartition(".")[2] if field in CORNERS else field
-    names = _Names(field, labels, asked.conditions, conditions, asked.pair)
+    of_seeds = [found[name] for name in asked.pair]
+    names = Names(
+        *(field, labels, asked.conditions, conditions, asked.pair),
+        lambda number: " ".join(map(str, labels_at(of_seeds, rows_of[number]))),
+    )
     if pairing == "columns":
         with faults.noted():
             _check_once(table, (condition, arm, seed, example), place, names, asked, times)
@@ -120,29 +122,11 @@ def read(table: pa.Table, asked: Asked) -> Brought:
     notes.append(values.in_words(value, asked.value or "value"))
     if asked.example:
         notes.append(_of_examples(condition, arm, seed, example))
-    cells, means = _means((condition, arm, seed), numbers / value.scale)
-    grid = list(_complete(cells, names, bool(pairing), faults, notes))
+    cells, scores = means_of((condition, arm, seed), numbers / value.scale, example)
+    grid = list(complete(cells, names, bool(pairing), faults, notes))
     faults.check()
-    trials = _trials(np.concatenate(grid), cells, means, names, value)
-    return Brought(trials, names.field, value, pairing, tuple(notes))
-
-
-class _Names(NamedTuple):
-    field: str
-    arms: list[Any]
-    by: tuple[str, ...]
-    conditions: list[tuple]
-    pair: tuple[str, ...]
-
-    def arm(self, number: int) -> str:
-        return str(self.arms[number]) if self.field == ARM else f"{self.field}={self.arms[number]}"
-
-    def condition(self, number: int) -> str:
-        return ", ".join(f"{name}={label}" for name, label in zip(self.by, self.conditions[number], strict=True))
-
-    def within(self, number: int) -> str:
-        """Returns where something holds, after its name; nothing without conditions."""
-        return f" at {self.condition(number)}" if self.by else ""
+    trials, scores = trials_of(np.concatenate(grid), cells, scores, names, value)
+    return Brought(trials, names.field, value, pairing, tuple(notes), scores)
 
 
 def _check(table: pa.Table, asked: Asked, is_wide: bool) -> None:
@@ -237,7 +221,7 @@ def _by_row(
 
 
 def _check_once(
-    table: pa.Table, keys: tuple[np.ndarray, ...], place: np.ndarray, names: _Names, asked: Asked, times: int
+    table: pa.Table, keys: tuple[np.ndarray, ...], place: np.ndarray, names: Names, asked: Asked, times: int
 ) -> None:
     """Checks that no arm has a seed twice, of the same example; names a column that tells them apart."""
     order = np.lexsort(keys[::-1])
@@ -259,110 +243,8 @@ def _check_once(
     raise ConfigError("pair", seeds, f"is twice in {names.arm(arm)}{names.within(condition)} ({rows}){more}; {remedy}")
 
 
-def _means(keys: tuple[np.ndarray, ...], numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the distinct keys [trials, keys], and the mean of numbers at each, NaN where one of them is."""
-    order = np.lexsort(keys[::-1])
-    whole = np.stack([key[order] for key in keys], axis=1)
-    starts = np.flatnonzero(np.r_[True, np.any(whole[1:] != whole[:-1], axis=1)])
-    counts = np.diff(np.r_[starts, len(whole)])
-    return whole[starts], np.add.reduceat(numbers[order], starts) / counts
-
-
 def _of_examples(*keys: np.ndarray) -> str:
     """Returns how many examples the seeds of arms have, in a sentence."""
     _, counts = np.unique(np.stack(keys[:3]), axis=1, return_counts=True)
     n = f"{counts.min():,}" if counts.min() == counts.max() else f"{counts.min():,} to {counts.max():,}"
-    return (
-        f"Each seed's value is its mean over {n} examples; intervals are over seeds, for these examples, and open for "
-        "new ones."
-    )
-
-
-def _complete(
-    cells: np.ndarray, names: _Names, is_paired: bool, faults: Faults, notes: list[str]
-) -> Iterator[np.ndarray]:
-    """Yields the trials of each condition: its arms, the baseline first, at each seed that one of them has.
-
-    They are condition, arm, seed, and the seed's place among those of the condition: [trials, 4]. Arms without a row
-    are left out, as are conditions without two arms.
-    """
-    baseline, skipped = len(names.arms) - 1, list[str]()
-    n_absent = 0
-    bounds = np.searchsorted(cells[:, 0], np.arange(len(names.conditions) + 1))
-    for condition, (start, end) in enumerate(itertools.pairwise(bounds.tolist())):
-        arm, seed = cells[start:end, 1], cells[start:end, 2]
-        present = np.unique(arm).tolist()
-        if baseline not in present or len(present) == 1:
-            skipped.append(names.condition(condition))
-            continue
-        of_arms = {each: seed[arm == each] for each in [baseline, *present[:-1]]}
-        for each in present[:-1]:
-            with faults.noted():
-                _check_common(of_arms[baseline], of_arms[each], names, condition, each, is_paired)
-        whole = np.unique(seed)
-        for each, own in of_arms.items():
-            seeds = whole if is_paired else own
-            n_absent += len(seeds) - len(own)
-            rank = np.searchsorted(whole, seeds)  # seeds of other conditions are others
-            yield np.stack([np.full(len(seeds), condition), np.full(len(seeds), each), seeds, rank], axis=1)
-    if skipped:
-        where = some(skipped, 3) if names.by else "the table"
-        reason = f"{names.arm(baseline)} or all of the others have no row there"
-        if len(skipped) == len(names.conditions):
-            faults.append(ConfigError("by", where, f"leaves nothing to compare, for {reason}; name other conditions"))
-        notes.append(f"Left out: {where}, for {reason}.")
-    if n_absent:
-        seeds = counted(n_absent, "value")
-        notes.append(f"{seeds} that an arm lacks where another has the seed: failed; leave out seeds that never ran.")
-
-
-def _check_common(
-    own: np.ndarray, others: np.ndarray, names: _Names, condition: int, treatment: int, is_paired: bool
-) -> None:
-    """Checks that a comparison has two seeds, or values of each arm, to compare."""
-    arms = f"{names.arm(treatment)} and {names.arm(len(names.arms) - 1)}{names.within(condition)}"
-    if is_paired:
-        n = len(np.intersect1d(own, others))
-        if n < 2:
-            shared, pair = counted(n, "seed") if n else "no seed", " ".join(names.pair) or "rows"
-            raise ConfigError("pair", pair, f"gives {shared} in common to {arms}; two at least are compared")
-    elif min(len(own), len(others)) < 2:
-        raise ConfigError("value", min(len(own), len(others)), f"values of {arms} are too few; give two at least")
-
-
-def _trials(grid: np.ndarray, cells: np.ndarray, means: np.ndarray, names: _Names, value: Value) -> pa.Table:
-    """Returns a run's table of trials [trials, 4], those without a value as diverged."""
-    n_arms, n_seeds = len(names.arms), int(grid[:, 2].max()) + 1
-
-    def number(keys: np.ndarray) -> np.ndarray:
-        return (keys[:, 0] * n_arms + keys[:, 1]) * n_seeds + keys[:, 2]
-
-    known = number(cells)
-    at = np.minimum(np.searchsorted(known, number(grid)), len(known) - 1)
-    results = np.where(known[at] == number(grid), means[at], np.nan)
-    is_lost = np.isnan(results)
-    labels = {names.field: (grid[:, 1], names.arms)}
-    for place, name in enumerate(names.by):
-        listed = [each[place] for each in names.conditions]
-        labels[name] = (
-            grid[:, 0],
-            ["none" if each is None else str(each) for each in listed] if None in listed else listed,
-        )
-    table = {"trial_id": pa.array(np.arange(len(grid))).cast(pa.string()), "seed": pa.array(grid[:, 3])}
-    for name, (codes, listed) in labels.items():
-        table[name] = pa.array(listed).take(pa.array(codes))
-    table["status"] = pa.array(["ok", "diverged"]).take(pa.array(is_lost.astype(int)))
-    column = pa.array(results, pa.float64(), from_pandas=True)
-    # The only rows there are: they decide what failed, too.
-    table |= {value.name: column, value.name.replace("test", "validation", 1): column}
-    if value.chance is not None:
-        margin = _LEAST_MARGIN * (1 if value.metric.high == 1 else abs(value.chance))
-        best = value.metric.high if value.metric.higher_is_better else value.metric.low
-        margin = min(margin, abs(best - value.chance) / 2)
-        table |= {f"{value.name}{CHANCE}": _constant(value.chance, len(grid))}
-        table |= {f"{value.name}{MARGIN}": _constant(margin, len(grid))}
-    return pa.table(table)
-
-
-def _constant(number: float, n: int) -> pa.Array:
-    return pa.array(np.full(n, float(number)))
+    return f"Each seed's value is its mean over {n} examples."

@@ -215,10 +215,13 @@ class _Sides(NamedTuple):
 
 def _sides(pair: tuple[Arm, Arm], metric: str, study: StudyConfig) -> _Sides:
     lost = failures.failed(pair, metric)
-    of = set.intersection(*({seed for seed, _ in (*arm.units, *arm.diverged)} for arm in pair))
+    of = set.intersection(*(arm.all_seeds for arm in pair))
     full = [failures.whole(arm, metric) for arm in pair]
-    shared = set.intersection(*(_measured_units(arm, metric) for arm in full))
-    treated, untreated = (cut(arm, shared) for arm in full)
+    treated, untreated = full
+    is_whole = all(np.isfinite(arm.results[metric]).all() for arm in full)
+    if not is_whole or (treated.seeds, treated.repeats) != (untreated.seeds, untreated.repeats):
+        shared = set.intersection(*(_measured_units(arm, metric) for arm in full))
+        treated, untreated = (cut(arm, shared) for arm in full)
     seeds = tuple(dict.fromkeys(treated.seeds))
     both_train = np.array([seed not in lost[0] | lost[1] for seed in seeds], bool)
     values = [by_seed(arm.results[metric], arm) for arm in (treated, untreated)]

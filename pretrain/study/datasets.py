@@ -23,7 +23,9 @@ class Effect(NamedTuple):
     variance: float  # of the mean; NaN of one seed
     freedom: float  # degrees of freedom of the variance
     median: float  # over seeds
-    has_failed: bool = False  # a seed of one arm, at least
+    has_failed: bool = False  # a seed of one arm, at least, or both arms are at chance
+    verdict: str = "inconclusive"  # on this dataset alone, on new rows where that is known
+    difference: Estimate | None = None  # treatment less baseline, with its interval; None where nothing is compared
 
 
 class Most(NamedTuple):
@@ -45,6 +47,16 @@ class Group(NamedTuple):
     fixed: Estimate | None  # mean difference over the datasets on which no arm fails; None where there are none
     most: Most
     spread: Estimate | None  # of true effects; of three datasets on
+    field: str = ""  # that is compared
+    baseline: Any = None  # its value
+    is_exploratory: bool = False  # not of the question's own family
+    is_relative: bool = False  # effects are parts of each dataset's baseline, as of errors whose units differ
+    is_for_new_rows: bool = False  # variances are over seeds and rows
+
+    @property
+    def sound(self) -> list[Effect]:
+        """Effects on the datasets on which no arm fails."""
+        return [each for each in self.effects if not each.has_failed]
 
     @property
     def failed(self) -> list[str]:

@@ -183,7 +183,7 @@ def _cells(
         {unit for unit in arm.units if unit[0] not in gone} for arm, gone in zip(cells.values(), lost, strict=True)
     ]
     n = [len({seed for seed, _ in units}) for units in sound]
-    of = set().union(*({seed for seed, _ in (*arm.units, *arm.diverged)} for arm in cells.values()))
+    of = set().union(*(arm.all_seeds for arm in cells.values()))
     if any(k < min(len(of), FEWEST_SEEDS) or not k for k in n):
         return None
     return {corner: cut(arm, units) for (corner, arm), units in zip(cells.items(), sound, strict=True)}

@@ -28,9 +28,9 @@ def measure_of(results: Collection[str], curves: Curves) -> Measure | None:
 
     Losses of numbers are squared errors where the training rows have variance 1.
     """
-    if _ACCURACY in results:
-        return Measure("accuracy", curves.of(_ACCURACY), lambda arm: arm.results[_ACCURACY])
-    if "validation_r2" in results:
+    if _ACCURACY in results and (accuracies := curves.of(_ACCURACY)):
+        return Measure("accuracy", accuracies, lambda arm: arm.results[_ACCURACY])
+    if "validation_r2" in results and curves.of(_LOSS):
         explained = {trial: (steps, 1 - losses) for trial, (steps, losses) in curves.of(_LOSS).items()}
         return Measure("explained variance", explained, lambda arm: 1 - arm.results[_LOSS])
     return None

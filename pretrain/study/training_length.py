@@ -84,6 +84,8 @@ def trend(change: Estimate) -> Trend:
 
 
 def _length(arm: Arm, losses: Mapping[str, Curve]) -> Length | None:
+    if not losses:
+        return None
     arm = cut(arm, {unit for unit, trial in zip(arm.units, arm.trial_ids, strict=True) if trial in losses})
     if not arm.trial_ids:
         return None

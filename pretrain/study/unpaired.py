@@ -75,7 +75,7 @@ def sides_of(answer: Answer, comparison: Comparison) -> Sides:
     whole, sound = zip(
         *(_values(arm, out, answer.metric) for arm, out in zip(pair, (lost, other_lost), strict=True)), strict=True
     )
-    n_seeds = [len({seed for seed, _ in (*arm.units, *arm.diverged)}) for arm in pair]
+    n_seeds = [len(arm.all_seeds) for arm in pair]
     found = failures.rates(lost, other_lost, max(n_seeds), np.ones(min(map(len, sound)), bool))
     return Sides(whole, sound, found._replace(p_value=fisher(len(lost), n_seeds[0], len(other_lost), n_seeds[1])))
 

@@ -16,7 +16,7 @@ import pretrain
 from pretrain.commands import judge as judge_command
 from pretrain.commands.launch import main
 from pretrain.config.fields import ConfigError
-from pretrain.study import sequential, statistics, unpaired
+from pretrain.study import rows, sequential, statistics, unpaired
 from tests.launching import ROOT, execute
 
 PUBLISHED = {"seed": [1, 2, 3, 4], "ours": [0.8359, 0.8405, 0.816, 0.8361], "plain": [0.8311, 0.8454, 0.8435, 0.8376]}
@@ -84,6 +84,26 @@ def test_frames_columns_and_tables_are_the_same():
     frame = results()
     told = [judged(each) for each in (frame, pa.Table.from_pandas(frame), frame.to_dict("list"))]
     assert len({each.verdict for each in told}) == 1
+
+
+class Exported:
+    """A frame of another library, of which nothing is known but how to get another one."""
+
+    def __init__(self, name, frame):
+        setattr(self, name, lambda: frame)
+        if name == "collect":
+            self.lazy = lambda: self
+
+
+@pytest.mark.parametrize("way", ["to_arrow", "to_pandas", "collect", "__arrow_c_stream__"])
+def test_frames_of_other_libraries_are_read(way):
+    frame = results()
+    table = pa.Table.from_pandas(frame)
+    if way == "__arrow_c_stream__":
+        other = type("Stream", (), {way: lambda self, requested_schema=None: table.__arrow_c_stream__()})()
+    else:
+        other = Exported(way, frame if way == "to_pandas" else table)
+    assert judged(other).verdict == judged(frame).verdict
 
 
 def test_a_column_an_arm_is_the_same_as_a_row_an_arm():
@@ -160,6 +180,16 @@ def test_values_that_lack_or_are_none_have_failed():
     assert "Failures: method=ours: 2 of 10 seeds, method=plain: 1 of 10 seeds" in told.lines
     assert told.verdict.startswith("Unstable: 2 of 10 seeds fail with method=ours, 1 with method=plain (p = 1.000).")
     assert not any("at most 5 %" in line for line in told.lines)
+    absent = "Absent where another arm has the seed, and so failed: method=ours lacks 1 seed (seed 7)"
+    assert any(line.startswith(absent) for line in told.lines)
+
+
+def test_seeds_that_never_ran_are_told_apart_from_values_that_lack():
+    frame = results(n=8, datasets="ab")
+    ours = frame["method"] == "ours"
+    frame = frame[~(ours & (frame["seed"] == 7)) & ~(ours & (frame["seed"] == 2) & (frame["dataset"] == "a"))]
+    (line,) = (line for line in judged(frame, by="dataset").lines if line.startswith("Absent"))
+    assert "lacks 1 seed (seed 7) in all conditions, to be left out if never run and 1 value in some" in line
 
 
 def test_an_arm_without_a_value_is_compared_with_nothing():
@@ -220,7 +250,7 @@ def test_datasets_end_in_two_statements():
     frame.loc[0, "accuracy"] = np.nan
     told = judged(frame, datasets="dataset")
     assert told.datasets[0].failed == ["a"] and not told.datasets[0].most.claim
-    assert any("On these 5 datasets" in line and "left out: a" in line for line in told.lines)
+    assert any("On these 6 datasets" in line and "left out: a" in line for line in told.lines)
 
 
 @pytest.mark.parametrize("asked", [{}, {"pair": ()}])
@@ -241,6 +271,19 @@ def test_what_a_look_settles_stays_so(asked):
     assert (one.look, one.n, one.verdict, other.look, other.n) == (1, 10, "helps", None, 20)
 
 
+def test_arms_that_end_early_are_judged_by_the_looks_that_they_have():
+    rng = np.random.default_rng(0)
+    levels, n = {"sac": 4500, "ppo": 2900, "trpo": 1200, "ddpg": 1190}, {"sac": 10, "ppo": 10, "trpo": 30, "ddpg": 30}
+    frame = pd.DataFrame(
+        [(agent, value) for agent in n for value in rng.normal(levels[agent], 400, n[agent])],
+        columns=["agent", "reward"],
+    )
+    asked = {"baseline": "agent=ddpg", "value": "reward", "direction": "higher", "looks": [5, 10, 15, 20, 25, 30]}
+    told = pretrain.judge(frame, treatment=["agent=sac", "agent=ppo", "agent=trpo"], **asked)
+    found = {each.treatment: (each.verdict, each.look) for each in told.answer.comparisons}
+    assert found == {"sac": ("helps", 2), "ppo": ("helps", 2), "trpo": ("inconclusive", None)}
+
+
 def test_examples_are_averaged_within_a_seed():
     rng = np.random.default_rng(0)
     frame = results(n=7).loc[:, ["method", "seed"]].merge(pd.DataFrame({"row": range(50)}), how="cross")
@@ -249,6 +292,35 @@ def test_examples_are_averaged_within_a_seed():
     means = frame.groupby(["method", "seed"])["correct"].mean().unstack(0)
     assert only(told).difference.mean == pytest.approx((means["ours"] - means["plain"]).mean())
     assert any("mean over 50 examples" in line for line in told.lines)
+    cells = frame.pivot(index=["seed", "row"], columns="method", values="correct")
+    gains = (cells["ours"].astype(float) - cells["plain"]).unstack("row").to_numpy()
+    found = rows.for_new_rows(gains.mean(axis=1), rows.components(gains))
+    whole = rows.interval(found, only(told).difference)
+    assert only(told).new_rows == pytest.approx(whole)
+    assert "on new rows like these 50" in told.verdict and any(
+        line == "Rows: new ones like these 50; intervals are over seeds and rows" for line in told.lines
+    )
+
+
+def test_a_row_that_moves_every_seed_is_no_effect_on_new_ones():
+    rng, n = np.random.default_rng(0), 12
+    of_row = rng.normal(0.0, 0.3, 20) + 0.1  # alike in all seeds, so that seeds agree on these rows
+    frame = pd.DataFrame(
+        [
+            {
+                "method": method,
+                "seed": seed,
+                "row": row,
+                "score": (method == "ours") * of_row[row] + rng.normal(0, 0.01),
+            }
+            for method in ("ours", "plain")
+            for seed in range(n)
+            for row in range(20)
+        ]
+    )
+    told = judged(frame, value="score", example="row", direction="higher")
+    assert only(told).verdict == "helps" and only(told).holds_for_new_rows is False
+    assert "open for new ones" in told.verdict
 
 
 def test_the_noise_floor_is_said():
@@ -314,7 +386,7 @@ def test_the_command_prints_and_writes(file, tmp_path, capsys):
     places = ["--json", str(tmp_path / "a.json"), "--out", str(tmp_path / "told")]
     assert main([*argv, *places], tmp_path) == 0
     out, err = capsys.readouterr()
-    assert out.startswith("Method=ours instead of plain") and "Noise floor" in out and not err
+    assert out.startswith("On these 2 datasets") and "Method=ours" in out and "Noise floor" in out and not err
     content = json.loads((tmp_path / "a.json").read_text())
     assert content == json.loads((tmp_path / "told" / "answer.json").read_text())
     assert content["comparisons"][0]["shared"] == {"dataset": "a"}

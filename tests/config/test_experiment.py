@@ -120,7 +120,7 @@ WRONG = {
     "finetune.first_logit_change": PENALTIES,
     "finetune.diagnose_at": [(0,), (1, -1), (1.5,), 1, None],
     "finetune.frozen_layers": [*SIZES, "none", "ALL"],
-    "finetune.labels": SIZES,
+    "finetune.labels": [-1, 1.0, 2.5, -0.5, "3", False, None],
     "finetune.label_subset": CHOICES,
     "finetune.epochs": COUNTS,
     "finetune.updates": SIZES,

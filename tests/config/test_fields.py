@@ -193,7 +193,8 @@ def test_the_nearest_name_is_that_of_the_likest_last_part():
         ("encoder.layers", (), "should have at least 1 item"),
         ("finetune.frozen_layers", -1, "should be greater than or equal to 0"),
         ("finetune.frozen_layers", "most", "should be a valid integer or 'all'"),
-        ("finetune.labels", 2.5, "should be a valid integer"),
+        ("finetune.labels", 2.5, "should be less than 1"),
+        ("finetune.labels", True, "should be a valid integer or a valid number"),
     ],
 )
 def test_what_is_wrong_with_a_value_is_named_by_the_type_that_it_has(name, value, reported):

@@ -17,7 +17,8 @@ TABLE = Facts(341, 341, 30, False, False, "classification", (0.4, 0.6))
 
 
 def fitted(facts, chosen=()):
-    return own_data.asked(own_data.fitted(Fitted(CONFIG), chosen, facts), chosen).experiment
+    made = own_data.fitted(Fitted(CONFIG), chosen, facts)
+    return own_data.asked(made, chosen, facts.n_labelled).experiment
 
 
 @st.composite
@@ -89,3 +90,13 @@ def test_what_somebody_chose_stays(name):
 
 def test_budgets_that_somebody_chose_stay():
     assert values_of(fitted(TABLE, {"finetune.labels"}), "finetune.labels") == [0]
+
+
+def test_budgets_of_several_sets_are_shares_of_each():
+    small, large = TABLE._replace(n_labelled=90, n_examples=90, n_values=4), TABLE._replace(n_labelled=5000)
+    made = own_data.fitted(Fitted(CONFIG), (), large, TABLE)
+    assert values_of(made.experiment, "finetune.labels") == [0, 0.1]
+    assert own_data.asked(made, (), 341, True).experiment.study.family == ("finetune.labels=0",)
+    assert values_of(own_data.fitted(Fitted(CONFIG), (), large, small).experiment, "finetune.labels") == [0]
+    assert made.experiment.finetune.batch_size <= 341 // 40
+    assert made.experiment.encoder.layers == fitted(TABLE).encoder.layers

@@ -173,6 +173,35 @@ def test_all_labels_are_as_many_as_there_are(iris_like):
     assert [trial.point["finetune.labels"] for trial in found.trials] == [96, 50]
 
 
+def test_a_share_of_the_labels_trains_what_as_many_labels_do(iris_like):
+    brief = {"pretrain": PretrainConfig(batch_size=10)}
+    counts, shares = (
+        planned(settings(iris_like, sweep=({"finetune.labels": labels},), **brief)) for labels in ((48, 10), (0.5, 0.1))
+    )
+    assert [trial.point for trial in shares.trials] == [{"finetune.labels": 48}, {"finetune.labels": 10}]
+    assert list(shares.jobs) == list(counts.jobs) and shares.trials == counts.trials
+
+
+def test_shares_of_several_sets_are_a_number_of_each(iris_like, tmp_path):
+    x, y = sources.columns(rows=300, n=4)
+    np.savez(tmp_path / "more.npz", **sources.four(x[100:], y[100:], x[:100], y[:100]))
+    names = (iris_like, str(tmp_path / "more.npz"))
+    grid = {"data.name": names, "finetune.labels": (0, 0.25)}
+    found = planned(settings(iris_like, pretrain=PretrainConfig(batch_size=10), sweep=(grid,)))
+    sizes = {tuple(trial.point.values()): found.jobs[trial.jobs[-1]].stage.rows.n for trial in found.trials}
+    assert sizes == {(names[0], 0): 96, (names[0], 0.25): 24, (names[1], 0): 176, (names[1], 0.25): 44}
+
+
+def test_batches_fit_shares_of_the_smallest_set(iris_like):
+    experiment, chosen, notes = parsed("--data.name", iris_like, "--finetune.labels", "0.25")
+    assert not notes and experiment.finetune.batch_size == 50
+    loaded = fitting.load(experiment, chosen)
+    assert loaded.experiment.finetune.batch_size == 3 and loaded.experiment.finetune.labels == 0.25
+    with pytest.raises(ConfigError, match=r"finetune\.batch_size: 50 is larger than finetune\.labels 24"):
+        kept = fitting.load(experiment, {*chosen, "finetune.batch_size"})
+        plan(kept.experiment, kept.datasets, FINGERPRINTS)
+
+
 def test_convolutions_are_refused_where_rows_are_no_images(iris_like):
     wrong = settings(iris_like, encoder=EncoderConfig(layers=("8c3", 10)), pretrain=PretrainConfig(batch_size=10))
     with pytest.raises(ConfigError) as error:
