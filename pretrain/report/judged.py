@@ -6,7 +6,7 @@ from typing import NamedTuple
 from pretrain.config import StudyConfig
 from pretrain.config.counts import counted, some
 from pretrain.config.metrics import metric_of
-from pretrain.report import cells, names, verdicts
+from pretrain.report import cells, names, phrases, verdicts
 from pretrain.report.names import capital, listed, percent
 from pretrain.study.answer import Answer
 from pretrain.study.brought import Asked, Brought
@@ -144,7 +144,7 @@ def on_datasets(group: Group, judgement: Judged) -> str:
 
 
 def _difference(estimate: Estimate, metric: str) -> str:
-    return f"{verdicts.unit(metric)[1:]} {names.difference(estimate, metric)}".lstrip()
+    return f"{phrases.unit(metric)[1:]} {names.difference(estimate, metric)}".lstrip()
 
 
 def _spread(spread: Estimate, metric: str) -> str:
