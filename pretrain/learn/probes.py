@@ -16,8 +16,11 @@ from pretrain.learn.tasks import Task, Weighed
 
 PENALTIES = tuple(10.0**power for power in range(-6, 3))  # of ridge, to choose from
 NEIGHBOURS = (1, 3, 5, 9, 15, 25)  # to choose from
-_GRADIENT_NORM = 1e-4  # at which logistic regression has converged
+_GRADIENT_NORM = 1e-7  # at which logistic regression has converged, of codes that are whitened
+_NEARLY, _IN_VAIN = 1e-5, 15  # a norm below which iterations without a smaller one are rounding, and how many
 _MOST_ITERATIONS = 500
+_MOST_DIRECTIONS = 4096  # which whitening finds in seconds
+_FLATTEST = 1e-6  # of the largest variance: directions below it are whitened as if they had this one
 _PRECISION = "highest"  # of matrix products: accelerators otherwise round what is multiplied, and fits suffer
 _DISTANCES = 250  # examples whose neighbours are sought at once
 
@@ -96,7 +99,7 @@ def _ridge_of_known(codes: Codes, targets: Outputs, labels: Outputs, penalty: Fl
 def converged(
     codes: Codes, labels: Num[Array, "rows ..."] | Weighed, task: Task, penalty: Scalar | float
 ) -> tuple[Params, Scalar]:
-    """Fits a linear head by its task's loss, to convergence, by L-BFGS from zero on centred codes.
+    """Fits a linear head by its task's loss, to convergence, by L-BFGS from zero on centred, whitened codes.
 
     That is logistic regression of classes, multinomial, or of labels, one by one; and least squares of numbers.
 
@@ -107,37 +110,61 @@ def converged(
       penalty: times half the squared kernel, as in training, joins the mean loss.
 
     Returns:
-      ``kernel`` [units, outputs] and ``bias`` [outputs], and the norm of the gradient there: at most 1e-4, unless 500
-      iterations did not get so far.
+      ``kernel`` [units, outputs] and ``bias`` [outputs], and the norm of the gradient of whitened codes there: at most
+      1e-7, unless rounding or 500 iterations did not let it get so far.
     """
     mean = jnp.mean(codes, axis=0, keepdims=True)
     centred = codes - jnp.broadcast_to(mean, codes.shape)  # what all codes share would make the problem ill-conditioned
+    with jax.default_matmul_precision(_PRECISION):
+        whitening = _whitening(centred, penalty)
+        whitened = centred @ whitening
 
     def loss(head: Params) -> jax.Array:
-        sums = centred @ head["kernel"]
+        sums = whitened @ head["kernel"]
         logits = sums + jnp.broadcast_to(head["bias"], sums.shape)
-        return task.objective(logits, Batch(codes, labels))[0] + penalty * jnp.sum(jnp.square(head["kernel"])) / 2
+        squares = jnp.sum(jnp.square(whitening @ head["kernel"]))
+        return task.objective(logits, Batch(codes, labels))[0] + penalty * squares / 2
 
     solver = optax.lbfgs()
     value_and_grad = optax.value_and_grad_from_state(loss)
 
     def iterate(carry: tuple[Any, ...]) -> tuple[Any, ...]:
-        head, state, _, index = carry
+        head, state, _, least, n_since, index = carry
         value, gradient = value_and_grad(head, state=state)
         updates, state = solver.update(gradient, state, head, value=value, grad=gradient, value_fn=loss)
         # The gradient where the update led: one below the bound before it may be above it after.
         reached = optax.tree.norm(optax.tree.get(state, "grad"))
-        return optax.apply_updates(head, updates), state, reached, index + 1
+        n_since = jnp.where(reached < least, 0, n_since + 1)
+        return optax.apply_updates(head, updates), state, reached, jnp.minimum(least, reached), n_since, index + 1
 
     def unfinished(carry: tuple[Any, ...]) -> jax.Array:
-        _, _, norm, index = carry
-        return (norm > _GRADIENT_NORM) & (index < _MOST_ITERATIONS)
+        _, _, norm, least, n_since, index = carry
+        is_rounding = (least < _NEARLY) & (n_since >= _IN_VAIN)
+        return (norm > _GRADIENT_NORM) & ~is_rounding & (index < _MOST_ITERATIONS)
 
-    head = {"kernel": jnp.zeros((codes.shape[1], task.n_outputs)), "bias": jnp.zeros(task.n_outputs)}
+    head = {"kernel": jnp.zeros((whitened.shape[1], task.n_outputs)), "bias": jnp.zeros(task.n_outputs)}
     with jax.default_matmul_precision(_PRECISION):
-        head, *_ = jax.lax.while_loop(unfinished, iterate, (head, solver.init(head), jnp.inf, 0))
+        head, *_ = jax.lax.while_loop(unfinished, iterate, (head, solver.init(head), jnp.inf, jnp.inf, 0, 0))
         norm = optax.tree.norm(jax.grad(loss)(head))
-        return {**head, "bias": head["bias"] - (mean @ head["kernel"])[0]}, norm
+        kernel = whitening @ head["kernel"]
+        return {"kernel": kernel, "bias": head["bias"] - (mean @ kernel)[0]}, norm
+
+
+def _whitening(centred: Codes, penalty: Scalar | float) -> Float[Array, "units directions"]:
+    """Returns directions of codes, divided by the root of variance and penalty: the loss is curved alike along them.
+
+    Otherwise it is so flat along most that a small gradient leaves probabilities some per cent from the optimum.
+    """
+    n, units = centred.shape
+    if min(n, units) > _MOST_DIRECTIONS:
+        return jnp.eye(units)
+    spreads, directions = jnp.linalg.eigh((centred.T @ centred if units <= n else centred @ centred.T) / n)
+    largest = jnp.maximum(spreads[-1], jnp.finfo(spreads.dtype).tiny / _FLATTEST)
+    variances = jnp.maximum(spreads, _FLATTEST * largest)
+    scaled = directions / jnp.broadcast_to(jnp.sqrt(variances + penalty), directions.shape)
+    if units <= n:
+        return scaled
+    return centred.T @ (scaled / jnp.broadcast_to(jnp.sqrt(n * variances), scaled.shape))
 
 
 def nearest(

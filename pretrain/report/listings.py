@@ -11,7 +11,7 @@ from pretrain.config.metrics import metric_of, split_of
 from pretrain.data.columns import Record
 from pretrain.data.findings import Finding
 from pretrain.data.inputs_file import Inputs
-from pretrain.report import names, verdicts
+from pretrain.report import names, phrases, verdicts
 from pretrain.study.answer import Answer
 from pretrain.study.arms import Arm, distinct, key
 from pretrain.study.comparisons import Comparison, by_family
@@ -76,7 +76,7 @@ def comparisons(answer: Answer) -> Listing:
         if comparison.look:
             verdict += f" (look {comparison.look})"
         if comparison.seeds_to_settle:
-            verdict += f" ({verdicts.settling(comparison.seeds_to_settle, comparison)})"
+            verdict += f" ({phrases.settling(comparison.seeds_to_settle, comparison)})"
         on_new = comparison.new_rows if comparison.verdict != "unstable" else None
         intervals = [on_new, comparison.difference] if has_new else [comparison.difference]
         shown = [

@@ -7,7 +7,7 @@ import numpy as np
 
 from pretrain.config.counts import some
 from pretrain.config.metrics import metric_of
-from pretrain.report import names, verdicts
+from pretrain.report import names, phrases
 from pretrain.report.drawing import COLOURS, INK, Drawing, canvas, title, written
 from pretrain.report.listings import Listing
 from pretrain.report.names import capital, p_value, percent
@@ -160,8 +160,8 @@ def _signed(gain: float, metric: str) -> float:
 def _difference(estimate: Estimate, group: Group, metric: str) -> str:
     """Returns a difference with its interval, of errors in unlike units as a part of the baseline."""
     if not group.is_relative:
-        return f"{verdicts.unit(metric)[1:]} {names.difference(estimate, metric)}".lstrip()
-    text = f"{verdicts.unit(metric)[1:]} {100 * estimate.mean:+.1f} %".lstrip()
+        return f"{phrases.unit(metric)[1:]} {names.difference(estimate, metric)}".lstrip()
+    text = f"{phrases.unit(metric)[1:]} {100 * estimate.mean:+.1f} %".lstrip()
     return f"{text} [{100 * estimate.low:+.1f}, {100 * estimate.high:+.1f}]" if np.isfinite(estimate.low) else text
 
 

@@ -1,6 +1,7 @@
 """``answer.json``: a run's conclusions, for programs."""
 
 import json
+import math
 import platform
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
@@ -114,6 +115,7 @@ def _comparison(comparison: Comparison) -> dict[str, Any]:
     kept, speed = comparison._asdict(), comparison.speed
     sides = zip(("treatment", "baseline"), kept.pop("lengths"), strict=True)
     kept["still_improving"] = [side for side, length in sides if length and length.trend == "improves"]
+    kept["smallest_seen"] = least if math.isfinite(least := comparison.smallest_seen) else None
     return {**kept, "speed": speed and {**speed._asdict(), "learns": speed.learns(comparison.level)}}
 
 

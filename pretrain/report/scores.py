@@ -8,7 +8,7 @@ import numpy as np
 from pretrain.config.metrics import metric_of, split_of
 from pretrain.report.drawing import COLOURS, INK, Drawing, canvas, legend, style, title, written
 from pretrain.report.names import arm_name, capital, comparison_name, metric_name, percent, scale_of
-from pretrain.report.verdicts import interval
+from pretrain.report.phrases import interval
 from pretrain.study import statistics
 from pretrain.study.answer import Answer
 from pretrain.study.arms import Arm, by_seed, key, without_idle

@@ -20,10 +20,10 @@ from pretrain.report import (
     names,
     over_datasets,
     per_class,
+    phrases,
     sample_captions,
     scores,
     variation,
-    verdicts,
 )
 from pretrain.report.drawing import Drawing
 from pretrain.report.listings import Listing
@@ -154,7 +154,7 @@ def _comparisons(answer: Answer) -> Parts:
         f"{_first(figures.MOST_COMPARISONS, len(answer.comparisons), 'comparisons')}"
     )
     shown = answer.comparisons[: figures.MOST_COMPARISONS]
-    listed = "; ".join(f"{names.comparison_name(each)} {verdicts.interval(each)}" for each in shown)
+    listed = "; ".join(f"{names.comparison_name(each)} {phrases.interval(each)}" for each in shown)
     alt = f"Differences of {_measure(answer)} with intervals: {listed}"
     speeds = [listings.speeds(answer)] if any(each.speed for each in answer.comparisons) else []
     differences = Drawing("differences", figures.differences(answer.comparisons), caption, alt)

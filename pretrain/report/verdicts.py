@@ -6,26 +6,35 @@ from collections.abc import Sequence
 import numpy as np
 
 from pretrain.config.counts import counted
-from pretrain.config.metrics import split_of
+from pretrain.report.alone import alone
 from pretrain.report.names import (
     capital,
     comparison_name,
-    difference,
     listed,
-    metric_name,
     p_value,
     percent,
     setting,
     treatment_of,
     value_name,
 )
+from pretrain.report.phrases import (
+    after,
+    earlier_look,
+    ends_for_new_rows,
+    interval,
+    is_of_these_rows,
+    lost,
+    on_new_rows,
+    settled,
+    these_rows,
+    unfinished,
+)
 from pretrain.report.why import too_few
 from pretrain.study.comparisons import Comparison, by_family
 from pretrain.study.networks import Pair
-from pretrain.study.power import SeedRange
 from pretrain.study.sequential import Look, in_need_of_seeds, unsettled
 from pretrain.study.speed import SHARE, Speed
-from pretrain.study.statistics import FEWEST_SEEDS, LEVEL
+from pretrain.study.statistics import FEWEST_SEEDS
 
 _MOST_NAMED = 4  # comparisons of a treatment that are named one by one
 _MOST_WORDS = 50  # of a sentence that has several clauses
@@ -61,13 +70,16 @@ def verdict(compared: Sequence[Comparison]) -> str:
         if len(group) > _MOST_NAMED:
             sentences += _sentences(capital(name), _counted(group))
             continue
-        settled = [_clause(comparison) for comparison in group if comparison.verdict != "unstable"]
-        sentences += _sentences(capital(name), settled)
+        if len(asked) == 1 and group[0].n >= FEWEST_SEEDS and not group[0].both_at_chance:
+            sentences.append(_unstable(group[0]) if group[0].verdict == "unstable" else alone(group[0]))
+            continue
+        clauses = [_clause(comparison) for comparison in group if comparison.verdict != "unstable"]
+        sentences += _sentences(capital(name), clauses)
         sentences += [_unstable(comparison) for comparison in group if comparison.verdict == "unstable"]
     if explored:
         n = counted(len(explored), "exploratory comparison")
-        alone = f"The exploratory comparison, adjusted apart, {_VERDICTS[outcome(explored[0])][0]}."
-        sentences.append(f"Of {n}, adjusted apart, {tally(explored)}." if len(explored) > 1 else alone)
+        only = f"The exploratory comparison, adjusted apart, {_VERDICTS[outcome(explored[0])][0]}."
+        sentences.append(f"Of {n}, adjusted apart, {tally(explored)}." if len(explored) > 1 else only)
     return " ".join(sentences)
 
 
@@ -78,11 +90,6 @@ def outcome(comparison: Comparison) -> str:
     if comparison.verdict != "unstable" and is_of_these_rows(comparison):
         return f"{comparison.verdict} on these rows"
     return comparison.verdict
-
-
-def is_of_these_rows(comparison: Comparison) -> bool:
-    """Returns whether a verdict holds for the test rows at hand, and is open for new ones."""
-    return comparison.holds_for_new_rows is False and comparison.failures.verdict != "inconclusive"
 
 
 def tally(compared: Sequence[Comparison]) -> str:
@@ -109,22 +116,22 @@ def _clause(comparison: Comparison) -> str:
     where = setting(comparison.shared)
     where = (f" {where}" if where else "") + unfinished(comparison)
     shown, n = (
-        interval(comparison) + _rows(comparison),
-        counted(comparison.n, "seed") + _lost(comparison) + _look(comparison),
+        interval(comparison) + on_new_rows(comparison),
+        counted(comparison.n, "seed") + lost(comparison) + earlier_look(comparison),
     )
     if comparison.verdict in _CERTAIN and not comparison.both_at_chance:
         phrase = _CERTAIN[comparison.verdict][0]
         p = max(comparison.p_value, comparison.p_new_rows or 0)
         if is_of_these_rows(comparison):
-            phrase += f" on {_these(comparison)}"
+            phrase += f" on {these_rows(comparison)}"
             shown, p = interval(comparison, on_these=True), comparison.p_value
-            n += f"; open for new ones, {_ends(comparison)}{settled(comparison)}"
+            n += f"; open for new ones, {ends_for_new_rows(comparison)}{settled(comparison)}"
         tested = f", p {p_value(p)}" if comparison.verdict != "no difference" else ""
         return f"{phrase}{where} ({shown}{tested}, {n})"
     if comparison.both_at_chance:
         return f"is not judged{where}, where both arms are at chance ({shown}, {n})"
     if comparison.n < FEWEST_SEEDS:
-        return f"is inconclusive{where} ({shown}; {too_few(comparison.n)}{_lost(comparison)})"
+        return f"is inconclusive{where} ({shown}; {too_few(comparison.n)}{lost(comparison)})"
     excludes_zero = comparison.shown.low > 0 or comparison.shown.high < 0
     reason = f", p {p_value(comparison.p_value)}" if excludes_zero else ""  # why it is inconclusive all the same
     return f"is inconclusive{where} ({shown}{reason}, {n}{settled(comparison)})"
@@ -150,7 +157,7 @@ def _unstable(comparison: Comparison) -> str:
     if not n_both:
         return f"{start}in none both train." if comparison.seeds else f"{start}of one arm none is left."
     sound = comparison.new_rows or found.difference
-    shown = interval(comparison._replace(difference=sound)) + _rows(comparison)
+    shown = interval(comparison._replace(difference=sound)) + on_new_rows(comparison)
     which = (
         f"in the {n_both:,} where both train" if comparison.seeds else f"without them, of {n_both:,} an arm at least"
     )
@@ -162,78 +169,6 @@ def _unstable(comparison: Comparison) -> str:
     there = f" (p {p_value(p)}{judged.get(found.verdict, '')}{these})"
     there += f", which is not the overall effect{settled(comparison)}."
     return f"{start}{which}{',' * (not comparison.seeds)} {shown}{there}"
-
-
-def settled(comparison: Comparison) -> str:
-    """Returns how many seeds, and with how many test rows, would settle a comparison; nothing where that is unknown."""
-    if not comparison.seeds_to_settle:
-        return ""
-    return f"; {settling(comparison.seeds_to_settle, comparison)}"
-
-
-def settling(seeds: SeedRange, comparison: Comparison | None = None) -> str:
-    """Returns how many seeds in all would settle a comparison, and with how many rows where seeds alone would not."""
-    rows = ""
-    if comparison and comparison.rows and comparison.rows_to_settle:
-        rows = f"{comparison.rows_to_settle:,} test {_unit(comparison)}s"
-    if seeds.high is None:
-        return f"settling it takes more than {seeds.low:,}{f' seeds and {rows}' if rows else ''}"
-    start = f"{seeds.low:,} to" if seeds.low < seeds.high else "about"
-    return f"{start} {seeds.high:,} would settle it{f', with {rows}' if rows else ''}"
-
-
-def _unit(comparison: Comparison) -> str:
-    return "group" if comparison.rows and comparison.rows.is_grouped else "row"
-
-
-def _these(comparison: Comparison) -> str:
-    return f"these {comparison.rows.rows:,} {_unit(comparison)}s" if comparison.rows else "these rows"
-
-
-def _rows(comparison: Comparison) -> str:
-    """Returns the rows that an interval is for, where it is for new ones."""
-    if not comparison.new_rows or not comparison.rows:
-        return ""
-    return f" on new {_unit(comparison)}s like these {comparison.rows.rows:,}"
-
-
-def _ends(comparison: Comparison) -> str:
-    """Returns the interval for new rows."""
-    if not comparison.new_rows:
-        return ""
-    shown = difference(comparison.new_rows, comparison.metric)
-    return shown[shown.index("[") :] if "[" in shown else "without an end"
-
-
-def _look(comparison: Comparison) -> str:
-    """Returns the earlier look at which a comparison was settled; nothing of one that the last look judged."""
-    return f", settled at look {comparison.look}" if comparison.look else ""
-
-
-def _lost(comparison: Comparison) -> str:
-    """Returns how many trials of a comparison diverged or collapsed."""
-    kinds = (("diverged", comparison.n_diverged), ("collapsed", comparison.n_collapsed))
-    return "".join(f", {counted(n, 'trial')} {kind}" for kind, n in kinds if n)
-
-
-def unfinished(comparison: Comparison) -> str:
-    """Returns after how many updates arms were compared, and which still improved; nothing once all are level."""
-    updates = after([comparison])
-    sides = zip(comparison.lengths, (comparison.treatment, comparison.baseline), strict=True)
-    still = [value_name(comparison.field, value) for length, value in sides if length and length.trend == "improves"]
-    improving = f", {'both' if len(still) == 2 else still[0]} still improving" if still else ""
-    return f" after {updates}{improving}" if updates else ""
-
-
-def after(compared: Sequence[Comparison]) -> str:
-    """Returns how many updates arms made, in words; nothing where none was trained, or all have levelled off."""
-    lengths = [length for comparison in compared for length in comparison.lengths if length]
-    if all(length.trend == "level" for length in lengths):
-        return ""
-    updates = sorted({length.updates for length in lengths})
-    if len(updates) > _MOST_NAMED:
-        return f"{updates[0]:,} to {updates[-1]:,} updates"
-    return f"{listed([f'{n:,}' for n in updates])} update{'s' * (updates != [1])}"
 
 
 def _improves(comparison: Comparison) -> bool:
@@ -256,21 +191,6 @@ def _counted(group: Sequence[Comparison]) -> list[str]:
     if n_open := sum(_improves(comparison) for comparison in group):
         clauses.append(f"arms were still improving in {n_open} of {len(group)} settings")
     return clauses
-
-
-def interval(comparison: Comparison, on_these: bool = False) -> str:
-    """Returns a comparison's difference with its interval, and the interval's level where it is not 95 %.
-
-    The interval is for new rows where it is known, unless that ``on_these`` rows is asked for.
-    """
-    name = unit(comparison.metric)
-    shown = difference(comparison.difference if on_these else comparison.shown, comparison.metric)
-    return f"{name[1:]} {shown}".lstrip() + at_level(1 - (1 - comparison.level) / comparison.n_at_once)
-
-
-def unit(metric: str) -> str:
-    """Returns the name of a metric after its value, but of accuracy, which goes without saying."""
-    return "" if split_of(metric)[1] == "accuracy" else f" {metric_name(split_of(metric)[1])}"
 
 
 def speed(compared: Sequence[Comparison]) -> str:
@@ -336,8 +256,3 @@ def progress(look: Look, planned: Sequence[Look], compared: Sequence[Comparison]
     if not in_need_of_seeds(still):
         then = "seeds alone would not settle them, more test rows would"
     return f"{start}{len(still)} of {n_asked} comparisons inconclusive ({named}); {then}"
-
-
-def at_level(level: float) -> str:
-    """Returns the level of an interval just given, where it is not the usual one."""
-    return "" if level == LEVEL else f" at {percent(level)}"

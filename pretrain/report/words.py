@@ -7,7 +7,7 @@ import numpy as np
 
 from pretrain.config import Experiment
 from pretrain.config.counts import counted
-from pretrain.report import gains, health, over_datasets, prospects, tuning, verdicts
+from pretrain.report import gains, health, over_datasets, phrases, prospects, tuning, verdicts
 from pretrain.report.cells import values
 from pretrain.report.names import (
     arm_name,
@@ -19,7 +19,7 @@ from pretrain.report.names import (
     treatment_of,
     value,
 )
-from pretrain.report.verdicts import at_level, unit
+from pretrain.report.phrases import at_level, unit
 from pretrain.report.why import why
 from pretrain.study.answer import Answer
 from pretrain.study.arms import distinct, without_idle
@@ -99,7 +99,7 @@ def _over_datasets(answer: Answer) -> tuple[list[str], list[str]]:
 
 
 def _after(compared: Sequence[Comparison]) -> str:
-    updates = verdicts.after(compared)
+    updates = phrases.after(compared)
     return f" after {updates}" if updates else ""
 
 
@@ -151,7 +151,7 @@ def _error_rate(answer: Answer) -> str:
         most = f"more than {percent(1 - LEVEL)} of such runs may report one{among}, for {before}"
     if not any(comparison.new_rows for comparison in answer.comparisons):
         return f" Were there no effect, {most}."
-    same = any(verdicts.is_of_these_rows(comparison) for comparison in answer.comparisons)
+    same = any(phrases.is_of_these_rows(comparison) for comparison in answer.comparisons)
     return f" Were there no effect on new rows, {most}{'; on these rows alone likewise' if same else ''}."
 
 

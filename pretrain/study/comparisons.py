@@ -12,7 +12,7 @@ from pretrain.config.metrics import metric_of
 from pretrain.study import failures, families, statistics
 from pretrain.study.arms import CORNERS, Arm, by_seed, cut, key, without_idle
 from pretrain.study.failures import Failures
-from pretrain.study.power import SeedRange, seeds_to_settle, smallest_p
+from pretrain.study.power import SeedRange, seeds_to_settle, smallest_p, smallest_seen
 from pretrain.study.rows import Components
 from pretrain.study.speed import Speed
 from pretrain.study.statistics import Estimate, Verdict
@@ -49,6 +49,7 @@ class Comparison(NamedTuple):
     seeds: tuple[int, ...] = ()  # [n], of treated and untreated
     p_nil: float = 1.0  # of an effect that matters, adjusted likewise
     n_at_once: int = 1  # comparisons whose differences the intervals hold, at once
+    n_open: int = 1  # comparisons of its family that were not settled, among which its p is judged
     look: int | None = None  # the earlier look that settled it, and that all but speed and lengths is of
 
     @property
@@ -67,6 +68,15 @@ class Comparison(NamedTuple):
     def where_both_train(self) -> np.ndarray:
         """Treatment less baseline: [seeds]."""
         return (self.treated - self.untreated)[self.failures.both_train]
+
+    @property
+    def smallest_seen(self) -> float:
+        """The smallest effect that as many seeds in which both train, and rows, would show with 80 % power."""
+        if not self.seeds or np.sum(self.failures.both_train) < statistics.FEWEST_SEEDS:
+            return math.inf  # as of arms without pairs
+        gains = self.where_both_train
+        of_rows = self.rows.of_rows if self.rows else 0.0
+        return smallest_seen(len(gains), float(np.std(gains, ddof=1)), self.level, self.n_open, of_rows)
 
     @property
     def shown(self) -> Estimate:
@@ -314,6 +324,7 @@ def _comparison(
         seeds=sides.seeds,
         p_nil=p_values[1],
         n_at_once=n_at_once,
+        n_open=n_open,
     )
 
 

@@ -47,12 +47,12 @@ def tables(losses, frozen=(0,), half=(2, 5)):
     [
         (
             {"pretrained": FALLING, "he": FALLING},
-            "helps with all layers trainable after 160 updates, both still improving (+",
+            ", with all layers trainable, after 160 updates, both still improving.",
         ),
-        ({"pretrained": FALLING, "he": LEVEL}, "after 160 updates, pretrained still improving (+"),
-        ({"pretrained": LEVEL, "he": FALLING}, "after 160 updates, from scratch (He) still improving (+"),
-        ({"pretrained": LEVEL, "he": LEVEL}, "helps with all layers trainable (+"),
-        ({"pretrained": LEVEL, "he": RISING}, "helps with all layers trainable after 160 updates (+"),
+        ({"pretrained": FALLING, "he": LEVEL}, ", after 160 updates, pretrained still improving."),
+        ({"pretrained": LEVEL, "he": FALLING}, ", after 160 updates, from scratch (He) still improving."),
+        ({"pretrained": LEVEL, "he": LEVEL}, ", on this data only, with all layers trainable."),
+        ({"pretrained": LEVEL, "he": RISING}, ", with all layers trainable, after 160 updates."),
     ],
 )
 def test_a_verdict_says_which_arms_still_improve(losses, said):

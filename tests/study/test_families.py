@@ -8,7 +8,7 @@ from scipy import stats
 
 from pretrain.config import Experiment, StudyConfig
 from pretrain.config.fields import ConfigError
-from pretrain.report import verdicts, words
+from pretrain.report import phrases, verdicts, words
 from pretrain.study.answer import answer
 from pretrain.study.families import adjusted, check_family, in_family
 from pretrain.study.sequential import looks, unsettled
@@ -114,7 +114,7 @@ def test_simultaneous_intervals_are_bonferronis_t(run):
         assert other.difference.low < one.difference.low and one.difference.high < other.difference.high
     assert "one by one" in words.conditions(plain, Experiment())
     assert "all of them at once" in words.conditions(at_once, Experiment())
-    assert "at 99.29 %" in verdicts.interval(at_once.comparisons[0])
+    assert "at 99.29 %" in phrases.interval(at_once.comparisons[0])
 
 
 def test_by_default_all_comparisons_are_the_questions_own(run):
@@ -132,7 +132,7 @@ def test_a_question_of_its_own_needs_fewer_seeds(run):
     assert all(one.is_exploratory for one in others)
     assert [one.p_value for one in others] == shaffer(others)
     text = verdicts.verdict(list(asked.values()))
-    assert text.startswith("Pretraining helps at 2,000 labels (") and text.count("labels (") == 1
+    assert text.startswith("Pretraining helps, +") and text.count(", at 2,000 labels. ") == 1
     assert "Of 6 exploratory comparisons, adjusted apart, " in text
 
 

@@ -68,7 +68,7 @@ def test_what_only_seeds_are_certain_of_is_said_to_be_open_for_new_rows():
     assert comparison.verdict == "helps" and comparison.holds_for_new_rows is False
     assert comparison.new_rows.low < 0 < comparison.difference.low
     text = verdicts.verdict([comparison])
-    assert text.startswith("Pretraining helps on these 400 rows with all layers trainable (")
+    assert text.startswith("Pretraining helps, +") and " on these 400 rows (8 seeds; p " in text
     assert "; open for new ones, [-" in text and len(text.split()) < 60
     assert verdicts.tally([comparison] * 2) == "all help on these rows, open for new ones"
     assert listings.comparisons(found).headings[1:3] == ("difference on new rows (points)", "on these rows")
@@ -78,7 +78,9 @@ def test_where_seeds_cannot_settle_it_rows_are_named_and_no_more_seeds_are_added
     (comparison,) = Simulated(gain=0.3, of_rows=2.0, seed=1).concluded().comparisons
     assert comparison.verdict == "inconclusive"
     assert comparison.rows_to_settle > ROWS and comparison.seeds_to_settle
-    assert f"{comparison.rows_to_settle:,} test rows)" in verdicts.verdict([comparison])
+    text = verdicts.verdict([comparison])
+    assert text.startswith("Not settled: pretraining changes accuracy by between -") and len(text.split()) <= 60
+    assert f"{comparison.rows_to_settle:,} test rows." in text
     assert sequential.unsettled([comparison]) and not sequential.in_need_of_seeds([comparison])
 
 
