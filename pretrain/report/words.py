@@ -198,7 +198,7 @@ def _ends(answer: Answer) -> str:
     counts = Counter(length.trend for length in answer.lengths if length)
     if not counts:
         return "whether arms would still improve with more updates was not measured"
-    phrases = {
+    clauses = {
         "improves": "still falls in {}",
         "level": "has levelled off in {}",
         "rises": "rises in {}",
@@ -207,7 +207,7 @@ def _ends(answer: Answer) -> str:
     }
     n = counts.total()
     who = {trend: f"{counts[trend]} of {n} arms" if counts[trend] < n else _all_of(n) for trend in counts}
-    parts = [phrase.format(who[trend]) for trend, phrase in phrases.items() if counts[trend]]
+    parts = [phrase.format(who[trend]) for trend, phrase in clauses.items() if counts[trend]]
     stopped = sum(length.n_stopped for length in answer.lengths if length)
     early = f"; {counted(stopped, 'trial')} stopped early" if stopped else ""
     return f"at the end of training the validation loss {listed(parts)}{early}"
