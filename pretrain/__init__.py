@@ -2,9 +2,9 @@
 
 ``run(experiment)`` runs one as ``python launch.py`` does; ``load_run(path)`` gives a run's tables and answer;
 ``judge(frame, …)`` judges results of any other program likewise.
-``load_model(path)`` gives a network of a run, or of an exported folder, to encode and predict rows to come;
-``load_params(path, trial_id, stage)`` gives the parameters after any stage, ``load_inputs(path)`` what turns rows to
-inputs of its encoders, and ``load_samples(path)`` filters and reconstructions.
+``list_runs(folder)`` lists runs; ``load_model(path)`` gives a network of a run, or of an exported folder, to encode and
+predict rows to come. ``load_params(path, trial_id, stage)`` gives the parameters after any stage, ``load_inputs(path)``
+what turns rows to inputs of its encoders, and ``load_samples(path)`` filters and reconstructions.
 """
 
 import importlib
@@ -18,6 +18,7 @@ _PLACES = {
     ),
     "pretrain.judging": ("judge",),
     "pretrain.library": ("run",),
+    "pretrain.runs.listing": ("list_runs",),
     "pretrain.study.results": ("load_inputs", "load_model", "load_params", "load_run", "load_samples"),
 }
 _MODULES = {name: module for module, names in _PLACES.items() for name in names}

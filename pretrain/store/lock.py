@@ -16,7 +16,7 @@ from pretrain.config.fields import ConfigError
 
 NAME = ".lock"
 _NO_FILE = (errno.ELOOP, errno.EISDIR, errno.ENXIO)  # a link, a directory, a pipe or socket
-_LONGEST, _LONGEST_WORK = 2000, 200  # bytes of a lock file that are read, and characters of what its holder does
+LONGEST, _LONGEST_WORK = 2000, 200  # bytes of a lock file that are read, and characters of what its holder does
 
 
 @contextlib.contextmanager
@@ -69,7 +69,7 @@ def _opened(run_dir: Path) -> IO[bytes]:
 
 def _holder(file: IO[bytes]) -> str:
     try:
-        holder = json.loads(os.pread(file.fileno(), _LONGEST, 0))
+        holder = json.loads(os.pread(file.fileno(), LONGEST, 0))
         work = f", at {holder['work']}" if "work" in holder else ""
         return f"process {int(holder['process'])} on {holder['host']} since {holder['since']}{work}"
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):

@@ -1,0 +1,118 @@
+"""The runs below a folder: what each asked and answered, how large it is, and whether a process is at work there."""
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from pretrain.config.fields import ConfigError
+from pretrain.config.paths import path_of
+from pretrain.store import lock, manifests
+
+State = Literal["running", "finished", "stopped", "damaged"]
+
+_ANSWER, _STORE = "answer.json", "packs"
+_BEGINNING = 1 << 15  # bytes of an answer that hold its question and its verdict
+_TEXT = r'"(question|verdict)": ("(?:[^"\\]|\\.)*")'
+_DEEPEST = 6  # folders below the first in which runs are looked for
+_SILENT = 120  # seconds without a note, after which the process of another host counts as gone
+
+
+class Listed(NamedTuple):
+    """A run below a folder."""
+
+    path: Path
+    state: State
+    question: str = ""
+    verdict: str = ""
+    changed: float = 0.0  # seconds since the epoch, of its last file
+    n_bytes: int = 0  # of its own files, without the store
+    holder: str = ""  # process and host that work there, and since when
+    work: str = ""  # how far that is
+
+
+def list_runs(folder: Path | str = "runs") -> list[Listed]:
+    """Returns every run below a folder, those that changed last first; no checksum is computed.
+
+    A run of another host on the same disk counts as running until its process has noted nothing for two minutes.
+
+    Raises:
+      ConfigError: it is no directory.
+    """
+    place = path_of("folder", folder)
+    if not place.is_dir():
+        raise ConfigError("folder", str(folder), "is no directory; name the one in which runs lie")
+    return sorted(_below(place, _DEEPEST), key=lambda run: (-run.changed, str(run.path)))
+
+
+def _below(folder: Path, depth: int) -> Iterator[Listed]:
+    try:
+        with os.scandir(folder) as found:
+            entries = {entry.name: entry for entry in found}
+    except OSError:  # not ours to read, or gone meanwhile
+        return
+    if manifests.NAME in entries or lock.NAME in entries:
+        yield _run(folder, entries)
+        return
+    if _STORE in entries or not depth:
+        return
+    for name, entry in entries.items():
+        if not name.startswith(".") and entry.is_dir(follow_symlinks=False):
+            yield from _below(Path(entry.path), depth - 1)
+
+
+def _run(path: Path, entries: dict[str, os.DirEntry]) -> Listed:
+    holder, work = _holder(path) if lock.NAME in entries else ("", "")
+    changed = max((entry.stat(follow_symlinks=False).st_mtime for entry in entries.values()), default=0.0)
+    state: State = "running" if holder else "stopped"
+    if manifests.NAME not in entries:
+        return Listed(path, state, changed=changed, holder=holder, work=work)
+    try:
+        files = manifests.read(path / manifests.NAME)["files"]
+        n_bytes = sum((path / name).stat().st_size for name in files)
+        texts = _texts(path / _ANSWER)
+    except (manifests.DamageError, OSError, LookupError, TypeError, ValueError):
+        return Listed(path, "running" if holder else "damaged", "", "", changed, 0, holder, work)
+    question, verdict = (texts.get(name, "") for name in ("question", "verdict"))
+    return Listed(path, "running" if holder else "finished", question, verdict, changed, n_bytes, holder, work)
+
+
+def _texts(path: Path) -> dict[str, str]:
+    """Returns the question and the verdict with which an answer begins."""
+    with path.open("rb") as file:
+        beginning = file.read(_BEGINNING).decode(errors="replace")
+    return {name: json.loads(text) for name, text in reversed(re.findall(_TEXT, beginning))}
+
+
+def _holder(path: Path) -> tuple[str, str]:
+    """Returns the process that works in a directory, and how far it is; nothing where none does."""
+    try:
+        with (path / lock.NAME).open("rb") as file:
+            noted, content = os.fstat(file.fileno()).st_mtime, file.read(lock.LONGEST)
+            holder = json.loads(content)
+            here = holder["host"] == socket.gethostname()
+            if here and _is_free(file.fileno()):
+                return "", ""
+            if not here and time.time() - noted > _SILENT:
+                return "", ""
+            text = f"process {int(holder['process'])} on {holder['host']} since {holder['since']}"
+            return text, str(holder.get("work", ""))
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return "", ""
+
+
+def _is_free(file: int) -> bool:
+    """Returns whether no process of this host holds a file's lock."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    with contextlib.suppress(OSError):
+        fcntl.flock(file, fcntl.LOCK_UN)
+    return True
