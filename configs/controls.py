@@ -9,10 +9,11 @@ accuracies near 0.880 pretrained, 0.837 He, and from 0.760 to 0.832 for the othe
 are trained.
 """
 
-from pretrain.config import Experiment
+from pretrain.config import Experiment, FinetuneConfig
 
 
 def get_config() -> Experiment:
     """Returns the experiment: 16 seeds of seven encoders, frozen and trainable."""
     ladder = ("he", "matched", "permuted", "rotated", "pretrained", "pca", "wrong_data")
-    return Experiment(sweep=({"finetune.encoder_init": ladder, "finetune.frozen_layers": ("all", 0)},), seeds=16)
+    grid = {"finetune.encoder_init": ladder, "finetune.frozen_layers": ("all", 0)}
+    return Experiment(finetune=FinetuneConfig(label_subset="first"), sweep=(grid,), seeds=16)

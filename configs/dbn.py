@@ -26,6 +26,6 @@ def get_config() -> Experiment:
     return Experiment(
         encoder=EncoderConfig(layers=(500, 500, 500), activation="sigmoid"),
         pretrain=PretrainConfig(method=RbmConfig(gibbs_steps=1), optimizer=rule, l2=2e-4, batch_size=100),
-        finetune=FinetuneConfig(epochs=20, l2=0.0, optimizer=AdamConfig(learning_rate=0.001)),
+        finetune=FinetuneConfig(label_subset="first", epochs=20, l2=0.0, optimizer=AdamConfig(learning_rate=0.001)),
         sweep=(corners,),
     )

@@ -24,7 +24,7 @@ def get_config() -> Experiment:
     return Experiment(
         encoder=EncoderConfig(activation="sigmoid"),
         pretrain=PretrainConfig(method=method, optimizer=slow, l2=0.0),
-        finetune=FinetuneConfig(epochs=20, optimizer=slow, l2=0.0),
+        finetune=FinetuneConfig(label_subset="first", epochs=20, optimizer=slow, l2=0.0),
         sweep=(sweep,),
         seeds=16,
     )

@@ -7,10 +7,10 @@ weights (pretrained or He) and encoder layers (frozen or trainable). Expect test
 frozen He encoder (0.84), and a slow start wherever the encoder is frozen, pretrained or not.
 """
 
-from pretrain.config import Experiment
+from pretrain.config import Experiment, FinetuneConfig
 
 
 def get_config() -> Experiment:
-    """Returns the experiment; every default of a field is the value this experiment uses."""
+    """Returns the experiment; the first 2,000 labels for every seed, and otherwise every field at its default."""
     corners = {"finetune.encoder_init": ("pretrained", "he"), "finetune.frozen_layers": ("all", 0)}
-    return Experiment(sweep=(corners,))
+    return Experiment(finetune=FinetuneConfig(label_subset="first"), sweep=(corners,))

@@ -37,4 +37,5 @@ def get_config() -> Experiment:
         "data.unlabelled": (0, 1000, 4000, 10_000, 40_000),
     }
     source = DataConfig(name=f"{Path(__file__).resolve()}:arrays")
-    return Experiment(data=source, finetune=FinetuneConfig(frozen_layers="all"), sweep=(sweep,))
+    finetune = FinetuneConfig(label_subset="first", frozen_layers="all")
+    return Experiment(data=source, finetune=finetune, sweep=(sweep,))

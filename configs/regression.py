@@ -37,7 +37,9 @@ def get_config() -> Experiment:
         data=DataConfig(name=f"{Path(__file__).resolve()}:arrays", splits="fresh", validation=0.2),
         encoder=EncoderConfig(layers=(32, 16)),
         pretrain=PretrainConfig(epochs=50, batch_size=32, optimizer=AdamConfig(learning_rate=0.001)),
-        finetune=FinetuneConfig(labels=0, batch_size=20, updates=1000, stop="validation", validate_every=25),
+        finetune=FinetuneConfig(
+            label_subset="first", labels=0, batch_size=20, updates=1000, stop="validation", validate_every=25
+        ),
         sweep=({"finetune.encoder_init": ("pretrained", "he"), _RATE: (0.001, 0.003, 0.01, 0.03, 0.1)},),
         seeds=16,
         study=StudyConfig(tune=(_RATE,)),

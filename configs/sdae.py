@@ -19,6 +19,6 @@ def get_config() -> Experiment:
     return Experiment(
         encoder=EncoderConfig(layers=(400, 400, 400), activation="sigmoid"),
         pretrain=PretrainConfig(method=method, optimizer=slow, l2=0.0),
-        finetune=FinetuneConfig(epochs=20, optimizer=slow, l2=0.0),
+        finetune=FinetuneConfig(label_subset="first", epochs=20, optimizer=slow, l2=0.0),
         sweep=(corners,),
     )

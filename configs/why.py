@@ -15,7 +15,7 @@ from pretrain.config import Experiment, FinetuneConfig
 def get_config() -> Experiment:
     """Returns the experiment: 16 seeds of every cell, measured often over the first 40 updates."""
     often = (1, 2, 3, 5, 7, 10, 15, 20, 30, 40)
-    finetune = FinetuneConfig(validate_at=often, diagnose_at=(1, 2, 5, 10, 20, 40))
+    finetune = FinetuneConfig(label_subset="first", validate_at=often, diagnose_at=(1, 2, 5, 10, 20, 40))
     factors = {
         "finetune.encoder_init": ("he", "pretrained"),
         "finetune.frozen_layers": (0, "all"),

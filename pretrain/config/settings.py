@@ -175,8 +175,9 @@ class FinetuneConfig:
     labels: Annotated[Annotated[int, Ge(0)] | Share, Home("rows")] = 2000
     """Size of the labelled subset: a count, or a share of the training rows with a label; 0 takes all of them (rows).
     Over several datasets a sweep of shares fits each."""
-    label_subset: Annotated[Literal["first", "random", "balanced"], Home("rows")] = "first"
-    """Labelled images: the first after the validation images, a random draw, or a random draw balanced over classes."""
+    label_subset: Annotated[Literal["first", "random", "balanced"], Home("rows")] = "random"
+    """Labelled images: the first after the validation images, the same for every seed; or of each seed a random draw,
+    or one balanced over classes."""
     epochs: Annotated[Count, When("updates", (0,)), When("readout", ("none",)), Home("rows")] = 4
     """Passes over the labelled subset (epochs)."""
     updates: Annotated[int, Ge(0), When("readout", ("none",)), Home("rows")] = 0

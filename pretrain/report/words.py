@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import PurePath
 
 import numpy as np
 
@@ -58,7 +59,7 @@ def conclusion(answer: Answer, experiment: Experiment) -> str:
     Of several datasets the verdicts are on these and on most like them.
     """
     of_datasets, _ = _over_datasets(answer)
-    sentences = [lost(answer, experiment), *(of_datasets or [verdicts.verdict(answer.comparisons)])]
+    sentences = [lost(answer, experiment), *(of_datasets or [_of_labels(verdicts.verdict(answer.comparisons), answer, experiment)])]
     return " ".join(filter(None, sentences)) or explanation(answer)[0]
 
 
@@ -87,7 +88,21 @@ def headline(answer: Answer, experiment: Experiment) -> str:
             else ""
         )
         judged = f"{judged} {verdicts.verdict(explored)}".strip()
-    return " ".join(filter(None, [lost(answer, experiment), judged]))
+    return " ".join(filter(None, [lost(answer, experiment), _of_labels(judged, answer, experiment)]))
+
+
+def _of_labels(judged: str, answer: Answer, experiment: Experiment) -> str:
+    """Returns verdicts after the labelled subset that they are of, where all seeds share it."""
+    ways, splits = (set(values(answer, experiment, name)) for name in ("finetune.label_subset", "data.splits"))
+    sizes = sorted({size for size in values(answer, experiment, "finetune.labels") if size})
+    if not judged or not sizes or ways != {"first"} or "fresh" in splits:
+        return judged
+    counts = dict.fromkeys((sizes[0], sizes[-1])) if all(isinstance(size, int) for size in sizes) else ()
+    range_of = f"{' to '.join(f'{size:,}' for size in counts)} " if counts else ""
+    # A set of a library's is one of images.
+    are_images = not any(PurePath(name).suffix or "/" in name for name in values(answer, experiment, "data.name"))
+    start = judged[:2] if judged[:2].isupper() else judged[:2].lower()
+    return f"For these {range_of}labelled {'images' if are_images else 'rows'}, {start}{judged[2:]}"
 
 
 def _over_datasets(answer: Answer) -> tuple[list[str], list[str]]:

@@ -111,7 +111,7 @@ def test_all_redraws_of_a_stage_train_in_one_program(random_labels):
 
 
 def test_the_first_rows_are_no_draw_and_neither_are_all_rows(redrawing, dataset):
-    for finetune in ({}, {"label_subset": "random", "labels": dataset.n_labelled}):
+    for finetune in ({"label_subset": "first"}, {"label_subset": "random", "labels": dataset.n_labelled}):
         assert {trial.redrawn for trial in redrawing(finetune=finetune).redrawn.trials} == {*SOURCES} - {"labels"}
 
 

@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from pretrain.config import Experiment, StudyConfig
+from pretrain.config import DataConfig, Experiment, FinetuneConfig, StudyConfig
 from pretrain.report import prospects, verdicts, words
 from pretrain.study.answer import answer
 from pretrain.study.prospects import prospect
@@ -116,3 +116,31 @@ def test_what_a_run_can_conclude_is_said_in_a_line(n_budgets, study):
         earlier = simulated({INIT: ("pretrained", "he"), LABELS: (100,)}, 3, 0, 0.01)[0]
         found = prospect(experiment, [point.values for point in experiment.points], earlier)
         checked([prospects.outlook(found), prospects.warning(found) or ""])
+
+
+@pytest.mark.parametrize(
+    ("data", "finetune", "start"),
+    [
+        ({}, {"label_subset": "first"}, "For these 2,000 labelled images, pretraining "),
+        (
+            {"name": "/some/rows.csv"},
+            {"label_subset": "first", "labels": 50},
+            "For these 50 labelled rows, pretraining ",
+        ),
+        ({"splits": "fresh"}, {"label_subset": "first"}, "Pretraining "),
+        ({}, {"label_subset": "first", "labels": 0}, "Pretraining "),
+        ({}, {}, "Pretraining "),
+    ],
+)
+def test_a_labelled_subset_that_all_seeds_share_is_said(data, finetune, start):
+    experiment = Experiment(data=DataConfig(**data), finetune=FinetuneConfig(**finetune))
+    found = answer(*simulated(SWEEPS["corners"], 8, 0.02, 0.005))
+    assert words.headline(found, experiment).startswith(start)
+    assert words.conclusion(found, experiment).startswith(start)
+
+
+def test_budgets_of_a_shared_subset_and_names_in_capitals_are_said():
+    labels = {INIT: ("he", "pca"), LABELS: (50, 2000)}
+    experiment = Experiment(finetune=FinetuneConfig(label_subset="first"))
+    start = "For these 50 to 2,000 labelled images, taking principal components "
+    assert words.headline(answer(*simulated(labels, 8, 0.02, 0.005)), experiment).startswith(start)
