@@ -13,12 +13,13 @@ from pretrain.config.fields import ConfigError, Faults
 from pretrain.config.metrics import declared
 from pretrain.data import any_table
 from pretrain.report.judgement import Judgement
-from pretrain.study import brought, new_rows, over_datasets, sequential, unpaired
+from pretrain.study import brought, over_datasets, sequential, unpaired
 from pretrain.study.answer import Answer, answer
 from pretrain.study.brought import Asked, Brought
 from pretrain.study.comparisons import Comparison
 from pretrain.study.datasets import Effect, Group
 from pretrain.study.noise import noise
+from pretrain.study.row_parts import RowParts
 from pretrain.study.sequential import Look
 from pretrain.study.statistics import LEVEL
 
@@ -151,11 +152,8 @@ def _at(found: Brought, look: Look, before: Sequence[Look], study: StudyConfig) 
         return answer(until(look), found.curves, study, look.level, chooses_best=False)
 
     if found.pairing:
-        told = answer(until(look), found.curves, study, look.level, before=before, chooses_best=False)
-        if not found.scores.has_examples:
-            return told
-        rows = new_rows.table_of(told.comparisons, told.arms, found.scores.read)
-        return new_rows.with_rows(told, rows, study)
+        rows = RowParts(read=found.scores.read) if found.scores.has_examples else None
+        return answer(until(look), found.curves, study, look.level, before=before, rows=rows, chooses_best=False)
     settled: dict[Any, Comparison] = {}
     for earlier in before:
         judged = unpaired.judged(unlooked(earlier), study, settled)

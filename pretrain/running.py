@@ -40,11 +40,12 @@ from pretrain.store import judged, reuse
 from pretrain.store import store as stored
 from pretrain.store.manifests import DamageError
 from pretrain.store.store import Store
-from pretrain.study import new_rows, outlook, sequential
+from pretrain.study import outlook, sequential
 from pretrain.study.answer import Answer, answer, headline_arms
 from pretrain.study.choice import usual_values
 from pretrain.study.prospects import Prospect
 from pretrain.study.results import Run
+from pretrain.study.row_parts import RowParts
 from pretrain.study.sequential import Look
 from pretrain.study.statistics import FEWEST_SEEDS
 
@@ -235,6 +236,7 @@ def train(
     ends: dict[Hashable, int] = {}  # seeds of arms that take no more
     experiment, store = prepared.experiment, prepared.store
     known: dict[str, before.Before] = {}
+    rows = RowParts(level=prepared.schedule[-1].level)
     with environment.one_thread():
         for look in prepared.schedule:
             plan = prepared.plan_at(look, ends)
@@ -249,7 +251,7 @@ def train(
                 raise Interrupted(f"stopped with {stored}; the same command goes on from here") from None
             n_run += n_missing
             if is_leader:
-                trained = _judged(prepared, plan, n_run, known)
+                trained = _judged(prepared, plan, n_run, known, rows)
                 if len(prepared.schedule) > 1:
                     with named_shortly(experiment):
                         line = verdicts.progress(look, prepared.schedule, trained.answer.comparisons)
@@ -279,10 +281,11 @@ def _load_for_report() -> None:
             importlib.import_module(f"matplotlib.{name}")
 
 
-def _judged(prepared: Prepared, plan: Plan, n_run: int, known: dict[str, before.Before]) -> Trained:
+def _judged(prepared: Prepared, plan: Plan, n_run: int, known: dict[str, before.Before], rows: RowParts) -> Trained:
     """Returns the tables of a plan that is stored, and the answer that they give.
 
-    Errors of pretraining before its first update that are ``known``, by stage, are not measured again; others join.
+    Errors of pretraining before its first update that are ``known``, by stage, and variances of comparisons at earlier
+    looks, of ``rows``, are not measured again; others join.
     """
     experiment, datasets, store = prepared.experiment, prepared.datasets, prepared.store
     own, study = plan.compared, experiment.study
@@ -300,17 +303,15 @@ def _judged(prepared: Prepared, plan: Plan, n_run: int, known: dict[str, before.
     try:
         *earlier, look = sequential.taken(experiment, trials)
         usual, findings = usual_values(experiment), prepared.findings
-        others = by_name["stages"], earlier, redrawn
+        rows.read = functools.partial(row_scores.of_trials, own, store, datasets)
+        others = by_name["stages"], earlier, redrawn, rows
         concluded = answer(trials, curves, experiment.study, look.level, usual, findings, *others)
-        read = functools.partial(row_scores.of_trials, own, store, datasets)
-        rows = new_rows.table_of(concluded.comparisons, concluded.arms, read)
-        concluded = new_rows.with_rows(concluded, rows, experiment.study)
         told = {trial for arm in headline_arms(concluded) for trial in arm.trial_ids}
         classes = per_class.of_trials(own, store, datasets, told)
     except Exception:  # a fault in judging costs no table of what is trained
         outcome.write_tables(experiment, datasets, prepared.findings, by_name, prepared.warn)
         raise
-    by_name |= {name: table for name, table in (("classes", classes), ("rows", rows)) if table}
+    by_name |= {name: table for name, table in (("classes", classes), ("rows", rows.table())) if table}
     return Trained(prepared, plan, n_run, by_name, concluded)
 
 

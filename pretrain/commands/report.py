@@ -15,10 +15,11 @@ from pretrain.report import outcome, report, terminal
 from pretrain.runs import holds, run_files
 from pretrain.store import judged
 from pretrain.store.manifests import DamageError
-from pretrain.study import new_rows, results, sequential, summary
+from pretrain.study import results, sequential, summary
 from pretrain.study.answer import answer
 from pretrain.study.choice import usual_values
 from pretrain.study.results import Run
+from pretrain.study.row_parts import RowParts
 from pretrain.study.statistics import FEWEST_SEEDS
 
 
@@ -79,9 +80,9 @@ def main(argv: Sequence[str]) -> int:
                 keep = {name: checksum for name, checksum in keep.items() if not (draft / name).exists()}
             usual, study = usual_values(run.experiment), run.experiment.study
             *before, look = sequential.taken(run.experiment, run.trials)
-            others = run.findings, run.stages, before, run.variation
+            rows = RowParts(run.rows, level=sequential.looks(run.experiment)[-1].level)
+            others = run.findings, run.stages, before, run.variation, rows
             concluded = answer(run.trials, run.curves, study, look.level, usual, *others)
-            concluded = new_rows.with_rows(concluded, run.rows, study)
             concluded = concluded._replace(history=_history(run, files))
             told = run.trials, run.curves, run.experiment, files.devices
             report.write(concluded, *told, draft, samples, run.classes, results.inputs_of(files))

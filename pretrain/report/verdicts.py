@@ -255,4 +255,5 @@ def progress(look: Look, planned: Sequence[Look], compared: Sequence[Comparison]
     then = f"next look at {counted(after[0].seeds, 'seed')}" if after else "study.most_seeds is reached"
     if not in_need_of_seeds(still):
         then = "seeds alone would not settle them, more test rows would"
-    return f"{start}{len(still)} of {n_asked} comparisons inconclusive ({named}); {then}"
+    state = "open, some for new rows only" if any(map(is_of_these_rows, still)) else "inconclusive"
+    return f"{start}{len(still)} of {n_asked} comparisons {state} ({named}); {then}"

@@ -12,7 +12,7 @@ from pretrain.config import StudyConfig
 from pretrain.config.metrics import metric_of
 from pretrain.data.findings import Finding
 from pretrain.store.judged import History
-from pretrain.study import failures, speed, statistics
+from pretrain.study import failures, new_rows, speed, statistics
 from pretrain.study.arms import CORNERS, Arm, arms, cut, distinct, key, places, without_idle
 from pretrain.study.budgets import BudgetCurve, budget_curves
 from pretrain.study.choice import Choice, TunedArm, at_values, choose
@@ -21,10 +21,11 @@ from pretrain.study.curves import Curves
 from pretrain.study.epochs import EpochCurve, epoch_curves
 from pretrain.study.factorial import Factorial, factorials
 from pretrain.study.health import Fault, faults_of
+from pretrain.study.row_parts import Part, RowParts
 from pretrain.study.sequential import Look, is_open, n_seeds
 from pretrain.study.summary import compared_metric, metrics
 from pretrain.study.training_length import Length, lengths
-from pretrain.study.variation import Variation, variations
+from pretrain.study.variation import Variation, variations, with_rows
 from pretrain.study.watched import Watched, last_errors, watched
 from pretrain.study.winner import winner
 
@@ -66,6 +67,7 @@ def answer(
     stages: pa.Table | None = None,
     before: Sequence[Look] = (),
     redrawn: pa.Table | None = None,
+    rows: RowParts | None = None,
     chooses_best: bool = True,
 ) -> Answer:
     """Draws all conclusions from a run's tables of trials and curves.
@@ -80,6 +82,7 @@ def answer(
       stages: the run's table of stages.
       before: earlier looks, whose settled comparisons stay as they were judged.
       redrawn: the run's table of trials that draw a source of variation anew.
+      rows: variance of differences over seeds and rows, or whence it comes; without, all is over seeds.
       chooses_best: whether to say which arm is best.
 
     Raises:
@@ -90,11 +93,12 @@ def answer(
     choice = choose(trials, study) if study.tune else Choice(trials, [], "", 0)
     if study.tune:
         at_usual, trials = at_values(trials, usual or {}, study), choice.trials
-        untuned = _untuned(at_usual, study, level) if len(at_usual) else []
+        untuned = _untuned(at_usual, study, level, rows, "untuned") if len(at_usual) else []
     of_run, metric = Curves(curves), compared_metric(trials, study)
     run, all_arms = _arms(trials, metric), arms(whole) if study.tune else []
     pretraining = list(watched(of_run, run, stages))
-    compared = compare(run, metric, study, level, _settled(trials, metric, study, before))
+    settled = _settled(trials, metric, study, before, rows)
+    compared = new_rows.judged(compare(run, metric, study, level, settled), run, rows, study)
     alone = _alone(run, compared, metric)
     lost = _mostly_failed(run, compared, alone)
     trained = [None if place in lost else length for place, length in enumerate(lengths(of_run, run))]
@@ -120,21 +124,25 @@ def answer(
         else epoch_curves(run, compared, metric, level, last_errors(pretraining)),
         tuned=choice.arms,
         untuned=untuned,
-        apart=_apart(whole, study, level) if CORNERS[1] in study.tune else [],
+        apart=_apart(whole, study, level, rows) if CORNERS[1] in study.tune else [],
         tuned_by=choice.by,
         n_by_all=choice.n_by_all,
         findings=tuple(findings),
         pretraining=tuple(pretraining),
-        variation=tuple(variations(compared, whole, redrawn, study, partial(_arms, metric=metric))) if redrawn else (),
+        variation=with_rows(variations(compared, whole, redrawn, study, partial(_arms, metric=metric)), compared)
+        if redrawn
+        else (),
     )
 
 
-def _settled(trials: pa.Table, metric: str, study: StudyConfig, before: Sequence[Look]) -> dict[Hashable, Comparison]:
+def _settled(
+    trials: pa.Table, metric: str, study: StudyConfig, before: Sequence[Look], rows: RowParts | None
+) -> dict[Hashable, Comparison]:
     """Returns the comparisons that earlier looks settled, as they were judged, by ``identity``."""
     settled: dict[Hashable, Comparison] = {}
     for look in before:
         run = _arms(trials.filter(pc.less(trials["seed"], look.seeds)), metric)
-        judged = compare(run, metric, study, look.level, settled)
+        judged = new_rows.judged(compare(run, metric, study, look.level, settled), run, rows, study)
         settled |= {each.identity: each._replace(look=each.look or look.number) for each in judged if not is_open(each)}
     return settled
 
@@ -145,16 +153,17 @@ def _arms(trials: pa.Table, metric: str) -> list[Arm]:
     return run if metric_of(metric).is_fraction or is_of_numbers else [arm._replace(collapsed=()) for arm in run]
 
 
-def _untuned(trials: pa.Table, study: StudyConfig, level: float) -> list[Comparison]:
+def _untuned(trials: pa.Table, study: StudyConfig, level: float, rows: RowParts | None, part: Part) -> list[Comparison]:
     """Returns the comparisons of arms at one setting of the tuned fields."""
     metric = compared_metric(trials, study)
-    return compare(_arms(trials, metric), metric, study, level)
+    run = _arms(trials, metric)
+    return new_rows.judged(compare(run, metric, study, level), run, rows, study, part)
 
 
-def _apart(trials: pa.Table, study: StudyConfig, level: float) -> list[Comparison]:
+def _apart(trials: pa.Table, study: StudyConfig, level: float, rows: RowParts | None) -> list[Comparison]:
     """Returns the comparisons of arms that do not choose how many layers are frozen, but all other tuned fields."""
     alike = dataclasses.replace(study, tune=tuple(name for name in study.tune if name != CORNERS[1]))
-    return _untuned(choose(trials, alike).trials if alike.tune else trials, alike, level)
+    return _untuned(choose(trials, alike).trials if alike.tune else trials, alike, level, rows, "apart")
 
 
 def _alone(run: Sequence[Arm], compared: Sequence[Comparison], metric: str) -> dict[int, set[int]]:

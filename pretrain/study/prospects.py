@@ -7,10 +7,11 @@ import numpy as np
 import pyarrow as pa
 
 from pretrain.config import Experiment, StudyConfig
-from pretrain.study import new_rows, sequential
+from pretrain.study import sequential
 from pretrain.study.arms import arms
 from pretrain.study.comparisons import by_family, compare, planned
 from pretrain.study.power import fewest_seeds, smallest_seen
+from pretrain.study.row_parts import Read, RowParts
 from pretrain.study.sequential import Look
 from pretrain.study.summary import compared_metric
 
@@ -54,7 +55,7 @@ def prospect(
     experiment: Experiment,
     points: Sequence[Mapping[str, object]],
     earlier: pa.Table | None = None,
-    read: new_rows.Read | None = None,
+    read: Read | None = None,
 ) -> Prospect | None:
     """Returns the prospects of a run; None where it compares nothing.
 
@@ -74,15 +75,13 @@ def prospect(
     return Prospect(n_own, n_exploratory, looks, fewest_seeds(1 - looks[0].level, n_own), earlier_spread)
 
 
-def spread(trials: pa.Table, study: StudyConfig, read: new_rows.Read | None = None) -> Spread | None:
+def spread(trials: pa.Table, study: StudyConfig, read: Read | None = None) -> Spread | None:
     """Returns how much differences between compared arms vary from seed to seed; None where no pair has two seeds."""
     metric, run = compared_metric(trials, study), arms(trials)
     pairs = [each for each in by_family(compare(run, metric, study))[0] if len(each.where_both_train) > 1]
     if not pairs:
         return None
-    table = new_rows.table_of(pairs, run, read) if read else None
-    parts = new_rows.components_of(table, pairs) if table else [None] * len(pairs)
-    of_rows = [each.of_rows if each else 0.0 for each in parts]
+    of_rows = [each.of_rows if each else 0.0 for each in RowParts(read=read).of(pairs, run, "comparisons")]
     deviations = [float(np.std(pair.where_both_train, ddof=1)) for pair in pairs]
     (least, few), (most, many) = (end(zip(deviations, of_rows, strict=True)) for end in (min, max))
     return Spread(least, most, min(len(pair.where_both_train) for pair in pairs), metric, (few, many))

@@ -154,7 +154,7 @@ def run_of(files: Files) -> Run:
     present = (
         name for name in run_tables.COLUMNS if name not in run_tables.OPTIONAL or f"{name}.parquet" in files.checksums
     )
-    tables = {name: _read_table(files, name) for name in present}
+    tables = {name: run_tables.completed(name, _read_table(files, name)) for name in present}
     try:
         with _readable(files, "experiment.json"):
             experiment = from_json(content.decode())

@@ -17,8 +17,8 @@ COLUMNS = {
     "timings": {"stage_id": _TEXT, "stage": _TEXT, "seed": _WHOLE, "run_seconds": _NUMBER},
     "classes": {"trial_id": _TEXT, "class": _TEXT, "support": _WHOLE, "recall": _NUMBER, "precision": _NUMBER},
     "rows": {
-        **dict.fromkeys(("treatment", "baseline", "metric", "unit"), _TEXT),
-        **dict.fromkeys(("n", "rows", "cells"), _WHOLE),
+        **dict.fromkeys(("treatment", "baseline", "metric", "unit", "part"), _TEXT),
+        **dict.fromkeys(("seeds", "n", "rows", "cells"), _WHOLE),
         **dict.fromkeys(("seed_variance", "row_variance", "residual_variance", "row_weight", "cell_weight"), _NUMBER),
     },
     "variation": {"trial_id": _TEXT, "redrawn": _TEXT, "seed": _WHOLE, "repeat": _WHOLE, "status": _TEXT},
@@ -32,7 +32,7 @@ _KEYS = {  # of a row
     "stages": ["trial_id", "stage"],
     "timings": ["stage_id"],
     "classes": ["trial_id", "class"],
-    "rows": ["treatment", "baseline", "metric"],
+    "rows": ["treatment", "baseline", "metric", "part", "seeds", "n"],
     "variation": ["trial_id"],
 }
 
@@ -72,6 +72,14 @@ def faults(tables: Mapping[str, pa.Table], swept: Mapping[str, Collection[object
     if set(tables["timings"]["stage_id"].to_pylist()) != set(tables["stages"]["stage_id"].to_pylist()):
         found["timings"] = "is of other stages"
     return {name: fault for name, fault in found.items() if fault}
+
+
+def completed(name: str, table: pa.Table) -> pa.Table:
+    """Returns a table with columns that older runs lack, which had components of one part of an answer, at one look."""
+    if name == "rows" and "n" in table.column_names and "part" not in table.column_names:
+        table = table.append_column("part", pa.array(["comparisons"] * len(table)))
+        return table.append_column("seeds", table["n"])
+    return table
 
 
 def fault_of_trials(trials: pa.Table) -> str:

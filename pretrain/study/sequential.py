@@ -110,9 +110,15 @@ def look_at(experiment: Experiment, n_seeds: int) -> Look:
 
 
 def is_open(comparison: Comparison) -> bool:
-    """Returns whether more seeds may settle a comparison; one that is not keeps the verdict of its look."""
-    more = comparison.verdict == "unstable" and comparison.seeds_to_settle is not None
-    return comparison.verdict == "inconclusive" or more
+    """Returns whether more seeds may settle a comparison, or what it is on new rows; else it keeps its look's verdict.
+
+    A verdict that is certain of these rows, and of new ones only with more rows, is settled.
+    """
+    more = comparison.seeds_to_settle is not None
+    if comparison.verdict == "unstable":
+        return more
+    of_new_rows = comparison.holds_for_new_rows is False and more and not comparison.rows_to_settle
+    return comparison.verdict == "inconclusive" or of_new_rows
 
 
 def unsettled(compared: Sequence[Comparison]) -> list[Comparison]:
@@ -122,7 +128,7 @@ def unsettled(compared: Sequence[Comparison]) -> list[Comparison]:
 
 def needed(compared: Sequence[Comparison]) -> set[Hashable]:
     """Returns the arms that take more seeds, as ``arm_of`` gives them: those of the question's open comparisons."""
-    sides = ((each, value) for each in unsettled(compared) for value in (each.treatment, each.baseline))
+    sides = ((each, value) for each in in_need_of_seeds(compared) for value in (each.treatment, each.baseline))
     return {key(without_idle({**each.shared, each.field: value})) for each, value in sides}
 
 

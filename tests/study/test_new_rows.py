@@ -9,6 +9,8 @@ from pretrain.report import listings, verdicts, words
 from pretrain.runs.scored import RowScores
 from pretrain.study import new_rows, run_tables, sequential
 from pretrain.study.answer import answer
+from pretrain.study.power import SeedRange
+from pretrain.study.row_parts import RowParts
 from tests.report.test_terminal import FROZEN, INIT, finetune_curves
 
 N, ROWS = 8, 400
@@ -17,11 +19,11 @@ N, ROWS = 8, 400
 class Simulated:
     """A run of pretrained and He networks that predict rows right or wrong."""
 
-    def __init__(self, gain, of_rows, noise=0.1, rows=ROWS, split=1.0, groups=None, seed=0):
+    def __init__(self, gain, of_rows, noise=0.1, rows=ROWS, split=1.0, groups=None, seed=0, n=N):
         rng = np.random.default_rng(seed)
         hard, apart = rng.normal(1, 1, rows), rng.normal(0, of_rows, rows)
         self.hits, self.scores, trials = {}, {}, []
-        for number in range(N):
+        for number in range(n):
             places = np.sort(rng.permutation(rows)[: int(split * rows)])
             for init, sign in (("he", -1), ("pretrained", 1)):
                 logits = hard + sign * (gain + apart) / 2 + rng.normal(0, noise)
@@ -35,17 +37,17 @@ class Simulated:
         curves = [(row["trial_id"], "validation_accuracy", 1, row["test_accuracy"]) for row in trials]
         self.curves = finetune_curves(curves)
 
-    def table(self, **changed):
+    def parts(self, **changed):
         scores = {**self.scores, **changed}
-        found = answer(self.trials, self.curves)
-        return new_rows.table_of(
-            found.comparisons, found.arms, lambda metric, ids: {name: scores[name] for name in ids}
-        )
+        return RowParts(read=lambda metric, ids: {name: scores[name] for name in ids})
 
-    def concluded(self, table=None):
-        study = StudyConfig()
-        found = answer(self.trials, self.curves, study)
-        return new_rows.with_rows(found, self.table() if table is None else table, study)
+    def table(self, **changed):
+        parts = self.parts(**changed)
+        answer(self.trials, self.curves, rows=parts)
+        return parts.table()
+
+    def concluded(self, table=None, **asked):
+        return answer(self.trials, self.curves, StudyConfig(), rows=RowParts(table) if table else self.parts(), **asked)
 
 
 CLEAR = Simulated(gain=0.5, of_rows=0.3)
@@ -86,9 +88,10 @@ def test_where_seeds_cannot_settle_it_rows_are_named_and_no_more_seeds_are_added
 
 def test_without_a_table_a_verdict_is_over_seeds():
     found = answer(OPEN.trials, OPEN.curves)
-    assert new_rows.with_rows(found, None, StudyConfig()) == found
+    assert answer(OPEN.trials, OPEN.curves, rows=RowParts()).comparisons[0].new_rows is None
     assert found.comparisons[0].new_rows is None and "rows" not in words.headline(found, Experiment())
-    other = OPEN.table().set_column(4, "n", pa.array([7]))
+    table = OPEN.table()
+    other = table.set_column(table.column_names.index("n"), "n", pa.array([7]))
     assert OPEN.concluded(other).comparisons[0].new_rows is None
 
 
@@ -121,9 +124,7 @@ def test_a_lower_loss_on_new_rows_is_a_gain():
     simulated = Simulated(gain=0.5, of_rows=0.3)
     simulated.trials = simulated.trials.rename_columns(loss)
     study = StudyConfig(metric="loss")
-    found = answer(simulated.trials, simulated.curves, study)
-    table = new_rows.table_of(found.comparisons, found.arms, lambda metric, ids: simulated.scores)
-    (comparison,) = new_rows.with_rows(found, table, study).comparisons
+    (comparison,) = answer(simulated.trials, simulated.curves, study, rows=simulated.parts()).comparisons
     assert comparison.verdict == "hurts" and comparison.holds_for_new_rows
     assert comparison.new_rows.low <= comparison.difference.low < comparison.difference.high <= comparison.new_rows.high
 
@@ -145,7 +146,53 @@ def test_a_table_that_no_run_wrote_is_named(column, value, fault):
 
 def test_a_family_of_many_needs_smaller_p_values():
     (comparison,) = OPEN.concluded().comparisons
-    found = answer(OPEN.trials, OPEN.curves)
-    six = found._replace(comparisons=[comparison._replace(new_rows=None)] * 6)
-    held = new_rows.with_rows(six, OPEN.table(), StudyConfig()).comparisons
+    run = OPEN.concluded().arms
+    six = [comparison._replace(new_rows=None)] * 6
+    held = new_rows.judged(six, run, OPEN.parts(), StudyConfig())
     assert held[0].p_new_rows == pytest.approx(min(1, 6 * comparison.p_new_rows))
+
+
+def test_a_table_gives_what_was_measured_and_older_tables_do_too():
+    table = CLEAR.table()
+    (measured,), (kept,) = CLEAR.concluded().comparisons, CLEAR.concluded(table).comparisons
+    assert measured.new_rows == kept.new_rows and RowParts(table).table() == table
+    older = table.drop_columns(["part", "seeds"])
+    (kept,) = CLEAR.concluded(run_tables.completed("rows", older)).comparisons
+    assert measured.new_rows == kept.new_rows
+
+
+def test_what_is_open_for_new_rows_takes_more_seeds_as_long_as_they_can_settle_it():
+    (comparison,) = Simulated(gain=0.5, of_rows=1.0, seed=1).concluded().comparisons
+    for rows_to_settle, of_new_rows, is_open in ((None, False, True), (900, False, False), (None, True, False)):
+        other = comparison._replace(
+            holds_for_new_rows=of_new_rows, rows_to_settle=rows_to_settle, seeds_to_settle=SeedRange(9, 20)
+        )
+        assert other.verdict == "helps"
+        assert sequential.is_open(other) == bool(sequential.in_need_of_seeds([other])) == is_open
+        assert bool(sequential.needed([other])) == is_open
+
+
+def test_a_look_that_leaves_new_rows_open_settles_nothing():
+    simulated = Simulated(gain=0.4, of_rows=0.2, noise=0.3, seed=2, n=10)
+    first, last = sequential.looks_at([8, 10])
+
+    def at_last(rows):
+        study = StudyConfig()
+        return answer(simulated.trials, simulated.curves, study, last.level, before=[first], rows=rows).comparisons[0]
+
+    over_seeds, measured = at_last(None), simulated.parts()
+    assert over_seeds.look == at_last(measured).look == 1
+    (row,) = measured.table().to_pylist()
+    # So much that new rows are open at the first look, and so little that seeds can settle them.
+    row |= {"row_variance": (over_seeds.difference.mean / 3.2) ** 2 * ROWS}
+    both = [row, row | {"seeds": 10, "n": 10, "cells": 10 * ROWS}]
+    found = at_last(RowParts(pa.Table.from_pylist(both, measured.table().schema), level=last.level))
+    assert found.look is None and found.n == 10 and found.rows
+
+
+def test_progress_says_what_is_open_for_new_rows_only():
+    (comparison,) = CLEAR.concluded().comparisons
+    planned = sequential.looks_at([8, 16])
+    still = comparison._replace(holds_for_new_rows=False, seeds_to_settle=SeedRange(9, 20))
+    text = verdicts.progress(planned[0], planned, [still])
+    assert "1 of 1 comparisons open, some for new rows only (" in text and text.endswith("next look at 16 seeds")
