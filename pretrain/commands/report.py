@@ -19,7 +19,7 @@ from pretrain.study import results, sequential, summary
 from pretrain.study.answer import answer
 from pretrain.study.choice import usual_values
 from pretrain.study.results import Run
-from pretrain.study.row_parts import RowParts
+from pretrain.study.row_parts import Read, RowParts
 from pretrain.study.statistics import FEWEST_SEEDS
 
 
@@ -74,16 +74,16 @@ def main(argv: Sequence[str]) -> int:
             if command.store:
                 run = results.at_store(run, command.store)
             holds.note_place(Path(run.experiment.store), path)
-            if asked or command.store:
-                run = _asked(run, asked)
-                outcome.write_asked(run.experiment, run.trials, run.variation, draft)
-                keep = {name: checksum for name, checksum in keep.items() if not (draft / name).exists()}
+            run = _asked(run, asked) if asked or command.store else run
             usual, study = usual_values(run.experiment), run.experiment.study
             *before, look = sequential.taken(run.experiment, run.trials)
-            rows = RowParts(run.rows, level=sequential.looks(run.experiment)[-1].level)
+            rows = RowParts(run.rows, _influences(run) if asked else None, sequential.looks(run.experiment)[-1].level)
             others = run.findings, run.stages, before, run.variation, rows
             concluded = answer(run.trials, run.curves, study, look.level, usual, *others)
             concluded = concluded._replace(history=_history(run, files))
+            if asked or command.store:
+                outcome.write_asked(run.experiment, run.trials, run.variation, rows.table(), draft)
+                keep = {name: checksum for name, checksum in keep.items() if not (draft / name).exists()}
             told = run.trials, run.curves, run.experiment, files.devices
             report.write(concluded, *told, draft, samples, run.classes, results.inputs_of(files))
             run_files.commit(draft, files.experiment_id, files.devices, keep)
@@ -119,3 +119,10 @@ def _asked(run: Run, asked: Mapping[str, object]) -> Run:
     experiment = dataclasses.replace(replace_all(run.experiment, asked))  # which checks it as a whole
     measured = results.measured(run, experiment.study.metric, with_chance=True)
     return dataclasses.replace(measured, experiment=experiment)
+
+
+def _influences(run: Run) -> Read:
+    """Returns what reads the influences of test rows on a run's trials, for comparisons that its rows.parquet lacks."""
+    from pretrain.runs import row_scores  # takes a second, and a question that stays does not need it
+
+    return row_scores.of_run(run.experiment, run.trials, run.stages)

@@ -92,6 +92,8 @@ def gains(curves: Sequence[BudgetCurve]):
         label = written(comparison_name(curve))
         axes.plot(curve.labels, gain, label=label, **style(index, marker="o", markersize=4))
         axes.fill_between(curve.labels, low, high, color=COLOURS[index], alpha=0.15, linewidth=0)
+        if np.isfinite(curve.new_low).any():
+            axes.fill_between(curve.labels, *(scale * end for end in curve.ends), color=COLOURS[index], alpha=0.1)
     axes.axhline(0, color=INK, linewidth=0.8)
     axes.set(xscale="log", xlabel="labels", ylabel=f"gain ({unit})")
     title(figure, f"Gain against labels, with a {percent(curves[0].level)} band over all budgets")

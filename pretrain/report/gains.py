@@ -24,26 +24,37 @@ _MOST_BUDGETS = 6  # that a sentence lists
 def budget(curve: BudgetCurve) -> str:
     """Returns the gain over many budgets, in a few sentences."""
     change = treatment_of(curve)
-    sure = ((curve.low > 0) | (curve.high < 0)) & (curve.n >= FEWEST_SEEDS)
+    low, high = curve.ends
+    sure = ((low > 0) | (high < 0)) & (curve.n >= FEWEST_SEEDS)
+    for_new = ", for new rows" if _is_for_new_rows(curve) else ""
     where = setting(curve.shared)
     parts = [f"Gain of {change} against labels{f' {where}' if where else ''}:"]
     if sure.any():
-        band = f"{percent(curve.level)} band over all budgets"
+        band = f"{percent(curve.level)} band over all budgets{for_new}"
         parts.append(f"it differs from zero at {_budgets(curve, sure)} ({band});")
     else:
-        parts.append("at no budget does the band over all budgets leave zero out;")
-    parts.append(f"over all budgets it is {difference(curve.area, curve.metric)} on average.")
+        parts.append(f"at no budget does the band over all budgets{for_new} leave zero out;")
+    parts.append(f"over all budgets it is {difference(curve.area, curve.metric)} on average{_these(curve)}.")
     parts.append(_crossing(curve))
     for place in dict.fromkeys((0, len(curve.labels) // 2)):
         parts.append(_worth(curve, place))
     return " ".join(filter(None, parts))
 
 
+def _is_for_new_rows(curve: BudgetCurve) -> bool:
+    return bool(np.isfinite(curve.new_low).all())
+
+
+def _these(curve: BudgetCurve) -> str:
+    """Returns the rows that figures over seeds are of, where others are for new rows."""
+    return " on these rows" if _is_for_new_rows(curve) else ""
+
+
 def _crossing(curve: BudgetCurve) -> str:
     """Returns where the gain changes its sign, or that it may, in a sentence; nothing where no sign is certain."""
     if curve.crossover:
         mean, low, high = (f"{end:,.0f}" for end in curve.crossover)
-        return f"It changes its sign at about {mean} labels [{low}, {high}]."
+        return f"It changes its sign at about {mean} labels [{low}, {high}]{_these(curve)}."
     if not curve.signs.any() or curve.signs.all():
         return ""
     is_certain = curve.signs != 0
@@ -51,7 +62,7 @@ def _crossing(curve: BudgetCurve) -> str:
     where = (
         f"up to {curve.labels[last]:,} labels" if is_certain[: last + 1].all() else f"at {_budgets(curve, is_certain)}"
     )
-    return f"The gain is certain {where}, by Bonferroni's t; whether it changes its sign is open."
+    return f"The gain is certain {where}{_these(curve)}, by Bonferroni's t; whether it changes its sign is open."
 
 
 def _worth(curve: BudgetCurve, place: int) -> str:

@@ -37,13 +37,20 @@ def _share_words(factorial: Factorial) -> tuple[str, str]:
     caption = (
         f"How much each change between {first} and {last} makes of the gap between these networks (Shapley "
         "values; with their signs they add up to the gap, the diamond), from the first batch to the test. A bar whose "
-        "interval leaves zero out makes a difference."
+        f"interval leaves zero out makes a difference.{_rows(factorial)}"
     )
     called, changes = factor_names(factorial), []
     for metric, cause in shown_causes(factorial).items():
         effects = ", ".join(f"{called[field]} {share.mean:+.3f}" for field, share in cause.parts.shares.items())
         changes.append(f"{metric_name(metric)}: {effects}")
     return caption, f"Shares of each change in the gap. {'; '.join(changes)}"
+
+
+def _rows(factorial: Factorial) -> str:
+    """Returns which intervals are for new rows."""
+    if not factorial.causes[factorial.end].parts.is_for_new_rows:
+        return " Intervals are over seeds, on these held-out rows."
+    return f" Intervals of {metric_name(factorial.end)} are for new rows like these, the others over seeds."
 
 
 def shares(factorial: Factorial, level: float):
@@ -128,7 +135,7 @@ def share_listing(factorial: Factorial, level: float, name: str) -> Listing:
     first, last = (arm_name(arm.point) for arm in (factorial.first, factorial.last))
     caption = (
         f"Between {first} and {last}, over {seeds(factorial)}: the gap, and the share of each change in it "
-        f"(Shapley values, which add up to the gap), with {percent(level)} intervals."
+        f"(Shapley values, which add up to the gap), with {percent(level)} intervals.{_rows(factorial)}"
     )
     caption += " The last column is what both do beyond the sum of each alone." if both else ""
     headings = ("metric", "from", "to", "gap", *called.values(), *(["together"] if both else []))
@@ -149,7 +156,7 @@ def interaction_listing(factorial: Factorial, level: float, name: str) -> Listin
     caption = (
         "What two changes do together beyond the sum of what each does alone, averaged over the states of the others "
         f"(Shapley interaction indices, Grabisch and Roubens, 1999), with {percent(level)} intervals. Where one leaves "
-        "zero out, the share of either change depends on the other."
+        f"zero out, the share of either change depends on the other.{_rows(factorial)}"
     )
     headings = ("changes", *map(metric_name, causes))
     return Listing(name, caption, headings, rows, "l" + "r" * (len(headings) - 1))

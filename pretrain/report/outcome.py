@@ -69,16 +69,19 @@ def write(
         run_files.commit(draft, _id(run_tables), devices, keep=None if with_tensorboard else events)
 
 
-def write_asked(experiment: Experiment, trials: pa.Table, redrawn: pa.Table | None, directory: Path) -> None:
-    """Writes what a question asked again changes besides the answer: the experiment, and tables of trials.
+def write_asked(
+    experiment: Experiment, trials: pa.Table, redrawn: pa.Table | None, rows: pa.Table | None, directory: Path
+) -> None:
+    """Writes what a question asked again changes besides the answer: the experiment, tables of trials and of rows.
 
     Raises:
       OSError: a file could not be written.
     """
     (directory / "experiment.json").write_text(to_json(experiment), encoding="utf-8")
     tables.write(trials, directory / "trials.parquet", _id({"trials": trials}))
-    if redrawn is not None:
-        tables.write(redrawn, directory / "variation.parquet", _id({"trials": trials}))
+    for name, table in (("variation", redrawn), ("rows", rows)):
+        if table is not None:
+            tables.write(table, directory / f"{name}.parquet", _id({"trials": trials}))
 
 
 def write_tables(

@@ -139,6 +139,7 @@ def _gap(cause: Cause) -> dict[str, Any]:
         "first": cause.first,
         "last": cause.last,
         "gap": cause.parts.gap,
+        "is_for_new_rows": cause.parts.is_for_new_rows,
         "shares": {
             field: {**share._asdict(), "p_value": p_values[field]} for field, share in cause.parts.shares.items()
         },

@@ -163,7 +163,8 @@ def _comparisons(answer: Answer) -> Parts:
 
 def _for_new_rows(answer: Answer) -> str:
     is_known = any(each.new_rows for each in answer.comparisons)
-    return " for new rows like these, and the line in it that on these rows, over seeds alone" if is_known else ""
+    for_new = " for new rows like these, and the line in it that on these rows, over seeds alone"
+    return for_new if is_known else " over seeds, on these test rows"
 
 
 def _classes(answer: Answer, classes: pa.Table | None) -> Parts:
@@ -182,11 +183,21 @@ def _gains(answer: Answer) -> Parts:
         return []
     caption = (
         "What the treatment gains at each number of labels. The band holds for all budgets together: where it leaves "
-        f"zero out, the gain is certain.{_first(figures.MOST_ARMS, len(answer.budgets), 'comparisons')}"
+        f"zero out, the gain is certain.{_bands(answer)}{_first(figures.MOST_ARMS, len(answer.budgets), 'comparisons')}"
     )
     texts = " ".join(gains.budget(curve) for curve in answer.budgets[: figures.MOST_ARMS])
     alt = f"Gain in {_measure(answer)} against the number of labels. {texts}"
     return [Drawing("gains", figures.gains(answer.budgets), caption, alt)]
+
+
+def _bands(answer: Answer) -> str:
+    """Returns what bands and other figures of a gain against labels are over."""
+    if not any(np.isfinite(curve.new_low).any() for curve in answer.budgets):
+        return " It is over seeds, on these test rows."
+    return (
+        " The outer one is for new rows like these, the inner one over seeds; a place where the gain changes its sign, "
+        "what labels are worth and the gain's average are over seeds, on these rows."
+    )
 
 
 def _diagnostics(curves: Curves, shown: Sequence[Arm], left_out: str = "") -> Parts:

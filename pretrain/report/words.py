@@ -59,7 +59,8 @@ def conclusion(answer: Answer, experiment: Experiment) -> str:
     Of several datasets the verdicts are on these and on most like them.
     """
     of_datasets, _ = _over_datasets(answer)
-    sentences = [lost(answer, experiment), *(of_datasets or [_of_labels(verdicts.verdict(answer.comparisons), answer, experiment)])]
+    judged = of_datasets or [_of_labels(verdicts.verdict(answer.comparisons), answer, experiment)]
+    sentences = [lost(answer, experiment), *judged]
     return " ".join(filter(None, sentences)) or explanation(answer)[0]
 
 

@@ -110,7 +110,7 @@ def answer(
         arms=run,
         comparisons=compared,
         budgets=budget_curves(compared, level),
-        factorials=factorials(run, of_run, level, metric),
+        factorials=[new_rows.attributed(each, rows, level) for each in factorials(run, of_run, level, metric)],
         best=best and best.arm,
         best_test=best and best.test,
         best_of=best.n_arms if best else 0,

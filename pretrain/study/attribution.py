@@ -10,6 +10,7 @@ import numpy as np
 from pretrain.study.statistics import LEVEL, Estimate, estimate, sign_flip
 
 Corner = tuple[bool, ...]  # whether each factor is switched on
+Effect = tuple[str, ...]  # of one factor, or of a pair; the gap is of none
 
 
 class Attribution(NamedTuple):
@@ -20,6 +21,7 @@ class Attribution(NamedTuple):
     interactions: dict[tuple[str, str], Estimate]
     p_values: dict[str | tuple[str, str], float]  # of shares and interactions under sign flips, each by itself
     gap_p_value: float
+    is_for_new_rows: bool = False  # whether intervals and p-values are
 
 
 def attribute(
@@ -38,11 +40,10 @@ def attribute(
       pair's Shapley interaction index (Grabisch and Roubens, 1999): the effect of both less the sum of the effects of
       each alone, averaged over the states of the others. Both are taken seed by seed, so their intervals are a mean's.
     """
-    k = len(factors)
-    values = {corner: np.asarray(corners[corner], float) for corner in itertools.product((False, True), repeat=k)}
-    alone = {name: _average(values, (index,), k) for index, name in enumerate(factors)}
-    together = {(factors[i], factors[j]): _average(values, (i, j), k) for i, j in itertools.combinations(range(k), 2)}
-    gap = values[(True,) * k] - values[(False,) * k]
+    found = effects(corners, factors)
+    gap = found.pop(())
+    alone = {effect[0]: values for effect, values in found.items() if len(effect) == 1}
+    together = {(effect[0], effect[1]): values for effect, values in found.items() if len(effect) == 2}
     return Attribution(
         estimate(gap, level).within(-widest, widest),
         {name: estimate(effect, level).within(-widest, widest) for name, effect in alone.items()},
@@ -50,6 +51,24 @@ def attribute(
         {name: sign_flip(effect) for name, effect in (alone | together).items()},
         sign_flip(gap),
     )
+
+
+def effects_of(factors: Sequence[str]) -> list[Effect]:
+    """Returns the effects that a gap between so many factors is split into, the gap first."""
+    return [effect for size in range(3) for effect in itertools.combinations(factors, size)]
+
+
+def effects(corners: Mapping[Corner, np.ndarray], factors: Sequence[str]) -> dict[Effect, np.ndarray]:
+    """Returns the gap, the factors' shares of it and their interactions, seed by seed.
+
+    Args:
+      corners: values [seeds, ...] at each of the 2^k corners.
+      factors: the k factors' names, in a corner's order.
+    """
+    k = len(factors)
+    values = {corner: np.asarray(corners[corner], float) for corner in itertools.product((False, True), repeat=k)}
+    found = {effect: _average(values, tuple(map(factors.index, effect)), k) for effect in effects_of(factors) if effect}
+    return {(): values[(True,) * k] - values[(False,) * k], **found}
 
 
 def _average(values: Mapping[Corner, np.ndarray], players: tuple[int, ...], k: int) -> np.ndarray:

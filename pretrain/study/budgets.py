@@ -1,7 +1,8 @@
 """Gain against labels: its crossover, its worth in labels, and its size over all budgets.
 
-Everything is taken seed by seed, from the pairs that there are at each budget. Between budgets, results are linear in
-the logarithm of labels, so that every place between them has a sample of seeds, too: those of both budgets.
+Everything is taken seed by seed, from the pairs that there are at each budget; the gain at each also for new rows.
+Between budgets, results are linear in the logarithm of labels, so that every place between them has a sample of seeds,
+too: those of both budgets.
 """
 
 import math
@@ -15,6 +16,7 @@ from pretrain.config.metrics import metric_of
 from pretrain.study import statistics
 from pretrain.study.arms import key
 from pretrain.study.comparisons import Comparison
+from pretrain.study.rows import for_new_rows, interval
 from pretrain.study.statistics import FEWEST_SEEDS, Estimate
 
 LABELS = "finetune.labels"
@@ -36,6 +38,8 @@ class BudgetCurve(NamedTuple):
     gain: np.ndarray  # [budgets], by how much the treatment is better, and the simultaneous band around it
     low: np.ndarray
     high: np.ndarray
+    new_low: np.ndarray  # [budgets], the same for new rows (Bonferroni); NaN where these are not known
+    new_high: np.ndarray
     area: Estimate  # the gain's mean over the logarithm of labels
     signs: np.ndarray  # [budgets], of the gain where it is certain, for all budgets at once, else 0
     crossover: Estimate | None  # labels where the gain changes its sign; None where that is not certain
@@ -43,6 +47,11 @@ class BudgetCurve(NamedTuple):
     utility: list[Estimate]  # labels that the baseline needs over labels used, less one, for each budget
     level: float = statistics.LEVEL  # of the band and the intervals
     metric: str = "test_accuracy"  # in whose unit levels and gain are
+
+    @property
+    def ends(self) -> tuple[np.ndarray, np.ndarray]:
+        """The ends of the gain's intervals at all budgets: for new rows, where they are known, else over seeds."""
+        return np.fmin(self.low, self.new_low), np.fmax(self.high, self.new_high)
 
 
 def budget_curves(compared: Sequence[Comparison], level: float = statistics.LEVEL) -> list[BudgetCurve]:
@@ -199,6 +208,12 @@ def _curve(group: Sequence[Comparison], level: float) -> BudgetCurve:
     gains, levels = treated - untreated, [np.nanmean(side, axis=0) for side in (treated, untreated)]
     filled = _filled(gains)
     gain, low, high = statistics.band(filled, level)
+    new = np.full((2, len(group)), np.nan)
+    for place, each in enumerate(group):
+        if each.rows:
+            on_new = for_new_rows(gains[np.isfinite(gains[:, place]), place], each.rows)
+            of_seeds = Estimate(gain[place], low[place], high[place])
+            new[:, place] = interval(on_new, of_seeds, 1 - (1 - level) / len(group))[1:]
     widths = np.diff(np.log(labels))
     weights = (np.append(widths, 0) + np.insert(widths, 0, 0)) / (2 * widths.sum())  # of the trapezoidal rule
     worths = [equivalent(labels, column, untreated, level) for column in treated.T]
@@ -213,6 +228,8 @@ def _curve(group: Sequence[Comparison], level: float) -> BudgetCurve:
         gain,
         low,
         high,
+        new[0],
+        new[1],
         statistics.estimate(filled @ weights, level),
         certain_signs(gains, level),
         crossover(labels, gains, level),

@@ -8,8 +8,10 @@ import numpy as np
 from pretrain.config import StudyConfig
 from pretrain.config.metrics import metric_of
 from pretrain.study import families
-from pretrain.study.arms import Arm
+from pretrain.study.arms import Arm, by_seed
+from pretrain.study.attribution import Attribution, Effect, effects
 from pretrain.study.comparisons import Comparison, smallest_of
+from pretrain.study.factorial import Factorial
 from pretrain.study.power import largest_error, seeds_to_settle, smallest_p
 from pretrain.study.row_parts import Part, RowParts
 from pretrain.study.rows import Components, ForNewRows, for_new_rows, interval
@@ -62,6 +64,42 @@ def judged(
         made.append(one)
     of_still = iter(made)
     return [each if each.look else next(of_still) for each in compared]
+
+
+def attributed(factorial: Factorial, rows: RowParts | None, level: float) -> Factorial:
+    """Returns a factorial whose gap in the result, and shares of it, have intervals and p-values for new rows.
+
+    It stays as it is where their variance is not known, as of cells that train in other seeds.
+    """
+    parts = rows.of_effects(factorial) if rows else {}
+    cause, fields = factorial.causes[factorial.end], [factor.field for factor in factorial.factors]
+    if not parts or not all(parts.values()):
+        return factorial
+    cells = {corner: by_seed(arm.results[factorial.end], arm) for corner, arm in factorial.cells.items()}
+    on_new = {
+        effect: for_new_rows(values, part)
+        for effect, values in effects(cells, fields).items()
+        if (part := parts[effect])
+    }
+    over, measure = cause.parts, metric_of(factorial.end)
+    widest = measure.high - measure.low
+
+    def of(effect: Effect, seen: Estimate) -> Estimate:
+        found = interval(on_new[effect], seen, level)
+        return found.within(-widest, widest) if len(effect) < 2 else found
+
+    made = Attribution(
+        of((), over.gap),
+        {name: of((name,), seen) for name, seen in over.shares.items()},
+        {pair: of(pair, seen) for pair, seen in over.interactions.items()},
+        {
+            name: max(p_value, on_new[(name,) if isinstance(name, str) else name].p_apart())
+            for name, p_value in over.p_values.items()
+        },
+        max(over.gap_p_value, on_new[()].p_apart()),
+        is_for_new_rows=True,
+    )
+    return factorial._replace(causes={**factorial.causes, factorial.end: cause._replace(parts=made)})
 
 
 def _alike(one: Comparison, other: Comparison) -> bool:

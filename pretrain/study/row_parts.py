@@ -8,8 +8,10 @@ import numpy as np
 import pyarrow as pa
 
 from pretrain.runs.scored import RowScores
-from pretrain.study.arms import Arm, key, places, without_idle
+from pretrain.study.arms import Arm, by_seed, key, places, without_idle
+from pretrain.study.attribution import Effect, effects, effects_of
 from pretrain.study.comparisons import Comparison, by_family, points_of
+from pretrain.study.factorial import Factorial
 from pretrain.study.rows import Components, components
 from pretrain.study.statistics import LEVEL
 
@@ -82,11 +84,34 @@ class RowParts:
             for comparison, pair in pairs:
                 self._known[_key(comparison, part)] = _components(comparison, pair, scores)
 
+    def of_effects(self, factorial: Factorial) -> dict[Effect, Components | None]:
+        """Returns the components of each effect in a factorial's result; none unless its cells have the same seeds."""
+        seeds = [list(dict.fromkeys(arm.seeds)) for arm in factorial.cells.values()]
+        if any(each != seeds[0] for each in seeds):
+            return {}
+        fields, metric, n = [factor.field for factor in factorial.factors], factorial.end, len(seeds[0])
+        ends = (json.dumps(arm.point, sort_keys=True) for arm in (factorial.last, factorial.first))
+        treatment, baseline = ends
+        names = {
+            effect: _Key(treatment, baseline, metric, " ".join(("attribution", *effect)), n, n)
+            for effect in effects_of(fields)
+        }
+        if self.read and not self._known.keys() >= set(names.values()):
+            trials = {trial for arm in factorial.cells.values() for trial in arm.trial_ids}
+            stacked = _stacked(list(factorial.cells.values()), seeds[0], self.read(metric, trials))
+            if stacked:
+                results = [by_seed(arm.results[metric], arm)[:, None] for arm in factorial.cells.values()]
+                whole = dict(zip(factorial.cells, stacked[0] + np.array(results), strict=True))
+                found = {effect: components(values, stacked[1]) for effect, values in effects(whole, fields).items()}
+                self._known |= {names[effect]: parts for effect, parts in found.items()}
+        return {effect: self._known.get(name) for effect, name in names.items()}
+
     def table(self) -> pa.Table | None:
         """Returns all components that are known, a row a comparison; None where there are none.
 
         Columns: ``treatment`` and ``baseline``, the points of both arms as JSON, ``metric``, ``unit`` (``row``, or
-        ``group`` where the data have groups), the ``part`` of the answer, ``seeds``, and those of ``Components``.
+        ``group`` where the data have groups), the ``part`` of the answer, of attribution with the fields of an effect,
+        ``seeds``, and those of ``Components``.
         """
         rows = [
             {**name._asdict(), **found._asdict(), "unit": "group" if found.is_grouped else "row"}
@@ -109,38 +134,44 @@ def _key(comparison: Comparison, part: Part) -> _Key:
 
 
 def _components(comparison: Comparison, pair: Sequence[Arm], scores: Mapping[str, RowScores]) -> Components | None:
-    """Returns the variance components of a comparison where both arms train.
-
-    None where seeds or rows are too few, or rows not the same.
-    """
-    sides, both_train = [_by_seed(arm, scores) for arm in pair], comparison.failures.both_train
+    """Returns the variance components of a comparison where both arms train; None where rows are not the same."""
+    both_train = comparison.failures.both_train
     seeds = [seed for seed, train in zip(comparison.seeds, both_train, strict=True) if train]
+    stacked = _stacked(pair, seeds, scores)
+    if not stacked:
+        return None
+    (treated, untreated), groups = stacked
+    return components(treated - untreated + comparison.where_both_train[:, None], groups)
+
+
+def _stacked(
+    arms: Sequence[Arm], seeds: Sequence[int], scores: Mapping[str, RowScores]
+) -> tuple[np.ndarray, np.ndarray | None] | None:
+    """Returns influences [arms, seeds, rows], NaN where a row is none of a seed, and the groups [rows] of rows.
+
+    None where seeds or rows are too few, or arms have other rows.
+    """
+    sides = [_by_seed(arm, scores) for arm in arms]
     if len(seeds) < 2 or not all(seed in side for seed in seeds for side in sides):
         return None
-    differences, origins = [], []
-    for seed in seeds:
-        (treated, origin), (untreated, other) = (side[seed] for side in sides)
-        if not np.array_equal(origin.places, other.places) or not _same(origin.targets, other.targets):
-            return None
-        differences.append(treated - untreated)
-        origins.append(origin)
-    if min(map(len, differences)) < 2:
+    origins = [sides[0][seed][1] for seed in seeds]
+    for seed, origin in zip(seeds, origins, strict=True):
+        for other in (side[seed][1] for side in sides[1:]):
+            if not np.array_equal(origin.places, other.places) or not _same(origin.targets, other.targets):
+                return None
+    all_places = np.unique(np.concatenate([each.places for each in origins]))
+    are_whole = all(len(each.places) == len(all_places) for each in origins)
+    if are_whole and not all(_same(each.targets, origins[0].targets) for each in origins):
         return None
-    number = {place: at for at, place in enumerate(np.unique(np.concatenate([each.places for each in origins])))}
-    if all(len(each.places) == len(number) for each in origins) and not all(
-        _same(each.targets, origins[0].targets) for each in origins
-    ):
-        return None
-    whole, groups = np.full((len(seeds), len(number)), np.nan), None
-    for row, values, origin, mean in zip(whole, differences, origins, comparison.where_both_train, strict=True):
-        at = [number[place] for place in origin.places.tolist()]
-        row[at] = values + mean
+    stacked, groups = np.full((len(arms), len(seeds), len(all_places)), np.nan), None
+    for place, (seed, origin) in enumerate(zip(seeds, origins, strict=True)):
+        at = np.searchsorted(all_places, origin.places)
+        stacked[:, place, at] = [side[seed][0] for side in sides]
         if origin.groups is not None:
-            groups = np.empty(len(number), int) if groups is None else groups
+            groups = np.empty(len(all_places), int) if groups is None else groups
             groups[at] = origin.groups
-    if groups is not None and len(np.unique(groups)) < 2:
-        return None
-    return components(whole, groups)
+    n_units = min(len(each.places) for each in origins) if groups is None else len(np.unique(groups))
+    return (stacked, groups) if n_units > 1 else None
 
 
 def _by_seed(arm: Arm, scores: Mapping[str, RowScores]) -> dict[int, tuple[np.ndarray, RowScores]]:

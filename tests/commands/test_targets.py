@@ -95,6 +95,13 @@ def test_an_error_that_falls_is_an_improvement(made, tmp_path):
         assert np.sign(r2["difference"]["mean"]) == -np.sign(rmse["difference"]["mean"])
         assert r2["improvement"]["mean"] == rmse["improvement"]["mean"] and r2["p_value"] > 0
         assert {r2["verdict"], rmse["verdict"]} != {"helps", "hurts"}
+    # Where the data are gone, so are the rows that predictions are of.
+    data = path.with_name("numbers.npz").rename(tmp_path / "away.npz")
+    done = call(["report", path, "--study.metric", "mae"], tmp_path)
+    data.rename(path.with_name("numbers.npz"))
+    assert done.returncode == 0 and "over seeds, on these test rows" in (path / "report.html").read_text()
+    known = pq.read_table(path / "rows.parquet").select(["metric", "rows"]).to_pylist()
+    assert known == [{"metric": "test_r2", "rows": 60}, {"metric": "test_rmse", "rows": 60}]
     call(["report", path, "--study.metric", "auto"], tmp_path)
     assert json.loads((path / "answer.json").read_text())["comparisons"] == before["comparisons"]
 
@@ -133,10 +140,14 @@ def test_a_run_is_asked_again_under_another_metric_without_training(made, tmp_pa
         np.testing.assert_allclose(row["test_balanced_accuracy"], exact)
     answer = json.loads((path / "answer.json").read_text())
     assert answer["design"]["metric"] == "test_balanced_accuracy"
+    kept = pq.read_table(path / "rows.parquet")
     # The run's command asks the same, and finds all of it there.
     again = call(["geron", *BRIEF, *where, "--study.metric", "balanced_accuracy"], tmp_path)
     assert again.returncode == 0 and ", 0 of " in again.stdout
     assert load_run(path).trials.equals(asked.trials)
+    assert json.loads((path / "answer.json").read_text())["comparisons"] == answer["comparisons"]
+    anew = pq.read_table(path / "rows.parquet").to_pylist()
+    assert anew and all(row in kept.to_pylist() for row in anew)
     refused(call(["table", path, "--metrics", "rmse"], tmp_path), "metrics: 'rmse' is no measure of classification")
     shown = call(["table", path, "--metrics", "auroc", "validation_auroc"], tmp_path)
     assert shown.returncode == 0 and "test_auroc" in shown.stdout and "validation_" in shown.stdout

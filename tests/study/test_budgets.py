@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
+from pretrain.report import figures
 from pretrain.report import gains as in_words
 from pretrain.study.answer import answer
-from pretrain.study.budgets import certain_signs, crossover, equivalent
+from pretrain.study.budgets import budget_curves, certain_signs, crossover, equivalent
+from pretrain.study.rows import Components, for_new_rows
 from tests.bench import crossovers
 from tests.report.test_report import LABELS as FIELD
 from tests.report.test_report import budgets
@@ -113,3 +115,27 @@ def test_crossovers_and_equivalents_cover_and_none_is_stated_where_the_sign_neve
     found = crossovers.simulated(*crossovers.GAINS[name], n, 300)
     assert found.equivalents >= 0.92  # 95 % within two standard errors, of the least of three
     assert found.covered >= 0.92 or found.stated < 0.05
+
+
+def test_gains_for_new_rows_are_by_bonferronis_t_with_all_components_and_hold_the_band_over_seeds():
+    found = answer(*budgets({50: 0.1, 100: 0.05, 1000: 0.0}))
+    kinds = [
+        Components(each.n, 400, each.n * 400, 1e-5, v, 0.01, 1 / 400, 1 / 400 / each.n)
+        for each, v in zip(found.comparisons, (0.0, 0.3, 4.0), strict=True)
+    ]
+    compared = [each._replace(rows=parts) for each, parts in zip(found.comparisons, kinds, strict=True)]
+    (over,), (curve,) = found.budgets, budget_curves(compared)
+    assert np.isnan(over.new_low).all() and np.array_equal(over.ends[0], over.low)
+    np.testing.assert_array_equal(curve.low, over.low)
+    assert (curve.new_low <= curve.low).all() and (curve.new_high >= curve.high).all()
+    for place, each in enumerate(compared):
+        on_new = for_new_rows(each.where_both_train, each.rows)
+        margin = stats.t.ppf(1 - 0.05 / 6, on_new.freedom) * on_new.error
+        expected = min(curve.low[place], on_new.mean - margin), max(curve.high[place], on_new.mean + margin)
+        np.testing.assert_allclose((curve.new_low[place], curve.new_high[place]), expected, rtol=1e-6)
+    text = in_words.budget(curve)
+    assert "it differs from zero at 50 labels (95 % band over all budgets, for new rows);" in text
+    assert "on average on these rows." in text and "certain up to 100 labels on these rows, by" in text
+    assert "on these rows" not in in_words.budget(over)
+    for drawn in (over, curve):
+        assert len(figures.gains([drawn]).axes[0].collections) == 1 + (drawn is curve)

@@ -5,12 +5,13 @@ import pyarrow as pa
 import pytest
 
 from pretrain.config import Experiment, StudyConfig
-from pretrain.report import listings, verdicts, words
+from pretrain.report import gaps, listings, verdicts, words
 from pretrain.runs.scored import RowScores
 from pretrain.study import new_rows, run_tables, sequential
 from pretrain.study.answer import answer
 from pretrain.study.power import SeedRange
 from pretrain.study.row_parts import RowParts
+from pretrain.study.rows import components, for_new_rows, interval
 from tests.report.test_terminal import FROZEN, INIT, finetune_curves
 
 N, ROWS = 8, 400
@@ -196,3 +197,51 @@ def test_progress_says_what_is_open_for_new_rows_only():
     still = comparison._replace(holds_for_new_rows=False, seeds_to_settle=SeedRange(9, 20))
     text = verdicts.progress(planned[0], planned, [still])
     assert "1 of 1 comparisons open, some for new rows only (" in text and text.endswith("next look at 16 seeds")
+
+
+def test_shares_of_a_gap_are_for_new_rows_by_the_components_of_their_own_differences():
+    rng, rows = np.random.default_rng(0), 200
+    hard, of_arm = rng.normal(1, 1, rows), {}
+    scores, trials = {}, []
+    for init in ("he", "pretrained"):
+        for frozen in (2, 0):
+            of_arm[init, frozen] = hard + 0.3 * (frozen == 0) + rng.normal(0, 1, rows)
+            for seed in range(N):
+                chances = 1 / (1 + np.exp(-2 * of_arm[init, frozen] - rng.normal(0, 0.2)))
+                hits, name = (rng.random(rows) < chances).astype(float), f"{init}{frozen}{seed}"
+                scores[name] = RowScores(hits - hits.mean(), np.arange(rows), None, np.arange(rows) % 2)
+                result = {"test_accuracy": hits.mean(), "validation_accuracy": hits.mean()}
+                trials.append({"trial_id": name, "seed": seed, INIT: init, FROZEN: frozen, "status": "ok", **result})
+    curves = finetune_curves([(row["trial_id"], "validation_accuracy", 1, row["test_accuracy"]) for row in trials])
+    trials, parts = (
+        pa.Table.from_pylist(trials),
+        RowParts(read=lambda metric, ids: {name: scores[name] for name in ids}),
+    )
+    (over,), (found,) = (answer(trials, curves, rows=each).factorials for each in (None, parts))
+    before, after = (each.causes["test_accuracy"].parts for each in (over, found))
+    means = dict(zip(*(trials[name].to_pylist() for name in ("trial_id", "test_accuracy")), strict=True))
+
+    def right(init, frozen):
+        return np.array([scores[name].values + means[name] for name in (f"{init}{frozen}{seed}" for seed in range(N))])
+
+    hits = {arm: right(*arm) for arm in of_arm}
+    # From the trainable He network to the pretrained, frozen one: half a change's effect in each state of the other.
+    (init, frozen), on = (factor.field for factor in found.factors), {f.field: f.on for f in found.factors}
+    assert (init, frozen) == (INIT, FROZEN) and on[FROZEN] == 2
+    share = (hits["pretrained", 0] - hits["he", 0] + hits["pretrained", 2] - hits["he", 2]) / 2
+    on_new = for_new_rows(share.mean(axis=1), components(share))
+    expected = interval(on_new, before.shares[INIT])
+    assert after.is_for_new_rows and not before.is_for_new_rows
+    np.testing.assert_allclose(after.shares[INIT], expected, rtol=1e-6)
+    assert after.p_values[INIT] == pytest.approx(max(before.p_values[INIT], on_new.p_apart()))
+    together = hits["pretrained", 2] - hits["pretrained", 0] - hits["he", 2] + hits["he", 0]
+    of_pair = interval(for_new_rows(together.mean(axis=1), components(together)), before.interactions[INIT, FROZEN])
+    np.testing.assert_allclose(after.interactions[INIT, FROZEN], of_pair, rtol=1e-6)
+    gap = hits["pretrained", 2] - hits["he", 0]
+    np.testing.assert_allclose(
+        after.gap, interval(for_new_rows(gap.mean(axis=1), components(gap)), before.gap), rtol=1e-6
+    )
+    (kept,) = answer(trials, curves, rows=RowParts(parts.table())).factorials
+    assert kept.causes["test_accuracy"].parts == after
+    captions = [part.caption for each in (over, found) for part in gaps.parts([each], 0.95)]
+    assert "over seeds, on these held-out rows" in captions[0] and "for new rows like these" in captions[-1]
