@@ -5,7 +5,8 @@ import pkgutil
 import numpy as np
 import pytest
 
-from tests.bench import same_arms
+from pretrain.runs.measures import MEASURES, Predictions
+from tests.bench import rows, same_arms
 from tests.bench.seed_job import cold_command
 from tests.bench.sweep import OVERHEAD
 from tests.launching import call
@@ -30,3 +31,15 @@ def test_arms_that_are_alike_differ_in_their_draws_alone(tmp_path):
     treated, untreated = (np.stack(side) for side in zip(*pairs, strict=True))
     assert np.mean(treated != untreated) > 0.5, [each.both_at_chance for each in found]
     assert abs(np.mean(treated - untreated)) < 0.05
+
+
+@pytest.mark.parametrize("measure", ["auroc", "average_precision", "balanced_accuracy", "r2", "rmse"])
+def test_metrics_that_are_simulated_all_at_once_are_those_of_runs(measure):
+    rng, is_number = np.random.default_rng(0), measure in ("r2", "rmse")
+    n_outputs = 1 if is_number else 3 if measure == "balanced_accuracy" else 2
+    targets = rng.normal(size=(50, 1)) if is_number else rng.choice(n_outputs, 50)
+    scores = rng.normal(size=(2, 3, 50, n_outputs)) + (targets if is_number else 0)
+    one_by_one = [
+        [MEASURES[measure](Predictions(each, each.argmax(axis=-1), targets)) for each in of_arm] for of_arm in scores
+    ]
+    np.testing.assert_allclose(rows.measured(measure, scores, targets), one_by_one, rtol=1e-12)

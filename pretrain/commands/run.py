@@ -98,7 +98,7 @@ def _preview(prepared: Prepared, out: Console) -> None:
     plan = prepared.plan_at(schedule[0])
     missing = {job: reason for job, reason in prepared.missing.items() if job in plan.jobs}
     is_open = missing or len(schedule) > 1
-    if is_open and (prospect := outlook.of_plan(prepared.experiment, prepared.plan, store)):
+    if is_open and (prospect := outlook.of_plan(prepared.experiment, prepared.plan, store, prepared.datasets)):
         out.print(in_words.warning(prospect) or in_words.outlook(prospect), soft_wrap=True)
     preview.show(plan, out, store.temporaries, programs.compile_seconds(store.root / "programs"))
     out.print(reuse.summary(plan, missing), soft_wrap=True)

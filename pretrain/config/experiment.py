@@ -75,8 +75,9 @@ class StudyConfig:
     intervals: Literal["one-by-one", "simultaneous"] = "one-by-one"
     """Intervals of differences: each at 95 % by itself, or all of a family at once (Bonferroni's t)."""
     until_conclusive: Switch = False
-    """Add `seeds` more seeds until no comparison of the question is inconclusive, or there are `study.most_seeds`, and
-    judge each time so strictly that all times together err in at most 5 %; `--until-conclusive` for short."""
+    """Add `seeds` more seeds until no comparison of the question is inconclusive, or open for new rows where more seeds
+    may settle it, or there are `study.most_seeds`, and judge each time so strictly that all times together err in at
+    most 5 %; `--until-conclusive` for short."""
     variation: Switch = False
     """Train each trial anew for each source of variation - pretraining, label subset, head, batches, and the split of
     the data where each seed has its own - with only that source drawn anew, and split the variation of differences over

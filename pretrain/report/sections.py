@@ -247,8 +247,8 @@ def _epochs(answer: Answer) -> Parts:
         return []
     caption = (
         f"{names.capital(answer.epochs[0].error)} on validation rows, and what pretraining gains, against its length: "
-        f"means over seeds, with {names.percent(answer.level)} intervals of gains. The lowest error and the largest "
-        f"gain need not coincide.{_first(figures.MOST_ARMS, len(answer.epochs), 'settings')}"
+        f"means over seeds, with {names.percent(answer.level)} intervals of gains on these rows. The lowest error "
+        f"and the largest gain need not coincide.{_first(figures.MOST_ARMS, len(answer.epochs), 'settings')}"
     )
     texts = " ".join(gains.epochs(curve, answer.level) for curve in answer.epochs[: figures.MOST_ARMS])
     alt = f"{names.capital(answer.epochs[0].error)} and gain against epochs. {texts}"

@@ -13,7 +13,7 @@ import numpy as np
 
 from pretrain.config.kinds import TaskKind
 from pretrain.runs.influences import influence
-from pretrain.runs.measures import MEASURES, Predictions
+from pretrain.runs.measures import Predictions
 from pretrain.study.rows import components, for_new_rows, interval
 from pretrain.study.statistics import estimate, sign_flip, verdict
 
@@ -71,6 +71,22 @@ def grouped(rng: np.random.Generator, n: int, rows: int, size: int = 10) -> Simu
     return hits(rng, n, rng.normal(3, 2, rows) + 2 * (0.55 * shared[:, groups] + 0.84 * alone)), groups
 
 
+def measured(measure: str, scores: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """A metric of scores [..., rows, outputs] without ties, as ``runs.measures`` has it but all at once: [...]."""
+    if measure in ("r2", "rmse"):
+        squares = np.mean(np.square(scores - targets), axis=(-2, -1))
+        return np.sqrt(squares) if measure == "rmse" else 1 - squares / np.var(targets)
+    if measure == "balanced_accuracy":
+        hits = scores.argmax(axis=-1) == targets
+        return np.mean([hits[..., targets == each].mean(axis=-1) for each in np.unique(targets)], axis=0)
+    truth = targets[np.argsort(scores[..., 0] - scores[..., 1], axis=-1)]  # from the surest positive on
+    positives, places = truth.sum(axis=-1), np.arange(1, len(targets) + 1)
+    if measure == "average_precision":
+        return np.sum(truth * np.cumsum(truth, axis=-1) / places, axis=-1) / positives
+    below = np.sum(truth * (len(targets) - places), axis=-1) - positives * (positives - 1) / 2  # pairs in order
+    return below / positives / (len(targets) - positives)
+
+
 def of_metric(measure: str) -> Callable[[np.random.Generator, int, int], Simulated]:
     """Experiments of a metric that is no mean over rows: its differences, and its influences on each row."""
 
@@ -82,17 +98,17 @@ def of_metric(measure: str) -> Callable[[np.random.Generator, int, int], Simulat
         else:
             targets = rng.choice(3, rows, p=(0.6, 0.3, 0.1)) if measure == "balanced_accuracy" else rng.choice(2, rows)
             signal = 1.5 * (targets[:, None] == np.arange(targets.max() + 1))
-        learned = rng.normal(0, 0.7, (2, *signal.shape))
+        learned = rng.normal(0, 0.7, (2, 1, *signal.shape))
+        strengths, noise = rng.normal(size=(2, n, 1, 1)), rng.normal(size=(2, n, *signal.shape))
+        scores = signal * (1 + 0.05 * strengths) + learned + 0.4 * noise
+        classes = None if task == "regression" else scores.argmax(axis=-1)
+        wholes = measured(measure, scores, targets)
         differences = np.zeros((n, rows))
-        for seed in range(n):
-            sign = 1
-            for of_arm in learned:
-                scores = signal * (1 + 0.05 * rng.normal()) + of_arm + 0.4 * rng.normal(size=signal.shape)
-                predicted = Predictions(scores, None if task == "regression" else scores.argmax(axis=1), targets)
-                values = influence(measure, task, predicted, None)
-                assert values is not None
-                differences[seed] += sign * (values + MEASURES[measure](predicted))
-                sign = -1
+        for arm, seed in np.ndindex(2, n):
+            predicted = Predictions(scores[arm, seed], None if classes is None else classes[arm, seed], targets)
+            values = influence(measure, task, predicted, None)
+            assert values is not None
+            differences[seed] += (1 - 2 * arm) * (values + wholes[arm, seed])
         return differences, None
 
     return simulated
