@@ -41,6 +41,11 @@ def _centred(values: np.ndarray) -> np.ndarray:
     return values - np.mean(values)
 
 
+def _of_sample(values: np.ndarray, counts: np.ndarray | int) -> np.ndarray:
+    """Returns values less the mean of a class of so many rows, scaled so that their variance there is unbiased."""
+    return values * np.sqrt(counts / np.maximum(np.subtract(counts, 1), 1))
+
+
 def _of_classes(measure: str, predicted: Predictions) -> np.ndarray | None:
     """Returns influences on accuracy, balanced accuracy (of each class on its own recall) or loss of classes."""
     targets, n = predicted.targets, len(predicted.targets)
@@ -53,7 +58,7 @@ def _of_classes(measure: str, predicted: Predictions) -> np.ndarray | None:
         return _centred(hits)
     _, number, counts = np.unique(targets, return_inverse=True, return_counts=True)
     recalls = np.bincount(number, hits) / counts
-    return n / (len(counts) * counts[number]) * (hits - recalls[number])
+    return n / (len(counts) * counts[number]) * _of_sample(hits - recalls[number], counts[number])
 
 
 def _of_labels(measure: str, predicted: Predictions) -> np.ndarray:
@@ -120,9 +125,9 @@ def _auroc(truth: np.ndarray, scores: np.ndarray) -> np.ndarray:
 
     n, values = len(truth), np.empty(len(truth))
     placed = below(scores[truth], scores[~truth])
-    values[truth] = n / truth.sum() * (placed - placed.mean())
+    values[truth] = n / truth.sum() * _of_sample(placed - placed.mean(), truth.sum())
     placed = 1 - below(scores[~truth], scores[truth])
-    values[~truth] = n / (~truth).sum() * (placed - placed.mean())
+    values[~truth] = n / (~truth).sum() * _of_sample(placed - placed.mean(), (~truth).sum())
     return values
 
 

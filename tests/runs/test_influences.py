@@ -79,3 +79,19 @@ def test_what_has_no_value_has_no_influences():
     assert influence("auroc", "classification", predicted._replace(targets=np.zeros(N, int)), None) is None
     assert influence("accuracy", "classification", predicted._replace(scores=predicted.scores * np.nan), None) is None
     assert influence("loss", "regression", numbers(), None) is None
+
+
+def test_variances_of_recalls_are_unbiased_class_by_class():
+    """The variance of balanced accuracy is the sum of those of recalls, each over its rows less one."""
+    predicted = classes(3)
+    parts = [(predicted.classes == predicted.targets)[predicted.targets == each].astype(float) for each in range(3)]
+    found = influence("balanced_accuracy", "classification", predicted, None)
+    expected = sum(part.var(ddof=1) / len(part) for part in parts) / 9
+    np.testing.assert_allclose(np.sum(found**2) / N**2, expected, rtol=1e-12)
+    two = classes(2)
+    scores, truth = two.scores[:, 1] - two.scores[:, 0], two.targets == 1
+    above = (scores[truth][:, None] > scores[~truth]) + 0.5 * (scores[truth][:, None] == scores[~truth])
+    expected = above.mean(axis=1).var(ddof=1) / truth.sum() + above.mean(axis=0).var(ddof=1) / (~truth).sum()
+    np.testing.assert_allclose(
+        np.sum(influence("auroc", "classification", two, None) ** 2) / N**2, expected, rtol=1e-12
+    )
