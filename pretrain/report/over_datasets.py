@@ -17,6 +17,7 @@ from pretrain.study.statistics import Estimate
 
 _MOST_NAMED = 6  # datasets
 _MOST_DRAWN = 40  # of a figure
+_LONGEST = 26  # characters of a name in a figure
 _KINDS = ("helps", "hurts", "no difference")
 _FALL = {1: ("up", "down"), -1: ("better", "worse")}  # a gain and a loss, by whether more is better
 
@@ -81,10 +82,10 @@ def drawing(group: Group, metric: str, level: float, number: int = 1) -> Drawing
     shown, known = group.effects[:_MOST_DRAWN], _named(group)
     scale = _scale(group, metric)
     unit = "% of the baseline" if group.is_relative else names.scale_of(metric)[1]
-    labels = [written(known[each.name], 26) for each in shown]
+    labels = [_cut(known[each.name]) for each in shown]
     mean = group.fixed
-    below = written(f"mean of {len(group.sound):,}", 26)
-    figure, axes = canvas(1.2 + 0.2 * (len(shown) + 2) + 0.17 * sum(label.count("\n") for label in labels))
+    below = f"mean of {len(group.sound):,}"
+    figure, axes = canvas(1.2 + 0.24 * (len(shown) + 2))
     for row, each in enumerate(shown):
         colour = INK if each.has_failed else COLOURS[0]
         if each.difference is None:
@@ -129,6 +130,11 @@ def _named(group: Group) -> dict[str, str]:
     """Returns the short name of each dataset."""
     short = short_names([each.name for each in group.effects])
     return {each.name: short[each.name] or each.name for each in group.effects}
+
+
+def _cut(name: str) -> str:
+    """Returns a name as a figure has room for it."""
+    return written(name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…")
 
 
 def _failed(group: Group) -> str:
