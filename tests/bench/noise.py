@@ -7,7 +7,7 @@ import numpy as np
 
 from pretrain.config import StudyConfig
 from pretrain.study import comparisons
-from tests.bench.failures import METRIC, arm
+from tests.bench.failures import METRIC, Experiment, arm
 
 Draw = Callable[[np.random.Generator, int], np.ndarray]
 
@@ -43,7 +43,8 @@ def simulated(name: str, n: int, n_experiments: int) -> tuple[float, float]:
     rng, found = np.random.default_rng(n), []
     with mock.patch.object(comparisons, "seeds_to_settle", return_value=None):  # which is in no verdict
         for _ in range(n_experiments):
-            arms = [arm(init, of, 0.1, rng) for init, of in zip(("pretrained", "he"), NOISE[name](rng, n), strict=True)]
+            drawn = Experiment(*NOISE[name](rng, n), np.zeros((2, n), bool), 0.0)
+            arms = [arm(init, of, drawn, rng) for init, of in zip(("pretrained", "he"), drawn[:2], strict=True)]
             (one,) = comparisons.compare(arms, METRIC, StudyConfig())
             word = one.failures.verdict if one.verdict == "unstable" else one.verdict
             found.append((word in ("helps", "hurts"), one.difference.low <= 0 <= one.difference.high))
