@@ -51,7 +51,7 @@ class ConfigError(Exception):
 
 
 class Faults(list[ConfigError]):
-    """Faults that are collected, so that all are told at once."""
+    """Faults that are collected, so that all are reported at once."""
 
     @contextlib.contextmanager
     def noted(self) -> Iterator[None]:

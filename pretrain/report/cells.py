@@ -80,6 +80,8 @@ def _comparisons(answer: Answer, experiment: Experiment) -> str:
         parts.append(f"look {look_at(experiment, answer.n_seeds).number} of at most {len(looks(experiment))}")
     if before := answer.history.before:
         parts.append(looked(before))
+    elif own and not experiment.study.until_conclusive:
+        parts.append("looked at once")
     return "; ".join(parts)
 
 

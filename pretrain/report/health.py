@@ -25,7 +25,7 @@ def failed(faults: Sequence[Fault], experiment: Experiment) -> str:
 
 
 def warnings(faults: Sequence[Fault], experiment: Experiment) -> list[str]:
-    """Returns a sentence for each kind of fault but those that ``lost`` and ``failed`` tell: the arms, the remedy."""
+    """Returns a sentence for each kind of fault but those that ``lost`` and ``failed`` name: the arms, the remedy."""
     is_linear = get(experiment, "pretrain.method.kind") == "pca"
     kept = [fault for fault in faults if not (fault.is_whole and fault.kind in ("diverged", "collapsed"))]
     kept = [fault for fault in kept if fault.kind not in _FAILED]

@@ -86,7 +86,7 @@ def _of_labels(metric: str, labels: np.ndarray) -> Chance | None:
 def _of_random_ranks(n: int, n_positive: int) -> tuple[float, float]:
     """Returns the mean and the deviation of the average precision of n rows in random order.
 
-    It is the sum over places k of I_k (I_1 + … + I_k) / k over the number of positives, where I_k tells whether the row
+    It is the sum over places k of I_k (I_1 + … + I_k) / k over the number of positives, where I_k is 1 if the row
     at k is one; m different places hold positives alone with a probability that is known (Bestgen, 2015, has the mean).
     """
     one, two, three, four = np.cumprod((n_positive - np.arange(4)) / np.maximum(n - np.arange(4), 1))

@@ -36,7 +36,7 @@ def test_a_plain_pair():
     assert of(PAIR) == {
         "Rows": "intervals over seeds, all on one split",
         "Failures": "none of 16 trials",
-        "Comparisons": "1",
+        "Comparisons": "1; looked at once",
         "Datasets": "mnist only",
         "Best of": "one setting: nothing was chosen",
     }
@@ -55,7 +55,7 @@ def test_failed_seeds_are_counted_arm_by_arm():
 
 def test_comparisons_that_explore_are_told_apart():
     found = of(BUDGETS, study=StudyConfig(family=("finetune.labels=1000",)))
-    assert found["Comparisons"] == "1; 2 more explore"
+    assert found["Comparisons"] == "1; 2 more explore; looked at once"
     assert of(BUDGETS)["Comparisons"].startswith("3, judged together")
 
 
