@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pretrain.study.statistics import LEVEL, Estimate, estimate, sign_flip
+from pretrain.study.statistics import LEVEL, Estimate, estimate, sign_flip, step_of
 
 Corner = tuple[bool, ...]  # whether each factor is switched on
 
@@ -42,11 +42,11 @@ def attribute(
     values = {corner: np.asarray(corners[corner], float) for corner in itertools.product((False, True), repeat=k)}
     alone = {name: _average(values, (index,), k) for index, name in enumerate(factors)}
     together = {(factors[i], factors[j]): _average(values, (i, j), k) for i, j in itertools.combinations(range(k), 2)}
-    gap = values[(True,) * k] - values[(False,) * k]
+    gap, step = values[(True,) * k] - values[(False,) * k], step_of(*values.values())
     return Attribution(
-        estimate(gap, level).within(-widest, widest),
-        {name: estimate(effect, level).within(-widest, widest) for name, effect in alone.items()},
-        {pair: estimate(effect, level) for pair, effect in together.items()},
+        estimate(gap, level, step).within(-widest, widest),
+        {name: estimate(effect, level, step).within(-widest, widest) for name, effect in alone.items()},
+        {pair: estimate(effect, level, step) for pair, effect in together.items()},
         {name: sign_flip(effect) for name, effect in (alone | together).items()},
         sign_flip(gap),
     )
