@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pretrain.study.statistics import LEVEL, Estimate, estimate, sign_flip
+from pretrain.study.statistics import LEVEL, Estimate, estimate, sign_flip, step_of
 
 Corner = tuple[bool, ...]  # whether each factor is switched on
 Effect = tuple[str, ...]  # of one factor, or of a pair; the gap is of none
@@ -44,10 +44,11 @@ def attribute(
     gap = found.pop(())
     alone = {effect[0]: values for effect, values in found.items() if len(effect) == 1}
     together = {(effect[0], effect[1]): values for effect, values in found.items() if len(effect) == 2}
+    step = step_of(*(np.asarray(values, float) for values in corners.values()))
     return Attribution(
-        estimate(gap, level).within(-widest, widest),
-        {name: estimate(effect, level).within(-widest, widest) for name, effect in alone.items()},
-        {pair: estimate(effect, level) for pair, effect in together.items()},
+        estimate(gap, level, step).within(-widest, widest),
+        {name: estimate(effect, level, step).within(-widest, widest) for name, effect in alone.items()},
+        {pair: estimate(effect, level, step) for pair, effect in together.items()},
         {name: sign_flip(effect) for name, effect in (alone | together).items()},
         sign_flip(gap),
     )

@@ -215,12 +215,15 @@ class _Sides(NamedTuple):
     treated: np.ndarray
     untreated: np.ndarray
     failures: Failures
-    smallest: float  # difference that matters
+    smallest: float  # difference that matters, in units
+    unit: float  # of gains: a power of 2 about as large as the values, so that statistics round alike at any scale
+    gains: np.ndarray  # [seeds], by how much the treatment is better, in units
+    step: float  # the smallest gap between values where both train, in units
 
     @property
-    def where_both_train(self) -> np.ndarray:
-        """Treatment less baseline: [seeds]."""
-        return (self.treated - self.untreated)[self.failures.both_train]
+    def sound(self) -> np.ndarray:
+        """The gains where both train: [seeds]."""
+        return self.gains[self.failures.both_train]
 
 
 def _sides(pair: tuple[Arm, Arm], metric: str, study: StudyConfig) -> _Sides:
@@ -237,7 +240,12 @@ def _sides(pair: tuple[Arm, Arm], metric: str, study: StudyConfig) -> _Sides:
     values = [by_seed(arm.results[metric], arm) for arm in (treated, untreated)]
     smallest = smallest_of(metric, values[1], study) if seeds else study.smallest_effect
     found = failures.rates(lost[0] & of, lost[1] & of, len(of), both_train)
-    return _Sides(seeds, values[0], values[1], found, smallest)
+    unit = math.ldexp(0.5, math.frexp(np.max(np.abs(values), initial=0.0))[1])
+    scaled = [each / unit for each in values]
+    gains = (scaled[0] - scaled[1]) * (1 if metric_of(metric).higher_is_better else -1)
+    gains[np.abs(gains) <= statistics.ROUNDING] = 0.0
+    step = statistics.step_of(*(each[both_train] for each in scaled))
+    return _Sides(seeds, values[0], values[1], found, smallest / unit, unit, gains, step)
 
 
 def _adjusted(
@@ -249,11 +257,10 @@ def _adjusted(
     none (Tarone, 1990).
     """
     counts = [place for place, side in enumerate(sides) if smallest_p(side.failures.n_apart) <= 1 - level]
-    gains = [side.where_both_train for side in sides]
     adjusted = families.adjusted(
-        [statistics.effect_p(each, 1 - level) for each in gains] + [sides[place].failures.p_value for place in counts],
-        [statistics.nil_p(each, side.smallest) for each, side in zip(gains, sides, strict=True)]
-        + [math.nan] * len(counts),
+        [statistics.effect_p(side.sound, 1 - level, side.step) for side in sides]
+        + [sides[place].failures.p_value for place in counts],
+        [statistics.nil_p(side.sound, side.smallest, side.step) for side in sides] + [math.nan] * len(counts),
         [*is_own, *(is_own[place] for place in counts)],
         settled,
     )
@@ -282,12 +289,13 @@ def _comparison(
 ) -> Comparison:
     treatment, baseline = (arm.point[field] for arm in pair)
     measure, found = metric_of(metric), sides.failures
-    sign, widest = 1 if measure.higher_is_better else -1, measure.high - measure.low
-    gains, sound = sign * (sides.treated - sides.untreated), sign * sides.where_both_train
-    alpha, interval = 1 - level, statistics.estimate if n_at_once == 1 else statistics.student
-    gain = interval(gains, 1 - alpha / n_at_once)
+    gains, sound, alpha = sides.gains, sides.sound, 1 - level
+    interval = statistics.estimate if n_at_once == 1 else statistics.student
+    gain = interval(gains, 1 - alpha / n_at_once, sides.step)
     gain_of_sound = (
-        (interval(sound, 1 - alpha / n_at_once) if len(sound) < len(gains) else gain) if len(sound) else None
+        (interval(sound, 1 - alpha / n_at_once, sides.step) if len(sound) < len(gains) else gain)
+        if len(sound)
+        else None
     )
     verdict: Verdict = (
         statistics.verdict(gain_of_sound, p_values[0], len(sound), sides.smallest, alpha, p_values[1])
@@ -296,11 +304,19 @@ def _comparison(
     )
     both_at_chance = all(failures.is_at_chance(arm, metric) for arm in pair)
     is_open = verdict == "inconclusive" and len(sound) > 1 and not both_at_chance
-    to_settle = seeds_to_settle(sound, sides.smallest, level, n_open) if is_open else None
+    is_open = is_open and (math.isfinite(sides.step) or not statistics.are_equal(sound))  # else no spread is known
+    spread = statistics.with_one_off(sound, sides.step)
+    to_settle = seeds_to_settle(spread, sides.smallest, level, n_open) if is_open else None
     more = np.sign(found.treated - found.untreated)
     if (verdict, more) in (("helps", 1), ("hurts", -1)):
         verdict = "inconclusive"  # for of what fails more often, the seeds in which it does not are no evidence
-    found = found._replace(verdict=verdict, difference=gain_of_sound and _signed(gain_of_sound, sign, widest))
+
+    def signed(gain: Estimate) -> Estimate:
+        """Returns a gain as a difference of the metric, of which less may be better, within its bounds."""
+        mean, low, high = (each * sides.unit for each in (gain if measure.higher_is_better else gain.turned()))
+        return Estimate(mean, low, high).within(measure.low - measure.high, measure.high - measure.low)
+
+    found = found._replace(verdict=verdict, difference=gain_of_sound and signed(gain_of_sound))
     return Comparison(
         field,
         treatment,
@@ -309,7 +325,7 @@ def _comparison(
         len(gains),
         sides.treated,
         sides.untreated,
-        _signed(gain, sign, widest),
+        signed(gain),
         statistics.improvement(gains, level),
         p_values[0],
         "inconclusive" if both_at_chance else "unstable" if found.any else verdict,
@@ -326,11 +342,6 @@ def _comparison(
         n_at_once=n_at_once,
         n_open=n_open,
     )
-
-
-def _signed(gain: Estimate, sign: int, widest: float) -> Estimate:
-    """Returns a gain as a difference of the metric, of which less may be better, within its bounds."""
-    return (gain if sign > 0 else Estimate(-gain.mean, -gain.high, -gain.low)).within(-widest, widest)
 
 
 def smallest_of(metric: str, untreated: np.ndarray, study: StudyConfig) -> float:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import special
 
-from pretrain.study.statistics import LEVEL, Estimate
+from pretrain.study.statistics import LEVEL, Estimate, with_one_off
 
 FEWEST_DATASETS = 6  # with fewer, no sign test can be significant at 5 %
 _FEWEST_SPREAD = 3  # datasets
@@ -90,10 +90,13 @@ def lost(name: str) -> Effect:
     return Effect(name, math.nan, math.nan, math.nan, math.nan, has_failed=True)
 
 
-def of_pairs(name: str, gains: np.ndarray, has_failed: bool = False) -> Effect:
-    """Returns a dataset's effect by its paired gains [seeds]; NaN is what so few seeds leave unknown."""
+def of_pairs(name: str, gains: np.ndarray, has_failed: bool = False, step: float = math.inf) -> Effect:
+    """Returns a dataset's effect by its paired gains [seeds]; NaN is what so few seeds leave unknown.
+
+    Gains that agree vary as if one were off by a step, as ``statistics.step_of``.
+    """
     n = len(gains)
-    variance = float(np.var(gains, ddof=1)) / n if n > 1 else math.nan
+    variance = float(np.var(with_one_off(gains, step), ddof=1)) / n if n > 1 else math.nan
     mean, median = (float(np.mean(gains)), float(np.median(gains))) if n else (math.nan, math.nan)
     return Effect(name, mean, variance, n - 1, median, has_failed)
 
@@ -105,10 +108,8 @@ def fixed(effects: Sequence[Effect], level: float = LEVEL) -> Estimate:
     """
     mean, n = float(np.mean([each.mean for each in effects])), len(effects)
     parts = np.array([each.variance for each in effects])
-    if not np.isfinite(parts).all():
+    if not np.isfinite(parts).all() or not parts.sum():
         return Estimate(mean, -math.inf, math.inf)
-    if not parts.sum():
-        return Estimate(mean, mean, mean)
     freedom = parts.sum() ** 2 / np.sum(parts**2 / np.array([each.freedom for each in effects]))
     margin = -float(special.stdtrit(freedom, (1 - level) / 2)) * math.sqrt(parts.sum()) / n
     return Estimate(mean, mean - margin, mean + margin)

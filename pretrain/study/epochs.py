@@ -116,7 +116,7 @@ def _curve(
         gains_of_arms if len(gains_of_arms) == len(arms) else None,
         epochs[by_error],
         epochs[by_validation],
-        statistics.estimate(changes, level),
+        statistics.estimate(changes, level, statistics.step_of(values.ravel())),
         statistics.sign_flip(changes),
         metric,
         "validation loss" if any(_IS_LOSS in arm.results for arm in arms) else "reconstruction error",

@@ -234,7 +234,12 @@ def _remedies(
         return {}
     values = _measured(curves, {name: cut(cell, units) for name, cell in cells.items()}, result)
     return {
-        metric: {factor.field: statistics.estimate(of[factor.field] - of["as it is"], level) for factor in others}
+        metric: {
+            factor.field: statistics.estimate(
+                of[factor.field] - of["as it is"], level, statistics.step_of(of[factor.field], of["as it is"])
+            )
+            for factor in others
+        }
         for metric, of in values.items()
     }
 

@@ -13,7 +13,7 @@ from pretrain.study.arms import hashable, key
 from pretrain.study.comparisons import Comparison
 from pretrain.study.datasets import Effect, Group
 from pretrain.study.rows import for_new_rows
-from pretrain.study.statistics import Estimate
+from pretrain.study.statistics import Estimate, step_of
 
 FIELDS = ("data.name", "data.dir", "data.target")  # that name a dataset, together
 EffectOf = Callable[[str, Comparison, int], Effect]  # by a dataset's name, a comparison on it and the metric's sign
@@ -30,7 +30,8 @@ class _Pair(NamedTuple):
 
 def paired(name: str, comparison: Comparison, sign: int) -> Effect:
     """Returns the effect on a dataset of arms whose seeds are pairs, for new rows where that is known."""
-    found = datasets.of_pairs(name, sign * (comparison.treated - comparison.untreated), _has_failed(comparison))
+    arms = comparison.treated, comparison.untreated
+    found = datasets.of_pairs(name, sign * (arms[0] - arms[1]), _has_failed(comparison), step_of(*arms))
     if not comparison.rows or found.has_failed:
         return found
     on_new = for_new_rows(sign * comparison.where_both_train, comparison.rows)

@@ -31,6 +31,10 @@ class Estimate(NamedTuple):
         ends = f" [{self.low:+.3f}, {self.high:+.3f}]" if np.isfinite([self.low, self.high]).all() else ""
         return f"{self.mean:+.3f}{ends}"
 
+    def turned(self) -> "Estimate":
+        """Returns it with the other sign."""
+        return Estimate(-self.mean, -self.high, -self.low)
+
     def within(self, low: float, high: float) -> "Estimate":
         """Returns it with an interval within bounds; an infinite interval stays as it is."""
         if not np.isfinite([self.low, self.high]).all():
@@ -38,7 +42,14 @@ class Estimate(NamedTuple):
         return Estimate(self.mean, min(max(self.low, low), self.mean), max(min(self.high, high), self.mean))
 
 
-def estimate(values: np.ndarray, level: float = LEVEL) -> Estimate:
+def step_of(*arms: np.ndarray) -> float:
+    """Returns the smallest gap between values of arms [seeds]; infinite where all are the same."""
+    values = np.unique(np.concatenate(arms))
+    gaps = np.diff(values)
+    return float(np.min(gaps[gaps > ROUNDING * np.max(np.abs(values), initial=0.0)], initial=math.inf))
+
+
+def estimate(values: np.ndarray, level: float = LEVEL, step: float = math.inf) -> Estimate:
     """Returns the mean of values [seeds] with its interval; one value, or a few equal ones, have infinite bounds.
 
     The interval is the bias-corrected and accelerated bootstrap's (Efron, 1987), at the level that makes it as long as
@@ -46,15 +57,17 @@ def estimate(values: np.ndarray, level: float = LEVEL) -> Estimate:
     should know about the bootstrap", 5.3). Where it ends within Student's it is lengthened to that: differences between
     arms that are alike have heavy tails but no skew, and an acceleration estimated from an outlier then moves the
     interval off the truth. With fewer than six seeds, whose samples are too few, with more than 256, and above 99.9 %,
-    which bootstrap samples do not resolve, it is Student's.
+    which bootstrap samples do not resolve, it is Student's. Equal values, which show no spread, have that of ``off``.
+
+    Args:
+      values: of which differences are taken between arms of about the size of 1.
+      level: of the interval.
+      step: by which one of equal values might differ from the others, as ``step_of``; infinite where not known.
     """
     values = np.asarray(values, float)
-    by_student, n = student(values, level), len(values)
+    by_student, n = student(values, level, step), len(values)
     mean = by_student.mean
-    if n > 1 and np.ptp(values) <= ROUNDING * max(1.0, abs(mean)):
-        mean = mean if abs(mean) > ROUNDING else 0.0
-        return by_student._replace(mean=mean) if n < FEWEST_SEEDS else Estimate(mean, mean, mean)
-    if n < FEWEST_SEEDS or n > _MANY_SEEDS or 1 - level < FINEST_LEVEL:
+    if are_equal(values) or n < FEWEST_SEEDS or n > _MANY_SEEDS or 1 - level < FINEST_LEVEL:
         return by_student
     tail = special.ndtr(math.sqrt(n / (n - 1)) * special.stdtrit(n - 1, (1 - level) / 2))
     low, high = _bca(values, 1 - 2 * tail)
@@ -95,46 +108,81 @@ def bootstrap_weights(n: int) -> np.ndarray:
     return np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), _RESAMPLES) / n
 
 
-def student(values: np.ndarray, level: float = LEVEL) -> Estimate:
-    """Returns the mean of values [seeds] with Student's interval.
+def student(values: np.ndarray, level: float = LEVEL, step: float = math.inf) -> Estimate:
+    """Returns the mean of values [seeds] with Student's interval, or with that of equal values, as ``estimate`` does.
 
-    One value has none, nor have a few that are all the same, which show no spread: their bounds are infinite.
+    One value has none, nor have a few that are all the same: their bounds are infinite.
     """
     values = np.asarray(values, float)
     mean, n = float(np.mean(values)), len(values)
-    if n < 2 or level >= 1 or (n < FEWEST_SEEDS and np.ptp(values) <= ROUNDING * max(1.0, abs(mean))):
-        return Estimate(mean, -np.inf, np.inf)
-    margin = -float(special.stdtrit(n - 1, (1 - level) / 2) * np.std(values, ddof=1) / math.sqrt(n))
+    if n > 1 and level < 1 and are_equal(values):
+        mean = mean if abs(mean) > ROUNDING else 0.0
+        margin = off(n, 1 - level) * step if n >= FEWEST_SEEDS else math.inf
+    elif n < 2 or level >= 1:
+        margin = math.inf
+    else:
+        margin = -float(special.stdtrit(n - 1, (1 - level) / 2) * np.std(values, ddof=1) / math.sqrt(n))
     return Estimate(mean, mean - margin, mean + margin)
 
 
-def effect_p(differences: np.ndarray, alpha: float = 1 - LEVEL) -> float:
+def are_equal(values: np.ndarray) -> bool:
+    """Returns whether values [seeds], of which there are some, differ by rounding only."""
+    return len(values) > 0 and bool(np.ptp(values) <= ROUNDING * max(1.0, float(np.max(np.abs(values)))))
+
+
+def off(n: int, alpha: float) -> float:
+    """Returns by how many steps the mean of n equal values may be off, either way, as ``equal_p`` has it.
+
+    It is the larger of two ends: Student's, of values of which one is a step off, and that of the share of values a
+    step off, of which there were none of n (Clopper and Pearson, 1934).
+    """
+    return max((1 - float(special.stdtrit(n - 1, alpha / 2))) / n, 1 - (alpha / 2) ** (1 / n))
+
+
+def equal_p(distance: float, n: int, step: float) -> float:
+    """Returns the two-sided p-value of a mean that lies at a distance from that of n equal values."""
+    steps = distance / step
+    one_off, share = float(special.stdtr(n - 1, 1 - n * steps)), max(0.0, 1 - steps) ** n
+    return min(1.0, 2 * max(one_off, share, np.finfo(float).tiny))
+
+
+def with_one_off(values: np.ndarray, step: float) -> np.ndarray:
+    """Returns values [seeds], of which equal ones have one a step off, if it is known, for they show no spread."""
+    values = np.array(values, float)
+    if math.isfinite(step) and are_equal(values):
+        values[0] += step
+    return values
+
+
+def effect_p(differences: np.ndarray, alpha: float = 1 - LEVEL, step: float = math.inf) -> float:
     """Returns the two-sided p-value of a mean of differences [seeds], to be judged at a level.
 
     It is that of sign flips, or Student's where the level is below what flips of few seeds resolve, as an early look's.
+    The step is that of ``estimate``.
     """
     if alpha >= FINEST_LEVEL or len(differences) < 2:
         return sign_flip(differences)
-    return min(1.0, 2 * _student_p(-abs(float(np.mean(differences))), differences))
+    return _student_p(abs(float(np.mean(differences))), differences, step)
 
 
-def nil_p(differences: np.ndarray, smallest: float) -> float:
+def nil_p(differences: np.ndarray, smallest: float, step: float = math.inf) -> float:
     """Returns the p-value of a mean of differences [seeds] that lies at ± the smallest effect, or beyond.
 
     It is twice that of two one-sided tests (Schuirmann, 1987), so that one comparison is as strict as its interval:
-    significant at 5 % where Student's 95 % interval lies within. With fewer than six seeds nothing is.
+    significant at 5 % where Student's 95 % interval lies within. With fewer than six seeds nothing is. The step is that
+    of ``estimate``.
     """
     if len(differences) < FEWEST_SEEDS:
         return 1.0
-    return min(1.0, 2 * _student_p(abs(float(np.mean(differences))) - smallest, differences))
+    return _student_p(smallest - abs(float(np.mean(differences))), differences, step)
 
 
-def _student_p(offset: float, values: np.ndarray) -> float:
-    """Returns the probability that Student's ratio of values [seeds], with an offset for their mean, is as low."""
-    error = float(np.std(values, ddof=1)) / math.sqrt(len(values))
-    if error <= ROUNDING * max(1.0, float(np.max(np.abs(values)))):
-        return float(offset >= -ROUNDING)
-    return float(special.stdtr(len(values) - 1, offset / error))
+def _student_p(distance: float, values: np.ndarray, step: float) -> float:
+    """Returns the two-sided p-value of a mean at a distance from that of values [seeds]."""
+    n = len(values)
+    if are_equal(values):
+        return equal_p(distance, n, step)
+    return min(1.0, 2 * float(special.stdtr(n - 1, -distance / (float(np.std(values, ddof=1)) / math.sqrt(n)))))
 
 
 def sign_flip(differences: np.ndarray) -> float:
@@ -227,6 +275,8 @@ def improvement(differences: np.ndarray, level: float = LEVEL) -> Estimate:
     See Agarwal et al. (2021), "Deep reinforcement learning at the edge of the statistical precipice".
     """
     share, n = float(np.mean((np.sign(differences) + 1) / 2)), len(differences)
+    if level >= 1:
+        return Estimate(share, 0.0, 1.0)
     z = special.ndtri((1 + level) / 2)
     centre, margin = share + z**2 / (2 * n), z * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
     scale = 1 + z**2 / n

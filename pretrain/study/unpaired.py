@@ -83,14 +83,17 @@ def sides_of(answer: Answer, comparison: Comparison) -> Sides:
 def welch(treated: np.ndarray, untreated: np.ndarray, level: float = statistics.LEVEL) -> tuple[Estimate, float]:
     """Returns the difference of two means with its interval, and its two-sided p-value; of one value neither is known.
 
-    Values that all agree within both arms show no spread: the interval is infinite below six, else of no length.
+    Values that all agree within both arms show no spread: the interval is infinite below six, else as that of paired
+    differences that agree.
     """
     mean, n = float(np.mean(treated) - np.mean(untreated)), min(len(treated), len(untreated))
     parts = _parts((treated, untreated))
     if n < 2 or (not parts.sum() and n < statistics.FEWEST_SEEDS):
         return Estimate(mean, -math.inf, math.inf), 1.0
     if not parts.sum():
-        return Estimate(mean, mean, mean), float(mean == 0)
+        step = statistics.step_of(treated, untreated)
+        margin = statistics.off(n, 1 - level) * step
+        return Estimate(mean, mean - margin, mean + margin), statistics.equal_p(abs(mean), n, step)
     error, freedom = math.sqrt(parts.sum()), _freedom(parts, (treated, untreated))
     margin = -float(special.stdtrit(freedom, (1 - level) / 2)) * error
     return Estimate(mean, mean - margin, mean + margin), 2 * float(special.stdtr(freedom, -abs(mean) / error))
@@ -138,7 +141,8 @@ def _p_values(sides: Sides, smallest: float) -> tuple[float, float]:
         return (welch(*sides.sound)[1] if min(map(len, sides.sound)) else 1.0), 1.0
     beyond = abs(float(np.mean(sides.sound[0]) - np.mean(sides.sound[1]))) - smallest
     if not parts.sum():
-        return welch(*sides.sound)[1], float(beyond >= 0)
+        n, step = min(map(len, sides.sound)), statistics.step_of(*sides.sound)
+        return welch(*sides.sound)[1], statistics.equal_p(-beyond, n, step)
     nil = special.stdtr(_freedom(parts, sides.sound), beyond / math.sqrt(parts.sum()))
     return welch(*sides.sound)[1], min(1.0, 2 * float(nil))
 
@@ -166,10 +170,11 @@ def _compared(
         gain = where_both if sign > 0 else Estimate(-where_both.mean, -where_both.high, -where_both.low)
         verdict = statistics.verdict(gain, p_values[0], n, smallest, 1 - level, p_values[1])
         where_both = where_both.within(-widest, widest)
-    if verdict == "inconclusive" and n > 1 and not comparison.both_at_chance:
+    error = math.sqrt(_parts(sides.sound).sum()) or statistics.step_of(*sides.sound) / max(n, 1)
+    if verdict == "inconclusive" and n > 1 and not comparison.both_at_chance and math.isfinite(error):
         # As many pairs with the same mean and error take as many seeds an arm.
         spread = np.linspace(-1, 1, n)
-        pairs = gain.mean + spread / np.std(spread, ddof=1) * math.sqrt(n * float(_parts(sides.sound).sum()))
+        pairs = gain.mean + spread / np.std(spread, ddof=1) * math.sqrt(n) * error
         settle = seeds_to_settle(pairs, smallest, level, n_open)
     if (verdict, np.sign(found.treated - found.untreated)) in (("helps", 1), ("hurts", -1)):
         verdict = "inconclusive"
@@ -192,8 +197,13 @@ def _compared(
 
 
 def _parts(sides: Sequence[np.ndarray]) -> np.ndarray:
-    """Returns the variance of each mean."""
-    return np.array([np.var(side, ddof=1) / len(side) if len(side) > 1 else 0.0 for side in sides])
+    """Returns the variance of each mean; of values that agree, where the other arm's do not, as of one a step off."""
+    vary = [np.ptp(side) > statistics.ROUNDING * np.max(np.abs(side)) if len(side) > 1 else False for side in sides]
+    parts = np.array(
+        [np.var(side, ddof=1) / len(side) if varies else 0.0 for side, varies in zip(sides, vary, strict=True)]
+    )
+    lengths = np.array([max(len(side), 1) for side in sides])
+    return np.where(parts == 0, np.square(statistics.step_of(*sides) / lengths), parts) if parts.any() else parts
 
 
 def _freedom(parts: np.ndarray, sides: Sequence[np.ndarray]) -> float:

@@ -15,7 +15,7 @@ from scipy import special
 from pretrain.config import Experiment, StudyConfig
 from pretrain.study import families
 from pretrain.study.sequential import Look, looks
-from pretrain.study.statistics import FINEST_LEVEL, LEVEL, Estimate, effect_p, estimate, nil_p, verdict
+from pretrain.study.statistics import FINEST_LEVEL, LEVEL, Estimate, effect_p, estimate, nil_p, step_of, verdict
 
 SEEDS = (6, 8, 16, 32)
 SMALLEST = 0.5
@@ -41,6 +41,15 @@ AT_LOOKS = {
     "18, 9 of +1 point, at 12, 24, 36, 48 seeds": ([0.0, 1.0] * 9, USUAL, (12, 48)),
     "18 without an effect, deviation 0.8, at 8, 16, … 64 seeds": ([0.0] * 18, 0.8, (8, 64)),
     "60 at the boundary, deviation 0.8, at 8, 16, 24, 32 seeds": ([0.5] * 60, 0.8, FOUR),
+}
+FEW_ROWS = {  # test rows, and the share of seeds in which one of them tells arms apart
+    "20 rows, +0.60 points": (20, 0.12),
+    "30 rows, +0.53 points": (30, 0.16),
+    "30 rows, +0.50 points": (30, 0.15),
+    "60 rows, +0.58 points": (60, 0.35),
+    "60 rows, +0.50 points": (60, 0.3),
+    "100 rows, +0.55 points": (100, 0.55),
+    "100 rows, no effect": (100, 0.0),
 }
 
 
@@ -101,6 +110,19 @@ def simulated(effects: Sequence[float], deviation: float, planned: Sequence[Look
     return Rates(*np.mean(rates, axis=0))
 
 
+def of_few_rows(rows: int, share: float, n: int, n_experiments: int, level: float = LEVEL) -> float:
+    """How often no difference is found between accuracies on few rows, where seeds differ by none or by one."""
+    rng, found = np.random.default_rng(n), []
+    for _ in range(n_experiments):
+        untreated = rng.integers(round(0.6 * rows), round(0.8 * rows), n) / rows
+        treated = untreated + (rng.random(n) < share) / rows
+        gains, step, smallest = np.round(treated - untreated, 12), step_of(treated, untreated), SMALLEST / 100
+        p_values = effect_p(gains, 1 - level, step), nil_p(gains, smallest, step)
+        word = verdict(estimate(gains, level, step), p_values[0], n, smallest, 1 - level, p_values[1])
+        found.append(word == "no difference")
+    return float(np.mean(found))
+
+
 def _is_wrong(word: str, effect: float) -> bool:
     if word == "no difference":
         return effect >= SMALLEST
@@ -117,6 +139,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         rows = [simulated(effects, deviation, [Look(1, n, LEVEL)], n_experiments) for n in SEEDS]
         assert not any(row.within for row in rows)
         print(f"| {name} | " + " | ".join(map(shown, rows)) + " |", flush=True)
+    for name, (n_rows, share) in FEW_ROWS.items():
+        found = [of_few_rows(n_rows, share, n, n_experiments) for n in SEEDS]
+        print(f"| {name}: no difference | " + " | ".join(f"{100 * each:.1f} %" for each in found) + " |", flush=True)
     print("\n| | any wrong; no difference found; +1 point found | seeds a comparison |\n|---|---|---|")
     for name, (effects, deviation, (batch, most)) in AT_LOOKS.items():
         planned = looks(Experiment(seeds=batch, study=StudyConfig(until_conclusive=True, most_seeds=most)))

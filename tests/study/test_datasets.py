@@ -32,8 +32,11 @@ def test_two_datasets_have_welchs_interval():
     assert fixed(effects_of([one, other])) == pytest.approx(np.array([one.mean() + other.mean(), low, high]) / 2)
 
 
-def test_seeds_that_agree_have_no_interval_and_one_seed_has_no_end():
-    assert fixed(effects_of([[1, 1, 1], [2, 2, 2]])) == (1.5, 1.5, 1.5)
+def test_seeds_that_agree_and_one_seed_have_no_end():
+    assert fixed(effects_of([[1, 1, 1], [2, 2, 2]])) == (1.5, -np.inf, np.inf)
+    one_off = [of_pairs("", np.array(gains, float), step=0.1) for gains in ([1, 1, 1], [2, 2, 2])]
+    differing = fixed(effects_of([[1.1, 1, 1], [2.1, 2, 2]]))
+    assert np.subtract(fixed(one_off), 1.5) == pytest.approx(np.subtract(differing, differing.mean))
     assert fixed(effects_of([[1], [2, 2, 2]])) == (1.5, -np.inf, np.inf)
 
 

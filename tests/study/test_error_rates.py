@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pretrain.study.statistics import LEVEL, estimate
-from tests.bench import verdicts
+from tests.bench import families, verdicts
 from tests.study.test_calibration import at_most_5_percent
 
 
@@ -33,6 +33,18 @@ def test_a_difference_between_tuned_arms_is_found():
 def test_ranges_of_seeds_hold_the_truth():
     found = verdicts.of_ranges(8, 200)
     assert found.of_all >= 0.76 and found.low < 1 < found.high
+
+
+@pytest.mark.parametrize(("rows", "share"), [(20, 0.12), (30, 0.15), (60, 0.3)])
+def test_no_difference_is_rarely_said_of_few_rows_on_which_seeds_agree(rows, share):
+    assert at_most_5_percent(max(families.of_few_rows(rows, share, n, 200) for n in (6, 8)), 200)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", families.SEEDS)
+@pytest.mark.parametrize(("rows", "share"), [each for each in families.FEW_ROWS.values() if each[1]])
+def test_no_difference_is_said_of_few_rows_in_at_most_5_percent(rows, share, n):
+    assert at_most_5_percent(families.of_few_rows(rows, share, n, 2000), 2000)
 
 
 @pytest.mark.slow

@@ -96,7 +96,8 @@ def test_one_comparison_makes_no_difference_just_where_its_interval_lies_within(
     for values in np.random.default_rng(0).normal(0.0, 0.004, (50, 8)):
         low, high = stats.t.interval(0.95, 7, loc=values.mean(), scale=stats.sem(values))
         assert (nil_p(values, 0.005) <= 0.05) == (low > -0.005 and high < 0.005)
-    assert nil_p(np.full(8, 0.004), 0.005) == 0 and nil_p(np.full(8, 0.005), 0.005) == 1
+    assert nil_p(np.full(8, 0.004), 0.005) == nil_p(np.full(8, 0.005), 0.005, 1e-3) == 1
+    assert 0 < nil_p(np.full(8, 0.004), 0.005, 1e-4) < 1e-6
 
 
 def test_no_effect_is_called_within_the_smallest_that_matters():

@@ -136,12 +136,40 @@ def test_the_interval_of_few_seeds_is_students(values):
     np.testing.assert_allclose(found, (np.mean(values), low, high), rtol=1e-9, atol=1e-12)
 
 
-def test_values_that_agree_have_an_interval_of_no_width_unless_they_are_few():
-    """Two seeds that agree show no spread, which is not to say that there is none."""
-    assert estimate([0.25] * 6) == (0.25, 0.25, 0.25)
-    for n in range(1, 6):
+def test_values_that_agree_have_no_end_where_they_are_few_or_no_step_is_known():
+    """Seeds that agree show no spread, which is not to say that there is none."""
+    for n in range(1, 9):
         assert estimate([0.25] * n) == student([0.25] * n) == (0.25, -np.inf, np.inf)
+        assert n > 5 or estimate([0.25] * n, step=0.01) == (0.25, -np.inf, np.inf)
     assert str(estimate([0.25, 0.25])) == "+0.250"
+
+
+@pytest.mark.parametrize("n", [6, 8, 16, 64, 300])
+@pytest.mark.parametrize("level", [0.95, 0.99, 1 - 1e-6])
+def test_values_that_agree_may_be_off_as_one_that_differs_and_as_a_share_of_which_there_is_none(n, level):
+    found, step = estimate(np.full(n, 0.25), level, 0.01), 0.01
+    one_off = np.zeros(n)
+    one_off[0] = step
+    by_one = stats.t.interval(level, n - 1, loc=one_off.mean(), scale=stats.sem(one_off))[1]
+    by_share = step * stats.binomtest(0, n).proportion_ci(level, "exact").high
+    assert [found.high - 0.25, 0.25 - found.low] == pytest.approx([max(by_one, by_share)] * 2, rel=1e-6)
+    assert found == student(np.full(n, 0.25), level, step)
+    # p-values are those of the levels at which the interval ends there.
+    distance = found.high - 0.25
+    assert statistics.equal_p(distance, n, step) == pytest.approx(1 - level, rel=1e-5)
+    assert statistics.nil_p(np.full(n, 0.001), 0.001 + distance, step) == pytest.approx(1 - level, rel=1e-5)
+    assert 0 < statistics.effect_p(np.full(n, 0.25), 1e-9, step) < 1e-3 * step
+    assert statistics.effect_p(np.full(n, 0.25), 1e-9) == statistics.nil_p(np.zeros(n), 0.005) == 1
+
+
+def test_steps_are_gaps_that_are_no_rounding():
+    assert statistics.step_of(np.array([0.8, 0.9]), np.array([0.85, 0.8 + 1e-16])) == pytest.approx(0.05)
+    for same in ([0.9], [0.9, 0.9 + 1e-16], []):
+        assert statistics.step_of(np.array(same)) == np.inf
+    assert statistics.with_one_off(np.ones(3), 0.5).tolist() == [1.5, 1, 1]
+    for untouched, step in ((np.ones(3), np.inf), (np.array([1.0, 2.0]), 0.5), (np.zeros(0), 0.5)):
+        assert statistics.with_one_off(untouched, step).tolist() == untouched.tolist()
+    assert statistics.improvement(np.ones(6), 1.0) == (1.0, 0.0, 1.0)
 
 
 def test_one_value_has_no_interval():
@@ -185,7 +213,8 @@ def shapley(values, factor):
 def test_shares_are_shapley_values_and_add_up_to_the_gap(values):
     found = attribute(values, FACTORS)
     for index, factor in enumerate(FACTORS):
-        np.testing.assert_allclose(found.shares[factor], estimate(shapley(values, index)), atol=1e-12)
+        expected = estimate(shapley(values, index), step=statistics.step_of(*values.values()))
+        np.testing.assert_allclose(found.shares[factor], expected, atol=1e-12)
     gap = np.mean(values[True, True] - values[False, False])
     np.testing.assert_allclose(found.gap.mean, gap, atol=1e-12)
     np.testing.assert_allclose(sum(part.mean for part in found.shares.values()), gap, atol=1e-12)
@@ -213,7 +242,8 @@ def test_pairing_by_seed_takes_out_what_seeds_share():
     shared = np.array([0.0, 0.3, 0.6, 0.1, 0.2, 0.5])
     effects = {(False, False): 0.0, (True, False): 0.0, (False, True): -0.1, (True, True): -0.1}
     found = attribute({key: shared + effect for key, effect in effects.items()}, FACTORS)
-    np.testing.assert_allclose(found.shares["freezing"], (-0.1, -0.1, -0.1), atol=1e-12)
+    margin = statistics.off(6, 0.05) * 0.1  # of the step between the values
+    np.testing.assert_allclose(found.shares["freezing"], (-0.1, -0.1 - margin, -0.1 + margin), atol=1e-12)
 
 
 def test_with_too_few_seeds_nothing_is_concluded():
