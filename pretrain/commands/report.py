@@ -17,7 +17,7 @@ from pretrain.store import judged
 from pretrain.store.manifests import DamageError
 from pretrain.study import results, sequential, summary
 from pretrain.study.answer import answer
-from pretrain.study.choice import usual_values
+from pretrain.study.choice import usual_values, with_named_scores
 from pretrain.study.results import Run
 from pretrain.study.row_parts import Read, RowParts
 from pretrain.study.statistics import FEWEST_SEEDS
@@ -118,6 +118,11 @@ def _asked(run: Run, asked: Mapping[str, object]) -> Run:
         raise ConfigError("study.compare", compared, remedy)
     experiment = dataclasses.replace(replace_all(run.experiment, asked))  # which checks it as a whole
     measured = results.measured(run, experiment.study.metric, with_chance=True)
+    if asked.get("study.metric", run.experiment.study.metric) != run.experiment.study.metric:
+        named = (
+            each and with_named_scores(each, run.experiment.study) for each in (measured.trials, measured.variation)
+        )
+        measured = dataclasses.replace(measured, **dict(zip(("trials", "variation"), named, strict=True)))
     return dataclasses.replace(measured, experiment=experiment)
 
 

@@ -80,7 +80,7 @@ def sections(
         **(batches if by_budget else {}),
         "How arms were tuned": _tuned(answer),
         "Gain against labels": _gains(answer),
-        "Where variation comes from": [variation.listing(answer)] if answer.variation else [],
+        "Where variation comes from": [variation.listing(answer)] if answer.variation or answer.unsplit else [],
         "What makes the gap": [*gaps.parts(answer.factorials, answer.level), *_diagnostics(curves, shown, left_out)],
         "What pretraining learned": [*_samples(samples, trials), *_phases(answer, trials, curves), *_epochs(answer)],
         "Seed by seed": _slopes(answer),

@@ -10,6 +10,7 @@ from pretrain.study.answer import Answer
 from pretrain.study.variation import ENOUGH, ROWS, Share, Variation
 
 _MOST = 4  # comparisons in sentences
+_TOO_FEW = "fewer than two seeds trained in all trials, redrawn ones included"
 _SOURCES = {
     "labels": "the label subset",
     "head": "the head",
@@ -31,7 +32,13 @@ _NEXT = {
 
 def sentences(answer: Answer) -> list[str]:
     """Returns where the variation of each of the first comparisons comes from, and what to add: a text each."""
-    return [_sentence(each) for each in answer.variation[:_MOST]]
+    told = [_sentence(each) for each in answer.variation[:_MOST]]
+    if not answer.unsplit:
+        return told
+    whose = names.comparison_name(answer.unsplit[0])
+    if (n := len(answer.unsplit)) > 1:
+        whose = counted(n, "comparison")
+    return [*told, f"Where the variation of {whose} comes from is not known: {_TOO_FEW}."]
 
 
 def listing(answer: Answer) -> Listing:
@@ -46,6 +53,7 @@ def listing(answer: Answer) -> Listing:
                 deviation += f" [{scale * estimate.low:.2g}, {scale * estimate.high:.2g}]"
             cells = _name(share), deviation, _percent(share)
             rows.append((names.comparison_name(each), *cells, str(each.n)))
+    rows += [(names.comparison_name(each), "not known", "", "", "") for each in answer.unsplit]
     _, unit = names.scale_of(answer.metric)
     is_of_rows = any(share.source == ROWS for each in answer.variation for share in each.shares)
     caption = (

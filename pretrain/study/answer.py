@@ -54,6 +54,7 @@ class Answer(NamedTuple):
     findings: tuple[Finding, ...] = ()  # in the data
     pretraining: tuple[Watched, ...] = ()  # stages of arms, with their errors
     variation: tuple[Variation, ...] = ()  # of differences over seeds, where sources of it were drawn anew
+    unsplit: tuple[Comparison, ...] = ()  # whose sources were drawn anew, but too few seeds trained
     history: History = History()  # of judgements before, as the store knows them
 
 
@@ -106,6 +107,7 @@ def answer(
     compared = _with_training(compared, run, trained, learned, speed.measure_of(metrics(trials), of_run), level)
     kept = [arm for place, arm in enumerate(run) if place not in lost and chooses_best]
     best = winner(kept, metric, level)
+    split = variations(compared, whole, redrawn, study, partial(_arms, metric=metric)) if redrawn else {}
     return Answer(
         arms=run,
         comparisons=compared,
@@ -129,9 +131,8 @@ def answer(
         n_by_all=choice.n_by_all,
         findings=tuple(findings),
         pretraining=tuple(pretraining),
-        variation=with_rows(variations(compared, whole, redrawn, study, partial(_arms, metric=metric)), compared)
-        if redrawn
-        else (),
+        variation=with_rows([each for each in split.values() if each], compared),
+        unsplit=tuple(compared[place] for place, each in split.items() if not each),
     )
 
 

@@ -49,18 +49,18 @@ class Choice(NamedTuple):
 def choose(trials: pa.Table, study: StudyConfig) -> Choice:
     """Returns the trials that tuned arms choose: for each seed and repeat, that with the best score on validation rows.
 
-    Scores are those of the column ``tuning_score``; or, of seeds in which a sound trial has none, as AUROC has none on
-    rows of one class, the metric on all validation rows. Ties go to the middle setting of the grid, and diverged trials
-    are chosen only where all settings diverged.
+    Scores are those of the column ``tuning_score``, of the compared metric unless its name ends in another; or, of
+    seeds in which a sound trial has none, as AUROC has none on rows of one class, the metric on all validation rows.
+    Ties go to the middle setting of the grid, and diverged trials are chosen only where all settings diverged.
 
     Args:
       trials: a run's table of trials, at every setting.
       study: names the tuned fields.
     """
     others = [name for name in swept_fields(trials) if name not in study.tune]
-    metric, first = compared_metric(trials, study), split_of(metrics(trials)[0])[1]
-    by = first if split_of(metric)[1] == "loss" else split_of(metric)[1]  # a loss is not among predictions' measures
-    columns = (trials[name].cast(pa.float64()).to_numpy() for name in (TUNING_SCORE, f"validation_{by}", metric))
+    metric, scores = compared_metric(trials, study), _scores(trials)
+    by = scores.removeprefix(TUNING_SCORE)[1:] or _scored_by(trials, study)
+    columns = (trials[name].cast(pa.float64()).to_numpy() for name in (scores, f"validation_{by}", metric))
     few_rows, all_rows, compared = columns
     diverged = np.array(trials["status"].to_pylist()) == "diverged"
     sign = 1 if metric_of(by).higher_is_better else -1
@@ -83,6 +83,29 @@ def choose(trials: pa.Table, study: StudyConfig) -> Choice:
         tuned = tuple(_fields(settings, chosen, compared[places], study.tune))
         arms.append(TunedArm({name: rows[numbers[0]][name] for name in others}, len(settings), tuned))
     return Choice(trials.take(kept).drop_columns(list(study.tune)), arms, by, n_by_all)  # arm by arm, as in the table
+
+
+def with_named_scores(trials: pa.Table, study: StudyConfig) -> pa.Table:
+    """Returns a table of trials whose scores name the metric that they are of, for a question of another one.
+
+    Args:
+      trials: a run's table of trials; one without scores, or with such a name, stays as it is.
+      study: the question by which they were scored.
+    """
+    if TUNING_SCORE not in trials.column_names:
+        return trials
+    return trials.rename_columns({TUNING_SCORE: f"{TUNING_SCORE}_{_scored_by(trials, study)}"})
+
+
+def _scores(trials: pa.Table) -> str:
+    """Returns the name of the column of scores."""
+    return next(name for name in trials.column_names if name.startswith(TUNING_SCORE))
+
+
+def _scored_by(trials: pa.Table, study: StudyConfig) -> str:
+    """Returns the metric that scores settings: the compared one, or the first for a loss, which no prediction has."""
+    usual, measure = (split_of(name)[1] for name in (metrics(trials)[0], compared_metric(trials, study)))
+    return usual if measure == "loss" else measure
 
 
 def usual_values(experiment: Experiment) -> dict[str, Any]:

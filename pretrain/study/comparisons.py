@@ -70,11 +70,16 @@ class Comparison(NamedTuple):
         return (self.treated - self.untreated)[self.failures.both_train]
 
     @property
+    def step(self) -> float:
+        """The smallest gap between values where both train; infinite without one."""
+        return statistics.step_of(*(side[self.failures.both_train] for side in (self.treated, self.untreated)))
+
+    @property
     def smallest_seen(self) -> float:
         """The smallest effect that as many seeds in which both train, and rows, would show with 80 % power."""
         if not self.seeds or np.sum(self.failures.both_train) < statistics.FEWEST_SEEDS:
             return math.inf  # as of arms without pairs
-        gains = self.where_both_train
+        gains = statistics.with_one_off(self.where_both_train, self.step)
         of_rows = self.rows.of_rows if self.rows else 0.0
         return smallest_seen(len(gains), float(np.std(gains, ddof=1)), self.level, self.n_open, of_rows)
 

@@ -15,7 +15,7 @@ from pretrain.study.factorial import Factorial
 from pretrain.study.power import largest_error, seeds_to_settle, smallest_p
 from pretrain.study.row_parts import Part, RowParts
 from pretrain.study.rows import Components, ForNewRows, for_new_rows, interval
-from pretrain.study.statistics import FEWEST_SEEDS, Estimate
+from pretrain.study.statistics import FEWEST_SEEDS, Estimate, with_one_off
 
 _TIMES = (1, 2, 4, 8, 16)  # the rows that a mean as it is takes
 _MOST_TIMES = 64  # open comparisons, beyond which only the first is tried
@@ -149,7 +149,7 @@ def _settling(comparison: Comparison, parts: Components, smallest: float, level:
     Seeds would not where the part of rows in the variance is more than leaves 80 % power for a mean as it is. Rows are
     then so many that their part is half of that, or a few times as many where that gives the range of seeds an end.
     """
-    gains = _gains(comparison)
+    gains = with_one_off(_gains(comparison), comparison.step)
     mean, seen = float(np.mean(gains)), float(np.var(gains, ddof=1))
     allowed = largest_error(mean, smallest, level, n_open) ** 2
     share = comparison.n / len(gains)  # of seeds, of which not all count

@@ -34,7 +34,12 @@ class Components(NamedTuple):
 
     @property
     def of_rows(self) -> float:
-        """The part of the mean's variance that more seeds leave, if these rows stay."""
+        """The part of the mean's variance that more seeds leave, if these rows stay.
+
+        Where no row tells the arms apart, one in as many may all the same.
+        """
+        if not any((self.seed_variance, self.row_variance, self.residual_variance)):
+            return 1 / self.rows**2
         return max(self.row_variance, 0) / self.rows
 
 

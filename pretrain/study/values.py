@@ -25,6 +25,7 @@ _SAME = {
 }
 _SPLITS = ("test", "val", "valid", "validation", "eval")  # beginnings that say nothing of the measure
 _CHANCE = {"auroc": 0.5, "r2": 0.0}
+_LARGEST = 1e150  # value, beyond which squares are infinite
 
 
 class Value(NamedTuple):
@@ -67,6 +68,9 @@ def of(
             raise ConfigError("direction", direction, f"is none; give {' or '.join(DIRECTIONS)}")
         metric = metric._replace(higher_is_better=direction == "higher")
     finite = numbers[np.isfinite(numbers)]
+    if len(large := finite[np.abs(finite) > _LARGEST]):
+        remedy = f"of {name} is too large to be squared; divide all values by a power of ten"
+        raise ConfigError("value", written(float(large[0])), remedy)
     scale = 1.0
     if (metric.low, metric.high) == (0, 1) and (bounds == (0, 100) or (not bounds and _are_percent(finite))):
         scale, bounds = 100.0, (0.0, 100.0)

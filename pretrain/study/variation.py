@@ -20,7 +20,7 @@ from pretrain.config import StudyConfig
 from pretrain.study import failures
 from pretrain.study.arms import Arm, arms, by_seed, cut, hashable, key, places, without_idle
 from pretrain.study.choice import choose
-from pretrain.study.comparisons import Comparison, by_family
+from pretrain.study.comparisons import Comparison
 from pretrain.study.rows import Components, for_new_rows
 from pretrain.study.statistics import LEVEL, Estimate
 
@@ -66,8 +66,8 @@ def variations(
     redrawn: pa.Table,
     study: StudyConfig,
     arms_of: Callable[[pa.Table], list[Arm]] = arms,
-) -> list[Variation]:
-    """Returns the variation of the question's own comparisons, but of those with too few sound seeds.
+) -> dict[int, Variation | None]:
+    """Returns the variation of the question's own comparisons by their places; None of those with too few sound seeds.
 
     Args:
       compared: the comparisons of a run.
@@ -79,8 +79,8 @@ def variations(
     sources = redrawn["redrawn"].unique().to_pylist()
     parts = [trials, *(redrawn.filter(pc.equal(redrawn["redrawn"], each)).drop_columns("redrawn") for each in sources)]
     columns = [arms_of(choose(part, study).trials if study.tune else part) for part in parts]
-    found = (_variation(each, sources, columns) for each in by_family(compared)[0])
-    return [each for each in found if each]
+    own = {place: each for place, each in enumerate(compared) if not each.is_exploratory}
+    return {place: _variation(each, sources, columns) for place, each in own.items()}
 
 
 def _variation(comparison: Comparison, sources: Sequence[str], columns: Sequence[list[Arm]]) -> Variation | None:

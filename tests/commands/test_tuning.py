@@ -1,6 +1,7 @@
 """Launches with --tune: what is trained, what each arm chooses, what is said of it, and mistakes in a line."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -76,6 +77,20 @@ def test_a_tuned_run_is_finished_again_and_reported_again_alike(tuned, tmp_path)
     assert again.returncode == 0 and ", 0 of " in again.stdout
     assert call(["report", path], tmp_path).returncode == 0
     assert (path / "answer.json").read_text() == before
+
+
+def test_a_report_of_another_metric_keeps_what_arms_chose(tuned, tmp_path):
+    _, path, _ = tuned
+    copy = shutil.copytree(path, tmp_path / "run")
+    first = json.loads((path / "answer.json").read_text())
+    for metric in ("loss", "balanced_accuracy"):
+        done = call(["report", copy, "--study.metric", metric], tmp_path)
+        assert done.returncode == 0, done.stderr
+        found = json.loads((copy / "answer.json").read_text())
+        assert "out of 3 settings by accuracy on 40 validation" in found["basis"]
+        times = [[field["times"] for arm in told["tuning"] for field in arm["fields"]] for told in (first, found)]
+        assert times[0] == times[1]
+        assert "tuning_score_accuracy" in load_run(copy).trials.column_names
 
 
 def test_more_seeds_are_planned_by_the_spread_of_the_tuned_arms_that_are_stored(tuned, tmp_path):

@@ -107,7 +107,7 @@ def effects(base, pretraining=0.0, freezing=0.0, n=8, noise=0.01, seed=0):
         # Each has its effect, and between them they make no gap.
         (effects(0.6, freezing=-0.3, pretraining=0.3, noise=0.1), NO_SLOW_START),
         (effects(0.6), NO_SLOW_START),
-        (effects(0.6, noise=0.0), NO_SLOW_START),
+        (effects(0.6, noise=0.0), "Whether the pretrained, frozen network starts slowly is not certain"),
     ],
     ids=[
         "freezing",

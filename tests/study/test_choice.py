@@ -9,7 +9,7 @@ from pretrain.config.fields import ConfigError
 from pretrain.report.tuning import warnings
 from pretrain.study.answer import answer
 from pretrain.study.arms import arms
-from pretrain.study.choice import at_values, choose, usual_values
+from pretrain.study.choice import at_values, choose, usual_values, with_named_scores
 
 RATE, INIT = "finetune.optimizer.learning_rate", "finetune.encoder_init"
 RATES, SEEDS = (0.001, 0.01, 0.1), 8
@@ -54,6 +54,32 @@ def table(scores, tests, diverged=()):
 def drawn():
     rng = np.random.default_rng(0)
     return rng.random((2, len(RATES), SEEDS)), rng.random((2, len(RATES), SEEDS))
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "turned"), [("r2", "mae", False), ("mae", "r2", True), ("loss", "mae", False)]
+)
+def test_another_question_changes_no_choice(drawn, first, then, turned):
+    """Whether more of its metric is better or less: scores are of the metric that a run was asked for."""
+    scores, tests = drawn
+    trials = table(scores, tests)
+    results = [f"{split}_{name}" for split in ("test", "validation") for name in ("r2", "loss", "mae")]
+    kept = trials.column_names[: trials.column_names.index("status") + 1]
+    trials = pa.table(
+        {name: trials[name] for name in kept}
+        | dict.fromkeys(results, trials["test_accuracy"])
+        | {"tuning_score": trials["tuning_score"]}
+    )
+    asked, other = (StudyConfig(tune=(RATE,), metric=name) for name in (first, then))
+    before, after = choose(trials, asked), choose(with_named_scores(trials, asked), other)
+    assert after.trials["trial_id"] == before.trials["trial_id"]
+    assert after.by == before.by == ("mae" if turned else "r2")
+    best = (np.argmin if turned else np.argmax)(scores, axis=1)
+    chosen = {name.rsplit("-", 1)[0] + name[-1] for name in after.trials["trial_id"].to_pylist()}
+    inits = ("pretrained", "he")
+    assert chosen == {f"{inits[arm]}-{best[arm, seed]}{seed}" for arm in range(2) for seed in range(SEEDS)}
+    again = with_named_scores(trials, asked)
+    assert with_named_scores(again, other) is again and choose(again, asked).by == before.by
 
 
 def test_each_arm_and_seed_keeps_the_trial_that_scores_best(drawn):

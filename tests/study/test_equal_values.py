@@ -5,6 +5,7 @@ import pyarrow as pa
 import pytest
 
 import pretrain
+from pretrain.config.fields import ConfigError
 from pretrain.study import statistics, unpaired
 
 ASKED = {"treatment": "method=ours", "baseline": "method=plain"}
@@ -71,7 +72,7 @@ def test_constant_arms_without_pairs_are_as_one_seed_off():
     assert constant[0].high == pytest.approx(unpaired.welch(np.array([0.81] * 5 + [0.80]), varied)[0].high + 0.01 / 6)
 
 
-@pytest.mark.parametrize("exponent", [-1000, -40, 0, 40, 400])
+@pytest.mark.parametrize("exponent", [-1000, -40, 0, 40, 490])
 def test_verdicts_are_the_same_at_any_scale(exponent):
     rng, scale = np.random.default_rng(0), 2.0**exponent
     plain = rng.normal(1, 0.002, 8)
@@ -82,6 +83,11 @@ def test_verdicts_are_the_same_at_any_scale(exponent):
         assert other.verdict == ("helps" if shift else "no difference")
         assert np.array(other.difference) / scale == pytest.approx(np.array(one.difference), rel=1e-12)
         assert other.seeds_to_settle == one.seeds_to_settle
+
+
+def test_values_whose_squares_are_infinite_are_refused():
+    with pytest.raises(ConfigError, match="too large to be squared"):
+        judged(np.full(6, 1e300), np.full(6, 2e300), value="score")
 
 
 def test_datasets_on_which_all_seeds_agree_have_an_interval():

@@ -87,6 +87,22 @@ def test_where_seeds_cannot_settle_it_rows_are_named_and_no_more_seeds_are_added
     assert sequential.unsettled([comparison]) and not sequential.in_need_of_seeds([comparison])
 
 
+def test_where_no_row_tells_the_arms_apart_rows_are_named_too():
+    """Of few rows, a few more seeds that agree would settle nothing."""
+    few = Simulated(gain=0.0, of_rows=0.0, rows=60)
+    he, columns = few.trials.slice(0, N), {name: few.trials[name] for name in few.trials.column_names}
+    for name in ("test_accuracy", "validation_accuracy"):
+        columns[name] = pa.array(he[name].to_pylist() * 2)
+    few.trials = pa.table(columns)
+    few.scores |= {f"pretrained{number}": few.scores[f"he{number}"] for number in range(N)}
+    (comparison,) = few.concluded().comparisons
+    assert comparison.verdict == "inconclusive" and comparison.difference.mean == 0
+    assert comparison.rows.of_rows == pytest.approx(1 / 60**2)
+    assert comparison.rows_to_settle > 600 and comparison.seeds_to_settle.low > N
+    assert f"{comparison.rows_to_settle:,} test rows" in verdicts.verdict([comparison])
+    assert comparison.smallest_seen > 0.005
+
+
 def test_without_a_table_a_verdict_is_over_seeds():
     found = answer(OPEN.trials, OPEN.curves)
     assert answer(OPEN.trials, OPEN.curves, rows=RowParts()).comparisons[0].new_rows is None

@@ -224,7 +224,21 @@ def test_rows_that_make_most_of_what_is_open_are_what_to_add():
 def test_nothing_is_said_of_a_lone_seed():
     base, redrawn = tables(n=1)
     compared = answer(*tables(n=8)[:1], curves()).comparisons
-    assert variations(compared, base, redrawn, StudyConfig()) == []
+    assert variations(compared, base, redrawn, StudyConfig()) == {0: None}
+
+
+def test_why_nothing_is_said_of_seeds_that_fail_is_said():
+    lost = [(source, "pretrained", seed) for source, seed in zip(("", "batches", "pretraining"), range(3), strict=True)]
+    base, redrawn = tables(n=4, lost=lost)
+    found = answer(base, curves(), redrawn=redrawn)
+    assert not found.variation and len(found.unsplit) == 1
+    (sentence,) = in_words.sentences(found)
+    assert sentence == (
+        "Where the variation of pretraining comes from is not known: fewer than two seeds trained in all trials, "
+        "redrawn ones included."
+    )
+    assert [row[1] for row in in_words.listing(found).rows] == ["not known"]
+    assert in_words.sentences(answer(base, curves())) == []
 
 
 def test_sentences_and_table_say_shares_with_intervals():
