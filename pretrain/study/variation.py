@@ -91,12 +91,11 @@ def _variation(comparison: Comparison, sources: Sequence[str], columns: Sequence
     base, *anew = (np.array([column[seed] for seed in seeds]) for column in values)
     changing = {source: column for source, column in zip(sources, anew, strict=True) if (column != base).any()}
     deviation, found = shares(base, changing, comparison.level)
-    split = Variation(
+    return Variation(
         *(comparison.field, comparison.treatment, comparison.baseline, comparison.shared),
         *(len(seeds), deviation, found, tuple(source for source in SOURCES if source not in changing)),
         *(following(comparison, found), comparison.metric, comparison.level),
     )
-    return _with_rows(split, comparison)
 
 
 def _differences(comparison: Comparison, run: Sequence[Arm]) -> dict[int, float]:
