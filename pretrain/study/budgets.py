@@ -79,7 +79,7 @@ def certain_signs(gains: np.ndarray, level: float = statistics.LEVEL) -> np.ndar
       gains: [seeds, budgets], NaN where a seed has none.
       level: the probability that no sign is wrong.
     """
-    means, ratios, n = _ratios(gains)
+    means, ratios, n = _ratios(gains, statistics.step_of(gains[np.isfinite(gains)]))
     certain = np.abs(ratios) > _quantile(n, 1 - (1 - level) / gains.shape[1])
     return np.where(certain, np.sign(means), 0).astype(int)
 
@@ -139,13 +139,17 @@ def equivalent(
     return Estimate(*(math.exp(end) if end < math.inf else math.inf for end in (centre, *open_ended)))
 
 
-def _ratios(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns means of values [seeds, places], what they are in standard errors, and how many values each has."""
+def _ratios(values: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns means of values [seeds, places], what they are in standard errors, and how many values each has.
+
+    Where all seeds agree, it is as if one of them were a step nearer to zero.
+    """
     n = np.sum(np.isfinite(values), axis=0)
     with np.errstate(all="ignore"):
         means = np.nansum(values, axis=0) / n
         errors = np.sqrt(np.nansum((values - means) ** 2, axis=0) / (n - 1) / n)
-        ratios = np.where(errors <= statistics.ROUNDING * np.abs(means), np.sign(means) * np.inf, means / errors)
+        one_off = np.sign(means) * np.maximum(n * np.abs(means) / step - 1, 0.0)
+        ratios = np.where(errors <= statistics.ROUNDING * np.abs(means), one_off, means / errors)
     ratios[(n < FEWEST_SEEDS) | (np.abs(means) <= statistics.ROUNDING) | np.isnan(ratios)] = 0.0
     return means, ratios, n
 
@@ -162,7 +166,7 @@ def _open_places(logs: np.ndarray, gains: np.ndarray, level: float, low: float, 
     share = (places - logs[before]) / (logs[before + 1] - logs[before])
     # A place at a budget is of that budget's seeds, whatever the next has.
     left, right = np.where(share < 1, gains[:, before], 0.0), np.where(share > 0, gains[:, before + 1], 0.0)
-    _, ratios, n = _ratios((1 - share) * left + share * right)
+    _, ratios, n = _ratios((1 - share) * left + share * right, statistics.step_of(gains[np.isfinite(gains)]))
     ratios, margins = np.clip(ratios, -_LARGE, _LARGE), _quantile(n, level)
     found = [places[np.abs(ratios) <= margins]]
     for excess in (ratios - margins, ratios + margins):  # whose zeros, between places, are where intervals end

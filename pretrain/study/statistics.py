@@ -294,16 +294,17 @@ def band(values: np.ndarray, level: float = LEVEL) -> tuple[np.ndarray, np.ndarr
       Three arrays [points]: the mean, and around it its standard error times the ``level`` quantile of the largest
       Student ratio over all points among bootstrap samples of seeds (sup-t; Montiel Olea and Plagborg-Møller, 2019), or
       times Bonferroni's quantile of Student's distribution where that is smaller: among few seeds a sample may hold
-      almost only one, and its ratios are far too long. Two seeds, and fewer than six whose curves agree, have no band:
-      its ends are infinite.
+      almost only one, and its ratios are far too long. Where six seeds or more agree, the band is that of ``off``, by
+      the smallest gap in all curves. Two seeds, and fewer than six whose curves agree, have no band: its ends are
+      infinite.
     """
     values = np.asarray(values, float)
     n, mean = len(values), np.mean(values, axis=0)
     error = np.std(values, axis=0, ddof=1) / math.sqrt(n) if n > 2 else np.zeros_like(mean)
     varies = error > ROUNDING * np.maximum(1.0, np.abs(mean))
+    of_equal = off(n, (1 - level) / max(1, mean.size)) * step_of(values.ravel()) if n >= FEWEST_SEEDS else math.inf
     if not varies.any():
-        margin = 0.0 if n >= FEWEST_SEEDS else np.inf
-        return mean, mean - margin, mean + margin
+        return mean, mean - of_equal, mean + of_equal
     error = np.where(varies, error, 0.0)
     weights, centred = bootstrap_weights(n), (values - mean)[:, varies]
     means = weights @ centred
@@ -314,6 +315,8 @@ def band(values: np.ndarray, level: float = LEVEL) -> tuple[np.ndarray, np.ndarr
     largest = np.max(np.where(np.isfinite(ratios), ratios, np.inf), axis=1)
     longest = special.stdtrit(n - 1, 1 - (1 - level) / (2 * varies.sum()))
     margin = min(np.quantile(largest[np.isfinite(largest)], level), longest) * error
+    if n >= FEWEST_SEEDS:
+        margin = np.where(varies, margin, of_equal)
     return mean, mean - margin, mean + margin
 
 

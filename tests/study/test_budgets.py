@@ -139,3 +139,13 @@ def test_gains_for_new_rows_are_by_bonferronis_t_with_all_components_and_hold_th
     assert "on these rows" not in in_words.budget(over)
     for drawn in (over, curve):
         assert len(figures.gains([drawn]).axes[0].collections) == 1 + (drawn is curve)
+
+
+def test_a_gain_that_all_seeds_agree_in_is_certain_beyond_a_step_only():
+    """The step is the smallest gap between gains."""
+    gains = np.tile([0.1, 0.01, -0.1], (8, 1))
+    gains[:, 1] += 0.01 * (np.arange(8) % 2)  # a budget that varies, by a step of 0.01
+    assert certain_signs(gains)[[0, 2]].tolist() == [1, -1]
+    gains[:, 0] = 0.001  # nearer to zero than one of eight seeds may move
+    assert certain_signs(gains)[0] == 0
+    assert certain_signs(np.full((8, 3), 0.1)).tolist() == [0, 0, 0]  # of which no gap is known

@@ -379,10 +379,11 @@ def test_a_band_of_few_seeds_is_no_wider_than_bonferronis():
 def test_bands_of_one_seed_and_of_curves_that_agree():
     mean, low, high = statistics.band([[1.0, 2.0]])
     assert np.isinf(low).all() and np.isinf(high).all() and list(mean) == [1, 2]
-    for n in (2, 5):  # which six seeds and more that agree may claim, as of an estimate
+    for n in (2, 5):
         mean, low, high = statistics.band([[1.0, 2.0]] * n)
         assert np.isinf(low).all() and np.isinf(high).all() and list(mean) == [1, 2]
-    assert all(list(line) == [1, 2] for line in statistics.band([[1.0, 2.0]] * 6))
+    mean, low, high = statistics.band([[1.0, 2.0]] * 6)  # as of an estimate, for two points at once
+    assert high - mean == pytest.approx([statistics.off(6, 0.025)] * 2) == mean - low
     assert np.isinf(statistics.band([[1.0, 2.0], [1.5, 2.0]])[1:]).all()
 
 
@@ -419,11 +420,13 @@ def test_an_interaction_is_found_where_it_is_planted_and_nowhere_else():
 
 @pytest.mark.parametrize("value", [0.1, 0.3, 0.7])
 @pytest.mark.parametrize("n", [8, 19])
-def test_the_band_of_equal_values_is_their_mean(value, n):
+def test_the_band_of_equal_values_is_of_a_step(value, n):
     mean, low, high = statistics.band(np.full((n, 3), value))  # whose deviation is not zero, but rounding
-    np.testing.assert_allclose([mean, low, high], np.full((3, 3), value), rtol=1e-15)
+    np.testing.assert_allclose(mean, value, rtol=1e-15)
+    assert np.isinf([low, high]).all()
     rest = np.full((n, 3), value)
     rest[:, 1] += np.linspace(0, 0.1, n)
     _, low, high = statistics.band(rest)
-    np.testing.assert_allclose((high - low)[[0, 2]], 0, atol=1e-15)
+    step = 0.1 / (n - 1)
+    np.testing.assert_allclose((high - low)[[0, 2]], 2 * statistics.off(n, 0.05 / 3) * step)
     assert high[1] - low[1] > 0.01
