@@ -156,7 +156,7 @@ def test_what_a_look_settles_keeps_its_verdict_and_its_arms_take_no_more_seeds()
         assert (kept.look, kept.n, kept.level, kept.verdict) == (1, 16, first.level, "helps")
         assert kept.difference == clear.difference and kept.p_value == clear.p_value
         assert (still.look, still.n, still.level) == (None, 48, later[-1].level)
-    assert "99.93 %" in verdicts.verdict([kept]) and "16 seeds, settled at look 1)" in verdicts.verdict([kept])
+    assert "99.93 %" in verdicts.verdict([kept]) and "16 seeds, settled at look 1;" in verdicts.verdict([kept])
     # It counts on for the claim that was not made of it: that there is no difference.
     assert still.p_nil == min(1.0, 2 * nil_p(still.treated - still.untreated, 0.005))
 
