@@ -82,7 +82,7 @@ def main(argv: Sequence[str]) -> int:
         smallest_effect=command.smallest_effect,
         looks=command.looks,
     )
-    _show(told)
+    show(told)
     try:
         if "json" in places:
             with written_whole(places["json"]) as draft:
@@ -95,7 +95,7 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _show(told: Judgement) -> None:
+def show(told: Judgement) -> None:
     """Prints the verdict, a row a comparison where there are several, and what a reader asks of it."""
     out = options.console(sys.stdout)
     first, *lines = told.lines

@@ -15,7 +15,7 @@ from pretrain.store.manifests import DamageError
 
 RESUME = 75  # exit code: interrupted, and the same command goes on; EX_TEMPFAIL of sysexits.h
 _DEFAULT_CONFIG, _DEFAULT_OF_OWN_DATA = "geron", "does_it_help"
-_COMMANDS = ("report", "table", "store", "judge", "encode", "predict", "export", "runs")
+_COMMANDS = ("report", "table", "store", "judge", "encode", "predict", "export", "runs", "compare")
 
 
 def main(argv: Sequence[str], configs: Path) -> int:
@@ -111,6 +111,7 @@ def _overview(configs: Path) -> str:
             "  predict RUN ROWS  predictions of rows to come, by a run's network",
             "  export RUN        a network as a folder: safetensors, PyTorch, StableHLO",
             "  runs [FOLDER]  the runs in a folder: their verdicts, and how far those are that go on",
+            "  compare RUN RUN …  fields in which runs differ, and the difference that they make",
             "  store          what is stored, whether it is sound, and what no run uses",
         ]
     )

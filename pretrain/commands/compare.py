@@ -1,0 +1,159 @@
+"""``python launch.py compare RUN RUN …``: what differs between runs, and whether it makes a difference."""
+
+import dataclasses
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import tyro
+from rich.table import Table
+
+from pretrain.commands import judge as judge_command
+from pretrain.commands import options, streams
+from pretrain.config.fields import ConfigError, fields, get
+from pretrain.config.metrics import AUTO, column, metric_of
+from pretrain.config.paths import path_of
+from pretrain.judging import judge
+from pretrain.report import judgement
+from pretrain.study import results, summary
+from pretrain.study.choice import choose
+from pretrain.study.results import Run
+
+_ELSEWHERE = ("run_dir", "store", "sweep", "save_every", "engine", "study", "seeds", "defaults")  # decide no number
+_RUN, _SEED = "run", "seed"
+
+
+@dataclasses.dataclass(frozen=True)
+class CompareCommand:
+    """Lists the fields in which runs differ, and judges each against the first, arm by arm."""
+
+    runs: tyro.conf.Positional[tuple[str, ...]]
+    """Directories of two runs or more; the first is the baseline."""
+    metric: str = ""
+    """Result to compare, as of study.metric; by default the first run's."""
+    out: str = ""
+    """Directory to write report.html and answer.json to."""
+
+
+class _Rows(NamedTuple):
+    """Results of runs as a table of judge's."""
+
+    table: pa.Table
+    by: tuple[str, ...]  # swept fields, whose combinations all runs have
+    pair: tuple[str, ...]  # none where rows are not the same
+    value: str
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the command; returns the exit code: 0 done, 1 a file could not be written.
+
+    Raises:
+      ConfigError: a run is not there, there are fewer than two, or they have no arm or no metric in common.
+      DamageError: a file of a run is missing or not as it was written.
+    """
+    command = options.parse(CompareCommand, argv, "launch.py compare")
+    if len(set(command.runs)) < max(2, len(command.runs)):
+        raise ConfigError("runs", " ".join(command.runs), "are not several different ones; name two or more")
+    out = path_of("out", command.out) if command.out else None
+    runs = {name: results.load_run(name) for name in command.runs}
+    differing = _differing(list(runs.values()))
+    console = options.console(sys.stdout)
+    console.print(_listing(differing, list(runs)))
+    console.print()
+    rows = _rows(runs, command.metric, differing)
+    first, *others = runs
+    kind = metric_of(rows.value)
+    told = judge(
+        rows.table,
+        treatment=[f"{_RUN}={name}" for name in others],
+        baseline=f"{_RUN}={first}",
+        pair=rows.pair,
+        value=rows.value,
+        by=rows.by,
+        direction="higher" if kind.higher_is_better else "lower",
+    )
+    judge_command.show(told)
+    try:
+        if out:
+            console.print(str(judgement.write(told, out)), style="dim", soft_wrap=True)
+    except OSError as error:
+        streams.complain(error)
+        return 1
+    return 0
+
+
+def _differing(runs: Sequence[Run]) -> dict[str, list[str]]:
+    """Returns the values of each run by field, of those in which runs differ; swept ones are listed."""
+    names = dict.fromkeys(name for run in runs for name in (*fields(run.experiment), *_swept(run)))
+    found: dict[str, list[str]] = {}
+    for name in names:
+        if name.partition(".")[0] in _ELSEWHERE:
+            continue
+        values = [_value(run, name) for run in runs]
+        if len(set(values)) > 1:
+            found[name] = values
+    return found
+
+
+def _value(run: Run, name: str) -> str:
+    if name in _swept(run):
+        return ", ".join(sorted({_text(value) for value in run.trials[name].to_pylist() if value is not None}))
+    try:
+        return _text(get(run.experiment, name))
+    except AttributeError:  # of another kind of method
+        return "–"
+
+
+def _text(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _swept(run: Run) -> list[str]:
+    return summary.swept_fields(run.trials)
+
+
+def _listing(differing: Mapping[str, Sequence[str]], names: Sequence[str]) -> Table | str:
+    if not differing:
+        return "The experiments differ in no field."
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("differs in", *names):
+        table.add_column(heading, overflow="fold")
+    for name, values in differing.items():
+        table.add_row(name, *values)
+    return table
+
+
+def _rows(runs: Mapping[str, Run], metric: str, differing: Mapping[str, Sequence[str]]) -> _Rows:
+    """Returns the results of arms that all runs have; those of tuned runs at the chosen settings.
+
+    Raises:
+      ConfigError: runs have no arm or no metric in common.
+    """
+    asked = metric or next(iter(runs.values())).experiment.study.metric
+    measured = {name: results.measured(run, asked, "metric") for name, run in runs.items()}
+    first = next(iter(measured.values()))
+    value = column(asked) if asked != AUTO else summary.metrics(first.trials)[0]
+    if lacking := [name for name, run in measured.items() if value not in run.trials.column_names]:
+        raise ConfigError("metric", value, f"is no result of {', '.join(lacking)}; name another by --metric")
+    chosen = {
+        name: choose(run.trials, run.experiment.study).trials if run.experiment.study.tune else run.trials
+        for name, run in measured.items()
+    }
+    by = tuple(dict.fromkeys(field for table in chosen.values() for field in summary.swept_fields(table)))
+    rows: list[dict[str, Any]] = []
+    for name, run in runs.items():
+        for row in chosen[name].to_pylist():
+            point = {field: _text(row[field]) if field in row else _value(run, field) for field in by}
+            lost = row["status"] == "diverged" or row.get(value) is None
+            result = float("nan") if lost else row[value]
+            rows.append({_RUN: name, _SEED: row["seed"], "repeat": row["repeat"], **point, value: result})
+    of_run = {name: [row for row in rows if row[_RUN] == name] for name in runs}
+    by = tuple(field for field in by if any(len({row[field] for row in some}) > 1 for some in of_run.values()))
+    combinations = [{tuple(row[field] for field in by) for row in some} for some in of_run.values()]
+    common = set.intersection(*combinations)
+    kept = [row for row in rows if tuple(row[field] for field in by) in common]
+    if not kept:
+        raise ConfigError("runs", " ".join(runs), "have no arm in common; sweep the same values")
+    is_paired = not any(name.startswith("data.") for name in differing)
+    return _Rows(pa.Table.from_pylist(kept), by, (_SEED, "repeat") if is_paired else (), value)
