@@ -11,6 +11,7 @@ from rich.table import Table
 
 from pretrain.commands import judge as judge_command
 from pretrain.commands import options, streams
+from pretrain.config.counts import counted
 from pretrain.config.fields import ConfigError, fields, get
 from pretrain.config.metrics import AUTO, column, metric_of
 from pretrain.config.paths import path_of
@@ -43,6 +44,7 @@ class _Rows(NamedTuple):
     by: tuple[str, ...]  # swept fields, whose combinations all runs have
     pair: tuple[str, ...]  # none where rows are not the same
     value: str
+    n_same: int  # arms that are the same trials in all runs, and are left out
 
 
 def main(argv: Sequence[str]) -> int:
@@ -58,10 +60,15 @@ def main(argv: Sequence[str]) -> int:
     out = path_of("out", command.out) if command.out else None
     runs = {name: results.load_run(name) for name in command.runs}
     differing = _differing(list(runs.values()))
+    rows = _rows(runs, command.metric, differing)
     console = options.console(sys.stdout)
     console.print(_listing(differing, list(runs)))
     console.print()
-    rows = _rows(runs, command.metric, differing)
+    if rows.n_same:
+        n = counted(rows.n_same, "arm")
+        console.print(f"{n} {'is' if rows.n_same == 1 else 'are'} the same trials in all runs.\n", soft_wrap=True)
+    if not len(rows.table):
+        return 0
     first, *others = runs
     kind = metric_of(rows.value)
     told = judge(
@@ -72,6 +79,7 @@ def main(argv: Sequence[str]) -> int:
         value=rows.value,
         by=rows.by,
         direction="higher" if kind.higher_is_better else "lower",
+        bounds=(kind.low, kind.high) if kind.is_fraction else None,
     )
     judge_command.show(told)
     try:
@@ -142,18 +150,28 @@ def _rows(runs: Mapping[str, Run], metric: str, differing: Mapping[str, Sequence
     }
     by = tuple(dict.fromkeys(field for table in chosen.values() for field in summary.swept_fields(table)))
     rows: list[dict[str, Any]] = []
+    trials: dict[tuple[tuple[str, str], ...], dict[str, set[str]]] = {}  # of each arm in each run
     for name, run in runs.items():
         for row in chosen[name].to_pylist():
             point = {field: _text(row[field]) if field in row else _value(run, field) for field in by}
             lost = row["status"] == "diverged" or row.get(value) is None
             result = float("nan") if lost else row[value]
             rows.append({_RUN: name, _SEED: row["seed"], "repeat": row["repeat"], **point, value: result})
+            trials.setdefault(tuple(point.items()), {}).setdefault(name, set()).add(row["trial_id"])
     of_run = {name: [row for row in rows if row[_RUN] == name] for name in runs}
     by = tuple(field for field in by if any(len({row[field] for row in some}) > 1 for some in of_run.values()))
     combinations = [{tuple(row[field] for field in by) for row in some} for some in of_run.values()]
+    same = {
+        tuple(dict(point)[field] for field in by)
+        for point, ids in trials.items()
+        if len(ids) == len(runs) and len(set(map(frozenset, ids.values()))) == 1
+    }
     common = set.intersection(*combinations)
-    kept = [row for row in rows if tuple(row[field] for field in by) in common]
-    if not kept:
+    kept = [row for row in rows if tuple(row[field] for field in by) in common - same]
+    if not common:
         raise ConfigError("runs", " ".join(runs), "have no arm in common; sweep the same values")
     is_paired = not any(name.startswith("data.") for name in differing)
-    return _Rows(pa.Table.from_pylist(kept), by, (_SEED, "repeat") if is_paired else (), value)
+    for field in by:
+        if all(row[field].isdecimal() for row in kept):
+            kept = [{**row, field: int(row[field])} for row in kept]
+    return _Rows(pa.Table.from_pylist(kept), by, (_SEED, "repeat") if is_paired else (), value, len(common & same))

@@ -152,7 +152,11 @@ def setting(shared: Mapping[str, Any]) -> str:
     """Returns where a comparison was made: the swept fields that both of its arms share."""
     parts = []
     for name, value in without_idle(shared).items():
-        if name == _FROZEN:
+        if name in (_FROZEN, _UNFREEZE, "finetune.labels") and isinstance(
+            value, str
+        ):  # of a table that somebody brings
+            parts.append(f"at {brief(name, shared)}={short(value)}")
+        elif name == _FROZEN:
             parts.append(f"with {counted(value, 'layer')} frozen" if value else "with all layers trainable")
         elif name == _INIT:
             encoders = {"he": cell(name, value), "none": "without an encoder"}
