@@ -18,12 +18,13 @@ _DEFAULT_CONFIG, _DEFAULT_OF_OWN_DATA = "geron", "does_it_help"
 _COMMANDS = ("report", "table", "store", "judge", "encode", "predict", "export", "runs")
 
 
-def main(argv: Sequence[str], configs: Path) -> int:
-    """Runs the command line, given the directory of config files; returns the exit code.
+def main(argv: Sequence[str], configs: Path | None = None) -> int:
+    """Runs the command line, given the directory of config files, by default the package's; returns the exit code.
 
     It is 0 when all is done, 1 when a file could not be used, 2 after a mistake in the input, 75 when interrupted with
     everything saved, and 130 when interrupted at once. What becomes of its output changes none.
     """
+    configs = configs or config_file.packaged()
     try:
         if argv and argv[0] in ("-h", "--help"):
             print(streams.shown(_overview(configs)))
