@@ -15,7 +15,7 @@ from pretrain.store.manifests import DamageError
 
 RESUME = 75  # exit code: interrupted, and the same command goes on; EX_TEMPFAIL of sysexits.h
 _DEFAULT_CONFIG, _DEFAULT_OF_OWN_DATA = "geron", "does_it_help"
-_COMMANDS = ("report", "table", "store", "judge", "encode", "predict", "export", "runs")
+_COMMANDS = ("report", "table", "store", "judge", "encode", "predict", "export", "runs", "reproduce")
 
 
 def main(argv: Sequence[str], configs: Path | None = None) -> int:
@@ -40,7 +40,7 @@ def main(argv: Sequence[str], configs: Path | None = None) -> int:
         for note in asked.notes:
             streams.complain(note)
         # Only now that the input is known to be right is there anything worth the wait for JAX.
-        return _run(asked)
+        return launched(asked)
     except ConfigError as error:
         streams.complain(error)
         return 2
@@ -55,7 +55,7 @@ def main(argv: Sequence[str], configs: Path | None = None) -> int:
         return 130
 
 
-def _run(asked: Arguments) -> int:
+def launched(asked: Arguments) -> int:
     """Runs an experiment; returns the exit code."""
     command = _imported("run")
     from pretrain.engines.interrupts import Interrupted
@@ -112,6 +112,7 @@ def _overview(configs: Path) -> str:
             "  predict RUN ROWS  predictions of rows to come, by a run's network",
             "  export RUN        a network as a folder: safetensors, PyTorch, StableHLO",
             "  runs [FOLDER]  the runs in a folder: their verdicts, and how far those are that go on",
+            "  reproduce CONFIG  a config run again, and its figures beside those of its page",
             "  store          what is stored, whether it is sound, and what no run uses",
         ]
     )
