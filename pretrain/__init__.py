@@ -26,6 +26,13 @@ __all__ = sorted(_MODULES)
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib import metadata
+
+        try:
+            return metadata.version("pretrain")
+        except metadata.PackageNotFoundError:  # a clone that is not installed
+            return "0+unknown"
     # Not imported until used: whoever only reads a config need not wait for tables, nor for JAX.
     if name in _MODULES:
         return getattr(importlib.import_module(_MODULES[name]), name)

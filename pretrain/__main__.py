@@ -1,9 +1,14 @@
-"""``python -m pretrain``: the same as ``launch.py``, with configs by path or from ``configs/`` where it is called."""
+"""``pretrain`` and ``python -m pretrain``: the same as ``launch.py``, from any place."""
 
 import sys
-from pathlib import Path
 
 from pretrain.commands.process import run
 
+
+def main() -> int:
+    """Runs the command line of this process; returns the exit code."""
+    return run(sys.argv[1:])
+
+
 if __name__ == "__main__":
-    sys.exit(run(sys.argv[1:], configs=Path("configs")))
+    sys.exit(main())

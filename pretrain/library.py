@@ -44,8 +44,8 @@ def run(
     and the same call goes on from there.
 
     Args:
-      experiment: what to run, every field of it as chosen; or the path of a config, of which fields that neither it nor
-        an override sets are fitted to the data.
+      experiment: what to run, every field of it as chosen; or a config, by its path or by its name if it is the
+        package's, of which fields that neither it nor an override sets are fitted to the data.
       overrides: of a config: values by dotted name of a field, and ``sweep``, ``tune`` and ``per_layer``, each with the
         values of fields by name, as the options of these names have them.
       progress: whether to print notes and progress on standard error.
@@ -85,9 +85,10 @@ def _asked(experiment: Experiment | Path | str, overrides: Mapping[str, Any]) ->
             raise ConfigError("overrides", next(iter(overrides)), remedy)
         return Overridden(experiment, frozenset(), ())
     name = str(experiment)
+    configs = config_file.packaged() if name.isidentifier() else None
     values = {field: value for field, value in overrides.items() if field not in _AXES}
     axes = {field: value for field, value in overrides.items() if field in _AXES}
-    return override(config_file.load(config_file.find(name), name), values, **axes)
+    return override(config_file.load(config_file.find(name, configs), name), values, **axes)
 
 
 def _trained(prepared: Prepared, console: Console, note: Callable[[str], None]) -> Trained:
@@ -136,16 +137,16 @@ def _isolated(experiment: Experiment, chosen: frozenset[str] | None, progress: b
             process.stdin.close()
             answered = process.stdout.read()
         last = lines.result()
-    fault = json.loads(answered or "null")
-    if fault is None:
+    ended = json.loads(answered or "null")
+    if ended is None:
         raise RuntimeError(f"the process of the run ended with {process.returncode} ({last}); the same call goes on")
-    if fault["kind"] in _INTERRUPTIONS:
-        raise KeyboardInterrupt(fault["message"])
-    if kind := _FAULTS.get(fault["kind"]):
-        raise kind.__new__(kind, fault["message"])
-    if fault["kind"]:
-        raise RuntimeError(fault["traceback"])
-    return load_run(Path(experiment.run_dir))
+    if ended["kind"] in _INTERRUPTIONS:
+        raise KeyboardInterrupt(ended["message"])
+    if kind := _FAULTS.get(ended["kind"]):
+        raise kind.__new__(kind, ended["message"])
+    if ended["kind"]:
+        raise RuntimeError(ended["traceback"])
+    return load_run(Path(ended["run_dir"]))
 
 
 def _passed_on(stream: TextIO, progress: bool) -> str:

@@ -34,7 +34,7 @@ from pretrain.plan.plan import Plan
 from pretrain.report import drawing, outcome, verdicts
 from pretrain.report import prospects as in_words
 from pretrain.report.short_names import named_shortly
-from pretrain.runs import baselines, before, holds, per_class, preview, row_scores, run_files, samples, tables
+from pretrain.runs import baselines, before, holds, per_class, places, preview, row_scores, run_files, samples, tables
 from pretrain.runs.remeasure import remeasured
 from pretrain.store import judged, reuse
 from pretrain.store import store as stored
@@ -66,6 +66,7 @@ class Prepared(NamedTuple):
     engine: Engine
     findings: tuple[Finding, ...]  # in data, and fitted defaults
     warn: Callable[[str], None]  # takes a line about a damaged file
+    asked_dir: str  # the experiment's ``run_dir`` as it was asked for
 
     @property
     def arms(self) -> list[Hashable]:
@@ -122,9 +123,9 @@ def prepare(
         the run may come to can be conclusive.
     """
     sequential.check(experiment)
-    for field in ("run_dir", "store"):
-        check_directory(field, getattr(experiment, field))
-    run_files.check(Path(experiment.run_dir).expanduser())
+    asked_dir = experiment.run_dir
+    check_directory("store", experiment.store)
+    _check_run_dir(asked_dir)
     stored.check(Path(experiment.store).expanduser())
     engine = here.of(experiment.engine)
     environment.check_devices()
@@ -132,6 +133,10 @@ def prepare(
     root = Path(experiment.store)
     fingerprints = Fingerprints(root)
     plan = planning.plan(experiment.whole, datasets, fingerprints)
+    if places.ID in asked_dir:
+        own = places.place(experiment.run_dir, run_files.experiment_id(trial.id for trial in plan.trials))
+        _check_run_dir(own)
+        experiment = experiment.with_others({"run_dir": own})
     endless = stages.endless(job.stage for job in plan.jobs.values())
     findings = (*findings, *{str(finding): finding for finding in endless}.values())
     outlook.check(experiment, plan)
@@ -141,12 +146,22 @@ def prepare(
     plan = reuse.chosen(experiment, plan, store)
     missing = reuse.reasons(plan, store)
     schedule = tuple(sequential.looks(experiment))
-    prepared = Prepared(experiment, datasets, schedule, plan, store, missing, engine, findings, warn)
+    prepared = Prepared(experiment, datasets, schedule, plan, store, missing, engine, findings, warn, asked_dir)
     if not read_only:
         if not is_open:
             _check_complete(prepared)
         fingerprints.save()
     return prepared
+
+
+def _check_run_dir(run_dir: str) -> None:
+    """Checks that a run's directory can be written, and holds no places of drafts that are somebody else's.
+
+    Raises:
+      ConfigError: it cannot, or does.
+    """
+    check_directory("run_dir", run_dir)
+    run_files.check(Path(run_dir).expanduser())
 
 
 def _check_complete(prepared: Prepared) -> None:
@@ -353,4 +368,5 @@ def conclude(trained: Trained, with_tensorboard: bool = False) -> Run:
     except Exception:  # a fault in drawing costs no table, either
         outcome.write_tables(*written, prepared.warn)
         raise
+    places.link(prepared.asked_dir, run_dir, prepared.warn)
     return Run(experiment, **trained.tables, directory=run_dir, findings=prepared.findings)

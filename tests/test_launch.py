@@ -228,7 +228,7 @@ def test_help_of_a_config_gives_its_documentation_and_its_defaults(tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     for text in ("Does pretraining slow a network down?", "python launch.py geron", "--finetune.frozen-layers"):
         assert text in done.stdout
-    assert "(default: runs/geron)" in done.stdout
+    assert "'runs/geron-{id}')" in done.stdout
     # Without a config, geron's options are read.
     assert call(["--seeds", "3", "--help"], tmp_path).stdout == done.stdout
 

@@ -113,7 +113,7 @@ def write_results(directory):
         (directory / f"{name}.csv").write_text("\n".join(lines) + "\n")
 
 
-COMMANDS = {"report", "table", "store", "judge", "encode", "predict", "export", "runs", "compare"}
+COMMANDS = {"report", "table", "store", "judge", "encode", "predict", "export", "runs", "compare", "reproduce"}
 EXPERIMENTS = sorted({launch[1:] for launch in LAUNCHES if not COMMANDS & {*launch}})
 ELSEWHERE = {"--engine", "--engine.distributed"}  # run by tests/engines/test_ray_engine.py and its neighbours
 # Of the top README; tracing the programs of the two left out takes longer than all others together.

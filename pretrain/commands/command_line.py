@@ -32,7 +32,7 @@ class Command:
     dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print the plan - trials, shared stages, packs, parameters, estimated memory, FLOPs and time - and stop."""
     tensorboard: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Write TensorBoard event files to the run directory, too (`pip install 'pretrain[tensorboard]'`)."""
+    """Write TensorBoard event files to the run directory, too (`pip install -e '.[tensorboard]'`)."""
     sweep: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """An axis to sweep besides the config's, or in place of its axis of the same field: field=value,value or
     field=log:low:high:count or field=lin:low:high:count. Several multiply. For random search: field=uniform:low:high

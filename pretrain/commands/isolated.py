@@ -13,19 +13,19 @@ from pretrain.config import from_json
 
 
 def main() -> None:
-    """Runs an experiment, and answers with the kind and the message of what went wrong, if anything did."""
-    answer, fault = sys.stdout, {"kind": ""}
+    """Runs an experiment, and answers with the run's directory, or the kind and the message of what went wrong."""
+    answer, answered = sys.stdout, {"kind": ""}
     asked = json.loads(sys.stdin.readline())
     threading.Thread(target=_stop_with_the_caller, daemon=True).start()
     with process.owned(), open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
         try:
             from pretrain.commands.run import run
 
-            run(from_json(asked["experiment"]), chosen=asked["chosen"])
+            answered["run_dir"] = run(from_json(asked["experiment"]), chosen=asked["chosen"])
         except BaseException as error:
             kind = "OSError" if isinstance(error, OSError) else type(error).__name__
-            fault = {"kind": kind, "message": str(error), "traceback": traceback.format_exc()}
-    json.dump(fault, answer)
+            answered = {"kind": kind, "message": str(error), "traceback": traceback.format_exc()}
+    json.dump(answered, answer)
 
 
 def _stop_with_the_caller() -> None:

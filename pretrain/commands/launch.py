@@ -15,15 +15,16 @@ from pretrain.store.manifests import DamageError
 
 RESUME = 75  # exit code: interrupted, and the same command goes on; EX_TEMPFAIL of sysexits.h
 _DEFAULT_CONFIG, _DEFAULT_OF_OWN_DATA = "geron", "does_it_help"
-_COMMANDS = ("report", "table", "store", "judge", "encode", "predict", "export", "runs", "compare")
+_COMMANDS = ("report", "table", "store", "judge", "encode", "predict", "export", "runs", "compare", "reproduce")
 
 
-def main(argv: Sequence[str], configs: Path) -> int:
-    """Runs the command line, given the directory of config files; returns the exit code.
+def main(argv: Sequence[str], configs: Path | None = None) -> int:
+    """Runs the command line, given the directory of config files, by default the package's; returns the exit code.
 
     It is 0 when all is done, 1 when a file could not be used, 2 after a mistake in the input, 75 when interrupted with
     everything saved, and 130 when interrupted at once. What becomes of its output changes none.
     """
+    configs = configs or config_file.packaged()
     try:
         if argv and argv[0] in ("-h", "--help"):
             print(streams.shown(_overview(configs)))
@@ -39,7 +40,7 @@ def main(argv: Sequence[str], configs: Path) -> int:
         for note in asked.notes:
             streams.complain(note)
         # Only now that the input is known to be right is there anything worth the wait for JAX.
-        return _run(asked)
+        return launched(asked)
     except ConfigError as error:
         streams.complain(error)
         return 2
@@ -54,7 +55,7 @@ def main(argv: Sequence[str], configs: Path) -> int:
         return 130
 
 
-def _run(asked: Arguments) -> int:
+def launched(asked: Arguments) -> int:
     """Runs an experiment; returns the exit code."""
     command = _imported("run")
     from pretrain.engines.interrupts import Interrupted
@@ -112,6 +113,7 @@ def _overview(configs: Path) -> str:
             "  export RUN        a network as a folder: safetensors, PyTorch, StableHLO",
             "  runs [FOLDER]  the runs in a folder: their verdicts, and how far those are that go on",
             "  compare RUN RUN …  fields in which runs differ, and the difference that they make",
+            "  reproduce CONFIG  a config run again, and its figures beside those of its page",
             "  store          what is stored, whether it is sound, and what no run uses",
         ]
     )

@@ -14,7 +14,7 @@ INTERRUPTED = 130  # exit code: stopped at once
 _ALLOCATIONS = 100_000  # of containers between two searches for cycles
 
 
-def run(argv: Sequence[str], configs: Path) -> int:
+def run(argv: Sequence[str], configs: Path | None = None) -> int:
     """Runs the command line as ``commands.launch.main`` does, whatever becomes of its streams and signals."""
     with owned():
         try:

@@ -1,6 +1,7 @@
 """One run of an experiment, from its plan to its answer."""
 
 import gc
+import os
 import sys
 import time
 from collections.abc import Collection
@@ -19,7 +20,7 @@ from pretrain.execute import hosts
 from pretrain.report import prospects as in_words
 from pretrain.report import tensorboard, terminal
 from pretrain.running import QUIET, Prepared, Trained, warning
-from pretrain.runs import preview
+from pretrain.runs import places, preview
 from pretrain.store import programs, reuse
 from pretrain.study import outlook, sequential
 
@@ -29,8 +30,10 @@ def run(
     dry_run: bool = False,
     with_tensorboard: bool = False,
     chosen: Collection[str] | None = None,
-) -> None:
+) -> str:
     """Runs an experiment: trains what is not stored yet, writes the run's files and prints the result.
+
+    Returns the run's directory.
 
     Args:
       experiment: what to run.
@@ -52,8 +55,10 @@ def run(
         notify(f"set aside, for no result may depend on it: {', '.join(aside)}")
     if progress.is_terminal and hosts.is_leader() and not dry_run:  # a sign of life, before seconds of tracing
         n_trials = len(experiment.points) * experiment.seeds * experiment.repeats
-        progress.print(f"{counted(n_trials, 'trial')} on {hosts.in_words()}, into {experiment.run_dir}", style="dim")
+        into = places.newest(experiment.run_dir) or experiment.run_dir
+        progress.print(f"{counted(n_trials, 'trial')} on {hosts.in_words()}, into {into}", style="dim")
     prepared = running.prepare(experiment, chosen, notify, read_only=dry_run)
+    run_dir = prepared.experiment.run_dir
     if dry_run:
         for finding in prepared.findings:
             notify(str(finding))
@@ -68,10 +73,10 @@ def run(
             trained.tables["curves"],
             out,
             prepared.experiment,
-            experiment.run_dir,
+            os.path.relpath(run_dir) if places.ID in experiment.run_dir else experiment.run_dir,
         )
         stages = f"{trained.n_run} of {counted(len(trained.plan.jobs), 'stage')} run"
-        page = Path(prepared.experiment.run_dir, "report.html")
+        page = Path(run_dir, "report.html")
         seconds = time.monotonic() - began
         summary = f"{counted(len(trained.plan.trials), 'trial')}, {stages}, {seconds:.1f} s; {page}"
         out.print(summary, style="dim", soft_wrap=True)
@@ -80,6 +85,7 @@ def run(
         with Interrupts(lambda line: None):
             running.train(prepared)
     gc.freeze()  # the process is about to end, and need not search a million objects for cycles as it does
+    return run_dir
 
 
 def _trained(prepared: Prepared, progress: Console, with_tensorboard: bool) -> Trained:

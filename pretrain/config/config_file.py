@@ -15,6 +15,12 @@ from pretrain.config.paths import path_of
 from pretrain.config.suggestions import suggestion
 
 
+def packaged() -> Path:
+    """Returns the directory of the configs that come with the package, which stands beside it in a clone."""
+    package = Path(__file__).parents[1]
+    return next(path for path in (package / "configs", package.with_name("configs")) if path.is_dir())
+
+
 def names(configs: Path) -> list[str]:
     """Returns the names of the configs in a directory."""
     return sorted(path.stem for path in configs.glob("*.py") if not path.stem.startswith("_"))
@@ -50,7 +56,7 @@ def find(name: str, configs: Path | None = None) -> Path:
 
 
 def load(file: Path, name: str) -> Experiment:
-    """Returns a config's experiment, which by default runs in a directory of the config's name.
+    """Returns a config's experiment, which by default runs in directories of the config's name.
 
     Args:
       file: the config.
@@ -75,5 +81,5 @@ def load(file: Path, name: str) -> Experiment:
     if not isinstance(experiment, Experiment):
         raise ConfigError("config", name, f"has a get_config() that returns {experiment!r}, no Experiment ({file})")
     if experiment.run_dir == Experiment.run_dir:
-        experiment = with_values(experiment, {"run_dir": f"runs/{file.stem}"})
+        experiment = with_values(experiment, {"run_dir": f"runs/{file.stem}-{{id}}"})
     return experiment

@@ -23,7 +23,7 @@ class EngineConfig:
     """Where packs run, and what each asks for there."""
 
     name: Literal["local", "ray", "slurm"] = "local"
-    """This process, a Ray cluster (`pip install 'pretrain[ray]'`) or Slurm (`pretrain[slurm]`); `--engine NAME` for
+    """This process, a Ray cluster (`pip install -e '.[ray]'`) or Slurm (`.[slurm]`); `--engine NAME` for
     short. The store must be on a file system that all workers share."""
     address: str = ""
     """ray: the cluster's address, `auto` for the one on this machine; empty starts one here. slurm: `local` runs the
@@ -104,8 +104,9 @@ class Experiment(Settings):
     """Repetitions; arms of one seed share label subset, head initialisation and batch order (seeds)."""
     repeats: Annotated[Count, Le(1 << 16)] = 1
     """Fine-tunings of each seed, which share its pretraining and differ in every later draw (fine-tunings)."""
-    run_dir: Annotated[str, MinLen(1)] = "runs/run"
-    """Directory of this run's tables and figures."""
+    run_dir: Annotated[str, MinLen(1)] = "runs/run-{id}"
+    """Directory of this run's tables and figures; {id} in its last part is the experiment's, and the name without -{id}
+    a link to the newest."""
     store: Annotated[str, MinLen(1)] = "runs/store"
     """Directory of trained stages, shared by runs."""
     code: Literal["match", "ignore"] = "match"

@@ -130,7 +130,7 @@ def require(purpose: str, *modules: str) -> None:
     missing = [module for module in modules if importlib.util.find_spec(module) is None]
     if missing:
         needs = f"needs {' and '.join(missing)} to be {purpose}"
-        raise SetError(f"{needs}; run pip install 'pretrain[tfds]' and then this again")
+        raise SetError(f"{needs}; run pip install -e '.[tfds]' and then this again")
 
 
 def one_line(text: Any) -> str:

@@ -44,7 +44,7 @@ def of(config: EngineConfig) -> Engine:
         return run_here
     package = {"ray": "ray", "slurm": "submitit"}[config.name]
     if importlib.util.find_spec(package) is None:
-        raise ConfigError("engine.name", config.name, f"needs {package}; pip install 'pretrain[{config.name}]'")
+        raise ConfigError("engine.name", config.name, f"needs {package}; pip install -e '.[{config.name}]'")
     module = importlib.import_module(f"pretrain.engines.{config.name}_engine")
     module.check(config)
     return module.run

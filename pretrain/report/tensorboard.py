@@ -27,7 +27,7 @@ def require() -> None:
       ConfigError: tensorboardX is not installed.
     """
     if not is_installed():
-        raise ConfigError("tensorboard", True, "needs tensorboardX; pip install 'pretrain[tensorboard]'")
+        raise ConfigError("tensorboard", True, "needs tensorboardX; pip install -e '.[tensorboard]'")
 
 
 def write(trials: pa.Table, curves: pa.Table, stages: pa.Table, directory: Path) -> None:

@@ -21,7 +21,7 @@ def test_a_config_is_found_by_its_path_and_runs_in_a_directory_of_its_name(tmp_p
     with pytest.raises(SystemExit):
         main(["deep/mine.py", "--help"], configs=ROOT / "configs")
     shown = capsys.readouterr().out
-    assert "Mine?" in shown and "(default: runs/mine)" in shown and "(default: 3)" in shown
+    assert "Mine?" in shown and "'runs/mine-{id}')" in shown and "(default: 3)" in shown
 
 
 @pytest.mark.parametrize(

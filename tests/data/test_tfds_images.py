@@ -245,9 +245,7 @@ def test_unreadable_directory_is_reported():
 def test_missing_packages_are_reported(tmp_path, monkeypatch, module):
     monkeypatch.setitem(sys.modules, module, None)  # Python's own mark of a module that cannot be imported
     line = refusal("cifar10", tmp_path)
-    assert module in line.partition(" to be ")[0] and line.endswith(
-        "run pip install 'pretrain[tfds]' and then this again"
-    )
+    assert module in line.partition(" to be ")[0] and line.endswith("run pip install -e '.[tfds]' and then this again")
 
 
 def test_reading_imports_no_tensorflow_and_is_quiet(tmp_path):
