@@ -4,7 +4,11 @@ from collections.abc import Sequence
 
 
 def counted(n: int, noun: str, plural: str = "") -> str:
-    """Returns a number with its noun, as in ``1 seed`` or ``1,024 seeds``."""
+    """Returns a number with its noun.
+
+    >>> counted(1, "seed"), counted(1024, "seed")
+    ('1 seed', '1,024 seeds')
+    """
     return f"{n:,} {noun if n == 1 else plural or f'{noun}s'}"
 
 

@@ -192,6 +192,10 @@ def to_json(experiment: Experiment) -> str:
 def from_json(text: str) -> Experiment:
     """Returns the experiment that ``to_json`` wrote, equal to the original.
 
+    >>> experiment = Experiment(seeds=3, sweep=({"finetune.encoder_init": ("pretrained", "he")},))
+    >>> from_json(to_json(experiment)) == experiment
+    True
+
     Raises:
       ConfigError: the text is no JSON or no valid experiment.
     """

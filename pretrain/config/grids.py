@@ -28,6 +28,9 @@ class LogUniform(NamedTuple):
 def points(sweep: Sequence[Grid]) -> Iterator[dict[str, Any]]:
     """Yields each distinct point of a union of grids, as values by dotted name; one empty point without a grid.
 
+    >>> list(points([{"pretrain.epochs": (1, 4), "seeds": (8,)}]))
+    [{'pretrain.epochs': 1, 'seeds': 8}, {'pretrain.epochs': 4, 'seeds': 8}]
+
     Raises:
       ConfigError: an axis has no values.
     """

@@ -28,6 +28,10 @@ class Word(NamedTuple):
 def read_word(word: int | str) -> Word:
     """Returns a word of ``encoder.layers``, parsed.
 
+    >>> word = read_word("32c5s2")
+    >>> word.kind, word.features, word.window, word.stride
+    ('convolution', 32, 5, 2)
+
     Raises:
       ValueError: it is no such word.
     """
@@ -47,7 +51,11 @@ def read_word(word: int | str) -> Word:
 
 
 def split_words(text: str) -> list[str]:
-    """Splits words that are joined by ``x``, as in ``32c5s2x64c5s2x128``; a file's name may hold one, too."""
+    """Splits words that are joined by ``x``; a file's name may hold one, too.
+
+    >>> split_words("32c5s2x64c5s2x128")
+    ['32c5s2', '64c5s2', '128']
+    """
     plain = r"(?:\d+c\d+(?:s\d+)?|r\d+(?:s\d+)?|[+-]?\d+)"
     function = rf".+?\.py:\w+?(?=x{plain}(?:x|$)|x[^x]*\.py:|$)"
     words, rest = [], text

@@ -89,7 +89,11 @@ def declared(name: str, metric: Metric) -> Iterator[None]:
 
 
 def column(name: str) -> str:
-    """Returns a metric's full name, as in tables: ``test_accuracy`` of ``accuracy``."""
+    """Returns a metric's full name, as in tables.
+
+    >>> column("accuracy"), column("validation_loss")
+    ('test_accuracy', 'validation_loss')
+    """
     return "_".join(split_of(name))
 
 

@@ -36,6 +36,10 @@ def override(
     A value for a swept field takes the place of that field's sweep. Defaults are fitted to the depth of the encoder and
     to the number of labels.
 
+    >>> made = override(Experiment(), {"encoder.layers": (100,)}, sweep={"pretrain.epochs": (1, 4)})
+    >>> [point.values for point in made.experiment.points], sorted(made.chosen)
+    ([{'pretrain.epochs': 1}, {'pretrain.epochs': 4}], ['encoder.layers', 'pretrain.epochs'])
+
     Args:
       config: the experiment without overrides.
       values: by dotted name of a field.

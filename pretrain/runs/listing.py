@@ -42,6 +42,11 @@ def list_runs(folder: Path | str = "runs") -> list[Listed]:
 
     A run of another host on the same disk counts as running until its process has noted nothing for two minutes.
 
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     list_runs(folder)
+    []
+
     Raises:
       ConfigError: it is no directory.
     """
