@@ -134,8 +134,10 @@ def prepare(
     fingerprints = Fingerprints(root)
     plan = planning.plan(experiment.whole, datasets, fingerprints)
     if places.ID in asked_dir:
-        own = places.place(experiment.run_dir, run_files.experiment_id(trial.id for trial in plan.trials))
+        ids = [trial.id for trial in plan.trials]
+        own = places.place(experiment.run_dir, run_files.experiment_id(ids))
         _check_run_dir(own)
+        places.check(Path(own), ids)
         experiment = experiment.with_others({"run_dir": own})
     endless = stages.endless(job.stage for job in plan.jobs.values())
     findings = (*findings, *{str(finding): finding for finding in endless}.values())

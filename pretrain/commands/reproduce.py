@@ -40,7 +40,7 @@ def main(argv: Sequence[str]) -> int:
     kept = file.with_suffix(".json")
     if not kept.is_file():
         known = [name for name in config_file.names(configs) if (configs / f"{name}.json").is_file()]
-        raise ConfigError("config", command.config, f"keeps no figures, as {kept.name}; {', '.join(known)} keep some")
+        raise ConfigError("config", command.config, f"keeps no figures, as {kept.name}; choose of {', '.join(known)}")
     run_dir = command.run_dir or f"runs/{file.stem}-reproduced"
     places = ["--run-dir", run_dir, "--store", command.store or str(Path(run_dir, "store"))]
     experiment = config_file.load(file, command.config)

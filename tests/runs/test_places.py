@@ -6,7 +6,7 @@ import pretrain
 from pretrain import running
 from pretrain.config import Experiment
 from pretrain.runs import places
-from tests.launching import call, contents, n_run
+from tests.launching import call, contents, n_run, refused
 from tests.test_library import GERON, SMALL
 
 IDS = "0123456789abcdef" * 4, "fedcba9876543210" * 4
@@ -32,13 +32,15 @@ def test_the_link_leads_to_the_run_that_finished_last(tmp_path):
     assert (tmp_path / "geron").resolve() == run
 
 
-@pytest.mark.parametrize("make", ["mkdir", "touch"])
-def test_what_has_the_link_s_name_and_is_none_stays_and_is_named(make, tmp_path):
-    getattr(tmp_path / "geron", make)()
+@pytest.mark.parametrize("make", ["mkdir", "touch", "symlink_to"])
+def test_what_has_the_link_s_name_and_is_none_of_ours_stays_and_is_named(make, tmp_path):
+    getattr(tmp_path / "geron", make)(*["elsewhere"] * (make == "symlink_to"))
     lines = []
     places.link(str(tmp_path / "geron-{id}"), tmp_path / "geron-1", lines.append)
-    assert lines == [f"{tmp_path / 'geron'} is no link and stays as it is; this run is in {tmp_path / 'geron-1'}"]
-    assert not (tmp_path / "geron").is_symlink()
+    assert lines == [
+        f"{tmp_path / 'geron'} is no link to a run beside it and stays as it is; this run is in {tmp_path / 'geron-1'}"
+    ]
+    assert not (tmp_path / "geron").is_symlink() or os.readlink(tmp_path / "geron") == "elsewhere"
 
 
 def test_a_link_that_cannot_be_made_is_named(tmp_path):
@@ -71,11 +73,20 @@ def test_another_experiment_leaves_a_finished_run_and_the_same_one_goes_on_there
     assert {*(tmp_path / "runs").glob("geron-*")} == {run, another}
     assert contents(run).keys() == before.keys() and (tmp_path / "runs" / "geron").resolve() == run
 
+    # One who typed its name left another experiment there, which an untyped run does not replace.
+    options = ["--seeds", "1", "--finetune.labels", "50", "--finetune.encoder-init", "he"]
+    assert call(site.argv(*store, *options, "--run-dir", run), tmp_path).returncode == 0
+    there = contents(run)
+    refused(call(site.argv(*store), tmp_path), f"run_dir: '{run}' holds another experiment; move it away")
+    assert contents(run) == there
+    assert call(site.argv(*store, *options), tmp_path).returncode == 0
+    (third,) = {*(tmp_path / "runs").glob("geron-*")} - {run, another}
+
     # Killed before its files were there, as the whole of a run is one rename.
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(running.outcome, "write", lambda *_: 1 / 0)
     monkeypatch.setattr(running.outcome, "write_tables", lambda *_: None)
     values = {**SMALL, "data.name": site.data, "store": str(site.path / "first-store")}
     with pytest.raises(ZeroDivisionError):
-        pretrain.run(GERON, values | {"repeats": 1, "seeds": 1, "finetune.labels": 50, "finetune.encoder_init": "he"})
-    assert (tmp_path / "runs" / "geron").resolve() == run and contents(run).keys() == before.keys()
+        pretrain.run(GERON, values | {"seeds": 1, "finetune.labels": 60, "finetune.encoder_init": "he"})
+    assert (tmp_path / "runs" / "geron").resolve() == third and contents(run) == there
