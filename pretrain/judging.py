@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pretrain.config import StudyConfig
+from pretrain.config.counts import written
 from pretrain.config.fields import ConfigError, Faults
 from pretrain.config.metrics import declared
 from pretrain.data import any_table
@@ -22,6 +23,7 @@ from pretrain.study.noise import noise
 from pretrain.study.row_parts import RowParts
 from pretrain.study.sequential import Look
 from pretrain.study.statistics import LEVEL
+from pretrain.study.values import Value
 
 Names = Sequence[str] | str
 
@@ -78,7 +80,8 @@ def judge(
         direction,
         bounds,
         chance,
-        in_order=bool(looks),
+        smallest_effect,
+        tuple(looks),
     )
     shown = str(frame) if isinstance(frame, str | Path) else type(frame).__name__
     faults = Faults()
@@ -93,6 +96,7 @@ def judge(
             found = brought.read(table, asked)
     faults.check()
     if smallest_effect is not None:
+        _check_size(smallest_effect, found.value)
         unit = smallest_effect / found.value.scale / StudyConfig.smallest_effect
         found = found._replace(value=found.value._replace(metric=found.value.metric._replace(unit=unit)))
     with declared(found.value.name, found.value.metric):
@@ -112,6 +116,14 @@ def _check(smallest_effect: float | None, looks: Sequence[int]) -> None:
     if ends and (ends[0] < 2 or sorted(set(ends)) != ends):
         faults.append(ConfigError("looks", " ".join(map(str, ends)), "do not ascend; give numbers of seeds, 2 or more"))
     faults.check()
+
+
+def _check_size(smallest_effect: float, value: Value) -> None:
+    """Checks that there can be effects that matter."""
+    widest = (value.metric.high - value.metric.low) * value.scale
+    if smallest_effect >= widest:
+        remedy = f"is more than any difference, {written(widest)} at most; give a smaller one, in the values' unit"
+        raise ConfigError("smallest_effect", smallest_effect, remedy)
 
 
 def _judged(found: Brought, asked: Asked, ends: Sequence[int], shown: str) -> Judgement:
