@@ -17,7 +17,7 @@ from pretrain.report.judgement import Judgement
 from pretrain.study import brought, over_datasets, sequential, unpaired
 from pretrain.study.answer import Answer, answer
 from pretrain.study.brought import Asked, Brought
-from pretrain.study.comparisons import Comparison
+from pretrain.study.comparisons import Comparison, n_claims
 from pretrain.study.datasets import Effect, Group
 from pretrain.study.noise import noise
 from pretrain.study.row_parts import RowParts
@@ -142,6 +142,7 @@ def _judged(found: Brought, asked: Asked, ends: Sequence[int], shown: str) -> Ju
         before.append(look)
     is_paired = bool(found.pairing)
     sides = [_sound(answered, each, is_paired) for each in answered.comparisons]
+    claims = (n_claims if is_paired else unpaired.n_claims)(answered.comparisons)
     return Judgement(
         shown,
         asked,
@@ -150,7 +151,7 @@ def _judged(found: Brought, asked: Asked, ends: Sequence[int], shown: str) -> Ju
         tuple(planned),
         look,
         tuple(_on_datasets(answered, found, asked)) if asked.datasets else (),
-        noise(sides, answered.metric, answered.level, is_paired),
+        noise(sides, answered.metric, answered.level, is_paired, claims),
     )
 
 
@@ -161,11 +162,11 @@ def _at(found: Brought, look: Look, before: Sequence[Look], study: StudyConfig) 
         return found.trials.filter(pc.less(found.trials["seed"], look.seeds))
 
     def unlooked(look: Look) -> Answer:
-        return answer(until(look), found.curves, study, look.level, chooses_best=False)
+        return answer(until(look), found.curves, study, look.level, is_brought=True)
 
     if found.pairing:
         rows = RowParts(read=found.scores.read) if found.scores.has_examples else None
-        return answer(until(look), found.curves, study, look.level, before=before, rows=rows, chooses_best=False)
+        return answer(until(look), found.curves, study, look.level, before=before, rows=rows, is_brought=True)
     settled: dict[Any, Comparison] = {}
     for earlier in before:
         judged = unpaired.judged(unlooked(earlier), study, settled)

@@ -82,7 +82,8 @@ def _pairs(answer: Answer, fields: Sequence[str], field: str, baseline: Any) -> 
             # A colon ends a part of a path, so that short names are of the parts that differ.
             dataset = ":".join(str(point[name]) for name in fields if point.get(name) is not None)
             others = {name: value for name, value in point.items() if name not in (field, *fields)}
-            pairs.append(_Pair(dataset, treatment, others, compared.get(key(point))))
+            comparison = compared.get(key(point))
+            pairs.append(_Pair(dataset, treatment, others, comparison if comparison and comparison.n else None))
     return pairs
 
 

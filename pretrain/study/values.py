@@ -113,8 +113,8 @@ def _check_unit(name: str, numbers: np.ndarray, groups: np.ndarray | None) -> No
         np.maximum.at(largest, groups, np.nan_to_num(numbers))
         odd |= small & (largest[groups] <= 1)
     if odd.any():
-        remedy = f"of {name} may be a fraction, and {written(float(np.nanmax(numbers)))} percent; give --bounds 0 100"
-        raise ConfigError("value", written(float(numbers[odd][0])), f"{remedy} if all are percent, or correct it")
+        remedy = f"of {name} may be a fraction, and {written(float(np.nanmax(numbers)))} percent; correct it, or give"
+        raise ConfigError("value", written(float(numbers[odd][0])), f"{remedy} --bounds LOW HIGH, 0 100 of percent")
 
 
 def _are_percent(finite: np.ndarray) -> bool:
