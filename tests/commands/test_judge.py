@@ -1,5 +1,6 @@
 """``launch.py judge`` and ``pretrain.judge``: the verdict on results of any program."""
 
+import html
 import json
 import sys
 
@@ -10,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import optimize, stats
 
 import pretrain
 from pretrain.commands import judge as judge_command
@@ -388,6 +389,86 @@ def test_the_noise_floor_is_said():
     wide = frame.pivot(index="seed", columns="method", values="accuracy")
     assert told.noise.difference[0] == pytest.approx(np.std(wide["ours"] - wide["plain"], ddof=1))
     assert any(line.startswith("Noise floor: over seeds the baseline varies by") for line in told.lines)
+
+
+@pytest.mark.parametrize(("n", "n_arms"), [((6, 6), 4), ((12, 7), 1), ((16, 30), 60)])
+def test_the_noise_floor_of_independent_seeds_is_welchs(n, n_arms):
+    rng = np.random.default_rng(0)
+    levels = {"plain": 0.8, **{f"a{number}": 0.85 for number in range(n_arms)}}
+    sides = {
+        name: rng.normal(level, 0.003 * (1 + (name == "plain")), n[name == "plain"]) for name, level in levels.items()
+    }
+    frame = pd.DataFrame([(name, value) for name in sides for value in sides[name]], columns=["method", "accuracy"])
+    told = judged(frame, treatment=[f"method=a{number}" for number in range(n_arms)], pair=())
+    assert not any("show none" in line for line in told.lines)  # as flips of so few signs would
+    least = []
+    for name in list(sides)[1:]:
+        parts = [np.var(sides[side], ddof=1) / len(sides[side]) for side in (name, "plain")]
+        freedom = sum(parts) ** 2 / sum(part**2 / (size - 1) for part, size in zip(parts, n, strict=True))
+        critical = stats.t.ppf(1 - 0.05 / n_arms / 2, freedom)
+        least.append(
+            np.sqrt(sum(parts)) * optimize.brentq(lambda at: stats.nct.sf(critical, freedom, at) - 0.8, 0, 200)  # noqa: B023
+        )
+    assert told.noise.smallest == pytest.approx((min(least), max(least)))
+
+
+@pytest.mark.parametrize("level", [0.5, 0.95])
+@pytest.mark.parametrize(("n", "m"), [(8, 8), (12, 20)])
+def test_the_probability_of_improvement_of_independent_seeds_has_an_interval(n, m, level):
+    rng, truth = np.random.default_rng(0), stats.norm.cdf(1 / np.sqrt(2))
+    found = [unpaired.improvement(rng.normal(1, 1, n), rng.normal(0, 1, m), level) for _ in range(500)]
+    assert np.mean([each.low <= truth <= each.high for each in found]) == pytest.approx(level, abs=0.05)
+    assert all(0 <= each.low <= each.mean <= each.high <= 1 for each in found)
+    apart = unpaired.improvement(np.arange(n) + 100.0, np.arange(m) + 0.0, level)
+    assert apart.mean == apart.high == 1 and 0.5 < apart.low < 1
+    other = unpaired.improvement(np.arange(m) + 0.0, np.arange(n) + 100.0, level)
+    assert (other.low, other.high) == pytest.approx((1 - apart.high, 1 - apart.low), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("frame", "asked", "said", "unsaid"),
+    [
+        (lambda: results(gain=0.15), {"chance": 0.8}, "No better than chance (0.800): method=plain.", "method=ours."),
+        (lambda: results(), {"chance": 0.1}, "Failures: none of 16 trials", "missing values"),
+        (results, {}, "only missing values count, for without --chance", "no trial failed"),
+        (lambda: results(gain=0.1), {"pair": ()}, "no value is missing", "no trial failed"),
+        (lambda: results().assign(accuracy=0.5), {}, "between any two ends (8 seeds).", "beyond"),
+        (
+            lambda: results().assign(score=lambda rows: (rows["method"] == "ours") * rows["accuracy"]),
+            {"value": "score"},
+            "Of a baseline of 0 no part matters",
+            "and 1 % takes",
+        ),
+        (
+            lambda: results(n=12, datasets="abcdefg"),
+            {"by": "dataset", "looks": [2, 40]},
+            "10 later seeds not used",
+            "nan",
+        ),
+        (
+            lambda: results(n=12, datasets="abcdefg").assign(
+                accuracy=lambda rows: rows["accuracy"].where((rows["method"] != "plain") | (rows["seed"] != 3))
+            ),
+            {"datasets": "dataset"},
+            "is unstable in 7 of 7 settings, where 0 of 84 seeds fail with it and 7 of 84 without",
+            "nothing is compared",
+        ),
+    ],
+)
+def test_a_table_is_told_as_it_is(frame, asked, said, unsaid, tmp_path):
+    told = judged(frame(), **asked)
+    text = "\n".join(told.lines)
+    assert said in text and unsaid not in text and "nan" not in text.replace("finance", "")
+    page = judgement.write(told, tmp_path).read_text()
+    assert all(page.count(html.escape(each, quote=False)) <= 2 for each in told.content["warnings"])
+    assert json.loads(judgement.as_json(told))["asked"]["looks"] == list(asked.get("looks", ()))
+
+
+def test_many_treatments_are_counted_with_the_smallest_p():
+    frame = pd.concat([results(gain=0.001 * number, seed=7).replace("ours", f"a{number}") for number in range(20)])
+    told = judged(frame.drop_duplicates(["method", "seed"]), treatment=[f"method=a{number}" for number in range(20)])
+    assert told.verdict.startswith("Of 20 comparisons of method, ") and len(told.verdict.split()) < 60
+    assert told.table.rows[0][0].startswith("method=a0") and "the smallest p is that of method=a" in told.verdict
 
 
 @pytest.mark.parametrize(
