@@ -17,6 +17,7 @@ from pretrain.report.judgement import Judgement
 from pretrain.study import brought, over_datasets, sequential, unpaired
 from pretrain.study.answer import Answer, answer
 from pretrain.study.brought import Asked, Brought
+from pretrain.study.brought_checks import plain
 from pretrain.study.comparisons import Comparison, n_claims
 from pretrain.study.datasets import Effect, Group
 from pretrain.study.noise import noise
@@ -113,7 +114,7 @@ def _check(smallest_effect: float | None, looks: Sequence[int]) -> None:
     if smallest_effect is not None and not 0 < smallest_effect < float("inf"):
         faults.append(ConfigError("smallest_effect", smallest_effect, "is no size; give one above 0"))
     ends = list(looks)
-    if ends and (ends[0] < 2 or sorted(set(ends)) != ends):
+    if ends and (ends[0] < 2 or any(end != int(end) for end in ends) or sorted(set(ends)) != ends):
         faults.append(ConfigError("looks", " ".join(map(str, ends)), "do not ascend; give numbers of seeds, 2 or more"))
     faults.check()
 
@@ -190,4 +191,6 @@ def _on_datasets(answered: Answer, found: Brought, asked: Asked) -> list[Group]:
         return unpaired.effect(name, unpaired.sides_of(answered, comparison), sign)
 
     effect = over_datasets.paired if found.pairing else unlike
-    return over_datasets.groups(answered, [asked.datasets], effect, found.field, found.trials[found.field][0].as_py())
+    return over_datasets.groups(
+        answered, [plain(asked.datasets)], effect, found.field, found.trials[found.field][0].as_py()
+    )

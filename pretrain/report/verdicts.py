@@ -150,7 +150,9 @@ def _unstable(comparison: Comparison) -> str:
     start += f"{counted(of, 'seed')} fail {whose}, {found.untreated:,}{f' of {other_of:,}' if other_of != of else ''} "
     start += f"{without} (p {p_value(found.p_value)}). "
     if not comparison.n:
-        return start + ("No seed has both arms." if found.of_untreated is None else "Of one arm no value is left.")
+        return start + (
+            "No seed has both arms." if found.of_untreated is None else "No value is left of at least one arm."
+        )
     n_both = int(np.sum(found.both_train))
     all_seeds = "Over all seeds"
     if comparison.n_diverged:
@@ -207,6 +209,8 @@ def _rates(compared: Sequence[Comparison]) -> str:
 def counts(compared: Sequence[Comparison]) -> str:
     """Returns how many of many comparisons came out how, with the difference of the smallest p."""
     of = f"Of {counted(len(compared), 'comparison')} of {compared[0].field}, {tally(compared)}"
+    if unstable := [each for each in compared if each.verdict == "unstable"]:
+        of += _rates(unstable)
     shown = [each for each in compared if each.n]
     if not shown:
         return f"{of}."

@@ -127,6 +127,8 @@ def read(table: pa.Table, asked: Asked) -> Brought:
     faults.check()
     groups = condition * len(arms) + arm
     value = values.of(asked.value or "value", numbers, asked.direction, asked.bounds, asked.chance, groups)
+    if not pairing:
+        values.check_small(asked.value, numbers)
     notes.append(values.in_words(value, asked.value or "value"))
     if asked.example:
         shared = _shared(*keys, notes)

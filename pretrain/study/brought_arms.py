@@ -166,7 +166,7 @@ def trials_of(
     at = np.minimum(np.searchsorted(known, number(grid)), len(known) - 1)
     results = np.where(known[at] == number(grid), scores.means[at], np.nan)
     is_lost = np.isnan(results)
-    labels = {names.field: (grid[:, 1], names.arms)}
+    labels = {names.field: (grid[:, 1], _named(names.arms))}
     for place, name in enumerate(names.by):
         listed = [each[place] for each in names.conditions]
         labels[name] = (grid[:, 0], _named(listed))
@@ -188,8 +188,13 @@ def trials_of(
 
 
 def _named(labels: list[Any]) -> list[Any]:
-    """Returns the values of a condition, a missing one by a name that no other has."""
-    if None not in labels:
+    """Returns numbers and texts as they are; others, numbers that look alike, and a missing one as texts of their own.
+
+    Numbers are shown with four digits.
+    """
+    numbers = [each for each in labels if isinstance(each, int | float)]
+    are_apart = len({f"{each:.4g}" for each in numbers}) == len(set(numbers))
+    if are_apart and all(isinstance(each, str | int | float) for each in labels):
         return labels
     texts, missing = set(map(str, labels)), "none"
     while missing in texts:

@@ -45,6 +45,8 @@ def check_columns(table: pa.Table, asked: Asked) -> dict[str, str]:
         field = _field(names, asked, faults)
         if not asked.value:
             faults.append(ConfigError("value", "", f"names no column; give one of {some(names, 9)}"))
+    if not asked.treatment:
+        faults.append(ConfigError("treatment", "", "names no arm; give one or several"))
     if asked.example and not asked.pair:
         faults.append(ConfigError("example", asked.example, "takes the column of seeds, too; name it by --pair"))
     for option, named in fields.items():

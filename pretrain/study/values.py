@@ -92,8 +92,18 @@ def of(
     if chance is not None and not (math.isfinite(chance) and low <= chance <= high):
         ends = f"{written(low)} to {written(high)}, as {name} is" if np.isfinite([low, high]).any() else "numbers"
         raise ConfigError("chance", chance, f"is no value of {ends}; give that of one prediction for all examples")
+    if chance is not None and chance == (high if metric.higher_is_better else low):
+        raise ConfigError("chance", chance, f"is the best {name} that there is; give that of one prediction for all")
     level = _CHANCE.get(measure) if chance is None else chance / scale
     return Value(f"test_{measure}", metric, scale, level, by_name)
+
+
+def check_small(name: str, numbers: np.ndarray) -> None:
+    """Checks that variances of values, where some differ from 0, do."""
+    largest = float(np.max(np.abs(numbers[np.isfinite(numbers)]), initial=0.0))
+    if 0 < largest < 1 / _LARGEST:
+        remedy = f"of {name} is too small to be squared, as all are; multiply all values by a power of ten"
+        raise ConfigError("value", written(largest), remedy)
 
 
 def measure_of(name: str) -> str:

@@ -202,7 +202,7 @@ def test_an_arm_without_a_value_is_told_with_the_rates_of_failure(arm, asked, tm
     frame.loc[(frame["method"] == arm) & (frame["dataset"] <= "a"), "accuracy"] = np.nan
     told = judged(frame, **asked)
     lost, *others = told.answer.comparisons
-    assert (lost.verdict, lost.n, lost.failures.sizes) == ("unstable", 0, (8, 8) if "looks" not in asked else (6, 6))
+    assert (lost.verdict, lost.n, lost.failures.sizes) == ("unstable", 0, (8, 8))  # of the last look, too
     assert {lost.failures.treated, lost.failures.untreated} == {0, lost.failures.of} and lost.failures.p_value < 0.11
     assert judgement.write(told, tmp_path).exists() and json.loads(judgement.as_json(told))
     if others:  # among one more difference, and one rate
@@ -500,6 +500,9 @@ def test_many_treatments_are_counted_with_the_smallest_p():
         ({"chance": np.inf}, "chance: inf is no value of 0 to 1"),
         ({"chance": np.nan}, "chance: nan is no value of 0 to 1"),
         ({"chance": 50.0}, "chance: 50.0 is no value of 0 to 1"),
+        ({"chance": 1.0}, "chance: 1.0 is the best accuracy that there is"),
+        ({"treatment": ()}, "treatment: '' names no arm"),
+        ({"looks": [2.5, 8]}, "looks: '2.5 8' do not ascend"),
         ({"smallest_effect": 5.0}, "smallest_effect: 5.0 is more than any difference, 1 at most"),
     ],
 )
@@ -538,6 +541,7 @@ def test_a_mistake_is_told_in_one_line(asked, line):
             {},
             "pair: 'seed' is a column of",
         ),
+        ({"accuracy": lambda frame: 1e-160 * frame["accuracy"]}, {"pair": ()}, "is too small to be squared"),
         ({"accuracy": lambda frame: [[value] for value in frame["accuracy"]]}, {}, "value: 'accuracy' is a column of"),
     ],
 )
@@ -579,6 +583,33 @@ def test_names_of_columns_mean_nothing(field, condition):
     told = judged(frame, **arms, by=condition)
     assert [each.verdict for each in told.answer.comparisons] == ["helps", "helps"]
     assert only(judged(frame, **arms, where=f"{condition}=few")).n == 8
+    assert len(judged(frame, **arms, datasets=condition).datasets) == 1
+
+
+@pytest.mark.parametrize(
+    "names",
+    [(0.123451, 0.123452), pd.to_timedelta([0, 1], "D"), pd.to_datetime(["2020-01-01", "2020-01-02"]), (True, False)],
+)
+def test_conditions_of_any_kind_are_told_apart(names, tmp_path):
+    frame = results(datasets="ab")
+    told = judged(frame.assign(dataset=frame["dataset"].map(dict(zip("ab", names, strict=True)))), datasets="dataset")
+    assert judgement.write(told, tmp_path).exists() and len({row[0] for row in told.table.rows}) == 2
+
+
+@pytest.mark.parametrize("asked", [{}, {"pair": ()}])
+@pytest.mark.parametrize(
+    ("value", "sizes"), [("loss", (1, 10, 1e3)), ("score", (1, 100, 1e6)), ("score", (-1, -2, -40))]
+)
+def test_datasets_of_unlike_scales_count_alike(value, sizes, asked):
+    frame = results(gain=0.08, datasets="abc").rename(columns={"accuracy": value})
+    frame[value] *= frame["dataset"].map(dict(zip("abc", sizes, strict=True)))
+    (group,) = judged(frame, value=value, datasets="dataset", **asked).datasets
+    assert group.is_relative and abs(group.fixed.mean) == pytest.approx(0.1, abs=0.01)
+    frame[value] *= (frame["method"] == "ours") | (
+        frame["dataset"] != "a"
+    )  # a baseline of 0, of which nothing is a part
+    (group,) = judged(frame, value=value, datasets="dataset", **asked).datasets
+    assert not group.is_relative and np.isfinite(group.fixed.mean)
 
 
 def test_a_condition_that_is_missing_is_one_of_its_own():
