@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pretrain.config import StudyConfig
+from pretrain.config.counts import written
 from pretrain.config.fields import ConfigError, Faults
 from pretrain.config.metrics import declared
 from pretrain.data import any_table
@@ -16,12 +17,14 @@ from pretrain.report.judgement import Judgement
 from pretrain.study import brought, over_datasets, sequential, unpaired
 from pretrain.study.answer import Answer, answer
 from pretrain.study.brought import Asked, Brought
-from pretrain.study.comparisons import Comparison
+from pretrain.study.brought_checks import plain
+from pretrain.study.comparisons import Comparison, n_claims
 from pretrain.study.datasets import Effect, Group
 from pretrain.study.noise import noise
 from pretrain.study.row_parts import RowParts
 from pretrain.study.sequential import Look
 from pretrain.study.statistics import LEVEL
+from pretrain.study.values import Value
 
 Names = Sequence[str] | str
 
@@ -83,7 +86,8 @@ def judge(
         direction,
         bounds,
         chance,
-        in_order=bool(looks),
+        smallest_effect,
+        tuple(looks),
     )
     shown = str(frame) if isinstance(frame, str | Path) else type(frame).__name__
     faults = Faults()
@@ -98,6 +102,7 @@ def judge(
             found = brought.read(table, asked)
     faults.check()
     if smallest_effect is not None:
+        _check_size(smallest_effect, found.value)
         unit = smallest_effect / found.value.scale / StudyConfig.smallest_effect
         found = found._replace(value=found.value._replace(metric=found.value.metric._replace(unit=unit)))
     with declared(found.value.name, found.value.metric):
@@ -114,9 +119,17 @@ def _check(smallest_effect: float | None, looks: Sequence[int]) -> None:
     if smallest_effect is not None and not 0 < smallest_effect < float("inf"):
         faults.append(ConfigError("smallest_effect", smallest_effect, "is no size; give one above 0"))
     ends = list(looks)
-    if ends and (ends[0] < 2 or sorted(set(ends)) != ends):
+    if ends and (ends[0] < 2 or any(end != int(end) for end in ends) or sorted(set(ends)) != ends):
         faults.append(ConfigError("looks", " ".join(map(str, ends)), "do not ascend; give numbers of seeds, 2 or more"))
     faults.check()
+
+
+def _check_size(smallest_effect: float, value: Value) -> None:
+    """Checks that there can be effects that matter."""
+    widest = (value.metric.high - value.metric.low) * value.scale
+    if smallest_effect >= widest:
+        remedy = f"is more than any difference, {written(widest)} at most; give a smaller one, in the values' unit"
+        raise ConfigError("smallest_effect", smallest_effect, remedy)
 
 
 def _judged(found: Brought, asked: Asked, ends: Sequence[int], shown: str) -> Judgement:
@@ -135,6 +148,7 @@ def _judged(found: Brought, asked: Asked, ends: Sequence[int], shown: str) -> Ju
         before.append(look)
     is_paired = bool(found.pairing)
     sides = [_sound(answered, each, is_paired) for each in answered.comparisons]
+    claims = (n_claims if is_paired else unpaired.n_claims)(answered.comparisons)
     return Judgement(
         shown,
         asked,
@@ -143,7 +157,7 @@ def _judged(found: Brought, asked: Asked, ends: Sequence[int], shown: str) -> Ju
         tuple(planned),
         look,
         tuple(_on_datasets(answered, found, asked)) if asked.datasets else (),
-        noise(sides, answered.metric, answered.level, is_paired),
+        noise(sides, answered.metric, answered.level, is_paired, claims),
     )
 
 
@@ -154,11 +168,11 @@ def _at(found: Brought, look: Look, before: Sequence[Look], study: StudyConfig) 
         return found.trials.filter(pc.less(found.trials["seed"], look.seeds))
 
     def unlooked(look: Look) -> Answer:
-        return answer(until(look), found.curves, study, look.level, chooses_best=False)
+        return answer(until(look), found.curves, study, look.level, is_brought=True)
 
     if found.pairing:
         rows = RowParts(read=found.scores.read) if found.scores.has_examples else None
-        return answer(until(look), found.curves, study, look.level, before=before, rows=rows, chooses_best=False)
+        return answer(until(look), found.curves, study, look.level, before=before, rows=rows, is_brought=True)
     settled: dict[Any, Comparison] = {}
     for earlier in before:
         judged = unpaired.judged(unlooked(earlier), study, settled)
@@ -182,4 +196,6 @@ def _on_datasets(answered: Answer, found: Brought, asked: Asked) -> list[Group]:
         return unpaired.effect(name, unpaired.sides_of(answered, comparison), sign)
 
     effect = over_datasets.paired if found.pairing else unlike
-    return over_datasets.groups(answered, [asked.datasets], effect, found.field, found.trials[found.field][0].as_py())
+    return over_datasets.groups(
+        answered, [plain(asked.datasets)], effect, found.field, found.trials[found.field][0].as_py()
+    )

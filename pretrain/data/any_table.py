@@ -68,7 +68,10 @@ def _lines(path: Path) -> Any:
         return of_arrow.read_json(path)
     except pa.ArrowException:
         with path.open(encoding="utf8") as file:
-            return pa.Table.from_pylist([json.loads(line) for line in file if line.strip()])
+            rows = [json.loads(line) for line in file if line.strip()]
+        if odd := [number for number, row in enumerate(rows, 1) if not isinstance(row, dict)]:
+            raise ValueError(f"row {odd[0]:,} is no object") from None
+        return pa.Table.from_pylist(rows)
 
 
 def _frame(frame: Any) -> Any:

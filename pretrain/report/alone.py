@@ -10,8 +10,11 @@ from pretrain.study.comparisons import Comparison
 from pretrain.study.power import POWER
 
 
-def alone(comparison: Comparison) -> str:
-    """Returns what is certain of a comparison of six seeds or more, or between which ends it is open."""
+def alone(comparison: Comparison, sound: str = "no trial failed") -> str:
+    """Returns what is certain of a comparison of six seeds or more, or between which ends it is open.
+
+    ``sound`` is what is known where no trial is known to have failed.
+    """
     where = setting(comparison.shared)
     where = (f", {where}" if where else "") + phrases.unfinished(comparison).replace(" after", ", after", 1)
     known = comparison.verdict in ("helps", "hurts", "no difference")
@@ -25,7 +28,7 @@ def alone(comparison: Comparison) -> str:
     else:
         p = max(p, comparison.p_new_rows or 0)
     tested = f"; p {p_value(p)}" if comparison.verdict != "no difference" else ""
-    fate = phrases.lost(comparison).removeprefix(", ") or "no trial failed"
+    fate = phrases.lost(comparison).removeprefix(", ") or sound
     seeds = f"({counted(comparison.n, 'seed')}{phrases.earlier_look(comparison)}{tested}; {fate})"
     verb = "makes no difference that matters" if comparison.verdict == "no difference" else comparison.verdict
     return f"{capital(treatment_of(comparison))} {verb}, {shown} {seeds}, on this data only{where}{still}."
@@ -40,7 +43,7 @@ def _open(comparison: Comparison, where: str) -> str:
     low, high = comparison.shown.low, comparison.shown.high
     ends = difference(comparison.shown, comparison.metric)
     ends = ends[ends.index("[") + 1 : -1].replace(", ", " and ") if np.isfinite([low, high]).any() else "any two ends"
-    points = " points" if metric_of(comparison.metric).is_fraction else ""
+    points = " points" if metric_of(comparison.metric).is_fraction and np.isfinite([low, high]).any() else ""
     what = metric_name(split_of(comparison.metric)[1])
     excluded = f"; p {p_value(comparison.p_value)}" if low > 0 or high < 0 else ""
     seeds = f"({counted(comparison.n, 'seed')}{excluded}{phrases.lost(comparison)})"

@@ -58,9 +58,14 @@ def _rows(answer: Answer, experiment: Experiment) -> str:
 def failures(answer: Answer) -> str:
     """Returns in how many seeds training failed, arm by arm."""
     lost = {
-        arm_name({**each.shared, each.field: side}): f"{n:,} of {counted(each.failures.of, 'seed')}"
+        arm_name({**each.shared, each.field: side}): f"{n:,} of {counted(of, 'seed')}"
         for each in answer.comparisons
-        for side, n in ((each.treatment, each.failures.treated), (each.baseline, each.failures.untreated))
+        for side, n, of in zip(
+            (each.treatment, each.baseline),
+            (each.failures.treated, each.failures.untreated),
+            each.failures.sizes,
+            strict=True,
+        )
         if n
     }
     if lost:

@@ -90,7 +90,7 @@ def html(judgement: Judgement, directory: Path | None = None) -> str:
             made = over_datasets.drawing(group, metric, judgement.answer.level, number)
             svg = drawing.save(made.figure, directory / "figures", made.name)
             pictures.append(Picture(made.name, svg, made.caption, made.alt))
-    first, *rest = content["conclusion"]
+    first, *rest = (line for line in content["conclusion"] if line not in content["warnings"])
     opening = Opening(content["question"], first, content["facts"], content["warnings"])
     sections = [Section("Results", [*pictures, judgement.table, *tables])]
     asked = json.dumps({"results": judgement.source, **content["asked"]}, indent=1, ensure_ascii=False)
@@ -100,19 +100,25 @@ def html(judgement: Judgement, directory: Path | None = None) -> str:
 def _table(judgement: Judgement) -> Listing:
     """Returns every comparison: both means, the difference, p and the verdict."""
     compared, metric = judgement.answer.comparisons, judgement.answer.metric
-    rows = []
+    rows, has_failed = [], any(each.failures.any for each in compared)
     for each in compared:
-        means = (names.value(float(np.mean(side)), metric) for side in (each.treated, each.untreated))
-        difference = names.difference(each.difference, metric).replace(" points", "")
+        means = (
+            names.value(float(np.mean(side)), metric) if len(side) else "–" for side in (each.treated, each.untreated)
+        )
+        difference = names.difference(each.difference, metric).replace(" points", "") if each.n else "–"
+        failed, sizes = each.failures, each.failures.sizes
+        lost = f"{failed.treated:,} of {sizes[0]:,}, {failed.untreated:,} of {sizes[1]:,}" if failed.any else "none"
         p_value = f"{each.p_value:.3f}" if each.p_value >= 0.001 else "< 0.001"
         at = f" (look {each.look})" if each.look else ""
         row = (names.comparison_name(each), *means, difference, p_value, f"{verdicts.outcome(each)}{at}", f"{each.n:,}")
+        row = (*row, lost) if has_failed else row
         rows.append(row)
     unit = "points" if metric_of(metric).is_fraction else words.metric_name(metric.partition("_")[2])
     headings = ("comparison", "treatment", "baseline", f"difference ({unit})", "p", "verdict", "seeds")
+    headings = (*headings, "failed") if has_failed else headings
     how = "within a seed" if judgement.brought.pairing else "of means of independent seeds"
     caption = f"Differences {how}, with their intervals; p is adjusted for all comparisons."
-    return Listing("comparisons", caption, headings, rows, "lrrrrlr")
+    return Listing("comparisons", caption, headings, rows, "lrrrrlr" + "l" * has_failed)
 
 
 def _content(judgement: Judgement) -> dict[str, Any]:

@@ -56,10 +56,11 @@ _VERDICTS = {
 }
 
 
-def verdict(compared: Sequence[Comparison]) -> str:
+def verdict(compared: Sequence[Comparison], sound: str = "no trial failed") -> str:
     """Returns the verdicts of a run's comparisons in a few sentences; nothing without comparisons.
 
-    Those of the question are named, or counted where a treatment has many; those that explore are counted.
+    Those of the question are named, or counted where a treatment has many; those that explore are counted. ``sound`` is
+    what is known where no trial is known to have failed.
     """
     asked, explored = by_family(compared)
     by_treatment: dict[str, list[Comparison]] = {}
@@ -71,7 +72,7 @@ def verdict(compared: Sequence[Comparison]) -> str:
             sentences += _sentences(capital(name), _counted(group))
             continue
         if len(asked) == 1 and group[0].n >= FEWEST_SEEDS and not group[0].both_at_chance:
-            sentences.append(_unstable(group[0]) if group[0].verdict == "unstable" else alone(group[0]))
+            sentences.append(_unstable(group[0]) if group[0].verdict == "unstable" else alone(group[0], sound))
             continue
         clauses = [_clause(comparison) for comparison in group if comparison.verdict != "unstable"]
         sentences += _sentences(capital(name), clauses)
@@ -144,10 +145,14 @@ def _unstable(comparison: Comparison) -> str:
     if "=" in whose:
         sides = (comparison.treatment, comparison.baseline)
         whose, without = (f"with {value_name(comparison.field, side)}" for side in sides)
+    of, other_of = found.sizes
     start = f"Unstable{f' {where}' if where else ''}{unfinished(comparison)}: {found.treated:,} of "
-    if not comparison.seeds:  # which are no pairs, and may be more of one arm
-        start += "at most "
-    start += f"{counted(found.of, 'seed')} fail {whose}, {found.untreated:,} {without} (p {p_value(found.p_value)}). "
+    start += f"{counted(of, 'seed')} fail {whose}, {found.untreated:,}{f' of {other_of:,}' if other_of != of else ''} "
+    start += f"{without} (p {p_value(found.p_value)}). "
+    if not comparison.n:
+        return start + (
+            "No seed has both arms." if found.of_untreated is None else "No value is left of at least one arm."
+        )
     n_both = int(np.sum(found.both_train))
     all_seeds = "Over all seeds"
     if comparison.n_diverged:
@@ -181,7 +186,7 @@ def _counted(group: Sequence[Comparison]) -> list[str]:
     for kind, (phrase, _) in _VERDICTS.items():
         alike = [comparison for comparison in group if outcome(comparison) == kind]
         if alike:
-            clause = f"{phrase} in {len(alike)} of {len(group)} settings"
+            clause = f"{phrase} in {len(alike)} of {len(group)} settings{_rates(alike) if kind == 'unstable' else ''}"
             if kind in ("helps", "hurts"):
                 most = max(alike, key=lambda comparison: abs(comparison.difference.mean))
                 clause += f", most {setting(most.shared)} ({interval(most)})"
@@ -191,6 +196,27 @@ def _counted(group: Sequence[Comparison]) -> list[str]:
     if n_open := sum(_improves(comparison) for comparison in group):
         clauses.append(f"arms were still improving in {n_open} of {len(group)} settings")
     return clauses
+
+
+def _rates(compared: Sequence[Comparison]) -> str:
+    """Returns how often both arms of comparisons fail, over all of their seeds."""
+    found = [each.failures for each in compared]
+    seeds = [sum(each.sizes[side] for each in found) for side in (0, 1)]
+    treated, untreated = sum(each.treated for each in found), sum(each.untreated for each in found)
+    return f", where {treated:,} of {seeds[0]:,} seeds fail with it and {untreated:,} of {seeds[1]:,} without"
+
+
+def counts(compared: Sequence[Comparison]) -> str:
+    """Returns how many of many comparisons came out how, with the difference of the smallest p."""
+    of = f"Of {counted(len(compared), 'comparison')} of {compared[0].field}, {tally(compared)}"
+    if unstable := [each for each in compared if each.verdict == "unstable"]:
+        of += _rates(unstable)
+    shown = [each for each in compared if each.n]
+    if not shown:
+        return f"{of}."
+    most = min(shown, key=lambda each: (each.p_value, -abs(each.difference.mean)))
+    p = f", p {p_value(most.p_value)}" if np.isfinite(most.difference.low) else ""
+    return f"{of}; the smallest p is that of {comparison_name(most)} ({interval(most)}{p})."
 
 
 def speed(compared: Sequence[Comparison]) -> str:

@@ -69,7 +69,7 @@ def answer(
     before: Sequence[Look] = (),
     redrawn: pa.Table | None = None,
     rows: RowParts | None = None,
-    chooses_best: bool = True,
+    is_brought: bool = False,
 ) -> Answer:
     """Draws all conclusions from a run's tables of trials and curves.
 
@@ -84,7 +84,7 @@ def answer(
       before: earlier looks, whose settled comparisons stay as they were judged.
       redrawn: the run's table of trials that draw a source of variation anew.
       rows: variance of differences over seeds and rows, or whence it comes; without, all is over seeds.
-      chooses_best: whether to say which arm is best.
+      is_brought: whether the results are not a run's own: none is best, and arms that fail in all seeds are compared.
 
     Raises:
       ConfigError: the trials have not the metric that is to be compared.
@@ -98,14 +98,14 @@ def answer(
     of_run, metric = Curves(curves), compared_metric(trials, study)
     run, all_arms = _arms(trials, metric), arms(whole) if study.tune else []
     pretraining = list(watched(of_run, run, stages))
-    settled = _settled(trials, metric, study, before, rows)
-    compared = new_rows.judged(compare(run, metric, study, level, settled), run, rows, study)
+    settled = _settled(trials, metric, study, before, rows, is_brought)
+    compared = new_rows.judged(compare(run, metric, study, level, settled, is_brought), run, rows, study)
     alone = _alone(run, compared, metric)
     lost = _mostly_failed(run, compared, alone)
     trained = [None if place in lost else length for place, length in enumerate(lengths(of_run, run))]
     learned = {place for place, arm in enumerate(run) if place not in lost and not failures.is_at_chance(arm, metric)}
     compared = _with_training(compared, run, trained, learned, speed.measure_of(metrics(trials), of_run), level)
-    kept = [arm for place, arm in enumerate(run) if place not in lost and chooses_best]
+    kept = [arm for place, arm in enumerate(run) if place not in lost and not is_brought]
     best = winner(kept, metric, level)
     split = variations(compared, whole, redrawn, study, partial(_arms, metric=metric)) if redrawn else {}
     return Answer(
@@ -137,13 +137,13 @@ def answer(
 
 
 def _settled(
-    trials: pa.Table, metric: str, study: StudyConfig, before: Sequence[Look], rows: RowParts | None
+    trials: pa.Table, metric: str, study: StudyConfig, before: Sequence[Look], rows: RowParts | None, keeps_lost: bool
 ) -> dict[Hashable, Comparison]:
     """Returns the comparisons that earlier looks settled, as they were judged, by ``identity``."""
     settled: dict[Hashable, Comparison] = {}
     for look in before:
         run = _arms(trials.filter(pc.less(trials["seed"], look.seeds)), metric)
-        judged = new_rows.judged(compare(run, metric, study, look.level, settled), run, rows, study)
+        judged = new_rows.judged(compare(run, metric, study, look.level, settled, keeps_lost), run, rows, study)
         settled |= {each.identity: each._replace(look=each.look or look.number) for each in judged if not is_open(each)}
     return settled
 

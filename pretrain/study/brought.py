@@ -1,28 +1,30 @@
 """Results that somebody brings, as a run's table of trials: a row an arm and seed, absent ones as failed."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from pretrain.config.counts import counted, some
+from pretrain.config.counts import counted
 from pretrain.config.fields import ConfigError, Faults
-from pretrain.config.suggestions import suggestion
 from pretrain.study import values
-from pretrain.study.arms import CORNERS
 from pretrain.study.brought_arms import ARM, Names, Scores, complete, means_of, trials_of
+from pretrain.study.brought_checks import check_columns, check_once, plain
 from pretrain.study.brought_columns import (
-    codes_of,
+    Codes,
     is_value,
+    keys_of,
     labels_at,
+    near,
     numbers_of,
+    parted,
     places_within,
     rows_where,
     together,
 )
 from pretrain.study.values import Value
 
-_OWN = ("trial_id", "seed", "repeat", "failed_stage", "status")  # names of a table of trials
 _CURVES = pa.schema([(name, pa.string()) for name in ("trial_id", "stage", "metric")])
 _CURVES = _CURVES.append(pa.field("step", pa.int64())).append(pa.field("value", pa.float64()))
 
@@ -41,12 +43,18 @@ class Asked(NamedTuple):
     direction: str | None = None
     bounds: tuple[float, float] | None = None
     chance: float | None = None
-    in_order: bool = False  # whether seeds without a name keep the order of their rows
+    smallest_effect: float | None = None  # in the values' unit
+    looks: tuple[int, ...] = ()  # numbers of seeds
 
     @property
     def conditions(self) -> tuple[str, ...]:
         """Columns of conditions, that of datasets first."""
         return tuple(dict.fromkeys(name for name in (self.datasets, *self.by) if name))
+
+    def is_wide(self, names: Sequence[str]) -> bool:
+        """Returns whether arms are columns of a table with these names, or were to be."""
+        arms = (*self.treatment, self.baseline)
+        return all(text in names for text in arms) or not any("=" in text for text in arms)
 
 
 class Brought(NamedTuple):
@@ -75,18 +83,18 @@ def read(table: pa.Table, asked: Asked) -> Brought:
       ConfigError: a column or a condition is not there, values are no numbers, a seed is there twice in an arm, or
         arms have fewer than two seeds in common; a line for each fault.
     """
-    arms = (*asked.treatment, asked.baseline)
-    is_wide = all(text in table.column_names for text in arms)
-    _check(table, asked, is_wide)
+    arms, is_wide = (*asked.treatment, asked.baseline), asked.is_wide(table.column_names)
     faults, notes = Faults(), list[str]()
-    kept = rows_where(table, asked.where, faults)
+    found = {name: keys_of(table, name, option, faults) for name, option in check_columns(table, asked).items()}
+    faults.check()
+    kept = rows_where(table, asked.where, found, faults)
     if is_wide:
         field, labels = ARM, list[Any](arms)
         numbers = np.concatenate([numbers_of(table, name, faults) for name in arms])
         arm = np.repeat(np.arange(len(arms)), len(table))
         kept, times = np.tile(kept, len(arms)), len(arms)
     else:
-        field, labels, arm = _chosen(table, asked, faults)
+        field, labels, arm = _chosen(table, asked, found, faults)
         numbers, times = numbers_of(table, asked.value, faults), 1
     kept &= arm >= 0
     faults.check()
@@ -94,7 +102,6 @@ def read(table: pa.Table, asked: Asked) -> Brought:
     if not len(row):
         raise ConfigError("where", " ".join(asked.where), "leaves no row of these arms; name others")
     arm, numbers, place = arm[row], numbers[row], row % len(table)
-    found = {name: codes_of(table[name]) for name in (*asked.conditions, *asked.pair, *filter(None, [asked.example]))}
     condition, rows = together([found[name] for name in asked.conditions], place)
     conditions = [labels_at([found[name] for name in asked.conditions], row) for row in rows]
     pairing = "columns" if asked.pair else "rows" if is_wide else ""
@@ -105,86 +112,50 @@ def read(table: pa.Table, asked: Asked) -> Brought:
         seed, rows_of = together([found[name] for name in asked.pair], place)
     else:
         rows_of = np.zeros(0, int)
-        seed = _by_row(place, arm, condition, numbers, len(arms), pairing, asked.in_order)
+        seed = _by_row(place, arm, condition, numbers, len(arms), pairing, bool(asked.looks))
     example, _ = together([found[asked.example]] if asked.example else [], place)
-    # Arms are compared as asked, whatever their field means in a run.
-    field = field.rpartition(".")[2] if field in CORNERS else field
     of_seeds = [found[name] for name in asked.pair]
+    # Arms are compared, and conditions told, as asked, whatever their fields mean in a run.
     names = Names(
-        *(field, labels, asked.conditions, conditions, asked.pair),
+        *(plain(field), labels, tuple(map(plain, asked.conditions)), conditions, asked.pair),
         lambda number: " ".join(map(str, labels_at(of_seeds, rows_of[number]))),
     )
+    keys = (condition, arm, seed, example)
     if pairing == "columns":
         with faults.noted():
-            _check_once(table, (condition, arm, seed, example), place, names, asked, times)
+            check_once(table, keys, place, names, asked, times)
     faults.check()
-    value = values.of(asked.value or "value", numbers, asked.direction, asked.bounds, asked.chance)
+    groups = condition * len(arms) + arm
+    value = values.of(asked.value or "value", numbers, asked.direction, asked.bounds, asked.chance, groups)
+    if not pairing:
+        values.check_small(asked.value, numbers)
     notes.append(values.in_words(value, asked.value or "value"))
     if asked.example:
-        notes.append(_of_examples(condition, arm, seed, example))
-    cells, scores = means_of((condition, arm, seed), numbers / value.scale, example)
+        shared = _shared(*keys, notes)
+        keys, numbers = tuple(key[shared] for key in keys), numbers[shared]
+        if not len(numbers):
+            raise ConfigError("example", asked.example, "gives no example that all arms of a seed have; name another")
+        notes.append(_of_examples(*keys))
+    cells, scores = means_of(keys[:3], numbers / value.scale, keys[3])
     grid = list(complete(cells, names, bool(pairing), faults, notes))
     faults.check()
     trials, scores = trials_of(np.concatenate(grid), cells, scores, names, value)
     return Brought(trials, names.field, value, pairing, tuple(notes), scores)
 
 
-def _check(table: pa.Table, asked: Asked, is_wide: bool) -> None:
-    """Checks that all columns are there."""
-    faults, names = Faults(), table.column_names
-    fields = {"pair": asked.pair, "by": asked.by, "datasets": (asked.datasets,), "example": (asked.example,)}
-    fields["where"] = tuple(text.partition("=")[0] for text in asked.where)
-    if not is_wide:
-        fields["value"] = (asked.value,)
-        if not asked.value:
-            faults.append(ConfigError("value", "", f"names no column; give one of {some(names, 9)}"))
-    for field, named in fields.items():
-        for name in filter(None, named):
-            if name not in names:
-                near = suggestion(name, names, f"it has {some(names, 9)}")
-                faults.append(ConfigError(field, name, f"is no column of the table; {near}"))
-    of_arms = [text.partition("=")[0] for text in asked.treatment[:1] if not is_wide]
-    for name in (*asked.conditions, *of_arms):
-        if name in _OWN and name in names:
-            option = "treatment" if name in of_arms else "by"
-            faults.append(
-                ConfigError(option, name, "is a name that tables of trials have themselves; rename the column")
-            )
-    fields["treatment"] = tuple(dict.fromkeys(of_arms))
-    roles: dict[str, list[str]] = {}
-    for field in ("treatment", "pair", "by", "datasets", "example", "value"):
-        for name in filter(None, fields.get(field, ())):
-            roles.setdefault(name, []).append(field)
-    for name, several in roles.items():
-        if len(several) > 1 and set(several) != {"by", "datasets"}:
-            faults.append(ConfigError(several[1], name, f"is the column of --{several[0]}, too; name another"))
-    faults.check()
-
-
-def _chosen(table: pa.Table, asked: Asked, faults: Faults) -> tuple[str, list[Any], np.ndarray]:
+def _chosen(
+    table: pa.Table, asked: Asked, found: Mapping[str, Codes], faults: Faults
+) -> tuple[str, list[Any], np.ndarray]:
     """Returns the field of arms in rows, their values, and the number of each row's, -1 of other rows."""
-    numbers = np.full(len(table), -1)
-    labels: list[Any] = []
-    fields = list(dict.fromkeys(text.partition("=")[0] for text in (*asked.treatment, asked.baseline)))
-    if len(fields) > 1:
-        remedy = f"and {fields[-1]!r} are two columns; name values of one, the rest by --where or --by"
-        faults.append(ConfigError("treatment", fields[0], remedy))
-        return fields[0], labels, numbers
-    (field,) = fields
-    if field not in table.column_names:
-        near = suggestion(field, table.column_names, f"it has {some(table.column_names, 9)}")
-        remedy = f"is no column of the table; write COLUMN=VALUE, or of a wide table columns; {near}"
-        faults.append(ConfigError("treatment", field, remedy))
-        return field, labels, numbers
-    codes = codes_of(table[field])
+    numbers, labels = np.full(len(table), -1), list[Any]()
+    field, _ = parted(asked.baseline, table.column_names)
+    codes = found[field]
     for number, text in enumerate((*asked.treatment, asked.baseline)):
         option = "baseline" if number == len(asked.treatment) else "treatment"
-        wanted = text.partition("=")[2]
+        wanted = parted(text, table.column_names)[1]
         code = next((code for code, label in enumerate(codes.labels) if is_value(label, wanted)), -1)
         if code < 0:
-            known = [str(label) for label in codes.labels if label is not None]
-            near = suggestion(wanted, known, f"the column has {some(known, 9)}")
-            faults.append(ConfigError(option, text, f"names no row; {near}"))
+            faults.append(ConfigError(option, text, f"names no row; {near(wanted, codes)}"))
         elif (numbers[codes.of == code] >= 0).any():
             faults.append(ConfigError(option, text, "is named twice; compare different arms"))
         numbers[codes.of == code] = number
@@ -220,31 +191,24 @@ def _by_row(
     return seed
 
 
-def _check_once(
-    table: pa.Table, keys: tuple[np.ndarray, ...], place: np.ndarray, names: Names, asked: Asked, times: int
-) -> None:
-    """Checks that no arm has a seed twice, of the same example; names a column that tells them apart."""
-    order = np.lexsort(keys[::-1])
-    same = np.all([key[order][1:] == key[order][:-1] for key in keys], axis=0)
-    if not same.any():
-        return
-    at = int(np.flatnonzero(same)[0])
-    first, second = order[at], order[at + 1]
-    condition, arm = (int(key[first]) for key in keys[:2])
-    rest = [name for name in table.column_names if name not in (*asked.conditions, *asked.pair, asked.example)]
-    rest = [name for name in rest if name not in (names.field, asked.value, *names.arms)]
-    apart = [name for name in rest if table[name][int(place[first])].as_py() != table[name][int(place[second])].as_py()]
-    seeds = ", ".join(f"{name}={table[name][int(place[first])].as_py()}" for name in asked.pair)
-    remedy = f"name what tells them apart by --by or --pair: {some(apart, 3)}" if apart else "leave one out"
-    if not apart and not asked.example:
-        remedy += ", or name the column of examples by --example"
-    rows = f"rows {place[first] + 1:,} and {place[second] + 1:,}"
-    more = f", as {counted(int(same.sum()) - 1, 'more row')}" if same.sum() > 1 else ""
-    raise ConfigError("pair", seeds, f"is twice in {names.arm(arm)}{names.within(condition)} ({rows}){more}; {remedy}")
+def _shared(
+    condition: np.ndarray, arm: np.ndarray, seed: np.ndarray, example: np.ndarray, notes: list[str]
+) -> np.ndarray:
+    """Returns the rows [rows] of examples that all arms which have their seed have, and notes others."""
+    of_seed = np.unique(condition * (seed.max() + 1) + seed, return_inverse=True)[1]
+    of_example = np.unique(of_seed * (example.max() + 1) + example, return_inverse=True)[1]
+    n_arms = np.bincount(np.unique(of_seed * (arm.max() + 1) + arm) // (arm.max() + 1))
+    shared = np.bincount(of_example)[of_example] == n_arms[of_seed]
+    if not shared.all():
+        n_seeds = len(n_arms) - len(np.unique(of_seed[shared]))
+        without = f", among them all of {counted(n_seeds, 'seed')}" if n_seeds else ""
+        n = counted(int(np.sum(~shared)), "value")
+        notes.append(f"Left out: {n} of examples that not all arms of their seed have{without}.")
+    return shared
 
 
 def _of_examples(*keys: np.ndarray) -> str:
     """Returns how many examples the seeds of arms have, in a sentence."""
     _, counts = np.unique(np.stack(keys[:3]), axis=1, return_counts=True)
     n = f"{counts.min():,}" if counts.min() == counts.max() else f"{counts.min():,} to {counts.max():,}"
-    return f"Each seed's value is its mean over {n} examples."
+    return f"Each seed's value is its mean over {n} example{'s' * (n != '1')}."

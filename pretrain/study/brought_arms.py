@@ -84,7 +84,7 @@ class Absent(NamedTuple):
 def complete(
     cells: np.ndarray, names: Names, is_paired: bool, faults: Faults, notes: list[str]
 ) -> Iterator[np.ndarray]:
-    """Yields the trials of each condition: its arms, the baseline first, at each seed that one of them has.
+    """Yields the trials of each condition: its arms, the baseline first, at each seed that they or the baseline have.
 
     They are condition, arm, seed, and the seed's place among those of the condition: [trials, 4]. Arms without a row
     are left out, as are conditions without two arms.
@@ -105,7 +105,9 @@ def complete(
         ordered = np.sort(seed)
         whole = ordered[np.r_[True, ordered[1:] != ordered[:-1]]]
         for each, own in of_arms.items():
-            seeds = whole if is_paired else own
+            # A seed counts for a comparison that one of its two arms has it for; the baseline's are in all of them.
+            of_pair = whole if each == baseline else np.union1d(own, of_arms[baseline])
+            seeds = of_pair if is_paired else own
             lacking = absent.setdefault(each, Absent(0, {}))
             absent[each] = lacking._replace(conditions=lacking.conditions + 1)
             for one in np.setdiff1d(seeds, own, assume_unique=True).tolist() if len(own) < len(seeds) else ():
@@ -164,13 +166,10 @@ def trials_of(
     at = np.minimum(np.searchsorted(known, number(grid)), len(known) - 1)
     results = np.where(known[at] == number(grid), scores.means[at], np.nan)
     is_lost = np.isnan(results)
-    labels = {names.field: (grid[:, 1], names.arms)}
+    labels = {names.field: (grid[:, 1], _named(names.arms))}
     for place, name in enumerate(names.by):
         listed = [each[place] for each in names.conditions]
-        labels[name] = (
-            grid[:, 0],
-            ["none" if each is None else str(each) for each in listed] if None in listed else listed,
-        )
+        labels[name] = (grid[:, 0], _named(listed))
     table = {"trial_id": pa.array(np.arange(len(grid))).cast(pa.string()), "seed": pa.array(grid[:, 3])}
     for name, (codes, listed) in labels.items():
         table[name] = pa.array(listed).take(pa.array(codes))
@@ -186,6 +185,21 @@ def trials_of(
         table |= {f"{value.name}{MARGIN}": _constant(margin, len(grid))}
     is_of = {str(place): int(at[place]) for place in np.flatnonzero(~is_lost)} if scores.has_examples else {}
     return pa.table(table), scores._replace(of_trial=is_of)
+
+
+def _named(labels: list[Any]) -> list[Any]:
+    """Returns numbers and texts as they are; others, numbers that look alike, and a missing one as texts of their own.
+
+    Numbers are shown with four digits.
+    """
+    numbers = [each for each in labels if isinstance(each, int | float)]
+    are_apart = len({f"{each:.4g}" for each in numbers}) == len(set(numbers))
+    if are_apart and all(isinstance(each, str | int | float) for each in labels):
+        return labels
+    texts, missing = set(map(str, labels)), "none"
+    while missing in texts:
+        missing = f"({missing})"
+    return [missing if each is None else str(each) for each in labels]
 
 
 def _constant(number: float, n: int) -> pa.Array:

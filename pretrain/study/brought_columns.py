@@ -1,6 +1,7 @@
 """Columns of a table that somebody brings, as numbers: conditions, keys and results."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,11 +31,46 @@ def codes_of(column: Any) -> Codes:
     by = values if columns.are_numbers(values.type) else values.cast(pa.string())
     by = by.cast(pa.int8()) if pa.types.is_boolean(by.type) else by
     order = pc.array_sort_indices(by).to_numpy()  # NaN and null last
+    if columns.is_text(by.type) and pc.any(pc.match_substring_regex(by, "[0-9]")).as_py():
+        texts = by.to_pylist()
+        order = np.array(sorted(range(len(texts)), key=lambda place: _by_count(texts[place])), int)
     n = len(values) - pc.sum(pc.is_null(by, nan_is_null=True)).as_py() if len(values) else 0
     number_of = np.full(len(values) + 1, n)
     number_of[order[:n]] = np.arange(n)
     codes = number_of[array.indices.fill_null(len(values)).to_numpy(zero_copy_only=False)]
     return Codes(codes, [*values.take(order[:n]).to_pylist(), *([None] if (codes == n).any() else [])])
+
+
+def _by_count(text: str | None) -> tuple:
+    """Returns a key by which the numbers in texts count, so that ``run_2`` is before ``run_10``; None is last."""
+    if text is None:
+        return (True,)
+    parts = re.split(r"(\d+)", text)
+    digits = [part.lstrip("0") for part in parts[1::2]]
+    return False, [*zip(parts[::2], map(len, digits), digits, strict=False)], parts[-1], text
+
+
+def keys_of(table: pa.Table, name: str, option: str, faults: Faults) -> Codes:
+    """Returns a column as numbers of its values, or a fault of the option where these have several parts."""
+    try:
+        return codes_of(table[name])
+    except (pa.ArrowException, NotImplementedError, TypeError, ValueError):
+        remedy = f"is a column of {str(table[name].type).split('<')[0]}; write its values as texts or numbers"
+        faults.append(ConfigError(option, name, remedy))
+        return Codes(np.zeros(len(table), int), [None])
+
+
+def parted(text: str, names: Sequence[str]) -> tuple[str, str]:
+    """Returns column and value of ``COLUMN=VALUE``, either of which may have an equals sign."""
+    ends = [place for place, sign in enumerate(text) if sign == "=" and text[:place] in names]
+    end = ends[-1] if ends else text.find("=") % (len(text) + 1)
+    return text[:end], text[end + 1 :]
+
+
+def near(text: str, codes: Codes) -> str:
+    """Returns values of a column in the place of one that it has not."""
+    known = [str(label) for label in codes.labels if label is not None]
+    return suggestion(text, known, f"the column has {some(known, 9)}")
 
 
 def is_value(label: Any, text: str) -> bool:
@@ -89,18 +125,20 @@ def labels_at(columns: Sequence[Codes], row: int) -> tuple:
     return tuple(codes.labels[codes.of[row]] for codes in columns)
 
 
-def rows_where(table: pa.Table, conditions: Sequence[str], faults: Faults) -> np.ndarray:
+def rows_where(table: pa.Table, conditions: Sequence[str], found: Mapping[str, Codes], faults: Faults) -> np.ndarray:
     """Returns the rows that have one of the values named of each column: [rows]."""
+    wanted, names = dict[str, list[str]](), table.column_names
+    for text in conditions:
+        wanted.setdefault(parted(text, names)[0], []).append(text)
     kept = np.ones(len(table), bool)
-    for name in dict.fromkeys(text.partition("=")[0] for text in conditions):
-        codes, any_of = codes_of(table[name]), np.zeros(len(table), bool)
-        for text in (text for text in conditions if text.partition("=")[0] == name):
-            wanted = [code for code, label in enumerate(codes.labels) if is_value(label, text.partition("=")[2])]
-            if not wanted:
-                known = [str(label) for label in codes.labels if label is not None]
-                near = suggestion(text.partition("=")[2], known, f"the column has {some(known, 9)}")
-                faults.append(ConfigError("where", text, f"names no row; {near}"))
-            any_of |= np.isin(codes.of, wanted)
+    for name, texts in wanted.items():
+        codes, any_of = found[name], np.zeros(len(table), bool)
+        for text in texts:
+            value = parted(text, names)[1]
+            alike = [code for code, label in enumerate(codes.labels) if is_value(label, value)]
+            if not alike:
+                faults.append(ConfigError("where", text, f"names no row; {near(value, codes)}"))
+            any_of |= np.isin(codes.of, alike)
         kept &= any_of
     return kept
 

@@ -80,6 +80,8 @@ class Comparison(NamedTuple):
         if not self.seeds or np.sum(self.failures.both_train) < statistics.FEWEST_SEEDS:
             return math.inf  # as of arms without pairs
         gains = statistics.with_one_off(self.where_both_train, self.step)
+        if not np.ptp(gains):
+            return math.inf  # for no spread is known
         of_rows = self.rows.of_rows if self.rows else 0.0
         return smallest_seen(len(gains), float(np.std(gains, ddof=1)), self.level, self.n_open, of_rows)
 
@@ -95,6 +97,7 @@ def compare(
     study: StudyConfig,
     level: float = statistics.LEVEL,
     settled: Mapping[Hashable, Comparison] | None = None,
+    keeps_lost: bool = False,
 ) -> list[Comparison]:
     """Compares each value of a field with its baseline, at every setting of the other swept fields.
 
@@ -109,6 +112,7 @@ def compare(
       study: names the field, the family and the smallest effect that matters.
       level: of the intervals; p-values are judged at one less it.
       settled: comparisons that stay as earlier looks judged them, by ``identity``.
+      keeps_lost: whether to return those of no seed that has both arms, too, for their rates of failure.
     """
     field, settled = compared_field(arms, study), settled or {}
     pairs = _pairs(arms, field) if field else []
@@ -125,7 +129,7 @@ def compare(
     n_open = Counter(is_own)
     n_open.subtract(is_own[place] for place, both in zip(still, p_values, strict=True) if max(both) <= 1 - level)
     for place, side, both in zip(still, sides, p_values, strict=True):
-        if len(side.treated):
+        if len(side.treated) or keeps_lost:
             own = is_own[place]
             n_at_once = is_own.count(own) if study.intervals == "simultaneous" else 1
             found[place] = _comparison(
@@ -138,6 +142,11 @@ def by_family(compared: Sequence[Comparison]) -> tuple[list[Comparison], list[Co
     """Returns the question's own comparisons, and those that explore."""
     own = [comparison for comparison in compared if not comparison.is_exploratory]
     return own, [comparison for comparison in compared if comparison.is_exploratory]
+
+
+def n_claims(compared: Sequence[Comparison]) -> int:
+    """Returns among how many p-values those of comparisons of one family are judged: with their rates of failure."""
+    return max(1, len(compared) + sum(smallest_p(each.failures.n_apart) <= 1 - each.level for each in compared))
 
 
 def points_of(comparison: Comparison) -> list[dict[str, Any]]:
@@ -296,7 +305,9 @@ def _comparison(
     measure, found = metric_of(metric), sides.failures
     gains, sound, alpha = sides.gains, sides.sound, 1 - level
     interval = statistics.estimate if n_at_once == 1 else statistics.student
-    gain = interval(gains, 1 - alpha / n_at_once, sides.step)
+    gain = Estimate(math.nan, -math.inf, math.inf)  # where no seed has both arms
+    if len(gains):
+        gain = interval(gains, 1 - alpha / n_at_once, sides.step)
     gain_of_sound = (
         (interval(sound, 1 - alpha / n_at_once, sides.step) if len(sound) < len(gains) else gain)
         if len(sound)
@@ -312,8 +323,7 @@ def _comparison(
     is_open = is_open and (math.isfinite(sides.step) or not statistics.are_equal(sound))  # else no spread is known
     spread = statistics.with_one_off(sound, sides.step)
     to_settle = seeds_to_settle(spread, sides.smallest, level, n_open) if is_open else None
-    more = np.sign(found.treated - found.untreated)
-    if (verdict, more) in (("helps", 1), ("hurts", -1)):
+    if (verdict, found.more_often) in (("helps", 1), ("hurts", -1)):
         verdict = "inconclusive"  # for of what fails more often, the seeds in which it does not are no evidence
 
     def signed(gain: Estimate) -> Estimate:
@@ -331,7 +341,7 @@ def _comparison(
         sides.treated,
         sides.untreated,
         signed(gain),
-        statistics.improvement(gains, level),
+        statistics.improvement(gains, level) if len(gains) else gain,
         p_values[0],
         "inconclusive" if both_at_chance else "unstable" if found.any else verdict,
         to_settle and to_settle.scaled(len(gains) / len(sound)),
@@ -339,7 +349,7 @@ def _comparison(
         level,
         is_exploratory,
         metric,
-        n_diverged=sum(arm.n_diverged for arm in pair),
+        n_diverged=_n_diverged(pair),
         n_collapsed=sum(arm.n_collapsed for arm in pair),
         both_at_chance=both_at_chance,
         seeds=sides.seeds,
@@ -347,6 +357,12 @@ def _comparison(
         n_at_once=n_at_once,
         n_open=n_open,
     )
+
+
+def _n_diverged(pair: Sequence[Arm]) -> int:
+    """Returns how many trials of two arms diverged, of the seeds that both have."""
+    shared = set.intersection(*(arm.all_seeds for arm in pair))
+    return sum(seed in shared for arm in pair for seed, _ in arm.diverged)
 
 
 def smallest_of(metric: str, untreated: np.ndarray, study: StudyConfig) -> float:

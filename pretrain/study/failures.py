@@ -35,6 +35,18 @@ class Failures(NamedTuple):
     both_train: np.ndarray  # [seeds with a result in both arms]
     difference: Estimate | None  # where both train; None where they never do
     verdict: Verdict  # where both train; never in favour of the arm that fails in more seeds
+    of_untreated: int | None = None  # seeds of the baseline, where arms are no pairs and ``of`` is the treatment's
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Seeds of treatment and baseline."""
+        return self.of, self.of if self.of_untreated is None else self.of_untreated
+
+    @property
+    def more_often(self) -> int:
+        """Which arm fails more often: 1 the treatment, -1 the baseline, 0 neither."""
+        one, other = self.sizes
+        return int(np.sign(self.treated * other - self.untreated * one))
 
     @property
     def any(self) -> bool:
@@ -44,7 +56,7 @@ class Failures(NamedTuple):
     @property
     def mostly(self) -> tuple[bool, bool]:
         """Whether treatment and baseline failed in more than half of the seeds."""
-        return 2 * self.treated > self.of, 2 * self.untreated > self.of
+        return 2 * self.treated > self.of, 2 * self.untreated > self.sizes[1]
 
 
 def validation_of(arm: Arm, metric: str) -> str:
@@ -69,13 +81,16 @@ def failed(arms: Sequence[Arm], metric: str) -> list[set[int]]:
     ]
 
 
-def rates(treated: set[int], untreated: set[int], of: int, both_train: np.ndarray) -> Failures:
+def rates(
+    treated: set[int], untreated: set[int], of: int, both_train: np.ndarray, of_untreated: int | None = None
+) -> Failures:
     """Returns how often two arms failed, by the seeds in which they did, and nothing of where both train yet."""
-    n = (len(treated), len(untreated))
+    n, size = (len(treated), len(untreated)), of if of_untreated is None else of_untreated
     apart = (len(treated - untreated), len(untreated - treated))
     p_value = min(1.0, 2 * float(special.bdtr(min(apart), sum(apart), 0.5))) if sum(apart) else 1.0
     return Failures(
-        of, *n, (_at_most(n[0], of), _at_most(n[1], of)), sum(apart), p_value, both_train, None, "inconclusive"
+        *(of, *n, (_at_most(n[0], of), _at_most(n[1], size)), sum(apart), p_value, both_train, None, "inconclusive"),
+        of_untreated,
     )
 
 

@@ -1,12 +1,13 @@
 """The noise floor of comparisons: how much seeds alone move them, and what that hides."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from pretrain.config.metrics import metric_of
-from pretrain.study import power
+from pretrain.study import power, statistics
 
 _POINT = 0.01  # of a fraction; of other metrics such a part of the baseline
 Range = tuple[float, float]  # the least and the most of several comparisons
@@ -19,11 +20,13 @@ class Noise(NamedTuple):
     difference: Range  # of the difference of a seed
     n: int  # seeds, the fewest
     smallest: Range  # differences that so many seeds show with 80 % power; infinite where they are too few for any
-    seeds: Range  # that show a point with 80 % power, or a part of the baseline
+    seeds: Range | None  # that show a point with 80 % power, or a part of the baseline; None where that is 0
     is_paired: bool
 
 
-def noise(sides: Sequence[tuple[np.ndarray, np.ndarray]], metric: str, level: float, is_paired: bool) -> Noise | None:
+def noise(
+    sides: Sequence[tuple[np.ndarray, np.ndarray]], metric: str, level: float, is_paired: bool, n_claims: int = 1
+) -> Noise | None:
     """Returns the noise of comparisons; None where none has two seeds, or no seed differs from another.
 
     Args:
@@ -31,6 +34,7 @@ def noise(sides: Sequence[tuple[np.ndarray, np.ndarray]], metric: str, level: fl
       metric: that is compared.
       level: of the intervals.
       is_paired: whether the seeds of both are pairs.
+      n_claims: among which each is judged.
     """
     told = [pair for pair in sides if min(map(len, pair)) > 1]
     deviations = np.array([_deviation(pair, is_paired) for pair in told])
@@ -38,20 +42,41 @@ def noise(sides: Sequence[tuple[np.ndarray, np.ndarray]], metric: str, level: fl
         return None
     n, unit = min(min(map(len, pair)) for pair in told), metric_of(metric)._replace(unit=None)
     points = np.array([_POINT * unit.effects_of(float(np.mean(untreated))) for _, untreated in told])
+    needed = power.seeds_needed(points, deviations, 0.0, level, n_claims, power.MOST_SEEDS, by_flips=is_paired)
     return Noise(
-        _range([float(np.std(untreated, ddof=1)) for _, untreated in told]),
+        _range([_std(untreated) for _, untreated in told]),
         _range(deviations),
         n,
-        _range([power.smallest_seen(n, deviation, level, len(sides)) for deviation in deviations]),
-        _range(power.seeds_needed(points, deviations, 0.0, level, len(sides), power.MOST_SEEDS)),
+        _range(
+            [
+                _seen(pair, deviation, level, is_paired, n_claims)
+                for pair, deviation in zip(told, deviations, strict=True)
+            ]
+        ),
+        _range(needed) if points.all() else None,
         is_paired,
     )
 
 
+def _std(values: np.ndarray, size: float = 0.0) -> float:
+    """Returns the standard deviation over seeds: none of values that are the same but for rounding at their size."""
+    is_none = np.ptp(values) <= statistics.ROUNDING * (size or np.max(np.abs(values)))
+    return 0.0 if is_none else float(np.std(values, ddof=1))
+
+
 def _deviation(pair: tuple[np.ndarray, np.ndarray], is_paired: bool) -> float:
     if is_paired:
-        return float(np.std(pair[0] - pair[1], ddof=1))
-    return float(np.sqrt(sum(np.var(side, ddof=1) for side in pair)))
+        return _std(pair[0] - pair[1], float(np.max(np.abs(pair))))
+    return math.hypot(*map(_std, pair))
+
+
+def _seen(pair: tuple[np.ndarray, np.ndarray], deviation: float, level: float, is_paired: bool, n_claims: int) -> float:
+    """Returns the smallest difference that a comparison shows; of one without noise, which shows none, nothing."""
+    if not deviation:
+        return math.inf
+    if is_paired:
+        return power.smallest_seen(len(pair[0]), deviation, level, n_claims)
+    return power.smallest_seen_apart([len(side) for side in pair], [_std(side) for side in pair], level, n_claims)
 
 
 def _range(values: Sequence[float] | np.ndarray) -> Range:

@@ -16,6 +16,7 @@ from pretrain.study.rows import for_new_rows
 from pretrain.study.statistics import Estimate, step_of
 
 FIELDS = ("data.name", "data.dir", "data.target")  # that name a dataset, together
+_UNLIKE = 10  # times the least baseline, from which on datasets have no scale in common
 EffectOf = Callable[[str, Comparison, int], Effect]  # by a dataset's name, a comparison on it and the metric's sign
 
 
@@ -82,7 +83,8 @@ def _pairs(answer: Answer, fields: Sequence[str], field: str, baseline: Any) -> 
             # A colon ends a part of a path, so that short names are of the parts that differ.
             dataset = ":".join(str(point[name]) for name in fields if point.get(name) is not None)
             others = {name: value for name, value in point.items() if name not in (field, *fields)}
-            pairs.append(_Pair(dataset, treatment, others, compared.get(key(point))))
+            comparison = compared.get(key(point))
+            pairs.append(_Pair(dataset, treatment, others, comparison if comparison and comparison.n else None))
     return pairs
 
 
@@ -96,8 +98,10 @@ def _conditions(pairs: Sequence[_Pair]) -> list[str]:
 
 def _group(answer: Answer, pairs: Sequence[_Pair], setting: dict[str, Any], effect: EffectOf, n_groups: int) -> Group:
     measure = metric_of(answer.metric)
-    sign, is_relative = 1 if measure.higher_is_better else -1, measure.high != 1 and measure.low >= 0
-    is_relative &= measure.unit is None
+    sign = 1 if measure.higher_is_better else -1
+    bases = [abs(float(np.mean(pair.comparison.untreated))) for pair in pairs if pair.comparison]
+    is_relative = measure.high != 1 and measure.unit is None and bool(bases) and min(bases) > 0
+    is_relative = is_relative and (measure.low >= 0 or max(bases) > _UNLIKE * min(bases))
     effects = []
     for pair in pairs:
         if pair.comparison is None:
@@ -109,7 +113,7 @@ def _group(answer: Answer, pairs: Sequence[_Pair], setting: dict[str, Any], effe
             verdict=_verdict(pair.comparison),
             difference=pair.comparison.shown,
         )
-        effects.append(_scaled(found, 1 / float(np.mean(pair.comparison.untreated))) if is_relative else found)
+        effects.append(_scaled(found, 1 / abs(float(np.mean(pair.comparison.untreated)))) if is_relative else found)
     told = [pair.comparison for pair in pairs if pair.comparison and not _has_failed(pair.comparison)]
     made = datasets.group(pairs[0].treatment, setting, effects, answer.level, n_groups, sign)
     return made._replace(

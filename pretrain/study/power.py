@@ -4,8 +4,10 @@ Numbers of seeds are those of normal differences (Julious, 2004, "Sample sizes f
 with the correction for an estimated deviation (Guenther, 1981, "Sample size formulas for normal theory t tests").
 """
 
+import functools
 import itertools
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +24,6 @@ _MOST = 1e8  # seeds
 _LEAST = 1e-12  # deviation, in the place of none
 _HALVINGS = 30
 _MANY_FLIPS = 40  # seeds, whose p-values lie as dense as any
-_LARGEST = 100.0  # effect, in deviations
 
 
 class SeedRange(NamedTuple):
@@ -81,14 +82,15 @@ def seeds_needed(
     n_open: int = 1,
     most: float = math.inf,
     of_rows: float = 0.0,
+    by_flips: bool = True,
 ) -> np.ndarray:
     """Returns with how many seeds a comparison of this mean and deviation is settled with 80 % power.
 
     Mean and deviation broadcast; the result, of their shape, is infinite beyond a hundred million, and known only to
     be larger than ``most`` where it is. Verdicts that distinguish take as many seeds as their p-value needs by count
-    alone.
+    alone, unless it is not one ``by_flips`` of signs.
     """
-    fewest = fewest_seeds(1 - level, n_open)
+    fewest = fewest_seeds(1 - level, n_open) if by_flips else FEWEST_SEEDS
     mean, deviation = np.broadcast_arrays(mean, np.maximum(deviation, _LEAST))
     needed = _seeds_needed(mean, deviation, smallest, level, n_open, most, of_rows)
     short = needed < fewest
@@ -125,7 +127,12 @@ def _seeds_needed(
 
 
 def seeds_to_settle(
-    differences: np.ndarray, smallest: float, level: float = LEVEL, n_open: int = 1, of_rows: float = 0.0
+    differences: np.ndarray,
+    smallest: float,
+    level: float = LEVEL,
+    n_open: int = 1,
+    of_rows: float = 0.0,
+    by_flips: bool = True,
 ) -> SeedRange:
     """Returns how many seeds in all would settle a comparison of differences [seeds] with 80 % power.
 
@@ -141,12 +148,13 @@ def seeds_to_settle(
       level: of the intervals.
       n_open: comparisons that are not distinguished from zero yet.
       of_rows: variance of the mean that no seed takes away, as ``rows.Components`` has it.
+      by_flips: whether p-values are those of flips of signs.
     """
     n, places = len(differences), (np.arange(_QUANTILES) + 0.5) / _QUANTILES
     deviation = float(np.std(differences, ddof=1)) * np.sqrt((n - 1) / special.chdtri(n - 1, places))[:, None]
     error = np.sqrt(np.maximum(deviation, _LEAST) ** 2 / n + of_rows)
     mean = error * _sizes(np.abs(np.mean(differences)) / error, places)
-    needed = np.maximum(n + 1, seeds_needed(mean, deviation, smallest, level, n_open, MOST_SEEDS, of_rows))
+    needed = np.maximum(n + 1, seeds_needed(mean, deviation, smallest, level, n_open, MOST_SEEDS, of_rows, by_flips))
     tail = (1 - _CERTAINTY) / 2
     low, high = np.quantile(needed, [tail, 1 - tail], method="inverted_cdf")
     return SeedRange(int(min(low, MOST_SEEDS)), int(high) if high <= MOST_SEEDS else None)
@@ -181,6 +189,12 @@ def smallest_seen(n: int, deviation: float, level: float = LEVEL, n_compared: in
     can reach below that of the first of ``n_compared`` comparisons; and where that is the smallest there is, no less
     than what makes all differences positive. It is infinite where there are too few seeds.
     """
+    return _seen_of_pairs(n, level, n_compared) * math.sqrt(deviation**2 + n * of_rows)
+
+
+@functools.lru_cache(64)
+def _seen_of_pairs(n: int, level: float, n_compared: int) -> float:
+    """Returns the smallest mean seen, in deviations."""
     alpha = (1 - level) / n_compared
     if n < fewest_seeds(1 - level, n_compared):
         return math.inf
@@ -188,6 +202,25 @@ def smallest_seen(n: int, deviation: float, level: float = LEVEL, n_compared: in
     if n < _MANY_FLIPS and smallest_p(n) <= alpha:
         p_value = math.floor(alpha / smallest_p(n) + 1e-9) * smallest_p(n)
     critical = special.stdtrit(n - 1, 1 - p_value / 2)
-    seen = optimize.brentq(lambda size: stats.nct.sf(critical, n - 1, size * math.sqrt(n)) - POWER, 0.0, _LARGEST)
+    seen = _ratio_seen(n - 1, float(critical)) / math.sqrt(n)
     of_signs = special.ndtri(POWER ** (1 / n)) if p_value < 2 * smallest_p(n) else 0.0
-    return float(max(seen, of_signs) * math.sqrt(deviation**2 + n * of_rows))
+    return float(max(seen, of_signs))
+
+
+def smallest_seen_apart(
+    sizes: Sequence[int], deviations: Sequence[float], level: float = LEVEL, n_compared: int = 1
+) -> float:
+    """Returns the smallest difference of means that so many independent seeds of two arms show, by Welch's test."""
+    parts = np.square(deviations) / sizes
+    if min(sizes) < FEWEST_SEEDS or not parts.any():
+        return math.inf
+    freedom = float(parts.sum() ** 2 / np.sum(parts**2 / (np.array(sizes) - 1)))
+    critical = -float(special.stdtrit(freedom, (1 - level) / n_compared / 2))
+    return _ratio_seen(freedom, critical) * math.sqrt(parts.sum())
+
+
+def _ratio_seen(freedom: float, critical: float) -> float:
+    """Returns the mean, in standard errors, whose Student's ratio is beyond a value with 80 % power."""
+    return float(
+        optimize.brentq(lambda ratio: stats.nct.sf(critical, freedom, ratio) - POWER, 0.0, 10 * (1 + critical))
+    )

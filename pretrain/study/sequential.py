@@ -116,7 +116,7 @@ def is_open(comparison: Comparison) -> bool:
     """
     more = comparison.seeds_to_settle is not None
     if comparison.verdict == "unstable":
-        return more
+        return more or not comparison.n
     of_new_rows = comparison.holds_for_new_rows is False and more and not comparison.rows_to_settle
     return comparison.verdict == "inconclusive" or of_new_rows
 

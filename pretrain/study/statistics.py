@@ -232,15 +232,13 @@ def _counted(sizes: np.ndarray, total: float, rounding: float) -> float:
     step = sizes.sum() / min(int(64 * len(sizes) ** 1.5), _FINEST_GRID)
     steps = np.sort(np.rint(sizes / step).astype(int))
     lost = np.abs(np.sort(sizes) - steps * step).sum()
-    # By how much signs turn to minus, the probability: [steps in all + 1].
-    chances, most = np.zeros(steps.sum() + 1), 0
-    chances[0] = 1.0
-    for size in steps:
-        chances[size : most + size + 1] += chances[: most + 1]
-        most += size
-        chances[: most + 1] /= 2
-    furthest = math.floor((most - (total - rounding - lost) / step) / 2)
-    return min(1.0, max(2 * float(chances[: furthest + 1].sum()), np.finfo(float).tiny))
+    # By how much signs turn to minus, in how many of all ways: as far as counts, [steps + 1].
+    furthest = math.floor(max(0.0, (int(steps.sum()) - (total - rounding - lost) / step) / 2))
+    ways = np.zeros(furthest + 1)
+    ways[0] = 1.0
+    for size in steps[steps <= furthest]:
+        ways[size:] += ways[: furthest + 1 - size]
+    return min(1.0, max(2 * math.ldexp(float(ways.sum()), -len(sizes)), np.finfo(float).tiny))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -11,13 +11,13 @@ from pretrain.config.fields import ConfigError
 from pretrain.config.metrics import AUTO, column
 from pretrain.config.suggestions import suggestion
 
-_OF_A_TRIAL = ("trial_id", "redrawn", "seed", "repeat", "failed_stage")
+OF_A_TRIAL = ("trial_id", "redrawn", "seed", "repeat", "failed_stage")
 
 
 def swept_fields(trials: pa.Table) -> list[str]:
     """Returns the swept fields of a run's table of trials: the columns between a trial's id and its status."""
     names = trials.column_names
-    return [name for name in names[: names.index("status")] if name not in _OF_A_TRIAL]
+    return [name for name in names[: names.index("status")] if name not in OF_A_TRIAL]
 
 
 def metrics(trials: pa.Table) -> list[str]:

@@ -1,5 +1,6 @@
 """Values that somebody brings: what they measure, by their name or as told, and the unit that they are in."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -44,6 +45,7 @@ def of(
     direction: str | None = None,
     bounds: tuple[float, float] | None = None,
     chance: float | None = None,
+    groups: np.ndarray | None = None,
 ) -> Value:
     """Returns what values measure, by their name but for what is told.
 
@@ -53,14 +55,13 @@ def of(
       direction: of ``DIRECTIONS``.
       bounds: least and largest possible value, in the values' unit.
       chance: value where everything is predicted alike, in the values' unit.
+      groups: number [rows] of the arm and condition of each value.
 
     Raises:
-      ConfigError: the direction or the bounds are none, or values lie outside.
+      ConfigError: the direction or the bounds are none, values or chance lie outside, or some values are percent and
+        others may not be.
     """
-    measure = "_".join(name.lower().split())
-    start, _, rest = measure.partition("_")
-    measure = rest if start in _SPLITS and rest else measure
-    measure = _SAME.get(measure, measure)
+    measure = measure_of(name)
     metric = METRICS.get(measure) or _OTHERS.get(measure) or Metric(())
     by_name = direction is None
     if direction is not None:
@@ -73,6 +74,8 @@ def of(
         raise ConfigError("value", written(float(large[0])), remedy)
     scale = 1.0
     if (metric.low, metric.high) == (0, 1) and (bounds == (0, 100) or (not bounds and _are_percent(finite))):
+        if not bounds:
+            _check_unit(name, numbers, groups)
         scale, bounds = 100.0, (0.0, 100.0)
     if bounds:
         if not bounds[0] < bounds[1]:
@@ -86,8 +89,42 @@ def of(
         ends = ends if np.isfinite(low) else f"{written(high)} at most"
         remedy = f"lies outside of {ends}; correct it, or give --bounds LOW HIGH"
         raise ConfigError("value", written(float(outside[0])), f"of {name} {remedy}")
+    if chance is not None and not (math.isfinite(chance) and low <= chance <= high):
+        ends = f"{written(low)} to {written(high)}, as {name} is" if np.isfinite([low, high]).any() else "numbers"
+        raise ConfigError("chance", chance, f"is no value of {ends}; give that of one prediction for all examples")
+    if chance is not None and chance == (high if metric.higher_is_better else low):
+        raise ConfigError("chance", chance, f"is the best {name} that there is; give that of one prediction for all")
     level = _CHANCE.get(measure) if chance is None else chance / scale
     return Value(f"test_{measure}", metric, scale, level, by_name)
+
+
+def check_small(name: str, numbers: np.ndarray) -> None:
+    """Checks that variances of values, where some differ from 0, do."""
+    largest = float(np.max(np.abs(numbers[np.isfinite(numbers)]), initial=0.0))
+    if 0 < largest < 1 / _LARGEST:
+        remedy = f"of {name} is too small to be squared, as all are; multiply all values by a power of ten"
+        raise ConfigError("value", written(largest), remedy)
+
+
+def measure_of(name: str) -> str:
+    """Returns what values measure, by the name of their column."""
+    measure = "_".join(name.lower().split())
+    start, _, rest = measure.partition("_")
+    measure = rest if start in _SPLITS and rest else measure
+    return _SAME.get(measure, measure)
+
+
+def _check_unit(name: str, numbers: np.ndarray, groups: np.ndarray | None) -> None:
+    """Checks that no value beside percent may be a fraction: one that lies between 0 and 1, or a whole arm up to 1."""
+    small = (numbers > 0) & (numbers <= 1)
+    odd = small & (numbers < 1)
+    if groups is not None:
+        largest = np.zeros(groups.max() + 1)
+        np.maximum.at(largest, groups, np.nan_to_num(numbers))
+        odd |= small & (largest[groups] <= 1)
+    if odd.any():
+        remedy = f"of {name} may be a fraction, and {written(float(np.nanmax(numbers)))} percent; correct it, or give"
+        raise ConfigError("value", written(float(numbers[odd][0])), f"{remedy} --bounds LOW HIGH, 0 100 of percent")
 
 
 def _are_percent(finite: np.ndarray) -> bool:

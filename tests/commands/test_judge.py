@@ -1,5 +1,6 @@
 """``launch.py judge`` and ``pretrain.judge``: the verdict on results of any program."""
 
+import html
 import json
 import sys
 
@@ -10,12 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import optimize, stats
 
 import pretrain
 from pretrain.commands import judge as judge_command
 from pretrain.commands.launch import main
 from pretrain.config.fields import ConfigError
+from pretrain.report import judgement
 from pretrain.study import rows, sequential, statistics, unpaired
 from tests.launching import ROOT, execute
 
@@ -177,7 +179,8 @@ def test_values_that_lack_or_are_none_have_failed():
     frame = frame[~((frame["method"] == "ours") & (frame["seed"] == 7))]
     told = judged(frame)
     assert [arm.n_diverged for arm in told.answer.arms] == [1, 2]
-    assert "Failures: method=ours: 2 of 10 seeds, method=plain: 1 of 10 seeds" in told.lines
+    lost = "Failures: method=ours: 2 of 10 seeds, method=plain: 1 of 10 seeds; only missing values count"
+    assert any(line.startswith(lost) for line in told.lines)
     assert told.verdict.startswith("Unstable: 2 of 10 seeds fail with method=ours, 1 with method=plain (p = 1.000).")
     assert not any("at most 5 %" in line for line in told.lines)
     absent = "Absent where another arm has the seed, and so failed: method=ours lacks 1 seed (seed 7)"
@@ -192,10 +195,49 @@ def test_seeds_that_never_ran_are_told_apart_from_values_that_lack():
     assert "lacks 1 seed (seed 7) in all conditions, to be left out if never run and 1 value in some" in line
 
 
-def test_an_arm_without_a_value_is_compared_with_nothing():
-    frame = results()
-    frame.loc[frame["method"] == "ours", "accuracy"] = np.nan
-    assert "Nothing is compared" in judged(frame).verdict
+@pytest.mark.parametrize("asked", [{}, {"pair": ()}, {"datasets": "dataset"}, {"looks": [6, 8]}])
+@pytest.mark.parametrize("arm", ["ours", "plain"])
+def test_an_arm_without_a_value_is_told_with_the_rates_of_failure(arm, asked, tmp_path):
+    frame = results(datasets="abcdefg" if "datasets" in asked else ("",))
+    frame.loc[(frame["method"] == arm) & (frame["dataset"] <= "a"), "accuracy"] = np.nan
+    told = judged(frame, **asked)
+    lost, *others = told.answer.comparisons
+    assert (lost.verdict, lost.n, lost.failures.sizes) == ("unstable", 0, (8, 8))  # of the last look, too
+    assert {lost.failures.treated, lost.failures.untreated} == {0, lost.failures.of} and lost.failures.p_value < 0.11
+    assert judgement.write(told, tmp_path).exists() and json.loads(judgement.as_json(told))
+    if others:  # among one more difference, and one rate
+        assert any(
+            "8 seeds cannot show any effect among 7 differences and 1 rate of failure" in each for each in told.lines
+        )
+        assert told.datasets[0].failed == ["a"]
+    else:
+        assert told.verdict.startswith("Unstable: ") and f"{lost.failures.of} seeds fail" in "".join(told.lines)
+
+
+def test_rates_of_arms_of_unlike_sizes_are_each_of_its_own_seeds():
+    values = [("ours", value) for value in (0.86, 0.85, 0.84, 0.85, 0.86, 0.85, None, None, None)]
+    values += [("plain", None if seed < 4 else 0.8 + seed / 1e4) for seed in range(20)]
+    told = judged(pd.DataFrame(values, columns=["method", "accuracy"]), pair=())
+    found = only(told).failures
+    assert (found.sizes, found.more_often, found.mostly) == ((9, 20), 1, (False, False))
+    assert found.at_most[0] == pytest.approx(stats.beta.ppf(0.95, 4, 6))
+    assert "3 of 9 seeds fail with method=ours, 4 of 20 with method=plain" in told.verdict
+    few = [("ours", None if seed < 3 else 0.85 + seed / 1e4) for seed in range(5)]
+    few += [("plain", 0.8 + seed / 1e4) for seed in range(20)]
+    found = only(judged(pd.DataFrame(few, columns=["method", "accuracy"]), pair=())).failures
+    assert found.p_value == pytest.approx(2 * stats.fisher_exact([[3, 2], [0, 20]]).pvalue)  # beside the difference
+
+
+def test_a_seed_counts_where_one_of_two_arms_has_it():
+    frame = results(n=16, gain=0.03)
+    more = frame[frame["method"] == "ours"].assign(method="more")
+    frame = pd.concat([frame[frame["seed"] < 8], more])
+    told = judged(frame, treatment=["method=ours", "method=more"])
+    one, other = told.answer.comparisons
+    assert (one.verdict, one.n, one.failures.of, one.n_diverged) == ("helps", 8, 8, 0)
+    assert (other.verdict, other.failures.untreated, other.failures.of) == ("unstable", 8, 16)
+    (absent,) = (line for line in told.lines if line.startswith("Absent"))
+    assert "method=plain lacks 8 seeds (seed 8, 9, 10, 11 and 4 more)" in absent and "method=ours" not in absent
 
 
 def test_a_lower_loss_helps_and_names_say_so():
@@ -302,6 +344,24 @@ def test_examples_are_averaged_within_a_seed():
     )
 
 
+def test_examples_count_that_all_arms_of_a_seed_have():
+    frame = pd.DataFrame(
+        [
+            {"method": method, "seed": seed, "row": row, "correct": row >= 10}
+            for method in ("ours", "plain")
+            for seed in range(8)
+            for row in range(50)
+            if not (method == "ours" and row < 10 and seed)  # which no arm gets right
+        ]
+    )
+    told = judged(frame, value="correct", example="row")
+    assert only(told).difference.mean == 0 and only(told).rows is not None
+    assert "Left out: 70 values of examples that not all arms of their seed have." in told.lines
+    other = frame[~((frame["method"] == "ours") & (frame["seed"] == 3) & (frame["row"] >= 10))]
+    other = other[~((other["method"] == "plain") & (other["seed"] == 3) & (other["row"] < 10))]
+    assert only(judged(other, value="correct", example="row")).n == 7
+
+
 def test_a_row_that_moves_every_seed_is_no_effect_on_new_ones():
     rng, n = np.random.default_rng(0), 12
     of_row = rng.normal(0.0, 0.3, 20) + 0.1  # alike in all seeds, so that seeds agree on these rows
@@ -331,6 +391,86 @@ def test_the_noise_floor_is_said():
     assert any(line.startswith("Noise floor: over seeds the baseline varies by") for line in told.lines)
 
 
+@pytest.mark.parametrize(("n", "n_arms"), [((6, 6), 4), ((12, 7), 1), ((16, 30), 60)])
+def test_the_noise_floor_of_independent_seeds_is_welchs(n, n_arms):
+    rng = np.random.default_rng(0)
+    levels = {"plain": 0.8, **{f"a{number}": 0.85 for number in range(n_arms)}}
+    sides = {
+        name: rng.normal(level, 0.003 * (1 + (name == "plain")), n[name == "plain"]) for name, level in levels.items()
+    }
+    frame = pd.DataFrame([(name, value) for name in sides for value in sides[name]], columns=["method", "accuracy"])
+    told = judged(frame, treatment=[f"method=a{number}" for number in range(n_arms)], pair=())
+    assert not any("show none" in line for line in told.lines)  # as flips of so few signs would
+    least = []
+    for name in list(sides)[1:]:
+        parts = [np.var(sides[side], ddof=1) / len(sides[side]) for side in (name, "plain")]
+        freedom = sum(parts) ** 2 / sum(part**2 / (size - 1) for part, size in zip(parts, n, strict=True))
+        critical = stats.t.ppf(1 - 0.05 / n_arms / 2, freedom)
+        least.append(
+            np.sqrt(sum(parts)) * optimize.brentq(lambda at: stats.nct.sf(critical, freedom, at) - 0.8, 0, 200)  # noqa: B023
+        )
+    assert told.noise.smallest == pytest.approx((min(least), max(least)))
+
+
+@pytest.mark.parametrize("level", [0.5, 0.95])
+@pytest.mark.parametrize(("n", "m"), [(8, 8), (12, 20)])
+def test_the_probability_of_improvement_of_independent_seeds_has_an_interval(n, m, level):
+    rng, truth = np.random.default_rng(0), stats.norm.cdf(1 / np.sqrt(2))
+    found = [unpaired.improvement(rng.normal(1, 1, n), rng.normal(0, 1, m), level) for _ in range(500)]
+    assert np.mean([each.low <= truth <= each.high for each in found]) == pytest.approx(level, abs=0.05)
+    assert all(0 <= each.low <= each.mean <= each.high <= 1 for each in found)
+    apart = unpaired.improvement(np.arange(n) + 100.0, np.arange(m) + 0.0, level)
+    assert apart.mean == apart.high == 1 and 0.5 < apart.low < 1
+    other = unpaired.improvement(np.arange(m) + 0.0, np.arange(n) + 100.0, level)
+    assert (other.low, other.high) == pytest.approx((1 - apart.high, 1 - apart.low), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("frame", "asked", "said", "unsaid"),
+    [
+        (lambda: results(gain=0.15), {"chance": 0.8}, "No better than chance (0.800): method=plain.", "method=ours."),
+        (lambda: results(), {"chance": 0.1}, "Failures: none of 16 trials", "missing values"),
+        (results, {}, "only missing values count, for without --chance", "no trial failed"),
+        (lambda: results(gain=0.1), {"pair": ()}, "no value is missing", "no trial failed"),
+        (lambda: results().assign(accuracy=0.5), {}, "between any two ends (8 seeds).", "beyond"),
+        (
+            lambda: results().assign(score=lambda rows: (rows["method"] == "ours") * rows["accuracy"]),
+            {"value": "score"},
+            "Of a baseline of 0 no part matters",
+            "and 1 % takes",
+        ),
+        (
+            lambda: results(n=12, datasets="abcdefg"),
+            {"by": "dataset", "looks": [2, 40]},
+            "10 later seeds not used",
+            "nan",
+        ),
+        (
+            lambda: results(n=12, datasets="abcdefg").assign(
+                accuracy=lambda rows: rows["accuracy"].where((rows["method"] != "plain") | (rows["seed"] != 3))
+            ),
+            {"datasets": "dataset"},
+            "is unstable in 7 of 7 settings, where 0 of 84 seeds fail with it and 7 of 84 without",
+            "nothing is compared",
+        ),
+    ],
+)
+def test_a_table_is_told_as_it_is(frame, asked, said, unsaid, tmp_path):
+    told = judged(frame(), **asked)
+    text = "\n".join(told.lines)
+    assert said in text and unsaid not in text and "nan" not in text.replace("finance", "")
+    page = judgement.write(told, tmp_path).read_text()
+    assert all(page.count(html.escape(each, quote=False)) <= 2 for each in told.content["warnings"])
+    assert json.loads(judgement.as_json(told))["asked"]["looks"] == list(asked.get("looks", ()))
+
+
+def test_many_treatments_are_counted_with_the_smallest_p():
+    frame = pd.concat([results(gain=0.001 * number, seed=7).replace("ours", f"a{number}") for number in range(20)])
+    told = judged(frame.drop_duplicates(["method", "seed"]), treatment=[f"method=a{number}" for number in range(20)])
+    assert told.verdict.startswith("Of 20 comparisons of method, ") and len(told.verdict.split()) < 60
+    assert told.table.rows[0][0].startswith("method=a0") and "the smallest p is that of method=a" in told.verdict
+
+
 @pytest.mark.parametrize(
     ("asked", "line"),
     [
@@ -355,11 +495,126 @@ def test_the_noise_floor_is_said():
         ({"smallest_effect": 0.0}, "smallest_effect: 0.0 is no size"),
         ({"looks": [16, 8]}, "looks: '16 8' do not ascend"),
         ({"looks": [16, 32]}, "looks: '16 32' begin after the 8 seeds"),
+        ({"example": "dataset", "pair": ()}, "example: 'dataset' takes the column of seeds, too; name it by --pair"),
+        ({"treatment": "ours", "baseline": "plain"}, "treatment: 'ours' is no column of the table"),
+        ({"chance": np.inf}, "chance: inf is no value of 0 to 1"),
+        ({"chance": np.nan}, "chance: nan is no value of 0 to 1"),
+        ({"chance": 50.0}, "chance: 50.0 is no value of 0 to 1"),
+        ({"chance": 1.0}, "chance: 1.0 is the best accuracy that there is"),
+        ({"treatment": ()}, "treatment: '' names no arm"),
+        ({"looks": [2.5, 8]}, "looks: '2.5 8' do not ascend"),
+        ({"smallest_effect": 5.0}, "smallest_effect: 5.0 is more than any difference, 1 at most"),
     ],
 )
 def test_a_mistake_is_told_in_one_line(asked, line):
-    (told,) = refused(results(), **asked)
+    told = refused(results(), **asked)
+    assert line in told[0] and len(told) == 1 + (asked.get("baseline") == "plain")
+
+
+@pytest.mark.parametrize(
+    ("change", "asked", "line"),
+    [
+        *(
+            ({"accuracy": values}, {}, "may be a fraction, and")
+            for values in (
+                lambda frame: frame["accuracy"] * np.where(frame["method"] == "ours", 100, 1),
+                lambda frame: frame["accuracy"] * np.where(frame["seed"] == 3, 1, 100),
+                lambda frame: np.where(frame["method"] == "ours", 100.0, 1.0) * (frame["seed"] > 3),
+            )
+        ),
+        *(
+            ({name: "x"}, {"by": name}, f"by: {name!r} is a name that tables of trials have themselves")
+            for name in (
+                "test_accuracy",
+                "validation_accuracy",
+                "test_accuracy_chance",
+                "redrawn",
+                "status",
+                "trial_id",
+            )
+        ),
+        ({"seed": lambda frame: [[seed] for seed in frame["seed"]]}, {}, "pair: 'seed' is a column of list"),
+        ({"x": lambda frame: [{"a": 1}] * len(frame)}, {"by": "x"}, "by: 'x' is a column of struct"),
+        ({"x": lambda frame: [b"\xff"] * len(frame)}, {"where": "x=1"}, "where: 'x' is a column of binary"),
+        (
+            {"seed": lambda frame: pd.period_range("2000", periods=8, freq="Y").repeat(2)},
+            {},
+            "pair: 'seed' is a column of",
+        ),
+        ({"accuracy": lambda frame: 1e-160 * frame["accuracy"]}, {"pair": ()}, "is too small to be squared"),
+        ({"accuracy": lambda frame: [[value] for value in frame["accuracy"]]}, {}, "value: 'accuracy' is a column of"),
+    ],
+)
+def test_a_table_that_leaves_something_open_is_refused(change, asked, line):
+    (told,) = refused(results().assign(**change), **asked)
     assert line in told
+
+
+def test_a_wide_table_takes_no_condition_of_its_own_name():
+    wide = pd.DataFrame({**PUBLISHED, "arm": list("aabb")})
+    with pytest.raises(ConfigError, match="by: 'arm' is a name that tables of trials have themselves"):
+        pretrain.judge(wide, treatment="ours", baseline="plain", value="accuracy", by="arm")
+
+
+def test_lines_that_are_no_objects_are_refused(tmp_path):
+    path = tmp_path / "results.jsonl"
+    path.write_text("[1,2]\n[1,3]\n")
+    with pytest.raises(ConfigError, match="row 1 is no object"):
+        judged(path)
+
+
+@pytest.mark.parametrize("name", ["run_{}", "{}", "seed {} of 20"])
+def test_looks_take_seeds_by_their_numbers(name):
+    frame = results(n=20, gain=0.05)
+    frame.loc[(frame["method"] == "ours") & (frame["seed"] >= 10), "accuracy"] -= 0.1
+    told = judged(frame.assign(seed=[name.format(seed) for seed in frame["seed"]]), looks=[6, 10, 20])
+    assert only(told).difference == pytest.approx(only(judged(frame, looks=[6, 10, 20])).difference)
+    assert only(told).verdict == "helps" and any("14 later seeds not used" in line for line in told.lines)
+
+
+@pytest.mark.parametrize(
+    ("field", "condition"),
+    [("finetune.encoder_init", "finetune.labels"), ("a=b", "c=d"), ("pretrain.epochs", "finetune.frozen_layers")],
+)
+def test_names_of_columns_mean_nothing(field, condition):
+    frame = results(datasets=("few", "none"), gain=0.03).replace({"method": {"ours": "pretrained", "plain": "none"}})
+    frame = frame.rename(columns={"method": field, "dataset": condition})
+    arms = {"treatment": f"{field}=pretrained", "baseline": f"{field}=none"}
+    told = judged(frame, **arms, by=condition)
+    assert [each.verdict for each in told.answer.comparisons] == ["helps", "helps"]
+    assert only(judged(frame, **arms, where=f"{condition}=few")).n == 8
+    assert len(judged(frame, **arms, datasets=condition).datasets) == 1
+
+
+@pytest.mark.parametrize(
+    "names",
+    [(0.123451, 0.123452), pd.to_timedelta([0, 1], "D"), pd.to_datetime(["2020-01-01", "2020-01-02"]), (True, False)],
+)
+def test_conditions_of_any_kind_are_told_apart(names, tmp_path):
+    frame = results(datasets="ab")
+    told = judged(frame.assign(dataset=frame["dataset"].map(dict(zip("ab", names, strict=True)))), datasets="dataset")
+    assert judgement.write(told, tmp_path).exists() and len({row[0] for row in told.table.rows}) == 2
+
+
+@pytest.mark.parametrize("asked", [{}, {"pair": ()}])
+@pytest.mark.parametrize(
+    ("value", "sizes"), [("loss", (1, 10, 1e3)), ("score", (1, 100, 1e6)), ("score", (-1, -2, -40))]
+)
+def test_datasets_of_unlike_scales_count_alike(value, sizes, asked):
+    frame = results(gain=0.08, datasets="abc").rename(columns={"accuracy": value})
+    frame[value] *= frame["dataset"].map(dict(zip("abc", sizes, strict=True)))
+    (group,) = judged(frame, value=value, datasets="dataset", **asked).datasets
+    assert group.is_relative and abs(group.fixed.mean) == pytest.approx(0.1, abs=0.01)
+    frame[value] *= (frame["method"] == "ours") | (
+        frame["dataset"] != "a"
+    )  # a baseline of 0, of which nothing is a part
+    (group,) = judged(frame, value=value, datasets="dataset", **asked).datasets
+    assert not group.is_relative and np.isfinite(group.fixed.mean)
+
+
+def test_a_condition_that_is_missing_is_one_of_its_own():
+    frame = results(datasets=("none", "x")).replace({"dataset": {"x": None}})
+    assert len(judged(frame, by="dataset").answer.comparisons) == 2
 
 
 def test_all_mistakes_are_told_at_once():
