@@ -8,7 +8,7 @@ from tests.launching import ROOT
 
 # config; data and learn beside each other; and up.
 ORDER = (("config",), ("data", "learn"), ("plan",), ("store",), ("execute",), ("engines",), ("runs",), ("models",))
-ORDER = (*ORDER, ("study",), ("report",), ("running", "judging"), ("library", "commands"))
+ORDER = (*ORDER, ("study",), ("report",), ("running", "judging"), ("library", "commands", "sklearn"))
 FLOORS = {folder: floor for floor, folders in enumerate(ORDER) for folder in folders}
 OUTSIDE = {"os", "pathlib", "time", "datetime", "subprocess", "socket", "threading", "shutil", "tempfile", "io"}
 FACE = ("__init__.py", "__main__.py")

@@ -15,6 +15,7 @@ from tests.undrawn import undrawn
 
 README = (ROOT / "pretrain" / "README.md").read_text()
 ADDED = README.split("## I want to add")[1].split("## Testing a change")[0]
+NOTEBOOKS = README.split("## Notebooks and programs")[1].split("## I want to add")[0]
 SECTIONS = {part.splitlines()[0]: part for part in re.split(r"^### ", ADDED, flags=re.M)[1:]}
 SHORT = [*OPTIONS, "--seeds", "1", "--finetune.frozen-layers", "0"]
 PATCHED = [name for name, part in SECTIONS.items() if "```diff" in part]
@@ -96,7 +97,7 @@ def test_a_layer_of_ones_own_runs(tmp_path, tiny_path, programs):
 
 
 def test_the_run_of_a_notebook_runs(site, tmp_path, monkeypatch):
-    (block,) = blocks(README.split("## Notebooks and programs")[1].split("## I want to add")[0], "python")
+    block, _ = blocks(NOTEBOOKS, "python")
     run = pretrain.run
     small = {**SMALL, "data.name": site.data, "run_dir": str(tmp_path / "run"), "store": str(tmp_path / "store")}
 
@@ -108,6 +109,13 @@ def test_the_run_of_a_notebook_runs(site, tmp_path, monkeypatch):
     with undrawn():
         exec(block, names)  # as a reader would
     assert len(names["effects"]) == 2 and len(names["trials"]) == 8 and names["run"].answer.sentence
+
+
+def test_the_estimator_of_a_notebook_learns():
+    _, block = blocks(NOTEBOOKS, "python")
+    names = {}
+    exec(block, names)  # as a reader would
+    assert names["share"] > 0.8
 
 
 def test_the_python_of_the_page_runs():

@@ -47,7 +47,15 @@ def read(config: DataConfig) -> Source:
     Raises:
       ConfigError: it is not there, is damaged, or does not fit; a line for each fault.
     """
-    arrays = formats.read(config)
+    return checked(formats.read(config), config)
+
+
+def checked(arrays: Arrays, config: DataConfig) -> Source:
+    """Returns the source of arrays, checked.
+
+    Raises:
+      ConfigError: they do not fit; a line for each fault.
+    """
     rows, labels = (_by_split(arrays.by_name, role) for role in _ROLES)
     row_names, label_names = (_by_split(arrays.called, role) for role in _ROLES)
     faults = [f"lacks {missing}" for missing in _missing(arrays.by_name)]

@@ -25,7 +25,7 @@ from pretrain.store.store import Store
 
 _FAR = 1.25  # times the memory that is free, as estimates may be that much too high
 _SHARE_OF_MEMORY = 0.5  # for a pack; temporaries of programs that never ran are guesses
-_COMPILERS = 2  # threads
+COMPILERS = 2  # threads
 _AHEAD = 16  # shapes of packs whose programs are compiled before their turn; fewer than ``compiled.MOST_KEPT`` holds
 
 
@@ -63,8 +63,8 @@ def run_here(request: Request) -> None:
     reporter = Reporter(console, todo, note)
     if todo:
         console.print(f"{counted(len(todo), 'pack')} on {hosts.in_words()}", style="dim", soft_wrap=True)
-    compilers, saver = ThreadPoolExecutor(_COMPILERS), _Saver(store)
-    compile_ahead = _compiler_ahead(todo, datasets, compilers)
+    compilers, saver = ThreadPoolExecutor(COMPILERS), _Saver(store)
+    compile_ahead = compiler_ahead(todo, datasets, compilers)
     try:
         for number, pack in enumerate(todo):
             compile_ahead(pack)
@@ -111,7 +111,7 @@ class _Saver:
         self._store.refresh()
 
 
-def _compiler_ahead(
+def compiler_ahead(
     todo: list[Pack], datasets: Mapping[DataConfig, Dataset], compilers: ThreadPoolExecutor
 ) -> Callable[[Pack], None]:
     """Returns a function that starts to compile, in order, the programs of a pack and of the next shapes of packs.

@@ -9,6 +9,7 @@ import numpy as np
 from pretrain import data
 from pretrain.config import Settings
 from pretrain.config.fields import ConfigError
+from pretrain.data import Dataset
 from pretrain.data.inputs_file import Inputs
 from pretrain.learn import probes
 from pretrain.learn.layers import Params
@@ -83,10 +84,7 @@ def _voters(stack: Stack, params: Params, ending: Ending, store: Store) -> Param
     """
     config = ending.settings.finetuning_data
     dataset = data.load(config)
-    train = Batch(dataset.train.inputs.reshape(-1, *stack.example), dataset.train.labels)
-    rows = taken(train, params["neighbours"]["rows"])
-    read = probes.as_read(params, rows._replace(inputs=probes.codes_in_blocks(stack, params, rows.inputs)))
-    voters = {forward.VOTERS: {"codes": np.asarray(read.inputs), "labels": np.asarray(rows.labels)}}
+    voters = voters_of(stack, params, dataset)
     stored = store.predictions(ending.id, "test")
     run = functools.partial(forward.outputs, stack, forward.NEIGHBOURS, {**params, **voters})
     outputs = np.concatenate([*forward.in_blocks(run, np.asarray, dataset.test.inputs, len(dataset.test.inputs))])
@@ -96,3 +94,11 @@ def _voters(stack: Stack, params: Params, ending: Ending, store: Store) -> Param
         remedy = "is not as it was when the run trained, and its rows vote; run the run's command again"
         raise ConfigError("data.name", config.name, remedy)
     return voters
+
+
+def voters_of(stack: Stack, params: Params, dataset: Dataset) -> Params:
+    """Returns the codes and labels of the training rows that vote in a read-out by neighbours."""
+    train = Batch(dataset.train.inputs.reshape(-1, *stack.example), dataset.train.labels)
+    rows = taken(train, params["neighbours"]["rows"])
+    read = probes.as_read(params, rows._replace(inputs=probes.codes_in_blocks(stack, params, rows.inputs)))
+    return {forward.VOTERS: {"codes": np.asarray(read.inputs), "labels": np.asarray(rows.labels)}}

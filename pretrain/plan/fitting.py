@@ -28,18 +28,20 @@ class Loaded(NamedTuple):
     findings: tuple[Finding, ...]  # in the data, and defaults that were fitted to them
 
 
-def load(experiment: Experiment, chosen: Collection[str] | None = None) -> Loaded:
+def load(experiment: Experiment, chosen: Collection[str] | None = None, read: Reader | None = None) -> Loaded:
     """Loads the data of an experiment, and fits to them the fields that nobody chose.
 
     Args:
       experiment: what to run.
       chosen: fields to leave as they are; by default all.
+      read: of sources that no file holds.
 
     Raises:
       ConfigError: data are not there or do not fit, or fields that somebody chose do not fit them; a line for each
         fault.
     """
-    read, fitted, unfitted, faults = data.reader(), fitting.Fitted(experiment), Faults(), Faults()
+    read = read or data.reader()
+    fitted, unfitted, faults = fitting.Fitted(experiment), Faults(), Faults()
     datasets = dict[DataConfig, Dataset]()
     if chosen is not None:
         encoders = {point.settings.encoder: point.settings for point in experiment.points}
