@@ -20,7 +20,9 @@ from pretrain.config.suggestions import of_options
 _FLAGS = ("dry_run", "tensorboard")
 _AXES = ("sweep", "tune", "per_layer")  # options that are given once for each field
 _DRAWS = ("draws", "draw_seed")
-_SWITCHES = {f"--{name}": f"--study.{name}" for name in ("until-conclusive", "variation")}  # True without a value
+_SWITCHES = {
+    f"--{name}": f"--study.{name}" for name in ("until-conclusive", "variation", "baselines")
+}  # True without a value
 _SHORT = {"--engine": "--engine.name", **_SWITCHES}
 
 

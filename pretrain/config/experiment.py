@@ -10,7 +10,7 @@ from annotated_types import Ge, Gt, Le, Lt, MinLen
 from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from pretrain.config import checks, grids, metrics
+from pretrain.config import baselines, checks, grids, metrics
 from pretrain.config.complaints import misplaced
 from pretrain.config.fields import STRICT, ConfigError, Faults, bare, fields, replace_all, with_values
 from pretrain.config.kinds import Count, Switch
@@ -82,6 +82,10 @@ class StudyConfig:
     """Train each trial anew for each source of variation - pretraining, label subset, head, batches, and the split of
     the data where each seed has its own - with only that source drawn anew, and split the variation of differences over
     seeds among them; `--variation` for short."""
+    baselines: Switch = False
+    """Set raw inputs beside the arms: linear, nearest neighbours and boosted trees, each on the same labelled rows and
+    tuned on validation rows. Nothing is judged by them; an encoder below the best of them is named; `--baselines` for
+    short."""
     most_seeds: Annotated[Count, Le(1 << 16)] = 32
     """Seeds at which `until_conclusive` ends, conclusive or not (seeds)."""
 
@@ -153,12 +157,15 @@ class Experiment(Settings):
 
     @functools.cached_property
     def points(self) -> tuple[Point, ...]:
-        """Each distinct point of the sweep; a single one of no values without a sweep.
+        """Each distinct point of the sweep, then baselines; a single one of no values without a sweep.
 
         Raises:
           ConfigError: a name is no field of a trial's settings, or a value does not fit its field.
         """
-        return tuple(Point(values, self.at(values)) for values in grids.points(self.sweep))
+        points = list(grids.points(self.sweep))
+        if self.study.baselines:
+            points = list(baselines.with_baselines(points, self.finetune.encoder_init))
+        return tuple(Point(values, self.at(values)) for values in points)
 
     @functools.cached_property
     def whole(self) -> "Experiment":

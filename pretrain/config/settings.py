@@ -163,9 +163,11 @@ class FinetuneConfig:
     """Inputs of the head: the encoder's codes; codes to which the unlabelled images' mean and standard deviation,
     unit by unit and as they are before fine-tuning, give mean 0 and deviation 1; or, by their covariance, also
     correlation 0."""
-    readout: Literal["none", "ridge", "logistic", "knn"] = "none"
+    readout: Literal["none", "ridge", "logistic", "linear", "knn", "trees"] = "none"
     """Read-out of the encoder as it starts, in place of training: ridge regression, its penalty chosen on validation
-    images; logistic regression to convergence, penalised by l2; or nearest neighbours, their number chosen likewise."""
+    images; logistic regression to convergence, penalised by l2; linear, the same with its penalty chosen likewise;
+    nearest neighbours, their number chosen likewise; or trees, boosted by scikit-learn on the host, the least rows of a
+    leaf and the number of iterations chosen likewise."""
     frozen_layers: Annotated[Annotated[int, Ge(0)] | Literal["all"], Home("layers")] = 0
     """Encoder layers, from the images up, that fine-tuning leaves as they are, or `all` (layers)."""
     unfreeze_at: Annotated[int, Ge(0), TRACED, When("readout", ("none",))] = 0

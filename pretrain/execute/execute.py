@@ -7,14 +7,16 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from pretrain.data import Dataset
 from pretrain.execute import hosts
 from pretrain.execute.lanes import FINISH, FIT, INIT, LOOP, lanes_on, mesh_of, mesh_of_one, whole_on
 from pretrain.learn.before import before
 from pretrain.learn.layers import Params
+from pretrain.learn.methods import METHODS
 from pretrain.learn.metrics import Splits
-from pretrain.learn.program import Carry, Echo, Program, finish, finishing, program_of
+from pretrain.learn.program import Carry, Echo, Program, finish, finishing, fitted, program_of
 from pretrain.learn.stage import Stage
 from pretrain.plan import arrays
 from pretrain.plan.cost import bytes_of, outputs
@@ -65,6 +67,8 @@ def run(
     program = _program(pack, examples)
     start = INIT if stage.n_updates else FIT
     carry, source = start(program.init.function, program.init.static, mesh, share, trials, examples)
+    if METHODS[stage.method].fit:
+        carry = _fitted(stage, mesh, (carry, source, trials), n_jobs, n_lanes)
     rest = source, trials._replace(parent=None)
     del trials  # with the parents
     first = 0
@@ -92,6 +96,14 @@ def run(
             keep(part, outcome(part))
         first = max(first, part.stage.n_updates)
     return outcome(pack)
+
+
+def _fitted(stage: Stage, mesh: Mesh, trials: Any, n_jobs: int, n_lanes: int) -> Carry:
+    """Returns the carries of lanes that the host fits, one after another."""
+    lanes = hosts.gathered(trials)
+    made = [fitted(stage, arrays.lane_of(lanes, lane)) for lane in range(n_jobs)]
+    stacked = jax.tree.map(lambda *leaves: arrays.padded(np.stack(leaves), n_lanes), *made)
+    return hosts.placed(stacked, lanes_on(mesh))
 
 
 def compilations(pack: Pack, dataset: Dataset) -> list[Callable[[], Any]]:

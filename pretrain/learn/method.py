@@ -1,10 +1,11 @@
 """The parts of a method, which the rest of the program uses without knowing the method by name."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import flax.linen as nn
 import jax
+import numpy as np
 
 from pretrain.learn.layers import Params
 from pretrain.learn.metrics import Batch, Metrics, Splits
@@ -62,6 +63,11 @@ class Finish(Protocol):
     def __call__(self, static: Static, params: Params, examples: Splits) -> Results: ...
 
 
+# From seed, labelled and validation examples to parameters that join those of ``init``, and values to report, all on
+# the host. No trace shows it: a stage is named by its definition, and by the versions of the packages it calls.
+Fit = Callable[[Static, StageConfig, np.ndarray, Batch, Batch], tuple[Params, dict[str, float]]]
+
+
 class Beside(Protocol):
     """Returns the modules trained beside the topmost of some layers, which reads examples of a shape."""
 
@@ -90,7 +96,9 @@ def no_measure(static: Static, config: StageConfig, state: TrainState, batch: Ba
 class Method(NamedTuple):
     """What layers, or a whole network, are trained for: four free functions of one trial, and the modules they need.
 
-    A closed form makes no update: its ``init`` fits.
+    A closed form makes no update: its ``init`` fits, or leaves that to ``fit``, a function of the host, which is given
+    the labelled subset and the validation examples as a head reads them. ``init`` then has parameters of the same
+    shapes, and values of the same names.
     """
 
     init: Init
@@ -99,3 +107,5 @@ class Method(NamedTuple):
     measure: Measure = no_measure
     companions: Beside = no_companions
     held_out: str = "loss"  # the metric of ``measure`` by which training may end early
+    fit: Fit | None = None
+    packages: tuple[str, ...] = ()  # that ``fit`` calls

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from pretrain.learn import start, stopping
 from pretrain.learn.layers import AnyArray, Params
@@ -33,8 +34,8 @@ class Inputs(NamedTuple):
 class Source(NamedTuple):
     """The examples that a trial's updates read; None where they are the images that all trials share."""
 
-    train: Batch | None  # the labelled subset, or codes of frozen layers
-    validation: Batch | None  # codes of frozen layers
+    train: Batch | None  # the labelled subset, or codes of frozen layers, or as a head reads them where the host fits
+    validation: Batch | None  # the same of validation examples, but for images
 
 
 class Echo(NamedTuple):
@@ -93,7 +94,20 @@ def begin(stage: Stage, trial: Inputs, examples: Splits) -> tuple[Carry, Source]
     else:
         curves = {name: value[None] for name, value in state.carry.items()}
         state = state._replace(carry=None)
+        if METHODS[stage.method].fit:
+            read = (codes(static, state.params, examples) for codes in (start.labelled_codes, start.validation_codes))
+            source = Source(*read)
     return Carry(state, curves, echo_of(trial, digest(parent))), source
+
+
+def fitted(stage: Stage, trial: tuple[Carry, Source, Inputs]) -> Carry:
+    """Returns the carry of a trial once its method has fitted on the host, all of it arrays of the host."""
+    carry, (labelled, validation), inputs = trial
+    fit, state = METHODS[stage.method].fit, carry.state
+    assert fit and labelled and validation
+    params, values = fit(stage.static, inputs.config, np.asarray(inputs.seed), labelled, validation)
+    curves: dict[str, Any] = {name: np.full_like(curve, values[name]) for name, curve in carry.curves.items()}
+    return carry._replace(state=state._replace(trainable={**state.trainable, **params}), curves=curves)
 
 
 @_traced_once

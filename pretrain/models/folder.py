@@ -17,6 +17,7 @@ from pretrain.config.fields import ConfigError
 from pretrain.config.paths import opened
 from pretrain.data import inputs_file
 from pretrain.learn.layers import ACTIVATIONS, Convolution, Dense, LayerError, Layers, Params, Residual
+from pretrain.learn.methods import trees
 from pretrain.learn.stack import Stack
 from pretrain.learn.tasks import Task
 from pretrain.learn.transfer import TransferError, copied
@@ -31,7 +32,7 @@ _FORMAT = "pretrain-model/1"
 _LAYOUT = "flax"  # dense kernels [in, out], kernels of convolutions [*window, in, out], the last axis the channels
 _KINDS: Mapping[str, type[nn.Module]] = {"dense": Dense, "convolution": Convolution, "residual": Residual}
 _FIELDS = ("features", "window", "stride", "activation")
-_ENDINGS = ("finetuning", "ridge", "logistic", forward.NEIGHBOURS)
+_ENDINGS = ("finetuning", "ridge", "logistic", "linear", forward.NEIGHBOURS, forward.TREES)
 _LARGEST = 1 << 24  # bytes of a description
 _TORCH = Path(__file__).with_name("torch_model.py")
 
@@ -177,6 +178,8 @@ def _check_weights(path: Path, params: Params, shapes: Params, stack: Stack, end
             "int32" if is_class else "float32",
         )
         wanted["neighbours.count"] = ((), "int32")
+    elif ending == forward.TREES:
+        wanted |= {f"trees.{name}": shape for name, shape in trees.shapes(stack.task).items()}
     else:
         wanted |= {"head.kernel": ((units, width), "float32"), "head.bias": ((width,), "float32")}
     try:
@@ -186,6 +189,8 @@ def _check_weights(path: Path, params: Params, shapes: Params, stack: Stack, end
         )
     except TransferError as error:
         raise ConfigError("model", str(path), f"holds other arrays than config.json describes: {error}") from None
+    if ending == forward.TREES and not trees.are_sound(params["trees"], units):
+        raise ConfigError("model", str(path), "holds nodes that make no trees; export it anew")
 
 
 def _description(path: Path) -> dict[str, Any]:

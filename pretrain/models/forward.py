@@ -9,10 +9,12 @@ import numpy as np
 
 from pretrain.learn import layers, probes
 from pretrain.learn.layers import Params
+from pretrain.learn.methods import trees
 from pretrain.learn.metrics import Batch
 from pretrain.learn.stack import Stack
 
 NEIGHBOURS = "knn"  # the kind of an ending whose outputs are votes of codes
+TREES = "trees"  # and of one whose outputs are sums of trees
 VOTERS = "voters"  # side of parameters: ``codes`` [L, units] and ``labels`` [L, ...] of the rows that vote
 
 
@@ -34,6 +36,8 @@ def outputs(stack: Stack, ending: str, params: Params, inputs: jax.Array) -> jax
     They are logits of classes or labels, standardised numbers, or the votes of neighbours: see ``probes.voted``.
     """
     images = _shaped(stack, inputs)
+    if ending == TREES:
+        return trees.outputs(stack, params, images)
     if ending != NEIGHBOURS:
         return stack.logits(params, images)
     voters = params[VOTERS]

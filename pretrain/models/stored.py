@@ -25,7 +25,7 @@ from pretrain.store.store import Store
 
 _BLOCK = 1000  # rows, as held-out rows are measured
 _SAME = 1e-2  # mean difference of votes, in deviations, up to which data are as they were
-SIDES = ("encoder", "head", "codes", "neighbours")  # of parameters that a network has to be used
+SIDES = ("encoder", "head", "codes", "neighbours", "trees")  # of parameters that a network has to be used
 
 
 class Ending(NamedTuple):

@@ -23,6 +23,7 @@ ACTIVATIONS = {
 }
 CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 MOST_NEIGHBOURS = (1, 3, 5, 9, 15, 25)
+TREES = ("feature", "threshold", "left", "right", "value", "baseline")  # arrays of nodes, and the sums before them
 STEP = 255.0
 
 
@@ -131,6 +132,11 @@ class Network(nn.Module):
             self.register_buffer("voters", tensor(codes))
             self.register_buffer("labels", tensor(weights["voters.labels"]))
             self.count = int(weights["neighbours.count"])
+        elif config["ending"] == "trees":
+            places = numpy.argsort(rows(numpy.arange(len(weights["codes.mean"]))))
+            for name in TREES:
+                array = weights[f"trees.{name}"]
+                self.register_buffer(name, tensor(places[array] if name == "feature" else array))
         else:
             kernel = rows(weights["head.kernel"])
             self.head = nn.Linear(*kernel.shape)
@@ -140,7 +146,22 @@ class Network(nn.Module):
     def forward(self, inputs):
         codes = self.codes(inputs).flatten(1) - self.mean
         codes = codes @ self.scale if self.scale.ndim == 2 else codes * self.scale
-        return self.votes(codes) if self.config["ending"] == "knn" else self.head(codes)
+        return {"knn": self.votes, "trees": self.sums}.get(self.config["ending"], self.linear)(codes)
+
+    def linear(self, codes):
+        return self.head(codes)
+
+    def sums(self, codes):
+        """Sums of the leaves that codes come to, in a tree for each iteration and output."""
+        total, columns = self.baseline.expand(len(codes), -1), torch.arange(len(codes), device=codes.device)
+        for nodes in zip(*(getattr(self, name) for name in TREES[:-1]), strict=True):
+            below, place = torch.zeros(len(self.baseline), len(codes), dtype=torch.int64, device=codes.device), None
+            while place is None or not torch.equal(below, place):
+                place = below
+                feature, threshold, left, right, value = (each.gather(1, place) for each in nodes)
+                below = torch.where(codes[columns, feature] <= threshold, left, right).long()
+            total = total + value.T
+        return total
 
     def codes(self, inputs):
         """Codes of inputs [N, D], scaled: [N, units], or [N, C, *sides]."""

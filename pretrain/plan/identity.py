@@ -22,6 +22,7 @@ from pretrain.config.paths import opened
 from pretrain.data import Dataset
 from pretrain.data.files import written_whole
 from pretrain.learn.lanes import over_trials
+from pretrain.learn.methods import METHODS
 from pretrain.learn.program import Piece, Program, program_of
 from pretrain.learn.stage import Stage
 from pretrain.plan import arrays, definitions, environment
@@ -80,7 +81,9 @@ class Fingerprints:
             # Their sources, and what they import, are not among those that are hashed.
             is_own = any(isinstance(name, str) and ".py:" in name for name in spec.content["layers"])
             digests = self._digests(program, is_own)
-            self._programs[program] = sha256("".join([digests, mapping(), movement(), _settings()]))
+            self._programs[program] = sha256(
+                "".join([digests, mapping(), movement(), _settings(), on_host(program.stage)])
+            )
         return self._programs[program]
 
     def _digests(self, program: Program, is_own: bool) -> str:
@@ -163,6 +166,15 @@ def pieces_of(program: Program) -> Iterator[Piece]:
     if program.stage.n_updates:
         yield program.loop
     yield program.finish
+
+
+def on_host(stage: Stage) -> str:
+    """Returns a digest of what a stage's method fits on the host, by definition and packages; nothing of others."""
+    fit, packages = METHODS[stage.method].fit, METHODS[stage.method].packages
+    if fit is None:
+        return ""
+    defined = definitions.digest_of(fit.__module__, fit.__name__)
+    return sha256_of_json([defined, {name: version(name) for name in packages}])
 
 
 def lines_of_one(piece: Piece) -> tuple[Any, tuple[Any, Any]]:

@@ -10,6 +10,7 @@ from pretrain.study.health import Fault
 
 _RATES = {"finetune": "finetune.optimizer.learning_rate"}
 _OF_PRETRAINING = "pretrain.optimizer.learning_rate"
+_RAW = {"linear": "linear models", "knn": "nearest neighbours", "trees": "boosted trees"}
 _FAILED = ("did not train", "reconstruction")
 
 
@@ -68,6 +69,13 @@ def _sentence(group: Sequence[Fault], experiment: Experiment) -> str:
             return (
                 f"{capital(who)} {are} no better than chance ({', '.join(values)}, where predicting the same of all "
                 f"examples comes to {best:.3f}); {remedy}, or compare another metric (--study.metric)."
+            )
+        case "below raw inputs":
+            shown = listed([f"{fault.value:.3f}" for fault in group])
+            return (
+                f"An encoder is below raw inputs: {_RAW[first.stage]} come to {_mean(group, 'baseline')} on the same "
+                f"rows, {who} to {shown}; set that beside any claim, or make the networks better (tune them, or train "
+                "them longer)."
             )
         case "did not train":
             return (

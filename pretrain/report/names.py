@@ -55,7 +55,9 @@ _WORDS = {
         "none": _USUAL,
         "ridge": Words("ridge read-out", "by ridge read-out"),
         "logistic": Words("logistic read-out", "by logistic read-out"),
+        "linear": Words("linear read-out", "by linear read-out"),
         "knn": Words("nearest neighbours", "by nearest neighbours"),
+        "trees": Words("boosted trees", "by boosted trees"),
     },
 }
 _MOST_NAMED = 4  # arms in a sentence

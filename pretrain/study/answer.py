@@ -119,7 +119,7 @@ def answer(
         n_seeds=n_seeds(trials),
         level=level,
         metric=metric,
-        faults=faults_of(run, metric, pretraining, {id(run[place]): seeds for place, seeds in alone.items()}),
+        faults=faults_of(run, metric, pretraining, {id(run[place]): seeds for place, seeds in alone.items()}, study),
         lengths=trained,
         epochs=epoch_curves(all_arms, [], metric, level, last_errors(watched(of_run, all_arms)))
         if study.tune

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pretrain.config import StudyConfig
+from pretrain.config.baselines import is_baseline
 from pretrain.config.metrics import metric_of
 from pretrain.study import failures, families, statistics
 from pretrain.study.arms import CORNERS, Arm, by_seed, cut, key, without_idle
@@ -102,9 +103,10 @@ def compare(
     """Compares each value of a field with its baseline, at every setting of the other swept fields.
 
     The field is ``study.compare`` where it is swept, else the first swept field; encoders are compared with ``he``,
-    other values with the first. Differences are taken within a seed, where label subset, head and batch order are
-    shared; a seed's repeats, which share a pretraining, count as one by their mean. Two arms at chance are not judged.
-    Where an arm failed in some seed the verdict is unstable, and p is of the seeds in which both train.
+    other values with the first, and baselines on raw inputs with nothing. Differences are taken within a seed, where
+    label subset, head and batch order are shared; a seed's repeats, which share a pretraining, count as one by their
+    mean. Two arms at chance are not judged. Where an arm failed in some seed the verdict is unstable, and p is of the
+    seeds in which both train.
 
     Args:
       arms: of the run.
@@ -114,6 +116,7 @@ def compare(
       settled: comparisons that stay as earlier looks judged them, by ``identity``.
       keeps_lost: whether to return those of no seed that has both arms, too, for their rates of failure.
     """
+    arms = [arm for arm in arms if not is_baseline(arm.point, study.baselines)]
     field, settled = compared_field(arms, study), settled or {}
     pairs = _pairs(arms, field) if field else []
     is_own = [families.in_family(treatment.point, study) for treatment, _ in pairs]
@@ -168,7 +171,7 @@ def planned(points: Iterable[Mapping[str, Any]], study: StudyConfig) -> list[Pla
 
     Tuned fields are no condition, and so distinguish no arms.
     """
-    points = list(points)
+    points = [point for point in points if not is_baseline(point, study.baselines)]
     names = list(dict.fromkeys(name for point in points for name in point if name not in study.tune))
     whole = ({name: point.get(name) for name in names} for point in points)
     arms = [Arm(point, (), ()) for point in {key(without_idle(point)): point for point in whole}.values()]

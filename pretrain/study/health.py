@@ -7,8 +7,11 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from pretrain.config.metrics import CHANCE, COMPONENTS, MARGIN, MEAN, RECONSTRUCTION, VARIANCE, metric_of
-from pretrain.study.arms import Arm
+from pretrain.config import StudyConfig
+from pretrain.config.baselines import READOUT, condition, is_baseline
+from pretrain.config.metrics import CHANCE, COMPONENTS, MARGIN, MEAN, RECONSTRUCTION, VARIANCE, metric_of, split_of
+from pretrain.study.arms import CORNERS, Arm, cut
+from pretrain.study.comparisons import smallest_of
 from pretrain.study.failures import is_at_chance
 from pretrain.study.watched import Watched
 
@@ -22,6 +25,7 @@ Kind = Literal[
     "reconstruction",
     "components",
     "constant units",
+    "below raw inputs",
 ]
 _EXPLAINED = 0.01  # of the error of the training inputs' mean, below which a reconstruction is no better
 _WORSE = 1.05  # times the error of principal components, beyond which a reconstruction is worse, if by so much of
@@ -38,7 +42,7 @@ class Fault(NamedTuple):
     of: int  # trials of the arm
     value: float = np.nan  # of the arm, mean over trials: the result, the part of variance, or the share of units
     baseline: float = np.nan  # for comparison: chance, or the components' part; NaN of other kinds
-    stage: str = ""  # of pretraining; or that in which most trials diverged
+    stage: str = ""  # of pretraining; or that in which most trials diverged; or the read-out of raw inputs
     seeds: tuple[int, ...] = ()  # of trials that failed
 
     @property
@@ -52,6 +56,7 @@ def faults_of(
     metric: str = "test_accuracy",
     pretraining: Iterable[Watched] = (),
     failed: Mapping[int, Collection[int]] = MappingProxyType({}),
+    study: StudyConfig | None = None,
 ) -> list[Fault]:
     """Returns the faults of each arm, arm by arm; consequences of the first are left out.
 
@@ -60,8 +65,10 @@ def faults_of(
       metric: that is compared, as a column's name, by which an arm may be at chance.
       pretraining: stages of the arms' pretraining.
       failed: the seeds in which arms failed whose failures no comparison tells, by the arm's ``id``.
+      study: by which some arms are baselines on raw inputs.
     """
     faults, stages = [], list(pretraining)
+    raw = [arm for arm in arms if study and is_baseline(arm.point, study.baselines) and arm.trial_ids]
     for arm in arms:
         n = len(arm.trial_ids) + arm.n_diverged
         if arm.n_diverged:
@@ -75,6 +82,8 @@ def faults_of(
             faults.append(Fault(arm, "failed", sum(seed in fell for seed in arm.seeds), n, seeds=tuple(sorted(fell))))
         if arm.n_collapsed < len(arm.trial_ids) and is_at_chance(arm, metric):
             faults.append(_at_chance(arm, n, metric))
+        if study and raw and not is_baseline(arm.point, study.baselines):
+            faults += _below(arm, raw, metric, study)
         own = [fault for each in stages if each.arm is arm for fault in _pretraining(each)]
         untrained = any(fault.kind == "did not train" for fault in own)
         faults += [*own, *([] if untrained else _reconstruction(arm, n)), *_constant_units(arm, n)]
@@ -105,6 +114,26 @@ def _at_chance(arm: Arm, n: int, metric: str) -> Fault:
     values, levels, margins = (arm.results[f"{metric}{end}"] for end in ("", CHANCE, MARGIN))
     above = (values - levels) * (1 if metric_of(metric).higher_is_better else -1) - margins
     return Fault(arm, "at chance", int(np.sum(above <= 0)), n, float(np.mean(values)), float(np.mean(levels)))
+
+
+def _below(arm: Arm, raw: Sequence[Arm], metric: str, study: StudyConfig) -> list[Fault]:
+    """Returns whether an encoder's arm is below raw inputs by more than matters, seed by seed.
+
+    Of the baselines on its rows that is asked which validation rows choose, so that no choice is made on test rows.
+    """
+    same = [each for each in raw if condition(each.point) == condition(arm.point)]
+    if arm.point.get(CORNERS[0]) == "none" or not same:
+        return []
+    sign = 1 if metric_of(metric).higher_is_better else -1
+    by = f"validation_{split_of(metric)[1]}"
+    best = max(same, key=lambda each: sign * np.nanmean(each.results.get(by, each.results[metric])))
+    paired = set(arm.units) & set(best.units)
+    values, levels = (cut(each, paired).results[metric] for each in (arm, best))
+    gains = sign * (values - levels)
+    if not paired or np.isnan(gains).any() or np.mean(gains) > -smallest_of(metric, levels, study):
+        return []
+    means = float(np.mean(values)), float(np.mean(levels))
+    return [Fault(arm, "below raw inputs", int(np.sum(gains < 0)), len(gains), *means, best.point[READOUT])]
 
 
 def _pretraining(watched: Watched) -> Iterator[Fault]:

@@ -137,6 +137,7 @@ OTHER = {
     "study.intervals": "simultaneous",
     "study.until_conclusive": True,
     "study.variation": True,
+    "study.baselines": True,
     "study.most_seeds": 12,
     "save_every": 5.5,
 }

@@ -107,6 +107,7 @@ def test_what_is_often_wanted_has_a_short_name():
     assert read("--until-conclusive", "False").experiment.study.until_conclusive is False
     assert read().experiment.study.until_conclusive is False
     assert read("--variation", "--seeds", "2").experiment.study.variation is True
+    assert read("--baselines").experiment.study.baselines is True
     assert read("--variation", "False").experiment.study.variation is read().experiment.study.variation is False
 
 

@@ -157,6 +157,7 @@ WRONG = {
     "study.intervals": CHOICES,
     "study.until_conclusive": SWITCHES,
     "study.variation": SWITCHES,
+    "study.baselines": SWITCHES,
     "study.family": [(1,), ("a", None), "a=1", 1, None],
     "study.tune": [(1,), ("a", None), "a", 1, None],
     "study.tune_labels": [*COUNTS, "some"],

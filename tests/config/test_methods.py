@@ -20,7 +20,7 @@ from pretrain.learn.methods import METHODS
 from tests.experiments import brief, configs_of, refused
 
 ALL = (AutoencoderConfig, RbmConfig, SupervisedConfig, PcaConfig)
-LAST = [FinetuneConfig(readout=readout) for readout in ("none", "ridge", "logistic", "knn")]
+LAST = [FinetuneConfig(readout=readout) for readout in ("none", "ridge", "logistic", "linear", "knn", "trees")]
 PLAIN = {"kind", "loss", "output", "tied", "corruption", "sparsity", "contractive", "variational"}
 NOISE = {"corruption_level", "corruption_schedule"}
 

@@ -46,8 +46,8 @@ PLANS = {
         "encoder": {"layers": (6,)},
         "finetune": {"encoder_init": "none", "codes": "standardised", "label_subset": "random"},
         "method": AutoencoderConfig(),
-        "sweep": ({"finetune.readout": ("none", "logistic")},),
-        "stages": ["finetune", "finetune"],
+        "sweep": ({"finetune.readout": ("none", "logistic", "trees")},),
+        "stages": ["finetune", "finetune", "finetune"],
     },
     "convolutions": {
         "encoder": {"layers": ("3c3s2", 5)},

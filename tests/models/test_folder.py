@@ -19,7 +19,10 @@ from pretrain.data.inputs_file import Inputs
 from pretrain.data.raw import Raw
 from pretrain.data.scaling import Scaling
 from pretrain.learn.layers import Convolution, Dense, Residual, fresh
+from pretrain.learn.methods import trees
+from pretrain.learn.metrics import Batch
 from pretrain.learn.randomness import Purpose, key_for
+from pretrain.learn.stage import StageConfig, Static
 from pretrain.learn.tasks import Task
 from pretrain.models import folder, forward
 from pretrain.models.model import Member, Model
@@ -27,6 +30,7 @@ from pretrain.plan import builders
 from pretrain.plan.stages import example_shape
 
 N = 40
+TREES = (("trees", "scale"), ("trees", "kernel"))
 NAMES = {"classification": ("a", "b", "c"), "multilabel": ("p", "q"), "regression": ("u",)}
 
 
@@ -61,13 +65,17 @@ def network(layers, shape, raw, task="classification", ending="finetuning", stat
     if statistics == "kernel":
         codes = {"mean": drawn(units), "kernel": drawn(units, units)}
     params = {"encoder": encoder, "codes": codes}
+    labels = {
+        "classification": rng.integers(0, 3, 60).astype(np.int32),
+        "multilabel": rng.integers(0, 2, (60, 2)).astype(np.float32),
+        "regression": drawn(60, 1),
+    }
     if ending == forward.NEIGHBOURS:
-        labels = {
-            "classification": rng.integers(0, 3, 60).astype(np.int32),
-            "multilabel": rng.integers(0, 2, (60, 2)).astype(np.float32),
-            "regression": drawn(60, 1),
-        }[task]
-        params |= {"voters": {"codes": drawn(60, units), "labels": labels}, "neighbours": {"count": np.int32(5)}}
+        voters = {"codes": drawn(60, units), "labels": labels[task]}
+        params |= {"voters": voters, "neighbours": {"count": np.int32(5)}}
+    elif ending == forward.TREES:
+        known, held_out = (Batch(drawn(60, units), labels[task]) for _ in range(2))
+        params |= trees.fit(Static(stack), StageConfig(None), np.zeros(()), known, held_out)[0]
     else:
         params["head"] = {"kernel": drawn(units, width), "bias": drawn(width)}
     return Model(stack, ending, (Member(params, inputs_of(raw, shape, task)),), 16, "pretrained, seed 0")
@@ -137,7 +145,7 @@ def test_pytorch_computes_the_same(case, tmp_path):
 
 
 @pytest.mark.parametrize("task", NAMES)
-@pytest.mark.parametrize(("ending", "statistics"), [("knn", "scale"), ("knn", "kernel"), ("ridge", "kernel")])
+@pytest.mark.parametrize(("ending", "statistics"), [("knn", "scale"), ("knn", "kernel"), ("ridge", "kernel"), *TREES])
 def test_pytorch_ends_alike(task, ending, statistics, tmp_path):
     for number, case in enumerate(("dense", "head after a convolution")):
         check_torch(network(*CASES[case], task, ending, statistics), tmp_path / str(number))
@@ -250,3 +258,23 @@ def test_weights_are_those_of_the_network(saved):
     assert arrays.keys() == flat.keys()
     for name, leaf in flat.items():
         np.testing.assert_array_equal(arrays[name], leaf)
+
+
+@pytest.mark.parametrize(("name", "value"), [("left", 0), ("right", 61), ("feature", -1), ("feature", 7)])
+def test_nodes_that_make_no_trees_are_one_line(name, value, tmp_path):
+    model = network((), (7,), COLUMNS, ending="trees")
+    folder.save(model, tmp_path / "out", "A sentence.")
+    assert pretrain.load_model(tmp_path / "out").ending == "trees"
+    model.members[0].params["trees"][name][0, 0, 1] = value
+    folder.save(model, tmp_path / "bad", "A sentence.")
+    with pytest.raises(ConfigError, match="holds nodes that make no trees; export it anew"):
+        pretrain.load_model(tmp_path / "bad")
+
+
+def test_trees_are_a_program_of_any_number_of_rows(tmp_path):
+    model = network((), (7,), COLUMNS, ending="trees")
+    folder.save(model, tmp_path / "out", "A sentence.", ["stablehlo"])
+    program = jax.export.deserialize(bytearray((tmp_path / "out" / "model.stablehlo").read_bytes()))
+    for n in (1, N):
+        inputs = model.inputs.scaling.as_read(model.read(rows_of(COLUMNS)[:n]).rows)
+        np.testing.assert_allclose(program.call(inputs), outputs_of(model, rows_of(COLUMNS)[:n]), rtol=0, atol=1e-5)

@@ -16,7 +16,7 @@ from pretrain.models import forward
 from pretrain.store.store import Store
 from tests.models import sources
 
-ENDINGS = ("none", "ridge", "logistic", "knn")
+ENDINGS = ("none", "ridge", "logistic", "linear", "knn", "trees")
 SMALL = {
     "seeds": 1,
     "encoder.layers": (12, 6),
@@ -62,7 +62,7 @@ def check_agreement(run, source):
         model, stored = run.model(trial), stored_predictions(run, trial)
         rows = rows_of(source, model)
         outputs, units = outputs_of(model, rows), model.inputs.units
-        predicted = model.stack.task.predicted(outputs, model.ending in ("finetuning", "logistic"))
+        predicted = model.stack.task.predicted(outputs, model.ending in ("finetuning", "logistic", "linear", "trees"))
         scores = units.restored(np.asarray(predicted.scores)) if units else np.asarray(predicted.scores)
         np.testing.assert_array_equal(scores, stored["scores"])
         found = model.predict(rows)

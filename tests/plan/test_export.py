@@ -51,6 +51,7 @@ ASKED = {
     ),
     "labels": ({"pretrain": of_kind("supervised"), "finetune": {"encoder_init": "permuted", "head_init": "zero"}}, ()),
     "logistic regression": ({"finetune": {**HE, "readout": "logistic"}}, ()),
+    "boosted trees": ({"finetune": {**HE, "readout": "trees"}}, ()),
     "neighbours": ({"finetune": {**HE, "readout": "knn"}}, ()),
     "components": ({"finetune": {"encoder_init": "pca"}}, ("pretrain/0 begin", "pretrain/1 begin")),
     "a fitted head": ({"finetune": {**HE, "head_init": "ridge"}}, ("finetune begin",)),

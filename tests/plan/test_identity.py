@@ -14,6 +14,7 @@ from pretrain import data
 from pretrain.config import DataConfig, to_json
 from pretrain.learn import program
 from pretrain.learn.layers import ACTIVATIONS
+from pretrain.plan import definitions, identity
 from pretrain.plan.identity import Fingerprints
 from pretrain.plan.plan import plan
 from pretrain.plan.stages import specs
@@ -195,3 +196,24 @@ def test_settings_of_jax_that_change_draws_change_every_name(experiment, dataset
         other = plan(found, {found.data: dataset}, Fingerprints())
     assert not set(plain.jobs) & set(other.jobs)
     assert {job.settings_id for job in plain.jobs.values()} == {job.settings_id for job in other.jobs.values()}
+
+
+def test_a_fit_on_the_host_is_named_by_its_definition_and_by_its_packages(planned, monkeypatch):
+    stage, *others = (
+        path(planned(finetune={"readout": readout, "encoder_init": "none"}, sweep=()))[-1].stage
+        for readout in ("trees", "none", "logistic")
+    )
+    assert [identity.on_host(other) for other in others] == ["", ""]
+
+    def last():
+        return identity.on_host(stage)
+
+    versions = {"scikit-learn": "1.9.1"}
+    monkeypatch.setattr(identity, "version", versions.get)
+    before = last()
+    assert before == last() != ""
+    versions["scikit-learn"] = "1.9.2"
+    assert last() != before
+    versions["scikit-learn"] = "1.9.1"
+    monkeypatch.setattr(definitions, "digest_of", lambda module, name: f"another {module}.{name}")
+    assert last() != before

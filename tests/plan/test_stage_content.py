@@ -207,7 +207,7 @@ def test_settings_that_decide_nothing_of_fine_tuning_split_no_stage(planned):
     assert ids[0] == ids[1]
 
 
-@pytest.mark.parametrize("readout", ["ridge", "logistic", "knn"])
+@pytest.mark.parametrize("readout", ["ridge", "logistic", "linear", "knn", "trees"])
 def test_settings_of_training_decide_nothing_of_a_read_out(readout, planned):
     ignored = {
         "finetune.optimizer.learning_rate": (0.01, 0.001),

@@ -24,7 +24,10 @@ PREVIEWED = {
     "convolution": ({"encoder": {"layers": ("4c3s2", 6)}}, "pretrain/1"),
     "all at once": ({"pretrain": {"training": "greedy_then_end_to_end"}}, "pretrain/all"),
     "frozen": ({"finetune": {"frozen_layers": "all"}}, "finetune, 2 layers frozen"),
-    **{name: ({"finetune": {"readout": name}}, f"finetune, {name}") for name in ("ridge", "logistic", "knn")},
+    **{
+        name: ({"finetune": {"readout": name}}, f"finetune, {name}")
+        for name in ("ridge", "logistic", "linear", "knn", "trees")
+    },
 }
 
 

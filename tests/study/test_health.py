@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import jax.numpy as jnp
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from pretrain.config import Experiment, StudyConfig
@@ -224,3 +225,60 @@ def test_one_class_for_all_is_no_collapse_where_scores_are_ranked():
     assert "collapsed" in conclusion(answer(ranked, CURVES, StudyConfig(metric="accuracy")), Experiment())
     numbers = table(status="collapsed", validation_r2=0.0, **scores("rmse", 9.0, 9.0, 9.0, 0.1))
     assert "collapsed" in conclusion(answer(numbers, CURVES, StudyConfig(metric="rmse")), Experiment())
+
+
+READOUT = "finetune.readout"
+
+
+def beside(raw, networks=(0.8, 0.81), by=None, n=6, metric="test_accuracy"):
+    """Two networks beside raw inputs with some read-outs, whose results are given, and on validation rows, too."""
+    rows = []
+    arms_of = [(init, None, value, value) for init, value in zip(("pretrained", "he"), networks, strict=True)]
+    arms_of += [("none", readout, value, (by or raw)[readout]) for readout, value in raw.items()]
+    for init, readout, value, chosen in arms_of:
+        for seed in range(n):
+            row = {"trial_id": f"{init}{readout}{seed}", "seed": seed, "repeat": 0, INIT: init, READOUT: readout}
+            row |= {"failed_stage": None, "status": "ok", metric: value + 0.001 * (seed - (n - 1) / 2)}
+            rows.append({**row, metric.replace("test", "validation"): chosen})
+    return pa.Table.from_pylist(rows)
+
+
+BASELINES = StudyConfig(baselines=True)
+
+
+def below(trials, study=BASELINES, metric="test_accuracy"):
+    faults = faults_of(arms(trials), metric, study=study)
+    return [each for each in faults if each.kind == "below raw inputs"]
+
+
+def test_networks_below_raw_inputs_are_named_beside_the_best_by_validation_rows():
+    trials = beside({"linear": 0.7, "knn": 0.95, "trees": 0.9}, by={"linear": 0.7, "knn": 0.8, "trees": 0.85})
+    first, second = faults = below(trials)
+    assert (first.arm.point[INIT], second.arm.point[INIT]) == ("pretrained", "he")
+    assert first.stage == second.stage == "trees" and (first.n, first.of) == (6, 6)
+    np.testing.assert_allclose([first.value, first.baseline, second.value], [0.8, 0.9, 0.81])
+    (line,) = words.warnings(faults, Experiment())
+    assert line.startswith("An encoder is below raw inputs: boosted trees come to 0.9 on the same rows, ")
+    assert "to 0.800 and 0.810; " in line
+    assert below(trials, StudyConfig()) == []
+
+
+def test_networks_that_are_not_below_by_what_matters_are_not_named():
+    assert [each.arm.point[INIT] for each in below(beside({"trees": 0.807}))] == ["pretrained"]
+    assert below(beside({"trees": 0.804}, (0.8, 0.8))) == []
+    losses = beside({"trees": 0.5}, (0.4, 0.6), metric="test_loss")
+    assert [each.arm.point[INIT] for each in below(losses, metric="test_loss")] == ["he"]
+
+
+def test_baselines_are_compared_with_nothing_and_change_no_p_value():
+    trials = beside({"linear": 0.7, "knn": 0.95, "trees": 0.9})
+    alone = trials.filter(pc.is_null(trials[READOUT]))
+    with_raw, without = (answer(each, CURVES, BASELINES) for each in (trials, alone))
+    assert len(with_raw.comparisons) == len(without.comparisons) == 1
+    assert with_raw.comparisons[0].p_value == without.comparisons[0].p_value
+    assert with_raw.comparisons[0].difference == without.comparisons[0].difference
+    assert len(with_raw.arms) == 5
+    # Read-outs of networks that are swept beside them are compared among themselves.
+    rows = [{**row, READOUT: row[READOUT] or "linear"} for row in trials.to_pylist()]
+    (one,) = answer(pa.Table.from_pylist(rows), CURVES, BASELINES).comparisons
+    assert (one.treatment, one.baseline) == ("pretrained", "he")

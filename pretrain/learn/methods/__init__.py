@@ -3,7 +3,18 @@
 from collections.abc import Mapping
 
 from pretrain.learn.method import Method
-from pretrain.learn.methods import autoencoder, finetuning, logistic, neighbours, pca, rbm, ridge, supervised
+from pretrain.learn.methods import (
+    autoencoder,
+    finetuning,
+    linear,
+    logistic,
+    neighbours,
+    pca,
+    rbm,
+    ridge,
+    supervised,
+    trees,
+)
 
 METHODS: Mapping[str, Method] = {
     "autoencoder": autoencoder.METHOD,
@@ -13,5 +24,7 @@ METHODS: Mapping[str, Method] = {
     "finetuning": finetuning.METHOD,
     "ridge": ridge.METHOD,
     "logistic": logistic.METHOD,
+    "linear": linear.METHOD,
     "knn": neighbours.METHOD,
+    "trees": trees.METHOD,
 }

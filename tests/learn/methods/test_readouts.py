@@ -8,6 +8,7 @@ from scipy import special
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from pretrain.learn import probes
+from pretrain.learn.methods import linear
 from pretrain.learn.metrics import Splits
 from tests.learn.conftest import CLASSES, results_of, run
 from tests.learn.test_probes import rule
@@ -89,6 +90,24 @@ def test_logistic_read_outs_are_scikit_learns_on_the_labelled_subset(readout, pr
         values = found[f"{split}_accuracy"], found[f"{split}_loss"]
         np.testing.assert_allclose(values, [np.mean(logits.argmax(1) == labels), losses.mean()], rtol=1e-4)
     jax.tree.map(np.testing.assert_array_equal, params["encoder"], parent["encoder"])
+
+
+def test_linear_read_outs_take_the_penalty_of_the_lowest_loss_on_validation_images(readout, pretrained, hard):
+    parent = pretrained(WIDTHS)
+    ran, found = fitted(readout("linear", WIDTHS, codes="standardised", label_subset="random"), hard, parent)
+    losses = []
+    for penalty in linear.PENALTIES:
+        stage = readout("logistic", WIDTHS, l2=penalty, codes="standardised", label_subset="random")
+        own, results = fitted(stage, hard, parent)
+        losses.append(float(results["validation_loss"]))
+        if np.isclose(ran.curves["chosen_penalty"][0], penalty):
+            np.testing.assert_allclose(
+                ran.state.params["head"]["kernel"], own.state.params["head"]["kernel"], atol=1e-4
+            )
+            np.testing.assert_allclose(found["test_loss"], results["test_loss"], rtol=1e-4)
+    assert 0 < np.argmin(losses) < len(losses) - 1
+    np.testing.assert_allclose(ran.curves["chosen_penalty"], [linear.PENALTIES[np.argmin(losses)]], rtol=1e-6)
+    assert set(ran.curves) == {"chosen_penalty", "gradient_norm"} and ran.curves["gradient_norm"][0] <= 1e-6
 
 
 @pytest.mark.parametrize("n_labels", [60, 7])
