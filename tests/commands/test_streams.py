@@ -76,7 +76,7 @@ def test_a_lost_stream_costs_no_exit_code(script, argv, code, configs, monkeypat
 
 def test_an_encoding_without_our_signs_gets_others(configs, monkeypatch):
     monkeypatch.chdir(configs.parent)
-    done = launched('"$@"', "--help", PYTHONIOENCODING="ascii")
+    done = launched('"$@"', "configs/geron.py", "--help", PYTHONIOENCODING="ascii")
     assert (done.returncode, done.stderr) == (0, "") and "Gains - of +-1 e." in done.stdout
 
 
