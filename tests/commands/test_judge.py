@@ -502,6 +502,9 @@ def test_many_treatments_are_counted_with_the_smallest_p():
         ({"chance": 50.0}, "chance: 50.0 is no value of 0 to 1"),
         ({"chance": 1.0}, "chance: 1.0 is the best accuracy that there is"),
         ({"treatment": ()}, "treatment: '' names no arm"),
+        ({"pair": ""}, "pair: '' is no column of the table"),
+        ({"by": ""}, "by: '' is no column of the table"),
+        ({"where": "="}, "where: '' is no column of the table"),
         ({"looks": [2.5, 8]}, "looks: '2.5 8' do not ascend"),
         ({"smallest_effect": 5.0}, "smallest_effect: 5.0 is more than any difference, 1 at most"),
     ],
@@ -556,10 +559,11 @@ def test_a_wide_table_takes_no_condition_of_its_own_name():
         pretrain.judge(wide, treatment="ours", baseline="plain", value="accuracy", by="arm")
 
 
-def test_lines_that_are_no_objects_are_refused(tmp_path):
+@pytest.mark.parametrize("line", ["[1,2]", "null", "1", '"a"', "not json"])
+def test_lines_that_are_no_objects_are_refused(line, tmp_path):
     path = tmp_path / "results.jsonl"
-    path.write_text("[1,2]\n[1,3]\n")
-    with pytest.raises(ConfigError, match="row 1 is no object"):
+    path.write_text(f'{{"seed": 1}}\n\n{line}\n')
+    with pytest.raises(ConfigError, match="line 3 is no object"):
         judged(path)
 
 
