@@ -1,5 +1,6 @@
 """Tables that somebody brings, as Arrow's: a file, or a frame of pandas, polars or Arrow itself."""
 
+import codecs
 import contextlib
 import json
 from collections.abc import Iterator, Mapping
@@ -64,14 +65,16 @@ def _lines(path: Path) -> Any:
     import pyarrow as pa
     from pyarrow import json as of_arrow
 
+    with path.open("rb") as file:
+        lines = (line.removeprefix(codecs.BOM_UTF8).lstrip() for line in file)
+        odd = next((number for number, line in enumerate(lines, 1) if line and not line.startswith(b"{")), 0)
+    if odd:  # some of which are the end of the process where Arrow reads them
+        raise ValueError(f"line {odd:,} is no object")
     try:
         return of_arrow.read_json(path)
     except pa.ArrowException:
-        with path.open(encoding="utf8") as file:
-            rows = [json.loads(line) for line in file if line.strip()]
-        if odd := [number for number, row in enumerate(rows, 1) if not isinstance(row, dict)]:
-            raise ValueError(f"row {odd[0]:,} is no object") from None
-        return pa.Table.from_pylist(rows)
+        with path.open(encoding="utf-8-sig") as file:
+            return pa.Table.from_pylist([json.loads(line) for line in file if line.strip()])
 
 
 def _frame(frame: Any) -> Any:

@@ -50,8 +50,8 @@ def check_columns(table: pa.Table, asked: Asked) -> dict[str, str]:
     if asked.example and not asked.pair:
         faults.append(ConfigError("example", asked.example, "takes the column of seeds, too; name it by --pair"))
     for option, named in fields.items():
-        for name in filter(None, named):
-            if name not in names:
+        for name in named:
+            if name not in names and (name or option in ("pair", "by", "where")):
                 near = suggestion(name, names, f"it has {some(names, 9)}")
                 faults.append(ConfigError(option, name, f"is no column of the table; {near}"))
     if is_wide and (twice := [name for name, n in Counter((*asked.treatment, asked.baseline)).items() if n > 1]):

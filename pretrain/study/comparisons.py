@@ -255,7 +255,7 @@ def _sides(pair: tuple[Arm, Arm], metric: str, study: StudyConfig) -> _Sides:
     seeds = tuple(dict.fromkeys(treated.seeds))
     both_train = np.array([seed not in lost[0] | lost[1] for seed in seeds], bool)
     values = [by_seed(arm.results[metric], arm) for arm in (treated, untreated)]
-    smallest = smallest_of(metric, values[1], study) if seeds else study.smallest_effect
+    smallest = smallest_of(metric, values[1], study)
     found = failures.rates(lost[0] & of, lost[1] & of, len(of), both_train)
     unit = math.ldexp(0.5, math.frexp(np.max(np.abs(values), initial=0.0))[1])
     scaled = [each / unit for each in values]
@@ -369,5 +369,5 @@ def _n_diverged(pair: Sequence[Arm]) -> int:
 
 
 def smallest_of(metric: str, untreated: np.ndarray, study: StudyConfig) -> float:
-    """Returns the smallest effect that matters: of a metric without a scale of its own, a part of the baseline."""
-    return study.smallest_effect * metric_of(metric).effects_of(float(np.mean(untreated)))
+    """Returns the smallest effect that matters: of a metric without a scale of its own, a part of a baseline."""
+    return study.smallest_effect * metric_of(metric).effects_of(float(np.mean(untreated)) if len(untreated) else 1.0)

@@ -12,7 +12,7 @@ from pretrain.config.metrics import metric_of
 from pretrain.study import failures, families, statistics
 from pretrain.study.answer import Answer
 from pretrain.study.arms import Arm, key, places, without_idle
-from pretrain.study.comparisons import Comparison
+from pretrain.study.comparisons import Comparison, smallest_of
 from pretrain.study.datasets import Effect
 from pretrain.study.failures import Failures
 from pretrain.study.power import seeds_to_settle
@@ -48,7 +48,7 @@ def judged(answer: Answer, study: StudyConfig, settled: Mapping[Hashable, Compar
     still = [place for place, each in enumerate(found) if each.identity not in settled]
     sides = [sides_of(answer, found[place]) for place in still]
     own = [not found[place].is_exploratory for place in still]
-    smallest = [_smallest(answer, side, study) for side in sides]
+    smallest = [smallest_of(answer.metric, side.all[1], study) for side in sides]
     tests = [_p_values(side, size) for side, size in zip(sides, smallest, strict=True)]
     rated = [place for place, side in enumerate(sides) if 0 < _smallest_p(side.failures) <= alpha]
     adjusted = families.adjusted(
@@ -162,13 +162,6 @@ def _values(arm: Arm, lost: set[int], metric: str) -> tuple[np.ndarray, np.ndarr
     values, seeds = full.results[metric], np.array(full.seeds, int)
     is_known = np.isfinite(values)
     return values[is_known], values[is_known & ~np.isin(seeds, list(lost))]
-
-
-def _smallest(answer: Answer, sides: Sides, study: StudyConfig) -> float:
-    """Returns the smallest effect that matters."""
-    return study.smallest_effect * metric_of(answer.metric).effects_of(
-        float(np.mean(sides.all[1])) if len(sides.all[1]) else 1.0
-    )
 
 
 def _p_values(sides: Sides, smallest: float) -> tuple[float, float]:

@@ -357,6 +357,9 @@ def test_examples_count_that_all_arms_of_a_seed_have():
     told = judged(frame, value="correct", example="row")
     assert only(told).difference.mean == 0 and only(told).rows is not None
     assert "Left out: 70 values of examples that not all arms of their seed have." in told.lines
+    more = frame[frame["method"] == "plain"].assign(method="lost", correct=np.nan)
+    told = judged(pd.concat([frame, more]), treatment=["method=ours", "method=lost"], value="correct", example="row")
+    assert [each.n for each in told.answer.comparisons] == [8, 0]
     other = frame[~((frame["method"] == "ours") & (frame["seed"] == 3) & (frame["row"] >= 10))]
     other = other[~((other["method"] == "plain") & (other["seed"] == 3) & (other["row"] < 10))]
     assert only(judged(other, value="correct", example="row")).n == 7
@@ -502,6 +505,9 @@ def test_many_treatments_are_counted_with_the_smallest_p():
         ({"chance": 50.0}, "chance: 50.0 is no value of 0 to 1"),
         ({"chance": 1.0}, "chance: 1.0 is the best accuracy that there is"),
         ({"treatment": ()}, "treatment: '' names no arm"),
+        ({"pair": ""}, "pair: '' is no column of the table"),
+        ({"by": ""}, "by: '' is no column of the table"),
+        ({"where": "="}, "where: '' is no column of the table"),
         ({"looks": [2.5, 8]}, "looks: '2.5 8' do not ascend"),
         ({"smallest_effect": 5.0}, "smallest_effect: 5.0 is more than any difference, 1 at most"),
     ],
@@ -556,10 +562,11 @@ def test_a_wide_table_takes_no_condition_of_its_own_name():
         pretrain.judge(wide, treatment="ours", baseline="plain", value="accuracy", by="arm")
 
 
-def test_lines_that_are_no_objects_are_refused(tmp_path):
+@pytest.mark.parametrize("line", ["[1,2]", "null", "1", '"a"', "not json"])
+def test_lines_that_are_no_objects_are_refused(line, tmp_path):
     path = tmp_path / "results.jsonl"
-    path.write_text("[1,2]\n[1,3]\n")
-    with pytest.raises(ConfigError, match="row 1 is no object"):
+    path.write_text(f'{{"seed": 1}}\n\n{line}\n')
+    with pytest.raises(ConfigError, match="line 3 is no object"):
         judged(path)
 
 
@@ -610,6 +617,44 @@ def test_datasets_of_unlike_scales_count_alike(value, sizes, asked):
     )  # a baseline of 0, of which nothing is a part
     (group,) = judged(frame, value=value, datasets="dataset", **asked).datasets
     assert not group.is_relative and np.isfinite(group.fixed.mean)
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_any_table_is_judged_or_refused_in_words(seed):
+    """Values that lack or are none, arms of unlike sizes, ties and collapsed seeds; swapped arms mirror all of it."""
+    rng = np.random.default_rng(seed)
+    n, n_rows, value = int(rng.integers(4, 12)), int(rng.choice([1, 1, 3])), ["accuracy", "error", "r2"][seed % 3]
+    rows, gain = [], rng.choice([0.0, 0.02, 0.2])
+    for condition in "abcdefg"[: rng.integers(1, 7)]:
+        of_values = rng.choice(["normal", "ties", "same", "collapsed"])
+        for method, size in (("plain", n), ("ours", int(rng.integers(2, n + 1)))):
+            for number, row in np.ndindex(size, n_rows):
+                result = 0.5 + gain * (method == "ours") + (of_values != "same") * 0.02 * rng.normal()
+                result = round(result, 2) if of_values == "ties" else result
+                result = 0.1 if of_values == "collapsed" and rng.random() < 0.3 else result
+                result = rng.choice([np.nan, np.inf, result], p=[0.03, 0.03, 0.94])
+                rows.append({"method": method, "c": condition, "seed": f"s{number}", "row": row, value: result})
+    frame = pd.DataFrame(rows)
+    frame = frame[rng.random(len(frame)) > 0.02]
+    asked = {"value": value, "by" if seed % 2 else "datasets": "c", "chance": 0.1 if seed % 4 < 2 else None}
+    asked |= {"example": "row"} if n_rows > 1 else {"pair": "seed" if seed % 5 else ()}
+    asked |= {"looks": [3, 6, 9]} if seed % 7 == 0 else {}
+    try:
+        told = judged(frame, **asked)
+    except ConfigError as refusal:
+        assert "in common" in str(refusal) or "too few" in str(refusal) or "begin after" in str(refusal)
+        return
+    assert not {"nan", "None", "inf"} & set("\n".join(told.lines).replace("]", " ").split()) and judgement.as_json(told)
+    frame = frame if "looks" in asked else frame.iloc[::-1]  # at looks, seeds without a name are in the order of rows
+    mirrored = judged(frame, treatment=ARMS["baseline"], baseline=ARMS["treatment"], **asked)
+    mirror = {"helps": "hurts", "hurts": "helps"}
+    for one, other in zip(told.answer.comparisons, mirrored.answer.comparisons, strict=True):
+        assert mirror.get(one.verdict, one.verdict) == other.verdict and one.shared == other.shared
+        assert one.failures.sizes == other.failures.sizes[::-1] and one.failures.treated == other.failures.untreated
+        assert (one.verdict == "unstable") == (one.failures.any and not one.both_at_chance)
+        if one.n:
+            assert one.difference.low <= one.difference.mean <= one.difference.high
+            assert one.difference.mean == pytest.approx(-other.difference.mean)
 
 
 def test_a_condition_that_is_missing_is_one_of_its_own():
