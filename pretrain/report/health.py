@@ -34,10 +34,11 @@ def warnings(faults: Sequence[Fault], experiment: Experiment) -> list[str]:
 
 
 def _grouped(faults: Sequence[Fault], experiment: Experiment) -> list[str]:
-    """Returns a sentence for all findings of one kind and stage."""
-    groups: dict[tuple[str, str], list[Fault]] = {}
+    """Returns a sentence for all findings of one kind and stage; and beside one baseline on raw inputs."""
+    groups: dict[tuple[str, str, float], list[Fault]] = {}
     for fault in faults:
-        groups.setdefault((fault.kind, fault.stage), []).append(fault)
+        level = fault.baseline if fault.kind == "below raw inputs" else 0.0
+        groups.setdefault((fault.kind, fault.stage, level), []).append(fault)
     return [_sentence(group, experiment) for group in groups.values()]
 
 
@@ -73,7 +74,7 @@ def _sentence(group: Sequence[Fault], experiment: Experiment) -> str:
         case "below raw inputs":
             shown = listed([f"{fault.value:.3f}" for fault in group])
             return (
-                f"An encoder is below raw inputs: {_RAW[first.stage]} come to {_mean(group, 'baseline')} on the same "
+                f"An encoder is below raw inputs: {_RAW[first.stage]} come to {first.baseline:.3f} on the same "
                 f"rows, {who} to {shown}; set that beside any claim, or make the networks better (tune them, or train "
                 "them longer)."
             )

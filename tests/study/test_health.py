@@ -258,7 +258,7 @@ def test_networks_below_raw_inputs_are_named_beside_the_best_by_validation_rows(
     assert first.stage == second.stage == "trees" and (first.n, first.of) == (6, 6)
     np.testing.assert_allclose([first.value, first.baseline, second.value], [0.8, 0.9, 0.81])
     (line,) = words.warnings(faults, Experiment())
-    assert line.startswith("An encoder is below raw inputs: boosted trees come to 0.9 on the same rows, ")
+    assert line.startswith("An encoder is below raw inputs: boosted trees come to 0.900 on the same rows, ")
     assert "to 0.800 and 0.810; " in line
     assert below(trials, StudyConfig()) == []
 
@@ -282,3 +282,13 @@ def test_baselines_are_compared_with_nothing_and_change_no_p_value():
     rows = [{**row, READOUT: row[READOUT] or "linear"} for row in trials.to_pylist()]
     (one,) = answer(pa.Table.from_pylist(rows), CURVES, BASELINES).comparisons
     assert (one.treatment, one.baseline) == ("pretrained", "he")
+
+
+def test_each_budget_has_raw_inputs_of_its_own():
+    budgets = [
+        [{**row, "trial_id": f"{row['trial_id']}/{n}", "finetune.labels": n} for row in beside(raw).to_pylist()]
+        for n, raw in ((100, {"trees": 0.9}), (10, {"trees": 0.85}))
+    ]
+    lines = words.warnings(below(pa.Table.from_pylist(budgets[0] + budgets[1])), Experiment())
+    assert len(lines) == 2
+    assert ["0.900" in lines[0], "0.850" in lines[1]] == [True, True]
