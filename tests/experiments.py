@@ -103,7 +103,7 @@ def bound(draw):
     kinds = [each for each in trainings[training] if each in trainings["greedy"]]
     batch_size = draw(st.integers(1, 1000))
     depths = st.integers(0, len(layers))
-    inits = values_of("finetune.encoder_init").filter(lambda value: is_dense or value != "pca")
+    inits = values_of("finetune.encoder_init").filter(lambda value: value != "weights" and (is_dense or value != "pca"))
     values = {
         "encoder.layers": tuple(layers),
         "finetune.frozen_layers": draw(depths | st.just("all")),

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.numpy
 from PIL import Image
 
 from pretrain import load_run
@@ -92,6 +93,9 @@ def place(tmp_path, monkeypatch, run, tiny_arrays):
         Image.fromarray(rng.integers(0, 256, (8, 8), dtype=np.uint8)).save(picture)
     write_results(tmp_path)
     np.save(tmp_path / "rows.npy", tiny_arrays["test_images"])
+    encoder = {f"layers_{layer}.kernel": np.ones(shape, "f") for layer, shape in enumerate(((64, 6), (6, 5)))}
+    encoder |= {f"layers_{layer}.bias": np.ones(units, "f") for layer, units in enumerate((6, 5))}
+    safetensors.numpy.save_file(encoder, tmp_path / "encoder.safetensors", metadata={"format": "flax"})
     (tmp_path / "arrays").mkdir()
     for name, array in {**arrays, **labels}.items():
         np.save(tmp_path / "arrays" / f"{name}.npy", array)

@@ -35,6 +35,9 @@ def check_trial(settings: Settings) -> None:
     if finetune.encoder_init == "wrong_data" and settings.pretraining_data == settings.data:
         remedy = "is the data of fine-tuning; name another dataset"
         raise ConfigError("pretrain.wrong_data", settings.pretrain.wrong_data, remedy)
+    if finetune.encoder_init == "weights" and not finetune.weights:
+        remedy = "names no checkpoint, which encoder_init weights reads; set it to a path"
+        raise ConfigError("finetune.weights", finetune.weights, remedy)
     if has_known_depth:
         check_methods(settings, _facts(settings))
 

@@ -163,6 +163,17 @@ class PcaConfig(Method):
             raise ConfigError("encoder.layers", layers, f"{remedy}; narrow it")
 
 
+@dataclass(frozen=True, config=STRICT)
+class WeightsConfig(Method):
+    """An encoder's parameters from a checkpoint, which no layer is trained for, and no config names."""
+
+    kind: Literal["weights"] = "weights"
+    """Origin of the parameters."""
+    makes_updates: ClassVar[bool] = False
+    is_random: ClassVar[bool] = False
+    decodes: ClassVar[bool] = False
+
+
 MethodConfig = Annotated[AutoencoderConfig | RbmConfig | SupervisedConfig | PcaConfig, Field(discriminator="kind")]
 
 

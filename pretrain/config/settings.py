@@ -139,7 +139,7 @@ class PretrainConfig:
     optimizer: OptimizerConfig = AdamConfig()
 
 
-EncoderInit = Literal["pretrained", "he", "matched", "permuted", "rotated", "pca", "wrong_data", "none"]
+EncoderInit = Literal["pretrained", "he", "matched", "permuted", "rotated", "pca", "wrong_data", "weights", "none"]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -150,8 +150,22 @@ class FinetuneConfig:
     """Encoder weights at the start: from pretraining, or a fresh He initialisation. Between the two, each
     control keeps another property of a pretrained layer: matched, the mean and deviation of its weights; permuted, the
     weights but not their places; rotated, the singular values but not the directions. Beside them, pca takes principal
-    components, and wrong_data is pretrained on pretrain.wrong_data. Under none there is no encoder: the head, or the
-    read-out, reads the inputs themselves."""
+    components, wrong_data is pretrained on pretrain.wrong_data, and weights are read from finetune.weights. Under none
+    there is no encoder: the head, or the read-out, reads the inputs themselves."""
+    weights: Annotated[str, When("encoder_init", ("weights",)), Home("start")] = ""
+    """Checkpoint of the encoder under encoder_init weights: .safetensors, .npz, a state dict of PyTorch (.pt, .pth), an
+    orbax directory, or an exported network; it must hold each parameter and nothing else."""
+    weights_layout: Annotated[Literal["auto", "torch", "flax"], When("encoder_init", ("weights",)), Home("start")] = (
+        "auto"
+    )
+    """Layout of the checkpoint: torch, dense kernels [out, in] and images channels first; flax, [in, out] and last;
+    auto, as the file says, which shapes never do."""
+    weights_names: Annotated[tuple[str, ...], When("encoder_init", ("weights",)), Home("start")] = ()
+    """Names in the checkpoint, of arrays or of all that begin alike: `layers_0=encoder.0` takes encoder.0.* as
+    layers_0/*, and `=decoder` leaves decoder.* out."""
+    reference: Annotated[str, When("encoder_init", ("weights",)), Home("start")] = ""
+    """Codes that the checkpoint's own code made, which ours must equal to 1e-3 of the largest: an .npz of `x`, raw
+    rows, and `codes`, or `codes_0` and so on of each layer; of torch channels first. Empty compares nothing."""
     fresh_layers: Annotated[int, Ge(0), Unless("encoder_init", ("he", "none")), Home("start")] = 0
     """Encoder layers, from the top down, that start afresh (He) whatever encoder_init says (layers)."""
     head_init: Annotated[Literal["random", "zero", "ridge"], When("readout", ("none",)), Home("start")] = "random"
@@ -222,6 +236,11 @@ class FinetuneConfig:
     def is_pretrained(self) -> bool:
         """Whether stages of pretraining come before it."""
         return self.encoder_init not in ("he", "none")
+
+    @property
+    def trains_encoder_before(self) -> bool:
+        """Whether the stages before it train the encoder."""
+        return self.is_pretrained and self.encoder_init != "weights"
 
     def n_labels(self, n_labelled: int) -> int:
         """Returns the size of the labelled subset of so many rows with a label."""

@@ -7,6 +7,7 @@ from pretrain.config import FinetuneConfig, PretrainConfig
 from pretrain.config.effects import canonical
 from pretrain.config.fields import kind_of
 from pretrain.config.method import Method
+from pretrain.config.methods import WeightsConfig
 from pretrain.learn import diagnostics
 from pretrain.learn.layers import Dense, LayerError, Layers, shapes_of
 from pretrain.learn.methods import METHODS
@@ -79,6 +80,13 @@ def pretraining(
     return Stage(name, kind, static, structure, inherits, reads, validation, patience=patience), config
 
 
+def imported(layers: Layers, example: tuple[int, ...]) -> Made:
+    """Returns the stage that takes an encoder's parameters as they are given."""
+    config = StageConfig(WeightsConfig())
+    static = Static(Stack(layers, example), Rows(0))
+    return Stage("pretrain/weights", "weights", static, skeleton(config), ("encoder",), (), Schedule()), config
+
+
 def network(layers: Layers, example: tuple[int, ...], task: Task) -> Stack:
     """Returns an encoder with a linear head, as a trial ends with it."""
     return Stack(layers, example, head=Dense(task.n_outputs), task=task)
@@ -108,7 +116,7 @@ def last(
     stack = dataclasses.replace(network(layers, example, task), start=frozen, encoded=encoded)
     subset = Subset(n_labels, section.label_subset, task.n_classes)
     # The stages before decide these, and their encoder is taken as it is.
-    encoder_init = "pretrained" if section.encoder_init in ("pca", "wrong_data") else section.encoder_init
+    encoder_init = "pretrained" if section.encoder_init in ("pca", "wrong_data", "weights") else section.encoder_init
     first = "matched" if section.first_logit_change > 0 else "free"
     choices = Choices(encoder_init, section.fresh_layers, section.head_init, section.codes, first)
     reads = ("images", "labels", "test")

@@ -3,6 +3,7 @@
 import dataclasses
 
 from pretrain.config import DataConfig
+from pretrain.learn.layers import Params
 from pretrain.learn.program import Program
 from pretrain.learn.stage import Stage, StageConfig
 
@@ -19,7 +20,8 @@ class Job:
     config: StageConfig = dataclasses.field(hash=False)  # with numbers
     seed: int | tuple[int, ...]  # of all draws, or of each source of variation
     parent: str | None  # id
-    parent_stage: Stage | None
+    parent_stage: Stage | None  # of imported weights its own, whose parameters are of the same shapes
     data: DataConfig
     depth: int  # stages before it
     traced: Program = dataclasses.field(hash=False)  # by which it is named, and its costs are counted
+    weights: Params | None = dataclasses.field(default=None, hash=False, compare=False)  # in the place of a parent's

@@ -38,7 +38,7 @@ def findings(settings: Settings, dataset: Dataset) -> Iterator[Finding]:
             yield _without_draws(name, switch)
         if _maps_positions(layer, shapes):
             yield _of_last_axis(name, shapes)
-        if settings.finetune.is_pretrained and settings.at_layer(number).greedy_method.decodes:
+        if settings.finetune.trains_encoder_before and settings.at_layer(number).greedy_method.decodes:
             yield from _large_decoder(name, layer, shapes)
 
 

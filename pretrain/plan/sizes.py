@@ -92,7 +92,7 @@ def _unlike(settings: Settings, built: Built, dataset: Dataset, source: Dataset)
             settings.at_layer(number).greedy_method.check_size(n_inputs, n_codes, settings.encoder.layers)
         except ConfigError as error:
             yield error
-    if settings.finetune.is_pretrained:
+    if settings.finetune.trains_encoder_before:
         try:
             _lowest_method(settings).check_interval(*source.interval)
         except ConfigError as error:

@@ -14,11 +14,12 @@ from pretrain.config.method import Method
 from pretrain.config.methods import deep
 from pretrain.data import Dataset
 from pretrain.data.findings import Finding
-from pretrain.learn.layers import LayerError, Layers
+from pretrain.learn.layers import LayerError, Layers, Params
 from pretrain.learn.stack import Companions, Stack, is_dense, stack_shapes
 from pretrain.learn.stage import Choices, Stage, StageConfig, Subset
 from pretrain.learn.tasks import NO_TASK, Task
-from pretrain.plan import builders, modules
+from pretrain.plan import builders, modules, reference
+from pretrain.plan.imported import imported
 from pretrain.plan.modules import Built
 
 MOST_UPDATES = 50_000_000  # of a stage
@@ -31,6 +32,7 @@ class Spec(NamedTuple):
     config: StageConfig
     data: DataConfig
     content: dict[str, Any]  # by which its settings and data name it
+    weights: Params | None = None  # of a checkpoint, in the place of a parent's parameters
 
 
 def specs(settings: Settings, datasets: Mapping[DataConfig, Dataset]) -> list[Spec]:
@@ -47,6 +49,8 @@ def pretraining(settings: Settings, datasets: Mapping[DataConfig, Dataset]) -> l
     if not settings.finetune.is_pretrained:
         return []
     built, source = modules.build(settings), datasets[settings.pretraining_data]
+    if settings.finetune.encoder_init == "weights":
+        return [_imported(settings, built, datasets[settings.finetuning_data])]
     is_greedy_alone = settings.finetune.encoder_init == "pca" or settings.pretrain.training == "greedy"
     if not is_greedy_alone and settings.pretrain.training == "end_to_end":
         return [_end_to_end(settings, built, source, ())]
@@ -130,6 +134,17 @@ def _end_to_end(settings: Settings, built: Built, dataset: Dataset, before: Sequ
     made = builders.pretraining(section, canonical(method), stack, epochs, n_images, steps_before=steps)
     _check_length("end_to_end_epochs", section, made[0])
     return _spec(built, made, section, settings.pretraining_data, dataset)
+
+
+def _imported(settings: Settings, built: Built, dataset: Dataset) -> Spec:
+    """Returns the stage that holds a checkpoint's parameters, which name it: not its path, and no data."""
+    example = example_shape(built.layers, dataset.example_shape)
+    found = imported(settings.finetune, built.layers, example, dataset.example_shape)
+    made = builders.imported(built.layers, example)
+    if settings.finetune.reference:
+        reference.check(settings.finetune, found, made[0].stack, settings.finetuning_data, dataset)
+    spec = _spec(built, made, None, settings.finetuning_data, dataset)
+    return spec._replace(content={**spec.content, "weights": found.digest}, weights=found.params)
 
 
 def _companions(method: Method, layers: Layers, example: tuple[int, ...], task: Task) -> Companions:

@@ -24,6 +24,7 @@ class Words(NamedTuple):
     treatment: str | None = None  # that leads to it from the field's first value
 
 
+WEIGHTS = "finetune.weights"  # under which the only checkpoint of a run is in ``in_place``
 _INIT, _FROZEN = CORNERS
 _MATCHED, _UNFREEZE = "finetune.first_logit_change", "finetune.unfreeze_at"
 _USUAL = Words("", "")  # is left out
@@ -36,6 +37,7 @@ _WORDS = {
         "rotated": Words("rotated", treatment="rotating pretrained weights"),
         "pca": Words("PCA", treatment="taking principal components"),
         "wrong_data": Words("another source", treatment="pretraining on another source"),
+        "weights": Words("from a checkpoint", treatment="starting from a checkpoint"),
         "none": Words("no encoder", treatment="having no encoder"),
     },
     _FROZEN: {0: Words("trainable")},
@@ -77,6 +79,8 @@ def in_place(short: Mapping[str, str]) -> Iterator[None]:
 
 def _words(field: str, value: Any) -> Words:
     """Returns the words for a value; a swept tuple, which tables hold as a list, has none."""
+    if (field, value) == (_INIT, "weights") and (file := _short.get().get(WEIGHTS)):
+        return Words(f"from {file}", treatment=f"starting from {file}")
     return Words() if isinstance(value, list) else _WORDS.get(field, {}).get(value, Words())
 
 

@@ -31,7 +31,10 @@ def short_names(texts: Sequence[str]) -> dict[str, str]:
 
 @contextlib.contextmanager
 def named_shortly(experiment: Experiment) -> Iterator[None]:
-    """Shows datasets of a sweep by the part of their names that differs, within a block."""
-    swept = [list(map(str, values_of(experiment, field))) for field in FIELDS]
-    with names.in_place({text: name for texts in swept if len(texts) > 1 for text, name in short_names(texts).items()}):
+    """Shows datasets and checkpoints of a sweep by the part of their names that differs, within a block."""
+    swept = [list(map(str, values_of(experiment, field))) for field in (*FIELDS, names.WEIGHTS)]
+    shown = {text: name for texts in swept if len(texts) > 1 for text, name in short_names(texts).items()}
+    if len(swept[-1]) == 1:
+        shown[names.WEIGHTS] = PurePath(*swept[-1]).name
+    with names.in_place(shown):
         yield

@@ -9,7 +9,7 @@ import pyarrow as pa
 from pretrain.study.summary import metrics, swept_fields
 
 CORNERS = ("finetune.encoder_init", "finetune.frozen_layers")
-_NOT_PRETRAINED = ("he", "none")  # encoders
+_NOT_PRETRAINED = ("he", "weights", "none")  # encoders
 
 
 class Arm(NamedTuple):

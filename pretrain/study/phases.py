@@ -10,7 +10,7 @@ from pretrain.study.comparisons import ENCODER
 from pretrain.study.curves import Curve, Curves
 from pretrain.study.watched import Watched
 
-_PRETRAINED_OTHERWISE = ("pca", "wrong_data")  # encoders whose phases are not those of the others
+_PRETRAINED_OTHERWISE = ("pca", "wrong_data", "weights")  # encoders whose phases are not those of the others
 _METRICS = ("mse", "loss")  # the first that a phase has
 
 

@@ -8,11 +8,13 @@ from pretrain.commands.command_line import parse
 from pretrain.config import (
     EncoderConfig,
     Experiment,
+    FinetuneConfig,
 )
 from pretrain.config.effects import inert_because
 from pretrain.config.fields import ConfigError, fields, replace, replace_all
 from tests.experiments import KINDS, with_field
 
+OF_WEIGHTS = {"finetune.reference", *(f"finetune.weights{end}" for end in ("", "_layout", "_names"))}
 SWEPT = {"finetune.encoder_init": ("pretrained", "he"), "finetune.frozen_layers": (2, 0)}
 DEFAULT = Experiment(sweep=(SWEPT,))
 
@@ -87,6 +89,10 @@ OTHER = {
     "pretrain.method.class_weights": "balanced",
     **{f"pretrain.optimizer.{name}": value for name, value in OTHER_OPTIMIZER.items()},
     "finetune.encoder_init": "he",
+    "finetune.weights": "encoder.pt",
+    "finetune.weights_layout": "torch",
+    "finetune.weights_names": ("layers_0=0", "=decoder"),
+    "finetune.reference": "codes.npz",
     "finetune.fresh_layers": 1,
     "finetune.head_init": "ridge",
     "finetune.ridge_penalty": 0.375,
@@ -163,6 +169,8 @@ def with_beside(name, default=DEFAULT):
     """The default with what a field needs beside it, of a kind that has the field."""
     sweep = ({"finetune.encoder_init": SWEPT["finetune.encoder_init"]},)  # a read-out is refused beside swept freezing
     default = dataclasses.replace(default, sweep=sweep) if name == "finetune.readout" else default
+    if name in OF_WEIGHTS:
+        default = dataclasses.replace(default, sweep=(), finetune=FinetuneConfig(weights="a", encoder_init="weights"))
     default = with_field(name, default)
     if default.pretrain.method.kind == "rbm":
         default = replace(default, "encoder.activation", "sigmoid")

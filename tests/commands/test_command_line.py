@@ -21,7 +21,19 @@ from pretrain.config import (
     fitting,
 )
 from pretrain.config.fields import fields, get, replace_all
-from tests.commands.lines import DEFAULT, OF_ADAM, OTHER, SIGMOID, SWITCHES, TOGETHER, option, read, with_beside, words
+from tests.commands.lines import (
+    DEFAULT,
+    OF_ADAM,
+    OF_WEIGHTS,
+    OTHER,
+    SIGMOID,
+    SWITCHES,
+    TOGETHER,
+    option,
+    read,
+    with_beside,
+    words,
+)
 from tests.experiments import KINDS, LEAVES, with_field
 
 
@@ -38,7 +50,7 @@ def test_the_table_of_other_values_covers_every_field():
         "pretrain.end_to_end_epochs",
         "study.tune",
         "study.family",
-        *(name for name in LEAVES if name in OF_ADAM),
+        *(name for name in LEAVES if name in OF_ADAM or name in OF_WEIGHTS),
     }
 
 

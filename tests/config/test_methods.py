@@ -15,7 +15,7 @@ from pretrain.config import (
 )
 from pretrain.config.effects import active, canonical
 from pretrain.config.fields import kind_of
-from pretrain.config.methods import LayerFacts, Method
+from pretrain.config.methods import LayerFacts, Method, WeightsConfig
 from pretrain.learn.methods import METHODS
 from tests.experiments import brief, configs_of, refused
 
@@ -67,9 +67,10 @@ def test_the_canonical_method_has_the_default_of_every_field_without_effect(conf
 
 def test_every_method_has_a_kind_of_its_own():
     kinds = [kind_of(method) for method in ALL]
-    assert set(Method.__subclasses__()) == set(ALL)
+    assert set(Method.__subclasses__()) == {*ALL, WeightsConfig}
     assert all(method().kind == kind for method, kind in zip(ALL, kinds, strict=True))
-    assert METHODS.keys() == {*kinds, *(last.kind for last in LAST)} and len(METHODS) == len((*ALL, *LAST))
+    assert METHODS.keys() == {*kinds, WeightsConfig().kind, *(last.kind for last in LAST)}
+    assert len(METHODS) == len((*ALL, WeightsConfig, *LAST))
 
 
 def test_a_method_describes_what_it_needs_and_leaves_to_a_plan():

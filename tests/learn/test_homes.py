@@ -17,12 +17,15 @@ from pretrain.config.kinds import Penalty, Switch
 from pretrain.config.settings import Home
 from pretrain.learn import pytrees
 from pretrain.learn.methods import finetuning, logistic, neighbours, ridge
-from pretrain.plan import builders, stages
+from pretrain.plan import builders, imported, reference, stages
 from tests.learn.conftest import CLASSES, PIXELS, dense, last, run
 
 # A new field belongs in one line of these: a change of it is a change of that part, and of that part alone.
 HOMES = {
-    "start": {"encoder_init", "fresh_layers", "head_init", "codes"},
+    "start": {
+        *("encoder_init", "fresh_layers", "head_init", "codes"),
+        *("weights", "weights_layout", "weights_names", "reference"),
+    },
     "layers": {"frozen_layers", "cache_codes"},
     "rows": {"labels", "label_subset", "epochs", "updates", "batch_size", "sampling"},
     "rule": {"l2", "optimizer"},
@@ -38,7 +41,7 @@ HOMES = {
     },
 }
 METHODS = (finetuning, ridge, logistic, neighbours, FinetuneConfig.makes_updates.fget)
-BUILDERS = (builders.last, stages.frozen_layers, stages.n_labels)
+BUILDERS = (builders.last, stages.frozen_layers, FinetuneConfig.n_labels, imported.imported, reference.check)
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -9,10 +9,11 @@ import pytest
 from scipy import stats
 
 from pretrain.commands import options
-from pretrain.config import Experiment
+from pretrain.config import Experiment, FinetuneConfig
 from pretrain.config.fields import replace_all
 from pretrain.report import listings, terminal, words
 from pretrain.report.names import arm_name, setting, treatment
+from pretrain.report.short_names import named_shortly
 from pretrain.report.terminal import BATCHES
 from pretrain.study.answer import answer as conclude
 
@@ -451,3 +452,8 @@ def test_encoders_pretrained_on_other_data_are_not_called_wrong():
     assert arm_name({INIT: "wrong_data"}) == "another source"
     assert treatment(INIT, "wrong_data", "he") == "pretraining on another source"
     assert treatment(INIT, "pca", "wrong_data") == "PCA instead of another source"
+    assert arm_name({INIT: "weights"}) == "from a checkpoint"
+    named = Experiment(finetune=FinetuneConfig(encoder_init="weights", weights="a/enc.pt"))
+    with named_shortly(named):
+        assert arm_name({INIT: "weights"}) == "from enc.pt"
+        assert treatment(INIT, "weights", "he") == "starting from enc.pt"

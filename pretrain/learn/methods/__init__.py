@@ -14,6 +14,7 @@ from pretrain.learn.methods import (
     ridge,
     supervised,
     trees,
+    weights,
 )
 
 METHODS: Mapping[str, Method] = {
@@ -27,4 +28,5 @@ METHODS: Mapping[str, Method] = {
     "linear": linear.METHOD,
     "knn": neighbours.METHOD,
     "trees": trees.METHOD,
+    "weights": weights.METHOD,
 }

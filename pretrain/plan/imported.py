@@ -1,0 +1,198 @@
+"""Weights of a checkpoint as an encoder's parameters: total, by name and shape, in the layout of this package."""
+
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import flax.linen as nn
+import numpy as np
+from flax import traverse_util
+
+from pretrain.config import FinetuneConfig
+from pretrain.config.digests import sha256_of_arrays, sha256_of_json
+from pretrain.config.fields import ConfigError
+from pretrain.data import weights
+from pretrain.data.files import State
+from pretrain.learn.layers import Convolution, Dense, Layers, Params, Residual, Shapes, shapes_of
+
+_MOST_NAMED = 20  # pairs of a map that is proposed
+_TORCH_NAMES = {"kernel": "weight", "scale": "weight"}  # of a torch module's arrays, by ours
+
+
+class Imported(NamedTuple):
+    """An encoder's parameters from a checkpoint."""
+
+    params: Params  # ``{"encoder": {"layers_0": ...}}``, float32
+    digest: str  # SHA-256 of their names, shapes and values, whatever file and layout they come from
+    layout: weights.Layout  # of the checkpoint
+
+
+class _Leaf(NamedTuple):
+    """A parameter that an encoder wants."""
+
+    shape: tuple[int, ...]
+    layer: nn.Module
+    inputs: tuple[int, ...]  # shape of what the layer reads, flattened of a dense one
+
+
+def imported(section: FinetuneConfig, layers: Layers, example: tuple[int, ...], image: tuple[int, ...]) -> Imported:
+    """Returns the parameters of an encoder from the checkpoint that a section names.
+
+    Args:
+      section: of fine-tuning, with the checkpoint, its layout and a map of names.
+      layers: of the encoder.
+      example: shape of what the lowest layer reads.
+      image: shape of an example before it is flattened, channels last.
+
+    Raises:
+      ConfigError: it cannot be read, or does not hold each parameter once and nothing else; names every leaf.
+    """
+    states = weights.states(section.weights)
+    asked = section.weights, section.weights_layout, section.weights_names
+    return _imported(states, *asked, layers, tuple(example), tuple(image))
+
+
+@functools.lru_cache(maxsize=16)
+def _imported(
+    states: tuple[State, ...],
+    name: str,
+    stated: str,
+    names: Sequence[str],
+    layers: Layers,
+    example: tuple[int, ...],
+    image: tuple[int, ...],
+) -> Imported:
+    """Returns what ``imported`` does, once for each state of its files."""
+    read = weights.read(name)
+    layout = _layout(name, stated, read.layout)
+    shapes = shapes_of(layers, example)
+    if layout == "torch":
+        _check_own(name, layers, shapes)
+    wanted = {
+        f"layers_{number}/{path}": _Leaf(leaf.shape, layer, image if number == 0 else each.inputs)
+        for number, (layer, each) in enumerate(zip(layers, shapes, strict=True))
+        for path, leaf in traverse_util.flatten_dict(each.params, sep="/").items()
+    }
+    placed, faults = _placed(read.arrays, wanted, _map(names), layout)
+    made = {path: _in_place(array, wanted[path], layout) for path, (_, array) in placed.items()}
+    for path, array in made.items():
+        faults += _misfits(path, placed[path][0], array, wanted[path].shape)
+    if faults:
+        hint = "" if names or placed else _hint(read.arrays, wanted)
+        raise ConfigError(weights.FIELD, name, f"does not fit the encoder: {'; '.join(faults)}{hint}")
+    params = {path: np.ascontiguousarray(made[path], np.float32) for path in sorted(made)}
+    encoder: Params = {f"layers_{number}": {} for number in range(len(layers))}  # also of layers without parameters
+    encoder |= traverse_util.unflatten_dict(params, sep="/")
+    digest = sha256_of_json([list(params), sha256_of_arrays(*params.values())])
+    return Imported({"encoder": encoder}, digest, layout)
+
+
+def _layout(name: str, stated: str, written: weights.Layout | None) -> weights.Layout:
+    """Returns the layout that a file or a field states; shapes say nothing of it, for a square kernel fits both ways.
+
+    Raises:
+      ConfigError: neither does, or they differ.
+    """
+    if stated == "auto" and written is None:
+        remedy = f"is not written in {name!r}; set it to torch (dense kernels [out, in]) or flax ([in, out])"
+        raise ConfigError("finetune.weights_layout", stated, remedy)
+    if written and stated not in ("auto", written):
+        raise ConfigError("finetune.weights_layout", stated, f"differs from {name!r}, which is {written}; leave it out")
+    return written or ("torch" if stated == "torch" else "flax")
+
+
+def _check_own(name: str, layers: Layers, shapes: Sequence[Shapes]) -> None:
+    """Refuses kernels whose order of rows nobody knows: of modules of the user's, which may flatten what they read.
+
+    Raises:
+      ConfigError: a module may.
+    """
+    for layer, each in zip(layers, shapes, strict=True):
+        has_matrix = any(len(leaf.shape) == 2 for leaf in traverse_util.flatten_dict(each.params).values())
+        if not isinstance(layer, Dense | Convolution | Residual) and has_matrix and len(each.inputs) > 1:
+            remedy = f"is in torch's layout, and {type(layer).__name__} may flatten channels first or last; save it in "
+            raise ConfigError(weights.FIELD, name, f"{remedy}flax's layout")
+
+
+def _map(names: Sequence[str]) -> list[tuple[str, str]]:
+    """Returns pairs of our names and theirs, the longest of theirs first.
+
+    Raises:
+      ConfigError: an entry is no pair.
+    """
+    pairs = [each.partition("=") for each in names]
+    for entry, (_, equals, theirs) in zip(names, pairs, strict=True):
+        if not equals or not theirs:
+            remedy = "is no pair; write ours=theirs, as layers_0=encoder.0, or =decoder to leave decoder.* out"
+            raise ConfigError("finetune.weights_names", entry, remedy)
+    made = [(ours.replace(".", "/"), theirs.replace("/", ".")) for ours, _, theirs in pairs]
+    return sorted(made, key=lambda pair: -len(pair[1]))
+
+
+def _placed(
+    arrays: Mapping[str, np.ndarray], wanted: Mapping[str, _Leaf], pairs: Sequence[tuple[str, str]], layout: str
+) -> tuple[dict[str, tuple[str, np.ndarray]], list[str]]:
+    """Returns each array, with its name, by the place that it takes, and the faults of names."""
+    placed: dict[str, tuple[str, np.ndarray]] = {}
+    faults, used = [], set()
+    by_torch = {_in_torch(path): path for path in wanted} if layout == "torch" else {}
+    for name, array in arrays.items():
+        pair = next((pair for pair in pairs if f"{name}.".startswith(f"{pair[1]}.")), None)
+        used.add(pair)
+        if pair and not pair[0]:
+            continue
+        path = f"{pair[0]}{name[len(pair[1]) :]}".replace(".", "/") if pair else name.replace(".", "/")
+        path = path if path in wanted else by_torch.get(path, path)
+        if path not in wanted:
+            faults.append(f"{name} has no place" + f" ({path} is none)" * (pair is not None))
+        elif path in placed:
+            faults.append(f"{name} and {placed[path][0]} both are {path}")
+        else:
+            placed[path] = name, array
+    faults += [f"{path} is missing" for path in wanted if path not in placed]
+    faults += [f"{'='.join(pair)} names nothing in it" for pair in pairs if pair not in used]
+    return placed, faults
+
+
+def _in_torch(path: str) -> str:
+    *parts, last = path.split("/")
+    return "/".join([*parts, _TORCH_NAMES.get(last, last)])
+
+
+def _in_place(array: np.ndarray, leaf: _Leaf, layout: str) -> np.ndarray:
+    """Returns an array in the layout of this package: kernels [in, out] and [*window, in, out], rows channels last."""
+    if layout == "flax" or array.ndim < 2:
+        return array
+    if array.ndim > 2:
+        kernel = np.moveaxis(array, (0, 1), (-1, -2))
+        is_series = kernel.ndim + 1 == len(leaf.shape) and leaf.shape[1] == 1
+        return kernel[:, None] if is_series else kernel
+    kernel = array.T
+    *sides, channels = leaf.inputs
+    if not isinstance(leaf.layer, Dense) or not sides or len(kernel) != channels * int(np.prod(sides)):
+        return kernel
+    by_channel = kernel.reshape(channels, *sides, -1)  # as torch flattens [C, *sides]
+    return np.moveaxis(by_channel, 0, -2).reshape(kernel.shape)
+
+
+def _misfits(path: str, name: str, array: np.ndarray, shape: tuple[int, ...]) -> Iterator[str]:
+    where = path if name.replace(".", "/") == path else f"{path} ({name})"
+    if array.shape != shape:
+        yield f"{where} is {list(array.shape)} in our layout, wanted {list(shape)}"
+    elif array.dtype.kind != "f":
+        yield f"{where} is {array.dtype}, wanted float32"
+    else:
+        with np.errstate(over="ignore"):
+            if not np.isfinite(array.astype(np.float32)).all():
+                yield f"{where} is not finite"
+
+
+def _hint(arrays: Mapping[str, np.ndarray], wanted: Mapping[str, _Leaf]) -> str:
+    """Returns a map of names to try where modules are as many as layers; it is a proposal, and never taken."""
+    theirs = list(dict.fromkeys(name.rpartition(".")[0] for name in arrays))
+    ours = list(dict.fromkeys(path.rpartition("/")[0] for path in wanted))
+    if len(theirs) < len(ours) or "" in theirs:
+        return ""
+    pairs = [f"{mine}={other}" for mine, other in zip(ours, theirs, strict=False)]
+    pairs += [f"={name}" for name in theirs[len(ours) :]]
+    return f"; map names, perhaps by --finetune.weights-names {' '.join(pairs[:_MOST_NAMED])}"

@@ -1,0 +1,62 @@
+"""An encoder of digits that PyTorch trained on other rows: configs/checkpoint.py says whether it helps."""
+
+import numpy as np
+import pyarrow.compute as pc
+import pytest
+import torch
+from sklearn.datasets import load_digits
+
+import pretrain
+from tests.launching import ROOT
+
+FROZEN = "finetune.frozen_layers"
+
+
+def encoder_of(rows, labels):
+    """An encoder 64-32-16, trained as the lower part of a classifier."""
+    torch.manual_seed(0)
+    encoder = torch.nn.Sequential(torch.nn.Linear(64, 32), torch.nn.ReLU(), torch.nn.Linear(32, 16), torch.nn.ReLU())
+    network = torch.nn.Sequential(encoder, torch.nn.Linear(16, 10))
+    optimizer = torch.optim.Adam(network.parameters(), 0.01)
+    for _ in range(300):
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(network(rows), labels).backward()
+        optimizer.step()
+    return encoder
+
+
+@pytest.mark.slow
+def test_an_encoder_of_pytorch_helps_where_labels_are_few(tmp_path):
+    digits = load_digits()
+    images = (digits.images * 15).astype(np.uint8)
+    elsewhere, here = slice(0, 1000), slice(1000, None)
+    scaled = torch.from_numpy(images.reshape(-1, 64).astype(np.float32) / 255)
+    encoder = encoder_of(scaled[elsewhere], torch.from_numpy(digits.target[elsewhere]))
+    torch.save({f"encoder.{name}": each for name, each in encoder.state_dict().items()}, tmp_path / "encoder.pt")
+    codes = encoder(scaled[:50]).detach().numpy()
+    np.savez(tmp_path / "codes.npz", x=images[:50], codes=codes)
+    np.savez(tmp_path / "rows.npz", X=images[here], y=digits.target[here])
+    run = pretrain.run(
+        ROOT / "configs" / "checkpoint.py",
+        {
+            "data.name": str(tmp_path / "rows.npz"),
+            "encoder.layers": (32, 16),
+            "encoder.activation": "relu",
+            "finetune.weights": str(tmp_path / "encoder.pt"),
+            "finetune.weights_names": ("layers_0=encoder.0", "layers_1=encoder.2"),
+            "finetune.reference": str(tmp_path / "codes.npz"),
+            "finetune.updates": 150,
+            "finetune.labels": 60,
+            "seeds": 8,
+            "run_dir": str(tmp_path / "run"),
+            "store": str(tmp_path / "store"),
+            "tune": {"finetune.optimizer.learning_rate": (0.001, 0.01), FROZEN: (0, "all")},
+        },
+    )
+    (compared,) = (each for each in run.comparisons if each["treatment"] == "weights")
+    assert compared["verdict"] == "helps" and compared["difference"]["low"] > 0.02
+    assert "encoder.pt helps" in run.answer.content["sentence"]
+    # Of a frozen encoder, codes of rows are those of the person's own code.
+    frozen = run.trials.filter((pc.field("finetune.encoder_init") == "weights") & (pc.field(FROZEN) == 2))
+    model = run.model(frozen["trial_id"][0].as_py())
+    np.testing.assert_allclose(model.encode(images[:50]), codes, atol=1e-4)
