@@ -79,6 +79,20 @@ def test_geron_keeps_the_figures_of_readme():
         assert name.endswith({2: "2 frozen", 0: "trainable"}[frozen])
 
 
+def test_protocols_keeps_the_figures_of_its_page():
+    page = (ROOT / "configs" / "README.md").read_text().partition("## Protocols")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (.*?) \| (\.\d+) \| (\.\d+) \|", page, re.M)
+    kept = json.loads((ROOT / "configs" / "protocols.json").read_text())["arms"]
+    assert len(rows) == 6 and [row["test_accuracy"] for row in kept] == [text for row in rows for text in row[1:]]
+    for (name, *_), *pair in zip(rows, kept[::2], kept[1::2], strict=True):
+        assert [row["point"].pop("finetune.encoder_init") for row in pair] == ["pretrained", "he"]
+        assert pair[0]["point"] == pair[1]["point"]
+        frozen, readout, unfrozen = pair[0]["point"].values()
+        stated = {"readout": readout, "unfreeze-at": unfrozen, "frozen-layers": frozen}
+        for option, value in re.findall(r"`([a-z-]+) (\w+)`", name):
+            assert str(stated[option]) == value
+
+
 def test_a_config_without_figures_is_refused_and_those_with_some_are_named(tmp_path):
     done = call(["reproduce", "why"], tmp_path)
     refused(done, "config: 'why' keeps no figures, as why.json; ", "geron")
