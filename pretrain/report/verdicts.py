@@ -206,16 +206,16 @@ def _rates(compared: Sequence[Comparison]) -> str:
     return f", where {treated:,} of {seeds[0]:,} seeds fail with it and {untreated:,} of {seeds[1]:,} without"
 
 
-def counts(compared: Sequence[Comparison]) -> str:
+def counts(compared: Sequence[Comparison], after: str = "") -> str:
     """Returns how many of many comparisons came out how, with the difference of the smallest p."""
-    of = f"Of {counted(len(compared), 'comparison')} of {compared[0].field}, {tally(compared)}"
+    of = f"Of {counted(len(compared), 'comparison')} of {compared[0].field}{after}, {tally(compared)}"
     if unstable := [each for each in compared if each.verdict == "unstable"]:
         of += _rates(unstable)
     shown = [each for each in compared if each.n]
     if not shown:
         return f"{of}."
     most = min(shown, key=lambda each: (each.p_value, -abs(each.difference.mean)))
-    p = f", p {p_value(most.p_value)}" if np.isfinite(most.difference.low) else ""
+    p = f", p {p_value(max(most.p_value, most.p_new_rows or 0))}" if np.isfinite(most.difference.low) else ""
     return f"{of}; the smallest p is that of {comparison_name(most)} ({interval(most)}{p})."
 
 

@@ -83,11 +83,7 @@ def headline(answer: Answer, experiment: Experiment) -> str:
         judged += f" Of {counted(len(rest), 'other comparison') if more or len(rest) == 1 else of_one}{_after(rest)}, "
         judged += f"{verdicts.tally(rest)}."
     else:
-        judged = (
-            f"Of {counted(len(asked), 'comparison')} of {compared[0].field}{_after(asked)}, {verdicts.tally(asked)}."
-            if asked
-            else ""
-        )
+        judged = verdicts.counts(asked, _after(asked)) if asked else ""
         judged = f"{judged} {verdicts.verdict(explored)}".strip()
     return " ".join(filter(None, [lost(answer, experiment), _of_labels(judged, answer, experiment)]))
 
