@@ -61,7 +61,7 @@ def load(store: Store, endings: Sequence[Ending], name: str) -> Model:
     members = []
     for ending in endings:
         params = {side: each for side, each in store.params(ending.id).items() if side in SIDES}
-        copied(encoder_shapes(stack), params["encoder"])
+        copied(encoder_shapes(stack), params.get("encoder", {}))  # no side where there is no layer
         if kind == forward.NEIGHBOURS:
             params |= _voters(stack, params, ending, store)
         members.append(Member(params, ending.inputs))

@@ -81,6 +81,13 @@ def test_every_ending_of_a_table_predicts_what_it_measured(tmp_path):
     check_agreement(run, source)
 
 
+@pytest.mark.slow
+def test_models_of_raw_inputs_predict_what_they_measured(tmp_path):
+    source = sources.table(tmp_path)
+    run = run_of(tmp_path, source, {"finetune.readout": ENDINGS}, finetune__encoder_init="none")
+    check_agreement(run, source)
+
+
 SHAPES = {
     "columns": lambda rng: rng.normal(size=(180, 9)),
     "bytes": lambda rng: rng.integers(0, 256, (180, 6, 6)).astype(np.uint8),

@@ -285,10 +285,11 @@ def test_baselines_are_compared_with_nothing_and_change_no_p_value():
 
 
 def test_each_budget_has_raw_inputs_of_its_own():
-    budgets = [
-        [{**row, "trial_id": f"{row['trial_id']}/{n}", "finetune.labels": n} for row in beside(raw).to_pylist()]
-        for n, raw in ((100, {"trees": 0.9}), (10, {"trees": 0.85}))
-    ]
-    lines = words.warnings(below(pa.Table.from_pylist(budgets[0] + budgets[1])), Experiment())
+    rows = []
+    for n, raw in ((100, {"trees": 0.9}), (10, {"trees": 0.85})):
+        for row in beside(raw).to_pylist():
+            swept = {name: row[name] for name in ("seed", "repeat")} | {"finetune.labels": n}
+            rows.append({"trial_id": f"{row.pop('trial_id')}/{n}", **swept, **row})
+    lines = words.warnings(below(pa.Table.from_pylist(rows)), Experiment())
     assert len(lines) == 2
     assert ["0.900" in lines[0], "0.850" in lines[1]] == [True, True]

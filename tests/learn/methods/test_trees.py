@@ -13,7 +13,7 @@ from pretrain.learn.methods import trees
 from pretrain.learn.metrics import Batch, Splits
 from pretrain.learn.tasks import Task
 from pretrain.plan import builders
-from tests.learn.conftest import CLASSES, LABELS, PIXELS, results_of, run
+from tests.learn.conftest import CLASSES, LABELS, PIXELS, begun, results_of, run
 
 OUTPUTS = jax.jit(trees.outputs, static_argnums=0)
 STOPPING = {"early_stopping": True, "n_iter_no_change": 10, "scoring": "loss"}
@@ -188,3 +188,11 @@ def test_arrays_have_the_shapes_that_their_program_has(readout, images):
         lambda left, right: (left.shape, left.dtype) == (right.shape, right.dtype), piece.trial, ran.state.params
     )
     assert all(jax.tree.leaves(same)) and ran.train.inputs.shape[1] == PIXELS
+
+
+def test_labelled_rows_are_those_of_every_other_arm_of_a_seed(readout, images):
+    rows = [
+        np.asarray(begun(readout(kind, (), encoder_init="none", labels=20, label_subset="random"), images, 5).labelled)
+        for kind in ("trees", "linear", "logistic", "knn")
+    ]
+    assert all(np.array_equal(rows[0], other) for other in rows[1:]) and len(rows[0]) == 20
