@@ -21,7 +21,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from pretrain import data
 from pretrain.config import DataConfig, EncoderConfig, Experiment, FinetuneConfig, PretrainConfig
 from pretrain.plan import plan as planning
-from pretrain.sklearn import PretrainedClassifier, PretrainedEncoder, PretrainedRegressor
+from pretrain.sklearn import PretrainedClassifier, PretrainedEncoder, PretrainedRegressor, common
 from tests.small_sweep import run_all
 
 SHORT = {"layers": (8,), "pretrain_updates": 50, "random_state": 0}
@@ -143,7 +143,7 @@ def test_pixels_are_images_for_convolutions(tiny_arrays):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("readout", ["ridge", "logistic", "knn"])
+@pytest.mark.parametrize("readout", ["ridge", "logistic", "linear", "knn", "trees"])
 def test_read_outs_end_a_network_and_survive_a_pickle(readout):
     made = PretrainedClassifier(**SHORT, readout=readout, validation_fraction=0.2).fit(ROWS, SPECIES)
     restored = pickle.loads(pickle.dumps(made))
@@ -177,6 +177,15 @@ WRONG = [
 def test_a_fault_is_one_line_that_names_the_argument(arguments, line):
     with pytest.raises(ValueError, match=line):
         PretrainedClassifier(**{**SMALL, **arguments}).fit(ROWS, SPECIES)
+
+
+def test_validation_rows_are_held_out_where_they_choose_something():
+    def choose(**arguments):
+        return common._chooses(PretrainedClassifier(**arguments)._experiment("classification")[0])
+
+    assert all(choose(readout=kind) for kind in ("ridge", "linear", "knn", "trees"))
+    assert all(choose(experiment={f"{section}.stop": "validation"}) for section in ("finetune", "pretrain"))
+    assert not choose() and not choose(readout="logistic")
 
 
 def test_a_single_class_and_an_encoder_without_pretraining_are_refused():

@@ -138,7 +138,7 @@ class Pretrained(BaseEstimator):
 def _chooses(experiment: Experiment) -> bool:
     """Returns whether validation rows choose something."""
     stops = "validation" in (experiment.finetune.stop, experiment.pretrain.stop)
-    return stops or experiment.finetune.readout in ("ridge", "knn")
+    return stops or experiment.finetune.readout not in ("none", "logistic")
 
 
 def _attributes(trained: Trained) -> dict[str, Any]:

@@ -55,7 +55,7 @@ class PretrainedClassifier(ClassifierMixin, _Predictor):
       encoder_init: where the encoder starts: pretrained; he, afresh, to compare with; or another of
         ``finetune.encoder_init``.
       frozen_layers: layers, from the rows up, that fine-tuning leaves as they are, or ``"all"``.
-      readout: in place of fine-tuning: logistic, ridge or knn; ridge has no ``predict_proba``.
+      readout: in place of fine-tuning: logistic, linear, ridge, knn or trees; ridge has no ``predict_proba``.
       updates: of fine-tuning (updates).
       epochs: in their place (passes over the rows with a target).
       batch_size: rows per update.
