@@ -81,7 +81,8 @@ def all_ids() -> dict[str, dict[str, str]]:
     from pretrain.plan.identity import Fingerprints
 
     _write_data()
-    configs = {path.stem: _config(path) for path in sorted(ROOT.glob("configs/*.py"))}
+    paths = sorted({*ROOT.glob("configs/*.py")} - {ROOT / "configs" / "checkpoint.py"})  # which has no weights here
+    configs = {path.stem: _config(path) for path in paths}
     fingerprints = Fingerprints()
     found = {
         name: _ids(experiment, OVERRIDES.get(name, []), fingerprints) for name, experiment in sorted(configs.items())

@@ -7,22 +7,27 @@ from pydantic import AfterValidator
 
 from pretrain.config.kinds import Count
 
-_CONVOLUTION = re.compile(r"([1-9]\d*)c([1-9]\d*)(?:s([1-9]\d*))?")
+_CONVOLUTION = re.compile(r"([1-9]\d*)c([1-9]\d*)(?:s([1-9]\d*))?(?:p(0|[1-9]\d*))?")
+_POOLING = re.compile(r"max([1-9]\d*)")
 _RESIDUAL = re.compile(r"r([1-9]\d*)(?:s([1-9]\d*))?")
 _OWN = re.compile(r"(.+\.py):([A-Za-z_]\w*)", re.DOTALL)
 _WIDEST = 32  # pixels; wider ones take minutes to trace
-_GRAMMAR = "a number of units, 32c5s2 (features, window, stride), r64s2 (residual block) or FILE.py:FUNCTION"
+_GRAMMAR = (
+    "a number of units, 32c5s2 or 32c5s2p2 (features, window, stride, padding), r64s2 (residual block), "
+    "max2 (pooling) or FILE.py:FUNCTION"
+)
 
 
 class Word(NamedTuple):
     """One word of ``encoder.layers``."""
 
-    kind: Literal["dense", "convolution", "residual", "own"]
+    kind: Literal["dense", "convolution", "residual", "pooling", "own"]
     features: int = 0
     window: int = 0  # pixels
     stride: int = 1  # pixels
     file: str = ""
     function: str = ""
+    padding: int | None = None  # pixels before and after each side; None of SAME padding
 
 
 def read_word(word: int | str) -> Word:
@@ -40,13 +45,16 @@ def read_word(word: int | str) -> Word:
     if match := _OWN.fullmatch(word):
         return Word("own", file=match[1], function=match[2])
     if match := _CONVOLUTION.fullmatch(word):
-        read = Word("convolution", int(match[1]), int(match[2]), int(match[3] or 1))
+        padding = None if match[4] is None else int(match[4])
+        read = Word("convolution", int(match[1]), int(match[2]), int(match[3] or 1), padding=padding)
+    elif match := _POOLING.fullmatch(word):
+        read = Word("pooling", window=int(match[1]), stride=int(match[1]))
     elif match := _RESIDUAL.fullmatch(word):
         read = Word("residual", int(match[1]), 3, int(match[2] or 1))
     else:
         raise ValueError(f"should be {_GRAMMAR}")
-    if max(read.window, read.stride) > _WIDEST:
-        raise ValueError(f"should have a window and a stride of at most {_WIDEST} pixels")
+    if max(read.window, read.stride, read.padding or 0) > _WIDEST:
+        raise ValueError(f"should have a window, a stride and a padding of at most {_WIDEST} pixels")
     return read
 
 
@@ -56,7 +64,7 @@ def split_words(text: str) -> list[str]:
     >>> split_words("32c5s2x64c5s2x128")
     ['32c5s2', '64c5s2', '128']
     """
-    plain = r"(?:\d+c\d+(?:s\d+)?|r\d+(?:s\d+)?|[+-]?\d+)"
+    plain = r"(?:\d+c\d+(?:s\d+)?(?:p\d+)?|max\d+|r\d+(?:s\d+)?|[+-]?\d+)"
     function = rf".+?\.py:\w+?(?=x{plain}(?:x|$)|x[^x]*\.py:|$)"
     words, rest = [], text
     while rest:

@@ -8,7 +8,7 @@ native one. It goes over as many axes as an example has: two of images and serie
 import functools
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,7 @@ from pretrain.learn.annotations import Array
 
 Examples = Float[Array, "rows *sides channels"]
 Kernel = Float[Array, "*window channels features"]
+Convolve = Callable[[jax.Array, jax.Array, int], jax.Array]
 _SIDES = "DHW"  # as XLA's dimension numbers name them, the last ones where there are fewer
 
 
@@ -44,6 +45,37 @@ def native(images: Examples, kernel: Kernel, stride: int) -> Float[Array, "rows 
     dimensions = f"N{sides}C", f"{sides}IO", f"N{sides}C"
     strides = (stride,) * len(sides)
     return jax.lax.conv_general_dilated(images, kernel, strides, padding, dimension_numbers=dimensions)
+
+
+def padded(
+    images: Examples, kernel: Kernel, stride: int, padding: Sequence[int], convolution: Convolve
+) -> Float[Array, "rows *s features"]:
+    """Returns the convolution with as many zeros before each side as after it, by one with SAME padding.
+
+    That goes over a larger canvas, whose size is a multiple of the stride, and what comes of its margins is cut off.
+
+    Args:
+      images: as of ``convolve``.
+      kernel: likewise.
+      stride: likewise.
+      padding: zeros before and after each side (pixels).
+      convolution: ``convolve`` or ``native``.
+
+    Raises:
+      ValueError: the window is wider than a padded side.
+    """
+    margins, kept = [(0, 0)], [slice(None)]
+    for size, window, pad in zip(images.shape[1:-1], kernel.shape, padding, strict=False):
+        n_outputs = (size + 2 * pad - window) // stride + 1
+        if n_outputs < 1:
+            raise ValueError(f"a window of {window} does not fit {size} pixels with a padding of {pad}")
+        first = max(window - stride, 0) // 2  # zeros of SAME before the canvas
+        skipped = max(0, -((pad - first) // stride))
+        before = skipped * stride + pad - first
+        length = stride * max(-(-(size + before) // stride), skipped + n_outputs)
+        margins.append((before, length - size - before))
+        kept.append(slice(skipped, skipped + n_outputs))
+    return convolution(jnp.pad(images, [*margins, (0, 0)]), kernel, stride)[tuple(kept)]
 
 
 def _forward(images: jax.Array, kernel: jax.Array, stride: int) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:

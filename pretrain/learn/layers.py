@@ -16,7 +16,7 @@ from flax import errors, traverse_util
 from jaxtyping import Float, Key, Shaped
 
 from pretrain.learn.annotations import Array, Codes
-from pretrain.learn.convolution import convolve, native
+from pretrain.learn.convolution import convolve, native, padded
 
 Params = dict[str, Any]  # nested; leaves are arrays
 Layers = tuple[nn.Module, ...]
@@ -75,6 +75,54 @@ class Convolution(nn.Module):
         return ACTIVATIONS[self.activation](sums + jnp.broadcast_to(bias, sums.shape))
 
 
+class PaddedConvolution(nn.Module):
+    """A convolution with as many zeros before each side as after it: [B, H, W, C] to [B, h, w, features].
+
+    Sides come to floor((H + 2 padding - window) / stride) + 1. Else it is as ``Convolution``.
+    """
+
+    features: int
+    window: int
+    stride: int
+    padding: int
+    activation: str = "identity"
+    is_native: bool = False
+
+    @nn.compact
+    def __call__(self, inputs: Float[Array, "rows *sides channels"]) -> Float[Array, "rows *s features"]:
+        if inputs.ndim < 4:
+            raise ValueError("a convolution reads images [H, W, C], series [T, 1, C] or volumes [D, H, W, C]")
+        window, padding = zip(
+            *((self.window, self.padding) if n > 1 else (1, 0) for n in inputs.shape[1:-1]), strict=True
+        )
+        kernel = self.param("kernel", nn.initializers.he_normal(), (*window, inputs.shape[-1], self.features))
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        sums = padded(inputs, kernel, self.stride, padding, native if self.is_native else convolve)
+        return ACTIVATIONS[self.activation](sums + jnp.broadcast_to(bias, sums.shape))
+
+
+class MaxPooling(nn.Module):
+    """The largest value of each window, without overlap or padding: [B, H, W, C] to [B, H // window, W // window, C].
+
+    Along a side of 1, as series [B, T, 1, C] have one, the window is 1. Values past the last window are left out.
+    """
+
+    window: int
+
+    @nn.compact
+    def __call__(self, inputs: Float[Array, "rows *sides channels"]) -> Float[Array, "rows *s channels"]:
+        if inputs.ndim < 4:
+            raise ValueError("pooling reads images [H, W, C], series [T, 1, C] or volumes [D, H, W, C]")
+        for axis, size in enumerate(inputs.shape[1:-1], 1):
+            if 1 < size < self.window:
+                raise ValueError(f"a window of {self.window} does not fit {size} pixels")
+            if size > 1:
+                whole = jax.lax.slice_in_dim(inputs, 0, size // self.window * self.window, axis=axis)
+                sides = whole.shape[:axis], whole.shape[axis + 1 :]
+                inputs = whole.reshape(*sides[0], size // self.window, self.window, *sides[1]).max(axis + 1)
+        return inputs
+
+
 class Residual(nn.Module):
     """A residual block (He et al., 2016): two convolutions of window 3, GroupNorm (Wu and He, 2018), and a shortcut.
 
@@ -102,7 +150,8 @@ class Residual(nn.Module):
 
 def outside_of_loops(layer: nn.Module) -> nn.Module:
     """Returns a layer whose convolutions are XLA's own, which are the fastest where no loop is around them."""
-    return layer.clone(is_native=True) if isinstance(layer, Convolution | Residual) else layer
+    of_convolutions = isinstance(layer, Convolution | PaddedConvolution | Residual)
+    return layer.clone(is_native=True) if of_convolutions else layer
 
 
 class LayerError(Exception):

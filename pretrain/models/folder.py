@@ -16,7 +16,17 @@ from flax import traverse_util
 from pretrain.config.fields import ConfigError
 from pretrain.config.paths import opened
 from pretrain.data import inputs_file
-from pretrain.learn.layers import ACTIVATIONS, Convolution, Dense, LayerError, Layers, Params, Residual
+from pretrain.learn.layers import (
+    ACTIVATIONS,
+    Convolution,
+    Dense,
+    LayerError,
+    Layers,
+    MaxPooling,
+    PaddedConvolution,
+    Params,
+    Residual,
+)
 from pretrain.learn.methods import trees
 from pretrain.learn.stack import Stack
 from pretrain.learn.tasks import Task
@@ -129,6 +139,9 @@ def _layer(layer: nn.Module) -> dict[str, Any]:
       ConfigError: it is a module of the user's.
     """
     kind = next((name for name, known in _KINDS.items() if type(layer) is known), None)
+    if isinstance(layer, PaddedConvolution | MaxPooling):
+        remedy = "has no place in a folder; use run.model()"
+        raise ConfigError("encoder.layers", type(layer).__name__, remedy)
     if kind is None:
         remedy = "is a layer of your own, whose code no folder holds; use run.model() beside its file"
         raise ConfigError("encoder.layers", type(layer).__name__, remedy)

@@ -13,7 +13,16 @@ from pretrain.config.digests import sha256_of_arrays, sha256_of_json
 from pretrain.config.fields import ConfigError
 from pretrain.data import weights
 from pretrain.data.files import State
-from pretrain.learn.layers import Convolution, Dense, Layers, Params, Residual, Shapes, shapes_of
+from pretrain.learn.layers import (
+    Convolution,
+    Dense,
+    Layers,
+    PaddedConvolution,
+    Params,
+    Residual,
+    Shapes,
+    shapes_of,
+)
 
 _MOST_NAMED = 20  # pairs of a map that is proposed
 _TORCH_NAMES = {"kernel": "weight", "scale": "weight"}  # of a torch module's arrays, by ours
@@ -109,7 +118,11 @@ def _check_own(name: str, layers: Layers, shapes: Sequence[Shapes]) -> None:
     """
     for layer, each in zip(layers, shapes, strict=True):
         has_matrix = any(len(leaf.shape) == 2 for leaf in traverse_util.flatten_dict(each.params).values())
-        if not isinstance(layer, Dense | Convolution | Residual) and has_matrix and len(each.inputs) > 1:
+        if (
+            not isinstance(layer, Dense | Convolution | PaddedConvolution | Residual)
+            and has_matrix
+            and len(each.inputs) > 1
+        ):
             remedy = f"is in torch's layout, and {type(layer).__name__} may flatten channels first or last; save it in "
             raise ConfigError(weights.FIELD, name, f"{remedy}flax's layout")
 

@@ -12,7 +12,7 @@ from pretrain.config.fields import ConfigError
 from pretrain.config.layers import Word
 from pretrain.config.method import LayerFacts
 from pretrain.config.own_code import kept
-from pretrain.learn.layers import Convolution, Dense, Layers, Residual, known_activation
+from pretrain.learn.layers import Convolution, Dense, Layers, MaxPooling, PaddedConvolution, Residual, known_activation
 
 
 class Built(NamedTuple):
@@ -42,7 +42,8 @@ def build(settings: Settings) -> Built:
         activation = _activation(settings, len(layers))
         layers.append(_module(word, activation))
         names.append(f"{word.kind} {word.features} {word.window} {word.stride}")
-        activations.append(activation)
+        names[-1] += "" if word.padding is None else f" {word.padding}"
+        activations.append(None if word.kind == "pooling" else activation)
     return Built(tuple(layers), tuple(names), tuple(activations))
 
 
@@ -109,6 +110,10 @@ def _module(word: Word, activation: str) -> nn.Module:
     match word.kind:
         case "dense":
             return Dense(word.features, activation)
+        case "convolution" if word.padding is not None:
+            return PaddedConvolution(word.features, word.window, word.stride, word.padding, activation)
+        case "pooling":
+            return MaxPooling(word.window)
         case "convolution":
             return Convolution(word.features, word.window, word.stride, activation)
     return Residual(word.features, word.stride, activation)

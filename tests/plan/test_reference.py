@@ -69,6 +69,10 @@ def test_codes_that_are_ours_are_taken_and_name_nothing(trial):
     assert staged(without)[0].content == spec.content
 
 
+def test_symmetric_padding_is_a_word_of_its_own(trial):
+    assert len(staged(trial(stride=2, word="4c3s2p1"))) == 1
+
+
 def test_the_first_layer_with_other_codes_is_named(trial):
     # Symmetric padding at stride 2 has the shapes of ours.
     refused(trial(stride=2, word="4c3s2"), "other codes of layer 0", "padding, activation")
