@@ -29,7 +29,7 @@ def main(argv: Sequence[str]) -> int:
     parts = list(rows.in_chunks(model, given, model.evaluate))
     predictions = np.concatenate([part.predictions for part in parts])
     values = {"prediction": predictions}
-    if predictions.ndim > 1:  # a column an output
+    if predictions.ndim > 1 and out.suffix.lower() != ".npy":  # a column an output
         values = {name: predictions[:, place] for place, name in enumerate(model.classes)}
     if model.has_probabilities:
         shares = np.concatenate([part.probabilities for part in parts])

@@ -41,6 +41,12 @@ def main(argv: Sequence[str]) -> int:
     if not kept.is_file():
         known = [name for name in config_file.names(configs) if (configs / f"{name}.json").is_file()]
         raise ConfigError("config", command.config, f"keeps no figures, as {kept.name}; choose of {', '.join(known)}")
+    try:
+        page = json.loads(kept.read_text(encoding="utf-8"))
+        page["arms"]
+    except (OSError, ValueError, LookupError, TypeError):
+        remedy = f"has figures in {kept.name} that cannot be read; restore the file"
+        raise ConfigError("config", command.config, remedy) from None
     run_dir = command.run_dir or f"runs/{file.stem}-reproduced"
     places = ["--run-dir", run_dir, "--store", command.store or str(Path(run_dir, "store"))]
     experiment = config_file.load(file, command.config)
@@ -48,7 +54,7 @@ def main(argv: Sequence[str]) -> int:
         return code
     run, out = load_run(run_dir), options.console(sys.stdout)
     with named_shortly(run.experiment):
-        figures = expected.figures(json.loads(kept.read_text(encoding="utf-8")), run.trials, run.curves)
+        figures = expected.figures(page, run.trials, run.curves)
     others = [figure for figure in figures if figure.found != figure.expected]
     out.print(f"{len(figures) - len(others)} of {len(figures)} figures equal", soft_wrap=True, style="bold")
     for figure in others:

@@ -112,8 +112,7 @@ def write(out: Path, rows: Given, values: dict[str, np.ndarray], called: str) ->
 
 
 def _table(rows: Given, values: dict[str, np.ndarray], most: int) -> pa.Table:
-    columns: dict[str, Any] = {ROW: np.arange(len(rows.rows))}
-    columns |= {(f"{name}_given" if name == ROW or name in values else name): each for name, each in rows.names.items()}
+    columns: dict[str, Any] = {}
     for name, array in values.items():
         if array.ndim == 1:
             columns[name] = pa.array(array.tolist() if array.dtype.kind == "U" else array)
@@ -122,4 +121,7 @@ def _table(rows: Given, values: dict[str, np.ndarray], most: int) -> pa.Table:
             columns[name] = pa.FixedSizeListArray.from_arrays(flat, array.shape[1])
         else:
             columns |= {f"{name}_{number}": array[:, number] for number in range(array.shape[1])}
-    return pa.table(columns)
+    taken = {ROW, *columns}
+    given = {(f"{name}_given" if name in taken else name): each for name, each in rows.names.items()}
+    made = {(f"{name}_predicted" if name == ROW else name): each for name, each in columns.items()}
+    return pa.table({ROW: np.arange(len(rows.rows)), **given, **made})

@@ -28,7 +28,7 @@ class RunsCommand:
     """Lists runs, those that changed last first: question, verdict, age, size, and who is at work there."""
 
     folder: tyro.conf.Positional[str] = "runs"
-    """Directory in which they lie, at any depth."""
+    """Directory in which they lie, up to six folders deep."""
     watch: bool = False
     """List them again every two seconds, until Ctrl-C."""
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from pretrain.data import any_table, columns, folders, formats, series, tables
 from pretrain.data.arrays import Arrays
 from pretrain.data.columns import Missing, Record
 from pretrain.data.files import read_npy
+from pretrain.data.inputs import blocks
 from pretrain.data.inputs_file import Inputs
 
 _FIELD = "rows"
@@ -47,17 +49,18 @@ def read(source: Any, inputs: Inputs, field: str = _FIELD) -> Given:
     if inputs.columns:
         table = _table(str(source) if is_path else source, field)
         rows, names, notes = _of_columns(table, inputs, field)
-        return Given(raw.as_trained(rows, field), names, notes)
+        return Given(_whole(raw.as_trained(rows, field), inputs, field), names, notes)
     if not is_path:
-        return Given(raw.as_trained(_lengthened(_array(source), inputs), field), {})
+        rows = raw.as_trained(_lengthened(_array(source), inputs), field)
+        return Given(_whole(rows, inputs, field), {})
     names, parts = {}, []
     for split, array in _arrays(str(source), inputs, field):
         names.setdefault("split", []).extend([split] * len(array))
-        parts.append(raw.as_trained(_lengthened(array, inputs), field))
+        parts.append(_whole(raw.as_trained(_lengthened(array, inputs), field), inputs, field))
     if len(parts) == 1:
         names = {}
     if isinstance(pictures := _pictures(str(source)), Path):
-        names = {"file": folders.names(pictures)}
+        names = {"file": [os.fsencode(name).decode(errors="replace") for name in folders.names(pictures)]}
     return Given(parts[0] if len(parts) == 1 else np.concatenate(parts), names)
 
 
@@ -65,6 +68,17 @@ def _array(rows: Any) -> np.ndarray:
     """Returns rows as an array; series of unlike lengths end in NaN."""
     together = series.together({_FIELD: rows})[_FIELD]
     return np.asarray(together)
+
+
+def _whole(rows: np.ndarray, inputs: Inputs, field: str) -> np.ndarray:
+    """Returns rows, checked: they lack values only where training rows lacked some, and none is infinite."""
+    may_lack = bool(len(inputs.scaling.fill)) or inputs.scaling.padded
+    if rows.dtype.kind == "f":
+        for block in blocks(rows):
+            if np.isinf(block).any() or (not may_lack and np.isnan(block).any()):
+                remedy = "or infinity lies in rows, where no training row lacked a value; fill or leave out those rows"
+                raise ConfigError(field, "NaN", remedy)
+    return rows
 
 
 def _lengthened(rows: np.ndarray, inputs: Inputs) -> np.ndarray:

@@ -39,7 +39,7 @@ class Raw(NamedTuple):
           field: the name that faults have.
 
         Raises:
-          ConfigError: rows are of another shape or type, or not all are finite; names what differs.
+          ConfigError: rows are of another shape or type, or not all of an image are finite; names what differs.
         """
         self._check(rows, field)
         made = forms.as_form(rows, self.form, self.time, len(self.shape))

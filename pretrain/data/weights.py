@@ -19,7 +19,7 @@ Layout = Literal["torch", "flax"]  # dense kernels [out, in], convolutions [out,
 _FORMATS: Mapping[str, Layout] = {"pt": "torch", "torch": "torch", "pytorch": "torch", "flax": "flax", "jax": "flax"}
 _WRAPPERS = ("state_dict", "model_state_dict", "params")
 _OF_TRAINING = ("step", "opt_state", "tx", "apply_fn")  # of a flax TrainState, beside its parameters
-_SIDES = {"encoder", "decoder", "head", "codes", "voters", "neighbours"}  # of a network of this package
+_SIDES = {"encoder", "decoder", "head", "codes", "voters", "neighbours", "trees"}  # of a network of this package
 _MOST_BYTES, _MOST_SECONDS = 1 << 34, 600  # of an array, and to read it
 _MOST_DEEP = 50  # dictionaries in one another
 

@@ -2,17 +2,20 @@
 
 import json
 import shutil
+import tempfile
 from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
+import jax
 import numpy as np
 import safetensors
 import safetensors.numpy
 from flax import traverse_util
 
+from pretrain.config.digests import sha256, sha256_of_file
 from pretrain.config.fields import ConfigError
 from pretrain.config.paths import opened
 from pretrain.data import inputs_file
@@ -65,11 +68,13 @@ def save(model: Model, out: Path, sentence: str, to: Iterable[str] = ()) -> list
     description = _described(model, sentence)
     if out.is_symlink() or (out.exists() and not _is_export(out)):
         raise ConfigError("out", str(out), "holds something else; name a new folder")
-    draft = out.with_name(f".{out.name}.draft")
-    shutil.rmtree(draft, ignore_errors=True)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    before = draft.with_name(f"{draft.name}.before")
     try:
-        draft.mkdir(parents=True)
+        draft.chmod(0o755)
         _write_weights(draft / WEIGHTS, model.members[0].params)
+        description["sha256"] = {WEIGHTS: sha256_of_file(draft / WEIGHTS)}
         (draft / CONFIG).write_text(json.dumps(description, indent=1), encoding="utf-8")
         if "pytorch" in to:
             shutil.copyfile(_TORCH, draft / TORCH)
@@ -77,10 +82,16 @@ def save(model: Model, out: Path, sentence: str, to: Iterable[str] = ()) -> list
             (draft / STABLEHLO).write_bytes(stablehlo.exported(model))
         (draft / CARD).write_text(card.text(model, sentence, description["layers"], set(to)), encoding="utf-8")
         if out.exists():
-            shutil.rmtree(out)
-        draft.rename(out)
+            out.rename(before)
+        try:
+            draft.rename(out)
+        except OSError:
+            if before.exists():
+                before.rename(out)
+            raise
     finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        for place in (draft, before):
+            shutil.rmtree(place, ignore_errors=True)
     return sorted(out.iterdir())
 
 
@@ -109,7 +120,8 @@ def load(path: Path) -> Model:
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError, LayerError, RecursionError) as error:
         reason = " ".join(str(error).split())[:120]
         raise ConfigError("model", str(path / CONFIG), f"describes no network ({reason}); export it anew") from None
-    params = _read_weights(path / WEIGHTS)
+    kept = description.get("sha256")
+    params = _read_weights(path / WEIGHTS, kept.get(WEIGHTS) if isinstance(kept, dict) else None)
     _check_weights(path / WEIGHTS, params, shapes, stack, ending)
     return Model(stack, ending, (Member(params, inputs),), block, name)
 
@@ -150,6 +162,12 @@ def _layer(layer: nn.Module) -> dict[str, Any]:
 
 def _is_export(out: Path) -> bool:
     names = {path.name for path in out.iterdir()} if out.is_dir() else {"a file"}
+    if not names:
+        return True
+    try:
+        _description(out / CONFIG)
+    except (ConfigError, ValueError, RecursionError):
+        return False
     return names <= {WEIGHTS, CONFIG, CARD, TORCH, STABLEHLO}
 
 
@@ -161,13 +179,15 @@ def _write_weights(path: Path, params: Params) -> None:
     path.write_bytes(safetensors.numpy.save(arrays, metadata={"format": _LAYOUT}))
 
 
-def _read_weights(path: Path) -> Params:
+def _read_weights(path: Path, checksum: str | None) -> Params:
     try:
         with opened(path) as file:
             content = file.read()
+        if checksum is not None and sha256(content) != checksum:
+            raise ValueError("it is not as it was written")
         arrays = safetensors.numpy.load(content)
         return traverse_util.unflatten_dict({name: np.array(leaf) for name, leaf in arrays.items()}, sep=".")
-    except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
+    except (OSError, ValueError, LookupError, TypeError, safetensors.SafetensorError) as error:
         reason = " ".join(str(error).split())[:120]
         raise ConfigError("model", str(path), f"is no readable .safetensors file ({reason}); export it anew") from None
 
@@ -197,11 +217,15 @@ def _check_weights(path: Path, params: Params, shapes: Params, stack: Stack, end
         wanted |= {"head.kernel": ((units, width), "float32"), "head.bias": ((width,), "float32")}
     try:
         copied(
-            {name: np.empty(shape, kind) for name, (shape, kind) in wanted.items()},
+            {name: jax.ShapeDtypeStruct(shape, np.dtype(kind)) for name, (shape, kind) in wanted.items()},
             {name: np.asarray(leaf) for name, leaf in flat.items()},
         )
     except TransferError as error:
         raise ConfigError("model", str(path), f"holds other arrays than config.json describes: {error}") from None
+    if ending == forward.NEIGHBOURS:
+        count, n_voters = int(params["neighbours"]["count"]), len(params[forward.VOTERS]["codes"])
+        if not 1 <= count <= n_voters:
+            raise ConfigError("model", str(path), f"holds {count} neighbours of {n_voters} codes; export it anew")
     if ending == forward.TREES and not trees.are_sound(params["trees"], units):
         raise ConfigError("model", str(path), "holds nodes that make no trees; export it anew")
 

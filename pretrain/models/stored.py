@@ -4,6 +4,7 @@ import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
 from pretrain import data
@@ -24,7 +25,7 @@ from pretrain.plan.stages import example_shape
 from pretrain.store.store import Store
 
 _BLOCK = 1000  # rows, as held-out rows are measured
-_SAME = 1e-2  # mean difference of votes, in deviations, up to which data are as they were
+_SAME = 1e-2  # mean difference of scores, in deviations, up to which data and code are as they were
 SIDES = ("encoder", "head", "codes", "neighbours", "trees")  # of parameters that a network has to be used
 
 
@@ -52,7 +53,8 @@ def load(store: Store, endings: Sequence[Ending], name: str) -> Model:
     """Returns the network of a trial, or the ensemble of several, whose last stages were ``verified``.
 
     Raises:
-      ConfigError: data of a read-out by neighbours, whose rows vote, are not as they were, or modules fail.
+      ConfigError: data of a read-out by neighbours, whose rows vote, or layers of the user's own are not as they were,
+        or modules fail.
       StoreError: parameters cannot be restored.
       TransferError: modules have other parameters than those that were trained.
     """
@@ -62,8 +64,10 @@ def load(store: Store, endings: Sequence[Ending], name: str) -> Model:
     for ending in endings:
         params = {side: each for side, each in store.params(ending.id).items() if side in SIDES}
         copied(encoder_shapes(stack), params.get("encoder", {}))  # no side where there is no layer
-        if kind == forward.NEIGHBOURS:
-            params |= _voters(stack, params, ending, store)
+        if kind == forward.NEIGHBOURS or any(word.kind == "own" for word in settings.words if stack.layers):
+            dataset = data.load(ending.settings.finetuning_data)
+            params |= voters_of(stack, params, dataset) if kind == forward.NEIGHBOURS else {}
+            _check_as_measured(stack, params, dataset, ending, store)
         members.append(Member(params, ending.inputs))
     stored = store.predictions(endings[0].id, "test")
     # In blocks of this size the run has measured test rows, and XLA multiplies a few rows otherwise than many.
@@ -76,24 +80,21 @@ def encoder_shapes(stack: Stack) -> Params:
     return {f"layers_{number}": each.params for number, each in enumerate(stack.shapes) if each.params}
 
 
-def _voters(stack: Stack, params: Params, ending: Ending, store: Store) -> Params:
-    """Returns the codes and labels of the rows that vote, from the data that they are rows of.
+def _check_as_measured(stack: Stack, params: Params, dataset: Dataset, ending: Ending, store: Store) -> None:
+    """Checks that a network gives the predictions of test rows that its run stored.
 
     Raises:
-      ConfigError: the data do not give the predictions that the run stored.
+      ConfigError: it does not: data, or the code of layers, are others.
     """
-    config = ending.settings.finetuning_data
-    dataset = data.load(config)
-    voters = voters_of(stack, params, dataset)
-    stored = store.predictions(ending.id, "test")
-    run = functools.partial(forward.outputs, stack, forward.NEIGHBOURS, {**params, **voters})
+    kind, stored = ending.settings.finetune.kind, store.predictions(ending.id, "test")
+    run = functools.partial(forward.outputs, stack, kind, params)
     outputs = np.concatenate([*forward.in_blocks(run, np.asarray, dataset.test.inputs, len(dataset.test.inputs))])
-    outputs = dataset.units.restored(outputs) if dataset.units else outputs
+    made = np.asarray(stack.task.predicted(jnp.asarray(outputs), kind not in ("ridge", forward.NEIGHBOURS)).scores)
+    scores = dataset.units.restored(made) if dataset.units else made.astype(float)
     scale = float(np.std(stored["scores"], dtype=float)) or 1.0
-    if outputs.shape != stored["scores"].shape or np.abs(outputs - stored["scores"]).mean() > _SAME * scale:
-        remedy = "is not as it was when the run trained, and its rows vote; run the run's command again"
-        raise ConfigError("data.name", config.name, remedy)
-    return voters
+    if scores.shape != stored["scores"].shape or np.abs(scores - stored["scores"]).mean() > _SAME * scale:
+        remedy = "or layers of your own are not as they were when the run trained; run the run's command again"
+        raise ConfigError("data.name", ending.settings.data.name, remedy)
 
 
 def voters_of(stack: Stack, params: Params, dataset: Dataset) -> Params:

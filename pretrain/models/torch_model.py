@@ -25,6 +25,8 @@ CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 MOST_NEIGHBOURS = (1, 3, 5, 9, 15, 25)
 TREES = ("feature", "threshold", "left", "right", "value", "baseline")  # arrays of nodes, and the sums before them
 STEP = 255.0
+MARKS = ("?", "-", "na", "n/a", "nan", "null", "none", "#n/a", "#n/a n/a", "#na", "-nan", "<na>", "-1.#ind", "1.#ind")
+MARKS = (*MARKS, "-1.#qnan", "1.#qnan")  # texts of missing numbers
 
 
 class Same(nn.Module):
@@ -213,7 +215,7 @@ class Network(nn.Module):
         """Raw rows as the encoder reads them: [N, D] float32; of a table a dictionary of its columns."""
         raw, scaling = self.inputs["raw"], self.inputs["scaling"]
         if isinstance(rows, dict):
-            rows = table(rows, self.inputs["columns"])
+            rows = table(rows, self.inputs["columns"], self.inputs["data"]["missing"])
         values = torch.as_tensor(numpy.asarray(rows))
         if list(values.shape[1:]) != raw["shape"]:
             raise ValueError(
@@ -231,6 +233,8 @@ class Network(nn.Module):
         if is_bytes and raw["is_read_as_bytes"]:
             return self._placed(values / STEP)
         missing = values.isnan()
+        if values.isinf().any() or (missing.any() and not scaling["fill"] and not scaling["padded"]):
+            raise ValueError("rows lack values, or have infinite ones, where no training row lacked any")
         if scaling["fill"]:
             values = torch.where(missing, torch.tensor(scaling["fill"]).double(), values)
         if scaling["offset"]:
@@ -253,14 +257,15 @@ def tensor(array):
     return torch.from_numpy(numpy.array(array, order="C"))
 
 
-def table(columns, records):
+def table(columns, records, named):
     """A dictionary of columns as numbers [N, D]: NaN where one is missing, and 0 and 1 for each category."""
     parts = []
     for record in records:
+        marks = {*record["marks"], *(mark for each in named for mark in (each, *each.split(",")))}
         if record["became"] == "numbers":
-            parts.append([[number(value, record["marks"])] for value in columns[record["name"]]])
+            parts.append([[number(value, marks)] for value in columns[record["name"]]])
         elif record["became"] in ("0 and 1", "categories"):
-            texts = [text(value, record["marks"]) for value in columns[record["name"]]]
+            texts = [text(value, marks) for value in columns[record["name"]]]
             kept = record["categories"][1:] if len(record["categories"]) == 2 else record["categories"]
             parts.append([[float(each == category) for category in kept] for each in texts])
     return numpy.concatenate([numpy.array(part, float) for part in parts], axis=1)
@@ -275,10 +280,16 @@ def text(value, marks):
 
 def number(value, marks):
     written = text(value, marks)
+    if not written or written.lower() in MARKS:
+        return float("nan")
+    return float("nan") if float(value) in {float(mark) for mark in marks if is_number(mark)} else float(value)
+
+
+def is_number(mark):
     try:
-        return float(value) if written else float("nan")
+        return float(mark) == float(mark)
     except ValueError:
-        return float("nan") if written.lower() in ("?", "-", "na", "n/a", "nan", "null", "none") else float(written)
+        return False
 
 
 def load(folder="."):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from pretrain.config.fields import ConfigError
-from pretrain.config.paths import path_of
+from pretrain.config.paths import opened, path_of
 from pretrain.store import lock, manifests
 
 State = Literal["running", "finished", "stopped", "damaged"]
@@ -38,7 +38,7 @@ class Listed(NamedTuple):
 
 
 def list_runs(folder: Path | str = "runs") -> list[Listed]:
-    """Returns every run below a folder, those that changed last first; no checksum is computed.
+    """Returns the runs up to six folders below one, those that changed last first; no checksum is computed.
 
     A run of another host on the same disk counts as running until its process has noted nothing for two minutes.
 
@@ -74,7 +74,10 @@ def _below(folder: Path, depth: int) -> Iterator[Listed]:
 
 def _run(path: Path, entries: dict[str, os.DirEntry]) -> Listed:
     holder, work = _holder(path) if lock.NAME in entries else ("", "")
-    changed = max((entry.stat(follow_symlinks=False).st_mtime for entry in entries.values()), default=0.0)
+    changed = 0.0
+    for entry in entries.values():
+        with contextlib.suppress(OSError):  # files of a run that is writing come and go
+            changed = max(changed, entry.stat(follow_symlinks=False).st_mtime)
     state: State = "running" if holder else "stopped"
     if manifests.NAME not in entries:
         return Listed(path, state, changed=changed, holder=holder, work=work)
@@ -90,7 +93,7 @@ def _run(path: Path, entries: dict[str, os.DirEntry]) -> Listed:
 
 def _texts(path: Path) -> dict[str, str]:
     """Returns the question and the verdict with which an answer begins."""
-    with path.open("rb") as file:
+    with opened(path) as file:
         beginning = file.read(_BEGINNING).decode(errors="replace")
     return {name: json.loads(text) for name, text in reversed(re.findall(_TEXT, beginning))}
 
@@ -98,7 +101,7 @@ def _texts(path: Path) -> dict[str, str]:
 def _holder(path: Path) -> tuple[str, str]:
     """Returns the process that works in a directory, and how far it is; nothing where none does."""
     try:
-        with (path / lock.NAME).open("rb") as file:
+        with opened(path / lock.NAME) as file:
             noted, content = os.fstat(file.fileno()).st_mtime, file.read(lock.LONGEST)
             holder = json.loads(content)
             here = holder["host"] == socket.gethostname()

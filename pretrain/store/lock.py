@@ -16,6 +16,7 @@ from pretrain.config.fields import ConfigError
 
 NAME = ".lock"
 _NO_FILE = (errno.ELOOP, errno.EISDIR, errno.ENXIO)  # a link, a directory, a pipe or socket
+_TRIES, _BETWEEN = 10, 0.01  # seconds between two
 LONGEST, _LONGEST_WORK = 2000, 200  # bytes of a lock file that are read, and characters of what its holder does
 
 
@@ -32,7 +33,7 @@ def held(run_dir: Path) -> Iterator[Callable[[str], None]]:
     """
     with _opened(run_dir) as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _take(file)
         except BlockingIOError:
             remedy = f"is in use by {_holder(file)}; wait for it, or choose another directory"
             raise ConfigError("run_dir", str(run_dir), remedy) from None
@@ -49,6 +50,17 @@ def held(run_dir: Path) -> Iterator[Callable[[str], None]]:
 
         note("")
         yield note
+
+
+def _take(file: IO[bytes]) -> None:
+    """Takes the lock of a file; what lists runs may hold it for a moment."""
+    for _ in range(_TRIES):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            time.sleep(_BETWEEN)
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _opened(run_dir: Path) -> IO[bytes]:

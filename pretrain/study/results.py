@@ -278,7 +278,10 @@ def load_model(
     ensemble: bool = False,
     store: Path | str | None = None,
 ) -> "Model":
-    """Returns the network of an exported folder, or of a run as ``Run.model`` does; neither executes anything.
+    """Returns the network of an exported folder, or of a run as ``Run.model`` does.
+
+    A folder executes nothing. Of a run, the file of layers of the user's own runs, and so does a function that gives
+    the data, where the rows of these are read.
 
     Args:
       path: the folder of ``launch.py export``, or the directory of a run.

@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from pretrain.config import Experiment
-from pretrain.config.fields import ConfigError
+from pretrain.config.experiment import Point
+from pretrain.config.fields import ConfigError, get
 from pretrain.config.metrics import metric_of, split_of
 from pretrain.config.suggestions import suggestion
 from pretrain.data.inputs_file import Inputs
@@ -131,6 +132,7 @@ def network(
     Raises:
       ConfigError: a stage is not, or no longer, stored in full.
     """
+    from pretrain.learn.transfer import TransferError
     from pretrain.models import stored  # takes seconds, and tables do not need it
     from pretrain.store.store import Store, StoreError
 
@@ -138,7 +140,9 @@ def network(
     ids = {row["trial_id"]: row["stage_id"] for row in tables.stages.to_pylist() if row["stage"] == "finetune"}
     endings, by_config = [], {each.data: each for each in inputs}
     for trial, seed in zip(chosen.trial_ids, chosen.seeds, strict=True):
-        point = next(each for each in experiment.points if _is_of(rows[trial], each.values))
+        point = next((each for each in experiment.points if _is_of(rows[trial], each)), None)
+        if point is None:
+            raise ConfigError("trial_id", trial, "is of no point of the run's experiment; run its command again")
         settings = point.settings.at_seed(seed)
         endings.append(stored.Ending(ids[trial], settings, by_config[settings.finetuning_data]))
     root, faults = store or experiment.store, list[str]()
@@ -148,21 +152,25 @@ def network(
         if opened.verified(stages) == stages:
             seeds = f"seed{'s' * (len(endings) > 1)} {', '.join(map(str, chosen.seeds))}"
             return stored.load(opened, endings, f"{chosen.name}, {seeds}")
-    except StoreError as error:
+    except (StoreError, TransferError) as error:
         faults.append(str(error))
     reason = faults[0] if faults else "it has no such stage; run the experiment again, or name another store"
     raise ConfigError("store", str(root), f"cannot give the network of {chosen.name}: {reason}")
 
 
-def _is_of(row: Mapping[str, Any], values: Mapping[str, Any]) -> bool:
+def _is_of(row: Mapping[str, Any], point: Point) -> bool:
     """Returns whether a trial has a point's swept values, but for those that no network depends on once it is trained.
 
     The table has these as the numbers that they came to.
     """
 
     def text(value: Any) -> str:
-        return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+        if isinstance(value, list | tuple):
+            return " ".join(map(str, value))
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return repr(float(value)) if is_number else str(value)
 
-    compared = values.keys() - {"finetune.frozen_layers", "finetune.labels"}
-    others = [name for name in row if "." in name and name not in values]
-    return all(text(row[name]) == text(values[name]) for name in compared) and all(row[name] is None for name in others)
+    compared = point.values.keys() - {"finetune.frozen_layers", "finetune.labels"}
+    others = [name for name in row if "." in name and name not in point.values]
+    are_same = all(text(row[name]) == text(get(point.settings, name)) for name in compared)
+    return are_same and all(row[name] is None for name in others)

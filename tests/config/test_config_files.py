@@ -121,7 +121,10 @@ def test_any_config_is_read_or_refused_at_length(expression, configs):
         ("Experiment(per_layer={'pretrain.epochs': 2})", r"per_layer\.pretrain\.epochs: 2"),
         ("Experiment(pretrain=PretrainConfig(method=SgdConfig()))", r"PretrainConfig\.method: .*'sgd'.*'rbm'"),
         ("Experiment(pretrain=PretrainConfig(method=RbmConfig(gibbs_steps=0)))", r"RbmConfig\.gibbs_steps: 0"),
-        ("Experiment(encoder=EncoderConfig(layers=('32c',)))", r"EncoderConfig\.layers\.0: '32c' .*32c5s2 \(features"),
+        (
+            "Experiment(encoder=EncoderConfig(layers=('32c',)))",
+            r"EncoderConfig\.layers\.0: '32c' .*32c5s2 or 32c5s2p2 \(features",
+        ),
         (
             "Experiment(pretrain=PretrainConfig(method=RbmConfig()))",
             r"pretrain\.method\.kind: 'rbm' .*set encoder\.activation to sigmoid",

@@ -24,6 +24,7 @@ from pretrain.config import (
     SgdConfig,
     StudyConfig,
     SupervisedConfig,
+    baselines,
     from_json,
     grids,
     to_json,
@@ -323,6 +324,8 @@ def test_points_are_the_distinct_products_and_set_what_they_name(experiment):
         for grid in experiment.sweep or ({},)
         for values in itertools.product(*grid.values())
     ]
+    if experiment.study.baselines:
+        products = list(baselines.with_baselines(products, experiment.finetune.encoder_init))
     assert all(point in products for point in points) and all(product in points for product in products)
     assert not any(first == second for first, second in itertools.combinations(points, 2))
     for point in experiment.points:

@@ -187,7 +187,11 @@ def test_the_nearest_name_is_that_of_the_likest_last_part():
     ("name", "value", "reported"),
     [
         # Of the types that a value may have, the one that it has counts.
-        ("encoder.layers", ("32c",), "a number of units, 32c5s2 (features, window, stride), r64s2"),
+        (
+            "encoder.layers",
+            ("32c",),
+            "a number of units, 32c5s2 or 32c5s2p2 (features, window, stride, padding), r64s2",
+        ),
         ("encoder.layers", (0,), "should be greater than 0"),
         ("encoder.layers", (2.5,), "should be a valid integer or a valid string"),
         ("encoder.layers", (), "should have at least 1 item"),

@@ -98,7 +98,8 @@ def finetune():
     """Returns a function that makes a fine-tuning, with its config."""
 
     def make(widths=(9, 5), activation="elu", **settings):
-        section = FinetuneConfig(**{"labels": LABELS, "batch_size": 12, "epochs": 2, **settings})
+        fields = {"labels": LABELS, "label_subset": "first", "batch_size": 12, "epochs": 2, **settings}
+        section = FinetuneConfig(**fields)
         return last(section, (PIXELS,), dense(widths, activation), CLASSES)
 
     return make
@@ -109,7 +110,7 @@ def readout():
     """Returns a function that makes a read-out, with its config."""
 
     def make(kind, widths=(9, 5), activation="elu", **settings):
-        section = FinetuneConfig(readout=kind, **{"labels": LABELS, **settings})
+        section = FinetuneConfig(readout=kind, **{"labels": LABELS, "label_subset": "first", **settings})
         return last(section, (PIXELS,), dense(widths, activation), CLASSES)
 
     return make

@@ -24,6 +24,7 @@ from pretrain.config import (
 )
 from pretrain.config.fields import fields, get, is_traced, replace, with_values
 from pretrain.config.method import Method
+from pretrain.config.methods import WeightsConfig
 from pretrain.learn.pytrees import skeleton
 from pretrain.learn.stage import StageConfig
 
@@ -46,6 +47,7 @@ NUMBERS = {
     RbmConfig: {"visible_deviation"},
     SupervisedConfig: set(),
     PcaConfig: set(),
+    WeightsConfig: set(),
     DataConfig: set(),
     EncoderConfig: set(),
     PretrainConfig: {"l2"} | under("optimizer", ADAM) | under("method", LOSSES),

@@ -212,6 +212,9 @@ def test_arrays_that_do_not_fit_are_all_named(saved, tmp_path):
     arrays = safetensors.numpy.load_file(saved / "model.safetensors")
     out = tmp_path / "out"
     shutil.copytree(saved, out)
+    description = json.loads((out / "config.json").read_text())
+    del description["sha256"]
+    (out / "config.json").write_text(json.dumps(description))
     arrays["head.more"] = arrays.pop("head.bias")
     arrays["codes.mean"] = arrays["codes.mean"][:2].copy()
     safetensors.numpy.save_file(arrays, out / "model.safetensors", {"format": "flax"})
@@ -219,6 +222,33 @@ def test_arrays_that_do_not_fit_are_all_named(saved, tmp_path):
         pretrain.load_model(out)
     for part in ("head.more has no place", "head.bias is missing", "codes.mean is float32[2], wanted float32[5]"):
         assert part in str(fault.value)
+
+
+def test_a_flipped_bit_of_a_weight_is_named(saved, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(saved, out)
+    content = bytearray((out / "model.safetensors").read_bytes())
+    content[-3] ^= 1
+    (out / "model.safetensors").write_bytes(content)
+    with pytest.raises(ConfigError, match="it is not as it was written"):
+        pretrain.load_model(out)
+
+
+@pytest.mark.parametrize("names", [["README.md"], ["model.safetensors", "config.json", "README.md"]])
+def test_a_folder_of_somebody_else_is_left_alone(tmp_path, names):
+    (tmp_path / "out").mkdir()
+    for name in names:
+        (tmp_path / "out" / name).write_text("{}")
+    with pytest.raises(ConfigError, match="holds something else"):
+        folder.save(network(*CASES["dense"]), tmp_path / "out", "A sentence.")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == sorted(["out", *names])
+
+
+def test_rows_that_lack_values_are_refused_where_training_rows_lacked_none(saved):
+    rows = rows_of(COLUMNS)
+    rows[3, 2] = np.nan
+    with pytest.raises(ConfigError, match="or infinity lies in rows, where no training row lacked a value"):
+        pretrain.load_model(saved).predict(rows)
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json"])

@@ -218,6 +218,36 @@ def test_rows_that_differ_from_training_rows_are_one_line(bytes_run, rows, line)
     assert "\n" not in str(fault.value)
 
 
+LAYERS = """
+import flax.linen as nn
+
+
+class Own(nn.Module):
+    @nn.compact
+    def __call__(self, inputs):
+        return nn.{}(nn.Dense({})(inputs.reshape(len(inputs), -1)))
+
+
+def own():
+    return [Own()]
+"""
+
+
+def test_layers_of_ones_own_are_those_that_the_run_trained(tmp_path):
+    source = sources.arrays(tmp_path, SHAPES["columns"](np.random.default_rng(0)))
+    file = tmp_path / "own.py"
+    file.write_text(LAYERS.format("relu", 6))
+    run = run_of(tmp_path, source, encoder__layers=(f"{file}:own",), finetune__encoder_init="he")
+    assert len(run.model().predict(source.test)) == sources.N_TEST
+    for text, line in [
+        (LAYERS.format("tanh", 6), "layers of your own are not as they were"),
+        (LAYERS.format("relu", 7), "cannot give the network"),
+    ]:
+        file.write_text(text)
+        with pytest.raises(ConfigError, match=line):
+            run.model()
+
+
 def test_wrong_names_are_one_line(bytes_run):
     _, run = bytes_run
     for arguments, line in [
