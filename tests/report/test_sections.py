@@ -56,7 +56,9 @@ def test_pretraining_is_reported_first_among_many_treatments_and_the_others_are_
 
 def test_many_comparisons_without_pretraining_are_counted():
     found = asked(dict.fromkeys(("matched", "permuted", "rotated", "pca", "wrong_data"), -0.02))
-    assert headline(found, Experiment()) == f"Of 10 comparisons of {INIT}, all hurt."
+    assert headline(found, Experiment()).startswith(
+        f"Of 10 comparisons of {INIT}, all hurt; the smallest p is that of "
+    )
 
 
 def test_a_control_is_not_reported_as_pretraining():
