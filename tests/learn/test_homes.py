@@ -79,7 +79,8 @@ def test_every_field_is_read_where_it_is_at_home():
 
 
 def test_a_term_of_the_loss_takes_a_field_and_a_line_of_the_objective(finetune, images, monkeypatch):
-    rate, settings = 0.25, {"labels": 60, "batch_size": 60, "l2": 0.0, "optimizer": SgdConfig(learning_rate=0.25)}
+    rate, settings = 0.25, {"labels": 60, "label_subset": "first", "batch_size": 60, "l2": 0.0}
+    settings["optimizer"] = SgdConfig(learning_rate=rate)
     before = run(finetune(**settings), images, stops=[1]).state.params
     plain = finetuning.objective
 
