@@ -323,8 +323,8 @@ def _judged(prepared: Prepared, plan: Plan, n_run: int, known: dict[str, before.
         rows.read = functools.partial(row_scores.of_trials, own, store, datasets)
         others = by_name["stages"], earlier, redrawn, rows
         concluded = answer(trials, curves, experiment.study, look.level, usual, findings, *others)
-        told = {trial for arm in headline_arms(concluded) for trial in arm.trial_ids}
-        classes = per_class.of_trials(own, store, datasets, told)
+        in_headline = {trial for arm in headline_arms(concluded) for trial in arm.trial_ids}
+        classes = per_class.of_trials(own, store, datasets, in_headline)
     except Exception:  # a fault in judging costs no table of what is trained
         outcome.write_tables(experiment, datasets, prepared.findings, by_name, prepared.warn)
         raise

@@ -71,7 +71,7 @@ def main(argv: Sequence[str]) -> int:
         return 0
     first, *others = runs
     kind = metric_of(rows.value)
-    told = judge(
+    judged = judge(
         rows.table,
         treatment=[f"{_RUN}={name}" for name in others],
         baseline=f"{_RUN}={first}",
@@ -81,10 +81,10 @@ def main(argv: Sequence[str]) -> int:
         direction="higher" if kind.higher_is_better else "lower",
         bounds=(kind.low, kind.high) if kind.is_fraction else None,
     )
-    judge_command.show(told)
+    judge_command.show(judged)
     try:
         if out:
-            console.print(str(judgement.write(told, out)), style="dim", soft_wrap=True)
+            console.print(str(judgement.write(judged, out)), style="dim", soft_wrap=True)
     except OSError as error:
         streams.complain(error)
         return 1

@@ -66,7 +66,7 @@ def main(argv: Sequence[str]) -> int:
     places = {name: path_of(name, getattr(command, name)) for name in ("out", "json") if getattr(command, name)}
     if command.bounds and len(command.bounds) != 2:
         raise ConfigError("bounds", " ".join(map(str, command.bounds)), "are not two; give LOW HIGH")
-    told = judge(
+    judged = judge(
         path_of("results", command.results),
         treatment=command.treatment,
         baseline=command.baseline,
@@ -82,25 +82,25 @@ def main(argv: Sequence[str]) -> int:
         smallest_effect=command.smallest_effect,
         looks=command.looks,
     )
-    show(told)
+    show(judged)
     try:
         if "json" in places:
             with written_whole(places["json"]) as draft:
-                draft.write_text(judgement.as_json(told), encoding="utf-8")
+                draft.write_text(judgement.as_json(judged), encoding="utf-8")
         if "out" in places:
-            options.console(sys.stdout).print(str(judgement.write(told, places["out"])), style="dim", soft_wrap=True)
+            options.console(sys.stdout).print(str(judgement.write(judged, places["out"])), style="dim", soft_wrap=True)
     except OSError as error:
         streams.complain(error)
         return 1
     return 0
 
 
-def show(told: Judgement) -> None:
+def show(judged: Judgement) -> None:
     """Prints the verdict, a row a comparison where there are several, and what a reader asks of it."""
     out = options.console(sys.stdout)
-    first, *lines = told.lines
+    first, *lines = judged.lines
     out.print(f"{first}\n", soft_wrap=True, style="bold")
-    listing = told.table
+    listing = judged.table
     if len(listing.rows) > 1:
         out.print(_table(listing.headings, listing.rows[: listing.most_open], listing.align))
         if len(listing.rows) > listing.most_open:

@@ -84,8 +84,8 @@ def main(argv: Sequence[str]) -> int:
             if asked or command.store:
                 outcome.write_asked(run.experiment, run.trials, run.variation, rows.table(), draft)
                 keep = {name: checksum for name, checksum in keep.items() if not (draft / name).exists()}
-            told = run.trials, run.curves, run.experiment, files.devices
-            report.write(concluded, *told, draft, samples, run.classes, results.inputs_of(files))
+            shown = run.trials, run.curves, run.experiment, files.devices
+            report.write(concluded, *shown, draft, samples, run.classes, results.inputs_of(files))
             run_files.commit(draft, files.experiment_id, files.devices, keep)
     except results.OtherVersionError:
         table.main([command.run])  # which says so

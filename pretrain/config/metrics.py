@@ -75,7 +75,7 @@ def metric_of(name: str) -> Metric:
     return _declared.get().get(measure) or METRICS.get(measure, Metric(()))
 
 
-_declared: ContextVar[dict[str, Metric]] = ContextVar("declared", default={})  # noqa: B039  # never changed
+_declared: ContextVar[dict[str, Metric]] = ContextVar("declared", default={})  # noqa: B039  # replaced, and never changed in place
 
 
 @contextlib.contextmanager

@@ -61,14 +61,14 @@ def found(
     for kind, errors in (("row numbers that predict the target", numbers), ("a giveaway of the target", giveaways)):
         if errors:
             shares = [f"{name} ({error:.1%} of the error of {called})" for name, error in errors.items()]
-            told = some(shares, _MOST_NAMED)
+            listed = some(shares, _MOST_NAMED)
             what = "all-different whole numbers predict" if errors is numbers else "a single column predicts"
             names = list(errors)[:_MOST_NAMED]
             leave = f"--data.drop {shlex.join(names)}" if columns else f"leave {', '.join(names)} out of the inputs"
             remedy = f"if new rows would not have it before their target: {leave}"
             # Where many columns each do, as neighbours in a spectrum, that is the nature of the data.
             severity: Severity = "doubt" if len(errors) <= _MOST_NAMED else "note"
-            yield Finding(kind, f"{what} {target}: {told}", severity, remedy, {"errors": errors})
+            yield Finding(kind, f"{what} {target}: {listed}", severity, remedy, {"errors": errors})
 
 
 def _keys(values: np.ndarray, columns: Sequence[Column]) -> list[_Key]:

@@ -44,17 +44,17 @@ def nothing_left(encoded: Mapping[str, Encoded]) -> str:
     """Returns the fault of a table without inputs."""
     if not encoded:
         return "has no column besides target and group; add some"
-    told = [f"{name} ({each.record.left_out})" for name, each in encoded.items()]
+    listed = [f"{name} ({each.record.left_out})" for name, each in encoded.items()]
     remedy = "write numbers that describe them, such as counts of words"
-    return f"has texts alone that are nearly all different, {some(told, _MOST_NAMED)}, and no other input; {remedy}"
+    return f"has texts alone that are nearly all different, {some(listed, _MOST_NAMED)}, and no other input; {remedy}"
 
 
 def findings(encoded: Mapping[str, Encoded], n_rows: int) -> Iterator[Finding]:
     """Yields what was read as missing, and what was left out."""
     marked = {name: each.marked for name, each in encoded.items() if each.marked}
     if marked:
-        told = [f"{_counted(each)} of {name}" for name, each in marked.items()]
-        line = f"read as missing: {some(told, _MOST_NAMED)}"
+        listed = [f"{_counted(each)} of {name}" for name, each in marked.items()]
+        line = f"read as missing: {some(listed, _MOST_NAMED)}"
         remedy = "to take a column's marks as categories, name it in --data.categories"
         yield Finding("missing values", line, remedy=remedy, figures={"marks": marked, "of": n_rows})
     for is_document, kind in ((False, "reading"), (True, "texts left out")):
@@ -64,11 +64,11 @@ def findings(encoded: Mapping[str, Encoded], n_rows: int) -> Iterator[Finding]:
             if each.record.left_out and each.is_document == is_document
         }
         if reasons:
-            told = [f"{name}, {reason}" for name, reason in reasons.items()]
+            listed = [f"{name}, {reason}" for name, reason in reasons.items()]
             line = f"texts that are nearly all different, as {'documents' if is_document else 'names'}, are left out: "
             remedy = "to use them, write numbers that describe them, such as counts of words" if is_document else ""
             figures = {"columns": list(reasons)}
-            yield Finding(kind, line + some(told, _MOST_NAMED), "doubt" if is_document else "note", remedy, figures)
+            yield Finding(kind, line + some(listed, _MOST_NAMED), "doubt" if is_document else "note", remedy, figures)
 
 
 def _counted(marked: Mapping[str, int]) -> str:

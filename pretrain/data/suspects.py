@@ -41,8 +41,8 @@ def found(inputs: np.ndarray, columns: Sequence[Column], known: Collection[str] 
         elif name not in known and _are_ids(values, name):
             ids.append(name)
     if placeholders:
-        told = [f"{name} ({number:g} in {counted(rows_of[name], 'row')})" for name, number in placeholders.items()]
-        line = f"numbers far from all others of their column are read as they are: {some(told, _MOST_NAMED)}"
+        listed = [f"{name} ({number:g} in {counted(rows_of[name], 'row')})" for name, number in placeholders.items()]
+        line = f"numbers far from all others of their column are read as they are: {some(listed, _MOST_NAMED)}"
         marks = dict.fromkeys(f"{number:g}" for number in placeholders.values())
         way = f"--data.missing {' '.join(marks)}" if columns else "write NaN"
         remedy = f"if they stand for missing ones: {way}"

@@ -15,7 +15,7 @@ _SECONDS_BETWEEN_LINES = 10.0
 
 
 class Reporter:
-    """Tells of the packs of a sweep as they run."""
+    """Reports the packs of a sweep as they run."""
 
     def __init__(self, console: Console, packs: list[Pack], note: Callable[[str], None] = lambda work: None):
         self._console = console

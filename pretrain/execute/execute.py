@@ -101,7 +101,9 @@ def run(
 def _fitted(stage: Stage, mesh: Mesh, trials: Any, n_jobs: int, n_lanes: int) -> Carry:
     """Returns the carries of lanes that the host fits, one after another."""
     lanes = hosts.gathered(trials)
-    made = [fitted(stage, arrays.lane_of(lanes, lane)) for lane in range(n_jobs)]
+    fit = METHODS[stage.method].fit
+    assert fit  # or it would not be asked for
+    made = [fitted(fit, stage.static, arrays.lane_of(lanes, lane)) for lane in range(n_jobs)]
     stacked = jax.tree.map(lambda *leaves: arrays.padded(np.stack(leaves), n_lanes), *made)
     return hosts.placed(stacked, lanes_on(mesh))
 

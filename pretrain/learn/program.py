@@ -14,7 +14,7 @@ import numpy as np
 
 from pretrain.learn import start, stopping
 from pretrain.learn.layers import AnyArray, Params
-from pretrain.learn.method import Results
+from pretrain.learn.method import Fit, Results
 from pretrain.learn.methods import METHODS
 from pretrain.learn.metrics import Batch, Splits, evaluate, measured_if, taken
 from pretrain.learn.pytrees import Frozen, frozen
@@ -100,12 +100,12 @@ def begin(stage: Stage, trial: Inputs, examples: Splits) -> tuple[Carry, Source]
     return Carry(state, curves, echo_of(trial, digest(parent))), source
 
 
-def fitted(stage: Stage, trial: tuple[Carry, Source, Inputs]) -> Carry:
-    """Returns the carry of a trial once its method has fitted on the host, all of it arrays of the host."""
+def fitted(fit: Fit, static: Static, trial: tuple[Carry, Source, Inputs]) -> Carry:
+    """Returns the carry of a trial once a method's ``fit`` has fitted on the host, all of it arrays of the host."""
     carry, (labelled, validation), inputs = trial
-    fit, state = METHODS[stage.method].fit, carry.state
-    assert fit and labelled and validation
-    params, values = fit(stage.static, inputs.config, np.asarray(inputs.seed), labelled, validation)
+    state = carry.state
+    assert labelled and validation
+    params, values = fit(static, inputs.config, np.asarray(inputs.seed), labelled, validation)
     curves: dict[str, Any] = {name: np.full_like(curve, values[name]) for name, curve in carry.curves.items()}
     return carry._replace(state=state._replace(trainable={**state.trainable, **params}), curves=curves)
 

@@ -176,7 +176,7 @@ class Model:
             if self.inputs.task == "multilabel":
                 return (outputs + 1) / 2
             count = np.float32(params["neighbours"]["count"])
-            # Without the part of a vote, in ``probes.voted``, by which equals are told apart.
+            # Without the part of a vote, in ``probes.voted``, that orders equals.
             return np.ceil(outputs * count - _ROUNDING) / count
         of_logits = jax.nn.softmax if self.inputs.task == "classification" else jax.nn.sigmoid
         return np.asarray(of_logits(outputs))

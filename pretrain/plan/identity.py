@@ -41,6 +41,7 @@ _OF_THIS_PROGRAM = (
 
 
 # Definitions on the way of an array on the host, by module; all functions of the first.
+_FITTING = ("pretrain.learn.program", "fitted")  # which gives a fit of the host what it reads
 _MOVEMENT = {
     "pretrain.plan.arrays": (),
     "pretrain.data.dataset": ("Units.restored",),
@@ -173,8 +174,8 @@ def on_host(stage: Stage) -> str:
     fit, packages = METHODS[stage.method].fit, METHODS[stage.method].packages
     if fit is None:
         return ""
-    defined = definitions.digest_of(fit.__module__, fit.__name__)
-    return sha256_of_json([defined, {name: version(name) for name in packages}])
+    defined = [definitions.digest_of(*of) for of in ((fit.__module__, fit.__name__), _FITTING)]
+    return sha256_of_json([*defined, {name: version(name) for name in packages}])
 
 
 def lines_of_one(piece: Piece) -> tuple[Any, tuple[Any, Any]]:

@@ -91,8 +91,8 @@ def _comparisons(answer: Answer, experiment: Experiment) -> str:
 
 
 def _datasets(answer: Answer, experiment: Experiment) -> str:
-    if told := over_datasets.cell(groups(answer), answer.metric):
-        return told
+    if stated := over_datasets.cell(groups(answer), answer.metric):
+        return stated
     names = list(short_names(list(map(str, values(answer, experiment, "data.name")))).values())
     return f"{names[0]} only" if len(names) == 1 else f"{len(names)}: {some(names, _MOST_NAMED)}"
 

@@ -58,7 +58,7 @@ def verdict(judgement: Judged) -> str:
 
 
 def _knows_no_chance(judgement: Judged) -> bool:
-    """Returns whether trials that came to nothing cannot be told from others."""
+    """Returns whether trials that came to nothing look like others."""
     return judgement.brought.value.chance is None
 
 
@@ -68,7 +68,7 @@ def warnings(judgement: Judged) -> list[str]:
 
 
 def _at_chance(judgement: Judged) -> list[str]:
-    """Returns the arms that no seed tells from chance, where what they are compared with is better or worse."""
+    """Returns the arms that are at chance in every seed, where what they are compared with is better or worse."""
     answer, level = judgement.answer, judgement.brought.value.chance
     judged = [each for each in answer.comparisons if each.n and not each.both_at_chance]
     points = {key(point): point for each in judged for point in points_of(each)}
@@ -134,7 +134,7 @@ def _unseen(judgement: Judged) -> str:
     """Returns that seeds which came to nothing were not looked for, where chance is not known."""
     if not _knows_no_chance(judgement):
         return ""
-    return "; only missing values count, for without --chance nothing tells trials that learned nothing"
+    return "; only missing values count, for without --chance trials that learned nothing are not recognised"
 
 
 def _smallest(judgement: Judged) -> str:
@@ -157,8 +157,8 @@ def _looks(judgement: Judged) -> str:
 
 
 def _datasets(judgement: Judged) -> str:
-    told = over_datasets.cell(judgement.datasets, judgement.answer.metric)
-    return told or "one, or none that is named; on others all is open"
+    stated = over_datasets.cell(judgement.datasets, judgement.answer.metric)
+    return stated or "one, or none that is named; on others all is open"
 
 
 def _floor(noise: Noise, answer: Answer) -> str:

@@ -64,7 +64,7 @@ _WORDS = {
 }
 _MOST_NAMED = 4  # arms in a sentence
 _ABBREVIATIONS = {"auroc": "AUROC", "r2": "R²", "rmse": "RMSE", "mae": "MAE"}
-_short: ContextVar[Mapping[str, str]] = ContextVar("short", default={})  # noqa: B039  # never changed
+_short: ContextVar[Mapping[str, str]] = ContextVar("short", default={})  # noqa: B039  # replaced, and never changed in place
 
 
 @contextlib.contextmanager

@@ -140,8 +140,8 @@ def _first_batches(answer: Answer, curves: Curves, shown: Sequence[Arm], left_ou
 
 def _forests(answer: Answer) -> Parts:
     """Returns a forest plot of each treatment on several datasets, of the first few."""
-    told = groups(answer)[: figures.MOST_PANELS]
-    return [over_datasets.drawing(group, answer.metric, answer.level, place) for place, group in enumerate(told, 1)]
+    stated = groups(answer)[: figures.MOST_PANELS]
+    return [over_datasets.drawing(group, answer.metric, answer.level, place) for place, group in enumerate(stated, 1)]
 
 
 def _comparisons(answer: Answer) -> Parts:

@@ -32,13 +32,13 @@ _NEXT = {
 
 def sentences(answer: Answer) -> list[str]:
     """Returns where the variation of each of the first comparisons comes from, and what to add: a text each."""
-    told = [_sentence(each) for each in answer.variation[:_MOST]]
+    sentences = [_sentence(each) for each in answer.variation[:_MOST]]
     if not answer.unsplit:
-        return told
+        return sentences
     whose = names.comparison_name(answer.unsplit[0])
     if (n := len(answer.unsplit)) > 1:
         whose = counted(n, "comparison")
-    return [*told, f"Where the variation of {whose} comes from is not known: {_TOO_FEW}."]
+    return [*sentences, f"Where the variation of {whose} comes from is not known: {_TOO_FEW}."]
 
 
 def listing(answer: Answer) -> Listing:

@@ -66,7 +66,7 @@ class Pretrained(BaseEstimator):
             state = {**state, **_attributes(in_memory.unpacked(state["model_"]))}
         super().__setstate__(state)
 
-    def _rows(self, X: Any, reset: bool = False) -> np.ndarray:  # noqa: N803
+    def _rows(self, X: Any, reset: bool = False) -> np.ndarray:
         """Returns rows as an encoder's data door takes them: [N, D], or [N, *input_shape]."""
         if not reset:
             check_is_fitted(self)

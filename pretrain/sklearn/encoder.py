@@ -59,7 +59,7 @@ class PretrainedEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Pretr
     ):
         vars(self).update((name, value) for name, value in locals().items() if name != "self")
 
-    def fit(self, X: Any, y: Any = None) -> Self:  # noqa: N803
+    def fit(self, X: Any, y: Any = None) -> Self:
         """Pretrains the encoder on rows [N, D]; targets are read by supervised methods alone.
 
         Raises:
@@ -77,7 +77,7 @@ class PretrainedEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Pretr
         self._n_features_out = self.model_.stack.n_codes
         return self
 
-    def transform(self, X: Any) -> np.ndarray:  # noqa: N803
+    def transform(self, X: Any) -> np.ndarray:
         """Returns the codes of rows: [N, codes] float32."""
         rows = self._rows(X)
         with value_errors():

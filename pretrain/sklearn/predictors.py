@@ -68,7 +68,7 @@ class PretrainedClassifier(ClassifierMixin, _Predictor):
       experiment_: the experiment whose only trial it is.
     """
 
-    def fit(self, X: Any, y: Any) -> Self:  # noqa: N803
+    def fit(self, X: Any, y: Any) -> Self:
         """Pretrains on all rows [N, D], and fine-tunes on those with a label.
 
         Args:
@@ -86,7 +86,7 @@ class PretrainedClassifier(ClassifierMixin, _Predictor):
         self._train(rows, targets, "classification", tuple(self.classes_.astype(str)))
         return self
 
-    def predict(self, X: Any) -> np.ndarray:  # noqa: N803
+    def predict(self, X: Any) -> np.ndarray:
         """Returns the labels of rows: [N]."""
         rows = self._rows(X)
         with value_errors():
@@ -96,7 +96,7 @@ class PretrainedClassifier(ClassifierMixin, _Predictor):
         return self.classes_[order[np.searchsorted(names, predicted, sorter=order)]]
 
     @_HAS_PROBABILITIES
-    def predict_proba(self, X: Any) -> np.ndarray:  # noqa: N803
+    def predict_proba(self, X: Any) -> np.ndarray:
         """Returns the probability of each of ``classes_``: [N, K] float32."""
         rows = self._rows(X)
         with value_errors():
@@ -114,7 +114,7 @@ class PretrainedRegressor(RegressorMixin, _Predictor):
         tags.target_tags.single_output, tags.target_tags.multi_output = True, True
         return tags
 
-    def fit(self, X: Any, y: Any) -> Self:  # noqa: N803
+    def fit(self, X: Any, y: Any) -> Self:
         """Pretrains on all rows [N, D], and fine-tunes on those with a target.
 
         Args:
@@ -129,7 +129,7 @@ class PretrainedRegressor(RegressorMixin, _Predictor):
         self._train(rows, numbers_of(X, y), "regression")
         return self
 
-    def predict(self, X: Any) -> np.ndarray:  # noqa: N803
+    def predict(self, X: Any) -> np.ndarray:
         """Returns numbers in the units of the targets: [N], of several [N, L]; float64."""
         rows = self._rows(X)
         with value_errors():

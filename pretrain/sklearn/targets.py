@@ -11,7 +11,7 @@ from sklearn.utils.validation import column_or_1d, validate_data
 from pretrain.data.labels import NONE
 
 
-def check_given(estimator: BaseEstimator, X: Any, y: Any) -> None:  # noqa: N803
+def check_given(estimator: BaseEstimator, X: Any, y: Any) -> None:
     """Checks that there are targets; raises ValueError in the words of scikit-learn."""
     if y is None:
         validate_data(estimator, X, y, skip_check_array=True)
@@ -24,7 +24,7 @@ def are_numbers(y: Any) -> bool:
     return type_of_target(known).startswith("continuous")
 
 
-def classes_of(X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:  # noqa: N803
+def classes_of(X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
     """Returns the classes of labels, and their numbers, ``NONE`` of rows without a label: [K] and [N]."""
     labels = column_or_1d(y, warn=True)
     check_consistent_length(X, labels)
@@ -38,7 +38,7 @@ def classes_of(X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:  # noqa: N803
     return classes, targets
 
 
-def numbers_of(X: Any, y: Any) -> np.ndarray:  # noqa: N803
+def numbers_of(X: Any, y: Any) -> np.ndarray:
     """Returns targets [N, L] float64, NaN where there are none."""
     targets = check_array(y, dtype=np.float64, ensure_2d=False, ensure_all_finite="allow-nan", input_name="y")
     check_consistent_length(X, targets)

@@ -115,7 +115,7 @@ def read(table: pa.Table, asked: Asked) -> Brought:
         seed = _by_row(place, arm, condition, numbers, len(arms), pairing, bool(asked.looks))
     example, _ = together([found[asked.example]] if asked.example else [], place)
     of_seeds = [found[name] for name in asked.pair]
-    # Arms are compared, and conditions told, as asked, whatever their fields mean in a run.
+    # Arms are compared, and conditions named, as asked, whatever their fields mean in a run.
     names = Names(
         *(plain(field), labels, tuple(map(plain, asked.conditions)), conditions, asked.pair),
         lambda number: " ".join(map(str, labels_at(of_seeds, rows_of[number]))),

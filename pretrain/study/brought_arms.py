@@ -120,8 +120,8 @@ def complete(
         if len(skipped) == len(names.conditions):
             faults.append(ConfigError("by", where, f"leaves nothing to compare, for {reason}; name other conditions"))
         notes.append(f"Left out: {where}, for {reason}.")
-    if told := [_absent(names.arm(each), found, names) for each, found in sorted(absent.items()) if found.lacking]:
-        notes.append(f"Absent where another arm has the seed, and so failed: {'; '.join(told)}.")
+    if lines := [_absent(names.arm(each), found, names) for each, found in sorted(absent.items()) if found.lacking]:
+        notes.append(f"Absent where another arm has the seed, and so failed: {'; '.join(lines)}.")
 
 
 def _absent(arm: str, absent: Absent, names: Names) -> str:

@@ -64,7 +64,7 @@ def faults_of(
       arms: of the run.
       metric: that is compared, as a column's name, by which an arm may be at chance.
       pretraining: stages of the arms' pretraining.
-      failed: the seeds in which arms failed whose failures no comparison tells, by the arm's ``id``.
+      failed: the seeds in which arms failed whose failures no comparison reports, by the arm's ``id``.
       study: by which some arms are baselines on raw inputs.
     """
     faults, stages = [], list(pretraining)

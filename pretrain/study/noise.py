@@ -36,21 +36,21 @@ def noise(
       is_paired: whether the seeds of both are pairs.
       n_claims: among which each is judged.
     """
-    told = [pair for pair in sides if min(map(len, pair)) > 1]
-    deviations = np.array([_deviation(pair, is_paired) for pair in told])
+    known = [pair for pair in sides if min(map(len, pair)) > 1]
+    deviations = np.array([_deviation(pair, is_paired) for pair in known])
     if not deviations.any():
         return None
-    n, unit = min(min(map(len, pair)) for pair in told), metric_of(metric)._replace(unit=None)
-    points = np.array([_POINT * unit.effects_of(float(np.mean(untreated))) for _, untreated in told])
+    n, unit = min(min(map(len, pair)) for pair in known), metric_of(metric)._replace(unit=None)
+    points = np.array([_POINT * unit.effects_of(float(np.mean(untreated))) for _, untreated in known])
     needed = power.seeds_needed(points, deviations, 0.0, level, n_claims, power.MOST_SEEDS, by_flips=is_paired)
     return Noise(
-        _range([_std(untreated) for _, untreated in told]),
+        _range([_std(untreated) for _, untreated in known]),
         _range(deviations),
         n,
         _range(
             [
                 _seen(pair, deviation, level, is_paired, n_claims)
-                for pair, deviation in zip(told, deviations, strict=True)
+                for pair, deviation in zip(known, deviations, strict=True)
             ]
         ),
         _range(needed) if points.all() else None,

@@ -114,10 +114,10 @@ def _group(answer: Answer, pairs: Sequence[_Pair], setting: dict[str, Any], effe
             difference=pair.comparison.shown,
         )
         effects.append(_scaled(found, 1 / abs(float(np.mean(pair.comparison.untreated)))) if is_relative else found)
-    told = [pair.comparison for pair in pairs if pair.comparison and not _has_failed(pair.comparison)]
+    sound = [pair.comparison for pair in pairs if pair.comparison and not _has_failed(pair.comparison)]
     made = datasets.group(pairs[0].treatment, setting, effects, answer.level, n_groups, sign)
     return made._replace(
-        is_relative=is_relative, is_for_new_rows=bool(told) and all(each.rows is not None for each in told)
+        is_relative=is_relative, is_for_new_rows=bool(sound) and all(each.rows is not None for each in sound)
     )
 
 

@@ -1,4 +1,4 @@
-"""Values that somebody brings: what they measure, by their name or as told, and the unit that they are in."""
+"""Values that somebody brings: what they measure, by their name or as stated, and the unit that they are in."""
 
 import math
 from typing import NamedTuple
@@ -47,7 +47,7 @@ def of(
     chance: float | None = None,
     groups: np.ndarray | None = None,
 ) -> Value:
-    """Returns what values measure, by their name but for what is told.
+    """Returns what values measure, by their name but for what is stated.
 
     Args:
       name: of the values.

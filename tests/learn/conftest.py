@@ -138,7 +138,7 @@ def walk(stage_and_config, images, seed=0, parent=None, stops=()) -> Iterator[Ru
     carry, source = program.begin(stage, trial, images)
     before = carry.state
     if METHODS[stage.method].fit:
-        carry = program.fitted(stage, (carry, source, trial))
+        carry = program.fitted(METHODS[stage.method].fit, stage.static, (carry, source, trial))
     for first, stop in itertools.pairwise((0, 0, *stops)):
         if stop:
             bounds = images, jnp.int32(first), jnp.int32(stop)
