@@ -14,7 +14,7 @@ from typing import Any, TextIO
 from rich.console import Console
 
 from pretrain import running
-from pretrain.config import Experiment, config_file, to_json
+from pretrain.config import Experiment, config_file, invocation, to_json
 from pretrain.config.fields import ConfigError
 from pretrain.config.overrides import Overridden, override
 from pretrain.engines.interrupts import Interrupted
@@ -64,7 +64,7 @@ def run(
     if isolated:
         return _isolated(asked.experiment, chosen, progress)
     if asked.experiment.engine.distributed:
-        remedy = "takes a process of its own on every host; start python launch.py there"
+        remedy = f"takes a process of its own on every host; start {invocation.command()} there"
         raise ConfigError("engine.distributed", True, remedy)
     environment.check()
     prepared, console = running.prepare(asked.experiment, chosen), QUIET

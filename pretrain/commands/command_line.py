@@ -10,7 +10,7 @@ from annotated_types import Ge, Gt
 from pydantic import TypeAdapter, ValidationError
 
 from pretrain.commands.axes import Axis, element, is_sequence, parse_axis, read_value
-from pretrain.config import Experiment
+from pretrain.config import Experiment, invocation
 from pretrain.config.complaints import complaint
 from pretrain.config.fields import ConfigError, Faults, fields, unknown
 from pretrain.config.grids import LogUniform, Uniform
@@ -60,7 +60,7 @@ class Arguments(NamedTuple):
     notes: tuple[str, ...]  # a line for each default that was fitted to the options
 
 
-def parse(argv: Sequence[str], default: Experiment, program: str, description: str) -> Arguments:
+def parse(argv: Sequence[str], default: Experiment, command: str, description: str) -> Arguments:
     """Reads options over a default experiment, as ``override`` does; ``--help`` prints every field and exits.
 
     Raises:
@@ -70,7 +70,11 @@ def parse(argv: Sequence[str], default: Experiment, program: str, description: s
     if {"-h", "--help"} & set(argv):
         kinds = _typed(_given(_kind_options(argv)), default)
         # Of a union, the fields of one kind are options: that of the default, or the one that an option names.
-        settings = {"prog": program, "description": description, "config": (tyro.conf.AvoidSubcommands,)}
+        settings = {
+            "prog": invocation.command(command),
+            "description": description,
+            "config": (tyro.conf.AvoidSubcommands,),
+        }
         return tyro.cli(Command, args=["--help"], default=Command(with_kinds(default, kinds)), **settings)
     given = _given(argv)
     values = _typed(given, default)

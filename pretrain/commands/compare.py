@@ -54,7 +54,7 @@ def main(argv: Sequence[str]) -> int:
       ConfigError: a run is not there, there are fewer than two, or they have no arm or no metric in common.
       DamageError: a file of a run is missing or not as it was written.
     """
-    command = options.parse(CompareCommand, argv, "launch.py compare")
+    command = options.parse(CompareCommand, argv, "compare")
     if len(set(command.runs)) < max(2, len(command.runs)):
         raise ConfigError("runs", " ".join(command.runs), "are not several different ones; name two or more")
     out = path_of("out", command.out) if command.out else None

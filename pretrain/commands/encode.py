@@ -24,7 +24,7 @@ def main(argv: Sequence[str]) -> int:
       ConfigError: an option cannot be read, the run is not there, or rows differ from its training rows.
       DamageError: a file of the run is missing or not as it was written.
     """
-    command = options.parse(EncodeCommand, argv, "launch.py encode")
+    command = options.parse(EncodeCommand, argv, "encode")
     model, given, out = rows.opened(command)
     parts = rows.in_chunks(model, given, lambda part: model.encode(part, command.layers))
     codes = np.concatenate([part.reshape(len(part), -1) for part in parts])

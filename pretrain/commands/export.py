@@ -40,7 +40,7 @@ def main(argv: Sequence[str]) -> int:
       ConfigError: an option cannot be read, the run is not there, or its layers are code.
       DamageError: a file of the run is missing or not as it was written.
     """
-    command = options.parse(ExportCommand, argv, "launch.py export")
+    command = options.parse(ExportCommand, argv, "export")
     out = path_of("out", command.out)
     if folder.is_network(path_of("run", command.run)):
         raise ConfigError("run", command.run, "is an exported network; name a run")

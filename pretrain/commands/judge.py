@@ -62,7 +62,7 @@ def main(argv: Sequence[str]) -> int:
     Raises:
       ConfigError: an option cannot be read, or the results cannot be judged so.
     """
-    command = options.parse(JudgeCommand, argv, "launch.py judge")
+    command = options.parse(JudgeCommand, argv, "judge")
     places = {name: path_of(name, getattr(command, name)) for name in ("out", "json") if getattr(command, name)}
     if command.bounds and len(command.bounds) != 2:
         raise ConfigError("bounds", " ".join(map(str, command.bounds)), "are not two; give LOW HIGH")

@@ -9,7 +9,7 @@ from types import ModuleType
 
 from pretrain.commands import streams
 from pretrain.commands.command_line import Arguments, parse
-from pretrain.config import config_file
+from pretrain.config import config_file, invocation
 from pretrain.config.fields import ConfigError
 from pretrain.store.manifests import DamageError
 
@@ -36,7 +36,7 @@ def main(argv: Sequence[str], configs: Path | None = None) -> int:
         default = _DEFAULT_OF_OWN_DATA if has_data else _DEFAULT_CONFIG
         name, options = (argv[0], argv[1:]) if named else (default, argv)
         file = config_file.find(name, configs)
-        asked = parse(options, config_file.load(file, name), f"launch.py {name}", config_file.documentation(file))
+        asked = parse(options, config_file.load(file, name), name, config_file.documentation(file))
         for note in asked.notes:
             streams.complain(note)
         # Only now that the input is known to be right is there anything worth the wait for JAX.
@@ -95,11 +95,11 @@ def _overview(configs: Path) -> str:
     ]
     return "\n".join(
         [
-            "usage: python launch.py [CONFIG] [--field value ...]",
+            f"usage: {invocation.command('[CONFIG] [--field value ...]')}",
             "",
             "CONFIG is one of those below, or the path of a file like them.",
             f"Without a config, {_DEFAULT_CONFIG} runs; with --data.name, {_DEFAULT_OF_OWN_DATA}.",
-            "python launch.py CONFIG --help lists every field.",
+            f"{invocation.command('CONFIG --help')} lists every field.",
             "",
             "configs:",
             *lines,

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from pretrain.commands import streams
+from pretrain.config import invocation
 from pretrain.config.fields import ConfigError
 from pretrain.config.suggestions import of_options
 
@@ -40,27 +41,28 @@ def _names(options: type) -> Iterator[str]:
             yield field.name
 
 
-def parse(options: type[Options], argv: Sequence[str], program: str) -> Options:
+def parse(options: type[Options], argv: Sequence[str], command: str) -> Options:
     """Reads options; ``--help`` prints them and exits.
 
     Args:
       options: a dataclass; its ``bool`` fields are flags, and those marked ``tyro.conf.Positional`` go without a name.
       argv: the command line after the command's name.
-      program: the command as one types it.
+      command: its name.
 
     Raises:
       ConfigError: an option is unknown, or a value is missing or does not fit.
     """
-    settings = {"prog": f"python {program}", "config": (tyro.conf.FlagCreatePairsOff,)}
+    typed = invocation.command(command)
+    settings = {"prog": typed, "config": (tyro.conf.FlagCreatePairsOff,)}
     if {"-h", "--help"} & set(argv):
         return tyro.cli(options, args=["--help"], **settings)
     names = list(_names(options))
     for token in argv:
         option = token.partition("=")[0]
         if option.startswith("--") and option[2:].replace("-", "_") not in names:
-            raise ConfigError("option", option, f"is no option of {program}; {of_options(option[2:], names)}")
+            raise ConfigError("option", option, f"is no option of {command}; {of_options(option[2:], names)}")
     try:
         with contextlib.redirect_stderr(io.StringIO()):  # tyro explains in a box; our explanation is one line
             return tyro.cli(options, args=list(argv), **settings)
     except SystemExit:
-        raise ConfigError("arguments", " ".join(argv), f"cannot be read; see python {program} --help") from None
+        raise ConfigError("arguments", " ".join(argv), f"cannot be read; see {typed} --help") from None

@@ -24,7 +24,7 @@ def main(argv: Sequence[str]) -> int:
       ConfigError: an option cannot be read, the run is not there, or rows differ from its training rows.
       DamageError: a file of the run is missing or not as it was written.
     """
-    command = options.parse(PredictCommand, argv, "launch.py predict")
+    command = options.parse(PredictCommand, argv, "predict")
     model, given, out = rows.opened(command, command.ensemble)
     parts = list(rows.in_chunks(model, given, model.evaluate))
     predictions = np.concatenate([part.predictions for part in parts])

@@ -54,7 +54,7 @@ def main(argv: Sequence[str]) -> int:
         cannot be asked so.
       DamageError: a file that the report is drawn from is missing or not as it was written.
     """
-    command = options.parse(ReportCommand, argv, "launch.py report")
+    command = options.parse(ReportCommand, argv, "report")
     path_of("run", command.run)
     path = Path(command.run).expanduser()
     asked = {f"study.{name}": value for name, value in dataclasses.asdict(command.study).items() if value}

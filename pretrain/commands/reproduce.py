@@ -34,7 +34,7 @@ def main(argv: Sequence[str]) -> int:
     Raises:
       ConfigError: an option cannot be read, or the config keeps no figures.
     """
-    command = options.parse(ReproduceCommand, argv, "launch.py reproduce")
+    command = options.parse(ReproduceCommand, argv, "reproduce")
     configs = config_file.packaged()
     file = config_file.find(command.config, configs)
     kept = file.with_suffix(".json")
@@ -50,7 +50,7 @@ def main(argv: Sequence[str]) -> int:
     run_dir = command.run_dir or f"runs/{file.stem}-reproduced"
     places = ["--run-dir", run_dir, "--store", command.store or str(Path(run_dir, "store"))]
     experiment = config_file.load(file, command.config)
-    if code := launch.launched(command_line.parse(places, experiment, "launch.py reproduce", "")):
+    if code := launch.launched(command_line.parse(places, experiment, "reproduce", "")):
         return code
     run, out = load_run(run_dir), options.console(sys.stdout)
     with named_shortly(run.experiment):

@@ -103,9 +103,12 @@ def _preview(prepared: Prepared, out: Console) -> None:
     schedule, store = prepared.schedule, prepared.store
     plan = prepared.plan_at(schedule[0])
     missing = {job: reason for job, reason in prepared.missing.items() if job in plan.jobs}
-    is_open = missing or len(schedule) > 1
-    if is_open and (prospect := outlook.of_plan(prepared.experiment, prepared.plan, store, prepared.datasets)):
-        out.print(in_words.warning(prospect) or in_words.outlook(prospect), soft_wrap=True)
+    prospect = outlook.of_plan(prepared.experiment, prepared.plan, store, prepared.datasets)
+    line = in_words.warning(prospect) if prospect else None
+    if prospect and not line and (missing or len(schedule) > 1):
+        line = in_words.outlook(prospect)
+    if line:
+        out.print(line, soft_wrap=True)
     preview.show(plan, out, store.temporaries, programs.compile_seconds(store.root / "programs"))
     out.print(reuse.summary(plan, missing), soft_wrap=True)
     if len(schedule) > 1:

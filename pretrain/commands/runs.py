@@ -39,7 +39,7 @@ def main(argv: Sequence[str]) -> int:
     Raises:
       ConfigError: an option cannot be read, or the folder is no directory.
     """
-    command = options.parse(RunsCommand, argv, "launch.py runs")
+    command = options.parse(RunsCommand, argv, "runs")
     console, folder = options.console(sys.stdout), path_of("folder", command.folder)
     if not command.watch:
         runs = list_runs(folder)

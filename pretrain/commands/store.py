@@ -43,7 +43,7 @@ def main(argv: Sequence[str]) -> int:
     Raises:
       ConfigError: an option cannot be read, the store is not there, or there is no such run to forget.
     """
-    command = options.parse(StoreCommand, argv, "launch.py store")
+    command = options.parse(StoreCommand, argv, "store")
     root = path_of("store", command.store)
     if not root.is_dir():
         raise ConfigError("store", command.store, "is no directory; name one with --store")

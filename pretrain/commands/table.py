@@ -51,7 +51,7 @@ def main(argv: Sequence[str]) -> int:
       ConfigError: an option cannot be read, the run is not there, or it has no such column.
       DamageError: a file of the run is missing or not as it was written.
     """
-    command = options.parse(TableCommand, argv, "launch.py table")
+    command = options.parse(TableCommand, argv, "table")
     try:
         run = results.load_run(command.run)
     except results.OtherVersionError as other:

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
-from pretrain.config import Experiment
+from pretrain.config import Experiment, invocation
 from pretrain.config.metrics import CHANCE, MAJORITY, metric_of, split_of
 from pretrain.report import cells, gaps, names, variation, verdicts, words
 from pretrain.report.figures import trained_metric
@@ -61,7 +61,7 @@ def _show(
     )
     console.print(_arm_table(shown, of_run, console, answer.metric))
     if len(shown) < (n := len(distinct(answer.arms))):
-        hidden = f"{len(shown)} of {n} arms; python launch.py table {run_dir} shows all"
+        hidden = f"{len(shown)} of {n} arms; {invocation.command('table', run_dir)} shows all"
         console.print(hidden, style="dim", soft_wrap=True)
     if line := verdicts.speed(answer.comparisons):
         console.print(f"\n{line}", soft_wrap=True)

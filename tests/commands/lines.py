@@ -199,7 +199,7 @@ SIGMOID = dataclasses.replace(DEFAULT, encoder=EncoderConfig(activation="sigmoid
 
 
 def read(*argv, default=DEFAULT):
-    return parse(argv, default, "launch.py test", "A test.")
+    return parse(argv, default, "test", "A test.")
 
 
 def option(name):

@@ -12,7 +12,7 @@ CORNERS = {"finetune.encoder_init": ("pretrained", "he"), "finetune.frozen_layer
 
 
 def read(*argv, sweep=(CORNERS,)):
-    return parse(argv, Experiment(sweep=sweep), "launch.py", "").experiment.sweep
+    return parse(argv, Experiment(sweep=sweep), "geron", "").experiment.sweep
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_an_axis_takes_the_place_of_the_configs_axis_of_its_field():
 def test_what_is_typed_is_compared_before_a_configs_own_axis(options, compared):
     """And where a tuned field is swept, too, it is no condition."""
     for tuned in ((), ("--tune", "finetune.optimizer.learning_rate=0.1,0.01")):
-        asked = parse([*options, *tuned], Experiment(sweep=(CORNERS,)), "launch.py", "").experiment
+        asked = parse([*options, *tuned], Experiment(sweep=(CORNERS,)), "geron", "").experiment
         assert asked.study.compare == compared
 
 
@@ -190,9 +190,9 @@ def test_kinds_are_swept_each_with_its_own_defaults_and_fields_beside_their_kind
     (grid,) = read(*argv, sweep=())
     assert grid == {"pretrain.method.kind": ("autoencoder", "rbm", "pca", "supervised")}
     both = ("--sweep", "pretrain.method.gibbs_steps=1,5", "--sweep", "pretrain.method.kind=rbm", *argv[2:])
-    experiment = parse(both, Experiment(), "launch.py", "").experiment
+    experiment = parse(both, Experiment(), "geron", "").experiment
     assert [point.settings.pretrain.method for point in experiment.points] == [RbmConfig(), RbmConfig(gibbs_steps=5)]
-    rules = parse(("--sweep", "finetune.optimizer.kind=adam,sgd"), Experiment(), "launch.py", "").experiment
+    rules = parse(("--sweep", "finetune.optimizer.kind=adam,sgd"), Experiment(), "geron", "").experiment
     assert [point.settings.finetune.optimizer for point in rules.points] == [AdamConfig(), SgdConfig()]
 
 

@@ -70,7 +70,7 @@ TYPED = {
 @pytest.mark.parametrize("option", TYPED)
 def test_what_people_type_is_answered_with_the_field(option):
     with pytest.raises(ConfigError) as error:
-        parse([option, "3"], Experiment(), "launch.py", "")
+        parse([option, "3"], Experiment(), "geron", "")
     line = str(error.value)
     assert line.startswith(f"option: {option!r} is no field; ") and TYPED[option] in line
     assert len(line.splitlines()) == 1 and line.count("did you mean") == TYPED[option].endswith("?")
@@ -78,7 +78,7 @@ def test_what_people_type_is_answered_with_the_field(option):
 
 def test_an_alias_is_answered_in_a_sweep_too():
     with pytest.raises(ConfigError, match=r"sweep: 'lr' is no field; did you mean 'finetune.optimizer.learning_rate'"):
-        parse(["--sweep", "lr=0.1,0.2"], Experiment(), "launch.py", "")
+        parse(["--sweep", "lr=0.1,0.2"], Experiment(), "geron", "")
 
 
 def test_what_no_program_knows_as_a_column_is_no_option():

@@ -28,7 +28,7 @@ class Asked:
     def __init__(self, path, *options, config="does_it_help", seeds=2):
         asked = config_file.load(ROOT / "configs" / f"{config}.py", config)
         argv = ["--data.name", str(path), "--seeds", str(seeds), *map(str, options)]
-        given = parse(argv, asked, "launch.py", "")
+        given = parse(argv, asked, "geron", "")
         self.experiment, self.datasets, self.findings = fitting.load(given.experiment, given.chosen)
 
     @property

@@ -37,7 +37,7 @@ def iris_like(tmp_path_factory):
 
 def parsed(*argv, config=None):
     """A command line read over a config: the experiment, the fields that were chosen, and the notes."""
-    asked = command_line.parse(argv, config or Experiment(sweep=(CORNERS,)), "launch.py", "")
+    asked = command_line.parse(argv, config or Experiment(sweep=(CORNERS,)), "geron", "")
     return asked.experiment, asked.chosen, list(asked.notes)
 
 
