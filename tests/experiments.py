@@ -21,6 +21,7 @@ BOUND = {
     *("finetune.encoder_init", "pretrain.method.kind", "pretrain.method.loss", "pretrain.method.sparsity"),
     *("pretrain.method.tied", "pretrain.method.contractive", "pretrain.method.variational", "pretrain.method.visible"),
 }
+OF_VIEWS = ("contrastive", "redundancy", "variance")
 BOUND |= {"study.tune", "study.family"}  # which name what is swept
 FREELY_SWEPT = [name for name in LEAVES if name.startswith(("encoder", "pretrain", "finetune")) and name not in BOUND]
 OF_LAYERS_AT_ONCE = {"finetune.unfreeze_at", "finetune.rate_factor"}
@@ -92,12 +93,12 @@ def bound(draw):
     trainings = {
         "greedy": [
             "autoencoder",
-            "supervised",
+            *("supervised", *OF_VIEWS),
             *(["pca"] if is_dense else []),
             *(["rbm"] if is_dense and bounded else []),
         ],
-        "end_to_end": ["autoencoder"],
-        "greedy_then_end_to_end": ["autoencoder", "pca", "rbm"] if is_deep else [],
+        "end_to_end": ["autoencoder", *OF_VIEWS],
+        "greedy_then_end_to_end": ["autoencoder", "pca", "rbm", *OF_VIEWS] if is_deep else [],
     }
     training = draw(st.sampled_from([way for way, kinds in trainings.items() if kind in kinds]))
     kinds = [each for each in trainings[training] if each in trainings["greedy"]]

@@ -1,7 +1,15 @@
 """Experiments as frozen dataclasses; imports no JAX, so that mistakes are reported at once."""
 
 from pretrain.config.experiment import EngineConfig, Experiment, Point, StudyConfig, from_json, to_json
-from pretrain.config.methods import AutoencoderConfig, PcaConfig, RbmConfig, SupervisedConfig
+from pretrain.config.methods import (
+    AutoencoderConfig,
+    ContrastiveConfig,
+    PcaConfig,
+    RbmConfig,
+    RedundancyConfig,
+    SupervisedConfig,
+    VarianceConfig,
+)
 from pretrain.config.optimizers import AdamConfig, AdamWConfig, SgdConfig
 from pretrain.config.settings import (
     DataConfig,
@@ -16,6 +24,7 @@ __all__ = [
     "AdamConfig",
     "AdamWConfig",
     "AutoencoderConfig",
+    "ContrastiveConfig",
     "DataConfig",
     "EncoderConfig",
     "EngineConfig",
@@ -25,11 +34,13 @@ __all__ = [
     "Point",
     "PretrainConfig",
     "RbmConfig",
+    "RedundancyConfig",
     "Settings",
     "SgdConfig",
     "StudyConfig",
     "SupervisedConfig",
     "SweptValue",
+    "VarianceConfig",
     "from_json",
     "to_json",
 ]

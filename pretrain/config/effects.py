@@ -23,6 +23,14 @@ class Unless(When):
         return not super().holds(config)
 
 
+class Among(When):
+    """Marks a field that has an effect only where its neighbour ``name``, a tuple, has one of the values, or none."""
+
+    def holds(self, config: Any) -> bool:
+        chosen = getattr(config, self.name)
+        return not chosen or not set(self.values).isdisjoint(chosen)
+
+
 def active(config: Any, prefix: str = "") -> dict[str, Any]:
     """Returns the leaf fields that have an effect beside the others, by dotted name."""
     leaves: dict[str, Any] = {}

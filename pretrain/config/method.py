@@ -17,6 +17,14 @@ class LayerFacts(NamedTuple):
     below: str | None  # activation of the codes that it reads; None where it reads images, or a file says it
 
 
+class Inputs(NamedTuple):
+    """Facts of inputs that a method is given."""
+
+    form: str  # columns, series, images or volumes
+    shape: tuple[int, ...]  # of an example
+    padded: bool = False  # whether series are of unlike lengths
+
+
 @dataclass(frozen=True, config=STRICT)
 class Method:
     """A method: the purpose for which layers, or a whole network, are trained.
@@ -29,6 +37,7 @@ class Method:
     is_random: ClassVar[bool] = True  # so that it differs from seed to seed
     decodes: ClassVar[bool] = True  # so that a stack of its layers reconstructs images
     trains_deep: ClassVar[bool] = False  # all layers at once, not only one
+    reads_rows: ClassVar[bool] = False  # whatever layers are below, so that their codes are not computed once
 
     @property
     def decodes_into_unit_interval(self) -> bool:
@@ -37,6 +46,14 @@ class Method:
 
     def of_deep_layer(self, number: int, depth: int) -> "Method":
         """Returns the method of a layer's decoder and the like, where all layers are trained at once."""
+        return self
+
+    def at_inputs(self, inputs: Inputs) -> "Method":
+        """Returns the method with its defaults for a form of inputs.
+
+        Raises:
+          ConfigError: inputs of that form cannot be trained on so.
+        """
         return self
 
     def after_greedy(self) -> "Method":

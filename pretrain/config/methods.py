@@ -15,6 +15,7 @@ from pretrain.config.effects import When
 from pretrain.config.fields import STRICT, TRACED, ConfigError
 from pretrain.config.kinds import ClassWeights, Count, Penalty, Rate, Switch
 from pretrain.config.method import LayerFacts, Method
+from pretrain.config.views import TwoViews
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -23,7 +24,8 @@ class AutoencoderConfig(Method):
 
     kind: Literal["autoencoder"] = "autoencoder"
     """What a layer is trained for: an autoencoder; rbm, a restricted Boltzmann machine; supervised, a classifier on the
-    layer's codes, which reads the labelled subset of fine-tuning; or pca, principal components, in closed form."""
+    layer's codes, which reads the labelled subset of fine-tuning; pca, principal components, in closed form; or, of two
+    views of an input, contrastive (SimCLR), redundancy (Barlow Twins) or variance (VICReg)."""
     loss: Literal["mse", "cross_entropy"] = "mse"
     """Squared error, mean over units; or Bernoulli cross-entropy, sum over units (nats), of values in [0, 1]."""
     output: Annotated[Literal["linear", "sigmoid"], When("loss", ("mse",))] = "linear"
@@ -108,7 +110,8 @@ class RbmConfig(Method):
     """A restricted Boltzmann machine, trained by contrastive divergence."""
 
     kind: Literal["rbm"] = "rbm"
-    """What a layer is trained for: a restricted Boltzmann machine; other kinds are autoencoder, supervised, pca."""
+    """What a layer is trained for: a restricted Boltzmann machine; other kinds are autoencoder, supervised, pca,
+    contrastive, redundancy, variance."""
     visible: Literal["bernoulli", "gaussian"] = "bernoulli"
     """Visible units: values in [0, 1], or any."""
     visible_deviation: Annotated[Rate, When("visible", ("gaussian",))] = 1.0
@@ -138,7 +141,8 @@ class SupervisedConfig(Method):
     """A linear classifier on the layer's codes, trained with it on the labelled subset of fine-tuning."""
 
     kind: Literal["supervised"] = "supervised"
-    """What a layer is trained for: a classifier on its codes; other kinds are autoencoder, rbm, pca."""
+    """What a layer is trained for: a classifier on its codes; other kinds are autoencoder, rbm, pca,
+    contrastive, redundancy, variance."""
     class_weights: ClassWeights = "none"
     """Weights of classes in the loss to minimise, as of `finetune.class_weights`."""
     reads_labels: ClassVar[bool] = True
@@ -150,7 +154,8 @@ class PcaConfig(Method):
     """Principal components of the layer's inputs, in closed form."""
 
     kind: Literal["pca"] = "pca"
-    """What a layer is trained for: principal components; other kinds are autoencoder, rbm, supervised."""
+    """What a layer is trained for: principal components; other kinds are autoencoder, rbm, supervised,
+    contrastive, redundancy, variance."""
     makes_updates: ClassVar[bool] = False
     is_random: ClassVar[bool] = False
 
@@ -164,6 +169,45 @@ class PcaConfig(Method):
 
 
 @dataclass(frozen=True, config=STRICT)
+class ContrastiveConfig(TwoViews):
+    """Contrast: the two views of an input have codes more alike than those of other inputs (Chen et al., 2020)."""
+
+    kind: Literal["contrastive"] = "contrastive"
+    """What a layer is trained for: contrast of two views; other kinds are autoencoder, rbm, supervised, pca,
+    redundancy, variance."""
+    negatives: Literal["all", "other_view"] = "all"
+    """Others that a view is told from: both views of all other inputs of the batch, or of the other view alone."""
+    temperature: Rate = 0.5
+    """Divisor of cosine similarities."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class RedundancyConfig(TwoViews):
+    """Barlow Twins: over a batch, a unit correlates with itself in the other view, and with no other unit."""
+
+    kind: Literal["redundancy"] = "redundancy"
+    """What a layer is trained for: units that are alike in two views and correlate with no other; other kinds are
+    autoencoder, rbm, supervised, pca, contrastive, variance."""
+    off_diagonal: Penalty = 0.005
+    """Weight of correlations between units."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class VarianceConfig(TwoViews):
+    """VICReg: two views are alike, each unit varies over a batch, and no two units covary (Bardes et al., 2022)."""
+
+    kind: Literal["variance"] = "variance"
+    """What a layer is trained for: units that are alike in two views, vary, and do not covary; other kinds are
+    autoencoder, rbm, supervised, pca, contrastive, redundancy."""
+    invariance_weight: Penalty = 25.0
+    """Weight of the squared difference of the views, mean over units."""
+    variance_weight: Penalty = 25.0
+    """Weight of what units' standard deviations lack of 1, mean over units."""
+    covariance_weight: Penalty = 1.0
+    """Weight of squared covariances between units, sum over pairs, by unit."""
+
+
+@dataclass(frozen=True, config=STRICT)
 class WeightsConfig(Method):
     """An encoder's parameters from a checkpoint, which no layer is trained for, and no config names."""
 
@@ -174,7 +218,16 @@ class WeightsConfig(Method):
     decodes: ClassVar[bool] = False
 
 
-MethodConfig = Annotated[AutoencoderConfig | RbmConfig | SupervisedConfig | PcaConfig, Field(discriminator="kind")]
+MethodConfig = Annotated[
+    AutoencoderConfig
+    | RbmConfig
+    | SupervisedConfig
+    | PcaConfig
+    | ContrastiveConfig
+    | RedundancyConfig
+    | VarianceConfig,
+    Field(discriminator="kind"),
+]
 
 
 def deep(method: Method) -> Method:

@@ -95,6 +95,19 @@ class Dataset(NamedTuple):
         return ", ".join(name for name, label in zip(self.output_names, target, strict=True) if label == 1) or "none"
 
     @property
+    def column_groups(self) -> tuple[int, ...]:
+        """The group of each column: those of one category, and that which marks a missing value, go together."""
+        if self.has_axes:
+            return ()
+        scaling, n_columns = self.scaling, self.example_shape[0]
+        categories = {f"{record.name}={each}": record.name for record in self.records for each in record.categories}
+        names = [categories.get(name, place) for place, name in enumerate(scaling.columns)]
+        names = names or list(range(n_columns - len(scaling.marked)))
+        kept = [names[place] for place in scaling.kept] if len(scaling.kept) else names
+        numbers = {name: number for number, name in enumerate(dict.fromkeys(kept))}
+        return tuple(numbers[name] for name in [*kept, *(names[place] for place in scaling.marked)])
+
+    @property
     def has_axes(self) -> bool:
         """Whether examples are images, series or volumes, and no columns."""
         return len(self.example_shape) > 1

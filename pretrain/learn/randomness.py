@@ -26,6 +26,7 @@ class Purpose(enum.IntEnum):
     CORRUPTION = 6
     SAMPLING = 7
     CONTROL = 8
+    VIEWS = 9
 
 
 class VariationSource(enum.IntEnum):

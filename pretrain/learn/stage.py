@@ -55,6 +55,13 @@ class Rows(NamedTuple):
         return batch_rows(key_for(seed, self.purpose, self.place), index, self.n, self.batch_size, self.sampling)
 
 
+class Layout(NamedTuple):
+    """Shape of an example, whose values stacks of dense layers are given flattened."""
+
+    shape: tuple[int, ...]
+    groups: tuple[int, ...] = ()  # of columns, the number of each one's group, as of one category
+
+
 class Static(NamedTuple):
     """The static part of a method, which its functions receive."""
 
@@ -65,6 +72,7 @@ class Static(NamedTuple):
     steps_before: int = 0  # updates that Adam counts as made
     place: int = 0  # among the stages that draw noise and samples
     choices: Any = None  # Choices, for ``init`` alone
+    layout: Layout | None = None  # of methods that read rows in their own shape
 
 
 class Schedule(NamedTuple):

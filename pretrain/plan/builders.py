@@ -14,7 +14,7 @@ from pretrain.learn.methods import METHODS
 from pretrain.learn.pytrees import skeleton
 from pretrain.learn.randomness import Purpose
 from pretrain.learn.stack import Companions, Stack, layer_shapes, stack_shapes
-from pretrain.learn.stage import Choices, Rows, Schedule, Stage, StageConfig, Static, Subset
+from pretrain.learn.stage import Choices, Layout, Rows, Schedule, Stage, StageConfig, Static, Subset
 from pretrain.learn.tasks import Task
 
 Made = tuple[Stage, StageConfig]  # a stage, and its config with numbers
@@ -44,6 +44,7 @@ def pretraining(
     n_examples: int,
     subset: Subset | None = None,
     steps_before: int = 0,
+    layout: Layout | None = None,
 ) -> Made:
     """Returns the stage that trains the layers of a stack from its start up, by a method, which may be in closed form.
 
@@ -55,6 +56,7 @@ def pretraining(
       n_examples: how many there are.
       subset: the labelled subset, which these are; None where the method reads no labels.
       steps_before: updates of stages before that Adam counts, where it counts any.
+      layout: of the examples, where the method reads rows in their own shape.
     """
     is_alone = stack.start == stack.top
     # All layers at once come after the topmost, and draw anew.
@@ -66,7 +68,8 @@ def pretraining(
     else:
         per_epoch, optimizer = n_examples // section.batch_size, canonical(section.optimizer)
         counted = steps_before if optimizer.corrects_bias else 0
-        static = Static(stack, rows, _trained(stack), section.updates or epochs * per_epoch, counted, place)
+        n_updates = section.updates or epochs * per_epoch
+        static = Static(stack, rows, _trained(stack), n_updates, counted, place, layout=layout)
         config = StageConfig(method, section.l2, optimizer)
         validation = Schedule(every=section.validate_every or per_epoch)
     reads = ("images", "labels") if subset else ("images",)

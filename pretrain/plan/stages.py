@@ -10,13 +10,13 @@ from pretrain.config import DataConfig, FinetuneConfig, PretrainConfig, Settings
 from pretrain.config.counts import counted
 from pretrain.config.effects import canonical, decisive
 from pretrain.config.fields import ConfigError
-from pretrain.config.method import Method
+from pretrain.config.method import Inputs, Method
 from pretrain.config.methods import deep
 from pretrain.data import Dataset
 from pretrain.data.findings import Finding
 from pretrain.learn.layers import LayerError, Layers, Params
 from pretrain.learn.stack import Companions, Stack, is_dense, stack_shapes
-from pretrain.learn.stage import Choices, Stage, StageConfig, Subset
+from pretrain.learn.stage import Choices, Layout, Stage, StageConfig, Subset
 from pretrain.learn.tasks import NO_TASK, Task
 from pretrain.plan import builders, modules, reference
 from pretrain.plan.imported import imported
@@ -95,12 +95,13 @@ def _greedy(settings: Settings, built: Built, dataset: Dataset) -> list[Spec]:
     beside: tuple[Companions, ...] = ()
     for number in range(len(layers)):
         section, method = settings.at_layer(number).pretrain, settings.at_layer(number).greedy_method
+        method = _at_inputs(method, dataset)
         task, n_examples, subset = NO_TASK, len(dataset.train.inputs), None
         if method.reads_labels:
             task, n_examples = task_of(dataset), n_labels(settings, dataset)
             subset = Subset(n_examples, settings.finetune.label_subset, task.n_classes)
         beside += (_companions(method, layers[: number + 1], example, task_of(dataset)),)
-        encoded = number if section.cache_codes else 0
+        encoded = number if section.cache_codes and not method.reads_rows else 0
         stack = Stack(
             layers[: number + 1],
             example,
@@ -111,7 +112,8 @@ def _greedy(settings: Settings, built: Built, dataset: Dataset) -> list[Spec]:
             padded=dataset.scaling.padded,
         )
         before = _updates(stages) if section.carry_step_count else 0
-        made = builders.pretraining(section, method, stack, section.epochs, n_examples, subset, before)
+        layout = _layout(method, dataset)
+        made = builders.pretraining(section, method, stack, section.epochs, n_examples, subset, before, layout)
         _check_length("epochs", section, made[0])
         stages.append(_spec(built, made, section, settings.pretraining_data, dataset))
     return stages
@@ -120,7 +122,7 @@ def _greedy(settings: Settings, built: Built, dataset: Dataset) -> list[Spec]:
 def _end_to_end(settings: Settings, built: Built, dataset: Dataset, before: Sequence[Spec]) -> Spec:
     """Returns the stage that trains all layers at once, after others or from the start; it always reconstructs."""
     layers, example, section = built.layers, example_shape(built.layers, dataset.example_shape), settings.pretrain
-    method = deep(section.method)
+    method = _at_inputs(deep(section.method), dataset)
     if before:  # which decided how layers are decoded
         beside = before[-1].stage.stack.companions
         method = method.after_greedy()
@@ -131,9 +133,20 @@ def _end_to_end(settings: Settings, built: Built, dataset: Dataset, before: Sequ
         )
     steps, epochs = _updates(before) if section.carry_step_count else 0, section.end_to_end_epochs
     stack, n_images = Stack(layers, example, beside, padded=dataset.scaling.padded), len(dataset.train.inputs)
-    made = builders.pretraining(section, canonical(method), stack, epochs, n_images, steps_before=steps)
+    layout, method = _layout(method, dataset), canonical(method)
+    made = builders.pretraining(section, method, stack, epochs, n_images, steps_before=steps, layout=layout)
     _check_length("end_to_end_epochs", section, made[0])
     return _spec(built, made, section, settings.pretraining_data, dataset)
+
+
+def _at_inputs(method: Method, dataset: Dataset) -> Method:
+    """Returns a method with its defaults for a dataset's inputs, without fields that then have no effect."""
+    inputs = Inputs(dataset.raw.form, dataset.example_shape, dataset.scaling.padded)
+    return canonical(method.at_inputs(inputs))
+
+
+def _layout(method: Method, dataset: Dataset) -> Layout | None:
+    return Layout(dataset.example_shape, dataset.column_groups) if method.reads_rows else None
 
 
 def _imported(settings: Settings, built: Built, dataset: Dataset) -> Spec:

@@ -12,6 +12,7 @@ from pretrain.config import (
     AdamConfig,
     AdamWConfig,
     AutoencoderConfig,
+    ContrastiveConfig,
     EncoderConfig,
     Experiment,
     FinetuneConfig,
@@ -67,7 +68,13 @@ def helped(argv, default, capsys, monkeypatch):
 @pytest.mark.parametrize("flag", ["-h", "--help"])
 @pytest.mark.parametrize(
     ("method", "rule"),
-    [(AutoencoderConfig, AdamConfig), (RbmConfig, AdamWConfig), (SupervisedConfig, SgdConfig), (PcaConfig, AdamConfig)],
+    [
+        (AutoencoderConfig, AdamConfig),
+        (RbmConfig, AdamWConfig),
+        (SupervisedConfig, SgdConfig),
+        (PcaConfig, AdamConfig),
+        (ContrastiveConfig, AdamConfig),
+    ],
 )
 def test_help_gives_every_field_its_meaning_and_its_default(flag, method, rule, capsys, monkeypatch):
     pretrain, finetune = PretrainConfig(method=method()), FinetuneConfig(optimizer=rule())
@@ -93,6 +100,7 @@ def test_help_gives_every_field_its_meaning_and_its_default(flag, method, rule, 
 
 
 _LONG = {"pca": "principalcomponents", "rbm": "restrictedboltzmannmachine", "supervised": "classifier"}
+_LONG |= {each: each for each in ("contrastive", "redundancy", "variance")}
 _LONG |= {"autoencoder": "autoencoder", "adam": "adam", "adamw": "adamw", "sgd": "sgd"}
 
 
@@ -111,4 +119,5 @@ def test_help_shows_the_fields_of_the_kinds_that_options_choose(place, form, fla
 
 
 def test_help_of_a_kind_that_is_not_there_is_refused():
-    assert "'autoencoder', 'rbm', 'supervised' or 'pca'" in refused("--pretrain.method.kind", "knn", "--help")
+    kinds = "'autoencoder', 'rbm', 'supervised', 'pca', 'contrastive', 'redundancy' or 'variance'"
+    assert kinds in refused("--pretrain.method.kind", "knn", "--help")

@@ -12,6 +12,7 @@ from pretrain.config import (
     AdamConfig,
     AdamWConfig,
     AutoencoderConfig,
+    ContrastiveConfig,
     DataConfig,
     EncoderConfig,
     EngineConfig,
@@ -20,10 +21,12 @@ from pretrain.config import (
     PcaConfig,
     PretrainConfig,
     RbmConfig,
+    RedundancyConfig,
     Settings,
     SgdConfig,
     StudyConfig,
     SupervisedConfig,
+    VarianceConfig,
     baselines,
     from_json,
     grids,
@@ -40,6 +43,7 @@ COUNTS, SIZES, TEXTS, SWITCHES = (
     [1, "no"],
 )
 RATES, PENALTIES = [0.0, -0.1, "0.1", True, None, math.nan, math.inf], [-0.1, "0", False, None, math.nan, math.inf]
+SHARES, PROBABILITIES = [-0.1, 1.0, "0.5", True, math.nan], [-0.1, 1.5, "0.5", True, math.nan]
 DECAYS, CHOICES = [-0.1, 1.0, 1.5, "0.9", True, math.nan], ["nonsense", "", 3, None, True]
 WRONG_OPTIMIZER = {
     "kind": CHOICES,
@@ -110,6 +114,28 @@ WRONG = {
     "pretrain.method.gibbs_steps": COUNTS,
     "pretrain.method.persistent": SWITCHES,
     "pretrain.method.class_weights": CHOICES,
+    "pretrain.method.views": [("zoom",), "crop", ["crop"], 3, None],
+    "pretrain.method.anchor": CHOICES,
+    "pretrain.method.projector": [(0,), (2.5,), 3, None],
+    "pretrain.method.negatives": CHOICES,
+    "pretrain.method.temperature": RATES,
+    "pretrain.method.off_diagonal": PENALTIES,
+    "pretrain.method.invariance_weight": PENALTIES,
+    "pretrain.method.variance_weight": PENALTIES,
+    "pretrain.method.covariance_weight": PENALTIES,
+    "pretrain.method.crop": SHARES,
+    "pretrain.method.flip": PROBABILITIES,
+    "pretrain.method.rotation": PENALTIES,
+    "pretrain.method.erasing": SHARES,
+    "pretrain.method.brightness": PENALTIES,
+    "pretrain.method.contrast": PENALTIES,
+    "pretrain.method.greyscale": PROBABILITIES,
+    "pretrain.method.noise": PENALTIES,
+    "pretrain.method.shift": PROBABILITIES,
+    "pretrain.method.slope": PENALTIES,
+    "pretrain.method.offset": PENALTIES,
+    "pretrain.method.scale": PENALTIES,
+    "pretrain.method.swap": PROBABILITIES,
     "finetune.encoder_init": CHOICES,
     "finetune.weights": TEXTS,
     "finetune.reference": TEXTS,
@@ -203,6 +229,7 @@ def test_a_wrong_value_in_a_sweep_is_refused(name, value):
     [
         *(DataConfig, EncoderConfig, PretrainConfig, FinetuneConfig, Settings, EngineConfig, StudyConfig, Experiment),
         *(AutoencoderConfig, RbmConfig, SupervisedConfig, PcaConfig, AdamConfig, AdamWConfig, SgdConfig),
+        *(ContrastiveConfig, RedundancyConfig, VarianceConfig),
     ],
 )
 def test_configs_take_no_unknown_field_and_cannot_be_changed(kind):

@@ -33,7 +33,30 @@ OTHER = {
     **{"schedule": "cosine", "warmup_steps": 7, "beta1": 0.75, "beta2": 0.25, "epsilon": 1e-4, "weight_decay": 0.5},
     "epsilon_inside": True,
     "class_weights": "balanced",
+    "views": ("noise",),
+    "anchor": "clean",
+    "projector": (9, 4),
+    "crop": 0.25,
+    "flip": 0.25,
+    "rotation": 5.0,
+    "erasing": 0.125,
+    "brightness": 0.5,
+    "contrast": 0.5,
+    "greyscale": 0.5,
+    "noise": 0.25,
+    "shift": 0.5,
+    "slope": 0.25,
+    "offset": 0.25,
+    "scale": 0.5,
+    "swap": 0.25,
+    "negatives": "other_view",
+    "temperature": 0.25,
+    "off_diagonal": 0.125,
+    "invariance_weight": 2.0,
+    "variance_weight": 3.0,
+    "covariance_weight": 0.5,
 }
+SEVEN = "'autoencoder', 'rbm', 'supervised', 'pca', 'contrastive', 'redundancy' or 'variance'"
 KEYS = sorted({part for name in LEAVES for part in name.split(".")} | set(LEAVES) | {"sweep", "per_layer", "__class__"})
 SCALARS = st.none() | st.booleans() | st.integers(-3, 3) | st.floats() | st.sampled_from(KEYS) | st.text(max_size=3)
 
@@ -87,8 +110,8 @@ def test_kinds_are_reported_by_json_and_their_fields_by_their_names():
     [
         ({"kind": "rbm", "gibbs_steps": 0}, "pretrain.method.gibbs_steps: 0 should be greater than 0"),
         ({"kind": "pca", "loss": "mse"}, "pretrain.method.loss: 'mse' "),
-        ({"kind": "knn"}, "pretrain.method.kind: 'knn' should be 'autoencoder', 'rbm', 'supervised' or 'pca'"),
-        ({"loss": "mse"}, "pretrain.method.kind: None should be 'autoencoder', 'rbm', 'supervised' or 'pca'"),
+        ({"kind": "knn"}, "pretrain.method.kind: 'knn' should be " + SEVEN),
+        ({"loss": "mse"}, "pretrain.method.kind: None should be " + SEVEN),
         (3, "pretrain.method: 3 should be an object"),
     ],
 )

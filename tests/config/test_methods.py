@@ -1,28 +1,37 @@
 """What each method has: fields that have an effect beside the others, and what a plan must know of it."""
 
+import typing
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pretrain.config import (
     AutoencoderConfig,
+    ContrastiveConfig,
     Experiment,
     FinetuneConfig,
     PcaConfig,
     PretrainConfig,
     RbmConfig,
+    RedundancyConfig,
     SupervisedConfig,
+    VarianceConfig,
 )
 from pretrain.config.effects import active, canonical
 from pretrain.config.fields import kind_of
 from pretrain.config.methods import LayerFacts, Method, WeightsConfig
+from pretrain.config.views import TwoViews, View
 from pretrain.learn.methods import METHODS
 from tests.experiments import brief, configs_of, refused
 
-ALL = (AutoencoderConfig, RbmConfig, SupervisedConfig, PcaConfig)
+OF_VIEWS = (ContrastiveConfig, RedundancyConfig, VarianceConfig)
+ALL = (AutoencoderConfig, RbmConfig, SupervisedConfig, PcaConfig, *OF_VIEWS)
 LAST = [FinetuneConfig(readout=readout) for readout in ("none", "ridge", "logistic", "linear", "knn", "trees")]
 PLAIN = {"kind", "loss", "output", "tied", "corruption", "sparsity", "contractive", "variational"}
 NOISE = {"corruption_level", "corruption_schedule"}
+TWO_VIEWS = {"kind", "views", "anchor", "projector"}
+LEVELS = typing.get_args(View)
 
 
 @pytest.mark.parametrize(
@@ -46,6 +55,8 @@ NOISE = {"corruption_level", "corruption_schedule"}
         (RbmConfig(visible="gaussian"), {"kind", "visible", "visible_deviation", "gibbs_steps", "persistent"}),
         (SupervisedConfig(), {"kind", "class_weights"}),
         (PcaConfig(), {"kind"}),
+        (RedundancyConfig(), TWO_VIEWS | {"off_diagonal", *LEVELS}),
+        (ContrastiveConfig(views=("swap",)), TWO_VIEWS | {"negatives", "temperature", "swap"}),
     ],
 )
 def test_exactly_these_fields_have_an_effect(config, names):
@@ -67,18 +78,18 @@ def test_the_canonical_method_has_the_default_of_every_field_without_effect(conf
 
 def test_every_method_has_a_kind_of_its_own():
     kinds = [kind_of(method) for method in ALL]
-    assert set(Method.__subclasses__()) == {*ALL, WeightsConfig}
+    assert {*Method.__subclasses__(), *TwoViews.__subclasses__()} == {*ALL, TwoViews, WeightsConfig}
     assert all(method().kind == kind for method, kind in zip(ALL, kinds, strict=True))
     assert METHODS.keys() == {*kinds, WeightsConfig().kind, *(last.kind for last in LAST)}
     assert len(METHODS) == len((*ALL, WeightsConfig, *LAST))
 
 
 def test_a_method_describes_what_it_needs_and_leaves_to_a_plan():
-    assert {method for method in ALL if method.makes_updates} == {AutoencoderConfig, RbmConfig, SupervisedConfig}
+    assert {method for method in ALL if not method.makes_updates} == {PcaConfig}
     assert [last.kind for last in LAST if last.makes_updates] == ["finetuning"]
     assert {method for method in ALL if method.reads_labels} == {SupervisedConfig}
-    assert {method for method in ALL if method.is_random} == {AutoencoderConfig, RbmConfig, SupervisedConfig}
-    assert {method for method in ALL if method.trains_deep} == {AutoencoderConfig}
+    assert {method for method in ALL if not method.is_random} == {PcaConfig}
+    assert {method for method in ALL if method.trains_deep} == {AutoencoderConfig, *OF_VIEWS}
     assert {method for method in ALL if method.decodes} == {AutoencoderConfig, RbmConfig, PcaConfig}
 
 

@@ -1,6 +1,7 @@
 """Configs as pytrees: their numbers are leaves, and all else is structure."""
 
 import dataclasses
+import typing
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ from pretrain.config import (
     AdamConfig,
     AdamWConfig,
     AutoencoderConfig,
+    ContrastiveConfig,
     DataConfig,
     EncoderConfig,
     Experiment,
@@ -18,19 +20,23 @@ from pretrain.config import (
     PcaConfig,
     PretrainConfig,
     RbmConfig,
+    RedundancyConfig,
     Settings,
     SgdConfig,
     SupervisedConfig,
+    VarianceConfig,
 )
 from pretrain.config.fields import fields, get, is_traced, replace, with_values
 from pretrain.config.method import Method
 from pretrain.config.methods import WeightsConfig
+from pretrain.config.views import TwoViews, View
 from pretrain.learn.pytrees import skeleton
 from pretrain.learn.stage import StageConfig
 
 SCHEDULED = {"learning_rate"}
 ADAM = SCHEDULED | {"beta1", "beta2", "epsilon"}
 LOSSES = {"corruption_level", "sparsity_weight", "sparsity_target", "contraction_weight", "kl_weight"}
+LEVELS = set(typing.get_args(View))
 LAST = {"unfreeze_at", "rate_factor", "first_logit_change", "l2", "ridge_penalty"}
 
 
@@ -40,6 +46,9 @@ def under(section, names):
 
 # The numbers of each config class: what a compiled program takes as arguments.
 NUMBERS = {
+    ContrastiveConfig: LEVELS | {"temperature"},
+    RedundancyConfig: LEVELS | {"off_diagonal"},
+    VarianceConfig: LEVELS | {"invariance_weight", "variance_weight", "covariance_weight"},
     AdamConfig: ADAM,
     AdamWConfig: ADAM | {"weight_decay"},
     SgdConfig: SCHEDULED | {"momentum"},
@@ -90,7 +99,7 @@ def nudged(config):
 
 def test_every_config_class_is_here():
     sections = {type(get(Settings(), name)) for name in ("data", "encoder", "pretrain", "finetune")}
-    assert NUMBERS.keys() >= {*Method.__subclasses__(), *sections}
+    assert NUMBERS.keys() >= {*Method.__subclasses__(), *TwoViews.__subclasses__(), *sections} - {TwoViews}
 
 
 @pytest.mark.parametrize("kind", NUMBERS)

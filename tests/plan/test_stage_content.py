@@ -2,11 +2,13 @@
 
 import dataclasses
 import itertools
+import typing
 
 import pytest
 
 from pretrain.config.fields import ConfigError, kind_of, section_classes
 from pretrain.config.optimizers import OptimizerConfig
+from pretrain.config.views import View
 from tests.small_sweep import METHODS, names, of_kind, path
 
 SIGMOID = {"activation": "sigmoid"}
@@ -110,6 +112,14 @@ OF_METHODS = {
     "gibbs_steps": (1, 2),
     "persistent": (False, True),
     "class_weights": ("none", "balanced"),
+    "views": (("crop",), ("flip", "noise")),
+    "anchor": ("view", "clean"),
+    "projector": ((4,), (4, 3)),
+    **dict.fromkeys(typing.get_args(View), (0.25, 0.125)),
+    "negatives": ("all", "other_view"),
+    "temperature": (0.5, 1.0),
+    "off_diagonal": (0.1, 0.2),
+    **{f"{term}_weight": (1.0, 2.0) for term in ("invariance", "variance", "covariance")},
 }
 OF_TRAINING = {"epochs": (1, 2), "l2": (0.0, 0.1), "batch_size": (10, 20), "sampling": ("epoch", "fresh")}
 OF_NOTHING = {  # of the only layer, trained greedily
@@ -128,7 +138,10 @@ CONDITIONS = {
     "contraction_weight": {"contractive": True},
     "kl_weight": {"variational": True},
     "visible_deviation": {"visible": "gaussian"},
+    **{level: {"views": (level,)} for level in ("flip", "erasing", "brightness", "contrast", "noise")},
 }
+# Views of other inputs than images of one channel.
+ELSEWHERE = {"greyscale", "shift", "slope", "offset", "scale", "swap"}
 SHAPES_OF_PROGRAMS = {"corruption_schedule", "output"}  # of the fields above, what is no number
 
 
@@ -143,12 +156,15 @@ def test_settings_that_decide_nothing_of_a_method_split_no_stage(kind, planned):
         if name in OF_METHODS and name not in own:
             assert f"not of {kind}; set pretrain.method.kind" in refusal(planned, **asked)
             continue
+        if name in ELSEWHERE or CONDITIONS.get(name, {}).get("views"):  # no view of images by default
+            assert f"pretrain.method.{name}: 0.25 has no effect where views are" in refusal(planned, **asked)
+            continue
         found = planned(**asked)
         assert len(found.trials) == 2
         if names(found).count("pretrain/0") == 2:
             split.add(name)
     training = OF_TRAINING.keys() if METHODS[kind].makes_updates else set()
-    assert split == (own - CONDITIONS.keys() | own & {"output"}) | training
+    assert split == (own - CONDITIONS.keys() - ELSEWHERE | own & {"output"}) | training
 
 
 @pytest.mark.parametrize("name", CONDITIONS)

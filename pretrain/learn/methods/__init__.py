@@ -5,15 +5,18 @@ from collections.abc import Mapping
 from pretrain.learn.method import Method
 from pretrain.learn.methods import (
     autoencoder,
+    contrastive,
     finetuning,
     linear,
     logistic,
     neighbours,
     pca,
     rbm,
+    redundancy,
     ridge,
     supervised,
     trees,
+    variance,
     weights,
 )
 
@@ -22,6 +25,9 @@ METHODS: Mapping[str, Method] = {
     "rbm": rbm.METHOD,
     "supervised": supervised.METHOD,
     "pca": pca.METHOD,
+    "contrastive": contrastive.METHOD,
+    "redundancy": redundancy.METHOD,
+    "variance": variance.METHOD,
     "finetuning": finetuning.METHOD,
     "ridge": ridge.METHOD,
     "logistic": logistic.METHOD,

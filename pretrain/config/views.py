@@ -1,0 +1,118 @@
+"""Views of inputs: random changes under which codes are to stay alike, and the levels of these changes."""
+
+import dataclasses
+from typing import Annotated, ClassVar, Literal, get_args
+
+from annotated_types import Ge, Le, Lt
+from pydantic.dataclasses import dataclass
+
+from pretrain.config.effects import Among
+from pretrain.config.fields import STRICT, TRACED, ConfigError
+from pretrain.config.kinds import Count, Penalty
+from pretrain.config.method import Inputs, Method
+
+View = Literal[
+    "crop",
+    "flip",
+    "rotation",
+    "erasing",
+    "brightness",
+    "contrast",
+    "greyscale",
+    "noise",
+    "shift",
+    "slope",
+    "offset",
+    "scale",
+    "swap",
+]
+_OF_FORM: dict[str, tuple[View, ...]] = {
+    "images": ("crop", "flip", "rotation", "erasing", "brightness", "contrast", "greyscale", "noise"),
+    "series": ("crop", "shift", "slope", "offset", "scale", "noise", "erasing"),
+    "volumes": ("brightness", "contrast", "noise"),
+    "columns": ("swap", "noise"),
+}
+_DEFAULTS: dict[str, tuple[View, ...]] = {
+    "images": ("crop", "rotation"),
+    "series": ("shift", "slope", "offset", "scale"),
+    "volumes": ("contrast", "noise"),
+    "columns": ("swap",),
+}
+
+
+def _level(view: View) -> Among:
+    """Returns the mark of a view's level, which has an effect only where the view is made."""
+    return Among("views", (view,))
+
+
+Share = Annotated[float, Ge(0), Lt(1), TRACED]
+Probability = Annotated[float, Ge(0), Le(1), TRACED]
+
+
+@dataclass(frozen=True, config=STRICT)
+class TwoViews(Method):
+    """A method whose updates compare the codes of two views of each input, drawn anew at every update."""
+
+    views: tuple[View, ...] = ()
+    """Random changes of inputs, in this order: of images crop, flip, rotation, erasing, brightness, contrast, greyscale
+    and noise; of series crop, shift, slope, offset, scale, erasing and noise; of columns swap and noise; of volumes
+    brightness, contrast and noise. Empty takes crop and rotation; shift, slope, offset and scale; swap; or contrast and
+    noise."""
+    anchor: Literal["view", "clean"] = "view"
+    """First of the two views: changed as the second is, or the input as it is."""
+    projector: tuple[Count, ...] = (128, 64)
+    """Units of the dense layers between codes and the loss, which are left behind afterwards; none compares codes
+    (units)."""
+    crop: Annotated[Share, _level("crop")] = 0.6
+    """The most that crop leaves out, of an image's area or a series' length (fraction)."""
+    flip: Annotated[Probability, _level("flip")] = 0.5
+    """Probability that left and right change places (fraction)."""
+    rotation: Annotated[Penalty, _level("rotation")] = 15.0
+    """The most that rotation turns an image either way (degrees)."""
+    erasing: Annotated[Share, _level("erasing")] = 0.3
+    """The most that erasing sets to zero, of an image's area or a series' length (fraction)."""
+    brightness: Annotated[Penalty, _level("brightness")] = 0.3
+    """The most that brightness adds to all values of an input, or takes from them (units of inputs)."""
+    contrast: Annotated[Penalty, _level("contrast")] = 0.3
+    """The most by which contrast multiplies differences from an input's mean, more or less than once (fraction)."""
+    greyscale: Annotated[Probability, _level("greyscale")] = 0.2
+    """Probability that the three channels of an image become their luma (fraction)."""
+    noise: Annotated[Penalty, _level("noise")] = 0.1
+    """Standard deviation of the noise on each value (units of inputs)."""
+    shift: Annotated[Probability, _level("shift")] = 0.25
+    """The most that shift moves a series along time, its end coming first (fraction of its length)."""
+    slope: Annotated[Penalty, _level("slope")] = 0.5
+    """The most that slope adds at the end of a series, and takes at its start, or the reverse (units of inputs)."""
+    offset: Annotated[Penalty, _level("offset")] = 0.5
+    """The most that offset adds to each channel of a series, or takes from it (units of inputs)."""
+    scale: Annotated[Penalty, _level("scale")] = 0.3
+    """The most by which scale multiplies a series, more or less than once (fraction)."""
+    swap: Annotated[Probability, _level("swap")] = 0.6
+    """Probability that a column has the value of another row of the batch; those of one category go together
+    (fraction)."""
+
+    decodes: ClassVar[bool] = False
+    trains_deep: ClassVar[bool] = True
+    reads_rows: ClassVar[bool] = True
+
+    def at_inputs(self, inputs: Inputs) -> "Method":
+        if inputs.padded:
+            remedy = "takes views, which series of unlike lengths have none of; give series of one length"
+            raise ConfigError("pretrain.method.kind", getattr(self, "kind", ""), remedy)
+        known = _OF_FORM[inputs.form]
+        for view in self.views:
+            if view not in known:
+                remedy = f"makes no sense of {inputs.form}; choose of {', '.join(known)}"
+                raise ConfigError("pretrain.method.views", view, remedy)
+        made, own = self.views or _DEFAULTS[inputs.form], type(self)
+        for view in get_args(View):
+            if view not in made and getattr(self, view) != getattr(own, view):
+                remedy = f"has no effect where views are {' and '.join(made)}; leave it out, or name it in views"
+                raise ConfigError(f"pretrain.method.{view}", getattr(self, view), remedy)
+        if "greyscale" in self.views and inputs.shape[-1] != 3:
+            remedy = f"needs images of three channels, not {inputs.shape[-1]}; leave it out"
+            raise ConfigError("pretrain.method.views", "greyscale", remedy)
+        return dataclasses.replace(self, views=made)
+
+    def of_deep_layer(self, number: int, depth: int) -> Method:
+        return self if number == depth - 1 else dataclasses.replace(self, projector=())  # codes of the top alone count

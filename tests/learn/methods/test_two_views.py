@@ -1,0 +1,95 @@
+"""Methods of two views against NumPy in float64: value and gradient; and stages of them, as they train."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import special
+
+from pretrain.config.methods import ContrastiveConfig, RedundancyConfig, VarianceConfig
+from pretrain.learn.methods.contrastive import nt_xent
+from pretrain.learn.methods.redundancy import barlow_twins
+from pretrain.learn.methods.variance import vicreg
+from tests.learn.formulas import check_gradient, double
+
+RNG = np.random.default_rng(3)
+FIRST, SECOND = (RNG.normal(size=(7, 4)).astype(np.float32) for _ in range(2))
+
+
+def contrast(first, second, temperature, with_own):
+    """NT-Xent as its paper writes it: view by view, over the candidates that are not the view itself."""
+    both = np.concatenate([first, second])
+    both = both / np.linalg.norm(both, axis=1, keepdims=True)
+    n, losses, right = len(first), [], []
+    for i in range(2 * n):
+        pair = (i + n) % (2 * n)
+        others = [j for j in range(2 * n) if j != i and (with_own or (j < n) != (i < n))]
+        logits = both[others] @ both[i] / temperature
+        losses.append(special.logsumexp(logits) - both[pair] @ both[i] / temperature)
+        right.append(others[int(np.argmax(logits))] == pair)
+    return np.mean(losses), np.mean(right), np.log(len(others))
+
+
+def twins(first, second, weight):
+    standardised = [(each - each.mean(0)) / np.sqrt(each.var(0) + 1e-5) for each in (first, second)]
+    correlations = standardised[0].T @ standardised[1] / len(first)
+    off = correlations - np.diag(np.diag(correlations))
+    return (((1 - np.diag(correlations)) ** 2).sum() + weight * (off**2).sum()) / first.shape[1]
+
+
+def three_terms(first, second, weights):
+    lacking, covariance = 0.0, 0.0
+    for each in (first, second):
+        matrix = np.cov(each.T)
+        lacking += np.maximum(0, 1 - np.sqrt(np.diag(matrix) + 1e-4)).mean() / 2
+        covariance += ((matrix - np.diag(np.diag(matrix))) ** 2).sum() / each.shape[1]
+    terms = ((first - second) ** 2).mean(), lacking, covariance
+    return np.dot(weights, terms), terms
+
+
+LOSSES = [
+    (nt_xent, ContrastiveConfig(temperature=0.2), lambda a, b: contrast(a, b, 0.2, True)[0]),
+    (nt_xent, ContrastiveConfig(negatives="other_view"), lambda a, b: contrast(a, b, 0.5, False)[0]),
+    (barlow_twins, RedundancyConfig(off_diagonal=0.3), lambda a, b: twins(a, b, 0.3)),
+    (vicreg, VarianceConfig(), lambda a, b: three_terms(a, b, (25, 25, 1))[0]),
+    (vicreg, VarianceConfig(covariance_weight=5.0), lambda a, b: three_terms(a, b, (25, 25, 5))[0]),
+]
+
+
+@pytest.mark.parametrize(("loss", "config", "exact"), LOSSES)
+def test_value_and_gradient_are_the_formulas(loss, config, exact):
+    def value(both):
+        return loss(both["first"], both["second"], config)[0]
+
+    both = {"first": FIRST * 0.5, "second": SECOND * 0.5 + FIRST * 0.3}
+    found, gradient = jax.value_and_grad(value)(both)
+    in_double = double(both)
+    np.testing.assert_allclose(found, exact(in_double["first"], in_double["second"]), rtol=1e-5)
+    check_gradient(gradient, lambda given: exact(given["first"], given["second"]), both)
+
+
+def test_metrics_of_contrast_are_its_accuracy_and_the_loss_of_embeddings_that_tell_nothing():
+    for negatives, with_own in (("all", True), ("other_view", False)):
+        config = ContrastiveConfig(negatives=negatives)
+        values = nt_xent(jnp.asarray(FIRST), jnp.asarray(SECOND + FIRST), config)[1]
+        loss, accuracy, chance = contrast(*double((FIRST, SECOND + FIRST)), 0.5, with_own)
+        np.testing.assert_allclose(
+            [values["loss"], values["accuracy"], values["chance_loss"]], [loss, accuracy, chance], rtol=1e-5
+        )
+        alike = nt_xent(jnp.ones((7, 4)), jnp.ones((7, 4)), config)[1]
+        np.testing.assert_allclose(alike["loss"], chance, rtol=1e-5)
+        assert np.isfinite(
+            jax.grad(lambda given, config=config: nt_xent(given, given, config)[0])(jnp.zeros((7, 4)))
+        ).all()
+
+
+def test_the_terms_of_variance_are_its_metrics():
+    values = vicreg(jnp.asarray(FIRST), jnp.asarray(SECOND), VarianceConfig())[1]
+    terms = three_terms(*double((FIRST, SECOND)), (25, 25, 1))[1]
+    np.testing.assert_allclose([values[name] for name in ("invariance", "variance", "covariance")], terms, rtol=1e-5)
+
+
+def test_embeddings_that_are_all_alike_cost_what_collapse_costs():
+    same = jnp.ones((7, 4))
+    assert vicreg(same, same, VarianceConfig())[0] == pytest.approx(25 * (1 - 0.01), rel=1e-5)
+    assert barlow_twins(same, same, RedundancyConfig())[0] == pytest.approx(1)
