@@ -184,6 +184,8 @@ def report(prepared: Prepared, console: Console) -> None:
         warning(console, str(finding))
     if line := reuse.again(prepared.plan, prepared.missing):
         warning(console, line)
+    if line := reuse.continued(prepared.plan, prepared.missing, prepared.store):
+        console.print(line, style="dim", soft_wrap=True)
     if prepared.missing and (prospect := _prospect(prepared)):
         if line := in_words.warning(prospect):
             warning(console, line)

@@ -93,7 +93,7 @@ def train(
 ) -> Outcome:
     """Runs a pack from where it was stored last, and keeps what is done of it stored; arguments are those of ``do``."""
     parents, digests = zip(*(_parent(job, store) for job in pack.jobs), strict=True)
-    stored = store.progress(pack)
+    stored = store.progress(pack) or store.states.progress(pack)
     if stored and (missed := [part for part in pack.passed if part.stage.n_updates < stored.step]):
         *shorter, longest = missed  # as where a run of this pack alone was interrupted
         longest = dataclasses.replace(longest, passed=tuple(shorter))
@@ -115,8 +115,13 @@ def train(
         if stopping:
             raise Interrupted
 
+    def keep_state(part: Pack, state: Progress) -> None:
+        if hosts.is_leader():
+            store.save_state(part, state)
+
     with _naming_what_does_not_fit(pack):
-        return execute.run(pack, dataset, parents, after_chunk, stored, keep, digests)
+        keeps = keep_state if pack.jobs[0].course else None
+        return execute.run(pack, dataset, parents, after_chunk, stored, keep, digests, keeps)
 
 
 def _parent(job: Job, store: Store) -> tuple[Params | None, Mapping[str, int] | None]:

@@ -24,4 +24,5 @@ class Job:
     data: DataConfig
     depth: int  # stages before it
     traced: Program = dataclasses.field(hash=False)  # by which it is named, and its costs are counted
+    course: str = ""  # SHA-256 of all that decides it but its length, seed and parent; empty where no state is kept
     weights: Params | None = dataclasses.field(default=None, hash=False, compare=False)  # in the place of a parent's

@@ -2,6 +2,7 @@
 
 import dataclasses
 import resource
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -71,6 +72,13 @@ def show(
     console.print(
         f"about {_duration(total)} here at {rate / 1e9:,.0f} GFLOP/s, and at most {_duration(compiling)} to compile",
     )
+
+
+def states(plan: Plan, ids: Collection[str]) -> str:
+    """Returns the size of the states that some stages of a plan leave; empty where none is kept."""
+    jobs = [plan.jobs[each] for each in ids if plan.jobs[each].course]
+    size = sum(cost.bytes_of(cost.outputs(traced.init)[0]) * n for traced, n in Counter(j.traced for j in jobs).items())
+    return f"states to keep: {_megabytes(size)}" if jobs else ""
 
 
 def duration(plan: Plan, ids: Collection[str]) -> tuple[float, str]:

@@ -120,6 +120,7 @@ OTHER = {
     "seeds": 3,
     "run_dir": "somewhere/else",
     "repeats": 4,
+    "tags": ("first", "for the talk"),
     "code": "ignore",
     "defaults": "data",
     "store": "a store",
@@ -145,6 +146,7 @@ OTHER = {
     "study.variation": True,
     "study.baselines": True,
     "study.most_seeds": 12,
+    "study.keep_states": True,
     "save_every": 5.5,
 }
 

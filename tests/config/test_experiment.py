@@ -142,6 +142,7 @@ WRONG = {
     "seeds": COUNTS,
     "run_dir": ["", *TEXTS],
     "repeats": COUNTS,
+    "tags": [(1,), ("a", None), ("",), "a", 1, None],
     "code": CHOICES,
     "defaults": CHOICES,
     "store": ["", *TEXTS],
@@ -167,6 +168,7 @@ WRONG = {
     "study.tune": [(1,), ("a", None), "a", 1, None],
     "study.tune_labels": [*COUNTS, "some"],
     "study.most_seeds": [*COUNTS, (1 << 16) + 1],
+    "study.keep_states": SWITCHES,
     "save_every": PENALTIES,
 }
 WRONG_VALUES = [pytest.param(name, value, id=f"{name}={value!r}") for name, values in WRONG.items() for value in values]
