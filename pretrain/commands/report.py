@@ -15,7 +15,7 @@ from pretrain.report import outcome, report, terminal
 from pretrain.runs import holds, run_files
 from pretrain.store import judged
 from pretrain.store.manifests import DamageError
-from pretrain.study import results, sequential, summary
+from pretrain.study import from_store, results, sequential, summary
 from pretrain.study.answer import answer
 from pretrain.study.choice import usual_values, with_named_scores
 from pretrain.study.results import Run
@@ -72,7 +72,7 @@ def main(argv: Sequence[str]) -> int:
                 streams.complain(line)
             run, samples = results.run_of(files), results.samples_of(files)
             if command.store:
-                run = results.at_store(run, command.store)
+                run = from_store.at_store(run, command.store)
             holds.note_place(Path(run.experiment.store), path)
             run = _asked(run, asked) if asked or command.store else run
             usual, study = usual_values(run.experiment), run.experiment.study
@@ -117,7 +117,7 @@ def _asked(run: Run, asked: Mapping[str, object]) -> Run:
         remedy = f"was not swept, and so has no values to compare; the run has {', '.join(swept) or 'none'}"
         raise ConfigError("study.compare", compared, remedy)
     experiment = dataclasses.replace(replace_all(run.experiment, asked))  # which checks it as a whole
-    measured = results.measured(run, experiment.study.metric, with_chance=True)
+    measured = from_store.measured(run, experiment.study.metric, with_chance=True)
     if asked.get("study.metric", run.experiment.study.metric) != run.experiment.study.metric:
         named = (
             each and with_named_scores(each, run.experiment.study) for each in (measured.trials, measured.variation)
