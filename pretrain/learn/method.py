@@ -109,3 +109,5 @@ class Method(NamedTuple):
     held_out: str = "loss"  # the metric of ``measure`` by which training may end early
     fit: Fit | None = None
     packages: tuple[str, ...] = ()  # that ``fit`` calls
+    # From the number of validation examples to the time on a core of what no count of operations shows (seconds).
+    seconds: Callable[[Static, int], float] | None = None
