@@ -218,6 +218,7 @@ MEASURED = {
     ("regression", 1, 2000, 5000, 150): 2.55,
     ("classification", 2, 20000, 5000, 10): 1.16,
     ("classification", 2, 20000, 5000, 150): 8.9,
+    ("classification", 10, 20000, 5000, 10): 11.5,
 }
 
 
