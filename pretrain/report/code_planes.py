@@ -1,0 +1,98 @@
+"""Codes of test rows on their first two principal components, a panel a network."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from pretrain.report.drawing import COLOURS, INK, Drawing, panels, title, written
+from pretrain.runs.looks_file import Plane
+
+_MARKERS = "os^Dv"
+_MOST_NAMED = 20  # classes; dots of others are grey
+_LETTER = np.array([0.06, 0.055])  # width and height of a letter, of the extent of all dots
+_PUSHES = 40
+_GREY = "#868e96"
+_KINDS = {"pretrained": "pretrained", "scratch": "from scratch", "random": "random encoder", "own": "the best arm"}
+
+
+def drawing(planes: Sequence[Plane], names: Sequence[str]) -> Drawing:
+    """Draws the codes of each network, coloured by class, or by the target's first number."""
+    figure, all_axes = panels(len(planes), 2.75, 0.4)
+    for axes, plane, name in zip(all_axes, planes, names, strict=True):
+        if plane.is_classes:
+            _classes(axes, plane)
+        else:
+            _numbers(figure, axes, plane)
+        axes.set_xlabel(f"first, {plane.shares[0]:.0%} of the variance".replace("%", " %"), fontsize=8)
+        axes.set_ylabel(f"second, {plane.shares[1]:.0%}".replace("%", " %"), fontsize=8)
+        axes.set(xticks=[], yticks=[])  # numbers of codes have no unit
+        prefix = "random encoder: " if plane.kind == "random" else ""
+        axes.set_title(written(f"{prefix}{name}", 36), fontsize=8.5, color=INK)
+    title(figure, "Codes of test rows on two principal components")
+    shown, n = len(planes[0].points), planes[0].n_rows
+    of = f"{shown:,} of {n:,} test rows, drawn at random," if shown < n else f"All {n:,} test rows"
+    seeds = "; ".join(
+        f"{_KINDS[each.kind]}: {name}, seed {each.seed}" for each, name in zip(planes, names, strict=True)
+    )
+    by = "its class, which stands at its mean" if planes[0].is_classes else f"{planes[0].names[0]}"
+    of_codes = f"{planes[0].n_codes:,} codes"
+    caption = (
+        f"{of} by the {of_codes} that each encoder has after fine-tuning, on the two directions in which these vary "
+        f"most; a dot's colour is {by}. Networks are the best of each kind on validation rows ({seeds}). Classes that "
+        "overlap here may be apart in other directions."
+    )
+    shares = "; ".join(f"{_KINDS[each.kind]} {each.shares.sum():.0%}".replace("%", " %") for each in planes)
+    return Drawing("codes", figure, caption, f"Codes of test rows in two dimensions; share of variance: {shares}")
+
+
+def _classes(axes, plane: Plane) -> None:
+    import matplotlib.patheffects as effects
+
+    numbers, counts = np.unique(plane.targets[np.isfinite(plane.targets)].astype(int), return_counts=True)
+    named = np.sort(numbers[np.argsort(-counts, kind="stable")][:_MOST_NAMED])
+    dots = {"s": 7, "linewidths": 0, "alpha": 0.55, "rasterized": True}
+    rest = ~np.isin(plane.targets, named)
+    axes.scatter(*plane.points[rest].T, color=_GREY, **dots)
+    for index, number in enumerate(named):
+        of = plane.points[plane.targets == number]
+        colour, marker = COLOURS[index % 6], _MARKERS[index // 6 % len(_MARKERS)]
+        axes.scatter(*of.T, color=colour, marker=marker, **dots)
+    means = np.array([plane.points[plane.targets == number].mean(axis=0) for number in named])
+    for number, middle in zip(named, apart(means, np.ptp(plane.points, axis=0)), strict=True):
+        halo = [effects.withStroke(linewidth=2.2, foreground="#ffffff")]
+        text = {"ha": "center", "va": "center", "fontsize": 9, "fontweight": "bold", "color": "#111111"}
+        name = plane.names[number]
+        axes.text(
+            *middle, written(name if len(name) <= 12 else f"{name[:11]}…"), path_effects=halo, **text
+        ).set_in_layout(False)
+
+
+def apart(places: np.ndarray, extent: np.ndarray) -> np.ndarray:
+    """Returns places [K, 2] of letters, those that would overlap moved away from each other a little.
+
+    Args:
+      places: means of classes.
+      extent: of all dots along each axis [2].
+    """
+    moved = places / np.maximum(extent, np.finfo(float).tiny)
+    for _ in range(_PUSHES):
+        gaps = moved[:, None] - moved[None]
+        near = (np.abs(gaps) < _LETTER).all(axis=2) & ~np.eye(len(moved), dtype=bool)
+        if not near.any():
+            break
+        order = np.subtract.outer(range(len(moved)), range(len(moved)))  # of those at the same height
+        ways = np.sign(np.where(gaps[..., 1] == 0, order, gaps[..., 1]))
+        moved[:, 1] += 0.25 * _LETTER[1] * np.sum(ways * near, axis=1)
+    return moved * extent
+
+
+def _numbers(figure, axes, plane: Plane) -> None:
+    known = np.isfinite(plane.targets)
+    dots = {"s": 9, "linewidths": 0, "alpha": 0.7, "rasterized": True}
+    axes.scatter(*plane.points[~known].T, color=_GREY, **dots)
+    drawn = axes.scatter(*plane.points[known].T, c=plane.targets[known], cmap="cividis", **dots)
+    bar = figure.colorbar(drawn, ax=axes, location="bottom", aspect=30, shrink=0.8)
+    bar.ax.tick_params(colors=INK, labelsize=7)
+    bar.outline.set_edgecolor(INK)
+    bar.set_label(written(plane.names[0]), color=INK, fontsize=8)
+    bar.solids.set_alpha(1)
