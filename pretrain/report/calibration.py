@@ -34,7 +34,8 @@ def drawing(calibrated: Sequence[Calibrated], names: Sequence[str], are_labels: 
     caption = (
         f"Probabilities {of} of test rows in {n} bins of as many rows each, against the share that is so: thin lines "
         f"are trials ({trials} an arm), thick ones their means. Below the dotted line an arm is too sure. The expected "
-        f"calibration error, a bin's distance from that line, mean over rows and then over trials: {listed}. "
+        f"calibration error, a bin's distance from that line, mean over rows and then over trials: {listed}; "
+        "of few rows luck alone makes it some per cents. "
         "Probabilities are of scores stored in float16, to about three digits."
     )
     return Drawing("calibration", figure, caption, f"Share of test rows that {what} by probability. Errors: {listed}")

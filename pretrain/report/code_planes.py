@@ -8,9 +8,10 @@ from pretrain.report.drawing import COLOURS, INK, Drawing, panels, title, writte
 from pretrain.runs.looks_file import Plane
 
 _MARKERS = "os^Dv"
-_MOST_NAMED = 20  # classes; dots of others are grey
-_LETTER = np.array([0.06, 0.055])  # width and height of a letter, of the extent of all dots
-_PUSHES = 40
+_MOST_NAMED = 15  # classes; dots of others are grey
+_LETTER = (0.032, 0.055)  # width and height of a letter in one of two panels, of the extent of all dots
+_PUSHES = 100
+_LETTERS = "#111111"  # on a white halo, which stays on a dark page
 _GREY = "#868e96"
 _KINDS = {"pretrained": "pretrained", "scratch": "from scratch", "random": "random encoder", "own": "the best arm"}
 
@@ -20,7 +21,7 @@ def drawing(planes: Sequence[Plane], names: Sequence[str]) -> Drawing:
     figure, all_axes = panels(len(planes), 2.75, 0.4)
     for axes, plane, name in zip(all_axes, planes, names, strict=True):
         if plane.is_classes:
-            _classes(axes, plane)
+            _classes(axes, plane, _LETTER[0] * min(2, len(planes)) / 2)
         else:
             _numbers(figure, axes, plane)
         axes.set_xlabel(f"first, {plane.shares[0]:.0%} of the variance".replace("%", " %"), fontsize=8)
@@ -38,14 +39,14 @@ def drawing(planes: Sequence[Plane], names: Sequence[str]) -> Drawing:
     of_codes = f"{planes[0].n_codes:,} codes"
     caption = (
         f"{of} by the {of_codes} that each encoder has after fine-tuning, on the two directions in which these vary "
-        f"most; a dot's colour is {by}. Networks are the best of each kind on validation rows ({seeds}). Classes that "
-        "overlap here may be apart in other directions."
+        f"most; a dot's colour is {by}. Networks are the best of each kind on validation rows ({seeds}). What "
+        "overlaps here may be apart in other directions."
     )
     shares = "; ".join(f"{_KINDS[each.kind]} {each.shares.sum():.0%}".replace("%", " %") for each in planes)
     return Drawing("codes", figure, caption, f"Codes of test rows in two dimensions; share of variance: {shares}")
 
 
-def _classes(axes, plane: Plane) -> None:
+def _classes(axes, plane: Plane, letter: float) -> None:
     import matplotlib.patheffects as effects
 
     numbers, counts = np.unique(plane.targets[np.isfinite(plane.targets)].astype(int), return_counts=True)
@@ -58,31 +59,33 @@ def _classes(axes, plane: Plane) -> None:
         colour, marker = COLOURS[index % 6], _MARKERS[index // 6 % len(_MARKERS)]
         axes.scatter(*of.T, color=colour, marker=marker, **dots)
     means = np.array([plane.points[plane.targets == number].mean(axis=0) for number in named])
-    for number, middle in zip(named, apart(means, np.ptp(plane.points, axis=0)), strict=True):
-        halo = [effects.withStroke(linewidth=2.2, foreground="#ffffff")]
-        text = {"ha": "center", "va": "center", "fontsize": 9, "fontweight": "bold", "color": "#111111"}
-        name = plane.names[number]
-        axes.text(
-            *middle, written(name if len(name) <= 12 else f"{name[:11]}…"), path_effects=halo, **text
-        ).set_in_layout(False)
+    names = [plane.names[number] for number in named]
+    names = [name if len(name) <= 12 else f"{name[:11]}…" for name in names]
+    widths = letter * np.maximum(2, [len(name) for name in names])
+    halo = [effects.withStroke(linewidth=2.2, foreground="#ffffff")]
+    text = {"ha": "center", "va": "center", "fontsize": 9, "fontweight": "bold", "color": _LETTERS}
+    for name, middle in zip(names, apart(means, np.ptp(plane.points, axis=0), widths), strict=True):
+        axes.text(*middle, written(name), path_effects=halo, **text).set_in_layout(False)
 
 
-def apart(places: np.ndarray, extent: np.ndarray) -> np.ndarray:
-    """Returns places [K, 2] of letters, those that would overlap moved away from each other a little.
+def apart(places: np.ndarray, extent: np.ndarray, widths: np.ndarray) -> np.ndarray:
+    """Returns places [K, 2] of names, those that would overlap moved up and down.
 
     Args:
       places: means of classes.
       extent: of all dots along each axis [2].
+      widths: of names [K], of that extent.
     """
     moved = places / np.maximum(extent, np.finfo(float).tiny)
+    order = np.subtract.outer(range(len(moved)), range(len(moved)))  # of those at the same height
+    wide = np.add.outer(widths, widths) / 2
     for _ in range(_PUSHES):
         gaps = moved[:, None] - moved[None]
-        near = (np.abs(gaps) < _LETTER).all(axis=2) & ~np.eye(len(moved), dtype=bool)
+        near = (np.abs(gaps[..., 0]) < wide) & (np.abs(gaps[..., 1]) < _LETTER[1]) & (order != 0)
         if not near.any():
             break
-        order = np.subtract.outer(range(len(moved)), range(len(moved)))  # of those at the same height
         ways = np.sign(np.where(gaps[..., 1] == 0, order, gaps[..., 1]))
-        moved[:, 1] += 0.25 * _LETTER[1] * np.sum(ways * near, axis=1)
+        moved[:, 1] += 0.2 * _LETTER[1] * np.sum(ways * near, axis=1)
     return moved * extent
 
 

@@ -72,4 +72,4 @@ def _of_trials(looks: Sequence[Any], answer: Answer) -> list[str]:
 
 def _name(trial_ids: Sequence[str], answer: Answer) -> str:
     arm = next((arm for arm in answer.arms if set(trial_ids) <= set(arm.trial_ids)), None)
-    return names.arm_name(arm.point) if arm else "an arm"
+    return names.arm_name(arm.point) if arm else "another arm"

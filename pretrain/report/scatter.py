@@ -34,9 +34,9 @@ def drawing(scattered: Sequence[Scattered], names: Sequence[str]) -> Drawing:
     trials = " and ".join(dict.fromkeys(counted(len(each.trial_ids), "trial") for each in scattered))
     some = f" Shown are {shown:,} of {n:,} rows, drawn at random." if shown < n else ""
     caption = (
-        f"Predictions of test rows, mean over the {trials} of each arm that test the row, in the target's units. Dots "
-        "on the dotted line are exact; a slope below it is what shrinks predictions to the mean. A fan of residuals "
-        f"says that errors grow with what is predicted.{some}"
+        f"Predictions of test rows in the target's units, mean over the trials of an arm that have the row ({trials}). "
+        "Dots on the dotted line are exact; a slope below it is what shrinks predictions to the mean. A fan of "
+        f"residuals says that errors grow with what is predicted.{some}"
     )
     parts = [f"{name}: correlation {_correlation(points)}" for name, points, _ in rows]
     return Drawing("scatter", figure, caption, f"Predicted against true numbers. {'; '.join(parts)}")

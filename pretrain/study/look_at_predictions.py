@@ -10,7 +10,8 @@ from pretrain.study.looks import Source
 
 MOST_CLASSES = 20  # of a picture; of more classes the most confused pairs are a table
 MOST_PAIRS = 20
-N_BINS = 15  # of probabilities (Guo et al., 2017)
+N_BINS = 15  # of probabilities, at most (Guo et al., 2017)
+_FEWEST = 20  # rows a bin, where there are as many
 
 
 def confused(source: Source, arms: Sequence[Arm]) -> list[Confused]:
@@ -52,8 +53,9 @@ def calibrated(source: Source, arms: Sequence[Arm]) -> list[Calibrated]:
         if task == "regression" or not all(map(source.has_probabilities, arm.trial_ids)):
             continue
         given = [probabilities(source.predictions(trial), task) for trial in arm.trial_ids]
-        n = min(N_BINS, *(len(chances) for chances, _ in given))
-        if n:
+        fewest = min(len(chances) for chances, _ in given)
+        n = max(1, min(N_BINS, fewest // _FEWEST))
+        if fewest:
             found.append(Calibrated(arm.trial_ids, np.stack([_binned(*each, n) for each in given])))
     return found
 

@@ -125,7 +125,7 @@ def kinds(answer: Answer, compared: Sequence[Arm]) -> dict[str, Arm]:
         if arm.point.get(_INIT) == "pretrained":
             sides["pretrained"].append(arm)
         elif arm.point.get(_INIT) == "he":
-            is_still = arm.point.get(_FROZEN) or arm.point.get("finetune.readout", "none") != "none"
+            is_still = arm.point.get(_FROZEN) or arm.point.get("finetune.readout") not in (None, "none")
             sides["random" if is_still else "scratch"].append(arm)
     found = {kind: best(arms, answer.metric) for kind, arms in sides.items()}
     sides_found = {kind: arm for kind, arm in found.items() if arm}

@@ -100,10 +100,16 @@ def test_calibration_is_of_the_predicted_class_in_bins_of_as_many_rows():
         chances = [
             float(np.exp(np.float64(row[which]))) for row, which in zip(each["scores"], each["classes"], strict=True)
         ]
-        expected = reference(chances, each["classes"] == each["targets"], 15)
+        expected = reference(chances, each["classes"] == each["targets"], 10)
         np.testing.assert_allclose(bins, expected, rtol=1e-12)
         of_rows = np.abs(expected[:, 0] - expected[:, 1]) @ expected[:, 2] / 203
         assert error == pytest.approx(of_rows, rel=1e-12)
+
+
+@pytest.mark.parametrize(("n", "bins"), [(5, 1), (40, 2), (5000, 15)])
+def test_bins_are_fewer_of_few_rows(n, bins):
+    (found,) = look_at_predictions.calibrated(source({"t0": of_classes(n=n)}), [arm("t0")])
+    assert found.bins.shape == (1, bins, 3) and found.bins[..., 2].sum() == n
 
 
 def test_calibration_of_labels_is_over_those_that_are_known():
@@ -112,7 +118,7 @@ def test_calibration_of_labels_is_over_those_that_are_known():
     (found,) = look_at_predictions.calibrated(source(stored, "multilabel", NAMES[:3]), [arm("t0")])
     known = ~np.isnan(targets)
     chances = 1 / (1 + np.exp(-stored["t0"]["scores"][known].astype(float)))
-    np.testing.assert_allclose(found.bins[0], reference(chances, targets[known] > 0, 15), rtol=1e-12)
+    np.testing.assert_allclose(found.bins[0], reference(chances, targets[known] > 0, known.sum() // 20), rtol=1e-12)
     assert look_at_predictions.confused(source(stored, "multilabel", NAMES[:3]), [arm("t0")]) == []
 
 
@@ -257,6 +263,18 @@ def test_arms_of_a_headline_share_data_and_labels():
             arms.append(({INIT: init, "finetune.labels": labels}, np.full(8, 0.5), end))
     found = looks.pair(answer(*tables(arms)))
     assert [each.point["finetune.labels"] for each in found] == [1000, 1000]
+
+
+def test_a_readout_of_a_fresh_encoder_is_of_a_random_one_and_no_readout_of_another_arm_is():
+    ends = [0.6 + gain + 0.01 * np.cos(np.arange(8.0)) for gain in (0.1, 0.0, 0.05)]
+    read = "finetune.readout"
+    points = [{INIT: "pretrained", read: None}, {INIT: "he", read: None}, {INIT: "he", read: "logistic"}]
+    arms = [
+        Arm(point, tuple(range(8)), tuple(f"{place}{seed}" for seed in range(8))) for place, point in enumerate(points)
+    ]
+    arms = [each._replace(results={"validation_accuracy": end}) for each, end in zip(arms, ends, strict=True)]
+    kinds = looks.kinds(SimpleNamespace(arms=arms, metric="test_accuracy"), arms[:2])
+    assert kinds == dict(zip(("pretrained", "scratch", "random"), arms, strict=True))
 
 
 def test_without_pretraining_the_headline_is_what_is_compared_or_the_best_arm():
