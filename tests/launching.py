@@ -35,9 +35,9 @@ ONE_ARM = [
 N_STAGES, N_TRIALS = 12, 8  # two seeds of two phases, shared by two of the four fine-tunings
 TABLES = {f"{name}.parquet" for name in ("trials", "curves", "stages", "timings", "classes", "rows")}
 DRAWN = ("differences", "filters", "first_batches", "phase_losses", "reconstructions", "shares", "slopes")
-DRAWN += ("calibration", "codes", "confusion", "first_layer", "wrong_rows")
+DRAWN += ("calibration", "codes", "confusion", "first_layer")
 FIGURES = {f"figures/{name}.{kind}" for name in DRAWN for kind in ("png", "svg")}
-LISTED = ("arms", "classes", "comparisons", "pretraining", "shares", "speeds", "wrong_rows")
+LISTED = ("arms", "classes", "comparisons", "pretraining", "shares", "speeds")
 LATEX = {f"tables/{name}.tex" for name in LISTED}
 FILES = (
     {

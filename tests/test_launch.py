@@ -8,10 +8,12 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.decomposition import PCA
 
-from pretrain import running
+from pretrain import data, running
 from pretrain.config import from_json, to_json
 from pretrain.report import words
 from pretrain.runs import looks_file
+from pretrain.store.store import Store
+from pretrain.study import look_at_layer, looks, use
 from pretrain.study.answer import answer
 from pretrain.study.results import load_params, load_run
 from tests.launching import (
@@ -100,6 +102,19 @@ def test_looks_are_of_the_networks_that_the_run_gives(run, tiny_arrays):
     for stage, end in zip(changed.filters, ends, strict=False):  # a random encoder that stays is the initialisation
         kernel = load_params(run, *end)["encoder"]["layers_0"]["kernel"]
         np.testing.assert_allclose(stage.reshape(len(stage), -1), kernel.T[changed.units], rtol=1e-6, atol=1e-8)
+
+
+def test_an_initialisation_that_the_store_has_not_is_drawn_again(run, monkeypatch):
+    held, found = load_run(run), looks_file.read(run / "looks.npz")
+    concluded = answer(held.trials, held.curves)
+    store = Store(held.experiment.store, warn=pytest.fail, read_only=True)
+    store.verified(held.stages["stage_id"].to_pylist())
+    tables = use.Tables(held.trials, held.stages)
+    source = looks.Source.of(held.experiment, tables, store, data.load_all(held.experiment.whole))
+    monkeypatch.setattr(look_at_layer, "_stored", lambda *_: None)
+    (drawn,) = look_at_layer.changed(source, concluded.metric, looks.pair(concluded))
+    np.testing.assert_array_equal(drawn.units, found.changed[0].units)
+    np.testing.assert_allclose(drawn.filters, found.changed[0].filters, rtol=1e-6, atol=1e-8)
 
 
 def test_curves_hold_every_measurement_of_every_trial_once(run):

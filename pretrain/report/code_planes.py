@@ -51,13 +51,14 @@ def _classes(axes, plane: Plane, letter: float) -> None:
 
     numbers, counts = np.unique(plane.targets[np.isfinite(plane.targets)].astype(int), return_counts=True)
     named = np.sort(numbers[np.argsort(-counts, kind="stable")][:_MOST_NAMED])
-    dots = {"s": 7, "linewidths": 0, "alpha": 0.55, "rasterized": True}
+    # Faster than a scatter.
+    dots = {"linestyle": "none", "markersize": 2.7, "markeredgewidth": 0, "alpha": 0.55, "rasterized": True}
     rest = ~np.isin(plane.targets, named)
-    axes.scatter(*plane.points[rest].T, color=_GREY, **dots)
+    axes.plot(*plane.points[rest].T, color=_GREY, marker="o", **dots)
     for index, number in enumerate(named):
         of = plane.points[plane.targets == number]
         colour, marker = COLOURS[index % 6], _MARKERS[index // 6 % len(_MARKERS)]
-        axes.scatter(*of.T, color=colour, marker=marker, **dots)
+        axes.plot(*of.T, color=colour, marker=marker, **dots)
     means = np.array([plane.points[plane.targets == number].mean(axis=0) for number in named])
     names = [plane.names[number] for number in named]
     names = [name if len(name) <= 12 else f"{name[:11]}…" for name in names]

@@ -1,6 +1,7 @@
 """Weights of one network's first layer at its initialisation, after pretraining and after fine-tuning."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -36,8 +37,10 @@ def changed(source: Source, metric: str, arms: Sequence[Arm]) -> list[Changed]:
     first = stack.layers[0]
     if not isinstance(first, Dense | Convolution) or len(dataset.example_shape) != 3:
         return []
-    shape = stack.shapes[0].inputs
-    before = jax.jit(lambda seed: fresh(first, shape, key_for(seed, Purpose.ENCODER_INIT, 0)))(seed)  # one program
+    before = _stored(source, trial, seed)
+    if before is None:
+        shape = stack.shapes[0].inputs
+        before = jax.jit(lambda seed: fresh(first, shape, key_for(seed, Purpose.ENCODER_INIT, 0)))(seed)  # one program
     params = [before, *(source.store.params(stage)["encoder"]["layers_0"] for stage in (phases[-1], last))]
     kernels = [np.asarray(each["kernel"], np.float32) for each in params]
     if np.array_equal(kernels[1], kernels[2]):  # frozen
@@ -58,3 +61,20 @@ def changed(source: Source, metric: str, arms: Sequence[Arm]) -> list[Changed]:
     filters = filters.reshape(len(weights), len(units), *filters.shape[1:])
     stages = STAGES[: len(kernels)]
     return [Changed(trial, seed, stages, units, filters, relative, weights.shape[1], int(is_window))]
+
+
+def _stored(source: Source, trial: str, seed: int) -> Any:
+    """Returns the first layer's initial parameters where the store has them, in a fresh encoder that stays as it is.
+
+    To draw them again takes a program, which compiles for longer than all else here takes. None where there is no such
+    trial of the same seed, data and encoder.
+    """
+    own = source.settings(trial)
+    for other, row in source.trials.items():
+        if row["seed"] != seed or row["status"] == "diverged":
+            continue
+        section = (settings := source.settings(other)).finetune
+        is_still = row.get("finetune.frozen_layers") and not section.unfreeze_at
+        if section.encoder_init == "he" and is_still and (settings.data, settings.encoder) == (own.data, own.encoder):
+            return source.store.params(source.stages[other]["finetune"])["encoder"]["layers_0"]
+    return None

@@ -78,7 +78,7 @@ def test_cells_of_a_matrix_are_shares_of_the_true_class():
     assert "most often a as b, 9 %" in made.alt
 
 
-@pytest.mark.parametrize(("n", "across"), [(2, 2), (6, 2), (7, 1), (12, 1), (13, 1), (20, 1)])
+@pytest.mark.parametrize(("n", "across"), [(2, 2), (7, 1), (20, 1)])
 def test_names_of_a_matrix_do_not_overlap(n, across):
     names = tuple(f"class {number}" for number in range(n))
     rng = np.random.default_rng(0)
