@@ -20,8 +20,9 @@ from pretrain.config.paths import path_of
 from pretrain.data import findings, inputs_file
 from pretrain.data.findings import Finding
 from pretrain.data.inputs_file import Inputs
-from pretrain.runs import run_files
+from pretrain.runs import looks_file, run_files
 from pretrain.runs import sample_file as samples
+from pretrain.runs.looks_file import Looks
 from pretrain.runs.run_files import REMEDY, Files
 from pretrain.runs.sample_file import Samples
 from pretrain.store.judged import History
@@ -233,6 +234,19 @@ def samples_of(files: Files) -> Samples | None:
     content = files.read(samples.FILE)
     with _readable(files, samples.FILE):
         return samples.read(content)
+
+
+def looks_of(files: Files) -> Looks | None:
+    """Returns the looks among a run's files; None if there are none.
+
+    Raises:
+      DamageError: their file is missing or not as it was written.
+    """
+    if looks_file.FILE not in files.checksums:
+        return None
+    content = files.read(looks_file.FILE)
+    with _readable(files, looks_file.FILE):
+        return looks_file.read(content)
 
 
 def load_inputs(path: Path | str) -> list[Inputs]:
