@@ -43,8 +43,14 @@ from pretrain.plan.stages import example_shape
 WEIGHTS, CONFIG, CARD, TORCH, STABLEHLO = "model.safetensors", "config.json", "README.md", "model.py", "model.stablehlo"
 _FORMAT = "pretrain-model/1"
 _LAYOUT = "flax"  # dense kernels [in, out], kernels of convolutions [*window, in, out], the last axis the channels
-_KINDS: Mapping[str, type[nn.Module]] = {"dense": Dense, "convolution": Convolution, "residual": Residual}
-_FIELDS = ("features", "window", "stride", "activation")
+_KINDS: Mapping[str, type[nn.Module]] = {
+    "dense": Dense,
+    "convolution": Convolution,
+    "padded convolution": PaddedConvolution,
+    "pooling": MaxPooling,
+    "residual": Residual,
+}
+_FIELDS = ("features", "window", "stride", "padding", "activation")
 _ENDINGS = ("finetuning", "ridge", "logistic", "linear", forward.NEIGHBOURS, forward.TREES)
 _LARGEST = 1 << 24  # bytes of a description
 _TORCH = Path(__file__).with_name("torch_model.py")
@@ -151,9 +157,6 @@ def _layer(layer: nn.Module) -> dict[str, Any]:
       ConfigError: it is a module of the user's.
     """
     kind = next((name for name, known in _KINDS.items() if type(layer) is known), None)
-    if isinstance(layer, PaddedConvolution | MaxPooling):
-        remedy = "has no place in a folder; use run.model()"
-        raise ConfigError("encoder.layers", type(layer).__name__, remedy)
     if kind is None:
         remedy = "is a layer of your own, whose code no folder holds; use run.model() beside its file"
         raise ConfigError("encoder.layers", type(layer).__name__, remedy)
@@ -245,8 +248,9 @@ def _description(path: Path) -> dict[str, Any]:
 def _check(description: Mapping[str, Any], layers: Layers) -> None:
     """Raises ValueError if a description is of no network."""
     for layer in layers:
-        numbers = [getattr(layer, name) for name in _FIELDS[:3] if hasattr(layer, name)]
-        if layer.activation not in ACTIVATIONS or not all(type(number) is int and number > 0 for number in numbers):
+        fields = {name: getattr(layer, name) for name in _FIELDS if hasattr(layer, name)}
+        is_known = fields.pop("activation", "identity") in ACTIVATIONS
+        if not is_known or not all(type(each) is int and each >= (name != "padding") for name, each in fields.items()):
             raise ValueError(f"{type(layer).__name__} has other fields than layers have")
     if description["ending"] not in _ENDINGS:
         raise ValueError(f"its ending is none of {', '.join(_ENDINGS)}")

@@ -22,6 +22,7 @@ ACTIVATIONS = {
     "identity": nn.Identity,
 }
 CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+POOLINGS = {1: nn.MaxPool1d, 2: nn.MaxPool2d, 3: nn.MaxPool3d}
 MOST_NEIGHBOURS = (1, 3, 5, 9, 15, 25)
 TREES = ("feature", "threshold", "left", "right", "value", "baseline")  # arrays of nodes, and the sums before them
 STEP = 255.0
@@ -44,14 +45,14 @@ class Same(nn.Module):
         return nn.functional.pad(values, pads)
 
 
-def convolution(weights, prefix, stride):
-    """A convolution with SAME padding."""
+def convolution(weights, prefix, stride, padding=None):
+    """A convolution, by default with SAME padding."""
     kernel = weights[f"{prefix}.kernel"]  # [*window, in, out]
     n_axes = kernel.ndim - 2
-    layer = CONVOLUTIONS[n_axes](kernel.shape[-2], kernel.shape[-1], kernel.shape[:-2], stride)
+    layer = CONVOLUTIONS[n_axes](kernel.shape[-2], kernel.shape[-1], kernel.shape[:-2], stride, padding or 0)
     assign(layer.weight, kernel.transpose(n_axes + 1, n_axes, *range(n_axes)))
     assign(layer.bias, weights[f"{prefix}.bias"])
-    return nn.Sequential(Same(kernel.shape[:-2], stride), layer)
+    return nn.Sequential(Same(kernel.shape[:-2], stride), layer) if padding is None else layer
 
 
 def normalisation(weights, prefix, features):
@@ -116,12 +117,18 @@ class Network(nn.Module):
                 shape = (kernel.shape[1],)
                 continue
             if layer["kind"] == "residual":
-                block = Residual(weights, prefix, layer["features"], layer["stride"], layer["activation"])
-                layers.append(block)
+                module = Residual(weights, prefix, layer["features"], layer["stride"], layer["activation"])
+            elif layer["kind"] == "pooling":
+                module = POOLINGS[len(shape) - 1](tuple(layer["window"] if size > 1 else 1 for size in shape[:-1]))
             else:
-                inner = convolution(weights, prefix, layer["stride"])
-                layers.append(nn.Sequential(inner, ACTIVATIONS[layer["activation"]]()))
-            shape = (*(-(-size // layer["stride"]) for size in shape[:-1]), layer["features"])
+                padding = layer.get("padding")  # of which a side of 1 has none
+                padding = None if padding is None else tuple(padding if size > 1 else 0 for size in shape[:-1])
+                inner = convolution(weights, prefix, layer["stride"], padding)
+                module = nn.Sequential(inner, ACTIVATIONS[layer["activation"]]())
+            layers.append(module)
+            with torch.no_grad():
+                made = module(torch.zeros(1, shape[-1], *shape[:-1]))
+            shape = (*made.shape[2:], made.shape[1])
         self.layers = nn.ModuleList(layers)
         self.register_buffer("mean", tensor(channels_first(weights["codes.mean"], shape)))
         whitens = "codes.kernel" in weights
