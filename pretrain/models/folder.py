@@ -1,5 +1,6 @@
 """A network as a folder: ``model.safetensors``, ``config.json`` and ``README.md``; loading it executes nothing."""
 
+import dataclasses
 import json
 import shutil
 import tempfile
@@ -31,6 +32,7 @@ from pretrain.learn.layers import (
     Residual,
 )
 from pretrain.learn.methods import trees
+from pretrain.learn.residual_network import ResNet18
 from pretrain.learn.stack import Stack
 from pretrain.learn.tasks import Task
 from pretrain.learn.transfer import TransferError, copied
@@ -49,6 +51,7 @@ _KINDS: Mapping[str, type[nn.Module]] = {
     "padded convolution": PaddedConvolution,
     "pooling": MaxPooling,
     "residual": Residual,
+    "resnet18": ResNet18,
 }
 _FIELDS = ("features", "window", "stride", "padding", "activation")
 _ENDINGS = ("finetuning", "ridge", "logistic", "linear", forward.NEIGHBOURS, forward.TREES)
@@ -160,7 +163,8 @@ def _layer(layer: nn.Module) -> dict[str, Any]:
     if kind is None:
         remedy = "is a layer of your own, whose code no folder holds; use run.model() beside its file"
         raise ConfigError("encoder.layers", type(layer).__name__, remedy)
-    return {"kind": kind, **{name: getattr(layer, name) for name in _FIELDS if hasattr(layer, name)}}
+    own = {field.name for field in dataclasses.fields(layer)}
+    return {"kind": kind, **{name: getattr(layer, name) for name in _FIELDS if name in own}}
 
 
 def _is_export(out: Path) -> bool:

@@ -81,6 +81,32 @@ class Residual(nn.Module):
         return self.activation(self.upper_norm(self.upper(inner)) + self.shortcut(values))
 
 
+class Block(nn.Module):
+    """A block of ResNet-18: two convolutions and a shortcut, whose normalisations are in their kernels and biases."""
+
+    def __init__(self, weights, prefix, stride):
+        super().__init__()
+        self.lower = convolution(weights, f"{prefix}.conv1", stride, 1)
+        self.upper = convolution(weights, f"{prefix}.conv2", 1, 1)
+        has_shortcut = f"{prefix}.downsample.0.kernel" in weights
+        self.shortcut = convolution(weights, f"{prefix}.downsample.0", stride, 0) if has_shortcut else nn.Identity()
+
+    def forward(self, values):
+        return torch.relu(self.upper(torch.relu(self.lower(values))) + self.shortcut(values))
+
+
+def resnet18(weights, prefix):
+    """ResNet-18 up to its features."""
+    strides = ((1, 1), (2, 1), (2, 1), (2, 1))
+    blocks = [
+        Block(weights, f"{prefix}.layer{number}.{block}", stride)
+        for number, pair in enumerate(strides, 1)
+        for block, stride in enumerate(pair)
+    ]
+    stem = convolution(weights, f"{prefix}.conv1", 2, 3)
+    return nn.Sequential(stem, nn.ReLU(), nn.MaxPool2d(3, 2, 1), *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
 def assign(parameter, array):
     with torch.no_grad():
         parameter.copy_(torch.from_numpy(numpy.array(array, order="C")))
@@ -118,6 +144,8 @@ class Network(nn.Module):
                 continue
             if layer["kind"] == "residual":
                 module = Residual(weights, prefix, layer["features"], layer["stride"], layer["activation"])
+            elif layer["kind"] == "resnet18":
+                module = resnet18(weights, prefix)
             elif layer["kind"] == "pooling":
                 module = POOLINGS[len(shape) - 1](tuple(layer["window"] if size > 1 else 1 for size in shape[:-1]))
             else:
@@ -128,7 +156,7 @@ class Network(nn.Module):
             layers.append(module)
             with torch.no_grad():
                 made = module(torch.zeros(1, shape[-1], *shape[:-1]))
-            shape = (*made.shape[2:], made.shape[1])
+            shape = (*made.shape[2:], made.shape[1])  # channels last, as codes are
         self.layers = nn.ModuleList(layers)
         self.register_buffer("mean", tensor(channels_first(weights["codes.mean"], shape)))
         whitens = "codes.kernel" in weights

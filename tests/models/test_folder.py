@@ -22,6 +22,7 @@ from pretrain.learn.layers import Convolution, Dense, MaxPooling, PaddedConvolut
 from pretrain.learn.methods import trees
 from pretrain.learn.metrics import Batch
 from pretrain.learn.randomness import Purpose, key_for
+from pretrain.learn.residual_network import ResNet18
 from pretrain.learn.stage import StageConfig, Static
 from pretrain.learn.tasks import Task
 from pretrain.models import folder, forward
@@ -116,6 +117,7 @@ CASES = {
     "pooled series": ((PaddedConvolution(6, 4, 2, 1, "relu"), MaxPooling(2), Dense(5, "elu")), (13, 1, 2), SERIES),
     "pooled volumes": ((PaddedConvolution(4, 3, 1, 1, "relu"), MaxPooling(2)), (5, 6, 4, 1), VOLUMES),
     "flat volumes": ((MaxPooling(4), PaddedConvolution(4, 3, 1, 1, "relu"), Dense(3)), (5, 6, 4, 1), VOLUMES),
+    "resnet18": ((ResNet18(), Dense(5, "elu")), (9, 8, 3), COLOUR),
     "none": ((), (7,), COLUMNS),
 }
 
@@ -150,7 +152,9 @@ def check_torch(model, path):
         assert np.mean(theirs.predict(rows) == model.predict(rows)) >= 0.97
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", [case if case != "resnet18" else pytest.param(case, marks=pytest.mark.slow) for case in CASES]
+)
 def test_pytorch_computes_the_same(case, tmp_path):
     check_torch(network(*CASES[case]), tmp_path / "out")
 
