@@ -52,7 +52,7 @@ class ResNet18(nn.Module):
 
     def decoder(self, shape: tuple[int, ...]) -> nn.Module:
         """Raises LayerError, for nothing turns pooled features back into images."""
-        remedy = "take its weights from a file (finetune.encoder_init weights), or pretrain it by --pretrain.method.kind"
+        remedy = "take weights from a file (finetune.encoder_init weights), or pretrain it by --pretrain.method.kind"
         raise LayerError(f"its pooled features leave no image; {remedy} supervised")
 
 

@@ -60,7 +60,7 @@ def test_series_volumes_and_columns_are_refused(shape):
 
 
 def test_it_has_no_decoder():
-    with pytest.raises(LayerError, match="leave no image; take its weights from a file"):
+    with pytest.raises(LayerError, match="leave no image; take weights from a file"):
         mirror(ResNet18(), (9, 8, 3))
 
 
