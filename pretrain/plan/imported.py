@@ -11,7 +11,7 @@ from flax import traverse_util
 from pretrain.config import FinetuneConfig
 from pretrain.config.counts import counted
 from pretrain.config.digests import sha256_of_arrays, sha256_of_json
-from pretrain.config.fields import ConfigError
+from pretrain.config.fields import ConfigError, Faults
 from pretrain.data import weights
 from pretrain.data.files import State
 from pretrain.learn.layers import (
@@ -25,6 +25,7 @@ from pretrain.learn.layers import (
     shapes_of,
 )
 from pretrain.learn.residual_network import ResNet18
+from pretrain.plan import described
 from pretrain.plan.folded import Folded, folded
 
 _MOST_NAMED = 20  # pairs of a map that is proposed
@@ -37,6 +38,7 @@ class Imported(NamedTuple):
     params: Params  # ``{"encoder": {"layers_0": ...}}``, float32
     digest: str  # SHA-256 of their names, shapes and values, whatever file and layout they come from
     layout: weights.Layout  # of the checkpoint
+    scaling: str | None  # method by which the network read its inputs, where that is stated
     unused: tuple[str, ...]  # names of arrays that the encoder needs not: torchvision's head, and counts of batches
 
 
@@ -90,6 +92,8 @@ def _imported(
     is_network = [isinstance(layer, ResNet18) for layer in layers]
     if any(is_network) and layout == "torch":
         made_of = folded(read.arrays, f"layers_{is_network.index(True)}", pairs)
+    if read.stated:
+        Faults(described.check(name, read.stated["layers"], layers, pairs)).check()
     placed, faults = _placed(made_of.arrays, wanted, [*pairs, *made_of.pairs], layout)
     made = {path: _in_place(array, wanted[path], layout) for path, (_, array) in placed.items()}
     for path, array in made.items():
@@ -101,8 +105,9 @@ def _imported(
     params = {path: np.ascontiguousarray(made[path], np.float32) for path in sorted(made)}
     encoder: Params = {f"layers_{number}": {} for number in range(len(layers))}  # also of layers without parameters
     encoder |= traverse_util.unflatten_dict(params, sep="/")
+    scaling = read.stated["inputs"]["scaling"]["method"] if read.stated else None
     digest = sha256_of_json([list(params), sha256_of_arrays(*params.values())])
-    return Imported({"encoder": encoder}, digest, layout, made_of.unused)
+    return Imported({"encoder": encoder}, digest, layout, scaling, made_of.unused)
 
 
 def _layout(name: str, stated: str, written: weights.Layout | None) -> weights.Layout:

@@ -26,6 +26,7 @@ class Words(NamedTuple):
 
 WEIGHTS = "finetune.weights"  # under which the only checkpoint of a run is in ``in_place``
 _INIT, _FROZEN = CORNERS
+_GOES_ON = "pretrain.encoder_init"
 _MATCHED, _UNFREEZE = "finetune.first_logit_change", "finetune.unfreeze_at"
 _USUAL = Words("", "")  # is left out
 _WORDS = {
@@ -39,6 +40,10 @@ _WORDS = {
         "wrong_data": Words("another source", treatment="pretraining on another source"),
         "weights": Words("from a checkpoint", treatment="starting from a checkpoint"),
         "none": Words("no encoder", treatment="having no encoder"),
+    },
+    _GOES_ON: {
+        "he": _USUAL,
+        "weights": Words("going on from a checkpoint", "from a checkpoint on", "going on from a checkpoint"),
     },
     _FROZEN: {0: Words("trainable")},
     _MATCHED: {0: _USUAL},
@@ -79,8 +84,11 @@ def in_place(short: Mapping[str, str]) -> Iterator[None]:
 
 def _words(field: str, value: Any) -> Words:
     """Returns the words for a value; a swept tuple, which tables hold as a list, has none."""
-    if (field, value) == (_INIT, "weights") and (file := _short.get().get(WEIGHTS)):
+    file = _short.get().get(WEIGHTS)
+    if (field, value) == (_INIT, "weights") and file:
         return Words(f"from {file}", treatment=f"starting from {file}")
+    if (field, value) == (_GOES_ON, "weights") and file:
+        return Words(f"going on from {file}", f"from {file} on", f"going on from {file}")
     return Words() if isinstance(value, list) else _WORDS.get(field, {}).get(value, Words())
 
 
