@@ -7,12 +7,14 @@ import pytest
 import safetensors.torch
 import torch
 
-from pretrain.config import FinetuneConfig
-from pretrain.config.fields import ConfigError
+from pretrain import data
+from pretrain.config import DataConfig, EncoderConfig, Experiment, FinetuneConfig, PretrainConfig
+from pretrain.config.fields import ConfigError, replace_all
 from pretrain.learn.layers import Dense, apply, outside_of_loops
 from pretrain.learn.residual_network import ResNet18
-from pretrain.plan import imported
+from pretrain.plan import imported, stages
 from tests import resnet18
+from tests.small_sweep import of_kind
 
 IMAGE = (33, 30, 3)
 LAYERS = (ResNet18(),)
@@ -118,3 +120,59 @@ def test_images_of_one_channel_are_one_line_that_says_what_to_do(network, tmp_pa
     path = saved(network.state_dict(), tmp_path / "w.pt")
     wanted = "its stem reads images of 3 channels; give data with as many, as numpy.repeat(x[..., None], 3, axis=-1)"
     refused(path, wanted, image=(33, 30, 1))
+
+
+@pytest.fixture
+def trial(network, tmp_path):
+    """Settings of a point with ResNet-18 on small images in colour, and its datasets."""
+    rng = np.random.default_rng(0)
+    rows, labels = rng.integers(0, 256, (90, 8, 8, 3)).astype(np.uint8), rng.integers(0, 3, 90)
+    np.savez(tmp_path / "rows.npz", x_train=rows[:60], y_train=labels[:60], x_test=rows[60:], y_test=labels[60:])
+    path = saved(network.state_dict(), tmp_path / "w.pt")
+
+    def make(init="weights", activation="elu", kind="autoencoder"):
+        experiment = Experiment(
+            data=DataConfig(name=str(tmp_path / "rows.npz"), validation=20),
+            encoder=EncoderConfig(layers=("resnet18", 5), activation=activation),
+            pretrain=PretrainConfig(batch_size=10, **of_kind(kind)),
+            finetune=FinetuneConfig(
+                encoder_init=init,
+                labels=20,
+                batch_size=10,
+                weights=str(path),
+                weights_names=("layers_1=fc",) if init == "weights" else (),
+            ),
+        )
+        return experiment.points[0].settings, data.load_all(experiment)
+
+    return make
+
+
+def test_a_checkpoint_of_another_head_does_not_fit_the_layer_above(trial):
+    with pytest.raises(ConfigError, match=r"layers_1/kernel \(fc.weight\) is \[512, 1000\] in our layout"):
+        stages.pretraining(*trial())
+
+
+def test_what_a_checkpoint_holds_beside_features_is_a_note(trial):
+    settings, datasets = trial("he")
+    alone = replace_all(settings, {"encoder.layers": ("resnet18",), "finetune.encoder_init": "weights"})
+    (dataset,) = datasets.values()
+    (finding,) = stages.unused(alone, dataset)
+    assert finding.severity == "note" and len(finding.figures["arrays"]) == 22
+    assert str(finding).endswith("holds what is not used: fc.weight, fc.bias, 20 × num_batches_tracked")
+    assert not [*stages.unused(settings, dataset)]
+    (spec,) = stages.pretraining(alone, datasets)
+    # Its activation is its own.
+    (other,) = stages.pretraining(replace_all(alone, {"encoder.activation": "tanh"}), datasets)
+    assert spec.content == other.content and spec.stage == other.stage
+
+
+def test_a_method_that_decodes_is_refused_and_one_that_reads_labels_is_not(trial):
+    with pytest.raises(ConfigError) as error:
+        stages.pretraining(*trial("pretrained"))
+    assert str(error.value).splitlines() == [str(error.value)]
+    assert "'ResNet18' cannot be decoded: its pooled features leave no image; take weights from a file" in str(
+        error.value
+    )
+    lowest, _ = stages.pretraining(*trial("pretrained", kind="supervised"))
+    assert lowest.stage.name == "pretrain/0" and "encoder/layers_0/layer4" in lowest.stage.static.trained
