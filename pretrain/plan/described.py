@@ -31,17 +31,19 @@ def described(layer: nn.Module) -> dict[str, Any] | None:
 
 def word(of: Described) -> str:
     """Returns the word of ``encoder.layers`` that stands for a layer."""
-    strides = f"s{of['stride']}" if of.get("stride", 1) != 1 else ""
+    features, window, stride, padding = (of.get(name) for name in FIELDS[:4])
+    steps = f"s{stride}" if stride != 1 else ""
     match of["kind"]:
         case "dense":
-            return f"{of['features']}"
+            return f"{features}"
         case "residual":
-            return f"r{of['features']}{strides}"
+            return f"r{features}{steps}"
         case "pooling":
-            return f"max{of['window']}"
-        case "convolution" | "padded convolution":
-            padding = f"p{of['padding']}" if "padding" in of else ""
-            return f"{of['features']}c{of['window']}{strides}{padding}"
+            return f"max{window}"
+        case "convolution":
+            return f"{features}c{window}{steps}"
+        case "padded convolution":
+            return f"{features}c{window}{steps}p{padding}"
     return str(of["kind"])
 
 
@@ -63,7 +65,7 @@ def check(
     mine, wanted = ([word(each[side]) for each in both] for side in (0, 1))
     if mine != wanted:
         yield ConfigError("encoder.layers", " ".join(mine), f"{_other(name, mine, wanted)}; give these layers")
-    mine, wanted = ([each[side].get("activation", "") for each in both] for side in (0, 1))
+    mine, wanted = ([str(each[side].get("activation", "")) for each in both] for side in (0, 1))
     if mine != wanted:
         single = {each for each in wanted if each}
         remedy = f"set it to {single.pop()}" if len(single) == 1 else "give each layer its own by --per-layer"

@@ -44,7 +44,7 @@ def folded(arrays: Mapping[str, np.ndarray], layer: str, pairs: Sequence[tuple[s
         if kernel is None or f"{convolution}.bias" in made or not _are_of(parts, kernel):
             continue
         scale, shift, mean, variance = (np.asarray(part, float) for part in parts)
-        with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is named later
+        with np.errstate(all="ignore"):  # what is not finite is named later
             scale = scale / np.sqrt(variance + _EPSILON)
             made[f"{convolution}.weight"] = kernel * scale[:, None, None, None]
             made[f"{convolution}.bias"] = shift - mean * scale
@@ -79,7 +79,8 @@ def _norm_of(convolution: str) -> str:
 
 def _are_of(parts: Sequence[np.ndarray | None], kernel: np.ndarray) -> bool:
     """Returns whether arrays are those of a normalisation of a kernel's features."""
-    return kernel.ndim == 4 and all(part is not None and part.shape == kernel.shape[:1] for part in parts)
+    fit = (part is not None and part.shape == kernel.shape[:1] and part.dtype.kind == "f" for part in parts)
+    return kernel.ndim == 4 and kernel.dtype.kind == "f" and all(fit)
 
 
 def _is_under(top: str, arrays: Iterable[str]) -> Iterable[bool]:

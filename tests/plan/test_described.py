@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -96,8 +97,6 @@ def test_another_scale_of_inputs_is_named(exported, tmp_path):
     "content", ["", "[]", "{", '{"format": "pretrain-model/1"}', '{"format": "pretrain-model/1", "layers": [1]}']
 )
 def test_a_damaged_statement_is_one_line(content, exported, tmp_path):
-    import shutil
-
     path = tmp_path / "net"
     shutil.copytree(exported, path)
     (path / "config.json").write_text(content)
@@ -108,3 +107,15 @@ def test_a_damaged_statement_is_one_line(content, exported, tmp_path):
     stated = json.loads((exported / "config.json").read_text())
     (path / "config.json").write_text(json.dumps(stated | {"format": "another"}))
     assert taken(path, LAYERS).scaling is None
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("activation", ["relu"]), ("features", None), ("kind", {}), ("stride", 3)]
+)
+def test_a_statement_of_anything_is_one_line(field, value, exported, tmp_path):
+    path = tmp_path / "net"
+    shutil.copytree(exported, path)
+    stated = json.loads((exported / "config.json").read_text())
+    stated["layers"][0][field] = value
+    (path / "config.json").write_text(json.dumps(stated))
+    refused(path, LAYERS, "whose layer 0 has")
