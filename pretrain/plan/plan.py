@@ -181,14 +181,9 @@ class _NamedStages:
         return made
 
     def _named(self, spec: Spec, before: Sequence[_Named]) -> _Named:
-        asked = spec, _parent_of(spec, before[-1].spec if before else None), self._datasets[spec.data]
+        asked = spec, spec.parent(before[-1].spec.stage if before else None), self._datasets[spec.data]
         course = courses.course(*asked, self._fingerprint) if self._keeps_states else ""
         return _Named(spec, sha256_of_json(spec.content), self._fingerprint(*asked), traced_program(*asked), course)
-
-
-def _parent_of(spec: Spec, before: Spec | None) -> Stage | None:
-    """Returns the stage whose parameters a stage starts from: of imported weights its own, of the same shapes."""
-    return spec.stage if spec.weights else before and before.stage
 
 
 def _resolved(
@@ -280,16 +275,14 @@ def _path(seeded: Iterable[tuple[_Named, redraws.Seed]], jobs: dict[str, Job]) -
     path: list[Job] = []
     for (spec, content, program, traced, course), of_stage in seeded:
         before = path[-1] if path else None
-        parent, parent_settings, parent_stage = (
-            (before.id, before.settings_id, before.stage) if before else (None, None, _parent_of(spec, None))
-        )
+        parent, parent_settings = (before.id, before.settings_id) if before else (None, None)
+        parent_stage = spec.parent(before.stage if before else None)
         own_id = job_id(content, of_stage, program, parent)
         if own_id not in jobs:
             settings_id = sha256(f"{content} {of_stage} {parent_settings}")
             origin = spec.stage, spec.config, of_stage, parent, parent_stage
-            jobs[own_id] = Job(
-                own_id, settings_id, program, content, *origin, spec.data, len(path), traced, course, spec.weights
-            )
+            given = course, spec.weights, spec.content.get("weights", "")
+            jobs[own_id] = Job(own_id, settings_id, program, content, *origin, spec.data, len(path), traced, *given)
         path.append(jobs[own_id])
     return path
 

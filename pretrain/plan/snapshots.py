@@ -37,7 +37,8 @@ def passed(jobs: Collection[Job]) -> dict[str, tuple[Job, ...]]:
     families: dict[tuple, list[Job]] = {}
     for job in jobs:
         if job.stage in kind_of:
-            alike = (kind_of[job.stage], *jax.tree.leaves(job.config), job.seed, job.parent, job.data)
+            starts = job.seed, job.parent, job.weights_digest, job.data
+            alike = (kind_of[job.stage], *jax.tree.leaves(job.config), *starts)
             families.setdefault(alike, []).append(job)
     by_longest = {}
     for family in families.values():

@@ -88,6 +88,7 @@ OTHER = {
     "pretrain.method.persistent": True,
     "pretrain.method.class_weights": "balanced",
     **{f"pretrain.optimizer.{name}": value for name, value in OTHER_OPTIMIZER.items()},
+    "pretrain.encoder_init": "weights",
     "finetune.encoder_init": "he",
     "finetune.weights": "encoder.pt",
     "finetune.weights_layout": "torch",
@@ -152,6 +153,7 @@ OTHER = {
 
 # What a field needs beside it, to have an effect or to fit.
 BESIDE = {
+    "pretrain.encoder_init": {"finetune.weights": "encoder.pt"},
     "pretrain.end_to_end_epochs": {"pretrain.training": "end_to_end"},
     "pretrain.method.loss": {"encoder.activation": "sigmoid"},
     "pretrain.patience": {"pretrain.stop": "validation"},
@@ -183,7 +185,7 @@ def together(kind, rule):
     """As many other values as fit one another and have an effect, of a kind of method and a rule for it."""
     fit = {"pretrain.training": "greedy", "pretrain.method.loss": "mse", "pretrain.method.sparsity": "kl"}
     fit |= {"pretrain.method.kind": kind, "pretrain.optimizer.kind": rule, "finetune.updates": 0, "finetune.epochs": 6}
-    fit |= {"pretrain.updates": 0}
+    fit |= {"pretrain.updates": 0, "pretrain.encoder_init": "he"}
     fit |= {"data.splits": "fixed"}
     values = {**OTHER, **fit, "finetune.readout": "none", "finetune.encoder_init": "permuted"}
     for name in ("study.tune", "study.family"):  # of fields that are swept, and here all are set
