@@ -6,7 +6,8 @@ Each arm, from the checkpoint or from He weights, chooses for each seed its lear
 frozen, all on the same validation rows. The question is of the largest label budget; two smaller ones explore. A linear
 model of the raw inputs stands beside them. Layers, activation and the scale of inputs belong to a checkpoint as its
 weights do: `--finetune.reference codes.npz` compares the codes of its own code with ours before anything trains.
-`--sweep finetune.encoder_init=weights,pretrained,he` sets pretraining on your data beside it.
+`--sweep finetune.encoder_init=weights,pretrained,he` sets pretraining on your data beside it, which goes on from the
+checkpoint under `--pretrain.encoder-init weights`.
 """
 
 from pretrain.config import AdamConfig, Experiment, FinetuneConfig, PretrainConfig, StudyConfig

@@ -19,7 +19,8 @@ _PLACES = {
     "pretrain.judging": ("judge",),
     "pretrain.library": ("run",),
     "pretrain.runs.listing": ("list_runs",),
-    "pretrain.study.results": ("load_inputs", "load_model", "load_params", "load_run", "load_samples"),
+    "pretrain.study.from_store": ("load_model", "load_params"),
+    "pretrain.study.results": ("load_inputs", "load_run", "load_samples"),
 }
 _MODULES = {name: module for module, names in _PLACES.items() for name in names}
 __all__ = sorted(_MODULES)

@@ -40,7 +40,7 @@ from pretrain.store import judged, reuse
 from pretrain.store import store as stored
 from pretrain.store.manifests import DamageError
 from pretrain.store.store import Store
-from pretrain.study import outlook, sequential
+from pretrain.study import looks, outlook, sequential, use
 from pretrain.study.answer import Answer, answer, headline_arms
 from pretrain.study.choice import usual_values
 from pretrain.study.prospects import Prospect
@@ -184,6 +184,8 @@ def report(prepared: Prepared, console: Console) -> None:
         warning(console, str(finding))
     if line := reuse.again(prepared.plan, prepared.missing):
         warning(console, line)
+    if line := reuse.continued(prepared.plan, prepared.missing, prepared.store):
+        console.print(line, style="dim", soft_wrap=True)
     if prepared.missing and (prospect := _prospect(prepared)):
         if line := in_words.warning(prospect):
             warning(console, line)
@@ -323,7 +325,8 @@ def _judged(prepared: Prepared, plan: Plan, n_run: int, known: dict[str, before.
         rows.read = functools.partial(row_scores.of_trials, own, store, datasets)
         others = by_name["stages"], earlier, redrawn, rows
         concluded = answer(trials, curves, experiment.study, look.level, usual, findings, *others)
-        in_headline = {trial for arm in headline_arms(concluded) for trial in arm.trial_ids}
+        shown = [*headline_arms(concluded), *looks.pair(concluded)]
+        in_headline = {trial for arm in shown for trial in arm.trial_ids}
         classes = per_class.of_trials(own, store, datasets, in_headline)
     except Exception:  # a fault in judging costs no table of what is trained
         outcome.write_tables(experiment, datasets, prepared.findings, by_name, prepared.warn)
@@ -360,11 +363,14 @@ def conclude(trained: Trained, with_tensorboard: bool = False) -> Run:
     experiment, datasets, run_dir = prepared.experiment, prepared.datasets, Path(prepared.experiment.run_dir)
     # Only now, so that the tables of a run that is repeated, or interrupted as it is, never hold less.
     shown = samples.of_run(trained.plan, prepared.store, datasets, outcome.samples_there(run_dir))
+    by_name = use.Tables(trained.tables["trials"], trained.tables["stages"])
+    source = functools.partial(looks.Source.of, experiment, by_name, prepared.store, datasets)
+    looked = looks.take(trained.answer, by_name.stages, source, outcome.looks_there(run_dir))
     written = (experiment, datasets, prepared.findings, trained.tables)
     before = trained.answer.history.before
     judged.note(prepared.store.root, trained.judgement, trained.sets, before, prepared.warn)
     try:
-        outcome.write(*written, trained.answer, shown, prepared.warn, trained.n_run > 0, with_tensorboard)
+        outcome.write(*written, trained.answer, shown, prepared.warn, trained.n_run > 0, with_tensorboard, looked)
     except OSError:
         raise
     except Exception:  # a fault in drawing costs no table, either

@@ -23,6 +23,7 @@ BOUND = {
 }
 OF_VIEWS = ("contrastive", "redundancy", "variance")
 BOUND |= {"study.tune", "study.family"}  # which name what is swept
+BOUND |= {"pretrain.encoder_init"}  # whose checkpoint would have to be there
 FREELY_SWEPT = [name for name in LEAVES if name.startswith(("encoder", "pretrain", "finetune")) and name not in BOUND]
 OF_LAYERS_AT_ONCE = {"finetune.unfreeze_at", "finetune.rate_factor"}
 OF_LAYERS = OF_LAYERS_AT_ONCE | {

@@ -35,10 +35,21 @@ ONE_ARM = [
 N_STAGES, N_TRIALS = 12, 8  # two seeds of two phases, shared by two of the four fine-tunings
 TABLES = {f"{name}.parquet" for name in ("trials", "curves", "stages", "timings", "classes", "rows")}
 DRAWN = ("differences", "filters", "first_batches", "phase_losses", "reconstructions", "shares", "slopes")
+DRAWN += ("calibration", "codes", "confusion", "first_layer")
 FIGURES = {f"figures/{name}.{kind}" for name in DRAWN for kind in ("png", "svg")}
-LATEX = {f"tables/{name}.tex" for name in ("arms", "classes", "comparisons", "pretraining", "shares", "speeds")}
+LISTED = ("arms", "classes", "comparisons", "pretraining", "shares", "speeds")
+LATEX = {f"tables/{name}.tex" for name in LISTED}
 FILES = (
-    {"manifest.json", "experiment.json", "inputs.json", "findings.json", "answer.json", "report.html", "samples.npz"}
+    {
+        "manifest.json",
+        "experiment.json",
+        "inputs.json",
+        "findings.json",
+        "answer.json",
+        "report.html",
+        "samples.npz",
+        "looks.npz",
+    }
     | {".run.json", ".lock"}
     | FIGURES
     | LATEX

@@ -7,9 +7,11 @@ import torch
 from sklearn.datasets import load_digits
 
 import pretrain
+from pretrain.config.config_file import load
+from pretrain.config.overrides import override
 from tests.launching import ROOT
 
-FROZEN = "finetune.frozen_layers"
+INIT, FROZEN = "finetune.encoder_init", "finetune.frozen_layers"
 
 
 def encoder_of(rows, labels):
@@ -23,6 +25,18 @@ def encoder_of(rows, labels):
         torch.nn.functional.cross_entropy(network(rows), labels).backward()
         optimizer.step()
     return encoder
+
+
+def test_pretraining_that_goes_on_from_it_is_an_arm_beside_it():
+    values = {"pretrain.encoder_init": "weights", "encoder.layers": (32, 16), "finetune.weights": "encoder.pt"}
+    config = load(ROOT / "configs" / "checkpoint.py", "checkpoint")
+    found = override(config, values, sweep={INIT: ("weights", "pretrained", "he")}).experiment
+    of_points = [(point.settings.finetune.encoder_init, point.settings.goes_on) for point in found.points]
+    assert set(of_points) == {("weights", False), ("pretrained", True), ("he", False), ("none", False)}
+    assert all(
+        point.settings.reads_checkpoint == (each[0] not in ("he", "none"))
+        for point, each in zip(found.points, of_points, strict=True)
+    )
 
 
 @pytest.mark.slow

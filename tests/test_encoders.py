@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from pretrain.study import from_store
 from pretrain.study import results as finished
 from tests.launching import call, contents
 
@@ -72,8 +73,8 @@ def test_what_is_frozen_follows_the_depth(site, first, tmp_path):
     done, run = launched(site, "shallow", tmp_path, "100")
     trials = trained(run, 1)
     assert re.search(r"^pretrained +1 ", done.stdout, re.MULTILINE)
-    params = [finished.load_params(run, row["trial_id"])["encoder"]["layers_0"]["kernel"] for row in trials[:2]]
-    before = finished.load_params(run, trials[0]["trial_id"], "pretrain/0")["encoder"]["layers_0"]["kernel"]
+    params = [from_store.load_params(run, row["trial_id"])["encoder"]["layers_0"]["kernel"] for row in trials[:2]]
+    before = from_store.load_params(run, trials[0]["trial_id"], "pretrain/0")["encoder"]["layers_0"]["kernel"]
     assert before.shape == (36, 100)
     np.testing.assert_array_equal(params[0], before)
     assert (params[1] != before).any()
@@ -84,7 +85,7 @@ def test_convolutions_are_trained_sampled_and_reported(site, first, tmp_path):
     trained(run, 2)
     left = finished.load_samples(run)
     assert (left.n_layers, left.n_units) == (2, 4)
-    kernel = finished.load_params(run, left.trial_id, "pretrain/1")["encoder"]["layers_0"]["kernel"]
+    kernel = from_store.load_params(run, left.trial_id, "pretrain/1")["encoder"]["layers_0"]["kernel"]
     assert kernel.shape == (3, 3, 1, 4)
     np.testing.assert_array_equal(left.filters, np.moveaxis(kernel, -1, 0))
     assert left.images.shape == left.reconstructions.shape == (3, 6, 6, 1)
@@ -120,7 +121,7 @@ def test_layers_of_ones_own_are_trained_and_reported(own):
     assert "filters" not in reported and {"reconstructions", "phase_losses"} <= reported.keys()
     assert "up through 2 layers" in reported["reconstructions"]
     assert not list((run / "figures").glob("filters.*"))
-    params = finished.load_params(run, left.trial_id)["encoder"]["layers_0"]
+    params = from_store.load_params(run, left.trial_id)["encoder"]["layers_0"]
     assert params["LayerNorm_0"]["scale"].shape == (2,)
 
 

@@ -8,11 +8,14 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.decomposition import PCA
 
-from pretrain import running
+from pretrain import data, running
 from pretrain.config import from_json, to_json
 from pretrain.report import words
+from pretrain.runs import looks_file
+from pretrain.store.store import Store
+from pretrain.study import look_at_layer, looks, use
 from pretrain.study.answer import answer
-from pretrain.study.results import load_run
+from pretrain.study.results import load_params, load_run
 from tests.launching import (
     DETERMINISTIC,
     FILES,
@@ -75,6 +78,43 @@ def test_pretraining_stands_beside_as_many_principal_components_of_its_training_
         assert row["pretrain_test_pca_mse"] == pytest.approx(error, rel=1e-3)
         assert row["pretrain_test_variance"] == pytest.approx(np.mean(np.var(test, axis=0)), rel=1e-5)
     assert len(of_pretrained) == N_TRIALS / 2
+
+
+def test_looks_are_of_the_networks_that_the_run_gives(run, tiny_arrays):
+    found, held = looks_file.read(run / "looks.npz"), load_run(run)
+    assert found.missing == () and len(found.confused) == len(found.calibrated) == 2 and len(found.wrong) == 1
+    trials = {row["trial_id"]: row for row in held.trials.to_pylist()}
+    assert [each.kind for each in found.planes] == ["pretrained", "scratch", "random"]
+    for plane in found.planes:
+        codes = held.model(plane.trial_id).encode(tiny_arrays["test_images"]).astype(float)
+        points = PCA(2, svd_solver="full").fit_transform(codes.reshape(len(codes), -1))
+        np.testing.assert_allclose(np.abs(plane.points), np.abs(points), rtol=1e-3, atol=1e-4)
+        np.testing.assert_array_equal(plane.targets, tiny_arrays["test_labels"])
+        arm = {name: trials[plane.trial_id][name] for name in trials[plane.trial_id] if name.startswith("finetune.e")}
+        assert arm["finetune.encoder_init"] == ("pretrained" if plane.kind == "pretrained" else "he")
+    (changed,) = found.changed
+    frozen = next(
+        name
+        for name, row in trials.items()
+        if (row["finetune.encoder_init"], row["finetune.frozen_layers"], row["seed"]) == ("he", 2, changed.seed)
+    )
+    ends = [(frozen, "finetune"), (changed.trial_id, "pretrain/1"), (changed.trial_id, "finetune")]
+    for stage, end in zip(changed.filters, ends, strict=False):  # a random encoder that stays is the initialisation
+        kernel = load_params(run, *end)["encoder"]["layers_0"]["kernel"]
+        np.testing.assert_allclose(stage.reshape(len(stage), -1), kernel.T[changed.units], rtol=1e-6, atol=1e-8)
+
+
+def test_an_initialisation_that_the_store_has_not_is_drawn_again(run, monkeypatch):
+    held, found = load_run(run), looks_file.read(run / "looks.npz")
+    concluded = answer(held.trials, held.curves)
+    store = Store(held.experiment.store, warn=pytest.fail, read_only=True)
+    store.verified(held.stages["stage_id"].to_pylist())
+    tables = use.Tables(held.trials, held.stages)
+    source = looks.Source.of(held.experiment, tables, store, data.load_all(held.experiment.whole))
+    monkeypatch.setattr(look_at_layer, "_stored", lambda *_: None)
+    (drawn,) = look_at_layer.changed(source, concluded.metric, looks.pair(concluded))
+    np.testing.assert_array_equal(drawn.units, found.changed[0].units)
+    np.testing.assert_allclose(drawn.filters, found.changed[0].filters, rtol=1e-6, atol=1e-8)
 
 
 def test_curves_hold_every_measurement_of_every_trial_once(run):

@@ -20,6 +20,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from pretrain import data
 from pretrain.config import DataConfig, EncoderConfig, Experiment, FinetuneConfig, PretrainConfig
+from pretrain.data import leaks
 from pretrain.plan import plan as planning
 from pretrain.sklearn import PretrainedClassifier, PretrainedEncoder, PretrainedRegressor, common
 from tests.small_sweep import run_all
@@ -57,6 +58,13 @@ def test_a_classifier_learns_and_leaves_the_process_as_it_was(classifier, capfd)
     assert classifier.feature_names_in_.tolist() == ROWS.columns.tolist()
     np.testing.assert_array_equal(again.predict_proba(ROWS), classifier.predict_proba(ROWS))  # and fits alike
     np.testing.assert_allclose(again.predict_proba(ROWS).sum(axis=1), 1, rtol=1e-6)
+
+
+def test_a_fit_seeks_no_findings_that_nobody_reads(encoder, monkeypatch):
+    for name in ("examined", "find"):
+        monkeypatch.setattr(leaks, name, pytest.fail)
+    again = PretrainedEncoder(**SHORT).fit(ROWS)
+    np.testing.assert_array_equal(again.transform(ROWS), encoder.transform(ROWS))
 
 
 def test_other_seeds_are_other_networks(classifier):

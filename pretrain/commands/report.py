@@ -8,15 +8,17 @@ from pathlib import Path
 import tyro
 
 from pretrain.commands import options, streams, table
-from pretrain.config import Settings
+from pretrain.config import Experiment, Settings, to_json
+from pretrain.config.counts import counted
 from pretrain.config.fields import ConfigError, fields, replace_all
 from pretrain.config.paths import path_of
 from pretrain.report import outcome, report, terminal
-from pretrain.runs import holds, run_files
+from pretrain.runs import holds, looks_file, run_files
+from pretrain.runs.looks_file import Looks
 from pretrain.store import judged
 from pretrain.store.manifests import DamageError
-from pretrain.study import results, sequential, summary
-from pretrain.study.answer import answer
+from pretrain.study import from_store, looks, results, sequential, summary, use
+from pretrain.study.answer import Answer, answer
 from pretrain.study.choice import usual_values, with_named_scores
 from pretrain.study.results import Run
 from pretrain.study.row_parts import Read, RowParts
@@ -72,7 +74,7 @@ def main(argv: Sequence[str]) -> int:
                 streams.complain(line)
             run, samples = results.run_of(files), results.samples_of(files)
             if command.store:
-                run = results.at_store(run, command.store)
+                run = from_store.at_store(run, command.store)
             holds.note_place(Path(run.experiment.store), path)
             run = _asked(run, asked) if asked or command.store else run
             usual, study = usual_values(run.experiment), run.experiment.study
@@ -84,8 +86,13 @@ def main(argv: Sequence[str]) -> int:
             if asked or command.store:
                 outcome.write_asked(run.experiment, run.trials, run.variation, rows.table(), draft)
                 keep = {name: checksum for name, checksum in keep.items() if not (draft / name).exists()}
+            kept = results.looks_of(files)
+            looked = _looks(run, concluded, kept, bool(asked or command.store))
+            if looked is not kept and looked and looked.has_any:
+                looks_file.write(looked, draft / looks_file.FILE)
+                keep.pop(looks_file.FILE, None)
             shown = run.trials, run.curves, run.experiment, files.devices
-            report.write(concluded, *shown, draft, samples, run.classes, results.inputs_of(files))
+            report.write(concluded, *shown, draft, samples, run.classes, results.inputs_of(files), looked)
             run_files.commit(draft, files.experiment_id, files.devices, keep)
     except results.OtherVersionError:
         table.main([command.run])  # which says so
@@ -106,6 +113,35 @@ def _history(run: Run, files: run_files.Files) -> judged.History:
     return found or results.history_of(files)
 
 
+def _looks(run: Run, concluded: Answer, kept: Looks | None, may_execute: bool) -> Looks | None:
+    """Returns looks at a run: those that it left, or taken anew where they are of another question, or not there.
+
+    A function or layers of the user's are code, which runs only where something is asked.
+    """
+    if not kept and not may_execute and _has_code(run.experiment):
+        return None
+
+    def source() -> looks.Source:
+        from pretrain import data  # takes seconds, and looks that a run left do not need it
+        from pretrain.commands import process
+        from pretrain.store.store import Store
+
+        process.set_up_jax()  # as runs have it
+        store = Store(run.experiment.store, warn=streams.complain, read_only=True)
+        tables = use.Tables(run.trials, run.stages)
+        ids = {row["stage_id"] for row in run.stages.to_pylist()}
+        if missing := len(ids - store.verified(ids)):
+            raise ConfigError("store", run.experiment.store, f"lacks {missing:,} of {counted(len(ids), 'stage')}")
+        return looks.Source.of(run.experiment, tables, store, data.load_all(run.experiment.whole))
+
+    return looks.take(concluded, run.stages, source, kept)
+
+
+def _has_code(experiment: Experiment) -> bool:
+    """Whether a run's data or layers are functions of the user's."""
+    return ".py:" in to_json(experiment)
+
+
 def _asked(run: Run, asked: Mapping[str, object]) -> Run:
     """Returns a run with a question of its own, and with what that takes of its trials.
 
@@ -117,7 +153,7 @@ def _asked(run: Run, asked: Mapping[str, object]) -> Run:
         remedy = f"was not swept, and so has no values to compare; the run has {', '.join(swept) or 'none'}"
         raise ConfigError("study.compare", compared, remedy)
     experiment = dataclasses.replace(replace_all(run.experiment, asked))  # which checks it as a whole
-    measured = results.measured(run, experiment.study.metric, with_chance=True)
+    measured = from_store.measured(run, experiment.study.metric, with_chance=True)
     if asked.get("study.metric", run.experiment.study.metric) != run.experiment.study.metric:
         named = (
             each and with_named_scores(each, run.experiment.study) for each in (measured.trials, measured.variation)

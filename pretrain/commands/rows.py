@@ -21,7 +21,7 @@ from pretrain.config.paths import path_of
 from pretrain.data.files import written_whole
 from pretrain.data.given import Given
 from pretrain.models.model import Model
-from pretrain.study import results
+from pretrain.study import from_store
 
 _SUFFIXES = (".parquet", ".csv", ".npy")
 _CHUNK = 16  # blocks between two lines of progress
@@ -61,7 +61,7 @@ def opened(command: OfRows, ensemble: bool = False) -> tuple[Model, Given, Path]
     if not out.parent.is_dir():
         raise ConfigError("out", command.out, f"lies in no directory; make {out.parent} first")
     process.set_up_jax()  # as runs have it, so that a network computes what it computed there
-    model = results.load_model(
+    model = from_store.load_model(
         command.run, command.arm or None, seed=command.seed, ensemble=ensemble, store=command.store or None
     )
     with warnings.catch_warnings(record=True) as notes:

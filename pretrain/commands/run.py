@@ -110,7 +110,9 @@ def _preview(prepared: Prepared, out: Console) -> None:
     if line:
         out.print(line, soft_wrap=True)
     preview.show(plan, out, store.temporaries, programs.compile_seconds(store.root / "programs"))
-    out.print(reuse.summary(plan, missing), soft_wrap=True)
+    for line in (reuse.summary(plan, missing), reuse.continued(plan, missing, store), preview.states(plan, missing)):
+        if line:
+            out.print(line, soft_wrap=True)
     if len(schedule) > 1:
         line = f"the first of at most {counted(len(schedule), 'look')}, at {sequential.seeds_of(schedule)} seeds"
         out.print(line, soft_wrap=True)

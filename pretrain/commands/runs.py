@@ -29,6 +29,8 @@ class RunsCommand:
 
     folder: tyro.conf.Positional[str] = "runs"
     """Directory in which they lie, up to six folders deep."""
+    tag: str = ""
+    """List the runs with this tag alone, of those that an experiment's `--tags` names."""
     watch: bool = False
     """List them again every two seconds, until Ctrl-C."""
 
@@ -42,13 +44,13 @@ def main(argv: Sequence[str]) -> int:
     command = options.parse(RunsCommand, argv, "runs")
     console, folder = options.console(sys.stdout), path_of("folder", command.folder)
     if not command.watch:
-        runs = list_runs(folder)
+        runs = list_runs(folder, command.tag)
         console.print(_title(runs, folder), soft_wrap=True)
         console.print(_table(runs, folder))
         return 0
     with contextlib.suppress(KeyboardInterrupt), Live(console=console, auto_refresh=False) as live:
         while True:
-            runs = list_runs(folder)
+            runs = list_runs(folder, command.tag)
             live.update(Group(Text(_title(runs, folder)), _table(runs, folder)), refresh=True)
             time.sleep(_BETWEEN)
     return 0
@@ -61,13 +63,17 @@ def _title(runs: Sequence[Listed], folder: Path) -> str:
 
 def _table(runs: Sequence[Listed], folder: Path) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
+    has_tags = any(run.tags for run in runs)
     for heading in ("run", "state", "age", "size"):
         table.add_column(heading, justify="right" if heading in ("age", "size") else "left", no_wrap=heading != "run")
+    if has_tags:
+        table.add_column("tags")
     table.add_column("verdict, or work")
     for run in runs:
         name = run.path.relative_to(folder).as_posix() if run.path != folder else run.path.name
         said = f"{run.work or 'at work'} ({run.holder})" if run.state == "running" else run.verdict
-        cells = (name, run.state, _age(time.time() - run.changed), _size(run.n_bytes), said)
+        tags = [" ".join(run.tags)] if has_tags else []
+        cells = (name, run.state, _age(time.time() - run.changed), _size(run.n_bytes), *tags, said)
         table.add_row(*(Text(streams.shown(cell)) for cell in cells))
     return table
 

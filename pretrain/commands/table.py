@@ -17,7 +17,7 @@ from pretrain.config.paths import path_of
 from pretrain.data.files import written_whole
 from pretrain.report import verdicts
 from pretrain.runs import holds, run_files
-from pretrain.study import networks, results, summary
+from pretrain.study import from_store, networks, results, summary
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,11 +61,11 @@ def main(argv: Sequence[str]) -> int:
     if line := run_files.read(run.directory, results.other_versions):
         streams.complain(line)
     if command.store:
-        run = results.at_store(run, command.store)
+        run = from_store.at_store(run, command.store)
     holds.note_place(Path(run.experiment.store), Path(command.run).expanduser())
     for name in command.metrics:
         if metrics.split_of(name)[1] in metrics.METRICS:
-            run = results.measured(run, name, "metrics")
+            run = from_store.measured(run, name, "metrics")
     pairs = [] if command.mcnemar is None else networks.of_seed(run, command.mcnemar)
     code = _shown(command, run.trials)
     for pair in pairs:

@@ -11,7 +11,7 @@ from pretrain.config.methods import MethodConfig, deep
 from pretrain.config.settings import FinetuneConfig, PretrainConfig, Settings
 from pretrain.config.suggestions import suggestion
 
-_OF_ALL_LAYERS = ("training", "end_to_end_epochs", "carry_step_count", "wrong_data")
+_OF_ALL_LAYERS = ("training", "encoder_init", "end_to_end_epochs", "carry_step_count", "wrong_data")
 _PER_LAYER = (
     "encoder.activation",
     *(f"pretrain.{name}" for name in fields(PretrainConfig) if name not in _OF_ALL_LAYERS),
@@ -35,7 +35,7 @@ def check_trial(settings: Settings) -> None:
     if finetune.encoder_init == "wrong_data" and settings.pretraining_data == settings.data:
         remedy = "is the data of fine-tuning; name another dataset"
         raise ConfigError("pretrain.wrong_data", settings.pretrain.wrong_data, remedy)
-    if finetune.encoder_init == "weights" and not finetune.weights:
+    if settings.reads_checkpoint and not finetune.weights:
         remedy = "names no checkpoint, which encoder_init weights reads; set it to a path"
         raise ConfigError("finetune.weights", finetune.weights, remedy)
     if has_known_depth:
@@ -83,6 +83,9 @@ def check_methods(settings: Settings, facts: Sequence[LayerFacts]) -> None:
     if settings.finetune.encoder_init == "pca":
         for at_layer, layer in zip(layers, facts, strict=True):
             at_layer.greedy_method.check_layer(layer)
+    if settings.goes_on and not all(method.makes_updates for method in methods):
+        remedy = "is trained on, where a method in closed form trains nothing; name another pretrain.method.kind"
+        raise ConfigError("pretrain.encoder_init", "weights", remedy)
     if settings.pretrain.training != "greedy":
         _check_end_to_end(settings.pretrain, methods, facts)
     if settings.pretrain.training == "end_to_end":

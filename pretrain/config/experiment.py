@@ -86,6 +86,10 @@ class StudyConfig:
     """Set raw inputs beside the arms: linear, nearest neighbours and boosted trees, each on the same labelled rows and
     tuned on validation rows. Nothing is judged by them; an encoder below the best of them is named; `--baselines` for
     short."""
+    keep_states: Switch = False
+    """Keep the state of finished training, the optimizer's and the method's own included, and let the same stages of
+    more epochs or updates go on from there, to the same bits; not where an update depends on how many there are, as
+    under a cosine schedule."""
     most_seeds: Annotated[Count, Le(1 << 16)] = 32
     """Seeds at which `until_conclusive` ends, conclusive or not (seeds)."""
 
@@ -111,6 +115,8 @@ class Experiment(Settings):
     run_dir: Annotated[str, MinLen(1)] = "runs/run-{id}"
     """Directory of this run's tables and figures; {id} in its last part is the experiment's, and the name without -{id}
     a link to the newest."""
+    tags: tuple[Annotated[str, MinLen(1)], ...] = ()
+    """Words by which `launch.py runs --tag` finds the run; they change nothing else."""
     store: Annotated[str, MinLen(1)] = "runs/store"
     """Directory of trained stages, shared by runs."""
     code: Literal["match", "ignore"] = "match"

@@ -9,19 +9,20 @@ from pretrain.config.kinds import Count
 
 _CONVOLUTION = re.compile(r"([1-9]\d*)c([1-9]\d*)(?:s([1-9]\d*))?(?:p(0|[1-9]\d*))?")
 _POOLING = re.compile(r"max([1-9]\d*)")
+_NETWORK = "resnet18"
 _RESIDUAL = re.compile(r"r([1-9]\d*)(?:s([1-9]\d*))?")
 _OWN = re.compile(r"(.+\.py):([A-Za-z_]\w*)", re.DOTALL)
 _WIDEST = 32  # pixels; wider ones take minutes to trace
 _GRAMMAR = (
     "a number of units, 32c5s2 or 32c5s2p2 (features, window, stride, padding), r64s2 (residual block), "
-    "max2 (pooling) or FILE.py:FUNCTION"
+    "max2 (pooling), resnet18 or FILE.py:FUNCTION"
 )
 
 
 class Word(NamedTuple):
     """One word of ``encoder.layers``."""
 
-    kind: Literal["dense", "convolution", "residual", "pooling", "own"]
+    kind: Literal["dense", "convolution", "residual", "pooling", "resnet18", "own"]
     features: int = 0
     window: int = 0  # pixels
     stride: int = 1  # pixels
@@ -49,6 +50,8 @@ def read_word(word: int | str) -> Word:
         read = Word("convolution", int(match[1]), int(match[2]), int(match[3] or 1), padding=padding)
     elif match := _POOLING.fullmatch(word):
         read = Word("pooling", window=int(match[1]), stride=int(match[1]))
+    elif word == _NETWORK:
+        read = Word("resnet18", 512)
     elif match := _RESIDUAL.fullmatch(word):
         read = Word("residual", int(match[1]), 3, int(match[2] or 1))
     else:
@@ -64,7 +67,7 @@ def split_words(text: str) -> list[str]:
     >>> split_words("32c5s2x64c5s2x128")
     ['32c5s2', '64c5s2', '128']
     """
-    plain = r"(?:\d+c\d+(?:s\d+)?(?:p\d+)?|max\d+|r\d+(?:s\d+)?|[+-]?\d+)"
+    plain = r"(?:\d+c\d+(?:s\d+)?(?:p\d+)?|max\d+|resnet18|r\d+(?:s\d+)?|[+-]?\d+)"
     function = rf".+?\.py:\w+?(?=x{plain}(?:x|$)|x[^x]*\.py:|$)"
     words, rest = [], text
     while rest:

@@ -9,7 +9,7 @@ from pretrain.config.experiment import Experiment
 from pretrain.config.fields import ConfigError, Faults, fields, get, replace_all, unknown, with_values
 from pretrain.config.grids import Grid, LogUniform, Uniform, random_search
 from pretrain.config.layers import read_word
-from pretrain.config.settings import Settings, SweptValue
+from pretrain.config.settings import OF_CHECKPOINT, Settings, SweptValue
 
 Axis = Sequence[SweptValue] | Uniform | LogUniform
 
@@ -165,7 +165,7 @@ def _check_effects(experiment: Experiment, names: Sequence[str]) -> None:
         own = fields(settings)
         for name in sorted(silent & own.keys()):
             reason = inert_because(settings, name)
-            if reason is None:
+            if reason is None or (name in OF_CHECKPOINT and settings.goes_on):
                 silent.discard(name)
             else:
                 remedy = f"has no effect where {reason}; leave it out, or set that"

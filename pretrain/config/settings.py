@@ -96,7 +96,8 @@ class EncoderConfig:
     """Layers from the images up: a number of units (dense); 32c5s2, a convolution of 32 features, window 5 and stride
     2, along the steps of a series, the two axes of an image or the three of a volume, padded as TensorFlow's SAME, and
     32c5s2p2 as torch's padding 2; r64s2, a residual block of 64 features and stride 2; max2, the largest of two along
-    each axis; or FILE.py:FUNCTION, which returns modules of your own."""
+    each axis; resnet18, torchvision's up to its 512 pooled features, with its own activation; or FILE.py:FUNCTION,
+    which returns modules of your own."""
     activation: Activation = "elu"
     """Activation of every encoder layer; a decoder layer has that of the codes it reconstructs."""
 
@@ -107,6 +108,9 @@ class PretrainConfig:
 
     training: Literal["greedy", "end_to_end", "greedy_then_end_to_end"] = "greedy"
     """Layer after layer; all layers at once, as one deep autoencoder; or all at once after layer by layer."""
+    encoder_init: Literal["he", "weights"] = "he"
+    """Encoder weights at the start of pretraining: a fresh He initialisation, or those of finetune.weights, from which
+    it goes on; decoders and heads beside them start afresh."""
     epochs: Annotated[Count, When("updates", (0,))] = 4
     """Passes over the unlabelled images in each greedy stage (epochs)."""
     end_to_end_epochs: Annotated[Count, When("updates", (0,)), Unless("training", ("greedy",))] = 4
@@ -140,6 +144,8 @@ class PretrainConfig:
     optimizer: OptimizerConfig = AdamConfig()
 
 
+# What says which checkpoint an encoder starts from, in pretraining too.
+OF_CHECKPOINT = tuple(f"finetune.{name}" for name in ("weights", "weights_layout", "weights_names", "reference"))
 EncoderInit = Literal["pretrained", "he", "matched", "permuted", "rotated", "pca", "wrong_data", "weights", "none"]
 
 
@@ -154,8 +160,8 @@ class FinetuneConfig:
     components, wrong_data is pretrained on pretrain.wrong_data, and weights are read from finetune.weights. Under none
     there is no encoder: the head, or the read-out, reads the inputs themselves."""
     weights: Annotated[str, When("encoder_init", ("weights",)), Home("start")] = ""
-    """Checkpoint of the encoder under encoder_init weights: .safetensors, .npz, a state dict of PyTorch (.pt, .pth), an
-    orbax directory, or an exported network; it must hold each parameter and nothing else."""
+    """Checkpoint of the encoder under encoder_init weights, here or in pretrain: .safetensors, .npz, a state dict of
+    PyTorch (.pt, .pth), an orbax directory, or an exported network; it must hold each parameter and nothing else."""
     weights_layout: Annotated[Literal["auto", "torch", "flax"], When("encoder_init", ("weights",)), Home("start")] = (
         "auto"
     )
@@ -285,6 +291,17 @@ class Settings:
         default_factory=dict
     )
     """Fields that differ from layer to layer: by dotted name, a value for each layer, from the images up."""
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether pretraining goes on from a checkpoint."""
+        trains = self.finetune.trains_encoder_before and self.finetune.encoder_init != "pca"
+        return trains and self.pretrain.encoder_init == "weights"
+
+    @property
+    def reads_checkpoint(self) -> bool:
+        """Whether an encoder starts from ``finetune.weights``, in pretraining or after it."""
+        return self.finetune.encoder_init == "weights" or self.goes_on
 
     def at_layer(self, layer: int) -> "Settings":
         """Returns the settings of a layer; the lowest is 0."""

@@ -76,7 +76,8 @@ def load(config: DataConfig, read: Reader = reading.read) -> Dataset:
         each fault.
     """
     source = read(config)
-    if config.name != "mnist":
+    is_searched = config.name != "mnist" and source.is_searched
+    if is_searched:
         source = leaks.examined(source, config)
     cut = splits.cut(rows_of(source), config)
     labels, units, faults = _cut(source.labels, cut), None, Faults()
@@ -105,7 +106,7 @@ def load(config: DataConfig, read: Reader = reading.read) -> Dataset:
         *_weighed(fitted.findings, source.task, sum(len(labels[split]) for split in _HELD_OUT)),
         *pool_findings,
     ]
-    if config.name != "mnist":
+    if is_searched:
         findings += leaks.find(config, source, cut, raw, pool, labels)
     if config.shuffled_pixels:
         inputs = {split: _shuffled(array) for split, array in inputs.items()}

@@ -35,6 +35,7 @@ class Source(NamedTuple):
     left_alone: tuple[str, ...] = ()  # arrays of no known name
     order: Order | None = None  # of the training rows, where no keys cut them
     is_examined: bool = False  # for findings that are the same for all cuts
+    is_searched: bool = True  # for findings, which somebody reads
     findings: tuple[Finding, ...] = ()
     records: tuple[Record, ...] = ()  # of all columns of a table's file
     files: tuple[State, ...] = ()  # as they were when they were read

@@ -14,6 +14,7 @@ from pretrain.config.paths import opened, path_of
 from pretrain.data.files import State, read_npz, state_of
 
 FIELD = "finetune.weights"
+FORMAT = "pretrain-model/1"  # as a folder of ours says
 Layout = Literal["torch", "flax"]  # dense kernels [out, in], convolutions [out, in, *window]; or the reverse
 # What a safetensors file's metadata call the layout that its arrays have.
 _FORMATS: Mapping[str, Layout] = {"pt": "torch", "torch": "torch", "pytorch": "torch", "flax": "flax", "jax": "flax"}
@@ -21,6 +22,7 @@ _WRAPPERS = ("state_dict", "model_state_dict", "params")
 _OF_TRAINING = ("step", "opt_state", "tx", "apply_fn")  # of a flax TrainState, beside its parameters
 _SIDES = {"encoder", "decoder", "head", "codes", "voters", "neighbours", "trees"}  # of a network of this package
 _MOST_BYTES, _MOST_SECONDS = 1 << 34, 600  # of an array, and to read it
+_CONFIG, _LARGEST = "config.json", 1 << 24  # bytes
 _MOST_DEEP = 50  # dictionaries in one another
 
 
@@ -29,12 +31,13 @@ class Weights(NamedTuple):
 
     arrays: dict[str, np.ndarray]  # by name, its parts joined by dots
     layout: Layout | None  # as the file says; None where it does not
+    stated: Mapping[str, Any] | None = None  # of a folder of ours, what its config.json says
 
 
 def states(name: str) -> tuple[State, ...]:
     """Returns the states of a checkpoint's files, none where there is no checkpoint."""
     path = path_of(FIELD, name)
-    files = [path / "model.safetensors"] if path.is_dir() else [path]
+    files = [path / "model.safetensors", path / _CONFIG] if path.is_dir() else [path]
     if path.is_dir() and _is_orbax(path):
         files = sorted(path.rglob("*"))
     return tuple(state_of(file) for file in files if file.is_file())
@@ -55,6 +58,7 @@ def read(name: str) -> Weights:
     try:
         tree, layout = reader(path)
         arrays = _plain(_of_encoder(_parameters(tree)))
+        stated = _stated(path / _CONFIG) if (path / _CONFIG).is_file() else None
     except ConfigError:
         raise
     except (Exception, RecursionError) as error:  # of any library, at a file that may hold anything
@@ -62,7 +66,19 @@ def read(name: str) -> Weights:
         raise ConfigError(FIELD, name, f"cannot be read ({reason}); save its arrays anew") from None
     if not arrays:
         raise ConfigError(FIELD, name, "holds no arrays; give the path of a checkpoint")
-    return Weights(arrays, layout)
+    return Weights(arrays, layout, stated)
+
+
+def _stated(path: Path) -> Mapping[str, Any] | None:
+    """Returns what a folder of ours says; None of another."""
+    with opened(path) as file:
+        content = json.loads(file.read(_LARGEST))
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        return None
+    has_kinds = all(isinstance(each, dict) and "kind" in each for each in content["layers"])
+    if not has_kinds or not isinstance(content["inputs"]["scaling"]["method"], str):
+        raise ValueError(f"{path.name} describes no network")
+    return content
 
 
 def _reader(path: Path, name: str) -> Callable[[Path], tuple[Any, Layout | None]]:

@@ -56,7 +56,8 @@ def run_here(request: Request) -> None:
     hosts.barrier()  # so that all see the same store
     store.refresh()
     done, n_bytes = store.verified(plan.jobs), hosts.broadcast(pack_memory() >> 20) << 20
-    options = {"begun": store.in_training(), "noted": store.temporaries}
+    starts = store.states.starts(plan.jobs.values())
+    options = {"begun": store.in_training(), "noted": store.temporaries, "starts": starts}
     todo = packs(plan.jobs.values(), done, n_bytes, jax.device_count(), **options)
     for pack in {pack.stage: pack for pack in todo}.values():
         _check_fits(pack)

@@ -112,7 +112,8 @@ def cut(
     engine = experiment.engine
     n_bytes = int(_SHARE_OF_MEMORY * max(0, engine.memory * 1e9 - memory.PROCESS))
     done = store.verified(plan.jobs)
-    options = {"begun": store.in_training(), "noted": store.temporaries}
+    starts = store.states.starts(plan.jobs.values())
+    options = {"begun": store.in_training(), "noted": store.temporaries, "starts": starts}
     packs = planning.packs(plan.jobs.values(), done, n_bytes, engine.cpus, n_workers, **options)
     return [part for pack in packs for part in planning.cut(pack, (most or {}).get(pack.stage, len(pack.jobs)))]
 

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import gc
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 import jax
 
@@ -12,11 +12,9 @@ from pretrain.config.counts import counted
 from pretrain.data import Dataset
 from pretrain.engines.interrupts import Interrupted
 from pretrain.execute import execute, hosts
-from pretrain.learn.layers import Params
-from pretrain.plan import arrays
 from pretrain.plan import plan as planning
-from pretrain.plan.job import Job
 from pretrain.plan.plan import Pack
+from pretrain.store import parents
 from pretrain.store.records import Outcome, Progress
 from pretrain.store.store import Store
 
@@ -92,8 +90,9 @@ def train(
     keep: Callable[[Pack, Outcome], None],
 ) -> Outcome:
     """Runs a pack from where it was stored last, and keeps what is done of it stored; arguments are those of ``do``."""
-    parents, digests = zip(*(_parent(job, store) for job in pack.jobs), strict=True)
-    stored = store.progress(pack)
+    starts = [parents.params(job, store) for job in pack.jobs]
+    digests = [parents.digests(job, started, store) for job, started in zip(pack.jobs, starts, strict=True)]
+    stored = store.progress(pack) or store.states.progress(pack)
     if stored and (missed := [part for part in pack.passed if part.stage.n_updates < stored.step]):
         *shorter, longest = missed  # as where a run of this pack alone was interrupted
         longest = dataclasses.replace(longest, passed=tuple(shorter))
@@ -115,18 +114,13 @@ def train(
         if stopping:
             raise Interrupted
 
+    def keep_state(part: Pack, state: Progress) -> None:
+        if hosts.is_leader():
+            store.save_state(part, state)
+
     with _naming_what_does_not_fit(pack):
-        return execute.run(pack, dataset, parents, after_chunk, stored, keep, digests)
-
-
-def _parent(job: Job, store: Store) -> tuple[Params | None, Mapping[str, int] | None]:
-    """Returns the parameters that a job starts from, and their digests by side."""
-    if job.weights:
-        one_lane = jax.tree.map(lambda leaf: leaf[None], job.weights)
-        return job.weights, {side: int(each[0]) for side, each in arrays.digests_of(one_lane).items()}
-    if job.parent is None:
-        return None, None
-    return store.params(job.parent, job.parent_stage.shapes), store.records([job.parent])[0].digests
+        keeps = keep_state if pack.jobs[0].course else None
+        return execute.run(pack, dataset, starts, after_chunk, stored, keep, digests, keeps)
 
 
 @contextlib.contextmanager

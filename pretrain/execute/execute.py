@@ -39,6 +39,7 @@ def run(
     stored: Progress | None = None,
     keep: Callable[[Pack, Outcome], None] | None = None,
     digests: Sequence[Mapping[str, int] | None] | None = None,
+    keep_state: Callable[[Pack, Progress], None] | None = None,
 ) -> Outcome:
     """Runs a pack, and returns its outcome.
 
@@ -51,6 +52,7 @@ def run(
       stored: where to go on from; ignored if it does not fit the stage.
       keep: given the outcomes of the packs that it passes from there on.
       digests: of the parents' parameters, by side, as they were computed.
+      keep_state: given the state that each of these packs, and the pack itself, comes to; None keeps none.
 
     Raises:
       LaneError: an outcome is not of the job in its place.
@@ -92,6 +94,8 @@ def run(
             carry = LOOP(program.loop.static, mesh, share, carry, rest, (examples, np.int32(at), np.int32(stop)))
             jax.block_until_ready(carry)
             after_chunk(stop, partial(_progress, stop, began, carry, n_jobs))
+        if keep_state and part.stage.n_updates >= first:
+            keep_state(part, _progress(part.stage.n_updates, began, carry, n_jobs))
         if part is not pack and part.stage.n_updates >= first:
             keep(part, outcome(part))
         first = max(first, part.stage.n_updates)

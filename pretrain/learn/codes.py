@@ -16,9 +16,11 @@ _SMALLEST_VARIANCE = 1e-6  # of a direction, relative to the largest, that white
 _CONSTANT = 1e-6  # standard deviation, relative to the largest, below which a unit counts as constant
 
 
-def in_blocks(encode: Callable[[jax.Array], jax.Array], images: Shaped[Array, "rows ..."]) -> Float[Array, "rows ..."]:
-    """Returns codes of images [N, ...], whose float copies stay small: they go through in blocks."""
-    block = min(len(images), _BLOCK)
+def in_blocks(
+    encode: Callable[[jax.Array], jax.Array], images: Shaped[Array, "rows ..."], most: int = _BLOCK
+) -> Float[Array, "rows ..."]:
+    """Returns codes of images [N, ...], whose float copies stay small: they go through in blocks of at most so many."""
+    block = min(len(images), most)
     n_whole = len(images) // block
     whole = images[: n_whole * block].reshape(n_whole, block, *images.shape[1:])
     codes = jax.lax.map(encode, whole)

@@ -78,6 +78,22 @@ def padded(
     return convolution(jnp.pad(images, [*margins, (0, 0)]), kernel, stride)[tuple(kept)]
 
 
+def largest(images: Examples, window: int, stride: int, padding: int) -> Float[Array, "rows *s channels"]:
+    """Returns the largest value under a window at every stride, with as much padding, which no value is under.
+
+    Sides come to floor((H + 2 padding - window) / stride) + 1.
+    """
+    sides = images.shape[1:-1]
+    around = jnp.pad(images, [(0, 0), *[(padding, padding)] * len(sides), (0, 0)], constant_values=-jnp.inf)
+    reach = [(size + 2 * padding - window) // stride * stride + 1 for size in sides]
+    taps = itertools.product(range(window), repeat=len(sides))
+    under = (
+        around[(slice(None), *(slice(at, at + size, stride) for at, size in zip(tap, reach, strict=True)))]
+        for tap in taps
+    )
+    return functools.reduce(jnp.maximum, under)
+
+
 def _forward(images: jax.Array, kernel: jax.Array, stride: int) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
     return convolve(images, kernel, stride), (images, kernel)
 

@@ -150,8 +150,7 @@ class Residual(nn.Module):
 
 def outside_of_loops(layer: nn.Module) -> nn.Module:
     """Returns a layer whose convolutions are XLA's own, which are the fastest where no loop is around them."""
-    of_convolutions = isinstance(layer, Convolution | PaddedConvolution | Residual)
-    return layer.clone(is_native=True) if of_convolutions else layer
+    return layer.clone(is_native=True) if getattr(layer, "is_native", None) is False else layer
 
 
 class LayerError(Exception):

@@ -110,3 +110,5 @@ class Method(NamedTuple):
     compares_rows: bool = False  # whether a row's error depends on the others of its batch
     fit: Fit | None = None
     packages: tuple[str, ...] = ()  # that ``fit`` calls
+    # From the number of validation examples to the time on a core of what no count of operations shows (seconds).
+    seconds: Callable[[Static, int], float] | None = None

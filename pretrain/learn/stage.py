@@ -71,7 +71,7 @@ class Static(NamedTuple):
     n_updates: int = 0  # 0 of a closed form
     steps_before: int = 0  # updates that Adam counts as made
     place: int = 0  # among the stages that draw noise and samples
-    choices: Any = None  # Choices, for ``init`` alone
+    choices: Any = None  # Choices, for ``init`` alone; of pretraining where layers in training are given, not fresh
     layout: Layout | None = None  # of methods that read rows in their own shape
 
 

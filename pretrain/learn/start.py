@@ -46,17 +46,20 @@ def pretraining(
     Raises:
       TransferError: the parent's parameters are not those of the stack's lower layers.
     """
-    return state_of(static, config, inherited(static.stack, seed, parent))
+    return state_of(static, config, inherited(static, seed, parent))
 
 
-def inherited(stack: Stack, seed: jax.Array | int, parent: Params | None) -> Params:
-    """Returns the parent's parameters, and fresh ones of the layers that it has not."""
+def inherited(static: Static, seed: jax.Array | int, parent: Params | None) -> Params:
+    """Returns the parent's parameters, and fresh ones of the layers that it has not, or beside those given with it."""
+    stack, is_given = static.stack, static.choices is not None
     params: Params = {side: dict(layers) for side, layers in (parent or {}).items()}
     # All layers at once are those of the greedy stages before, if there are any.
-    lowest = stack.start if parent is None or stack.start == stack.top else len(stack.layers)
+    starts = parent is None or is_given or stack.start == stack.top
+    lowest = stack.start if starts else len(stack.layers)
     for layer in range(lowest, len(stack.layers)):
         for side, own in fresh_layer(stack, layer, seed).items():
-            params.setdefault(side, {})[f"layers_{layer}"] = own
+            if side != "encoder" or not is_given:
+                params.setdefault(side, {})[f"layers_{layer}"] = own
     return copied(stack_shapes(stack), params)
 
 

@@ -144,7 +144,7 @@ def _noise(inputs: Examples, key: Key[Array, ""], level: Level) -> Examples:
 def _shift(inputs: Examples, key: Key[Array, ""], level: Level) -> Examples:
     """Returns series moved along time by whole steps, whose end comes first."""
     size = inputs.shape[1]
-    steps = (uniform(key, (len(inputs), 1)) * (level * size + 1)).astype(jnp.int32)
+    steps = (uniform(key, (len(inputs), 1)) * (jnp.floor(level * size) + 1)).astype(jnp.int32)
     places = (jnp.arange(size)[None] - steps) % size
     return jnp.take_along_axis(inputs, places[:, :, None, None], axis=1)
 

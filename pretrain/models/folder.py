@@ -19,16 +19,12 @@ from pretrain.config.digests import sha256, sha256_of_file
 from pretrain.config.fields import ConfigError
 from pretrain.config.paths import opened
 from pretrain.data import inputs_file
+from pretrain.data.weights import FORMAT
 from pretrain.learn.layers import (
     ACTIVATIONS,
-    Convolution,
-    Dense,
     LayerError,
     Layers,
-    MaxPooling,
-    PaddedConvolution,
     Params,
-    Residual,
 )
 from pretrain.learn.methods import trees
 from pretrain.learn.stack import Stack
@@ -38,13 +34,11 @@ from pretrain.models import card, forward, stablehlo
 from pretrain.models.model import Member, Model
 from pretrain.models.stored import encoder_shapes
 from pretrain.plan import builders
+from pretrain.plan.described import FIELDS, KINDS, described
 from pretrain.plan.stages import example_shape
 
 WEIGHTS, CONFIG, CARD, TORCH, STABLEHLO = "model.safetensors", "config.json", "README.md", "model.py", "model.stablehlo"
-_FORMAT = "pretrain-model/1"
 _LAYOUT = "flax"  # dense kernels [in, out], kernels of convolutions [*window, in, out], the last axis the channels
-_KINDS: Mapping[str, type[nn.Module]] = {"dense": Dense, "convolution": Convolution, "residual": Residual}
-_FIELDS = ("features", "window", "stride", "activation")
 _ENDINGS = ("finetuning", "ridge", "logistic", "linear", forward.NEIGHBOURS, forward.TREES)
 _LARGEST = 1 << 24  # bytes of a description
 _TORCH = Path(__file__).with_name("torch_model.py")
@@ -110,7 +104,7 @@ def load(path: Path) -> Model:
         description = _description(path / CONFIG)
         inputs = inputs_file.of_content(description["inputs"])
         layers = tuple(
-            _KINDS[each["kind"]](**{k: v for k, v in each.items() if k != "kind"}) for each in description["layers"]
+            KINDS[each["kind"]](**{k: v for k, v in each.items() if k != "kind"}) for each in description["layers"]
         )
         _check(description, layers)
         shape = example_shape(layers, inputs.example_shape)
@@ -130,7 +124,7 @@ def _described(model: Model, sentence: str) -> dict[str, Any]:
     content = inputs_file.content_of(model.inputs)
     content["data"] |= {"name": Path(str(content["data"]["name"])).name, "dir": ""}  # of no machine
     return {
-        "format": _FORMAT,
+        "format": FORMAT,
         "name": model.name,
         "sentence": sentence,
         "ending": model.ending,
@@ -150,14 +144,11 @@ def _layer(layer: nn.Module) -> dict[str, Any]:
     Raises:
       ConfigError: it is a module of the user's.
     """
-    kind = next((name for name, known in _KINDS.items() if type(layer) is known), None)
-    if isinstance(layer, PaddedConvolution | MaxPooling):
-        remedy = "has no place in a folder; use run.model()"
-        raise ConfigError("encoder.layers", type(layer).__name__, remedy)
-    if kind is None:
+    made = described(layer)
+    if made is None:
         remedy = "is a layer of your own, whose code no folder holds; use run.model() beside its file"
         raise ConfigError("encoder.layers", type(layer).__name__, remedy)
-    return {"kind": kind, **{name: getattr(layer, name) for name in _FIELDS if hasattr(layer, name)}}
+    return made
 
 
 def _is_export(out: Path) -> bool:
@@ -237,16 +228,17 @@ def _description(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError("model", str(path), f"cannot be read ({error.strerror}); export it anew") from None
     content = json.loads(text)
-    if not isinstance(content, dict) or content.get("format") != _FORMAT:
-        raise ValueError(f"its format is not {_FORMAT}")
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise ValueError(f"its format is not {FORMAT}")
     return content
 
 
 def _check(description: Mapping[str, Any], layers: Layers) -> None:
     """Raises ValueError if a description is of no network."""
     for layer in layers:
-        numbers = [getattr(layer, name) for name in _FIELDS[:3] if hasattr(layer, name)]
-        if layer.activation not in ACTIVATIONS or not all(type(number) is int and number > 0 for number in numbers):
+        fields = {name: getattr(layer, name) for name in FIELDS if hasattr(layer, name)}
+        is_known = fields.pop("activation", "identity") in ACTIVATIONS
+        if not is_known or not all(type(each) is int and each >= (name != "padding") for name, each in fields.items()):
             raise ValueError(f"{type(layer).__name__} has other fields than layers have")
     if description["ending"] not in _ENDINGS:
         raise ValueError(f"its ending is none of {', '.join(_ENDINGS)}")

@@ -118,7 +118,7 @@ def _reader(arrays: Arrays) -> Reader:
         if config.name != NAME:
             return others(config)
         if not known:
-            known.append(reading.checked(arrays, config)._replace(is_examined=True))  # nobody reads findings
+            known.append(reading.checked(arrays, config)._replace(is_searched=False))
         return known[0]
 
     return read

@@ -22,6 +22,7 @@ ACTIVATIONS = {
     "identity": nn.Identity,
 }
 CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+POOLINGS = {1: nn.MaxPool1d, 2: nn.MaxPool2d, 3: nn.MaxPool3d}
 MOST_NEIGHBOURS = (1, 3, 5, 9, 15, 25)
 TREES = ("feature", "threshold", "left", "right", "value", "baseline")  # arrays of nodes, and the sums before them
 STEP = 255.0
@@ -44,14 +45,14 @@ class Same(nn.Module):
         return nn.functional.pad(values, pads)
 
 
-def convolution(weights, prefix, stride):
-    """A convolution with SAME padding."""
+def convolution(weights, prefix, stride, padding=None):
+    """A convolution, by default with SAME padding."""
     kernel = weights[f"{prefix}.kernel"]  # [*window, in, out]
     n_axes = kernel.ndim - 2
-    layer = CONVOLUTIONS[n_axes](kernel.shape[-2], kernel.shape[-1], kernel.shape[:-2], stride)
+    layer = CONVOLUTIONS[n_axes](kernel.shape[-2], kernel.shape[-1], kernel.shape[:-2], stride, padding or 0)
     assign(layer.weight, kernel.transpose(n_axes + 1, n_axes, *range(n_axes)))
     assign(layer.bias, weights[f"{prefix}.bias"])
-    return nn.Sequential(Same(kernel.shape[:-2], stride), layer)
+    return nn.Sequential(Same(kernel.shape[:-2], stride), layer) if padding is None else layer
 
 
 def normalisation(weights, prefix, features):
@@ -78,6 +79,32 @@ class Residual(nn.Module):
     def forward(self, values):
         inner = self.activation(self.lower_norm(self.lower(values)))
         return self.activation(self.upper_norm(self.upper(inner)) + self.shortcut(values))
+
+
+class Block(nn.Module):
+    """A block of ResNet-18: two convolutions and a shortcut, whose normalisations are in their kernels and biases."""
+
+    def __init__(self, weights, prefix, stride):
+        super().__init__()
+        self.lower = convolution(weights, f"{prefix}.conv1", stride, 1)
+        self.upper = convolution(weights, f"{prefix}.conv2", 1, 1)
+        has_shortcut = f"{prefix}.downsample.0.kernel" in weights
+        self.shortcut = convolution(weights, f"{prefix}.downsample.0", stride, 0) if has_shortcut else nn.Identity()
+
+    def forward(self, values):
+        return torch.relu(self.upper(torch.relu(self.lower(values))) + self.shortcut(values))
+
+
+def resnet18(weights, prefix):
+    """ResNet-18 up to its features."""
+    strides = ((1, 1), (2, 1), (2, 1), (2, 1))
+    blocks = [
+        Block(weights, f"{prefix}.layer{number}.{block}", stride)
+        for number, pair in enumerate(strides, 1)
+        for block, stride in enumerate(pair)
+    ]
+    stem = convolution(weights, f"{prefix}.conv1", 2, 3)
+    return nn.Sequential(stem, nn.ReLU(), nn.MaxPool2d(3, 2, 1), *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
 
 def assign(parameter, array):
@@ -116,12 +143,20 @@ class Network(nn.Module):
                 shape = (kernel.shape[1],)
                 continue
             if layer["kind"] == "residual":
-                block = Residual(weights, prefix, layer["features"], layer["stride"], layer["activation"])
-                layers.append(block)
+                module = Residual(weights, prefix, layer["features"], layer["stride"], layer["activation"])
+            elif layer["kind"] == "resnet18":
+                module = resnet18(weights, prefix)
+            elif layer["kind"] == "pooling":
+                module = POOLINGS[len(shape) - 1](tuple(layer["window"] if size > 1 else 1 for size in shape[:-1]))
             else:
-                inner = convolution(weights, prefix, layer["stride"])
-                layers.append(nn.Sequential(inner, ACTIVATIONS[layer["activation"]]()))
-            shape = (*(-(-size // layer["stride"]) for size in shape[:-1]), layer["features"])
+                padding = layer.get("padding")  # of which a side of 1 has none
+                padding = None if padding is None else tuple(padding if size > 1 else 0 for size in shape[:-1])
+                inner = convolution(weights, prefix, layer["stride"], padding)
+                module = nn.Sequential(inner, ACTIVATIONS[layer["activation"]]())
+            layers.append(module)
+            with torch.no_grad():
+                made = module(torch.zeros(1, shape[-1], *shape[:-1]))
+            shape = (*made.shape[2:], made.shape[1])  # channels last, as codes are
         self.layers = nn.ModuleList(layers)
         self.register_buffer("mean", tensor(channels_first(weights["codes.mean"], shape)))
         whitens = "codes.kernel" in weights

@@ -45,6 +45,7 @@ def pretraining(
     subset: Subset | None = None,
     steps_before: int = 0,
     layout: Layout | None = None,
+    is_given: bool = False,
 ) -> Made:
     """Returns the stage that trains the layers of a stack from its start up, by a method, which may be in closed form.
 
@@ -57,6 +58,7 @@ def pretraining(
       subset: the labelled subset, which these are; None where the method reads no labels.
       steps_before: updates of stages before that Adam counts, where it counts any.
       layout: of the examples, where the method reads rows in their own shape.
+      is_given: whether layers in training start from a checkpoint.
     """
     is_alone = stack.start == stack.top
     # All layers at once come after the topmost, and draw anew.
@@ -68,16 +70,17 @@ def pretraining(
     else:
         per_epoch, optimizer = n_examples // section.batch_size, canonical(section.optimizer)
         counted = steps_before if optimizer.corrects_bias else 0
+        choices = Choices("weights") if is_given else None
         n_updates = section.updates or epochs * per_epoch
-        static = Static(stack, rows, _trained(stack), n_updates, counted, place, layout=layout)
+        static = Static(stack, rows, _trained(stack), n_updates, counted, place, choices, layout)
         config = StageConfig(method, section.l2, optimizer)
         validation = Schedule(every=section.validate_every or per_epoch)
     reads = ("images", "labels") if subset else ("images",)
     name = f"pretrain/{stack.top}" if is_alone else "pretrain/all"
-    lower = range(stack.start if is_alone else len(stack.layers))
+    lower = range(stack.start if is_alone or is_given else len(stack.layers))
     # Modules without parameters leave nothing to inherit.
     sides = {side for layer in lower for side, params in layer_shapes(stack, layer).items() if params}
-    inherits = tuple(sorted(sides)) if lower else ("encoder",)
+    inherits = tuple(sorted(sides | ({"encoder"} if is_given else set()))) if lower else ("encoder",)
     patience = section.patience if section.stop == "validation" and static.n_updates else 0
     kind, structure = kind_of(type(method)), skeleton(config)
     return Stage(name, kind, static, structure, inherits, reads, validation, patience=patience), config

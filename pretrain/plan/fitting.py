@@ -150,7 +150,8 @@ def _findings(experiment: Experiment, datasets: Mapping[DataConfig, Dataset]) ->
         labels, n_classes = n_labels(point.settings, dataset), len(dataset.output_names)
         if finding := _unbalanced(point.settings, dataset, labels):
             budgets[str(finding)] = finding
-        layers |= {str(finding): finding for finding in own_layers.findings(point.settings, dataset)}
+        of_layers = (*own_layers.findings(point.settings, dataset), *stages.unused(point.settings, dataset))
+        layers |= {str(finding): finding for finding in of_layers}
         if dataset.task == "classification" and labels < n_classes:
             line = f"finetune.labels: {labels:,} are fewer than the {n_classes:,} classes; some have no labelled row"
             budgets[line] = Finding("fewer labels than classes", line, figures={"labels": labels})

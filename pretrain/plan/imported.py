@@ -9,8 +9,9 @@ import numpy as np
 from flax import traverse_util
 
 from pretrain.config import FinetuneConfig
+from pretrain.config.counts import counted
 from pretrain.config.digests import sha256_of_arrays, sha256_of_json
-from pretrain.config.fields import ConfigError
+from pretrain.config.fields import ConfigError, Faults
 from pretrain.data import weights
 from pretrain.data.files import State
 from pretrain.learn.layers import (
@@ -23,6 +24,9 @@ from pretrain.learn.layers import (
     Shapes,
     shapes_of,
 )
+from pretrain.learn.residual_network import ResNet18
+from pretrain.plan import described
+from pretrain.plan.folded import Folded, folded
 
 _MOST_NAMED = 20  # pairs of a map that is proposed
 _TORCH_NAMES = {"kernel": "weight", "scale": "weight"}  # of a torch module's arrays, by ours
@@ -34,6 +38,8 @@ class Imported(NamedTuple):
     params: Params  # ``{"encoder": {"layers_0": ...}}``, float32
     digest: str  # SHA-256 of their names, shapes and values, whatever file and layout they come from
     layout: weights.Layout  # of the checkpoint
+    scaling: str | None  # method by which the network read its inputs, where that is stated
+    unused: tuple[str, ...]  # names of arrays that the encoder needs not: torchvision's head, and counts of batches
 
 
 class _Leaf(NamedTuple):
@@ -82,18 +88,26 @@ def _imported(
         for number, (layer, each) in enumerate(zip(layers, shapes, strict=True))
         for path, leaf in traverse_util.flatten_dict(each.params, sep="/").items()
     }
-    placed, faults = _placed(read.arrays, wanted, _map(names), layout)
+    made_of, pairs = Folded(read.arrays), _map(names)
+    is_network = [isinstance(layer, ResNet18) for layer in layers]
+    if any(is_network) and layout == "torch":
+        made_of = folded(read.arrays, f"layers_{is_network.index(True)}", pairs)
+    if read.stated:
+        Faults(described.check(name, read.stated["layers"], layers, pairs)).check()
+    placed, faults = _placed(made_of.arrays, wanted, [*pairs, *made_of.pairs], layout)
     made = {path: _in_place(array, wanted[path], layout) for path, (_, array) in placed.items()}
     for path, array in made.items():
         faults += _misfits(path, placed[path][0], array, wanted[path].shape)
+        faults += _other_channels(array, wanted[path])
     if faults:
-        hint = "" if names or placed else _hint(read.arrays, wanted)
+        hint = "" if names or placed else _hint(made_of.arrays, wanted)
         raise ConfigError(weights.FIELD, name, f"does not fit the encoder: {'; '.join(faults)}{hint}")
     params = {path: np.ascontiguousarray(made[path], np.float32) for path in sorted(made)}
     encoder: Params = {f"layers_{number}": {} for number in range(len(layers))}  # also of layers without parameters
     encoder |= traverse_util.unflatten_dict(params, sep="/")
+    scaling = read.stated["inputs"]["scaling"]["method"] if read.stated else None
     digest = sha256_of_json([list(params), sha256_of_arrays(*params.values())])
-    return Imported({"encoder": encoder}, digest, layout)
+    return Imported({"encoder": encoder}, digest, layout, scaling, made_of.unused)
 
 
 def _layout(name: str, stated: str, written: weights.Layout | None) -> weights.Layout:
@@ -198,6 +212,14 @@ def _misfits(path: str, name: str, array: np.ndarray, shape: tuple[int, ...]) ->
         with np.errstate(over="ignore"):
             if not np.isfinite(array.astype(np.float32)).all():
                 yield f"{where} is not finite"
+
+
+def _other_channels(kernel: np.ndarray, leaf: _Leaf) -> Iterator[str]:
+    """Yields what to do where images have other channels than a network was made for."""
+    is_stem = isinstance(leaf.layer, ResNet18) and leaf.shape[:2] == (7, 7)
+    if is_stem and kernel.ndim == 4 and kernel.shape[2] != leaf.shape[2]:
+        repeated = ", as numpy.repeat(x[..., None], 3, axis=-1) makes them of grey ones" * (kernel.shape[2] == 3)
+        yield f"its stem reads images of {counted(kernel.shape[2], 'channel')}; give data with as many{repeated}"
 
 
 def _hint(arrays: Mapping[str, np.ndarray], wanted: Mapping[str, _Leaf]) -> str:

@@ -20,8 +20,10 @@ class Job:
     config: StageConfig = dataclasses.field(hash=False)  # with numbers
     seed: int | tuple[int, ...]  # of all draws, or of each source of variation
     parent: str | None  # id
-    parent_stage: Stage | None  # of imported weights its own, whose parameters are of the same shapes
+    parent_stage: Stage | None  # whose parameters are of the shapes that it starts from
     data: DataConfig
     depth: int  # stages before it
     traced: Program = dataclasses.field(hash=False)  # by which it is named, and its costs are counted
-    weights: Params | None = dataclasses.field(default=None, hash=False, compare=False)  # in the place of a parent's
+    course: str = ""  # SHA-256 of all that decides it but its length, seed and parent; empty where no state is kept
+    weights: Params | None = dataclasses.field(default=None, hash=False, compare=False)  # beside a parent's
+    weights_digest: str = ""  # of the checkpoint that they are of

@@ -13,6 +13,7 @@ from pretrain.config.layers import Word
 from pretrain.config.method import LayerFacts
 from pretrain.config.own_code import kept
 from pretrain.learn.layers import Convolution, Dense, Layers, MaxPooling, PaddedConvolution, Residual, known_activation
+from pretrain.learn.residual_network import ResNet18
 
 
 class Built(NamedTuple):
@@ -43,7 +44,7 @@ def build(settings: Settings) -> Built:
         layers.append(_module(word, activation))
         names.append(f"{word.kind} {word.features} {word.window} {word.stride}")
         names[-1] += "" if word.padding is None else f" {word.padding}"
-        activations.append(None if word.kind == "pooling" else activation)
+        activations.append(None if word.kind in ("pooling", "resnet18") else activation)
     return Built(tuple(layers), tuple(names), tuple(activations))
 
 
@@ -114,6 +115,8 @@ def _module(word: Word, activation: str) -> nn.Module:
             return PaddedConvolution(word.features, word.window, word.stride, word.padding, activation)
         case "pooling":
             return MaxPooling(word.window)
+        case "resnet18":
+            return ResNet18()
         case "convolution":
             return Convolution(word.features, word.window, word.stride, activation)
     return Residual(word.features, word.stride, activation)

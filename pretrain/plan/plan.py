@@ -14,7 +14,7 @@ from pretrain.data import Dataset
 from pretrain.learn.program import Program
 from pretrain.learn.randomness import VariationSource
 from pretrain.learn.stage import Stage
-from pretrain.plan import redraws, sizes, snapshots, stages
+from pretrain.plan import courses, redraws, sizes, snapshots, stages
 from pretrain.plan.cost import job_memory
 from pretrain.plan.identity import traced_program
 from pretrain.plan.job import Job
@@ -93,7 +93,7 @@ def plan(experiment: Experiment, datasets: Mapping[DataConfig, Dataset], fingerp
     sources = [*VariationSource, redraws.SPLIT] if experiment.study.variation else []
     redrawn: dict[VariationSource | str, dict[str, Trial]] = {source: {} for source in sources}
     jobs: dict[str, Job] = {}
-    named_stages = _NamedStages(datasets, fingerprint)
+    named_stages = _NamedStages(datasets, fingerprint, experiment.study.keep_states)
     # A share of the labels is a number of its own on each of several sets, and so stays as it was swept.
     has_sets = len(stages.sets_of(point.settings for point in experiment.points)) > 1
     for point in experiment.points:
@@ -133,13 +133,14 @@ class _Named(NamedTuple):
     content: str
     program: str
     traced: Program
+    course: str  # see ``Job``
 
 
 class _NamedStages:
     """The stages of points, each named once for all points that share it."""
 
-    def __init__(self, datasets: Mapping[DataConfig, Dataset], fingerprint: Fingerprint):
-        self._datasets, self._fingerprint = datasets, fingerprint
+    def __init__(self, datasets: Mapping[DataConfig, Dataset], fingerprint: Fingerprint, keeps_states: bool):
+        self._datasets, self._fingerprint, self._keeps_states = datasets, fingerprint, keeps_states
         self._fitting: set[Any] = set()  # structures of settings that fit the data
         self._pretraining: dict[Any, list[_Named]] = {}
         self._last: dict[Any, _Named] = {}
@@ -180,13 +181,9 @@ class _NamedStages:
         return made
 
     def _named(self, spec: Spec, before: Sequence[_Named]) -> _Named:
-        asked = spec, _parent_of(spec, before[-1].spec if before else None), self._datasets[spec.data]
-        return _Named(spec, sha256_of_json(spec.content), self._fingerprint(*asked), traced_program(*asked))
-
-
-def _parent_of(spec: Spec, before: Spec | None) -> Stage | None:
-    """Returns the stage whose parameters a stage starts from: of imported weights its own, of the same shapes."""
-    return spec.stage if spec.weights else before and before.stage
+        asked = spec, spec.parent(before[-1].spec.stage if before else None), self._datasets[spec.data]
+        course = courses.course(*asked, self._fingerprint) if self._keeps_states else ""
+        return _Named(spec, sha256_of_json(spec.content), self._fingerprint(*asked), traced_program(*asked), course)
 
 
 def _resolved(
@@ -209,6 +206,7 @@ def packs(
     n_workers: int = 1,
     begun: Collection[tuple[str, ...]] = (),
     noted: Noted = MappingProxyType({}),
+    starts: Mapping[str, int] = MappingProxyType({}),
 ) -> list[Pack]:
     """Cuts the jobs that are not done into packs, parents' packs before children's.
 
@@ -220,6 +218,7 @@ def packs(
       n_workers: packs that can run at once.
       begun: ids of the jobs of packs in training, which stay together if none of them is done.
       noted: temporaries of programs.
+      starts: the update from which jobs go on, by their ids; those of a pack have the same.
     """
     todo = {job.id: job for job in jobs if job.id not in done}
     passed = snapshots.passed(todo.values())
@@ -233,9 +232,10 @@ def packs(
             result.append(_pack(members, passed))
             for each in ids:
                 del todo[each]
-    groups: dict[tuple[Stage, DataConfig, tuple[Stage, ...]], list[Job]] = {}
+    groups: dict[tuple[Stage, DataConfig, tuple[Stage, ...], int], list[Job]] = {}
     for job in todo.values():
-        groups.setdefault((job.stage, job.data, _passed_stages(job, passed)), []).append(job)
+        alike = job.stage, job.data, _passed_stages(job, passed), starts.get(job.id, 0)
+        groups.setdefault(alike, []).append(job)
     for members in groups.values():
         # Temporaries of dense layers come to about a trial.
         needs = needs_of(members[0], noted, n_devices, unknown=job_memory(members[0].traced))
@@ -273,18 +273,16 @@ def _pack(members: Sequence[Job], passed: Mapping[str, Sequence[Job]]) -> Pack:
 def _path(seeded: Iterable[tuple[_Named, redraws.Seed]], jobs: dict[str, Job]) -> list[Job]:
     """Returns the jobs of one trial, and adds them to those of others."""
     path: list[Job] = []
-    for (spec, content, program, traced), of_stage in seeded:
+    for (spec, content, program, traced, course), of_stage in seeded:
         before = path[-1] if path else None
-        parent, parent_settings, parent_stage = (
-            (before.id, before.settings_id, before.stage) if before else (None, None, _parent_of(spec, None))
-        )
+        parent, parent_settings = (before.id, before.settings_id) if before else (None, None)
+        parent_stage = spec.parent(before.stage if before else None)
         own_id = job_id(content, of_stage, program, parent)
         if own_id not in jobs:
             settings_id = sha256(f"{content} {of_stage} {parent_settings}")
             origin = spec.stage, spec.config, of_stage, parent, parent_stage
-            jobs[own_id] = Job(
-                own_id, settings_id, program, content, *origin, spec.data, len(path), traced, spec.weights
-            )
+            given = course, spec.weights, spec.content.get("weights", "")
+            jobs[own_id] = Job(own_id, settings_id, program, content, *origin, spec.data, len(path), traced, *given)
         path.append(jobs[own_id])
     return path
 

@@ -37,7 +37,8 @@ def passed(jobs: Collection[Job]) -> dict[str, tuple[Job, ...]]:
     families: dict[tuple, list[Job]] = {}
     for job in jobs:
         if job.stage in kind_of:
-            alike = (kind_of[job.stage], *jax.tree.leaves(job.config), job.seed, job.parent, job.data)
+            starts = job.seed, job.parent, job.weights_digest, job.data
+            alike = (kind_of[job.stage], *jax.tree.leaves(job.config), *starts)
             families.setdefault(alike, []).append(job)
     by_longest = {}
     for family in families.values():
@@ -61,7 +62,7 @@ def _passes(longer: Job, shorter: Job) -> bool:
     masks = [job.stage.validation.mask(job.stage.n_updates) for job in (longer, shorter)]
     if not np.array_equal(masks[0][:n_updates], masks[1]):
         return False
-    lines = [_update_lines(job.stage, frozen(_numbers(job)), job.parent_stage) for job in (longer, shorter)]
+    lines = [update_lines(job.stage, frozen(_numbers(job)), job.parent_stage) for job in (longer, shorter)]
     return lines[0] is not None and lines[0] == lines[1]
 
 
@@ -70,7 +71,7 @@ def _numbers(job: Job) -> StageConfig:
 
 
 @functools.lru_cache(maxsize=256)
-def _update_lines(stage: Stage, numbers: Frozen, parent: Stage | None) -> tuple[str, ...] | None:
+def update_lines(stage: Stage, numbers: Frozen, parent: Stage | None) -> tuple[str, ...] | None:
     """Returns the program of an update; None where it reads what fraction of the updates is made."""
     piece = _update(stage, numbers.tree, parent)
     traced = jax.make_jaxpr(functools.partial(piece.function, piece.static))(piece.trial, piece.shared)

@@ -1,5 +1,6 @@
 """The stages of one point of a sweep: what each is, and all that decides its outcome."""
 
+import dataclasses
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -19,9 +20,11 @@ from pretrain.learn.stack import Companions, Stack, is_dense, stack_shapes
 from pretrain.learn.stage import Choices, Layout, Stage, StageConfig, Subset
 from pretrain.learn.tasks import NO_TASK, Task
 from pretrain.plan import builders, modules, reference
-from pretrain.plan.imported import imported
+from pretrain.plan.folded import stated
+from pretrain.plan.imported import Imported, imported
 from pretrain.plan.modules import Built
 
+_STANDARDISE = "standardise"  # beside which bytes by unit, and numbers in [0, 1] by none, are one scale
 MOST_UPDATES = 50_000_000  # of a stage
 
 
@@ -32,7 +35,16 @@ class Spec(NamedTuple):
     config: StageConfig
     data: DataConfig
     content: dict[str, Any]  # by which its settings and data name it
-    weights: Params | None = None  # of a checkpoint, in the place of a parent's parameters
+    weights: Params | None = None  # of a checkpoint, of its layers in training, beside a parent's parameters
+
+    def parent(self, before: Stage | None) -> Stage | None:
+        """Returns a stage whose parameters are of the shapes that it starts from, given the stage before it."""
+        if not self.weights:
+            return before
+        stack = self.stage.stack
+        beside = tuple(each if number < stack.start else () for number, each in enumerate(stack.companions))
+        static = self.stage.static._replace(stack=dataclasses.replace(stack, companions=beside))
+        return dataclasses.replace(self.stage, static=static)
 
 
 def specs(settings: Settings, datasets: Mapping[DataConfig, Dataset]) -> list[Spec]:
@@ -49,12 +61,15 @@ def pretraining(settings: Settings, datasets: Mapping[DataConfig, Dataset]) -> l
     if not settings.finetune.is_pretrained:
         return []
     built, source = modules.build(settings), datasets[settings.pretraining_data]
-    if settings.finetune.encoder_init == "weights":
-        return [_imported(settings, built, datasets[settings.finetuning_data])]
+    found = None
+    if settings.reads_checkpoint:
+        found = _checkpoint(settings, built, datasets[settings.finetuning_data])
+    if settings.finetune.encoder_init == "weights" and found:
+        return [_imported(settings, built, datasets[settings.finetuning_data], found)]
     is_greedy_alone = settings.finetune.encoder_init == "pca" or settings.pretrain.training == "greedy"
     if not is_greedy_alone and settings.pretrain.training == "end_to_end":
-        return [_end_to_end(settings, built, source, ())]
-    before = _greedy(settings, built, source)
+        return [_end_to_end(settings, built, source, (), found)]
+    before = _greedy(settings, built, source, found)
     return before if is_greedy_alone else [*before, _end_to_end(settings, built, source, before)]
 
 
@@ -88,8 +103,8 @@ def example_shape(layers: Layers, shape: tuple[int, ...]) -> tuple[int, ...]:
     return (math.prod(shape),) if flattens else shape
 
 
-def _greedy(settings: Settings, built: Built, dataset: Dataset) -> list[Spec]:
-    """Returns the stages that train one layer each, from the images up."""
+def _greedy(settings: Settings, built: Built, dataset: Dataset, found: Imported | None) -> list[Spec]:
+    """Returns the stages that train one layer each, from the images up, and from a checkpoint if there is one."""
     layers, example = built.layers, example_shape(built.layers, dataset.example_shape)
     stages: list[Spec] = []
     beside: tuple[Companions, ...] = ()
@@ -112,15 +127,22 @@ def _greedy(settings: Settings, built: Built, dataset: Dataset) -> list[Spec]:
             padded=dataset.scaling.padded,
         )
         before = _updates(stages) if section.carry_step_count else 0
-        layout = _layout(method, dataset)
-        made = builders.pretraining(section, method, stack, section.epochs, n_examples, subset, before, layout)
+        layout, is_given = _layout(method, dataset), bool(found)
+        made = builders.pretraining(
+            section, method, stack, section.epochs, n_examples, subset, before, layout, is_given
+        )
         _check_length("epochs", section, made[0])
-        stages.append(_spec(built, made, section, settings.pretraining_data, dataset))
+        stages.append(_given(_spec(built, made, section, settings.pretraining_data, dataset), found))
     return stages
 
 
-def _end_to_end(settings: Settings, built: Built, dataset: Dataset, before: Sequence[Spec]) -> Spec:
-    """Returns the stage that trains all layers at once, after others or from the start; it always reconstructs."""
+def _end_to_end(
+    settings: Settings, built: Built, dataset: Dataset, before: Sequence[Spec], found: Imported | None = None
+) -> Spec:
+    """Returns the stage that trains all layers at once, after others or from the start; it always reconstructs.
+
+    The start is a checkpoint if there is one.
+    """
     layers, example, section = built.layers, example_shape(built.layers, dataset.example_shape), settings.pretrain
     method = _at_inputs(deep(section.method), dataset)
     if before:  # which decided how layers are decoded
@@ -134,9 +156,11 @@ def _end_to_end(settings: Settings, built: Built, dataset: Dataset, before: Sequ
     steps, epochs = _updates(before) if section.carry_step_count else 0, section.end_to_end_epochs
     stack, n_images = Stack(layers, example, beside, padded=dataset.scaling.padded), len(dataset.train.inputs)
     layout, method = _layout(method, dataset), canonical(method)
-    made = builders.pretraining(section, method, stack, epochs, n_images, steps_before=steps, layout=layout)
+    made = builders.pretraining(
+        section, method, stack, epochs, n_images, steps_before=steps, layout=layout, is_given=bool(found)
+    )
     _check_length("end_to_end_epochs", section, made[0])
-    return _spec(built, made, section, settings.pretraining_data, dataset)
+    return _given(_spec(built, made, section, settings.pretraining_data, dataset), found)
 
 
 def _at_inputs(method: Method, dataset: Dataset) -> Method:
@@ -149,15 +173,37 @@ def _layout(method: Method, dataset: Dataset) -> Layout | None:
     return Layout(dataset.example_shape, dataset.column_groups) if method.reads_rows else None
 
 
-def _imported(settings: Settings, built: Built, dataset: Dataset) -> Spec:
-    """Returns the stage that holds a checkpoint's parameters, which name it: not its path, and no data."""
+def _checkpoint(settings: Settings, built: Built, dataset: Dataset) -> Imported:
+    """Returns the parameters of a checkpoint, whose codes are those of the reference if there is one.
+
+    Raises:
+      ConfigError: it does not fit, or was made for inputs of another scale.
+    """
     example = example_shape(built.layers, dataset.example_shape)
     found = imported(settings.finetune, built.layers, example, dataset.example_shape)
-    made = builders.imported(built.layers, example)
+    if found.scaling and (found.scaling == _STANDARDISE) != (dataset.scaling.method == _STANDARDISE):
+        remedy = f"differs from {settings.finetune.weights!r}, which reads inputs by {found.scaling}; set it to that"
+        raise ConfigError("data.scaling", dataset.scaling.method, remedy)
     if settings.finetune.reference:
-        reference.check(settings.finetune, found, made[0].stack, settings.finetuning_data, dataset)
-    spec = _spec(built, made, None, settings.finetuning_data, dataset)
-    return spec._replace(content={**spec.content, "weights": found.digest}, weights=found.params)
+        stack = Stack(built.layers, example)
+        reference.check(settings.finetune, found, stack, settings.finetuning_data, dataset)
+    return found
+
+
+def _imported(settings: Settings, built: Built, dataset: Dataset, found: Imported) -> Spec:
+    """Returns the stage that holds a checkpoint's parameters."""
+    made = builders.imported(built.layers, example_shape(built.layers, dataset.example_shape))
+    return _given(_spec(built, made, None, settings.finetuning_data, dataset), found)
+
+
+def _given(spec: Spec, found: Imported | None) -> Spec:
+    """Returns a stage whose layers in training start from a checkpoint, which names it: not its path, and no data."""
+    if not found:
+        return spec
+    stack = spec.stage.stack
+    names = [f"layers_{number}" for number in range(stack.start, len(stack.layers))]
+    weights = {"encoder": {name: found.params["encoder"][name] for name in names}}
+    return spec._replace(content={**spec.content, "weights": found.digest}, weights=weights)
 
 
 def _companions(method: Method, layers: Layers, example: tuple[int, ...], task: Task) -> Companions:
@@ -247,6 +293,25 @@ def _check_updates(field: str, value: int, stage: Stage) -> None:
     if stage.n_updates > MOST_UPDATES:
         remedy = f"makes {stage.n_updates:,} updates in {stage.name}, where {MOST_UPDATES:,} are the most; lower it"
         raise ConfigError(field, value, remedy)
+
+
+def unused(settings: Settings, dataset: Dataset) -> Iterator[Finding]:
+    """Yields a finding that names the arrays of a checkpoint that a network of its own names needs not.
+
+    Raises:
+      ConfigError: the checkpoint does not fit.
+    """
+    if not settings.reads_checkpoint or all(word.kind != "resnet18" for word in settings.words):
+        return
+    layers = modules.build(settings).layers
+    try:
+        example = example_shape(layers, dataset.example_shape)
+        found = imported(settings.finetune, layers, example, dataset.example_shape)
+    except LayerError:
+        return  # the plan says so, with the remedy
+    if found.unused:
+        line = f"finetune.weights: {settings.finetune.weights!r} holds what is not used: {stated(found.unused)}"
+        yield Finding("reading", line, figures={"arrays": list(found.unused)})
 
 
 def endless(stages: Iterable[Stage]) -> Iterator[Finding]:

@@ -24,6 +24,7 @@ class Words(NamedTuple):
     treatment: str | None = None  # that leads to it from the field's first value
 
 
+GOES_ON = "pretrain.encoder_init"  # under which is in ``in_place`` what pretraining goes on from in all arms
 WEIGHTS = "finetune.weights"  # under which the only checkpoint of a run is in ``in_place``
 _INIT, _FROZEN = CORNERS
 _MATCHED, _UNFREEZE = "finetune.first_logit_change", "finetune.unfreeze_at"
@@ -39,6 +40,10 @@ _WORDS = {
         "wrong_data": Words("another source", treatment="pretraining on another source"),
         "weights": Words("from a checkpoint", treatment="starting from a checkpoint"),
         "none": Words("no encoder", treatment="having no encoder"),
+    },
+    GOES_ON: {
+        "he": _USUAL,
+        "weights": Words("going on from a checkpoint", "from a checkpoint on", "going on from a checkpoint"),
     },
     _FROZEN: {0: Words("trainable")},
     _MATCHED: {0: _USUAL},
@@ -79,8 +84,14 @@ def in_place(short: Mapping[str, str]) -> Iterator[None]:
 
 def _words(field: str, value: Any) -> Words:
     """Returns the words for a value; a swept tuple, which tables hold as a list, has none."""
-    if (field, value) == (_INIT, "weights") and (file := _short.get().get(WEIGHTS)):
+    shown = _short.get()
+    file = shown.get(WEIGHTS)
+    if (field, value) == (_INIT, "pretrained") and GOES_ON in shown:
+        return Words(f"pretrained {shown[GOES_ON]}", treatment=shown[GOES_ON])
+    if (field, value) == (_INIT, "weights") and file:
         return Words(f"from {file}", treatment=f"starting from {file}")
+    if (field, value) == (GOES_ON, "weights") and file:
+        return Words(f"going on from {file}", f"from {file} on", f"going on from {file}")
     return Words() if isinstance(value, list) else _WORDS.get(field, {}).get(value, Words())
 
 

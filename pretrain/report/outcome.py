@@ -14,7 +14,8 @@ from pretrain.data import findings as data_findings
 from pretrain.data.findings import Finding
 from pretrain.execute import hosts
 from pretrain.report import report, tensorboard
-from pretrain.runs import run_files, sample_file, tables
+from pretrain.runs import looks_file, run_files, sample_file, tables
+from pretrain.runs.looks_file import Looks
 from pretrain.runs.run_files import Files
 from pretrain.runs.sample_file import Samples
 from pretrain.store import manifests
@@ -35,6 +36,7 @@ def write(
     notify: Callable[[str], None],
     redraw: bool = True,
     with_tensorboard: bool = False,
+    looked: Looks | None = None,
 ) -> None:
     """Puts the files of a run in the place of those in its directory; files of the experiment before go.
 
@@ -48,6 +50,7 @@ def write(
       notify: given a line for every damaged file in the directory.
       redraw: whether to draw even where the same tables, samples and answer are there, which takes seconds.
       with_tensorboard: whether to write TensorBoard event files, too; those of the same tables stay in any case.
+      looked: what test predictions, codes and filters look like, if that is known.
 
     Raises:
       OSError: a file could not be written; those before are as they were.
@@ -58,11 +61,14 @@ def write(
         _write_tables(experiment, datasets, findings, run_tables, draft)
         if shown:
             sample_file.write(shown, draft / sample_file.FILE)
-        report.write_answer(answer, trials, experiment, devices, draft)
+        if looked:
+            looks_file.write(looked, draft / looks_file.FILE)
+        report.write_answer(answer, trials, experiment, devices, draft, looked)
         if there and not redraw and _is_drawn(there, draft, with_tensorboard):
             return
         inputs = inputs_file.read((draft / inputs_file.FILE).read_bytes())
-        report.write(answer, trials, curves, experiment, devices, draft, shown, run_tables.get("classes"), inputs)
+        classes = run_tables.get("classes")
+        report.write(answer, trials, curves, experiment, devices, draft, shown, classes, inputs, looked)
         events = _events(run_dir, draft)
         if with_tensorboard or events is None:
             tensorboard.write(trials, curves, run_tables["stages"], draft / _EVENTS)
@@ -111,6 +117,14 @@ def samples_there(run_dir: Path) -> Samples | None:
     with contextlib.suppress(DamageError):
         if there := run_files.opened(run_dir):
             return results.samples_of(there)
+    return None
+
+
+def looks_there(run_dir: Path) -> Looks | None:
+    """Returns the looks in a run's directory; None where there are none that are sound."""
+    with contextlib.suppress(DamageError):
+        if there := run_files.opened(run_dir):
+            return results.looks_of(there)
     return None
 
 

@@ -4,15 +4,14 @@ import numpy as np
 
 from pretrain.report import series_pictures
 from pretrain.report.drawing import COLOURS, INK, WIDTH, canvas, title, written
-from pretrain.runs.sample_file import Samples
+from pretrain.runs.sample_file import Samples, reduced
 
 _UNITS_IN_A_ROW = 9
 _IMAGES_IN_A_ROW = 5
 _CHANNELS = ("red", "green", "blue")
-_GAP = 0.08  # between tiles, of their width
-_SHOWN = 0.995  # of the weights lie on the scale; the few beyond would leave all others pale
-_MOST_PIXELS = 64  # a side
-_HIGHEST = 9.0  # inches, of tiles; narrow images get smaller instead
+GAP = 0.08  # between tiles, of their width
+SHOWN = 0.995  # of the weights lie on the scale; the few beyond would leave all others pale
+HIGHEST = 9.0  # inches, of tiles; narrow images get smaller instead
 
 
 def filters(samples: Samples):
@@ -25,15 +24,15 @@ def filters(samples: Samples):
 
     if samples.form == "series":
         return series_pictures.filters(samples, unit(samples))
-    filters = _reduced(samples.filters)
+    filters = reduced(samples.filters)
     units, height, width, channels = filters.shape
     # [units, H, channels * W]
     tiles = filters.transpose(0, 1, 3, 2).reshape(units, height, channels * width)
     columns = _UNITS_IN_A_ROW // channels
-    places, (across, down) = _places(units, columns, channels * width, height)
+    places, (across, down) = places_of(units, columns, channels * width, height)
     finite = np.abs(tiles[np.isfinite(tiles)])
-    most = float(np.quantile(finite, _SHOWN) or finite.max()) if finite.any() else 1.0
-    figure, axes = canvas(0.95 + min(_HIGHEST, (WIDTH - 0.2) * down / across))
+    most = float(np.quantile(finite, SHOWN) or finite.max()) if finite.any() else 1.0
+    figure, axes = canvas(0.95 + min(HIGHEST, (WIDTH - 0.2) * down / across))
     # Blue and orange: the two that every kind of colour vision distinguishes best.
     colours = LinearSegmentedColormap.from_list("weights", (COLOURS[1], "#ffffff", COLOURS[0]))
     for tile, (left, top) in zip(tiles, places, strict=True):
@@ -63,18 +62,18 @@ def reconstructions(samples: Samples):
     """Draws images, each over its reconstruction, with its class and the reconstruction's error."""
     if samples.form == "series":
         return series_pictures.reconstructions(samples)
-    images, reconstructed = _reduced(samples.images), _reduced(samples.reconstructions)
+    images, reconstructed = reduced(samples.images), reduced(samples.reconstructions)
     n, height, width, _ = images.shape
     line = 0.2 * width  # room for a line of letters
-    places, (across, down) = _places(n, _IMAGES_IN_A_ROW, width, 2 * (height + line))
-    figure, axes = canvas(0.4 + min(_HIGHEST, (WIDTH - 0.2) * down / across))
+    places, (across, down) = places_of(n, _IMAGES_IN_A_ROW, width, 2 * (height + line))
+    figure, axes = canvas(0.4 + min(HIGHEST, (WIDTH - 0.2) * down / across))
     text = {"ha": "center", "va": "center", "fontsize": 9, "color": INK}
     for index, (left, top) in enumerate(places):
-        said = (_short(samples.labels[index]), f"{samples.errors[index]:.3g}")
+        said = (short(samples.labels[index]), f"{samples.errors[index]:.3g}")
         shown = (images[index], reconstructed[index])
         for words, image in zip(said, shown, strict=True):
             axes.text(left + width / 2, top + line / 2, words, **text)
-            _show(axes, image, left, top + line)
+            show(axes, image, left, top + line)
             top += line + height
     axes.set(xlim=(0, across), ylim=(down, 0))
     axes.set_axis_off()
@@ -83,14 +82,16 @@ def reconstructions(samples: Samples):
     return figure
 
 
-def _places(n: int, columns: int, width: float, height: float) -> tuple[list[tuple[float, float]], tuple[float, float]]:
+def places_of(
+    n: int, columns: int, width: float, height: float
+) -> tuple[list[tuple[float, float]], tuple[float, float]]:
     """Returns left and top of each of n tiles in rows, and the width and height of all, gaps included."""
-    across, down = width * (1 + _GAP), height + width * _GAP
+    across, down = width * (1 + GAP), height + width * GAP
     places = [(column * across, row * down) for row, column in (divmod(index, columns) for index in range(n))]
-    return places, (columns * across - width * _GAP, -(-n // columns) * down - width * _GAP)
+    return places, (columns * across - width * GAP, -(-n // columns) * down - width * GAP)
 
 
-def _show(axes, image: np.ndarray, left: float, top: float) -> None:
+def show(axes, image: np.ndarray, left: float, top: float) -> None:
     """Draws an image [H, W, C], clipped to [0, 1]; pixels that are not finite stay blank."""
     height, width, _ = image.shape
     sound = np.isfinite(image).all(axis=-1, keepdims=True)
@@ -99,19 +100,6 @@ def _show(axes, image: np.ndarray, left: float, top: float) -> None:
     axes.imshow(np.concatenate([colours, sound], axis=-1), extent=extent, interpolation="none")
 
 
-def _reduced(images: np.ndarray) -> np.ndarray:
-    """Returns images [N, H, W, C] or slices [N, 1, H, W, C], large ones as means over blocks of pixels.
-
-    Paper holds no more.
-    """
-    images = images.reshape(len(images), *images.shape[-3:])
-    side = -(-max(images.shape[1:3]) // _MOST_PIXELS)
-    if side == 1:
-        return images
-    n, height, width, channels = images.shape
-    padded = np.pad(images, ((0, 0), (0, -height % side), (0, -width % side), (0, 0)), mode="edge")
-    return padded.reshape(n, -(-height // side), side, -(-width // side), side, channels).mean(axis=(2, 4), dtype=float)
-
-
-def _short(label: str) -> str:
+def short(label: str) -> str:
+    """Returns the beginning of a long label."""
     return written(label if len(label) <= 12 else f"{label[:11]}…")

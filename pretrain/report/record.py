@@ -11,7 +11,9 @@ import numpy as np
 
 from pretrain.config import Experiment, to_json
 from pretrain.report import cells, names, words
+from pretrain.report.looks import record as looks_record
 from pretrain.report.why import factor_names
+from pretrain.runs.looks_file import Looks
 from pretrain.study.answer import Answer
 from pretrain.study.choice import TunedArm
 from pretrain.study.code import code
@@ -29,7 +31,9 @@ _STORED = {
 _PACKAGES = ("pretrain", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy")
 
 
-def record(answer: Answer, experiment: Experiment, experiment_id: str, devices: str) -> dict[str, Any]:
+def record(
+    answer: Answer, experiment: Experiment, experiment_id: str, devices: str, looked: Looks | None = None
+) -> dict[str, Any]:
     """Returns an answer as JSON holds it; accuracies are fractions, intervals ``{mean, low, high}``, null if infinite.
 
     ``pretrain/study/README.md`` documents each key; ``schema`` is the version of this format.
@@ -63,6 +67,7 @@ def record(answer: Answer, experiment: Experiment, experiment_id: str, devices: 
             "budgets": answer.budgets,
             "variation": answer.variation,
             "epochs": answer.epochs,
+            "looks": looks_record(looked, answer),
             "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}, **code()},
             "machine": {"platform": platform.platform(), "devices": devices},
             "experiment": json.loads(to_json(experiment)),

@@ -15,6 +15,7 @@ from pretrain.report.page import Opening, page
 from pretrain.report.record import record
 from pretrain.report.short_names import named_shortly
 from pretrain.runs import run_files
+from pretrain.runs.looks_file import Looks
 from pretrain.runs.sample_file import Samples
 from pretrain.study.answer import Answer
 from pretrain.study.curves import Curves
@@ -23,7 +24,12 @@ FILES = ("answer.json", "report.html", "figures/", "tables/")  # beginnings of t
 
 
 def write_answer(
-    answer: Answer, trials: pa.Table, experiment: Experiment, devices: str, directory: Path
+    answer: Answer,
+    trials: pa.Table,
+    experiment: Experiment,
+    devices: str,
+    directory: Path,
+    looked: Looks | None = None,
 ) -> dict[str, Any]:
     """Writes ``answer.json`` and returns its content; the arguments are those of ``write``.
 
@@ -31,7 +37,7 @@ def write_answer(
       OSError: it could not be written.
     """
     with named_shortly(experiment):
-        content = record(answer, experiment, run_files.experiment_id(trials["trial_id"].to_pylist()), devices)
+        content = record(answer, experiment, run_files.experiment_id(trials["trial_id"].to_pylist()), devices, looked)
     text = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False)
     (directory / "answer.json").write_text(text, encoding="utf-8")
     return content
@@ -47,6 +53,7 @@ def write(
     samples: Samples | None = None,
     classes: pa.Table | None = None,
     inputs: Sequence[Inputs] = (),
+    looked: Looks | None = None,
 ) -> Path:
     """Writes ``answer.json``, ``report.html``, ``figures/`` and ``tables/``; returns the page's path.
 
@@ -60,16 +67,17 @@ def write(
       samples: filters and reconstructions of its pretraining, if it left any.
       classes: the run's table of classes, if its targets have such.
       inputs: how its rows were read.
+      looked: what its test predictions, codes and filters look like, if it left that.
 
     Raises:
       OSError: a file could not be written.
     """
-    content = write_answer(answer, trials, experiment, devices, directory)
+    content = write_answer(answer, trials, experiment, devices, directory, looked)
     for name in ("figures", "tables"):
         (directory / name).mkdir(exist_ok=True)
     with drawing.own_style(), named_shortly(experiment):
         parts = sections.sections(
-            answer, trials, Curves(curves), samples, classes, inputs, content, directory / "figures"
+            answer, trials, Curves(curves), samples, classes, inputs, content, directory / "figures", looked
         )
     # Facts have no headings, and no paper needs them.
     for part in (part for section in parts for part in section.parts):

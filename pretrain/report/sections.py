@@ -17,6 +17,7 @@ from pretrain.report import (
     gaps,
     grids,
     listings,
+    looks,
     names,
     over_datasets,
     per_class,
@@ -28,12 +29,14 @@ from pretrain.report import (
 from pretrain.report.drawing import Drawing
 from pretrain.report.listings import Listing
 from pretrain.report.page import Picture, Section
+from pretrain.runs.looks_file import Looks
 from pretrain.runs.sample_file import Samples
 from pretrain.study import health
-from pretrain.study.answer import Answer, headline_arms, main_arms, sound
+from pretrain.study.answer import Answer, main_arms, sound
 from pretrain.study.arms import Arm, distinct
 from pretrain.study.curves import Curves
 from pretrain.study.factorial import FIRST_BATCHES
+from pretrain.study.looks import pair
 from pretrain.study.over_datasets import groups
 from pretrain.study.phases import from_start, pretrainings, reconstruct
 from pretrain.study.statistics import LEVEL
@@ -51,6 +54,7 @@ def sections(
     inputs: Sequence[Inputs],
     record: dict[str, Any],
     directory: Path,
+    looked: Looks | None = None,
 ) -> list[Section]:
     """Returns the report's sections; those for which a run has nothing are empty.
 
@@ -63,6 +67,7 @@ def sections(
       inputs: how its rows were read.
       record: the content of ``answer.json``, for the design, the versions and the machine.
       directory: where figures are saved as PNG and SVG.
+      looked: what test predictions, codes and filters look like, if the run left it.
     """
     whole = main_arms(answer, figures.MOST_ARMS)
     shown = sound(answer, whole)
@@ -77,17 +82,24 @@ def sections(
             *_comparisons(answer),
             *_classes(answer, classes),
         ],
+        "How test rows are predicted": looks.of_rows(looked, answer),
         **(batches if by_budget else {}),
         "How arms were tuned": _tuned(answer),
         "Gain against labels": _gains(answer),
         "Where variation comes from": [variation.listing(answer)] if answer.variation or answer.unsplit else [],
         "What makes the gap": [*gaps.parts(answer.factorials, answer.level), *_diagnostics(curves, shown, left_out)],
-        "What pretraining learned": [*_samples(samples, trials), *_phases(answer, trials, curves), *_epochs(answer)],
+        "What pretraining learned": [
+            *_samples(samples, trials),
+            *_phases(answer, trials, curves),
+            *_epochs(answer),
+            *looks.of_networks(looked, answer),
+        ],
         "Seed by seed": _slopes(answer),
         "The data": [*([listings.findings(answer)] if answer.findings else []), *listings.columns(inputs)],
         "Design and versions": [
             listings.facts("design", "What was run, and how it was judged.", record["design"]),
             listings.facts("versions", "What it was computed with.", _computed_with(record)),
+            *looks.missing(looked),
         ],
     }
     return [Section(heading, [_saved(part, directory) for part in listed]) for heading, listed in parts.items()]
@@ -168,7 +180,7 @@ def _for_new_rows(answer: Answer) -> str:
 
 
 def _classes(answer: Answer, classes: pa.Table | None) -> Parts:
-    listing = per_class.listing(headline_arms(answer), classes) if classes else None
+    listing = per_class.listing(pair(answer), classes) if classes else None
     return [listing] if listing else []
 
 

@@ -15,10 +15,10 @@ _SHOWN = 0.995  # of the values lie on the scale
 def filters(samples: Samples, unit: str):
     """Draws first-layer weights over the steps that each reads, a line a channel, on one scale around zero."""
     n = len(samples.filters)
-    figure, axes, places = _tiles(n, _FILTERS_IN_A_ROW, _FILTER, 0.0)
+    figure, axes, places = tiles(n, _FILTERS_IN_A_ROW, _FILTER, 0.0)
     for weights, (left, top) in zip(samples.filters, places, strict=True):
-        _frame(axes, left, top, _FILTER)
-        _draw(axes, weights, left, top, _FILTER, _most(samples.filters), "-")
+        frame(axes, left, top, _FILTER)
+        draw(axes, weights, left, top, _FILTER, most(samples.filters), "-")
     title(figure, f"First layer: {n} of {samples.n_units} {unit}s, a line for each of {_channels(samples)}")
     return figure
 
@@ -26,22 +26,22 @@ def filters(samples: Samples, unit: str):
 def reconstructions(samples: Samples):
     """Draws series and their reconstructions, each with its class and the reconstruction's error."""
     line = 0.08  # room for letters
-    figure, axes, places = _tiles(len(samples.images), _SERIES_IN_A_ROW, _SERIES, line)
-    most = _most(samples.images)
+    figure, axes, places = tiles(len(samples.images), _SERIES_IN_A_ROW, _SERIES, line)
+    end = most(samples.images)
     text = {"va": "center", "fontsize": 9, "color": INK}
     for index, (left, top) in enumerate(places):
         label = samples.labels[index]
         label = written(label if len(label) <= 30 else f"{label[:29]}…")
         axes.text(left, top + line / 2, label, ha="left", **text)
         axes.text(left + _SERIES[0], top + line / 2, f"{samples.errors[index]:.3g}", ha="right", **text)
-        _frame(axes, left, top + line, _SERIES)
-        _draw(axes, samples.images[index], left, top + line, _SERIES, most, "-", alpha=0.45)
-        _draw(axes, samples.reconstructions[index], left, top + line, _SERIES, most, (0, (2.5, 1.2)))
+        frame(axes, left, top + line, _SERIES)
+        draw(axes, samples.images[index], left, top + line, _SERIES, end, "-", alpha=0.45)
+        draw(axes, samples.reconstructions[index], left, top + line, _SERIES, end, (0, (2.5, 1.2)))
     title(figure, "Validation series (pale), reconstructions (dashed), squared errors")
     return figure
 
 
-def _tiles(n: int, columns: int, size: tuple[float, float], line: float):
+def tiles(n: int, columns: int, size: tuple[float, float], line: float):
     """Returns a figure, its axes, and left and top of each of n tiles in rows."""
     columns = min(columns, n)
     across, down = size[0] + _GAP, size[1] + line + _GAP
@@ -53,7 +53,7 @@ def _tiles(n: int, columns: int, size: tuple[float, float], line: float):
     return figure, axes, places
 
 
-def _frame(axes, left: float, top: float, size: tuple[float, float]) -> None:
+def frame(axes, left: float, top: float, size: tuple[float, float]) -> None:
     """Draws the frame of a tile, and its line of zero."""
     from matplotlib.patches import Rectangle
 
@@ -63,7 +63,7 @@ def _frame(axes, left: float, top: float, size: tuple[float, float]) -> None:
     axes.plot([left, left + size[0]], [middle, middle], color=INK, linewidth=0.4, alpha=0.3)
 
 
-def _draw(axes, values: np.ndarray, left: float, top: float, size: tuple[float, float], most: float, dash, alpha=1.0):
+def draw(axes, values: np.ndarray, left: float, top: float, size: tuple[float, float], most: float, dash, alpha=1.0):
     """Draws a series [T, 1, C], clipped to its tile; values that are not finite stay blank."""
     steps = np.linspace(0.02, 0.98, len(values)) if len(values) > 1 else np.array([0.4, 0.6])
     for channel in range(min(values.shape[-1], MOST_CHANNELS)):
@@ -75,7 +75,7 @@ def _draw(axes, values: np.ndarray, left: float, top: float, size: tuple[float, 
         axes.plot(left + steps * size[0], y, **style)
 
 
-def _most(values: np.ndarray) -> float:
+def most(values: np.ndarray) -> float:
     """Returns the end of a scale around zero that nearly all values lie on."""
     finite = np.abs(values[np.isfinite(values)])
     return float(np.quantile(finite, _SHOWN) or finite.max() or 1.0) if len(finite) else 1.0

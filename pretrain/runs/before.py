@@ -7,6 +7,7 @@ from pretrain.data import Dataset
 from pretrain.execute.execute import measured_before
 from pretrain.learn.before import alike
 from pretrain.plan.plan import Job, Plan
+from pretrain.store import parents
 from pretrain.store.store import Store
 
 Before = tuple[float, ...]  # training, held out, noise: see ``learn.before.Before``
@@ -32,7 +33,7 @@ def of_plan(
         groups.setdefault((alike(job.stage), job.data), []).append(job)
     found = {job.id: known[job.id] for job in jobs if job.id in known}
     for (stage, data), members in groups.items():
-        parents = (store.params(job.parent) if job.parent else None for job in members)
-        errors = measured_before(stage, datasets[data], members, parents)
+        started = (parents.params(job, store) for job in members)
+        errors = measured_before(stage, datasets[data], members, started)
         found |= {job.id: each for job, each in zip(members, errors, strict=True)}
     return found

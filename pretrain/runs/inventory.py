@@ -1,12 +1,13 @@
 """The inventory of a store: its directories, the runs that use each, and directories without use."""
 
 import dataclasses
+import itertools
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pretrain.runs.holds import Hold, holds
-from pretrain.store import contents, programs, sealed
+from pretrain.store import contents, programs, sealed, states
 from pretrain.store.manifests import DamageError
 
 
@@ -28,14 +29,14 @@ class Entry:
 
 
 def entries(root: Path, verify: bool = False) -> Iterator[Entry]:
-    """Yields every directory of a store: packs, packs in training, and leftovers.
+    """Yields every directory of a store: packs, packs in training, states to go on from, and leftovers.
 
     Args:
       root: the store.
       verify: whether to check the checksum of every file.
     """
     used, _ = holds(root)
-    for path in [*sorted(root.glob("packs/*")), *sorted(root.glob("begun/*"))]:
+    for path in itertools.chain(*(sorted(root.glob(f"{place}/*")) for place in ("packs", "begun", states.PLACE))):
         yield _sealed_entry(path, used, verify)
     for path in sorted(root.glob("damaged/*")):
         yield Entry(path, "damaged", (), _size(path), ())
@@ -67,19 +68,19 @@ def prune(root: Path) -> tuple[list[Entry], list[str]]:
 def _sealed_entry(path: Path, used: Sequence[Hold], verify: bool) -> Entry:
     try:
         manifest = sealed.read_manifest(path)
-        is_begun = path.parent.name == "begun"
-        contents.check_manifest(path, manifest or {}, set() if is_begun else contents.FILES)
+        is_finished = path.parent.name == "packs"
+        contents.check_manifest(path, manifest or {}, contents.FILES if is_finished else set())
     except DamageError as damage:
         return Entry(path, "damaged", (), _size(path), (), str(damage))
     if manifest is None:
         return Entry(path, "of another version", (), _size(path), ())
-    kind = manifest["kind"] + (", in training" if is_begun else "")
+    kind = manifest["kind"] + {"begun": ", in training", states.PLACE: ", state"}.get(path.parent.name, "")
     stages, fault = tuple(manifest["stages"]), ""
     users = tuple(str(hold.run_dir) for hold in used if not hold.stages.isdisjoint(stages))
     if verify:
         try:
             sealed.check_files(path, manifest)
-            if not is_begun:
+            if is_finished:
                 contents.check(path, manifest)
         except DamageError as damage:
             fault = str(damage)

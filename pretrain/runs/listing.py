@@ -17,7 +17,7 @@ from pretrain.store import lock, manifests
 
 State = Literal["running", "finished", "stopped", "damaged"]
 
-_ANSWER, _STORE = "answer.json", "packs"
+_ANSWER, _EXPERIMENT, _STORE = "answer.json", "experiment.json", "packs"
 _BEGINNING = 1 << 15  # bytes of an answer that hold its question and its verdict
 _TEXT = r'"(question|verdict)": ("(?:[^"\\]|\\.)*")'
 _DEEPEST = 6  # folders below the first in which runs are looked for
@@ -35,12 +35,17 @@ class Listed(NamedTuple):
     n_bytes: int = 0  # of its own files, without the store
     holder: str = ""  # process and host that work there, and since when
     work: str = ""  # how far that is
+    tags: tuple[str, ...] = ()
 
 
-def list_runs(folder: Path | str = "runs") -> list[Listed]:
+def list_runs(folder: Path | str = "runs", tag: str = "") -> list[Listed]:
     """Returns the runs up to six folders below one, those that changed last first; no checksum is computed.
 
     A run of another host on the same disk counts as running until its process has noted nothing for two minutes.
+
+    Args:
+      folder: in which they lie.
+      tag: of the runs to list; empty lists all.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -53,7 +58,8 @@ def list_runs(folder: Path | str = "runs") -> list[Listed]:
     place = path_of("folder", folder)
     if not place.is_dir():
         raise ConfigError("folder", str(folder), "is no directory; name the one in which runs lie")
-    return sorted(_below(place, _DEEPEST), key=lambda run: (-run.changed, str(run.path)))
+    found = (run for run in _below(place, _DEEPEST) if not tag or tag in run.tags)
+    return sorted(found, key=lambda run: (-run.changed, str(run.path)))
 
 
 def _below(folder: Path, depth: int) -> Iterator[Listed]:
@@ -84,11 +90,11 @@ def _run(path: Path, entries: dict[str, os.DirEntry]) -> Listed:
     try:
         files = manifests.read(path / manifests.NAME)["files"]
         n_bytes = sum((path / name).stat().st_size for name in files)
-        texts = _texts(path / _ANSWER)
+        texts, tags = _texts(path / _ANSWER), _tags(path / _EXPERIMENT)
     except (manifests.DamageError, OSError, LookupError, TypeError, ValueError):
         return Listed(path, "running" if holder else "damaged", "", "", changed, 0, holder, work)
     question, verdict = (texts.get(name, "") for name in ("question", "verdict"))
-    return Listed(path, "running" if holder else "finished", question, verdict, changed, n_bytes, holder, work)
+    return Listed(path, "running" if holder else "finished", question, verdict, changed, n_bytes, holder, work, tags)
 
 
 def _texts(path: Path) -> dict[str, str]:
@@ -96,6 +102,14 @@ def _texts(path: Path) -> dict[str, str]:
     with opened(path) as file:
         beginning = file.read(_BEGINNING).decode(errors="replace")
     return {name: json.loads(text) for name, text in reversed(re.findall(_TEXT, beginning))}
+
+
+def _tags(path: Path) -> tuple[str, ...]:
+    """Returns the tags of an experiment; none of versions that knew none."""
+    if not path.exists():
+        return ()
+    with opened(path) as file:
+        return tuple(map(str, json.load(file).get("tags", ())))
 
 
 def _holder(path: Path) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import resource
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -14,6 +15,7 @@ from pretrain.config.counts import counted
 from pretrain.data import room
 from pretrain.engines import here
 from pretrain.execute import hosts
+from pretrain.learn.methods import METHODS
 from pretrain.plan import cost, memory
 from pretrain.plan.memory import Noted
 from pretrain.plan.plan import Pack, Plan, packs
@@ -73,6 +75,13 @@ def show(
     )
 
 
+def states(plan: Plan, ids: Collection[str]) -> str:
+    """Returns the size of the states that some stages of a plan leave; empty where none is kept."""
+    jobs = [plan.jobs[each] for each in ids if plan.jobs[each].course]
+    size = sum(cost.bytes_of(cost.outputs(traced.init)[0]) * n for traced, n in Counter(j.traced for j in jobs).items())
+    return f"states to keep: {_megabytes(size)}" if jobs else ""
+
+
 def duration(plan: Plan, ids: Collection[str]) -> tuple[float, str]:
     """Returns how long some stages of a plan take here, all updates made, in seconds and in words."""
     todo = packs([job for job in plan.jobs.values() if job.id in ids], (), here.pack_memory(), jax.device_count())
@@ -83,8 +92,10 @@ def duration(plan: Plan, ids: Collection[str]) -> tuple[float, str]:
 
 def _seconds(alike: Sequence[Pack], rate: float) -> float:
     """Returns how long packs of one stage take at a rate (FLOP/s)."""
-    stage, n_jobs = alike[0].stage, sum(len(pack.jobs) for pack in alike)
-    return n_jobs * (cost.flops(alike[0].jobs[0].traced) / rate + stage.n_updates * _UPDATE_SECONDS)
+    stage, n_jobs, program = alike[0].stage, sum(len(pack.jobs) for pack in alike), alike[0].jobs[0].traced
+    more = METHODS[stage.method].seconds
+    uncounted = more(stage.static, len(program.examples.tree.validation.inputs)) if more else 0.0
+    return n_jobs * (cost.flops(program) / rate + stage.n_updates * _UPDATE_SECONDS + uncounted)
 
 
 def _grouped(todo: Iterable[Pack]) -> list[list[Pack]]:

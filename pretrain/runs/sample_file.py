@@ -8,6 +8,7 @@ import numpy as np
 from pretrain.data.files import read_npz
 
 FILE = "samples.npz"
+_MOST_PIXELS = 64  # a side
 _EXAMPLES = ("filters", "images", "reconstructions")
 _KINDS = {  # of each array: NumPy's kind of its type, and how many dimensions it may have
     **dict.fromkeys(("trial_id", "stage_id"), ("U", (0,))),
@@ -52,6 +53,20 @@ class Samples(NamedTuple):
 def is_series(shape: tuple[int, ...]) -> bool:
     """Returns whether an example of a shape is a series, [T, 1, C]."""
     return len(shape) == 3 and shape[0] > 1 == shape[1]
+
+
+def reduced(images: np.ndarray) -> np.ndarray:
+    """Returns images [N, H, W, C] or slices [N, 1, H, W, C], large ones as means over blocks of pixels.
+
+    Paper holds no more.
+    """
+    images = images.reshape(len(images), *images.shape[-3:])
+    side = -(-max(images.shape[1:3]) // _MOST_PIXELS)
+    if side == 1:
+        return images
+    n, height, width, channels = images.shape
+    padded = np.pad(images, ((0, 0), (0, -height % side), (0, -width % side), (0, 0)), mode="edge")
+    return padded.reshape(n, -(-height // side), side, -(-width // side), side, channels).mean(axis=(2, 4), dtype=float)
 
 
 def write(samples: Samples, path: Path) -> None:

@@ -1,6 +1,7 @@
 """Samples of a run: filters and reconstructions of its first pretraining."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import numpy as np
@@ -33,7 +34,7 @@ def of_run(
       StoreError: the pretraining cannot be restored.
     """
     pretrained = next(((trial, phases[-1]) for trial in plan.trials if (phases := _phases(trial, plan))), None)
-    if pretrained is None or not _shows(datasets[pretrained[1].data]):
+    if pretrained is None or not shows(datasets[pretrained[1].data]):
         return None
     trial, last = pretrained
     if kept and (kept.trial_id, kept.stage_id) == (trial.id, last.id):
@@ -59,29 +60,35 @@ def take(trial: Trial, job: Job, store: Store, dataset: Dataset) -> Samples:
 
     images = np.asarray(scaled(inputs))
     reconstructed = np.asarray(reconstruct(params, images))
-    low, high = dataset.interval
-    shape = dataset.example_shape
-    if dataset.scaling.padded:
-        real = np.asarray(is_real(images))
-        images, reconstructed = (np.where(real, each.reshape(real.shape), np.nan) for each in (images, reconstructed))
-    if not is_series(shape) and (
-        low < 0 or high > 1
-    ):  # as of standardised images, which are shown from their least value to their most
-        images, reconstructed = (
-            (values - np.float32(low)) / np.float32(high - low) for values in (images, reconstructed)
-        )
-
     return Samples(
         trial_id=trial.id,
         stage_id=job.id,
         seed=trial.seed,
         n_layers=sum(name.startswith("layers_") for name in params["encoder"]),
         n_units=job.stage.stack.shapes[0].outputs[-1],
-        filters=_middle(_filters(params.get("encoder", {}).get("layers_0", {}), shape)),
-        images=_middle(images.reshape(-1, *shape)),
-        reconstructions=_middle(reconstructed.reshape(-1, *shape)),
+        filters=_middle(_filters(params.get("encoder", {}).get("layers_0", {}), dataset.example_shape)),
+        images=shown(dataset, inputs),
+        reconstructions=_as_shown(dataset, reconstructed, images),
         labels=tuple(map(dataset.named, dataset.validation.labels[rows])),
     )
+
+
+def shown(dataset: Dataset, inputs: Any) -> np.ndarray:
+    """Returns inputs [N, D] as people see them: [N, H, W, C] in [0, 1], of volumes a slice; series see ``Samples``."""
+    images = np.asarray(scaled(inputs))
+    return _as_shown(dataset, images, images)
+
+
+def _as_shown(dataset: Dataset, values: np.ndarray, images: Any) -> np.ndarray:
+    """Returns values of the scale and shape of images, without what pads these."""
+    (low, high), shape = dataset.interval, dataset.example_shape
+    if dataset.scaling.padded:
+        real = np.asarray(is_real(images))
+        values = np.where(real, values.reshape(real.shape), np.nan)
+    if not is_series(shape) and (low < 0 or high > 1):
+        # As of standardised images, which are shown from their least value to their most.
+        values = (values - np.float32(low)) / np.float32(high - low)
+    return _middle(values.reshape(-1, *shape))
 
 
 def _middle(values: np.ndarray) -> np.ndarray:
@@ -105,7 +112,8 @@ def _filters(layer: Params, image_shape: tuple[int, ...]) -> np.ndarray:
     return np.zeros((0, *image_shape), np.float32)
 
 
-def _shows(dataset: Dataset) -> bool:
+def shows(dataset: Dataset) -> bool:
+    """Returns whether examples are series, or images or volumes in grey or in colours."""
     *sides, channels = dataset.example_shape
     return is_series(dataset.example_shape) or (len(sides) > 1 and channels in (1, 3) and min(sides[-2:]) > 1)
 

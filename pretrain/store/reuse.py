@@ -64,6 +64,17 @@ def again(plan: Plan, missing: Mapping[str, str]) -> str | None:
     return f"{n_again:,} stored stages run again: {', '.join(parts)}; --code ignore takes them as they are"
 
 
+def continued(plan: Plan, missing: Mapping[str, str], store: Store) -> str | None:
+    """Returns which stages go on from the kept state of a shorter training, in one line; None where none does."""
+    starts = store.states.starts(plan.jobs[job] for job in missing)
+    jobs = [(plan.jobs[job].stage, first) for job, first in starts.items()]
+    counts = Counter((stage.name, first, stage.n_updates) for stage, first in jobs)
+    if not counts:
+        return None
+    parts = [f"{n:,} of {name} (after {first:,} of {most:,} updates)" for (name, first, most), n in counts.items()]
+    return f"{counted(len(starts), 'stage')} from kept states: {', '.join(parts)}"
+
+
 def summary(plan: Plan, missing: Mapping[str, str]) -> str:
     """Returns how many stages of a plan would run, and why, in one line."""
     counts = Counter(missing.values())

@@ -25,12 +25,13 @@ from pretrain.learn.transfer import copied
 from pretrain.plan import arrays
 from pretrain.plan.identity import versions
 from pretrain.plan.plan import Pack
-from pretrain.store import contents, manifests, sealed
+from pretrain.store import contents, manifests, sealed, states
 from pretrain.store.manifests import DamageError
 from pretrain.store.records import Outcome, Progress, Record, StoredAs, curves_by_stage, curves_of, records_of
 from pretrain.store.sealed import StoreError
+from pretrain.store.states import States
 
-_PLACES = ("packs", "begun", "drafts", "damaged", "runs", "programs", "fingerprints", "judged")
+_PLACES = ("packs", "begun", states.PLACE, "drafts", "damaged", "runs", "programs", "fingerprints", "judged")
 
 
 def check(root: Path) -> None:
@@ -66,6 +67,7 @@ class Store:
         self._restored: dict[Path, Params] = {}
         self.temporaries: dict[tuple[str, str], int] = {}  # of programs, as ``memory.Noted``
         self._predicted: dict[tuple[Path, str], dict[str, np.ndarray]] = {}
+        self.states = States(self.root, self._move_aside)
         if not read_only:
             for draft in sealed.abandoned(self.root / "drafts"):
                 shutil.rmtree(draft, ignore_errors=True)
@@ -207,6 +209,16 @@ class Store:
             self.save_progress(piece, progress._replace(arrays=arrays.lanes_of(progress.arrays, start, stop)))
             start = stop
         self._forget_progress(pack)
+
+    def save_state(self, pack: Pack, progress: Progress) -> None:
+        """Stores the state that a pack has come to, from which the same stages of more updates go on.
+
+        Raises:
+          StoreError: it could not be written; the message names the file or directory.
+        """
+        target = self.root / states.PLACE / f"{_name(pack)}.{progress.step}"
+        content = {**_content(pack, progress.arrays), **states.fields(pack, progress)}
+        self._seal(target, content, lambda draft: states.fill(draft, progress))
 
     def in_training(self) -> list[tuple[str, ...]]:
         """Returns the stages of each pack in training, in the pack's order."""

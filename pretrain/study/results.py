@@ -1,4 +1,4 @@
-"""Finished runs, for notebooks: their tables, and the parameters of any of their stages."""
+"""Finished runs, for notebooks: their tables, and what else lies in their directories."""
 
 import contextlib
 import dataclasses
@@ -13,21 +13,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pretrain.config import Experiment, from_json, metrics
+from pretrain.config import Experiment, from_json
 from pretrain.config.counts import counted
 from pretrain.config.fields import ConfigError
 from pretrain.config.paths import path_of
-from pretrain.config.suggestions import suggestion
 from pretrain.data import findings, inputs_file
 from pretrain.data.findings import Finding
 from pretrain.data.inputs_file import Inputs
-from pretrain.runs import run_files
+from pretrain.runs import looks_file, run_files
 from pretrain.runs import sample_file as samples
+from pretrain.runs.looks_file import Looks
 from pretrain.runs.run_files import REMEDY, Files
 from pretrain.runs.sample_file import Samples
 from pretrain.store.judged import History
 from pretrain.store.manifests import DamageError
-from pretrain.study import run_tables, summary, use
+from pretrain.study import run_tables, use
 from pretrain.study.code import code
 
 if TYPE_CHECKING:
@@ -213,128 +213,6 @@ def _findings_of(files: Files) -> tuple[Finding, ...]:
         return findings.read(content)
 
 
-def at_store(run: Run, store: str) -> Run:
-    """Returns a run whose trained stages lie in another store, as one that was moved.
-
-    Raises:
-      ConfigError: it is no store.
-    """
-    root = path_of("store", store)
-    if not (root / "packs").is_dir():
-        remedy = "is no store of trained stages, which has a directory packs; name one"
-        raise ConfigError("store", store, remedy)
-    return dataclasses.replace(run, experiment=run.experiment.with_others({"store": str(root)}))
-
-
-def measured(run: Run, metric: str, field: str = "study.metric", with_chance: bool = False) -> Run:
-    """Returns a run whose trials have a metric, measured from stored predictions where they lack it.
-
-    Args:
-      run: the run.
-      metric: as ``study.metric``, such as ``balanced_accuracy``.
-      field: by which it was asked for.
-      with_chance: whether its level of chance, too, where there are predictions.
-
-    Raises:
-      ConfigError: it is no metric, none of these targets, or predictions are not, or no longer, stored in full.
-    """
-    metrics.check_metric(metric, field)
-    names, first = run.trials.column_names, summary.metrics(run.trials)[0]
-    column = first if metric == metrics.AUTO else metrics.column(metric)
-    has_metric = column in names
-    if has_metric and (not with_chance or f"{column}{metrics.CHANCE}" in names):
-        return run
-    first = metrics.split_of(first)[1]
-    (task,) = (task for task, usual in metrics.USUAL.items() if usual[0] == first)
-    metrics.check_task(metric, [task], field)
-    from pretrain.runs import tables  # takes a second, and columns that are there do not need it
-    from pretrain.store.store import Store
-
-    faults: list[str] = []
-    store = Store(run.experiment.store, warn=faults.append, read_only=True)
-    ids = {row["stage_id"] for row in run.stages.to_pylist() if row["stage"] == "finetune"}
-    missing = ids - store.verified(ids)
-    missing |= {job for job in ids - missing if store.predictions(job, "test") is None}
-    if missing and has_metric:
-        return run
-    if missing:
-        reason = faults[0] if faults else f"the store {run.experiment.store} lacks predictions"
-        remedy = "run the run's command again, or name another store by --store"
-        extent = f"of {len(missing):,} of {counted(len(ids), 'fine-tuning')}"
-        raise ConfigError(field, metric, f"cannot be measured: {reason} {extent}; {remedy}")
-
-    def measured(trials: pa.Table) -> pa.Table:
-        trials = tables.with_metric(trials, run.stages, store, metric)
-        return tables.with_chance(trials, run.stages, store, column, task) if with_chance else trials
-
-    return dataclasses.replace(run, trials=measured(run.trials), variation=run.variation and measured(run.variation))
-
-
-def load_model(
-    path: Path | str,
-    arm: str | Mapping[str, Any] | None = None,
-    *,
-    seed: int | None = None,
-    ensemble: bool = False,
-    store: Path | str | None = None,
-) -> "Model":
-    """Returns the network of an exported folder, or of a run as ``Run.model`` does.
-
-    A folder executes nothing. Of a run, the file of layers of the user's own runs, and so does a function that gives
-    the data, where the rows of these are read.
-
-    Args:
-      path: the folder of ``launch.py export``, or the directory of a run.
-      arm: see ``Run.model``; of a run.
-      seed: likewise.
-      ensemble: likewise.
-      store: likewise.
-
-    Raises:
-      ConfigError: it is neither, or damaged, or there is no such arm or trial.
-      DamageError: a file of the run is missing or not as it was written.
-    """
-    from pretrain.models import folder  # takes seconds, and tables do not need it
-
-    place = path_of("model", path)
-    if not folder.is_network(place):
-        return load_run(path).model(arm, seed=seed, ensemble=ensemble, store=store)
-    given = {"arm": arm, "seed": seed, "ensemble": ensemble or None, "store": store}
-    if odd := [name for name, value in given.items() if value is not None]:
-        raise ConfigError(odd[0], given[odd[0]], f"is of runs, and {place} is one exported network; leave it out")
-    return folder.load(place)
-
-
-def load_params(path: Path | str, trial_id: str, stage: str = "finetune", store: Path | str | None = None) -> dict:
-    """Returns the parameters of a trial after one of its stages, as nested dictionaries of NumPy arrays.
-
-    Args:
-      path: the run's directory.
-      trial_id: the trial, or the beginning of its id.
-      stage: ``finetune``, or a phase as in ``pretrain/0``.
-      store: where the stages are, if not where the run left them.
-
-    Raises:
-      ConfigError: there is no such run, trial or stage, or the stage is not, or no longer, stored in full.
-      DamageError: a file of the run is missing or not as it was written.
-    """
-    from pretrain.store.store import Store, StoreError  # takes a second, and tables do not need it
-
-    run = load_run(path)
-    by_stage = _stages_of(run, trial_id)
-    if stage not in by_stage:
-        raise ConfigError("stage", stage, f"is none of trial {trial_id}'s: {', '.join(by_stage)}")
-    root, faults = store or run.experiment.store, list[str]()
-    opened = Store(root, warn=faults.append, read_only=True)
-    try:
-        if opened.verified([by_stage[stage]]):
-            return opened.params(by_stage[stage])
-    except StoreError as error:
-        faults.append(str(error))
-    reason = faults[0] if faults else "it has no such stage; run the experiment again, or name another store"
-    raise ConfigError("store", str(root), f"cannot give {stage} of trial {trial_id}: {reason}")
-
-
 def load_samples(path: Path | str) -> Samples | None:
     """Returns the filters and reconstructions that a run left to look at; None if it left none.
 
@@ -356,6 +234,19 @@ def samples_of(files: Files) -> Samples | None:
     content = files.read(samples.FILE)
     with _readable(files, samples.FILE):
         return samples.read(content)
+
+
+def looks_of(files: Files) -> Looks | None:
+    """Returns the looks among a run's files; None if there are none.
+
+    Raises:
+      DamageError: their file is missing or not as it was written.
+    """
+    if looks_file.FILE not in files.checksums:
+        return None
+    content = files.read(looks_file.FILE)
+    with _readable(files, looks_file.FILE):
+        return looks_file.read(content)
 
 
 def load_inputs(path: Path | str) -> list[Inputs]:
@@ -387,17 +278,6 @@ def _readable(files: Files, name: str) -> Iterator[None]:
     except (OSError, pa.ArrowException, ValueError) as error:
         reason = " ".join(str(error).split())[:120]
         raise DamageError(f"{files.directory / name}: cannot be read ({reason}); {REMEDY}") from None
-
-
-def _stages_of(run: Run, trial_id: str) -> dict[str, str]:
-    """Returns the stages of a trial, named by its id or the beginning of it: id by name."""
-    rows = run.stages.to_pylist()
-    ids = dict.fromkeys(row["trial_id"] for row in rows)
-    named = [name for name in ids if name.startswith(trial_id)] if trial_id else []
-    if len(named) != 1:
-        near = suggestion(trial_id, [] if named else ids, "its trials.trial_id lists them")
-        raise ConfigError("trial_id", trial_id, f"names {len(named)} of the run's {counted(len(ids), 'trial')}; {near}")
-    return {row["stage"]: row["stage_id"] for row in rows if row["trial_id"] == named[0]}
 
 
 def _read_table(files: Files, name: str) -> pa.Table:

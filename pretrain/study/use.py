@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from pretrain.config import Experiment
+from pretrain.config import Experiment, Settings
 from pretrain.config.experiment import Point
 from pretrain.config.fields import ConfigError, get
 from pretrain.config.metrics import metric_of, split_of
@@ -139,11 +139,8 @@ def network(
     rows = {row["trial_id"]: row for row in tables.trials.to_pylist()}
     ids = {row["trial_id"]: row["stage_id"] for row in tables.stages.to_pylist() if row["stage"] == "finetune"}
     endings, by_config = [], {each.data: each for each in inputs}
-    for trial, seed in zip(chosen.trial_ids, chosen.seeds, strict=True):
-        point = next((each for each in experiment.points if _is_of(rows[trial], each)), None)
-        if point is None:
-            raise ConfigError("trial_id", trial, "is of no point of the run's experiment; run its command again")
-        settings = point.settings.at_seed(seed)
+    for trial in chosen.trial_ids:
+        settings = settings_of(experiment, rows[trial])
         endings.append(stored.Ending(ids[trial], settings, by_config[settings.finetuning_data]))
     root, faults = store or experiment.store, list[str]()
     opened = Store(root, warn=faults.append, read_only=True)
@@ -156,6 +153,19 @@ def network(
         faults.append(str(error))
     reason = faults[0] if faults else "it has no such stage; run the experiment again, or name another store"
     raise ConfigError("store", str(root), f"cannot give the network of {chosen.name}: {reason}")
+
+
+def settings_of(experiment: Experiment, row: Mapping[str, Any]) -> Settings:
+    """Returns the settings of a trial at its seed, from its row of the table of trials.
+
+    Raises:
+      ConfigError: it is of no point of the experiment.
+    """
+    point = next((each for each in experiment.points if _is_of(row, each)), None)
+    if point is None:
+        remedy = "is of no point of the run's experiment; run its command again"
+        raise ConfigError("trial_id", row["trial_id"], remedy)
+    return point.settings.at_seed(row["seed"])
 
 
 def _is_of(row: Mapping[str, Any], point: Point) -> bool:

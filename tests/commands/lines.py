@@ -110,6 +110,7 @@ OTHER = {
     "pretrain.method.variance_weight": 3.0,
     "pretrain.method.covariance_weight": 0.5,
     **{f"pretrain.optimizer.{name}": value for name, value in OTHER_OPTIMIZER.items()},
+    "pretrain.encoder_init": "weights",
     "finetune.encoder_init": "he",
     "finetune.weights": "encoder.pt",
     "finetune.weights_layout": "torch",
@@ -142,6 +143,7 @@ OTHER = {
     "seeds": 3,
     "run_dir": "somewhere/else",
     "repeats": 4,
+    "tags": ("first", "for the talk"),
     "code": "ignore",
     "defaults": "data",
     "store": "a store",
@@ -167,11 +169,13 @@ OTHER = {
     "study.variation": True,
     "study.baselines": True,
     "study.most_seeds": 12,
+    "study.keep_states": True,
     "save_every": 5.5,
 }
 
 # What a field needs beside it, to have an effect or to fit.
 BESIDE = {
+    "pretrain.encoder_init": {"finetune.weights": "encoder.pt"},
     "pretrain.end_to_end_epochs": {"pretrain.training": "end_to_end"},
     "pretrain.method.loss": {"encoder.activation": "sigmoid"},
     "pretrain.patience": {"pretrain.stop": "validation"},
@@ -203,7 +207,7 @@ def together(kind, rule):
     """As many other values as fit one another and have an effect, of a kind of method and a rule for it."""
     fit = {"pretrain.training": "greedy", "pretrain.method.loss": "mse", "pretrain.method.sparsity": "kl"}
     fit |= {"pretrain.method.kind": kind, "pretrain.optimizer.kind": rule, "finetune.updates": 0, "finetune.epochs": 6}
-    fit |= {"pretrain.updates": 0}
+    fit |= {"pretrain.updates": 0, "pretrain.encoder_init": "he"}
     fit |= {"data.splits": "fixed"}
     values = {**OTHER, **fit, "finetune.readout": "none", "finetune.encoder_init": "permuted"}
     for name in ("study.tune", "study.family"):  # of fields that are swept, and here all are set
@@ -215,7 +219,7 @@ def together(kind, rule):
 
 
 TOGETHER = [together(*kinds) for kinds in (("autoencoder", "sgd"), ("rbm", "adamw"), ("pca", "adam"))]
-TOGETHER += [together("supervised", "adamw")]
+TOGETHER += [together(kind, "adamw") for kind in ("supervised", "contrastive", "redundancy", "variance")]
 SWITCHES = {name for beside in BESIDE.values() for name in beside}  # by which others have an effect
 SIGMOID = dataclasses.replace(DEFAULT, encoder=EncoderConfig(activation="sigmoid"))  # as cross-entropy of codes needs
 

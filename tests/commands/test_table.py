@@ -12,7 +12,7 @@ from scipy import stats
 from pretrain.commands import report as report_command
 from pretrain.commands import table as table_command
 from pretrain.config.fields import ConfigError
-from pretrain.study import networks, results
+from pretrain.study import from_store, networks, results
 from tests.launching import N_TRIALS, call, refused
 
 
@@ -89,11 +89,11 @@ def test_a_store_that_was_moved_is_named(run, tmp_path):
     found = results.load_run(run)
     moved = tmp_path / "moved"
     shutil.copytree(found.experiment.store, moved, ignore=shutil.ignore_patterns("programs", "fingerprints"))
-    assert results.at_store(found, str(moved)).experiment.store == str(moved)
+    assert from_store.at_store(found, str(moved)).experiment.store == str(moved)
     lost = dataclasses.replace(found, experiment=found.experiment.with_others({"store": str(tmp_path / "lost")}))
     with pytest.raises(ConfigError, match=r"cannot be measured: .* or name another store by --store"):
-        results.measured(lost, "balanced_accuracy")
-    measured = results.measured(results.at_store(lost, str(moved)), "balanced_accuracy")
+        from_store.measured(lost, "balanced_accuracy")
+    measured = from_store.measured(from_store.at_store(lost, str(moved)), "balanced_accuracy")
     assert "test_balanced_accuracy" in measured.trials.column_names
     for command in (table_command, report_command):
         with pytest.raises(ConfigError, match=r"^store: .* is no store of trained stages"):

@@ -82,6 +82,7 @@ WRONG = {
     "encoder.layers": [(), (0,), (3, -1), (3, 2.5), ("3",), ("32c5s0",), (3, "r"), (True,), 3, "300", None],
     "encoder.activation": CHOICES,
     "pretrain.training": CHOICES,
+    "pretrain.encoder_init": CHOICES,
     "pretrain.epochs": COUNTS,
     "pretrain.end_to_end_epochs": COUNTS,
     "pretrain.updates": SIZES,
@@ -114,7 +115,7 @@ WRONG = {
     "pretrain.method.gibbs_steps": COUNTS,
     "pretrain.method.persistent": SWITCHES,
     "pretrain.method.class_weights": CHOICES,
-    "pretrain.method.views": [("zoom",), "crop", ["crop"], 3, None],
+    "pretrain.method.views": [("zoom",), ("crop", 3), "crop", 3, None],
     "pretrain.method.anchor": CHOICES,
     "pretrain.method.projector": [(0,), (2.5,), 3, None],
     "pretrain.method.negatives": CHOICES,
@@ -168,6 +169,7 @@ WRONG = {
     "seeds": COUNTS,
     "run_dir": ["", *TEXTS],
     "repeats": COUNTS,
+    "tags": [(1,), ("a", None), ("",), "a", 1, None],
     "code": CHOICES,
     "defaults": CHOICES,
     "store": ["", *TEXTS],
@@ -193,6 +195,7 @@ WRONG = {
     "study.tune": [(1,), ("a", None), "a", 1, None],
     "study.tune_labels": [*COUNTS, "some"],
     "study.most_seeds": [*COUNTS, (1 << 16) + 1],
+    "study.keep_states": SWITCHES,
     "save_every": PENALTIES,
 }
 WRONG_VALUES = [pytest.param(name, value, id=f"{name}={value!r}") for name, values in WRONG.items() for value in values]

@@ -19,6 +19,7 @@ GOOD = {
     "r64": Word("residual", 64, 3, 1),
     "32c5s2p0": Word("convolution", 32, 5, 2, padding=0),
     "4c3p1": Word("convolution", 4, 3, 1, padding=1),
+    "resnet18": Word("resnet18", 512),
     "max2": Word("pooling", window=2, stride=2),
     "mine.py:make": Word("own", file="mine.py", function="make"),
     "a dir/x:y.py:_f2": Word("own", file="a dir/x:y.py", function="_f2"),
@@ -26,7 +27,7 @@ GOOD = {
 }
 BAD = [
     *("", "300", "-1", "32c", "c5", "32c5s", "32c5s0", "0c5", "32c0", "032c5", "32C5", "32c5s2s2", " 32c5", "32c5 "),
-    *("32c5p", "32c5p01", "32c5p1s2", "r8p1", "max", "max0", "max2s2", "2max2"),
+    *("32c5p", "32c5p01", "32c5p1s2", "r8p1", "max", "max0", "max2s2", "2max2", "resnet", "resnet50", "resnet18s2"),
     *("r", "r0", "r64s", "r64s0", "R64", "r64c5", "r-1", "mine.py", "mine.py:", ":make", ".py:make", "mine:make"),
     *("mine.py:2", "mine.py:make()", "mine.py:a.b", "32c5s2x64", "dense", "32c5s2\n", "٣c5"),
 ]
@@ -48,7 +49,7 @@ def test_a_word_that_says_nothing_is_refused_with_those_that_do(word):
         read_word(word)
     for layers in ((word,), (9, word)):
         parts = "a number of units, 32c5s2 or 32c5s2p2 (features, window, stride, padding), r64s2 (residual block), "
-        parts += "max2 (pooling) or FILE.py:FUNCTION"
+        parts += "max2 (pooling), resnet18 or FILE.py:FUNCTION"
         refused(lambda layers=layers: replace(Experiment(), "encoder.layers", layers), "encoder.layers: ", parts)
         with pytest.raises(ValueError, match="32c5s2"):
             EncoderConfig(layers=layers)
@@ -66,6 +67,7 @@ def test_units_are_whole_and_more_than_0(units):
         ("300x150", ["300", "150"]),
         ("32c5s2x64c5s2x128", ["32c5s2", "64c5s2", "128"]),
         ("32c5s2p1xmax2xmax3x128", ["32c5s2p1", "max2", "max3", "128"]),
+        ("resnet18x128xresnet18", ["resnet18", "128", "resnet18"]),
         ("r64s2xr128x10", ["r64s2", "r128", "10"]),
         ("32c5xr8x-5", ["32c5", "r8", "-5"]),
         # A file's name and a function's may hold the letter that joins words.

@@ -18,10 +18,11 @@ from pretrain.data.dataset import Units
 from pretrain.data.inputs_file import Inputs
 from pretrain.data.raw import Raw
 from pretrain.data.scaling import Scaling
-from pretrain.learn.layers import Convolution, Dense, Residual, fresh
+from pretrain.learn.layers import Convolution, Dense, MaxPooling, PaddedConvolution, Residual, fresh
 from pretrain.learn.methods import trees
 from pretrain.learn.metrics import Batch
 from pretrain.learn.randomness import Purpose, key_for
+from pretrain.learn.residual_network import ResNet18
 from pretrain.learn.stage import StageConfig, Static
 from pretrain.learn.tasks import Task
 from pretrain.models import folder, forward
@@ -105,6 +106,18 @@ CASES = {
     "series": ((Convolution(6, 4, 2, "relu"), Residual(8, 2, "relu"), Dense(5, "elu")), (13, 1, 2), SERIES),
     "codes of series": ((Convolution(6, 4, 2, "relu"),), (13, 1, 2), SERIES),
     "volumes": ((Convolution(4, 3, 2, "relu"), Residual(8, 2, "gelu")), (5, 6, 4, 1), VOLUMES),
+    "padding": (
+        (PaddedConvolution(6, 3, 2, 1, "relu"), PaddedConvolution(4, 2, 1, 2, "elu"), Dense(5, "elu")),
+        (9, 8, 3),
+        COLOUR,
+    ),
+    "pooling": ((PaddedConvolution(6, 5, 1, 2, "relu"), MaxPooling(2), Dense(5, "elu")), (9, 8, 3), COLOUR),
+    "head after pooling": ((Convolution(6, 3, 1, "tanh"), MaxPooling(3)), (9, 8, 1), GREYED),
+    "pooled images": ((MaxPooling(2), Dense(5, "elu")), (9, 8, 3), COLOUR),
+    "pooled series": ((PaddedConvolution(6, 4, 2, 1, "relu"), MaxPooling(2), Dense(5, "elu")), (13, 1, 2), SERIES),
+    "pooled volumes": ((PaddedConvolution(4, 3, 1, 1, "relu"), MaxPooling(2)), (5, 6, 4, 1), VOLUMES),
+    "flat volumes": ((MaxPooling(4), PaddedConvolution(4, 3, 1, 1, "relu"), Dense(3)), (5, 6, 4, 1), VOLUMES),
+    "resnet18": ((ResNet18(), Dense(5, "elu")), (9, 8, 3), COLOUR),
     "none": ((), (7,), COLUMNS),
 }
 
@@ -139,7 +152,9 @@ def check_torch(model, path):
         assert np.mean(theirs.predict(rows) == model.predict(rows)) >= 0.97
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", [case if case != "resnet18" else pytest.param(case, marks=pytest.mark.slow) for case in CASES]
+)
 def test_pytorch_computes_the_same(case, tmp_path):
     check_torch(network(*CASES[case]), tmp_path / "out")
 
@@ -151,7 +166,7 @@ def test_pytorch_ends_alike(task, ending, statistics, tmp_path):
         check_torch(network(*CASES[case], task, ending, statistics), tmp_path / str(number))
 
 
-@pytest.mark.parametrize("case", ["dense", "strides", "residual", "series", "volumes"])
+@pytest.mark.parametrize("case", ["dense", "strides", "residual", "series", "volumes", "pooling", "pooled volumes"])
 def test_stablehlo_takes_any_number_of_rows(case, tmp_path):
     model = network(*CASES[case])
     folder.save(model, tmp_path / "out", "A sentence.", ["stablehlo"])

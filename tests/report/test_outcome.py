@@ -15,15 +15,16 @@ from pretrain.data.findings import Finding
 from pretrain.report import outcome, report
 from pretrain.runs import run_files
 from pretrain.store.manifests import DamageError
-from pretrain.study import results
+from pretrain.study import looks, results
 from pretrain.study.answer import answer
 from tests.launching import contents
 from tests.report.test_terminal import CORNERS, FROZEN, INIT, effects, four_corners
+from tests.runs.test_looks_file import looked
 from tests.runs.test_sample_file import sampled
 from tests.undrawn import undrawn
 
 FOUND = (Finding("test rows among the training rows", "3 of 20 test rows are training rows too", "doubt"),)
-PLAIN = {"experiment.json", "inputs.json", "findings.json"}
+PLAIN = {"experiment.json", "inputs.json", "findings.json", "looks.npz"}
 PLAIN |= {*(f"{name}.parquet" for name in ("trials", "curves", "stages", "timings"))}
 
 
@@ -43,16 +44,18 @@ SWEEP = tuple({INIT: (init,), FROZEN: (frozen,)} for init, frozen in CORNERS.val
 
 def write(directory, tables=TABLES, samples=None, redraw=False, notify=pytest.fail, **changed):
     experiment = dataclasses.replace(Experiment(run_dir=str(directory), sweep=SWEEP), **changed)
+    found = answer(tables["trials"], tables["curves"], findings=FOUND)
     with run_files.occupied(directory), undrawn():
         outcome.write(
             experiment,
             {},
             FOUND,
             tables,
-            answer(tables["trials"], tables["curves"], findings=FOUND),
+            found,
             samples,
             notify,
             redraw,
+            looked=looked(looks.stated(found, tables["stages"]), [arm.trial_ids for arm in looks.pair(found)]),
         )
 
 
@@ -186,7 +189,7 @@ def test_tables_without_an_answer_take_the_place_of_another_experiment_and_never
     assert held(run) == before
     with run_files.occupied(run):
         outcome.write_tables(Experiment(run_dir=str(run), sweep=SWEEP), {}, (), more, pytest.fail)
-    assert {name for name, content in held(run).items() if content} == {*PLAIN, "manifest.json"}
+    assert {name for name, content in held(run).items() if content} == {*PLAIN, "manifest.json"} - {"looks.npz"}
     assert results.load_run(run).trials.equals(more["trials"]) and results.load_samples(run) is None
     write(run, notify=reported.append)
     assert held(run) == before and reported == []

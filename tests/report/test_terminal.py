@@ -1,5 +1,6 @@
 """The answer says what the numbers say: simulated runs whose truth is known, and a second reading of random ones."""
 
+import dataclasses
 import io
 import re
 
@@ -9,7 +10,7 @@ import pytest
 from scipy import stats
 
 from pretrain.commands import options
-from pretrain.config import Experiment, FinetuneConfig
+from pretrain.config import Experiment, FinetuneConfig, PretrainConfig
 from pretrain.config.fields import replace_all
 from pretrain.report import listings, terminal, words
 from pretrain.report.names import arm_name, setting, treatment
@@ -18,6 +19,7 @@ from pretrain.report.terminal import BATCHES
 from pretrain.study.answer import answer as conclude
 
 INIT, FROZEN = "finetune.encoder_init", "finetune.frozen_layers"
+GOES_ON = "pretrain.encoder_init"
 # (pretrained, frozen), in the order in which the arms are run.
 CORNERS = {
     (True, True): ("pretrained", 2),
@@ -457,3 +459,17 @@ def test_encoders_pretrained_on_other_data_are_not_called_wrong():
     with named_shortly(named):
         assert arm_name({INIT: "weights"}) == "from enc.pt"
         assert treatment(INIT, "weights", "he") == "starting from enc.pt"
+
+
+def test_pretraining_that_goes_on_from_a_checkpoint_is_named():
+    assert arm_name({INIT: "pretrained", GOES_ON: "he"}) == "pretrained"
+    assert arm_name({INIT: "pretrained", GOES_ON: "weights"}) == "pretrained, going on from a checkpoint"
+    assert treatment(GOES_ON, "weights", "he") == "going on from a checkpoint"
+    own = Experiment(finetune=FinetuneConfig(weights="a/enc.pt"), pretrain=PretrainConfig(encoder_init="weights"))
+    with named_shortly(own):
+        assert arm_name({INIT: "pretrained"}) == "pretrained going on from enc.pt"
+        assert treatment(INIT, "pretrained", "he") == "going on from enc.pt"
+        assert arm_name({INIT: "weights"}) == "from enc.pt"
+    swept = dataclasses.replace(own, pretrain=PretrainConfig(), sweep=({GOES_ON: ("he", "weights")},))
+    with named_shortly(swept):
+        assert arm_name({INIT: "pretrained", GOES_ON: "weights"}) == "pretrained, going on from enc.pt"

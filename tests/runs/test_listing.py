@@ -54,6 +54,20 @@ def test_every_run_is_listed_with_its_answer(folder):
     assert [run.path.name for run in list_runs(folder)][-1] == "killed"
 
 
+def test_runs_are_found_by_their_tags(folder):
+    made(folder / "tagged", **{"experiment.json": json.dumps({"seeds": 8, "tags": ["talk", "two words"]})})
+    made(folder / "other", **{"experiment.json": json.dumps({"tags": ["talks"]})})
+    made(folder / "before tags", **{"experiment.json": "{}"})
+    assert by_name(folder)["tagged"].tags == ("talk", "two words") and by_name(folder)["before tags"].tags == ()
+    assert [run.path.name for run in list_runs(folder, tag="talk")] == ["tagged"]
+    assert len(list_runs(folder)) == 6 and not list_runs(folder, "tal")
+    done = call(["runs", folder, "--tag", "two words"], folder)
+    assert "1 run in" in done.stdout and "tags" in done.stdout and "talk two words" in done.stdout
+    assert "tags" not in call(["runs", folder / "deep"], folder).stdout
+    (folder / "tagged" / "experiment.json").write_text("[")
+    assert by_name(folder)["tagged"].state == "damaged"
+
+
 def test_a_run_that_is_held_is_at_work_until_its_process_ends(folder):
     script = (
         "import sys, time, pathlib; from pretrain.store import lock\n"

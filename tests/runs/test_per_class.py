@@ -1,5 +1,6 @@
-"""Recall and precision of each class are scikit-learn's, and the report shows those of the headline's arms."""
+"""Recall and precision of each class are scikit-learn's, and the report shows those of the headline's two arms."""
 
+import warnings
 from types import SimpleNamespace
 
 import numpy as np
@@ -64,7 +65,7 @@ def test_numbers_have_no_classes():
 
 
 @pytest.mark.parametrize("lacks", [False, True])
-def test_the_report_has_a_row_a_class_and_arm(lacks):
+def test_the_report_sets_both_arms_side_by_side(lacks):
     stored = {name: of_classes() for name in ("t0", "t1", "t2")}
     found = table("classification", stored, wanted=("t0", "t1") if lacks else ("t0", "t1", "t2"))
     arms = [
@@ -75,16 +76,29 @@ def test_the_report_has_a_row_a_class_and_arm(lacks):
     if lacks:  # as of a run that is asked another question
         assert listing is None
         return
-    assert len(listing.rows) == 8 and len(listing.headings) == len(listing.align) == 5
-    name, _, support, recall, _ = listing.rows[0]
-    supports = [int(np.sum(stored[trial]["targets"] == 0)) for trial in ("t0", "t1")]
-    assert name == "a" and support == (f"{min(supports)} to {max(supports)}" if len(set(supports)) > 1 else "")
-    recalls = [np.mean(stored[trial]["classes"][stored[trial]["targets"] == 0] == 0) for trial in ("t0", "t1")]
-    assert recall == f"{np.mean(recalls):.3f} ± {np.std(recalls, ddof=1):.3f}"
-    assert [row[3] for row in listing.rows[-2:]] == ["–", "–"]  # no test row is of the last class
+    assert len(listing.rows) == 4 and len(listing.headings) == len(listing.align) == 11
+    assert "A is pretrained and B is from scratch (He)" in listing.caption
+    exact = {
+        name: precision_recall_fscore_support(held["targets"], held["classes"], labels=range(4), zero_division=np.nan)
+        for name, held in stored.items()
+    }
+    for place, (name, support, *cells) in enumerate(listing.rows):
+        counts = [exact[trial][3][place] for trial in stored]
+        low, high = min(counts), max(counts)
+        assert (name, support) == (NAMES[place], f"{low}" if low == high else f"{low} to {high}")
+        for measure, column in enumerate((1, 0, 2)):  # recall, precision and F1
+            with warnings.catch_warnings(action="ignore"):  # of classes without a value
+                one = np.nanmean([exact[trial][column][place] for trial in ("t0", "t1")])
+            other = exact["t2"][column][place]
+            shown = [f"{value:.3f}" if np.isfinite(value) else "–" for value in (one, other)]
+            assert cells[3 * measure : 3 * measure + 2] == shown
+            gained = f"{one - other:+.3f}".replace("-", "−") if np.isfinite(one - other) else "–"
+            assert cells[3 * measure + 2] == gained
+    assert listing.rows[3][2:5] == ("–",) * 3  # no test row is of the last class
+    assert listing.rows[2][5:8] == ("–",) * 3 and listing.rows[2][8:10] == ("0.000",) * 2  # predicted never
 
 
-def test_too_many_classes_are_cut_and_said():
+def test_one_arm_stands_alone_and_too_many_classes_are_cut_and_said():
     many = pa.table(
         {
             "trial_id": ["t0"] * 1200,
@@ -95,4 +109,6 @@ def test_too_many_classes_are_cut_and_said():
         }
     )
     listing = words.listing([Arm({}, (0,), ("t0",), ())], many)
-    assert len(listing.rows) == 1000 and "Of 1,200 rows" in listing.caption
+    assert len(listing.rows) == 1000 and "Of 1,200 classes" in listing.caption
+    assert listing.headings == ("class", "test rows", "recall", "precision", "F1") and listing.rows[0][-1] == "1.000"
+    assert words.listing([], many) is None and words.listing([Arm({}, (), (), ())], many) is None

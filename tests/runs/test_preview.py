@@ -87,3 +87,16 @@ def test_a_duration_is_of_the_stages_that_are_named(experiment, dataset, monkeyp
     first, *others = plan.jobs
     parts = [preview.duration(plan, [first])[0], preview.duration(plan, others)[0]]
     assert sum(parts) == pytest.approx(seconds) and min(parts) > 0 == preview.duration(plan, [])[0]
+
+
+def test_fits_on_the_host_take_their_time(experiment, dataset, monkeypatch):
+    monkeypatch.setattr(cost, "flop_rate", lambda: 1e18)
+    none = {"finetune.encoder_init": ("none",)}
+
+    def seconds(readout, **settings):
+        found = experiment(sweep=(none,), seeds=2, finetune={"readout": readout, **settings})
+        plan = planning.plan(found, {found.data: dataset}, FINGERPRINTS)
+        return preview.duration(plan, plan.jobs)[0]
+
+    assert 0.1 < seconds("trees", labels=40) < seconds("trees", labels=200) < 10
+    assert seconds("ridge") < 0.001

@@ -10,7 +10,7 @@ from pretrain.plan import plan as planning
 from pretrain.runs import samples as module
 from pretrain.runs.samples import of_run, take
 from pretrain.store.store import Store
-from pretrain.study import results
+from pretrain.study import from_store, results
 from tests.launching import copied
 from tests.runs.test_sample_file import sampled
 from tests.small_sweep import FINGERPRINTS
@@ -32,7 +32,7 @@ def test_a_run_leaves_filters_and_reconstructions_as_its_parameters_say(run, tin
     trial = results.load_run(run).trials.to_pylist()[0]
     assert trial["finetune.encoder_init"] == "pretrained" and left.trial_id == trial["trial_id"]
     assert (left.seed, left.n_layers, left.n_units) == (0, 2, 12)
-    params = results.load_params(run, left.trial_id, "pretrain/1")
+    params = from_store.load_params(run, left.trial_id, "pretrain/1")
 
     weights = params["encoder"]["layers_0"]["kernel"]
     assert left.filters.shape == (12, 6, 6, 1)

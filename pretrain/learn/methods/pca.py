@@ -27,7 +27,7 @@ def companions(config: PcaConfig, layers: Sequence[nn.Module], example: tuple[in
 def init(static: Static, config: StageConfig, seed: jax.Array, parent: Params | None, examples: Splits) -> TrainState:
     """Fits the layer whose sums are components of its inputs, and reports ``mse`` on both splits."""
     stack, name = static.stack, f"layers_{static.stack.top}"
-    params = start.inherited(stack, seed, parent)
+    params = start.inherited(static, seed, parent)
     train, validation = (
         start.as_drawn(static, params, Batch(split.inputs)) for split in (examples.train, examples.validation)
     )

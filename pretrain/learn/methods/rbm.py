@@ -98,7 +98,7 @@ def contrastive_divergence(
 def init(static: Static, config: StageConfig, seed: jax.Array, parent: Params | None, examples: Splits) -> TrainState:
     """Returns the state, with the variance of Gaussian visible units, and persistent chains from the first rows on."""
     stack, method = static.stack, config.method
-    params = start.inherited(stack, seed, parent)
+    params = start.inherited(static, seed, parent)
     if method.visible == "gaussian":
         params["decoder"][f"layers_{stack.top}"]["variance"] = jnp.square(method.visible_deviation)
     chains = None

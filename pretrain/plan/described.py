@@ -1,0 +1,77 @@
+"""Layers of this package in words, as exported networks state them, and as they are compared with a checkpoint's."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import flax.linen as nn
+
+from pretrain.config.fields import ConfigError
+from pretrain.learn.layers import Convolution, Dense, MaxPooling, PaddedConvolution, Residual
+from pretrain.learn.residual_network import ResNet18
+
+KINDS: Mapping[str, type[nn.Module]] = {
+    "dense": Dense,
+    "convolution": Convolution,
+    "padded convolution": PaddedConvolution,
+    "pooling": MaxPooling,
+    "residual": Residual,
+    "resnet18": ResNet18,
+}
+FIELDS = ("features", "window", "stride", "padding", "activation")
+Described = Mapping[str, Any]  # of a layer: its kind, and those of its fields
+
+
+def described(layer: nn.Module) -> dict[str, Any] | None:
+    """Returns a layer in words; None of a module of the user's."""
+    kind = next((name for name, known in KINDS.items() if type(layer) is known), None)
+    own = {field.name for field in dataclasses.fields(layer)}
+    return None if kind is None else {"kind": kind, **{name: getattr(layer, name) for name in FIELDS if name in own}}
+
+
+def word(of: Described) -> str:
+    """Returns the word of ``encoder.layers`` that stands for a layer."""
+    features, window, stride, padding = (of.get(name) for name in FIELDS[:4])
+    steps = f"s{stride}" if stride != 1 else ""
+    match of["kind"]:
+        case "dense":
+            return f"{features}"
+        case "residual":
+            return f"r{features}{steps}"
+        case "pooling":
+            return f"max{window}"
+        case "convolution":
+            return f"{features}c{window}{steps}"
+        case "padded convolution":
+            return f"{features}c{window}{steps}p{padding}"
+    return str(of["kind"])
+
+
+def check(
+    name: str, stated: Sequence[Described], layers: Sequence[nn.Module], pairs: Sequence[tuple[str, str]]
+) -> Iterator[ConfigError]:
+    """Yields what a network states of its layers, and an encoder's are not; some of it fits every shape.
+
+    Args:
+      name: of the network.
+      stated: its layers.
+      layers: of the encoder.
+      pairs: places of arrays in the encoder, and the names that are mapped to them.
+    """
+    places = {f"layers_{number}": each for number, each in enumerate(stated)}
+    names = {ours: theirs for ours, theirs in pairs if ours}
+    alike = [(described(layer), places.get(names.get(f"layers_{n}", f"layers_{n}"))) for n, layer in enumerate(layers)]
+    both = [(ours, theirs) for ours, theirs in alike if ours and theirs]
+    mine, wanted = ([word(each[side]) for each in both] for side in (0, 1))
+    if mine != wanted:
+        yield ConfigError("encoder.layers", " ".join(mine), f"{_other(name, mine, wanted)}; give these layers")
+    mine, wanted = ([str(each[side].get("activation", "")) for each in both] for side in (0, 1))
+    if mine != wanted:
+        single = {each for each in wanted if each}
+        remedy = f"set it to {single.pop()}" if len(single) == 1 else "give each layer its own by --per-layer"
+        yield ConfigError("encoder.activation", " ".join(filter(None, mine)), f"{_other(name, mine, wanted)}; {remedy}")
+
+
+def _other(name: str, mine: Sequence[str], wanted: Sequence[str]) -> str:
+    at = next(number for number, pair in enumerate(zip(mine, wanted, strict=True)) if pair[0] != pair[1])
+    return f"differs from {name!r}, whose layer {at} has {wanted[at] or 'none'} in the place of {mine[at] or 'none'}"

@@ -1,0 +1,33 @@
+"""The parameters that a job starts from: those of the stage before it, a checkpoint's, or both."""
+
+from collections.abc import Mapping
+
+import jax
+
+from pretrain.learn.layers import Params
+from pretrain.plan import arrays
+from pretrain.plan.job import Job
+from pretrain.store.store import Store
+
+
+def params(job: Job, store: Store) -> Params | None:
+    """Returns the parameters that a job starts from, which its stage has the shapes of; None where it has none.
+
+    Raises:
+      StoreError: those of the stage before it cannot be restored.
+      TransferError: they are others.
+    """
+    if job.parent is None or job.parent_stage is None:
+        return job.weights
+    given, wanted = (job.weights or {}).get("encoder", {}), job.parent_stage.shapes
+    below = {name: each for name, each in wanted["encoder"].items() if name not in given}
+    before = store.params(job.parent, {**wanted, "encoder": below})
+    return {**before, "encoder": {**before.get("encoder", {}), **given}}
+
+
+def digests(job: Job, started: Params | None, store: Store) -> Mapping[str, int] | None:
+    """Returns the digests, by side, of the parameters that a job started from."""
+    if job.weights:
+        one_lane = jax.tree.map(lambda leaf: leaf[None], started)
+        return {side: int(each[0]) for side, each in arrays.digests_of(one_lane).items()}
+    return store.records([job.parent])[0].digests if job.parent else None

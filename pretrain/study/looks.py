@@ -1,0 +1,184 @@
+"""What a run leaves to look at: predictions of test rows, their codes, and a layer before and after."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from pretrain.config import DataConfig, Experiment, Settings
+from pretrain.config.digests import sha256
+from pretrain.config.metrics import metric_of, split_of
+from pretrain.data import Dataset
+from pretrain.runs.looks_file import Looks
+from pretrain.study import use
+from pretrain.study.answer import Answer
+from pretrain.study.arms import CORNERS, Arm, distinct, key, places, without_idle
+from pretrain.study.comparisons import by_family, points_of
+
+if TYPE_CHECKING:
+    from pretrain.store.store import Store
+
+_INIT, _FROZEN = CORNERS
+_VERSION = "1"  # of what looks hold; another takes those of older runs anew
+_WITHOUT_PROBABILITIES = ("ridge", "knn")  # endings whose scores are no logarithms or logits
+_ALIKE = ("data.", "finetune.labels")  # beginnings of the fields that two arms share
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Source:
+    """A run's trials with their data and stages."""
+
+    experiment: Experiment
+    trials: Mapping[str, Mapping[str, Any]]  # rows of the table, by id
+    stages: Mapping[str, Mapping[str, str]]  # ids by name, in their order, of each trial
+    store: "Store"
+    datasets: Mapping[DataConfig, Dataset]
+    _settings: dict[str, Settings] = dataclasses.field(default_factory=dict)  # that were found, by trial
+
+    @classmethod
+    def of(
+        cls, experiment: Experiment, tables: use.Tables, store: "Store", datasets: Mapping[DataConfig, Dataset]
+    ) -> "Source":
+        """Returns the source of a run's tables."""
+        stages: dict[str, dict[str, str]] = {}
+        for row in tables.stages.to_pylist():
+            stages.setdefault(row["trial_id"], {})[row["stage"]] = row["stage_id"]
+        return cls(experiment, {row["trial_id"]: row for row in tables.trials.to_pylist()}, stages, store, datasets)
+
+    def settings(self, trial: str) -> Settings:
+        """Returns a trial's settings at its seed."""
+        if trial not in self._settings:
+            self._settings[trial] = use.settings_of(self.experiment, self.trials[trial])
+        return self._settings[trial]
+
+    def dataset(self, trial: str) -> Dataset:
+        """Returns the data that a trial is tested on."""
+        return self.datasets[self.settings(trial).finetuning_data]
+
+    def predictions(self, trial: str) -> dict[str, np.ndarray]:
+        """Returns a trial's stored predictions of test rows."""
+        return self.store.predictions(self.stages[trial]["finetune"], "test")
+
+    def has_probabilities(self, trial: str) -> bool:
+        """Whether a trial's scores of classes or labels are logarithms of probabilities, or logits."""
+        return self.settings(trial).finetune.kind not in _WITHOUT_PROBABILITIES
+
+
+def pair(answer: Answer) -> list[Arm]:
+    """Returns the headline's two arms: the best use of pretraining, and the best of what it is compared with.
+
+    The first is the best treatment of the question's own comparisons on validation rows, pretrained where any is, and
+    the second the best baseline on the same data and labels. Without comparisons it is the best arm alone.
+    """
+    own, _ = by_family(answer.comparisons)
+    if not own:
+        return [arm for arm in [answer.best] if arm]
+    arm_of = places(answer.arms)
+    treated, untreated = (
+        [answer.arms[arm_of[key(without_idle(point))]] for point in side]
+        for side in zip(*map(points_of, own), strict=True)
+    )
+    if own[0].field == _INIT:  # one whose counterpart diverged is in no comparison
+        values, alike = {arm.point[_INIT] for arm in untreated}, {_shared(arm) for arm in untreated}
+        untreated = [arm for arm in answer.arms if arm.point.get(_INIT) in values and _shared(arm) in alike]
+    pretrained = [arm for arm in treated if arm.point.get(_INIT) == "pretrained"]
+    first = best(pretrained or treated, answer.metric)
+    if first is None:
+        return []
+    second = best([arm for arm in untreated if _shared(arm) == _shared(first) and arm is not first], answer.metric)
+    return distinct([arm for arm in (first, second) if arm])
+
+
+def best(arms: Sequence[Arm], metric: str) -> Arm | None:
+    """Returns the arm that is best on validation rows, mean over trials; None where none has a result."""
+    name, sign = f"validation_{split_of(metric)[1]}", 1 if metric_of(metric).higher_is_better else -1
+    means = {}
+    for place, arm in enumerate(arms):
+        values = arm.results.get(name, np.zeros(0))
+        if arm.trial_ids and np.isfinite(values).any():
+            means[place] = sign * float(np.nanmean(values))
+    return arms[max(means, key=lambda place: means[place])] if means else None
+
+
+def chosen(arm: Arm, metric: str) -> tuple[str, int]:
+    """Returns the trial of an arm, and its seed, that is best on validation rows, as ``use.trials_of`` chooses it."""
+    name, sign = f"validation_{split_of(metric)[1]}", 1 if metric_of(metric).higher_is_better else -1
+    values = arm.results.get(name, np.full(len(arm.trial_ids), np.nan))
+    place = int(np.argmax(np.where(np.isfinite(values), sign * values, -np.inf)))
+    return arm.trial_ids[place], arm.seeds[place]
+
+
+def _shared(arm: Arm) -> Any:
+    return key({name: value for name, value in without_idle(arm.point).items() if name.startswith(_ALIKE)})
+
+
+def kinds(answer: Answer, compared: Sequence[Arm]) -> dict[str, Arm]:
+    """Returns the best arm of each kind on validation rows, on the data and labels of those that are compared.
+
+    Kinds are pretrained; scratch, of fresh encoders that train; and random, of fresh encoders that do not.
+    """
+    alike = [arm for arm in distinct(answer.arms) if not compared or _shared(arm) == _shared(compared[0])]
+    sides: dict[str, list[Arm]] = {"pretrained": [], "scratch": [], "random": []}
+    for arm in alike:
+        if arm.point.get(_INIT) == "pretrained":
+            sides["pretrained"].append(arm)
+        elif arm.point.get(_INIT) == "he":
+            is_still = arm.point.get(_FROZEN) or arm.point.get("finetune.readout") not in (None, "none")
+            sides["random" if is_still else "scratch"].append(arm)
+    found = {kind: best(arms, answer.metric) for kind, arms in sides.items()}
+    sides_found = {kind: arm for kind, arm in found.items() if arm}
+    if not sides_found and compared and compared[0].point.get(_INIT) != "none":
+        return {"own": compared[0]}
+    return sides_found
+
+
+def stated(answer: Answer, stages: pa.Table) -> str:
+    """Returns what looks at an answer are taken from, in a digest: its two arms, and the networks."""
+    compared = pair(answer)
+    trials = [trial for arm in compared for trial in arm.trial_ids]
+    trials += [f"{kind}:{chosen(arm, answer.metric)}" for kind, arm in kinds(answer, compared).items()]
+    trials += [chosen(arm, answer.metric)[0] for arm in compared[:1]]
+    ids = [row["stage_id"] for row in stages.to_pylist() if row["trial_id"] in set(trials)]
+    return sha256(" ".join([_VERSION, *trials, *ids]))
+
+
+def take(answer: Answer, stages: pa.Table, source: Callable[[], Source], kept: Looks | None = None) -> Looks | None:
+    """Returns looks at a run's headline; those that fail are named, and cost no report.
+
+    Args:
+      answer: of the run.
+      stages: its table of stages.
+      source: opens its data and store, which takes time.
+      kept: earlier looks, to be returned if they are of the same.
+    """
+    of, compared = stated(answer, stages), pair(answer)
+    if not compared or (kept and kept.of == of):
+        return kept if compared else None
+    from pretrain.study import look_at_codes, look_at_layer, look_at_predictions, look_at_rows
+
+    try:
+        at = source()
+    except Exception as error:  # of a store or data that are gone, or that the user's own code gives
+        return Looks(of, missing=(f"Test predictions, codes and filters: {_reason(error)}",))
+    takers: dict[str, tuple[str, Callable[[], Sequence[Any]]]] = {
+        "confused": ("Confusion of classes", lambda: look_at_predictions.confused(at, compared)),
+        "calibrated": ("Calibration", lambda: look_at_predictions.calibrated(at, compared)),
+        "wrong": ("Rows that are wrong", lambda: look_at_rows.wrong(at, compared)),
+        "scattered": ("Predicted against true numbers", lambda: look_at_rows.scattered(at, compared)),
+        "planes": ("Codes on a plane", lambda: look_at_codes.planes(at, answer.metric, kinds(answer, compared))),
+        "changed": ("The first layer, before and after", lambda: look_at_layer.changed(at, answer.metric, compared)),
+    }
+    found: dict[str, Any] = {}
+    missing: list[str] = []
+    for kind, (name, taker) in takers.items():
+        try:
+            found[kind] = tuple(taker())
+        except Exception as error:  # of a stage that is gone, or of layers of the user's own, which may fail in any way
+            missing.append(f"{name}: {_reason(error)}")
+    return Looks(of, **found, missing=tuple(missing))
+
+
+def _reason(error: Exception) -> str:
+    return (" ".join(str(error).split()) or type(error).__name__)[:300]

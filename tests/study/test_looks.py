@@ -1,0 +1,317 @@
+"""Looks at stored predictions are what NumPy counts in float64; which arms and networks they are of is stated."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from pretrain.data.columns import Record
+from pretrain.data.dataset import Origin, Units
+from pretrain.data.scaling import Scaling
+from pretrain.runs.looks_file import Looks
+from pretrain.study import look_at_codes, look_at_predictions, look_at_rows, looks
+from pretrain.study.answer import answer
+from pretrain.study.arms import Arm
+from tests.report.test_terminal import FROZEN, INIT, effects, four_corners, tables
+
+RNG = np.random.default_rng(0)
+NAMES = tuple("abcd")
+EMPTY = np.zeros(0, int)
+PLAIN = Scaling("none", (), EMPTY, np.zeros(0), EMPTY, np.zeros(0), np.zeros(0))
+
+
+def arm(*trials, point=None, **results):
+    return Arm(point or {}, tuple(range(len(trials))), trials, results=results)
+
+
+def source(stored, task="classification", names=NAMES, probable=True, units=None, shape=(3,), scaling=PLAIN, **others):
+    """A source of trials' stored predictions, of one dataset, or of one a trial by its rows."""
+    rows = others.pop("rows", {})
+
+    def dataset(trial):
+        n = len(stored[trial]["targets"])
+        inputs = np.arange(n * int(np.prod(shape)), dtype=np.float32).reshape(n, -1)
+        labels = stored[trial]["targets"]
+        test = SimpleNamespace(inputs=others.get("inputs", inputs), labels=labels)
+        origins = {"test": Origin(rows[trial], None)} if trial in rows else {}
+        of_data = {"test": test, "origins": origins, "scaling": scaling, "records": others.get("records", ())}
+        of_data |= {"example_shape": shape, "has_axes": len(shape) > 1, "interval": (0.0, 1.0)}
+        return SimpleNamespace(task=task, output_names=names, units=units, **of_data)
+
+    return SimpleNamespace(dataset=dataset, predictions=stored.get, has_probabilities=lambda trial: probable)
+
+
+def of_classes(n=200, k=4, seed=0, missing=()):
+    """Predictions as they are stored: logarithms of probabilities in float16; some classes have no test row."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(0, 2, (n, k))
+    scores = (logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))).astype(np.float16)
+    targets = rng.choice([number for number in range(k) if number not in missing], n)
+    return {"scores": scores, "classes": logits.argmax(axis=1).astype(np.uint8 if k < 256 else np.uint16)} | {
+        "targets": targets
+    }
+
+
+@pytest.mark.parametrize("k", [2, 4])
+def test_classes_are_counted_by_true_and_predicted_over_all_trials(k):
+    stored = {f"t{seed}": of_classes(k=k, seed=seed, missing=(k - 1,)) for seed in range(3)}
+    for trial in stored.values():
+        trial["classes"] = np.where(trial["classes"] == 0, 1, trial["classes"])  # the first is predicted never
+    found, other = look_at_predictions.confused(source(stored, names=NAMES[:k]), [arm("t0", "t1"), arm("t2")])
+    expected = np.zeros((k, k), int)
+    for trial in ("t0", "t1"):
+        for truth, predicted in zip(stored[trial]["targets"], stored[trial]["classes"], strict=True):
+            expected[truth, predicted] += 1
+    np.testing.assert_array_equal(found.counts, expected)
+    assert not expected[k - 1].any() and not expected[:, 0].any() and not len(found.pairs)
+    assert other.counts.sum() == 200 and other.trial_ids == ("t2",)
+
+
+def test_of_300_classes_the_most_confused_pairs_are_kept():
+    stored = {f"t{seed}": of_classes(3000, 300, seed) for seed in range(2)}
+    for trial in stored.values():
+        trial["classes"] = np.where(trial["targets"] == 7, 9, trial["classes"])
+    (found,) = look_at_predictions.confused(source(stored, names=tuple(map(str, range(300)))), [arm("t0", "t1")])
+    assert found.counts.shape == (0, 0) and found.pairs.shape == (20, 4)
+    truth = np.concatenate([each["targets"] for each in stored.values()])
+    predicted = np.concatenate([each["classes"] for each in stored.values()])
+    for one, other, n, of in found.pairs:
+        assert n == np.sum((truth == one) & (predicted == other)) and of == np.sum(truth == one) and one != other
+    assert found.pairs[0, :2].tolist() == [7, 9] and (np.diff(found.pairs[:, 2]) <= 0).all()
+
+
+def reference(chances, are_so, n):
+    """Bins of as many rows each, in float64, row by row."""
+    order = sorted(range(len(chances)), key=lambda row: chances[row])
+    sizes = [len(order) // n + (place < len(order) % n) for place in range(n)]
+    bins, start = [], 0
+    for size in sizes:
+        part = order[start : start + size]
+        bins.append((np.mean([chances[row] for row in part]), np.mean([are_so[row] for row in part]), size))
+        start += size
+    return np.array(bins)
+
+
+def test_calibration_is_of_the_predicted_class_in_bins_of_as_many_rows():
+    stored = {f"t{seed}": of_classes(n=203, seed=seed) for seed in range(2)}
+    (found,) = look_at_predictions.calibrated(source(stored), [arm("t0", "t1")])
+    for bins, error, each in zip(found.bins, found.errors, stored.values(), strict=True):
+        chances = [
+            float(np.exp(np.float64(row[which]))) for row, which in zip(each["scores"], each["classes"], strict=True)
+        ]
+        expected = reference(chances, each["classes"] == each["targets"], 10)
+        np.testing.assert_allclose(bins, expected, rtol=1e-12)
+        of_rows = np.abs(expected[:, 0] - expected[:, 1]) @ expected[:, 2] / 203
+        assert error == pytest.approx(of_rows, rel=1e-12)
+
+
+@pytest.mark.parametrize(("n", "bins"), [(5, 1), (40, 2), (5000, 15)])
+def test_bins_are_fewer_of_few_rows(n, bins):
+    (found,) = look_at_predictions.calibrated(source({"t0": of_classes(n=n)}), [arm("t0")])
+    assert found.bins.shape == (1, bins, 3) and found.bins[..., 2].sum() == n
+
+
+def test_calibration_of_labels_is_over_those_that_are_known():
+    targets = np.where(RNG.random((50, 3)) < 0.3, np.nan, RNG.integers(0, 2, (50, 3)))
+    stored = {"t0": {"scores": RNG.normal(size=(50, 3)).astype(np.float16), "targets": targets}}
+    (found,) = look_at_predictions.calibrated(source(stored, "multilabel", NAMES[:3]), [arm("t0")])
+    known = ~np.isnan(targets)
+    chances = 1 / (1 + np.exp(-stored["t0"]["scores"][known].astype(float)))
+    np.testing.assert_allclose(found.bins[0], reference(chances, targets[known] > 0, known.sum() // 20), rtol=1e-12)
+    assert look_at_predictions.confused(source(stored, "multilabel", NAMES[:3]), [arm("t0")]) == []
+
+
+@pytest.mark.parametrize(("task", "probable"), [("regression", True), ("classification", False)])
+def test_scores_that_are_no_probabilities_are_not_calibrated(task, probable):
+    held = {"scores": RNG.normal(size=(9, 1)), "targets": RNG.normal(size=(9, 1))}
+    stored = {"t0": held if task == "regression" else of_classes()}
+    assert look_at_predictions.calibrated(source(stored, task, probable=probable), [arm("t0")]) == []
+
+
+def test_rows_are_in_the_order_of_how_surely_they_are_wrong_over_the_trials_that_have_them():
+    stored = {f"t{seed}": of_classes(n=60, seed=seed) for seed in range(3)}
+    rows = {trial: np.sort(np.random.default_rng(place).permutation(100)[:60]) for place, trial in enumerate(stored)}
+    truth = np.random.default_rng(9).integers(0, 4, 100)
+    for trial, each in stored.items():
+        each["targets"] = truth[rows[trial]]
+    (found,) = look_at_rows.wrong(source(stored, rows=rows), [arm("t0", "t1"), arm("t2")])
+    sure, n, n_wrong = np.zeros(100), np.zeros(100), np.zeros(100)
+    for trial in ("t0", "t1"):
+        for row, score, predicted in zip(
+            rows[trial], *(stored[trial][name] for name in ("scores", "classes")), strict=True
+        ):
+            n[row] += 1
+            if predicted != truth[row]:
+                n_wrong[row] += 1
+                sure[row] += np.exp(float(score[predicted]))
+    order = np.argsort(-sure / np.maximum(n, 1), kind="stable")[:12]
+    np.testing.assert_array_equal(found.rows, order)
+    np.testing.assert_allclose(found.sizes, (sure / np.maximum(n_wrong, 1))[order], rtol=1e-12)
+    np.testing.assert_allclose(found.shares, (n_wrong / np.maximum(n, 1))[order])
+    assert found.truths == tuple(NAMES[truth[row]] for row in order) and found.measure == "probability"
+    assert all(one != other for one, other in zip(found.truths, found.predictions, strict=True))
+    for row, other in zip(found.rows, found.others, strict=True):
+        at = np.flatnonzero(rows["t2"] == row)
+        assert other == (stored["t2"]["classes"][at[0]] != truth[row]) if len(at) else np.isnan(other)
+    assert "cut" in found.origin and found.columns == ("0", "1", "2")
+    place = np.flatnonzero(rows["t0"] == order[0]) if order[0] in rows["t0"] else np.flatnonzero(rows["t1"] == order[0])
+    assert [float(cell) for cell in found.cells[0]] == [3 * place[0] + column for column in range(3)]
+
+
+def test_without_probabilities_rows_are_in_the_order_of_their_lead_and_of_none_wrong_none_is_shown():
+    stored = {"t0": {"scores": np.array([[0.9, 0.2], [0.1, 0.6], [0.4, 0.5]]), "classes": np.array([0, 1, 1])}}
+    stored["t0"]["targets"] = np.array([1, 0, 1])
+    (found,) = look_at_rows.wrong(source(stored, names=NAMES[:2], probable=False), [arm("t0")])
+    np.testing.assert_allclose(found.sizes, [0.7, 0.5])
+    assert found.rows.tolist() == [0, 1] and found.measure == "score" and np.isnan(found.others).all()
+    stored["t0"]["targets"] = stored["t0"]["classes"]
+    (found,) = look_at_rows.wrong(source(stored, names=NAMES[:2]), [arm("t0")])
+    assert len(found.rows) == 0 and found.truths == ()
+
+
+def test_of_several_labels_the_label_is_named_and_unknown_ones_are_not_wrong():
+    targets = np.array([[1, np.nan], [0, 1], [1, 1]])
+    stored = {"t0": {"scores": np.array([[-3.0, 9.0], [2.0, 1.0], [1.0, -1.0]]), "targets": targets}}
+    (found,) = look_at_rows.wrong(source(stored, "multilabel", ("p", "q")), [arm("t0")])
+    assert found.rows.tolist() == [0, 1, 2]
+    assert found.truths == ("p: there", "p: not there", "q: there")
+    np.testing.assert_allclose(found.sizes, 1 / (1 + np.exp([-3.0, -2.0, -1.0])))
+
+
+def test_numbers_are_in_the_order_of_their_mean_errors_in_deviations():
+    units = Units(np.array([10.0, 0.0]), np.array([5.0, 0.1]))
+    truth = units.restored(RNG.normal(size=(40, 2)))
+    stored = {
+        f"t{seed}": {"targets": truth, "scores": truth + RNG.normal(size=(40, 2)) * [2, 0.3]} for seed in range(3)
+    }
+    at = source(stored, "regression", ("u", "v"), units=units)
+    (found,) = look_at_rows.wrong(at, [arm("t0", "t1"), arm("t2")])
+    errors = np.mean([stored[trial]["scores"] - truth for trial in ("t0", "t1")], axis=0)
+    order = np.argsort(-np.abs(errors / units.deviation).ravel(), kind="stable")[:12]
+    np.testing.assert_array_equal(found.rows, order // 2)
+    np.testing.assert_allclose(found.sizes, errors.ravel()[order], rtol=1e-9)
+    np.testing.assert_allclose(found.others, (stored["t2"]["scores"] - truth).ravel()[order], rtol=1e-9)
+    assert found.measure == "error" and np.isnan(found.shares).all() and found.truths[0][:3] in ("u: ", "v: ")
+    one, other = look_at_rows.scattered(at, [arm("t0", "t1"), arm("t2")])
+    assert one.names == ("u", "v") and one.n_rows == 40
+    for output in range(2):
+        np.testing.assert_allclose(one.points[output, :, 0], truth[:, output])
+        np.testing.assert_allclose(one.points[output, :, 1], (truth + errors)[:, output])
+    np.testing.assert_allclose(other.points[..., 1], stored["t2"]["scores"].T)
+    assert look_at_rows.scattered(source({"t0": of_classes()}), [arm("t0")]) == []
+
+
+def test_columns_are_as_the_table_has_them():
+    names = ("age", "colour=red", "colour=", "flag")
+    offset, divisor = np.array([40.0, 0, 0, 0]), np.array([8.0, 1, 1, 1])
+    scaling = Scaling("standardise", names, np.array([0, 1, 2, 3]), np.full(4, 40.0), np.array([0]), offset, divisor)
+    rows = np.array([[0.3125, 1, 0, 1, 0], [0, 0, 1, 0, 1], [0.25, 0, 0, 1, 0]], np.float32)
+    records = [Record("age", "numbers", "numbers", 1), Record("colour", "texts", "categories", 0, ("red", ""))]
+    records.append(Record("flag", "numbers", "0 and 1", 0))
+    stored = {"t0": {"scores": np.log(np.array([[0.2, 0.8], [0.3, 0.7], [0.4, 0.6]])), "classes": np.ones(3, int)}}
+    stored["t0"]["targets"] = np.zeros(3, int)
+    of_table = {"inputs": rows, "records": records, "scaling": scaling, "shape": (5,)}
+    (found,) = look_at_rows.wrong(source(stored, names=NAMES[:2], **of_table), [arm("t0")])
+    assert found.columns == ("age", "colour", "flag")
+    assert found.cells.tolist() == [["42.5", "red", "1"], ["–", "(none)", "0"], ["42", "–", "1"]]
+
+
+def test_codes_lie_on_their_principal_components():
+    codes = RNG.normal(size=(80, 7)) @ RNG.normal(size=(7, 7))
+    points, shares = look_at_codes.on_plane(codes.astype(np.float32))
+    centred = codes.astype(np.float32).astype(float)
+    centred -= centred.mean(axis=0)
+    left, values, _ = np.linalg.svd(centred, full_matrices=False)
+    np.testing.assert_allclose(np.abs(points), np.abs(left[:, :2] * values[:2]), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(shares, values[:2] ** 2 / np.sum(values**2), rtol=1e-9)
+    for still in (np.ones((9, 3)), np.arange(9.0)[:, None]):
+        points, shares = look_at_codes.on_plane(still)
+        assert np.isfinite(points).all() and not points[:, 1].any() and shares[1] == 0
+
+
+def concluded(**changed):
+    return answer(*four_corners(effects(0.6), effects(0.85, pretraining=0.03, freezing=-0.01), **changed))
+
+
+def test_the_headline_is_the_best_use_of_pretraining_beside_the_best_network_from_scratch():
+    found = looks.pair(concluded())
+    assert [(each.point[INIT], each.point[FROZEN]) for each in found] == [("pretrained", 0), ("he", 0)]
+    kinds = looks.kinds(concluded(), found)
+    assert {kind: (each.point[INIT], each.point[FROZEN]) for kind, each in kinds.items()} == {
+        "pretrained": ("pretrained", 0),
+        "scratch": ("he", 0),
+        "random": ("he", 2),
+    }
+
+
+def test_an_arm_that_diverged_gives_way_and_a_failed_seed_is_left_out():
+    found = looks.pair(concluded(diverged=[(1, seed) for seed in range(8)] + [(3, 0)]))
+    assert [(each.point[INIT], each.point[FROZEN]) for each in found] == [("pretrained", 2), ("he", 0)]
+    assert len(found[0].trial_ids) == 8 and len(found[1].trial_ids) == 7
+    everything = [(place, seed) for place in range(4) for seed in range(8)]
+    lost = concluded(diverged=everything)
+    assert looks.pair(lost) == [] and looks.take(lost, pa.table({}), pytest.fail) is None
+
+
+def test_arms_of_a_headline_share_data_and_labels():
+    arms = []
+    for labels, gain in ((100, 0.0), (1000, 0.1)):
+        for init in ("pretrained", "he"):
+            bonus = 0.3 if (init, labels) == ("he", 100) else 0.0
+            end = 0.6 + gain + bonus + 0.01 * np.cos(np.arange(8.0))
+            arms.append(({INIT: init, "finetune.labels": labels}, np.full(8, 0.5), end))
+    found = looks.pair(answer(*tables(arms)))
+    assert [each.point["finetune.labels"] for each in found] == [1000, 1000]
+
+
+def test_a_readout_of_a_fresh_encoder_is_of_a_random_one_and_no_readout_of_another_arm_is():
+    ends = [0.6 + gain + 0.01 * np.cos(np.arange(8.0)) for gain in (0.1, 0.0, 0.05)]
+    read = "finetune.readout"
+    points = [{INIT: "pretrained", read: None}, {INIT: "he", read: None}, {INIT: "he", read: "logistic"}]
+    arms = [
+        Arm(point, tuple(range(8)), tuple(f"{place}{seed}" for seed in range(8))) for place, point in enumerate(points)
+    ]
+    arms = [each._replace(results={"validation_accuracy": end}) for each, end in zip(arms, ends, strict=True)]
+    kinds = looks.kinds(SimpleNamespace(arms=arms, metric="test_accuracy"), arms[:2])
+    assert kinds == dict(zip(("pretrained", "scratch", "random"), arms, strict=True))
+
+
+def test_without_pretraining_the_headline_is_what_is_compared_or_the_best_arm():
+    points = [{"finetune.optimizer.learning_rate": rate} for rate in (0.1, 0.2, 0.3)]
+    ends = [0.6 + gain + 0.01 * np.cos(np.arange(8.0)) for gain in (0.0, 0.2, 0.1)]
+    found = looks.pair(
+        answer(*tables([(point, np.full(8, 0.5), end) for point, end in zip(points, ends, strict=True)]))
+    )
+    assert [each.point["finetune.optimizer.learning_rate"] for each in found] == [0.2, 0.1]
+    alone = answer(*tables([({}, np.full(8, 0.5), ends[0])]))
+    (only,) = looks.pair(alone)
+    assert looks.kinds(alone, [only]) == {"own": only}
+
+
+def stages(trials):
+    return pa.table({"trial_id": trials, "stage": ["finetune"] * len(trials), "stage_id": [f"of {t}" for t in trials]})
+
+
+def test_what_fails_is_named_and_what_is_there_is_kept():
+    found = concluded()
+    table = stages([trial for each in found.arms for trial in each.trial_ids])
+    stored = {trial: of_classes(n=30) for trial in table["trial_id"].to_pylist()}
+    one = looks.take(found, table, lambda: source(stored))
+    assert len(one.confused) == len(one.calibrated) == 2 and len(one.wrong) == 1 and not one.planes
+    assert [each.partition(":")[0] for each in one.missing] == ["Codes on a plane", "The first layer, before and after"]
+    assert looks.take(found, table, pytest.fail, one) is one
+
+    def gone():
+        raise OSError("the store\nis gone")
+
+    assert looks.take(found, table, gone) == Looks(
+        one.of, missing=("Test predictions, codes and filters: the store is gone",)
+    )
+    other = table.set_column(2, "stage_id", [["another"] * len(table)])
+    assert looks.stated(found, other) != one.of
+
+
+def test_the_network_of_an_arm_is_the_best_on_validation_rows():
+    of = arm("t0", "t1", "t2", validation_accuracy=np.array([0.5, 0.9, np.nan]), validation_loss=np.array([1.0, 3, 2]))
+    assert looks.chosen(of, "test_accuracy") == ("t1", 1) and looks.chosen(of, "test_loss") == ("t0", 0)
