@@ -53,16 +53,12 @@ def alike(stage: Stage) -> Stage:
 
 
 def _by_row(stage: Stage, config: StageConfig, state: TrainState, seed: jax.Array, held_out: Batch) -> Mean:
-    """Returns numerators and denominators of the held-out error, row by row, or batch by batch: [N] each."""
-    method, n_rows = METHODS[stage.method], len(held_out.inputs)
-    size = min(stage.rows.batch_size, n_rows) if method.compares_rows else 1
-    whole = jax.tree.map(lambda leaf: leaf[: n_rows // size * size].reshape(-1, size, *leaf.shape[1:]), held_out)
+    """Returns numerators and denominators of the held-out error, row by row: [N] each."""
+    method = METHODS[stage.method]
 
-    def of_rows(rows: Batch) -> Mean:
-        one = start.as_drawn(stage.static, state.params, rows)
+    def of_row(row: Batch) -> Mean:
+        one = start.as_drawn(stage.static, state.params, jax.tree.map(lambda leaf: leaf[None], row))
         found = method.measure(stage.static, config, state, one, seed)[method.held_out]
         return Mean(found.total, jnp.float32(found.count))
 
-    if method.compares_rows:
-        return jax.lax.map(of_rows, whole)
-    return jax.lax.map(of_rows, whole, batch_size=min(_BLOCK, n_rows))
+    return jax.lax.map(of_row, held_out, batch_size=min(_BLOCK, len(held_out.inputs)))

@@ -107,7 +107,6 @@ class Method(NamedTuple):
     measure: Measure = no_measure
     companions: Beside = no_companions
     held_out: str = "loss"  # the metric of ``measure`` by which training may end early
-    compares_rows: bool = False  # whether a row's error depends on the others of its batch
     fit: Fit | None = None
     packages: tuple[str, ...] = ()  # that ``fit`` calls
     # From the number of validation examples to the time on a core of what no count of operations shows (seconds).

@@ -68,12 +68,7 @@ def embeddings(
 def method(loss: Loss) -> Method:
     """Returns the method that lowers a loss of the embeddings of two views."""
     return Method(
-        start.pretraining,
-        results.of_pretraining,
-        partial(_update, loss),
-        partial(_measure, loss),
-        companions,
-        compares_rows=True,
+        start.pretraining, results.of_pretraining, partial(_update, loss), partial(_measure, loss), companions
     )
 
 
