@@ -99,7 +99,7 @@ def bound(draw):
             *(["rbm"] if is_dense and bounded else []),
         ],
         "end_to_end": ["autoencoder", *OF_VIEWS],
-        "greedy_then_end_to_end": ["autoencoder", "pca", "rbm", *OF_VIEWS] if is_deep else [],
+        "greedy_then_end_to_end": ["autoencoder", "pca", "rbm"] if is_deep else [],
     }
     training = draw(st.sampled_from([way for way, kinds in trainings.items() if kind in kinds]))
     kinds = [each for each in trainings[training] if each in trainings["greedy"]]

@@ -1,7 +1,7 @@
 """The base of all methods' configs: facts for a plan, and checks of the layers in training."""
 
 from collections.abc import Sequence
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from pydantic.dataclasses import dataclass
 
@@ -38,6 +38,7 @@ class Method:
     decodes: ClassVar[bool] = True  # so that a stack of its layers reconstructs images
     trains_deep: ClassVar[bool] = False  # all layers at once, not only one
     reads_rows: ClassVar[bool] = False  # whatever layers are below, so that their codes are not computed once
+    record: ClassVar[Any] = None  # the ``learn.method.Method`` of a file of the user's
 
     @property
     def decodes_into_unit_interval(self) -> bool:

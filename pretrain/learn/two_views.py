@@ -1,4 +1,4 @@
-"""Two views of each input: their embeddings, and the parts of a method that compares them."""
+"""Two views of each input: their embeddings, and an update and a measurement of a method that compares them."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -11,10 +11,8 @@ import numpy as np
 from jaxtyping import Float, Key, Shaped
 
 from pretrain.config.views import TwoViews
-from pretrain.learn import results, start
 from pretrain.learn.annotations import Array, Codes, Scalar
 from pretrain.learn.layers import Dense, Params, apply, encode, flat, scaled
-from pretrain.learn.method import Method
 from pretrain.learn.metrics import Batch, Mean, Metrics
 from pretrain.learn.randomness import Purpose, update_key
 from pretrain.learn.stack import Companion, Companions
@@ -65,14 +63,7 @@ def embeddings(
     return first, second
 
 
-def method(loss: Loss) -> Method:
-    """Returns the method that lowers a loss of the embeddings of two views."""
-    return Method(
-        start.pretraining, results.of_pretraining, partial(_update, loss), partial(_measure, loss), companions
-    )
-
-
-def _update(
+def update(
     loss: Loss, static: Static, config: StageConfig, state: TrainState, batch: Batch, seed: jax.Array, step: Step
 ) -> tuple[TrainState, Values]:
     """Makes one update, by views that differ from update to update."""
@@ -85,9 +76,7 @@ def _update(
     return train_step(state, batch, objective, optimizer_of(static, config))
 
 
-def _measure(
-    loss: Loss, static: Static, config: StageConfig, state: TrainState, batch: Batch, seed: jax.Array
-) -> Metrics:
+def measure(loss: Loss, static: Static, config: StageConfig, state: TrainState, batch: Batch) -> Metrics:
     """Returns the metrics of held-out examples that are compared as in training: among as many as an update reads.
 
     Each batch has the same views. The last may overlap the one before it, and counts by its other rows.

@@ -115,7 +115,7 @@ def _name(pack: Pack) -> str:
     if stage.stack.head is None:
         return stage.name
     if not stage.n_updates:
-        return f"{stage.name}, {stage.method}"
+        return f"{stage.name}, {stage.config.method.kind}"
     return f"{stage.name}, {counted(stage.stack.start, 'layer')} frozen"
 
 
