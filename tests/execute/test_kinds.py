@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from pretrain import data
-from pretrain.config import AutoencoderConfig, RbmConfig, SupervisedConfig
+from pretrain.config import AutoencoderConfig, ContrastiveConfig, RbmConfig, SupervisedConfig, VarianceConfig
 from pretrain.execute import execute
 from pretrain.plan.plan import Pack, packs
 from pretrain.plan.plan import plan as plan_all
@@ -48,6 +48,17 @@ PLANS = {
         "method": AutoencoderConfig(),
         "sweep": ({"finetune.readout": ("none", "logistic", "trees")},),
         "stages": ["finetune", "finetune", "finetune"],
+    },
+    "two views, layer by layer": {
+        "encoder": {"layers": (6, 4)},
+        "method": ContrastiveConfig(projector=(5, 3), negatives="other_view", anchor="clean"),
+        "stages": ["pretrain/0", "pretrain/1"],
+    },
+    "two views, all at once": {
+        "encoder": {"layers": ("3c3s2", 5)},
+        "pretrain": {"training": "end_to_end"},
+        "method": VarianceConfig(views=("flip", "erasing", "noise"), projector=()),
+        "stages": ["pretrain/all"],
     },
     "convolutions": {
         "encoder": {"layers": ("3c3s2", 5)},

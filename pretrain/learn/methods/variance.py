@@ -44,7 +44,7 @@ def _of_view(embeddings: Codes) -> tuple[Scalar, Scalar]:
     """Returns what deviations lack of 1, and squared covariances, mean over units."""
     n_rows, n_units = embeddings.shape
     centred = embeddings - jnp.broadcast_to(jnp.mean(embeddings, axis=0, keepdims=True), embeddings.shape)
-    covariances = centred.T @ centred / (n_rows - 1)
+    covariances = centred.T @ centred / max(n_rows - 1, 1)
     lacking = jnp.mean(jnp.maximum(0, 1 - jnp.sqrt(jnp.diagonal(covariances) + _LEAST)))
     off = jnp.where(np.eye(n_units, dtype=bool), 0.0, jnp.square(covariances))
     return lacking, jnp.sum(off) / n_units

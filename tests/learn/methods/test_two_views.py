@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 from scipy import special
 
+from pretrain.config.method import Inputs
 from pretrain.config.methods import ContrastiveConfig, RedundancyConfig, VarianceConfig
 from pretrain.learn.methods.contrastive import nt_xent
 from pretrain.learn.methods.redundancy import barlow_twins
 from pretrain.learn.methods.variance import vicreg
+from tests.experiments import refused
 from tests.learn.formulas import check_gradient, double
+from tests.small_sweep import names, of_kind, path, run_all
 
 RNG = np.random.default_rng(3)
 FIRST, SECOND = (RNG.normal(size=(7, 4)).astype(np.float32) for _ in range(2))
@@ -93,3 +96,63 @@ def test_embeddings_that_are_all_alike_cost_what_collapse_costs():
     same = jnp.ones((7, 4))
     assert vicreg(same, same, VarianceConfig())[0] == pytest.approx(25 * (1 - 0.01), rel=1e-5)
     assert barlow_twins(same, same, RedundancyConfig())[0] == pytest.approx(1)
+
+
+IMAGES, TABLE = Inputs("images", (8, 8, 1)), Inputs("columns", (5,))
+SERIES = Inputs("series", (12, 1, 2))
+
+
+def test_views_follow_the_form_of_inputs():
+    asked = {form: ContrastiveConfig().at_inputs(form).views for form in (IMAGES, TABLE, SERIES)}
+    assert [*asked.values()] == [("crop", "rotation"), ("swap",), ("shift", "slope", "offset", "scale")]
+    named = ContrastiveConfig(views=("noise", "crop"), noise=0.5)
+    assert named.at_inputs(IMAGES) == named
+
+
+@pytest.mark.parametrize(
+    ("config", "inputs", "fault"),
+    [
+        (
+            ContrastiveConfig(views=("crop", "swap")),
+            IMAGES,
+            "views: 'swap' makes no sense of images; choose of crop",
+        ),
+        (VarianceConfig(views=("flip",)), SERIES, "views: 'flip' makes no sense of series; choose of crop, shift"),
+        (RedundancyConfig(views=("greyscale",)), IMAGES, "views: 'greyscale' needs images of three channels, not 1"),
+        (
+            ContrastiveConfig(swap=0.1),
+            IMAGES,
+            "swap: 0.1 has no effect where views are crop and rotation",
+        ),
+        (ContrastiveConfig(), SERIES._replace(padded=True), "kind: 'contrastive' takes views, which series of unlike"),
+    ],
+)
+def test_views_that_make_no_sense_are_refused(config, inputs, fault):
+    refused(lambda: config.at_inputs(inputs), f"pretrain.method.{fault}")
+
+
+@pytest.mark.parametrize("kind", ["contrastive", "redundancy", "variance"])
+def test_layers_are_trained_one_by_one_and_those_below_stay_to_the_bit(kind, planned, dataset):
+    projector = {"projector": (9, 5)} if kind == "contrastive" else {}
+    plan = planned(encoder={"layers": (12, 6)}, pretrain={"epochs": 4, **of_kind(kind, **projector)})
+    ran = run_all(plan, dataset)
+    lower, upper = (ran[job.id] for job in path(plan)[:2])
+    jax.tree.map(np.testing.assert_array_equal, lower[0]["encoder"]["layers_0"], upper[0]["encoder"]["layers_0"])
+    for params, curves, results, diverged in (lower, upper):
+        assert not diverged and not results
+        assert np.mean(curves["loss"][-3:]) < np.mean(curves["loss"][:3])
+        held_out = curves["validation_loss"][np.isfinite(curves["validation_loss"])]
+        assert len(held_out) == 4 and held_out[-1] < held_out[0] * 1.02
+        assert params.get("projector")
+    if kind == "contrastive":
+        np.testing.assert_allclose(lower[1]["chance_loss"], lower[1]["validation_chance_loss"][-1], rtol=1e-6)
+        assert lower[1]["accuracy"][-1] > 0.1
+
+
+def test_all_layers_at_once_have_one_projector_and_no_decoder(planned, dataset):
+    pretrain = {"epochs": 2, "training": "end_to_end", **of_kind("redundancy", projector=(7, 4))}
+    plan = planned(encoder={"layers": (12, 6)}, pretrain=pretrain)
+    assert "pretrain/all" in names(plan)
+    params, curves, results, _ = run_all(plan, dataset)[path(plan)[0].id]
+    assert {*params} == {"encoder", "projector"} and {*params["projector"]} == {"layers_1"} and not results
+    assert curves["alike"][-1] > curves["alike"][0]
