@@ -15,7 +15,8 @@ from pretrain.runs import looks_file
 from pretrain.store.store import Store
 from pretrain.study import look_at_layer, looks, use
 from pretrain.study.answer import answer
-from pretrain.study.results import load_params, load_run
+from pretrain.study.from_store import load_params
+from pretrain.study.results import load_run
 from tests.launching import (
     DETERMINISTIC,
     FILES,

@@ -14,7 +14,7 @@ from jaxtyping import Float, Key
 
 from pretrain.learn.annotations import Array
 from pretrain.learn.codes import in_blocks
-from pretrain.learn.convolution import Convolve, convolve, largest, native, padded
+from pretrain.learn.convolution import convolve, largest, padded
 from pretrain.learn.layers import LayerError, Params
 
 STEM = "conv1"
@@ -34,7 +34,6 @@ class ResNet18(nn.Module):
     without normalisation stay of one size (Zhang et al., 2019); biases start from zero.
     """
 
-    is_native: bool = False  # as of ``Convolution``
     activation: ClassVar[str] = "relu"
 
     @nn.compact
@@ -45,10 +44,10 @@ class ResNet18(nn.Module):
             name: self.param(name, functools.partial(_fresh, kernels=within))
             for name, within in kernels(inputs.shape[-1]).items()
         }
-        if self.is_native:
-            return _features(params, native, inputs)
-        of_images = functools.partial(_features, params, convolve)
-        return in_blocks(of_images, inputs, _MOST_ROWS) if len(inputs) > _MOST_ROWS else of_images(inputs)
+        n_rows, of_images = inputs.shape[0], functools.partial(_features, params)
+        if isinstance(n_rows, int) and n_rows > _MOST_ROWS:  # of an exported program it is a symbol
+            return in_blocks(of_images, inputs, _MOST_ROWS)
+        return of_images(inputs)
 
     def decoder(self, shape: tuple[int, ...]) -> nn.Module:
         """Raises LayerError, for nothing turns pooled features back into images."""
@@ -83,22 +82,24 @@ def _fresh(key: Key[Array, ""], kernels: Mapping[str, tuple[int, ...]]) -> Param
     return traverse_util.unflatten_dict(made)
 
 
-def _features(params: Params, by: Convolve, images: jax.Array) -> jax.Array:
+def _features(params: Params, images: jax.Array) -> jax.Array:
     """Returns the features of images: [B, H, W, C] to [B, 512]."""
-    convolved = functools.partial(_convolved, by)
-    values = largest(nn.relu(convolved(params[STEM], images, 2)), 3, 2, 1)
+    values = largest(nn.relu(_convolved(params[STEM], images, 2)), 3, 2, 1)
     for number, (_, stride) in enumerate(STAGES, 1):
         for name in BLOCKS:
             block, stride = params[f"layer{number}"][name], stride if name == BLOCKS[0] else 1
-            inner = convolved(block["conv2"], nn.relu(convolved(block["conv1"], values, stride)), 1)
+            inner = _convolved(block["conv2"], nn.relu(_convolved(block["conv1"], values, stride)), 1)
             if "downsample" in block:
-                values = convolved(block["downsample"]["0"], values, stride)
+                values = _convolved(block["downsample"]["0"], values, stride)
             values = nn.relu(inner + values)
     return values.mean(axis=(1, 2))
 
 
-def _convolved(by: Convolve, layer: Params, images: jax.Array, stride: int) -> jax.Array:
-    """Returns a convolution padded by half its window, with its bias."""
+def _convolved(layer: Params, images: jax.Array, stride: int) -> jax.Array:
+    """Returns a convolution padded by half its window, with its bias.
+
+    On a CPU it is by slices outside of loops, too, where XLA's own takes seven times as long for these shapes.
+    """
     window = layer["kernel"].shape[0]
-    sums = padded(images, layer["kernel"], stride, (window // 2,) * 2, by)
+    sums = padded(images, layer["kernel"], stride, (window // 2,) * 2, convolve)
     return sums + jnp.broadcast_to(layer["bias"], sums.shape)

@@ -123,8 +123,9 @@ def save(figure, directory: Path, name: str) -> str:
     text = io.StringIO()
     with warnings.catch_warnings(), matplotlib.rc_context({"svg.hashsalt": name}):
         warnings.filterwarnings("ignore", "Glyph .* missing")  # of names in other scripts, which tables show
+        figure.draw_without_rendering()
+        figure.set_layout_engine(None)  # laid out by now, which every drawing would do twice again
         figure.savefig(directory / f"{name}.png", format="png")
-        figure.set_layout_engine("none")  # laid out by now
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     (directory / f"{name}.svg").write_text(text.getvalue(), encoding="utf-8")
     body = text.getvalue()

@@ -122,7 +122,7 @@ def kinds(answer: Answer, compared: Sequence[Arm]) -> dict[str, Arm]:
     alike = [arm for arm in distinct(answer.arms) if not compared or _shared(arm) == _shared(compared[0])]
     sides: dict[str, list[Arm]] = {"pretrained": [], "scratch": [], "random": []}
     for arm in alike:
-        if arm.point.get(_INIT) == "pretrained":
+        if arm.point.get(_INIT) in ("pretrained", "weights"):  # the latter by somebody else
             sides["pretrained"].append(arm)
         elif arm.point.get(_INIT) == "he":
             is_still = arm.point.get(_FROZEN) or arm.point.get("finetune.readout") not in (None, "none")

@@ -66,7 +66,7 @@ def refused(name, *parts):
 @pytest.mark.parametrize("name", WRITERS)
 def test_all_writers_give_the_same_arrays(name, tmp_path):
     WRITERS[name](tmp_path / name)
-    arrays, layout = weights.read(str(tmp_path / name))
+    arrays, layout, _ = weights.read(str(tmp_path / name))
     assert arrays.keys() == FLAT.keys() and all(np.array_equal(arrays[key], FLAT[key]) for key in FLAT)
     by_kind = {".npz": None, ".pt": "torch", ".pth": "torch", "": "flax"}
     assert layout == LAYOUTS.get(name, by_kind.get((tmp_path / name).suffix))

@@ -13,6 +13,10 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neighbors import KNeighborsClassifier
 
 from pretrain.learn import probes
+from pretrain.learn.layers import Dense
+from pretrain.learn.methods import METHODS
+from pretrain.learn.stack import Stack
+from pretrain.learn.stage import Rows, Static
 from pretrain.learn.tasks import Task
 
 sizes = st.sampled_from([(12, 1), (13, 6), (40, 4)])  # of which each is compiled once
@@ -280,3 +284,23 @@ def test_read_outs_of_labels_are_one_classifier_each(seed):
         np.testing.assert_allclose(head["kernel"][:, number], theirs.coef_[0], atol=3e-3)
     found = np.asarray(nearest(codes[:5], codes, labels, 9))
     np.testing.assert_array_equal(voted(found, task, 5) > 0, found[:, :5].mean(1) > 0.5)
+
+
+# CPU seconds of read-outs of MNIST's pixels, and of 150 random codes: those that operations account for, and all.
+MEASURED = {
+    ("ridge", 2000, 784): (0.04, 1.78),
+    ("ridge", 20000, 784): (0.29, 1.74),
+    ("ridge", 2000, 150): (0.32, 0.27),
+    ("logistic", 2000, 784): (0.07, 5.33),
+    ("logistic", 2000, 150): (0.29, 0.42),
+    ("logistic", 20000, 784): (0.64, 17.6),
+    ("linear", 2000, 784): (0.07, 9.38),
+    ("linear", 2000, 150): (0.32, 1.03),
+}
+
+
+@pytest.mark.parametrize("read_out", MEASURED)
+def test_a_read_out_takes_as_long_as_is_estimated_within_a_factor_of_two(read_out):
+    (name, n, units), (counted, measured) = read_out, MEASURED[read_out]
+    static = Static(Stack((), (units,), head=Dense(10), task=Task("classification", 10)), Rows(n))
+    assert 0.5 < (counted + METHODS[name].seconds(static, 5000)) / measured < 2

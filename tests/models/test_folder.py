@@ -166,7 +166,10 @@ def test_pytorch_ends_alike(task, ending, statistics, tmp_path):
         check_torch(network(*CASES[case], task, ending, statistics), tmp_path / str(number))
 
 
-@pytest.mark.parametrize("case", ["dense", "strides", "residual", "series", "volumes", "pooling", "pooled volumes"])
+STABLE = ["dense", "strides", "residual", "series", "volumes", "pooling", "pooled volumes"]
+
+
+@pytest.mark.parametrize("case", [*STABLE, pytest.param("resnet18", marks=pytest.mark.slow)])
 def test_stablehlo_takes_any_number_of_rows(case, tmp_path):
     model = network(*CASES[case])
     folder.save(model, tmp_path / "out", "A sentence.", ["stablehlo"])

@@ -90,6 +90,7 @@ CONVOLVED = {
         {"encoder": {"layers": ("r4s2",)}, "pretrain": of_kind("supervised")},
         {"pretrain/0 advance", "finetune advance", "finetune finish"},
     ),
+    "ResNet-18": ({"encoder": {"layers": ("resnet18",)}, "finetune": HE}, {"finetune advance", "finetune finish"}),
 }
 
 
@@ -149,7 +150,9 @@ def test_programs_have_decompositions_where_asked_for_and_nothing_else_that_is_f
     assert {"finetune begin", "finetune finish", *asked} <= names
 
 
-@pytest.mark.parametrize("case", CONVOLVED)
+@pytest.mark.parametrize(
+    "case", [case if case != "ResNet-18" else pytest.param(case, marks=pytest.mark.slow) for case in CONVOLVED]
+)
 def test_convolutions_are_native_on_an_accelerator_and_products_on_a_cpu(case, experiment, dataset):
     settings, convolved = CONVOLVED[case]
     names = set()

@@ -10,7 +10,7 @@ import torch
 from pretrain import data
 from pretrain.config import DataConfig, EncoderConfig, Experiment, FinetuneConfig, PretrainConfig
 from pretrain.config.fields import ConfigError, replace_all
-from pretrain.learn.layers import Dense, apply, outside_of_loops
+from pretrain.learn.layers import Dense, apply
 from pretrain.learn.residual_network import ResNet18
 from pretrain.plan import imported, stages
 from tests import resnet18
@@ -47,13 +47,12 @@ def refused(path, *parts, **arguments):
     assert text.splitlines() == [text] and all(part in text for part in parts), text
 
 
-@pytest.mark.parametrize("layer", [outside_of_loops(ResNet18()), pytest.param(ResNet18(), marks=pytest.mark.slow)])
-def test_features_are_those_of_torch_and_what_is_not_used_is_named(layer, network, images, tmp_path):
+def test_features_are_those_of_torch_and_what_is_not_used_is_named(network, images, tmp_path):
     found = taken(saved(network.state_dict(), tmp_path / "w.pt"))
     with torch.no_grad():
         wanted = network.features(torch.from_numpy(images).permute(0, 3, 1, 2)).numpy()
     assert np.abs(wanted).max() > 1
-    features = apply(layer, jax.tree.map(jnp.asarray, found.params["encoder"]["layers_0"]), jnp.asarray(images))
+    features = apply(ResNet18(), jax.tree.map(jnp.asarray, found.params["encoder"]["layers_0"]), jnp.asarray(images))
     np.testing.assert_allclose(features, wanted, rtol=0, atol=1e-4 * np.abs(wanted).max())
     assert len(found.unused) == 22 and {"fc.weight", "fc.bias", "layer2.0.downsample.1.num_batches_tracked"} < {
         *found.unused

@@ -9,6 +9,7 @@ import pytest
 from pretrain.config import AdamConfig, AutoencoderConfig, RbmConfig, StudyConfig
 from pretrain.engines import work
 from pretrain.plan.plan import packs
+from pretrain.plan.plan import plan as plan_all
 from pretrain.runs import inventory, preview
 from pretrain.store import reuse
 from pretrain.store.store import Store
@@ -189,6 +190,18 @@ def test_a_stage_is_trained_whole_where_its_beginning_is_not_the_shorter_one(nam
     assert gone_on(tmp_path, dataset, short, long)["pretrain/0"] == [(2, 0, _updates(long, 0))]
 
 
+def test_code_names_a_course_and_its_length_does_not(experiment, dataset):
+    def courses(epochs, fingerprint):
+        found = dataclasses.replace(experiment(seeds=1, pretrain={"epochs": epochs}), study=KEPT)
+        jobs = plan_all(found, {found.data: dataset}, fingerprint).jobs.values()
+        assert all(job.course for job in jobs)
+        return {job.course for job in jobs}
+
+    first = courses(1, lambda *_: "this code")
+    assert len(first) > 2 and first == courses(3, lambda *_: "this code")
+    assert first.isdisjoint(courses(1, lambda *_: "another"))
+
+
 @pytest.mark.slow
 def test_a_second_layer_starts_from_another_parent(experiment, dataset, tmp_path):
     short, long = (planned(experiment, dataset, epochs=epochs, encoder={"layers": (12, 6)}) for epochs in (1, 2))
@@ -241,7 +254,7 @@ def test_a_state_of_another_seed_or_parent_is_not_taken(experiment, dataset, tmp
     assert line == "2 stages from kept states: 2 of finetune (after 8 of 16 updates)"
     assert preview.states(more, reuse.reasons(more, store)) == "states to keep: 0 MB"
     kept = [entry for entry in inventory.entries(tmp_path, verify=True) if "state" in entry.kind]
-    assert [(entry.kind, len(entry.stages), entry.fault) for entry in kept] == [
+    assert sorted((entry.kind, len(entry.stages), entry.fault) for entry in kept) == [
         ("finetune, state", 2, ""),
         ("pretrain/0, state", 2, ""),
     ]
