@@ -295,3 +295,16 @@ def test_a_target_that_is_no_number_is_told_beside_the_faults_of_columns(load):
     assert len(lines) == 2 and "has no value at all in column 'a'" in lines[0]
     assert "has y of 2 texts: 'small', 'tall'; a regression needs numbers" in lines[1]
     assert refused(lambda: load(table.drop_columns("a"), "y", form="parquet", task="regression")) == lines[1:]
+
+
+def test_columns_of_one_category_go_together_and_with_what_marks_a_missing_value(tmp_path):
+    rng = np.random.default_rng(0)
+    age = [f"{value:.1f}" if number % 7 else "" for number, value in enumerate(rng.normal(40, 10, 200))]
+    city, sex = rng.choice(["bern", "oslo", "rome"], 200), rng.choice(["f", "m"], 200)
+    lines = ["age,city,sex,weight,y", *(f"{age[n]},{city[n]},{sex[n]},{n + 0.5},{n % 2}" for n in range(200))]
+    (tmp_path / "people.csv").write_text("\n".join(lines) + "\n")
+    dataset = data.load(DataConfig(name=str(tmp_path / "people.csv"), target="y", validation=20))
+    assert dataset.scaling.columns == ("age", "city=bern", "city=oslo", "city=rome", "sex=m", "weight")
+    assert dataset.column_groups == (0, 1, 1, 1, 2, 3, 0)  # the last marks a missing age
+    np.savez(tmp_path / "a.npz", X=rng.normal(size=(200, 4)), y=np.arange(200) % 2)
+    assert data.load(DataConfig(name=str(tmp_path / "a.npz"), validation=20)).column_groups == (0, 1, 2, 3)
