@@ -37,10 +37,7 @@ class Method:
     is_random: ClassVar[bool] = True  # so that it differs from seed to seed
     decodes: ClassVar[bool] = True  # so that a stack of its layers reconstructs images
     trains_deep: ClassVar[bool] = False  # all layers at once, not only one
-<<<<<<< HEAD
     reads_rows: ClassVar[bool] = False  # whatever layers are below, so that their codes are not computed once
-=======
->>>>>>> ownmethod
     record: ClassVar[Any] = None  # the ``learn.method.Method`` of a file of the user's
 
     @property

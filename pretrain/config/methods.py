@@ -16,10 +16,7 @@ from pretrain.config.fields import STRICT, TRACED, ConfigError
 from pretrain.config.kinds import ClassWeights, Count, Penalty, Rate, Switch
 from pretrain.config.method import LayerFacts, Method
 from pretrain.config.own_methods import OWN, validated, written
-<<<<<<< HEAD
 from pretrain.config.views import TwoViews
-=======
->>>>>>> ownmethod
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -28,14 +25,9 @@ class AutoencoderConfig(Method):
 
     kind: Literal["autoencoder"] = "autoencoder"
     """What a layer is trained for: an autoencoder; rbm, a restricted Boltzmann machine; supervised, a classifier on the
-<<<<<<< HEAD
     layer's codes, which reads the labelled subset of fine-tuning; pca, principal components, in closed form; of two
     views of an input, contrastive (SimCLR), redundancy (Barlow Twins) or variance (VICReg); or FILE.py:NAME, a method
     of your own."""
-=======
-    layer's codes, which reads the labelled subset of fine-tuning; pca, principal components, in closed form; or
-    FILE.py:NAME, a method of your own."""
->>>>>>> ownmethod
     loss: Literal["mse", "cross_entropy"] = "mse"
     """Squared error, mean over units; or Bernoulli cross-entropy, sum over units (nats), of values in [0, 1]."""
     output: Annotated[Literal["linear", "sigmoid"], When("loss", ("mse",))] = "linear"
@@ -229,7 +221,6 @@ class WeightsConfig(Method):
 
 
 MethodConfig = Annotated[
-<<<<<<< HEAD
     AutoencoderConfig
     | RbmConfig
     | SupervisedConfig
@@ -237,9 +228,6 @@ MethodConfig = Annotated[
     | ContrastiveConfig
     | RedundancyConfig
     | VarianceConfig,
-=======
-    AutoencoderConfig | RbmConfig | SupervisedConfig | PcaConfig,
->>>>>>> ownmethod
     *(Field(discriminator="kind"), WrapValidator(validated), WrapSerializer(written), OWN),
 ]
 

@@ -78,12 +78,8 @@ def test_the_canonical_method_has_the_default_of_every_field_without_effect(conf
 
 def test_every_method_has_a_kind_of_its_own():
     kinds = [kind_of(method) for method in ALL]
-<<<<<<< HEAD
     known = {*Method.__subclasses__(), *TwoViews.__subclasses__()}
     of_package = {each for each in known if each.__module__ == WeightsConfig.__module__}
-=======
-    of_package = {each for each in Method.__subclasses__() if each.__module__ == WeightsConfig.__module__}
->>>>>>> ownmethod
     assert of_package == {*ALL, WeightsConfig}
     assert all(method().kind == kind for method, kind in zip(ALL, kinds, strict=True))
     assert METHODS.keys() == {*kinds, WeightsConfig().kind, *(last.kind for last in LAST)}

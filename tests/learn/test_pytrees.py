@@ -99,13 +99,8 @@ def nudged(config):
 
 def test_every_config_class_is_here():
     sections = {type(get(Settings(), name)) for name in ("data", "encoder", "pretrain", "finetune")}
-<<<<<<< HEAD
     known = {*Method.__subclasses__(), *TwoViews.__subclasses__()}
     assert NUMBERS.keys() >= {each for each in known if each.__module__ == WeightsConfig.__module__} | sections
-=======
-    of_package = {each for each in Method.__subclasses__() if each.__module__ == WeightsConfig.__module__}
-    assert NUMBERS.keys() >= of_package | sections
->>>>>>> ownmethod
 
 
 @pytest.mark.parametrize("kind", NUMBERS)
