@@ -364,7 +364,7 @@ def conclude(trained: Trained, with_tensorboard: bool = False) -> Run:
     # Only now, so that the tables of a run that is repeated, or interrupted as it is, never hold less.
     shown = samples.of_run(trained.plan, prepared.store, datasets, outcome.samples_there(run_dir))
     by_name = use.Tables(trained.tables["trials"], trained.tables["stages"])
-    source = functools.partial(looks.Source.of, experiment, by_name, prepared.store, datasets)
+    source = functools.partial(looks.Source.of, experiment, by_name, prepared.store, datasets, is_known=True)
     looked = looks.take(trained.answer, by_name.stages, source, outcome.looks_there(run_dir))
     written = (experiment, datasets, prepared.findings, trained.tables)
     before = trained.answer.history.before

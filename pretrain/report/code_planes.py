@@ -9,7 +9,7 @@ from pretrain.runs.looks_file import Plane
 
 _MARKERS = "os^Dv"
 _MOST_NAMED = 15  # classes; dots of others are grey
-_LETTER = (0.032, 0.055)  # width and height of a letter in one of two panels, of the extent of all dots
+_LETTER = (0.032, 0.06)  # width and height of a letter in one of two panels, of the extent of all dots
 _PUSHES = 100
 _LETTERS = "#111111"  # on a white halo, which stays on a dark page
 _GREY = "#868e96"
@@ -24,11 +24,11 @@ def drawing(planes: Sequence[Plane], names: Sequence[str]) -> Drawing:
             _classes(axes, plane, _LETTER[0] * min(2, len(planes)) / 2)
         else:
             _numbers(figure, axes, plane)
-        axes.set_xlabel(f"first, {plane.shares[0]:.0%} of the variance".replace("%", " %"), fontsize=8)
-        axes.set_ylabel(f"second, {plane.shares[1]:.0%}".replace("%", " %"), fontsize=8)
+        axes.set_xlabel(f"first, {plane.shares[0]:.0%} of the variance".replace("%", " %"), fontsize=9)
+        axes.set_ylabel(f"second, {plane.shares[1]:.0%}".replace("%", " %"), fontsize=9)
         axes.set(xticks=[], yticks=[])  # numbers of codes have no unit
         prefix = "random encoder: " if plane.kind == "random" else ""
-        axes.set_title(written(f"{prefix}{name}", 36), fontsize=8.5, color=INK)
+        axes.set_title(written(f"{prefix}{name}", 36), fontsize=9, color=INK)
     title(figure, "Codes of test rows on two principal components")
     shown, n = len(planes[0].points), planes[0].n_rows
     of = f"{shown:,} of {n:,} test rows, drawn at random," if shown < n else f"All {n:,} test rows"
@@ -96,7 +96,7 @@ def _numbers(figure, axes, plane: Plane) -> None:
     axes.scatter(*plane.points[~known].T, color=_GREY, **dots)
     drawn = axes.scatter(*plane.points[known].T, c=plane.targets[known], cmap="cividis", **dots)
     bar = figure.colorbar(drawn, ax=axes, location="bottom", aspect=30, shrink=0.8)
-    bar.ax.tick_params(colors=INK, labelsize=7)
+    bar.ax.tick_params(colors=INK, labelsize=9)
     bar.outline.set_edgecolor(INK)
-    bar.set_label(written(plane.names[0]), color=INK, fontsize=8)
+    bar.set_label(written(plane.names[0]), color=INK, fontsize=9)
     bar.solids.set_alpha(1)

@@ -13,7 +13,7 @@ _BESIDE = 6  # classes, up to which arms stand beside each other
 _NUMBERED = 12  # classes, up to which cells have room for numbers
 _DARK = 0.55  # of the scale, from which on letters are white
 _LETTERS = "#111111"  # on cells, which stay light on a dark page
-_LETTER = 0.075  # inches
+_LETTER = 0.085  # inches
 _SIDE = 0.32  # inches of a cell, at most
 _LEAST = 0.005  # share with a number
 _GAMMA = 0.5  # so that a few per cent are seen beside the diagonal
@@ -36,8 +36,8 @@ def drawing(confused: Sequence[Confused], names: Sequence[str]) -> Drawing:
         shown = np.ma.masked_invalid(shares)
         drawn = axes.imshow(shown, cmap=colours, norm=PowerNorm(_GAMMA, 0, 1), interpolation="none")
         axes.set(aspect="auto" if across > 1 else "equal")
-        axes.set_xticks(range(n), classes, rotation=0 if has_room else 90, fontsize=8)
-        axes.set_yticks(range(n), classes, fontsize=8)
+        axes.set_xticks(range(n), classes, rotation=0 if has_room else 90, fontsize=9)
+        axes.set_yticks(range(n), classes, fontsize=9)
         axes.grid(False)
         axes.set(xlabel="predicted", ylabel="true")
         axes.set_title(written(name, 24 if across > 1 else 60), fontsize=9, color=INK)
@@ -45,11 +45,11 @@ def drawing(confused: Sequence[Confused], names: Sequence[str]) -> Drawing:
             for (row, column), share in np.ndenumerate(shares):
                 if share >= _LEAST:  # no room, and time, for those of nearly none
                     colour = "#ffffff" if share**_GAMMA > _DARK + 0.15 else _LETTERS
-                    text = {"ha": "center", "va": "center", "fontsize": 8, "color": colour}
+                    text = {"ha": "center", "va": "center", "fontsize": 9, "color": colour}
                     axes.text(column, row, _percent(share), **text).set_in_layout(False)  # which takes a second
         else:
             bar = figure.colorbar(drawn, ax=axes, ticks=[0, 0.05, 0.25, 0.5, 1], aspect=30, pad=0.03)
-            bar.ax.set_yticklabels(["0 %", "5 %", "25 %", "50 %", "100 %"], color=INK, fontsize=8)
+            bar.ax.set_yticklabels(["0 %", "5 %", "25 %", "50 %", "100 %"], color=INK, fontsize=9)
             bar.outline.set_edgecolor(INK)
     title(figure, "Test rows of each class, by the class predicted (%)")
     return Drawing("confusion", figure, _caption(confused), _alt(confused, names))

@@ -26,7 +26,7 @@ def drawing(changed: Changed, name: str) -> Drawing:
     most = float(np.quantile(finite, pictures.SHOWN) or finite.max() or 1.0) if finite.size else 1.0
     figure, axes = canvas(0.95 + min(pictures.HIGHEST, (WIDTH - 0.2) * down / across))
     colours = LinearSegmentedColormap.from_list("weights", (COLOURS[1], "#ffffff", COLOURS[0]))
-    text = {"va": "center", "fontsize": 8, "color": INK}
+    text = {"va": "center", "fontsize": 9, "color": INK}
     for unit in range(n):
         left = margin + (unit % columns) * (wide + gap)
         start = (unit // columns) * block

@@ -8,7 +8,8 @@ from pretrain.report.listings import Listing
 from pretrain.runs.looks_file import Wrong
 from pretrain.runs.sample_file import is_series
 
-_IN_A_ROW = 6
+_IN_A_ROW = 5
+_MOST_DRAWN = 10  # of pictures and lines
 _SERIES_IN_A_ROW = 2
 
 
@@ -54,6 +55,7 @@ def drawing(wrong: Wrong, name: str) -> Drawing | None:
     """Draws the rows with their classes; None of tables, and where nothing is wrong."""
     if wrong.examples.ndim < 4 or not len(wrong.rows):
         return None
+    wrong = _first(wrong, _MOST_DRAWN)
     texts = [
         (f"{_short(truth)} → {_short(predicted)}", f"{row}: {_size(wrong, size)}")
         for row, truth, predicted, size in zip(wrong.rows, wrong.truths, wrong.predictions, wrong.sizes, strict=True)
@@ -63,20 +65,25 @@ def drawing(wrong: Wrong, name: str) -> Drawing | None:
     what = "by most" if wrong.measure == "error" else "most surely"
     title(figure, f"Test rows that are wrong {what}: true → predicted")
     caption = (
-        f"The same rows of {name}, the worst first: true → predicted, and below it the row's number and "
+        f"The first of the rows that {name} gets wrong: true → predicted, and below it the row's number and "
         f"{wrong.measure}. Some may be mislabelled."
     )
     listed = "; ".join(f"row {below}, {above}" for above, below in texts)
     return Drawing("wrong_rows", figure, caption, f"Test rows that are wrong {what}: {listed}")
 
 
+def _first(wrong: Wrong, n: int) -> Wrong:
+    fields = ("rows", "truths", "predictions", "sizes", "shares", "others", "examples", "cells")
+    return wrong._replace(**{name: getattr(wrong, name)[:n] for name in fields})
+
+
 def _images(wrong: Wrong, texts: list[tuple[str, str]]):
     images = wrong.examples.reshape(len(wrong.examples), *wrong.examples.shape[-3:])
     n, height, width, _ = images.shape
-    line = 0.17 * width
+    line = 0.18 * width
     places, (across, down) = pictures.places_of(n, _IN_A_ROW, width, height + 2 * line)
     figure, axes = canvas(0.4 + min(pictures.HIGHEST, (WIDTH - 0.2) * down / across))
-    text = {"ha": "center", "va": "center", "fontsize": 7.5, "color": INK}
+    text = {"ha": "center", "va": "center", "fontsize": 9, "color": INK}
     for image, words, (left, top) in zip(images, texts, places, strict=True):
         for place, word in enumerate(words):
             axes.text(left + width / 2, top + (place + 0.5) * line, word, **text)
@@ -90,7 +97,7 @@ def _series(wrong: Wrong, texts: list[tuple[str, str]]):
     size, line = (1.0, 0.28), 0.08
     figure, axes, places = series_pictures.tiles(len(texts), _SERIES_IN_A_ROW, size, line)
     end = series_pictures.most(wrong.examples)
-    text = {"va": "center", "fontsize": 8, "color": INK}
+    text = {"va": "center", "fontsize": 9, "color": INK}
     for values, (above, below), (left, top) in zip(wrong.examples, texts, places, strict=True):
         axes.text(left, top + line / 2, above, ha="left", **text)
         axes.text(left + size[0], top + line / 2, below, ha="right", **text)

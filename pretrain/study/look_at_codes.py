@@ -80,7 +80,8 @@ def network(source: Source, trial: str) -> tuple["Stack", "Params"]:
     store, stage = source.store, source.stages[trial]["finetune"]
     settings, dataset = source.settings(trial), source.dataset(trial)
     inputs = inputs_file.inputs_of(settings.finetuning_data, dataset)
-    if any(word.kind == "own" for word in settings.words):  # whose code may have changed, which ``load`` finds out
+    is_own = any(word.kind == "own" for word in settings.words)
+    if is_own and not source.is_known:  # code may have changed, which ``load`` finds out
         model = stored.load(store, [stored.Ending(stage, settings, inputs)], trial)
         return model.stack, model.members[0].params
     stack = stored.network(settings, inputs)

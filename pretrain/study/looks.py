@@ -35,17 +35,24 @@ class Source:
     stages: Mapping[str, Mapping[str, str]]  # ids by name, in their order, of each trial
     store: "Store"
     datasets: Mapping[DataConfig, Dataset]
+    is_known: bool = False  # whether data and the user's own layers are known to be those that trained
     _settings: dict[str, Settings] = dataclasses.field(default_factory=dict)  # that were found, by trial
 
     @classmethod
     def of(
-        cls, experiment: Experiment, tables: use.Tables, store: "Store", datasets: Mapping[DataConfig, Dataset]
+        cls,
+        experiment: Experiment,
+        tables: use.Tables,
+        store: "Store",
+        datasets: Mapping[DataConfig, Dataset],
+        is_known: bool = False,
     ) -> "Source":
         """Returns the source of a run's tables."""
         stages: dict[str, dict[str, str]] = {}
         for row in tables.stages.to_pylist():
             stages.setdefault(row["trial_id"], {})[row["stage"]] = row["stage_id"]
-        return cls(experiment, {row["trial_id"]: row for row in tables.trials.to_pylist()}, stages, store, datasets)
+        trials = {row["trial_id"]: row for row in tables.trials.to_pylist()}
+        return cls(experiment, trials, stages, store, datasets, is_known)
 
     def settings(self, trial: str) -> Settings:
         """Returns a trial's settings at its seed."""

@@ -14,6 +14,7 @@ from selenium.webdriver.chrome.service import Service
 from pretrain.config import Experiment
 from tests.report.test_report import budgets, written
 from tests.report.test_terminal import INIT, tables
+from tests.runs.test_looks_file import looked
 from tests.runs.test_sample_file import sampled
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -62,7 +63,13 @@ def hostile(directory):
     trials, curves = tables(arms)
     data = dataclasses.replace(Experiment().data, name=NAMES[0])
     made = sampled(n=4, labels=NAMES, trial_id=trials["trial_id"][-1].as_py())
-    written(directory, trials, curves, dataclasses.replace(Experiment(), data=data), made)
+    trials_of = [tuple(trials["trial_id"].to_pylist()[8 * arm : 8 * arm + 8]) for arm in (0, 3)]
+    shown = looked(arms=trials_of)
+    confused = tuple(each._replace(names=NAMES, counts=np.full((4, 4), 9)) for each in shown.confused)
+    planes = tuple(each._replace(names=NAMES) for each in shown.planes)
+    worst = shown.wrong[0]._replace(truths=NAMES[:3], predictions=NAMES[1:])
+    shown = shown._replace(confused=confused, planes=planes, wrong=(worst,), missing=(f"Codes: {NAMES[0]}",))
+    written(directory, trials, curves, dataclasses.replace(Experiment(), data=data), made, shown)
     return directory / "report.html"
 
 
@@ -134,13 +141,23 @@ def test_every_figure_is_drawn_within_the_page_with_caption_and_alternative(brow
             assert 9 * figure["ratio"] > 8
         drawn = {figure["name"].removeprefix("figure-") for figure in figures}
         expected = {
-            "run": {"first_batches", "differences", "shares", "slopes", "filters", "reconstructions", "phase_losses"},
+            "run": {
+                *("calibration", "codes", "confusion", "first_layer"),
+                "first_batches",
+                "differences",
+                "shares",
+                "slopes",
+                "filters",
+                "reconstructions",
+                "phase_losses",
+            },
             "labels": {"answer", "first_batches", "differences", "slopes", "gains"},
             "one seed": {"first_batches", "differences", "slopes"},
             "windows": {"first_batches", "filters", "reconstructions"},
             "hostile": {
                 *("first_batches", "differences", "slopes", "gains", "filters", "reconstructions"),
-                *("datasets_1", "datasets_2", "datasets_3"),
+                *("datasets_1", "datasets_2", "datasets_3", "calibration", "codes", "confusion", "wrong_rows"),
+                "first_layer",
             },
         }
         assert drawn == expected[name]

@@ -42,9 +42,10 @@ TABLES = made()
 SWEEP = tuple({INIT: (init,), FROZEN: (frozen,)} for init, frozen in CORNERS.values())
 
 
-def write(directory, tables=TABLES, samples=None, redraw=False, notify=pytest.fail, **changed):
+def write(directory, tables=TABLES, samples=None, redraw=False, notify=pytest.fail, has_looks=True, **changed):
     experiment = dataclasses.replace(Experiment(run_dir=str(directory), sweep=SWEEP), **changed)
     found = answer(tables["trials"], tables["curves"], findings=FOUND)
+    asked = looks.stated(found, tables["stages"]), [arm.trial_ids for arm in looks.pair(found)]
     with run_files.occupied(directory), undrawn():
         outcome.write(
             experiment,
@@ -55,7 +56,7 @@ def write(directory, tables=TABLES, samples=None, redraw=False, notify=pytest.fa
             samples,
             notify,
             redraw,
-            looked=looked(looks.stated(found, tables["stages"]), [arm.trial_ids for arm in looks.pair(found)]),
+            looked=looked(*asked) if has_looks else None,
         )
 
 
@@ -118,6 +119,16 @@ def test_samples_come_and_go_with_their_figures(run):
     assert drawn(run) == page
     write(run)
     assert held(run) == before
+
+
+def test_the_report_of_a_run_whose_stages_are_gone_says_what_it_does_not_show(run, capsys):
+    write(run, has_looks=False, redraw=True)
+    with undrawn():
+        assert report_command.main([str(run)]) == 0
+    page = (run / "report.html").read_text()
+    assert "What is not shown here, and why." in page and "lacks 32 of 32 stages" in page
+    assert not (run / "looks.npz").exists() and 'id="figure-confusion"' not in page
+    assert "lacks 32 of 32" in results.load_run(run).answer.content["looks"]["missing"][0]
 
 
 def test_files_of_users_stay(run):

@@ -21,12 +21,12 @@ from tests.undrawn import undrawn
 LABELS = "finetune.labels"
 
 
-def written(directory, trials, curves, experiment=None, samples=None):
+def written(directory, trials, curves, experiment=None, samples=None, looked=None):
     """Writes a report; returns the answer, the page, and what answer.json holds."""
     experiment = experiment or Experiment()
     directory.mkdir(exist_ok=True)
     found = answer(trials, curves, experiment.study)
-    page = report.write(found, trials, curves, experiment, "2 x cpu", directory, samples)
+    page = report.write(found, trials, curves, experiment, "2 x cpu", directory, samples, looked=looked)
     return found, page.read_text(), json.loads((directory / "answer.json").read_text())
 
 

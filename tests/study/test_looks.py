@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from pretrain.config.fields import ConfigError
 from pretrain.data.columns import Record
 from pretrain.data.dataset import Origin, Units
 from pretrain.data.scaling import Scaling
@@ -39,7 +40,8 @@ def source(stored, task="classification", names=NAMES, probable=True, units=None
         of_data |= {"example_shape": shape, "has_axes": len(shape) > 1, "interval": (0.0, 1.0)}
         return SimpleNamespace(task=task, output_names=names, units=units, **of_data)
 
-    return SimpleNamespace(dataset=dataset, predictions=stored.get, has_probabilities=lambda trial: probable)
+    of_trials = {"dataset": dataset, "predictions": stored.get, "trials": stored}
+    return SimpleNamespace(**of_trials, has_probabilities=lambda trial: probable)
 
 
 def of_classes(n=200, k=4, seed=0, missing=()):
@@ -310,6 +312,33 @@ def test_what_fails_is_named_and_what_is_there_is_kept():
     )
     other = table.set_column(2, "stage_id", [["another"] * len(table)])
     assert looks.stated(found, other) != one.of
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_layers_of_the_users_own_are_checked_where_they_may_have_changed(is_known, monkeypatch):
+    found = concluded()
+    table = stages([trial for each in found.arms for trial in each.trial_ids])
+    at = source({trial: of_classes(n=30) for trial in table["trial_id"].to_pylist()})
+    section = SimpleNamespace(encoder_init="he", kind="finetuning")
+    settings = SimpleNamespace(words=[SimpleNamespace(kind="own")], finetuning_data="x", finetune=section)
+    at.settings, at.is_known, at.stages = (
+        lambda trial: settings,
+        is_known,
+        {trial: {"finetune": trial} for trial in at.trials},
+    )
+    monkeypatch.setattr("pretrain.data.inputs_file.inputs_of", lambda *_: None)
+
+    def changed(*_):
+        raise ConfigError("data.name", "x", "or layers of your own are not as they were")
+
+    def built(*_):
+        raise ConfigError("encoder.layers", "x", "is built anew")
+
+    monkeypatch.setattr("pretrain.models.stored.load", changed)
+    monkeypatch.setattr("pretrain.models.stored.network", built)
+    at.store = None
+    (codes,) = [each for each in looks.take(found, table, lambda: at).missing if each.startswith("Codes")]
+    assert ("built anew" if is_known else "not as they were") in codes
 
 
 def test_the_network_of_an_arm_is_the_best_on_validation_rows():
