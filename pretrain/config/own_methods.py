@@ -128,6 +128,8 @@ def validated(value: Any, handler: Callable[[Any], Any]) -> Any:
     is_named = isinstance(value, dict)
     own = OWN(value.get("kind") if is_named else getattr(value, "kind", None))
     if own is None:
+        if is_named:  # JSON's lists are Python's by now, and a strict tuple takes none
+            value = {name: tuple(each) if isinstance(each, list) else each for name, each in value.items()}
         return handler(value)
     return TypeAdapter(own).validate_json(json.dumps(value)) if is_named else value
 
