@@ -29,7 +29,9 @@ def proposed(arrays: Mapping[str, np.ndarray], wanted: Mapping[str, Leaf], layou
     fits = fits.reshape(len(layers), len(theirs))
     if not _has_map(fits):
         return _of_shapes(arrays, sorted(modules, key=_natural), layout)
-    possible = [[theirs[at] for at in np.flatnonzero(fits[row]) if _may_be(fits, row, at)] for row in range(len(fits))]
+    possible = [
+        [theirs[at] for at in np.flatnonzero(fits[row]) if _may_be(fits, row, int(at))] for row in range(len(fits))
+    ]
     if max(map(len, possible), default=0) > 1:
         choices = [f"{layer} may be {' or '.join(names)}" for layer, names in zip(layers, possible, strict=True)]
         asked = " ".join(f"{layer}=…" for layer in layers[:_MOST_NAMED])
