@@ -108,6 +108,7 @@ def _layout(name: str, stated: str, written: weights.Layout | None) -> weights.L
     """
     if stated == "auto" and written is None:
         remedy = f"is not written in {name!r}; set it to torch (dense kernels [out, in]) or flax ([in, out])"
+        remedy += ", as by --finetune.weights-layout torch"
         raise ConfigError("finetune.weights_layout", stated, remedy)
     if written and stated not in ("auto", written):
         raise ConfigError("finetune.weights_layout", stated, f"differs from {name!r}, which is {written}; leave it out")

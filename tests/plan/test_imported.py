@@ -62,7 +62,12 @@ def test_a_square_kernel_is_read_in_the_layout_that_is_stated(tmp_path):
     kernel, bias = drawn(300, 300), drawn(300)
     np.savez(tmp_path / "w.npz", **{"layers_0.kernel": kernel, "layers_0.bias": bias})
     wanted = {"name": tmp_path / "w.npz", "layers": layers, "image": (300,)}
-    refused("finetune.weights_layout", "torch (dense kernels [out, in]) or flax", **wanted)
+    refused(
+        "finetune.weights_layout",
+        "torch (dense kernels [out, in]) or flax",
+        "--finetune.weights-layout torch",
+        **wanted,
+    )
     as_flax, as_torch = (taken(**wanted, layout=layout).params["encoder"]["layers_0"] for layout in ("flax", "torch"))
     assert np.array_equal(as_flax["kernel"], kernel) and np.array_equal(as_torch["kernel"], kernel.T)
     for format, layout in (("pt", "torch"), ("flax", "flax")):
