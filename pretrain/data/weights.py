@@ -137,7 +137,7 @@ def _torch(path: Path) -> tuple[Any, Layout | None]:
             if not (held := re.search(r"GLOBAL (\S+) was not an allowed", str(error))):
                 raise
             remedy = f"cannot be read: it pickles {held[1]}, whose code would run; save a state dict alone, by "
-            remedy += f"torch.save(model.state_dict(), {path.name!r})"
+            remedy += f"torch.save(model.state_dict(), '{path.stem}_state.pt')"
             raise ConfigError(FIELD, str(path), remedy) from None
 
     def numpy(value: Any) -> Any:

@@ -90,7 +90,9 @@ def _imported(
         faults += _misfits(path, placed[path][0], array, wanted[path].shape)
         faults += _other_channels(array, wanted[path])
     if faults:
-        hint = "" if names or placed or any(is_network) else proposed(made_of.arrays, wanted, layout)
+        has_none = not (names or placed or any(is_network))
+        asked = made_of.arrays, wanted, layout, not name.endswith(".safetensors")
+        hint = proposed(*asked) if has_none else ""
         raise ConfigError(weights.FIELD, name, f"does not fit the encoder: {'; '.join(faults)}{hint}")
     params = {path: np.ascontiguousarray(made[path], np.float32) for path in sorted(made)}
     encoder: Params = {f"layers_{number}": {} for number in range(len(layers))}  # also of layers without parameters

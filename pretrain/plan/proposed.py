@@ -14,13 +14,14 @@ _MOST_NAMED = 20  # pairs or modules
 _OPTION = "--finetune.weights-names"
 
 
-def proposed(arrays: Mapping[str, np.ndarray], wanted: Mapping[str, Leaf], layout: str) -> str:
+def proposed(arrays: Mapping[str, np.ndarray], wanted: Mapping[str, Leaf], layout: str, is_in_order: bool) -> str:
     """Returns a map of names, the only one whose shapes fit, or what shapes leave open; it is never taken.
 
     Args:
       arrays: of a checkpoint, in its layout.
       wanted: parameters of an encoder, by path.
       layout: of the arrays.
+      is_in_order: whether they are as a module defines them, which a .safetensors file does not keep.
     """
     layers = list(dict.fromkeys(path.partition("/")[0] for path in wanted))
     modules = list(dict.fromkeys(name.rpartition(".")[0] for name in arrays))
@@ -28,7 +29,7 @@ def proposed(arrays: Mapping[str, np.ndarray], wanted: Mapping[str, Leaf], layou
     fits = np.array([[_fits(arrays, wanted, layer, name, layout) for name in theirs] for layer in layers], bool)
     fits = fits.reshape(len(layers), len(theirs))
     if not _has_map(fits):
-        return _of_shapes(arrays, sorted(modules, key=_natural), layout)
+        return _of_shapes(arrays, modules if is_in_order else sorted(modules, key=_natural), layout)
     possible = [
         [theirs[at] for at in np.flatnonzero(fits[row]) if _may_be(fits, row, int(at))] for row in range(len(fits))
     ]

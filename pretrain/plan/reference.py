@@ -14,7 +14,7 @@ from pretrain.data.files import read_npz
 from pretrain.data.findings import Finding
 from pretrain.data.inputs_file import inputs_of
 from pretrain.data.raw import Raw
-from pretrain.learn.layers import Convolution, PaddedConvolution
+from pretrain.learn.layers import Convolution
 from pretrain.learn.stack import Stack
 from pretrain.plan import described
 from pretrain.plan.imported import Imported
@@ -57,7 +57,8 @@ def check(section: FinetuneConfig, found: Imported, stack: Stack, data: DataConf
     for key, number in sorted(wanted.items(), key=lambda item: item[1]):
         if key in arrays:
             ours = np.asarray(stack.encoding(found.params, number + 1)(jnp.asarray(rows)))
-            difference = _difference(name, number, _as_theirs(ours, found.layout), arrays[key])
+            layer = f"layer {number} ({_words(stack, number)})"
+            difference = _difference(name, layer, _as_theirs(ours, found.layout), arrays[key])
             if not difference <= TOLERANCE:
                 is_located = all(f"codes_{each}" in arrays for each in range(number))
                 raise ConfigError(FIELD, name, _other(number, difference, stack, dataset, is_located))
@@ -87,28 +88,34 @@ def _as_theirs(codes: np.ndarray, layout: str) -> np.ndarray:
     return codes.reshape(len(codes), -1)
 
 
-def _difference(name: str, number: int, ours: np.ndarray, theirs: np.ndarray) -> float:
+def _difference(name: str, layer: str, ours: np.ndarray, theirs: np.ndarray) -> float:
     """Returns the largest difference of codes of a layer, of the largest code."""
     if theirs.dtype.kind != "f" or theirs.reshape(len(theirs), -1).shape != ours.shape:
         given_as = f"{theirs.dtype}{list(theirs.shape)}"
         wanted = f"float32{list(ours.shape)}"
-        raise ConfigError(FIELD, name, f"has codes of layer {number} of {given_as}, where ours are {wanted}")
+        remedy = f"has codes of {layer} of {given_as}, where ours are {wanted}; pooling counts as a layer"
+        raise ConfigError(FIELD, name, remedy)
     flat = theirs.reshape(len(theirs), -1).astype(float)
     return float(np.abs(ours - flat).max() / (np.abs(flat).max() or 1.0))
 
 
 def _other(number: int, difference: float, stack: Stack, dataset: Dataset, is_located: bool) -> str:
     """Returns what differs, what is done here, and what else may be the cause."""
-    layer = stack.layers[number]
-    word = described.word(known) if (known := described.described(layer)) else type(layer).__name__
-    here = [f"{word!r}", f"activation {getattr(layer, 'activation', 'none')}", f"inputs by {dataset.scaling.method}"]
-    if isinstance(layer, Convolution):
-        here.insert(1, "padding as TensorFlow's SAME")
-    elif isinstance(layer, PaddedConvolution):
-        here.insert(1, f"padding {layer.padding}")
+    words = _words(stack, number) if is_located else _words(stack, 0, number)
+    activation = getattr(stack.layers[number], "activation", "none")
+    is_same = any(isinstance(layer, Convolution) for layer in stack.layers[: number + 1])
+    here = f"{words}{' (padded as SAME of TensorFlow)' * is_same}, activation {activation}"
+    here += f", inputs by {dataset.scaling.method}"
     locate = "" if is_located else f"; codes_0 to codes_{number} in it would name the first layer that differs"
     return (
         f"has other codes of layer {number}, by {difference:.2g} of the largest; compare padding, activation and the "
-        f"scale of inputs (encoder.layers, encoder.activation, data.scaling): here {', '.join(here)}; else names may "
+        f"scale of inputs (encoder.layers, encoder.activation, data.scaling): here {here}; else names may "
         f"be exchanged or kernels transposed (finetune.weights_names, finetune.weights_layout){locate}"
     )
+
+
+def _words(stack: Stack, first: int, last: int = -1) -> str:
+    """Returns the words of layers, or of one."""
+    layers = stack.layers[first : max(first, last) + 1]
+    known = ((layer, described.described(layer)) for layer in layers)
+    return " ".join(described.word(each) if each else type(layer).__name__ for layer, each in known)

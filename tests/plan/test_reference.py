@@ -135,9 +135,9 @@ def test_the_first_layer_with_other_codes_is_named(trial):
     refused(trial(stride=2, word="4c3s2"), "other codes of layer 0", "padding, activation")
     refused(trial(stride=2, word="4c3s2", keep=("codes",)), "other codes of layer 1")
     refused(trial(activation="elu"), "other codes of layer 0")
-    here = "here '4c3', padding as TensorFlow's SAME, activation relu, inputs by unit"
+    here = "here 4c3 (padded as SAME of TensorFlow), activation relu, inputs by unit"
     refused(trial(divisor=1.0), "other codes of layer 0", "data.scaling", here, "exchanged or kernels transposed")
-    refused(trial(stride=2, word="4c3s2", keep=("codes",)), "codes_0 to codes_1 in it would name the first layer")
+    refused(trial(stride=2, word="4c3s2", keep=("codes",)), "here 4c3s2 5", "codes_0 to codes_1 in it would name")
 
 
 def test_a_reference_that_is_none_is_one_line(trial, tmp_path):
@@ -147,7 +147,7 @@ def test_a_reference_that_is_none_is_one_line(trial, tmp_path):
         ({"x": IMAGES[:20]}, "holds x; give x, codes"),
         ({"codes": np.ones((20, 5), "f")}, "holds codes"),
         ({"x": IMAGES[:20, :4], "codes": np.ones((20, 5), "f")}, "20 × 4 × 8"),
-        ({"x": IMAGES[:20], "codes": np.ones((20, 4), "f")}, "codes of layer 1 of float32[20, 4], where ours are"),
+        ({"x": IMAGES[:20], "codes": np.ones((20, 4), "f")}, "codes of layer 1 (5) of float32[20, 4], where ours are"),
         ({"x": IMAGES[:20], "codes": np.full((20, 5), np.nan, "f")}, "other codes of layer 1"),
         ({"x": IMAGES[:20], "codes_7": np.ones((20, 5), "f")}, "holds codes_7, x"),
     ):
