@@ -1,6 +1,7 @@
 """Does a checkpoint help on your data? The best use of its weights against the best network from scratch.
 
-    python launch.py checkpoint --data.name my.npz --encoder.layers 300 150 --finetune.weights encoder.safetensors
+    python launch.py checkpoint --data.name my.npz --encoder.layers 300 150 --encoder.activation relu \\
+        --finetune.weights encoder.safetensors
 
 Each arm, from the checkpoint or from He weights, chooses for each seed its learning rate and whether its encoder is
 frozen, all on the same validation rows. The question is of the largest label budget; two smaller ones explore. A linear

@@ -1,5 +1,8 @@
 """An encoder of digits that PyTorch trained on other rows: configs/checkpoint.py says whether it helps."""
 
+import re
+import shlex
+
 import numpy as np
 import pyarrow.compute as pc
 import pytest
@@ -7,8 +10,10 @@ import torch
 from sklearn.datasets import load_digits
 
 import pretrain
+from pretrain.commands.command_line import parse
 from pretrain.config.config_file import load
 from pretrain.config.overrides import override
+from pretrain.plan import fitting
 from tests.launching import ROOT
 
 INIT, FROZEN = "finetune.encoder_init", "finetune.frozen_layers"
@@ -37,6 +42,33 @@ def test_pretraining_that_goes_on_from_it_is_an_arm_beside_it():
         point.settings.reads_checkpoint == (each[0] not in ("he", "none"))
         for point, each in zip(found.points, of_points, strict=True)
     )
+
+
+def test_the_recipe_of_the_readme_makes_the_codes_of_its_encoder(tmp_path, monkeypatch):
+    section = (ROOT / "configs" / "README.md").read_text().partition("## A checkpoint of your own")[2]
+    recipe, command = (re.search(rf"```{kind}\n(.*?)```", section, re.S)[1] for kind in ("python", "sh"))
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (300, 8, 8)).astype(np.uint8)
+    labels = rng.integers(0, 3, 300)
+    arrays = {"train_images": images[:200], "train_labels": labels[:200], "test_images": images[200:]}
+    np.savez("my.npz", **arrays, test_labels=labels[200:])
+    exec(recipe, {})
+    words = shlex.split(command.replace("\\\n", " "))[3:]
+    config = load(ROOT / "configs" / "checkpoint.py", "checkpoint")
+
+    def said(words):
+        asked = parse(words, config, "checkpoint", "")
+        return [str(each) for each in fitting.load(asked.experiment, asked.chosen).findings]
+
+    (agreed,) = (line for line in said(words) if "codes agree" in line)
+    assert float(re.search(r"agree to (\S+)", agreed)[1]) < 1e-5 and "over 64 rows" in agreed
+    per_layer = "encoder.activation=relu,relu,relu,relu"
+    at = words.index("--encoder.activation")
+    assert agreed in said([*words[:at], *words[at + 2 :], "--per-layer", per_layer])
+    without = [*words[:at], *words[at + 2 : words.index("--finetune.reference")]]
+    (doubt,) = (line for line in said(without) if "elu is the default" in line)
+    assert "give --encoder.activation, and --finetune.reference" in doubt
 
 
 @pytest.mark.slow

@@ -20,6 +20,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from pretrain import data
 from pretrain.config import DataConfig, EncoderConfig, Experiment, FinetuneConfig, PretrainConfig
+from pretrain.config.fields import ConfigError
 from pretrain.data import leaks
 from pretrain.plan import plan as planning
 from pretrain.sklearn import PretrainedClassifier, PretrainedEncoder, PretrainedRegressor, common
@@ -176,7 +177,11 @@ WRONG = [
     ({"experiment": 3}, "experiment: 3 is no pretrain.Experiment"),
     ({"experiment": Experiment(sweep=({"finetune.encoder_init": ("he", "pretrained")},))}, "sweep: .*give one point"),
     ({"random_state": -1}, "random_state: -1 is no seed"),
-    ({"layers": ("4c3s1",)}, "layers: '4c3s1' has convolutions"),
+    ({"layers": ("4c3s1",)}, r"a row of the data is 4 columns; give numbers of units, or input_shape=\(2, 2\)$"),
+    (
+        {"layers": ("4c3s1",), "input_shape": (2, 2)},
+        r"give numbers of units, or experiment=\{\"data.inputs\": \"images\"\}, or \"series\"$",
+    ),
     ({"learning_rate": 1e30}, "training: 'finetune' diverged, to NaN or infinity; lower its learning rate"),
 ]
 
@@ -185,6 +190,18 @@ WRONG = [
 def test_a_fault_is_one_line_that_names_the_argument(arguments, line):
     with pytest.raises(ValueError, match=line):
         PretrainedClassifier(**{**SMALL, **arguments}).fit(ROWS, SPECIES)
+
+
+def test_a_remedy_names_arguments_and_fields_in_the_place_of_options():
+    remedies = {
+        "map names by --finetune.weights-names a=b": "map names by finetune.weights_names a=b",
+        "pretrain it by --pretrain.method.kind": "pretrain it by method",
+    }
+    for given, shown in remedies.items():
+        with pytest.raises(ValueError, match=rf"^finetune.weights: 'w' lacks a; {shown}$"), common.value_errors():
+            raise ConfigError("finetune.weights", "w", f"lacks a; {given}")
+    assert common._axes(np.zeros((3, 256))) == "input_shape=(16, 16)"
+    assert common._axes(np.zeros((3, 6))) == "the sides of a row by input_shape"
 
 
 def test_validation_rows_are_held_out_where_they_choose_something():

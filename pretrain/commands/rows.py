@@ -107,7 +107,7 @@ def write(out: Path, rows: Given, values: dict[str, np.ndarray], called: str) ->
         streams.complain(f"{out}: cannot be written ({error})")
         return 1
     console = options.console(sys.stdout)
-    console.print(f"{counted(len(rows.rows), 'row')} by {called}: {out}", soft_wrap=True)
+    console.print(f"{counted(len(rows.rows), 'row')}, by this network: {called}; {out}", soft_wrap=True)
     return 0
 
 

@@ -1,5 +1,6 @@
 """The arrays of a source by canonical name, from the packaged MNIST, files, a function, or TFDS."""
 
+import difflib
 import mmap
 import os
 from collections.abc import Collection, Mapping
@@ -81,6 +82,12 @@ def read(config: DataConfig) -> Arrays:
         return _of_pictures(path, wanted, config)
     if path.suffix == ".py":
         raise ConfigError("data.name", name, f"is a file of Python; name its function, as in {name}:load")
+    if path.suffix and not path.exists() and path.parent.is_dir():
+        near = difflib.get_close_matches(path.name, os.listdir(path.parent), 1)
+        if near:
+            raise ConfigError("data.name", str(path), f"is not there; did you mean {path.with_name(near[0])}?")
+        if _is_path(name):
+            raise ConfigError("data.name", str(path), "is not there; give the path of a file that is")
     if _is_path(name):
         remedy = f"is no directory of .npy files, named {EXPECTED}, nor of pictures in folders of their class"
         raise ConfigError("data.name", str(path), remedy)

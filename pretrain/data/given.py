@@ -17,6 +17,7 @@ from pretrain.data.columns import Missing, Record
 from pretrain.data.files import read_npy
 from pretrain.data.inputs import blocks
 from pretrain.data.inputs_file import Inputs
+from pretrain.data.raw import described
 
 _FIELD = "rows"
 _MOST_NAMED = 9
@@ -116,6 +117,9 @@ def _arrays(name: str, inputs: Inputs, field: str) -> Iterator[tuple[str, np.nda
         except (OSError, ValueError) as error:
             raise ConfigError(field, name, f"is no readable .npy file ({error}); write it anew") from None
         return
+    if path.suffix.lower() in any_table.SUFFIXES and inputs.raw:
+        remedy = f"is a table, and the run reads rows of {described(inputs.raw.shape, inputs.raw.kind)}"
+        raise ConfigError(field, name, f"{remedy}; give an .npz or .npy file, or a folder, of such rows")
     with any_table.named(field):
         read: Arrays = formats.read(dataclasses.replace(inputs.data, name=name, group="", time=""))
     found = [key for key in read.by_name if key.endswith("_inputs")]

@@ -52,7 +52,7 @@ class Raw(NamedTuple):
         return made
 
     def _check(self, rows: np.ndarray, field: str) -> None:
-        was = f"the run's are {_described(self.shape, self.kind)}"
+        was = f"the run's are {described(self.shape, self.kind)}"
         if rows.dtype.kind not in "buif":
             raise ConfigError(field, str(rows.dtype), f"is no type of numbers; {was}")
         kind = "bytes" if rows.dtype == np.uint8 else "numbers"
@@ -67,7 +67,7 @@ class Raw(NamedTuple):
             raise ConfigError(field, "NaN", "or infinity lies in an image, which must be whole; leave out those rows")
 
 
-def _described(shape: tuple[int, ...], kind: str) -> str:
+def described(shape: tuple[int, ...], kind: str) -> str:
     """Returns the shape and type of a row in words."""
     return f"[{', '.join(map(str, shape))}] of {'uint8' if kind == 'bytes' else 'numbers'}"
 

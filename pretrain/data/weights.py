@@ -2,6 +2,9 @@
 
 import io
 import json
+import pickle
+import re
+import textwrap
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -22,6 +25,7 @@ _WRAPPERS = ("state_dict", "model_state_dict", "params")
 _OF_TRAINING = ("step", "opt_state", "tx", "apply_fn")  # of a flax TrainState, beside its parameters
 _SIDES = {"encoder", "decoder", "head", "codes", "voters", "neighbours", "trees"}  # of a network of this package
 _MOST_BYTES, _MOST_SECONDS = 1 << 34, 600  # of an array, and to read it
+_ESCAPES = re.compile(r"\x1b\[[0-9;]*m")  # of terminals
 _CONFIG, _LARGEST = "config.json", 1 << 24  # bytes
 _MOST_DEEP = 50  # dictionaries in one another
 
@@ -62,7 +66,7 @@ def read(name: str) -> Weights:
     except ConfigError:
         raise
     except (Exception, RecursionError) as error:  # of any library, at a file that may hold anything
-        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        reason = textwrap.shorten(_ESCAPES.sub("", str(error)), 120, placeholder=" …") or type(error).__name__
         raise ConfigError(FIELD, name, f"cannot be read ({reason}); save its arrays anew") from None
     if not arrays:
         raise ConfigError(FIELD, name, "holds no arrays; give the path of a checkpoint")
@@ -127,7 +131,14 @@ def _torch(path: Path) -> tuple[Any, Layout | None]:
         content = io.BytesIO(file.read())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        tree = torch.load(content, map_location="cpu", weights_only=True)  # which unpickles tensors alone
+        try:
+            tree = torch.load(content, map_location="cpu", weights_only=True)  # which unpickles tensors alone
+        except pickle.UnpicklingError as error:
+            if not (held := re.search(r"GLOBAL (\S+) was not an allowed", str(error))):
+                raise
+            remedy = f"cannot be read: it pickles {held[1]}, whose code would run; save a state dict alone, by "
+            remedy += f"torch.save(model.state_dict(), '{path.stem}_state.pt')"
+            raise ConfigError(FIELD, str(path), remedy) from None
 
     def numpy(value: Any) -> Any:
         if isinstance(value, Mapping):

@@ -22,6 +22,7 @@ from pretrain.plan import arrays as moved
 from pretrain.plan import environment, fitting
 from pretrain.plan import plan as planning
 from pretrain.plan.plan import Pack
+from pretrain.store import parents
 
 NAME = "X"  # of the data
 _BLOCK = 256  # rows that are computed at once
@@ -67,7 +68,8 @@ def train(
         with environment.one_thread():
             for pack in packs:
                 compile_ahead(pack)
-                outcome = execute.run(pack, datasets[pack.data], [params], lambda *_: None)
+                started = parents.beside(pack.jobs[0], params)
+                outcome = execute.run(pack, datasets[pack.data], [started], lambda *_: None)
                 if outcome.diverged()[0]:
                     remedy = "diverged, to NaN or infinity; lower its learning rate"
                     raise ConfigError("training", pack.stage.name, remedy)

@@ -64,6 +64,16 @@ class Model:
         """The names of classes, labels or numbers, in the order of columns of ``predict_proba``."""
         return self.inputs.output_names
 
+    @functools.cached_property
+    def labels(self) -> np.ndarray:
+        """Classes as ``predict`` gives them: [classes] int64 where all names are whole numbers, else texts."""
+        names = np.array(self.classes)
+        try:
+            numbers = np.array([int(name) for name in self.classes], np.int64)
+        except (ValueError, OverflowError):
+            return names
+        return numbers if (numbers.astype(str) == names).all() else names
+
     @property
     def has_probabilities(self) -> bool:
         """Whether outputs are probabilities."""
@@ -90,8 +100,9 @@ class Model:
     def predict(self, rows: Any) -> np.ndarray:
         """Returns the predictions of rows.
 
-        They are names of classes [N]; of several labels, 1 where one is there and 0 where it is not [N, labels]; or
-        numbers in their units, [N] of one and [N, numbers] of several, float64. An ensemble's are those of its mean.
+        They are classes [N], as ``labels`` has them; of several labels, 1 where one is there and 0 where it is not [N,
+        labels]; or numbers in their units, [N] of one and [N, numbers] of several, float64. An ensemble's are those of
+        its mean.
 
         Raises:
           ConfigError: rows differ from training rows.
@@ -165,7 +176,7 @@ class Model:
     def _decided(self, outputs: np.ndarray, threshold: float) -> np.ndarray:
         """Returns the predictions that outputs make [N, outputs]; a label is there above a threshold."""
         if self.inputs.task == "classification":
-            return np.array(self.classes)[np.argmax(outputs, axis=1)]
+            return self.labels[np.argmax(outputs, axis=1)]
         if self.inputs.task == "multilabel":
             return (outputs > threshold).astype(np.int8)
         return outputs[:, 0] if outputs.shape[1] == 1 else outputs

@@ -235,11 +235,11 @@ class Network(nn.Module):
         return codes.cpu().numpy()
 
     def predict(self, rows):
-        """Predictions of raw rows: names of classes, labels of 0 and 1, or numbers in their units."""
+        """Predictions of raw rows: classes, integers or names; labels of 0 and 1; or numbers in their units."""
         with torch.no_grad():
             outputs = self(self.read(rows)).cpu().numpy()
         if self.config["task"] == "classification":
-            return numpy.array(self.config["classes"])[outputs.argmax(axis=1)]
+            return labels_of(self.config["classes"])[outputs.argmax(axis=1)]
         if self.config["task"] == "multilabel":
             return (outputs > 0).astype(numpy.int8)
         units = self.inputs["units"]
@@ -281,6 +281,15 @@ class Network(nn.Module):
 
     def _placed(self, values):
         return values.float().to(self.mean.device)
+
+
+def labels_of(names):
+    """Classes as they are predicted: 64-bit integers where all names are whole numbers, else texts."""
+    try:
+        numbers = numpy.array([int(name) for name in names], numpy.int64)
+    except (ValueError, OverflowError):
+        return numpy.array(names)
+    return numbers if [str(number) for number in numbers] == list(names) else numpy.array(names)
 
 
 def of_series(name, kernel):

@@ -16,7 +16,7 @@ from pretrain.data.findings import Finding, notes
 from pretrain.data.labels import NONE
 from pretrain.data.loading import Reader, configs, form_of, rows_of
 from pretrain.data.targets import is_missing
-from pretrain.plan import modules, own_layers, sizes, stages
+from pretrain.plan import modules, of_checkpoint, own_layers, sizes, stages
 from pretrain.plan.stages import n_labels
 
 
@@ -77,7 +77,7 @@ def load(experiment: Experiment, chosen: Collection[str] | None = None, read: Re
         fitted.experiment.__post_init__()
     places = {field: str(path_of(field, getattr(experiment, field))) for field in ("run_dir", "store")}
     located = fitted.experiment.with_others(places)
-    return Loaded(located, datasets, (*_findings(located, datasets), *notes(fitted.notes, "default")))
+    return Loaded(located, datasets, (*_findings(located, datasets, chosen), *notes(fitted.notes, "default")))
 
 
 def _sets(experiment: Experiment) -> list[DataConfig]:
@@ -138,8 +138,10 @@ def _of_all_cuts(findings: Collection[Finding]) -> list[Finding]:
     return sorted(found.values(), key=lambda each: places[key(each)])
 
 
-def _findings(experiment: Experiment, datasets: Mapping[DataConfig, Dataset]) -> Iterator[Finding]:
-    """Yields the findings in data, on budgets smaller than the number of classes, and on own layers, once each."""
+def _findings(
+    experiment: Experiment, datasets: Mapping[DataConfig, Dataset], chosen: Collection[str] | None
+) -> Iterator[Finding]:
+    """Yields the findings in data, on budgets smaller than the number of classes, on own layers and on checkpoints."""
     found = [finding for dataset in datasets.values() for finding in dataset.findings]
     if any(config.splits == "fresh" for config in datasets):
         found = _of_all_cuts(found)
@@ -150,12 +152,13 @@ def _findings(experiment: Experiment, datasets: Mapping[DataConfig, Dataset]) ->
         labels, n_classes = n_labels(point.settings, dataset), len(dataset.output_names)
         if finding := _unbalanced(point.settings, dataset, labels):
             budgets[str(finding)] = finding
-        of_layers = (*own_layers.findings(point.settings, dataset), *stages.unused(point.settings, dataset))
-        layers |= {str(finding): finding for finding in of_layers}
+        layers |= {str(finding): finding for finding in own_layers.findings(point.settings, dataset)}
         if dataset.task == "classification" and labels < n_classes:
             line = f"finetune.labels: {labels:,} are fewer than the {n_classes:,} classes; some have no labelled row"
             budgets[line] = Finding("fewer labels than classes", line, figures={"labels": labels})
-    yield from (*budgets.values(), *layers.values())
+    at_first = (point.settings.at_seed(0) for point in experiment.points)
+    of_weights = {str(finding): finding for finding in of_checkpoint.findings(at_first, datasets, chosen)}
+    yield from (*budgets.values(), *layers.values(), *of_weights.values())
 
 
 def _unbalanced(settings: Settings, dataset: Dataset, labels: int) -> Finding | None:

@@ -4,7 +4,6 @@ import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-import flax.linen as nn
 import numpy as np
 from flax import traverse_util
 
@@ -27,9 +26,8 @@ from pretrain.learn.layers import (
 from pretrain.learn.residual_network import ResNet18
 from pretrain.plan import described
 from pretrain.plan.folded import Folded, folded
-
-_MOST_NAMED = 20  # pairs of a map that is proposed
-_TORCH_NAMES = {"kernel": "weight", "scale": "weight"}  # of a torch module's arrays, by ours
+from pretrain.plan.layouts import Leaf, in_place, in_torch
+from pretrain.plan.proposed import proposed
 
 
 class Imported(NamedTuple):
@@ -40,14 +38,6 @@ class Imported(NamedTuple):
     layout: weights.Layout  # of the checkpoint
     scaling: str | None  # method by which the network read its inputs, where that is stated
     unused: tuple[str, ...]  # names of arrays that the encoder needs not: torchvision's head, and counts of batches
-
-
-class _Leaf(NamedTuple):
-    """A parameter that an encoder wants."""
-
-    shape: tuple[int, ...]
-    layer: nn.Module
-    inputs: tuple[int, ...]  # shape of what the layer reads, flattened of a dense one
 
 
 def imported(section: FinetuneConfig, layers: Layers, example: tuple[int, ...], image: tuple[int, ...]) -> Imported:
@@ -84,7 +74,7 @@ def _imported(
     if layout == "torch":
         _check_own(name, layers, shapes)
     wanted = {
-        f"layers_{number}/{path}": _Leaf(leaf.shape, layer, image if number == 0 else each.inputs)
+        f"layers_{number}/{path}": Leaf(leaf.shape, layer, image if number == 0 else each.inputs)
         for number, (layer, each) in enumerate(zip(layers, shapes, strict=True))
         for path, leaf in traverse_util.flatten_dict(each.params, sep="/").items()
     }
@@ -95,12 +85,14 @@ def _imported(
     if read.stated:
         Faults(described.check(name, read.stated["layers"], layers, pairs)).check()
     placed, faults = _placed(made_of.arrays, wanted, [*pairs, *made_of.pairs], layout)
-    made = {path: _in_place(array, wanted[path], layout) for path, (_, array) in placed.items()}
+    made = {path: in_place(array, wanted[path], layout) for path, (_, array) in placed.items()}
     for path, array in made.items():
         faults += _misfits(path, placed[path][0], array, wanted[path].shape)
         faults += _other_channels(array, wanted[path])
     if faults:
-        hint = "" if names or placed else _hint(made_of.arrays, wanted)
+        has_none = not (names or placed or any(is_network))
+        asked = made_of.arrays, wanted, layout, not name.endswith(".safetensors")
+        hint = proposed(*asked) if has_none else ""
         raise ConfigError(weights.FIELD, name, f"does not fit the encoder: {'; '.join(faults)}{hint}")
     params = {path: np.ascontiguousarray(made[path], np.float32) for path in sorted(made)}
     encoder: Params = {f"layers_{number}": {} for number in range(len(layers))}  # also of layers without parameters
@@ -118,6 +110,7 @@ def _layout(name: str, stated: str, written: weights.Layout | None) -> weights.L
     """
     if stated == "auto" and written is None:
         remedy = f"is not written in {name!r}; set it to torch (dense kernels [out, in]) or flax ([in, out])"
+        remedy += ", as by --finetune.weights-layout torch"
         raise ConfigError("finetune.weights_layout", stated, remedy)
     if written and stated not in ("auto", written):
         raise ConfigError("finetune.weights_layout", stated, f"differs from {name!r}, which is {written}; leave it out")
@@ -157,12 +150,12 @@ def _map(names: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _placed(
-    arrays: Mapping[str, np.ndarray], wanted: Mapping[str, _Leaf], pairs: Sequence[tuple[str, str]], layout: str
+    arrays: Mapping[str, np.ndarray], wanted: Mapping[str, Leaf], pairs: Sequence[tuple[str, str]], layout: str
 ) -> tuple[dict[str, tuple[str, np.ndarray]], list[str]]:
     """Returns each array, with its name, by the place that it takes, and the faults of names."""
     placed: dict[str, tuple[str, np.ndarray]] = {}
     faults, used = [], set()
-    by_torch = {_in_torch(path): path for path in wanted} if layout == "torch" else {}
+    by_torch = {in_torch(path): path for path in wanted} if layout == "torch" else {}
     for name, array in arrays.items():
         pair = next((pair for pair in pairs if f"{name}.".startswith(f"{pair[1]}.")), None)
         used.add(pair)
@@ -181,27 +174,6 @@ def _placed(
     return placed, faults
 
 
-def _in_torch(path: str) -> str:
-    *parts, last = path.split("/")
-    return "/".join([*parts, _TORCH_NAMES.get(last, last)])
-
-
-def _in_place(array: np.ndarray, leaf: _Leaf, layout: str) -> np.ndarray:
-    """Returns an array in the layout of this package: kernels [in, out] and [*window, in, out], rows channels last."""
-    if layout == "flax" or array.ndim < 2:
-        return array
-    if array.ndim > 2:
-        kernel = np.moveaxis(array, (0, 1), (-1, -2))
-        is_series = kernel.ndim + 1 == len(leaf.shape) and leaf.shape[1] == 1
-        return kernel[:, None] if is_series else kernel
-    kernel = array.T
-    *sides, channels = leaf.inputs
-    if not isinstance(leaf.layer, Dense) or not sides or len(kernel) != channels * int(np.prod(sides)):
-        return kernel
-    by_channel = kernel.reshape(channels, *sides, -1)  # as torch flattens [C, *sides]
-    return np.moveaxis(by_channel, 0, -2).reshape(kernel.shape)
-
-
 def _misfits(path: str, name: str, array: np.ndarray, shape: tuple[int, ...]) -> Iterator[str]:
     where = path if name.replace(".", "/") == path else f"{path} ({name})"
     if array.shape != shape:
@@ -214,20 +186,9 @@ def _misfits(path: str, name: str, array: np.ndarray, shape: tuple[int, ...]) ->
                 yield f"{where} is not finite"
 
 
-def _other_channels(kernel: np.ndarray, leaf: _Leaf) -> Iterator[str]:
+def _other_channels(kernel: np.ndarray, leaf: Leaf) -> Iterator[str]:
     """Yields what to do where images have other channels than a network was made for."""
     is_stem = isinstance(leaf.layer, ResNet18) and leaf.shape[:2] == (7, 7)
     if is_stem and kernel.ndim == 4 and kernel.shape[2] != leaf.shape[2]:
         repeated = ", as numpy.repeat(x[..., None], 3, axis=-1) makes them of grey ones" * (kernel.shape[2] == 3)
         yield f"its stem reads images of {counted(kernel.shape[2], 'channel')}; give data with as many{repeated}"
-
-
-def _hint(arrays: Mapping[str, np.ndarray], wanted: Mapping[str, _Leaf]) -> str:
-    """Returns a map of names to try where modules are as many as layers; it is a proposal, and never taken."""
-    theirs = list(dict.fromkeys(name.rpartition(".")[0] for name in arrays))
-    ours = list(dict.fromkeys(path.rpartition("/")[0] for path in wanted))
-    if len(theirs) < len(ours) or "" in theirs:
-        return ""
-    pairs = [f"{mine}={other}" for mine, other in zip(ours, theirs, strict=False)]
-    pairs += [f"={name}" for name in theirs[len(ours) :]]
-    return f"; map names, perhaps by --finetune.weights-names {' '.join(pairs[:_MOST_NAMED])}"

@@ -14,6 +14,8 @@ from pretrain.plan import modules
 from pretrain.plan.modules import Built
 from pretrain.plan.stages import example_shape, n_labels
 
+OF_SERIES = ", of rows that are series, --data.inputs series"  # a remedy, of which estimators have another
+
 
 def check(settings: Settings, datasets: Mapping[DataConfig, Dataset]) -> None:
     """Checks a point's settings against its datasets.
@@ -76,7 +78,7 @@ def _unlike(settings: Settings, built: Built, dataset: Dataset, source: Dataset)
         word.kind in ("convolution", "residual", "pooling", "resnet18") for word in settings.words
     ):
         remedy = f"has convolutions, but a row of the data is {dataset.example_shape[0]:,} columns"
-        other = "" if dataset.records else ", or, of rows that are series, --data.inputs series"
+        other = "" if dataset.records else f", or{OF_SERIES}"
         yield ConfigError("encoder.layers", written, f"{remedy}; give numbers of units{other}")
         return
     try:

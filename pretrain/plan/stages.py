@@ -22,7 +22,6 @@ from pretrain.learn.stack import Companions, Stack, is_dense, stack_shapes
 from pretrain.learn.stage import Choices, Layout, Stage, StageConfig, Subset
 from pretrain.learn.tasks import NO_TASK, Task
 from pretrain.plan import builders, modules, reference
-from pretrain.plan.folded import stated
 from pretrain.plan.imported import Imported, imported
 from pretrain.plan.modules import Built
 
@@ -296,25 +295,6 @@ def _check_updates(field: str, value: int, stage: Stage) -> None:
     if stage.n_updates > MOST_UPDATES:
         remedy = f"makes {stage.n_updates:,} updates in {stage.name}, where {MOST_UPDATES:,} are the most; lower it"
         raise ConfigError(field, value, remedy)
-
-
-def unused(settings: Settings, dataset: Dataset) -> Iterator[Finding]:
-    """Yields a finding that names the arrays of a checkpoint that a network of its own names needs not.
-
-    Raises:
-      ConfigError: the checkpoint does not fit.
-    """
-    if not settings.reads_checkpoint or all(word.kind != "resnet18" for word in settings.words):
-        return
-    layers = modules.build(settings).layers
-    try:
-        example = example_shape(layers, dataset.example_shape)
-        found = imported(settings.finetune, layers, example, dataset.example_shape)
-    except LayerError:
-        return  # the plan says so, with the remedy
-    if found.unused:
-        line = f"finetune.weights: {settings.finetune.weights!r} holds what is not used: {stated(found.unused)}"
-        yield Finding("reading", line, figures={"arrays": list(found.unused)})
 
 
 def endless(stages: Iterable[Stage]) -> Iterator[Finding]:

@@ -1,7 +1,7 @@
 """Verdicts of comparisons, in sentences."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -37,6 +37,7 @@ from pretrain.study.speed import SHARE, Speed
 from pretrain.study.statistics import FEWEST_SEEDS
 
 _MOST_NAMED = 4  # comparisons of a treatment that are named one by one
+_MOST_TOLD = 3  # comparisons that explore, one by one
 _MOST_WORDS = 50  # of a sentence that has several clauses
 # Of one comparison, and of several.
 _CERTAIN = {
@@ -78,10 +79,31 @@ def verdict(compared: Sequence[Comparison], sound: str = "no trial failed") -> s
         sentences += _sentences(capital(name), clauses)
         sentences += [_unstable(comparison) for comparison in group if comparison.verdict == "unstable"]
     if explored:
-        n = counted(len(explored), "exploratory comparison")
-        only = f"The exploratory comparison, adjusted apart, {_VERDICTS[outcome(explored[0])][0]}."
-        sentences.append(f"Of {n}, adjusted apart, {tally(explored)}." if len(explored) > 1 else only)
+        sentences.append(_explored(explored, set(by_treatment)))
     return " ".join(sentences)
+
+
+def _explored(compared: Sequence[Comparison], asked: Collection[str]) -> str:
+    """Returns the verdicts of comparisons that explore, each with its place and difference where they are few.
+
+    Args:
+      compared: the comparisons.
+      asked: treatments of the question's own, which need no name where they are one.
+    """
+    n = counted(len(compared), "exploratory comparison")
+    start = f"Of {n}" if len(compared) > 1 else "The exploratory comparison"
+    if len(compared) > _MOST_TOLD:
+        return f"{start}, adjusted apart, {tally(compared)}."
+    names = {treatment_of(comparison) for comparison in compared}
+    is_known = len(names) == 1 and names == {*asked}
+    clauses = []
+    for place, comparison in enumerate(compared):
+        where = setting(comparison.shared)
+        subject = "" if is_known and (place or len(compared) == 1) else "it " if is_known else treatment_of(comparison)
+        phrase = f"{_VERDICTS[outcome(comparison)][0]}{f' {where}' if where else ''} ({interval(comparison)})"
+        clauses.append(f"{subject.strip()} {phrase}".strip())
+    told = listed(clauses) if len(compared) < 3 else "; ".join(clauses)
+    return f"{start}, adjusted apart, {told}."
 
 
 def outcome(comparison: Comparison) -> str:

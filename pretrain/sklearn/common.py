@@ -1,6 +1,7 @@
 """What the estimators have in common: arguments to an experiment, rows to training, and the way into a pickle."""
 
 import contextlib
+import math
 import numbers
 import re
 from collections.abc import Iterator, Mapping
@@ -15,9 +16,10 @@ from pretrain.config import Experiment, FinetuneConfig, PretrainConfig, fitting
 from pretrain.config.fields import ConfigError, replace_all
 from pretrain.config.overrides import with_kinds
 from pretrain.data.arrays import Arrays
-from pretrain.data.labels import NONE
 from pretrain.models import in_memory
 from pretrain.models.in_memory import Trained
+from pretrain.plan import sizes
+from pretrain.sklearn.targets import are_known, check_known
 
 _DEFAULT = Experiment(
     seeds=1, defaults="data", pretrain=PretrainConfig(updates=1000), finetune=FinetuneConfig(updates=1000, labels=0)
@@ -42,6 +44,7 @@ _FIELDS = {  # of an experiment, by the argument that sets it
 }
 _TYPES = [np.float64, np.float32, np.uint8]  # of rows; others become the first
 _SEEDS = 1 << 31
+_OPTION = re.compile(r"--([a-z-]+(?:\.[a-z-]+)+)")  # of the command line, in a remedy
 
 
 class Pretrained(BaseEstimator):
@@ -91,12 +94,11 @@ class Pretrained(BaseEstimator):
         return rows.reshape(len(rows), *shape)
 
     def _train(self, rows: np.ndarray, targets: np.ndarray, task: str, classes: tuple[str, ...] = ()) -> None:
-        """Trains on rows and targets, which are ``NONE`` or NaN of rows without."""
-        with value_errors():
+        """Trains on rows and targets, which are -1 or NaN of rows without."""
+        with value_errors(_axes(rows)):
             experiment, chosen = self._experiment(task)
-            known = ~np.isnan(targets).all(axis=1) if task == "regression" else targets != NONE
-            if not known.any():
-                raise ConfigError("y", "", "has no row with a target")
+            known = are_known(targets)
+            check_known(known)
             first = np.flatnonzero(known)[:1]
             # A run measures test rows, and of validation rows those that choose nothing: here they are one row.
             held_out = ("test",) if _chooses(experiment) else ("test", "validation")
@@ -152,13 +154,28 @@ def _plain(value: Any) -> Any:
     return tuple(map(_plain, value)) if isinstance(value, list | tuple) else value
 
 
+def _axes(rows: np.ndarray) -> str:
+    """Returns how to say what axes rows have, that convolutions go along."""
+    if rows.ndim > 2:
+        forms = {3: '"images"}, or "series"', 4: '"images"}'}.get(rows.ndim, '"volumes"}')
+        return f'experiment={{"data.inputs": {forms}'
+    side = math.isqrt(rows.shape[1])
+    return f"input_shape={(side, side)}" if side**2 == rows.shape[1] else "the sides of a row by input_shape"
+
+
 @contextlib.contextmanager
-def value_errors() -> Iterator[None]:
-    """Turns faults to those that scikit-learn expects, with arguments in the place of fields."""
+def value_errors(axes: str = "") -> Iterator[None]:
+    """Turns faults to those that scikit-learn expects, with arguments in the place of fields and options.
+
+    Args:
+      axes: how to say what axes rows have.
+    """
     try:
         yield
     except ConfigError as fault:
-        text = str(fault)
+        text = re.sub(
+            _OPTION, lambda option: option[1].replace("-", "_"), str(fault).replace(sizes.OF_SERIES, f" {axes}")
+        )
         for argument, field in _FIELDS.items():
             text = re.sub(rf"\b{re.escape(field)}\b", argument, text)
         raise ValueError(text) from None

@@ -1,15 +1,17 @@
 """A classifier and a regressor on a pretrained encoder."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.metrics import accuracy_score, r2_score
+from sklearn.utils import check_consistent_length
 from sklearn.utils.metaestimators import available_if
 
 from pretrain.config import Experiment
 from pretrain.sklearn.common import Pretrained, value_errors
-from pretrain.sklearn.targets import check_given, classes_of, numbers_of
+from pretrain.sklearn.targets import are_known, check_given, check_known, classes_of, labelled, numbers_of
 
 
 class _Predictor(Pretrained):
@@ -40,6 +42,15 @@ class _Predictor(Pretrained):
     ):
         vars(self).update((name, value) for name, value in locals().items() if name != "self")
 
+    def _score(
+        self, measure: Callable[..., float], targets: np.ndarray, known: np.ndarray, predicted: np.ndarray, weights: Any
+    ) -> float:
+        """Returns a measure of the predictions [N, ...] of rows, by the targets [M, ...] of the known ones."""
+        check_consistent_length(predicted, known, weights)
+        check_known(known)
+        chosen = None if weights is None else np.asarray(weights)[known]
+        return float(measure(targets, predicted[known], sample_weight=chosen))
+
 
 _HAS_PROBABILITIES = available_if(
     lambda self: self.model_.has_probabilities if hasattr(self, "model_") else self.readout != "ridge"
@@ -64,7 +75,7 @@ class PretrainedClassifier(ClassifierMixin, _Predictor):
 
     Attributes:
       classes_: the labels, sorted: [K].
-      model_: the network, a ``pretrain.models.model.Model``, whose classes are texts.
+      model_: the network, a ``pretrain.models.model.Model``.
       experiment_: the experiment whose only trial it is.
     """
 
@@ -73,7 +84,8 @@ class PretrainedClassifier(ClassifierMixin, _Predictor):
 
         Args:
           X: rows.
-          y: labels [N]. -1 in integers is no label, unless 1 is the only other one.
+          y: labels [N]. None, NaN, the missing values of pandas and empty texts are no label, nor is -1 among
+            integers, unless 1 is the only other one.
 
         Raises:
           ValueError: rows or arguments do not fit; names all that do not.
@@ -91,9 +103,18 @@ class PretrainedClassifier(ClassifierMixin, _Predictor):
         rows = self._rows(X)
         with value_errors():
             predicted = self.model_.predict(rows)
-        names = self.classes_.astype(str)
-        order = np.argsort(names)
-        return self.classes_[order[np.searchsorted(names, predicted, sorter=order)]]
+        named = self.model_.labels  # in the order of ``classes_``
+        order = np.argsort(named)
+        return self.classes_[order[np.searchsorted(named, predicted, sorter=order)]]
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Returns the accuracy on rows with a label, as ``fit`` has them; -1 is a label if it was one there.
+
+        Raises:
+          ValueError: no row has one.
+        """
+        predicted = self.predict(X)
+        return self._score(accuracy_score, *labelled(y, self.classes_), predicted, sample_weight)
 
     @_HAS_PROBABILITIES
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -104,7 +125,7 @@ class PretrainedClassifier(ClassifierMixin, _Predictor):
 
 
 class PretrainedRegressor(RegressorMixin, _Predictor):
-    """A regressor on a pretrained encoder; rows whose target is NaN pretrain only.
+    """A regressor on a pretrained encoder; rows without a target pretrain only.
 
     Arguments and attributes are those of ``PretrainedClassifier``, but for the classes.
     """
@@ -119,7 +140,7 @@ class PretrainedRegressor(RegressorMixin, _Predictor):
 
         Args:
           X: rows.
-          y: numbers [N] or [N, L]; NaN is no target.
+          y: numbers [N] or [N, L]; NaN and None are no target, and a row that lacks one of several has none.
 
         Raises:
           ValueError: rows or arguments do not fit; names all that do not.
@@ -134,3 +155,13 @@ class PretrainedRegressor(RegressorMixin, _Predictor):
         rows = self._rows(X)
         with value_errors():
             return self.model_.predict(rows)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Returns R² on rows with a target, as ``fit`` has them; of several numbers the mean.
+
+        Raises:
+          ValueError: no row has one.
+        """
+        predicted, targets = self.predict(X), numbers_of(X, y)
+        known = are_known(targets)
+        return self._score(r2_score, targets[known], known, predicted, sample_weight)

@@ -21,7 +21,14 @@ def params(job: Job, store: Store) -> Params | None:
         return job.weights
     given, wanted = (job.weights or {}).get("encoder", {}), job.parent_stage.shapes
     below = {name: each for name, each in wanted["encoder"].items() if name not in given}
-    before = store.params(job.parent, {**wanted, "encoder": below})
+    return beside(job, store.params(job.parent, {**wanted, "encoder": below}))
+
+
+def beside(job: Job, before: Params | None) -> Params | None:
+    """Returns the parameters that a job starts from, given all or those that it reads of the stage before it."""
+    if before is None:
+        return job.weights
+    given = (job.weights or {}).get("encoder", {})
     return {**before, "encoder": {**before.get("encoder", {}), **given}}
 
 

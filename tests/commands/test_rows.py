@@ -1,6 +1,7 @@
 """``launch.py encode`` and ``launch.py predict``: rows of a file by a network of a run."""
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
@@ -22,6 +23,7 @@ def test_test_rows_are_predicted_as_the_run_measured_them(run, images, tmp_path)
         assert (done.returncode, done.stderr) == (0, ""), done.stderr
         table = pq.read_table(tmp_path / "p.parquet")
         model = load_run(run).model(trial["trial_id"])
+        assert table["prediction"].type == pa.int64()  # as the targets were integers
         assert table["prediction"].to_pylist() == model.predict(np.load(images)).tolist()
         shares = np.stack([table[f"probability_{name}"].to_numpy() for name in model.classes], axis=1)
         np.testing.assert_allclose(shares.sum(axis=1), 1, atol=1e-6)

@@ -10,13 +10,18 @@ import struct
 import zipfile
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pyarrow import parquet
 
 from pretrain.config import DataConfig
 from pretrain.config.fields import ConfigError
+from pretrain.data import given as given_rows
 from pretrain.data import reading
+from pretrain.data.inputs_file import inputs_of
+from pretrain.data.loading import load as loaded
 from pretrain.data.names import canonical
 from tests.data.own_files import ARRAYS, load, refused
 
@@ -190,6 +195,27 @@ def test_a_file_that_is_not_there_is_refused(tmp_path):
     refused("~nobody-of-this-name/none.npz", "none.npz")
     (tmp_path / "folder.npz").mkdir()
     refused(tmp_path / "folder.npz", "folder.npz")
+
+
+def test_a_table_given_to_a_run_of_images_is_told_what_the_run_reads(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (60, 8, 8)).astype(np.uint8)
+    np.savez(tmp_path / "rows.npz", X=images, y=np.arange(60) % 3)
+    config = DataConfig(name=str(tmp_path / "rows.npz"), validation=10, test=10)
+    inputs = inputs_of(config, loaded(config))
+    columns = {f"px{place}": images[:, place // 8, place % 8] for place in range(64)}
+    parquet.write_table(pa.table(columns), tmp_path / "r.parquet")
+    with pytest.raises(ConfigError) as error:
+        given_rows.read(tmp_path / "r.parquet", inputs)
+    assert "is a table, and the run reads rows of [8, 8] of uint8; give an .npz or .npy" in str(error.value)
+    assert "data.target" not in str(error.value)
+
+
+def test_a_file_of_nearly_its_name_is_asked_for(tiny_path, tmp_path, monkeypatch):
+    shutil.copy(tiny_path, tmp_path / "digits.npz")
+    monkeypatch.chdir(tmp_path)
+    for name in (tmp_path / "digits.np", "digits.np", "./digit.nz"):
+        refused(name, "is not there; did you mean", "digits.npz?")
+    refused("./rows.h5", "is not there; give the path")
 
 
 def test_a_folder_without_arrays_is_no_name_of_a_dataset(tmp_path, monkeypatch):

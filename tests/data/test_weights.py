@@ -116,7 +116,8 @@ def test_pickles_execute_nothing(tmp_path):
         refused(path, "cannot be read")
     torch.save(torch.nn.Linear(2, 2), tmp_path / "module.pt")
     refused(tmp_path / "plain.pt", "cannot be read")
-    refused(tmp_path / "module.pt", "cannot be read")
+    remedy = "save a state dict alone, by torch.save(model.state_dict(), 'module_state.pt')"
+    refused(tmp_path / "module.pt", "cannot be read: it pickles torch.nn.modules.linear.Linear", remedy)
     assert not mark.exists()
 
 

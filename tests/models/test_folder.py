@@ -1,5 +1,6 @@
 """Exported networks: they are the network that was exported, here, in PyTorch and as StableHLO; damage is one line."""
 
+import dataclasses
 import importlib.util
 import json
 import shutil
@@ -164,6 +165,31 @@ def test_pytorch_computes_the_same(case, tmp_path):
 def test_pytorch_ends_alike(task, ending, statistics, tmp_path):
     for number, case in enumerate(("dense", "head after a convolution")):
         check_torch(network(*CASES[case], task, ending, statistics), tmp_path / str(number))
+
+
+@pytest.mark.parametrize(
+    ("names", "kind"),
+    [
+        (("0", "1", "2"), "i"),
+        (("-1", "3", "20"), "i"),  # in no order of texts
+        (("1", "02", "3"), "U"),
+        (("a", "1", "2"), "U"),
+        (("1.0", "2.0", "3.0"), "U"),
+        (("1", "2", str(2**63)), "U"),
+    ],
+)
+def test_classes_whose_names_are_whole_numbers_are_integers(names, kind, tmp_path):
+    made = network(*CASES["dense"])
+    (member,) = made.members
+    model = dataclasses.replace(made, members=(member._replace(inputs=member.inputs._replace(output_names=names)),))
+    rows = rows_of(model.inputs.raw)
+    places = model.predict_proba(rows).argmax(axis=1)
+    folder.save(model, tmp_path / "out", "A sentence.", ["pytorch"])
+    for each in (model, pretrain.load_model(tmp_path / "out"), torch_of(tmp_path / "out")):
+        predicted = each.predict(rows)
+        assert predicted.dtype == np.int64 if kind == "i" else predicted.dtype.kind == "U"
+        assert predicted.tolist() == [int(names[place]) if kind == "i" else names[place] for place in places]
+    assert model.classes == names  # probabilities are of names
 
 
 STABLE = ["dense", "strides", "residual", "series", "volumes", "pooling", "pooled volumes"]

@@ -12,7 +12,7 @@ from pretrain.config import DataConfig, EncoderConfig, Experiment, FinetuneConfi
 from pretrain.config.fields import ConfigError, replace_all
 from pretrain.learn.layers import Dense, apply
 from pretrain.learn.residual_network import ResNet18
-from pretrain.plan import imported, stages
+from pretrain.plan import imported, of_checkpoint, stages
 from tests import resnet18
 from tests.small_sweep import of_kind
 
@@ -159,11 +159,11 @@ def test_a_checkpoint_of_another_head_does_not_fit_the_layer_above(trial):
 def test_what_a_checkpoint_holds_beside_features_is_a_note(trial):
     settings, datasets = trial("he")
     alone = replace_all(settings, {"encoder.layers": ("resnet18",), "finetune.encoder_init": "weights"})
-    (dataset,) = datasets.values()
-    (finding,) = stages.unused(alone, dataset)
+    finding, of_rows = of_checkpoint.findings([alone], datasets, None)
+    assert of_rows.severity == "doubt"
     assert finding.severity == "note" and len(finding.figures["arrays"]) == 22
     assert str(finding).endswith("holds what is not used: fc.weight, fc.bias, 20 × num_batches_tracked")
-    assert not [*stages.unused(settings, dataset)]
+    assert not [*of_checkpoint.findings([settings], datasets, None)]
     (spec,) = stages.pretraining(alone, datasets)
     # Its activation is its own.
     (other,) = stages.pretraining(replace_all(alone, {"encoder.activation": "tanh"}), datasets)

@@ -16,7 +16,7 @@ from pretrain.config import DataConfig, EncoderConfig, Experiment, FinetuneConfi
 from pretrain.config.fields import ConfigError
 from pretrain.engines.here import run_here
 from pretrain.engines.request import Request
-from pretrain.learn.layers import Convolution, Dense, Residual, encode, shapes_of
+from pretrain.learn.layers import Convolution, Dense, MaxPooling, PaddedConvolution, Residual, encode, shapes_of
 from pretrain.plan import imported
 from pretrain.plan import plan as planning
 from pretrain.plan.stages import example_shape
@@ -62,7 +62,12 @@ def test_a_square_kernel_is_read_in_the_layout_that_is_stated(tmp_path):
     kernel, bias = drawn(300, 300), drawn(300)
     np.savez(tmp_path / "w.npz", **{"layers_0.kernel": kernel, "layers_0.bias": bias})
     wanted = {"name": tmp_path / "w.npz", "layers": layers, "image": (300,)}
-    refused("finetune.weights_layout", "torch (dense kernels [out, in]) or flax", **wanted)
+    refused(
+        "finetune.weights_layout",
+        "torch (dense kernels [out, in]) or flax",
+        "--finetune.weights-layout torch",
+        **wanted,
+    )
     as_flax, as_torch = (taken(**wanted, layout=layout).params["encoder"]["layers_0"] for layout in ("flax", "torch"))
     assert np.array_equal(as_flax["kernel"], kernel) and np.array_equal(as_torch["kernel"], kernel.T)
     for format, layout in (("pt", "torch"), ("flax", "flax")):
@@ -155,7 +160,7 @@ def test_names_are_mapped_left_out_and_proposed(tmp_path):
     np.savez(tmp_path / "w.npz", **theirs, **{"dec/fc/kernel": drawn(3, 9)})
     given = {"name": tmp_path / "w.npz", "layers": layers, "image": (9,), "layout": "flax"}
     line = "--finetune.weights-names layers_0=enc.fc1 layers_1=enc.fc2 =dec.fc"
-    refused("dec.fc.kernel has no place", line, **given)
+    refused("dec.fc.kernel has no place", f"the only map that fits: {line}", **given)
     mapped = taken(**given, names=line.split()[1:])
     assert mapped.digest == taken(tmp_path / "ours.npz", layers, (9,), "flax").digest
     refused("dec.fc.kernel has no place", **given, names=line.split()[1:3])
@@ -165,6 +170,39 @@ def test_names_are_mapped_left_out_and_proposed(tmp_path):
     changed = {name: each + (name == "layers_1/bias") for name, each in arrays.items()}
     np.savez(tmp_path / "ours.npz", **changed)
     assert taken(tmp_path / "ours.npz", layers, (9,), "flax").digest != mapped.digest
+
+
+def sequential(path, *modules, order=sorted):
+    """Saves a torch module's tensors in an order of keys, as safetensors sorts them."""
+    tensors = torch.nn.Sequential(*modules).state_dict()
+    torch.save({f"trunk.{name}": tensors[name] for name in order(tensors)}, path)
+
+
+def test_a_map_is_proposed_by_shapes_and_never_by_the_order_of_a_file(tmp_path):
+    linear, name = torch.nn.Linear, tmp_path / "m.pt"
+    wanted = {"name": name, "layers": (Dense(9), Dense(9)), "image": (9,)}
+    for order in (sorted, lambda names: sorted(names, reverse=True)):
+        sequential(name, linear(9, 9), torch.nn.ReLU(), linear(9, 9), order=order)
+        open_ones = "layers_0 may be trunk.0 or trunk.2, layers_1 may be trunk.0 or trunk.2"
+        refused("shapes do not tell which is which", open_ones, "layers_0=… layers_1=…", "finetune.reference", **wanted)
+        # Of three, one is known by its shape; the others are told apart by what is left.
+        sequential(name, linear(9, 9), linear(9, 4), linear(4, 9), linear(9, 5), order=order)
+        line = "layers_0=trunk.0 layers_1=trunk.1 =trunk.2 =trunk.3"
+        words = {part for part in line.split() if part[0] != "="}
+        refused(*words, "the only map", name=name, layers=(Dense(9), Dense(4)), image=(9,))
+    convolution = torch.nn.Conv2d
+    sequential(
+        name, convolution(1, 6, 3), torch.nn.MaxPool2d(2), convolution(6, 8, 3), torch.nn.Flatten(), linear(72, 5)
+    )
+    layers = (Convolution(6, 3), MaxPooling(2), PaddedConvolution(8, 3, 1, 1), Dense(5))
+    suggested = "--encoder.layers of 6c3 (trunk.0), 8c3 (trunk.2), 5 (trunk.4)"
+    for wrong in (layers[:1], (Dense(7), Dense(5), Dense(4), Dense(3))):
+        made = {"name": name, "layers": wrong, "image": (6, 6, 1)}
+        if len(wrong) > 1:
+            refused(suggested, "stride, padding and pooling", **made)
+        else:
+            refused("layers_0=trunk.0", "=trunk.2", "=trunk.4", **made)
+    refused("layers_0=trunk.0 layers_2=trunk.2 layers_3=trunk.4", name=name, layers=layers, image=(6, 6, 1))
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from pretrain.config import Experiment, StudyConfig
 from pretrain.config.fields import ConfigError
 from pretrain.report import phrases, verdicts, words
 from pretrain.study.answer import answer
+from pretrain.study.comparisons import by_family
 from pretrain.study.families import adjusted, check_family, in_family
 from pretrain.study.sequential import looks, unsettled
 from pretrain.study.statistics import Estimate, nil_p, sign_flip, verdict
@@ -135,6 +136,14 @@ def test_a_question_of_its_own_needs_fewer_seeds(run):
     text = verdicts.verdict(list(asked.values()))
     assert text.startswith("Pretraining helps, +") and text.count(", at 2,000 labels. ") == 1
     assert "Of 6 exploratory comparisons, adjusted apart, " in text
+    # A few are told with their budget and difference, one by one.
+    own, explored = by_family(list(asked.values()))
+    for n in (1, 2, 3):
+        text = verdicts.verdict([*own, *explored[:n]]).partition("2,000 labels. ")[2]
+        start = f"Of {n} exploratory comparisons" if n > 1 else "The exploratory comparison"
+        assert text.startswith(f"{start}, adjusted apart, ") and " and it " not in text
+        for one in explored[:n]:
+            assert f"{phrases.interval(one)})" in text and f"at {one.shared[LABELS]:,} labels (" in text
 
 
 def test_seeds_are_added_for_the_questions_own_only(run):
