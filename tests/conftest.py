@@ -15,6 +15,7 @@ from jaxtyping import install_import_hook
 # Arguments and results in learn/ are checked against their annotations, shapes included, if imported from here on.
 install_import_hook("pretrain.learn", "beartype.beartype")
 
+from pretrain.config.own_methods import OWN  # noqa: E402
 from pretrain.store import programs as kept  # noqa: E402
 from tests.launching import ROOT, Site  # noqa: E402
 from tests.small_sweep import corners, dataset, experiment, outcomes, planned  # noqa: E402, F401 (fixtures)
@@ -89,6 +90,13 @@ def kept_programs():
 def quick_programs(kept_programs):
     """Keeps what is compiled quickly, too, whatever launches in this process have set."""
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.02)
+
+
+@pytest.fixture(autouse=True)
+def no_joined_methods():
+    """Lets methods of files join for a test only."""
+    yield
+    OWN.forget()
 
 
 @pytest.fixture(autouse=True)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import typing
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, NamedTuple
 
@@ -12,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from pretrain.commands.axes import Axis, element, is_sequence, parse_axis, read_value
 from pretrain.config import Experiment, invocation
 from pretrain.config.complaints import complaint
-from pretrain.config.fields import ConfigError, Faults, fields, unknown
+from pretrain.config.fields import ConfigError, Faults, fields, join, unknown
 from pretrain.config.grids import LogUniform, Uniform
 from pretrain.config.overrides import override, with_kinds
 from pretrain.config.suggestions import of_options
@@ -75,7 +76,9 @@ def parse(argv: Sequence[str], default: Experiment, command: str, description: s
             "description": description,
             "config": (tyro.conf.AvoidSubcommands,),
         }
-        return tyro.cli(Command, args=["--help"], default=Command(with_kinds(default, kinds)), **settings)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".* does not match any type in Union")  # as what joined one
+            return tyro.cli(Command, args=["--help"], default=Command(with_kinds(default, kinds)), **settings)
     given = _given(argv)
     values = _typed(given, default)
     axes = {option: _axes(given, option) for option in _AXES}
@@ -146,28 +149,43 @@ def _given(argv: Sequence[str]) -> dict[str, list[list[str]]]:
     Raises:
       ConfigError: options are unknown or have values that do not fit, a line each.
     """
-    kinds = {**fields(Experiment), **typing.get_type_hints(Command, include_extras=True)}
     options: list[tuple[str, list[str]]] = []
-    faults = Faults()
     for token in argv:
         if token.startswith("--"):
             option, equals, value = token.partition("=")
-            name = option.removeprefix("--").replace("-", "_")
-            if name not in kinds or name == "experiment":
-                faults.append(ConfigError("option", option, f"is no field; {of_options(name, kinds)}"))
-            options.append((name, [value] if equals else []))
+            options.append((option, [value] if equals else []))
         elif options:
             options[-1][1].append(token)
         else:
             raise ConfigError("arguments", token, "is no option; options start with --, and --help lists them")
+    _join(options)
+    kinds = {**fields(Experiment), **typing.get_type_hints(Command, include_extras=True)}
     given: dict[str, list[list[str]]] = {}
-    for name, values in options:
-        if name in kinds and name != "experiment":
-            with faults.noted():
-                _check(name, kinds[name], values)
+    faults = Faults()
+    for option, values in options:
+        name = _named(option)
+        with faults.noted():
+            if name not in kinds or name == "experiment":
+                raise ConfigError("option", option, f"is no field; {of_options(name, kinds)}")
+            _check(name, kinds[name], values)
         given.setdefault(name, []).append(values)
     faults.check()
     return given
+
+
+def _named(option: str) -> str:
+    return option.removeprefix("--").replace("-", "_")
+
+
+def _join(options: Sequence[tuple[str, list[str]]]) -> None:
+    """Lets the kinds that options name join their unions, so that fields of the user's own are options, too."""
+    for option, values in options:
+        pairs = [(option, value) for value in values]
+        if _named(option) in _AXES:
+            axes = (value.partition("=") for value in values)
+            pairs = [(name, value) for name, _, listed in axes for value in listed.split(",")]
+        for name, value in pairs:
+            join(Experiment, _named(name), value)
 
 
 def _check(name: str, kind: Any, values: list[str]) -> None:

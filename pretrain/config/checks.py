@@ -12,11 +12,12 @@ from pretrain.config.settings import FinetuneConfig, PretrainConfig, Settings
 from pretrain.config.suggestions import suggestion
 
 _OF_ALL_LAYERS = ("training", "encoder_init", "end_to_end_epochs", "carry_step_count", "wrong_data")
-_PER_LAYER = (
-    "encoder.activation",
-    *(f"pretrain.{name}" for name in fields(PretrainConfig) if name not in _OF_ALL_LAYERS),
-    *("finetune.unfreeze_at", "finetune.rate_factor"),
-)
+
+
+def _per_layer() -> list[str]:
+    """Returns the names of fields that may differ from layer to layer."""
+    of_stages = [f"pretrain.{name}" for name in fields(PretrainConfig) if name not in _OF_ALL_LAYERS]
+    return ["encoder.activation", *of_stages, "finetune.unfreeze_at", "finetune.rate_factor"]
 
 
 def check_trial(settings: Settings) -> None:
@@ -130,8 +131,8 @@ def check_per_layer(settings: Settings, swept: Collection[str]) -> None:
       ConfigError: a field cannot differ, or is swept too.
     """
     for name in settings.per_layer:
-        if name not in _PER_LAYER:
-            near = suggestion(name, _PER_LAYER, "encoder.activation is, and most fields of pretrain are")
+        if name not in (known := _per_layer()):
+            near = suggestion(name, known, "encoder.activation is, and most fields of pretrain are")
             raise ConfigError("per_layer", name, f"is not a layer's; {near}")
         if name not in fields(settings) and "pretrain.method.kind" not in settings.per_layer:
             raise ConfigError("per_layer", name, unknown(settings, name))

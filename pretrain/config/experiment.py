@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from pretrain.config import baselines, checks, grids, metrics
 from pretrain.config.complaints import misplaced
-from pretrain.config.fields import STRICT, ConfigError, Faults, bare, fields, replace_all, with_values
+from pretrain.config.fields import STRICT, ConfigError, Faults, bare, fields, join, replace_all, with_values
 from pretrain.config.kinds import Count, Switch
 from pretrain.config.settings import Settings, SweptValue
 from pretrain.config.suggestions import suggestion
@@ -132,6 +132,9 @@ class Experiment(Settings):
 
     def __post_init__(self) -> None:
         checks.check_texts(self)
+        for name, values in (pair for each in (*self.sweep, self.per_layer) for pair in each.items()):
+            for value in values if name.endswith(".kind") else ():
+                join(Settings, name, value)
         faults, swept = Faults(), {name for grid in self.sweep for name in grid}
         for check in (
             lambda: checks.check_sweep(self.sweep, self.finetune),

@@ -76,6 +76,54 @@ def cached(function: Function) -> Function:
     return functools.cache(function)  # type: ignore[return-value]
 
 
+class Open:
+    """Marks a union that config classes of the user's own join, each found by its kind."""
+
+    def __init__(self, find: Callable[[str], type | None]):
+        """Args: find: from a kind to its class; to None where a kind is of no file."""
+        self._find = find
+        self.found: dict[str, type] = {}
+
+    def __call__(self, kind: Any) -> type | None:
+        """Returns the class of a kind, which has joined the union by then; None where it is of no file."""
+        made = self._find(kind) if isinstance(kind, str) else None
+        if made and self.found.get(kind) is not made:
+            self.found[kind] = made
+            _forget_types()
+        return made
+
+    def forget(self) -> None:
+        """Lets the classes that joined leave."""
+        if self.found:
+            self.found.clear()
+            _forget_types()
+
+
+def _forget_types() -> None:
+    for function in (_fields_of_class, _field_types):
+        typing.cast(Any, function).cache_clear()
+
+
+def join(config: type, name: str, value: Any) -> None:
+    """Lets a kind of the user's own join the union whose kind has a dotted name, if that is open.
+
+    Raises:
+      ConfigError: its file does not define it, or fails.
+    """
+    *sections, last = name.split(".")
+    for section in sections:
+        kind = hints(config).get(section)
+        for union in _openings(kind) if last == "kind" else ():
+            union(value)
+        config = next(iter(section_classes(kind)), Open)
+        if config is Open:
+            return
+
+
+def _openings(kind: Any) -> list[Open]:
+    return [mark for mark in getattr(kind, "__metadata__", ()) if isinstance(mark, Open)]
+
+
 def fields(config: Any) -> Mapping[str, Any]:
     """Returns the type of every leaf field by its dotted name, annotations included.
 
@@ -129,11 +177,12 @@ def _field_types(config: type) -> Mapping[str, tuple[Any, tuple[type, ...], Any]
 
 
 def section_classes(kind: Any) -> tuple[type, ...]:
-    """Returns the config classes that a field's type allows; none where it is a leaf."""
+    """Returns the config classes that a field's type allows, those that joined it last; none where it is a leaf."""
+    joined = [each for union in _openings(kind) for each in union.found.values()]
     if typing.get_origin(kind) is typing.Annotated:
         kind = typing.get_args(kind)[0]
     kinds = typing.get_args(kind) if typing.get_origin(kind) in (typing.Union, types.UnionType) else (kind,)
-    return tuple(each for each in kinds if isinstance(each, type) and dataclasses.is_dataclass(each))
+    return tuple(each for each in (*kinds, *joined) if isinstance(each, type) and dataclasses.is_dataclass(each))
 
 
 def kind_of(config_class: Any) -> str:
@@ -156,6 +205,7 @@ def replace(config: Config, name: str, value: Any) -> Config:
     Raises:
       ConfigError: the name is no field of the config, or only of another kind, or the value does not fit the field.
     """
+    join(type(config), name, value)
     kind = _leaf(config, name)
     if kind is None:
         raise ConfigError("sweep", name, unknown(config, name))

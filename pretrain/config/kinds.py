@@ -11,6 +11,7 @@ from annotated_types import Ge, Gt, Lt
 
 from pretrain.config.fields import TRACED
 
+SweptValue = bool | int | float | str | tuple[int | str, ...]
 Count = Annotated[int, Gt(0)]
 Rate = Annotated[float, Gt(0), TRACED]
 Penalty = Annotated[float, Ge(0), TRACED]

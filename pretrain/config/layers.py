@@ -6,12 +6,12 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import AfterValidator
 
 from pretrain.config.kinds import Count
+from pretrain.config.own_code import NAMED
 
 _CONVOLUTION = re.compile(r"([1-9]\d*)c([1-9]\d*)(?:s([1-9]\d*))?(?:p(0|[1-9]\d*))?")
 _POOLING = re.compile(r"max([1-9]\d*)")
 _NETWORK = "resnet18"
 _RESIDUAL = re.compile(r"r([1-9]\d*)(?:s([1-9]\d*))?")
-_OWN = re.compile(r"(.+\.py):([A-Za-z_]\w*)", re.DOTALL)
 _WIDEST = 32  # pixels; wider ones take minutes to trace
 _GRAMMAR = (
     "a number of units, 32c5s2 or 32c5s2p2 (features, window, stride, padding), r64s2 (residual block), "
@@ -43,7 +43,7 @@ def read_word(word: int | str) -> Word:
     """
     if isinstance(word, int):
         return Word("dense", word)
-    if match := _OWN.fullmatch(word):
+    if match := NAMED.fullmatch(word):
         return Word("own", file=match[1], function=match[2])
     if match := _CONVOLUTION.fullmatch(word):
         padding = None if match[4] is None else int(match[4])

@@ -1,7 +1,7 @@
 """The base of all methods' configs: facts for a plan, and checks of the layers in training."""
 
 from collections.abc import Sequence
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from pydantic.dataclasses import dataclass
 
@@ -29,6 +29,7 @@ class Method:
     is_random: ClassVar[bool] = True  # so that it differs from seed to seed
     decodes: ClassVar[bool] = True  # so that a stack of its layers reconstructs images
     trains_deep: ClassVar[bool] = False  # all layers at once, not only one
+    record: ClassVar[Any] = None  # the ``learn.method.Method`` of a file of the user's
 
     @property
     def decodes_into_unit_interval(self) -> bool:

@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Gt, Lt
-from pydantic import Field
+from pydantic import Field, WrapSerializer, WrapValidator
 from pydantic.dataclasses import dataclass
 
 from pretrain.config.effects import When
 from pretrain.config.fields import STRICT, TRACED, ConfigError
 from pretrain.config.kinds import ClassWeights, Count, Penalty, Rate, Switch
 from pretrain.config.method import LayerFacts, Method
+from pretrain.config.own_methods import OWN, validated, written
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -23,7 +24,8 @@ class AutoencoderConfig(Method):
 
     kind: Literal["autoencoder"] = "autoencoder"
     """What a layer is trained for: an autoencoder; rbm, a restricted Boltzmann machine; supervised, a classifier on the
-    layer's codes, which reads the labelled subset of fine-tuning; or pca, principal components, in closed form."""
+    layer's codes, which reads the labelled subset of fine-tuning; pca, principal components, in closed form; or
+    FILE.py:NAME, a method of your own."""
     loss: Literal["mse", "cross_entropy"] = "mse"
     """Squared error, mean over units; or Bernoulli cross-entropy, sum over units (nats), of values in [0, 1]."""
     output: Annotated[Literal["linear", "sigmoid"], When("loss", ("mse",))] = "linear"
@@ -174,7 +176,10 @@ class WeightsConfig(Method):
     decodes: ClassVar[bool] = False
 
 
-MethodConfig = Annotated[AutoencoderConfig | RbmConfig | SupervisedConfig | PcaConfig, Field(discriminator="kind")]
+MethodConfig = Annotated[
+    AutoencoderConfig | RbmConfig | SupervisedConfig | PcaConfig,
+    *(Field(discriminator="kind"), WrapValidator(validated), WrapSerializer(written), OWN),
+]
 
 
 def deep(method: Method) -> Method:

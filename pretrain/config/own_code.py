@@ -1,8 +1,9 @@
-"""Functions in files of the user's own, as in ``FILE.py:FUNCTION``."""
+"""Definitions in files of the user's own, as in ``FILE.py:NAME``."""
 
 import contextlib
 import importlib.util
 import os
+import re
 import select
 import signal
 import sys
@@ -16,6 +17,7 @@ from typing import Any, TypeVar
 from pretrain.config.fields import ConfigError
 from pretrain.config.paths import path_of
 
+NAMED = re.compile(r"(.+\.py):([A-Za-z_]\w*)", re.DOTALL)  # a file, and a name there
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _CHILDREN = 1.0  # seconds that forked children have to end, once a function of the user's has returned
 Made = TypeVar("Made")
@@ -24,33 +26,49 @@ _KEPT: dict[tuple[str, int, str], Any] = {}  # results, by these and the functio
 
 
 def returned(field: str, value: str, file: str, function: str) -> Any:
-    """Returns the result of a function of the user's.
+    """Returns the result of a function of the user's; see ``made``."""
+
+    def called(found: Any) -> Any:
+        if not callable(found):
+            raise ConfigError(field, value, f"names {function}, which {Path(file).name} does not define")
+        return found()
+
+    return made(field, value, file, function, called)
+
+
+def made(field: str, value: str, file: str, name: str, make: Callable[[Any], Made]) -> Made:
+    """Returns what a function makes of a definition of the user's.
 
     Args:
       field: the field that names it, for an error.
       value: the field's value.
       file: path of a Python file.
-      function: its name there.
+      name: its name there.
+      make: a function of what the file defines; of None where it defines nothing of the name.
 
     Raises:
-      ConfigError: the file or function is not there, or fails.
+      ConfigError: the file or the definition is not there, or fails.
     """
     path = path_of(field, file)
     if not path.is_file():
         raise ConfigError(field, value, f"names {path}, which is no file; give the path of a Python file")
+    with blamed(field, value, path):
+        return contained(lambda: make(getattr(_loaded(path), name, None)))
+
+
+@contextlib.contextmanager
+def blamed(field: str, value: str, path: Path) -> Iterator[None]:
+    """Reports what code of the user's raises as a mistake in the field that names it.
+
+    Raises:
+      ConfigError: the block raised.
+    """
     try:
-        return contained(lambda: _called(field, value, path, function))
+        yield
     except (ConfigError, KeyboardInterrupt):
         raise
     except BaseException as error:  # a user's file is code, and may fail, or try to leave, in any way
         raise ConfigError(field, value, f"fails with {failure(error, path)}") from None
-
-
-def _called(field: str, value: str, path: Path, function: str) -> Any:
-    called = getattr(_loaded(path), function, None)
-    if not callable(called):
-        raise ConfigError(field, value, f"names {function}, which {path.name} does not define")
-    return called()
 
 
 class _LeftError(Exception):

@@ -10,12 +10,10 @@ from pydantic.dataclasses import dataclass
 
 from pretrain.config.effects import Unless, When, canonical
 from pretrain.config.fields import STRICT, TRACED, bare, hints, replace_all, with_values
-from pretrain.config.kinds import Activation, ClassWeights, Count, Penalty, Rate, Sampling, Switch, TaskKind
+from pretrain.config.kinds import Activation, ClassWeights, Count, Penalty, Rate, Sampling, SweptValue, Switch, TaskKind
 from pretrain.config.layers import LayerWord, Word, read_word
 from pretrain.config.methods import AutoencoderConfig, Method, MethodConfig, PcaConfig
 from pretrain.config.optimizers import AdamConfig, OptimizerConfig
-
-SweptValue = bool | int | float | str | tuple[int | str, ...]
 
 
 class Home(NamedTuple):

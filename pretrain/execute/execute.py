@@ -14,7 +14,6 @@ from pretrain.execute import hosts
 from pretrain.execute.lanes import FINISH, FIT, INIT, LOOP, lanes_on, mesh_of, mesh_of_one, whole_on
 from pretrain.learn.before import before
 from pretrain.learn.layers import Params
-from pretrain.learn.methods import METHODS
 from pretrain.learn.metrics import Splits
 from pretrain.learn.program import Carry, Echo, Program, finish, finishing, fitted, program_of
 from pretrain.learn.stage import Stage
@@ -69,7 +68,7 @@ def run(
     program = _program(pack, examples)
     start = INIT if stage.n_updates else FIT
     carry, source = start(program.init.function, program.init.static, mesh, share, trials, examples)
-    if METHODS[stage.method].fit:
+    if stage.method.fit:
         carry = _fitted(stage, mesh, (carry, source, trials), n_jobs, n_lanes)
     rest = source, trials._replace(parent=None)
     del trials  # with the parents
@@ -105,7 +104,7 @@ def run(
 def _fitted(stage: Stage, mesh: Mesh, trials: Any, n_jobs: int, n_lanes: int) -> Carry:
     """Returns the carries of lanes that the host fits, one after another."""
     lanes = hosts.gathered(trials)
-    fit = METHODS[stage.method].fit
+    fit = stage.method.fit
     assert fit  # or it would not be asked for
     made = [fitted(fit, stage.static, arrays.lane_of(lanes, lane)) for lane in range(n_jobs)]
     stacked = jax.tree.map(lambda *leaves: arrays.padded(np.stack(leaves), n_lanes), *made)

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 
 from pretrain.learn import start
 from pretrain.learn.annotations import Scalar
-from pretrain.learn.methods import METHODS
 from pretrain.learn.metrics import Batch, Mean, Splits, taken
 from pretrain.learn.program import Inputs
 from pretrain.learn.stage import ALWAYS, Stage, StageConfig
@@ -29,7 +28,7 @@ class Before(NamedTuple):
 def before(stage: Stage, trial: Inputs, examples: Splits) -> Before:
     """Returns the errors of a stage of pretraining that makes updates, before the first of them."""
     seed, config, parent = trial
-    static, method = stage.static, METHODS[stage.method]
+    static, method = stage.static, stage.method
     if stage.rows.subset:
         examples = examples._replace(labelled=start.labelled_rows(seed, examples, stage.rows.subset))
     state = method.init(static, config, seed, parent, examples)
@@ -54,7 +53,7 @@ def alike(stage: Stage) -> Stage:
 
 def _by_row(stage: Stage, config: StageConfig, state: TrainState, seed: jax.Array, held_out: Batch) -> Mean:
     """Returns numerators and denominators of the held-out error, row by row: [N] each."""
-    method = METHODS[stage.method]
+    method = stage.method
 
     def of_row(row: Batch) -> Mean:
         one = start.as_drawn(stage.static, state.params, jax.tree.map(lambda leaf: leaf[None], row))

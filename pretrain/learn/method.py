@@ -7,6 +7,8 @@ import flax.linen as nn
 import jax
 import numpy as np
 
+from pretrain.config.method import Method as Config
+from pretrain.learn import pytrees
 from pretrain.learn.layers import Params
 from pretrain.learn.metrics import Batch, Metrics, Splits
 from pretrain.learn.stack import Companions
@@ -111,3 +113,13 @@ class Method(NamedTuple):
     packages: tuple[str, ...] = ()  # that ``fit`` calls
     # From the number of validation examples to the time on a core of what no count of operations shows (seconds).
     seconds: Callable[[Static, int], float] | None = None
+    config: type[Config] = Config  # of a file of the user's: its fields and facts
+
+    def register(self, config: type) -> None:
+        """Makes the config class of a kind that names it a pytree."""
+        pytrees.register_class(config)
+
+    def __repr__(self) -> str:
+        """Returns its functions by name, without addresses, in which processes differ."""
+        functions = [(part.__module__, getattr(part, "__qualname__", part)) for part in self if callable(part)]
+        return f"Method({', '.join(f'{module}.{name}' for module, name in functions)})"

@@ -14,8 +14,7 @@ import numpy as np
 
 from pretrain.learn import start, stopping
 from pretrain.learn.layers import AnyArray, Params
-from pretrain.learn.method import Fit, Results
-from pretrain.learn.methods import METHODS
+from pretrain.learn.method import Fit, Method, Results
 from pretrain.learn.metrics import Batch, Splits, evaluate, measured_if, taken
 from pretrain.learn.pytrees import Frozen, frozen
 from pretrain.learn.randomness import VariationSource, mixed
@@ -77,7 +76,7 @@ def begin(stage: Stage, trial: Inputs, examples: Splits) -> tuple[Carry, Source]
     static, subset = stage.static, stage.rows.subset
     if subset:
         examples = examples._replace(labelled=start.labelled_rows(seed, examples, subset))
-    state = METHODS[stage.method].init(static, config, seed, parent, examples)
+    state = stage.method.init(static, config, seed, parent, examples)
     source, curves = Source(None, None), {}
     if stage.n_updates:
         labelled = taken(examples.train, examples.labelled) if subset else None
@@ -94,7 +93,7 @@ def begin(stage: Stage, trial: Inputs, examples: Splits) -> tuple[Carry, Source]
     else:
         curves = {name: value[None] for name, value in state.carry.items()}
         state = state._replace(carry=None)
-        if METHODS[stage.method].fit:
+        if stage.method.fit:
             read = (codes(static, state.params, examples) for codes in (start.labelled_codes, start.validation_codes))
             source = Source(*read)
     return Carry(state, curves, echo_of(trial, digest(parent))), source
@@ -132,12 +131,12 @@ def step(
     def updated(state: TrainState) -> tuple[TrainState, Values]:
         before = state.stopping
         state, values = update(stage, (state, source, inputs, index), (examples, index / stage.n_updates))
-        measure = functools.partial(METHODS[stage.method].measure, stage.static, inputs.config, state, seed=inputs.seed)
+        measure = functools.partial(stage.method.measure, stage.static, inputs.config, state, seed=inputs.seed)
         held_out = source.validation or examples.validation
         measured = measured_if(is_due, lambda: evaluate(lambda batch: measure(batch=batch), held_out))
         values |= {f"validation_{name}": value for name, value in measured.items()}
         if stage.patience:
-            name = METHODS[stage.method].held_out
+            name = stage.method.held_out
             error = values.get(f"validation_weighted_{name}", values[f"validation_{name}"])
             noted = stopping.noted(before, state.trainable, error, is_due)
             state = state._replace(stopping=noted)
@@ -154,18 +153,17 @@ def update(
     """Makes the update of a number, given what fraction of the updates is made before it, and measures nothing."""
     (state, source, inputs, index), (examples, fraction) = trial, shared
     batch = taken(source.train or examples.train, stage.rows.of_update(inputs.seed, index))
-    method = METHODS[stage.method]
-    return method.update(stage.static, inputs.config, state, batch, inputs.seed, Step(index, fraction))
+    return stage.method.update(stage.static, inputs.config, state, batch, inputs.seed, Step(index, fraction))
 
 
 @_traced_once
-def finish(stage: tuple[str, Static], params: Params, examples: Splits) -> Results:
+def finish(stage: tuple[Method, Static], params: Params, examples: Splits) -> Results:
     """Returns the results of the parameters that a stage keeps, given its method and its stack alone."""
     method, static = stage
-    return METHODS[method].finish(static, params, examples)
+    return method.finish(static, params, examples)
 
 
-def finishing(stage: Stage) -> tuple[str, Static]:
+def finishing(stage: Stage) -> tuple[Method, Static]:
     """Returns what decides a stage's results besides its parameters: its method and its stack."""
     return stage.method, Static(stage.stack.whole)
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from pretrain.config.fields import bare, hints, is_traced, section_classes
+from pretrain.config.fields import bare, cached, hints, is_traced, section_classes
 from pretrain.config.method import Method
 from pretrain.config.settings import Settings
 
@@ -21,8 +21,9 @@ def register() -> None:
         register_class(config)
 
 
+@cached
 def register_class(config: type) -> None:
-    """Makes a config class a pytree."""
+    """Makes a config class a pytree, once."""
     jax.tree_util.register_pytree_with_keys(
         config, functools.partial(_flatten, config), functools.partial(_unflatten, config)
     )

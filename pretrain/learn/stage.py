@@ -88,7 +88,7 @@ class Stage:
     """The static part of a stage."""
 
     name: str  # as in pretrain/0 or finetune
-    method: str  # its kind, as ``METHODS`` has it
+    method: Any  # the record of its functions, a ``learn.method.Method``
     static: Static
     config: StageConfig  # its skeleton: without numbers
     inherits: tuple[str, ...] = ()  # sides of its parent's parameters that it reads, sorted

@@ -5,12 +5,11 @@ from collections.abc import Sequence
 
 from pretrain.config import FinetuneConfig, PretrainConfig
 from pretrain.config.effects import canonical
-from pretrain.config.fields import kind_of
 from pretrain.config.method import Method
 from pretrain.config.methods import WeightsConfig
 from pretrain.learn import diagnostics
 from pretrain.learn.layers import Dense, LayerError, Layers, shapes_of
-from pretrain.learn.methods import METHODS
+from pretrain.learn.methods import METHODS, method_of
 from pretrain.learn.pytrees import skeleton
 from pretrain.learn.randomness import Purpose
 from pretrain.learn.stack import Companions, Stack, layer_shapes, stack_shapes
@@ -27,7 +26,7 @@ def companions(method: Method, layers: Layers, example: tuple[int, ...], task: T
       LayerError: its decoder does not return what the layer reads.
     """
     shapes = Stack(layers, example).shapes[-1]
-    beside = METHODS[kind_of(type(method))].companions(method, layers, shapes.inputs, task)
+    beside = method_of(method).companions(method, layers, shapes.inputs, task)
     for side, companion in beside:
         outputs = shapes_of((companion.module,), shapes.outputs if companion.reads == "codes" else shapes.inputs)
         if side == "decoder" and outputs[0].outputs != shapes.inputs:
@@ -80,15 +79,15 @@ def pretraining(
     sides = {side for layer in lower for side, params in layer_shapes(stack, layer).items() if params}
     inherits = tuple(sorted(sides | ({"encoder"} if is_given else set()))) if lower else ("encoder",)
     patience = section.patience if section.stop == "validation" and static.n_updates else 0
-    kind, structure = kind_of(type(method)), skeleton(config)
-    return Stage(name, kind, static, structure, inherits, reads, validation, patience=patience), config
+    found, structure = method_of(method), skeleton(config)
+    return Stage(name, found, static, structure, inherits, reads, validation, patience=patience), config
 
 
 def imported(layers: Layers, example: tuple[int, ...]) -> Made:
     """Returns the stage that takes an encoder's parameters as they are given."""
     config = StageConfig(WeightsConfig())
     static = Static(Stack(layers, example), Rows(0))
-    return Stage("pretrain/weights", "weights", static, skeleton(config), ("encoder",), (), Schedule()), config
+    return Stage("pretrain/weights", METHODS["weights"], static, skeleton(config), ("encoder",), (), Schedule()), config
 
 
 def network(layers: Layers, example: tuple[int, ...], task: Task) -> Stack:
@@ -123,11 +122,11 @@ def last(
     encoder_init = "pretrained" if section.encoder_init in ("pca", "wrong_data", "weights") else section.encoder_init
     first = "matched" if section.first_logit_change > 0 else "free"
     choices = Choices(encoder_init, section.fresh_layers, section.head_init, section.codes, first)
-    reads = ("images", "labels", "test")
+    reads, method = ("images", "labels", "test"), METHODS[section.kind]
     if not section.makes_updates:
         static = Static(stack, Rows(n_labels, subset=subset), choices=choices)
         config = StageConfig(section.of_method({}), section.l2)
-        return Stage("finetune", section.kind, static, skeleton(config), ("encoder",), reads, Schedule()), config
+        return Stage("finetune", method, static, skeleton(config), ("encoder",), reads, Schedule()), config
     per_layer = {name: tuple(float(getattr(each, name)) for each in of_layers) for name in PER_LAYER}
     config = StageConfig(section.of_method(per_layer), section.l2, canonical(section.optimizer))
     per_epoch = n_labels // section.batch_size
@@ -140,7 +139,7 @@ def last(
     diagnosed = Schedule(at=section.diagnose_at)
     measured = tuple((name, diagnosed) for name in diagnostics.names(trained)) if section.diagnose_at else ()
     validation, patience = Schedule(every, section.validate_at), section.patience if section.stop == "validation" else 0
-    shared = "finetune", section.kind, static, skeleton(config), ("encoder",), reads
+    shared = "finetune", method, static, skeleton(config), ("encoder",), reads
     return Stage(*shared, validation, measured, patience), config
 
 

@@ -11,7 +11,6 @@ import jax.numpy as jnp
 
 from pretrain.config.fields import with_values
 from pretrain.learn import program as programs
-from pretrain.learn.methods import METHODS
 from pretrain.learn.metrics import Batch, Splits
 from pretrain.learn.program import Program
 from pretrain.learn.pytrees import frozen
@@ -88,7 +87,7 @@ def _measured(program: Program) -> float:
 
     def measure(config: Any, state: Any, batch: Batch, seed: jax.Array) -> Any:
         stage = program.stage.updating
-        return METHODS[stage.method].measure(stage.static, config, state, batch, seed)
+        return stage.method.measure(stage.static, config, state, batch, seed)
 
     held_out = _first(source.validation or examples.validation, 1)
     return _counted(measure, trial.config, carry.state, held_out, trial.seed)

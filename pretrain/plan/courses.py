@@ -14,7 +14,6 @@ import jax
 from pretrain.config.digests import sha256, sha256_of_json
 from pretrain.data import Dataset
 from pretrain.learn import start
-from pretrain.learn.methods import METHODS
 from pretrain.learn.metrics import Batch, Splits
 from pretrain.learn.program import Inputs, Program
 from pretrain.learn.stage import ALWAYS, Stage
@@ -52,7 +51,7 @@ def course(
 
 def _digests(program: Program) -> Iterator[str]:
     """Yields the digests of a stage's start and measurement at its own length."""
-    stage, method = program.stage, METHODS[program.stage.method]
+    stage, method = program.stage, program.stage.method
 
     def init(trial: Inputs, examples: Splits) -> TrainState:
         if subset := stage.rows.subset:

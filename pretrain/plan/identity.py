@@ -18,11 +18,11 @@ import jax
 import jax.numpy as jnp
 
 from pretrain.config.digests import sha256, sha256_of_json
+from pretrain.config.own_methods import blamed_on
 from pretrain.config.paths import opened
 from pretrain.data import Dataset
 from pretrain.data.files import written_whole
 from pretrain.learn.lanes import over_trials
-from pretrain.learn.methods import METHODS
 from pretrain.learn.program import Piece, Program, program_of
 from pretrain.learn.stage import Stage
 from pretrain.plan import arrays, definitions, environment
@@ -80,8 +80,10 @@ class Fingerprints:
         program = traced_program(spec, parent, dataset)
         if program not in self._programs:
             # Their sources, and what they import, are not among those that are hashed.
-            is_own = any(isinstance(name, str) and ".py:" in name for name in spec.content["layers"])
-            digests = self._digests(program, is_own)
+            names = (*spec.content["layers"], spec.content["method"]["kind"])
+            is_own = any(isinstance(name, str) and ".py:" in name for name in names)
+            with blamed_on(program.stage.config.method):
+                digests = self._digests(program, is_own)
             self._programs[program] = sha256(
                 "".join([digests, mapping(), movement(), _settings(), on_host(program.stage)])
             )
@@ -171,7 +173,7 @@ def pieces_of(program: Program) -> Iterator[Piece]:
 
 def on_host(stage: Stage) -> str:
     """Returns a digest of what a stage's method fits on the host, by definition and packages; nothing of others."""
-    fit, packages = METHODS[stage.method].fit, METHODS[stage.method].packages
+    fit, packages = stage.method.fit, stage.method.packages
     if fit is None:
         return ""
     defined = [definitions.digest_of(*of) for of in ((fit.__module__, fit.__name__), _FITTING)]

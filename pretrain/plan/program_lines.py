@@ -53,7 +53,7 @@ def lines_of(program: core.ClosedJaxpr) -> Iterator[str]:
     for equation in jaxpr.eqns:
         if equation.primitive.name in _HOST:
             remedy = "calls Python from its compiled program, which cannot be named by its content; write it in JAX"
-            raise ConfigError("encoder.layers", equation.primitive.name, remedy)
+            raise ConfigError("own code", equation.primitive.name, remedy)
         yield f"{equation.primitive.name} {' '.join(map(number, equation.invars))}"
         for name in sorted(equation.params.keys() - _NAMES):
             yield from (f"  {name} {line}" for line in _parameter(equation.params[name]))

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from flax import traverse_util
@@ -13,6 +14,7 @@ from pretrain.config.effects import canonical, decisive
 from pretrain.config.fields import ConfigError
 from pretrain.config.method import Method
 from pretrain.config.methods import deep
+from pretrain.config.own_methods import blamed_on
 from pretrain.data import Dataset
 from pretrain.data.findings import Finding
 from pretrain.learn.layers import LayerError, Layers, Params
@@ -193,7 +195,8 @@ def _given(spec: Spec, found: Imported | None) -> Spec:
 
 def _companions(method: Method, layers: Layers, example: tuple[int, ...], task: Task) -> Companions:
     try:
-        return builders.companions(method, layers, example, task)
+        with blamed_on(method):
+            return builders.companions(method, layers, example, task)
     except (LayerError, AttributeError, TypeError) as error:  # a decoder of the user's may fail in any way
         name = type(layers[-1]).__name__
         raise ConfigError("encoder.layers", name, f"cannot be decoded: {' '.join(str(error).split())[:300]}") from None
@@ -261,7 +264,7 @@ def _spec(built: Built, made: builders.Made, section: Any, data: DataConfig, dat
 def _deciding(method: Any, section: Any) -> dict[str, Any]:
     """Returns the fields by which a method names a stage; of fine-tuning, those that no other part of a stage reads."""
     if not isinstance(section, FinetuneConfig):
-        return decisive(method)
+        return {**decisive(method), "kind": Path(method.kind).name}  # a file of the user's without its directory
     homes = section.homes()
     named = {name: value for name, value in decisive(section).items() if homes[name.partition(".")[0]] == "method"}
     return {"kind": section.kind, **{name: getattr(method, name) for name in named}}

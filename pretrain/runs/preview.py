@@ -15,7 +15,6 @@ from pretrain.config.counts import counted
 from pretrain.data import room
 from pretrain.engines import here
 from pretrain.execute import hosts
-from pretrain.learn.methods import METHODS
 from pretrain.plan import cost, memory
 from pretrain.plan.memory import Noted
 from pretrain.plan.plan import Pack, Plan, packs
@@ -93,7 +92,7 @@ def duration(plan: Plan, ids: Collection[str]) -> tuple[float, str]:
 def _seconds(alike: Sequence[Pack], rate: float) -> float:
     """Returns how long packs of one stage take at a rate (FLOP/s)."""
     stage, n_jobs, program = alike[0].stage, sum(len(pack.jobs) for pack in alike), alike[0].jobs[0].traced
-    more = METHODS[stage.method].seconds
+    more = stage.method.seconds
     uncounted = more(stage.static, len(program.examples.tree.validation.inputs)) if more else 0.0
     return n_jobs * (cost.flops(program) / rate + stage.n_updates * _UPDATE_SECONDS + uncounted)
 
@@ -115,7 +114,7 @@ def _name(pack: Pack) -> str:
     if stage.stack.head is None:
         return stage.name
     if not stage.n_updates:
-        return f"{stage.name}, {stage.method}"
+        return f"{stage.name}, {stage.config.method.kind}"
     return f"{stage.name}, {counted(stage.stack.start, 'layer')} frozen"
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pretrain.config import Experiment, from_json
+from pretrain.config import Experiment, from_json, own_methods
 from pretrain.config.counts import counted
 from pretrain.config.fields import ConfigError
 from pretrain.config.paths import path_of
@@ -157,7 +157,7 @@ def run_of(files: Files) -> Run:
     tables = {name: run_tables.completed(name, _read_table(files, name)) for name in present}
     try:
         with _readable(files, "experiment.json"):
-            experiment = from_json(content.decode())
+            experiment = own_methods.recorded(content, from_json)
     except ConfigError as error:
         remedy = f"was made by another version of this code ({error}); run its command again with that one, or this"
         raise OtherVersionError("run", str(files.directory), remedy) from None

@@ -13,7 +13,6 @@ from pretrain.config import FinetuneConfig, PretrainConfig
 from pretrain.config.effects import canonical
 from pretrain.learn import program, start, train
 from pretrain.learn.layers import Dense
-from pretrain.learn.methods import METHODS
 from pretrain.learn.metrics import Batch, Splits
 from pretrain.learn.program import Inputs
 from pretrain.learn.stack import Stack
@@ -137,8 +136,8 @@ def walk(stage_and_config, images, seed=0, parent=None, stops=()) -> Iterator[Ru
     labelled = stage.rows.subset and start.labelled_rows(seed, images, stage.rows.subset)
     carry, source = program.begin(stage, trial, images)
     before = carry.state
-    if METHODS[stage.method].fit:
-        carry = program.fitted(METHODS[stage.method].fit, stage.static, (carry, source, trial))
+    if stage.method.fit:
+        carry = program.fitted(stage.method.fit, stage.static, (carry, source, trial))
     for first, stop in itertools.pairwise((0, 0, *stops)):
         if stop:
             bounds = images, jnp.int32(first), jnp.int32(stop)

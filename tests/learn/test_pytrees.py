@@ -90,7 +90,8 @@ def nudged(config):
 
 def test_every_config_class_is_here():
     sections = {type(get(Settings(), name)) for name in ("data", "encoder", "pretrain", "finetune")}
-    assert NUMBERS.keys() >= {*Method.__subclasses__(), *sections}
+    of_package = {each for each in Method.__subclasses__() if each.__module__ == WeightsConfig.__module__}
+    assert NUMBERS.keys() >= of_package | sections
 
 
 @pytest.mark.parametrize("kind", NUMBERS)

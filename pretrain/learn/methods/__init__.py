@@ -1,7 +1,9 @@
-"""A file for each method, and the dictionary that finds them by the kind of their config."""
+"""A file for each method, and the dictionary that finds them by their kind."""
 
 from collections.abc import Mapping
 
+from pretrain.config.fields import kind_of
+from pretrain.config.method import Method as Config
 from pretrain.learn.method import Method
 from pretrain.learn.methods import (
     autoencoder,
@@ -30,3 +32,8 @@ METHODS: Mapping[str, Method] = {
     "trees": trees.METHOD,
     "weights": weights.METHOD,
 }
+
+
+def method_of(config: Config) -> Method:
+    """Returns the method of a config: the package's of its kind, or the one that a file of the user's defines."""
+    return config.record or METHODS[kind_of(type(config))]

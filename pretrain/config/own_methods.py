@@ -1,0 +1,137 @@
+"""Methods of the user's own: config classes of the records that their files define, as in ``FILE.py:NAME``."""
+
+import dataclasses
+import functools
+import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from contextvars import ContextVar
+from typing import Any, Literal, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from pretrain.config.complaints import misplaced
+from pretrain.config.fields import STRICT, ConfigError, Open, hints, section_classes
+from pretrain.config.kinds import SweptValue
+from pretrain.config.method import Method
+from pretrain.config.own_code import NAMED, blamed, made
+from pretrain.config.paths import path_of
+
+_FIELD = "pretrain.method.kind"
+_RECORDED: ContextVar[bytes | None] = ContextVar("recorded", default=None)  # an experiment that is read, not run
+Made = TypeVar("Made")
+
+
+def _find(kind: str) -> type | None:
+    """Returns the config class of a kind, the same until its file changes; None where it is of no file.
+
+    Raises:
+      ConfigError: the file defines no such method, or fails.
+    """
+    if ".py" not in kind:
+        return None
+    if not (match := NAMED.fullmatch(kind)):
+        raise ConfigError(_FIELD, kind, "names no method; write FILE.py:NAME")
+    if content := _RECORDED.get():
+        return _stand_in(kind, content)
+    before = OWN.found.get(kind)
+    if before and issubclass(before, Method) and before.record is None and not path_of(_FIELD, match[1]).is_file():
+        return before
+    return made(_FIELD, kind, match[1], match[2], lambda record: _checked(kind, match[2], record))
+
+
+OWN = Open(_find)  # the kinds that joined, in the process as a whole
+
+
+def _checked(kind: str, name: str, record: Any) -> type:
+    """Returns the config class of what a file defines by a name."""
+    if record is None:
+        raise ConfigError(_FIELD, kind, f"names {name}, which its file does not define")
+    config = getattr(record, "config", None)
+    if isinstance(record, type) or not (isinstance(config, type) and issubclass(config, Method)):
+        remedy = (
+            f"names {name}, which must be a pretrain.learn.method.Method whose config is a class of pretrain.config"
+        )
+        raise ConfigError(_FIELD, kind, f"{remedy}.method.Method")
+    if getattr(record, "fit", None):
+        raise ConfigError(_FIELD, kind, f"names {name}, which fits on the host, where nothing is traced; let init fit")
+    return _class_of(kind, record)
+
+
+@functools.cache
+def _class_of(kind: str, record: Any) -> type:
+    """Returns the config class of a record, with the kind that names it as a field."""
+    config = record.config
+    if "__dataclass_fields__" not in vars(config):  # which takes no decorator
+        config = dataclass(frozen=True, config=STRICT)(config)
+    for field in dataclasses.fields(config):
+        if field.default is field.default_factory is dataclasses.MISSING:
+            raise ConfigError(f"pretrain.method.{field.name}", None, f"has no default in {kind}; give it one")
+    own = _of_kind(kind, config, {"record": record})
+    held = next((field for field, of_field in hints(own).items() if section_classes(of_field)), None)
+    if held:
+        raise ConfigError(f"pretrain.method.{held}", kind, "holds fields of its own; give the method each of them")
+    try:
+        hash(TypeAdapter(own).validate_python({field: getattr(own(), field) for field in hints(own)}, strict=False))
+    except ValidationError as error:
+        wrong, value, fault = misplaced(error, {})
+        raise ConfigError(f"pretrain.method.{wrong}", value, f"{fault}, by default, too (in {kind})") from None
+    record.register(own)
+    return own
+
+
+def _of_kind(kind: str, config: type, values: dict[str, Any]) -> Any:
+    """Returns a config class with a kind, and with further attributes."""
+    body = {"__annotations__": {"kind": Literal[kind]}, "__module__": config.__module__, "kind": kind, **values}
+    return dataclass(frozen=True, config=STRICT)(type(config.__name__, (config,), body))
+
+
+def recorded(content: bytes, read: Callable[[str], Made]) -> Made:
+    """Reads an experiment without running files of the user's: a method has the fields that the experiment gives it.
+
+    Nothing can be trained by it.
+    """
+    token = _RECORDED.set(content)
+    try:
+        return read(content.decode())
+    finally:
+        _RECORDED.reset(token)
+
+
+@functools.lru_cache(maxsize=64)
+def _stand_in(kind: str, content: bytes) -> type:
+    """Returns a config class with the fields that an experiment gives a kind, or gives any in a sweep."""
+    found = json.loads(content)
+    method = found.get("pretrain", {}).get("method", {})
+    axes = [*found.get("sweep", ()), found.get("per_layer", {})]
+    swept = {name: listed[0] for axis in axes for name, listed in axis.items() if listed}
+    values = {name.rpartition(".")[2]: value for name, value in swept.items() if name.startswith("pretrain.method.")}
+    values |= method if method.get("kind") == kind else {}
+    values.pop("kind", None)
+    types = {**dict.fromkeys(values, SweptValue), "kind": Literal[kind]}
+    return _of_kind(kind, Method, {"__annotations__": types, "trains_deep": True, **values})
+
+
+def blamed_on(method: Any) -> AbstractContextManager[None]:
+    """Reports what a method of the user's raises as a mistake in the field that names it."""
+    if ".py:" not in method.kind:
+        return nullcontext()
+    path = path_of(_FIELD, method.kind.rpartition(":")[0])
+    if method.record is None:  # of a finished run
+        raise ConfigError(_FIELD, method.kind, f"names {path}, which was not read; load the experiment anew")
+    return blamed(_FIELD, method.kind, path)
+
+
+def validated(value: Any, handler: Callable[[Any], Any]) -> Any:
+    """Returns a method's config: one of the user's own from its fields by name, as JSON holds them."""
+    is_named = isinstance(value, dict)
+    own = OWN(value.get("kind") if is_named else getattr(value, "kind", None))
+    if own is None:
+        return handler(value)
+    return TypeAdapter(own).validate_json(json.dumps(value)) if is_named else value
+
+
+def written(value: Any, handler: Callable[[Any], Any]) -> Any:
+    """Returns a method's fields by name, those of the user's own among them."""
+    return TypeAdapter(type(value)).dump_python(value, mode="json") if ".py:" in value.kind else handler(value)
