@@ -1,6 +1,7 @@
 """Errors of a stage before its first update, by a program of its own, so that no program that trains holds it."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -8,10 +9,10 @@ import jax.numpy as jnp
 
 from pretrain.learn import start
 from pretrain.learn.annotations import Scalar
-from pretrain.learn.metrics import Batch, Mean, Splits, taken
+from pretrain.learn.metrics import Batch, Mean, Splits, evaluate, taken
 from pretrain.learn.program import Inputs
-from pretrain.learn.stage import ALWAYS, Stage, StageConfig
-from pretrain.learn.train import Step, TrainState
+from pretrain.learn.stage import ALWAYS, Stage
+from pretrain.learn.train import Step
 
 _BATCHES = 10  # of training rows
 _BLOCK = 1000  # held-out rows that are measured at once
@@ -39,9 +40,14 @@ def before(stage: Stage, trial: Inputs, examples: Splits) -> Before:
         return method.update(static, config, state, batch, seed, Step(number, jnp.float32(0)))[1][method.held_out]
 
     training = jnp.mean(jax.lax.map(on_batch, jnp.arange(_BATCHES)))
-    totals, counts = _by_row(stage, config, state, seed, examples.validation)
-    held_out = jnp.sum(totals) / jnp.sum(counts)
-    squares = jnp.square(totals - held_out * counts)  # of a ratio of sums, as where rows lack labels
+
+    def error(rows: Batch) -> Mean:
+        drawn = start.as_drawn(static, state.params, rows)
+        return method.measure(static, config, state, drawn, seed)[method.held_out]
+
+    held_out = evaluate(lambda rows: {"error": error(rows)}, examples.validation)["error"]
+    totals, counts = _by_row(error, examples.validation)
+    squares = jnp.square(totals - jnp.sum(totals) / jnp.sum(counts) * counts)  # of a ratio, as where rows lack labels
     return Before(training, held_out, jnp.sqrt(jnp.sum(squares)) / jnp.sum(counts))
 
 
@@ -51,13 +57,11 @@ def alike(stage: Stage) -> Stage:
     return dataclasses.replace(stage, name="", static=static, validation=ALWAYS, measured=(), patience=0)
 
 
-def _by_row(stage: Stage, config: StageConfig, state: TrainState, seed: jax.Array, held_out: Batch) -> Mean:
-    """Returns numerators and denominators of the held-out error, row by row: [N] each."""
-    method = stage.method
+def _by_row(error: Callable[[Batch], Mean], held_out: Batch) -> Mean:
+    """Returns numerators and denominators of an error, row by row: [N] each; no noise of one that compares rows."""
 
     def of_row(row: Batch) -> Mean:
-        one = start.as_drawn(stage.static, state.params, jax.tree.map(lambda leaf: leaf[None], row))
-        found = method.measure(stage.static, config, state, one, seed)[method.held_out]
+        found = error(jax.tree.map(lambda leaf: leaf[None], row))
         return Mean(found.total, jnp.float32(found.count))
 
     return jax.lax.map(of_row, held_out, batch_size=min(_BLOCK, len(held_out.inputs)))

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from pretrain.config import PretrainConfig
+from pretrain.learn.before import alike, before
 from pretrain.learn.corruption import corrupted
 from pretrain.learn.metrics import Batch
+from pretrain.learn.program import Inputs
 from tests.learn.conftest import run
 from tests.own_method import written
 from tests.small_sweep import make_plan, run_all
@@ -48,6 +50,16 @@ def test_the_loss_is_that_of_numpy(phase, method, images):
 
 def measured(stage, config, state, batch):
     return stage.method.measure(stage.static, config, state, batch, jnp.uint32(0))
+
+
+def test_the_error_before_the_first_update_is_of_all_rows_at_once(phase, method, images):
+    stage, config = phase((9,), method=method)
+    state = run((stage, config), images, stops=[0]).before
+    trial = Inputs(jnp.uint32(0), jax.tree.map(jnp.float32, config), None)
+    found = before(alike(stage), trial, images)
+    expected = measured(stage, config, state, images.validation)["loss"]
+    assert found.held_out == pytest.approx(float(expected.total / expected.count), rel=1e-5) and found.noise == 0
+    assert found.held_out > 1  # near the logarithm of 30, where that of a row alone is 0
 
 
 def test_what_is_trained_moves_and_nothing_else_does(upper, images):
