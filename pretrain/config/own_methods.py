@@ -51,9 +51,9 @@ def _checked(kind: str, name: str, record: Any) -> type:
     config = getattr(record, "config", None)
     if isinstance(record, type) or not (isinstance(config, type) and issubclass(config, Method)):
         remedy = (
-            f"names {name}, which must be a pretrain.learn.method.Method whose config is a class of pretrain.config"
+            "which must be a pretrain.learn.method.Method, with a class of pretrain.config.method.Method as its config"
         )
-        raise ConfigError(_FIELD, kind, f"{remedy}.method.Method")
+        raise ConfigError(_FIELD, kind, f"names {name}, {remedy}")
     if getattr(record, "fit", None):
         raise ConfigError(_FIELD, kind, f"names {name}, which fits on the host, where nothing is traced; let init fit")
     return _class_of(kind, record)
