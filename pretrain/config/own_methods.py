@@ -50,10 +50,8 @@ def _checked(kind: str, name: str, record: Any) -> type:
         raise ConfigError(_FIELD, kind, f"names {name}, which its file does not define")
     config = getattr(record, "config", None)
     if isinstance(record, type) or not (isinstance(config, type) and issubclass(config, Method)):
-        remedy = (
-            f"names {name}, which must be a pretrain.learn.method.Method whose config is a class of pretrain.config"
-        )
-        raise ConfigError(_FIELD, kind, f"{remedy}.method.Method")
+        remedy = "must be a pretrain.learn.method.Method, its config a class of pretrain.config.method.Method"
+        raise ConfigError(_FIELD, kind, f"names {name}, which {remedy}")
     if getattr(record, "fit", None):
         raise ConfigError(_FIELD, kind, f"names {name}, which fits on the host, where nothing is traced; let init fit")
     return _class_of(kind, record)

@@ -208,6 +208,7 @@ def together(kind, rule):
     fit = {"pretrain.training": "greedy", "pretrain.method.loss": "mse", "pretrain.method.sparsity": "kl"}
     fit |= {"pretrain.method.kind": kind, "pretrain.optimizer.kind": rule, "finetune.updates": 0, "finetune.epochs": 6}
     fit |= {"pretrain.updates": 0, "pretrain.encoder_init": "he"}
+    fit |= {"pretrain.method.views": ()}  # all by default, and so all levels
     fit |= {"data.splits": "fixed"}
     values = {**OTHER, **fit, "finetune.readout": "none", "finetune.encoder_init": "permuted"}
     for name in ("study.tune", "study.family"):  # of fields that are swept, and here all are set
