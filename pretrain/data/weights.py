@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from pretrain.config import invocation
 from pretrain.config.fields import ConfigError
 from pretrain.config.paths import opened, path_of
 from pretrain.data.files import State, read_npz, state_of
@@ -88,8 +89,10 @@ def _stated(path: Path) -> Mapping[str, Any] | None:
 def _reader(path: Path, name: str) -> Callable[[Path], tuple[Any, Layout | None]]:
     if path.is_dir():
         if (path / "experiment.json").exists():
-            remedy = f"is a run, of which one network has to be chosen; python launch.py export {name} --out NETWORK"
-            raise ConfigError(FIELD, name, f"{remedy}, and give NETWORK")
+            export = invocation.command("export", name, "--out NETWORK")
+            raise ConfigError(
+                FIELD, name, f"is a run, of which one network has to be chosen; {export}, and give NETWORK"
+            )
         if (path / "model.safetensors").exists():
             return lambda path: _safetensors(path / "model.safetensors")
         if _is_orbax(path):

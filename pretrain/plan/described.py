@@ -1,12 +1,14 @@
 """Layers of this package in words, as exported networks state them, and as they are compared with a checkpoint's."""
 
 import dataclasses
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
 
 from pretrain.config.fields import ConfigError
+from pretrain.data import Dataset
 from pretrain.learn.layers import Convolution, Dense, MaxPooling, PaddedConvolution, Residual
 from pretrain.learn.residual_network import ResNet18
 
@@ -18,6 +20,7 @@ KINDS: Mapping[str, type[nn.Module]] = {
     "residual": Residual,
     "resnet18": ResNet18,
 }
+_POOLING, _STANDARDISE = "pooling", "standardise"
 FIELDS = ("features", "window", "stride", "padding", "activation")
 Described = Mapping[str, Any]  # of a layer: its kind, and those of its fields
 
@@ -60,8 +63,19 @@ def check(
     """
     places = {f"layers_{number}": each for number, each in enumerate(stated)}
     names = {ours: theirs for ours, theirs in pairs if ours}
-    alike = [(described(layer), places.get(names.get(f"layers_{n}", f"layers_{n}"))) for n, layer in enumerate(layers)]
-    both = [(ours, theirs) for ours, theirs in alike if ours and theirs]
+    own = [described(layer) for layer in layers]
+    taken = [names.get(f"layers_{number}", f"layers_{number}") for number in range(len(layers))]
+    last = max((number for number, place in enumerate(places) if place in taken), default=-1)
+    are_dropped = any(not ours for ours, _ in pairs)  # layers above the last that is taken, by name
+    for number, (place, each) in enumerate(places.items()):
+        if each["kind"] == _POOLING and place not in taken and (number < last or not are_dropped):
+            remedy = f"lacks {word(each)}, layer {number} of {name!r}, which has no arrays to miss; give it, too"
+            yield ConfigError("encoder.layers", " ".join(word(of) for of in own if of), remedy)
+    for number, of in enumerate(own):
+        if stated and of and of["kind"] == _POOLING and taken[number] not in places:
+            remedy = f"is layer {number} here, and none of {name!r}; leave it out"
+            yield ConfigError("encoder.layers", word(of), remedy)
+    both = [(ours, places[place]) for ours, place in zip(own, taken, strict=True) if ours and place in places]
     mine, wanted = ([word(each[side]) for each in both] for side in (0, 1))
     if mine != wanted:
         yield ConfigError("encoder.layers", " ".join(mine), f"{_other(name, mine, wanted)}; give these layers")
@@ -70,6 +84,28 @@ def check(
         single = {each for each in wanted if each}
         remedy = f"set it to {single.pop()}" if len(single) == 1 else "give each layer its own by --per-layer"
         yield ConfigError("encoder.activation", " ".join(filter(None, mine)), f"{_other(name, mine, wanted)}; {remedy}")
+
+
+def check_inputs(name: str, scaling: str | None, columns: Sequence[str], dataset: Dataset) -> None:
+    """Checks that inputs are what a network states of its own: their columns, and their scale.
+
+    Bytes by unit and numbers in [0, 1] by none are one scale. Means and deviations of standardised inputs are those of
+    the rows at hand.
+
+    Raises:
+      ConfigError: they are not.
+    """
+    own, low, high = dataset.scaling, *dataset.interval
+    if columns and tuple(columns) != own.columns:
+        pairs = itertools.zip_longest(columns, own.columns)
+        theirs, ours = next(pair for pair in pairs if pair[0] != pair[1])
+        remedy = f"reads {theirs or 'nothing'} where the data have {ours or 'nothing'}; give columns in its order"
+        raise ConfigError("finetune.weights", name, remedy)
+    is_unit = scaling in ("unit", "none")
+    if scaling and (is_unit != (own.method != _STANDARDISE) or (is_unit and (low < 0 or high > 1))):
+        remedy = f"differs from {name!r}, which reads inputs by {scaling}"
+        remedy += "; set it to that" if own.method != scaling else f", and these lie between {low:.3g} and {high:.3g}"
+        raise ConfigError("data.scaling", own.method, remedy)
 
 
 def _other(name: str, mine: Sequence[str], wanted: Sequence[str]) -> str:

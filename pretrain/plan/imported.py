@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from flax import traverse_util
@@ -37,6 +37,7 @@ class Imported(NamedTuple):
     digest: str  # SHA-256 of their names, shapes and values, whatever file and layout they come from
     layout: weights.Layout  # of the checkpoint
     scaling: str | None  # method by which the network read its inputs, where that is stated
+    columns: tuple[str, ...]  # that a network of a table states
     unused: tuple[str, ...]  # names of arrays that the encoder needs not: torchvision's head, and counts of batches
 
 
@@ -97,9 +98,9 @@ def _imported(
     params = {path: np.ascontiguousarray(made[path], np.float32) for path in sorted(made)}
     encoder: Params = {f"layers_{number}": {} for number in range(len(layers))}  # also of layers without parameters
     encoder |= traverse_util.unflatten_dict(params, sep="/")
-    scaling = read.stated["inputs"]["scaling"]["method"] if read.stated else None
+    inputs: Mapping[str, Any] = read.stated["inputs"]["scaling"] if read.stated else {"method": None, "columns": ()}
     digest = sha256_of_json([list(params), sha256_of_arrays(*params.values())])
-    return Imported({"encoder": encoder}, digest, layout, scaling, made_of.unused)
+    return Imported({"encoder": encoder}, digest, layout, inputs["method"], tuple(inputs["columns"]), made_of.unused)
 
 
 def _layout(name: str, stated: str, written: weights.Layout | None) -> weights.Layout:

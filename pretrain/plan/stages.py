@@ -21,11 +21,10 @@ from pretrain.learn.layers import LayerError, Layers, Params
 from pretrain.learn.stack import Companions, Stack, is_dense, stack_shapes
 from pretrain.learn.stage import Choices, Layout, Stage, StageConfig, Subset
 from pretrain.learn.tasks import NO_TASK, Task
-from pretrain.plan import builders, modules, reference
+from pretrain.plan import builders, described, modules, reference
 from pretrain.plan.imported import Imported, imported
 from pretrain.plan.modules import Built
 
-_STANDARDISE = "standardise"  # beside which bytes by unit, and numbers in [0, 1] by none, are one scale
 MOST_UPDATES = 50_000_000  # of a stage
 
 
@@ -182,9 +181,7 @@ def _checkpoint(settings: Settings, built: Built, dataset: Dataset) -> Imported:
     """
     example = example_shape(built.layers, dataset.example_shape)
     found = imported(settings.finetune, built.layers, example, dataset.example_shape)
-    if found.scaling and (found.scaling == _STANDARDISE) != (dataset.scaling.method == _STANDARDISE):
-        remedy = f"differs from {settings.finetune.weights!r}, which reads inputs by {found.scaling}; set it to that"
-        raise ConfigError("data.scaling", dataset.scaling.method, remedy)
+    described.check_inputs(settings.finetune.weights, found.scaling, found.columns, dataset)
     if settings.finetune.reference:
         stack = Stack(built.layers, example)
         reference.check(settings.finetune, found, stack, settings.finetuning_data, dataset)

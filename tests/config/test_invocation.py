@@ -11,8 +11,9 @@ from tests.launching import ROOT
     ("program", "typed"),
     [
         ("/bin/pretrain", "pretrain table runs/geron"),
-        ("/lib/pretrain/__main__.py", "python -m pretrain table runs/geron"),
+        (str(ROOT / "pretrain" / "__main__.py"), "python -m pretrain table runs/geron"),
         ("launch.py", "python launch.py table runs/geron"),
+        ("/lib/pytest/__main__.py", "python launch.py table runs/geron"),
         ("/lib/ipykernel_launcher.py", "python launch.py table runs/geron"),
     ],
 )

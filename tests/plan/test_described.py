@@ -14,7 +14,7 @@ from pretrain.config.layers import read_word
 from pretrain.learn.layers import Convolution, Dense, MaxPooling, PaddedConvolution
 from pretrain.models import folder
 from pretrain.plan import imported, stages
-from pretrain.plan.described import described, word
+from pretrain.plan.described import check_inputs, described, word
 from pretrain.plan.modules import build
 from pretrain.plan.stages import example_shape
 from tests.models.test_folder import COLOUR, COLUMNS, network
@@ -76,6 +76,38 @@ def test_layers_are_compared_by_the_names_that_are_mapped(tmp_path):
     assert imported.imported(section, (Dense(5, "relu"),), (5,), (5,)).params
     with pytest.raises(ConfigError, match="layer 0 has relu in the place of elu"):
         imported.imported(section, (Dense(5, "elu"),), (5,), (5,))
+
+
+def test_pooling_that_no_array_shows_is_missed_and_not_added(exported, tmp_path):
+    folder.save(network(LAYERS[:2], IMAGE, COLOUR), tmp_path / "pooled", "A sentence.")
+    refused(tmp_path / "pooled", LAYERS[:1], "encoder.layers: '4c3s2p1' lacks max2, layer 1 of")
+    assert taken(exported, LAYERS[:1], ["=layers_2"]).params  # as somebody asks for it
+    path = tmp_path / "net"
+    layers = (Convolution(4, 3, 1, "relu"), MaxPooling(2), Convolution(4, 3, 1, "relu"))
+    folder.save(network(layers, IMAGE, COLOUR), path, "A sentence.")
+    without = (layers[0], layers[2])
+    refused(path, without, "encoder.layers: '4c3 4c3' lacks max2, layer 1 of", names=["layers_1=layers_2"])
+    assert taken(path, layers[:1], ["=layers_2"]).params
+    refused(path, (*layers, MaxPooling(2)), "encoder.layers: 'max2' is layer 3 here, and none of")
+
+
+def test_other_columns_and_another_unit_are_named(tmp_path):
+    table = network((Dense(5, "relu"),), (7,), COLUMNS)
+    folder.save(table, tmp_path / "net", "A sentence.")
+    section = FinetuneConfig(encoder_init="weights", weights=str(tmp_path / "net"))
+    found = imported.imported(section, (Dense(5, "relu"),), (7,), (7,))
+    assert found.columns == table.members[0].inputs.scaling.columns
+    names = ("b", "a")
+    np.savez(tmp_path / "rows.npz", X=np.random.default_rng(0).normal(size=(90, 7)) * 9, y=np.arange(90) % 3)
+    dataset = data.load(DataConfig(name=str(tmp_path / "rows.npz"), validation=20, scaling="none"))
+    scaling = dataset.scaling._replace(columns=("a", "b"))
+    with pytest.raises(
+        ConfigError, match=r"finetune.weights: 'net' reads b where the data have a; give columns in its"
+    ):
+        check_inputs("net", "standardise", names, dataset._replace(scaling=scaling))
+    with pytest.raises(ConfigError, match=r"data.scaling: 'none' differs from 'net', which reads inputs by unit"):
+        check_inputs("net", "unit", (), dataset)
+    check_inputs("net", "unit", (), dataset._replace(interval=(0.0, 1.0)))
 
 
 def test_another_scale_of_inputs_is_named(exported, tmp_path):
