@@ -98,9 +98,10 @@ def _explored(compared: Sequence[Comparison], asked: Collection[str]) -> str:
     is_known = len(names) == 1 and names == {*asked}
     clauses = []
     for place, comparison in enumerate(compared):
-        where = setting(comparison.shared)
+        where = f" {setting(comparison.shared)}".rstrip()
+        shown = interval(comparison) + _reason(comparison)
         subject = "" if is_known and (place or len(compared) == 1) else "it " if is_known else treatment_of(comparison)
-        phrase = f"{_VERDICTS[outcome(comparison)][0]}{f' {where}' if where else ''} ({interval(comparison)})"
+        phrase = f"{_VERDICTS[outcome(comparison)][0]}{where} ({shown})"
         clauses.append(f"{subject.strip()} {phrase}".strip())
     told = listed(clauses) if len(compared) < 3 else "; ".join(clauses)
     return f"{start}, adjusted apart, {told}."
@@ -155,9 +156,14 @@ def _clause(comparison: Comparison) -> str:
         return f"is not judged{where}, where both arms are at chance ({shown}, {n})"
     if comparison.n < FEWEST_SEEDS:
         return f"is inconclusive{where} ({shown}; {too_few(comparison.n)}{lost(comparison)})"
+    return f"is inconclusive{where} ({shown}{_reason(comparison)}, {n}{settled(comparison)})"
+
+
+def _reason(comparison: Comparison) -> str:
+    """Returns the p-value by which a comparison is inconclusive although its interval excludes zero; or nothing."""
     excludes_zero = comparison.shown.low > 0 or comparison.shown.high < 0
-    reason = f", p {p_value(comparison.p_value)}" if excludes_zero else ""  # why it is inconclusive all the same
-    return f"is inconclusive{where} ({shown}{reason}, {n}{settled(comparison)})"
+    is_open = comparison.verdict == "inconclusive" and excludes_zero and not comparison.both_at_chance
+    return f", p {p_value(comparison.p_value)}" if is_open else ""
 
 
 def _unstable(comparison: Comparison) -> str:

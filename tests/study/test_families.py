@@ -143,7 +143,7 @@ def test_a_question_of_its_own_needs_fewer_seeds(run):
         start = f"Of {n} exploratory comparisons" if n > 1 else "The exploratory comparison"
         assert text.startswith(f"{start}, adjusted apart, ") and " and it " not in text
         for one in explored[:n]:
-            assert f"{phrases.interval(one)})" in text and f"at {one.shared[LABELS]:,} labels (" in text
+            assert f"({phrases.interval(one)}" in text and f"at {one.shared[LABELS]:,} labels (" in text
 
 
 def test_seeds_are_added_for_the_questions_own_only(run):
