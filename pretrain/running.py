@@ -223,7 +223,7 @@ def occupied(prepared: Prepared) -> Iterator[Callable[[str], None]]:
     root, run_dir = prepared.store.root, Path(prepared.experiment.run_dir)
     stages = prepared.plan.jobs
     held = holds.held(root, run_dir, stages) if is_writable(root) else contextlib.nullcontext()
-    with run_files.occupied(run_dir) as note, held:
+    with run_files.occupied(run_dir, prepared.experiment.tags) as note, held:
         yield note
 
 

@@ -21,6 +21,7 @@ _ANSWER, _EXPERIMENT, _STORE = "answer.json", "experiment.json", "packs"
 _BEGINNING = 1 << 15  # bytes of an answer that hold its question and its verdict
 _TEXT = r'"(question|verdict)": ("(?:[^"\\]|\\.)*")'
 _DEEPEST = 6  # folders below the first in which runs are looked for
+_NOBODY: tuple[str, str, tuple[str, ...]] = ("", "", ())
 _SILENT = 120  # seconds without a note, after which the process of another host counts as gone
 
 
@@ -79,20 +80,20 @@ def _below(folder: Path, depth: int) -> Iterator[Listed]:
 
 
 def _run(path: Path, entries: dict[str, os.DirEntry]) -> Listed:
-    holder, work = _holder(path) if lock.NAME in entries else ("", "")
+    holder, work, noted = _holder(path) if lock.NAME in entries else _NOBODY
     changed = 0.0
     for entry in entries.values():
         with contextlib.suppress(OSError):  # files of a run that is writing come and go
             changed = max(changed, entry.stat(follow_symlinks=False).st_mtime)
     state: State = "running" if holder else "stopped"
     if manifests.NAME not in entries:
-        return Listed(path, state, changed=changed, holder=holder, work=work)
+        return Listed(path, state, changed=changed, holder=holder, work=work, tags=noted)
     try:
         files = manifests.read(path / manifests.NAME)["files"]
         n_bytes = sum((path / name).stat().st_size for name in files)
-        texts, tags = _texts(path / _ANSWER), _tags(path / _EXPERIMENT)
+        texts, tags = _texts(path / _ANSWER), noted if holder else _tags(path / _EXPERIMENT)
     except (manifests.DamageError, OSError, LookupError, TypeError, ValueError):
-        return Listed(path, "running" if holder else "damaged", "", "", changed, 0, holder, work)
+        return Listed(path, "running" if holder else "damaged", "", "", changed, 0, holder, work, noted)
     question, verdict = (texts.get(name, "") for name in ("question", "verdict"))
     return Listed(path, "running" if holder else "finished", question, verdict, changed, n_bytes, holder, work, tags)
 
@@ -109,24 +110,22 @@ def _tags(path: Path) -> tuple[str, ...]:
     if not path.exists():
         return ()
     with opened(path) as file:
-        return tuple(map(str, json.load(file).get("tags", ())))
+        return tuple(map(str, dict(json.load(file)).get("tags", ())))
 
 
-def _holder(path: Path) -> tuple[str, str]:
-    """Returns the process that works in a directory, and how far it is; nothing where none does."""
+def _holder(path: Path) -> tuple[str, str, tuple[str, ...]]:
+    """Returns the process that works in a directory, how far it is, and the run's tags; nothing where none does."""
     try:
         with opened(path / lock.NAME) as file:
             noted, content = os.fstat(file.fileno()).st_mtime, file.read(lock.LONGEST)
             holder = json.loads(content)
             here = holder["host"] == socket.gethostname()
-            if here and _is_free(file.fileno()):
-                return "", ""
-            if not here and time.time() - noted > _SILENT:
-                return "", ""
+            if (here and _is_free(file.fileno())) or (not here and time.time() - noted > _SILENT):
+                return _NOBODY
             text = f"process {int(holder['process'])} on {holder['host']} since {holder['since']}"
-            return text, str(holder.get("work", ""))
+            return text, str(holder.get("work", "")), tuple(map(str, holder.get("tags", ())))
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
-        return "", ""
+        return _NOBODY
 
 
 def _is_free(file: int) -> bool:

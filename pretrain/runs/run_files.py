@@ -11,7 +11,7 @@ Nothing here imports JAX, so that readers of tables need not wait for it.
 import contextlib
 import shutil
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple, TypeVar
 
@@ -90,7 +90,7 @@ def check(run_dir: Path) -> None:
 
 
 @contextlib.contextmanager
-def occupied(run_dir: Path) -> Iterator[Callable[[str], None]]:
+def occupied(run_dir: Path, tags: Sequence[str] = ()) -> Iterator[Callable[[str], None]]:
     """Makes a run's directory, holds its lock, and finishes or discards the changes of a killed process.
 
     Gives a function that notes what is done there, as ``lock.held`` does.
@@ -101,7 +101,7 @@ def occupied(run_dir: Path) -> Iterator[Callable[[str], None]]:
     """
     check(run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
-    with lock.held(run_dir) as note:
+    with lock.held(run_dir, tags) as note:
         try:
             _place(run_dir)
         except DamageError:

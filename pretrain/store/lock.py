@@ -8,24 +8,25 @@ import os
 import socket
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from pretrain.config.fields import ConfigError
 
 NAME = ".lock"
 _NO_FILE = (errno.ELOOP, errno.EISDIR, errno.ENXIO)  # a link, a directory, a pipe or socket
 _TRIES, _BETWEEN = 10, 0.01  # seconds between two
-LONGEST, _LONGEST_WORK = 2000, 200  # bytes of a lock file that are read, and characters of what its holder does
+LONGEST = 1 << 16  # bytes of a lock file that are read
+_LONGEST_WORK, _MOST_TAGS = 200, 20  # characters of what its holder does, and tags of the run
 
 
 @contextlib.contextmanager
-def held(run_dir: Path) -> Iterator[Callable[[str], None]]:
+def held(run_dir: Path, tags: Sequence[str] = ()) -> Iterator[Callable[[str], None]]:
     """Holds a run directory's lock; gives a function that notes what its holder does, for those who are refused.
 
     The lock is the operating system's and ends with its process, however that ends: the lock file of a dead process is
-    taken over. Its content only names the holder to people.
+    taken over. Its content only names the holder, and the run's tags, to people.
 
     Raises:
       ConfigError: another process holds it, the file system has no locks, or something else has the lock's name.
@@ -40,7 +41,8 @@ def held(run_dir: Path) -> Iterator[Callable[[str], None]]:
         except OSError as error:
             remedy = f"is on a file system without locks ({error.strerror}); choose another directory"
             raise ConfigError("run_dir", str(run_dir), remedy) from None
-        holder = {"process": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
+        holder: dict[str, Any] = {"tags": [tag[:_LONGEST_WORK] for tag in tags[:_MOST_TAGS]]} if tags else {}
+        holder |= {"process": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
 
         def note(work: str) -> None:
             content = json.dumps({**holder, "work": work[:_LONGEST_WORK]} if work else holder).encode()

@@ -63,6 +63,11 @@ def test_runs_are_found_by_their_tags(folder):
     assert len(list_runs(folder)) == 6 and not list_runs(folder, "tal")
     done = call(["runs", folder, "--tag", "two words"], folder)
     assert "1 run in" in done.stdout and "tags" in done.stdout and "talk two words" in done.stdout
+    (folder / "begun").mkdir()
+    made(folder / "odd", **{"experiment.json": "[1]"})
+    with lock.held(folder / "begun", ["talk"]):  # its first run, which has left no experiment yet
+        assert by_name(folder)["begun"].tags == ("talk",) and by_name(folder)["begun"].state == "running"
+    assert by_name(folder)["begun"].tags == () and by_name(folder)["odd"].state == "damaged"
     assert "tags" not in call(["runs", folder / "deep"], folder).stdout
     (folder / "tagged" / "experiment.json").write_text("[")
     assert by_name(folder)["tagged"].state == "damaged"
