@@ -110,6 +110,20 @@ PLANS = {
             "sampling": "epoch",
         },
     },
+    "two views": {
+        "sweep": (
+            {
+                "pretrain.method.kind": ("contrastive", "redundancy", "variance"),
+                "pretrain.method.views": (("crop", "flip", "rotation", "erasing"), ("brightness", "contrast", "noise")),
+            },
+        ),
+        "finetune": {"epochs": 1},
+    },
+    "two views of columns, all at once": {
+        "data": {"name": "several.npz", "scaling": "standardise"},
+        "pretrain": {"training": "end_to_end", "method": METHODS["contrastive"](anchor="clean", projector=(3,))},
+        "finetune": {"epochs": 1},
+    },
     "several labels": {
         "sweep": ({"finetune.readout": ("none", "logistic", "ridge"), "finetune.head_init": ("random",)},),
         "data": {"name": "several.npz", "scaling": "standardise"},
