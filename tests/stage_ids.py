@@ -33,6 +33,8 @@ OTHERS = {  # more plans of geron, on data that are written first
         *("--data.name", "images.npz", *SMALL, "--encoder.layers", "8c3s2", "r8"),
         *("--pretrain.training", "greedy_then_end_to_end"),
     ],
+    "contrast": [*TABLE, "--pretrain.method.kind", "contrastive"],
+    "views of images": [*("--data.name", "images.npz", *SMALL), "--pretrain.method.kind", "variance"],
     "own layers": [*TABLE, "--encoder.layers", "layers.py:layers", "6"],
 }
 LAYERS = """
