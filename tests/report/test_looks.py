@@ -146,6 +146,8 @@ def test_codes_are_named_at_their_means_and_names_do_not_overlap():
     figure = code_planes.drawing([plane(), plane("random", "t2")], CALLED).figure
     assert [axes.get_title() for axes in figure.axes] == ["pretrained", "random encoder: from scratch (He)"]
     assert sorted(texts(figure)) == ["a", "a", "b", "b", "c", "c"]
+    wide = code_planes.drawing([plane(), plane("random", "t2")._replace(n_codes=900)], CALLED)
+    assert "pretrained, seed 1, 12 codes; random encoder: from scratch (He), seed 1, 900 codes" in wide.caption
     assert re.search(r"40 % of the variance", figure.axes[0].get_xlabel())
     moved = code_planes.apart(np.zeros((6, 2)), np.array([2.0, 4.0]), np.full(6, 0.1))
     assert (np.diff(np.sort(moved[:, 1])) > 0.8 * 4 * 0.055).all() and not moved[:, 0].any()
