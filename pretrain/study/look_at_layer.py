@@ -81,8 +81,8 @@ def _stored(source: Source, trial: str, drawn: int) -> Any:
     for other, row in source.trials.items():
         if _drawn(source, other, reads_labels=True) != drawn or row["status"] == "diverged":
             continue
-        section = (settings := source.settings(other)).finetune
-        is_still = section.frozen_layers != 0 or not section.makes_updates
-        if section.encoder_init == "he" and is_still and (settings.data, settings.encoder) == (own.data, own.encoder):
+        settings = source.settings(other)
+        is_alike = (settings.data, settings.encoder) == (own.data, own.encoder)
+        if settings.finetune.encoder_init == "he" and is_alike and source.trained_from(other) != 0:
             return source.store.params(source.stages[other]["finetune"])["encoder"]["layers_0"]
     return None

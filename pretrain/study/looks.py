@@ -23,7 +23,7 @@ from pretrain.study.comparisons import by_family, points_of
 if TYPE_CHECKING:
     from pretrain.store.store import Store
 
-_INIT = CORNERS[0]
+_INIT, _FROZEN = CORNERS
 _VERSION = "2"  # of what looks hold; another takes those of older runs anew
 _WITHOUT_PROBABILITIES = ("ridge", "knn")  # endings whose scores are no logarithms or logits
 _ALIKE = ("data.", "finetune.labels")  # beginnings of the fields that two arms share
@@ -84,13 +84,15 @@ class Source:
             self._checked.add(trial)
         return dataset
 
-    def trains(self, trial: str) -> bool:
-        """Whether a trial's fine-tuning trains a layer of its encoder."""
+    def trained_from(self, trial: str) -> int | None:
+        """Returns the lowest layer of a trial's encoder that fine-tuning trains; None where it trains none."""
         from pretrain.plan import modules, stages  # which import JAX
 
-        settings = self.settings(trial)
+        settings = self.settings(trial)  # which are any point's of those that differ in frozen layers alone
         depth = len(modules.build(settings).layers)
-        return settings.finetune.makes_updates and stages.frozen_layers(settings, depth) < depth
+        swept = self.trials[trial].get(_FROZEN)
+        frozen = stages.frozen_layers(settings, depth) if swept is None else swept
+        return int(frozen) if settings.finetune.makes_updates and frozen < depth else None
 
     def predictions(self, trial: str) -> dict[str, np.ndarray]:
         """Returns a trial's stored predictions of test rows."""
@@ -157,7 +159,7 @@ def _alike(answer: Answer, compared: Sequence[Arm]) -> list[Arm]:
     return [arm for arm in distinct(answer.arms) if not compared or _shared(arm) == _shared(compared[0])]
 
 
-def kinds(answer: Answer, compared: Sequence[Arm], trains: Callable[[str], bool]) -> dict[str, Arm]:
+def kinds(answer: Answer, compared: Sequence[Arm], trained_from: Callable[[str], int | None]) -> dict[str, Arm]:
     """Returns the best arm of each kind on validation rows, on the data and labels of those that are compared.
 
     Kinds are pretrained; scratch, of fresh encoders that train; and random, of fresh encoders of which no layer does.
@@ -165,14 +167,15 @@ def kinds(answer: Answer, compared: Sequence[Arm], trains: Callable[[str], bool]
     Args:
       answer: of the run.
       compared: its headline's arms.
-      trains: whether a trial trains a layer, as ``Source.trains``.
+      trained_from: of a trial, as ``Source.trained_from``.
     """
     sides: dict[str, list[Arm]] = {"pretrained": [], "scratch": [], "random": []}
     for arm in _alike(answer, compared):
         if arm.point.get(_INIT) in ("pretrained", "weights"):  # the latter by somebody else
             sides["pretrained"].append(arm)
         elif arm.point.get(_INIT) == "he" and arm.trial_ids:
-            sides["scratch" if trains(chosen(arm, answer.metric)[0]) else "random"].append(arm)
+            is_still = trained_from(chosen(arm, answer.metric)[0]) is None
+            sides["random" if is_still else "scratch"].append(arm)
     found = {kind: best(arms, answer.metric) for kind, arms in sides.items()}
     sides_found = {kind: arm for kind, arm in found.items() if arm}
     if not sides_found and compared and compared[0].point.get(_INIT) != "none":
@@ -226,7 +229,7 @@ def take(
         return Looks(of, missing=(f"Test predictions, codes and filters: {_reason(error)}",))
 
     def networks() -> dict[str, Arm]:
-        return kinds(answer, compared, at.trains)
+        return kinds(answer, compared, at.trained_from)
 
     takers: dict[str, tuple[str, Callable[[], Sequence[Any]]]] = {
         "confused": ("Confusion of classes", lambda: look_at_predictions.confused(at, compared)),

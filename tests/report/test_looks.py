@@ -103,13 +103,18 @@ def test_of_many_classes_pairs_are_a_table():
 
 def test_calibration_draws_trials_and_their_mean():
     one, other = Calibrated(("t0", "t1"), bins(2)), Calibrated(("t2",), bins(1))
-    figure = calibration.drawing([one, other], CALLED, False).figure
+    figure = calibration.drawing([one, other], CALLED).figure
     _, *lines = figure.axes[0].lines
     assert len(lines) == 2 + 1 + 1
     np.testing.assert_allclose(lines[2].get_xdata(), one.bins[..., 0].mean(axis=0))
     np.testing.assert_allclose(lines[2].get_ydata(), one.bins[..., 1].mean(axis=0))
     assert lines[3].get_label() == f"from scratch (He): error {other.errors[0]:.3f}"
-    assert "labels" in calibration.drawing([one], CALLED[:1], True).figure.get_suptitle()
+    for task, said, axis in (
+        ("multilabel", "labels", "are there"),
+        ("classification", "predicted classes", "are right"),
+    ):
+        of_task = looks.of_rows(Looks("x", calibrated=(one._replace(task=task),)), ANSWER)[0].figure  # confusion failed
+        assert said in of_task.get_suptitle() and axis in of_task.axes[0].get_ylabel()
 
 
 def test_rows_that_are_wrong_are_a_table_with_their_columns():

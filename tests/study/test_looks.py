@@ -12,7 +12,7 @@ from pretrain.config.fields import ConfigError
 from pretrain.data import inputs_file
 from pretrain.data.columns import Record
 from pretrain.data.dataset import Origin, Units
-from pretrain.data.scaling import Scaling
+from pretrain.data.scaling import Column, Scaling, fit
 from pretrain.runs.looks_file import Looks
 from pretrain.study import look_at_codes, look_at_predictions, look_at_rows, looks
 from pretrain.study.answer import answer
@@ -44,7 +44,7 @@ def source(stored, task="classification", names=NAMES, probable=True, units=None
         return SimpleNamespace(task=task, output_names=names, units=units, **of_data)
 
     of_trials = {"dataset": dataset, "predictions": stored.get, "trials": stored}
-    return SimpleNamespace(**of_trials, has_probabilities=lambda trial: probable, trains=lambda trial: True)
+    return SimpleNamespace(**of_trials, has_probabilities=lambda trial: probable, trained_from=lambda trial: 0)
 
 
 def of_classes(n=200, k=4, seed=0, missing=()):
@@ -124,6 +124,7 @@ def test_calibration_of_labels_is_over_those_that_are_known():
     known = ~np.isnan(targets)
     chances = 1 / (1 + np.exp(-stored["t0"]["scores"][known].astype(float)))
     np.testing.assert_allclose(found.bins[0], reference(chances, targets[known] > 0, known.sum() // 20), rtol=1e-12)
+    assert found.task == "multilabel"
     assert look_at_predictions.confused(source(stored, "multilabel", NAMES[:3]), [arm("t0")]) == []
 
 
@@ -222,6 +223,44 @@ def test_columns_are_as_the_table_has_them():
     assert found.cells.tolist() == [["42.5", "red", "1"], ["–", "(none)", "0"], ["42", "–", "1"]]
 
 
+@pytest.mark.parametrize("method", ["standardise", "none"])
+def test_what_inputs_do_not_tell_has_no_value(method):
+    names = ("age", "height", "year", "site=a")
+    rows = np.array([[30, 100, 2000, 1], [40, np.nan, 2000, 1], [59, 104, 2000, 1]])
+    held_out = np.array([[43.0, 103, 2000, 1], [31, np.nan, 2019, 1], [np.nan, 102, 1999, 1], [33, 99, 2000, 1]])
+    columns = tuple(Column(*name.partition("=")[::2]) if "=" in name else Column(name) for name in names)
+    scaling = fit([rows], [held_out], method, columns).scaling
+    records = [Record("age", "numbers", "numbers", 1), Record("height", "numbers", "numbers", 2)]
+    records += [Record("year", "numbers", "numbers", 0), Record("site", "texts", "categories", 0, ("a",))]
+    stored = {"t0": {"scores": np.log(np.full((4, 2), 0.5)), "classes": np.ones(4, int), "targets": np.zeros(4, int)}}
+    of_table = {"inputs": scaling.applied(held_out), "records": records, "scaling": scaling, "shape": (5,)}
+    (found,) = look_at_rows.wrong(source(stored, names=NAMES[:2], **of_table), [arm("t0")])
+    assert found.columns == ("age", "height", "year", "site")
+    year, site = (("2,000", "2,019", "1,999", "2,000"), "a") if method == "none" else ("–" * 4, "–")
+    expected = [["–", "103"], ["31", "–"], ["–", "102"], ["33", "99"]]  # 43 is the mean of what is not missing, too
+    assert found.cells.tolist() == [[*row, one, site] for row, one in zip(expected, year, strict=True)]
+    everywhere = [records[0]._replace(missing=0), *records[1:]]
+    (found,) = look_at_rows.wrong(source(stored, names=NAMES[:2], **of_table | {"records": everywhere}), [arm("t0")])
+    assert found.cells[0, 0] == "43"
+
+
+def test_errors_of_splits_of_their_own_deviations_stay_in_the_targets_units():
+    targets = {"t0": np.array([[1.0], [2.0]]), "t1": np.array([[2.0], [30.0]])}
+    scores = {"t0": np.array([[4.0], [7.0]]), "t1": np.array([[5.0], [36.0]])}
+    stored = {trial: {"targets": targets[trial], "scores": scores[trial]} for trial in targets}
+    rows = {"t0": np.array([5, 6]), "t1": np.array([6, 7])}
+    at = source(stored, "regression", ("u",), units=Units(np.zeros(1), np.ones(1)), rows=rows)
+    of_one, deviations = at.dataset, {"t0": 1.0, "t1": 10.0}
+    at.dataset = lambda trial: SimpleNamespace(
+        **{**vars(of_one(trial)), "units": Units(np.zeros(1), np.array([deviations[trial]]))}
+    )
+    (found,) = look_at_rows.wrong(at, [arm("t0", "t1"), arm("t1")])
+    # In deviations 3 of row 5, the mean of 5 and 0.3 of row 6, and 0.6 of row 7.
+    assert found.rows.tolist() == [5, 6, 7]
+    np.testing.assert_allclose(found.sizes, [3.0, 4.0, 6.0])
+    np.testing.assert_allclose(found.others, [np.nan, 3.0, 6.0])
+
+
 def test_codes_lie_on_their_principal_components():
     codes = RNG.normal(size=(80, 7)) @ RNG.normal(size=(7, 7))
     points, shares = look_at_codes.on_plane(codes.astype(np.float32))
@@ -235,8 +274,8 @@ def test_codes_lie_on_their_principal_components():
         assert np.isfinite(points).all() and not points[:, 1].any() and shares[1] == 0
 
 
-def trains(still):
-    return lambda trial: trial not in still
+def trained_from(still):
+    return lambda trial: None if trial in still else 0
 
 
 def concluded(**changed):
@@ -247,7 +286,7 @@ def test_the_headline_is_the_best_use_of_pretraining_beside_the_best_network_fro
     found = looks.pair(concluded())
     assert [(each.point[INIT], each.point[FROZEN]) for each in found] == [("pretrained", 0), ("he", 0)]
     still = {trial for arm in concluded().arms if arm.point[FROZEN] == 2 for trial in arm.trial_ids}
-    kinds = looks.kinds(concluded(), found, trains(still))
+    kinds = looks.kinds(concluded(), found, trained_from(still))
     assert {kind: (each.point[INIT], each.point[FROZEN]) for kind, each in kinds.items()} == {
         "pretrained": ("pretrained", 0),
         "scratch": ("he", 0),
@@ -283,7 +322,7 @@ def test_a_readout_of_a_fresh_encoder_is_of_a_random_one_and_no_readout_of_anoth
         Arm(point, tuple(range(8)), tuple(f"{place}{seed}" for seed in range(8))) for place, point in enumerate(points)
     ]
     arms = [each._replace(results={"validation_accuracy": end}) for each, end in zip(arms, ends, strict=True)]
-    kinds = looks.kinds(SimpleNamespace(arms=arms, metric="test_accuracy"), arms[:2], trains(arms[2].trial_ids))
+    kinds = looks.kinds(SimpleNamespace(arms=arms, metric="test_accuracy"), arms[:2], trained_from(arms[2].trial_ids))
     assert kinds == dict(zip(("pretrained", "scratch", "random"), arms, strict=True))
 
 
@@ -419,16 +458,19 @@ def test_an_arm_of_which_most_seeds_diverged_is_not_the_best_for_its_survivors(h
 
 
 @pytest.mark.parametrize(
-    ("finetune", "is_trained"),
+    ("finetune", "swept", "lowest"),
     [
-        ({"frozen_layers": 0}, True),
-        ({"frozen_layers": 1}, True),
-        ({"frozen_layers": 2}, False),
-        ({"frozen_layers": "all"}, False),
-        ({"readout": "logistic"}, False),
+        ({"frozen_layers": 0}, None, 0),
+        ({"frozen_layers": 1}, None, 1),
+        ({"frozen_layers": 2}, None, None),
+        ({"frozen_layers": "all"}, None, None),
+        ({"readout": "logistic"}, None, None),
+        ({"frozen_layers": 2}, 0, 0),  # settings are of another point than the row
+        ({"frozen_layers": 0}, 2, None),
     ],
 )
-def test_a_random_encoder_is_one_of_which_no_layer_trains(finetune, is_trained):
+def test_a_random_encoder_is_one_of_which_no_layer_trains(finetune, swept, lowest):
     at = held()
+    at.trials["t0"] = {FROZEN: swept}
     at._settings["t0"] = Settings(encoder=EncoderConfig(layers=(5, 4)), finetune=FinetuneConfig(**finetune))
-    assert at.trains("t0") is is_trained
+    assert at.trained_from("t0") == lowest
