@@ -402,7 +402,14 @@ def held(trials=("t0",), inputs=(), then="sha", now="sha", names=NAMES, **others
     )
     dataset.task, dataset.records, dataset.raw = "classification", (), None
     store = SimpleNamespace(records=lambda ids: [SimpleNamespace(test=then) for _ in ids])
-    at = looks.Source(None, {}, {trial: {"finetune": trial} for trial in trials}, store, {config: dataset}, **others)
+    at = looks.Source(
+        None,
+        {trial: {} for trial in trials},
+        {trial: {"finetune": trial} for trial in trials},
+        store,
+        {config: dataset},
+        **others,
+    )
     for trial in trials:
         at._settings[trial] = Settings(data=config)
     return dataclasses.replace(at, inputs=[inputs_file.inputs_of(config, dataset)._replace(**each) for each in inputs])
