@@ -20,7 +20,7 @@ from pretrain.config import DataConfig, Experiment
 from pretrain.config.counts import counted, some
 from pretrain.config.fields import ConfigError
 from pretrain.config.paths import check_directory, is_writable
-from pretrain.data import Dataset, files
+from pretrain.data import Dataset, files, inputs_file
 from pretrain.data.findings import Finding
 from pretrain.engines import here
 from pretrain.engines.here import Engine
@@ -365,7 +365,8 @@ def conclude(trained: Trained, with_tensorboard: bool = False) -> Run:
     shown = samples.of_run(trained.plan, prepared.store, datasets, outcome.samples_there(run_dir))
     by_name = use.Tables(trained.tables["trials"], trained.tables["stages"])
     source = functools.partial(looks.Source.of, experiment, by_name, prepared.store, datasets, is_known=True)
-    looked = looks.take(trained.answer, by_name.stages, source, outcome.looks_there(run_dir))
+    inputs = [inputs_file.inputs_of(config, dataset) for config, dataset in datasets.items()]
+    looked = looks.take(trained.answer, by_name.stages, inputs, source, outcome.looks_there(run_dir))
     written = (experiment, datasets, prepared.findings, trained.tables)
     before = trained.answer.history.before
     judged.note(prepared.store.root, trained.judgement, trained.sets, before, prepared.warn)

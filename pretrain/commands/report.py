@@ -12,6 +12,7 @@ from pretrain.config import Experiment, Settings, to_json
 from pretrain.config.counts import counted
 from pretrain.config.fields import ConfigError, fields, replace_all
 from pretrain.config.paths import path_of
+from pretrain.data.inputs_file import Inputs
 from pretrain.report import outcome, report, terminal
 from pretrain.runs import holds, looks_file, run_files
 from pretrain.runs.looks_file import Looks
@@ -87,12 +88,13 @@ def main(argv: Sequence[str]) -> int:
                 outcome.write_asked(run.experiment, run.trials, run.variation, rows.table(), draft)
                 keep = {name: checksum for name, checksum in keep.items() if not (draft / name).exists()}
             kept = results.looks_of(files)
-            looked = _looks(run, concluded, kept, bool(asked or command.store))
+            inputs = results.inputs_of(files)
+            looked = _looks(run, concluded, inputs, kept, bool(asked or command.store))
             if looked is not kept and looked and looked.has_any:
                 looks_file.write(looked, draft / looks_file.FILE)
                 keep.pop(looks_file.FILE, None)
             shown = run.trials, run.curves, run.experiment, files.devices
-            report.write(concluded, *shown, draft, samples, run.classes, results.inputs_of(files), looked)
+            report.write(concluded, *shown, draft, samples, run.classes, inputs, looked)
             run_files.commit(draft, files.experiment_id, files.devices, keep)
     except results.OtherVersionError:
         table.main([command.run])  # which says so
@@ -113,13 +115,15 @@ def _history(run: Run, files: run_files.Files) -> judged.History:
     return found or results.history_of(files)
 
 
-def _looks(run: Run, concluded: Answer, kept: Looks | None, may_execute: bool) -> Looks | None:
+def _looks(
+    run: Run, concluded: Answer, inputs: Sequence[Inputs], kept: Looks | None, may_execute: bool
+) -> Looks | None:
     """Returns looks at a run: those that it left, or taken anew where they are of another question, or not there.
 
     A function or layers of the user's are code, which runs only where something is asked.
     """
-    if not kept and not may_execute and _has_code(run.experiment):
-        return None
+    if not may_execute and _has_code(run.experiment):
+        return kept if kept and kept.of == looks.stated(concluded, run.stages, inputs) else None
 
     def source() -> looks.Source:
         from pretrain import data  # takes seconds, and looks that a run left do not need it
@@ -132,9 +136,9 @@ def _looks(run: Run, concluded: Answer, kept: Looks | None, may_execute: bool) -
         ids = {row["stage_id"] for row in run.stages.to_pylist()}
         if missing := len(ids - store.verified(ids)):
             raise ConfigError("store", run.experiment.store, f"lacks {missing:,} of {counted(len(ids), 'stage')}")
-        return looks.Source.of(run.experiment, tables, store, data.load_all(run.experiment.whole))
+        return looks.Source.of(run.experiment, tables, store, data.load_all(run.experiment.whole), inputs=inputs)
 
-    return looks.take(concluded, run.stages, source, kept)
+    return looks.take(concluded, run.stages, inputs, source, kept)
 
 
 def _has_code(experiment: Experiment) -> bool:

@@ -12,7 +12,7 @@ from pretrain.data.moments import Moments, by_channel, moments_of
 
 _CONSTANT = 1e-12  # deviation, relative to the largest value, below which a column counts as constant
 _LEAST = float(np.sqrt(np.finfo(float).tiny))  # deviation, whose square is rounded below
-_NEVER = float(np.finfo(float).max)  # divisor that makes zeros, in float32, and that JSON can hold
+NEVER = float(np.finfo(float).max)  # divisor that makes zeros, in float32, and that JSON can hold
 _FAR = 10.0  # training deviations beyond the training range
 _MOST_NAMED = 5
 _BYTE_STEPS = 1e-4  # float32's greatest distance from a byte, in steps of a byte
@@ -126,7 +126,7 @@ def fit(
         start, scale = (shared.mean, spread) if method == "standardise" else (shared.low, spread)
         is_scaled = is_numeric & (method != "none") & ~constant
         offset = np.where(constant, shared.mean, np.where(is_scaled, start, 0.0))
-        divisor = np.where(constant, _NEVER, np.where(is_scaled, scale, 1.0))
+        divisor = np.where(constant, NEVER, np.where(is_scaled, scale, 1.0))
     scaling = Scaling(
         method,
         tuple(column.name if column.category is None else f"{column.name}={column.category}" for column in columns),

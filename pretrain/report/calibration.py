@@ -9,9 +9,10 @@ from pretrain.report.drawing import COLOURS, INK, Drawing, canvas, legend, style
 from pretrain.runs.looks_file import Calibrated
 
 
-def drawing(calibrated: Sequence[Calibrated], names: Sequence[str], are_labels: bool) -> Drawing:
+def drawing(calibrated: Sequence[Calibrated], names: Sequence[str]) -> Drawing:
     """Draws the share of rows that are as predicted against the mean probability, bin by bin: each trial, and means."""
     figure, axes = canvas(3.6)
+    are_labels = calibrated[0].task == "multilabel"
     axes.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle=":")
     for index, (each, name) in enumerate(zip(calibrated, names, strict=True)):
         for bins in each.bins if len(each.bins) > 1 else ():

@@ -33,12 +33,12 @@ def drawing(planes: Sequence[Plane], names: Sequence[str]) -> Drawing:
     shown, n = len(planes[0].points), planes[0].n_rows
     of = f"{shown:,} of {n:,} test rows, drawn at random," if shown < n else f"All {n:,} test rows"
     seeds = "; ".join(
-        f"{_KINDS[each.kind]}: {name}, seed {each.seed}" for each, name in zip(planes, names, strict=True)
+        f"{_KINDS[each.kind]}: {name}, seed {each.seed}, {each.n_codes:,} codes"
+        for each, name in zip(planes, names, strict=True)
     )
     by = "its class, which stands at its mean" if planes[0].is_classes else f"{planes[0].names[0]}"
-    of_codes = f"{planes[0].n_codes:,} codes"
     caption = (
-        f"{of} by the {of_codes} that each encoder has after fine-tuning, on the two directions in which these vary "
+        f"{of} by the codes that each encoder has after fine-tuning, on the two directions in which these vary "
         f"most; a dot's colour is {by}. Networks are the best of each kind on validation rows ({seeds}). What "
         "overlaps here may be apart in other directions."
     )

@@ -22,7 +22,7 @@ def of_rows(looks: Looks | None, answer: Answer) -> Parts:
         has_matrix = looks.confused[0].counts.size
         parts += [(confusion.drawing if has_matrix else confusion.pairs)(looks.confused, called)]
     if looks.calibrated:
-        parts += [calibration.drawing(looks.calibrated, _called(looks.calibrated, answer), not looks.confused)]
+        parts += [calibration.drawing(looks.calibrated, _called(looks.calibrated, answer))]
     if looks.scattered:
         parts += [scatter.drawing(looks.scattered, _called(looks.scattered, answer))]
     for wrong in looks.wrong:

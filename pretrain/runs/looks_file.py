@@ -25,6 +25,7 @@ class Calibrated(NamedTuple):
 
     trial_ids: tuple[str, ...]
     bins: np.ndarray  # [T, B, 3] float64: mean probability, share that is so, rows
+    task: str = "classification"  # else multilabel, whose probabilities are of labels
 
     @property
     def errors(self) -> np.ndarray:
@@ -118,7 +119,7 @@ _KINDS: dict[str, Any] = {
 # star stands for any number of them.
 _ARRAYS = {
     Confused: {"names": "UC", "counts": "i**", "pairs": "iP4", "trial_ids": "UT"},
-    Calibrated: {"trial_ids": "UT", "bins": "fTB3"},
+    Calibrated: {"trial_ids": "UT", "bins": "fTB3", "task": "U"},
     Wrong: {
         "trial_ids": "UT",
         "beside": "UO",
@@ -165,7 +166,8 @@ def read(source: Path | bytes) -> Looks:
     for kind, made in _KINDS.items():
         looks: list[Any] = []
         while f"{kind}.{len(looks)}.{made._fields[0]}" in arrays:
-            named = {name: arrays.get(f"{kind}.{len(looks)}.{name}", np.zeros(0, bool)) for name in made._fields}
+            absent = {name: np.array(made._field_defaults.get(name, [False])) for name in made._fields}
+            named = {name: arrays.get(f"{kind}.{len(looks)}.{name}", none) for name, none in absent.items()}
             _check(kind, _ARRAYS[made], named)
             looks.append(made(**{name: _value(array) for name, array in named.items()}))
         found[kind] = tuple(looks)

@@ -110,11 +110,12 @@ class States:
         return max(alike, key=lambda state: state.step, default=None)
 
     def _discard(self, path: Path, fault: str) -> None:
-        self._damaged.add(path)
         self._manifests.pop(path, None)
         for key, states in self._by_key.items():
             self._by_key[key] = [state for state in states if state.path != path]
-        self._move_aside(path, f"{fault}; stages that would go on from it are trained whole")
+        if path.exists():  # nobody has deleted what no run used
+            self._damaged.add(path)
+            self._move_aside(path, f"{fault}; stages that would go on from it are trained whole")
 
 
 def fields(pack: Pack, progress: Progress) -> dict[str, Any]:

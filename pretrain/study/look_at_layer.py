@@ -18,8 +18,8 @@ STAGES = ("initialisation", "pretraining", "fine-tuning")
 def changed(source: Source, metric: str, arms: Sequence[Arm]) -> list[Changed]:
     """Returns the weights of the units that pretraining changed most, by the norm of their change.
 
-    There are none where the first arm is not pretrained by updates, or its first layer does not read images densely or
-    by windows.
+    There are none where the first arm is not pretrained by updates from a fresh draw, or its first layer does not read
+    images densely or by windows.
     """
     import jax
 
@@ -30,17 +30,19 @@ def changed(source: Source, metric: str, arms: Sequence[Arm]) -> list[Changed]:
     trial, seed = chosen(arms[0], metric)
     settings, dataset = source.settings(trial), source.dataset(trial)
     *phases, last = source.stages[trial].values()
-    is_pretrained = settings.finetune.encoder_init == "pretrained" and settings.pretrain.method.is_random
+    method = settings.at_layer(0).greedy_method
+    is_pretrained = settings.finetune.encoder_init == "pretrained" and method.is_random and not settings.goes_on
     if not (phases and is_pretrained and samples.shows(dataset)) or 1 in dataset.example_shape[:2]:
         return []
     stack, _ = network(source, trial)
     first = stack.layers[0]
     if not isinstance(first, Dense | Convolution) or len(dataset.example_shape) != 3:
         return []
-    before = _stored(source, trial, seed)
+    drawn = _drawn(source, trial, method.reads_labels)
+    before = _stored(source, trial, drawn)
     if before is None:
         shape = stack.shapes[0].inputs
-        before = jax.jit(lambda seed: fresh(first, shape, key_for(seed, Purpose.ENCODER_INIT, 0)))(seed)  # one program
+        before = jax.jit(lambda seed: fresh(first, shape, key_for(seed, Purpose.ENCODER_INIT, 0)))(drawn)  # one program
     params = [before, *(source.store.params(stage)["encoder"]["layers_0"] for stage in (phases[-1], last))]
     kernels = [np.asarray(each["kernel"], np.float32) for each in params]
     if np.array_equal(kernels[1], kernels[2]):  # frozen
@@ -63,18 +65,24 @@ def changed(source: Source, metric: str, arms: Sequence[Arm]) -> list[Changed]:
     return [Changed(trial, seed, stages, units, filters, relative, weights.shape[1], int(is_window))]
 
 
-def _stored(source: Source, trial: str, seed: int) -> Any:
+def _drawn(source: Source, trial: str, reads_labels: bool) -> int:
+    """Returns the seed of a stage's draws, as ``redraws.seed_of``: repeats of a trial share what reads no labels."""
+    row = source.trials[trial]
+    return row["seed"] + (((row.get("repeat") or 0) << 16) if reads_labels else 0)
+
+
+def _stored(source: Source, trial: str, drawn: int) -> Any:
     """Returns the first layer's initial parameters where the store has them, in a fresh encoder that stays as it is.
 
     To draw them again takes a program, which compiles for longer than all else here takes. None where there is no such
-    trial of the same seed, data and encoder.
+    trial of the same draws, data and encoder.
     """
     own = source.settings(trial)
     for other, row in source.trials.items():
-        if row["seed"] != seed or row["status"] == "diverged":
+        if _drawn(source, other, reads_labels=True) != drawn or row["status"] == "diverged":
             continue
-        section = (settings := source.settings(other)).finetune
-        is_still = row.get("finetune.frozen_layers") and not section.unfreeze_at
-        if section.encoder_init == "he" and is_still and (settings.data, settings.encoder) == (own.data, own.encoder):
+        settings = source.settings(other)
+        is_alike = (settings.data, settings.encoder) == (own.data, own.encoder)
+        if settings.finetune.encoder_init == "he" and is_alike and source.trained_from(other) != 0:
             return source.store.params(source.stages[other]["finetune"])["encoder"]["layers_0"]
     return None

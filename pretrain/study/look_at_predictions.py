@@ -56,7 +56,7 @@ def calibrated(source: Source, arms: Sequence[Arm]) -> list[Calibrated]:
         fewest = min(len(chances) for chances, _ in given)
         n = max(1, min(N_BINS, fewest // _FEWEST))
         if fewest:
-            found.append(Calibrated(arm.trial_ids, np.stack([_binned(*each, n) for each in given])))
+            found.append(Calibrated(arm.trial_ids, np.stack([_binned(*each, n) for each in given]), task))
     return found
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from pretrain.config.counts import written
 from pretrain.data import Dataset
+from pretrain.data.scaling import NEVER
 from pretrain.runs.looks_file import Scattered, Wrong
 from pretrain.runs.sample_file import is_series, reduced
 from pretrain.study.arms import Arm
@@ -26,7 +27,8 @@ class _Judged(NamedTuple):
     units: np.ndarray  # [M] int, row times outputs, plus the output where there are several
     truths: np.ndarray  # [M] class numbers, labels or numbers
     predictions: np.ndarray  # [M]
-    errors: np.ndarray  # [M] how sure of what is wrong, 0 of what is right; of numbers how far above, in deviations
+    errors: np.ndarray  # [M] how sure of what is wrong, 0 of what is right; of numbers how far above, in their units
+    deviations: np.ndarray | float = 1.0  # [M] of the trial's training rows, by which errors are ranked
 
 
 class _Errors(NamedTuple):
@@ -34,22 +36,23 @@ class _Errors(NamedTuple):
 
     units: np.ndarray  # [K]
     sizes: np.ndarray  # [K] mean error over the trials that have a unit
+    ranks: np.ndarray  # [K] the same in deviations, each trial by its own
     shares: np.ndarray  # [K] of these trials, those that are wrong
 
 
 def wrong(source: Source, arms: Sequence[Arm]) -> list[Wrong]:
     """Returns the rows that the first arm gets wrong most surely, or by most, beside how the second does on them.
 
-    A row's size is its probability of what is wrong, or its score where scores are no probabilities, mean over trials,
-    of those that are right 0; of numbers, the mean error in deviations of the target.
+    A row is ranked by its probability of what is wrong, or its score where scores are no probabilities, mean over
+    trials, of those that are right 0; of numbers, by the mean error in deviations of the target.
     """
     arm, other = arms[0], arms[1] if len(arms) > 1 else None
     dataset = source.dataset(arm.trial_ids[0])
     n, task = len(dataset.output_names), dataset.task
     judged = [_judged(source, trial) for trial in arm.trial_ids]
     errors = _over_trials(judged)
-    worst = np.argsort(-np.abs(errors.sizes), kind="stable")[:MOST_WRONG]
-    worst = worst[np.abs(errors.sizes[worst]) > 0]
+    worst = np.argsort(-np.abs(errors.ranks), kind="stable")[:MOST_WRONG]
+    worst = worst[np.abs(errors.ranks[worst]) > 0]
     units = errors.units[worst]
     beside = _over_trials([_judged(source, trial) for trial in other.trial_ids]) if other else None
     rows = units // n if task != "classification" else units
@@ -57,9 +60,8 @@ def wrong(source: Source, arms: Sequence[Arm]) -> list[Wrong]:
     places = [_place(source, arm, row) for row in rows]
     columns, cells = _cells(places)
     if task == "regression":
-        deviations = dataset.units.deviation[units % n] if dataset.units else np.ones(len(units))
-        sizes, shares = errors.sizes[worst] * deviations, np.full(len(worst), np.nan)
-        others = _at(beside, units, "sizes") * deviations
+        sizes, shares = errors.sizes[worst], np.full(len(worst), np.nan)
+        others = _at(beside, units, "sizes")
     else:
         sizes = errors.sizes[worst] / errors.shares[worst]  # where it is wrong
         shares, others = errors.shares[worst], _at(beside, units, "shares")
@@ -108,16 +110,16 @@ def _judged(source: Source, trial: str) -> _Judged:
         sure = sigmoid(np.abs(given)) if source.has_probabilities(trial) else np.abs(given)
         return _Judged(units, truth > 0, given > 0, np.where((truth > 0) != (given > 0), sure, 0.0))
     deviations = np.broadcast_to(dataset.units.deviation if dataset.units else 1.0, targets.shape)[known]
-    return _Judged(units, truth, given, (given - truth) / deviations)
+    return _Judged(units, truth, given, given - truth, deviations)
 
 
 def _over_trials(judged: Sequence[_Judged]) -> _Errors:
     """Returns mean errors of units over the trials that have them."""
     units, inverse = np.unique(np.concatenate([each.units for each in judged]), return_inverse=True)
     errors = np.concatenate([each.errors for each in judged])
+    ranks = np.concatenate([each.errors / each.deviations for each in judged])
     counts = np.bincount(inverse)
-    sums, n_wrong = np.bincount(inverse, errors), np.bincount(inverse, errors != 0)
-    return _Errors(units, sums / counts, n_wrong / counts)
+    return _Errors(units, *(np.bincount(inverse, each) / counts for each in (errors, ranks, errors != 0)))
 
 
 def _at(errors: _Errors | None, units: np.ndarray, name: str) -> np.ndarray:
@@ -175,14 +177,16 @@ def _cells(places: Sequence[tuple[Dataset, int]]) -> tuple[tuple[str, ...], np.n
 def _as_given(dataset: Dataset, inputs: np.ndarray) -> dict[str, str]:
     """Returns a row's values by column, unscaled: numbers to six digits, categories by name, what is missing as none.
 
-    A column of which no training row has this category has none, either.
+    A column of which no training row has this category has none, either, and so has one whose values its inputs do not
+    tell: one value in all training rows, which others become, or what stands for a value that held-out rows lack.
     """
     scaling, values = dataset.scaling, inputs.astype(float)
     kept = scaling.kept if len(scaling.kept) else np.arange(len(values) - len(scaling.marked))
     marks = set(scaling.marked[values[len(kept) :] > 0].tolist())
     values = values[: len(kept)]
+    marks |= set(kept[_unknown(dataset, values, kept)].tolist())
     if len(scaling.offset):
-        values = values * scaling.divisor[kept] + scaling.offset[kept]
+        values = values * np.where(scaling.divisor == NEVER, 0.0, scaling.divisor)[kept] + scaling.offset[kept]
     names = scaling.columns or [str(number) for number in range(len(kept))]
     of_table = {names[place]: "–" if place in marks else value for place, value in zip(kept, values, strict=True)}
     categories = {record.name for record in dataset.records if record.became == "categories"}
@@ -196,6 +200,21 @@ def _as_given(dataset: Dataset, inputs: np.ndarray) -> dict[str, str]:
         else:
             found.setdefault(column, "–")
     return found
+
+
+def _unknown(dataset: Dataset, inputs: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """Returns which of a row's inputs, of the values that are kept, stand for other values, too: [D] bool."""
+    scaling = dataset.scaling
+    unknown = np.zeros(len(inputs), bool)
+    if len(scaling.offset):
+        unknown |= scaling.divisor[kept] == NEVER
+    if len(scaling.fill):
+        fill = (scaling.fill - scaling.offset) / scaling.divisor if len(scaling.offset) else scaling.fill
+        whole = {record.name for record in dataset.records if record.became == "categories" or not record.missing}
+        names = [name.partition("=")[0] for name in scaling.columns] or [""] * len(scaling.fill)
+        lacks = np.array([names[place] not in whole and place not in scaling.marked for place in kept], bool)
+        unknown |= lacks & (inputs.astype(np.float32) == fill[kept].astype(np.float32))
+    return unknown
 
 
 def scattered(source: Source, arms: Sequence[Arm]) -> list[Scattered]:

@@ -1,6 +1,7 @@
 """What a run leaves to look at: predictions of test rows, their codes, and a layer before and after."""
 
 import dataclasses
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,10 +10,12 @@ import pyarrow as pa
 
 from pretrain.config import DataConfig, Experiment, Settings
 from pretrain.config.digests import sha256
+from pretrain.config.fields import ConfigError
 from pretrain.config.metrics import metric_of, split_of
-from pretrain.data import Dataset
+from pretrain.data import Dataset, inputs_file
+from pretrain.data.inputs_file import Inputs
 from pretrain.runs.looks_file import Looks
-from pretrain.study import use
+from pretrain.study import failures, use
 from pretrain.study.answer import Answer
 from pretrain.study.arms import CORNERS, Arm, distinct, key, places, without_idle
 from pretrain.study.comparisons import by_family, points_of
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
     from pretrain.store.store import Store
 
 _INIT, _FROZEN = CORNERS
-_VERSION = "1"  # of what looks hold; another takes those of older runs anew
+_VERSION = "2"  # of what looks hold; another takes those of older runs anew
 _WITHOUT_PROBABILITIES = ("ridge", "knn")  # endings whose scores are no logarithms or logits
 _ALIKE = ("data.", "finetune.labels")  # beginnings of the fields that two arms share
 
@@ -36,6 +39,8 @@ class Source:
     store: "Store"
     datasets: Mapping[DataConfig, Dataset]
     is_known: bool = False  # whether data and the user's own layers are known to be those that trained
+    inputs: Sequence[Inputs] = ()  # how rows became inputs when the run ended
+    _checked: set[str] = dataclasses.field(default_factory=set)  # trials whose data are known to be those of then
     _settings: dict[str, Settings] = dataclasses.field(default_factory=dict)  # that were found, by trial
 
     @classmethod
@@ -46,13 +51,14 @@ class Source:
         store: "Store",
         datasets: Mapping[DataConfig, Dataset],
         is_known: bool = False,
+        inputs: Sequence[Inputs] = (),
     ) -> "Source":
         """Returns the source of a run's tables."""
         stages: dict[str, dict[str, str]] = {}
         for row in tables.stages.to_pylist():
             stages.setdefault(row["trial_id"], {})[row["stage"]] = row["stage_id"]
         trials = {row["trial_id"]: row for row in tables.trials.to_pylist()}
-        return cls(experiment, trials, stages, store, datasets, is_known)
+        return cls(experiment, trials, stages, store, datasets, is_known, inputs)
 
     def settings(self, trial: str) -> Settings:
         """Returns a trial's settings at its seed."""
@@ -61,8 +67,32 @@ class Source:
         return self._settings[trial]
 
     def dataset(self, trial: str) -> Dataset:
-        """Returns the data that a trial is tested on."""
-        return self.datasets[self.settings(trial).finetuning_data]
+        """Returns the data that a trial is tested on.
+
+        Raises:
+          ConfigError: they have changed since.
+        """
+        config = self.settings(trial).finetuning_data
+        dataset = self.datasets[config]
+        if not self.is_known and trial not in self._checked:
+            (record,) = self.store.records([self.stages[trial]["finetune"]])
+            then = [_read(each) for each in self.inputs if each.data == config]
+            now = _read(inputs_file.inputs_of(config, dataset))
+            if record.test != dataset.fingerprints.test or now not in (then or [now]):
+                remedy = "is not as it was when the run trained; run the run's command again"
+                raise ConfigError("data.name", config.name, remedy)
+            self._checked.add(trial)
+        return dataset
+
+    def trained_from(self, trial: str) -> int | None:
+        """Returns the lowest layer of a trial's encoder that fine-tuning trains; None where it trains none."""
+        from pretrain.plan import modules, stages  # which import JAX
+
+        settings = self.settings(trial)  # which are any point's of those that differ in frozen layers alone
+        depth = len(modules.build(settings).layers)
+        swept = self.trials[trial].get(_FROZEN)
+        frozen = stages.frozen_layers(settings, depth) if swept is None else swept
+        return int(frozen) if settings.finetune.makes_updates and frozen < depth else None
 
     def predictions(self, trial: str) -> dict[str, np.ndarray]:
         """Returns a trial's stored predictions of test rows."""
@@ -99,13 +129,16 @@ def pair(answer: Answer) -> list[Arm]:
 
 
 def best(arms: Sequence[Arm], metric: str) -> Arm | None:
-    """Returns the arm that is best on validation rows, mean over trials; None where none has a result."""
+    """Returns the arm that is best on validation rows, mean over trials; None where none has a result.
+
+    Trials that diverged are at chance, as in ``winner``; arms of which most did come after all others.
+    """
     name, sign = f"validation_{split_of(metric)[1]}", 1 if metric_of(metric).higher_is_better else -1
     means = {}
     for place, arm in enumerate(arms):
-        values = arm.results.get(name, np.zeros(0))
+        values = failures.whole(arm, metric).results.get(name, np.zeros(0))
         if arm.trial_ids and np.isfinite(values).any():
-            means[place] = sign * float(np.nanmean(values))
+            means[place] = (len(arm.diverged) <= len(arm.trial_ids), sign * float(np.nanmean(values)))
     return arms[max(means, key=lambda place: means[place])] if means else None
 
 
@@ -121,18 +154,27 @@ def _shared(arm: Arm) -> Any:
     return key({name: value for name, value in without_idle(arm.point).items() if name.startswith(_ALIKE)})
 
 
-def kinds(answer: Answer, compared: Sequence[Arm]) -> dict[str, Arm]:
+def _alike(answer: Answer, compared: Sequence[Arm]) -> list[Arm]:
+    """Returns the arms on the data and labels of those that are compared."""
+    return [arm for arm in distinct(answer.arms) if not compared or _shared(arm) == _shared(compared[0])]
+
+
+def kinds(answer: Answer, compared: Sequence[Arm], trained_from: Callable[[str], int | None]) -> dict[str, Arm]:
     """Returns the best arm of each kind on validation rows, on the data and labels of those that are compared.
 
-    Kinds are pretrained; scratch, of fresh encoders that train; and random, of fresh encoders that do not.
+    Kinds are pretrained; scratch, of fresh encoders that train; and random, of fresh encoders of which no layer does.
+
+    Args:
+      answer: of the run.
+      compared: its headline's arms.
+      trained_from: of a trial, as ``Source.trained_from``.
     """
-    alike = [arm for arm in distinct(answer.arms) if not compared or _shared(arm) == _shared(compared[0])]
     sides: dict[str, list[Arm]] = {"pretrained": [], "scratch": [], "random": []}
-    for arm in alike:
+    for arm in _alike(answer, compared):
         if arm.point.get(_INIT) in ("pretrained", "weights"):  # the latter by somebody else
             sides["pretrained"].append(arm)
-        elif arm.point.get(_INIT) == "he":
-            is_still = arm.point.get(_FROZEN) or arm.point.get("finetune.readout") not in (None, "none")
+        elif arm.point.get(_INIT) == "he" and arm.trial_ids:
+            is_still = trained_from(chosen(arm, answer.metric)[0]) is None
             sides["random" if is_still else "scratch"].append(arm)
     found = {kind: best(arms, answer.metric) for kind, arms in sides.items()}
     sides_found = {kind: arm for kind, arm in found.items() if arm}
@@ -141,26 +183,42 @@ def kinds(answer: Answer, compared: Sequence[Arm]) -> dict[str, Arm]:
     return sides_found
 
 
-def stated(answer: Answer, stages: pa.Table) -> str:
-    """Returns what looks at an answer are taken from, in a digest: its two arms, and the networks."""
+def stated(answer: Answer, stages: pa.Table, inputs: Sequence[Inputs]) -> str:
+    """Returns what looks at an answer are taken from, in a digest: its arms, their stages, and names in the data."""
     compared = pair(answer)
-    trials = [trial for arm in compared for trial in arm.trial_ids]
-    trials += [f"{kind}:{chosen(arm, answer.metric)}" for kind, arm in kinds(answer, compared).items()]
-    trials += [chosen(arm, answer.metric)[0] for arm in compared[:1]]
-    ids = [row["stage_id"] for row in stages.to_pylist() if row["trial_id"] in set(trials)]
-    return sha256(" ".join([_VERSION, *trials, *ids]))
+    arms = [*compared, *_alike(answer, compared)]
+    trials = {trial for arm in arms for trial in arm.trial_ids}
+    ids = [row["stage_id"] for row in stages.to_pylist() if row["trial_id"] in trials]
+    names = sorted(_read(each) for each in inputs)
+    of_arms = [[arm.trial_ids, arm.diverged] for arm in arms]
+    networks = [chosen(arm, answer.metric)[0] for arm in arms if arm.trial_ids]
+    return sha256(json.dumps([_VERSION, answer.metric, of_arms, networks, ids, names]))
 
 
-def take(answer: Answer, stages: pa.Table, source: Callable[[], Source], kept: Looks | None = None) -> Looks | None:
+def _read(inputs: Inputs) -> str:
+    """Returns a digest of names in the data, and of how rows become inputs."""
+    content = inputs_file.content_of(inputs)
+    named = [content[name] for name in ("task", "output_names", "units", "scaling", "columns")]
+    return sha256(json.dumps(named, sort_keys=True))
+
+
+def take(
+    answer: Answer,
+    stages: pa.Table,
+    inputs: Sequence[Inputs],
+    source: Callable[[], Source],
+    kept: Looks | None = None,
+) -> Looks | None:
     """Returns looks at a run's headline; those that fail are named, and cost no report.
 
     Args:
       answer: of the run.
       stages: its table of stages.
+      inputs: how rows of its data became inputs.
       source: opens its data and store, which takes time.
       kept: earlier looks, to be returned if they are of the same.
     """
-    of, compared = stated(answer, stages), pair(answer)
+    of, compared = stated(answer, stages, inputs), pair(answer)
     if not compared or (kept and kept.of == of):
         return kept if compared else None
     from pretrain.study import look_at_codes, look_at_layer, look_at_predictions, look_at_rows
@@ -169,12 +227,19 @@ def take(answer: Answer, stages: pa.Table, source: Callable[[], Source], kept: L
         at = source()
     except Exception as error:  # of a store or data that are gone, or that the user's own code gives
         return Looks(of, missing=(f"Test predictions, codes and filters: {_reason(error)}",))
+
+    def networks() -> dict[str, Arm]:
+        return kinds(answer, compared, at.trained_from)
+
     takers: dict[str, tuple[str, Callable[[], Sequence[Any]]]] = {
         "confused": ("Confusion of classes", lambda: look_at_predictions.confused(at, compared)),
         "calibrated": ("Calibration", lambda: look_at_predictions.calibrated(at, compared)),
         "wrong": ("Rows that are wrong", lambda: look_at_rows.wrong(at, compared)),
         "scattered": ("Predicted against true numbers", lambda: look_at_rows.scattered(at, compared)),
-        "planes": ("Codes on a plane", lambda: look_at_codes.planes(at, answer.metric, kinds(answer, compared))),
+        "planes": (
+            "Codes on a plane",
+            lambda: look_at_codes.planes(at, answer.metric, networks()),
+        ),
         "changed": ("The first layer, before and after", lambda: look_at_layer.changed(at, answer.metric, compared)),
     }
     found: dict[str, Any] = {}

@@ -103,13 +103,18 @@ def test_of_many_classes_pairs_are_a_table():
 
 def test_calibration_draws_trials_and_their_mean():
     one, other = Calibrated(("t0", "t1"), bins(2)), Calibrated(("t2",), bins(1))
-    figure = calibration.drawing([one, other], CALLED, False).figure
+    figure = calibration.drawing([one, other], CALLED).figure
     _, *lines = figure.axes[0].lines
     assert len(lines) == 2 + 1 + 1
     np.testing.assert_allclose(lines[2].get_xdata(), one.bins[..., 0].mean(axis=0))
     np.testing.assert_allclose(lines[2].get_ydata(), one.bins[..., 1].mean(axis=0))
     assert lines[3].get_label() == f"from scratch (He): error {other.errors[0]:.3f}"
-    assert "labels" in calibration.drawing([one], CALLED[:1], True).figure.get_suptitle()
+    for task, said, axis in (
+        ("multilabel", "labels", "are there"),
+        ("classification", "predicted classes", "are right"),
+    ):
+        of_task = looks.of_rows(Looks("x", calibrated=(one._replace(task=task),)), ANSWER)[0].figure  # confusion failed
+        assert said in of_task.get_suptitle() and axis in of_task.axes[0].get_ylabel()
 
 
 def test_rows_that_are_wrong_are_a_table_with_their_columns():
@@ -146,6 +151,8 @@ def test_codes_are_named_at_their_means_and_names_do_not_overlap():
     figure = code_planes.drawing([plane(), plane("random", "t2")], CALLED).figure
     assert [axes.get_title() for axes in figure.axes] == ["pretrained", "random encoder: from scratch (He)"]
     assert sorted(texts(figure)) == ["a", "a", "b", "b", "c", "c"]
+    wide = code_planes.drawing([plane(), plane("random", "t2")._replace(n_codes=900)], CALLED)
+    assert "pretrained, seed 1, 12 codes; random encoder: from scratch (He), seed 1, 900 codes" in wide.caption
     assert re.search(r"40 % of the variance", figure.axes[0].get_xlabel())
     moved = code_planes.apart(np.zeros((6, 2)), np.array([2.0, 4.0]), np.full(6, 0.1))
     assert (np.diff(np.sort(moved[:, 1])) > 0.8 * 4 * 0.055).all() and not moved[:, 0].any()

@@ -45,7 +45,7 @@ SWEEP = tuple({INIT: (init,), FROZEN: (frozen,)} for init, frozen in CORNERS.val
 def write(directory, tables=TABLES, samples=None, redraw=False, notify=pytest.fail, has_looks=True, **changed):
     experiment = dataclasses.replace(Experiment(run_dir=str(directory), sweep=SWEEP), **changed)
     found = answer(tables["trials"], tables["curves"], findings=FOUND)
-    asked = looks.stated(found, tables["stages"]), [arm.trial_ids for arm in looks.pair(found)]
+    asked = looks.stated(found, tables["stages"], ()), [arm.trial_ids for arm in looks.pair(found)]
     with run_files.occupied(directory), undrawn():
         outcome.write(
             experiment,

@@ -1,6 +1,8 @@
 """A stage of more updates goes on from the kept state of a shorter one, to the bits of training at once."""
 
 import dataclasses
+import errno
+import shutil
 
 import jax
 import numpy as np
@@ -11,7 +13,7 @@ from pretrain.engines import work
 from pretrain.plan.plan import packs
 from pretrain.plan.plan import plan as plan_all
 from pretrain.runs import inventory, preview
-from pretrain.store import reuse
+from pretrain.store import reuse, states
 from pretrain.store.store import Store
 from tests.small_sweep import make_plan, of_kind
 
@@ -240,6 +242,31 @@ def test_a_damaged_state_is_named_and_its_stages_are_trained_whole(file, experim
     assert str(state) in line and "trained whole" in line and not state.exists()
     trained(long, dataset, whole)
     same_stages(long, store, whole)
+
+
+def test_a_state_that_was_deleted_is_no_damage_and_its_stages_are_trained_whole(experiment, dataset, tmp_path):
+    short, long = (planned(experiment, dataset, "finetune", epochs) for epochs in (2, 4))
+    store = Store(tmp_path, pytest.fail)
+    trained(short, dataset, store)
+    assert store.states.starts(long.jobs.values())
+    (state,) = (tmp_path / "states").iterdir()
+    shutil.rmtree(state)  # as by another process, after this one has found it
+    (pack,) = packs(long.jobs.values(), (), MEMORY, 2)
+    assert store.states.progress(pack) is None and not store.states.starts(long.jobs.values())
+
+
+def test_a_state_that_finds_no_room_costs_no_stage(experiment, dataset, tmp_path, monkeypatch):
+    def full(draft, progress):
+        assert list((tmp_path / "packs").iterdir())  # what is finished comes first
+        raise OSError(errno.ENOSPC, "No space left on device", str(draft))
+
+    monkeypatch.setattr(states, "fill", full)
+    warnings, plan = [], planned(experiment, dataset, "finetune")
+    store = Store(tmp_path, warnings.append)
+    trained(plan, dataset, store)
+    assert store.verified(plan.jobs) == set(plan.jobs) and not list(tmp_path.glob("states/*"))
+    (line,) = warnings
+    assert "No space left" in line and "does not go on" in line
 
 
 def test_a_state_of_another_seed_or_parent_is_not_taken(experiment, dataset, tmp_path):

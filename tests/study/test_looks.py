@@ -1,15 +1,18 @@
 """Looks at stored predictions are what NumPy counts in float64; which arms and networks they are of is stated."""
 
+import dataclasses
 from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from pretrain.config import DataConfig, EncoderConfig, FinetuneConfig, Settings
 from pretrain.config.fields import ConfigError
+from pretrain.data import inputs_file
 from pretrain.data.columns import Record
 from pretrain.data.dataset import Origin, Units
-from pretrain.data.scaling import Scaling
+from pretrain.data.scaling import Column, Scaling, fit
 from pretrain.runs.looks_file import Looks
 from pretrain.study import look_at_codes, look_at_predictions, look_at_rows, looks
 from pretrain.study.answer import answer
@@ -41,7 +44,7 @@ def source(stored, task="classification", names=NAMES, probable=True, units=None
         return SimpleNamespace(task=task, output_names=names, units=units, **of_data)
 
     of_trials = {"dataset": dataset, "predictions": stored.get, "trials": stored}
-    return SimpleNamespace(**of_trials, has_probabilities=lambda trial: probable)
+    return SimpleNamespace(**of_trials, has_probabilities=lambda trial: probable, trained_from=lambda trial: 0)
 
 
 def of_classes(n=200, k=4, seed=0, missing=()):
@@ -121,6 +124,7 @@ def test_calibration_of_labels_is_over_those_that_are_known():
     known = ~np.isnan(targets)
     chances = 1 / (1 + np.exp(-stored["t0"]["scores"][known].astype(float)))
     np.testing.assert_allclose(found.bins[0], reference(chances, targets[known] > 0, known.sum() // 20), rtol=1e-12)
+    assert found.task == "multilabel"
     assert look_at_predictions.confused(source(stored, "multilabel", NAMES[:3]), [arm("t0")]) == []
 
 
@@ -219,6 +223,44 @@ def test_columns_are_as_the_table_has_them():
     assert found.cells.tolist() == [["42.5", "red", "1"], ["–", "(none)", "0"], ["42", "–", "1"]]
 
 
+@pytest.mark.parametrize("method", ["standardise", "none"])
+def test_what_inputs_do_not_tell_has_no_value(method):
+    names = ("age", "height", "year", "site=a")
+    rows = np.array([[30, 100, 2000, 1], [40, np.nan, 2000, 1], [59, 104, 2000, 1]])
+    held_out = np.array([[43.0, 103, 2000, 1], [31, np.nan, 2019, 1], [np.nan, 102, 1999, 1], [33, 99, 2000, 1]])
+    columns = tuple(Column(*name.partition("=")[::2]) if "=" in name else Column(name) for name in names)
+    scaling = fit([rows], [held_out], method, columns).scaling
+    records = [Record("age", "numbers", "numbers", 1), Record("height", "numbers", "numbers", 2)]
+    records += [Record("year", "numbers", "numbers", 0), Record("site", "texts", "categories", 0, ("a",))]
+    stored = {"t0": {"scores": np.log(np.full((4, 2), 0.5)), "classes": np.ones(4, int), "targets": np.zeros(4, int)}}
+    of_table = {"inputs": scaling.applied(held_out), "records": records, "scaling": scaling, "shape": (5,)}
+    (found,) = look_at_rows.wrong(source(stored, names=NAMES[:2], **of_table), [arm("t0")])
+    assert found.columns == ("age", "height", "year", "site")
+    year, site = (("2,000", "2,019", "1,999", "2,000"), "a") if method == "none" else ("–" * 4, "–")
+    expected = [["–", "103"], ["31", "–"], ["–", "102"], ["33", "99"]]  # 43 is the mean of what is not missing, too
+    assert found.cells.tolist() == [[*row, one, site] for row, one in zip(expected, year, strict=True)]
+    everywhere = [records[0]._replace(missing=0), *records[1:]]
+    (found,) = look_at_rows.wrong(source(stored, names=NAMES[:2], **of_table | {"records": everywhere}), [arm("t0")])
+    assert found.cells[0, 0] == "43"
+
+
+def test_errors_of_splits_of_their_own_deviations_stay_in_the_targets_units():
+    targets = {"t0": np.array([[1.0], [2.0]]), "t1": np.array([[2.0], [30.0]])}
+    scores = {"t0": np.array([[4.0], [7.0]]), "t1": np.array([[5.0], [36.0]])}
+    stored = {trial: {"targets": targets[trial], "scores": scores[trial]} for trial in targets}
+    rows = {"t0": np.array([5, 6]), "t1": np.array([6, 7])}
+    at = source(stored, "regression", ("u",), units=Units(np.zeros(1), np.ones(1)), rows=rows)
+    of_one, deviations = at.dataset, {"t0": 1.0, "t1": 10.0}
+    at.dataset = lambda trial: SimpleNamespace(
+        **{**vars(of_one(trial)), "units": Units(np.zeros(1), np.array([deviations[trial]]))}
+    )
+    (found,) = look_at_rows.wrong(at, [arm("t0", "t1"), arm("t1")])
+    # In deviations 3 of row 5, the mean of 5 and 0.3 of row 6, and 0.6 of row 7.
+    assert found.rows.tolist() == [5, 6, 7]
+    np.testing.assert_allclose(found.sizes, [3.0, 4.0, 6.0])
+    np.testing.assert_allclose(found.others, [np.nan, 3.0, 6.0])
+
+
 def test_codes_lie_on_their_principal_components():
     codes = RNG.normal(size=(80, 7)) @ RNG.normal(size=(7, 7))
     points, shares = look_at_codes.on_plane(codes.astype(np.float32))
@@ -232,6 +274,10 @@ def test_codes_lie_on_their_principal_components():
         assert np.isfinite(points).all() and not points[:, 1].any() and shares[1] == 0
 
 
+def trained_from(still):
+    return lambda trial: None if trial in still else 0
+
+
 def concluded(**changed):
     return answer(*four_corners(effects(0.6), effects(0.85, pretraining=0.03, freezing=-0.01), **changed))
 
@@ -239,7 +285,8 @@ def concluded(**changed):
 def test_the_headline_is_the_best_use_of_pretraining_beside_the_best_network_from_scratch():
     found = looks.pair(concluded())
     assert [(each.point[INIT], each.point[FROZEN]) for each in found] == [("pretrained", 0), ("he", 0)]
-    kinds = looks.kinds(concluded(), found)
+    still = {trial for arm in concluded().arms if arm.point[FROZEN] == 2 for trial in arm.trial_ids}
+    kinds = looks.kinds(concluded(), found, trained_from(still))
     assert {kind: (each.point[INIT], each.point[FROZEN]) for kind, each in kinds.items()} == {
         "pretrained": ("pretrained", 0),
         "scratch": ("he", 0),
@@ -253,7 +300,7 @@ def test_an_arm_that_diverged_gives_way_and_a_failed_seed_is_left_out():
     assert len(found[0].trial_ids) == 8 and len(found[1].trial_ids) == 7
     everything = [(place, seed) for place in range(4) for seed in range(8)]
     lost = concluded(diverged=everything)
-    assert looks.pair(lost) == [] and looks.take(lost, pa.table({}), pytest.fail) is None
+    assert looks.pair(lost) == [] and looks.take(lost, pa.table({}), (), pytest.fail) is None
 
 
 def test_arms_of_a_headline_share_data_and_labels():
@@ -275,7 +322,7 @@ def test_a_readout_of_a_fresh_encoder_is_of_a_random_one_and_no_readout_of_anoth
         Arm(point, tuple(range(8)), tuple(f"{place}{seed}" for seed in range(8))) for place, point in enumerate(points)
     ]
     arms = [each._replace(results={"validation_accuracy": end}) for each, end in zip(arms, ends, strict=True)]
-    kinds = looks.kinds(SimpleNamespace(arms=arms, metric="test_accuracy"), arms[:2])
+    kinds = looks.kinds(SimpleNamespace(arms=arms, metric="test_accuracy"), arms[:2], trained_from(arms[2].trial_ids))
     assert kinds == dict(zip(("pretrained", "scratch", "random"), arms, strict=True))
 
 
@@ -288,7 +335,7 @@ def test_without_pretraining_the_headline_is_what_is_compared_or_the_best_arm():
     assert [each.point["finetune.optimizer.learning_rate"] for each in found] == [0.2, 0.1]
     alone = answer(*tables([({}, np.full(8, 0.5), ends[0])]))
     (only,) = looks.pair(alone)
-    assert looks.kinds(alone, [only]) == {"own": only}
+    assert looks.kinds(alone, [only], pytest.fail) == {"own": only}
 
 
 def stages(trials):
@@ -299,19 +346,19 @@ def test_what_fails_is_named_and_what_is_there_is_kept():
     found = concluded()
     table = stages([trial for each in found.arms for trial in each.trial_ids])
     stored = {trial: of_classes(n=30) for trial in table["trial_id"].to_pylist()}
-    one = looks.take(found, table, lambda: source(stored))
+    one = looks.take(found, table, (), lambda: source(stored))
     assert len(one.confused) == len(one.calibrated) == 2 and len(one.wrong) == 1 and not one.planes
     assert [each.partition(":")[0] for each in one.missing] == ["Codes on a plane", "The first layer, before and after"]
-    assert looks.take(found, table, pytest.fail, one) is one
+    assert looks.take(found, table, (), pytest.fail, one) is one
 
     def gone():
         raise OSError("the store\nis gone")
 
-    assert looks.take(found, table, gone) == Looks(
+    assert looks.take(found, table, (), gone) == Looks(
         one.of, missing=("Test predictions, codes and filters: the store is gone",)
     )
     other = table.set_column(2, "stage_id", [["another"] * len(table)])
-    assert looks.stated(found, other) != one.of
+    assert looks.stated(found, other, ()) != one.of
 
 
 @pytest.mark.parametrize("is_known", [True, False])
@@ -337,10 +384,100 @@ def test_layers_of_the_users_own_are_checked_where_they_may_have_changed(is_know
     monkeypatch.setattr("pretrain.models.stored.load", changed)
     monkeypatch.setattr("pretrain.models.stored.network", built)
     at.store = None
-    (codes,) = [each for each in looks.take(found, table, lambda: at).missing if each.startswith("Codes")]
+    (codes,) = [each for each in looks.take(found, table, (), lambda: at).missing if each.startswith("Codes")]
     assert ("built anew" if is_known else "not as they were") in codes
 
 
 def test_the_network_of_an_arm_is_the_best_on_validation_rows():
     of = arm("t0", "t1", "t2", validation_accuracy=np.array([0.5, 0.9, np.nan]), validation_loss=np.array([1.0, 3, 2]))
     assert looks.chosen(of, "test_accuracy") == ("t1", 1) and looks.chosen(of, "test_loss") == ("t0", 0)
+
+
+def held(trials=("t0",), inputs=(), then="sha", now="sha", names=NAMES, **others):
+    """A source of trials of classes whose data may have changed since they were stored."""
+    scaling = PLAIN._replace(method="unit")
+    config = DataConfig()
+    dataset = SimpleNamespace(
+        fingerprints=SimpleNamespace(test=now), output_names=names, units=None, example_shape=(3,), scaling=scaling
+    )
+    dataset.task, dataset.records, dataset.raw = "classification", (), None
+    store = SimpleNamespace(records=lambda ids: [SimpleNamespace(test=then) for _ in ids])
+    at = looks.Source(
+        None,
+        {trial: {} for trial in trials},
+        {trial: {"finetune": trial} for trial in trials},
+        store,
+        {config: dataset},
+        **others,
+    )
+    for trial in trials:
+        at._settings[trial] = Settings(data=config)
+    return dataclasses.replace(at, inputs=[inputs_file.inputs_of(config, dataset)._replace(**each) for each in inputs])
+
+
+@pytest.mark.parametrize(
+    ("changed", "is_as_it_was"),
+    [
+        ({}, True),
+        ({"inputs": [{}]}, True),
+        ({"now": "other"}, False),
+        ({"now": "other", "is_known": True}, True),
+        ({"inputs": [{"output_names": tuple("abce")}]}, False),
+        ({"inputs": [{"scaling": PLAIN}]}, False),
+    ],
+)
+def test_data_that_have_changed_since_give_no_looks(changed, is_as_it_was):
+    at = held(**changed)
+    if is_as_it_was:
+        assert at.dataset("t0").output_names == NAMES
+        return
+    with pytest.raises(ConfigError, match="not as it was when the run trained"):
+        at.dataset("t0")
+    found = concluded()
+    trials = [trial for each in found.arms for trial in each.trial_ids]
+    missing = looks.take(found, stages(trials), (), lambda: held(trials, **changed)).missing
+    assert len(missing) >= 4 and all("not as it was when" in each for each in missing)
+
+
+def test_inputs_of_a_run_are_those_of_its_file(tmp_path):
+    scaling = Scaling("standardise", ("age",), EMPTY, np.full(1, 4.5), EMPTY, np.array([1 / 3]), np.array([7.0]))
+    dataset = SimpleNamespace(task="regression", output_names=("y",), units=Units(np.array([0.1]), np.array([2.0])))
+    dataset.example_shape, dataset.scaling, dataset.raw = (1,), scaling, None
+    dataset.records = (Record("age", "numbers", "numbers", 1),)
+    inputs_file.write({DataConfig(): dataset}, tmp_path / "inputs.json")
+    (again,) = inputs_file.read((tmp_path / "inputs.json").read_bytes())
+    found, table = concluded(), stages([])
+    one = inputs_file.inputs_of(DataConfig(), dataset)
+    assert looks.stated(found, table, [one]) == looks.stated(found, table, [again])
+    for other in ({"output_names": ("z",)}, {"scaling": scaling._replace(columns=("sex",))}, {"columns": ()}):
+        assert looks.stated(found, table, [again._replace(**other)]) != looks.stated(found, table, [one])
+
+
+@pytest.mark.parametrize("has_chance", [True, False])
+def test_an_arm_of_which_most_seeds_diverged_is_not_the_best_for_its_survivors(has_chance):
+    chance = {"test_accuracy_chance": np.full(2, 0.1)} if has_chance else {}
+    lucky = arm("t0", "t1", validation_accuracy=np.array([0.9, 0.9]), **chance)
+    lucky = lucky._replace(diverged=((2, 0), (3, 0), (4, 0)))
+    sound = arm("t2", "t3", validation_accuracy=np.array([0.8, 0.8]))
+    assert looks.best([lucky, sound], "test_accuracy") is sound and looks.best([lucky], "test_accuracy") is lucky
+    one_lost = lucky._replace(diverged=((2, 0),))
+    assert looks.best([one_lost, sound], "test_accuracy") is (sound if has_chance else one_lost)
+
+
+@pytest.mark.parametrize(
+    ("finetune", "swept", "lowest"),
+    [
+        ({"frozen_layers": 0}, None, 0),
+        ({"frozen_layers": 1}, None, 1),
+        ({"frozen_layers": 2}, None, None),
+        ({"frozen_layers": "all"}, None, None),
+        ({"readout": "logistic"}, None, None),
+        ({"frozen_layers": 2}, 0, 0),  # settings are of another point than the row
+        ({"frozen_layers": 0}, 2, None),
+    ],
+)
+def test_a_random_encoder_is_one_of_which_no_layer_trains(finetune, swept, lowest):
+    at = held()
+    at.trials["t0"] = {FROZEN: swept}
+    at._settings["t0"] = Settings(encoder=EncoderConfig(layers=(5, 4)), finetune=FinetuneConfig(**finetune))
+    assert at.trained_from("t0") == lowest
