@@ -114,8 +114,13 @@ def train(
         if stopping:
             raise Interrupted
 
+    def keep_state(part: Pack, state: Progress) -> None:
+        if hosts.is_leader():
+            store.save_state(part, state)
+
     with _naming_what_does_not_fit(pack):
-        return execute.run(pack, dataset, starts, after_chunk, stored, keep, digests, bool(pack.jobs[0].course))
+        keeps = keep_state if pack.jobs[0].course else None
+        return execute.run(pack, dataset, starts, after_chunk, stored, keep, digests, keeps)
 
 
 @contextlib.contextmanager

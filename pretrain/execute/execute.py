@@ -38,7 +38,7 @@ def run(
     stored: Progress | None = None,
     keep: Callable[[Pack, Outcome], None] | None = None,
     digests: Sequence[Mapping[str, int] | None] | None = None,
-    keeps_states: bool = False,
+    keep_state: Callable[[Pack, Progress], None] | None = None,
 ) -> Outcome:
     """Runs a pack, and returns its outcome.
 
@@ -51,7 +51,7 @@ def run(
       stored: where to go on from; ignored if it does not fit the stage.
       keep: given the outcomes of the packs that it passes from there on.
       digests: of the parents' parameters, by side, as they were computed.
-      keeps_states: whether outcomes have the state that training came to.
+      keep_state: given the state that each of these packs, and the pack itself, comes to; None keeps none.
 
     Raises:
       LaneError: an outcome is not of the job in its place.
@@ -84,11 +84,7 @@ def run(
         left = carry.state.kept, carry.curves, results, carry.state.stopping
         kept, echo = jax.tree.map(np.array, _on_host((left, carry.echo), n_jobs))
         _check_lanes(part, echo, digests)
-        made = outcome_of(part.stage, kept, dataset, (time.perf_counter() - began) / n_jobs)
-        if not keeps_states:
-            return made
-        state = _progress(part.stage.n_updates, began, carry, n_jobs)
-        return made._replace(state=state._replace(arrays=jax.tree.map(np.array, state.arrays)))
+        return outcome_of(part.stage, kept, dataset, (time.perf_counter() - began) / n_jobs)
 
     for part in (*pack.passed, pack):
         for at, stop in _chunks(first, part.stage.n_updates):
@@ -99,6 +95,8 @@ def run(
             after_chunk(stop, partial(_progress, stop, began, carry, n_jobs))
         if part is not pack and part.stage.n_updates >= first:
             keep(part, outcome(part))
+        if keep_state and part.stage.n_updates >= first:
+            keep_state(part, _progress(part.stage.n_updates, began, carry, n_jobs))
         first = max(first, part.stage.n_updates)
     return outcome(pack)
 

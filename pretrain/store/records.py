@@ -17,14 +17,6 @@ from pretrain.plan.plan import Pack
 COUNTS = "rows"  # of each stage, in the metadata of curves
 
 
-class Progress(NamedTuple):
-    """Progress of a pack: everything it needs to go on as if it had never stopped."""
-
-    step: int  # updates made
-    seconds: float  # wall clock so far
-    arrays: dict[str, Any]  # states and curves by path, nested; the jobs are the leading axis
-
-
 class Outcome(NamedTuple):
     """Outcomes of a pack's jobs; every array has the jobs as its leading axis."""
 
@@ -40,11 +32,18 @@ class Outcome(NamedTuple):
     # ``test_targets``, [N, ...], which all share; None of other jobs.
     predictions: dict[str, np.ndarray] | None = None
     stopping: Any = None  # Stopping: counters of training that may end early [T]
-    state: Progress | None = None  # that training came to, where it is to be kept
 
     def diverged(self) -> np.ndarray:
         """Returns whether each job met a NaN or an infinity: [T] bool."""
         return ~self.is_finite
+
+
+class Progress(NamedTuple):
+    """Progress of a pack: everything it needs to go on as if it had never stopped."""
+
+    step: int  # updates made
+    seconds: float  # wall clock so far
+    arrays: dict[str, Any]  # states and curves by path, nested; the jobs are the leading axis
 
 
 @dataclasses.dataclass(frozen=True)

@@ -105,8 +105,7 @@ class Store:
     def write(self, pack: Pack, outcome: Outcome) -> Path:
         """Stores a pack, all of it or nothing, and deletes its progress.
 
-        It may run in another thread: ``refresh`` opens the pack. Its state comes after it, and costs only a warning
-        where it cannot be written.
+        It may run in another thread: ``refresh`` opens the pack.
 
         Raises:
           StoreError: it could not be written; the message names the file or directory.
@@ -124,11 +123,6 @@ class Store:
         noted = {platform: size for (name, platform), size in list(self.temporaries.items()) if name == program}
         self._seal(target, {**_content(pack, outcome.params), "temporaries": noted}, fill)
         self._forget_progress(pack)
-        if outcome.state:
-            try:
-                self._save_state(pack, outcome.state)
-            except StoreError as error:
-                self._warn(f"{error}; without this state of {pack.stage.name} longer training does not go on from it")
         return target
 
     def params(self, stage: str, shapes: Params | None = None) -> Params:
@@ -216,11 +210,17 @@ class Store:
             start = stop
         self._forget_progress(pack)
 
-    def _save_state(self, pack: Pack, progress: Progress) -> None:
-        """Stores the state that a pack has come to, from which the same stages of more updates go on."""
+    def save_state(self, pack: Pack, progress: Progress) -> None:
+        """Stores the state that a pack has come to, from which the same stages of more updates go on.
+
+        One that cannot be written costs a warning, and no stage.
+        """
         target = self.root / states.PLACE / f"{_name(pack)}.{progress.step}"
         content = {**_content(pack, progress.arrays), **states.fields(pack, progress)}
-        self._seal(target, content, lambda draft: states.fill(draft, progress))
+        try:
+            self._seal(target, content, lambda draft: states.fill(draft, progress))
+        except StoreError as error:
+            self._warn(f"{error}; without this state of {pack.stage.name} longer training does not go on from it")
 
     def in_training(self) -> list[tuple[str, ...]]:
         """Returns the stages of each pack in training, in the pack's order."""
