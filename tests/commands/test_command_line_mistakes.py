@@ -162,7 +162,7 @@ def test_a_mistake_is_found_wherever_it_stands():
         ),
         (
             ["--pretrain.method.kind", "knn"],
-            ["pretrain.method.kind: 'knn'", "'autoencoder', 'rbm', 'supervised' or 'pca'"],
+            ["pretrain.method.kind: 'knn'", "'autoencoder', 'rbm', 'supervised', 'pca', 'contrastive', "],
         ),
         (["--pretrain.method.kind"], ["pretrain.method.kind: ''", "give one"]),
         (["--pretrain.method.kind", "pca", "rbm"], ["pretrain.method.kind: 'pca rbm'", "give one"]),
