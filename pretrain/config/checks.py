@@ -176,7 +176,8 @@ def _check_end_to_end(pretrain: PretrainConfig, methods: Sequence[MethodConfig],
     for method in methods:
         remedy = "trains one layer at a time; set pretrain.training to greedy"
         if is_second:
-            remedy = "leaves no decoder, which training all at once needs; set pretrain.training to greedy"
+            remedy = "leaves no decoder, which training all at once after it needs; set pretrain.training to greedy"
+            remedy += " or end_to_end" if method.trains_deep else ""
         if not (method.decodes if is_second else method.trains_deep):
             raise ConfigError("pretrain.method.kind", method.kind, remedy)
     if is_second and len(methods) == 1:

@@ -100,6 +100,8 @@ class TwoViews(Method):
             remedy = "takes views, which series of unlike lengths have none of; give series of one length"
             raise ConfigError("pretrain.method.kind", getattr(self, "kind", ""), remedy)
         known = _OF_FORM[inputs.form]
+        if len(set(self.views)) < len(self.views):
+            raise ConfigError("pretrain.method.views", " ".join(self.views), "names a view twice; leave one out")
         for view in self.views:
             if view not in known:
                 remedy = f"makes no sense of {inputs.form}; choose of {', '.join(known)}"
@@ -107,7 +109,8 @@ class TwoViews(Method):
         made, own = self.views or _DEFAULTS[inputs.form], type(self)
         for view in get_args(View):
             if view not in made and getattr(self, view) != getattr(own, view):
-                remedy = f"has no effect where views are {' and '.join(made)}; leave it out, or name it in views"
+                remedy = f"has no effect where views are {' and '.join(made)}; leave it out"
+                remedy += ", or name it in views" if view in known else f", for {inputs.form} have no {view}"
                 raise ConfigError(f"pretrain.method.{view}", getattr(self, view), remedy)
         if "greyscale" in self.views and inputs.shape[-1] != 3:
             remedy = f"needs images of three channels, not {inputs.shape[-1]}; leave it out"

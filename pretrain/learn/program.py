@@ -5,7 +5,7 @@ over trials, identity hashes it, snapshots compare it, cost counts it; it is wri
 """
 
 import functools
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -89,6 +89,7 @@ def begin(stage: Stage, trial: Inputs, examples: Splits) -> tuple[Carry, Source]
             state = state._replace(stopping=stopping.at_start(state.trainable))
         one = functools.partial(step, stage, trial, source, examples, state)
         names = jax.eval_shape(one, jnp.int32(0))[1]
+        _check_values(names, stage.method)
         curves = {name: jnp.full(stage.n_updates, jnp.nan, jnp.float32) for name in names}
     else:
         curves = {name: value[None] for name, value in state.carry.items()}
@@ -97,6 +98,20 @@ def begin(stage: Stage, trial: Inputs, examples: Splits) -> tuple[Carry, Source]
             read = (codes(static, state.params, examples) for codes in (start.labelled_codes, start.validation_codes))
             source = Source(*read)
     return Carry(state, curves, echo_of(trial, digest(parent))), source
+
+
+def _check_values(values: Mapping[str, jax.ShapeDtypeStruct], method: Method) -> None:
+    """Checks that values are numbers, by their shapes, and that the metric is among them by which training may end.
+
+    Raises:
+      ValueError: they do not; of a method of the user's it is a mistake in the field that names it.
+    """
+    for name in (method.held_out, f"validation_{method.held_out}"):
+        if name not in values:
+            giver = "measure" if name.startswith("validation_") else "update"
+            raise ValueError(f"{giver} returns no {method.held_out!r}; return it, or give Method another held_out")
+    if shaped := [f"{name} of shape {value.shape}" for name, value in values.items() if value.shape]:
+        raise ValueError(f"update or measure returns {', '.join(shaped)}, where every value is one number")
 
 
 def fitted(fit: Fit, static: Static, trial: tuple[Carry, Source, Inputs]) -> Carry:

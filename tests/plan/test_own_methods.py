@@ -44,6 +44,14 @@ def test_a_method_whose_functions_fail_is_refused_in_one_line(jobs):
         ("Dense(config.projected)", "Dense(config.width)"): ("AttributeError", "width", "my_method.py:"),
         ("return train_step(", "return state or train_step("): ("fails with",),
         ("update, measure,", "start.pretraining, measure,"): ("fails with TypeError",),
+        ('{"loss": mean_of(losses', '{"error": mean_of(losses'): (
+            "update returns no 'loss'; return it, or give Method",
+        ),
+        (
+            "return train_step(state, batch, loss, optimizer_of(static, config))",
+            "state, values = train_step(state, batch, loss, optimizer_of(static, config))\n"
+            "    return state, {**values, 'each': jnp.arange(3.0)}",
+        ): ("update or measure returns each of shape (3,), where every value is one number",),
     }.items():
         with pytest.raises(ConfigError) as error:
             jobs(changed)

@@ -124,6 +124,9 @@ def test_views_follow_the_form_of_inputs():
             IMAGES,
             "swap: 0.1 has no effect where views are crop and rotation",
         ),
+        (ContrastiveConfig(swap=0.1), SERIES, "swap: 0.1 has no effect where views are shift and slope and offset"),
+        (ContrastiveConfig(crop=0.1), TABLE, "crop: 0.1 has no effect where views are swap; leave it out, for columns"),
+        (ContrastiveConfig(views=("crop", "crop")), IMAGES, "views: 'crop crop' names a view twice; leave one out"),
         (ContrastiveConfig(), SERIES._replace(padded=True), "kind: 'contrastive' takes views, which series of unlike"),
     ],
 )
