@@ -178,7 +178,7 @@ class ContrastiveConfig(TwoViews):
     """What a layer is trained for: contrast of two views; other kinds are autoencoder, rbm, supervised, pca,
     redundancy, variance."""
     negatives: Literal["all", "other_view"] = "all"
-    """Others that a view is told from: both views of all other inputs of the batch, or of the other view alone."""
+    """Others beside the counterpart of a view: both views of all other inputs of the batch, or the other view alone."""
     temperature: Rate = 0.5
     """Divisor of cosine similarities."""
 

@@ -12,7 +12,7 @@ from pretrain.data.scaling import Column
 
 _MOST_ROWS, _MOST_OUTPUTS, _MOST_NAMED = 20_000, 5, 5
 _FEWEST, _MOST, _ROWS_EACH = 5, 200, 5  # values of a column, and rows of each on average
-_SURE = 1e-4  # chance, at which the values of a column that says nothing are told apart
+_SURE = 1e-4  # chance, at which the values of a column that says nothing differ
 _ROUGH = 0.5  # squared difference of neighbours' means, relative to one of values at random
 
 

@@ -27,7 +27,7 @@ class Given(NamedTuple):
     """Rows to come, in the form that training rows were scaled in."""
 
     rows: np.ndarray  # [N, ...]
-    names: Mapping[str, Any]  # what tells rows apart, by name: other columns of a table, splits, files: [N] each
+    names: Mapping[str, Any]  # identifies rows, by name: other columns of a table, splits, files: [N] each
     notes: tuple[str, ...] = ()
 
 

@@ -34,7 +34,8 @@ def of_labels(labels: Mapping[str, np.ndarray], class_names: tuple[str, ...]) ->
     absent = np.flatnonzero((counts["train"] > 0) & (counts["test"] == 0))
     if len(absent):
         line = f"no test row is of class {some([class_names[number] for number in absent], _MOST_NAMED)}"
-        severity: Severity = "doubt" if (counts["test"] > 0).sum() < 2 else "note"  # of one class nothing is told apart
+        # One class leaves nothing to distinguish.
+        severity: Severity = "doubt" if (counts["test"] > 0).sum() < 2 else "note"
         yield Finding("classes without a test row", line, severity, figures={"classes": len(absent)})
 
 

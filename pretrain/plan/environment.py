@@ -91,7 +91,7 @@ def _settings_of_rounding() -> dict[str, object]:
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
     """Gives linear algebra on the host, whose rounding depends on its threads, a single one; one caller at a time."""
-    import scipy.linalg  # noqa: F401  (JAX would load it when the first program needs it)
+    import scipy.linalg  # noqa: F401  # loads its BLAS before the limit, which JAX would load after it
 
     with _ONE_AT_A_TIME, threadpoolctl.threadpool_limits(1, "blas"):
         yield

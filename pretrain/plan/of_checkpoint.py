@@ -1,4 +1,4 @@
-"""Findings about a checkpoint: what it does not say, and no shape tells; rows that it may have seen; what agrees."""
+"""Findings about a checkpoint: what neither it nor a shape states; rows that it may have seen; what agrees."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 

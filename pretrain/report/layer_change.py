@@ -42,11 +42,7 @@ def drawing(changed: Changed, name: str) -> Drawing:
             axes.add_patch(Rectangle((left, top), wide, height, **frame))
     axes.set(xlim=(0, across), ylim=(down, 0))
     axes.set_axis_off()
-    bar = figure.colorbar(drawn, ax=axes, location="bottom", aspect=40, shrink=0.6, pad=0.03, extend="both")
-    bar.set_ticks([-most, 0, most], labels=[f"{-most:.2g}".replace("-", "−"), "0", f"{most:.2g}"])
-    bar.ax.tick_params(colors=INK, labelsize=9)
-    bar.outline.set_edgecolor(INK)
-    bar.set_label("weight", color=INK, fontsize=9)
+    pictures.weight_bar(figure, axes, drawn, most)
     kind = "feature" if changed.is_window else "unit"
     title(figure, f"First layer, before and after: {n} of {changed.n_units} {kind}s")
     after = "" if "fine-tuning" in changed.stages else " Fine-tuning left this layer as it was: it is frozen."

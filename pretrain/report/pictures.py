@@ -43,11 +43,7 @@ def filters(samples: Samples):
         axes.add_patch(Rectangle((left, top), channels * width, height, **frame))
     axes.set(xlim=(0, across), ylim=(down, 0))
     axes.set_axis_off()
-    bar = figure.colorbar(drawn, ax=axes, location="bottom", aspect=40, shrink=0.6, pad=0.03, extend="both")
-    bar.set_ticks([-most, 0, most], labels=[f"{-most:.2g}".replace("-", "−"), "0", f"{most:.2g}"])
-    bar.ax.tick_params(colors=INK, labelsize=9)
-    bar.outline.set_edgecolor(INK)
-    bar.set_label("weight", color=INK, fontsize=9)
+    weight_bar(figure, axes, drawn, most)
     of = f" ({', '.join(_CHANNELS)} side by side)" if channels == 3 else ""
     title(figure, f"First layer: {units} of {samples.n_units} {unit(samples)}s{of}")
     return figure
@@ -103,3 +99,12 @@ def show(axes, image: np.ndarray, left: float, top: float) -> None:
 def short(label: str) -> str:
     """Returns the beginning of a long label."""
     return written(label if len(label) <= 12 else f"{label[:11]}…")
+
+
+def weight_bar(figure, axes, drawn, most: float) -> None:
+    """Adds the colours of weights from ``-most`` to ``most`` below a picture of them."""
+    bar = figure.colorbar(drawn, ax=axes, location="bottom", aspect=40, shrink=0.6, pad=0.03, extend="both")
+    bar.set_ticks([-most, 0, most], labels=[f"{-most:.2g}".replace("-", "−"), "0", f"{most:.2g}"])
+    bar.ax.tick_params(colors=INK, labelsize=9)
+    bar.outline.set_edgecolor(INK)
+    bar.set_label("weight", color=INK, fontsize=9)

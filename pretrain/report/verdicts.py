@@ -103,8 +103,8 @@ def _explored(compared: Sequence[Comparison], asked: Collection[str]) -> str:
         subject = "" if is_known and (place or len(compared) == 1) else "it " if is_known else treatment_of(comparison)
         phrase = f"{_VERDICTS[outcome(comparison)][0]}{where} ({shown})"
         clauses.append(f"{subject.strip()} {phrase}".strip())
-    told = listed(clauses) if len(compared) < 3 else "; ".join(clauses)
-    return f"{start}, adjusted apart, {told}."
+    joined = listed(clauses) if len(compared) < 3 else "; ".join(clauses)
+    return f"{start}, adjusted apart, {joined}."
 
 
 def outcome(comparison: Comparison) -> str:

@@ -104,9 +104,9 @@ def _of_labels(judged: str, answer: Answer, experiment: Experiment) -> str:
 
 def _over_datasets(answer: Answer) -> tuple[list[str], list[str]]:
     """Returns the statements on several datasets: those of a headline, and the others."""
-    told = groups(answer)
-    n_own = sum(not group.is_exploratory for group in told) or len(told)
-    stated, most = over_datasets.statements(told, answer.metric), min(n_own, _MOST_STATED)
+    judged = groups(answer)
+    n_own = sum(not group.is_exploratory for group in judged) or len(judged)
+    stated, most = over_datasets.statements(judged, answer.metric), min(n_own, _MOST_STATED)
     return stated[:most], stated[most:]
 
 
@@ -117,8 +117,8 @@ def _after(compared: Sequence[Comparison]) -> str:
 
 def lost(answer: Answer, experiment: Experiment) -> str:
     """Returns the fate of arms without a trial to compare, and of pretraining that learned nothing; or nothing."""
-    told = [health.lost(answer.faults, experiment), health.failed(answer.faults, experiment)]
-    return " ".join(filter(None, told))
+    sentences = [health.lost(answer.faults, experiment), health.failed(answer.faults, experiment)]
+    return " ".join(filter(None, sentences))
 
 
 def warnings(answer: Answer, experiment: Experiment) -> list[str]:

@@ -11,4 +11,4 @@ class RowScores(NamedTuple):
     values: np.ndarray  # [N] float32 influences, of mean zero
     places: np.ndarray  # [N] of the rows in the source, by which trials have rows in common
     groups: np.ndarray | None  # [N] of the rows, where they come in groups
-    targets: np.ndarray  # [N, ...], by which rows of different data are told apart
+    targets: np.ndarray  # [N, ...], by which rows of different data differ

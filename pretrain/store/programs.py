@@ -33,7 +33,7 @@ from pretrain.config.paths import opened
 try:  # a seam that JAX does not promise: it has no public one for what reads and writes its programs
     from jax._src import compilation_cache
 except ImportError:
-    compilation_cache = None  # type: ignore[assignment]
+    compilation_cache = None  # type: ignore[assignment]  # a module elsewhere
 
 _CPU_LINES = ("model name", "flags", "Features", "CPU part")
 _SUFFIX, _TIMES = "-program", "seconds"  # ends of programs' files; the file of how long each took to compile

@@ -112,7 +112,7 @@ def _check_own(asked: Asked, field: str, is_wide: bool, faults: Faults) -> None:
 def check_once(
     table: pa.Table, keys: tuple[np.ndarray, ...], place: np.ndarray, names: Names, asked: Asked, times: int
 ) -> None:
-    """Checks that no arm has a seed twice, of the same example; names a column that tells them apart."""
+    """Checks that no arm has a seed twice, of the same example; names a column in which they differ."""
     order = np.lexsort(keys[::-1])
     same = np.all([key[order][1:] == key[order][:-1] for key in keys], axis=0)
     if not same.any():

@@ -89,7 +89,7 @@ def _pairs(answer: Answer, fields: Sequence[str], field: str, baseline: Any) -> 
 
 
 def _conditions(pairs: Sequence[_Pair]) -> list[str]:
-    """Returns the fields of which a dataset has several values; those of one each, as a batch size, tell none apart."""
+    """Returns the fields of which a dataset has several values; those of one each, as a batch size, part none."""
     names = dict.fromkeys(itertools.chain.from_iterable(pair.others for pair in pairs))
     values = {name: {(pair.dataset, hashable(pair.others.get(name))) for pair in pairs} for name in names}
     n = len({pair.dataset for pair in pairs})

@@ -4,11 +4,11 @@ import contextlib
 import dataclasses
 import functools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -33,6 +33,7 @@ from pretrain.study.code import code
 if TYPE_CHECKING:
     from pretrain.models.model import Model
 
+Content = TypeVar("Content")
 _PACKAGES = ("pretrain", "jax", "jaxlib", "flax", "optax")  # that decide numbers
 
 
@@ -229,11 +230,7 @@ def samples_of(files: Files) -> Samples | None:
     Raises:
       DamageError: their file is missing or not as it was written.
     """
-    if samples.FILE not in files.checksums:
-        return None
-    content = files.read(samples.FILE)
-    with _readable(files, samples.FILE):
-        return samples.read(content)
+    return _optional(files, samples.FILE, samples.read)
 
 
 def looks_of(files: Files) -> Looks | None:
@@ -242,11 +239,16 @@ def looks_of(files: Files) -> Looks | None:
     Raises:
       DamageError: their file is missing or not as it was written.
     """
-    if looks_file.FILE not in files.checksums:
+    return _optional(files, looks_file.FILE, looks_file.read)
+
+
+def _optional(files: Files, name: str, read: Callable[[bytes], Content]) -> Content | None:
+    """Returns the content of a file that a run may lack; None where it does."""
+    if name not in files.checksums:
         return None
-    content = files.read(looks_file.FILE)
-    with _readable(files, looks_file.FILE):
-        return looks_file.read(content)
+    content = files.read(name)
+    with _readable(files, name):
+        return read(content)
 
 
 def load_inputs(path: Path | str) -> list[Inputs]:

@@ -28,7 +28,7 @@ def nt_xent(first: Codes, second: Codes, config: ContrastiveConfig) -> tuple[Sca
       config: with the temperature, which may be a tracer.
 
     Returns:
-      The loss. ``loss``; ``chance_loss``, that of embeddings that tell nothing; and ``accuracy``, the fraction of views
+      The loss. ``loss``; ``chance_loss``, that of equal embeddings; and ``accuracy``, the fraction of views
       of which the counterpart is the likeliest candidate.
     """
     n_rows = len(first)
