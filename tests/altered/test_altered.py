@@ -47,7 +47,7 @@ STAGES = {"pretrain/0", "pretrain/1", "finetune"}
 NOTICED = {
     "updates out of step": ("learn/train.py", "step(state, index)\n", "step(state, index + 1)\n", STAGES),
     "curves halved": ("learn/train.py", "(curve, values[name], index)", "(curve, values[name] / 2, index)", STAGES),
-    "another name of a metric": ("learn/methods/finetuning.py", '{"loss": before', '{"error": before', {"finetune"}),
+    "another name of a metric": ("learn/methods/finetuning.py", '"pre_update_acc', '"before_acc', {"finetune"}),
     "another seed's batch": ("learn/program.py", "(inputs.seed, index)", "(inputs.seed + 1, index)", STAGES),
     "another network": ("learn/stack.py", "apply(self.head, params", "-apply(self.head, params", {"finetune"}),
     "another mean": ("learn/metrics.py", "mean.total / mean.count", "mean.total / (mean.count + 1)", STAGES),
