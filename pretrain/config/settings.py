@@ -31,9 +31,10 @@ class DataConfig:
     """The examples: where they come from, how they are split and scaled."""
 
     name: Annotated[str, MinLen(1)] = "mnist"
-    """The packaged `mnist`; the path of an .npz file, of a directory of .npy files, of a folder of pictures by class,
-    or of a table, .csv, .tsv or .parquet; FILE.py:FUNCTION, which returns a dictionary of arrays; or the name of a
-    TensorFlow Datasets image classification set. pretrain/data/README.md lists the names of arrays."""
+    """The packaged `mnist`; mnist_basic, mnist_rot, mnist_back_rand, rectangles or convex, made on demand; the path of
+    an .npz file, of a directory of .npy files, of a folder of pictures by class, or of a table, .csv, .tsv or .parquet;
+    FILE.py:FUNCTION, which returns a dictionary of arrays; or the name of a TensorFlow Datasets image classification
+    set. pretrain/data/README.md lists the names of arrays."""
     dir: str = "~/tensorflow_datasets"
     """Directory that holds prepared TensorFlow Datasets."""
     target: str = ""

@@ -13,7 +13,7 @@ from pretrain.config.digests import sha256_of_file
 from pretrain.config.fields import ConfigError
 from pretrain.config.own_code import contained, returned
 from pretrain.config.settings import DataConfig
-from pretrain.data import folders, keys, room, series, sparse, tables
+from pretrain.data import folders, keys, made, room, series, sparse, tables
 from pretrain.data.arrays import Arrays
 from pretrain.data.files import Kind, State, npy_kind, npz_kinds, read_npy, read_npz, state_of, unaltered
 from pretrain.data.names import EXPECTED, recognised
@@ -68,6 +68,9 @@ def read(config: DataConfig) -> Arrays:
     ]
     if faults:
         raise ConfigError.of_all(faults)
+    if name in made.SIZES:
+        arrays = made.make(name, _digits)
+        return Arrays(arrays, {each: each for each in arrays}, made.CLASSES.get(name, tuple("0123456789")))
     if name == "mnist":
         if not MNIST.is_file() or sha256_of_file(MNIST) != _MNIST_SHA256:
             raise ConfigError("data.name", name, f"is damaged: {MNIST} fails its checksum; reinstall pretrain")
@@ -97,6 +100,15 @@ def read(config: DataConfig) -> Arrays:
     class_names = content.pop("class_names")
     names = recognised(content)[0]
     return Arrays({name: content[theirs] for name, theirs in names.items()}, names, class_names)
+
+
+def _digits() -> tuple[np.ndarray, np.ndarray]:
+    """Returns the images of the packaged MNIST, training rows first, and their labels."""
+    arrays = read(DataConfig()).by_name
+    inputs, labels = (
+        np.concatenate([arrays[f"{split}_{part}"] for split in ("train", "test")]) for part in ("inputs", "labels")
+    )
+    return inputs, labels
 
 
 def _npz(path: Path, wanted: Mapping[str, str]) -> Arrays:
