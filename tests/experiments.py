@@ -21,7 +21,7 @@ BOUND = {
     *("finetune.encoder_init", "pretrain.method.kind", "pretrain.method.loss", "pretrain.method.sparsity"),
     *("pretrain.method.tied", "pretrain.method.contractive", "pretrain.method.variational", "pretrain.method.visible"),
 }
-OF_VIEWS = ("contrastive", "redundancy", "variance")
+OF_VIEWS = ("contrastive", "redundancy", "variance", "teacher")
 BOUND |= {"study.tune", "study.family"}  # which name what is swept
 BOUND |= {"pretrain.encoder_init"}  # whose checkpoint would have to be there
 FREELY_SWEPT = [name for name in LEAVES if name.startswith(("encoder", "pretrain", "finetune")) and name not in BOUND]

@@ -113,7 +113,7 @@ PLANS = {
     "two views": {
         "sweep": (
             {
-                "pretrain.method.kind": ("contrastive", "redundancy", "variance"),
+                "pretrain.method.kind": ("contrastive", "redundancy", "variance", "teacher"),
                 "pretrain.method.views": (("crop", "flip", "rotation", "erasing"), ("brightness", "contrast", "noise")),
             },
         ),

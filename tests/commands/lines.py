@@ -109,6 +109,9 @@ OTHER = {
     "pretrain.method.invariance_weight": 2.0,
     "pretrain.method.variance_weight": 3.0,
     "pretrain.method.covariance_weight": 0.5,
+    "pretrain.method.predictor": (7,),
+    "pretrain.method.momentum": 0.5,
+    "pretrain.method.stops_gradient": False,
     **{f"pretrain.optimizer.{name}": value for name, value in OTHER_OPTIMIZER.items()},
     "pretrain.encoder_init": "weights",
     "finetune.encoder_init": "he",
@@ -220,7 +223,7 @@ def together(kind, rule):
 
 
 TOGETHER = [together(*kinds) for kinds in (("autoencoder", "sgd"), ("rbm", "adamw"), ("pca", "adam"))]
-TOGETHER += [together(kind, "adamw") for kind in ("supervised", "contrastive", "redundancy", "variance")]
+TOGETHER += [together(kind, "adamw") for kind in ("supervised", "contrastive", "redundancy", "variance", "teacher")]
 SWITCHES = {name for beside in BESIDE.values() for name in beside}  # by which others have an effect
 SIGMOID = dataclasses.replace(DEFAULT, encoder=EncoderConfig(activation="sigmoid"))  # as cross-entropy of codes needs
 

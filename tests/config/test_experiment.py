@@ -26,6 +26,7 @@ from pretrain.config import (
     SgdConfig,
     StudyConfig,
     SupervisedConfig,
+    TeacherConfig,
     VarianceConfig,
     baselines,
     from_json,
@@ -124,6 +125,9 @@ WRONG = {
     "pretrain.method.invariance_weight": PENALTIES,
     "pretrain.method.variance_weight": PENALTIES,
     "pretrain.method.covariance_weight": PENALTIES,
+    "pretrain.method.predictor": [(0,), (2.5,), 3, None],
+    "pretrain.method.momentum": PROBABILITIES,
+    "pretrain.method.stops_gradient": SWITCHES,
     "pretrain.method.crop": SHARES,
     "pretrain.method.flip": PROBABILITIES,
     "pretrain.method.rotation": PENALTIES,
@@ -232,7 +236,7 @@ def test_a_wrong_value_in_a_sweep_is_refused(name, value):
     [
         *(DataConfig, EncoderConfig, PretrainConfig, FinetuneConfig, Settings, EngineConfig, StudyConfig, Experiment),
         *(AutoencoderConfig, RbmConfig, SupervisedConfig, PcaConfig, AdamConfig, AdamWConfig, SgdConfig),
-        *(ContrastiveConfig, RedundancyConfig, VarianceConfig),
+        *(ContrastiveConfig, RedundancyConfig, VarianceConfig, TeacherConfig),
     ],
 )
 def test_configs_take_no_unknown_field_and_cannot_be_changed(kind):

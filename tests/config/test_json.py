@@ -55,8 +55,11 @@ OTHER = {
     "invariance_weight": 2.0,
     "variance_weight": 3.0,
     "covariance_weight": 0.5,
+    "predictor": (3,),
+    "momentum": 0.5,
+    "stops_gradient": False,
 }
-SEVEN = "'autoencoder', 'rbm', 'supervised', 'pca', 'contrastive', 'redundancy' or 'variance'"
+EIGHT = "'autoencoder', 'rbm', 'supervised', 'pca', 'contrastive', 'redundancy', 'variance' or 'teacher'"
 KEYS = sorted({part for name in LEAVES for part in name.split(".")} | set(LEAVES) | {"sweep", "per_layer", "__class__"})
 SCALARS = st.none() | st.booleans() | st.integers(-3, 3) | st.floats() | st.sampled_from(KEYS) | st.text(max_size=3)
 
@@ -110,8 +113,8 @@ def test_kinds_are_reported_by_json_and_their_fields_by_their_names():
     [
         ({"kind": "rbm", "gibbs_steps": 0}, "pretrain.method.gibbs_steps: 0 should be greater than 0"),
         ({"kind": "pca", "loss": "mse"}, "pretrain.method.loss: 'mse' "),
-        ({"kind": "knn"}, "pretrain.method.kind: 'knn' should be " + SEVEN),
-        ({"loss": "mse"}, "pretrain.method.kind: None should be " + SEVEN),
+        ({"kind": "knn"}, "pretrain.method.kind: 'knn' should be " + EIGHT),
+        ({"loss": "mse"}, "pretrain.method.kind: None should be " + EIGHT),
         (3, "pretrain.method: 3 should be an object"),
     ],
 )

@@ -24,6 +24,7 @@ from pretrain.config import (
     Settings,
     SgdConfig,
     SupervisedConfig,
+    TeacherConfig,
     VarianceConfig,
 )
 from pretrain.config.fields import fields, get, is_traced, replace, with_values
@@ -48,6 +49,7 @@ def under(section, names):
 NUMBERS = {
     ContrastiveConfig: LEVELS | {"temperature"},
     RedundancyConfig: LEVELS | {"off_diagonal"},
+    TeacherConfig: LEVELS | {"momentum"},
     VarianceConfig: LEVELS | {"invariance_weight", "variance_weight", "covariance_weight"},
     AdamConfig: ADAM,
     AdamWConfig: ADAM | {"weight_decay"},

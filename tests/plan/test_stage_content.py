@@ -120,6 +120,9 @@ OF_METHODS = {
     "temperature": (0.5, 1.0),
     "off_diagonal": (0.1, 0.2),
     **{f"{term}_weight": (1.0, 2.0) for term in ("invariance", "variance", "covariance")},
+    "predictor": ((4,), (4, 3)),
+    "momentum": (0.0, 0.9),
+    "stops_gradient": (True, False),
 }
 OF_TRAINING = {"epochs": (1, 2), "l2": (0.0, 0.1), "batch_size": (10, 20), "sampling": ("epoch", "fresh")}
 OF_NOTHING = {  # of the only layer, trained greedily
