@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pretrain.config import Experiment, Settings
 from pretrain.config.fields import ConfigError, fields, replace, with_values
+from pretrain.config.views import VIEWS, ViewWord
 
 LEAVES = {name: kind for name, kind in fields(Experiment).items() if name not in ("sweep", "per_layer")}  # of all kinds
 KINDS = {name: typing.get_args(kind) for name, kind in LEAVES.items() if name.endswith(".kind")}
@@ -62,6 +63,8 @@ def configs_of(kind):
 
 
 def _of_type(kind):
+    if kind == tuple[ViewWord, ...]:  # of texts, but not of every text
+        return st.lists(st.sampled_from([*VIEWS, "my views.py:tilted"]), unique=True, max_size=3).map(tuple)
     return st.from_type(kind).filter(lambda value: not isinstance(value, float) or math.isfinite(value))
 
 

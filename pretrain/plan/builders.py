@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from pretrain.config import FinetuneConfig, PretrainConfig
-from pretrain.config.effects import canonical
+from pretrain.config.effects import canonical, trimmed
 from pretrain.config.method import Method
 from pretrain.config.methods import WeightsConfig
 from pretrain.learn import diagnostics
@@ -72,7 +72,7 @@ def pretraining(
         choices = Choices("weights") if is_given else None
         n_updates = section.updates or epochs * per_epoch
         static = Static(stack, rows, _trained(stack), n_updates, counted, place, choices, layout)
-        config = StageConfig(method, section.l2, optimizer)
+        config = StageConfig(trimmed(method), section.l2, trimmed(optimizer))
         validation = Schedule(every=section.validate_every or per_epoch)
     reads = ("images", "labels") if subset else ("images",)
     name = f"pretrain/{stack.top}" if is_alone else "pretrain/all"

@@ -15,6 +15,8 @@ from pretrain.config.fields import ConfigError
 from pretrain.config.method import Inputs, Method
 from pretrain.config.methods import deep
 from pretrain.config.own_methods import blamed_on
+from pretrain.config.own_views import own_views
+from pretrain.config.views import Views
 from pretrain.data import Dataset
 from pretrain.data.findings import Finding
 from pretrain.learn.layers import LayerError, Layers, Params
@@ -165,12 +167,18 @@ def _end_to_end(
 
 def _at_inputs(method: Method, dataset: Dataset) -> Method:
     """Returns a method with its defaults for a dataset's inputs, without fields that then have no effect."""
-    inputs = Inputs(dataset.raw.form, dataset.example_shape, dataset.scaling.padded)
-    return canonical(method.at_inputs(inputs))
+    return canonical(method.at_inputs(_inputs(dataset)))
+
+
+def _inputs(dataset: Dataset) -> Inputs:
+    return Inputs(dataset.raw.form, dataset.example_shape, dataset.scaling.padded, dataset.interval)
 
 
 def _layout(method: Method, dataset: Dataset) -> Layout | None:
-    return Layout(dataset.example_shape, dataset.column_groups) if method.reads_rows else None
+    if not method.reads_rows:
+        return None
+    own = own_views("pretrain.method.views", method.views) if isinstance(method, Views) else ()
+    return Layout(dataset.example_shape, dataset.column_groups, own)
 
 
 def _checkpoint(settings: Settings, built: Built, dataset: Dataset) -> Imported:
@@ -275,10 +283,15 @@ def _spec(built: Built, made: builders.Made, section: Any, data: DataConfig, dat
 def _deciding(method: Any, section: Any) -> dict[str, Any]:
     """Returns the fields by which a method names a stage; of fine-tuning, those that no other part of a stage reads."""
     if not isinstance(section, FinetuneConfig):
-        return {**decisive(method), "kind": Path(method.kind).name}  # a file of the user's without its directory
+        views = {"views": _without_directories(method.views)} if isinstance(method, Views) else {}
+        return {**decisive(method), **views, "kind": Path(method.kind).name}  # files of the user's without directories
     homes = section.homes()
     named = {name: value for name, value in decisive(section).items() if homes[name.partition(".")[0]] == "method"}
     return {"kind": section.kind, **{name: getattr(method, name) for name in named}}
+
+
+def _without_directories(words: Iterable[str]) -> tuple[str, ...]:
+    return tuple(Path(word).name for word in words)
 
 
 def _check_length(epochs: str, section: PretrainConfig, stage: Stage) -> None:

@@ -114,7 +114,10 @@ PLANS = {
         "sweep": (
             {
                 "pretrain.method.kind": ("contrastive", "redundancy", "variance", "teacher"),
-                "pretrain.method.views": (("crop", "flip", "rotation", "erasing"), ("brightness", "contrast", "noise")),
+                "pretrain.method.views": (
+                    ("crop", "flip", "rotation", "erasing"),
+                    ("brightness", "contrast", "blur", "solarise", "noise"),
+                ),
             },
         ),
         "finetune": {"epochs": 1},

@@ -141,10 +141,13 @@ CONDITIONS = {
     "contraction_weight": {"contractive": True},
     "kl_weight": {"variational": True},
     "visible_deviation": {"visible": "gaussian"},
-    **{level: {"views": (level,)} for level in ("flip", "erasing", "brightness", "contrast", "noise")},
+    **{
+        level: {"views": (level,)}
+        for level in ("flip", "erasing", "brightness", "contrast", "blur", "solarise", "noise")
+    },
 }
 # Views of other inputs than images of one channel.
-ELSEWHERE = {"greyscale", "shift", "slope", "offset", "scale", "swap"}
+ELSEWHERE = {"greyscale", "hue", "shift", "slope", "offset", "scale", "swap"}
 SHAPES_OF_PROGRAMS = {"corruption_schedule", "output"}  # of the fields above, what is no number
 
 

@@ -118,6 +118,12 @@ def test_views_follow_the_form_of_inputs():
             "views: 'swap' makes no sense of images; choose of crop",
         ),
         (VarianceConfig(views=("flip",)), SERIES, "views: 'flip' makes no sense of series; choose of crop, shift"),
+        (RedundancyConfig(views=("hue",)), IMAGES, "views: 'hue' needs images of three channels, not 1"),
+        (
+            RedundancyConfig(views=("solarise",)),
+            IMAGES._replace(interval=(-1.5, 2.0)),
+            "views: 'solarise' needs values in [0, 1], and the data have -1.5 to 2; set data.scaling to unit, or leave",
+        ),
         (RedundancyConfig(views=("greyscale",)), IMAGES, "views: 'greyscale' needs images of three channels, not 1"),
         (
             ContrastiveConfig(swap=0.1),
