@@ -23,6 +23,7 @@ BOUND = {
     *("pretrain.method.tied", "pretrain.method.contractive", "pretrain.method.variational", "pretrain.method.visible"),
 }
 OF_VIEWS = ("contrastive", "redundancy", "variance", "teacher")
+BOUND |= {"finetune.views"}  # which read-outs have none of
 BOUND |= {"study.tune", "study.family"}  # which name what is swept
 BOUND |= {"pretrain.encoder_init"}  # whose checkpoint would have to be there
 FREELY_SWEPT = [name for name in LEAVES if name.startswith(("encoder", "pretrain", "finetune")) and name not in BOUND]

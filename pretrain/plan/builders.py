@@ -105,6 +105,7 @@ def last(
     task: Task,
     frozen: int,
     n_labels: int,
+    layout: Layout | None = None,
 ) -> Made:
     """Returns the fine-tuning or read-out that ends a trial.
 
@@ -116,6 +117,7 @@ def last(
       task: what targets mean.
       frozen: layers that stay as they are.
       n_labels: size of the labelled subset.
+      layout: of the examples, where updates make views of them.
     """
     encoded = frozen if section.cache_codes else 0
     stack = dataclasses.replace(network(layers, example, task), start=frozen, encoded=encoded)
@@ -136,7 +138,7 @@ def last(
     rows = Rows(n_labels, section.batch_size, section.sampling, Purpose.FINETUNE_BATCHES, 0, subset)
     with_params = (layer for layer in range(frozen, len(layers)) if stack.shapes[layer].params)
     trained = (*(f"encoder/layers_{layer}" for layer in with_params), "head")
-    static = Static(stack, rows, trained, n_updates, place=len(layers) + 1, choices=choices)
+    static = Static(stack, rows, trained, n_updates, place=len(layers) + 1, choices=choices, layout=layout)
     every = section.validate_every or section.updates or per_epoch
     diagnosed = Schedule(at=section.diagnose_at)
     measured = tuple((name, diagnosed) for name in diagnostics.names(trained)) if section.diagnose_at else ()

@@ -58,6 +58,24 @@ WRONG_OPTIMIZER = {
     "schedule": CHOICES,
     "warmup_steps": SIZES,
 }
+WRONG_LEVELS = {
+    "crop": SHARES,
+    "flip": PROBABILITIES,
+    "rotation": PENALTIES,
+    "erasing": SHARES,
+    "brightness": PENALTIES,
+    "contrast": PENALTIES,
+    "greyscale": PROBABILITIES,
+    "hue": [-0.1, 0.6, "0.5", True, math.nan],
+    "blur": PENALTIES,
+    "solarise": PROBABILITIES,
+    "noise": PENALTIES,
+    "shift": PROBABILITIES,
+    "slope": PENALTIES,
+    "offset": PENALTIES,
+    "scale": PENALTIES,
+    "swap": PROBABILITIES,
+}
 WRONG = {
     "data.name": ["", *TEXTS],
     "data.dir": TEXTS,
@@ -128,22 +146,12 @@ WRONG = {
     "pretrain.method.predictor": [(0,), (2.5,), 3, None],
     "pretrain.method.momentum": PROBABILITIES,
     "pretrain.method.stops_gradient": SWITCHES,
-    "pretrain.method.crop": SHARES,
-    "pretrain.method.flip": PROBABILITIES,
-    "pretrain.method.rotation": PENALTIES,
-    "pretrain.method.erasing": SHARES,
-    "pretrain.method.brightness": PENALTIES,
-    "pretrain.method.contrast": PENALTIES,
-    "pretrain.method.greyscale": PROBABILITIES,
-    "pretrain.method.hue": [-0.1, 0.6, "0.5", True, math.nan],
-    "pretrain.method.blur": PENALTIES,
-    "pretrain.method.solarise": PROBABILITIES,
-    "pretrain.method.noise": PENALTIES,
-    "pretrain.method.shift": PROBABILITIES,
-    "pretrain.method.slope": PENALTIES,
-    "pretrain.method.offset": PENALTIES,
-    "pretrain.method.scale": PENALTIES,
-    "pretrain.method.swap": PROBABILITIES,
+    **{
+        f"{section}.{name}": values
+        for section in ("pretrain.method", "finetune")
+        for name, values in WRONG_LEVELS.items()
+    },
+    "finetune.views": [("zoom",), ("crop", 3), "crop", 3, None],
     "finetune.encoder_init": CHOICES,
     "finetune.weights": TEXTS,
     "finetune.reference": TEXTS,

@@ -36,7 +36,9 @@ METHODS = {kind_of(method): method for method in ALL}
 RULES = {kind_of(rule): rule for rule in (AdamConfig, AdamWConfig, SgdConfig)}
 OPTIMIZER_NUMBERS = {"learning_rate", "momentum", "beta1", "beta2", "epsilon", "weight_decay"}
 TRACED = {"l2", *(f"optimizer.{name}" for name in OPTIMIZER_NUMBERS)}
-FINETUNE_TRACED = TRACED | {"ridge_penalty", "first_logit_change", "unfreeze_at", "rate_factor"}
+FINETUNE_TRACED = (
+    TRACED | set(typing.get_args(View)) | {"ridge_penalty", "first_logit_change", "unfreeze_at", "rate_factor"}
+)
 METHOD_NUMBERS = {"corruption_level", "sparsity_weight", "sparsity_target", "contraction_weight"}
 METHOD_NUMBERS |= {"kl_weight", "visible_deviation", "temperature", "off_diagonal", "momentum", *typing.get_args(View)}
 METHOD_NUMBERS |= {f"{term}_weight" for term in ("invariance", "variance", "covariance")}

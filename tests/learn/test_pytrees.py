@@ -62,11 +62,11 @@ NUMBERS = {
     DataConfig: set(),
     EncoderConfig: set(),
     PretrainConfig: {"l2"} | under("optimizer", ADAM) | under("method", LOSSES),
-    FinetuneConfig: LAST | under("optimizer", ADAM),
+    FinetuneConfig: LAST | LEVELS | under("optimizer", ADAM),
     Settings: {"pretrain.l2"}
     | under("pretrain.optimizer", ADAM)
     | under("pretrain.method", LOSSES)
-    | under("finetune", LAST)
+    | under("finetune", LAST | LEVELS)
     | under("finetune.optimizer", ADAM),
 }
 PER_LAYER = {"unfreeze_at": (1.0, 2.0), "rate_factor": (0.5, 0.25)}
