@@ -132,7 +132,7 @@ def last(
         config = StageConfig(section.of_method({}), section.l2)
         return Stage("finetune", method, static, skeleton(config), ("encoder",), reads, Schedule()), config
     per_layer = {name: tuple(float(getattr(each, name)) for each in of_layers) for name in PER_LAYER}
-    config = StageConfig(section.of_method(per_layer), section.l2, canonical(section.optimizer))
+    config = StageConfig(section.of_method(per_layer), section.l2, trimmed(canonical(section.optimizer)))
     per_epoch = n_labels // section.batch_size
     n_updates = section.updates or section.epochs * per_epoch
     rows = Rows(n_labels, section.batch_size, section.sampling, Purpose.FINETUNE_BATCHES, 0, subset)

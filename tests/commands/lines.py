@@ -30,6 +30,7 @@ OTHER_OPTIMIZER = {
     "weight_decay": 0.0625,
     "schedule": "cosine",
     "warmup_steps": 7,
+    "clip_norm": 1.5,
 }
 LEVELS = {
     "crop": 0.25,

@@ -57,6 +57,7 @@ WRONG_OPTIMIZER = {
     "weight_decay": PENALTIES,
     "schedule": CHOICES,
     "warmup_steps": SIZES,
+    "clip_norm": PENALTIES,
 }
 WRONG_LEVELS = {
     "crop": SHARES,

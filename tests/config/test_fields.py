@@ -34,7 +34,7 @@ OF_VIEWS = (ContrastiveConfig, RedundancyConfig, VarianceConfig, TeacherConfig)
 ALL = (AutoencoderConfig, RbmConfig, SupervisedConfig, PcaConfig, *OF_VIEWS)
 METHODS = {kind_of(method): method for method in ALL}
 RULES = {kind_of(rule): rule for rule in (AdamConfig, AdamWConfig, SgdConfig)}
-OPTIMIZER_NUMBERS = {"learning_rate", "momentum", "beta1", "beta2", "epsilon", "weight_decay"}
+OPTIMIZER_NUMBERS = {"learning_rate", "momentum", "beta1", "beta2", "epsilon", "weight_decay", "clip_norm"}
 TRACED = {"l2", *(f"optimizer.{name}" for name in OPTIMIZER_NUMBERS)}
 FINETUNE_TRACED = (
     TRACED | set(typing.get_args(View)) | {"ridge_penalty", "first_logit_change", "unfreeze_at", "rate_factor"}

@@ -34,7 +34,7 @@ from pretrain.config.views import TwoViews, View
 from pretrain.learn.pytrees import skeleton
 from pretrain.learn.stage import StageConfig
 
-SCHEDULED = {"learning_rate"}
+SCHEDULED = {"learning_rate", "clip_norm"}
 ADAM = SCHEDULED | {"beta1", "beta2", "epsilon"}
 LOSSES = {"corruption_level", "sparsity_weight", "sparsity_target", "contraction_weight", "kl_weight"}
 LEVELS = set(typing.get_args(View))

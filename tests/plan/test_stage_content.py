@@ -57,6 +57,7 @@ OF_RULES = {
     "learning_rate": (0.1, 0.2),
     "schedule": ("constant", "cosine"),
     "warmup_steps": (0, 3),
+    "clip_norm": (0.0, 0.5),
     "beta1": (0.5, 0.75),
     "beta2": (0.5, 0.75),
     "epsilon": (0.1, 0.2),
@@ -91,6 +92,15 @@ def test_every_setting_that_an_optimizer_has_splits_stages_and_others_are_refuse
     if field == "pretrain":
         counted = planned(sweep=({"pretrain.carry_step_count": (False, True)},), **settings)
         assert names(counted).count(stage) == (1 if rule == "sgd" else 2)
+
+
+def test_norms_to_which_gradients_are_shortened_share_a_program_and_none_is_in_no_program(planned):
+    norms = (0.0, 0.5, 1.0)
+    of_pretraining = planned(sweep=({"pretrain.optimizer.clip_norm": norms},))
+    stages = [path(of_pretraining, trial)[0].stage for trial in range(3)]
+    assert stages[1] == stages[2] != stages[0]
+    plain = planned()
+    assert path(of_pretraining)[0].id == path(plain)[0].id and path(of_pretraining)[-1].id == path(plain)[-1].id
 
 
 OF_METHODS = {
