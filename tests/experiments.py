@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pretrain.config import Experiment, Settings
 from pretrain.config.fields import ConfigError, fields, replace, with_values
+from pretrain.config.views import VIEWS, ViewWord
 
 LEAVES = {name: kind for name, kind in fields(Experiment).items() if name not in ("sweep", "per_layer")}  # of all kinds
 KINDS = {name: typing.get_args(kind) for name, kind in LEAVES.items() if name.endswith(".kind")}
@@ -21,7 +22,8 @@ BOUND = {
     *("finetune.encoder_init", "pretrain.method.kind", "pretrain.method.loss", "pretrain.method.sparsity"),
     *("pretrain.method.tied", "pretrain.method.contractive", "pretrain.method.variational", "pretrain.method.visible"),
 }
-OF_VIEWS = ("contrastive", "redundancy", "variance")
+OF_VIEWS = ("contrastive", "redundancy", "variance", "teacher")
+BOUND |= {"finetune.views"}  # which read-outs have none of
 BOUND |= {"study.tune", "study.family"}  # which name what is swept
 BOUND |= {"pretrain.encoder_init"}  # whose checkpoint would have to be there
 FREELY_SWEPT = [name for name in LEAVES if name.startswith(("encoder", "pretrain", "finetune")) and name not in BOUND]
@@ -62,6 +64,8 @@ def configs_of(kind):
 
 
 def _of_type(kind):
+    if kind == tuple[ViewWord, ...]:  # of texts, but not of every text
+        return st.lists(st.sampled_from([*VIEWS, "my views.py:tilted"]), unique=True, max_size=3).map(tuple)
     return st.from_type(kind).filter(lambda value: not isinstance(value, float) or math.isfinite(value))
 
 

@@ -8,6 +8,7 @@ from pretrain.config.methods import (
     RbmConfig,
     RedundancyConfig,
     SupervisedConfig,
+    TeacherConfig,
     VarianceConfig,
 )
 from pretrain.config.optimizers import AdamConfig, AdamWConfig, SgdConfig
@@ -40,6 +41,7 @@ __all__ = [
     "StudyConfig",
     "SupervisedConfig",
     "SweptValue",
+    "TeacherConfig",
     "VarianceConfig",
     "from_json",
     "to_json",

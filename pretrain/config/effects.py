@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any, NamedTuple
 
-from pretrain.config.fields import Config, bare, cached, get, hints, is_traced
+from pretrain.config.fields import Config, bare, cached, get, hints, is_traced, with_values
 
 
 class When(NamedTuple):
@@ -23,12 +23,14 @@ class Unless(When):
         return not super().holds(config)
 
 
-class Among(When):
-    """Marks a field that has an effect only where its neighbour ``name``, a tuple, has one of the values, or none."""
+ABSENT = ()  # in the place of a number that a program does not hold
+LATE = "late: came after programs were named, which hold it only where it has an effect"
 
-    def holds(self, config: Any) -> bool:
-        chosen = getattr(config, self.name)
-        return not chosen or not set(self.values).isdisjoint(chosen)
+
+def trimmed(config: Config) -> Config:
+    """Returns a config without late numbers that have no effect, so that programs are as they were before these."""
+    late = {name for name, kind in hints(type(config)).items() if LATE in getattr(kind, "__metadata__", ())}
+    return with_values(config, {name: ABSENT for name in late if _silencer(config, name)})
 
 
 def active(config: Any, prefix: str = "") -> dict[str, Any]:
@@ -62,7 +64,7 @@ def inert_because(config: Any, name: str) -> str | None:
     """Returns why a field has no effect beside the others, as ``corruption is 'none'``; None if it has an effect."""
     prefix = ""
     for step in name.split("."):
-        if mark := _silencer(config, step):
+        if (mark := _silencer(config, step)) and mark.name != step:  # a number that is none at 0 may be set to it
             return f"{prefix}{mark.name} is {getattr(config, mark.name)!r}"
         config, prefix = getattr(config, step), f"{prefix}{step}."
     return None

@@ -23,6 +23,7 @@ class Inputs(NamedTuple):
     form: str  # columns, series, images or volumes
     shape: tuple[int, ...]  # of an example
     padded: bool = False  # whether series are of unlike lengths
+    interval: tuple[float, float] = (0.0, 1.0)  # of their values
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal
 
-from annotated_types import Gt, Lt
+from annotated_types import Ge, Gt, Le, Lt
 from pydantic import Field, WrapSerializer, WrapValidator
 from pydantic.dataclasses import dataclass
 
@@ -26,8 +26,8 @@ class AutoencoderConfig(Method):
     kind: Literal["autoencoder"] = "autoencoder"
     """What a layer is trained for: an autoencoder; rbm, a restricted Boltzmann machine; supervised, a classifier on the
     layer's codes, which reads the labelled subset of fine-tuning; pca, principal components, in closed form; of two
-    views of an input, contrastive (SimCLR), redundancy (Barlow Twins) or variance (VICReg); or FILE.py:NAME, a method
-    of your own."""
+    views of an input, contrastive (SimCLR), redundancy (Barlow Twins), variance (VICReg) or teacher (BYOL); or
+    FILE.py:NAME, a method of your own."""
     loss: Literal["mse", "cross_entropy"] = "mse"
     """Squared error, mean over units; or Bernoulli cross-entropy, sum over units (nats), of values in [0, 1]."""
     output: Annotated[Literal["linear", "sigmoid"], When("loss", ("mse",))] = "linear"
@@ -113,7 +113,7 @@ class RbmConfig(Method):
 
     kind: Literal["rbm"] = "rbm"
     """What a layer is trained for: a restricted Boltzmann machine; other kinds are autoencoder, supervised, pca,
-    contrastive, redundancy, variance."""
+    contrastive, redundancy, variance, teacher."""
     visible: Literal["bernoulli", "gaussian"] = "bernoulli"
     """Visible units: values in [0, 1], or any."""
     visible_deviation: Annotated[Rate, When("visible", ("gaussian",))] = 1.0
@@ -144,7 +144,7 @@ class SupervisedConfig(Method):
 
     kind: Literal["supervised"] = "supervised"
     """What a layer is trained for: a classifier on its codes; other kinds are autoencoder, rbm, pca,
-    contrastive, redundancy, variance."""
+    contrastive, redundancy, variance, teacher."""
     class_weights: ClassWeights = "none"
     """Weights of classes in the loss to minimise, as of `finetune.class_weights`."""
     reads_labels: ClassVar[bool] = True
@@ -157,7 +157,7 @@ class PcaConfig(Method):
 
     kind: Literal["pca"] = "pca"
     """What a layer is trained for: principal components; other kinds are autoencoder, rbm, supervised,
-    contrastive, redundancy, variance."""
+    contrastive, redundancy, variance, teacher."""
     makes_updates: ClassVar[bool] = False
     is_random: ClassVar[bool] = False
 
@@ -176,7 +176,7 @@ class ContrastiveConfig(TwoViews):
 
     kind: Literal["contrastive"] = "contrastive"
     """What a layer is trained for: contrast of two views; other kinds are autoencoder, rbm, supervised, pca,
-    redundancy, variance."""
+    redundancy, variance, teacher."""
     negatives: Literal["all", "other_view"] = "all"
     """Others beside the counterpart of a view: both views of all other inputs of the batch, or the other view alone."""
     temperature: Rate = 0.5
@@ -189,7 +189,7 @@ class RedundancyConfig(TwoViews):
 
     kind: Literal["redundancy"] = "redundancy"
     """What a layer is trained for: units that are alike in two views and correlate with no other; other kinds are
-    autoencoder, rbm, supervised, pca, contrastive, variance."""
+    autoencoder, rbm, supervised, pca, contrastive, variance, teacher."""
     off_diagonal: Penalty = 0.005
     """Weight of correlations between units."""
 
@@ -200,13 +200,33 @@ class VarianceConfig(TwoViews):
 
     kind: Literal["variance"] = "variance"
     """What a layer is trained for: units that are alike in two views, vary, and do not covary; other kinds are
-    autoencoder, rbm, supervised, pca, contrastive, redundancy."""
+    autoencoder, rbm, supervised, pca, contrastive, redundancy, teacher."""
     invariance_weight: Penalty = 25.0
     """Weight of the squared difference of the views, mean over units."""
     variance_weight: Penalty = 25.0
     """Weight of what units' standard deviations lack of 1, mean over units."""
     covariance_weight: Penalty = 1.0
     """Weight of squared covariances between units, sum over pairs, by unit."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class TeacherConfig(TwoViews):
+    """BYOL: a view's prediction is what a slower copy of the network makes of the other view (Grill et al., 2020)."""
+
+    kind: Literal["teacher"] = "teacher"
+    """What a layer is trained for: predictions of what a slower copy of the network makes of the other view; other
+    kinds are autoencoder, rbm, supervised, pca, contrastive, redundancy, variance."""
+    predictor: tuple[Count, ...] = (128,)
+    """Units of the predictor's hidden layers between the projector and the loss; none compares projections (units)."""
+    momentum: Annotated[float, Ge(0), Le(1), TRACED, When("stops_gradient", (True,))] = 0.99
+    """Share of itself that the teacher keeps in the first update, the rest coming from the student; it rises to 1 by
+    half a cosine over the stage. At 0 the teacher is the student throughout (SimSiam: Chen and He, 2021) (fraction)."""
+    stops_gradient: Switch = True
+    """Whether targets are constant in an update. Without it the student has itself as its teacher, and may make all
+    inputs alike: for showing such a collapse alone."""
+
+    def of_deep_layer(self, number: int, depth: int) -> Method:
+        return self if number == depth - 1 else dataclasses.replace(self, projector=(), predictor=())
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -227,7 +247,8 @@ MethodConfig = Annotated[
     | PcaConfig
     | ContrastiveConfig
     | RedundancyConfig
-    | VarianceConfig,
+    | VarianceConfig
+    | TeacherConfig,
     *(Field(discriminator="kind"), WrapValidator(validated), WrapSerializer(written), OWN),
 ]
 

@@ -6,6 +6,7 @@ from annotated_types import Ge
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from pretrain.config.effects import ABSENT, LATE, Unless
 from pretrain.config.fields import STRICT
 from pretrain.config.kinds import Decay, Penalty, Rate, Switch
 
@@ -20,6 +21,9 @@ class Scheduled:
     """Learning rate after warm-up: held, or taken to zero along half a cosine over the stage's updates."""
     warmup_steps: Annotated[int, Ge(0)] = 0
     """Updates over which the learning rate rises linearly to its peak (updates)."""
+    clip_norm: Annotated[Penalty, Unless("clip_norm", (0.0, ABSENT)), LATE] = 0.0
+    """Norm of the gradient of all parameters in training, that of l2 included, to which a longer one is shortened; 0
+    shortens none."""
     corrects_bias: ClassVar[bool] = False  # by a count of updates, which may go on from stage to stage
 
 
@@ -37,6 +41,9 @@ class AdamConfig(Scheduled):
     """Added to the root of the second moment."""
     epsilon_inside: Switch = False
     """Add epsilon before the bias correction of the second moment, as TensorFlow 1 does, rather than after it."""
+    clip_norm: Annotated[Penalty, Unless("clip_norm", (0.0, ABSENT)), LATE] = 0.0
+    """Norm of the gradient of all parameters in training, that of l2 included, to which a longer one is shortened; 0
+    shortens none."""
     corrects_bias: ClassVar[bool] = True
 
 

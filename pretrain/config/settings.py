@@ -14,6 +14,7 @@ from pretrain.config.kinds import Activation, ClassWeights, Count, Penalty, Rate
 from pretrain.config.layers import LayerWord, Word, read_word
 from pretrain.config.methods import AutoencoderConfig, Method, MethodConfig, PcaConfig
 from pretrain.config.optimizers import AdamConfig, OptimizerConfig
+from pretrain.config.views import VIEWS, Views, ViewWord
 
 
 class Home(NamedTuple):
@@ -149,8 +150,8 @@ EncoderInit = Literal["pretrained", "he", "matched", "permuted", "rotated", "pca
 
 
 @dataclass(frozen=True, config=STRICT)
-class FinetuneConfig:
-    """Supervised fine-tuning of the encoder and a linear head on the labelled subset."""
+class Finetuning:
+    """The fields of fine-tuning but for its views."""
 
     encoder_init: Annotated[EncoderInit, Home("start")] = "pretrained"
     """Encoder weights at the start: from pretraining, or a fresh He initialisation. Between the two, each
@@ -272,9 +273,24 @@ class FinetuneConfig:
             name: next((mark.part for mark in each if isinstance(mark, Home)), "method") for name, each in marks.items()
         }
 
+
+@dataclass(frozen=True, config=STRICT)
+class FinetuneConfig(Views, Finetuning):
+    """Supervised fine-tuning of the encoder and a linear head on the labelled subset."""
+
+    views: tuple[ViewWord, ...] = ()
+    """Augmentation: random changes of the rows of each update, in this order, those of `pretrain.method.views` or
+    FILE.py:FUNCTION, of your own. Held-out rows stay as they are, and so do all where there are none."""
+
+    has_default_views: ClassVar[bool] = False
+
     def of_method(self, per_layer: Mapping[str, Any]) -> "FinetuneConfig":
-        """Returns the fields that the method reads, all others None, with those that differ from layer to layer."""
-        own = {name: getattr(self, name) if home == "method" else None for name, home in self.homes().items()}
+        """Returns the fields that the method reads, with those that differ from layer to layer.
+
+        All others are None, and so are levels of views that are not made.
+        """
+        named = {name for name, home in self.homes().items() if home == "method" and name not in VIEWS} | {*self.views}
+        own = {name: getattr(self, name) if name in named else None for name in self.homes()}
         return bare(type(self), {**own, **per_layer})
 
 

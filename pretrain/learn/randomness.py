@@ -27,6 +27,7 @@ class Purpose(enum.IntEnum):
     SAMPLING = 7
     CONTROL = 8
     VIEWS = 9
+    AUGMENTATION = 10
 
 
 class VariationSource(enum.IntEnum):
@@ -44,6 +45,7 @@ class VariationSource(enum.IntEnum):
             Purpose.LABEL_SUBSET: cls.LABELS,
             Purpose.HEAD_INIT: cls.HEAD,
             Purpose.FINETUNE_BATCHES: cls.BATCHES,
+            Purpose.AUGMENTATION: cls.BATCHES,
         }.get(purpose, cls.PRETRAINING)
 
 

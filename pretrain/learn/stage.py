@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from pretrain.config.own_views import OwnView
 from pretrain.learn.randomness import Purpose, batch_rows, key_for
 from pretrain.learn.stack import Stack, stack_shapes
 
@@ -60,6 +61,7 @@ class Layout(NamedTuple):
 
     shape: tuple[int, ...]
     groups: tuple[int, ...] = ()  # of columns, the number of each one's group, as of one category
+    own: tuple[OwnView, ...] = ()  # views of the user's
 
 
 class Static(NamedTuple):

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
 import flax.linen as nn
 import jax
@@ -21,8 +20,10 @@ from pretrain.learn.tasks import Task
 from pretrain.learn.train import Step, TrainState, Values, optimizer_of, train_step
 from pretrain.learn.views import changed
 
-# From the embeddings of both views [B, units] and a config to the loss, and metrics of the batch.
-Loss = Callable[[Codes, Codes, Any], tuple[Scalar, Values]]
+# From what is compared, as the embeddings of both views [B, units], and a config to the loss, and metrics of the batch.
+Loss = Callable[..., tuple[Scalar, Values]]
+Compared = Callable[..., tuple[Array, ...]]  # of the arguments of ``embeddings``
+_LEAST = 1e-5  # added to variances
 
 
 class Projector(nn.Module):
@@ -49,13 +50,8 @@ def embeddings(
     params: Params, inputs: Shaped[Array, "rows ..."], static: Static, config: TwoViews, keys: Key[Array, "2"]
 ) -> tuple[Codes, Codes]:
     """Returns embeddings of two views of examples [B, ...]: projected codes of the topmost layer, [B, units] each."""
-    stack, rows = static.stack, scaled(inputs)
-    assert static.layout
-    views = [changed(rows, key, config.views, config, static.layout) for key in keys]
-    if config.anchor == "clean":
-        views[0] = rows
-    # As one batch, for products of twice the rows take less than twice the time.
-    codes = encode(stack.layers, params.get("encoder", {}), jnp.concatenate(views))
+    stack = static.stack
+    codes = encode(stack.layers, params.get("encoder", {}), views(inputs, static, config, keys))
     if config.projector:
         projector = stack.companion("projector", stack.top).module
         codes = apply(projector, params["projector"][f"layers_{stack.top}"], codes)
@@ -63,20 +59,53 @@ def embeddings(
     return first, second
 
 
+def views(
+    inputs: Shaped[Array, "rows ..."], static: Static, config: TwoViews, keys: Key[Array, "2"]
+) -> Float[Array, "twice ..."]:
+    """Returns two views of examples [B, ...] as one batch [2B, ...], whose products take less than twice the time."""
+    rows = scaled(inputs)
+    assert static.layout
+    made = [changed(rows, key, config.views, config, static.layout) for key in keys]
+    if config.anchor == "clean":
+        made[0] = rows
+    return jnp.concatenate(made)
+
+
+def standardised(embeddings: Codes) -> Codes:
+    """Returns embeddings [B, units] of mean 0 and deviation 1 over the batch, unit by unit."""
+    centred = embeddings - jnp.broadcast_to(jnp.mean(embeddings, axis=0, keepdims=True), embeddings.shape)
+    scale = 1 / jnp.sqrt(jnp.mean(jnp.square(centred), axis=0, keepdims=True) + _LEAST)
+    return centred * jnp.broadcast_to(scale, centred.shape)
+
+
 def update(
-    loss: Loss, static: Static, config: StageConfig, state: TrainState, batch: Batch, seed: jax.Array, step: Step
+    loss: Loss,
+    static: Static,
+    config: StageConfig,
+    state: TrainState,
+    batch: Batch,
+    seed: jax.Array,
+    step: Step,
+    compared: Compared = embeddings,
 ) -> tuple[TrainState, Values]:
     """Makes one update, by views that differ from update to update."""
     keys = jax.random.split(update_key(seed, Purpose.VIEWS, static.place, step.number))
 
     def objective(params: Params, batch: Batch) -> tuple[Scalar, Metrics]:
-        value, metrics = loss(*embeddings(params, batch.inputs, static, config.method, keys), config.method)
+        value, metrics = loss(*compared(params, batch.inputs, static, config.method, keys), config.method)
         return value, {name: Mean(each, 1.0) for name, each in metrics.items()}
 
     return train_step(state, batch, objective, optimizer_of(static, config))
 
 
-def measure(loss: Loss, static: Static, config: StageConfig, state: TrainState, batch: Batch) -> Metrics:
+def measure(
+    loss: Loss,
+    static: Static,
+    config: StageConfig,
+    state: TrainState,
+    batch: Batch,
+    compared: Compared = embeddings,
+) -> Metrics:
     """Returns the metrics of held-out examples that are compared as in training: among as many as an update reads.
 
     Each batch has the same views. The last may overlap the one before it, and counts by its other rows.
@@ -92,7 +121,7 @@ def measure(loss: Loss, static: Static, config: StageConfig, state: TrainState, 
         first, start = place
         rows, counted = (jax.lax.dynamic_slice_in_dim(each, start, size) for each in (batch.inputs, weights))
         count = jnp.sum(jnp.where(start + jnp.arange(size) >= first, counted, 0.0))
-        values = loss(*embeddings(state.params, rows, static, config.method, keys), config.method)[1]
+        values = loss(*compared(state.params, rows, static, config.method, keys), config.method)[1]
         return {name: Mean(value * count, count) for name, value in values.items()}
 
     return jax.tree.map(partial(jnp.sum, axis=0), jax.lax.map(of_batch, (jnp.asarray(firsts), jnp.asarray(starts))))

@@ -19,6 +19,9 @@ Examples = Float[Array, "rows *shape"]
 Level = Scalar | float
 _ASPECT = 4 / 3  # of sides that a crop has, at most (Szegedy et al., 2015)
 _LUMA = (0.299, 0.587, 0.114)  # of red, green and blue (ITU-R BT.601)
+_CHROMA = np.array([(0.596, -0.274, -0.322), (0.211, -0.523, 0.312)])  # of YIQ, from red, green and blue
+_COLOURS = np.linalg.inv(np.vstack([_LUMA, _CHROMA]))  # from YIQ
+_NARROWEST = 1e-3  # pixels; a Gaussian so narrow leaves an image as it is
 
 
 def changed(inputs: Examples, key: Key[Array, ""], names: Sequence[str], levels: Any, layout: Layout) -> Examples:
@@ -36,6 +39,8 @@ def changed(inputs: Examples, key: Key[Array, ""], names: Sequence[str], levels:
         own = jax.random.fold_in(key, number)
         if name == "swap":
             examples = swapped(examples, own, levels.swap, layout.groups)
+        elif name not in VIEWS:
+            examples = next(view for view in layout.own if view.word == name)(examples, own)
         else:
             examples = VIEWS[name](examples, own, getattr(levels, name))
     return examples.reshape(inputs.shape)
@@ -77,10 +82,15 @@ def _crop(inputs: Examples, key: Key[Array, ""], level: Level) -> Examples:
         middles = (jnp.arange(size) + 0.5)[None]
         read = place[:, None] * size * (1 - length) + middles * length - 0.5
         weights = _interpolation(jnp.clip(read, 0, size - 1), size)
-        moved = jnp.moveaxis(inputs, axis, 1)
-        mixed = jnp.einsum("bij,bjk->bik", weights, moved.reshape(n_rows, size, -1))
-        inputs = jnp.moveaxis(mixed.reshape(moved.shape), 1, axis)
+        inputs = _mixed(inputs, axis, weights)
     return inputs
+
+
+def _mixed(inputs: Examples, axis: int, weights: Float[Array, "rows size size"]) -> Examples:
+    """Returns weighted sums of values along an axis, each example by its own weights."""
+    moved = jnp.moveaxis(inputs, axis, 1)
+    sums = jnp.einsum("bij,bjk->bik", weights, moved.reshape(*moved.shape[:2], -1))
+    return jnp.moveaxis(sums.reshape(moved.shape), 1, axis)
 
 
 def _interpolation(places: Float[Array, "rows places"], size: int) -> Float[Array, "rows places size"]:
@@ -137,6 +147,31 @@ def _greyscale(inputs: Examples, key: Key[Array, ""], level: Level) -> Examples:
     return jnp.where(uniform(key, (len(inputs), 1, 1, 1)) < level, luma, inputs)
 
 
+def _hue(inputs: Examples, key: Key[Array, ""], level: Level) -> Examples:
+    """Returns images whose colours are turned about grey, in the plane of equal luma (YIQ)."""
+    into, back = jnp.asarray(_CHROMA.T, jnp.float32), jnp.asarray(_COLOURS[:, 1:].T, jnp.float32)
+    chroma, angles = inputs @ into, 2 * jnp.pi * _evenly(key, len(inputs), inputs.ndim - 1, level)
+    first, second = chroma[..., 0], chroma[..., 1]
+    sine, less = (jnp.broadcast_to(each, first.shape) for each in (jnp.sin(angles), jnp.cos(angles) - 1))
+    return inputs + jnp.stack([less * first - sine * second, sine * first + less * second], axis=-1) @ back
+
+
+def _blur(inputs: Examples, key: Key[Array, ""], level: Level) -> Examples:
+    """Returns images as means by a Gaussian of each one's own deviation, over the pixels that there are."""
+    deviations = jnp.maximum(level * uniform(key, (len(inputs), 1, 1)), _NARROWEST)
+    for axis in (1, 2):
+        distances = np.square(np.subtract.outer(*[np.arange(inputs.shape[axis], dtype=np.float32)] * 2))[None]
+        weights = jnp.exp(-distances / (2 * jnp.square(deviations)))
+        inputs = _mixed(inputs, axis, weights / jnp.sum(weights, axis=2, keepdims=True))
+    return inputs
+
+
+def _solarise(inputs: Examples, key: Key[Array, ""], level: Level) -> Examples:
+    """Returns images of which a share have their values above a half inverted; values lie in [0, 1]."""
+    inverted = jnp.where(inputs > 0.5, 1 - inputs, inputs)
+    return jnp.where(uniform(key, (len(inputs), 1, 1, 1)) < level, inverted, inputs)
+
+
 def _noise(inputs: Examples, key: Key[Array, ""], level: Level) -> Examples:
     return inputs + level * normal(key, inputs.shape)
 
@@ -172,6 +207,9 @@ VIEWS: Mapping[str, Callable[[Examples, Key[Array, ""], Level], Examples]] = {
     "brightness": _brightness,
     "contrast": _contrast,
     "greyscale": _greyscale,
+    "hue": _hue,
+    "blur": _blur,
+    "solarise": _solarise,
     "noise": _noise,
     "shift": _shift,
     "slope": _slope,

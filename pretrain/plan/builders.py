@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from pretrain.config import FinetuneConfig, PretrainConfig
-from pretrain.config.effects import canonical
+from pretrain.config.effects import canonical, trimmed
 from pretrain.config.method import Method
 from pretrain.config.methods import WeightsConfig
 from pretrain.learn import diagnostics
@@ -72,7 +72,7 @@ def pretraining(
         choices = Choices("weights") if is_given else None
         n_updates = section.updates or epochs * per_epoch
         static = Static(stack, rows, _trained(stack), n_updates, counted, place, choices, layout)
-        config = StageConfig(method, section.l2, optimizer)
+        config = StageConfig(trimmed(method), section.l2, trimmed(optimizer))
         validation = Schedule(every=section.validate_every or per_epoch)
     reads = ("images", "labels") if subset else ("images",)
     name = f"pretrain/{stack.top}" if is_alone else "pretrain/all"
@@ -105,6 +105,7 @@ def last(
     task: Task,
     frozen: int,
     n_labels: int,
+    layout: Layout | None = None,
 ) -> Made:
     """Returns the fine-tuning or read-out that ends a trial.
 
@@ -116,6 +117,7 @@ def last(
       task: what targets mean.
       frozen: layers that stay as they are.
       n_labels: size of the labelled subset.
+      layout: of the examples, where updates make views of them.
     """
     encoded = frozen if section.cache_codes else 0
     stack = dataclasses.replace(network(layers, example, task), start=frozen, encoded=encoded)
@@ -130,13 +132,13 @@ def last(
         config = StageConfig(section.of_method({}), section.l2)
         return Stage("finetune", method, static, skeleton(config), ("encoder",), reads, Schedule()), config
     per_layer = {name: tuple(float(getattr(each, name)) for each in of_layers) for name in PER_LAYER}
-    config = StageConfig(section.of_method(per_layer), section.l2, canonical(section.optimizer))
+    config = StageConfig(section.of_method(per_layer), section.l2, trimmed(canonical(section.optimizer)))
     per_epoch = n_labels // section.batch_size
     n_updates = section.updates or section.epochs * per_epoch
     rows = Rows(n_labels, section.batch_size, section.sampling, Purpose.FINETUNE_BATCHES, 0, subset)
     with_params = (layer for layer in range(frozen, len(layers)) if stack.shapes[layer].params)
     trained = (*(f"encoder/layers_{layer}" for layer in with_params), "head")
-    static = Static(stack, rows, trained, n_updates, place=len(layers) + 1, choices=choices)
+    static = Static(stack, rows, trained, n_updates, place=len(layers) + 1, choices=choices, layout=layout)
     every = section.validate_every or section.updates or per_epoch
     diagnosed = Schedule(at=section.diagnose_at)
     measured = tuple((name, diagnosed) for name in diagnostics.names(trained)) if section.diagnose_at else ()

@@ -80,8 +80,8 @@ class Fingerprints:
         program = traced_program(spec, parent, dataset)
         if program not in self._programs:
             # Their sources, and what they import, are not among those that are hashed.
-            names = (*spec.content["layers"], spec.content["method"]["kind"])
-            is_own = any(isinstance(name, str) and ".py:" in name for name in names)
+            names, layout = (*spec.content["layers"], spec.content["method"]["kind"]), program.stage.static.layout
+            is_own = any(isinstance(name, str) and ".py:" in name for name in names) or bool(layout and layout.own)
             with blamed_on(program.stage.config.method):
                 digests = self._digests(program, is_own)
             self._programs[program] = sha256(

@@ -15,6 +15,8 @@ from pretrain.config.fields import ConfigError
 from pretrain.config.method import Inputs, Method
 from pretrain.config.methods import deep
 from pretrain.config.own_methods import blamed_on
+from pretrain.config.own_views import own_views
+from pretrain.config.views import Views
 from pretrain.data import Dataset
 from pretrain.data.findings import Finding
 from pretrain.learn.layers import LayerError, Layers, Params
@@ -127,7 +129,7 @@ def _greedy(settings: Settings, built: Built, dataset: Dataset, found: Imported 
             padded=dataset.scaling.padded,
         )
         before = _updates(stages) if section.carry_step_count else 0
-        layout, is_given = _layout(method, dataset), bool(found)
+        layout, is_given = _layout_of(method, dataset), bool(found)
         made = builders.pretraining(
             section, method, stack, section.epochs, n_examples, subset, before, layout, is_given
         )
@@ -155,7 +157,7 @@ def _end_to_end(
         )
     steps, epochs = _updates(before) if section.carry_step_count else 0, section.end_to_end_epochs
     stack, n_images = Stack(layers, example, beside, padded=dataset.scaling.padded), len(dataset.train.inputs)
-    layout, method = _layout(method, dataset), canonical(method)
+    layout, method = _layout_of(method, dataset), canonical(method)
     made = builders.pretraining(
         section, method, stack, epochs, n_images, steps_before=steps, layout=layout, is_given=bool(found)
     )
@@ -165,12 +167,20 @@ def _end_to_end(
 
 def _at_inputs(method: Method, dataset: Dataset) -> Method:
     """Returns a method with its defaults for a dataset's inputs, without fields that then have no effect."""
-    inputs = Inputs(dataset.raw.form, dataset.example_shape, dataset.scaling.padded)
-    return canonical(method.at_inputs(inputs))
+    return canonical(method.at_inputs(_inputs(dataset)))
 
 
-def _layout(method: Method, dataset: Dataset) -> Layout | None:
-    return Layout(dataset.example_shape, dataset.column_groups) if method.reads_rows else None
+def _inputs(dataset: Dataset) -> Inputs:
+    return Inputs(dataset.raw.form, dataset.example_shape, dataset.scaling.padded, dataset.interval)
+
+
+def _layout(field: str, views: Iterable[str], dataset: Dataset) -> Layout:
+    return Layout(dataset.example_shape, dataset.column_groups, own_views(field, views))
+
+
+def _layout_of(method: Method, dataset: Dataset) -> Layout | None:
+    views = method.views if isinstance(method, Views) else ()
+    return _layout("pretrain.method.views", views, dataset) if method.reads_rows else None
 
 
 def _checkpoint(settings: Settings, built: Built, dataset: Dataset) -> Imported:
@@ -223,7 +233,8 @@ def last(settings: Settings, datasets: Mapping[DataConfig, Dataset]) -> Spec:
     # Frozen layers have no pace.
     of_layers = [settings.at_layer(layer).finetune if layer >= frozen else FinetuneConfig() for layer in range(depth)]
     example, labels = example_shape(layers, dataset.example_shape), n_labels(settings, dataset)
-    made = builders.last(section, of_layers, layers, example, task_of(dataset), frozen, labels)
+    layout = _augmentation(settings.finetune, frozen, dataset)
+    made = builders.last(section, of_layers, layers, example, task_of(dataset), frozen, labels, layout)
     stage = made[0]
     length = "updates" if section.updates else "epochs"
     _check_updates(f"finetune.{length}", getattr(section, length), stage)
@@ -232,6 +243,22 @@ def last(settings: Settings, datasets: Mapping[DataConfig, Dataset]) -> Spec:
         remedy = f"comes after the last of {stage.n_updates} updates; lower it, or set finetune.frozen_layers"
         raise ConfigError("finetune.unfreeze_at", int(latest), remedy)
     return _spec(built, made, section, settings.finetuning_data, dataset)
+
+
+def _augmentation(section: FinetuneConfig, frozen: int, dataset: Dataset) -> Layout | None:
+    """Returns the layout of the examples of which fine-tuning makes views; None where it makes none.
+
+    Raises:
+      ConfigError: it cannot.
+    """
+    views, shown = section.views_at(_inputs(dataset), "finetune", FinetuneConfig()), " ".join(section.views)
+    if views and dataset.scaling.padded:
+        raise ConfigError("finetune.views", shown, "change series of one length; leave them out")
+    if views and frozen and section.cache_codes:
+        layers = counted(frozen, "frozen layer")
+        remedy = f"change rows in every update, and codes of {layers} are computed once; set finetune.cache_codes to"
+        raise ConfigError("finetune.views", shown, f"{remedy} False, or finetune.frozen_layers to 0")
+    return _layout("finetune.views", views, dataset) if views else None
 
 
 def _updates(stages: Sequence[Spec]) -> int:
@@ -275,10 +302,16 @@ def _spec(built: Built, made: builders.Made, section: Any, data: DataConfig, dat
 def _deciding(method: Any, section: Any) -> dict[str, Any]:
     """Returns the fields by which a method names a stage; of fine-tuning, those that no other part of a stage reads."""
     if not isinstance(section, FinetuneConfig):
-        return {**decisive(method), "kind": Path(method.kind).name}  # a file of the user's without its directory
+        views = {"views": _without_directories(method.views)} if isinstance(method, Views) else {}
+        return {**decisive(method), **views, "kind": Path(method.kind).name}  # files of the user's without directories
     homes = section.homes()
     named = {name: value for name, value in decisive(section).items() if homes[name.partition(".")[0]] == "method"}
-    return {"kind": section.kind, **{name: getattr(method, name) for name in named}}
+    views = {"views": _without_directories(section.views)} if section.views else {}
+    return {"kind": section.kind, **{name: getattr(method, name) for name in named}, **views}
+
+
+def _without_directories(words: Iterable[str]) -> tuple[str, ...]:
+    return tuple(Path(word).name for word in words)
 
 
 def _check_length(epochs: str, section: PretrainConfig, stage: Stage) -> None:

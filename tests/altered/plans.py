@@ -113,8 +113,11 @@ PLANS = {
     "two views": {
         "sweep": (
             {
-                "pretrain.method.kind": ("contrastive", "redundancy", "variance"),
-                "pretrain.method.views": (("crop", "flip", "rotation", "erasing"), ("brightness", "contrast", "noise")),
+                "pretrain.method.kind": ("contrastive", "redundancy", "variance", "teacher"),
+                "pretrain.method.views": (
+                    ("crop", "flip", "rotation", "erasing"),
+                    ("brightness", "contrast", "blur", "solarise", "noise"),
+                ),
             },
         ),
         "finetune": {"epochs": 1},

@@ -36,7 +36,7 @@ UNCALLED = {
     "data/splits.py": "_by_time _grouped",  # likewise
     "execute/execute.py": "measured_again",  # of test rows that pretraining has not seen
     "learn/probes.py": "_ridge_of_known",  # of unknown labels, as the next
-    "learn/views.py": "_greyscale _shift _slope _offset _scale",  # of colour and of series
+    "learn/views.py": "_greyscale _hue _shift _slope _offset _scale",  # of colour and of series
     "learn/tasks.py": "Task.target_shape known_labels",
     "plan/stages.py": "specs",  # all stages of a point at once
     "runs/measures.py": "_accuracy _average_precision",  # asked for by name

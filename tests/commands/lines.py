@@ -12,6 +12,7 @@ from pretrain.config import (
 )
 from pretrain.config.effects import inert_because
 from pretrain.config.fields import ConfigError, fields, replace, replace_all
+from pretrain.config.views import VIEWS
 from tests.experiments import KINDS, with_field
 
 OF_WEIGHTS = {"finetune.reference", *(f"finetune.weights{end}" for end in ("", "_layout", "_names"))}
@@ -29,6 +30,25 @@ OTHER_OPTIMIZER = {
     "weight_decay": 0.0625,
     "schedule": "cosine",
     "warmup_steps": 7,
+    "clip_norm": 1.5,
+}
+LEVELS = {
+    "crop": 0.25,
+    "flip": 0.25,
+    "rotation": 5.0,
+    "erasing": 0.125,
+    "brightness": 0.5,
+    "contrast": 0.5,
+    "greyscale": 0.5,
+    "hue": 0.25,
+    "blur": 0.5,
+    "solarise": 0.5,
+    "noise": 0.25,
+    "shift": 0.5,
+    "slope": 0.25,
+    "offset": 0.25,
+    "scale": 0.5,
+    "swap": 0.25,
 }
 # For each field a value that is not its default, and that fits the other defaults.
 OTHER = {
@@ -90,27 +110,20 @@ OTHER = {
     "pretrain.method.views": ("noise",),
     "pretrain.method.anchor": "clean",
     "pretrain.method.projector": (9, 4),
-    "pretrain.method.crop": 0.25,
-    "pretrain.method.flip": 0.25,
-    "pretrain.method.rotation": 5.0,
-    "pretrain.method.erasing": 0.125,
-    "pretrain.method.brightness": 0.5,
-    "pretrain.method.contrast": 0.5,
-    "pretrain.method.greyscale": 0.5,
-    "pretrain.method.noise": 0.25,
-    "pretrain.method.shift": 0.5,
-    "pretrain.method.slope": 0.25,
-    "pretrain.method.offset": 0.25,
-    "pretrain.method.scale": 0.5,
-    "pretrain.method.swap": 0.25,
+    **{f"pretrain.method.{name}": value for name, value in LEVELS.items()},
     "pretrain.method.negatives": "other_view",
     "pretrain.method.temperature": 0.25,
     "pretrain.method.off_diagonal": 0.125,
     "pretrain.method.invariance_weight": 2.0,
     "pretrain.method.variance_weight": 3.0,
     "pretrain.method.covariance_weight": 0.5,
+    "pretrain.method.predictor": (7,),
+    "pretrain.method.momentum": 0.5,
+    "pretrain.method.stops_gradient": False,
     **{f"pretrain.optimizer.{name}": value for name, value in OTHER_OPTIMIZER.items()},
     "pretrain.encoder_init": "weights",
+    "finetune.views": ("noise",),
+    **{f"finetune.{name}": value for name, value in LEVELS.items()},
     "finetune.encoder_init": "he",
     "finetune.weights": "encoder.pt",
     "finetune.weights_layout": "torch",
@@ -188,6 +201,7 @@ BESIDE = {
     "pretrain.method.kl_weight": {"pretrain.method.variational": True},
     "pretrain.method.visible_deviation": {"pretrain.method.visible": "gaussian"},
     "finetune.ridge_penalty": {"finetune.head_init": "ridge"},
+    **{f"finetune.{name}": {"finetune.views": (name,)} for name in LEVELS},
 }
 
 
@@ -209,7 +223,7 @@ def together(kind, rule):
     fit |= {"pretrain.method.kind": kind, "pretrain.optimizer.kind": rule, "finetune.updates": 0, "finetune.epochs": 6}
     fit |= {"pretrain.updates": 0, "pretrain.encoder_init": "he"}
     fit |= {"pretrain.method.views": ()}  # all by default, and so all levels
-    fit |= {"data.splits": "fixed"}
+    fit |= {"finetune.views": VIEWS, "pretrain.method.stops_gradient": True, "data.splits": "fixed"}
     values = {**OTHER, **fit, "finetune.readout": "none", "finetune.encoder_init": "permuted"}
     for name in ("study.tune", "study.family"):  # of fields that are swept, and here all are set
         del values[name]
@@ -220,7 +234,7 @@ def together(kind, rule):
 
 
 TOGETHER = [together(*kinds) for kinds in (("autoencoder", "sgd"), ("rbm", "adamw"), ("pca", "adam"))]
-TOGETHER += [together(kind, "adamw") for kind in ("supervised", "contrastive", "redundancy", "variance")]
+TOGETHER += [together(kind, "adamw") for kind in ("supervised", "contrastive", "redundancy", "variance", "teacher")]
 SWITCHES = {name for beside in BESIDE.values() for name in beside}  # by which others have an effect
 SIGMOID = dataclasses.replace(DEFAULT, encoder=EncoderConfig(activation="sigmoid"))  # as cross-entropy of codes needs
 

@@ -26,6 +26,7 @@ from pretrain.config import (
     SgdConfig,
     StudyConfig,
     SupervisedConfig,
+    TeacherConfig,
     VarianceConfig,
     baselines,
     from_json,
@@ -56,6 +57,25 @@ WRONG_OPTIMIZER = {
     "weight_decay": PENALTIES,
     "schedule": CHOICES,
     "warmup_steps": SIZES,
+    "clip_norm": PENALTIES,
+}
+WRONG_LEVELS = {
+    "crop": SHARES,
+    "flip": PROBABILITIES,
+    "rotation": PENALTIES,
+    "erasing": SHARES,
+    "brightness": PENALTIES,
+    "contrast": PENALTIES,
+    "greyscale": PROBABILITIES,
+    "hue": [-0.1, 0.6, "0.5", True, math.nan],
+    "blur": PENALTIES,
+    "solarise": PROBABILITIES,
+    "noise": PENALTIES,
+    "shift": PROBABILITIES,
+    "slope": PENALTIES,
+    "offset": PENALTIES,
+    "scale": PENALTIES,
+    "swap": PROBABILITIES,
 }
 WRONG = {
     "data.name": ["", *TEXTS],
@@ -124,19 +144,15 @@ WRONG = {
     "pretrain.method.invariance_weight": PENALTIES,
     "pretrain.method.variance_weight": PENALTIES,
     "pretrain.method.covariance_weight": PENALTIES,
-    "pretrain.method.crop": SHARES,
-    "pretrain.method.flip": PROBABILITIES,
-    "pretrain.method.rotation": PENALTIES,
-    "pretrain.method.erasing": SHARES,
-    "pretrain.method.brightness": PENALTIES,
-    "pretrain.method.contrast": PENALTIES,
-    "pretrain.method.greyscale": PROBABILITIES,
-    "pretrain.method.noise": PENALTIES,
-    "pretrain.method.shift": PROBABILITIES,
-    "pretrain.method.slope": PENALTIES,
-    "pretrain.method.offset": PENALTIES,
-    "pretrain.method.scale": PENALTIES,
-    "pretrain.method.swap": PROBABILITIES,
+    "pretrain.method.predictor": [(0,), (2.5,), 3, None],
+    "pretrain.method.momentum": PROBABILITIES,
+    "pretrain.method.stops_gradient": SWITCHES,
+    **{
+        f"{section}.{name}": values
+        for section in ("pretrain.method", "finetune")
+        for name, values in WRONG_LEVELS.items()
+    },
+    "finetune.views": [("zoom",), ("crop", 3), "crop", 3, None],
     "finetune.encoder_init": CHOICES,
     "finetune.weights": TEXTS,
     "finetune.reference": TEXTS,
@@ -232,7 +248,7 @@ def test_a_wrong_value_in_a_sweep_is_refused(name, value):
     [
         *(DataConfig, EncoderConfig, PretrainConfig, FinetuneConfig, Settings, EngineConfig, StudyConfig, Experiment),
         *(AutoencoderConfig, RbmConfig, SupervisedConfig, PcaConfig, AdamConfig, AdamWConfig, SgdConfig),
-        *(ContrastiveConfig, RedundancyConfig, VarianceConfig),
+        *(ContrastiveConfig, RedundancyConfig, VarianceConfig, TeacherConfig),
     ],
 )
 def test_configs_take_no_unknown_field_and_cannot_be_changed(kind):

@@ -22,6 +22,7 @@ from pretrain.config import (
     Settings,
     SgdConfig,
     SupervisedConfig,
+    TeacherConfig,
     VarianceConfig,
 )
 from pretrain.config.fields import fields, get, is_traced, kind_of, replace, replace_all, with_values
@@ -29,15 +30,17 @@ from pretrain.config.suggestions import nearest
 from pretrain.config.views import View
 from tests.experiments import KINDS, LEAVES, brief, experiments, kind_with, refused, values_of, with_field
 
-OF_VIEWS = (ContrastiveConfig, RedundancyConfig, VarianceConfig)
+OF_VIEWS = (ContrastiveConfig, RedundancyConfig, VarianceConfig, TeacherConfig)
 ALL = (AutoencoderConfig, RbmConfig, SupervisedConfig, PcaConfig, *OF_VIEWS)
 METHODS = {kind_of(method): method for method in ALL}
 RULES = {kind_of(rule): rule for rule in (AdamConfig, AdamWConfig, SgdConfig)}
-OPTIMIZER_NUMBERS = {"learning_rate", "momentum", "beta1", "beta2", "epsilon", "weight_decay"}
+OPTIMIZER_NUMBERS = {"learning_rate", "momentum", "beta1", "beta2", "epsilon", "weight_decay", "clip_norm"}
 TRACED = {"l2", *(f"optimizer.{name}" for name in OPTIMIZER_NUMBERS)}
-FINETUNE_TRACED = TRACED | {"ridge_penalty", "first_logit_change", "unfreeze_at", "rate_factor"}
+FINETUNE_TRACED = (
+    TRACED | set(typing.get_args(View)) | {"ridge_penalty", "first_logit_change", "unfreeze_at", "rate_factor"}
+)
 METHOD_NUMBERS = {"corruption_level", "sparsity_weight", "sparsity_target", "contraction_weight"}
-METHOD_NUMBERS |= {"kl_weight", "visible_deviation", "temperature", "off_diagonal", *typing.get_args(View)}
+METHOD_NUMBERS |= {"kl_weight", "visible_deviation", "temperature", "off_diagonal", "momentum", *typing.get_args(View)}
 METHOD_NUMBERS |= {f"{term}_weight" for term in ("invariance", "variance", "covariance")}
 PRETRAIN_TRACED = TRACED | {f"method.{name}" for name in METHOD_NUMBERS}
 

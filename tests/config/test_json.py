@@ -30,7 +30,15 @@ OTHER = {
     **{"corruption_schedule": "linear", "sparsity": "kl", "sparsity_weight": 0.25, "sparsity_target": 0.5},
     **{"contractive": True, "contraction_weight": 0.125, "variational": True, "kl_weight": 0.5, "gibbs_steps": 5},
     **{"visible": "gaussian", "visible_deviation": 0.25, "persistent": True, "learning_rate": 0.5, "momentum": 0.5},
-    **{"schedule": "cosine", "warmup_steps": 7, "beta1": 0.75, "beta2": 0.25, "epsilon": 1e-4, "weight_decay": 0.5},
+    **{
+        "schedule": "cosine",
+        "warmup_steps": 7,
+        "clip_norm": 1.5,
+        "beta1": 0.75,
+        "beta2": 0.25,
+        "epsilon": 1e-4,
+        "weight_decay": 0.5,
+    },
     "epsilon_inside": True,
     "class_weights": "balanced",
     "views": ("noise",),
@@ -43,6 +51,9 @@ OTHER = {
     "brightness": 0.5,
     "contrast": 0.5,
     "greyscale": 0.5,
+    "hue": 0.25,
+    "blur": 0.5,
+    "solarise": 0.5,
     "noise": 0.25,
     "shift": 0.5,
     "slope": 0.25,
@@ -55,8 +66,11 @@ OTHER = {
     "invariance_weight": 2.0,
     "variance_weight": 3.0,
     "covariance_weight": 0.5,
+    "predictor": (3,),
+    "momentum": 0.5,
+    "stops_gradient": False,
 }
-SEVEN = "'autoencoder', 'rbm', 'supervised', 'pca', 'contrastive', 'redundancy' or 'variance'"
+EIGHT = "'autoencoder', 'rbm', 'supervised', 'pca', 'contrastive', 'redundancy', 'variance' or 'teacher'"
 KEYS = sorted({part for name in LEAVES for part in name.split(".")} | set(LEAVES) | {"sweep", "per_layer", "__class__"})
 SCALARS = st.none() | st.booleans() | st.integers(-3, 3) | st.floats() | st.sampled_from(KEYS) | st.text(max_size=3)
 
@@ -110,8 +124,8 @@ def test_kinds_are_reported_by_json_and_their_fields_by_their_names():
     [
         ({"kind": "rbm", "gibbs_steps": 0}, "pretrain.method.gibbs_steps: 0 should be greater than 0"),
         ({"kind": "pca", "loss": "mse"}, "pretrain.method.loss: 'mse' "),
-        ({"kind": "knn"}, "pretrain.method.kind: 'knn' should be " + SEVEN),
-        ({"loss": "mse"}, "pretrain.method.kind: None should be " + SEVEN),
+        ({"kind": "knn"}, "pretrain.method.kind: 'knn' should be " + EIGHT),
+        ({"loss": "mse"}, "pretrain.method.kind: None should be " + EIGHT),
         (3, "pretrain.method: 3 should be an object"),
     ],
 )

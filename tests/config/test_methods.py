@@ -16,6 +16,7 @@ from pretrain.config import (
     RbmConfig,
     RedundancyConfig,
     SupervisedConfig,
+    TeacherConfig,
     VarianceConfig,
 )
 from pretrain.config.effects import active, canonical
@@ -25,7 +26,7 @@ from pretrain.config.views import TwoViews, View
 from pretrain.learn.methods import METHODS
 from tests.experiments import brief, configs_of, refused
 
-OF_VIEWS = (ContrastiveConfig, RedundancyConfig, VarianceConfig)
+OF_VIEWS = (ContrastiveConfig, RedundancyConfig, VarianceConfig, TeacherConfig)
 ALL = (AutoencoderConfig, RbmConfig, SupervisedConfig, PcaConfig, *OF_VIEWS)
 LAST = [FinetuneConfig(readout=readout) for readout in ("none", "ridge", "logistic", "linear", "knn", "trees")]
 PLAIN = {"kind", "loss", "output", "tied", "corruption", "sparsity", "contractive", "variational"}

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pretrain.config import AdamConfig, AdamWConfig, SgdConfig
-from pretrain.config.effects import active, canonical
+from pretrain.config.effects import ABSENT, active, canonical, decisive, trimmed
 from pretrain.config.fields import fields as fields_of
 from pretrain.config.fields import is_traced, kind_of
 from tests.experiments import brief, configs_of
@@ -21,7 +21,8 @@ OF_ALL = {"kind", "learning_rate", "schedule", "warmup_steps"}
 @pytest.mark.parametrize(("rule", "own"), RULES.items())
 def test_a_rule_has_its_own_fields_and_the_schedule_that_all_have(rule, own):
     assert active(rule()).keys() == OF_ALL | own
-    assert fields_of(rule).keys() == OF_ALL | own
+    assert fields_of(rule).keys() == OF_ALL | own | {"clip_norm"}
+    assert active(rule(clip_norm=0.5)).keys() == fields_of(rule).keys()
     static = {"kind", "schedule", "warmup_steps", "epsilon_inside"}
     assert {name for name, kind in fields_of(rule).items() if not is_traced(kind)} == static & (OF_ALL | own)
 
@@ -32,7 +33,10 @@ def test_a_rule_has_its_own_fields_and_the_schedule_that_all_have(rule, own):
 def test_every_field_of_a_rule_has_an_effect(rule, data):
     config = data.draw(configs_of(rule))
     assert canonical(config) == config
-    assert active(config) == {name: getattr(config, name) for name in fields_of(rule)}
+    unclipped = set() if config.clip_norm else {"clip_norm"}
+    assert active(config) == {name: getattr(config, name) for name in fields_of(rule) if name not in unclipped}
+    assert trimmed(config).clip_norm == (config.clip_norm or ABSENT) and trimmed(trimmed(config)) == trimmed(config)
+    assert active(trimmed(config)) == active(config) and decisive(trimmed(config)) == decisive(config)
 
 
 def test_rules_are_distinguished_by_their_kind_even_where_one_has_all_fields_of_another():

@@ -5,7 +5,14 @@ import numpy as np
 import pytest
 
 from pretrain import data
-from pretrain.config import AutoencoderConfig, ContrastiveConfig, RbmConfig, SupervisedConfig, VarianceConfig
+from pretrain.config import (
+    AutoencoderConfig,
+    ContrastiveConfig,
+    RbmConfig,
+    SupervisedConfig,
+    TeacherConfig,
+    VarianceConfig,
+)
 from pretrain.execute import execute
 from pretrain.plan.plan import Pack, packs
 from pretrain.plan.plan import plan as plan_all
@@ -58,6 +65,17 @@ PLANS = {
         "encoder": {"layers": ("3c3s2", 5)},
         "pretrain": {"training": "end_to_end"},
         "method": VarianceConfig(views=("flip", "erasing", "noise"), projector=()),
+        "stages": ["pretrain/all"],
+    },
+    "a teacher": {
+        "encoder": {"layers": (6, 4)},
+        "method": TeacherConfig(projector=(5, 3), predictor=(4,), momentum=0.5),
+        "stages": ["pretrain/0", "pretrain/1"],
+    },
+    "a teacher, all at once": {
+        "encoder": {"layers": (6, 4)},
+        "pretrain": {"training": "end_to_end"},
+        "method": TeacherConfig(projector=(), stops_gradient=False),
         "stages": ["pretrain/all"],
     },
     "convolutions": {

@@ -15,6 +15,7 @@ from pretrain.config import FinetuneConfig, SgdConfig
 from pretrain.config.fields import STRICT, with_values
 from pretrain.config.kinds import Penalty, Switch
 from pretrain.config.settings import Home
+from pretrain.config.views import VIEWS
 from pretrain.learn import pytrees
 from pretrain.learn.methods import finetuning, logistic, neighbours, ridge
 from pretrain.plan import builders, imported, reference, stages
@@ -38,6 +39,7 @@ HOMES = {
         "first_logit_change",
         "diagnose_at",
         "class_weights",
+        "views",
     },
 }
 METHODS = (finetuning, ridge, logistic, neighbours, FinetuneConfig.makes_updates.fget)
@@ -63,14 +65,16 @@ def unread(config):
         return {node.attr for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
 
     reads = {home: read(METHODS if home == "method" else BUILDERS) for home in HOMES}
-    return {name for name, home in config.homes().items() if name not in reads[home]}
+    # Levels are read by name.
+    return {name for name, home in config.homes().items() if name not in reads[home]} - {*VIEWS}
 
 
 def test_every_field_has_a_home():
     homes = FinetuneConfig.homes()
-    assert homes == {name: home for home, names in HOMES.items() for name in names}
-    method = FinetuneConfig().of_method({})
-    assert {name for name in homes if getattr(method, name) is not None} == HOMES["method"]
+    assert homes == {name: home for home, names in HOMES.items() for name in names} | dict.fromkeys(VIEWS, "method")
+    for views in ((), ("flip", "noise"), VIEWS):
+        method = FinetuneConfig(views=views).of_method({})
+        assert {name for name in homes if getattr(method, name) is not None} == HOMES["method"] | {*views}
 
 
 def test_every_field_is_read_where_it_is_at_home():

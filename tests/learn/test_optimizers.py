@@ -11,6 +11,7 @@ import optax
 import pytest
 
 from pretrain.config import AdamConfig, AdamWConfig, SgdConfig
+from pretrain.config.effects import trimmed
 from pretrain.config.optimizers import OptimizerConfig
 from pretrain.learn import train
 from pretrain.learn.metrics import Batch
@@ -56,6 +57,34 @@ def test_a_factor_is_on_the_rate(config):
     halved = quadratic_steps(config, 5, factor=jnp.float32(0.5))
     slower = quadratic_steps(dataclasses.replace(config, learning_rate=0.005), 5)
     assert [step["bias"] for step in halved] == pytest.approx([step["bias"] for step in slower], rel=1e-6)
+
+
+@pytest.mark.parametrize("largest", [0.5, 1.6, 3.0])
+def test_a_longer_gradient_is_shortened_to_the_norm_with_that_of_the_penalty(largest):
+    plain, clipped = (
+        quadratic_steps(SgdConfig(learning_rate=0.1, clip_norm=norm), 3, l2=0.3) for norm in (0.0, largest)
+    )
+    weights = {"kernel": 1.0, "bias": 1.0}
+    for step in clipped:
+        gradient = {"kernel": 1.3 * weights["kernel"], "bias": weights["bias"]}
+        length = np.hypot(*gradient.values())
+        weights = {name: each - 0.1 * gradient[name] * min(1, largest / length) for name, each in weights.items()}
+        assert step == pytest.approx(weights, rel=1e-5)
+    assert (plain == clipped) == (largest == 3.0)
+
+
+def test_a_norm_may_be_a_tracer_and_of_0_is_no_part_of_an_optimizer():
+    params, gradient = {"bias": jnp.ones(4)}, {"bias": jnp.full(4, 3.0)}
+
+    def updates(config):
+        optimizer = make_optimizer(config, 0.0, 1)
+        return optimizer.update(gradient, optimizer.init(params), params)[0]["bias"]
+
+    config = jax.tree.map(jnp.float32, trimmed(SgdConfig(learning_rate=1.0, clip_norm=2.0)))
+    np.testing.assert_allclose(jax.jit(updates)(config), -np.ones(4), rtol=1e-6)
+    for none in (SgdConfig(learning_rate=1.0), trimmed(SgdConfig(learning_rate=1.0))):
+        np.testing.assert_array_equal(updates(none), -3 * np.ones(4))
+        assert len(make_optimizer(none, 0.0, 1).init(params)) == 3
 
 
 def test_every_config_class_has_a_rule():

@@ -24,6 +24,7 @@ from pretrain.config import (
     Settings,
     SgdConfig,
     SupervisedConfig,
+    TeacherConfig,
     VarianceConfig,
 )
 from pretrain.config.fields import fields, get, is_traced, replace, with_values
@@ -33,7 +34,7 @@ from pretrain.config.views import TwoViews, View
 from pretrain.learn.pytrees import skeleton
 from pretrain.learn.stage import StageConfig
 
-SCHEDULED = {"learning_rate"}
+SCHEDULED = {"learning_rate", "clip_norm"}
 ADAM = SCHEDULED | {"beta1", "beta2", "epsilon"}
 LOSSES = {"corruption_level", "sparsity_weight", "sparsity_target", "contraction_weight", "kl_weight"}
 LEVELS = set(typing.get_args(View))
@@ -48,6 +49,7 @@ def under(section, names):
 NUMBERS = {
     ContrastiveConfig: LEVELS | {"temperature"},
     RedundancyConfig: LEVELS | {"off_diagonal"},
+    TeacherConfig: LEVELS | {"momentum"},
     VarianceConfig: LEVELS | {"invariance_weight", "variance_weight", "covariance_weight"},
     AdamConfig: ADAM,
     AdamWConfig: ADAM | {"weight_decay"},
@@ -60,11 +62,11 @@ NUMBERS = {
     DataConfig: set(),
     EncoderConfig: set(),
     PretrainConfig: {"l2"} | under("optimizer", ADAM) | under("method", LOSSES),
-    FinetuneConfig: LAST | under("optimizer", ADAM),
+    FinetuneConfig: LAST | LEVELS | under("optimizer", ADAM),
     Settings: {"pretrain.l2"}
     | under("pretrain.optimizer", ADAM)
     | under("pretrain.method", LOSSES)
-    | under("finetune", LAST)
+    | under("finetune", LAST | LEVELS)
     | under("finetune.optimizer", ADAM),
 }
 PER_LAYER = {"unfreeze_at": (1.0, 2.0), "rate_factor": (0.5, 0.25)}

@@ -1,5 +1,6 @@
 """Views: at level 0 inputs as they are, and at others what their names say, against NumPy."""
 
+import colorsys
 import types
 import typing
 
@@ -7,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from pretrain.config.views import View
 from pretrain.learn.stage import Layout
@@ -17,7 +19,8 @@ RNG = np.random.default_rng(0)
 IMAGES = RNG.random((200, 9, 7, 3)).astype(np.float32)
 SERIES = RNG.random((200, 11, 1, 2)).astype(np.float32)
 COLUMNS = RNG.random((200, 5)).astype(np.float32)
-OF_IMAGES = ("crop", "flip", "rotation", "erasing", "brightness", "contrast", "greyscale", "noise")
+OF_IMAGES = ("crop", "flip", "rotation", "erasing", "brightness", "contrast", "greyscale")
+OF_IMAGES += ("hue", "blur", "solarise", "noise")
 OF_SERIES = ("crop", "erasing", "noise", "shift", "slope", "offset", "scale")
 EACH = [(name, IMAGES) for name in OF_IMAGES] + [(name, SERIES) for name in OF_SERIES]
 GROUPS = (0, 1, 1, 2, 1)
@@ -164,3 +167,40 @@ def test_changes_follow_one_another_on_flattened_examples_as_on_examples_in_thei
     np.testing.assert_array_equal(whole, by_hand)
     columns = changed(jnp.asarray(COLUMNS), KEY, ("swap",), types.SimpleNamespace(swap=0.5), Layout((5,), GROUPS))
     np.testing.assert_array_equal(columns, swapped(jnp.asarray(COLUMNS), jax.random.fold_in(KEY, 0), 0.5, GROUPS))
+
+
+def test_a_hue_keeps_luma_and_grey_and_turns_back_what_it_turns():
+    made, luma = view("hue", IMAGES, 0.5), np.array([0.299, 0.587, 0.114])
+    np.testing.assert_allclose(made @ luma, IMAGES @ luma, atol=1e-5)
+    grey = np.repeat(IMAGES[..., :1], 3, axis=-1)
+    np.testing.assert_allclose(view("hue", grey, 0.5), grey, atol=2e-3)  # as coefficients are given to three digits
+    chroma = [np.array([colorsys.rgb_to_yiq(*pixel)[1:] for pixel in each[:, 4, 3]]) for each in (IMAGES, made)]
+    lengths = [np.linalg.norm(each, axis=1) for each in chroma]
+    np.testing.assert_allclose(lengths[1], lengths[0], rtol=0.02, atol=5e-3)
+    turned = np.angle(np.exp(1j * np.subtract(*[np.arctan2(each[:, 1], each[:, 0]) for each in chroma[::-1]])))
+    assert turned.min() < -2.7 and turned.max() > 2.7 and abs(np.mean(np.sign(turned))) < 0.2
+    limited = view("hue", IMAGES[:, :1, :1], 0.1)
+    chroma = [np.array([colorsys.rgb_to_yiq(*pixel)[1:] for pixel in each[:, 0, 0]]) for each in (IMAGES, limited)]
+    turned = np.angle(np.exp(1j * np.subtract(*[np.arctan2(each[:, 1], each[:, 0]) for each in chroma[::-1]])))
+    assert 0.5 < np.abs(turned).max() <= 0.2 * np.pi + 0.03
+
+
+def test_a_blur_is_that_of_scipy_inside_and_keeps_what_is_flat():
+    point = np.zeros((300, 31, 31, 1), np.float32)
+    point[:, 15, 15] = 1
+    made = view("blur", point, 2.0)[..., 0]
+    np.testing.assert_allclose(made.sum((1, 2)), 1, rtol=1e-5)
+    deviations = np.sqrt(np.einsum("nij,i->n", made, (np.arange(31) - 15.0) ** 2))
+    assert deviations.min() < 0.1 and 1.9 < deviations.max() < 2.01
+    widest = int(np.argmax(deviations))
+    expected = ndimage.gaussian_filter(point[widest, :, :, 0].astype(float), deviations[widest], truncate=7)
+    np.testing.assert_allclose(made[widest], expected, atol=2e-4)
+    flat = np.full((20, 6, 5, 1), 0.75, np.float32)
+    np.testing.assert_allclose(view("blur", flat, 3.0), flat, rtol=1e-6)
+
+
+def test_solarise_inverts_the_bright_values_of_a_share_of_images():
+    made = view("solarise", IMAGES, 0.3)
+    inverted = np.where(IMAGES > 0.5, 1 - IMAGES, IMAGES)
+    is_inverted = (made == inverted.astype(np.float64)).all((1, 2, 3))
+    assert ((made == IMAGES).all((1, 2, 3)) ^ is_inverted).all() and 0.2 < is_inverted.mean() < 0.4

@@ -52,6 +52,7 @@ ASKED = {
     "contrast": ({"pretrain": of_kind("contrastive", views=("crop", "rotation", "erasing"))}, ()),
     "redundancy": ({"pretrain": {**of_kind("redundancy"), "training": "end_to_end"}}, ()),
     "variance": ({"pretrain": of_kind("variance", views=("flip", "brightness", "contrast", "noise"))}, ()),
+    "teacher": ({"pretrain": of_kind("teacher")}, ()),
     "labels": ({"pretrain": of_kind("supervised"), "finetune": {"encoder_init": "permuted", "head_init": "zero"}}, ()),
     "logistic regression": ({"finetune": {**HE, "readout": "logistic"}}, ()),
     "boosted trees": ({"finetune": {**HE, "readout": "trees"}}, ()),

@@ -57,6 +57,7 @@ OF_RULES = {
     "learning_rate": (0.1, 0.2),
     "schedule": ("constant", "cosine"),
     "warmup_steps": (0, 3),
+    "clip_norm": (0.0, 0.5),
     "beta1": (0.5, 0.75),
     "beta2": (0.5, 0.75),
     "epsilon": (0.1, 0.2),
@@ -93,6 +94,15 @@ def test_every_setting_that_an_optimizer_has_splits_stages_and_others_are_refuse
         assert names(counted).count(stage) == (1 if rule == "sgd" else 2)
 
 
+def test_norms_to_which_gradients_are_shortened_share_a_program_and_none_is_in_no_program(planned):
+    norms = (0.0, 0.5, 1.0)
+    of_pretraining = planned(sweep=({"pretrain.optimizer.clip_norm": norms},))
+    stages = [path(of_pretraining, trial)[0].stage for trial in range(3)]
+    assert stages[1] == stages[2] != stages[0]
+    plain = planned()
+    assert path(of_pretraining)[0].id == path(plain)[0].id and path(of_pretraining)[-1].id == path(plain)[-1].id
+
+
 OF_METHODS = {
     "loss": ("mse", "cross_entropy"),
     "output": ("linear", "sigmoid"),
@@ -120,6 +130,9 @@ OF_METHODS = {
     "temperature": (0.5, 1.0),
     "off_diagonal": (0.1, 0.2),
     **{f"{term}_weight": (1.0, 2.0) for term in ("invariance", "variance", "covariance")},
+    "predictor": ((4,), (4, 3)),
+    "momentum": (0.0, 0.9),
+    "stops_gradient": (True, False),
 }
 OF_TRAINING = {"epochs": (1, 2), "l2": (0.0, 0.1), "batch_size": (10, 20), "sampling": ("epoch", "fresh")}
 OF_NOTHING = {  # of the only layer, trained greedily
@@ -138,10 +151,13 @@ CONDITIONS = {
     "contraction_weight": {"contractive": True},
     "kl_weight": {"variational": True},
     "visible_deviation": {"visible": "gaussian"},
-    **{level: {"views": (level,)} for level in ("flip", "erasing", "brightness", "contrast", "noise")},
+    **{
+        level: {"views": (level,)}
+        for level in ("flip", "erasing", "brightness", "contrast", "blur", "solarise", "noise")
+    },
 }
 # Views of other inputs than images of one channel.
-ELSEWHERE = {"greyscale", "shift", "slope", "offset", "scale", "swap"}
+ELSEWHERE = {"greyscale", "hue", "shift", "slope", "offset", "scale", "swap"}
 SHAPES_OF_PROGRAMS = {"corruption_schedule", "output"}  # of the fields above, what is no number
 
 

@@ -9,10 +9,11 @@ import jax.numpy as jnp
 
 from pretrain.config import FinetuneConfig
 from pretrain.learn import diagnostics, probes, results, start
-from pretrain.learn.layers import Params
+from pretrain.learn.layers import Params, scaled
 from pretrain.learn.method import Method, Results
 from pretrain.learn.metrics import Batch, Metrics, Splits, measured_if, taken
 from pretrain.learn.optimizers import Rule, scaled_by_layer
+from pretrain.learn.randomness import Purpose, update_key
 from pretrain.learn.stack import Stack
 from pretrain.learn.stage import StageConfig, Static
 from pretrain.learn.train import (
@@ -27,6 +28,7 @@ from pretrain.learn.train import (
     state_of,
     train_step,
 )
+from pretrain.learn.views import changed
 
 _PROBES = 1000  # held-out images on which codes are diagnosed
 _WIDEST_SCALE, _HALVINGS = 12, 30  # powers of two; thirty leave what float32 resolves
@@ -56,6 +58,7 @@ def init(static: Static, config: StageConfig, seed: jax.Array, parent: Params | 
     if static.choices.first_update == "matched":
         labelled = taken(examples.train, examples.labelled)
         batch = start.as_drawn(static, params, taken(labelled, static.rows.of_update(seed, 0)))
+        batch = _augmented(static, method, batch, seed, jnp.int32(0))
         batch = batch._replace(labels=stack.task.weighed(batch.labels, carry.class_weights))
         minimised = partial(objective, stack=stack, config=method)
         rule = _optimizer_at(static, method, optimizer_of(static, config), jnp.int32(0))
@@ -73,6 +76,15 @@ def _head(static: Static, method: FinetuneConfig, seed: jax.Array, params: Param
     return jax.tree.map(jnp.zeros_like, head) if static.choices.head_init == "zero" else head
 
 
+def _augmented(static: Static, method: FinetuneConfig, batch: Batch, seed: jax.Array, number: jax.Array) -> Batch:
+    """Returns a batch as its update reads it: of views, if fine-tuning has any."""
+    if not method.views:
+        return batch
+    key = update_key(seed, Purpose.AUGMENTATION, 0, number)
+    assert static.layout
+    return batch._replace(inputs=changed(scaled(batch.inputs), key, method.views, method, static.layout))
+
+
 def objective(params: Params, batch: Batch, *, stack: Stack, config: FinetuneConfig) -> tuple[jax.Array, Metrics]:
     """Returns the loss to minimise, mean over a batch, and metrics, as the functions of ``learn/tasks.py``."""
     return stack.task.objective(stack.logits(params, batch.inputs), batch)
@@ -87,6 +99,7 @@ def update(
     ``post_update_loss`` of numbers; and after the updates ``diagnose_at`` the diagnostics.
     """
     stack, method, carry = static.stack, config.method, state.carry
+    batch = _augmented(static, method, batch, seed, step.number)
     batch = batch._replace(labels=stack.task.weighed(batch.labels, carry.class_weights))
     minimised = partial(objective, stack=stack, config=method)
     factor = jnp.where(step.number == 0, carry.first_scale, 1)

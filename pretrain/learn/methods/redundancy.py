@@ -12,8 +12,6 @@ from pretrain.learn.metrics import Batch, Metrics
 from pretrain.learn.stage import StageConfig, Static
 from pretrain.learn.train import Step, TrainState, Values
 
-_LEAST = 1e-5  # added to variances
-
 
 def barlow_twins(first: Codes, second: Codes, config: RedundancyConfig) -> tuple[Scalar, Values]:
     """Returns how far units' correlations between views are from the identity.
@@ -28,17 +26,11 @@ def barlow_twins(first: Codes, second: Codes, config: RedundancyConfig) -> tuple
       the number of units. ``loss``; and ``alike``, units' correlation with themselves, mean over units.
     """
     n_rows, n_units = first.shape
-    correlations = _standardised(first).T @ _standardised(second) / n_rows
+    correlations = two_views.standardised(first).T @ two_views.standardised(second) / n_rows
     diagonal = jnp.diagonal(correlations)
     off = jnp.sum(jnp.where(np.eye(n_units, dtype=bool), 0.0, jnp.square(correlations)))
     loss = (jnp.sum(jnp.square(1 - diagonal)) + config.off_diagonal * off) / n_units
     return loss, {"loss": loss, "alike": jnp.mean(diagonal)}
-
-
-def _standardised(embeddings: Codes) -> Codes:
-    centred = embeddings - jnp.broadcast_to(jnp.mean(embeddings, axis=0, keepdims=True), embeddings.shape)
-    scale = 1 / jnp.sqrt(jnp.mean(jnp.square(centred), axis=0, keepdims=True) + _LEAST)
-    return centred * jnp.broadcast_to(scale, centred.shape)
 
 
 def update(

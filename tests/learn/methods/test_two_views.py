@@ -118,6 +118,12 @@ def test_views_follow_the_form_of_inputs():
             "views: 'swap' makes no sense of images; choose of crop",
         ),
         (VarianceConfig(views=("flip",)), SERIES, "views: 'flip' makes no sense of series; choose of crop, shift"),
+        (RedundancyConfig(views=("hue",)), IMAGES, "views: 'hue' needs images of three channels, not 1"),
+        (
+            RedundancyConfig(views=("solarise",)),
+            IMAGES._replace(interval=(-1.5, 2.0)),
+            "views: 'solarise' needs values in [0, 1], and the data have -1.5 to 2; set data.scaling to unit, or leave",
+        ),
         (RedundancyConfig(views=("greyscale",)), IMAGES, "views: 'greyscale' needs images of three channels, not 1"),
         (
             ContrastiveConfig(swap=0.1),
@@ -134,7 +140,7 @@ def test_views_that_make_no_sense_are_refused(config, inputs, fault):
     refused(lambda: config.at_inputs(inputs), f"pretrain.method.{fault}")
 
 
-@pytest.mark.parametrize("kind", ["contrastive", "redundancy", "variance"])
+@pytest.mark.parametrize("kind", ["contrastive", "redundancy", "variance", "teacher"])
 def test_layers_are_trained_one_by_one_and_those_below_stay_to_the_bit(kind, planned, dataset):
     projector = {"projector": (9, 5)} if kind == "contrastive" else {}
     plan = planned(encoder={"layers": (12, 6)}, pretrain={"epochs": 4, **of_kind(kind, **projector)})
@@ -146,7 +152,7 @@ def test_layers_are_trained_one_by_one_and_those_below_stay_to_the_bit(kind, pla
         assert np.mean(curves["loss"][-3:]) < np.mean(curves["loss"][:3])
         held_out = curves["validation_loss"][np.isfinite(curves["validation_loss"])]
         assert len(held_out) == 4 and held_out[-1] < held_out[0] * 1.02
-        assert params.get("projector")
+        assert params.get("beside" if kind == "teacher" else "projector")
     if kind == "contrastive":
         np.testing.assert_allclose(lower[1]["chance_loss"], lower[1]["validation_chance_loss"][-1], rtol=1e-6)
         assert lower[1]["accuracy"][-1] > 0.1
