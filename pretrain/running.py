@@ -34,7 +34,19 @@ from pretrain.plan.plan import Plan
 from pretrain.report import drawing, outcome, verdicts
 from pretrain.report import prospects as in_words
 from pretrain.report.short_names import named_shortly
-from pretrain.runs import baselines, before, holds, per_class, places, preview, row_scores, run_files, samples, tables
+from pretrain.runs import (
+    baselines,
+    before,
+    holds,
+    per_class,
+    places,
+    preview,
+    ranks,
+    row_scores,
+    run_files,
+    samples,
+    tables,
+)
 from pretrain.runs.remeasure import remeasured
 from pretrain.store import judged, reuse
 from pretrain.store import store as stored
@@ -255,6 +267,7 @@ def train(
     ends: dict[Hashable, int] = {}  # seeds of arms that take no more
     experiment, store = prepared.experiment, prepared.store
     known: dict[str, before.Before] = {}
+    known_ranks: dict[str, ranks.Ranks] = {}
     rows = RowParts(level=prepared.schedule[-1].level)
     with environment.one_thread():
         for look in prepared.schedule:
@@ -270,7 +283,7 @@ def train(
                 raise Interrupted(f"stopped with {stored}; the same command goes on from here") from None
             n_run += n_missing
             if is_leader:
-                trained = _judged(prepared, plan, n_run, known, rows)
+                trained = _judged(prepared, plan, n_run, known, known_ranks, rows)
                 if len(prepared.schedule) > 1:
                     with named_shortly(experiment):
                         line = verdicts.progress(look, prepared.schedule, trained.answer.comparisons)
@@ -300,22 +313,30 @@ def _load_for_report() -> None:
             importlib.import_module(f"matplotlib.{name}")
 
 
-def _judged(prepared: Prepared, plan: Plan, n_run: int, known: dict[str, before.Before], rows: RowParts) -> Trained:
+def _judged(
+    prepared: Prepared,
+    plan: Plan,
+    n_run: int,
+    known: dict[str, before.Before],
+    known_ranks: dict[str, ranks.Ranks],
+    rows: RowParts,
+) -> Trained:
     """Returns the tables of a plan that is stored, and the answer that they give.
 
-    Errors of pretraining before its first update that are ``known``, by stage, and variances of comparisons at earlier
-    looks, of ``rows``, are not measured again; others join.
+    Errors of pretraining before its first update and ranks of codes that are known, by stage, and variances of
+    comparisons at earlier looks, of ``rows``, are not measured again; others join.
     """
     experiment, datasets, store = prepared.experiment, prepared.datasets, prepared.store
     own, study = plan.compared, experiment.study
     errors, compared = remeasured(own, store, datasets), baselines.of_trials(plan, datasets, study.metric)
     redrawn = tables.redrawn(plan, store, study, compared)
     known |= before.of_plan(own, store, datasets, known)
+    known_ranks |= ranks.of_plan(own, store, datasets, known_ranks)
     trials, curves = tables.trials(own, store, errors, experiment.study, compared), tables.curves(own, store)
     by_name = {
         "trials": trials,
         "curves": curves,
-        "stages": tables.stages(plan, known),
+        "stages": tables.stages(plan, known, known_ranks),
         "timings": tables.timings(plan, store),
         **({"variation": redrawn} if redrawn else {}),
     }

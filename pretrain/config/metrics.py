@@ -20,6 +20,7 @@ MAJORITY, VARIANCE, COMPONENTS = "test_majority_rate", "pretrain_test_variance",
 MEAN = "pretrain_test_mean_mse"
 TUNING_SCORE = "tuning_score"
 BEFORE = ("before_training", "before_held_out", "before_noise")  # columns of stages: errors before the first update
+RANKS = ("effective_rank", "untrained_effective_rank")  # of stages, too: of codes after them, and before pretraining
 CHANCE, MARGIN = "_chance", "_chance_margin"  # ends of names: the compared metric's level of chance, and its margin
 OF_CHANCE = (CHANCE, MARGIN)
 IN_COMMON = "_rows_in_common"  # end of a name: the part of a split's rows that another seed's has, too

@@ -12,10 +12,13 @@ from jax.sharding import Mesh
 from pretrain.data import Dataset
 from pretrain.execute import hosts
 from pretrain.execute.lanes import FINISH, FIT, INIT, LOOP, lanes_on, mesh_of, mesh_of_one, whole_on
+from pretrain.learn.annotations import Seeds
 from pretrain.learn.before import before
+from pretrain.learn.encodings import Encoder, trained_and_untrained
 from pretrain.learn.layers import Params
 from pretrain.learn.metrics import Splits
 from pretrain.learn.program import Carry, Echo, Program, finish, finishing, fitted, program_of
+from pretrain.learn.stack import Stack
 from pretrain.learn.stage import Stage
 from pretrain.plan import arrays
 from pretrain.plan.cost import bytes_of, outputs
@@ -177,6 +180,18 @@ def measured_before(
         trial = arrays.stacked([job.seed], [job.config], [arrays.inherited(stage, parent)], 1)
         errors = INIT(before, stage, mesh, np.int32(1), jax.device_put(trial, lanes_on(mesh)), examples)
         yield tuple(float(np.asarray(values)[0]) for values in errors)
+
+
+def encoded(
+    stack: Stack, inputs: np.ndarray, seeds: Iterable[Seeds], params: Iterable[Params]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yields codes [N, units] of inputs [N, D] by encoders of a stack, trained and untrained, by this process alone."""
+    mesh = mesh_of_one()
+    images = jax.device_put(inputs.reshape(len(inputs), *stack.example), whole_on(mesh))
+    for seed, each in zip(seeds, params, strict=True):
+        trial = jax.tree.map(lambda leaf: leaf[None], Encoder(np.asarray(seed, np.uint32), each))
+        codes = INIT(trained_and_untrained, stack, mesh, np.int32(1), jax.device_put(trial, lanes_on(mesh)), images)
+        yield tuple(np.asarray(rows)[0] for rows in codes)
 
 
 def _program(pack: Pack, examples: Splits) -> Program:

@@ -195,17 +195,23 @@ def curves(plan: Plan, store: Store) -> pa.Table:
     return pa.table({"trial_id": trial_ids, "stage": column(stage_numbers, stages), **values})
 
 
-def stages(plan: Plan, before: Mapping[str, Sequence[float]] = MappingProxyType({})) -> pa.Table:
+def stages(
+    plan: Plan,
+    before: Mapping[str, Sequence[float]] = MappingProxyType({}),
+    ranks: Mapping[str, Sequence[float]] = MappingProxyType({}),
+) -> pa.Table:
     """Returns which stages every trial is made of, first to last: ``trial_id``, ``stage``, ``stage_id``.
 
-    Beside them stand a stage's errors ``before`` its first update, by its id, where they were measured.
+    Beside them stand a stage's errors ``before`` its first update, and the effective ``ranks`` of codes after it and of
+    an untrained encoder, by its id, where they were measured.
     """
     path = [(trial.id, job) for trial in plan.trials for job in trial.jobs]
     rows = [{"trial_id": trial, "stage": plan.jobs[job].stage.name, "stage_id": job} for trial, job in path]
     table = pa.Table.from_pylist(rows)
-    for place, name in enumerate(metrics.BEFORE):
-        values = [before[job][place] if job in before else None for _, job in path]
-        table = table.append_column(name, pa.array(values, pa.float64(), from_pandas=False))
+    for names, measured in ((metrics.BEFORE, before), (metrics.RANKS, ranks)):
+        for place, name in enumerate(names):
+            values = [measured[job][place] if job in measured else None for _, job in path]
+            table = table.append_column(name, pa.array(values, pa.float64(), from_pandas=False))
     return table
 
 

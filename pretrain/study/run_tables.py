@@ -25,7 +25,7 @@ COLUMNS = {
 }
 OPTIONAL = ("classes", "rows", "variation")
 _RESULTS = ("test_", "validation_", "pretrain_")  # beginnings of the names of results
-_UNKNOWN = ("value", "run_seconds", "recall", "precision", *metrics.BEFORE)  # may be missing or NaN
+_UNKNOWN = ("value", "run_seconds", "recall", "precision", *metrics.BEFORE, *metrics.RANKS)  # may be missing or NaN
 _KEYS = {  # of a row
     "trials": ["trial_id"],
     "curves": ["trial_id", "stage", "step", "metric"],
@@ -47,8 +47,8 @@ def faults(tables: Mapping[str, pa.Table], swept: Mapping[str, Collection[object
       swept: values of fields of which trials have several, each a column of theirs.
     """
     found = {name: _of_columns(tables[name], COLUMNS[name]) for name in tables}
-    errors = {name: _NUMBER for name in metrics.BEFORE if name in tables["stages"].column_names}  # of older runs none
-    found["stages"] = found["stages"] or _of_columns(tables["stages"], errors)
+    measured = set(tables["stages"].column_names) & {*metrics.BEFORE, *metrics.RANKS}  # older runs lack them
+    found["stages"] = found["stages"] or _of_columns(tables["stages"], dict.fromkeys(measured, _NUMBER))
     found["trials"] = fault_of_trials(tables["trials"])
     redrawn = tables.get("variation")
     if redrawn is not None:
