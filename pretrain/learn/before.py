@@ -12,7 +12,7 @@ from pretrain.learn.annotations import Scalar
 from pretrain.learn.metrics import Batch, Mean, Splits, evaluate, taken
 from pretrain.learn.program import Inputs
 from pretrain.learn.stage import ALWAYS, Stage
-from pretrain.learn.train import Step
+from pretrain.learn.train import Step, with_draws
 
 _BATCHES = 10  # of training rows
 _BLOCK = 1000  # held-out rows that are measured at once
@@ -37,7 +37,8 @@ def before(stage: Stage, trial: Inputs, examples: Splits) -> Before:
 
     def on_batch(number: jax.Array) -> jax.Array:
         batch = start.as_drawn(static, state.params, taken(train, stage.rows.of_update(seed, number)))
-        return method.update(static, config, state, batch, seed, Step(number, jnp.float32(0)))[1][method.held_out]
+        first = with_draws(static, state, seed, number)
+        return method.update(static, config, first, batch, seed, Step(number, jnp.float32(0)))[1][method.held_out]
 
     training = jnp.mean(jax.lax.map(on_batch, jnp.arange(_BATCHES)))
 

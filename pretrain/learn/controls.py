@@ -6,6 +6,7 @@ from jaxtyping import Float, Key
 
 from pretrain.learn.annotations import Array
 from pretrain.learn.layers import Params
+from pretrain.learn.modes import STATISTICS
 
 
 def control(layer: Params, key: Key[Array, ""], kind: str) -> Params:
@@ -16,12 +17,13 @@ def control(layer: Params, key: Key[Array, ""], kind: str) -> Params:
       key: of the draw.
       kind: ``matched``: normal weights of the same mean and standard deviation, leaf by leaf; ``permuted``: the same
         weights in random places of their leaf; ``rotated``: kernels of the same singular values, with singular vectors
-        from an even (Haar) distribution, and all else as it is.
+        from an even (Haar) distribution, and all else as it is. Running statistics stay as they are.
     """
     of_kernel, of_rest = KINDS[kind]
     for_kernel, for_rest = jax.random.split(key)
-    nested = [name for name in sorted(layer) if isinstance(layer[name], dict)]
-    rest = [name for name in sorted(layer) if name not in nested and name != "kernel"]
+    held = {name: layer[name] for name in layer if name == STATISTICS}
+    nested = [name for name in sorted(layer.keys() - held) if isinstance(layer[name], dict)]
+    rest = [name for name in sorted(layer.keys() - held) if name not in nested and name != "kernel"]
     # From 2 up: to split a key is to fold 0 and 1 into it.
     made: Params = {
         name: control(layer[name], jax.random.fold_in(key, number), kind) for number, name in enumerate(nested, 2)
@@ -31,7 +33,7 @@ def control(layer: Params, key: Key[Array, ""], kind: str) -> Params:
     for number, name in enumerate(rest):
         drawn = for_rest if number == 0 else jax.random.fold_in(for_rest, number)
         made[name] = of_rest(layer[name], drawn)
-    return made
+    return {**made, **held}
 
 
 def _matched(values: Float[Array, "*shape"], key: Key[Array, ""]) -> Float[Array, "*shape"]:

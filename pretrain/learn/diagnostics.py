@@ -48,7 +48,7 @@ def diagnose(
       the initial codes) of the codes.
     """
     after, _ = train.train_step(state, batch, objective, optimizer)
-    gradients = jax.grad(lambda params: objective(train.merged(params, state.frozen), batch)[0])(state.trainable)
+    gradients, _ = train.slope(state, batch, objective)
     before, stepped, slopes = (kernels(tree) for tree in (state.trainable, after.trainable, gradients))
     values = {"logit_change": train.change(logits, batch.inputs, state.params, after.params)}
     for layer, own in before.items():

@@ -6,7 +6,7 @@ the modules, never computed from their widths.
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeAlias, cast
+from typing import Any, NamedTuple, TypeAlias
 
 import flax.linen as nn
 import jax
@@ -17,12 +17,12 @@ from jaxtyping import Float, Key, Shaped
 
 from pretrain.learn.annotations import Array, Codes
 from pretrain.learn.convolution import convolve, native, padded
+from pretrain.learn.modes import DRAWS, STATISTICS, evaluated, initial, joined, switch_of, trained
+from pretrain.learn.modes import apply as apply
 
 Params = dict[str, Any]  # nested; leaves are arrays
 Layers = tuple[nn.Module, ...]
 AnyArray: TypeAlias = Any  # of JAX or NumPy, or the shape of one
-# Arguments or fields of a module that turn on what it does in training alone.
-SWITCHES = ("train", "training", "is_training", "deterministic")
 ACTIVATIONS = {
     "elu": nn.elu,
     "relu": nn.relu,
@@ -162,7 +162,7 @@ class Shapes(NamedTuple):
 
     inputs: tuple[int, ...]  # of one example
     outputs: tuple[int, ...]
-    params: Params  # of jax.ShapeDtypeStruct
+    params: Params  # of jax.ShapeDtypeStruct; with running statistics where the layer has any
 
 
 @functools.lru_cache(maxsize=256)
@@ -170,7 +170,8 @@ def shapes_of(layers: tuple[nn.Module, ...], example: tuple[int, ...]) -> tuple[
     """Returns the shapes of every layer of a stack, given those of one example.
 
     Raises:
-      LayerError: a module does not take its input, draws at random, or has state besides parameters.
+      LayerError: a module does not take its input, draws at random in evaluation, or has other state than parameters
+        and running statistics.
     """
     shapes = []
     for layer in layers:
@@ -178,41 +179,65 @@ def shapes_of(layers: tuple[nn.Module, ...], example: tuple[int, ...]) -> tuple[
         name = type(layer).__name__
         try:
             # The key is made inside: of a program that is being traced, shapes that are remembered must leave no trace.
-            variables = jax.eval_shape(lambda inputs, layer=layer: layer.init(jax.random.key(0), inputs), inputs)
-            state = sorted(variables.keys() - {"params"})
-            params = {"params": variables.get("params", {})}
-            outputs = None if state else jax.eval_shape(layer.apply, params, inputs)
+            variables = jax.eval_shape(lambda inputs, layer=layer: initial(layer, jax.random.key(0), inputs), inputs)
+            params, state = joined(variables), sorted(variables.keys() - {"params"})
+            if state and not (state == [STATISTICS] and switch_of(layer)):
+                raise LayerError(_with_state(name, state))
+            outputs = jax.eval_shape(functools.partial(evaluated, layer), params, inputs)
+        except LayerError:
+            raise
         except errors.InvalidRngError:
             raise LayerError(_with_draws(name)) from None
         except Exception as error:  # a module is code, and may fail in any way
             reason = " ".join(str(error).split())[:200]
-            remedy = "; give it a default" * any(
-                f"'{switch}'" in reason or f'"{switch}"' in reason for switch in SWITCHES
-            )
-            raise LayerError(f"{name} fails on {list(example)} values an example ({reason}){remedy}") from None
-        if state:
-            raise LayerError(_with_state(name, state))
+            raise LayerError(f"{name} fails on {list(example)} values an example ({reason})") from None
         if not isinstance(outputs, jax.ShapeDtypeStruct) or outputs.ndim < 2 or outputs.shape[0] != 2:
             raise LayerError(f"{name} does not turn [B, ...] into one array [B, ...]")
         if outputs.dtype != jnp.float32:
             raise LayerError(f"{name} turns float32 into {outputs.dtype}; its codes must be float32")
-        _check_params(name, variables.get("params", {}))
-        shapes.append(Shapes(example, outputs.shape[1:], variables.get("params", {})))
+        if STATISTICS in variables.get("params", {}):
+            raise LayerError(f"{name} has a parameter {STATISTICS}, the name of running statistics; give it another")
+        _check_params(name, params)
+        if switch_of(layer):
+            _check_training(name, layer, params, inputs, outputs)
+        shapes.append(Shapes(example, outputs.shape[1:], params))
         example = outputs.shape[1:]
     return tuple(shapes)
 
 
+_SWITCHED = "__call__(self, inputs, train: bool = False)"
+
+
 def _with_draws(name: str) -> str:
-    remedy = "make that its default, by train=False or deterministic=True"
-    return (
-        f"{name} draws at random whenever it is applied, where a layer must give the same codes each time; {remedy}; "
-        "pretrain.method.corruption adds noise to inputs"
-    )
+    remedy = f"draw in training alone, as {_SWITCHED} says it, or set deterministic=True"
+    return f"{name} draws at random whenever it is applied, where codes must be the same each time; {remedy}"
 
 
 def _with_state(name: str, state: Sequence[str]) -> str:
-    remedy = "a layer may have parameters only; normalise with nn.GroupNorm or nn.LayerNorm in the place of BatchNorm"
+    if state == [STATISTICS]:
+        remedy = f"take its mode as an argument, {_SWITCHED}, and give BatchNorm use_running_average=not train"
+        return f"{name} has running statistics ({STATISTICS}), and no argument by which they are updated; {remedy}"
+    remedy = f"a layer may have parameters, and {STATISTICS} of nn.BatchNorm"
     return f"{name} has state besides parameters ({', '.join(state)}); {remedy}"
+
+
+def _check_training(name: str, layer: nn.Module, params: Params, inputs: Any, outputs: Any) -> None:
+    """Checks that a module has outputs and statistics of the same shapes in training as in evaluation.
+
+    Raises:
+      LayerError: it fails, draws from another stream, or has others.
+    """
+    try:
+        made, state = jax.eval_shape(
+            lambda params, inputs: trained(layer, params, inputs, jax.random.key(0)), params, inputs
+        )
+    except errors.InvalidRngError as error:
+        reason = f"draws from a stream that it has not ({' '.join(str(error).split())[:200]}); name it {DRAWS}"
+        raise LayerError(f"{name}, in training, {reason}") from None
+    except Exception as error:  # a module is code, and may fail in any way
+        raise LayerError(f"{name} fails in training ({' '.join(str(error).split())[:200]})") from None
+    if (made, state) != (outputs, params.get(STATISTICS)):
+        raise LayerError(f"{name} has other outputs or statistics in training than in evaluation: in shape or kind")
 
 
 def _check_params(name: str, params: Params) -> None:
@@ -224,11 +249,6 @@ def _check_params(name: str, params: Params) -> None:
             raise LayerError(f"{name} has a parameter {named} of {kind}; parameters must be float32 arrays")
         if any("/" in part for part in path):
             raise LayerError(f"{name} has a parameter {named}, whose name holds a slash; name it without")
-
-
-def apply(module: nn.Module, params: Params, inputs: Float[Array, "rows ..."]) -> Float[Array, "rows ..."]:
-    """Returns a module's outputs for a batch."""
-    return cast(jax.Array, module.apply({"params": params}, inputs))
 
 
 def encode(
@@ -293,5 +313,5 @@ def _probed(function: Callable[[jax.Array], jax.Array]) -> str | None:
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def fresh(layer: nn.Module, example: tuple[int, ...], key: Key[Array, ""]) -> Params:
-    """Returns a layer's initial parameters."""
-    return layer.init(key, jnp.zeros((1, *example))).get("params", {})
+    """Returns a layer's initial parameters, with running statistics where it has any."""
+    return joined(initial(layer, key, jnp.zeros((1, *example))))

@@ -19,7 +19,7 @@ from pretrain.learn.metrics import Batch, Splits, evaluate, measured_if, taken
 from pretrain.learn.pytrees import Frozen, frozen
 from pretrain.learn.randomness import VariationSource, mixed
 from pretrain.learn.stage import Stage, StageConfig, Static
-from pretrain.learn.train import Step, TrainState, Values, run_steps
+from pretrain.learn.train import Step, TrainState, Values, run_steps, with_draws
 
 
 class Inputs(NamedTuple):
@@ -86,7 +86,7 @@ def begin(stage: Stage, trial: Inputs, examples: Splits) -> tuple[Carry, Source]
         else:
             source = Source(labelled, None)
         if stage.patience:
-            state = state._replace(stopping=stopping.at_start(state.trainable))
+            state = state._replace(stopping=stopping.at_start(state.moving))
         one = functools.partial(step, stage, trial, source, examples, state)
         names = jax.eval_shape(one, jnp.int32(0))[1]
         _check_values(names, stage.method)
@@ -153,7 +153,7 @@ def step(
         if stage.patience:
             name = stage.method.held_out
             error = values.get(f"validation_weighted_{name}", values[f"validation_{name}"])
-            noted = stopping.noted(before, state.trainable, error, is_due)
+            noted = stopping.noted(before, state.moving, error, is_due)
             state = state._replace(stopping=noted)
         return state, values
 
@@ -168,7 +168,11 @@ def update(
     """Makes the update of a number, given what fraction of the updates is made before it, and measures nothing."""
     (state, source, inputs, index), (examples, fraction) = trial, shared
     batch = taken(source.train or examples.train, stage.rows.of_update(inputs.seed, index))
-    return stage.method.update(stage.static, inputs.config, state, batch, inputs.seed, Step(index, fraction))
+    state = with_draws(stage.static, state, inputs.seed, index)
+    state, values = stage.method.update(stage.static, inputs.config, state, batch, inputs.seed, Step(index, fraction))
+    if state.draws is not None:
+        raise ValueError("update makes no train_step, which puts layers with draws or running statistics in training")
+    return state, values
 
 
 @_traced_once

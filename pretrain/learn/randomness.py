@@ -28,6 +28,8 @@ class Purpose(enum.IntEnum):
     CONTROL = 8
     VIEWS = 9
     AUGMENTATION = 10
+    PRETRAIN_DRAWS = 11  # of layers in training
+    FINETUNE_DRAWS = 12
 
 
 class VariationSource(enum.IntEnum):
@@ -46,6 +48,8 @@ class VariationSource(enum.IntEnum):
             Purpose.HEAD_INIT: cls.HEAD,
             Purpose.FINETUNE_BATCHES: cls.BATCHES,
             Purpose.AUGMENTATION: cls.BATCHES,
+    PRETRAIN_DRAWS = 11  # of layers in training
+    FINETUNE_DRAWS = 12
         }.get(purpose, cls.PRETRAINING)
 
 

@@ -29,6 +29,7 @@ from pretrain.learn.layers import (
     scaled,
     shapes_of,
 )
+from pretrain.learn.modes import switch_of
 from pretrain.learn.randomness import Purpose, key_for
 from pretrain.learn.tasks import NO_TASK, Task
 
@@ -142,6 +143,17 @@ class Stack:
     def whole(self) -> "Stack":
         """The stack as it is measured: from the images up."""
         return dataclasses.replace(self, start=0, encoded=0)
+
+    @functools.cached_property
+    def in_modes(self) -> tuple[tuple[str, int], ...]:
+        """The modules in training that have a mode of training, by side and layer."""
+        found = []
+        for number in range(self.start, len(self.layers)):
+            beside = self.companions[number] if self.companions else ()
+            joins = ((side, each.module) for side, each in beside if number == self.top or each.joins_deep)
+            modules = (("encoder", self.layers[number]), *joins)
+            found += [(side, number) for side, module in modules if switch_of(module)]
+        return tuple(found)
 
     @property
     def reconstructs(self) -> bool:

@@ -1,5 +1,6 @@
 """One update, and a run of updates: for one trial, whatever is trained."""
 
+import zlib
 from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
@@ -11,27 +12,43 @@ from jaxtyping import Shaped
 from pretrain.learn.annotations import Array, Scalar
 from pretrain.learn.layers import Params
 from pretrain.learn.metrics import Batch, Metrics, divided
+from pretrain.learn.modes import in_training, statistics_after
 from pretrain.learn.optimizers import Rule, counted_from, make_optimizer
+from pretrain.learn.randomness import Purpose, update_key
 from pretrain.learn.stage import StageConfig, Static
-from pretrain.learn.transfer import merged, partition
+from pretrain.learn.transfer import merged, partition, without_statistics
 
 Objective = Callable[[Params, Batch], tuple[jax.Array, Metrics]]  # a loss to differentiate, and metrics
 Values = dict[str, jax.Array]  # metrics, divided
 
 
 class TrainState(NamedTuple):
-    """State that an update changes: arrays only. Frozen parameters have no gradient and no optimizer state."""
+    """State that an update changes: arrays only. Frozen parameters have no gradient and no optimizer state.
+
+    Running statistics of layers in training are apart from both.
+    """
 
     trainable: Params
     frozen: Params
     opt_state: optax.OptState
     carry: Any = None  # of the method's own, as the chains of persistent contrastive divergence
     stopping: Any = None  # Stopping, of training that may end early
+    statistics: Params | None = None  # running ones, of layers in training
+    draws: Any = None  # keys of modules in training at the next update, by side and layer; None between updates
 
     @property
     def params(self) -> Params:
         """All parameters, trainable and frozen."""
-        return merged(self.trainable, self.frozen)
+        return self.at(self.trainable)
+
+    @property
+    def moving(self) -> Params:
+        """The parameters that updates change, running statistics among them."""
+        return merged(self.trainable, self.statistics or {})
+
+    def at(self, trainable: Params) -> Params:
+        """Returns all parameters, with others in training."""
+        return merged(merged(trainable, self.statistics or {}), self.frozen)
 
     @property
     def kept(self) -> Params:
@@ -74,26 +91,51 @@ def init_state(
       step_count: updates that Adam's bias correction counts as made already; the moments start at zero regardless.
       carry: of the method's own.
     """
-    trained, frozen = partition(params, trainable)
-    return TrainState(trained, frozen, counted_from(optimizer.init(trained), step_count), carry)
+    moving, frozen = partition(params, trainable)
+    trained, statistics = without_statistics(moving)
+    opt_state = counted_from(optimizer.init(trained), step_count)
+    return TrainState(trained, frozen, opt_state, carry, statistics=statistics or None)
+
+
+def with_draws(static: Static, state: TrainState, seed: jax.Array, number: jax.Array | int) -> TrainState:
+    """Returns a state whose next ``train_step``, by its number, has its layers in training, by draws of its own."""
+    if not static.stack.in_modes:
+        return state
+    is_last = static.rows.purpose == Purpose.FINETUNE_BATCHES
+    key = update_key(seed, Purpose.FINETUNE_DRAWS if is_last else Purpose.PRETRAIN_DRAWS, static.place, number)
+    draws: dict[str, Any] = {}
+    for side, layer in static.stack.in_modes:
+        own = jax.random.fold_in(key, layer)
+        if side != "encoder":
+            own = jax.random.fold_in(own, zlib.crc32(side.encode()))
+        draws.setdefault(side, {})[f"layers_{layer}"] = own
+    return state._replace(draws=draws)
 
 
 def train_step(
     state: TrainState, batch: Batch, objective: Objective, optimizer: optax.GradientTransformation
 ) -> tuple[TrainState, Values]:
-    """Makes one update.
+    """Makes one update, by parameters whose layers are in training.
 
     Returns:
       The state after it, and the objective's metrics on the batch before it, mean over the batch.
     """
-
-    def loss(trainable: Params) -> tuple[jax.Array, Metrics]:
-        return objective(merged(trainable, state.frozen), batch)
-
-    gradients, metrics = jax.grad(loss, has_aux=True)(state.trainable)
+    gradients, (metrics, statistics) = slope(state, batch, objective)
     updates, opt_state = optimizer.update(gradients, state.opt_state, state.trainable)
     state = state._replace(trainable=optax.apply_updates(state.trainable, updates), opt_state=opt_state)
-    return state, divided(metrics)
+    return state._replace(statistics=statistics, draws=None), divided(metrics)
+
+
+def slope(state: TrainState, batch: Batch, objective: Objective) -> tuple[Params, tuple[Metrics, Params | None]]:
+    """Returns the gradients of an objective, beside its metrics and the running statistics after the batch."""
+
+    def loss(trainable: Params) -> tuple[jax.Array, tuple[Metrics, Params | None]]:
+        keys = state.draws or {}
+        params = in_training(state.at(trainable), keys)
+        value, metrics = objective(params, batch)
+        return value, (metrics, statistics_after(params, keys) if keys else state.statistics)
+
+    return jax.grad(loss, has_aux=True)(state.trainable)
 
 
 def eval_step(params: Params, batch: Batch, objective: Objective) -> Values:

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from flax import traverse_util
 
 from pretrain.learn.layers import Params
+from pretrain.learn.modes import STATISTICS
 
 
 class TransferError(Exception):
@@ -34,6 +35,15 @@ def copied(target: Params, source: Params) -> Params:
     if faults:
         raise TransferError("parameters do not fit: " + "; ".join(sorted(faults)))
     return source
+
+
+def without_statistics(params: Params) -> tuple[Params, Params]:
+    """Splits parameters, by side and layer, from the running statistics beside them."""
+    flat = traverse_util.flatten_dict(params)
+    held = {path for path in flat if STATISTICS in path[:3]}
+    halves = ({path: flat[path] for path in flat if (path in held) is is_held} for is_held in (False, True))
+    own, statistics = map(traverse_util.unflatten_dict, halves)
+    return own, statistics
 
 
 def partition(params: Params, trainable: Collection[str]) -> tuple[Params, Params]:

@@ -1,6 +1,5 @@
 """Findings about layers of the user's own: dropout that is off, maps of the last axis alone, and large decoders."""
 
-import inspect
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -13,7 +12,8 @@ from flax import errors
 from pretrain.config import Settings
 from pretrain.data import Dataset
 from pretrain.data.findings import Finding
-from pretrain.learn.layers import SWITCHES, LayerError, Params, Shapes, fresh
+from pretrain.learn.layers import LayerError, Shapes, apply, fresh
+from pretrain.learn.modes import SWITCHES, switch_of
 from pretrain.learn.stack import DenseDecoder, Stack, mirror
 from pretrain.plan import modules
 from pretrain.plan.stages import example_shape
@@ -43,11 +43,8 @@ def findings(settings: Settings, dataset: Dataset) -> Iterator[Finding]:
 
 
 def _without_draws(name: str, switch: str) -> Finding:
-    line = (
-        f"{name} is applied with its default {switch}, so that its dropout is off in pretraining, fine-tuning and "
-        "tests: a layer gives the same codes each time"
-    )
-    remedy = "for noise in pretraining set pretrain.method.corruption"
+    line = f"{name} has its field {switch}, so that its dropout is off in pretraining and fine-tuning, too"
+    remedy = "for dropout in training take an argument: __call__(self, inputs, train: bool = False)"
     return Finding("dropout that is off", line, remedy=remedy)
 
 
@@ -71,12 +68,8 @@ def _large_decoder(name: str, layer: nn.Module, shapes: Shapes) -> Iterator[Find
 
 
 def _off(layer: nn.Module, shapes: Shapes) -> str:
-    """Returns the switch, with its default, whose other value would make a layer draw at random; none as ``""``."""
-    arguments = inspect.signature(type(layer).__call__).parameters
-    for name in SWITCHES:
-        default = arguments[name].default if name in arguments else None
-        if isinstance(default, bool) and _draws(layer, shapes, {name: not default}):
-            return f"{name}={default}"
+    """Returns the field, with its value, whose other value would make a layer draw at random; none as ``""``."""
+    for name in SWITCHES if not switch_of(layer) else ():
         given = getattr(layer, name, None)
         switched: dict[str, Any] = {name: not given}
         if isinstance(given, bool) and _draws(layer.clone(**switched), shapes):
@@ -93,18 +86,16 @@ def _maps_positions(layer: nn.Module, shapes: Shapes) -> bool:
         return False
     inputs = jax.random.normal(jax.random.key(0), (1, *shapes.inputs))
     middle = (0, *(size // 2 for size in positions))
-    params = {"params": fresh(layer, shapes.inputs, jax.random.key(1))}
-    before, after = (jnp.asarray(layer.apply(params, each)) for each in (inputs, inputs.at[middle].add(1.0)))
+    params = fresh(layer, shapes.inputs, jax.random.key(1))
+    before, after = (apply(layer, params, each) for each in (inputs, inputs.at[middle].add(1.0)))
     return bool(jnp.array_equal(before, after.at[middle].set(before[middle])))
 
 
-def _draws(layer: nn.Module, shapes: Shapes, switched: Params | None = None) -> bool:
-    """Returns whether a layer that is applied with some arguments asks for a key."""
+def _draws(layer: nn.Module, shapes: Shapes) -> bool:
+    """Returns whether a layer that is applied asks for a key."""
     inputs = jax.ShapeDtypeStruct((2, *shapes.inputs), jnp.float32)
     try:
-        jax.eval_shape(
-            lambda params, inputs: layer.apply(params, inputs, **switched or {}), {"params": shapes.params}, inputs
-        )
+        jax.eval_shape(layer.apply, {"params": shapes.params}, inputs)
     except errors.InvalidRngError:
         return True
     except Exception:  # it may fail in any way where it is not asked to work

@@ -16,6 +16,7 @@ from pretrain.config import (
 from pretrain.execute import execute
 from pretrain.plan.plan import Pack, packs
 from pretrain.plan.plan import plan as plan_all
+from tests.launching import ROOT
 from tests.small_sweep import FINGERPRINTS, unwatched
 
 pytestmark = pytest.mark.optimised
@@ -67,6 +68,7 @@ PLANS = {
         "method": VarianceConfig(views=("flip", "erasing", "noise"), projector=()),
         "stages": ["pretrain/all"],
     },
+<<<<<<< HEAD
     "a teacher": {
         "encoder": {"layers": (6, 4)},
         "method": TeacherConfig(projector=(5, 3), predictor=(4,), momentum=0.5),
@@ -77,6 +79,19 @@ PLANS = {
         "pretrain": {"training": "end_to_end"},
         "method": TeacherConfig(projector=(), stops_gradient=False),
         "stages": ["pretrain/all"],
+=======
+    "draws and running averages": {
+        "encoder": {"layers": (f"{ROOT}/tests/moded_layers.py:layers", 4)},
+        "method": AutoencoderConfig(),
+        "finetune": {"frozen_layers": 1},
+        "stages": ["finetune", "pretrain/0", "pretrain/1", "pretrain/2"],
+    },
+    "draws and running averages, all at once": {
+        "encoder": {"layers": (f"{ROOT}/tests/moded_layers.py:layers",)},
+        "pretrain": {"training": "end_to_end", "stop": "validation", "patience": 9, "validate_every": 1},
+        "method": AutoencoderConfig(),
+        "stages": ["finetune", "pretrain/all"],
+>>>>>>> aa6f176 (Train layers with dropout and running averages: on in updates of layers in training, off in all that is measured or handed on)
     },
     "convolutions": {
         "encoder": {"layers": ("3c3s2", 5)},

@@ -274,20 +274,14 @@ class Made(nn.Module):
 
 @pytest.mark.parametrize("averages", [True, False])
 @pytest.mark.parametrize("inside", [True, False])
-def test_batch_norm_is_refused_with_what_to_take_in_its_place(averages, inside):
+def test_batch_norm_without_a_mode_is_refused_with_the_remedy(averages, inside):
     text = refused(Normed(averages) if inside else nn.BatchNorm(use_running_average=averages))
-    for part in ("batch_stats", "BatchNorm", "GroupNorm", "LayerNorm"):
-        assert part in text
-
-
-@pytest.mark.parametrize("norm", [nn.GroupNorm(3), nn.LayerNorm()])
-def test_what_is_to_take_batch_norms_place_is_a_layer(norm):
-    assert shapes_of((Dense(6), norm), (4,))[1].outputs == (6,)
+    assert "batch_stats" in text and "train: bool = False" in text and "use_running_average=not train" in text
 
 
 def test_other_state_is_refused_by_its_name():
     text = refused(Counting())
-    assert "calls" in text and "parameters only" in text
+    assert "calls" in text and "batch_stats of nn.BatchNorm" in text
 
 
 def test_a_module_that_draws_is_refused():
@@ -295,12 +289,38 @@ def test_a_module_that_draws_is_refused():
     assert "draws at random whenever it is applied" in text and "deterministic=True" in text and "http" not in text
 
 
-def test_a_module_whose_switch_has_no_default_is_refused_with_the_remedy():
-    class Asking(nn.Module):
-        def __call__(self, inputs, train):
-            return inputs
+class Switched(nn.Module):
+    """A layer that does in training what it is told to, by an argument without a default."""
 
-    assert "argument: 'train'); give it a default" in refused(Asking())
+    of: object
+
+    @nn.compact
+    def __call__(self, inputs, is_training):
+        return self.of(self, inputs) if is_training else inputs
+
+
+@pytest.mark.parametrize(
+    ("of", "text"),
+    [
+        (lambda module, inputs: inputs + module.make_rng("noise"), "draws from a stream that it has not"),
+        (lambda module, inputs: inputs[:, :1], "has other outputs or statistics in training than in evaluation"),
+        (
+            lambda module, inputs: nn.BatchNorm(False, use_scale=False, use_bias=False)(inputs),
+            "other outputs or statistics",
+        ),
+        (lambda module, inputs: 1 / 0, "fails in training (division by zero)"),
+    ],
+)
+def test_a_module_that_cannot_be_trained_is_refused(of, text):
+    assert text in refused(Switched(of))
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [nn.BatchNorm(), nn.Dropout(0.5), Switched(lambda module, inputs: nn.Dropout(0.5, deterministic=False)(inputs))],
+)
+def test_modules_with_a_mode_are_layers(layer):
+    assert shapes_of((Dense(6), layer), (4,))[1].outputs == (6,)
 
 
 def test_a_module_that_fails_on_its_input_is_refused_with_the_reason():

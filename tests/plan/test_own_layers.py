@@ -34,13 +34,6 @@ class ByTrain(Dense):
         return nn.Dropout(0.3, deterministic=not train)(super().__call__(x))
 
 
-class ByTraining(Dense):
-    @nn.compact
-    def __call__(self, x, training=False):
-        x = super().__call__(x)
-        return x + jax.random.normal(self.make_rng("noise"), x.shape) if training else x
-
-
 class ByField(Dense):
     deterministic: bool = True
 
@@ -102,7 +95,6 @@ def above(): return Mixing(), Units()
 def mixing(): return Mixing()
 def one_by_one(): return OneByOne()
 def by_train(): return ByTrain()
-def by_training(): return ByTraining()
 def by_field(): return ByField()
 def idle(): return Idle(), nn.Sequential([Dense(), nn.Dropout(0.5, deterministic=True)])
 def closed(): return Dense(lambda x: nn.relu(x)), Dense(jax.nn.tanh)
@@ -136,18 +128,14 @@ def found(file, experiment):
     return find
 
 
-@pytest.mark.parametrize(
-    ("function", "switch"),
-    [("by_train", "train=False"), ("by_training", "training=False"), ("by_field", "deterministic=True")],
-)
-def test_dropout_that_is_off_is_one_line(function, switch, found):
-    finding = found(function)["dropout that is off"]
-    assert switch in str(finding) and "layer 0, By" in str(finding) and finding.severity == "note"
-    assert len(str(finding).splitlines()) == 1
+def test_dropout_that_a_field_turns_off_is_one_line(found):
+    finding = found("by_field")["dropout that is off"]
+    assert "deterministic=True" in str(finding) and "layer 0, By" in str(finding) and finding.severity == "note"
+    assert len(str(finding).splitlines()) == 1 and "train: bool = False" in finding.remedy
 
 
-def test_modules_without_dropout_or_with_it_off_by_hand_have_no_line(found):
-    assert found("idle") == found(12, "closed") == found(12, 6) == {}
+def test_modules_without_dropout_or_with_it_in_training_have_no_line(found):
+    assert found("by_train") == found("idle") == found(12, "closed") == found(12, 6) == {}
 
 
 def test_a_map_far_larger_than_its_layer_is_named(found):

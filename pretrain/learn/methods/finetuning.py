@@ -23,10 +23,10 @@ from pretrain.learn.train import (
     Values,
     change,
     eval_step,
-    merged,
     optimizer_of,
     state_of,
     train_step,
+    with_draws,
 )
 from pretrain.learn.views import changed
 
@@ -62,7 +62,8 @@ def init(static: Static, config: StageConfig, seed: jax.Array, parent: Params | 
         batch = batch._replace(labels=stack.task.weighed(batch.labels, carry.class_weights))
         minimised = partial(objective, stack=stack, config=method)
         rule = _optimizer_at(static, method, optimizer_of(static, config), jnp.int32(0))
-        scale = scale_to(method.first_logit_change, state, batch, stack.logits, minimised, rule)
+        first = with_draws(static, state, seed, 0)
+        scale = scale_to(method.first_logit_change, first, batch, stack.logits, minimised, rule)
         state = state._replace(carry=carry._replace(first_scale=scale))
     return state
 
@@ -159,7 +160,7 @@ def scale_to(
 
     def reached(scale: jax.Array) -> jax.Array:
         moved = jax.tree.map(lambda old, new: old + scale * (new - old), state.trainable, after.trainable)
-        return change(function, batch.inputs, state.params, merged(moved, state.frozen))
+        return change(function, batch.inputs, state.params, state.at(moved))
 
     def halve(_: jax.Array, ends: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         low, high = ends
