@@ -48,8 +48,7 @@ class VariationSource(enum.IntEnum):
             Purpose.HEAD_INIT: cls.HEAD,
             Purpose.FINETUNE_BATCHES: cls.BATCHES,
             Purpose.AUGMENTATION: cls.BATCHES,
-    PRETRAIN_DRAWS = 11  # of layers in training
-    FINETUNE_DRAWS = 12
+            Purpose.FINETUNE_DRAWS: cls.BATCHES,
         }.get(purpose, cls.PRETRAINING)
 
 

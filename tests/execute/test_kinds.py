@@ -68,7 +68,6 @@ PLANS = {
         "method": VarianceConfig(views=("flip", "erasing", "noise"), projector=()),
         "stages": ["pretrain/all"],
     },
-<<<<<<< HEAD
     "a teacher": {
         "encoder": {"layers": (6, 4)},
         "method": TeacherConfig(projector=(5, 3), predictor=(4,), momentum=0.5),
@@ -79,7 +78,7 @@ PLANS = {
         "pretrain": {"training": "end_to_end"},
         "method": TeacherConfig(projector=(), stops_gradient=False),
         "stages": ["pretrain/all"],
-=======
+    },
     "draws and running averages": {
         "encoder": {"layers": (f"{ROOT}/tests/moded_layers.py:layers", 4)},
         "method": AutoencoderConfig(),
@@ -91,7 +90,6 @@ PLANS = {
         "pretrain": {"training": "end_to_end", "stop": "validation", "patience": 9, "validate_every": 1},
         "method": AutoencoderConfig(),
         "stages": ["finetune", "pretrain/all"],
->>>>>>> aa6f176 (Train layers with dropout and running averages: on in updates of layers in training, off in all that is measured or handed on)
     },
     "convolutions": {
         "encoder": {"layers": ("3c3s2", 5)},

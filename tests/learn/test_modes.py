@@ -99,7 +99,7 @@ def test_running_averages_are_those_of_numpy(kind, images):
 
 @pytest.mark.parametrize(
     ("kind", "lowest"),
-    [("autoencoder", 1), ("autoencoder", 0), ("supervised", 1), ("contrastive", 1), ("variance", 0)],
+    [("autoencoder", 1), ("autoencoder", 0), ("supervised", 1), ("contrastive", 1), ("teacher", 0)],
 )
 def test_methods_train_layers_with_a_mode_and_leave_those_below_alone(kind, lowest, images):
     def ran_by(stage, config, parent):

@@ -62,8 +62,8 @@ def init(static: Static, config: StageConfig, seed: jax.Array, parent: Params | 
         batch = batch._replace(labels=stack.task.weighed(batch.labels, carry.class_weights))
         minimised = partial(objective, stack=stack, config=method)
         rule = _optimizer_at(static, method, optimizer_of(static, config), jnp.int32(0))
-        first = with_draws(static, state, seed, 0)
-        scale = scale_to(method.first_logit_change, first, batch, stack.logits, minimised, rule)
+        drawn = with_draws(static, state, seed, 0)
+        scale = scale_to(method.first_logit_change, drawn, batch, stack.logits, minimised, rule)
         state = state._replace(carry=carry._replace(first_scale=scale))
     return state
 

@@ -20,7 +20,7 @@ from pretrain.learn.metrics import Batch, Metrics, Splits
 from pretrain.learn.stack import Companion, Companions
 from pretrain.learn.stage import StageConfig, Static
 from pretrain.learn.tasks import Task
-from pretrain.learn.train import Step, TrainState, Values, merged
+from pretrain.learn.train import Step, TrainState, Values
 
 _LEAST = 1e-12  # squared norm of an output that is taken for zero
 _AFFINE = {"scale": nn.initializers.ones, "bias": nn.initializers.zeros}
@@ -157,7 +157,7 @@ def update(
 
 
 def _with_teacher(state: TrainState) -> two_views.Compared:
-    return partial(_compared, teacher=merged(state.carry or {}, state.frozen))
+    return partial(_compared, teacher=state.at(state.carry or {}))  # by the student's running averages
 
 
 def _kept(momentum: Scalar | float, fraction: Scalar | float) -> Scalar:
