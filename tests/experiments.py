@@ -17,7 +17,7 @@ LEAVES = {name: kind for name, kind in fields(Experiment).items() if name not in
 KINDS = {name: typing.get_args(kind) for name, kind in LEAVES.items() if name.endswith(".kind")}
 # These must fit one another, so the strategy below draws them together.
 BOUND = {
-    *("encoder.layers", "encoder.activation", "pretrain.training"),
+    *("encoder.layers", "encoder.activation", "encoder.norm", "pretrain.training"),
     *("finetune.frozen_layers", "finetune.fresh_layers", "finetune.labels", "finetune.batch_size"),
     *("finetune.encoder_init", "pretrain.method.kind", "pretrain.method.loss", "pretrain.method.sparsity"),
     *("pretrain.method.tied", "pretrain.method.contractive", "pretrain.method.variational", "pretrain.method.visible"),

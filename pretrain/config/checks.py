@@ -107,7 +107,11 @@ def _facts(settings: Settings) -> list[LayerFacts]:
     words = settings.words
     activations = [settings.at_layer(layer).encoder.activation for layer in range(len(words))]
     layers = zip(settings.encoder.layers, words, activations, [None, *activations], strict=False)
-    return [LayerFacts(str(text), word.kind == "dense", *around) for text, word, *around in layers]
+    asked = settings.encoder.norm
+    return [
+        LayerFacts(str(text), word.kind == "dense", activation, below, word.norm(asked))
+        for text, word, activation, below in layers
+    ]
 
 
 def check_depth(settings: Settings, depth: int) -> None:

@@ -18,6 +18,7 @@ Penalty = Annotated[float, Ge(0), TRACED]
 Decay = Annotated[float, Ge(0), Lt(1), TRACED]
 Switch = Annotated[bool, tyro.conf.FlagConversionOff]  # --field True, so that a script can pass either value
 Activation = Literal["elu", "relu", "gelu", "sigmoid", "tanh", "identity"]
+Norm = Literal["auto", "none", "group", "layer", "batch"]
 ClassWeights = Literal["none", "balanced"]
 Sampling = Literal["epoch", "fresh"]
 TaskKind = Literal["classification", "multilabel", "regression"]

@@ -30,6 +30,12 @@ class Word(NamedTuple):
     function: str = ""
     padding: int | None = None  # pixels before and after each side; None of SAME padding
 
+    def norm(self, asked: str) -> str:
+        """Returns the normalisation within its layer, where ``encoder.norm`` asks for one."""
+        if asked == "auto" or self.kind not in ("dense", "convolution", "residual"):
+            return "group" if self.kind == "residual" else "none"
+        return asked
+
 
 def read_word(word: int | str) -> Word:
     """Returns a word of ``encoder.layers``, parsed.

@@ -15,6 +15,7 @@ class LayerFacts(NamedTuple):
     is_dense: bool
     activation: str | None  # of its codes; None where a file of the user's says it
     below: str | None  # activation of the codes that it reads; None where it reads images, or a file says it
+    norm: str = "none"
 
 
 class Inputs(NamedTuple):
@@ -97,9 +98,12 @@ class Method:
             raise ConfigError(f"pretrain.method.{field}", value, f"{remedy}, or {field} to {other}")
 
     def needs_dense(self, layer: LayerFacts, field: str, value: object) -> None:
-        """Refuses a layer that is not dense."""
+        """Refuses a layer that is not dense, or that is normalised."""
         if not layer.is_dense:
             remedy = f"needs dense layers; give encoder.layers a number of units, not {layer.word!r}"
+            raise ConfigError(f"pretrain.method.{field}", value, remedy)
+        if layer.norm != "none":
+            remedy = f"needs layers that are not normalised; set encoder.norm to none, not {layer.norm!r}"
             raise ConfigError(f"pretrain.method.{field}", value, remedy)
 
     def needs_bounded(self, activation: str | None, field: str, value: object, other: str = "") -> None:

@@ -10,7 +10,18 @@ from pydantic.dataclasses import dataclass
 
 from pretrain.config.effects import Unless, When, canonical
 from pretrain.config.fields import STRICT, TRACED, bare, hints, replace_all, with_values
-from pretrain.config.kinds import Activation, ClassWeights, Count, Penalty, Rate, Sampling, SweptValue, Switch, TaskKind
+from pretrain.config.kinds import (
+    Activation,
+    ClassWeights,
+    Count,
+    Norm,
+    Penalty,
+    Rate,
+    Sampling,
+    SweptValue,
+    Switch,
+    TaskKind,
+)
 from pretrain.config.layers import LayerWord, Word, read_word
 from pretrain.config.methods import AutoencoderConfig, Method, MethodConfig, PcaConfig
 from pretrain.config.optimizers import AdamConfig, OptimizerConfig
@@ -100,6 +111,11 @@ class EncoderConfig:
     which returns modules of your own."""
     activation: Activation = "elu"
     """Activation of every encoder layer; a decoder layer has that of the codes it reconstructs."""
+    norm: Norm = "auto"
+    """Normalisation between the product and the activation of layers: none; group, over positions and groups of
+    features; layer, over the features of a position; batch, over rows and positions, and by running averages wherever
+    nothing is trained; auto is group in residual blocks and none elsewhere. max2, resnet18 and modules of your own have
+    none of it."""
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -19,6 +19,7 @@ from pretrain.learn.annotations import Array, Codes
 from pretrain.learn.convolution import convolve, native, padded
 from pretrain.learn.modes import DRAWS, STATISTICS, evaluated, initial, joined, switch_of, trained
 from pretrain.learn.modes import apply as apply
+from pretrain.learn.norms import HasNorm, normalised
 
 Params = dict[str, Any]  # nested; leaves are arrays
 Layers = tuple[nn.Module, ...]
@@ -33,7 +34,7 @@ ACTIVATIONS = {
 }
 
 
-class Dense(nn.Module):
+class Dense(HasNorm, nn.Module):
     """A dense layer, ``activation(inputs @ kernel + bias)``: [B, ...], flattened, to [B, features].
 
     Kernels start from He et al.'s (2015) truncated normal, variance 2 / fan_in, corrected for the truncation at two
@@ -42,16 +43,18 @@ class Dense(nn.Module):
 
     features: int
     activation: str = "identity"
+    norm: str = "none"
 
     @nn.compact
-    def __call__(self, inputs: Float[Array, "rows ..."]) -> Float[Array, "rows features"]:
+    def __call__(self, inputs: Float[Array, "rows ..."], train: bool = False) -> Float[Array, "rows features"]:
         inputs = flat(inputs)
         kernel = self.param("kernel", nn.initializers.he_normal(), (inputs.shape[-1], self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
-        return ACTIVATIONS[self.activation](inputs @ kernel + jnp.broadcast_to(bias, (inputs.shape[0], self.features)))
+        sums = inputs @ kernel + jnp.broadcast_to(bias, (inputs.shape[0], self.features))
+        return ACTIVATIONS[self.activation](normalised(sums, self.norm, train))
 
 
-class Convolution(nn.Module):
+class Convolution(HasNorm, nn.Module):
     """A convolution with SAME padding: [B, H, W, C] to [B, ceil(H / stride), ceil(W / stride), features].
 
     It goes over the three axes of volumes [B, D, H, W, C]. Along a side of 1, as series [B, T, 1, C] have one, the
@@ -63,19 +66,23 @@ class Convolution(nn.Module):
     stride: int = 1
     activation: str = "identity"
     is_native: bool = False  # whether by XLA's own convolution, which is slow in a loop on a CPU
+    norm: str = "none"
 
     @nn.compact
-    def __call__(self, inputs: Float[Array, "rows *sides channels"]) -> Float[Array, "rows *s features"]:
+    def __call__(
+        self, inputs: Float[Array, "rows *sides channels"], train: bool = False
+    ) -> Float[Array, "rows *s features"]:
         if inputs.ndim < 4:
             raise ValueError("a convolution reads images [H, W, C], series [T, 1, C] or volumes [D, H, W, C]")
         window = (self.window if size > 1 else 1 for size in inputs.shape[1:-1])
         kernel = self.param("kernel", nn.initializers.he_normal(), (*window, inputs.shape[-1], self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         sums = (native if self.is_native else convolve)(inputs, kernel, self.stride)
-        return ACTIVATIONS[self.activation](sums + jnp.broadcast_to(bias, sums.shape))
+        sums = sums + jnp.broadcast_to(bias, sums.shape)
+        return ACTIVATIONS[self.activation](normalised(sums, self.norm, train))
 
 
-class PaddedConvolution(nn.Module):
+class PaddedConvolution(HasNorm, nn.Module):
     """A convolution with as many zeros before each side as after it: [B, H, W, C] to [B, h, w, features].
 
     Sides come to floor((H + 2 padding - window) / stride) + 1. Else it is as ``Convolution``.
@@ -87,9 +94,12 @@ class PaddedConvolution(nn.Module):
     padding: int
     activation: str = "identity"
     is_native: bool = False
+    norm: str = "none"
 
     @nn.compact
-    def __call__(self, inputs: Float[Array, "rows *sides channels"]) -> Float[Array, "rows *s features"]:
+    def __call__(
+        self, inputs: Float[Array, "rows *sides channels"], train: bool = False
+    ) -> Float[Array, "rows *s features"]:
         if inputs.ndim < 4:
             raise ValueError("a convolution reads images [H, W, C], series [T, 1, C] or volumes [D, H, W, C]")
         window, padding = zip(
@@ -98,7 +108,8 @@ class PaddedConvolution(nn.Module):
         kernel = self.param("kernel", nn.initializers.he_normal(), (*window, inputs.shape[-1], self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         sums = padded(inputs, kernel, self.stride, padding, native if self.is_native else convolve)
-        return ACTIVATIONS[self.activation](sums + jnp.broadcast_to(bias, sums.shape))
+        sums = sums + jnp.broadcast_to(bias, sums.shape)
+        return ACTIVATIONS[self.activation](normalised(sums, self.norm, train))
 
 
 class MaxPooling(nn.Module):
@@ -123,8 +134,8 @@ class MaxPooling(nn.Module):
         return inputs
 
 
-class Residual(nn.Module):
-    """A residual block (He et al., 2016): two convolutions of window 3, GroupNorm (Wu and He, 2018), and a shortcut.
+class Residual(HasNorm, nn.Module):
+    """A residual block (He et al., 2016): two convolutions of window 3, each normalised, and a shortcut.
 
     [B, H, W, C] to [B, ceil(H / stride), ceil(W / stride), features], volumes likewise; the shortcut is projected where
     shapes differ.
@@ -134,15 +145,17 @@ class Residual(nn.Module):
     stride: int = 1
     activation: str = "identity"
     is_native: bool = False  # as of ``Convolution``
+    norm: str = "group"
 
     @nn.compact
-    def __call__(self, inputs: Float[Array, "rows *sides channels"]) -> Float[Array, "rows *s features"]:
-        groups = next(size for size in (32, 16, 8, 4, 2, 1) if self.features % size == 0)
+    def __call__(
+        self, inputs: Float[Array, "rows *sides channels"], train: bool = False
+    ) -> Float[Array, "rows *s features"]:
         activate = ACTIVATIONS[self.activation]
         convolution = functools.partial(Convolution, self.features, is_native=self.is_native)
         values = convolution(3, self.stride, name="lower")(inputs)
-        values = activate(nn.GroupNorm(groups, name="lower_norm")(values))
-        values = nn.GroupNorm(groups, name="upper_norm")(convolution(3, name="upper")(values))
+        values = activate(normalised(values, self.norm, train, "lower_norm"))
+        values = normalised(convolution(3, name="upper")(values), self.norm, train, "upper_norm")
         if inputs.shape != values.shape:
             inputs = convolution(1, self.stride, name="shortcut")(inputs)
         return activate(values + inputs)

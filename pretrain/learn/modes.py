@@ -42,6 +42,8 @@ class Training:
 
 def switch_of(module: nn.Module) -> str | None:
     """Returns the argument by which a module is told its mode; None where it has none, or a field has set it."""
+    if not getattr(module, "has_mode", True):  # of this package's, as it is normalised
+        return None
     call = getattr(module, "nnx_class", type(module)).__call__  # of a module of nnx, which linen wraps
     arguments = inspect.signature(call).parameters
     return next((name for name in SWITCHES if name in arguments and vars(module).get(name) is None), None)

@@ -27,6 +27,7 @@ from pretrain.learn.layers import (
     Params,
 )
 from pretrain.learn.methods import trees
+from pretrain.learn.norms import NORMS
 from pretrain.learn.stack import Stack
 from pretrain.learn.tasks import Task
 from pretrain.learn.transfer import TransferError, copied
@@ -237,7 +238,7 @@ def _check(description: Mapping[str, Any], layers: Layers) -> None:
     """Raises ValueError if a description is of no network."""
     for layer in layers:
         fields = {name: getattr(layer, name) for name in FIELDS if hasattr(layer, name)}
-        is_known = fields.pop("activation", "identity") in ACTIVATIONS
+        is_known = fields.pop("activation", "identity") in ACTIVATIONS and fields.pop("norm", "none") in NORMS
         if not is_known or not all(type(each) is int and each >= (name != "padding") for name, each in fields.items()):
             raise ValueError(f"{type(layer).__name__} has other fields than layers have")
     if description["ending"] not in _ENDINGS:

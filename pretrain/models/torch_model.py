@@ -22,6 +22,7 @@ ACTIVATIONS = {
     "identity": nn.Identity,
 }
 CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+BATCH_NORMS = {0: nn.BatchNorm1d, 1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 POOLINGS = {1: nn.MaxPool1d, 2: nn.MaxPool2d, 3: nn.MaxPool3d}
 MOST_NEIGHBOURS = (1, 3, 5, 9, 15, 25)
 TREES = ("feature", "threshold", "left", "right", "value", "baseline")  # arrays of nodes, and the sums before them
@@ -55,24 +56,43 @@ def convolution(weights, prefix, stride, padding=None):
     return nn.Sequential(Same(kernel.shape[:-2], stride), layer) if padding is None else layer
 
 
-def normalisation(weights, prefix, features):
-    groups = next(size for size in (32, 16, 8, 4, 2, 1) if features % size == 0)
-    layer = nn.GroupNorm(groups, features, eps=1e-6)
-    assign(layer.weight, weights[f"{prefix}.scale"])
-    assign(layer.bias, weights[f"{prefix}.bias"])
+class OverChannels(nn.LayerNorm):
+    """Normalisation over the channels of each position, which come first."""
+
+    def forward(self, values):
+        return super().forward(values.movedim(1, -1)).movedim(-1, 1)
+
+
+def normalisation(weights, prefix, norm, n_axes, name="norm"):
+    """Normalisation as a layer has it, by running averages where they are its batches'."""
+    if norm == "none":
+        return nn.Identity()
+    scale = weights[f"{prefix}.{name}.scale"]
+    if norm == "group":
+        layer = nn.GroupNorm(
+            next(size for size in (32, 16, 8, 4, 2, 1) if len(scale) % size == 0), len(scale), eps=1e-6
+        )
+    elif norm == "layer":
+        layer = OverChannels(len(scale), eps=1e-6)
+    else:
+        layer = BATCH_NORMS[n_axes](len(scale))
+        assign(layer.running_mean, weights[f"{prefix}.batch_stats.{name}.mean"])
+        assign(layer.running_var, weights[f"{prefix}.batch_stats.{name}.var"])
+    assign(layer.weight, scale)
+    assign(layer.bias, weights[f"{prefix}.{name}.bias"])
     return layer
 
 
 class Residual(nn.Module):
-    """Two convolutions of window 3 with GroupNorm, and a shortcut, projected where shapes differ."""
+    """Two convolutions of window 3, each normalised, and a shortcut, projected where shapes differ."""
 
-    def __init__(self, weights, prefix, features, stride, activation):
+    def __init__(self, weights, prefix, stride, activation, norm, n_axes):
         super().__init__()
         self.activation = ACTIVATIONS[activation]()
         self.lower = convolution(weights, f"{prefix}.lower", stride)
-        self.lower_norm = normalisation(weights, f"{prefix}.lower_norm", features)
+        self.lower_norm = normalisation(weights, prefix, norm, n_axes, "lower_norm")
         self.upper = convolution(weights, f"{prefix}.upper", 1)
-        self.upper_norm = normalisation(weights, f"{prefix}.upper_norm", features)
+        self.upper_norm = normalisation(weights, prefix, norm, n_axes, "upper_norm")
         has_shortcut = f"{prefix}.shortcut.kernel" in weights
         self.shortcut = convolution(weights, f"{prefix}.shortcut", stride) if has_shortcut else nn.Identity()
 
@@ -139,11 +159,13 @@ class Network(nn.Module):
                 module = nn.Linear(*kernel.shape)
                 assign(module.weight, kernel.T)
                 assign(module.bias, weights[f"{prefix}.bias"])
-                layers.append(nn.Sequential(nn.Flatten(), module, ACTIVATIONS[layer["activation"]]()))
+                norm = normalisation(weights, prefix, layer.get("norm", "none"), 0)
+                layers.append(nn.Sequential(nn.Flatten(), module, norm, ACTIVATIONS[layer["activation"]]()))
                 shape = (kernel.shape[1],)
                 continue
             if layer["kind"] == "residual":
-                module = Residual(weights, prefix, layer["features"], layer["stride"], layer["activation"])
+                of_block = layer["stride"], layer["activation"], layer.get("norm", "group")
+                module = Residual(weights, prefix, *of_block, len(shape) - 1)
             elif layer["kind"] == "resnet18":
                 module = resnet18(weights, prefix)
             elif layer["kind"] == "pooling":
@@ -152,10 +174,11 @@ class Network(nn.Module):
                 padding = layer.get("padding")  # of which a side of 1 has none
                 padding = None if padding is None else tuple(padding if size > 1 else 0 for size in shape[:-1])
                 inner = convolution(weights, prefix, layer["stride"], padding)
-                module = nn.Sequential(inner, ACTIVATIONS[layer["activation"]]())
+                norm = normalisation(weights, prefix, layer.get("norm", "none"), len(shape) - 1)
+                module = nn.Sequential(inner, norm, ACTIVATIONS[layer["activation"]]())
             layers.append(module)
             with torch.no_grad():
-                made = module(torch.zeros(1, shape[-1], *shape[:-1]))
+                made = module.eval()(torch.zeros(1, shape[-1], *shape[:-1]))
             shape = (*made.shape[2:], made.shape[1])  # channels last, as codes are
         self.layers = nn.ModuleList(layers)
         self.register_buffer("mean", tensor(channels_first(weights["codes.mean"], shape)))

@@ -21,7 +21,7 @@ KINDS: Mapping[str, type[nn.Module]] = {
     "resnet18": ResNet18,
 }
 _POOLING, _STANDARDISE = "pooling", "standardise"
-FIELDS = ("features", "window", "stride", "padding", "activation")
+FIELDS = ("features", "window", "stride", "padding", "activation", "norm")
 Described = Mapping[str, Any]  # of a layer: its kind, and those of its fields
 
 
@@ -79,6 +79,10 @@ def check(
     mine, wanted = ([word(each[side]) for each in both] for side in (0, 1))
     if mine != wanted:
         yield ConfigError("encoder.layers", " ".join(mine), f"{_other(name, mine, wanted)}; give these layers")
+    usual = {kind: getattr(known, "norm", "") for kind, known in KINDS.items()}  # as networks of old have it
+    mine, wanted = ([str(each[side].get("norm", usual[each[side]["kind"]])) for each in both] for side in (0, 1))
+    if mine != wanted:
+        yield ConfigError("encoder.norm", " ".join(filter(None, mine)), f"{_other(name, mine, wanted)}; set it to that")
     mine, wanted = ([str(each[side].get("activation", "")) for each in both] for side in (0, 1))
     if mine != wanted:
         single = {each for each in wanted if each}

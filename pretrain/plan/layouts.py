@@ -6,6 +6,7 @@ import flax.linen as nn
 import numpy as np
 
 from pretrain.learn.layers import Dense
+from pretrain.learn.modes import STATISTICS
 
 _TORCH_NAMES = {"kernel": "weight", "scale": "weight"}  # of a torch module's arrays, by ours
 
@@ -21,6 +22,8 @@ class Leaf(NamedTuple):
 def in_torch(path: str) -> str:
     """Returns the name that torch gives to a parameter of ours, by its path."""
     *parts, last = path.split("/")
+    if STATISTICS in parts:
+        return "/".join([*(part for part in parts if part != STATISTICS), f"running_{last}"])
     return "/".join([*parts, _TORCH_NAMES.get(last, last)])
 
 

@@ -13,6 +13,7 @@ from pretrain.config.layers import Word
 from pretrain.config.method import LayerFacts
 from pretrain.config.own_code import kept
 from pretrain.learn.layers import Convolution, Dense, Layers, MaxPooling, PaddedConvolution, Residual, known_activation
+from pretrain.learn.norms import HasNorm
 from pretrain.learn.residual_network import ResNet18
 
 
@@ -41,9 +42,11 @@ def build(settings: Settings) -> Built:
             activations += [None] * len(made)
             continue
         activation = _activation(settings, len(layers))
-        layers.append(_module(word, activation))
+        norm = word.norm(settings.encoder.norm)
+        layers.append(_module(word, activation, norm))
         names.append(f"{word.kind} {word.features} {word.window} {word.stride}")
         names[-1] += "" if word.padding is None else f" {word.padding}"
+        names[-1] += "" if norm == word.norm("auto") else f" {norm}"
         activations.append(None if word.kind in ("pooling", "resnet18") else activation)
     return Built(tuple(layers), tuple(names), tuple(activations))
 
@@ -52,7 +55,13 @@ def facts_of(built: Built) -> list[LayerFacts]:
     """Returns the facts of built layers that a method's check is given."""
     known = [known_activation(layer) for layer in built.layers]
     return [
-        LayerFacts(type(layer).__name__, isinstance(layer, Dense), known[number], known[number - 1] if number else None)
+        LayerFacts(
+            type(layer).__name__,
+            isinstance(layer, Dense),
+            known[number],
+            known[number - 1] if number else None,
+            layer.norm if isinstance(layer, HasNorm) else "none",
+        )
         for number, layer in enumerate(built.layers)
     ]
 
@@ -107,16 +116,16 @@ def _activation(settings: Settings, number: int) -> str:
     return str(by_layer[number]) if number < len(by_layer) else settings.encoder.activation
 
 
-def _module(word: Word, activation: str) -> nn.Module:
+def _module(word: Word, activation: str, norm: str) -> nn.Module:
     match word.kind:
         case "dense":
-            return Dense(word.features, activation)
+            return Dense(word.features, activation, norm)
         case "convolution" if word.padding is not None:
-            return PaddedConvolution(word.features, word.window, word.stride, word.padding, activation)
+            return PaddedConvolution(word.features, word.window, word.stride, word.padding, activation, norm=norm)
         case "pooling":
             return MaxPooling(word.window)
         case "resnet18":
             return ResNet18()
         case "convolution":
-            return Convolution(word.features, word.window, word.stride, activation)
-    return Residual(word.features, word.stride, activation)
+            return Convolution(word.features, word.window, word.stride, activation, norm=norm)
+    return Residual(word.features, word.stride, activation, norm=norm)

@@ -75,6 +75,7 @@ OTHER = {
     "data.shuffled_pixels": True,
     "encoder.layers": (64, 32, 16),
     "encoder.activation": "sigmoid",
+    "encoder.norm": "none",
     "pretrain.training": "end_to_end",
     "pretrain.epochs": 9,
     "pretrain.end_to_end_epochs": 11,

@@ -101,6 +101,7 @@ WRONG = {
     "data.shuffled_pixels": SWITCHES,
     "encoder.layers": [(), (0,), (3, -1), (3, 2.5), ("3",), ("32c5s0",), (3, "r"), (True,), 3, "300", None],
     "encoder.activation": CHOICES,
+    "encoder.norm": CHOICES,
     "pretrain.training": CHOICES,
     "pretrain.encoder_init": CHOICES,
     "pretrain.epochs": COUNTS,

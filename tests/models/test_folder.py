@@ -119,6 +119,24 @@ CASES = {
     "pooled volumes": ((PaddedConvolution(4, 3, 1, 1, "relu"), MaxPooling(2)), (5, 6, 4, 1), VOLUMES),
     "flat volumes": ((MaxPooling(4), PaddedConvolution(4, 3, 1, 1, "relu"), Dense(3)), (5, 6, 4, 1), VOLUMES),
     "resnet18": ((ResNet18(), Dense(5, "elu")), (9, 8, 3), COLOUR),
+    "normed columns": ((Dense(11, "elu", "batch"), Dense(8, "gelu", "group"), Dense(5, "elu", "layer")), (7,), COLUMNS),
+    "normed images": (
+        (
+            PaddedConvolution(6, 3, 2, 1, "relu", norm="batch"),
+            Residual(8, 2, "relu", norm="batch"),
+            Residual(8, 1, "relu", norm="none"),
+            Convolution(4, 3, 1, "elu", norm="layer"),
+            Dense(5, "elu", "batch"),
+        ),
+        (9, 8, 3),
+        COLOUR,
+    ),
+    "normed series": (
+        (Convolution(6, 4, 2, "relu", norm="batch"), Residual(8, 2, "relu", norm="layer")),
+        (13, 1, 2),
+        SERIES,
+    ),
+    "normed volumes": ((Convolution(4, 3, 2, "relu", norm="batch"),), (5, 6, 4, 1), VOLUMES),
     "none": ((), (7,), COLUMNS),
 }
 
@@ -143,7 +161,7 @@ def check_torch(model, path):
     np.testing.assert_array_equal(ours.predict(rows), model.predict(rows))
     with torch.no_grad():
         outputs = theirs(theirs.read(rows)).numpy()
-    has_norm = any(isinstance(layer, Residual) for layer in model.stack.layers)
+    has_norm = any(getattr(layer, "norm", "none") not in ("none", "batch") for layer in model.stack.layers)
     tolerance = (1e-4 if has_norm else 1e-5) * max(1, np.abs(outputs).max())
     np.testing.assert_allclose(outputs, outputs_of(model, rows), rtol=0, atol=tolerance)
     np.testing.assert_allclose(theirs.encode(rows), model.encode(rows), rtol=0, atol=tolerance)
@@ -192,7 +210,7 @@ def test_classes_whose_names_are_whole_numbers_are_integers(names, kind, tmp_pat
     assert model.classes == names  # probabilities are of names
 
 
-STABLE = ["dense", "strides", "residual", "series", "volumes", "pooling", "pooled volumes"]
+STABLE = ["dense", "normed images", "strides", "residual", "series", "volumes", "pooling", "pooled volumes"]
 
 
 @pytest.mark.parametrize("case", [*STABLE, pytest.param("resnet18", marks=pytest.mark.slow)])

@@ -68,7 +68,7 @@ def reconstruction(
     targets = stack.read(params, batch.inputs)
     top, name = stack.layers[-1], f"layers_{stack.top}"
     inputs = encode(stack.layers, params.get("encoder", {}), corrupt(targets), stack.start, stack.top)
-    if isinstance(top, Dense):
+    if isinstance(top, Dense) and top.norm == "none":
         sums = apply(Dense(top.features), params["encoder"][name], inputs)
         codes = ACTIVATIONS[top.activation](sums)
     else:
