@@ -233,7 +233,7 @@ def last(settings: Settings, datasets: Mapping[DataConfig, Dataset]) -> Spec:
     # Frozen layers have no pace.
     of_layers = [settings.at_layer(layer).finetune if layer >= frozen else FinetuneConfig() for layer in range(depth)]
     example, labels = example_shape(layers, dataset.example_shape), n_labels(settings, dataset)
-    layout = _augmentation(settings.finetune, frozen, dataset)
+    layout = _augmentation(settings.finetune, frozen, dataset) if section.makes_updates else None
     made = builders.last(section, of_layers, layers, example, task_of(dataset), frozen, labels, layout)
     stage = made[0]
     length = "updates" if section.updates else "epochs"
