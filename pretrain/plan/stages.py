@@ -253,10 +253,10 @@ def _augmentation(section: FinetuneConfig, frozen: int, dataset: Dataset) -> Lay
     """
     views, shown = section.views_at(_inputs(dataset), "finetune", FinetuneConfig()), " ".join(section.views)
     if views and dataset.scaling.padded:
-        raise ConfigError("finetune.views", shown, "change series of one length; leave them out")
+        raise ConfigError("finetune.views", shown, "makes views of series of one length only; leave it out")
     if views and frozen and section.cache_codes:
         layers = counted(frozen, "frozen layer")
-        remedy = f"change rows in every update, and codes of {layers} are computed once; set finetune.cache_codes to"
+        remedy = f"needs rows in every update, where codes of {layers} are computed once; set finetune.cache_codes to"
         raise ConfigError("finetune.views", shown, f"{remedy} False, or finetune.frozen_layers to 0")
     return _layout("finetune.views", views, dataset) if views else None
 

@@ -113,7 +113,7 @@ def test_views_and_their_levels_name_stages_and_other_levels_are_in_no_program(p
     [
         (
             {"views": ("flip",), "frozen_layers": 1},
-            "views: 'flip' change rows in every update, and codes of 1 frozen layer are computed once; set "
+            "views: 'flip' needs rows in every update, where codes of 1 frozen layer are computed once; set "
             "finetune.cache_codes to False, or finetune.frozen_layers to 0",
         ),
         ({"views": ("shift",)}, "views: 'shift' makes no sense of images; choose of crop, flip"),
@@ -146,7 +146,9 @@ def test_views_of_ones_own_are_named_by_what_they_compute(planned, tmp_path):
 def test_views_of_a_read_out_are_refused_and_beside_one_in_a_sweep_name_no_stage_of_it(planned):
     options = ["--finetune.views", "flip", "--finetune.readout", "ridge"]
     line = refused_line(*options, default=Experiment())
-    assert line == "finetune.views: ('flip',) has no effect where finetune.readout is 'ridge'; leave it out, or set that"
+    assert (
+        line == "finetune.views: ('flip',) has no effect where finetune.readout is 'ridge'; leave it out, or set that"
+    )
     swept = {"finetune.encoder_init": ("he",), "finetune.readout": ("none", "ridge")}
     plain, of_views = (
         {path(planned(sweep=(swept,), finetune=finetune), number)[-1].id for number in range(2)}
