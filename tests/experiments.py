@@ -64,7 +64,7 @@ def configs_of(kind):
 
 
 def _of_type(kind):
-    if kind == tuple[ViewWord, ...]:  # of texts, but not of every text
+    if tuple[ViewWord, ...] in (kind, *typing.get_args(kind)[:1]):  # of texts, but not of every text
         return st.lists(st.sampled_from([*VIEWS, "my views.py:tilted"]), unique=True, max_size=3).map(tuple)
     return st.from_type(kind).filter(lambda value: not isinstance(value, float) or math.isfinite(value))
 

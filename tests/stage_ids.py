@@ -35,6 +35,11 @@ OTHERS = {  # more plans of geron, on data that are written first
     ],
     "contrast": [*TABLE, "--pretrain.method.kind", "contrastive"],
     "views of images": [*("--data.name", "images.npz", *SMALL), "--pretrain.method.kind", "variance"],
+    "teacher": [*TABLE, "--pretrain.method.kind", "teacher"],
+    "augmentation": [
+        *("--data.name", "images.npz", *SMALL, "--finetune.views", "crop", "noise", "--finetune.cache-codes", "False"),
+        *("--finetune.optimizer.clip-norm", "1"),
+    ],
     "own layers": [*TABLE, "--encoder.layers", "layers.py:layers", "6"],
 }
 LAYERS = """

@@ -54,7 +54,7 @@ def launch(path, data, programs, *options):
 
 def test_the_page_shows_what_people_add():
     both = ["A term of a loss", "A metric", "A measure of predictions", "An optimizer of optax"]
-    assert list(SECTIONS) == [*both, "A layer", "A method"]
+    assert list(SECTIONS) == [*both, "A layer", "A view", "A method"]
     assert both == PATCHED
 
 
@@ -97,6 +97,15 @@ def test_a_layer_of_ones_own_runs(tmp_path, tiny_path, programs):
     trials, curves = launch(tmp_path, tiny_path, programs, *options)
     assert trials.status.tolist() == ["ok"] * 2
     assert {"pretrain/0", "pretrain/1", "pretrain/2"} < set(curves["stage"].to_pylist())
+
+
+def test_a_view_of_ones_own_runs(tmp_path, tiny_path, programs):
+    (source,) = blocks(SECTIONS["A view"], "python")
+    (tmp_path / "my_views.py").write_text(source)
+    options = [word for line in commands(SECTIONS["A view"]) for word in line]
+    trials, curves = launch(tmp_path, tiny_path, programs, *options)
+    assert trials.status.tolist() == ["ok"] * 2
+    assert {"output_deviation", "validation_output_deviation"} < set(curves["metric"].to_pylist())
 
 
 def test_the_run_of_a_notebook_runs(site, tmp_path, monkeypatch):

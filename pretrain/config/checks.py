@@ -33,9 +33,6 @@ def check_trial(settings: Settings) -> None:
     if isinstance(finetune.labels, int) and 0 < finetune.labels < finetune.batch_size and finetune.readout == "none":
         remedy = f"is larger than finetune.labels {finetune.labels}; lower it"
         raise ConfigError("finetune.batch_size", finetune.batch_size, remedy)
-    if finetune.views and not finetune.makes_updates:
-        remedy = f"change rows of updates, and finetune.readout {finetune.readout} makes none; leave them out"
-        raise ConfigError("finetune.views", " ".join(finetune.views), remedy)
     if finetune.encoder_init == "wrong_data" and settings.pretraining_data == settings.data:
         remedy = "is the data of fine-tuning; name another dataset"
         raise ConfigError("pretrain.wrong_data", settings.pretrain.wrong_data, remedy)

@@ -64,7 +64,7 @@ def inert_because(config: Any, name: str) -> str | None:
     """Returns why a field has no effect beside the others, as ``corruption is 'none'``; None if it has an effect."""
     prefix = ""
     for step in name.split("."):
-        if (mark := _silencer(config, step)) and mark.name != step:  # a number that is none at 0 may be set to it
+        if mark := _silencer(config, step):
             return f"{prefix}{mark.name} is {getattr(config, mark.name)!r}"
         config, prefix = getattr(config, step), f"{prefix}{step}."
     return None

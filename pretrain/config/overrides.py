@@ -165,7 +165,8 @@ def _check_effects(experiment: Experiment, names: Sequence[str]) -> None:
         own = fields(settings)
         for name in sorted(silent & own.keys()):
             reason = inert_because(settings, name)
-            if reason is None or (name in OF_CHECKPOINT and settings.goes_on):
+            is_off = reason is not None and reason.startswith(f"{name} is ")  # as clip_norm of 0
+            if reason is None or is_off or (name in OF_CHECKPOINT and settings.goes_on):
                 silent.discard(name)
             else:
                 remedy = f"has no effect where {reason}; leave it out, or set that"

@@ -294,7 +294,7 @@ class Finetuning:
 class FinetuneConfig(Views, Finetuning):
     """Supervised fine-tuning of the encoder and a linear head on the labelled subset."""
 
-    views: tuple[ViewWord, ...] = ()
+    views: Annotated[tuple[ViewWord, ...], When("readout", ("none",))] = ()
     """Augmentation: random changes of the rows of each update, in this order, those of `pretrain.method.views` or
     FILE.py:FUNCTION, of your own. Held-out rows stay as they are, and so do all where there are none."""
 

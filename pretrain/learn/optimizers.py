@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import optax
 
 from pretrain.config import AdamConfig, AdamWConfig, SgdConfig
-from pretrain.config.effects import ABSENT
 from pretrain.config.optimizers import OptimizerConfig
 from pretrain.learn.layers import Params
 
@@ -31,10 +30,10 @@ def make_optimizer(
       The gradient transformation; build it anew inside every traced function, never keep it in a state.
     """
     rate = config.learning_rate if isinstance(factor, float) and factor == 1 else config.learning_rate * factor
-    is_clipped = config.clip_norm not in (0.0, ABSENT) if isinstance(config.clip_norm, float | tuple) else True
+    has_none = isinstance(config.clip_norm, float | tuple) and not config.clip_norm  # 0, or absent; or a tracer
     return optax.chain(
         optax.add_decayed_weights(l2, kernels_of),
-        *([optax.clip_by_global_norm(config.clip_norm)] if is_clipped else []),
+        *([] if has_none else [optax.clip_by_global_norm(config.clip_norm)]),
         RULES[type(config)](config),
         optax.scale_by_learning_rate(_schedule(config, rate, total_steps)),
     )

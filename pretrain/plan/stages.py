@@ -233,7 +233,7 @@ def last(settings: Settings, datasets: Mapping[DataConfig, Dataset]) -> Spec:
     # Frozen layers have no pace.
     of_layers = [settings.at_layer(layer).finetune if layer >= frozen else FinetuneConfig() for layer in range(depth)]
     example, labels = example_shape(layers, dataset.example_shape), n_labels(settings, dataset)
-    layout = _augmentation(settings.finetune, frozen, dataset)
+    layout = _augmentation(settings.finetune, frozen, dataset) if section.makes_updates else None
     made = builders.last(section, of_layers, layers, example, task_of(dataset), frozen, labels, layout)
     stage = made[0]
     length = "updates" if section.updates else "epochs"
@@ -253,10 +253,10 @@ def _augmentation(section: FinetuneConfig, frozen: int, dataset: Dataset) -> Lay
     """
     views, shown = section.views_at(_inputs(dataset), "finetune", FinetuneConfig()), " ".join(section.views)
     if views and dataset.scaling.padded:
-        raise ConfigError("finetune.views", shown, "change series of one length; leave them out")
+        raise ConfigError("finetune.views", shown, "makes views of series of one length only; leave it out")
     if views and frozen and section.cache_codes:
         layers = counted(frozen, "frozen layer")
-        remedy = f"change rows in every update, and codes of {layers} are computed once; set finetune.cache_codes to"
+        remedy = f"needs rows in every update, where codes of {layers} are computed once; set finetune.cache_codes to"
         raise ConfigError("finetune.views", shown, f"{remedy} False, or finetune.frozen_layers to 0")
     return _layout("finetune.views", views, dataset) if views else None
 

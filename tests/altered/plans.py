@@ -70,7 +70,7 @@ PLANS = {
         "pretrain": {"sampling": "fresh", "method": METHODS["autoencoder"](tied=True, corruption="salt_and_pepper")},
         "finetune": {
             "label_subset": "random",
-            "optimizer": AdamWConfig(schedule="cosine", warmup_steps=1, weight_decay=0.1),
+            "optimizer": AdamWConfig(schedule="cosine", warmup_steps=1, weight_decay=0.1, clip_norm=0.5),
         },
     },
     "machines": {
@@ -120,7 +120,7 @@ PLANS = {
                 ),
             },
         ),
-        "finetune": {"epochs": 1},
+        "finetune": {"epochs": 1, "views": ("noise",)},
     },
     "two views of columns, all at once": {
         "data": {"name": "several.npz", "scaling": "standardise"},

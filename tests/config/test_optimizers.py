@@ -4,10 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pretrain.config import AdamConfig, AdamWConfig, SgdConfig
+from pretrain.config import AdamConfig, AdamWConfig, Experiment, PretrainConfig, SgdConfig
 from pretrain.config.effects import ABSENT, active, canonical, decisive, trimmed
 from pretrain.config.fields import fields as fields_of
 from pretrain.config.fields import is_traced, kind_of
+from tests.commands.lines import read
 from tests.experiments import brief, configs_of
 
 RULES = {
@@ -44,3 +45,9 @@ def test_rules_are_distinguished_by_their_kind_even_where_one_has_all_fields_of_
     assert AdamConfig() != AdamWConfig() and active(AdamConfig()) != active(AdamWConfig())
     with pytest.raises(ValueError, match="kind"):
         AdamConfig(kind="adamw")
+
+
+def test_a_norm_may_be_set_to_none_where_a_config_has_one():
+    config = Experiment(pretrain=PretrainConfig(optimizer=SgdConfig(clip_norm=0.5)))
+    made = read("--pretrain.optimizer.clip-norm", "0", default=config).experiment
+    assert made.pretrain.optimizer == SgdConfig()

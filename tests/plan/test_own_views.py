@@ -1,24 +1,15 @@
 """Views of one's own: named by what they trace to, alone or among others, and refused where they fail."""
 
+import re
+
 import pytest
 
 from pretrain.config.fields import ConfigError
 from tests.experiments import one_line
 from tests.small_sweep import of_kind, path
+from tests.test_readme_of_pretrain import README
 
-SOURCE = """
-import jax
-import jax.numpy as jnp
-
-STRENGTH = 0.5
-
-
-def tilted(examples, key):
-    \"\"\"Returns images [B, H, W, C] with a slope of brightness.\"\"\"
-    ramp = jnp.linspace(-1, 1, examples.shape[2])[None, None, :, None]
-    factors = STRENGTH * jax.random.normal(key, (len(examples), 1, 1, 1))
-    return examples + jnp.broadcast_to(factors * ramp, examples.shape)
-"""
+SOURCE = re.findall(r"### A view\n.*?^```python\n(.*?)^```$", README, flags=re.M | re.S)[0]
 
 
 @pytest.fixture
@@ -60,8 +51,8 @@ def test_a_stage_is_named_by_what_its_views_compute(ids):
     ("changed", "parts"),
     [
         (("def tilted", "def other"), ("names tilted, which is no function of its file",)),
-        (("STRENGTH *", "MISSING *"), ("fails with NameError", "my_views.py:11)")),
-        (("import jax\n", "import absent\n"), ("fails with ModuleNotFoundError", "my_views.py:2)")),
+        (("STRENGTH *", "MISSING *"), ("fails with NameError", "my_views.py:10)")),
+        (("import jax\n", "import absent\n"), ("fails with ModuleNotFoundError", "my_views.py:1)")),
         (("return examples +", "return examples[:, 1:] +"), ("fails with",)),
         (
             ("return examples + jnp.broadcast_to(factors * ramp, examples.shape)", "return examples[:, 1:]"),

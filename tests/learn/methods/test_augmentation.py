@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pretrain.config import FinetuneConfig
+from pretrain.config import Experiment, FinetuneConfig
 from pretrain.learn.layers import scaled
 from pretrain.learn.methods import finetuning
 from pretrain.learn.metrics import Batch, taken
@@ -16,6 +16,7 @@ from pretrain.learn.randomness import Purpose, update_key
 from pretrain.learn.stage import Layout
 from pretrain.learn.train import Step
 from pretrain.learn.views import changed
+from tests.commands.lines import refused as refused_line
 from tests.experiments import refused
 from tests.learn.conftest import CLASSES, PIXELS, begun, dense, last, run
 from tests.plan.test_own_views import SOURCE
@@ -112,12 +113,8 @@ def test_views_and_their_levels_name_stages_and_other_levels_are_in_no_program(p
     [
         (
             {"views": ("flip",), "frozen_layers": 1},
-            "views: 'flip' change rows in every update, and codes of 1 frozen layer are computed once; set "
+            "views: 'flip' needs rows in every update, where codes of 1 frozen layer are computed once; set "
             "finetune.cache_codes to False, or finetune.frozen_layers to 0",
-        ),
-        (
-            {"views": ("flip", "noise"), "readout": "ridge"},
-            "views: 'flip noise' change rows of updates, and finetune.readout ridge makes none; leave them out",
         ),
         ({"views": ("shift",)}, "views: 'shift' makes no sense of images; choose of crop, flip"),
         ({"views": ("hue",)}, "views: 'hue' needs images of three channels, not 1"),
@@ -144,3 +141,17 @@ def test_views_of_ones_own_are_named_by_what_they_compute(planned, tmp_path):
     before = made("here")
     assert made("here", ("ramp", "slope")) == made("there") == before != made("here", ("= 0.5", "= 0.25"))
     refused(lambda: made("here", ("STRENGTH *", "MISSING *")), "finetune.views: '", "fails with NameError")
+
+
+def test_views_of_a_read_out_are_refused_and_beside_one_in_a_sweep_name_no_stage_of_it(planned):
+    options = ["--finetune.views", "flip", "--finetune.readout", "ridge"]
+    line = refused_line(*options, default=Experiment())
+    assert (
+        line == "finetune.views: ('flip',) has no effect where finetune.readout is 'ridge'; leave it out, or set that"
+    )
+    swept = {"finetune.encoder_init": ("he",), "finetune.readout": ("none", "ridge")}
+    plain, of_views = (
+        {path(planned(sweep=(swept,), finetune=finetune), number)[-1].id for number in range(2)}
+        for finetune in ({}, {"views": ("noise",), "noise": 0.2})
+    )
+    assert len(plain) == len(of_views) == 2 and len(plain & of_views) == 1
