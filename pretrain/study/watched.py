@@ -31,7 +31,7 @@ class Watched(NamedTuple):
     noise: np.ndarray  # standard deviation of a batch's error
     before_training: np.ndarray  # on training rows, before any update; NaN where it was not measured, as the next two
     before_held_out: np.ndarray  # on validation rows
-    before_noise: np.ndarray  # standard error of that
+    before_noise: np.ndarray  # standard error of that; 0 where it is not known
     trained: np.ndarray  # on training rows, at the end
     last: np.ndarray  # on validation rows, at the end
     best: np.ndarray  # the lowest of them
@@ -59,8 +59,9 @@ class Watched(NamedTuple):
         ``at chance`` or ``collapsed``, of embeddings that are alike; ``did not train``, ``low rank``, ``overfitted``;
         ``learns``.
         """
-        kept, noise = np.where(self.keeps_best, self.best, self.last), self.noise
-        noise = np.where(self.is_measured, self.before_noise, noise)
+        kept = np.where(self.keeps_best, self.best, self.last)
+        # Of an error that compares rows the standard error is not known: it is 0, row by row.
+        noise = np.where(self.before_noise > 0, self.before_noise, self.noise)
         flat = (kept > self.start - 2 * noise) & (kept > _FALLEN * self.start)
         over = ~self.keeps_best & (self.last > _OVERFITTED * self.best) & (self.trained < _FAR * self.last)
         low = self.rank < _LOW_RANK * self.untrained_rank

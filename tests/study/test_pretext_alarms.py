@@ -120,6 +120,13 @@ def test_one_failure_is_told_once_however_many_signs_it_has():
     assert "learned nothing" in failed and others == []
 
 
+def test_an_error_whose_standard_error_is_unknown_counts_against_the_noise_of_batches():
+    near = seen({"loss": 1 + 1e-4 * np.arange(10)[::-1]})._replace(noise=np.full(2, 0.01))
+    near = near._replace(before_held_out=np.full(2, 1.001))
+    for noise, state in ((0.0, "did not train"), (1e-4, "learns")):
+        assert near._replace(before_noise=np.full(2, noise)).states == [state] * 2
+
+
 def test_trials_that_fail_in_different_ways_count_together():
     three = ARM._replace(seeds=(0, 1, 2), trial_ids=("a", "b", "c"), results={"test_accuracy": np.full(3, 0.9)})
     stage = seen(HEALTHY["alike"], (80.0, 100.0), three)
@@ -183,7 +190,6 @@ def test_defaults_raise_no_alarm(trained, kind):
         ("variance", {"variance_weight": 0.0}, "its variance on validation rows ends at 0.9"),
         ("variance", {"rate": 0.2}, "learned nothing"),
         ("redundancy", {"rate": 0.2}, "few dimensions"),
-        ("autoencoder", {"rate": 1e-6}, "learned nothing"),
     ],
 )
 def test_settings_that_fail_raise_one_alarm_each(trained, kind, settings, told):
