@@ -1,6 +1,7 @@
 """Figures from tables and answers."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -11,16 +12,27 @@ from pretrain.study import statistics
 from pretrain.study.arms import Arm, by_seed
 from pretrain.study.budgets import BudgetCurve
 from pretrain.study.comparisons import Comparison
-from pretrain.study.curves import Curves
+from pretrain.study.curves import Curve, Curves
 from pretrain.study.epochs import EpochCurve
 from pretrain.study.factorial import FIRST_BATCHES
-from pretrain.study.phases import Pretraining, reconstruct
+from pretrain.study.levels import LEVELS
+from pretrain.study.phases import CHANCE, Pretraining, reconstruct
 
 # The most that is legible in a figure; its caption reports if there is more.
 MOST_ARMS = 8
 MOST_COMPARISONS = 24
 MOST_PANELS = 4
 MOST_PRETRAININGS = 4
+MOST_METRICS = 6
+_BESIDE = {  # names of metrics of pretraining beside its error
+    "accuracy": "accuracy (fraction)",
+    "alike": "correlation of views",
+    "invariance": "squared difference of views",
+    "variance": "lack of deviation",
+    "covariance": "squared covariances",
+    "output_deviation": "deviation of outputs",
+}
+_WIDE = 10  # times the lowest value, from which on the highest takes a logarithmic scale
 _MOST_POINTS = 300  # of a curve; more are no more to see
 
 
@@ -157,6 +169,8 @@ def _rises(comparison: Comparison, pair: tuple[float, float]) -> bool:
 def phase_losses(pretrainings: Sequence[Pretraining]):
     """Draws each phase's training error, a line, and validation error, a marker a measurement, by update.
 
+    A loss at chance is a dotted line.
+
     Args:
       pretrainings: at most the first four are drawn.
     """
@@ -164,25 +178,82 @@ def phase_losses(pretrainings: Sequence[Pretraining]):
     names = sorted({name for pretraining in shown for name in pretraining.phases}, key=_place)
     figure, all_axes = panels(len(names), 2.2, 0.8)
     for axes, name in zip(all_axes, names, strict=True):
-        is_positive = True
-        for index, pretraining in enumerate(shown):
-            for metric, curve in pretraining.phases.get(name, {}).items():
-                is_training = not metric.startswith("validation_")
-                line = {"linewidth": 1.2} if is_training else {"linestyle": "none", "marker": "o"}
-                steps, values = _thinned(*curve)
-                is_positive &= not (values <= 0).any()
-                label = written(arm_name(pretraining.point) if pretraining.point else "mean over seeds")
-                line = {"color": COLOURS[index], "markersize": 5, **line}
-                axes.plot(steps, values, label=label if is_training else None, **line)
-        axes.set(yscale="log" if is_positive else "linear", xlabel="update")
-        place = _place(name)
-        axes.set_title("all layers at once" if np.isinf(place) else f"phase {int(place) + 1}", fontsize=9)
-    all_axes[0].set_ylabel("mean squared error" if reconstruct(shown) else "loss")
+        _lines(axes, [(each.point, each.phases.get(name, {})) for each in shown])
+        axes.set_title(_phase(name), fontsize=9)
+    all_axes[0].set_ylabel(error_name(shown))
     what = "Reconstruction" if reconstruct(shown) else "Loss"
     title(figure, f"{what} in pretraining: batches (lines), validation (dots)")
     if len(shown) > 1:
         legend(figure, all_axes[0])
     return figure
+
+
+def pretext_metrics(pretrainings: Sequence[Pretraining]):
+    """Draws the metrics of each phase beside its error, as ``phase_losses`` does, a panel each, of at most six.
+
+    The value where embeddings are all alike is a dotted line.
+    """
+    shown = pretrainings[:MOST_PRETRAININGS]
+    names = metrics_beside(shown)[:MOST_METRICS]
+    figure, all_axes = panels(len(names), 2.2, 0.8)
+    for axes, (phase, name) in zip(all_axes, names, strict=True):
+        own = [(each.point, each.others.get(phase, {})) for each in shown]
+        _lines(
+            axes,
+            [(point, {key: each[key] for key in (name, f"validation_{name}") if key in each}) for point, each in own],
+        )
+        for level in LEVELS:
+            if level.metric == name and not isinstance(level.at, str):
+                axes.axhline(level.at, color=INK, linewidth=0.8, linestyle=":")
+        title_of = f"{_phase(phase)}: {_BESIDE.get(name, metric_name(name))}"
+        axes.set_title(written(title_of, 80 // min(2, len(names))), fontsize=9)
+    title(figure, "Metrics of pretraining: batches (lines), validation (dots)")
+    if len(shown) > 1:
+        legend(figure, all_axes[0])
+    return figure
+
+
+def metrics_beside(pretrainings: Sequence[Pretraining]) -> list[tuple[str, str]]:
+    """Returns phases and the names of their metrics beside errors."""
+    found = {
+        (phase, name.removeprefix("validation_"))
+        for each in pretrainings
+        for phase, metrics in each.others.items()
+        for name in metrics
+    }
+    return sorted(found, key=lambda each: (_place(each[0]), each[1]))
+
+
+def error_name(pretrainings: Sequence[Pretraining]) -> str:
+    """Returns the error of phases with its unit; a loss beside an accuracy is a cross-entropy."""
+    if reconstruct(pretrainings):
+        return "mean squared error"
+    are_nats = all("accuracy" in metrics for each in pretrainings for metrics in each.others.values())
+    return "cross-entropy (nats)" if are_nats and any(each.others for each in pretrainings) else "loss"
+
+
+def _lines(axes, drawn: Sequence[tuple[dict[str, Any], dict[str, Curve]]]) -> None:
+    """Draws one metric of each pretraining by update: a line on batches, dots on validation rows, dots at chance."""
+    ends = []
+    for index, (point, metrics) in enumerate(drawn):
+        label = written(arm_name(point) if point else "mean over seeds")
+        for metric, curve in metrics.items():
+            if metric == f"validation_{CHANCE}":
+                continue
+            is_training = not metric.startswith("validation_")
+            line = {"linewidth": 1.2} if is_training else {"linestyle": "none", "marker": "o"}
+            line |= {"linestyle": ":"} if metric == CHANCE else {}
+            steps, values = _thinned(*curve)
+            ends += [values.min(), values.max()]
+            line = {"color": COLOURS[index], "markersize": 5, **line}
+            axes.plot(steps, values, label=label if is_training and metric != CHANCE else None, **line)
+    is_wide = len(ends) > 0 and 0 < _WIDE * min(ends) <= max(ends)
+    axes.set(yscale="log" if is_wide else "linear", xlabel="update")
+
+
+def _phase(name: str) -> str:
+    place = _place(name)
+    return "all layers at once" if np.isinf(place) else f"phase {int(place) + 1}"
 
 
 def _place(phase: str) -> float:

@@ -1,6 +1,6 @@
 """Faults of arms, in sentences that name the stage and the remedy."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 from pretrain.config import Experiment
 from pretrain.config.counts import counted
@@ -11,7 +11,7 @@ from pretrain.study.health import Fault
 _RATES = {"finetune": "finetune.optimizer.learning_rate"}
 _OF_PRETRAINING = "pretrain.optimizer.learning_rate"
 _RAW = {"linear": "linear models", "knn": "nearest neighbours", "trees": "boosted trees"}
-_FAILED = ("did not train", "reconstruction")
+_FAILED = ("did not train", "level", "reconstruction")
 
 
 def lost(faults: Sequence[Fault], experiment: Experiment) -> str:
@@ -35,10 +35,10 @@ def warnings(faults: Sequence[Fault], experiment: Experiment) -> list[str]:
 
 def _grouped(faults: Sequence[Fault], experiment: Experiment) -> list[str]:
     """Returns a sentence for all findings of one kind and stage; and beside one baseline on raw inputs."""
-    groups: dict[tuple[str, str, float], list[Fault]] = {}
+    groups: dict[Hashable, list[Fault]] = {}
     for fault in faults:
-        level = fault.baseline if fault.kind == "below raw inputs" else 0.0
-        groups.setdefault((fault.kind, fault.stage, level), []).append(fault)
+        baseline = fault.baseline if fault.kind == "below raw inputs" else 0.0
+        groups.setdefault((fault.kind, fault.stage, baseline, fault.level), []).append(fault)
     return [_sentence(group, experiment) for group in groups.values()]
 
 
@@ -83,6 +83,20 @@ def _sentence(group: Sequence[Fault], experiment: Experiment) -> str:
                 f"Pretraining of {who} learned nothing in {first.stage}: its error on validation rows ends at "
                 f"{_mean(group, 'value')}, and was {_mean(group, 'baseline')} before the first update; train it longer "
                 "or at another rate."
+            )
+        case "level":
+            level = first.level
+            is_at = "is at chance" if level.outcome == "at chance" else "collapsed"
+            return (
+                f"Pretraining of {who} {is_at} in {first.stage}: its {level.metric} on validation rows ends at "
+                f"{_mean(group, 'value')}, where embeddings that are all alike come to {_mean(group, 'baseline')}; "
+                f"{level.remedy}."
+            )
+        case "low rank":
+            return (
+                f"Codes of {who} collapsed to few dimensions in {first.stage}: their effective rank is "
+                f"{_mean(group, 'value')}, and {_mean(group, 'baseline')} of the same encoder untrained; lower "
+                "pretrain.optimizer.learning_rate, or pretrain for less long."
             )
         case "overfitted":
             return (

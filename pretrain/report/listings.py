@@ -151,18 +151,20 @@ def pretraining(answer: Answer) -> Listing:
         updates = sorted({int(n) for n in each.best_update})
         at = f"{updates[0]:,}" if len(updates) == 1 else f"{updates[0]:,} to {updates[-1]:,}"
         outcome = ", ".join(f"{state} ({n} of {len(each.states)})" if len(states) > 1 else state for state, n in states)
-        rows.append((name, each.stage, each.metric, *map(_loss, errors), at, outcome))
+        ranks = " of ".join(map(_loss, (each.rank, each.untrained_rank)))
+        rows.append((name, each.stage, each.metric, *map(_loss, errors), at, ranks, outcome))
     caption = (
         "Losses of each stage of pretraining, means over seeds: of training rows as batches have it, and held out, of "
-        "validation rows. The first were measured before any update, the lowest is the best of the measurements."
+        "validation rows. The first were measured before any update, the lowest is the best of the measurements. "
+        "Effective ranks are of the codes of validation rows, beside that of the same encoder untrained."
     )
     if not all(each.is_measured.all() for each in answer.pretraining):
         caption += " Where none was measured before any update (–), the outcome compares the first batch's."
     headings = ("pretraining", "stage", "loss", "training, first", "training, end", "held out, first")
-    headings = (*headings, "held out, end", "held out, lowest", "at update", "outcome")
+    headings = (*headings, "held out, end", "held out, lowest", "at update", "effective rank", "outcome")
     if len({row[0] for row in rows}) == 1:  # a column that says nothing
         headings, rows = headings[1:], [row[1:] for row in rows]
-    return Listing("pretraining", caption, headings, rows, "lllrrrrrrl"[-len(headings) :])
+    return Listing("pretraining", caption, headings, rows, "lllrrrrrrrl"[-len(headings) :])
 
 
 def _loss(values: np.ndarray) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from pretrain.config import Experiment, to_json
+from pretrain.config.metrics import RANKS
 from pretrain.report import cells, names, words
 from pretrain.report.looks import record as looks_record
 from pretrain.report.why import factor_names
@@ -113,7 +114,10 @@ def _watched(stage: Watched) -> dict[str, Any]:
     errors |= {"training_end": stage.trained, "held_out_end": stage.last}
     errors |= {"held_out_lowest": stage.best, "lowest_at_update": stage.best_update, "updates": stage.updates}
     of_arm = {"point": stage.arm.point, "stage": stage.stage, "loss": stage.metric, "trials": stage.trial_ids}
-    return {**of_arm, **errors, "outcomes": stage.states}
+    reached = stage.reached
+    level = reached and {"metric": reached.level.metric, "end": reached.values, "at": reached.at}
+    of_codes = dict(zip(RANKS, (stage.rank, stage.untrained_rank), strict=True))
+    return {**of_arm, **errors, **of_codes, "level": level, "outcomes": stage.states}
 
 
 def _comparison(comparison: Comparison) -> dict[str, Any]:

@@ -38,7 +38,7 @@ from pretrain.study.curves import Curves
 from pretrain.study.factorial import FIRST_BATCHES
 from pretrain.study.looks import pair
 from pretrain.study.over_datasets import groups
-from pretrain.study.phases import from_start, pretrainings, reconstruct
+from pretrain.study.phases import CHANCE, Pretraining, from_start, pretrainings, reconstruct
 from pretrain.study.statistics import LEVEL
 
 Parts = list[Drawing | Listing]
@@ -230,16 +230,31 @@ def _phases(answer: Answer, trials: pa.Table, curves: Curves) -> Parts:
         return []
     shown = [from_start(each, answer.pretraining) for each in shown]
     is_error = reconstruct(shown)
+    has_chance = any(CHANCE in metrics for each in shown for metrics in each.phases.values())
+    at_chance = " The dotted line is the loss at chance, where embeddings are all alike." if has_chance else ""
     caption = (
         f"{'How well each phase reconstructs what its layer reads' if is_error else 'The loss of each phase'}, mean "
         "over seeds: a line for the batches trained on, a dot for each measurement on validation rows. A line that has "
-        "levelled off was trained long enough; dots above it show overfitting."
+        f"levelled off was trained long enough; dots above it show overfitting.{at_chance}"
         f"{_first(figures.MOST_PRETRAININGS, n, 'pretrainings')}{_end_to_end(trials)}"
     )
-    what = "Mean squared error" if is_error else "Loss"
-    alt = f"{what} of each phase of pretraining against the number of the update"
+    alt = f"{names.capital(figures.error_name(shown))} of each phase of pretraining against the number of the update"
     watched = [listings.pretraining(answer)] if answer.pretraining else []
-    return [Drawing("phase_losses", figures.phase_losses(shown), caption, alt), *watched]
+    return [Drawing("phase_losses", figures.phase_losses(shown), caption, alt), *_beside(shown), *watched]
+
+
+def _beside(shown: Sequence[Pretraining]) -> Parts:
+    """Returns a figure of the metrics that pretraining records beside its error."""
+    found = figures.metrics_beside(shown)
+    if not found:
+        return []
+    listed = list(dict.fromkeys(names.metric_name(name) for _, name in found[: figures.MOST_METRICS]))
+    caption = (
+        "Metrics that pretraining records beside its error, mean over seeds, as above; a dotted line is the value "
+        f"where embeddings are all alike.{_first(figures.MOST_METRICS, len(found), 'metrics of phases')}"
+    )
+    alt = f"{names.capital(names.listed(listed))} of pretraining against the number of the update"
+    return [Drawing("pretext_metrics", figures.pretext_metrics(shown), caption, alt)]
 
 
 def _end_to_end(trials: pa.Table) -> str:

@@ -1,6 +1,7 @@
 """Broken arms: trials that diverged or collapsed, networks at chance, useless reconstructions, constant codes."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
@@ -13,6 +14,7 @@ from pretrain.config.metrics import CHANCE, COMPONENTS, MARGIN, MEAN, RECONSTRUC
 from pretrain.study.arms import CORNERS, Arm, cut
 from pretrain.study.comparisons import smallest_of
 from pretrain.study.failures import is_at_chance
+from pretrain.study.levels import Level
 from pretrain.study.watched import Watched
 
 Kind = Literal[
@@ -21,6 +23,8 @@ Kind = Literal[
     "failed",
     "at chance",
     "did not train",
+    "level",
+    "low rank",
     "overfitted",
     "reconstruction",
     "components",
@@ -44,6 +48,7 @@ class Fault(NamedTuple):
     baseline: float = np.nan  # for comparison: chance, or the components' part; NaN of other kinds
     stage: str = ""  # of pretraining; or that in which most trials diverged; or the read-out of raw inputs
     seeds: tuple[int, ...] = ()  # of trials that failed
+    level: Level | None = None  # that a pretext metric came to
 
     @property
     def is_whole(self) -> bool:
@@ -84,10 +89,25 @@ def faults_of(
             faults.append(_at_chance(arm, n, metric))
         if study and raw and not is_baseline(arm.point, study.baselines):
             faults += _below(arm, raw, metric, study)
-        own = [fault for each in stages if each.arm is arm for fault in _pretraining(each)]
-        untrained = any(fault.kind == "did not train" for fault in own)
-        faults += [*own, *([] if untrained else _reconstruction(arm, n)), *_constant_units(arm, n)]
+        faults += _without_consequences(
+            [fault for each in stages if each.arm is arm for fault in _pretraining(each)],
+            _reconstruction(arm, n),
+            _constant_units(arm, n),
+        )
     return faults
+
+
+def _without_consequences(
+    pretraining: Sequence[Fault], reconstruction: Sequence[Fault], constant: Sequence[Fault]
+) -> list[Fault]:
+    """Returns faults of pretraining, its reconstruction and its codes, but for those that others imply."""
+    if any(fault.kind in ("did not train", "level") for fault in pretraining):
+        reconstruction = ()
+    if any(fault.kind == "reconstruction" for fault in reconstruction):
+        pretraining = [fault for fault in pretraining if fault.kind != "low rank"]
+    if any(fault.kind in ("level", "low rank") for fault in pretraining):
+        constant = ()
+    return [*pretraining, *reconstruction, *constant]
 
 
 def unexplained(trials: pa.Table, error: str = RECONSTRUCTION) -> np.ndarray:
@@ -136,15 +156,26 @@ def _below(arm: Arm, raw: Sequence[Arm], metric: str, study: StudyConfig) -> lis
     return [Fault(arm, "below raw inputs", int(np.sum(gains < 0)), len(gains), *means, best.point[READOUT])]
 
 
-def _pretraining(watched: Watched) -> Iterator[Fault]:
-    """Yields what became of a stage of pretraining in most trials, where that is no learning."""
-    states = watched.states
-    kinds: tuple[tuple[Kind, np.ndarray], ...] = (("did not train", watched.start), ("overfitted", watched.best))
-    for kind, before in kinds:
-        n_bad = states.count(kind)
-        if 2 * n_bad > len(states):
-            errors = float(np.mean(watched.last)), float(np.mean(before))
-            yield Fault(watched.arm, kind, n_bad, len(states), *errors, watched.stage)
+def _pretraining(watched: Watched) -> list[Fault]:
+    """Returns what became of a stage of pretraining in most of the trials that failed, where most did."""
+    bad = Counter(state for state in watched.states if state != "learns")
+    if 2 * bad.total() <= len(watched.states):
+        return []
+    ((outcome, n_bad),) = bad.most_common(1)
+    level, reached = None, watched.reached
+    kind: Kind = "level"
+    match outcome:
+        case "did not train":
+            kind, values, before = "did not train", watched.last, watched.start
+        case "low rank":
+            kind, values, before = "low rank", watched.rank, watched.untrained_rank
+        case "overfitted":
+            kind, values, before = "overfitted", watched.last, watched.best
+        case _:
+            assert reached  # or it would have no such outcome
+            level, values, before = reached
+    means = float(np.mean(values)), float(np.mean(before))
+    return [Fault(watched.arm, kind, n_bad, len(watched.states), *means, watched.stage, level=level)]
 
 
 def _reconstruction(arm: Arm, n: int) -> list[Fault]:

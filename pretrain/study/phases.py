@@ -12,13 +12,15 @@ from pretrain.study.watched import Watched
 
 _PRETRAINED_OTHERWISE = ("pca", "wrong_data", "weights")  # encoders whose phases are not those of the others
 _METRICS = ("mse", "loss")  # the first that a phase has
+CHANCE = "chance_loss"  # of a loss, where it is recorded
 
 
 class Pretraining(NamedTuple):
     """Curves of the phases of one pretraining."""
 
     point: dict[str, Any]  # those of an arm's swept values that decide it
-    phases: dict[str, dict[str, Curve]]  # by name, then metric: updates [n], values [seeds, n]
+    phases: dict[str, dict[str, Curve]]  # errors by name, then metric: updates [n], values [seeds, n]
+    others: dict[str, dict[str, Curve]] = {}  # metrics beside them  # noqa: RUF012  # never changed in place
 
 
 def pretrainings(curves: Curves, arms: Sequence[Arm], most: int) -> tuple[list[Pretraining], int]:
@@ -38,7 +40,8 @@ def pretrainings(curves: Curves, arms: Sequence[Arm], most: int) -> tuple[list[P
     result = []
     for point, trials in list(distinct.values())[:most]:
         phases = {stage: metrics for stage in stages if (metrics := _measured(curves, stage, trials))}
-        result += [Pretraining(point, phases)] if phases else []
+        others = {stage: _beside(curves, stage, trials, phases[stage]) for stage in phases}
+        result += [Pretraining(point, phases, others)] if phases else []
     return result, len(distinct)
 
 
@@ -64,15 +67,26 @@ def decisive(point: Mapping[str, Any]) -> dict[str, Any]:
 def _measured(curves: Curves, stage: str, trials: Collection[str]) -> dict[str, Curve]:
     """Returns a phase's error on both kinds of rows, as far as it was measured: updates [n], values [trials, n]."""
     for metric in _METRICS:
-        measured = {}
-        for name in (metric, f"validation_{metric}"):
-            lines = {trial: steps for trial, (steps, _) in curves.of(name, stage).items() if trial in trials}
-            if lines:
-                steps = np.unique(np.concatenate(list(lines.values())))
-                measured[name] = steps, curves.values(list(lines), name, steps, stage)
-        if measured:
-            return measured
+        if measured := _curves(curves, stage, trials, metric):
+            return measured | (_curves(curves, stage, trials, CHANCE) if metric == "loss" else {})
     return {}
+
+
+def _beside(curves: Curves, stage: str, trials: Collection[str], errors: Collection[str]) -> dict[str, Curve]:
+    """Returns the other metrics of a phase, as ``_measured``."""
+    names = sorted({name.removeprefix("validation_") for name in curves.metrics} - {*errors, CHANCE})
+    return {key: curve for name in names for key, curve in _curves(curves, stage, trials, name).items()}
+
+
+def _curves(curves: Curves, stage: str, trials: Collection[str], metric: str) -> dict[str, Curve]:
+    """Returns a metric on both kinds of rows, as far as it was measured."""
+    measured = {}
+    for name in (metric, f"validation_{metric}"):
+        lines = {trial: steps for trial, (steps, _) in curves.of(name, stage).items() if trial in trials}
+        if lines:
+            steps = np.unique(np.concatenate(list(lines.values())))
+            measured[name] = steps, curves.values(list(lines), name, steps, stage)
+    return measured
 
 
 def reconstruct(pretrainings: Sequence[Pretraining]) -> bool:

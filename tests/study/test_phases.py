@@ -84,16 +84,33 @@ def test_phases_that_reconstruct_nothing_are_left_out():
     assert pretrainings(Curves(named), [Arm({INIT: "pretrained"}, (0,), ("a",), ())], 4)[0] == []
 
 
-@pytest.mark.parametrize("level", [0.5, -0.5])
-def test_a_loss_is_drawn_where_nothing_is_reconstructed(level):
+@pytest.mark.parametrize(("lowest", "scale"), [(0.05, "log"), (0.5, "linear"), (-0.5, "linear")])
+def test_a_loss_is_drawn_where_nothing_is_reconstructed(lowest, scale):
     curves, _ = made({"all": ["a"]})
     named = curves.set_column(3, "metric", pa.array(["loss", "loss", "validation_loss"]))
     drawn, _ = pretrainings(Curves(named), [Arm({INIT: "pretrained"}, (0,), ("a",), ())], 4)
     assert set(drawn[0].phases["pretrain/0"]) == {"loss", "validation_loss"}
     steps = np.arange(1, 41)
-    one = Pretraining({}, {"pretrain/0": {"loss": (steps, np.full((3, 40), level))}})
+    one = Pretraining({}, {"pretrain/0": {"loss": (steps, np.full((3, 40), np.linspace(1, lowest, 40)))}})
     axes = figures.phase_losses([one]).axes[0]
-    assert axes.get_ylabel() == "loss" and axes.get_yscale() == ("log" if level > 0 else "linear")
+    assert axes.get_ylabel() == "loss" and axes.get_yscale() == scale
+
+
+def test_metrics_beside_the_error_are_drawn_with_the_values_at_which_embeddings_are_alike():
+    curves, _ = made({"all": ["a"]}, steps=4)
+    metrics = ["loss", "validation_loss", "chance_loss", "accuracy"]
+    arm = Arm({INIT: "pretrained"}, (0,), ("a",), ())
+    (found,), _ = pretrainings(Curves(curves.set_column(3, "metric", pa.array(metrics))), [arm], 4)
+    assert set(found.phases["pretrain/0"]) == set(metrics[:3]) and set(found.others["pretrain/0"]) == {"accuracy"}
+    axes = figures.phase_losses([found]).axes[0]
+    assert axes.get_ylabel() == "cross-entropy (nats)" and [line.get_linestyle() for line in axes.lines][-1] == ":"
+    assert [each.get_title() for each in figures.pretext_metrics([found]).axes] == ["phase 1: accuracy (fraction)"]
+    metrics = ["loss", "variance", "invariance", "validation_variance"]
+    (found,), _ = pretrainings(Curves(curves.set_column(3, "metric", pa.array(metrics))), [arm], 4)
+    assert figures.metrics_beside([found]) == [("pretrain/0", "invariance"), ("pretrain/0", "variance")]
+    assert figures.error_name([found]) == "loss"
+    first, second = figures.pretext_metrics([found]).axes
+    assert [line.get_ydata()[0] for line in second.lines] == [1, 1, 1] and len(first.lines) == 1
 
 
 def test_a_large_sweep_takes_no_time():

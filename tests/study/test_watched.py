@@ -16,7 +16,7 @@ from pretrain.study.arms import Arm
 from pretrain.study.curves import Curves
 from pretrain.study.health import faults_of
 from pretrain.study.phases import from_start, pretrainings
-from pretrain.study.watched import before, last_errors, watched
+from pretrain.study.watched import last_errors, measured, watched
 
 RNG = np.random.default_rng(0)
 NOISE = 0.01 * RNG.normal(size=(4, 200))
@@ -91,7 +91,7 @@ def test_an_error_counts_against_that_of_the_same_rows_before_the_first_update(s
     assert [fault.kind for fault in faults] == ([] if state == "learns" else [state])
     if known and faults:
         assert faults[0].baseline == pytest.approx(start[1])
-    assert before(stages, "stage_id").keys() == {(trial * 2,) for trial in "abcd"}
+    assert measured(stages, "stage_id").keys() == {(trial * 2,) for trial in "abcd"}
 
 
 def test_a_run_of_a_version_that_measured_nothing_before_the_first_update_is_judged_by_first_batches():
@@ -146,7 +146,7 @@ def test_losses_of_each_stage_stand_in_the_report_and_the_answer_once_for_arms_t
     listing = listings.pretraining(SimpleNamespace(pretraining=seen))
     (row,) = listing.rows
     assert len(row) == len(listing.headings) == len(listing.align)
-    assert row[:2] == ("pretrain/0", "loss") and row[-1] == "overfitted" and row[-2] == "80"
+    assert row[:2] == ("pretrain/0", "loss") and row[-3:] == ("80", "– of –", "overfitted")
     assert row[2:6] == tuple(
         "–" if each is None else f"{np.mean(each):.3g}" for each in (None, seen[0].trained, None, seen[0].last)
     )
