@@ -125,6 +125,9 @@ class Experiment(Settings):
     defaults: Literal["protocol", "data"] = "protocol"
     """Fields that nobody chose: as the config has them, where they fit the data at all; or, under data, label budgets,
     widths, batches, noise of pretraining, splits and metric that follow the data."""
+    ways: Switch = False
+    """Pretrain in each way that fits the rows, beside that of `pretrain.method`: contrastive, redundancy and masked of
+    images; contrastive and masked of series and volumes; contrastive, masked and vime of columns."""
     engine: EngineConfig = EngineConfig()
     study: StudyConfig = StudyConfig()
     save_every: Annotated[float, Ge(0)] = 60.0

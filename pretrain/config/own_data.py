@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from pretrain.config.caps import Size, capped
 from pretrain.config.counts import counted
-from pretrain.config.fields import fields
+from pretrain.config.fields import fields, with_values
 from pretrain.config.fitting import Fitted, values_of
 from pretrain.config.fitting import budgets_of as sizes_of
 from pretrain.config.kinds import TaskKind
@@ -16,6 +16,14 @@ _SHARES = (1.0, 0.1, 0.01)  # of the rows with a label
 _FEWEST = {"classification": 10, "multilabel": 10, "regression": 20}  # rows of a budget, a class or in all
 _WIDTHS = (16, 300)  # least and most units of the lowest layer
 _UPDATES = 4  # an epoch of the smallest budget, at least
+_WAYS = {  # beside an experiment's own, by the form of a row
+    "images": ("contrastive", "redundancy", "masked"),
+    "series": ("contrastive", "masked"),
+    "volumes": ("contrastive", "masked"),
+    "columns": ("contrastive", "masked", "vime"),
+}
+_OF_VIEWS = ("contrastive", "redundancy")  # which series of unlike lengths have none of
+_INIT = "finetune.encoder_init"
 _FREQUENT = 0.8  # share of the most frequent class, from which on accuracy says little
 
 
@@ -25,12 +33,13 @@ class Facts(NamedTuple):
     n_labelled: int  # training rows with a label, once others are held out
     n_examples: int  # training rows, with a label or without
     n_values: int  # of a row
-    has_images: bool  # or series
+    form: str  # of a row: columns, series, images or volumes
     has_test: bool  # rows of its own
     task: TaskKind
     class_shares: tuple[float, ...] = ()  # of the labels
     n_validation: int = 0  # rows
     cuts_validation: bool = True  # from training rows
+    is_padded: bool = False  # whether series are of unlike lengths
 
 
 def held_out(before: Fitted, chosen: Collection[str], n_labelled: int) -> Fitted:
@@ -56,7 +65,7 @@ def fitted(before: Fitted, chosen: Collection[str], facts: Facts, *others: Facts
     is_cut_once = facts.has_test or bool(before.experiment.data.time)  # later rows are tested, whatever the seed
     for name, value, reason in (
         ("data.splits", "fixed" if is_cut_once else "fresh", "test rows are cut off, for each seed others"),
-        ("pretrain.method.corruption", "none" if facts.has_images else "masking", "rows are columns"),
+        ("pretrain.method.corruption", "masking" if facts.form == "columns" else "none", "rows are columns"),
         ("encoder.layers", _layers(facts), f"a row has {counted(facts.n_values, 'value')}"),
         ("study.metric", metric, "classes are of very unlike sizes"),
     ):
@@ -89,6 +98,20 @@ def asked(before: Fitted, chosen: Collection[str], n_labelled: int, is_of_severa
     return before.changed("study.family", chosen, _constant(family), "the question is of the largest budget")
 
 
+def with_ways(before: Fitted, *facts: Facts) -> Fitted:
+    """Returns an experiment that pretrains in each way that fits the rows of all its sets, beside its own."""
+    name = "pretrain.method.kind"
+    experiment, own = before.experiment, before.experiment.pretrain.method.kind
+    fit = [set(_WAYS[each.form]).difference(_OF_VIEWS if each.is_padded else ()) for each in facts]
+    ways = (own, *(way for way in _WAYS[facts[0].form] if way != own and all(way in each for each in fit)))
+    grids = [
+        {name: ways, **grid} if "pretrained" in grid.get(_INIT, (experiment.finetune.encoder_init,)) else grid
+        for grid in experiment.sweep or ({},)
+    ]
+    line = f"{name}: {', '.join(ways)}, the ways that fit {facts[0].form} (ways)"
+    return Fitted(with_values(experiment, {"sweep": tuple(grids)}), (*before.notes, line))
+
+
 def _at_most(most: int) -> Callable[[int], int]:
     return lambda size: max(1, min(size, most))
 
@@ -104,7 +127,7 @@ def _together(first: Facts, *others: Facts) -> Facts:
         n_labelled=min(each.n_labelled for each in every),
         n_examples=min(each.n_examples for each in every),
         n_values=max(each.n_values for each in every),
-        has_images=any(each.has_images for each in every),
+        form=next((each.form for each in every if each.form != "columns"), "columns"),
         has_test=any(each.has_test for each in every),
     )
 
@@ -126,7 +149,7 @@ def budgets_of(facts: Facts, *others: Facts) -> tuple[int | float, ...]:
 def _layers(facts: Facts) -> tuple[int, int]:
     """Returns two widths: of images and of many values the usual ones, of few values twice as many and as many."""
     least, most = _WIDTHS
-    width = most if facts.has_images else min(max(2 * facts.n_values, least), most)
+    width = min(max(2 * facts.n_values, least), most) if facts.form == "columns" else most
     return width, width // 2
 
 

@@ -56,6 +56,9 @@ def load(experiment: Experiment, chosen: Collection[str] | None = None, read: Re
         if experiment.defaults == "data":
             with unfitted.noted():  # loading finds the same fault, and others
                 fitted = own_data.fitted(fitted, chosen, *(_facts(each, read) for each in _sets(fitted.experiment)))
+    if experiment.ways:
+        with unfitted.noted():
+            fitted = own_data.with_ways(fitted, *(_facts(each, read) for each in _sets(fitted.experiment)))
     with faults.noted():
         datasets = data.load_all(fitted.experiment.whole, read)
     with faults.noted():
@@ -96,18 +99,19 @@ def _facts(config: DataConfig, read: Reader) -> own_data.Facts:
     n_labelled = int((rows.labels != NONE).sum()) - n_held_out
     n_examples = len(labels) - n_held_out + len(source.inputs.get("unlabelled", ()))
     counts = np.unique(known, return_counts=True)[1] if source.task == "classification" else np.zeros(0)
-    n_values, has_images = source.inputs["train"][0].size, form_of(source, config) != "columns"
+    n_values, form = source.inputs["train"][0].size, form_of(source, config)
     shares = tuple((counts / max(len(known), 1)).tolist())
     return own_data.Facts(
         n_labelled,
         n_examples,
         n_values,
-        has_images,
+        form,
         rows.has_test,
         source.task,
         shares,
         n_validation,
         not rows.has_validation,
+        source.padded > 0,
     )
 
 

@@ -160,6 +160,7 @@ OTHER = {
     "tags": ("first", "for the talk"),
     "code": "ignore",
     "defaults": "data",
+    "ways": True,
     "store": "a store",
     "engine.name": "ray",
     "engine.address": "auto",

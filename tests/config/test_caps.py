@@ -16,7 +16,7 @@ CONFIG = with_values(
     config_file.load(Path(ROOT) / "configs" / "does_it_help.py", "does_it_help"), {"data.name": "my.csv"}
 )
 CHOSEN = fitting.chosen(CONFIG, ())
-WIDE = Facts(36_000, 36_000, 3072, True, False, "classification", (0.5, 0.5), 12_000)
+WIDE = Facts(36_000, 36_000, 3072, "images", False, "classification", (0.5, 0.5), 12_000)
 CAPPED = ("data.validation", "data.splits", "data.unlabelled", "finetune.updates", "pretrain.updates")
 
 
@@ -41,7 +41,9 @@ UNCAPPED = dict(zip(CAPPED, (0.2, "fresh", "all", 1000, 5000), strict=True))
     ],
 )
 def test_only_what_takes_more_than_half_an_hour_or_gigabytes_is_capped_and_said(n, width, images, changed):
-    facts = Facts(n, n, width, images, False, "classification", (0.5, 0.5), min(n // 3, 20_000))
+    facts = Facts(
+        n, n, width, "images" if images else "columns", False, "classification", (0.5, 0.5), min(n // 3, 20_000)
+    )
     values, notes = capped(facts)
     assert values == UNCAPPED | changed
     for name in changed:
@@ -60,7 +62,7 @@ def test_caps_bring_work_below_half_an_hour_where_trials_still_learn():
 
 
 def test_a_pool_beyond_memory_is_read_in_part_and_labelled_rows_are_read_in_full():
-    pool = Facts(1_000, 10_000_000, 100, False, True, "regression")
+    pool = Facts(1_000, 10_000_000, 100, "columns", True, "regression")
     values, notes = capped(pool)
     assert values["data.unlabelled"] == 5_000_000 - 1_000 and any("rows without a label" in note for note in notes)
     assert capped(pool._replace(n_examples=100_000))[0]["data.unlabelled"] == "all"

@@ -189,6 +189,7 @@ WRONG = {
     "tags": [(1,), ("a", None), ("",), "a", 1, None],
     "code": CHOICES,
     "defaults": CHOICES,
+    "ways": SWITCHES,
     "store": ["", *TEXTS],
     "engine.name": CHOICES,
     "engine.address": TEXTS,

@@ -13,7 +13,7 @@ from pretrain.config.own_data import Facts
 from tests.launching import ROOT
 
 CONFIG = config_file.load(Path(ROOT) / "configs" / "does_it_help.py", "does_it_help")
-TABLE = Facts(341, 341, 30, False, False, "classification", (0.4, 0.6))
+TABLE = Facts(341, 341, 30, "columns", False, "classification", (0.4, 0.6))
 
 
 def fitted(facts, chosen=()):
@@ -27,8 +27,8 @@ def facts(draw):
     n = draw(st.integers(1, 100_000))
     shares = draw(st.lists(st.floats(0.01, 1), min_size=2, max_size=12)) if task == "classification" else []
     pool, values = draw(st.integers(0, 10_000)), draw(st.integers(1, 5000))
-    images, test = draw(st.booleans()), draw(st.booleans())
-    return Facts(n, n + pool, values, images, test, task, tuple(share / sum(shares) for share in shares))
+    form, test = draw(st.sampled_from(["columns", "series", "images", "volumes"])), draw(st.booleans())
+    return Facts(n, n + pool, values, form, test, task, tuple(share / sum(shares) for share in shares))
 
 
 @given(facts())
@@ -43,6 +43,22 @@ def test_defaults_fit_any_data(facts):
     assert 1 <= experiment.pretrain.batch_size <= max(1, facts.n_examples // 4)
     assert experiment.data.splits == ("fixed" if facts.has_test else "fresh")
     assert experiment.encoder.layers[0] <= 300
+
+
+def test_ways_are_those_that_fit_the_rows_of_all_sets():
+    kind = "pretrain.method.kind"
+    made = own_data.with_ways(Fitted(CONFIG), TABLE)
+    assert values_of(made.experiment, kind) == ["autoencoder", "contrastive", "masked", "vime"]
+    assert all((kind in grid) == ("pretrained" in grid["finetune.encoder_init"]) for grid in made.experiment.sweep)
+    assert own_data.with_ways(made, TABLE).experiment == made.experiment
+    series = TABLE._replace(form="series")
+    assert values_of(own_data.with_ways(Fitted(CONFIG), TABLE, series).experiment, kind)[1:] == [
+        "contrastive",
+        "masked",
+    ]
+    padded = own_data.with_ways(Fitted(CONFIG), series._replace(is_padded=True))
+    assert values_of(padded.experiment, kind) == ["autoencoder", "masked"]
+    assert padded.notes == (f"{kind}: autoencoder, masked, the ways that fit series (ways)",)
 
 
 @pytest.mark.parametrize(
