@@ -38,7 +38,10 @@ class Init(Protocol):
 
 
 class Update(Protocol):
-    """Makes one update from a batch; returns the state after it, and values by name that become curves."""
+    """Makes one update from a batch; returns the state after it, and values by name that become curves.
+
+    Layers that draw, or have running averages, are in training in its first ``train_step``, and have to be in one.
+    """
 
     def __call__(
         self,

@@ -80,7 +80,9 @@ def check(
     if mine != wanted:
         yield ConfigError("encoder.layers", " ".join(mine), f"{_other(name, mine, wanted)}; give these layers")
     usual = {kind: getattr(known, "norm", "") for kind, known in KINDS.items()}  # as networks of old have it
-    mine, wanted = ([str(each[side].get("norm", usual[each[side]["kind"]])) for each in both] for side in (0, 1))
+    mine, wanted = (
+        [str(each[side].get("norm", usual.get(str(each[side]["kind"]), ""))) for each in both] for side in (0, 1)
+    )
     if mine != wanted:
         yield ConfigError("encoder.norm", " ".join(filter(None, mine)), f"{_other(name, mine, wanted)}; set it to that")
     mine, wanted = ([str(each[side].get("activation", "")) for each in both] for side in (0, 1))

@@ -44,8 +44,9 @@ from flax import linen as nn
 
 class Doubled(nn.Module):
     @nn.compact
-    def __call__(self, inputs):
-        return nn.tanh(2 * nn.Dense(4)(inputs))
+    def __call__(self, inputs, train=False):
+        sums = nn.BatchNorm(not train, momentum=0.5)(nn.Dense(4)(inputs))
+        return nn.Dropout(0.2, deterministic=not train)(nn.tanh(2 * sums))
 
     def decoder(self, shape):
         return nn.Dense(shape[-1])

@@ -27,7 +27,7 @@ UNCALLED = {
     "learn/method.py": "Init.__call__ Update.__call__ Measure.__call__ Finish.__call__ Beside.__call__ "
     "no_companions no_update no_measure",  # protocols, and of closed forms, never called
     "learn/program.py": "Program.update",  # of the comparison of lengths
-    "learn/layers.py": "_with_state",  # words of an error
+    "learn/layers.py": "_with_draws _with_state",  # words of errors
     "store/store.py": "Store.save Store.cut_progress Store._discard Store._move_aside",  # of halves, and of damage
     "runs/tables.py": "timings write",  # of files
     "data/dataset.py": "Dataset.known_labels Dataset.named",  # of samples and baselines

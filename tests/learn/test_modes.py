@@ -77,7 +77,7 @@ def moves(before, after):
     return all(not np.array_equal(*pair) for pair in zip(*map(jax.tree.leaves, (before, after)), strict=True))
 
 
-@pytest.mark.parametrize("kind", ["autoencoder", "supervised"])
+@pytest.mark.parametrize("kind", ["autoencoder", pytest.param("supervised", marks=pytest.mark.slow)])
 def test_running_averages_are_those_of_numpy(kind, images):
     stage, config = phase((Normed(),), kind=kind)
     mean, var = np.zeros(7), np.ones(7)
@@ -99,7 +99,13 @@ def test_running_averages_are_those_of_numpy(kind, images):
 
 @pytest.mark.parametrize(
     ("kind", "lowest"),
-    [("autoencoder", 1), ("autoencoder", 0), ("supervised", 1), ("contrastive", 1), ("teacher", 0)],
+    [
+        ("autoencoder", 1),
+        pytest.param("autoencoder", 0, marks=pytest.mark.slow),
+        pytest.param("supervised", 1, marks=pytest.mark.slow),
+        pytest.param("contrastive", 1, marks=pytest.mark.slow),
+        pytest.param("teacher", 0, marks=pytest.mark.slow),
+    ],
 )
 def test_methods_train_layers_with_a_mode_and_leave_those_below_alone(kind, lowest, images):
     def ran_by(stage, config, parent):
@@ -131,7 +137,9 @@ def test_controls_keep_running_averages(kind, images):
     assert not np.array_equal(made["Dense_0"]["kernel"], layer["Dense_0"]["kernel"])
 
 
-@pytest.mark.parametrize("frozen", [0, 1, "all"])
+@pytest.mark.parametrize(
+    "frozen", [pytest.param(0, marks=pytest.mark.slow), 1, pytest.param("all", marks=pytest.mark.slow)]
+)
 def test_fine_tuning_leaves_frozen_layers_in_evaluation(frozen, images):
     parent = run(phase(STACK, lowest=0), images).state.params
     stage, config = finetuning(STACK, frozen_layers=frozen)
@@ -231,6 +239,7 @@ def test_an_update_of_ones_own_that_leaves_a_mode_out_is_refused(images):
         run((replace(stage, method=stage.method._replace(update=unapplied)), config), images)
 
 
+@pytest.mark.slow
 def test_trials_of_a_pack_on_two_devices_equal_themselves_alone(experiment, dataset):
     made = {"encoder": {"layers": (f"{ROOT}/tests/moded_layers.py:layers", 5)}, "finetune": {"frozen_layers": 1}}
     found = make_plan(experiment(sweep=({"finetune.encoder_init": ("pretrained", "he")},), seeds=2, **made), dataset)

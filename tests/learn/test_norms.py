@@ -72,6 +72,7 @@ def test_residual_blocks_have_one_after_each_convolution(norm):
     assert (STATISTICS in shapes) == (norm == "batch")
 
 
+@pytest.mark.slow
 def test_encoders_with_batch_normalisation_train_end_and_leave_frozen_layers_alone(planned, dataset):
     settings = {"encoder": {"layers": (12, 6), "norm": "batch"}, "finetune": {"frozen_layers": 1}}
     plan = planned(**settings, pretrain={"epochs": 2, **of_kind("contrastive")})

@@ -15,6 +15,7 @@ from pretrain.learn.layers import Convolution, Dense, MaxPooling, PaddedConvolut
 from pretrain.models import folder
 from pretrain.plan import imported, stages
 from pretrain.plan.described import check_inputs, described, word
+from pretrain.plan.layouts import in_torch
 from pretrain.plan.modules import build
 from pretrain.plan.stages import example_shape
 from tests.models.test_folder import COLOUR, COLUMNS, network
@@ -151,3 +152,22 @@ def test_a_statement_of_anything_is_one_line(field, value, exported, tmp_path):
     stated["layers"][0][field] = value
     (path / "config.json").write_text(json.dumps(stated))
     refused(path, LAYERS, "whose layer 0 has")
+
+
+def test_running_averages_are_taken_and_another_normalisation_is_named(tmp_path):
+    layers = (PaddedConvolution(4, 3, 2, 1, "relu", norm="batch"), Dense(5, "relu", "layer"))
+    model = network(layers, IMAGE, COLOUR)
+    folder.save(model, tmp_path / "net", "A sentence.")
+    found, given = (
+        each["encoder"]["layers_0"]["batch_stats"]["norm"]
+        for each in (taken(tmp_path / "net", layers).params, model.members[0].params)
+    )
+    for name in ("mean", "var"):
+        np.testing.assert_array_equal(found[name], given[name])
+    plain = (PaddedConvolution(4, 3, 2, 1, "relu"), layers[1])
+    refused(tmp_path / "net", plain, "encoder.norm: 'none layer' differs from")
+    assert [in_torch(f"layers_0/{path}") for path in ("batch_stats/norm/var", "norm/scale", "norm/bias")] == [
+        "layers_0/norm/running_var",
+        "layers_0/norm/weight",
+        "layers_0/norm/bias",
+    ]

@@ -14,6 +14,7 @@ from pretrain.execute.lanes import _mapped
 from pretrain.learn import lanes
 from pretrain.plan.identity import pieces_of, traced_program
 from pretrain.plan.stages import specs
+from tests.launching import ROOT
 from tests.small_sweep import of_kind
 
 N_TRIALS = 3
@@ -53,6 +54,10 @@ ASKED = {
     "redundancy": ({"pretrain": {**of_kind("redundancy"), "training": "end_to_end"}}, ()),
     "variance": ({"pretrain": of_kind("variance", views=("flip", "brightness", "contrast", "noise"))}, ()),
     "teacher": ({"pretrain": of_kind("teacher")}, ()),
+    "draws and running averages": (
+        {"encoder": {"layers": (f"{ROOT}/tests/moded_layers.py:layers", 5), "norm": "batch"}},
+        (),
+    ),
     "labels": ({"pretrain": of_kind("supervised"), "finetune": {"encoder_init": "permuted", "head_init": "zero"}}, ()),
     "logistic regression": ({"finetune": {**HE, "readout": "logistic"}}, ()),
     "boosted trees": ({"finetune": {**HE, "readout": "trees"}}, ()),
