@@ -115,18 +115,13 @@ class Views:
 
     has_default_views: ClassVar[bool] = True  # of each form of inputs, where none are named; else none are made
 
-    def views_at(self, inputs: Inputs, section: str, own: "Views") -> tuple[str, ...]:
+    def views_at(self, inputs: Inputs, section: str) -> tuple[str, ...]:
         """Returns the views that are made of inputs, those by default included.
 
-        Args:
-          inputs: facts of them.
-          section: the fields' in an error.
-          own: defaults of the fields.
-
         Raises:
-          ConfigError: a view makes no sense of the inputs, or a level has no effect.
+          ConfigError: a view makes no sense of the inputs, or a level has no effect; the section is that of the field.
         """
-        known = _OF_FORM[inputs.form]
+        known, own = _OF_FORM[inputs.form], type(self)()
         if len(set(self.views)) < len(self.views):
             raise ConfigError(f"{section}.views", " ".join(self.views), "names a view twice; leave one out")
         for view in self.views:
@@ -172,7 +167,7 @@ class TwoViews(Views, Method):
         if inputs.padded:
             remedy = "takes views, which series of unlike lengths have none of; give series of one length"
             raise ConfigError("pretrain.method.kind", getattr(self, "kind", ""), remedy)
-        return dataclasses.replace(self, views=self.views_at(inputs, "pretrain.method", type(self)()))
+        return dataclasses.replace(self, views=self.views_at(inputs, "pretrain.method"))
 
     def of_deep_layer(self, number: int, depth: int) -> Method:
         return self if number == depth - 1 else dataclasses.replace(self, projector=())  # codes of the top alone count

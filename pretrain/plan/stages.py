@@ -251,7 +251,7 @@ def _augmentation(section: FinetuneConfig, frozen: int, dataset: Dataset) -> Lay
     Raises:
       ConfigError: it cannot.
     """
-    views, shown = section.views_at(_inputs(dataset), "finetune", FinetuneConfig()), " ".join(section.views)
+    views, shown = section.views_at(_inputs(dataset), "finetune"), " ".join(section.views)
     if views and dataset.scaling.padded:
         raise ConfigError("finetune.views", shown, "makes views of series of one length only; leave it out")
     if views and frozen and section.cache_codes:
