@@ -205,7 +205,8 @@ def pretext_metrics(pretrainings: Sequence[Pretraining]):
         for level in LEVELS:
             if level.metric == name and not isinstance(level.at, str):
                 axes.axhline(level.at, color=INK, linewidth=0.8, linestyle=":")
-        title_of = f"{_phase(phase)}: {_BESIDE.get(name, metric_name(name))}"
+        title_of = f"{_phase(phase)}: " if len({phase for phase, _ in names}) > 1 else ""
+        title_of += _BESIDE.get(name, metric_name(name))
         axes.set_title(written(title_of, 80 // min(2, len(names))), fontsize=9)
     title(figure, "Metrics of pretraining: batches (lines), validation (dots)")
     if len(shown) > 1:

@@ -68,6 +68,12 @@ def record(
             "budgets": answer.budgets,
             "variation": answer.variation,
             "epochs": answer.epochs,
+            "rankings": {
+                "by_pretext_error": [
+                    {**each._asdict(), "is_worse": each.is_worse(answer.level)} for each in answer.choices
+                ],
+                "by_probes": answer.reversals,
+            },
             "looks": looks_record(looked, answer),
             "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}, **code()},
             "machine": {"platform": platform.platform(), "devices": devices},

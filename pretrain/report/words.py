@@ -8,7 +8,7 @@ import numpy as np
 
 from pretrain.config import Experiment
 from pretrain.config.counts import counted
-from pretrain.report import gains, health, over_datasets, phrases, prospects, tuning, verdicts
+from pretrain.report import gains, health, over_datasets, phrases, prospects, rankings, tuning, verdicts
 from pretrain.report.cells import values
 from pretrain.report.names import (
     arm_name,
@@ -129,6 +129,7 @@ def warnings(answer: Answer, experiment: Experiment) -> list[str]:
         *prospects.warnings(answer),
         *tuning.warnings(answer),
         *health.warnings(answer.faults, experiment),
+        *rankings.warnings(answer),
     ]
 
 

@@ -21,6 +21,7 @@ from pretrain.study.curves import Curves
 from pretrain.study.epochs import EpochCurve, epoch_curves
 from pretrain.study.factorial import Factorial, factorials
 from pretrain.study.health import Fault, faults_of
+from pretrain.study.rankings import PretextChoice, Reversal, pretext_choices, reversals
 from pretrain.study.row_parts import Part, RowParts
 from pretrain.study.sequential import Look, is_open, n_seeds
 from pretrain.study.summary import compared_metric, metrics
@@ -55,6 +56,8 @@ class Answer(NamedTuple):
     pretraining: tuple[Watched, ...] = ()  # stages of arms, with their errors
     variation: tuple[Variation, ...] = ()  # of differences over seeds, where sources of it were drawn anew
     unsplit: tuple[Comparison, ...] = ()  # whose sources were drawn anew, but too few seeds trained
+    choices: tuple[PretextChoice, ...] = ()  # among settings of pretraining, by its error
+    reversals: tuple[Reversal, ...] = ()  # pretrainings that probes and fine-tuning rank differently
     history: History = History()  # of judgements before, as the store knows them
 
 
@@ -96,8 +99,10 @@ def answer(
         at_usual, trials = at_values(trials, usual or {}, study), choice.trials
         untuned = _untuned(at_usual, study, level, rows, "untuned") if len(at_usual) else []
     of_run, metric = Curves(curves), compared_metric(trials, study)
-    run, all_arms = _arms(trials, metric), arms(whole) if study.tune else []
+    run = _arms(trials, metric)
     pretraining = list(watched(of_run, run, stages))
+    all_arms = arms(whole) if study.tune else run
+    losses = last_errors(watched(of_run, all_arms) if study.tune else pretraining)
     settled = _settled(trials, metric, study, before, rows, is_brought)
     compared = new_rows.judged(compare(run, metric, study, level, settled, is_brought), run, rows, study)
     alone = _alone(run, compared, metric)
@@ -121,9 +126,7 @@ def answer(
         metric=metric,
         faults=faults_of(run, metric, pretraining, {id(run[place]): seeds for place, seeds in alone.items()}, study),
         lengths=trained,
-        epochs=epoch_curves(all_arms, [], metric, level, last_errors(watched(of_run, all_arms)))
-        if study.tune
-        else epoch_curves(run, compared, metric, level, last_errors(pretraining)),
+        epochs=epoch_curves(all_arms, [] if study.tune else compared, metric, level, losses),
         tuned=choice.arms,
         untuned=untuned,
         apart=_apart(whole, study, level, rows) if CORNERS[1] in study.tune else [],
@@ -131,6 +134,8 @@ def answer(
         n_by_all=choice.n_by_all,
         findings=tuple(findings),
         pretraining=tuple(pretraining),
+        choices=tuple(pretext_choices(all_arms, losses, metric, level, study)),
+        reversals=tuple(reversals(run, metric, level)),
         variation=with_rows([each for each in split.values() if each], compared),
         unsplit=tuple(compared[place] for place, each in split.items() if not each),
     )

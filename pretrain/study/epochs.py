@@ -56,7 +56,7 @@ def epoch_curves(
     """
     columns = (ERROR, f"validation_{split_of(metric)[1]}", metric)
     swept = [arm for arm in arms if any(field in arm.point for field in FIELDS)]
-    measured = [arm for arm in (_with_errors(arm, losses or {}) for arm in swept) if _is_measured(arm, columns)]
+    measured = [arm for arm in (with_errors(arm, losses or {}) for arm in swept) if is_measured(arm, columns)]
     gains = {
         key({**comparison.shared, comparison.field: comparison.treatment}): comparison.difference
         for comparison in compared
@@ -77,7 +77,7 @@ def epoch_curves(
     return curves
 
 
-def _with_errors(arm: Arm, losses: Mapping[str, float]) -> Arm:
+def with_errors(arm: Arm, losses: Mapping[str, float]) -> Arm:
     """Returns an arm whose pretraining has errors: those of reconstruction, or else its losses."""
     if np.isfinite(arm.results.get(ERROR, np.array([np.nan]))).all():
         return arm
@@ -85,7 +85,13 @@ def _with_errors(arm: Arm, losses: Mapping[str, float]) -> Arm:
     return arm._replace(results={**arm.results, ERROR: errors, _IS_LOSS: np.ones(len(errors))})
 
 
-def _is_measured(arm: Arm, columns: Sequence[str]) -> bool:
+def error_name(arms: Sequence[Arm]) -> str:
+    """Returns the name of the errors of arms that ``with_errors`` gave."""
+    return "validation loss" if any(_IS_LOSS in arm.results for arm in arms) else "reconstruction error"
+
+
+def is_measured(arm: Arm, columns: Sequence[str]) -> bool:
+    """Returns whether an arm has trials, and all columns are known of each."""
     results = arm.results
     return bool(arm.trial_ids) and all(name in results and np.isfinite(results[name]).all() for name in columns)
 
@@ -119,5 +125,5 @@ def _curve(
         statistics.estimate(changes, level, statistics.step_of(values.ravel())),
         statistics.sign_flip(changes),
         metric,
-        "validation loss" if any(_IS_LOSS in arm.results for arm in arms) else "reconstruction error",
+        error_name(arms),
     )

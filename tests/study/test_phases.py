@@ -104,7 +104,7 @@ def test_metrics_beside_the_error_are_drawn_with_the_values_at_which_embeddings_
     assert set(found.phases["pretrain/0"]) == set(metrics[:3]) and set(found.others["pretrain/0"]) == {"accuracy"}
     axes = figures.phase_losses([found]).axes[0]
     assert axes.get_ylabel() == "cross-entropy (nats)" and [line.get_linestyle() for line in axes.lines][-1] == ":"
-    assert [each.get_title() for each in figures.pretext_metrics([found]).axes] == ["phase 1: accuracy (fraction)"]
+    assert [each.get_title() for each in figures.pretext_metrics([found]).axes] == ["accuracy (fraction)"]
     metrics = ["loss", "variance", "invariance", "validation_variance"]
     (found,), _ = pretrainings(Curves(curves.set_column(3, "metric", pa.array(metrics))), [arm], 4)
     assert figures.metrics_beside([found]) == [("pretrain/0", "invariance"), ("pretrain/0", "variance")]

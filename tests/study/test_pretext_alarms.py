@@ -175,7 +175,7 @@ def trained(digits, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["autoencoder", "contrastive", "redundancy", "variance"])
+@pytest.mark.parametrize("kind", ["autoencoder", "contrastive", "redundancy", "variance", "teacher"])
 def test_defaults_raise_no_alarm(trained, kind):
     assert trained(kind) == ("", [])
 
@@ -190,6 +190,7 @@ def test_defaults_raise_no_alarm(trained, kind):
         ("variance", {"variance_weight": 0.0}, "its variance on validation rows ends at 0.9"),
         ("variance", {"rate": 0.2}, "learned nothing"),
         ("redundancy", {"rate": 0.2}, "few dimensions"),
+        ("teacher", {"stops_gradient": False, "predictor": ()}, "its output_deviation on validation rows ends at"),
     ],
 )
 def test_settings_that_fail_raise_one_alarm_each(trained, kind, settings, told):
