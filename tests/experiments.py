@@ -22,7 +22,7 @@ BOUND = {
     *("finetune.encoder_init", "pretrain.method.kind", "pretrain.method.loss", "pretrain.method.sparsity"),
     *("pretrain.method.tied", "pretrain.method.contractive", "pretrain.method.variational", "pretrain.method.visible"),
 }
-OF_VIEWS = ("contrastive", "redundancy", "variance", "teacher")
+OF_TODAY = ("contrastive", "redundancy", "variance", "teacher", "masked", "vime")
 BOUND |= {"finetune.views"}  # which read-outs have none of
 BOUND |= {"study.tune", "study.family"}  # which name what is swept
 BOUND |= {"pretrain.encoder_init"}  # whose checkpoint would have to be there
@@ -98,11 +98,11 @@ def bound(draw):
     trainings = {
         "greedy": [
             "autoencoder",
-            *("supervised", *OF_VIEWS),
+            *("supervised", *OF_TODAY),
             *(["pca"] if is_dense else []),
             *(["rbm"] if is_dense and bounded else []),
         ],
-        "end_to_end": ["autoencoder", *OF_VIEWS],
+        "end_to_end": ["autoencoder", *OF_TODAY],
         "greedy_then_end_to_end": ["autoencoder", "pca", "rbm"] if is_deep else [],
     }
     training = draw(st.sampled_from([way for way, kinds in trainings.items() if kind in kinds]))

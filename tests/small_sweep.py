@@ -29,9 +29,11 @@ def dataset(tiny_path) -> data.Dataset:
 def experiment(tiny_path):
     """Returns a function that makes a small experiment."""
 
-    def make(sweep=(CORNERS,), seeds=3, pretrain=None, finetune=None, encoder=None, per_layer=None) -> Experiment:
+    def make(
+        sweep=(CORNERS,), seeds=3, pretrain=None, finetune=None, encoder=None, per_layer=None, data=None
+    ) -> Experiment:
         return Experiment(
-            data=DataConfig(name=tiny_path, validation=60),
+            data=DataConfig(**{"name": tiny_path, "validation": 60, **(data or {})}),
             encoder=EncoderConfig(**{"layers": (12, 6), **(encoder or {})}),
             pretrain=PretrainConfig(**{"epochs": 2, "batch_size": 20, **(pretrain or {})}),
             finetune=FinetuneConfig(**{"labels": 80, "batch_size": 20, "epochs": 2, **(finetune or {})}),

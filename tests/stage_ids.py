@@ -40,6 +40,8 @@ OTHERS = {  # more plans of geron, on data that are written first
         *("--data.name", "images.npz", *SMALL, "--finetune.views", "crop", "noise", "--finetune.cache-codes", "False"),
         *("--finetune.optimizer.clip-norm", "1"),
     ],
+    "masks": [*("--data.name", "images.npz", *SMALL), "--pretrain.method.kind", "masked"],
+    "swapped values": [*TABLE, "--pretrain.method.kind", "vime"],
     "own layers": [*TABLE, "--encoder.layers", "layers.py:layers", "6"],
 }
 LAYERS = """

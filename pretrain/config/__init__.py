@@ -4,12 +4,14 @@ from pretrain.config.experiment import EngineConfig, Experiment, Point, StudyCon
 from pretrain.config.methods import (
     AutoencoderConfig,
     ContrastiveConfig,
+    MaskedConfig,
     PcaConfig,
     RbmConfig,
     RedundancyConfig,
     SupervisedConfig,
     TeacherConfig,
     VarianceConfig,
+    VimeConfig,
 )
 from pretrain.config.optimizers import AdamConfig, AdamWConfig, SgdConfig
 from pretrain.config.settings import (
@@ -31,6 +33,7 @@ __all__ = [
     "EngineConfig",
     "Experiment",
     "FinetuneConfig",
+    "MaskedConfig",
     "PcaConfig",
     "Point",
     "PretrainConfig",
@@ -43,6 +46,7 @@ __all__ = [
     "SweptValue",
     "TeacherConfig",
     "VarianceConfig",
+    "VimeConfig",
     "from_json",
     "to_json",
 ]

@@ -40,7 +40,13 @@ class Method:
     decodes: ClassVar[bool] = True  # so that a stack of its layers reconstructs images
     trains_deep: ClassVar[bool] = False  # all layers at once, not only one
     reads_rows: ClassVar[bool] = False  # whatever layers are below, so that their codes are not computed once
+    skips_pooling: ClassVar[bool] = False  # whose words are left out of training
     record: ClassVar[Any] = None  # the ``learn.method.Method`` of a file of the user's
+
+    @property
+    def reads_layout(self) -> bool:
+        """Whether it is given the shape of rows and the groups of columns."""
+        return self.reads_rows
 
     @property
     def decodes_into_unit_interval(self) -> bool:
@@ -96,6 +102,14 @@ class Method:
         if low < 0 or high > 1:
             remedy = f"needs values in [0, 1], and the data have {low:.3g} to {high:.3g}; set data.scaling to unit"
             raise ConfigError(f"pretrain.method.{field}", value, f"{remedy}, or {field} to {other}")
+
+    def needs_columns(self, inputs: Inputs, field: str, value: object) -> None:
+        """Refuses inputs that are no columns."""
+        if inputs.form != "columns":
+            remedy = (
+                f"swaps columns, which {inputs.form} have none of; set data.inputs to columns, or {field} to another"
+            )
+            raise ConfigError(f"pretrain.method.{field}", value, remedy)
 
     def needs_dense(self, layer: LayerFacts, field: str, value: object) -> None:
         """Refuses a layer that is not dense, or that is normalised."""

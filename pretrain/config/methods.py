@@ -11,12 +11,14 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic import Field, WrapSerializer, WrapValidator
 from pydantic.dataclasses import dataclass
 
-from pretrain.config.effects import When
+from pretrain.config.effects import Unless, When
 from pretrain.config.fields import STRICT, TRACED, ConfigError
 from pretrain.config.kinds import ClassWeights, Count, Penalty, Rate, Switch
-from pretrain.config.method import LayerFacts, Method
+from pretrain.config.method import Inputs, LayerFacts, Method
 from pretrain.config.own_methods import OWN, validated, written
-from pretrain.config.views import TwoViews
+from pretrain.config.views import Probability, TwoViews
+
+_NOISY = Unless("corruption", ("none",))
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -26,21 +28,20 @@ class AutoencoderConfig(Method):
     kind: Literal["autoencoder"] = "autoencoder"
     """What a layer is trained for: an autoencoder; rbm, a restricted Boltzmann machine; supervised, a classifier on the
     layer's codes, which reads the labelled subset of fine-tuning; pca, principal components, in closed form; of two
-    views of an input, contrastive (SimCLR), redundancy (Barlow Twins), variance (VICReg) or teacher (BYOL); or
-    FILE.py:NAME, a method of your own."""
+    views of an input, contrastive (SimCLR), redundancy (Barlow Twins), variance (VICReg) or teacher (BYOL); masked, a
+    predictor of hidden parts; of columns, vime, which finds swapped values; or FILE.py:NAME, a method of your own."""
     loss: Literal["mse", "cross_entropy"] = "mse"
     """Squared error, mean over units; or Bernoulli cross-entropy, sum over units (nats), of values in [0, 1]."""
     output: Annotated[Literal["linear", "sigmoid"], When("loss", ("mse",))] = "linear"
     """Activation of the reconstructed images under mse; cross_entropy has sigmoid everywhere."""
     tied: Switch = False
     """Decode with the transpose of the encoder's kernel, so that only the decoder's bias is its own."""
-    corruption: Literal["none", "masking", "gaussian", "salt_and_pepper"] = "none"
-    """Noise on the layer's inputs in training; the targets of reconstruction stay clean."""
-    corruption_level: Annotated[Penalty, When("corruption", ("masking", "gaussian", "salt_and_pepper"))] = 0.3
-    """Probability of a value to be lost under masking and salt_and_pepper (fraction); deviation of gaussian noise."""
-    corruption_schedule: Annotated[
-        Literal["constant", "linear"], When("corruption", ("masking", "gaussian", "salt_and_pepper"))
-    ] = "constant"
+    corruption: Literal["none", "masking", "gaussian", "salt_and_pepper", "swap"] = "none"
+    """Noise on the layer's inputs in training; the targets of reconstruction stay clean. Swap puts values of other rows
+    of the batch in the place of columns, those of one category together."""
+    corruption_level: Annotated[Penalty, _NOISY] = 0.3
+    """Probability of a value to be lost under all but gaussian (fraction), whose standard deviation it is."""
+    corruption_schedule: Annotated[Literal["constant", "linear"], _NOISY] = "constant"
     """Corruption level over the updates of a stage: held, or taken evenly to zero."""
     sparsity: Literal["none", "kl", "l1"] = "none"
     """Sparse codes: by the KL divergence of each unit's mean over a batch from a target rate, summed over units (nats),
@@ -59,6 +60,15 @@ class AutoencoderConfig(Method):
     kl_weight: Annotated[Penalty, When("variational", (True,))] = 1e-5
     """Weight of the divergence in the loss; 1 beside cross_entropy makes it the negative evidence lower bound."""
     trains_deep: ClassVar[bool] = True
+
+    @property
+    def reads_layout(self) -> bool:
+        return self.corruption == "swap"
+
+    def at_inputs(self, inputs: Inputs) -> Method:
+        if self.corruption == "swap":
+            self.needs_columns(inputs, "corruption", self.corruption)
+        return self
 
     @property
     def decodes_into_unit_interval(self) -> bool:
@@ -89,7 +99,7 @@ class AutoencoderConfig(Method):
             raise ConfigError("pretrain.method.loss", self.loss, remedy)
 
     def check_layer(self, layer: LayerFacts) -> None:
-        if self.corruption in ("masking", "salt_and_pepper") and self.corruption_level > 1:
+        if self.corruption in ("masking", "salt_and_pepper", "swap") and self.corruption_level > 1:
             remedy = f"is the probability of a value to be lost under {self.corruption}; lower it to 1 or less"
             raise ConfigError("pretrain.method.corruption_level", self.corruption_level, remedy)
         if self.loss == "cross_entropy":
@@ -113,7 +123,7 @@ class RbmConfig(Method):
 
     kind: Literal["rbm"] = "rbm"
     """What a layer is trained for: a restricted Boltzmann machine; other kinds are autoencoder, supervised, pca,
-    contrastive, redundancy, variance, teacher."""
+    contrastive, redundancy, variance, teacher, masked, vime."""
     visible: Literal["bernoulli", "gaussian"] = "bernoulli"
     """Visible units: values in [0, 1], or any."""
     visible_deviation: Annotated[Rate, When("visible", ("gaussian",))] = 1.0
@@ -144,7 +154,7 @@ class SupervisedConfig(Method):
 
     kind: Literal["supervised"] = "supervised"
     """What a layer is trained for: a classifier on its codes; other kinds are autoencoder, rbm, pca,
-    contrastive, redundancy, variance, teacher."""
+    contrastive, redundancy, variance, teacher, masked, vime."""
     class_weights: ClassWeights = "none"
     """Weights of classes in the loss to minimise, as of `finetune.class_weights`."""
     reads_labels: ClassVar[bool] = True
@@ -157,7 +167,7 @@ class PcaConfig(Method):
 
     kind: Literal["pca"] = "pca"
     """What a layer is trained for: principal components; other kinds are autoencoder, rbm, supervised,
-    contrastive, redundancy, variance, teacher."""
+    contrastive, redundancy, variance, teacher, masked, vime."""
     makes_updates: ClassVar[bool] = False
     is_random: ClassVar[bool] = False
 
@@ -176,7 +186,7 @@ class ContrastiveConfig(TwoViews):
 
     kind: Literal["contrastive"] = "contrastive"
     """What a layer is trained for: contrast of two views; other kinds are autoencoder, rbm, supervised, pca,
-    redundancy, variance, teacher."""
+    redundancy, variance, teacher, masked, vime."""
     negatives: Literal["all", "other_view"] = "all"
     """Others beside the counterpart of a view: both views of all other inputs of the batch, or the other view alone."""
     temperature: Rate = 0.5
@@ -189,7 +199,7 @@ class RedundancyConfig(TwoViews):
 
     kind: Literal["redundancy"] = "redundancy"
     """What a layer is trained for: units that are alike in two views and correlate with no other; other kinds are
-    autoencoder, rbm, supervised, pca, contrastive, variance, teacher."""
+    autoencoder, rbm, supervised, pca, contrastive, variance, teacher, masked, vime."""
     off_diagonal: Penalty = 0.005
     """Weight of correlations between units."""
 
@@ -200,7 +210,7 @@ class VarianceConfig(TwoViews):
 
     kind: Literal["variance"] = "variance"
     """What a layer is trained for: units that are alike in two views, vary, and do not covary; other kinds are
-    autoencoder, rbm, supervised, pca, contrastive, redundancy, teacher."""
+    autoencoder, rbm, supervised, pca, contrastive, redundancy, teacher, masked, vime."""
     invariance_weight: Penalty = 25.0
     """Weight of the squared difference of the views, mean over units."""
     variance_weight: Penalty = 25.0
@@ -215,7 +225,7 @@ class TeacherConfig(TwoViews):
 
     kind: Literal["teacher"] = "teacher"
     """What a layer is trained for: predictions of what a slower copy of the network makes of the other view; other
-    kinds are autoencoder, rbm, supervised, pca, contrastive, redundancy, variance."""
+    kinds are autoencoder, rbm, supervised, pca, contrastive, redundancy, variance, masked, vime."""
     predictor: tuple[Count, ...] = (128,)
     """Units of the predictor's hidden layers between the projector and the loss; none compares projections (units)."""
     momentum: Annotated[float, Ge(0), Le(1), TRACED, When("stops_gradient", (True,))] = 0.99
@@ -227,6 +237,61 @@ class TeacherConfig(TwoViews):
 
     def of_deep_layer(self, number: int, depth: int) -> Method:
         return self if number == depth - 1 else dataclasses.replace(self, projector=(), predictor=())
+
+
+@dataclass(frozen=True, config=STRICT)
+class MaskedConfig(Method):
+    """Masked autoencoding: hidden parts of an input are predicted from the others (He et al., 2022)."""
+
+    kind: Literal["masked"] = "masked"
+    """What a layer is trained for: predictions of hidden patches, windows or columns; other kinds are autoencoder, rbm,
+    supervised, pca, contrastive, redundancy, variance, teacher,
+    vime."""
+    share: Annotated[float, Gt(0), Lt(1)] = 0.75
+    """Share of patches of an image, windows of a series or columns of a table that is hidden, as many in every input;
+    above the lowest layer, of the codes below (fraction)."""
+    patch: Count = 4
+    """Side of a patch (pixels), or length of a window (steps), at most half of the longest side; columns have none."""
+    decodes: ClassVar[bool] = False
+    trains_deep: ClassVar[bool] = True
+    reads_layout: ClassVar[bool] = True
+    skips_pooling: ClassVar[bool] = True
+
+    def at_inputs(self, inputs: Inputs) -> Method:
+        if inputs.form == "columns" and self.patch != MaskedConfig.patch:
+            remedy = "has no effect on columns, which are hidden one by one; leave it out"
+            raise ConfigError("pretrain.method.patch", self.patch, remedy)
+        return self
+
+
+@dataclass(frozen=True, config=STRICT)
+class VimeConfig(Method):
+    """VIME: from rows with values of other rows, what they were, and which values changed (Yoon et al., 2020)."""
+
+    kind: Literal["vime"] = "vime"
+    """What a layer is trained for: to find and to mend swapped values; other kinds are autoencoder, rbm, supervised,
+    pca, contrastive, redundancy, variance, teacher, masked."""
+    swap: Probability = 0.3
+    """Probability that a column has the value of another row of the batch; those of one category go together
+    (fraction)."""
+    reconstruction_weight: Penalty = 2.0
+    """Weight of the squared error of all values, mean over them."""
+    mask_weight: Penalty = 1.0
+    """Weight of the cross-entropy (nats) of which values changed, mean over all."""
+    trains_deep: ClassVar[bool] = True
+    reads_layout: ClassVar[bool] = True
+
+    def at_inputs(self, inputs: Inputs) -> Method:
+        self.needs_columns(inputs, "kind", self.kind)
+        return self
+
+    def of_deep_layer(self, number: int, depth: int) -> Method:
+        return AutoencoderConfig() if number else self  # changes are of the lowest layer's inputs
+
+    def check_deep(self, layers: Sequence[LayerFacts], before: Sequence[Method]) -> None:
+        if before and not isinstance(before[0], VimeConfig):
+            remedy = "needs a lowest layer pretrained so; make it vime, or set pretrain.training to end_to_end"
+            raise ConfigError("pretrain.method.kind", self.kind, remedy)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -248,7 +313,9 @@ MethodConfig = Annotated[
     | ContrastiveConfig
     | RedundancyConfig
     | VarianceConfig
-    | TeacherConfig,
+    | TeacherConfig
+    | MaskedConfig
+    | VimeConfig,
     *(Field(discriminator="kind"), WrapValidator(validated), WrapSerializer(written), OWN),
 ]
 

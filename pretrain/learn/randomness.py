@@ -30,6 +30,7 @@ class Purpose(enum.IntEnum):
     AUGMENTATION = 10
     PRETRAIN_DRAWS = 11  # of layers in training
     FINETUNE_DRAWS = 12
+    MASKS = 13
 
 
 class VariationSource(enum.IntEnum):

@@ -232,10 +232,10 @@ def fresh_layer(stack: Stack, layer: int, seed: jax.Array | int) -> Params:
     return sides
 
 
-def decoder_params(stack: Stack, params: Params, layer: int) -> Params:
+def decoder_params(stack: Stack, params: Params, layer: int, side: str = "decoder") -> Params:
     """Returns the parameters of a layer's decoder, with the encoder's kernel where it has none of its own."""
-    name, kernel = f"layers_{layer}", stack.companion("decoder", layer).kernel
-    own = params["decoder"][name]
+    name, kernel = f"layers_{layer}", stack.companion(side, layer).kernel
+    own = params[side][name]
     if kernel == "own":
         return own
     transposed = params["encoder"][name]["kernel"].T
@@ -243,13 +243,13 @@ def decoder_params(stack: Stack, params: Params, layer: int) -> Params:
 
 
 def decode(
-    stack: Stack, params: Params, codes: Float[Array, "rows ..."], start: int = 0
+    stack: Stack, params: Params, codes: Float[Array, "rows ..."], start: int = 0, side: str = "decoder"
 ) -> tuple[Float[Array, "rows *inputs"], Float[Array, "rows *inputs"]]:
     """Turns the topmost codes back into what layer ``start`` read: [B, *in], and before the last activation."""
     sums = codes
     for number in reversed(range(start, len(stack.layers))):
-        decoder = stack.companion("decoder", number)
-        sums = apply(decoder.module, decoder_params(stack, params, number), codes)
+        decoder = stack.companion(side, number)
+        sums = apply(decoder.module, decoder_params(stack, params, number, side), codes)
         codes = ACTIVATIONS[decoder.activation](sums)
     return codes, sums
 

@@ -76,6 +76,11 @@ class Static(NamedTuple):
     choices: Any = None  # Choices, for ``init`` alone; of pretraining where layers in training are given, not fresh
     layout: Layout | None = None  # of methods that read rows in their own shape
 
+    @property
+    def groups(self) -> tuple[int, ...]:
+        """Of columns that the lowest layer in training reads, the number of each one's group; none of codes."""
+        return self.layout.groups if self.layout and not self.stack.start else ()
+
 
 class Schedule(NamedTuple):
     """The updates after which something is measured."""

@@ -47,7 +47,7 @@ def changed(inputs: Examples, key: Key[Array, ""], names: Sequence[str], levels:
 
 
 def swapped(
-    inputs: Float[Array, "rows columns"], key: Key[Array, ""], level: Level, groups: Sequence[int]
+    inputs: Float[Array, "rows columns"], key: Key[Array, ""], level: Level, groups: Sequence[int] = ()
 ) -> Float[Array, "rows columns"]:
     """Returns rows of which columns have values of other rows of the batch (Bahri et al., 2022, "SCARF").
 
@@ -55,9 +55,10 @@ def swapped(
       inputs: [B, D].
       key: of the draws.
       level: probability of a column to be swapped.
-      groups: number of each column's group; columns of one group, as of one category, come from the same row.
+      groups: number of each column's group; columns of one group, as of one category, come from the same row. By
+        default each is alone.
     """
-    n_rows, places = len(inputs), np.asarray(groups)
+    n_rows, places = len(inputs), np.asarray(groups if len(groups) else range(inputs.shape[1]))
     draws = uniform(key, (2, n_rows, int(places.max()) + 1))
     others = jnp.arange(n_rows)[:, None] + 1 + (draws[1] * (n_rows - 1)).astype(jnp.int32)
     rows = jnp.where(draws[0] < level, others % n_rows, jnp.arange(n_rows)[:, None])

@@ -19,7 +19,7 @@ from pretrain.config.own_views import own_views
 from pretrain.config.views import Views
 from pretrain.data import Dataset
 from pretrain.data.findings import Finding
-from pretrain.learn.layers import LayerError, Layers, Params
+from pretrain.learn.layers import LayerError, Layers, MaxPooling, Params
 from pretrain.learn.stack import Companions, Stack, is_dense, stack_shapes
 from pretrain.learn.stage import Choices, Layout, Stage, StageConfig, Subset
 from pretrain.learn.tasks import NO_TASK, Task
@@ -113,6 +113,9 @@ def _greedy(settings: Settings, built: Built, dataset: Dataset, found: Imported 
     for number in range(len(layers)):
         section, method = settings.at_layer(number).pretrain, settings.at_layer(number).greedy_method
         method = _at_inputs(method, dataset)
+        if method.skips_pooling and isinstance(layers[number], MaxPooling):
+            beside += ((),)
+            continue
         task, n_examples, subset = NO_TASK, len(dataset.train.inputs), None
         if method.reads_labels:
             task, n_examples = task_of(dataset), n_labels(settings, dataset)
@@ -145,8 +148,10 @@ def _end_to_end(
 
     The start is a checkpoint if there is one.
     """
-    layers, example, section = built.layers, example_shape(built.layers, dataset.example_shape), settings.pretrain
+    section = settings.pretrain
     method = _at_inputs(deep(section.method), dataset)
+    layers = _unpooled(settings, built.layers) if method.skips_pooling else built.layers
+    example = example_shape(layers, dataset.example_shape)
     if before:  # which decided how layers are decoded
         beside = before[-1].stage.stack.companions
         method = method.after_greedy()
@@ -165,6 +170,20 @@ def _end_to_end(
     return _given(_spec(built, made, section, settings.pretraining_data, dataset), found)
 
 
+def _unpooled(settings: Settings, layers: Layers) -> Layers:
+    """Returns layers without the pooling after the last of them.
+
+    Raises:
+      ConfigError: there is pooling below another layer, which would read other values than in fine-tuning.
+    """
+    depth = max(number for number, layer in enumerate(layers, 1) if not isinstance(layer, MaxPooling))
+    if any(isinstance(layer, MaxPooling) for layer in layers[:depth]):
+        remedy = "pools below another layer, where all are trained at once and pooling is skipped"
+        remedy += "; set pretrain.training to greedy, or give convolutions a stride"
+        raise ConfigError("encoder.layers", " ".join(map(str, settings.encoder.layers)), remedy)
+    return layers[:depth]
+
+
 def _at_inputs(method: Method, dataset: Dataset) -> Method:
     """Returns a method with its defaults for a dataset's inputs, without fields that then have no effect."""
     return canonical(method.at_inputs(_inputs(dataset)))
@@ -180,7 +199,7 @@ def _layout(field: str, views: Iterable[str], dataset: Dataset) -> Layout:
 
 def _layout_of(method: Method, dataset: Dataset) -> Layout | None:
     views = method.views if isinstance(method, Views) else ()
-    return _layout("pretrain.method.views", views, dataset) if method.reads_rows else None
+    return _layout("pretrain.method.views", views, dataset) if method.reads_layout else None
 
 
 def _checkpoint(settings: Settings, built: Built, dataset: Dataset) -> Imported:

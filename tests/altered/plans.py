@@ -128,6 +128,18 @@ PLANS = {
         "pretrain": {"training": "end_to_end", "method": METHODS["contrastive"](anchor="clean", projector=(3,))},
         "finetune": {"epochs": 1},
     },
+    "hidden patches": {
+        "sweep": ({"pretrain.training": ("greedy", "end_to_end")},),
+        "encoder": {"layers": ("2c3", 4)},
+        "pretrain": {"method": METHODS["masked"](share=0.5, patch=2)},
+        "finetune": {"epochs": 1},
+    },
+    "swapped values": {
+        "sweep": ({"pretrain.training": ("greedy", "end_to_end")},),
+        "data": {"name": "several.npz", "scaling": "standardise"},
+        "pretrain": {"method": METHODS["vime"]()},
+        "finetune": {"epochs": 1},
+    },
     "several labels": {
         "sweep": ({"finetune.readout": ("none", "logistic", "ridge"), "finetune.head_init": ("random",)},),
         "data": {"name": "several.npz", "scaling": "standardise"},

@@ -112,6 +112,10 @@ OTHER = {
     "pretrain.method.anchor": "clean",
     "pretrain.method.projector": (9, 4),
     **{f"pretrain.method.{name}": value for name, value in LEVELS.items()},
+    "pretrain.method.share": 0.5,
+    "pretrain.method.patch": 2,
+    "pretrain.method.reconstruction_weight": 4.0,
+    "pretrain.method.mask_weight": 0.25,
     "pretrain.method.negatives": "other_view",
     "pretrain.method.temperature": 0.25,
     "pretrain.method.off_diagonal": 0.125,
@@ -236,7 +240,8 @@ def together(kind, rule):
 
 
 TOGETHER = [together(*kinds) for kinds in (("autoencoder", "sgd"), ("rbm", "adamw"), ("pca", "adam"))]
-TOGETHER += [together(kind, "adamw") for kind in ("supervised", "contrastive", "redundancy", "variance", "teacher")]
+OF_TODAY = ("supervised", "contrastive", "redundancy", "variance", "teacher", "masked", "vime")
+TOGETHER += [together(kind, "adamw") for kind in OF_TODAY]
 SWITCHES = {name for beside in BESIDE.values() for name in beside}  # by which others have an effect
 SIGMOID = dataclasses.replace(DEFAULT, encoder=EncoderConfig(activation="sigmoid"))  # as cross-entropy of codes needs
 

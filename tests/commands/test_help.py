@@ -100,7 +100,7 @@ def test_help_gives_every_field_its_meaning_and_its_default(flag, method, rule, 
 
 
 _LONG = {"pca": "principalcomponents", "rbm": "restrictedboltzmannmachine", "supervised": "classifier"}
-_LONG |= {each: each for each in ("contrastive", "redundancy", "variance", "teacher")}
+_LONG |= {each: each for each in ("contrastive", "redundancy", "variance", "teacher", "masked", "vime")}
 _LONG |= {"autoencoder": "autoencoder", "adam": "adam", "adamw": "adamw", "sgd": "sgd"}
 
 
@@ -119,5 +119,8 @@ def test_help_shows_the_fields_of_the_kinds_that_options_choose(place, form, fla
 
 
 def test_help_of_a_kind_that_is_not_there_is_refused():
-    kinds = "'autoencoder', 'rbm', 'supervised', 'pca', 'contrastive', 'redundancy', 'variance' or 'teacher'"
+    kinds = (
+        "'autoencoder', 'rbm', 'supervised', 'pca', 'contrastive', 'redundancy', 'variance', 'teach"
+        "er', 'masked' or 'vime'"
+    )
     assert kinds in refused("--pretrain.method.kind", "knn", "--help")

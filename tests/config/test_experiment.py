@@ -18,6 +18,7 @@ from pretrain.config import (
     EngineConfig,
     Experiment,
     FinetuneConfig,
+    MaskedConfig,
     PcaConfig,
     PretrainConfig,
     RbmConfig,
@@ -28,6 +29,7 @@ from pretrain.config import (
     SupervisedConfig,
     TeacherConfig,
     VarianceConfig,
+    VimeConfig,
     baselines,
     from_json,
     grids,
@@ -154,6 +156,10 @@ WRONG = {
         for name, values in WRONG_LEVELS.items()
     },
     "finetune.views": [("zoom",), ("crop", 3), "crop", 3, None],
+    "pretrain.method.reconstruction_weight": PENALTIES,
+    "pretrain.method.mask_weight": PENALTIES,
+    "pretrain.method.share": [0.0, 1.0, -0.1, "0.1", True, math.nan],
+    "pretrain.method.patch": COUNTS,
     "finetune.encoder_init": CHOICES,
     "finetune.weights": TEXTS,
     "finetune.reference": TEXTS,
@@ -250,7 +256,7 @@ def test_a_wrong_value_in_a_sweep_is_refused(name, value):
     [
         *(DataConfig, EncoderConfig, PretrainConfig, FinetuneConfig, Settings, EngineConfig, StudyConfig, Experiment),
         *(AutoencoderConfig, RbmConfig, SupervisedConfig, PcaConfig, AdamConfig, AdamWConfig, SgdConfig),
-        *(ContrastiveConfig, RedundancyConfig, VarianceConfig, TeacherConfig),
+        *(ContrastiveConfig, RedundancyConfig, VarianceConfig, TeacherConfig, MaskedConfig, VimeConfig),
     ],
 )
 def test_configs_take_no_unknown_field_and_cannot_be_changed(kind):

@@ -60,6 +60,8 @@ OTHER = {
     "offset": 0.25,
     "scale": 0.5,
     "swap": 0.25,
+    "share": 0.5,
+    "patch": 2,
     "negatives": "other_view",
     "temperature": 0.25,
     "off_diagonal": 0.125,
@@ -69,8 +71,12 @@ OTHER = {
     "predictor": (3,),
     "momentum": 0.5,
     "stops_gradient": False,
+    "reconstruction_weight": 4.0,
+    "mask_weight": 0.25,
 }
-EIGHT = "'autoencoder', 'rbm', 'supervised', 'pca', 'contrastive', 'redundancy', 'variance' or 'teacher'"
+KNOWN = (
+    "'autoencoder', 'rbm', 'supervised', 'pca', 'contrastive', 'redundancy', 'variance', 'teacher', 'masked' or 'vime'"
+)
 KEYS = sorted({part for name in LEAVES for part in name.split(".")} | set(LEAVES) | {"sweep", "per_layer", "__class__"})
 SCALARS = st.none() | st.booleans() | st.integers(-3, 3) | st.floats() | st.sampled_from(KEYS) | st.text(max_size=3)
 
@@ -125,8 +131,8 @@ def test_kinds_are_reported_by_json_and_their_fields_by_their_names():
     [
         ({"kind": "rbm", "gibbs_steps": 0}, "pretrain.method.gibbs_steps: 0 should be greater than 0"),
         ({"kind": "pca", "loss": "mse"}, "pretrain.method.loss: 'mse' "),
-        ({"kind": "knn"}, "pretrain.method.kind: 'knn' should be " + EIGHT),
-        ({"loss": "mse"}, "pretrain.method.kind: None should be " + EIGHT),
+        ({"kind": "knn"}, "pretrain.method.kind: 'knn' should be " + KNOWN),
+        ({"loss": "mse"}, "pretrain.method.kind: None should be " + KNOWN),
         (3, "pretrain.method: 3 should be an object"),
     ],
 )

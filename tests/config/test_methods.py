@@ -11,6 +11,7 @@ from pretrain.config import (
     ContrastiveConfig,
     Experiment,
     FinetuneConfig,
+    MaskedConfig,
     PcaConfig,
     PretrainConfig,
     RbmConfig,
@@ -18,6 +19,7 @@ from pretrain.config import (
     SupervisedConfig,
     TeacherConfig,
     VarianceConfig,
+    VimeConfig,
 )
 from pretrain.config.effects import active, canonical
 from pretrain.config.fields import kind_of
@@ -27,9 +29,10 @@ from pretrain.learn.methods import METHODS
 from tests.experiments import brief, configs_of, refused
 
 OF_VIEWS = (ContrastiveConfig, RedundancyConfig, VarianceConfig, TeacherConfig)
-ALL = (AutoencoderConfig, RbmConfig, SupervisedConfig, PcaConfig, *OF_VIEWS)
+ALL = (AutoencoderConfig, RbmConfig, SupervisedConfig, PcaConfig, *OF_VIEWS, MaskedConfig, VimeConfig)
 LAST = [FinetuneConfig(readout=readout) for readout in ("none", "ridge", "logistic", "linear", "knn", "trees")]
 PLAIN = {"kind", "loss", "output", "tied", "corruption", "sparsity", "contractive", "variational"}
+NOISES = ("masking", "gaussian", "salt_and_pepper", "swap")
 NOISE = {"corruption_level", "corruption_schedule"}
 TWO_VIEWS = {"kind", "views", "anchor", "projector"}
 LEVELS = typing.get_args(View)
@@ -41,7 +44,7 @@ LEVELS = typing.get_args(View)
         (AutoencoderConfig(), PLAIN),
         (AutoencoderConfig(loss="cross_entropy"), PLAIN - {"output"}),
         (AutoencoderConfig(tied=True), PLAIN),
-        *((AutoencoderConfig(corruption=noise), PLAIN | NOISE) for noise in ("masking", "gaussian", "salt_and_pepper")),
+        *((AutoencoderConfig(corruption=noise), PLAIN | NOISE) for noise in NOISES),
         (AutoencoderConfig(sparsity="l1"), PLAIN | {"sparsity_weight"}),
         (AutoencoderConfig(sparsity="kl"), PLAIN | {"sparsity_weight", "sparsity_target"}),
         (AutoencoderConfig(contractive=True), PLAIN | {"contraction_weight"}),
@@ -57,6 +60,8 @@ LEVELS = typing.get_args(View)
         (SupervisedConfig(), {"kind", "class_weights"}),
         (PcaConfig(), {"kind"}),
         (RedundancyConfig(), TWO_VIEWS | {"off_diagonal", *LEVELS}),
+        (MaskedConfig(), {"kind", "share", "patch"}),
+        (VimeConfig(), {"kind", "swap", "reconstruction_weight", "mask_weight"}),
         (ContrastiveConfig(views=("swap",)), TWO_VIEWS | {"negatives", "temperature", "swap"}),
     ],
 )
@@ -92,8 +97,8 @@ def test_a_method_describes_what_it_needs_and_leaves_to_a_plan():
     assert [last.kind for last in LAST if last.makes_updates] == ["finetuning"]
     assert {method for method in ALL if method.reads_labels} == {SupervisedConfig}
     assert {method for method in ALL if not method.is_random} == {PcaConfig}
-    assert {method for method in ALL if method.trains_deep} == {AutoencoderConfig, *OF_VIEWS}
-    assert {method for method in ALL if method.decodes} == {AutoencoderConfig, RbmConfig, PcaConfig}
+    assert {method for method in ALL if method.trains_deep} == {AutoencoderConfig, *OF_VIEWS, MaskedConfig, VimeConfig}
+    assert {method for method in ALL if method.decodes} == {AutoencoderConfig, RbmConfig, PcaConfig, VimeConfig}
 
 
 @pytest.mark.parametrize(

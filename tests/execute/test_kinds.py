@@ -3,15 +3,18 @@
 import jax
 import numpy as np
 import pytest
+from flax import traverse_util
 
 from pretrain import data
 from pretrain.config import (
     AutoencoderConfig,
     ContrastiveConfig,
+    MaskedConfig,
     RbmConfig,
     SupervisedConfig,
     TeacherConfig,
     VarianceConfig,
+    VimeConfig,
 )
 from pretrain.execute import execute
 from pretrain.plan.plan import Pack, packs
@@ -91,6 +94,36 @@ PLANS = {
         "method": AutoencoderConfig(),
         "stages": ["finetune", "pretrain/all"],
     },
+    "hidden patches, layer by layer": {
+        "encoder": {"layers": ("3c3", "max2", 5)},
+        "method": MaskedConfig(patch=2),
+        "stages": ["pretrain/0", "pretrain/2"],
+    },
+    "hidden patches, all at once": {
+        "encoder": {"layers": (6, 4)},
+        "pretrain": {"training": "end_to_end"},
+        "method": MaskedConfig(share=0.5),
+        "stages": ["pretrain/all"],
+    },
+    "swapped values, layer by layer": {
+        "encoder": {"layers": (6, 4)},
+        "data": {"inputs": "columns"},
+        "method": VimeConfig(),
+        "stages": ["pretrain/0", "pretrain/1"],
+    },
+    "swapped values, all at once": {
+        "encoder": {"layers": (6, 4)},
+        "data": {"inputs": "columns"},
+        "pretrain": {"training": "end_to_end"},
+        "method": VimeConfig(swap=0.5),
+        "stages": ["pretrain/all"],
+    },
+    "a corruption by swaps": {
+        "encoder": {"layers": (6,)},
+        "data": {"inputs": "columns"},
+        "method": AutoencoderConfig(corruption="swap"),
+        "stages": ["pretrain/0"],
+    },
     "convolutions": {
         "encoder": {"layers": ("3c3s2", 5)},
         "method": AutoencoderConfig(corruption="masking"),
@@ -132,7 +165,7 @@ def ran(request, experiment):
     pretrain = {"epochs": 1, "end_to_end_epochs": 1, "batch_size": 50, **settings.get("pretrain", {})}
     pretrain["method"] = settings["method"]
     finetune = {"epochs": 1, **settings.get("finetune", {})}
-    others = {"per_layer": settings.get("per_layer"), "sweep": settings.get("sweep", ())}
+    others = {"per_layer": settings.get("per_layer"), "sweep": settings.get("sweep", ()), "data": settings.get("data")}
     found = experiment(seeds=3, encoder=settings["encoder"], pretrain=pretrain, finetune=finetune, **others)
     datasets = data.load_all(found)
     # On one device, where a program compiles faster; that devices change nothing is tested beside other stages.
@@ -177,4 +210,7 @@ def test_seeds_of_every_kind_of_stage_differ(ran):
 def test_every_stage_hands_on_the_parameters_that_it_says(ran):
     for job in ran.jobs.values():
         if job.stage.stack.head is None:
-            same(jax.tree.map(lambda leaf: leaf.shape, job.stage.shapes), jax.tree.map(np.shape, ran[job.id][0]))
+            said, left = (traverse_util.flatten_dict(tree) for tree in (job.stage.shapes, ran[job.id][0]))
+            assert {path: leaf.shape for path, leaf in said.items()} == {
+                path: leaf.shape for path, leaf in left.items()
+            }

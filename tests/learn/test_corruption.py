@@ -32,6 +32,15 @@ def test_gaussian_noise_is_normal_and_of_its_level():
     assert stats.kstest(noise / 0.5, "norm").pvalue > 1e-3
 
 
+def test_swaps_take_values_of_other_rows_column_by_column_and_by_groups():
+    inputs = np.arange(200 * 6, dtype=np.float32).reshape(200, 3, 2)  # codes may have axes
+    noisy = np.asarray(corruption.corrupted(inputs, jax.random.key(0), "swap", 0.3))
+    assert noisy.shape == inputs.shape and (noisy % 6 == inputs % 6).all()
+    assert abs(np.mean(noisy != inputs) - 0.3) < 5 * np.sqrt(0.21 / inputs.size)
+    rows = (np.asarray(corruption.corrupted(inputs[:, :, 0], jax.random.key(0), "swap", 0.5, (0, 1, 1))) - 2) // 6
+    assert (rows[:, 1] == rows[:, 2]).all() and (rows[:, 0] != rows[:, 1]).any()
+
+
 def test_no_corruption_changes_no_bit():
     inputs = np.random.default_rng(0).random((4, 5)).astype(np.float32)
     np.testing.assert_array_equal(corrupted(inputs, jax.random.key(0), "none", 0.5), inputs)
@@ -47,9 +56,9 @@ def test_images_of_any_shape_are_corrupted_value_by_value(kind):
     )
 
 
-@pytest.mark.parametrize("kind", ["masking", "gaussian", "salt_and_pepper"])
+@pytest.mark.parametrize("kind", ["masking", "gaussian", "salt_and_pepper", "swap"])
 def test_every_key_draws_noise_of_its_own(kind):
-    inputs = np.full((20, 30), 0.7, np.float32)
+    inputs = np.random.default_rng(1).random((20, 30)).astype(np.float32)
     first, second, again = (corrupted(inputs, jax.random.key(key), kind, 0.4) for key in (0, 1, 0))
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, second)

@@ -17,6 +17,7 @@ from pretrain.config import (
     EncoderConfig,
     Experiment,
     FinetuneConfig,
+    MaskedConfig,
     PcaConfig,
     PretrainConfig,
     RbmConfig,
@@ -26,6 +27,7 @@ from pretrain.config import (
     SupervisedConfig,
     TeacherConfig,
     VarianceConfig,
+    VimeConfig,
 )
 from pretrain.config.fields import fields, get, is_traced, replace, with_values
 from pretrain.config.method import Method
@@ -51,6 +53,8 @@ NUMBERS = {
     RedundancyConfig: LEVELS | {"off_diagonal"},
     TeacherConfig: LEVELS | {"momentum"},
     VarianceConfig: LEVELS | {"invariance_weight", "variance_weight", "covariance_weight"},
+    MaskedConfig: set(),
+    VimeConfig: {"swap", "reconstruction_weight", "mask_weight"},
     AdamConfig: ADAM,
     AdamWConfig: ADAM | {"weight_decay"},
     SgdConfig: SCHEDULED | {"momentum"},

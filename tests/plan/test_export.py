@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, Mesh
 
+from pretrain import data
 from pretrain.data import Dataset
 from pretrain.execute.lanes import _mapped
 from pretrain.learn import lanes
@@ -21,6 +22,7 @@ N_TRIALS = 3
 PLATFORMS = ("cuda", "tpu")
 SIGMOID = {"layers": (6, 4), "activation": "sigmoid"}
 HE = {"encoder_init": "he"}
+COLUMNS = {"data": {"inputs": "columns"}}
 EVERY_PENALTY = {"sparsity": "kl", "contractive": True, "variational": True, "corruption": "gaussian"}
 
 # Settings that between them have every method and every way to begin; and the parts of their stages that ask for a
@@ -58,6 +60,11 @@ ASKED = {
         {"encoder": {"layers": (f"{ROOT}/tests/moded_layers.py:layers", 5), "norm": "batch"}},
         (),
     ),
+    "masks": ({"encoder": {"layers": ("3c3s2", "max2", 5)}, "pretrain": of_kind("masked")}, ()),
+    "masks, all at once": ({"pretrain": {**of_kind("masked", share=0.5), "training": "end_to_end"}}, ()),
+    "swapped values": ({**COLUMNS, "pretrain": of_kind("vime")}, ()),
+    "swapped values, all at once": ({**COLUMNS, "pretrain": {**of_kind("vime"), "training": "end_to_end"}}, ()),
+    "a corruption by swaps": ({**COLUMNS, "pretrain": of_kind("autoencoder", corruption="swap")}, ()),
     "labels": ({"pretrain": of_kind("supervised"), "finetune": {"encoder_init": "permuted", "head_init": "zero"}}, ()),
     "logistic regression": ({"finetune": {**HE, "readout": "logistic"}}, ()),
     "boosted trees": ({"finetune": {**HE, "readout": "trees"}}, ()),
@@ -147,11 +154,13 @@ def programs(found, dataset):
 def test_programs_have_decompositions_where_asked_for_and_nothing_else_that_is_foreign(case, experiment, dataset):
     settings, asked = ASKED[case]
     names = set()
-    for name, function, arguments in programs(experiment(sweep=(), **settings), dataset):
+    found = experiment(sweep=(), **settings)
+    dataset = data.load(found.data) if "data" in settings else dataset
+    for name, function, arguments in programs(found, dataset):
         names.add(name)
         for platform, text in modules(function, arguments, PLATFORMS).items():
-            found = custom_calls(text)
-            assert found <= DECOMPOSITIONS and bool(found) == (name in asked), (name, platform, found)
+            calls = custom_calls(text)
+            assert calls <= DECOMPOSITIONS and bool(calls) == (name in asked), (name, platform, calls)
             assert not has_float64(text), (name, platform)
     assert {"finetune begin", "finetune finish", *asked} <= names
 

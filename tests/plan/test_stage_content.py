@@ -126,10 +126,12 @@ OF_METHODS = {
     "anchor": ("view", "clean"),
     "projector": ((4,), (4, 3)),
     **dict.fromkeys(typing.get_args(View), (0.25, 0.125)),
+    "share": (0.25, 0.5),
+    "patch": (2, 3),
     "negatives": ("all", "other_view"),
     "temperature": (0.5, 1.0),
     "off_diagonal": (0.1, 0.2),
-    **{f"{term}_weight": (1.0, 2.0) for term in ("invariance", "variance", "covariance")},
+    **{f"{term}_weight": (1.0, 2.0) for term in ("invariance", "variance", "covariance", "reconstruction", "mask")},
     "predictor": ((4,), (4, 3)),
     "momentum": (0.0, 0.9),
     "stops_gradient": (True, False),
@@ -165,14 +167,15 @@ SHAPES_OF_PROGRAMS = {"corruption_schedule", "output"}  # of the fields above, w
 def test_settings_that_decide_nothing_of_a_method_split_no_stage(kind, planned):
     own = fields_of(METHODS[kind])
     assert own <= OF_METHODS.keys()
-    split = set()
+    split, elsewhere = set(), ELSEWHERE if "views" in own else set()
     for name, values in {**OF_METHODS, **OF_TRAINING, **OF_NOTHING}.items():
         field = f"pretrain.method.{name}" if name in OF_METHODS else f"pretrain.{name}"
-        asked = {"sweep": ({field: values},), "encoder": ONE, "pretrain": of_kind(kind)}
+        form = {"inputs": "columns"} if kind == "vime" else {}
+        asked = {"sweep": ({field: values},), "encoder": ONE, "pretrain": of_kind(kind), "data": form}
         if name in OF_METHODS and name not in own:
             assert f"not of {kind}; set pretrain.method.kind" in refusal(planned, **asked)
             continue
-        if name in ELSEWHERE or CONDITIONS.get(name, {}).get("views"):  # no view of images by default
+        if name in elsewhere or CONDITIONS.get(name, {}).get("views"):  # no view of images by default
             fault = refusal(planned, **asked)
             assert f"pretrain.method.{name}: 0." in fault and "has no effect where views are crop and rotation" in fault
             continue
@@ -181,7 +184,7 @@ def test_settings_that_decide_nothing_of_a_method_split_no_stage(kind, planned):
         if names(found).count("pretrain/0") == 2:
             split.add(name)
     training = OF_TRAINING.keys() if METHODS[kind].makes_updates else set()
-    assert split == (own - CONDITIONS.keys() - ELSEWHERE | own & {"output"}) | training
+    assert split == (own - CONDITIONS.keys() - elsewhere | own & {"output"}) | training
 
 
 @pytest.mark.parametrize("name", CONDITIONS)

@@ -11,6 +11,7 @@ from pretrain.learn.methods import (
     finetuning,
     linear,
     logistic,
+    masked,
     neighbours,
     pca,
     rbm,
@@ -20,6 +21,7 @@ from pretrain.learn.methods import (
     teacher,
     trees,
     variance,
+    vime,
     weights,
 )
 
@@ -32,6 +34,8 @@ METHODS: Mapping[str, Method] = {
     "redundancy": redundancy.METHOD,
     "variance": variance.METHOD,
     "teacher": teacher.METHOD,
+    "masked": masked.METHOD,
+    "vime": vime.METHOD,
     "finetuning": finetuning.METHOD,
     "ridge": ridge.METHOD,
     "logistic": logistic.METHOD,

@@ -102,11 +102,12 @@ def update(
     level = method.corruption_level
     if method.corruption_schedule == "linear":
         level = level * (1 - step.fraction)
+    noise = {"key": keys(Purpose.CORRUPTION), "kind": method.corruption, "level": level, "groups": static.groups}
     objective = partial(
         reconstruction,
         stack=static.stack,
         config=method,
-        corrupt=partial(corrupted, key=keys(Purpose.CORRUPTION), kind=method.corruption, level=level),
+        corrupt=partial(corrupted, **noise),
         draw=partial(normal, keys(Purpose.SAMPLING)),
     )
     state, values = train_step(state, batch, objective, optimizer_of(static, config))
