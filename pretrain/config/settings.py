@@ -106,9 +106,10 @@ class EncoderConfig:
     layers: Annotated[tuple[LayerWord, ...], MinLen(1)] = (300, 150)
     """Layers from the images up: a number of units (dense); 32c5s2, a convolution of 32 features, window 5 and stride
     2, along the steps of a series, the two axes of an image or the three of a volume, padded as TensorFlow's SAME, and
-    32c5s2p2 as torch's padding 2; r64s2, a residual block of 64 features and stride 2; max2, the largest of two along
-    each axis; resnet18, torchvision's up to its 512 pooled features, with its own activation; or FILE.py:FUNCTION,
-    which returns modules of your own."""
+    32c5s2p2 as torch's padding 2; r64s2, a residual block of 64 features and stride 2; 64p4, patches of 4 along each
+    axis, embedded in 64 with learned positions, t4, a block of attention of 4 heads, and norm, a norm of each token's
+    units; mean, over all positions; max2, the largest of two along each axis; resnet18, torchvision's up to its 512
+    pooled features, with its own activation; or FILE.py:FUNCTION, which returns modules of your own."""
     activation: Activation = "elu"
     """Activation of every encoder layer; a decoder layer has that of the codes it reconstructs."""
     norm: Norm = "auto"

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Float, Shaped
 
 from pretrain.learn.annotations import Array, Codes, Outputs
+from pretrain.learn.attention import Attention, LayerNorm, Mean, Patches, Repeat, TokenDecoder, windows
 from pretrain.learn.codes import standardised
 from pretrain.learn.layers import (
     ACTIVATIONS,
@@ -87,7 +88,8 @@ def mirror(layer: nn.Module, shape: tuple[int, ...]) -> nn.Module:
     """Returns the decoder of a layer that reads examples of a shape; its output is linear.
 
     A module may give its own by a method ``decoder(shape)``; by default a dense layer is mirrored by a dense one, a
-    convolution by a convolution, and an unknown module by a linear map.
+    convolution by a convolution, a layer of tokens by a linear map of each, a mean by its repetition, and an unknown
+    module by a linear map.
     """
     if hasattr(layer, "decoder"):
         # Past flax's wrapper, by which a module that is made here would be a part of the layer. No type has it: modules
@@ -97,6 +99,10 @@ def mirror(layer: nn.Module, shape: tuple[int, ...]) -> nn.Module:
         return ConvolutionDecoder(shape, layer.window, layer.stride)
     if isinstance(layer, Residual):
         return ConvolutionDecoder(shape, 3, layer.stride)
+    if isinstance(layer, Patches | Attention | LayerNorm):
+        return TokenDecoder(shape, windows(shape[:-1], layer.window if isinstance(layer, Patches) else 1))
+    if isinstance(layer, Mean):
+        return Repeat(shape)
     return DenseDecoder(shape)
 
 
@@ -235,7 +241,7 @@ def fresh_layer(stack: Stack, layer: int, seed: jax.Array | int) -> Params:
 def decoder_params(stack: Stack, params: Params, layer: int) -> Params:
     """Returns the parameters of a layer's decoder, with the encoder's kernel where it has none of its own."""
     name, kernel = f"layers_{layer}", stack.companion("decoder", layer).kernel
-    own = params["decoder"][name]
+    own = params.get("decoder", {}).get(name, {})  # of a mean there are none
     if kernel == "own":
         return own
     transposed = params["encoder"][name]["kernel"].T

@@ -20,7 +20,7 @@ from pretrain.config.views import Views
 from pretrain.data import Dataset
 from pretrain.data.findings import Finding
 from pretrain.learn.layers import LayerError, Layers, Params
-from pretrain.learn.stack import Companions, Stack, is_dense, stack_shapes
+from pretrain.learn.stack import Companions, Stack, is_dense, layer_shapes, stack_shapes
 from pretrain.learn.stage import Choices, Layout, Stage, StageConfig, Subset
 from pretrain.learn.tasks import NO_TASK, Task
 from pretrain.plan import builders, described, modules, reference
@@ -128,6 +128,8 @@ def _greedy(settings: Settings, built: Built, dataset: Dataset, found: Imported 
             task=task,
             padded=dataset.scaling.padded,
         )
+        if not any(layer_shapes(stack, number).values()):
+            continue  # a mean, which its codes repeat, has nothing to learn
         before = _updates(stages) if section.carry_step_count else 0
         layout, is_given = _layout_of(method, dataset), bool(found)
         made = builders.pretraining(
@@ -147,14 +149,12 @@ def _end_to_end(
     """
     layers, example, section = built.layers, example_shape(built.layers, dataset.example_shape), settings.pretrain
     method = _at_inputs(deep(section.method), dataset)
-    if before:  # which decided how layers are decoded
-        beside = before[-1].stage.stack.companions
-        method = method.after_greedy()
-    else:
-        beside = tuple(
-            _companions(method.of_deep_layer(number, len(layers)), layers[: number + 1], example, task_of(dataset))
-            for number in range(len(layers))
-        )
+    beside = before[-1].stage.stack.companions if before else ()  # which decided how layers are decoded
+    beside += tuple(
+        _companions(method.of_deep_layer(number, len(layers)), layers[: number + 1], example, task_of(dataset))
+        for number in range(len(beside), len(layers))
+    )
+    method = method.after_greedy() if before else method
     steps, epochs = _updates(before) if section.carry_step_count else 0, section.end_to_end_epochs
     stack, n_images = Stack(layers, example, beside, padded=dataset.scaling.padded), len(dataset.train.inputs)
     layout, method = _layout_of(method, dataset), canonical(method)
