@@ -208,6 +208,11 @@ class Finetuning:
     leaf and the number of iterations chosen likewise."""
     frozen_layers: Annotated[Annotated[int, Ge(0)] | Literal["all"], Home("layers")] = 0
     """Encoder layers, from the images up, that fine-tuning leaves as they are, or `all` (layers)."""
+    activation: Annotated[
+        Literal["encoder", Activation], When("readout", ("none",)), Unless("encoder_init", ("none",)), Home("layers")
+    ] = "encoder"
+    """Activation of the layers that fine-tuning trains: that of `encoder.activation`, with which they were pretrained,
+    or another. Frozen layers, and those that have their own, keep theirs."""
     unfreeze_at: Annotated[int, Ge(0), TRACED, When("readout", ("none",))] = 0
     """Updates that train the head only, before the encoder layers that are not frozen join in (updates)."""
     rate_factor: Annotated[Penalty, When("readout", ("none",))] = 1.0

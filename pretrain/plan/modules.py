@@ -53,6 +53,26 @@ def build(settings: Settings) -> Built:
     return Built(tuple(layers), tuple(names), tuple(activations))
 
 
+def finetuned(settings: Settings) -> Built:
+    """Returns the encoder's modules as fine-tuning takes them: those that it trains may have another activation.
+
+    Raises:
+      ConfigError: as of ``build``.
+    """
+    section = settings.finetune
+    built = build(settings) if section.encoder_init != "none" else Built((), (), ())
+    if section.activation == "encoder" or not section.makes_updates or section.frozen_layers == "all":
+        return built
+    changes = [number >= section.frozen_layers and bool(each) for number, each in enumerate(built.activations)]
+    layers = zip(built.layers, changes, strict=True)
+    activations = zip(built.activations, changes, strict=True)
+    other: dict[str, Any] = {"activation": section.activation}
+    return built._replace(
+        layers=tuple(layer.clone(**other) if is_changed else layer for layer, is_changed in layers),
+        activations=tuple(section.activation if is_changed else each for each, is_changed in activations),
+    )
+
+
 def facts_of(built: Built) -> list[LayerFacts]:
     """Returns the facts of built layers that a method's check is given."""
     known = [known_activation(layer) for layer in built.layers]

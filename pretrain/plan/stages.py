@@ -225,9 +225,8 @@ def _companions(method: Method, layers: Layers, example: tuple[int, ...], task: 
 
 def last(settings: Settings, datasets: Mapping[DataConfig, Dataset]) -> Spec:
     """Returns the fine-tuning or read-out at one point; see ``specs``."""
-    built, dataset = modules.build(settings), datasets[settings.finetuning_data]
-    section = canonical(settings.finetune)
-    layers = () if section.encoder_init == "none" else built.layers
+    built, dataset = modules.finetuned(settings), datasets[settings.finetuning_data]
+    section, layers = canonical(settings.finetune), built.layers
     depth = len(layers)
     frozen = frozen_layers(settings, depth) if section.makes_updates else depth
     # Frozen layers have no pace.

@@ -135,6 +135,7 @@ OTHER = {
     "finetune.ridge_penalty": 0.375,
     "finetune.codes": "standardised",
     "finetune.readout": "knn",
+    "finetune.activation": "tanh",
     "finetune.unfreeze_at": 40,
     "finetune.rate_factor": 0.75,
     "finetune.first_logit_change": 1.5,

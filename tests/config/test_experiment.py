@@ -164,6 +164,7 @@ WRONG = {
     "finetune.ridge_penalty": RATES,
     "finetune.codes": CHOICES,
     "finetune.readout": CHOICES,
+    "finetune.activation": CHOICES,
     "finetune.unfreeze_at": SIZES,
     "finetune.rate_factor": PENALTIES,
     "finetune.first_logit_change": PENALTIES,
