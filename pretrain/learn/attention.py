@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 
 from pretrain.learn.annotations import Array
 from pretrain.learn.padding import is_real
+from pretrain.learn.products import product
 
 RATIO = 4  # units of a block's hidden layer by those of a token
 Tokens = Float[Array, "rows *grid units"]
@@ -40,7 +41,7 @@ class Patches(nn.Module):
         kernel = self.param("kernel", nn.initializers.lecun_normal(), (*window, inputs.shape[-1], self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         positions = self.param("positions", nn.initializers.normal(0.02), (*cut.shape[1:-1], self.features))
-        sums = cut @ kernel.reshape(-1, self.features)
+        sums = product(cut, kernel.reshape(-1, self.features))
         tokens = sums + jnp.broadcast_to(positions + jnp.broadcast_to(bias, positions.shape), sums.shape)
         return _marked(tokens, _present(cut))
 
@@ -81,22 +82,35 @@ class _Attending(nn.Module):
     ) -> Float[Array, "rows n units"]:
         n_rows, n_tokens, units = tokens.shape
         width = units // self.heads
-        joint = nn.Dense(3 * units, name="qkv")(tokens).reshape(n_rows, n_tokens, 3, self.heads, width)
+        joint = Linear(3 * units, name="qkv")(tokens).reshape(n_rows, n_tokens, 3, self.heads, width)
         queries, keys, values = jnp.moveaxis(joint, (2, 3), (0, 2))  # [B, heads, N, width]
-        sums = (queries * width**-0.5) @ jnp.swapaxes(keys, -1, -2)
+        sums = product(queries * width**-0.5, jnp.swapaxes(keys, -1, -2))
         if present is not None:
             # Not infinite: of a row without a token the softmax would be none.
             sums = jnp.where(jnp.broadcast_to(present[:, None, None], sums.shape), sums, -1e30)
-        found = jnp.swapaxes(nn.softmax(sums) @ values, 1, 2)
-        return nn.Dense(units, name="proj")(found.reshape(tokens.shape))
+        found = jnp.swapaxes(product(nn.softmax(sums), values), 1, 2)
+        return Linear(units, name="proj")(found.reshape(tokens.shape))
 
 
 class _Perceptron(nn.Module):
     @nn.compact
     def __call__(self, tokens: Tokens) -> Tokens:
         units = tokens.shape[-1]
-        hidden = nn.gelu(nn.Dense(RATIO * units, name="fc1")(tokens), approximate=False)
-        return nn.Dense(units, name="fc2")(hidden)
+        hidden = nn.gelu(Linear(RATIO * units, name="fc1")(tokens), approximate=False)
+        return Linear(units, name="fc2")(hidden)
+
+
+class Linear(nn.Module):
+    """A linear map of the last axis; kernels start from LeCun's normal, biases from zero."""
+
+    features: int
+
+    @nn.compact
+    def __call__(self, inputs: Float[Array, "rows *grid inner"]) -> Float[Array, "rows *grid features"]:
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), (inputs.shape[-1], self.features))
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        sums = product(inputs, kernel)
+        return sums + jnp.broadcast_to(bias, sums.shape)
 
 
 class LayerNorm(nn.Module):
@@ -141,7 +155,7 @@ class TokenDecoder(nn.Module):
     def __call__(self, codes: Tokens) -> Float[Array, "rows *sides channels"]:
         *grid, _ = codes.shape[1:]
         channels, n = self.shape[-1], len(self.window)
-        values = nn.Dense(math.prod(self.window) * channels, name="linear")(codes)
+        values = Linear(math.prod(self.window) * channels, name="linear")(codes)
         values = values.reshape(len(codes), *grid, *self.window, channels)
         paired = [axis for side in range(n) for axis in (1 + side, 1 + n + side)]
         whole = (size * window for size, window in zip(grid, self.window, strict=True))

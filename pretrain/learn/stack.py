@@ -31,6 +31,7 @@ from pretrain.learn.layers import (
     shapes_of,
 )
 from pretrain.learn.modes import switch_of
+from pretrain.learn.products import product
 from pretrain.learn.randomness import Purpose, key_for
 from pretrain.learn.tasks import NO_TASK, Task
 
@@ -61,7 +62,7 @@ class DenseDecoder(nn.Module):
         codes, size = flat(codes), math.prod(self.shape)
         kernel = self.param("kernel", nn.initializers.he_normal(), (codes.shape[-1], size))
         bias = self.param("bias", nn.initializers.zeros, (size,))
-        sums = codes @ kernel + jnp.broadcast_to(bias, (len(codes), size))
+        sums = product(codes, kernel) + jnp.broadcast_to(bias, (len(codes), size))
         return sums if len(self.shape) == 1 else sums.reshape(len(codes), *self.shape)
 
 
@@ -118,6 +119,7 @@ class Stack:
     head: Any = None  # a module from the topmost codes to a prediction's outputs
     task: Task = NO_TASK  # of methods that read labels
     padded: bool = False  # whether examples are series of unlike lengths, whose padding no reconstruction owes
+    precision: str = "float32"  # of products; see ``products``
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Stack) and self._key == other._key

@@ -45,7 +45,7 @@ def network(settings: Settings, inputs: Inputs) -> Stack:
     """
     layers = modules.finetuned(settings).layers
     task = Task(inputs.task, len(inputs.output_names))
-    return builders.network(layers, example_shape(layers, inputs.example_shape), task)
+    return builders.network(layers, example_shape(layers, inputs.example_shape), task, settings.encoder.precision)
 
 
 def load(store: Store, endings: Sequence[Ending], name: str) -> Model:

@@ -127,6 +127,7 @@ def _greedy(settings: Settings, built: Built, dataset: Dataset, found: Imported 
             encoded=encoded,
             task=task,
             padded=dataset.scaling.padded,
+            precision=settings.encoder.precision,
         )
         if not any(layer_shapes(stack, number).values()):
             continue  # a mean, which its codes repeat, has nothing to learn
@@ -156,7 +157,8 @@ def _end_to_end(
     )
     method = method.after_greedy() if before else method
     steps, epochs = _updates(before) if section.carry_step_count else 0, section.end_to_end_epochs
-    stack, n_images = Stack(layers, example, beside, padded=dataset.scaling.padded), len(dataset.train.inputs)
+    padded, precision, n_images = dataset.scaling.padded, settings.encoder.precision, len(dataset.train.inputs)
+    stack = Stack(layers, example, beside, padded=padded, precision=precision)
     layout, method = _layout_of(method, dataset), canonical(method)
     made = builders.pretraining(
         section, method, stack, epochs, n_images, steps_before=steps, layout=layout, is_given=bool(found)
@@ -233,7 +235,8 @@ def last(settings: Settings, datasets: Mapping[DataConfig, Dataset]) -> Spec:
     of_layers = [settings.at_layer(layer).finetune if layer >= frozen else FinetuneConfig() for layer in range(depth)]
     example, labels = example_shape(layers, dataset.example_shape), n_labels(settings, dataset)
     layout = _augmentation(settings.finetune, frozen, dataset) if section.makes_updates else None
-    made = builders.last(section, of_layers, layers, example, task_of(dataset), frozen, labels, layout)
+    task, precision = task_of(dataset), settings.encoder.precision
+    made = builders.last(section, of_layers, layers, example, task, frozen, labels, layout, precision)
     stage = made[0]
     length = "updates" if section.updates else "epochs"
     _check_updates(f"finetune.{length}", getattr(section, length), stage)
@@ -290,6 +293,8 @@ def _spec(built: Built, made: builders.Made, section: Any, data: DataConfig, dat
     }
     if config.optimizer:
         content["optimizer"] = decisive(config.optimizer)
+    if stack.precision != "float32":
+        content["precision"] = stack.precision
     if stack.task.kind != "classification":
         content["task"] = stack.task.kind
     if any(".py:" in name for name in built.names[:depth]):  # whose words do not say how large they are

@@ -76,6 +76,7 @@ OTHER = {
     "encoder.layers": (64, 32, 16),
     "encoder.activation": "sigmoid",
     "encoder.norm": "none",
+    "encoder.precision": "bfloat16",
     "pretrain.training": "end_to_end",
     "pretrain.epochs": 9,
     "pretrain.end_to_end_epochs": 11,

@@ -102,6 +102,7 @@ WRONG = {
     "encoder.layers": [(), (0,), (3, -1), (3, 2.5), ("3",), ("32c5s0",), (3, "r"), (True,), 3, "300", None],
     "encoder.activation": CHOICES,
     "encoder.norm": CHOICES,
+    "encoder.precision": CHOICES,
     "pretrain.training": CHOICES,
     "pretrain.encoder_init": CHOICES,
     "pretrain.epochs": COUNTS,

@@ -78,6 +78,14 @@ def test_fine_tuning_trains_its_layers_with_an_activation_of_its_own(planned):
     assert path(planned(encoder=tokens, finetune=own))[-1].stage.stack.layers[3].activation == "tanh"
 
 
+def test_a_precision_is_of_every_stage_and_the_default_of_none(planned):
+    plain, rounded = path(planned()), path(planned(encoder={"precision": "bfloat16"}))
+    assert all(one.id != other.id for one, other in zip(plain, rounded, strict=True))
+    assert {job.stage.stack.precision for job in rounded} == {"bfloat16"}
+    exact = {"precision": "float32"}
+    assert [job.id for job in path(planned(encoder=exact))] == [job.id for job in plain]
+
+
 def test_a_dense_layer_reads_vectors_and_a_convolution_images(planned):
     assert {job.stage.stack.example for job in planned().jobs.values()} == {(36,)}
     lowest, above, last = path(planned(encoder={"layers": ("4c3s2", 6)}, finetune={"frozen_layers": "all"}))
