@@ -115,8 +115,8 @@ class EncoderConfig:
     norm: Norm = "auto"
     """Normalisation between the product and the activation of layers: none; group, over positions and groups of
     features; layer, over the features of a position; batch, over rows and positions, and by running averages wherever
-    nothing is trained; auto is group in residual blocks and none elsewhere. max2, resnet18 and modules of your own have
-    none of it."""
+    nothing is trained; auto is group in residual blocks and none elsewhere. Other words, and modules of your own, are
+    as they are."""
     precision: Literal["float32", "bfloat16", "tf32"] = "float32"
     """Operands of the products of layers, decoders and heads: as they are, or rounded to bfloat16, or to TensorFloat-32
     on CUDA. Sums, parameters, losses and statistics are float32, and so are modules of your own."""

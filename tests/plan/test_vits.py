@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from pretrain.config import FinetuneConfig
+from pretrain import data
+from pretrain.config import DataConfig, EncoderConfig, Experiment, FinetuneConfig
 from pretrain.config.fields import ConfigError
 from pretrain.learn.attention import Attention, LayerNorm, Mean, Patches
 from pretrain.learn.layers import Dense, encode
-from pretrain.plan import imported
+from pretrain.plan import imported, of_checkpoint
 from tests import vit
 
 IMAGE, SIZES = (8, 12, 3), (12, 4, 3, 2, 6)
@@ -52,6 +53,21 @@ def test_its_head_is_a_layer_where_it_is_mapped_to_one(tmp_path):
     found = taken(network.state_dict(), (*FIRST, *LAST["fc_norm"], Dense(7)), tmp_path, ["layers_5=head"])
     np.testing.assert_array_equal(found.params["encoder"]["layers_5"]["kernel"], network.head.weight.detach().T)
     assert not found.unused
+
+
+def test_heads_which_no_shape_tells_are_a_doubt(tmp_path):
+    rows = np.random.default_rng(0).integers(0, 256, (60, *IMAGE)).astype(np.uint8)
+    labels = np.arange(60) % 3
+    np.savez(tmp_path / "rows.npz", x_train=rows[:40], y_train=labels[:40], x_test=rows[40:], y_test=labels[40:])
+    torch.save(vit.drawn(*SIZES).state_dict(), tmp_path / "w.pt")
+    experiment = Experiment(
+        data=DataConfig(name=str(tmp_path / "rows.npz"), validation=10),
+        encoder=EncoderConfig(layers=("12p4", "t3", "t3", "mean", "norm")),
+        finetune=FinetuneConfig(encoder_init="weights", weights=str(tmp_path / "w.pt"), labels=20, batch_size=10),
+    )
+    found = {str(each): each for each in of_checkpoint.findings([experiment], data.load_all(experiment), ())}
+    (doubt,) = [each for line, each in found.items() if "does not say its heads; blocks of 3 are given here" in line]
+    assert doubt.severity == "doubt" and any("not used: head.weight, head.bias" in line for line in found)
 
 
 @pytest.mark.parametrize(
