@@ -45,6 +45,9 @@ WORDS = st.one_of(
     st.builds("{}c{}".format, _SIZES, _SIZES),
     st.builds("r{}s{}".format, _SIZES, _SIZES),
     st.builds("r{}".format, _SIZES),
+    st.builds("{}p{}".format, _SIZES, _SIZES),
+    st.builds("t{}".format, _SIZES),
+    st.sampled_from(["norm", "mean"]),
     st.just("my encoders/xception.py:make"),
 )
 

@@ -106,16 +106,20 @@ class EncoderConfig:
     layers: Annotated[tuple[LayerWord, ...], MinLen(1)] = (300, 150)
     """Layers from the images up: a number of units (dense); 32c5s2, a convolution of 32 features, window 5 and stride
     2, along the steps of a series, the two axes of an image or the three of a volume, padded as TensorFlow's SAME, and
-    32c5s2p2 as torch's padding 2; r64s2, a residual block of 64 features and stride 2; max2, the largest of two along
-    each axis; resnet18, torchvision's up to its 512 pooled features, with its own activation; or FILE.py:FUNCTION,
-    which returns modules of your own."""
+    32c5s2p2 as torch's padding 2; r64s2, a residual block of 64 features and stride 2; 64p4, patches of 4 along each
+    axis, embedded in 64 with learned positions, t4, a block of attention of 4 heads, and norm, a norm of each token's
+    units; mean, over all positions; max2, the largest of two along each axis; resnet18, torchvision's up to its 512
+    pooled features, with its own activation; or FILE.py:FUNCTION, which returns modules of your own."""
     activation: Activation = "elu"
     """Activation of every encoder layer; a decoder layer has that of the codes it reconstructs."""
     norm: Norm = "auto"
     """Normalisation between the product and the activation of layers: none; group, over positions and groups of
     features; layer, over the features of a position; batch, over rows and positions, and by running averages wherever
-    nothing is trained; auto is group in residual blocks and none elsewhere. max2, resnet18 and modules of your own have
-    none of it."""
+    nothing is trained; auto is group in residual blocks and none elsewhere. Other words, and modules of your own, are
+    as they are."""
+    precision: Literal["float32", "bfloat16", "tf32"] = "float32"
+    """Operands of the products of layers, decoders and heads: as they are, or rounded to bfloat16, or to TensorFloat-32
+    on CUDA. Sums, parameters, losses and statistics are float32, and so are modules of your own."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -207,6 +211,11 @@ class Finetuning:
     leaf and the number of iterations chosen likewise."""
     frozen_layers: Annotated[Annotated[int, Ge(0)] | Literal["all"], Home("layers")] = 0
     """Encoder layers, from the images up, that fine-tuning leaves as they are, or `all` (layers)."""
+    activation: Annotated[
+        Literal["encoder", Activation], When("readout", ("none",)), Unless("encoder_init", ("none",)), Home("layers")
+    ] = "encoder"
+    """Activation of the layers that fine-tuning trains: that of `encoder.activation`, with which they were pretrained,
+    or another. Frozen layers, and those that have their own, keep theirs."""
     unfreeze_at: Annotated[int, Ge(0), TRACED, When("readout", ("none",))] = 0
     """Updates that train the head only, before the encoder layers that are not frozen join in (updates)."""
     rate_factor: Annotated[Penalty, When("readout", ("none",))] = 1.0

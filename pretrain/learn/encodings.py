@@ -7,6 +7,7 @@ from jaxtyping import Shaped
 from pretrain.learn.annotations import Array, Codes, Seeds
 from pretrain.learn.codes import in_blocks
 from pretrain.learn.layers import Params, flat
+from pretrain.learn.products import in_precision
 from pretrain.learn.stack import Stack, fresh_layer
 
 
@@ -20,5 +21,8 @@ class Encoder(NamedTuple):
 def trained_and_untrained(stack: Stack, trial: Encoder, images: Shaped[Array, "rows ..."]) -> tuple[Codes, Codes]:
     """Returns the topmost codes [N, units] of images [N, ...], by an encoder as it is, and as it was drawn."""
     drawn = {f"layers_{layer}": fresh_layer(stack, layer, trial.seed)["encoder"] for layer in range(len(stack.layers))}
-    trained, untrained = (flat(in_blocks(stack.encoding({"encoder": each}), images)) for each in (trial.params, drawn))
+    with in_precision(stack.precision):
+        trained, untrained = (
+            flat(in_blocks(stack.encoding({"encoder": each}), images)) for each in (trial.params, drawn)
+        )
     return trained, untrained

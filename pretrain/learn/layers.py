@@ -20,6 +20,7 @@ from pretrain.learn.convolution import convolve, native, padded
 from pretrain.learn.modes import DRAWS, STATISTICS, evaluated, initial, joined, switch_of, trained
 from pretrain.learn.modes import apply as apply
 from pretrain.learn.norms import HasNorm, normalised
+from pretrain.learn.products import product
 
 Params = dict[str, Any]  # nested; leaves are arrays
 Layers = tuple[nn.Module, ...]
@@ -50,7 +51,7 @@ class Dense(HasNorm, nn.Module):
         inputs = flat(inputs)
         kernel = self.param("kernel", nn.initializers.he_normal(), (inputs.shape[-1], self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
-        sums = inputs @ kernel + jnp.broadcast_to(bias, (inputs.shape[0], self.features))
+        sums = product(inputs, kernel) + jnp.broadcast_to(bias, (inputs.shape[0], self.features))
         return ACTIVATIONS[self.activation](normalised(sums, self.norm, train))
 
 

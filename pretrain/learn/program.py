@@ -16,6 +16,7 @@ from pretrain.learn import start, stopping
 from pretrain.learn.layers import AnyArray, Params
 from pretrain.learn.method import Fit, Method, Results
 from pretrain.learn.metrics import Batch, Splits, evaluate, measured_if, taken
+from pretrain.learn.products import in_precision
 from pretrain.learn.pytrees import Frozen, frozen
 from pretrain.learn.randomness import VariationSource, mixed
 from pretrain.learn.stage import Stage, StageConfig, Static
@@ -62,8 +63,16 @@ class Piece(NamedTuple):
     shared: Any  # abstract
 
 
-# Traces of one trial are kept, so that what is traced to name a stage is not traced again to be compiled.
-_traced_once = functools.partial(jax.jit, static_argnums=0, inline=True)
+def _traced_once(piece: Callable) -> Callable:
+    """Returns a piece in its stage's precision; traces are kept, so that what names a stage is compiled from them."""
+
+    @functools.wraps(piece)
+    def in_its_precision(stage: Stage | tuple[Method, Static], *arguments: Any) -> Any:
+        static = stage.static if isinstance(stage, Stage) else stage[1]
+        with in_precision(static.stack.precision):
+            return piece(stage, *arguments)
+
+    return jax.jit(in_its_precision, static_argnums=0, inline=True)
 
 
 @_traced_once

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Float, Shaped
 
 from pretrain.learn.annotations import Array, Codes, Outputs
+from pretrain.learn.attention import Attention, LayerNorm, Mean, Patches, Repeat, TokenDecoder, windows
 from pretrain.learn.codes import standardised
 from pretrain.learn.layers import (
     ACTIVATIONS,
@@ -30,6 +31,7 @@ from pretrain.learn.layers import (
     shapes_of,
 )
 from pretrain.learn.modes import switch_of
+from pretrain.learn.products import product
 from pretrain.learn.randomness import Purpose, key_for
 from pretrain.learn.tasks import NO_TASK, Task
 
@@ -60,7 +62,7 @@ class DenseDecoder(nn.Module):
         codes, size = flat(codes), math.prod(self.shape)
         kernel = self.param("kernel", nn.initializers.he_normal(), (codes.shape[-1], size))
         bias = self.param("bias", nn.initializers.zeros, (size,))
-        sums = codes @ kernel + jnp.broadcast_to(bias, (len(codes), size))
+        sums = product(codes, kernel) + jnp.broadcast_to(bias, (len(codes), size))
         return sums if len(self.shape) == 1 else sums.reshape(len(codes), *self.shape)
 
 
@@ -87,7 +89,8 @@ def mirror(layer: nn.Module, shape: tuple[int, ...]) -> nn.Module:
     """Returns the decoder of a layer that reads examples of a shape; its output is linear.
 
     A module may give its own by a method ``decoder(shape)``; by default a dense layer is mirrored by a dense one, a
-    convolution by a convolution, and an unknown module by a linear map.
+    convolution by a convolution, a layer of tokens by a linear map of each, a mean by its repetition, and an unknown
+    module by a linear map.
     """
     if hasattr(layer, "decoder"):
         # Past flax's wrapper, by which a module that is made here would be a part of the layer. No type has it: modules
@@ -97,6 +100,10 @@ def mirror(layer: nn.Module, shape: tuple[int, ...]) -> nn.Module:
         return ConvolutionDecoder(shape, layer.window, layer.stride)
     if isinstance(layer, Residual):
         return ConvolutionDecoder(shape, 3, layer.stride)
+    if isinstance(layer, Patches | Attention | LayerNorm):
+        return TokenDecoder(shape, windows(shape[:-1], layer.window if isinstance(layer, Patches) else 1))
+    if isinstance(layer, Mean):
+        return Repeat(shape)
     return DenseDecoder(shape)
 
 
@@ -112,6 +119,7 @@ class Stack:
     head: Any = None  # a module from the topmost codes to a prediction's outputs
     task: Task = NO_TASK  # of methods that read labels
     padded: bool = False  # whether examples are series of unlike lengths, whose padding no reconstruction owes
+    precision: str = "float32"  # of products; see ``products``
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Stack) and self._key == other._key
@@ -235,7 +243,7 @@ def fresh_layer(stack: Stack, layer: int, seed: jax.Array | int) -> Params:
 def decoder_params(stack: Stack, params: Params, layer: int, side: str = "decoder") -> Params:
     """Returns the parameters of a layer's decoder, with the encoder's kernel where it has none of its own."""
     name, kernel = f"layers_{layer}", stack.companion(side, layer).kernel
-    own = params[side][name]
+    own = params.get(side, {}).get(name, {})  # of a mean there are none
     if kernel == "own":
         return own
     transposed = params["encoder"][name]["kernel"].T

@@ -11,6 +11,7 @@ from pretrain.learn import layers, probes
 from pretrain.learn.layers import Params
 from pretrain.learn.methods import trees
 from pretrain.learn.metrics import Batch
+from pretrain.learn.products import in_precision
 from pretrain.learn.stack import Stack
 
 NEIGHBOURS = "knn"  # the kind of an ending whose outputs are votes of codes
@@ -26,7 +27,8 @@ def outside_of_loops(stack: Stack) -> Stack:
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def codes(stack: Stack, n_layers: int, params: Params, inputs: jax.Array) -> jax.Array:
     """Returns the codes of the lowest layers for a block of inputs [B, D]: [B, *codes]."""
-    return stack.encoding(params, n_layers)(_shaped(stack, inputs))
+    with in_precision(stack.precision):
+        return stack.encoding(params, n_layers)(_shaped(stack, inputs))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
@@ -35,6 +37,11 @@ def outputs(stack: Stack, ending: str, params: Params, inputs: jax.Array) -> jax
 
     They are logits of classes or labels, standardised numbers, or the votes of neighbours: see ``probes.voted``.
     """
+    with in_precision(stack.precision):
+        return _outputs(stack, ending, params, inputs)
+
+
+def _outputs(stack: Stack, ending: str, params: Params, inputs: jax.Array) -> jax.Array:
     images = _shaped(stack, inputs)
     if ending == TREES:
         return trees.outputs(stack, params, images)

@@ -43,10 +43,9 @@ def network(settings: Settings, inputs: Inputs) -> Stack:
     Raises:
       ConfigError: a file or function of the user's layers is not there, fails, or returns no modules.
     """
-    section = settings.finetune
-    layers = () if section.encoder_init == "none" else modules.build(settings).layers
+    layers = modules.finetuned(settings).layers
     task = Task(inputs.task, len(inputs.output_names))
-    return builders.network(layers, example_shape(layers, inputs.example_shape), task)
+    return builders.network(layers, example_shape(layers, inputs.example_shape), task, settings.encoder.precision)
 
 
 def load(store: Store, endings: Sequence[Ending], name: str) -> Model:

@@ -127,6 +127,85 @@ def resnet18(weights, prefix):
     return nn.Sequential(stem, nn.ReLU(), nn.MaxPool2d(3, 2, 1), *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
 
+class Patches(nn.Module):
+    """Patches, of which zeros fill the last ones, in a linear map each, with positions."""
+
+    def __init__(self, weights, prefix):
+        super().__init__()
+        self.window = weights[f"{prefix}.kernel"].shape[:-2]
+        self.embedding = convolution(weights, prefix, self.window, 0)
+        self.positions = nn.Parameter(tensor(numpy.moveaxis(weights[f"{prefix}.positions"], -1, 0)))
+
+    def forward(self, values):
+        lacking = [-size % length for size, length in zip(values.shape[2:], self.window, strict=True)]
+        values = nn.functional.pad(values, [pad for lack in reversed(lacking) for pad in (0, lack)], value=-0.0)
+        tokens = self.embedding(values) + self.positions
+        present = are_present(values)
+        return tokens if present is None else marked(tokens, present.unflatten(1, (-1, self.window[0])).any(dim=2))
+
+
+class Attention(nn.Module):
+    """A block of attention and a perceptron, each behind a norm and beside a shortcut."""
+
+    def __init__(self, weights, prefix, heads):
+        super().__init__()
+        self.heads, layers = heads, ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")
+        self.qkv, self.proj, self.fc1, self.fc2 = (linear(weights, f"{prefix}.{name}") for name in layers)
+        self.norm1, self.norm2 = (layer_norm(weights, f"{prefix}.{name}") for name in ("norm1", "norm2"))
+
+    def forward(self, values):
+        tokens, present = values.flatten(2).transpose(1, 2), are_present(values)
+        joint = self.qkv(self.norm1(tokens)).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        mask = None if present is None else present[:, None, None]
+        found = nn.functional.scaled_dot_product_attention(*joint, attn_mask=mask)
+        tokens = tokens + self.proj(found.transpose(1, 2).flatten(2))
+        tokens = tokens + self.fc2(nn.functional.gelu(self.fc1(self.norm2(tokens))))
+        return marked(tokens.transpose(1, 2).reshape(values.shape), present)
+
+
+class Norm(nn.Module):
+    """The norm of each token's units."""
+
+    def __init__(self, weights, prefix):
+        super().__init__()
+        self.norm = layer_norm(weights, prefix)
+
+    def forward(self, values):
+        return marked(self.norm(values.movedim(1, -1)).movedim(-1, 1), are_present(values))
+
+
+class Mean(nn.Module):
+    """The mean over positions, of series those that are no padding."""
+
+    def forward(self, values):
+        present = are_present(values)
+        sums = values.flatten(2).sum(dim=2)
+        return sums / (values[0, 0].numel() if present is None else present.sum(dim=1, keepdim=True).clamp(min=1))
+
+
+def are_present(values):
+    """Which steps of series [N, C, T] are not padding, which negative zeros mark; None of other values."""
+    return ((values != 0) | ~values.signbit()).any(dim=1) if values.ndim == 3 else None
+
+
+def marked(tokens, present):
+    return tokens if present is None else torch.where(present[:, None], tokens, -0.0)
+
+
+def linear(weights, prefix):
+    layer = nn.Linear(*weights[f"{prefix}.kernel"].shape)
+    assign(layer.weight, weights[f"{prefix}.kernel"].T)
+    assign(layer.bias, weights[f"{prefix}.bias"])
+    return layer
+
+
+def layer_norm(weights, prefix):
+    layer = nn.LayerNorm(len(weights[f"{prefix}.scale"]), eps=1e-6)
+    assign(layer.weight, weights[f"{prefix}.scale"])
+    assign(layer.bias, weights[f"{prefix}.bias"])
+    return layer
+
+
 def assign(parameter, array):
     with torch.no_grad():
         parameter.copy_(torch.from_numpy(numpy.array(array, order="C")))
@@ -168,6 +247,14 @@ class Network(nn.Module):
                 module = Residual(weights, prefix, *of_block, len(shape) - 1)
             elif layer["kind"] == "resnet18":
                 module = resnet18(weights, prefix)
+            elif layer["kind"] == "patches":
+                module = Patches(weights, prefix)
+            elif layer["kind"] == "attention":
+                module = Attention(weights, prefix, layer["heads"])
+            elif layer["kind"] == "norm":
+                module = Norm(weights, prefix)
+            elif layer["kind"] == "mean":
+                module = Mean()
             elif layer["kind"] == "pooling":
                 module = POOLINGS[len(shape) - 1](tuple(layer["window"] if size > 1 else 1 for size in shape[:-1]))
             else:
@@ -300,7 +387,7 @@ class Network(nn.Module):
         if scaling["kept"]:
             values = values[:, scaling["kept"]]
         values = torch.cat([values, missing[:, scaling["marked"]].double()], dim=1)
-        return self._placed(torch.nan_to_num(values, nan=0.0) if scaling["padded"] else values)
+        return self._placed(torch.nan_to_num(values + 0.0, nan=-0.0) if scaling["padded"] else values)
 
     def _placed(self, values):
         return values.float().to(self.mean.device)
@@ -316,8 +403,8 @@ def labels_of(names):
 
 
 def of_series(name, kernel):
-    """A kernel [steps, 1, in, out] without its side of 1; other arrays as they are."""
-    return kernel[:, 0] if name.endswith("kernel") and kernel.ndim == 4 else kernel
+    """A kernel [steps, 1, in, out], or positions, without their side of 1; other arrays as they are."""
+    return kernel[:, 0] if (name.endswith("kernel") and kernel.ndim == 4) or name.endswith("positions") else kernel
 
 
 def tensor(array):

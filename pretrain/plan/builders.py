@@ -92,9 +92,9 @@ def imported(layers: Layers, example: tuple[int, ...]) -> Made:
     return Stage("pretrain/weights", METHODS["weights"], static, skeleton(config), ("encoder",), (), Schedule()), config
 
 
-def network(layers: Layers, example: tuple[int, ...], task: Task) -> Stack:
+def network(layers: Layers, example: tuple[int, ...], task: Task, precision: str = "float32") -> Stack:
     """Returns an encoder with a linear head, as a trial ends with it."""
-    return Stack(layers, example, head=Dense(task.n_outputs), task=task)
+    return Stack(layers, example, head=Dense(task.n_outputs), task=task, precision=precision)
 
 
 def last(
@@ -106,6 +106,7 @@ def last(
     frozen: int,
     n_labels: int,
     layout: Layout | None = None,
+    precision: str = "float32",
 ) -> Made:
     """Returns the fine-tuning or read-out that ends a trial.
 
@@ -118,9 +119,10 @@ def last(
       frozen: layers that stay as they are.
       n_labels: size of the labelled subset.
       layout: of the examples, where updates make views of them.
+      precision: of products.
     """
     encoded = frozen if section.cache_codes else 0
-    stack = dataclasses.replace(network(layers, example, task), start=frozen, encoded=encoded)
+    stack = dataclasses.replace(network(layers, example, task, precision), start=frozen, encoded=encoded)
     subset = Subset(n_labels, section.label_subset, task.n_classes)
     # The stages before decide these, and their encoder is taken as it is.
     encoder_init = "pretrained" if section.encoder_init in ("pca", "wrong_data", "weights") else section.encoder_init

@@ -9,6 +9,7 @@ import flax.linen as nn
 
 from pretrain.config.fields import ConfigError
 from pretrain.data import Dataset
+from pretrain.learn.attention import Attention, LayerNorm, Mean, Patches
 from pretrain.learn.layers import Convolution, Dense, MaxPooling, PaddedConvolution, Residual
 from pretrain.learn.residual_network import ResNet18
 
@@ -16,12 +17,16 @@ KINDS: Mapping[str, type[nn.Module]] = {
     "dense": Dense,
     "convolution": Convolution,
     "padded convolution": PaddedConvolution,
+    "patches": Patches,
+    "attention": Attention,
+    "norm": LayerNorm,
+    "mean": Mean,
     "pooling": MaxPooling,
     "residual": Residual,
     "resnet18": ResNet18,
 }
-_POOLING, _STANDARDISE = "pooling", "standardise"
-FIELDS = ("features", "window", "stride", "padding", "activation", "norm")
+_POOLING, _STANDARDISE = ("pooling", "mean"), "standardise"
+FIELDS = ("features", "window", "stride", "padding", "heads", "activation", "norm")
 Described = Mapping[str, Any]  # of a layer: its kind, and those of its fields
 
 
@@ -34,13 +39,17 @@ def described(layer: nn.Module) -> dict[str, Any] | None:
 
 def word(of: Described) -> str:
     """Returns the word of ``encoder.layers`` that stands for a layer."""
-    features, window, stride, padding = (of.get(name) for name in FIELDS[:4])
+    features, window, stride, padding, heads = (of.get(name) for name in FIELDS[:5])
     steps = f"s{stride}" if stride != 1 else ""
     match of["kind"]:
         case "dense":
             return f"{features}"
         case "residual":
             return f"r{features}{steps}"
+        case "patches":
+            return f"{features}p{window}"
+        case "attention":
+            return f"t{heads}"
         case "pooling":
             return f"max{window}"
         case "convolution":
@@ -68,11 +77,11 @@ def check(
     last = max((number for number, place in enumerate(places) if place in taken), default=-1)
     are_dropped = any(not ours for ours, _ in pairs)  # layers above the last that is taken, by name
     for number, (place, each) in enumerate(places.items()):
-        if each["kind"] == _POOLING and place not in taken and (number < last or not are_dropped):
+        if each["kind"] in _POOLING and place not in taken and (number < last or not are_dropped):
             remedy = f"lacks {word(each)}, layer {number} of {name!r}, which has no arrays to miss; give it, too"
             yield ConfigError("encoder.layers", " ".join(word(of) for of in own if of), remedy)
     for number, of in enumerate(own):
-        if stated and of and of["kind"] == _POOLING and taken[number] not in places:
+        if stated and of and of["kind"] in _POOLING and taken[number] not in places:
             remedy = f"is layer {number} here, and none of {name!r}; leave it out"
             yield ConfigError("encoder.layers", word(of), remedy)
     both = [(ours, places[place]) for ours, place in zip(own, taken, strict=True) if ours and place in places]

@@ -13,6 +13,7 @@ from pretrain.config.digests import sha256_of_arrays, sha256_of_json
 from pretrain.config.fields import ConfigError, Faults
 from pretrain.data import weights
 from pretrain.data.files import State
+from pretrain.learn.attention import Attention
 from pretrain.learn.layers import (
     Convolution,
     Dense,
@@ -24,7 +25,7 @@ from pretrain.learn.layers import (
     shapes_of,
 )
 from pretrain.learn.residual_network import ResNet18
-from pretrain.plan import described
+from pretrain.plan import described, vits
 from pretrain.plan.folded import Folded, folded
 from pretrain.plan.layouts import Leaf, in_place, in_torch
 from pretrain.plan.proposed import proposed
@@ -81,6 +82,8 @@ def _imported(
     }
     made_of, pairs = Folded(read.arrays), _map(names)
     is_network = [isinstance(layer, ResNet18) for layer in layers]
+    if layout == "torch" and not any(is_network):
+        made_of = vits.renamed(name, read.arrays, layers, wanted, pairs) or made_of
     if any(is_network) and layout == "torch":
         made_of = folded(read.arrays, f"layers_{is_network.index(True)}", pairs)
     if read.stated:
@@ -127,7 +130,7 @@ def _check_own(name: str, layers: Layers, shapes: Sequence[Shapes]) -> None:
     for layer, each in zip(layers, shapes, strict=True):
         has_matrix = any(len(leaf.shape) == 2 for leaf in traverse_util.flatten_dict(each.params).values())
         if (
-            not isinstance(layer, Dense | Convolution | PaddedConvolution | Residual)
+            not isinstance(layer, Dense | Convolution | PaddedConvolution | Residual | Attention)
             and has_matrix
             and len(each.inputs) > 1
         ):

@@ -12,6 +12,7 @@ from pretrain.config.fields import ConfigError
 from pretrain.config.layers import Word
 from pretrain.config.method import LayerFacts
 from pretrain.config.own_code import kept
+from pretrain.learn.attention import Attention, LayerNorm, Mean, Patches
 from pretrain.learn.layers import Convolution, Dense, Layers, MaxPooling, PaddedConvolution, Residual, known_activation
 from pretrain.learn.norms import HasNorm
 from pretrain.learn.residual_network import ResNet18
@@ -47,8 +48,29 @@ def build(settings: Settings) -> Built:
         names.append(f"{word.kind} {word.features} {word.window} {word.stride}")
         names[-1] += "" if word.padding is None else f" {word.padding}"
         names[-1] += "" if norm == word.norm("auto") else f" {norm}"
-        activations.append(None if word.kind in ("pooling", "resnet18") else activation)
+        names[-1] += f" {word.heads}" if word.heads else ""
+        activations.append(activation if hasattr(layers[-1], "activation") and word.kind != "resnet18" else None)
     return Built(tuple(layers), tuple(names), tuple(activations))
+
+
+def finetuned(settings: Settings) -> Built:
+    """Returns the encoder's modules as fine-tuning takes them: those that it trains may have another activation.
+
+    Raises:
+      ConfigError: as of ``build``.
+    """
+    section = settings.finetune
+    built = build(settings) if section.encoder_init != "none" else Built((), (), ())
+    if section.activation == "encoder" or not section.makes_updates or section.frozen_layers == "all":
+        return built
+    changes = [number >= section.frozen_layers and bool(each) for number, each in enumerate(built.activations)]
+    layers = zip(built.layers, changes, strict=True)
+    activations = zip(built.activations, changes, strict=True)
+    other: dict[str, Any] = {"activation": section.activation}
+    return built._replace(
+        layers=tuple(layer.clone(**other) if is_changed else layer for layer, is_changed in layers),
+        activations=tuple(section.activation if is_changed else each for each, is_changed in activations),
+    )
 
 
 def facts_of(built: Built) -> list[LayerFacts]:
@@ -122,6 +144,14 @@ def _module(word: Word, activation: str, norm: str) -> nn.Module:
             return Dense(word.features, activation, norm)
         case "convolution" if word.padding is not None:
             return PaddedConvolution(word.features, word.window, word.stride, word.padding, activation, norm=norm)
+        case "patches":
+            return Patches(word.features, word.window)
+        case "attention":
+            return Attention(word.heads)
+        case "norm":
+            return LayerNorm()
+        case "mean":
+            return Mean()
         case "pooling":
             return MaxPooling(word.window)
         case "resnet18":

@@ -6,6 +6,7 @@ from pretrain.config import DataConfig, Settings
 from pretrain.config.fields import ConfigError
 from pretrain.data import Dataset
 from pretrain.data.findings import Finding
+from pretrain.learn.attention import Attention
 from pretrain.learn.layers import LayerError
 from pretrain.learn.stack import Stack
 from pretrain.plan import modules, reference
@@ -67,7 +68,14 @@ def _of_point(settings: Settings, dataset: Dataset, chosen: Collection[str] | No
 def _unsaid(
     name: str, settings: Settings, built: Built, dataset: Dataset, chosen: Collection[str]
 ) -> Iterator[Finding]:
-    """Yields doubts about an activation and a scale that are defaults here, and that a checkpoint does not say."""
+    """Yields doubts about what a checkpoint does not say: heads, and an activation and a scale of defaults."""
+    if heads := sorted({layer.heads for layer in built.layers if isinstance(layer, Attention)}):
+        yield Finding(
+            "heads that a checkpoint does not say",
+            f"{name} does not say its heads; blocks of {' and '.join(map(str, heads))} are given here",
+            "doubt",
+            f"give --{reference.FIELD} to check them",
+        )
     if any(built.activations) and _ACTIVATION not in chosen:
         yield Finding(
             "an activation that a checkpoint does not say",

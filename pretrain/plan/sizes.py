@@ -74,9 +74,7 @@ def _unlike(settings: Settings, built: Built, dataset: Dataset, source: Dataset)
         remedy = f"has examples of {sizes[1]} values, not of {sizes[0]}; name a dataset with examples of the same size"
         yield ConfigError("pretrain.wrong_data", settings.pretrain.wrong_data, remedy)
     written = " ".join(map(str, settings.encoder.layers))
-    if not dataset.has_axes and any(
-        word.kind in ("convolution", "residual", "pooling", "resnet18") for word in settings.words
-    ):
+    if not dataset.has_axes and any(word.kind not in ("dense", "own") for word in settings.words):
         remedy = f"has convolutions, but a row of the data is {dataset.example_shape[0]:,} columns"
         other = "" if dataset.records else f", or{OF_SERIES}"
         yield ConfigError("encoder.layers", written, f"{remedy}; give numbers of units{other}")

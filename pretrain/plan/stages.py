@@ -19,8 +19,9 @@ from pretrain.config.own_views import own_views
 from pretrain.config.views import Views
 from pretrain.data import Dataset
 from pretrain.data.findings import Finding
+from pretrain.learn.attention import Mean
 from pretrain.learn.layers import LayerError, Layers, MaxPooling, Params
-from pretrain.learn.stack import Companions, Stack, is_dense, stack_shapes
+from pretrain.learn.stack import Companions, Stack, is_dense, layer_shapes, stack_shapes
 from pretrain.learn.stage import Choices, Layout, Stage, StageConfig, Subset
 from pretrain.learn.tasks import NO_TASK, Task
 from pretrain.plan import builders, described, modules, reference
@@ -28,6 +29,7 @@ from pretrain.plan.imported import Imported, imported
 from pretrain.plan.modules import Built
 
 MOST_UPDATES = 50_000_000  # of a stage
+_POOLING = (MaxPooling, Mean)  # which methods of hidden parts skip
 
 
 class Spec(NamedTuple):
@@ -113,7 +115,7 @@ def _greedy(settings: Settings, built: Built, dataset: Dataset, found: Imported 
     for number in range(len(layers)):
         section, method = settings.at_layer(number).pretrain, settings.at_layer(number).greedy_method
         method = _at_inputs(method, dataset)
-        if method.skips_pooling and isinstance(layers[number], MaxPooling):
+        if method.skips_pooling and isinstance(layers[number], _POOLING):
             beside += ((),)
             continue
         task, n_examples, subset = NO_TASK, len(dataset.train.inputs), None
@@ -130,7 +132,10 @@ def _greedy(settings: Settings, built: Built, dataset: Dataset, found: Imported 
             encoded=encoded,
             task=task,
             padded=dataset.scaling.padded,
+            precision=settings.encoder.precision,
         )
+        if not any(layer_shapes(stack, number).values()):
+            continue  # a mean, which its codes repeat, has nothing to learn
         before = _updates(stages) if section.carry_step_count else 0
         layout, is_given = _layout_of(method, dataset), bool(found)
         made = builders.pretraining(
@@ -152,16 +157,15 @@ def _end_to_end(
     method = _at_inputs(deep(section.method), dataset)
     layers = _unpooled(settings, built.layers) if method.skips_pooling else built.layers
     example = example_shape(layers, dataset.example_shape)
-    if before:  # which decided how layers are decoded
-        beside = before[-1].stage.stack.companions
-        method = method.after_greedy()
-    else:
-        beside = tuple(
-            _companions(method.of_deep_layer(number, len(layers)), layers[: number + 1], example, task_of(dataset))
-            for number in range(len(layers))
-        )
+    beside = before[-1].stage.stack.companions if before else ()  # which decided how layers are decoded
+    beside += tuple(
+        _companions(method.of_deep_layer(number, len(layers)), layers[: number + 1], example, task_of(dataset))
+        for number in range(len(beside), len(layers))
+    )
+    method = method.after_greedy() if before else method
     steps, epochs = _updates(before) if section.carry_step_count else 0, section.end_to_end_epochs
-    stack, n_images = Stack(layers, example, beside, padded=dataset.scaling.padded), len(dataset.train.inputs)
+    padded, precision, n_images = dataset.scaling.padded, settings.encoder.precision, len(dataset.train.inputs)
+    stack = Stack(layers, example, beside, padded=padded, precision=precision)
     layout, method = _layout_of(method, dataset), canonical(method)
     made = builders.pretraining(
         section, method, stack, epochs, n_images, steps_before=steps, layout=layout, is_given=bool(found)
@@ -176,8 +180,8 @@ def _unpooled(settings: Settings, layers: Layers) -> Layers:
     Raises:
       ConfigError: there is pooling below another layer, which would read other values than in fine-tuning.
     """
-    depth = max(number for number, layer in enumerate(layers, 1) if not isinstance(layer, MaxPooling))
-    if any(isinstance(layer, MaxPooling) for layer in layers[:depth]):
+    depth = max(number for number, layer in enumerate(layers, 1) if not isinstance(layer, _POOLING))
+    if any(isinstance(layer, _POOLING) for layer in layers[:depth]):
         remedy = "pools below another layer, where all are trained at once and pooling is skipped"
         remedy += "; set pretrain.training to greedy, or give convolutions a stride"
         raise ConfigError("encoder.layers", " ".join(map(str, settings.encoder.layers)), remedy)
@@ -244,16 +248,16 @@ def _companions(method: Method, layers: Layers, example: tuple[int, ...], task: 
 
 def last(settings: Settings, datasets: Mapping[DataConfig, Dataset]) -> Spec:
     """Returns the fine-tuning or read-out at one point; see ``specs``."""
-    built, dataset = modules.build(settings), datasets[settings.finetuning_data]
-    section = canonical(settings.finetune)
-    layers = () if section.encoder_init == "none" else built.layers
+    built, dataset = modules.finetuned(settings), datasets[settings.finetuning_data]
+    section, layers = canonical(settings.finetune), built.layers
     depth = len(layers)
     frozen = frozen_layers(settings, depth) if section.makes_updates else depth
     # Frozen layers have no pace.
     of_layers = [settings.at_layer(layer).finetune if layer >= frozen else FinetuneConfig() for layer in range(depth)]
     example, labels = example_shape(layers, dataset.example_shape), n_labels(settings, dataset)
     layout = _augmentation(settings.finetune, frozen, dataset) if section.makes_updates else None
-    made = builders.last(section, of_layers, layers, example, task_of(dataset), frozen, labels, layout)
+    task, precision = task_of(dataset), settings.encoder.precision
+    made = builders.last(section, of_layers, layers, example, task, frozen, labels, layout, precision)
     stage = made[0]
     length = "updates" if section.updates else "epochs"
     _check_updates(f"finetune.{length}", getattr(section, length), stage)
@@ -310,6 +314,8 @@ def _spec(built: Built, made: builders.Made, section: Any, data: DataConfig, dat
     }
     if config.optimizer:
         content["optimizer"] = decisive(config.optimizer)
+    if stack.precision != "float32":
+        content["precision"] = stack.precision
     if stack.task.kind != "classification":
         content["task"] = stack.task.kind
     if any(".py:" in name for name in built.names[:depth]):  # whose words do not say how large they are

@@ -20,6 +20,11 @@ GOOD = {
     "32c5s2p0": Word("convolution", 32, 5, 2, padding=0),
     "4c3p1": Word("convolution", 4, 3, 1, padding=1),
     "resnet18": Word("resnet18", 512),
+    "64p4": Word("patches", 64, 4, 4),
+    "192p16": Word("patches", 192, 16, 16),
+    "t4": Word("attention", heads=4),
+    "norm": Word("norm"),
+    "mean": Word("mean"),
     "max2": Word("pooling", window=2, stride=2),
     "mine.py:make": Word("own", file="mine.py", function="make"),
     "a dir/x:y.py:_f2": Word("own", file="a dir/x:y.py", function="_f2"),
@@ -28,6 +33,7 @@ GOOD = {
 BAD = [
     *("", "300", "-1", "32c", "c5", "32c5s", "32c5s0", "0c5", "32c0", "032c5", "32C5", "32c5s2s2", " 32c5", "32c5 "),
     *("32c5p", "32c5p01", "32c5p1s2", "r8p1", "max", "max0", "max2s2", "2max2", "resnet", "resnet50", "resnet18s2"),
+    *("64p", "p4", "64p0", "64p04", "0p4", "64p4s2", "64P4", "t", "t0", "4t", "t04", "T4", "means", "norm2"),
     *("r", "r0", "r64s", "r64s0", "R64", "r64c5", "r-1", "mine.py", "mine.py:", ":make", ".py:make", "mine:make"),
     *("mine.py:2", "mine.py:make()", "mine.py:a.b", "32c5s2x64", "dense", "32c5s2\n", "٣c5"),
 ]
@@ -49,6 +55,7 @@ def test_a_word_that_says_nothing_is_refused_with_those_that_do(word):
         read_word(word)
     for layers in ((word,), (9, word)):
         parts = "a number of units, 32c5s2 or 32c5s2p2 (features, window, stride, padding), r64s2 (residual block), "
+        parts += "64p4 (features of patches, side), t4 (attention of so many heads), norm, mean (of positions), "
         parts += "max2 (pooling), resnet18 or FILE.py:FUNCTION"
         refused(lambda layers=layers: replace(Experiment(), "encoder.layers", layers), "encoder.layers: ", parts)
         with pytest.raises(ValueError, match="32c5s2"):
@@ -68,6 +75,7 @@ def test_units_are_whole_and_more_than_0(units):
         ("32c5s2x64c5s2x128", ["32c5s2", "64c5s2", "128"]),
         ("32c5s2p1xmax2xmax3x128", ["32c5s2p1", "max2", "max3", "128"]),
         ("resnet18x128xresnet18", ["resnet18", "128", "resnet18"]),
+        ("64p4xt4xt4xnormxmeanx10", ["64p4", "t4", "t4", "norm", "mean", "10"]),
         ("r64s2xr128x10", ["r64s2", "r128", "10"]),
         ("32c5xr8x-5", ["32c5", "r8", "-5"]),
         # A file's name and a function's may hold the letter that joins words.

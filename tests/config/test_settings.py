@@ -96,7 +96,7 @@ OF_READOUTS = {"encoder_init", "fresh_layers", "codes", "readout", "frozen_layer
 OF_TRAINING = OF_READOUTS | {
     *("head_init", "unfreeze_at", "rate_factor", "epochs", "updates", "batch_size", "sampling", "l2"),
     *("first_logit_change", "cache_codes", "validate_at", "validate_every", "stop", "diagnose_at"),
-    *("class_weights", "views"),
+    *("class_weights", "views", "activation"),
 }
 
 

@@ -18,7 +18,7 @@ from pretrain.config.settings import Home
 from pretrain.config.views import VIEWS
 from pretrain.learn import pytrees
 from pretrain.learn.methods import finetuning, logistic, neighbours, ridge
-from pretrain.plan import builders, imported, reference, stages
+from pretrain.plan import builders, imported, modules, reference, stages
 from tests.learn.conftest import CLASSES, PIXELS, dense, last, run
 
 # A new field belongs in one line of these: a change of it is a change of that part, and of that part alone.
@@ -27,7 +27,7 @@ HOMES = {
         *("encoder_init", "fresh_layers", "head_init", "codes"),
         *("weights", "weights_layout", "weights_names", "reference"),
     },
-    "layers": {"frozen_layers", "cache_codes"},
+    "layers": {"frozen_layers", "cache_codes", "activation"},
     "rows": {"labels", "label_subset", "epochs", "updates", "batch_size", "sampling"},
     "rule": {"l2", "optimizer"},
     "schedule": {"validate_at", "validate_every", "stop", "patience"},
@@ -43,7 +43,14 @@ HOMES = {
     },
 }
 METHODS = (finetuning, ridge, logistic, neighbours, FinetuneConfig.makes_updates.fget)
-BUILDERS = (builders.last, stages.frozen_layers, FinetuneConfig.n_labels, imported.imported, reference.check)
+BUILDERS = (
+    builders.last,
+    stages.frozen_layers,
+    modules.finetuned,
+    FinetuneConfig.n_labels,
+    imported.imported,
+    reference.check,
+)
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -19,6 +19,7 @@ from pretrain.data.dataset import Units
 from pretrain.data.inputs_file import Inputs
 from pretrain.data.raw import Raw
 from pretrain.data.scaling import Scaling
+from pretrain.learn.attention import Attention, LayerNorm, Mean, Patches
 from pretrain.learn.layers import Convolution, Dense, MaxPooling, PaddedConvolution, Residual, fresh
 from pretrain.learn.methods import trees
 from pretrain.learn.metrics import Batch
@@ -118,6 +119,11 @@ CASES = {
     "pooled series": ((PaddedConvolution(6, 4, 2, 1, "relu"), MaxPooling(2), Dense(5, "elu")), (13, 1, 2), SERIES),
     "pooled volumes": ((PaddedConvolution(4, 3, 1, 1, "relu"), MaxPooling(2)), (5, 6, 4, 1), VOLUMES),
     "flat volumes": ((MaxPooling(4), PaddedConvolution(4, 3, 1, 1, "relu"), Dense(3)), (5, 6, 4, 1), VOLUMES),
+    "transformer": ((Patches(8, 2), Attention(2), LayerNorm(), Mean(), Dense(5, "elu")), (9, 8, 3), COLOUR),
+    "codes of tokens": ((Patches(8, 4), Attention(4)), (9, 8, 3), COLOUR),
+    "tokens of series": ((Patches(8, 4), Attention(2), Mean(), LayerNorm()), (13, 1, 2), SERIES),
+    "attention on series": ((Convolution(8, 4, 2, "relu"), Attention(2), Dense(3)), (13, 1, 2), SERIES),
+    "tokens of volumes": ((Patches(8, 2), Attention(2), Convolution(4, 2), Mean()), (5, 6, 4, 1), VOLUMES),
     "resnet18": ((ResNet18(), Dense(5, "elu")), (9, 8, 3), COLOUR),
     "normed columns": ((Dense(11, "elu", "batch"), Dense(8, "gelu", "group"), Dense(5, "elu", "layer")), (7,), COLUMNS),
     "normed images": (
@@ -178,6 +184,22 @@ def test_pytorch_computes_the_same(case, tmp_path):
     check_torch(network(*CASES[case]), tmp_path / "out")
 
 
+def test_pytorch_leaves_padding_out_of_attention_and_means(tmp_path):
+    model = network(*CASES["tokens of series"])
+    (member,) = model.members
+    inputs = member.inputs._replace(scaling=member.inputs.scaling._replace(padded=True))
+    model = dataclasses.replace(model, members=(member._replace(inputs=inputs),))
+    folder.save(model, tmp_path / "out", "A sentence.", ["pytorch"])
+    rows, lengths = rows_of(SERIES), np.random.default_rng(0).integers(2, 14, N)
+    for row, length in zip(rows, lengths, strict=True):
+        row[:, length:] = np.nan
+    theirs, short = torch_of(tmp_path / "out"), lengths < 5  # one token of four
+    np.testing.assert_allclose(theirs.encode(rows), model.encode(rows), rtol=0, atol=1e-5)
+    changed = rows.copy()
+    changed[:, :, 12] = np.nan
+    np.testing.assert_array_equal(model.encode(changed)[short], model.encode(rows)[short])
+
+
 @pytest.mark.parametrize("task", NAMES)
 @pytest.mark.parametrize(("ending", "statistics"), [("knn", "scale"), ("knn", "kernel"), ("ridge", "kernel"), *TREES])
 def test_pytorch_ends_alike(task, ending, statistics, tmp_path):
@@ -211,6 +233,7 @@ def test_classes_whose_names_are_whole_numbers_are_integers(names, kind, tmp_pat
 
 
 STABLE = ["dense", "normed images", "strides", "residual", "series", "volumes", "pooling", "pooled volumes"]
+STABLE += ["transformer", "tokens of series"]
 
 
 @pytest.mark.parametrize("case", [*STABLE, pytest.param("resnet18", marks=pytest.mark.slow)])

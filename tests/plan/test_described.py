@@ -20,7 +20,7 @@ from pretrain.plan.modules import build
 from pretrain.plan.stages import example_shape
 from tests.models.test_folder import COLOUR, COLUMNS, network
 
-WORDS = (300, "32c5s2", "32c5", "4c3p1", "4c3s2p0", "max3", "r64s2", "r64", "resnet18")
+WORDS = (300, "32c5s2", "32c5", "4c3p1", "4c3s2p0", "max3", "r64s2", "r64", "resnet18", "64p4", "t4", "norm", "mean")
 IMAGE = (9, 8, 3)
 LAYERS = (PaddedConvolution(4, 3, 2, 1, "relu"), MaxPooling(2), Dense(5, "relu"))
 

@@ -29,6 +29,7 @@ EVERY_PENALTY = {"sparsity": "kl", "contractive": True, "variational": True, "co
 # decomposition of matrices. All other parts are free of any.
 ASKED = {
     "autoencoders": ({"finetune": {"unfreeze_at": 1, "first_logit_change": 0.5, "codes": "standardised"}}, ()),
+    "tokens": ({"encoder": {"layers": ("6p3", "t2", "norm", "mean")}, "pretrain": {"training": "end_to_end"}}, ()),
     "all penalties": (
         {"encoder": {**SIGMOID, "layers": (6,)}, "pretrain": of_kind("autoencoder", **EVERY_PENALTY)},
         (),

@@ -58,6 +58,34 @@ def test_activations_of_layers_are_those_of_their_stages_and_of_what_is_reconstr
     assert [decoder.activation for decoder in decoders(above.stage)] == ["identity", "tanh"]
 
 
+def test_fine_tuning_trains_its_layers_with_an_activation_of_its_own(planned):
+    lowest, above, last = path(planned())
+    own = {"activation": "tanh"}
+    same_below, same_above, other = path(planned(finetune=own))
+    assert (lowest.id, above.id) == (same_below.id, same_above.id) and other.id != last.id
+    assert activations(last.stage) == ("elu", "elu") and activations(other.stage) == ("tanh", "tanh")
+    held = path(planned(finetune={**own, "frozen_layers": 1}))[-1]
+    assert activations(held.stage) == ("elu", "tanh")
+    for alike in ({"frozen_layers": "all"}, {"readout": "ridge"}):
+        assert path(planned(finetune={**own, **alike}))[-1].id == path(planned(finetune=alike))[-1].id
+    assert path(planned(finetune={"activation": "elu"}))[-1].id == last.id
+    tokens = {"layers": ("6p3", "t2", "mean", 5)}
+    assert [each.stage.name for each in path(planned(encoder=tokens))][:-1] == [
+        "pretrain/0",
+        "pretrain/1",
+        "pretrain/3",
+    ]
+    assert path(planned(encoder=tokens, finetune=own))[-1].stage.stack.layers[3].activation == "tanh"
+
+
+def test_a_precision_is_of_every_stage_and_the_default_of_none(planned):
+    plain, rounded = path(planned()), path(planned(encoder={"precision": "bfloat16"}))
+    assert all(one.id != other.id for one, other in zip(plain, rounded, strict=True))
+    assert {job.stage.stack.precision for job in rounded} == {"bfloat16"}
+    exact = {"precision": "float32"}
+    assert [job.id for job in path(planned(encoder=exact))] == [job.id for job in plain]
+
+
 def test_a_dense_layer_reads_vectors_and_a_convolution_images(planned):
     assert {job.stage.stack.example for job in planned().jobs.values()} == {(36,)}
     lowest, above, last = path(planned(encoder={"layers": ("4c3s2", 6)}, finetune={"frozen_layers": "all"}))
