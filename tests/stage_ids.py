@@ -22,6 +22,7 @@ GOLDEN = Path(__file__).parent / "golden" / "stage_ids.json"
 OVERRIDES = {  # two values of many, whose programs take seconds to trace
     "label_budget": ["--sweep", "finetune.labels=50,20000"],
     "pool": ["--sweep", "data.unlabelled=0,40000"],
+    "variations": ["--sweep", "data.name=rectangles"],
 }
 SMALL = ["--data.validation", "60", "--pretrain.batch-size", "20", "--finetune.labels", "100"]
 TABLE = ["--data.name", "table.csv", "--data.target", "kind", *SMALL]
