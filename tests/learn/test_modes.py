@@ -105,6 +105,8 @@ def test_running_averages_are_those_of_numpy(kind, images):
         pytest.param("supervised", 1, marks=pytest.mark.slow),
         pytest.param("contrastive", 1, marks=pytest.mark.slow),
         pytest.param("teacher", 0, marks=pytest.mark.slow),
+        pytest.param("masked", 1, marks=pytest.mark.slow),
+        pytest.param("vime", 1, marks=pytest.mark.slow),
     ],
 )
 def test_methods_train_layers_with_a_mode_and_leave_those_below_alone(kind, lowest, images):
