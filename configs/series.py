@@ -33,7 +33,7 @@ def get_config() -> Experiment:
         "finetune.encoder_init": ("pretrained", "he"),
         "finetune.labels": (0, 600, 100),
         _FROZEN: (0, "all"),
-        _RATE: (0.001, 0.004, 0.016),
+        _RATE: (0.0003, 0.001, 0.004, 0.016),
     }
     return Experiment(
         data=DataConfig(name=f"{__file__}:load", inputs="series", validation=500),

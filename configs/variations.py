@@ -28,18 +28,18 @@ def get_config() -> Experiment:
     return Experiment(
         data=DataConfig(name=_SETS[0]),
         encoder=EncoderConfig(layers=deep, activation="sigmoid"),
-        pretrain=PretrainConfig(method=method, updates=15_000, batch_size=20, optimizer=SgdConfig(), l2=0.0),
+        pretrain=PretrainConfig(method=method, updates=10_000, batch_size=20, optimizer=SgdConfig(), l2=0.0),
         finetune=FinetuneConfig(
             labels=0,
-            updates=30_000,
+            updates=12_000,
             batch_size=20,
             stop="validation",
-            validate_every=500,
-            patience=15,
+            validate_every=300,
+            patience=10,
             optimizer=SgdConfig(),
             l2=0.0,
         ),
-        sweep=tuple({"data.name": _SETS, _RATE: (0.1, 0.3, 1.0), **grid} for grid in (scratch, stacked, belief)),
+        sweep=tuple({"data.name": _SETS, _RATE: (0.1, 0.3), **grid} for grid in (scratch, stacked, belief)),
         seeds=3,
         study=StudyConfig(tune=(_RATE, _PRETRAINING_RATE)),
     )

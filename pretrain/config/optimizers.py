@@ -41,9 +41,6 @@ class AdamConfig(Scheduled):
     """Added to the root of the second moment."""
     epsilon_inside: Switch = False
     """Add epsilon before the bias correction of the second moment, as TensorFlow 1 does, rather than after it."""
-    clip_norm: Annotated[Penalty, Unless("clip_norm", (0.0, ABSENT)), LATE] = 0.0
-    """Norm of the gradient of all parameters in training, that of l2 included, to which a longer one is shortened; 0
-    shortens none."""
     corrects_bias: ClassVar[bool] = True
 
 

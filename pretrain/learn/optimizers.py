@@ -30,10 +30,10 @@ def make_optimizer(
       The gradient transformation; build it anew inside every traced function, never keep it in a state.
     """
     rate = config.learning_rate if isinstance(factor, float) and factor == 1 else config.learning_rate * factor
-    has_none = isinstance(config.clip_norm, float | tuple) and not config.clip_norm  # 0, or absent; or a tracer
+    has_none = isinstance(config.clip_norm, float | tuple) and not config.clip_norm  # absent, or a plain 0
     return optax.chain(
         optax.add_decayed_weights(l2, kernels_of),
-        *([] if has_none else [optax.clip_by_global_norm(config.clip_norm)]),
+        *([] if has_none else [optax.clip_by_global_norm(jnp.where(config.clip_norm > 0, config.clip_norm, jnp.inf))]),
         RULES[type(config)](config),
         optax.scale_by_learning_rate(_schedule(config, rate, total_steps)),
     )
