@@ -139,6 +139,7 @@ class Experiment(Settings):
             for value in values if name.endswith(".kind") else ():
                 join(Settings, name, value)
         faults, swept = Faults(), {name for grid in self.sweep for name in grid}
+        swept |= {"pretrain.method.kind"} if self.ways else set()
         for check in (
             lambda: checks.check_sweep(self.sweep, self.finetune),
             lambda: checks.check_tuned(self.sweep, self.study.tune, self.study.compare),

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from pretrain.config.caps import Size, capped
 from pretrain.config.counts import counted
-from pretrain.config.fields import fields, with_values
+from pretrain.config.fields import ConfigError, fields, with_values
 from pretrain.config.fitting import Fitted, values_of
 from pretrain.config.fitting import budgets_of as sizes_of
 from pretrain.config.kinds import TaskKind
@@ -99,9 +99,18 @@ def asked(before: Fitted, chosen: Collection[str], n_labelled: int, is_of_severa
 
 
 def with_ways(before: Fitted, *facts: Facts) -> Fitted:
-    """Returns an experiment that pretrains in each way that fits the rows of all its sets, beside its own."""
+    """Returns an experiment that pretrains in each way that fits the rows of all its sets, beside its own.
+
+    Raises:
+      ConfigError: its ways are chosen already, by a sweep or layer by layer, or nothing is pretrained.
+    """
     name = "pretrain.method.kind"
     experiment, own = before.experiment, before.experiment.pretrain.method.kind
+    if name in experiment.per_layer or any(name in grid for grid in experiment.sweep):
+        remedy = f"has no effect where {name} is swept or given per layer; leave one of the two out"
+        raise ConfigError("ways", True, remedy)
+    if "pretrained" not in values_of(experiment, _INIT):
+        raise ConfigError("ways", True, f"has no effect where {_INIT} is pretrained nowhere; leave it out")
     fit = [set(_WAYS[each.form]).difference(_OF_VIEWS if each.is_padded else ()) for each in facts]
     ways = (own, *(way for way in _WAYS[facts[0].form] if way != own and all(way in each for each in fit)))
     grids = [
@@ -109,7 +118,7 @@ def with_ways(before: Fitted, *facts: Facts) -> Fitted:
         for grid in experiment.sweep or ({},)
     ]
     line = f"{name}: {', '.join(ways)}, the ways that fit {facts[0].form} (ways)"
-    return Fitted(with_values(experiment, {"sweep": tuple(grids)}), (*before.notes, line))
+    return Fitted(with_values(experiment, {"sweep": tuple(grids), "ways": False}), (*before.notes, line))
 
 
 def _at_most(most: int) -> Callable[[int], int]:

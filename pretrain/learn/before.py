@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from pretrain.learn import start
 from pretrain.learn.annotations import Scalar
 from pretrain.learn.metrics import Batch, Mean, Splits, evaluate, taken
+from pretrain.learn.products import in_precision
 from pretrain.learn.program import Inputs
 from pretrain.learn.stage import ALWAYS, Stage
 from pretrain.learn.train import Step, with_draws
@@ -28,6 +29,11 @@ class Before(NamedTuple):
 
 def before(stage: Stage, trial: Inputs, examples: Splits) -> Before:
     """Returns the errors of a stage of pretraining that makes updates, before the first of them."""
+    with in_precision(stage.stack.precision):
+        return _before(stage, trial, examples)
+
+
+def _before(stage: Stage, trial: Inputs, examples: Splits) -> Before:
     seed, config, parent = trial
     static, method = stage.static, stage.method
     if stage.rows.subset:

@@ -41,13 +41,16 @@ def convolve(images: Examples, kernel: Kernel, stride: int) -> Float[Array, "row
 
 def native(images: Examples, kernel: Kernel, stride: int) -> Float[Array, "rows *s features"]:
     """Returns the same by XLA's own convolution."""
+    return _of_rounded(rounded(images), rounded(kernel), stride)
+
+
+def _of_rounded(images: Examples, kernel: Kernel, stride: int) -> Float[Array, "rows *s features"]:
     padding = _padding(images.shape[1:-1], kernel.shape, stride)
     sides = _SIDES[-len(padding) :]
     dimensions = f"N{sides}C", f"{sides}IO", f"N{sides}C"
     strides = (stride,) * len(sides)
-    operands = rounded(images), rounded(kernel)
     with by_hardware():
-        return jax.lax.conv_general_dilated(*operands, strides, padding, dimension_numbers=dimensions)
+        return jax.lax.conv_general_dilated(images, kernel, strides, padding, dimension_numbers=dimensions)
 
 
 def padded(
@@ -103,7 +106,9 @@ def _forward(images: jax.Array, kernel: jax.Array, stride: int) -> tuple[jax.Arr
 
 def _backward(stride: int, saved: tuple[jax.Array, jax.Array], slopes: jax.Array) -> tuple[jax.Array, jax.Array]:
     def native_gradient(images: jax.Array, kernel: jax.Array, slopes: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return jax.vjp(functools.partial(native, stride=stride), images, kernel)[1](rounded(slopes))
+        # Past the rounding, whose transpose would round the sums as well.
+        operands = rounded(images), rounded(kernel)
+        return jax.vjp(functools.partial(_of_rounded, stride=stride), *operands)[1](rounded(slopes))
 
     by_slices = functools.partial(_gradient_by_slices, stride=stride)
     return jax.lax.platform_dependent(*saved, slopes, cpu=by_slices, default=native_gradient)

@@ -35,7 +35,7 @@ def renamed(
       ConfigError: it has a class token, or other patches, blocks or norms than the encoder; one line gives its words.
     """
     begin = next((key.removesuffix(f"{_STEM}.weight") for key in arrays if key.endswith(f"{_STEM}.weight")), None)
-    if begin is None:
+    if begin is None or arrays[f"{begin}{_STEM}.weight"].ndim < 3:  # as of flattened patches
         return None
     if f"{begin}cls_token" in arrays:
         remedy = "has a class token, where tokens are averaged; take a model of global_pool='avg', class_token=False"

@@ -231,7 +231,8 @@ def _phases(answer: Answer, trials: pa.Table, curves: Curves) -> Parts:
     shown = [from_start(each, answer.pretraining) for each in shown]
     is_error = reconstruct(shown)
     has_chance = any(CHANCE in metrics for each in shown for metrics in each.phases.values())
-    at_chance = " The dotted line is the loss at chance, where embeddings are all alike." if has_chance else ""
+    meaning = "of embeddings that are all alike, or of predicting the mean"
+    at_chance = f" The dotted line is the loss at chance: {meaning}." if has_chance else ""
     caption = (
         f"{'How well each phase reconstructs what its layer reads' if is_error else 'The loss of each phase'}, mean "
         "over seeds: a line for the batches trained on, a dot for each measurement on validation rows. A line that has "

@@ -35,7 +35,9 @@ def of_plan(
     jobs = [job for job in plan.jobs.values() if job.stage.stack.head is None]
     groups: dict[tuple[Stack, DataConfig], list[Job]] = {}
     for job in (job for job in jobs if job.id not in known):
-        groups.setdefault((Stack(job.stage.stack.layers, job.stage.stack.example), job.data), []).append(job)
+        own = job.stage.stack
+        stack = Stack(own.layers, own.example, precision=own.precision)
+        groups.setdefault((stack, job.data), []).append(job)
     found = {job.id: known[job.id] for job in jobs if job.id in known}
     for (stack, data), members in groups.items():
         inputs, untrained = datasets[data].validation.inputs[:MOST_ROWS], {}

@@ -27,8 +27,11 @@ class Level(NamedTuple):
 _LOWER = "lower pretrain.optimizer.learning_rate"
 _WEAKER = "make the views weaker (pretrain.method.views)"
 _TEACHER = f"keep pretrain.method.stops_gradient, raise pretrain.method.momentum or {_LOWER}"
-LEVELS = (  # nats of loss; else as the methods define them
-    Level("loss", "chance_loss", -0.02, "at chance", f"lower the temperature, {_LOWER} or {_WEAKER}"),
+LEVELS = (  # nats of loss, or of masked methods a share of the variance; else as the methods define them
+    Level("loss", "chance_loss", -0.02, "at chance", f"lower the temperature, {_LOWER} or {_WEAKER}", ("accuracy",)),
+    Level(
+        "loss", "chance_loss", -0.02, "at chance", f"train it longer (pretrain.epochs, pretrain.updates) or {_LOWER}"
+    ),
     Level("variance", 1.0, -0.1, "collapsed", f"raise pretrain.method.variance_weight or {_LOWER}", ("invariance",)),
     Level("alike", 0.0, 0.05, "collapsed", f"{_LOWER} or {_WEAKER}", ("loss",)),
     Level("output_deviation", 0.0, 0.01, "collapsed", _TEACHER, ("loss",)),

@@ -1,5 +1,6 @@
 """Defaults follow data of one's own: budgets, widths, batches, metric; whatever the data are, and where none chose."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pretrain.config import config_file, own_data
-from pretrain.config.fields import get
+from pretrain.config.experiment import StudyConfig
+from pretrain.config.fields import ConfigError, get, with_values
 from pretrain.config.fitting import Fitted, values_of
 from pretrain.config.own_data import Facts
 from tests.launching import ROOT
@@ -50,12 +52,18 @@ def test_ways_are_those_that_fit_the_rows_of_all_sets():
     made = own_data.with_ways(Fitted(CONFIG), TABLE)
     assert values_of(made.experiment, kind) == ["autoencoder", "contrastive", "masked", "vime"]
     assert all((kind in grid) == ("pretrained" in grid["finetune.encoder_init"]) for grid in made.experiment.sweep)
-    assert own_data.with_ways(made, TABLE).experiment == made.experiment
+    assert not made.experiment.ways  # which the sweep now says
+    with pytest.raises(ConfigError, match="ways"):
+        own_data.with_ways(made, TABLE)
     series = TABLE._replace(form="series")
     assert values_of(own_data.with_ways(Fitted(CONFIG), TABLE, series).experiment, kind)[1:] == [
         "contrastive",
         "masked",
     ]
+    scratch = with_values(CONFIG, {"sweep": ({"finetune.encoder_init": ("he", "pca")},)})
+    with pytest.raises(ConfigError, match="pretrained nowhere"):
+        own_data.with_ways(Fitted(scratch), TABLE)
+    dataclasses.replace(CONFIG, ways=True, study=StudyConfig(family=(f"{kind}=vime",)))  # of what ways will sweep
     padded = own_data.with_ways(Fitted(CONFIG), series._replace(is_padded=True))
     assert values_of(padded.experiment, kind) == ["autoencoder", "masked"]
     assert padded.notes == (f"{kind}: autoencoder, masked, the ways that fit series (ways)",)

@@ -26,15 +26,17 @@ ARM = Arm({"finetune.encoder_init": "pretrained"}, (0, 1), ("a", "b"), (), resul
 STEPS = np.arange(20, 201, 20)
 LOSS = 0.5 + np.exp(-np.arange(10) / 3)  # falls by 90 %
 LATE = np.where(np.arange(10) < 4, LOSS, 1)  # as LOSS, and then overfits
-CONTRAST, _, CORRELATIONS, TEACHER = LEVELS
+MASKED = LEVELS[1]
 HEALTHY = {
-    "loss": {"loss": LOSS, "chance_loss": 5.3},
+    "loss": {"loss": LOSS, "chance_loss": 5.3, "accuracy": 0.5},
+    "masked": {"loss": LOSS, "chance_loss": 1.0},
     "variance": {"loss": LOSS, "variance": 0.4, "invariance": 0.1},
     "alike": {"loss": LOSS, "alike": 0.8},
     "output_deviation": {"loss": LOSS, "output_deviation": 1 / 16},
 }
 FAILED = {
-    "loss": {"loss": np.linspace(5.4, 5.29, 10), "chance_loss": 5.3},
+    "loss": {"loss": np.linspace(5.4, 5.29, 10), "chance_loss": 5.3, "accuracy": 0.01},
+    "masked": {"loss": np.linspace(1.4, 0.99, 10), "chance_loss": 1.0},
     "variance": {"loss": LOSS, "variance": np.linspace(0.5, 0.99, 10), "invariance": 0.0},
     "alike": {"loss": LOSS, "alike": -0.02},
     "output_deviation": {"loss": LOSS, "output_deviation": np.geomspace(0.06, 1e-4, 10)},
@@ -63,23 +65,27 @@ def said(*stages, arm=ARM):
     return words.failed(faults, Experiment()), words.warnings(faults, Experiment())
 
 
-@pytest.mark.parametrize("level", LEVELS, ids=lambda level: level.metric)
+def key(level):
+    return "masked" if level == MASKED else level.metric
+
+
+@pytest.mark.parametrize("level", LEVELS, ids=key)
 def test_a_metric_at_its_level_is_named_with_a_remedy_and_a_healthy_one_is_not(level):
-    healthy = seen(HEALTHY[level.metric])
+    healthy = seen(HEALTHY[key(level)])
     assert healthy.reached.level == level and healthy.states == ["learns"] * 2 and said(healthy) == ("", [])
-    broken = seen(FAILED[level.metric])
+    broken = seen(FAILED[key(level)])
     assert broken.states == [level.outcome] * 2
     failed, others = said(broken)
-    shown = "is at chance" if level == CONTRAST else "collapsed"
+    shown = "is at chance" if level.outcome == "at chance" else "collapsed"
     assert f"{shown} in pretrain/all: its {level.metric} on validation rows ends at" in failed and others == []
     assert failed.count("Pretraining of") == 1 and failed.endswith(f"{level.remedy}.")
 
 
-@pytest.mark.parametrize("level", LEVELS, ids=lambda level: level.metric)
+@pytest.mark.parametrize("level", LEVELS, ids=key)
 def test_a_level_counts_up_to_its_margin_and_beyond_it(level):
-    at = HEALTHY[level.metric].get(level.at, level.at)
+    at = HEALTHY[key(level)].get(level.at, level.at)
     for beyond, is_there in ((0.9, True), (1.1, False), (-3, True)):
-        held_out = {**HEALTHY[level.metric], level.metric: at + beyond * level.margin}
+        held_out = {**HEALTHY[key(level)], level.metric: at + beyond * level.margin}
         assert (seen(held_out).states == [level.outcome] * 2) is is_there
 
 

@@ -79,19 +79,22 @@ def prediction(
       key: of the masks.
 
     Returns:
-      The squared error of hidden values, mean over all of the batch, relative to the variance; and it as ``loss``.
+      The squared error of hidden values, mean over all of the batch, relative to the variance; and it as ``loss``,
+      beside ``chance_loss``, that of predicting the mean.
     """
     stack = static.stack
     targets = stack.read(params, batch.inputs)
     is_hidden = mask(static, config, targets, key)
     # An attention encoder would be given the parts that are left alone, which are as many in every row.
-    codes = encode(stack.layers, params.get("encoder", {}), jnp.where(is_hidden, 0.0, targets), stack.start)
+    hides = is_hidden & padding.is_real(targets) if _is_padded(static) else is_hidden  # padding stays padding
+    codes = encode(stack.layers, params.get("encoder", {}), jnp.where(hides, 0.0, targets), stack.start)
     outputs = decode(stack, params, codes, stack.start, _SIDE)[0]
     counted = padding.masked(is_hidden.astype(jnp.float32), targets, _is_padded(static))
     squares = jnp.square(outputs - targets) * counted
     total, count = (mean_of(jnp.sum(flat(each), axis=1), batch).total for each in (squares, counted))
     loss = Mean(total / scale, count)
-    return loss.total / jnp.maximum(count, 1), {"loss": loss._replace(count=jnp.maximum(count, 1))}
+    metrics = {"loss": loss._replace(count=jnp.maximum(count, 1)), "chance_loss": Mean(jnp.ones(()), 1.0)}
+    return loss.total / jnp.maximum(count, 1), metrics
 
 
 def mask(static: Static, config: MaskedConfig, targets: jax.Array, key: Key[Array, ""]) -> Bool[Array, "rows ..."]:
@@ -116,7 +119,7 @@ def update(
 
 
 def measure(static: Static, config: StageConfig, state: TrainState, batch: Batch, seed: jax.Array) -> Metrics:
-    """Returns the ``loss`` of held-out examples, whose masks are the same whenever they are measured."""
+    """Returns the metrics of held-out examples, whose masks are the same whenever they are measured."""
     key = jax.random.key(0)
     return prediction(state.params, batch, static=static, config=config.method, scale=state.carry, key=key)[1]
 
