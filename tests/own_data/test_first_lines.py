@@ -207,7 +207,6 @@ def layers(tmp_path):
 @pytest.mark.parametrize(
     ("function", "parts"),
     [
-        ("noisy", ("layer 0, Noisy,", "training=False", "its dropout is off")),
         ("windows", ("layer 0, Windows,", "has no method decoder(shape)", "24,640 decodes it")),
         ("units", ("layer 0, Units,", "maps the last axis of 8 × 8 × 1 alone", "x.reshape(len(x), -1)")),
     ],
@@ -219,4 +218,5 @@ def test_layers_of_ones_own_have_a_line_each(function, parts, layers):
 def test_layers_without_fault_have_no_line(layers):
     asked = layers("given")
     assert not any(each.sentence.startswith("layer ") for each in asked.findings)
+    assert not layers("noisy").has("dropout")  # which is on in training
     assert not layers("windows").has("last axis")
