@@ -1,6 +1,8 @@
 """Does contrast help on a small table? SCARF (Bahri et al., 2022) on breast cancer, 569 rows of 30 columns.
 
-python launch.py table_scarf
+    python launch.py table_scarf
+
+Expect no answer: 473 rows and 8 seeds leave -0.7 points [-1.9, +0.7] at 341 labels and +0.9 [-1.3, +4.7] at 40.
 """
 
 from pretrain.config import AdamConfig, ContrastiveConfig, EncoderConfig, Experiment, FinetuneConfig, PretrainConfig
