@@ -3,8 +3,8 @@
     pip install -e '.[gallery]'
     python launch.py series
 
-Expect contrast to help by far where labels are few: +33 points at 600 labels, which are then worth 2,046 without it, +24
-at 100, and nothing that is certain at 3,500 (0.914 against 0.896).
+Expect contrast to help by far where labels are few: +33 points at 600 labels, which are then worth 2,046 without it,
++24 at 100, and nothing that is certain at 3,500 (0.914 against 0.896).
 """
 
 from pretrain.config import AdamConfig, ContrastiveConfig, EncoderConfig, Experiment, FinetuneConfig, PretrainConfig
