@@ -7,9 +7,16 @@ Expect contrast to help by far where labels are few: +33 points at 600 labels, w
 +24 at 100, and nothing that is certain at 3,500 (0.914 against 0.896).
 """
 
-from pretrain.config import AdamConfig, ContrastiveConfig, EncoderConfig, Experiment, FinetuneConfig, PretrainConfig
-from pretrain.config.experiment import StudyConfig
-from pretrain.config.settings import DataConfig
+from pretrain.config import (
+    AdamConfig,
+    ContrastiveConfig,
+    DataConfig,
+    EncoderConfig,
+    Experiment,
+    FinetuneConfig,
+    PretrainConfig,
+    StudyConfig,
+)
 
 _RATE, _FROZEN = "finetune.optimizer.learning_rate", "finetune.frozen_layers"
 

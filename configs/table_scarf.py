@@ -5,9 +5,16 @@
 Expect no answer: 473 rows and 8 seeds leave -0.7 points [-1.9, +0.7] at 341 labels and +0.9 [-1.3, +4.7] at 40.
 """
 
-from pretrain.config import AdamConfig, ContrastiveConfig, EncoderConfig, Experiment, FinetuneConfig, PretrainConfig
-from pretrain.config.experiment import StudyConfig
-from pretrain.config.settings import DataConfig
+from pretrain.config import (
+    AdamConfig,
+    ContrastiveConfig,
+    DataConfig,
+    EncoderConfig,
+    Experiment,
+    FinetuneConfig,
+    PretrainConfig,
+    StudyConfig,
+)
 
 _RATE, _FROZEN = "finetune.optimizer.learning_rate", "finetune.frozen_layers"
 

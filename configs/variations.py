@@ -7,9 +7,16 @@ and fewer updates; each network chooses its rates on validation rows. configs/RE
 those of a first try on one of the sets; the whole takes about an hour.
 """
 
-from pretrain.config import AutoencoderConfig, EncoderConfig, Experiment, FinetuneConfig, PretrainConfig, SgdConfig
-from pretrain.config.experiment import StudyConfig
-from pretrain.config.settings import DataConfig
+from pretrain.config import (
+    AutoencoderConfig,
+    DataConfig,
+    EncoderConfig,
+    Experiment,
+    FinetuneConfig,
+    PretrainConfig,
+    SgdConfig,
+    StudyConfig,
+)
 
 _SETS = ("mnist_basic", "mnist_rot", "mnist_back_rand", "rectangles", "convex")
 _UNITS = 300  # a layer; the papers choose among 1,000 and more
