@@ -67,7 +67,7 @@ def read_word(word: int | str) -> Word:
     elif match := _ATTENTION.fullmatch(word):
         read = Word("attention", heads=int(match[1]))
     elif word in _NAMES:
-        read = Word(word, _NAMES[word])  # type: ignore[arg-type]
+        read = Word(word, _NAMES[word])  # type: ignore[arg-type]  # names are kinds
     elif match := _RESIDUAL.fullmatch(word):
         read = Word("residual", int(match[1]), 3, int(match[2] or 1))
     else:

@@ -11,7 +11,7 @@ import math
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
 from pretrain.learn.annotations import Array
 from pretrain.learn.padding import is_real
@@ -188,14 +188,6 @@ def patches(inputs: Float[Array, "rows *sides channels"], window: tuple[int, ...
     cut = whole.reshape(n_rows, *itertools.chain(*zip(grid, window, strict=True)), channels)
     n = len(grid)
     return cut.transpose(0, *range(1, 2 * n, 2), *range(2, 2 * n + 1, 2), 2 * n + 1).reshape(n_rows, *grid, -1)
-
-
-def subset(tokens: Tokens, places: Int[Array, "rows n"]) -> Float[Array, "rows n *ones units"]:
-    """Returns the tokens at some places of each example, [B, n, *1, units], which attention takes as it takes all."""
-    n_rows, *grid, units = tokens.shape
-    flat = tokens.reshape(n_rows, -1, units)
-    taken = jnp.take_along_axis(flat, jnp.broadcast_to(places[..., None], (*places.shape, units)), axis=1)
-    return taken.reshape(n_rows, -1, *[1] * (len(grid) - 1), units)
 
 
 def _present(values: Tokens) -> Bool[Array, "rows *grid"] | None:

@@ -41,7 +41,7 @@ class Training:
 
 
 def switch_of(module: nn.Module) -> str | None:
-    """Returns the argument by which a module is told its mode; None where it has none, or a field has set it."""
+    """Returns the argument by which a module gets its mode; None where it has none, or a field has set it."""
     if not getattr(module, "has_mode", True):  # of this package's, as it is normalised
         return None
     call = getattr(module, "nnx_class", type(module)).__call__  # of a module of nnx, which linen wraps

@@ -97,5 +97,5 @@ def _of_shapes(arrays: Mapping[str, np.ndarray], modules: Sequence[str], layout:
         return ""
     return (
         f"; its shapes suggest --encoder.layers of {some(words, _MOST_NAMED)}, in the order of your forward pass; "
-        "stride, padding and pooling (32c3s2p1, max2), which no shape tells, come from your code"
+        "stride, padding and pooling (32c3s2p1, max2), which no shape shows, come from your code"
     )

@@ -50,7 +50,7 @@ def renamed(
         words = [f"{features}p{window[0]}", *["t…"] * len(blocks)]
         words += ["mean" if kind is Mean else "norm" for kind in kinds[len(words) :]]
         remedy = f"is a vision transformer of --encoder.layers {' '.join(words)}, heads, as t3, in the place of t…"
-        raise ConfigError(weights.FIELD, name, f"{remedy}: no shape tells them, and most of timm's have 64 units each")
+        raise ConfigError(weights.FIELD, name, f"{remedy}: no shape shows them, and most of timm's have 64 units each")
     made, positions = dict(arrays), wanted["layers_0/positions"].shape
     own = [("layers_0/positions", f"{begin}{_POSITIONS}"), ("layers_0", f"{begin}{_STEM}")]
     own += [(f"layers_{at}", f"{begin}blocks.{number}") for at, number in enumerate(blocks, 1)]

@@ -124,7 +124,7 @@ def check_once(
     rest = [name for name in rest if name not in (names.field, asked.value, *names.arms)]
     apart = [name for name in rest if table[name][int(place[first])].as_py() != table[name][int(place[second])].as_py()]
     seeds = ", ".join(f"{name}={table[name][int(place[first])].as_py()}" for name in asked.pair)
-    remedy = f"name what tells them apart by --by or --pair: {some(apart, 3)}" if apart else "leave one out"
+    remedy = f"name the column that separates them by --by or --pair: {some(apart, 3)}" if apart else "leave one out"
     if not apart and not asked.example:
         remedy += ", or name the column of examples by --example"
     rows = f"rows {place[first] + 1:,} and {place[second] + 1:,}"

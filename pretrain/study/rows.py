@@ -36,7 +36,7 @@ class Components(NamedTuple):
     def of_rows(self) -> float:
         """The part of the mean's variance that more seeds leave, if these rows stay.
 
-        Where no row tells the arms apart, one in as many may all the same.
+        Where no row separates the arms, one in as many may all the same.
         """
         if not any((self.seed_variance, self.row_variance, self.residual_variance)):
             return 1 / self.rows**2
@@ -129,7 +129,7 @@ def for_new_rows(differences: np.ndarray, parts: Components) -> ForNewRows:
 
     Its variance is the sum of its components, and at least that of cells that are all independent, that over seeds
     alone, or, where all seeds have the same rows, over rows alone: components below 0 are luck. Degrees of freedom are
-    Satterthwaite's (1946), and at least those of seeds. Where no row tells the arms apart, one in as many may all the
+    Satterthwaite's (1946), and at least those of seeds. Where no row separates the arms, one in as many may all the
     same.
     """
     n, rows = parts.n, parts.rows

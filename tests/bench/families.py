@@ -42,7 +42,7 @@ AT_LOOKS = {
     "18 without an effect, deviation 0.8, at 8, 16, … 64 seeds": ([0.0] * 18, 0.8, (8, 64)),
     "60 at the boundary, deviation 0.8, at 8, 16, 24, 32 seeds": ([0.5] * 60, 0.8, FOUR),
 }
-FEW_ROWS = {  # test rows, and the share of seeds in which one of them tells arms apart
+FEW_ROWS = {  # test rows, and the share of seeds in which one of them separates arms
     "20 rows, +0.60 points": (20, 0.12),
     "30 rows, +0.53 points": (30, 0.16),
     "30 rows, +0.50 points": (30, 0.15),

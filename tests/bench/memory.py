@@ -1,10 +1,10 @@
-"""Memory that a dry run tells against memory that the run takes, by shapes of data and sweeps.
+"""Memory that a dry run states against memory that the run takes, by shapes of data and sweeps.
 
     python -m tests.bench.memory [shape ...]
 
 Every launch is a process of its own: a dry run with an empty store, the run, whose stages make three updates each, for
 memory hardly depends on their number, and a dry run with the store, which has noted temporaries of programs by then.
-Printed are megabytes: told at first, told then, taken (the largest resident set); and what was told then over taken.
+Printed are megabytes: stated at first, stated then, taken (the largest resident set); and the last two as a ratio.
 """
 
 import argparse
@@ -94,7 +94,7 @@ def megabytes(pattern, text):
 
 
 def measured(shape):
-    """Returns the megabytes that a shape's dry run tells, first and once noted, and those that its run takes."""
+    """Returns the megabytes that a shape's dry run states, first and once noted, and those that its run takes."""
     with tempfile.TemporaryDirectory() as directory:
         places = ["--run-dir", f"{directory}/run", "--store", f"{directory}/store"]
         argv = ["geron", *SHAPES[shape][2], *data(shape, directory), *places]

@@ -5,7 +5,7 @@
 Pretraining of one update at a rate of 1e-12 leaves its layers as they were drawn, as the arm from scratch draws them;
 ``permuted`` puts their weights into random places, which is as good as another draw, for He weights are drawn one by
 one alike and biases are zero. Arms of a seed share label subset, head and batches, so that nothing but which draw is
-which tells them apart. Of made sets with a real signal, each gives 50 answers of eight seeds, each seed on a split of
+which separates them. Of made sets with a real signal, each gives 50 answers of eight seeds, each seed on a split of
 its own; an arm chooses its rate and whether its encoder is frozen by validation rows. No two answers share a training.
 """
 
@@ -36,7 +36,7 @@ RATES = (0.003, 0.02, 0.1)
 
 
 def made(number: int, split: int) -> dict[str, np.ndarray]:
-    """A split of a set of 240 rows in two classes, which a small network tells apart better than a line does."""
+    """A split of a set of 240 rows in two classes, which a small network separates better than a line does."""
     rng = np.random.default_rng(number)
     inputs = rng.normal(size=(ROWS, COLUMNS))
     score = inputs @ rng.normal(size=COLUMNS) + 1.5 * inputs[:, 0] * inputs[:, 1]

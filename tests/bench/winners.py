@@ -17,7 +17,7 @@ ARMS = (2, 5, 10, 20, 50, 300)
 OWN, ROWS = 1.0, 0.3  # deviations of a seed's training, and of test and of validation rows beside it, in points
 
 
-class Told(NamedTuple):
+class Simulated(NamedTuple):
     """What is said of the best arm, in points and shares of experiments."""
 
     bias: float  # of its corrected result
@@ -27,17 +27,19 @@ class Told(NamedTuple):
     length: float  # of an interval, beside that of a plain one
 
 
-def simulated(n_arms: int, n: int, n_experiments: int) -> Told:
+def simulated(n_arms: int, n: int, n_experiments: int) -> Simulated:
     """Experiments with so many arms and seeds, whose true result is zero."""
-    rng, told = np.random.default_rng(n_arms * 100 + n), []
+    rng, simulations = np.random.default_rng(n_arms * 100 + n), []
     for _ in range(n_experiments):
         trained = rng.normal(0, OWN, (n, n_arms))
         validation, test = trained + rng.normal(0, ROWS, (2, n, n_arms))
         place, found = chosen(validation, test)
         plain = estimate(test[:, place])
         within = (found.low <= 0 <= found.high, plain.low <= 0 <= plain.high)
-        told.append((found.mean, within[0], plain.mean, within[1], (found.high - found.low) / (plain.high - plain.low)))
-    return Told(*np.mean(told, axis=0))
+        simulations.append(
+            (found.mean, within[0], plain.mean, within[1], (found.high - found.low) / (plain.high - plain.low))
+        )
+    return Simulated(*np.mean(simulations, axis=0))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

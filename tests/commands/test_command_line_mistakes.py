@@ -315,7 +315,7 @@ def test_any_arguments_are_read_or_refused_at_length(argv):
     read_or_refused(argv)
 
 
-def test_all_mistakes_are_told_at_once():
+def test_all_mistakes_are_named_at_once():
     argv = ["--lr", "3", "--epoch", "4", "--finetune.labels", "x", "--finetune.l2", "-1", "--seeds", "2"]
     with pytest.raises(ConfigError) as error:
         read(*argv)

@@ -88,7 +88,7 @@ def test_a_report_of_another_metric_keeps_what_arms_chose(tuned, tmp_path):
         assert done.returncode == 0, done.stderr
         found = json.loads((copy / "answer.json").read_text())
         assert "out of 3 settings by accuracy on 40 validation" in found["basis"]
-        times = [[field["times"] for arm in told["tuning"] for field in arm["fields"]] for told in (first, found)]
+        times = [[field["times"] for arm in each["tuning"] for field in arm["fields"]] for each in (first, found)]
         assert times[0] == times[1]
         assert "tuning_score_accuracy" in load_run(copy).trials.column_names
 

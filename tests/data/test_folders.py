@@ -1,4 +1,4 @@
-"""Folders of pictures by class are read as bytes, whatever their format, and told what is wrong with them."""
+"""Folders of pictures by class are read as bytes, whatever their format, and faults in them are named."""
 
 import os
 import shutil
@@ -179,7 +179,7 @@ def test_pictures_that_are_beyond_memory_or_change_are_refused(tmp_path, monkeyp
         folders.read(tmp_path, 8)
 
 
-def test_all_faults_are_told_at_once(tmp_path):
+def test_all_faults_are_named_at_once(tmp_path):
     save(tmp_path / "train" / "a" / "1.jpg", colours(64, 64))
     whole = (tmp_path / "train" / "a" / "1.jpg").read_bytes()
     (tmp_path / "train" / "a" / "cut.jpg").write_bytes(whole[: len(whole) // 2])

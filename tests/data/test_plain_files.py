@@ -38,7 +38,7 @@ def test_paths_with_a_nul_are_refused(tmp_path):
     refused("cifar10", "data.dir", "NUL character", dir="own\0")
 
 
-def test_sizes_are_told_before_files_are_read(tmp_path, monkeypatch):
+def test_sizes_are_checked_before_files_are_read(tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(1000, 50)), np.arange(1000) % 2
     np.savez(tmp_path / "own.npz", X=x, y=y)

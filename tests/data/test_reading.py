@@ -197,7 +197,7 @@ def test_a_file_that_is_not_there_is_refused(tmp_path):
     refused(tmp_path / "folder.npz", "folder.npz")
 
 
-def test_a_table_given_to_a_run_of_images_is_told_what_the_run_reads(tmp_path):
+def test_a_table_given_to_a_run_of_images_is_refused_with_what_the_run_reads(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (60, 8, 8)).astype(np.uint8)
     np.savez(tmp_path / "rows.npz", X=images, y=np.arange(60) % 3)
     config = DataConfig(name=str(tmp_path / "rows.npz"), validation=10, test=10)
@@ -276,6 +276,6 @@ def test_splits_have_their_usual_names(names):
     assert [canonical(f"{name}_images") for name in names] == ["train_inputs", "validation_inputs", "test_inputs"]
 
 
-def test_a_python_file_without_a_function_is_told_how_to_name_one(tmp_path):
+def test_a_python_file_without_a_function_is_refused_with_how_to_name_one(tmp_path):
     with pytest.raises(ConfigError, match=r"name its function, as in .*my_data\.py:load"):
         reading.read(DataConfig(name=str(tmp_path / "my_data.py")))

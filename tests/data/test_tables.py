@@ -289,7 +289,7 @@ def test_columns_that_are_no_time_are_refused(load):
     assert line.startswith("data.splits: 'fresh' draws rows at random")
 
 
-def test_a_target_that_is_no_number_is_told_beside_the_faults_of_columns(load):
+def test_a_target_that_is_no_number_is_named_beside_the_faults_of_columns(load):
     table = pa.table({"a": [None] * 30, "b": range(30), "y": ["tall", "small", "tall"] * 10})
     lines = refused(lambda: load(table, "y", form="parquet", task="regression"))
     assert len(lines) == 2 and "has no value at all in column 'a'" in lines[0]

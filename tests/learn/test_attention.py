@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from pretrain.learn.attention import Attention, LayerNorm, Mean, Patches, Repeat, TokenDecoder, subset
+from pretrain.learn.attention import Attention, LayerNorm, Mean, Patches, Repeat, TokenDecoder
 from pretrain.learn.layers import LayerError, fresh, shapes_of
 from pretrain.learn.padding import is_real
 from pretrain.learn.stack import mirror
@@ -136,14 +136,6 @@ def test_a_padded_series_has_the_codes_of_the_series_that_is_as_long_as_it():
     assert np.isfinite(padded[-1]).all() and not np.any(padded[-1][3])
     slopes = jax.grad(lambda values: sum(tokens.sum() for tokens in codes(values)[1:]))(jnp.asarray(steps))
     assert np.isfinite(slopes).all() and not np.any(slopes[2, 4:])
-
-
-def test_some_tokens_are_encoded_as_alone():
-    tokens, places = jnp.asarray(RNG.normal(size=(2, 3, 3, 8)), jnp.float32), jnp.asarray([[0, 4, 7], [8, 2, 1]])
-    taken = subset(tokens, places)
-    assert taken.shape == (2, 3, 1, 8)
-    np.testing.assert_array_equal(taken[1, :, 0], tokens[1].reshape(9, 8)[places[1]])
-    assert Attention(2).init_with_output(jax.random.key(0), taken)[0].shape == taken.shape
 
 
 @pytest.mark.parametrize(

@@ -290,7 +290,7 @@ def test_a_module_that_draws_is_refused():
 
 
 class Switched(nn.Module):
-    """A layer that does in training what it is told to, by an argument without a default."""
+    """A layer whose mode is chosen by an argument without a default."""
 
     of: object
 

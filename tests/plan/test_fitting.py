@@ -127,7 +127,7 @@ def test_a_metric_of_other_targets_is_reported_beside_what_does_not_fit(iris_lik
         assert [line.partition(":")[0] for line in str(error.value).splitlines()] == names
 
 
-def test_faults_of_rows_are_told_together_where_defaults_follow_the_data(iris_like):
+def test_faults_of_rows_are_named_together_where_defaults_follow_the_data(iris_like):
     typed = ("--data.inputs", "images", "--data.unlabelled", "7", "--study.metric", "r2")
     experiment, chosen, _ = parsed("--data.name", iris_like, *typed, config=Experiment(defaults="data"))
     with pytest.raises(ConfigError) as error:
@@ -286,7 +286,7 @@ def test_data_of_different_tasks_are_refused_in_a_line(tmp_path):
         fitting.load(experiment, ())
 
 
-def test_defaults_follow_the_smallest_of_all_cuts_and_findings_are_told_once(tmp_path):
+def test_defaults_follow_the_smallest_of_all_cuts_and_findings_are_named_once(tmp_path):
     x, y = sources.columns(rows=240, n=4)
     groups = np.where(np.arange(240) < 60, 0, np.arange(240) // 6)  # one of them a quarter of all rows
     np.savez(tmp_path / "own.npz", X=np.r_[x, x], y=np.r_[y, y], groups=np.r_[groups, groups + 100])

@@ -185,7 +185,7 @@ def test_a_map_is_proposed_by_shapes_and_never_by_the_order_of_a_file(tmp_path):
         sequential(name, linear(9, 9), torch.nn.ReLU(), linear(9, 9), order=order)
         open_ones = "layers_0 may be trunk.0 or trunk.2, layers_1 may be trunk.0 or trunk.2"
         refused("shapes do not tell which is which", open_ones, "layers_0=… layers_1=…", "finetune.reference", **wanted)
-        # Of three, one is known by its shape; the others are told apart by what is left.
+        # Of three, one is known by its shape; the others are distinguished by what is left.
         sequential(name, linear(9, 9), linear(9, 4), linear(4, 9), linear(9, 5), order=order)
         line = "layers_0=trunk.0 layers_1=trunk.1 =trunk.2 =trunk.3"
         words = {part for part in line.split() if part[0] != "="}

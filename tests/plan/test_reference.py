@@ -108,7 +108,7 @@ def test_rows_of_a_reference_may_be_as_torch_has_them(form, trial, tmp_path):
     refused(experiment, "differs in scale") if form == "float" else None
 
 
-def test_a_table_with_a_checkpoint_is_told_how_its_columns_are_scaled(tmp_path):
+def test_of_a_table_with_a_checkpoint_the_scaling_of_columns_is_named(tmp_path):
     module = torch.nn.Linear(64, 5)
     torch.save({f"layers_0.{name}": each for name, each in module.state_dict().items()}, tmp_path / "m.pt")
     rows = IMAGES.reshape(90, -1)

@@ -55,7 +55,7 @@ def test_its_head_is_a_layer_where_it_is_mapped_to_one(tmp_path):
     assert not found.unused
 
 
-def test_heads_which_no_shape_tells_are_a_doubt(tmp_path):
+def test_heads_which_no_shape_shows_are_a_doubt(tmp_path):
     rows = np.random.default_rng(0).integers(0, 256, (60, *IMAGE)).astype(np.uint8)
     labels = np.arange(60) % 3
     np.savez(tmp_path / "rows.npz", x_train=rows[:40], y_train=labels[:40], x_test=rows[40:], y_test=labels[40:])

@@ -53,7 +53,7 @@ def test_failed_seeds_are_counted_arm_by_arm():
     assert found["Failures"] == "pretrained: 2 of 8 seeds, from scratch (He): 1 of 8 seeds"
 
 
-def test_comparisons_that_explore_are_told_apart():
+def test_comparisons_that_explore_are_listed_apart():
     found = of(BUDGETS, study=StudyConfig(family=("finetune.labels=1000",)))
     assert found["Comparisons"] == "1; 2 more explore; looked at once"
     assert of(BUDGETS)["Comparisons"].startswith("3, judged together")

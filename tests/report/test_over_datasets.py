@@ -16,7 +16,7 @@ from tests.report.test_terminal import INIT, tables
 NAMES = [f"/data/{name}.csv" for name in ("iris", "wine", "zoo", "adult", "car", "glass")]
 
 
-def told(gains, diverged=(), more=({},), study=None, n=8):
+def answer_of(gains, diverged=(), more=({},), study=None, n=8):
     """The answer of a run of both arms on each dataset, and at each of more settings."""
     rng, arms = np.random.default_rng(0), []
     for each in more:
@@ -46,7 +46,7 @@ def test_short_names_are_the_parts_that_differ(texts, short):
 
 
 def test_a_run_over_datasets_ends_in_two_statements():
-    answered = told([0.05, 0.04, 0.06, 0.03, 0.05, 0.04], diverged={(2, 0)})
+    answered = answer_of([0.05, 0.04, 0.06, 0.03, 0.05, 0.04], diverged={(2, 0)})
     experiment = replace_all(Experiment(), {})
     (group,) = groups(answered)
     said = over_datasets.statement(group, answered.metric)
@@ -61,7 +61,7 @@ def test_a_run_over_datasets_ends_in_two_statements():
 
 
 def test_six_datasets_that_gain_are_most():
-    said = over_datasets.statement(groups(told([0.05] * 6))[0], "test_accuracy")
+    said = over_datasets.statement(groups(answer_of([0.05] * 6))[0], "test_accuracy")
     assert "(6 up). Most datasets like these: gain (p = 0.031, 6 up and 0 down of 6 medians)" in said
     assert len(said.split()) <= 60
 
@@ -69,7 +69,7 @@ def test_six_datasets_that_gain_are_most():
 def test_budgets_are_statements_of_their_own_and_those_that_explore_come_later():
     budgets = [{"finetune.labels": labels} for labels in (100, 1000)]
     study = StudyConfig(family=("finetune.labels=1000",))
-    answered = told([0.05, 0.0, -0.05], more=budgets, study=study)
+    answered = answer_of([0.05, 0.0, -0.05], more=budgets, study=study)
     experiment = Experiment()
     headline = words.headline(answered, experiment)
     assert headline.startswith("Pretraining at 1,000 labels: on these 3 datasets") and "at 100 labels" not in headline
@@ -78,14 +78,14 @@ def test_budgets_are_statements_of_their_own_and_those_that_explore_come_later()
 
 def test_names_are_short_within_a_block_only():
     experiment = Experiment(sweep=({INIT: ("pretrained", "he"), "data.name": tuple(NAMES)},))
-    answered = told([0.05] * 6)
+    answered = answer_of([0.05] * 6)
     with named_shortly(experiment):
         assert "most on glass" in words.explanation(answered)[0]
     assert "most on /data/glass.csv" in words.explanation(answered)[0]
 
 
 def test_a_forest_has_a_row_a_dataset_and_their_mean_below():
-    answered = told([0.05, 0.04, 0.06], diverged={(2, 0)})
+    answered = answer_of([0.05, 0.04, 0.06], diverged={(2, 0)})
     (group,) = groups(answered)
     made = over_datasets.drawing(group, answered.metric, answered.level)
     axes = made.figure.axes[0]
@@ -99,6 +99,6 @@ def test_a_forest_has_a_row_a_dataset_and_their_mean_below():
 
 
 def test_a_table_has_a_row_a_dataset():
-    answered = told([0.05, 0.0, 0.06])
+    answered = answer_of([0.05, 0.0, 0.06])
     (listing,) = over_datasets.listings(groups(answered), answered.metric)
     assert [row[0] for row in listing.rows] == ["iris", "wine", "zoo"] and listing.rows[0][1].startswith("+4.8 points")

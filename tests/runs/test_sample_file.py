@@ -53,7 +53,7 @@ def test_filters_may_be_windows_and_may_be_missing(filters, tmp_path):
     ("shape", "form"),
     [((9, 1, 5), "series"), ((9, 2, 1), "images"), ((1, 1, 1), "images"), ((1, 6, 5, 3), "volumes")],
 )
-def test_the_shape_tells_what_examples_are(shape, form, tmp_path):
+def test_the_shape_shows_what_examples_are(shape, form, tmp_path):
     before = sampled(shape)
     samples.write(before, tmp_path / samples.FILE)
     after = samples.read(tmp_path / samples.FILE)

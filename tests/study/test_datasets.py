@@ -42,9 +42,9 @@ def test_seeds_that_agree_and_one_seed_have_no_end():
 
 @pytest.mark.parametrize(("up", "down"), [(6, 0), (9, 1), (1, 9), (4, 3)])
 def test_most_is_the_sign_test(up, down):
-    told = most(effects_of([[1, 1, 1]] * up + [[-1, -1, -1]] * down))
-    assert told.p_value == pytest.approx(min(1, stats.binomtest(up, up + down).pvalue))
-    assert (told.claim != "") == (told.p_value <= 0.05)
+    result = most(effects_of([[1, 1, 1]] * up + [[-1, -1, -1]] * down))
+    assert result.p_value == pytest.approx(min(1, stats.binomtest(up, up + down).pvalue))
+    assert (result.claim != "") == (result.p_value <= 0.05)
 
 
 def test_fewer_than_six_datasets_claim_nothing_and_failures_and_ties_count_against():
@@ -55,8 +55,8 @@ def test_fewer_than_six_datasets_claim_nothing_and_failures_and_ties_count_again
 
 
 def test_a_group_leaves_failed_datasets_out_and_names_them():
-    told = group("ours", {}, [*effects_of([[1, 2], [2, 3], [1, 3]]), lost("broken")], 0.95, sign=-1)
-    assert told.failed == ["broken"] and told.fixed.mean == pytest.approx(-2.0)
+    result = group("ours", {}, [*effects_of([[1, 2], [2, 3], [1, 3]]), lost("broken")], 0.95, sign=-1)
+    assert result.failed == ["broken"] and result.fixed.mean == pytest.approx(-2.0)
     assert group("ours", {}, [lost("broken")], 0.95).fixed is None
 
 
@@ -72,9 +72,9 @@ def test_the_spread_solves_paule_and_mandels_equation_where_variances_are_certai
         weights = 1 / (variances + tau**2)
         return np.sum(weights * (means - np.average(means, weights=weights)) ** 2)
 
-    told = spread(certain)
-    assert squares(told.mean) == pytest.approx(8)
-    assert [squares(end) for end in (told.low, told.high)] == pytest.approx(stats.chi2(8).ppf([0.975, 0.025]))
+    result = spread(certain)
+    assert squares(result.mean) == pytest.approx(8)
+    assert [squares(end) for end in (result.low, result.high)] == pytest.approx(stats.chi2(8).ppf([0.975, 0.025]))
 
 
 @pytest.mark.slow
@@ -86,8 +86,8 @@ def test_intervals_cover(k, tau):
     covered, n = np.zeros(2), 2000
     for _ in range(n):
         truths = rng.normal(0, tau, k)
-        told = drawn(rng, truths)
-        ends = fixed(told), spread(told)
+        result = drawn(rng, truths)
+        ends = fixed(result), spread(result)
         covered += [end.low <= truth <= end.high for end, truth in zip(ends, (truths.mean(), tau), strict=True)]
     assert (covered / n >= 0.93).all()
 

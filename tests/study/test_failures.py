@@ -240,7 +240,7 @@ def test_an_arm_that_is_compared_with_nothing_names_the_seeds_in_which_it_failed
     assert [arm.seeds for arm in sound(found, found.arms)] == [
         tuple(seed for seed in range(12) if seed not in (3, 5, 7))
     ]
-    assert all(fault.kind != "failed" for fault in answer(alone, CURVES).faults)  # which the comparison tells
+    assert all(fault.kind != "failed" for fault in answer(alone, CURVES).faults)  # which the comparison names
 
 
 def test_where_half_diverged_nothing_helps_and_no_error_is_promised():

@@ -136,7 +136,7 @@ def test_a_question_of_its_own_needs_fewer_seeds(run):
     text = verdicts.verdict(list(asked.values()))
     assert text.startswith("Pretraining helps, +") and text.count(", at 2,000 labels. ") == 1
     assert "Of 6 exploratory comparisons, adjusted apart, " in text
-    # A few are told with their budget and difference, one by one.
+    # A few are named with their budget and difference, one by one.
     own, explored = by_family(list(asked.values()))
     for n in (1, 2, 3):
         text = verdicts.verdict([*own, *explored[:n]]).partition("2,000 labels. ")[2]

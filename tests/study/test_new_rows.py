@@ -87,7 +87,7 @@ def test_where_seeds_cannot_settle_it_rows_are_named_and_no_more_seeds_are_added
     assert sequential.unsettled([comparison]) and not sequential.in_need_of_seeds([comparison])
 
 
-def test_where_no_row_tells_the_arms_apart_rows_are_named_too():
+def test_where_no_row_separates_the_arms_rows_are_named_too():
     """Of few rows, a few more seeds that agree would settle nothing."""
     few = Simulated(gain=0.0, of_rows=0.0, rows=60)
     he, columns = few.trials.slice(0, N), {name: few.trials[name] for name in few.trials.column_names}

@@ -12,7 +12,7 @@ from pretrain.study.rows import components, for_new_rows
 from tests.report.test_terminal import INIT, tables
 
 
-def told(points, diverged=(), n=8):
+def answer_of(points, diverged=(), n=8):
     """An answer of arms at points, of which pretrained ones end .05 higher."""
     rng = np.random.default_rng(0)
     arms = [
@@ -30,7 +30,7 @@ def crossed(**fields):
 
 
 def test_effects_are_those_of_the_comparisons():
-    answered = told(crossed(data__name=("a", "b", "c")))
+    answered = answer_of(crossed(data__name=("a", "b", "c")))
     (group,) = groups(answered)
     gains = [each.treated - each.untreated for each in answered.comparisons]
     assert [each.name for each in group.effects] == ["a", "b", "c"] and group.setting == {}
@@ -41,35 +41,37 @@ def test_effects_are_those_of_the_comparisons():
 
 
 def test_other_fields_are_settings_unless_datasets_decide_them():
-    answered = told(crossed(data__name=("a", "b"), finetune__labels=(100, 200)))
+    answered = answer_of(crossed(data__name=("a", "b"), finetune__labels=(100, 200)))
     assert [each.setting for each in groups(answered)] == [{"finetune.labels": 100}, {"finetune.labels": 200}]
     sized = [
         {**point, "finetune.labels": {"a": 100, "b": 200}[point["data.name"]]} for point in crossed(data__name="ab")
     ]
-    (group,) = groups(told(sized))
+    (group,) = groups(answer_of(sized))
     assert group.setting == {} and len(group.effects) == 2
 
 
 def test_directories_and_targets_name_datasets_too():
     for name in ("data.dir", "data.target"):
-        (group,) = groups(told([{name: point.pop("data.name"), **point} for point in crossed(data__name=("x/a", "b"))]))
+        (group,) = groups(
+            answer_of([{name: point.pop("data.name"), **point} for point in crossed(data__name=("x/a", "b"))])
+        )
         assert [each.name for each in group.effects] == ["x/a", "b"]
 
 
 def test_one_dataset_and_compared_datasets_are_no_groups():
-    assert not groups(told(crossed())) and not groups(told(crossed(data__name=("a",))))
-    assert not groups(told([{INIT: "he", "data.name": name} for name in "ab"]))
+    assert not groups(answer_of(crossed())) and not groups(answer_of(crossed(data__name=("a",))))
+    assert not groups(answer_of([{INIT: "he", "data.name": name} for name in "ab"]))
 
 
 def test_a_dataset_on_which_all_seeds_of_an_arm_diverge_counts_against():
     points = crossed(data__name=("a", "b", "c"))
-    answered = told(points, diverged={(2, seed) for seed in range(8)})
+    answered = answer_of(points, diverged={(2, seed) for seed in range(8)})
     (group,) = groups(answered)
     assert group.failed == ["b"] and group.most.of == 3 and group.most.up == 2
 
 
 def test_the_mean_is_for_new_rows_where_components_are_known():
-    answered = told(crossed(data__name=("a", "b")))
+    answered = answer_of(crossed(data__name=("a", "b")))
     rng = np.random.default_rng(1)
     compared = []
     for each in answered.comparisons:
@@ -84,7 +86,7 @@ def test_the_mean_is_for_new_rows_where_components_are_known():
 
 
 def test_errors_in_unlike_units_are_parts_of_the_baseline():
-    answered = told(crossed(data__name=("a", "b")))
+    answered = answer_of(crossed(data__name=("a", "b")))
     with declared("test_accuracy", metric_of("rmse")):
         (group,) = groups(answered)
     assert group.is_relative

@@ -112,7 +112,7 @@ def test_codes_of_few_dimensions_are_named_unless_the_untrained_ones_have_as_few
     assert seen(HEALTHY["alike"]).states == ["learns"] * 2  # of an older run, whose ranks were not measured
 
 
-def test_one_failure_is_told_once_however_many_signs_it_has():
+def test_one_failure_is_named_once_however_many_signs_it_has():
     flat = {"loss": np.linspace(5.3, 5.31, 10), "chance_loss": 5.3}
     both = ARM._replace(results={**RESULTS, "constant_units": np.ones(2)})
     failed, others = said(seen(flat, (1.0, 50.0), both), arm=both)
@@ -188,7 +188,7 @@ def test_defaults_raise_no_alarm(trained, kind):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("kind", "settings", "told"),
+    ("kind", "settings", "named"),
     [
         ("contrastive", {"rate": 1e-6}, "learned nothing"),
         ("contrastive", {"rate": 0.2}, "few dimensions"),
@@ -199,7 +199,7 @@ def test_defaults_raise_no_alarm(trained, kind):
         ("teacher", {"stops_gradient": False, "predictor": ()}, "its output_deviation on validation rows ends at"),
     ],
 )
-def test_settings_that_fail_raise_one_alarm_each(trained, kind, settings, told):
+def test_settings_that_fail_raise_one_alarm_each(trained, kind, settings, named):
     failed, others = trained(kind, **settings)
     (sentence,) = [*([failed] if failed else []), *others]
-    assert told in sentence
+    assert named in sentence

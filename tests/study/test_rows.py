@@ -71,7 +71,7 @@ def test_an_interval_holds_that_over_seeds_and_no_variance_is_below_that_of_inde
     assert found.p_apart() > 0.05 > for_new_rows(means, parts._replace(seed_variance=-0.05)).p_apart()
 
 
-def test_arms_that_no_row_tells_apart_may_differ_on_one_in_as_many():
+def test_arms_that_no_row_separates_may_differ_on_one_in_as_many():
     nothing = np.zeros((8, 50))
     found = for_new_rows(nothing.mean(axis=1), components(nothing))
     assert (found.mean, found.error, found.p_apart()) == (0, 1 / 50, 1)

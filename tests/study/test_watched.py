@@ -45,7 +45,7 @@ def curves(metric, training, held_out, trials="abcd", stage="pretrain/0"):
 
 @pytest.mark.parametrize("metric", ["mse", "loss"])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_each_kind_of_failure_is_told_from_learning(shape, metric):
+def test_each_kind_of_failure_is_distinguished_from_learning(shape, metric):
     (seen,) = watched(curves(metric, *SHAPES[shape]), [ARM])
     assert (seen.stage, seen.metric) == ("pretrain/0", metric)
     assert seen.states == [{"rises": "did not train"}.get(shape, shape)] * 4

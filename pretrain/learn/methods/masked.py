@@ -85,7 +85,6 @@ def prediction(
     stack = static.stack
     targets = stack.read(params, batch.inputs)
     is_hidden = mask(static, config, targets, key)
-    # An attention encoder would be given the parts that are left alone, which are as many in every row.
     hides = is_hidden & padding.is_real(targets) if _is_padded(static) else is_hidden  # padding stays padding
     codes = encode(stack.layers, params.get("encoder", {}), jnp.where(hides, 0.0, targets), stack.start)
     outputs = decode(stack, params, codes, stack.start, _SIDE)[0]

@@ -47,7 +47,7 @@ def drawn(shapes):
 
 
 def rows(layout, n=40):
-    """Rows whose values go together, so that some are told by others."""
+    """Rows whose values go together, so that some follow from others."""
     rng, size = np.random.default_rng(5), int(np.prod(layout.shape))
     values = rng.normal(size=(n, 3)) @ rng.normal(size=(3, size)) + rng.normal(0, 0.1, (n, size))
     return values.astype(np.float32).reshape(n, *layout.shape)
