@@ -1,4 +1,4 @@
-"""Padding of series of unlike lengths: negative zeros, which attention and errors of reconstructions see as none.
+"""Padding of series of unlike lengths: negative zeros, which attention and errors of reconstructions leave out.
 
 A network reads them as zeros, the mean of standardised inputs. No other value of a padded set is a negative zero, nor a
 subnormal number, which XLA reads as one. Boltzmann machines, principal components and layers above the lowest, whose
