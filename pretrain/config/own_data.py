@@ -113,12 +113,18 @@ def with_ways(before: Fitted, *facts: Facts) -> Fitted:
         raise ConfigError("ways", True, f"has no effect where {_INIT} is pretrained nowhere; leave it out")
     fit = [set(_WAYS[each.form]).difference(_OF_VIEWS if each.is_padded else ()) for each in facts]
     ways = (own, *(way for way in _WAYS[facts[0].form] if way != own and all(way in each for each in fit)))
-    grids = [
-        {name: ways, **grid} if "pretrained" in grid.get(_INIT, (experiment.finetune.encoder_init,)) else grid
-        for grid in experiment.sweep or ({},)
-    ]
+    grids: list[dict[str, tuple[Any, ...]]] = []
+    for grid in experiment.sweep or ({},):
+        if "pretrained" not in grid.get(_INIT, (experiment.finetune.encoder_init,)):
+            grids.append(grid)
+            continue
+        others = {field: values for field, values in grid.items() if not field.startswith("pretrain.method.")}
+        # Fields of a method are swept with that method alone.
+        grids += [{name: ways, **grid}] if others == grid else [{name: (own,), **grid}, {name: ways[1:], **others}]
     line = f"{name}: {', '.join(ways)}, the ways that fit {facts[0].form} (ways)"
-    return Fitted(with_values(experiment, {"sweep": tuple(grids), "ways": False}), (*before.notes, line))
+    # Whichever of them validation chooses, its interval holds.
+    changes = {"sweep": tuple(grids), "ways": False, "study.intervals": "simultaneous"}
+    return Fitted(with_values(experiment, changes), (*before.notes, line))
 
 
 def _at_most(most: int) -> Callable[[int], int]:

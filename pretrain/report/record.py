@@ -18,11 +18,12 @@ from pretrain.runs.looks_file import Looks
 from pretrain.study.answer import Answer
 from pretrain.study.choice import TunedArm
 from pretrain.study.code import code
-from pretrain.study.comparisons import Comparison
+from pretrain.study.comparisons import Comparison, points_of
 from pretrain.study.factorial import Cause, Factorial
 from pretrain.study.over_datasets import groups
 from pretrain.study.sequential import look_at, looks
 from pretrain.study.watched import Watched
+from pretrain.study.ways import ways
 
 SCHEMA = 4
 _STORED = {
@@ -60,6 +61,7 @@ def record(
             ],
             "pretraining": [_watched(stage) for stage in answer.pretraining],
             "comparisons": [_comparison(comparison) for comparison in answer.comparisons],
+            "ways": [{"best": points_of(each.best)[0], "of": len(each.others) + 1} for each in ways(answer)],
             "tuning": [_tuned(arm) for arm in answer.tuned],
             "apart": [_comparison(comparison) for comparison in answer.apart],
             "untuned": [_comparison(comparison) for comparison in answer.untuned],

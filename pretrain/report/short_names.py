@@ -36,6 +36,9 @@ def named_shortly(experiment: Experiment) -> Iterator[None]:
     shown = {text: name for texts in swept if len(texts) > 1 for text, name in short_names(texts).items()}
     if len(swept[-1]) == 1:
         shown[names.WEIGHTS] = PurePath(*swept[-1]).name
+    method = experiment.pretrain.method
+    if getattr(method, "corruption", "none") != "none" and not values_of(experiment, "pretrain.method.corruption")[1:]:
+        shown["autoencoder"] = "denoising autoencoder"
     if values_of(experiment, names.GOES_ON) == ["weights"]:
         shown[names.GOES_ON] = f"going on from {shown.get(names.WEIGHTS) or 'a checkpoint'}"
     with names.in_place(shown):

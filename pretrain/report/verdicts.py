@@ -73,11 +73,11 @@ def verdict(compared: Sequence[Comparison], sound: str = "no trial failed") -> s
             sentences += _sentences(capital(name), _counted(group))
             continue
         if len(asked) == 1 and group[0].n >= FEWEST_SEEDS and not group[0].both_at_chance:
-            sentences.append(_unstable(group[0]) if group[0].verdict == "unstable" else alone(group[0], sound))
+            sentences.append(failing(group[0]) if group[0].verdict == "unstable" else alone(group[0], sound))
             continue
-        clauses = [_clause(comparison) for comparison in group if comparison.verdict != "unstable"]
+        clauses = [predicate(comparison) for comparison in group if comparison.verdict != "unstable"]
         sentences += _sentences(capital(name), clauses)
-        sentences += [_unstable(comparison) for comparison in group if comparison.verdict == "unstable"]
+        sentences += [failing(comparison) for comparison in group if comparison.verdict == "unstable"]
     if explored:
         sentences.append(_explored(explored, set(by_treatment)))
     return " ".join(sentences)
@@ -136,7 +136,8 @@ def _sentences(subject: str, clauses: Sequence[str]) -> list[str]:
     return [f"{sentence}." for sentence in sentences]
 
 
-def _clause(comparison: Comparison) -> str:
+def predicate(comparison: Comparison) -> str:
+    """Returns the verdict of a comparison that is not unstable, without its subject."""
     where = setting(comparison.shared)
     where = (f" {where}" if where else "") + unfinished(comparison)
     shown, n = (
@@ -166,7 +167,7 @@ def _reason(comparison: Comparison) -> str:
     return f", p {p_value(comparison.p_value)}" if is_open else ""
 
 
-def _unstable(comparison: Comparison) -> str:
+def failing(comparison: Comparison) -> str:
     """Returns how often both arms failed, and the difference over all seeds and where both train."""
     found, where = comparison.failures, setting(comparison.shared)
     whose, without = f"with {treatment_of(comparison)}", "without"

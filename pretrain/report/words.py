@@ -9,6 +9,7 @@ import numpy as np
 from pretrain.config import Experiment
 from pretrain.config.counts import counted
 from pretrain.report import gains, health, over_datasets, phrases, prospects, rankings, tuning, verdicts
+from pretrain.report import ways as of_ways
 from pretrain.report.cells import values
 from pretrain.report.names import (
     arm_name,
@@ -27,11 +28,12 @@ from pretrain.study.arms import distinct, without_idle
 from pretrain.study.comparisons import ENCODER, Comparison, by_family
 from pretrain.study.over_datasets import groups
 from pretrain.study.statistics import LEVEL
+from pretrain.study.ways import OF_PRETRAINING, Ways, ways
 
 _MOST_NAMED = 4  # treatments that a question names
 _VERY_MANY, _FEW_SEEDS = 300, 8  # arms and seeds, with which the best one's interval is too short
 _MOST_WORDS = 60  # of a headline
-_MOST_STATED = 2  # statements on several datasets in a headline
+_MOST_STATED = 2  # statements on several datasets, or on ways to pretrain, in a headline
 
 
 def question(answer: Answer) -> str:
@@ -40,9 +42,12 @@ def question(answer: Answer) -> str:
     if not compared:
         n = len(distinct(answer.arms))
         return f"Which of {n:,} arms is best?" if n > 1 else "How good is one arm?"
-    treatments = list(dict.fromkeys(map(treatment_of, compared)))
+    treatments, found = list(dict.fromkeys(map(treatment_of, compared))), _ways(answer)
     named = treatments if len(treatments) <= _MOST_NAMED else [f"{len(treatments)} values of {compared[0].field}"]
     swept = without_idle(compared[0].shared)
+    if found:
+        named = [of_ways.named(found[0]) if each == treatment_of(found[0].best) else each for each in named]
+        swept = {name: value for name, value in swept.items() if not name.startswith(OF_PRETRAINING)}
     others = ["dataset" if name == "data.name" else brief(name, compared[0].shared) for name in swept]
     where = f", at each {listed(others)}" if others else ""
     verb = "Does" if len(treatments) == 1 else "Do"
@@ -59,9 +64,23 @@ def conclusion(answer: Answer, experiment: Experiment) -> str:
     Of several datasets the verdicts are on these and on most like them.
     """
     of_datasets, _ = _over_datasets(answer)
-    judged = of_datasets or [_of_labels(verdicts.verdict(answer.comparisons), answer, experiment)]
+    judged = of_datasets or [_of_labels(_verdict(answer), answer, experiment)]
     sentences = [lost(answer, experiment), *judged]
     return " ".join(filter(None, sentences)) or explanation(answer)[0]
+
+
+def _verdict(answer: Answer) -> str:
+    """Returns the verdicts: of ways to pretrain the one that validation chooses, and of all else each comparison's."""
+    found = _ways(answer)
+    told = {each.identity for group in found for each in (group.best, *group.others)}
+    rest = [each for each in answer.comparisons if each.identity not in told]
+    return " ".join(filter(None, [*map(of_ways.verdict, found), verdicts.verdict(rest)]))
+
+
+def _ways(answer: Answer) -> list[Ways]:
+    """Returns the settings in which ways to pretrain are compared; none where they are too many for a headline."""
+    found = ways(answer)
+    return found if len(found) <= _MOST_STATED else []
 
 
 def headline(answer: Answer, experiment: Experiment) -> str:
@@ -71,7 +90,7 @@ def headline(answer: Answer, experiment: Experiment) -> str:
     """
     whole, compared = conclusion(answer, experiment), answer.comparisons
     is_short = len(verdicts.verdict(compared).split()) <= _MOST_WORDS
-    if len(compared) < 2 or is_short or any(_over_datasets(answer)):
+    if len(compared) < 2 or is_short or any(_over_datasets(answer)) or _ways(answer):
         return whole
     asked, explored = by_family(compared)
     of_pretraining = [each for each in asked if (each.field, each.treatment) == (ENCODER, "pretrained")]

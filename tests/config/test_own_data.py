@@ -53,6 +53,7 @@ def test_ways_are_those_that_fit_the_rows_of_all_sets():
     assert values_of(made.experiment, kind) == ["autoencoder", "contrastive", "masked", "vime"]
     assert all((kind in grid) == ("pretrained" in grid["finetune.encoder_init"]) for grid in made.experiment.sweep)
     assert not made.experiment.ways  # which the sweep now says
+    assert made.experiment.study.intervals == "simultaneous"  # so that the interval of the best way holds
     with pytest.raises(ConfigError, match="ways"):
         own_data.with_ways(made, TABLE)
     series = TABLE._replace(form="series")
@@ -64,6 +65,10 @@ def test_ways_are_those_that_fit_the_rows_of_all_sets():
     with pytest.raises(ConfigError, match="pretrained nowhere"):
         own_data.with_ways(Fitted(scratch), TABLE)
     dataclasses.replace(CONFIG, ways=True, study=StudyConfig(family=(f"{kind}=vime",)))  # of what ways will sweep
+    noise = {"finetune.encoder_init": ("pretrained", "he"), "pretrain.method.corruption": ("none", "masking")}
+    own, others = own_data.with_ways(Fitted(with_values(CONFIG, {"sweep": (noise,)})), TABLE).experiment.sweep
+    assert own == {kind: ("autoencoder",), **noise} and others[kind] == ("contrastive", "masked", "vime")
+    assert "pretrain.method.corruption" not in others  # which only the autoencoder has
     padded = own_data.with_ways(Fitted(CONFIG), series._replace(is_padded=True))
     assert values_of(padded.experiment, kind) == ["autoencoder", "masked"]
     assert padded.notes == (f"{kind}: autoencoder, masked, the ways that fit series (ways)",)
