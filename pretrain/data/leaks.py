@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 
 from pretrain.config.settings import DataConfig
-from pretrain.data import codes, copies, giveaways, neighbours, oddities, of_targets, segments, suspects
+from pretrain.data import codes, copies, giveaways, made, neighbours, oddities, of_targets, segments, suspects
 from pretrain.data.findings import Finding
 from pretrain.data.reading import Source
 from pretrain.data.splits import Cut
@@ -62,8 +62,16 @@ def find(
         if not source.columns and not source.order.shift:
             yield from segments.find(rows["train"], rows["test"])
     found = copies.find({**rows, **({} if pool is None else {"unlabelled": pool})}, is_missing(labels["train"]))
+    if config.name in made.SIZES:
+        found = map(_by_recipe, found)
     is_read = config.pretrain_on != "train" and config.unlabelled != 0
     yield from found if is_read else without_pool(found)
+
+
+def _by_recipe(finding: Finding) -> Finding:
+    """Returns a finding on copies that belong to a published set."""
+    line = f"{finding.sentence.partition(' too')[0]} too, as the set's published recipe draws rows alike by chance"
+    return finding._replace(sentence=line, severity="note", remedy="")
 
 
 def without_pool(findings: Iterable[Finding]) -> Iterator[Finding]:

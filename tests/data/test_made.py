@@ -110,3 +110,10 @@ def test_a_set_is_named_as_data():
         200,
         50_000,
     ]
+
+
+def test_rows_that_a_recipe_draws_twice_are_no_alarm():
+    copies = [each for each in load(DataConfig(name="rectangles")).findings if "among" in each.kind]
+    assert copies and {(each.severity, each.remedy) for each in copies} == {("note", "")}
+    line = "1 of 200 validation rows are training rows too, as the set's published recipe draws rows alike by chance"
+    assert line in [each.sentence for each in copies]
