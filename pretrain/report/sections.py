@@ -25,6 +25,7 @@ from pretrain.report import (
     sample_captions,
     scores,
     variation,
+    ways,
 )
 from pretrain.report.drawing import Drawing
 from pretrain.report.listings import Listing
@@ -72,7 +73,8 @@ def sections(
     whole = main_arms(answer, figures.MOST_ARMS)
     shown = sound(answer, whole)
     left_out = _left_out(whole, shown)
-    by_budget = _forests(answer) or [each for each in [scores.drawing(answer)] if each]
+    answered = [*(_forests(answer) or [scores.drawing(answer)]), ways.drawing(answer)]
+    by_budget = [each for each in answered if each]
     batches: dict[str, Parts] = {"The first mini-batches": _first_batches(answer, curves, shown, left_out)}
     parts: dict[str, Parts] = {
         **({"The answer": by_budget} if by_budget else batches),
