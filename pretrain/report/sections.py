@@ -14,6 +14,7 @@ from pretrain.report import (
     drawing,
     figures,
     gains,
+    gains_by_way,
     gaps,
     grids,
     listings,
@@ -72,7 +73,8 @@ def sections(
     whole = main_arms(answer, figures.MOST_ARMS)
     shown = sound(answer, whole)
     left_out = _left_out(whole, shown)
-    by_budget = _forests(answer) or [each for each in [scores.drawing(answer)] if each]
+    answered = [*(_forests(answer) or [scores.drawing(answer)]), gains_by_way.drawing(answer)]
+    by_budget = [each for each in answered if each]
     batches: dict[str, Parts] = {"The first mini-batches": _first_batches(answer, curves, shown, left_out)}
     parts: dict[str, Parts] = {
         **({"The answer": by_budget} if by_budget else batches),
