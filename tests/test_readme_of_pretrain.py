@@ -1,10 +1,12 @@
 """What pretrain/README.md says can be done is done here: its patches in a copy of the code, its Python as it stands."""
 
+import json
 import re
 import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pyarrow.parquet as pq
 
 import pretrain
@@ -41,8 +43,9 @@ def copy(path):
 def launch(path, data, programs, *options):
     """A launch of the code in a directory, or of this one where it holds none; returns tables of trials and curves."""
     store = path / "store"
-    store.mkdir()
-    (store / "programs").symlink_to(programs)
+    if not store.exists():
+        store.mkdir()
+        (store / "programs").symlink_to(programs)
     argv = ["geron", "--data.name", data, "--run-dir", path / "run", "--store", store, *SHORT, *options]
     if (path / "launch.py").exists():
         done = execute([sys.executable, UNDRAWN, path / "launch.py", *map(str, argv)], path)
@@ -53,9 +56,10 @@ def launch(path, data, programs, *options):
 
 
 def test_the_page_shows_what_people_add():
-    both = ["A term of a loss", "A metric", "A measure of predictions", "An optimizer of optax"]
-    assert list(SECTIONS) == [*both, "A layer", "A view", "A method"]
-    assert both == PATCHED
+    patched = ["A term of a loss", "A metric", "An optimizer of optax"]
+    first, second, third = patched
+    assert list(SECTIONS) == [first, second, "A measure of predictions", third, "A layer", "A view", "A method"]
+    assert patched == PATCHED
 
 
 def apply(patch, path, *options):
@@ -77,7 +81,30 @@ def test_patches_apply_and_their_options_run(tmp_path, tiny_path, programs):
     assert trials.status.tolist() == ["ok"] * 2
     assert (trials.test_top2_accuracy >= trials.test_accuracy).all()
     assert "validation_top2_accuracy" in curves["metric"].to_pylist()
-    assert (trials.test_f1.between(0, 1) & (trials.test_f1 != trials.test_accuracy)).all()
+
+
+def test_a_metric_of_ones_own_is_compared_and_measured_anew_without_training(tmp_path, tiny_path, programs):
+    (source,) = blocks(SECTIONS["A measure of predictions"], "python")
+    (options,) = commands(SECTIONS["A measure of predictions"])
+    file = tmp_path / "my_metrics.py"
+    file.write_text(source)
+    trials, _ = launch(tmp_path, tiny_path, programs, *options)
+    assert trials.test_brier.between(0, 2).all() and (trials.validation_brier != trials.test_brier).all()
+    assert trials.test_brier_chance.between(0.5, 1).all()
+    answer = json.loads((tmp_path / "run" / "answer.json").read_text())
+    assert answer["comparisons"][0]["metric"] == "test_brier"
+    file.write_text(source.replace("return np.square", "return 0.5 * np.square"))
+    again, _ = launch(tmp_path, tiny_path, programs, *options)
+    np.testing.assert_allclose(again.test_brier, trials.test_brier / 2)
+    assert again.trial_id.tolist() == trials.trial_id.tolist()
+    shares = []
+    for average in ("macro", "micro"):  # of a finished run, again after an edit
+        file.write_text(source.replace("macro", average))
+        done = call(["report", tmp_path / "run", "--study.metric", "my_metrics.py:f1"], tmp_path)
+        assert done.returncode == 0, done.stderr
+        shares.append(pq.read_table(tmp_path / "run" / "trials.parquet").to_pandas().test_f1)
+    np.testing.assert_allclose(shares[1], trials.test_accuracy, rtol=1e-6)
+    assert (shares[0] != shares[1]).any()
 
 
 def test_a_method_of_ones_own_runs(tmp_path, tiny_path, programs):

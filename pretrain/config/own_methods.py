@@ -97,6 +97,11 @@ def recorded(content: bytes, read: Callable[[str], Made]) -> Made:
         _RECORDED.reset(token)
 
 
+def is_recorded() -> bool:
+    """Returns whether an experiment is read whose files of the user's are not run."""
+    return _RECORDED.get() is not None
+
+
 @functools.lru_cache(maxsize=64)
 def _stand_in(kind: str, content: bytes) -> type:
     """Returns a config class with the fields that an experiment gives a kind, or gives any in a sweep."""
