@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pyarrow.parquet as pq
+import pytest
 
 import pretrain
 from tests.launching import OPTIONS, ROOT, UNDRAWN, call, execute
@@ -58,7 +59,16 @@ def launch(path, data, programs, *options):
 def test_the_page_shows_what_people_add():
     patched = ["A term of a loss", "A metric", "An optimizer of optax"]
     first, second, third = patched
-    assert list(SECTIONS) == [first, second, "A measure of predictions", third, "A layer", "A view", "A method"]
+    assert list(SECTIONS) == [
+        first,
+        second,
+        "A measure of predictions",
+        third,
+        "A layer",
+        "A view",
+        "A method",
+        "A read-out",
+    ]
     assert patched == PATCHED
 
 
@@ -133,6 +143,21 @@ def test_a_view_of_ones_own_runs(tmp_path, tiny_path, programs):
     trials, curves = launch(tmp_path, tiny_path, programs, *options)
     assert trials.status.tolist() == ["ok"] * 2
     assert {"output_deviation", "validation_output_deviation"} < set(curves["metric"].to_pylist())
+
+
+def test_a_read_out_of_ones_own_runs_predicts_and_is_exported(tmp_path, tiny_path, programs):
+    (source,) = blocks(SECTIONS["A read-out"], "python")
+    (options,) = commands(SECTIONS["A read-out"])
+    file = tmp_path / "my_readout.py"
+    file.write_text(source)
+    trials, _ = launch(tmp_path, tiny_path, programs, *options)
+    assert trials.status.tolist() == ["ok"] * 4 and trials.test_loss.notna().all()
+    file.unlink()
+    trials = trials[trials["finetune.readout"] == "own"].reset_index()
+    run = pretrain.load_run(tmp_path / "run")
+    rows = np.load(tiny_path)
+    predicted = run.model(trials.trial_id[0]).predict(rows["test_images"])
+    assert np.mean(predicted == rows["test_labels"]) == pytest.approx(trials.test_accuracy[0])
 
 
 def test_the_run_of_a_notebook_runs(site, tmp_path, monkeypatch):
