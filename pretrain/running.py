@@ -38,6 +38,7 @@ from pretrain.runs import (
     baselines,
     before,
     holds,
+    measures,
     per_class,
     places,
     preview,
@@ -142,6 +143,7 @@ def prepare(
     engine = here.of(experiment.engine)
     environment.check_devices()
     experiment, datasets, findings = fitting.load(experiment, chosen)
+    measures.check(experiment.study.metric, datasets.values())
     root = Path(experiment.store)
     fingerprints = Fingerprints(root)
     plan = planning.plan(experiment.whole, datasets, fingerprints)

@@ -15,7 +15,8 @@ from jaxtyping import install_import_hook
 # Arguments and results in learn/ are checked against their annotations, shapes included, if imported from here on.
 install_import_hook("pretrain.learn", "beartype.beartype")
 
-from pretrain.config.own_methods import OWN  # noqa: E402
+from pretrain.config import metrics  # noqa: E402
+from pretrain.config.own_methods import OWN, OWN_ENDINGS  # noqa: E402
 from pretrain.store import programs as kept  # noqa: E402
 from tests.launching import ROOT, Site  # noqa: E402
 from tests.small_sweep import corners, dataset, experiment, outcomes, planned  # noqa: E402, F401 (fixtures)
@@ -93,10 +94,12 @@ def quick_programs(kept_programs):
 
 
 @pytest.fixture(autouse=True)
-def no_joined_methods():
-    """Lets methods of files join for a test only."""
+def nothing_of_files():
+    """Lets methods and metrics of files join for a test only."""
     yield
     OWN.forget()
+    OWN_ENDINGS.forget()
+    metrics.OWN.clear()
 
 
 @pytest.fixture(autouse=True)

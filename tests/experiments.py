@@ -13,7 +13,10 @@ from pretrain.config import Experiment, Settings
 from pretrain.config.fields import ConfigError, fields, replace, with_values
 from pretrain.config.views import VIEWS, ViewWord
 
-LEAVES = {name: kind for name, kind in fields(Experiment).items() if name not in ("sweep", "per_layer")}  # of all kinds
+OF_FILES = "finetune.ending.kind"  # whose other values are files of the user's
+LEAVES = {  # of all kinds
+    name: kind for name, kind in fields(Experiment).items() if name not in ("sweep", "per_layer", OF_FILES)
+}
 KINDS = {name: typing.get_args(kind) for name, kind in LEAVES.items() if name.endswith(".kind")}
 # These must fit one another, so the strategy below draws them together.
 BOUND = {

@@ -1,11 +1,14 @@
 """What pretrain/README.md says can be done is done here: its patches in a copy of the code, its Python as it stands."""
 
+import json
 import re
 import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pyarrow.parquet as pq
+import pytest
 
 import pretrain
 from tests.launching import OPTIONS, ROOT, UNDRAWN, call, execute
@@ -41,8 +44,9 @@ def copy(path):
 def launch(path, data, programs, *options):
     """A launch of the code in a directory, or of this one where it holds none; returns tables of trials and curves."""
     store = path / "store"
-    store.mkdir()
-    (store / "programs").symlink_to(programs)
+    if not store.exists():
+        store.mkdir()
+        (store / "programs").symlink_to(programs)
     argv = ["geron", "--data.name", data, "--run-dir", path / "run", "--store", store, *SHORT, *options]
     if (path / "launch.py").exists():
         done = execute([sys.executable, UNDRAWN, path / "launch.py", *map(str, argv)], path)
@@ -53,9 +57,19 @@ def launch(path, data, programs, *options):
 
 
 def test_the_page_shows_what_people_add():
-    both = ["A term of a loss", "A metric", "A measure of predictions", "An optimizer of optax"]
-    assert list(SECTIONS) == [*both, "A layer", "A view", "A method"]
-    assert both == PATCHED
+    patched = ["A term of a loss", "A metric", "An optimizer of optax"]
+    first, second, third = patched
+    assert list(SECTIONS) == [
+        first,
+        second,
+        "A measure of predictions",
+        third,
+        "A layer",
+        "A view",
+        "A method",
+        "A read-out",
+    ]
+    assert patched == PATCHED
 
 
 def apply(patch, path, *options):
@@ -77,7 +91,30 @@ def test_patches_apply_and_their_options_run(tmp_path, tiny_path, programs):
     assert trials.status.tolist() == ["ok"] * 2
     assert (trials.test_top2_accuracy >= trials.test_accuracy).all()
     assert "validation_top2_accuracy" in curves["metric"].to_pylist()
-    assert (trials.test_f1.between(0, 1) & (trials.test_f1 != trials.test_accuracy)).all()
+
+
+def test_a_metric_of_ones_own_is_compared_and_measured_anew_without_training(tmp_path, tiny_path, programs):
+    (source,) = blocks(SECTIONS["A measure of predictions"], "python")
+    (options,) = commands(SECTIONS["A measure of predictions"])
+    file = tmp_path / "my_metrics.py"
+    file.write_text(source)
+    trials, _ = launch(tmp_path, tiny_path, programs, *options)
+    assert trials.test_brier.between(0, 2).all() and (trials.validation_brier != trials.test_brier).all()
+    assert trials.test_brier_chance.between(0.5, 1).all()
+    answer = json.loads((tmp_path / "run" / "answer.json").read_text())
+    assert answer["comparisons"][0]["metric"] == "test_brier"
+    file.write_text(source.replace("return np.square", "return 0.5 * np.square"))
+    again, _ = launch(tmp_path, tiny_path, programs, *options)
+    np.testing.assert_allclose(again.test_brier, trials.test_brier / 2)
+    assert again.trial_id.tolist() == trials.trial_id.tolist()
+    shares = []
+    for average in ("macro", "micro"):  # of a finished run, again after an edit
+        file.write_text(source.replace("macro", average))
+        done = call(["report", tmp_path / "run", "--study.metric", "my_metrics.py:f1"], tmp_path)
+        assert done.returncode == 0, done.stderr
+        shares.append(pq.read_table(tmp_path / "run" / "trials.parquet").to_pandas().test_f1)
+    np.testing.assert_allclose(shares[1], trials.test_accuracy, rtol=1e-6)
+    assert (shares[0] != shares[1]).any()
 
 
 def test_a_method_of_ones_own_runs(tmp_path, tiny_path, programs):
@@ -106,6 +143,21 @@ def test_a_view_of_ones_own_runs(tmp_path, tiny_path, programs):
     trials, curves = launch(tmp_path, tiny_path, programs, *options)
     assert trials.status.tolist() == ["ok"] * 2
     assert {"output_deviation", "validation_output_deviation"} < set(curves["metric"].to_pylist())
+
+
+def test_a_read_out_of_ones_own_runs_predicts_and_is_exported(tmp_path, tiny_path, programs):
+    (source,) = blocks(SECTIONS["A read-out"], "python")
+    (options,) = commands(SECTIONS["A read-out"])
+    file = tmp_path / "my_readout.py"
+    file.write_text(source)
+    trials, _ = launch(tmp_path, tiny_path, programs, *options)
+    assert trials.status.tolist() == ["ok"] * 4 and trials.test_loss.notna().all()
+    file.unlink()
+    trials = trials[trials["finetune.readout"] == "own"].reset_index()
+    run = pretrain.load_run(tmp_path / "run")
+    rows = np.load(tiny_path)
+    predicted = run.model(trials.trial_id[0]).predict(rows["test_images"])
+    assert np.mean(predicted == rows["test_labels"]) == pytest.approx(trials.test_accuracy[0])
 
 
 def test_the_run_of_a_notebook_runs(site, tmp_path, monkeypatch):

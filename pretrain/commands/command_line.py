@@ -77,7 +77,8 @@ def parse(argv: Sequence[str], default: Experiment, command: str, description: s
             "config": (tyro.conf.AvoidSubcommands,),
         }
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", ".* does not match any type in Union")  # as what joined one
+            joined = ".*(does not match any type in Union|is annotated with type)"  # as what joined one
+            warnings.filterwarnings("ignore", joined)
             return tyro.cli(Command, args=["--help"], default=Command(with_kinds(default, kinds)), **settings)
     given = _given(argv)
     values = _typed(given, default)

@@ -139,7 +139,7 @@ def _rows(runs: Mapping[str, Run], metric: str, differing: Mapping[str, Sequence
       ConfigError: runs have no arm or no metric in common.
     """
     asked = metric or next(iter(runs.values())).experiment.study.metric
-    measured = {name: from_store.measured(run, asked, "metric") for name, run in runs.items()}
+    measured = {name: from_store.measured(run, asked, "metric", anew=bool(metric)) for name, run in runs.items()}
     first = next(iter(measured.values()))
     value = column(asked) if asked != AUTO else summary.metrics(first.trials)[0]
     if lacking := [name for name, run in measured.items() if value not in run.trials.column_names]:

@@ -157,7 +157,8 @@ def _asked(run: Run, asked: Mapping[str, object]) -> Run:
         remedy = f"was not swept, and so has no values to compare; the run has {', '.join(swept) or 'none'}"
         raise ConfigError("study.compare", compared, remedy)
     experiment = dataclasses.replace(replace_all(run.experiment, asked))  # which checks it as a whole
-    measured = from_store.measured(run, experiment.study.metric, with_chance=True)
+    anew = "study.metric" in asked
+    measured = from_store.measured(run, experiment.study.metric, with_chance=True, anew=anew)
     if asked.get("study.metric", run.experiment.study.metric) != run.experiment.study.metric:
         named = (
             each and with_named_scores(each, run.experiment.study) for each in (measured.trials, measured.variation)

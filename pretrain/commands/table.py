@@ -64,8 +64,8 @@ def main(argv: Sequence[str]) -> int:
         run = from_store.at_store(run, command.store)
     holds.note_place(Path(run.experiment.store), Path(command.run).expanduser())
     for name in command.metrics:
-        if metrics.split_of(name)[1] in metrics.METRICS:
-            run = from_store.measured(run, name, "metrics")
+        if metrics.split_of(name)[1] in metrics.METRICS or ".py:" in name:
+            run = from_store.measured(run, name, "metrics", anew=True)
     pairs = [] if command.mcnemar is None else networks.of_seed(run, command.mcnemar)
     code = _shown(command, run.trials)
     for pair in pairs:

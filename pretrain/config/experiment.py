@@ -57,8 +57,8 @@ class StudyConfig:
     """Swept field whose values are compared, seed by seed; where it is not swept, the first swept field is."""
     metric: metrics.MetricName = metrics.AUTO
     """Result that is compared: accuracy, balanced_accuracy, auroc, average_precision or loss of classes; r2, rmse, mae
-    or loss of numbers; on test rows, or as in validation_accuracy on validation rows. auto: accuracy; of several labels
-    auroc, of numbers r2."""
+    or loss of numbers; or FILE.py:NAME, one of your own; on test rows, or as in validation_accuracy on validation rows.
+    auto: accuracy; of several labels auroc, of numbers r2."""
     smallest_effect: Annotated[float, Gt(0), Lt(1)] = 0.005
     """Smallest difference that matters: what certainly lies below it is no difference. Of accuracies, AUROC, average
     precision and R² it is a difference; of losses and errors a fraction of the baseline's mean."""

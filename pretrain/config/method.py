@@ -41,6 +41,7 @@ class Method:
     trains_deep: ClassVar[bool] = False  # all layers at once, not only one
     reads_rows: ClassVar[bool] = False  # whatever layers are below, so that their codes are not computed once
     skips_pooling: ClassVar[bool] = False  # whose words are left out of training
+    section: ClassVar[str] = "pretrain.method"  # of an experiment, whose field ``kind`` names it
     record: ClassVar[Any] = None  # the ``learn.method.Method`` of a file of the user's
 
     @property

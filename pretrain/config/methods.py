@@ -15,7 +15,7 @@ from pretrain.config.effects import Unless, When
 from pretrain.config.fields import STRICT, TRACED, ConfigError
 from pretrain.config.kinds import ClassWeights, Count, Penalty, Rate, Switch
 from pretrain.config.method import Inputs, LayerFacts, Method
-from pretrain.config.own_methods import OWN, validated, written
+from pretrain.config.own_methods import OWN, validated_by, written
 from pretrain.config.views import Probability, TwoViews
 
 _NOISY = Unless("corruption", ("none",))
@@ -316,7 +316,7 @@ MethodConfig = Annotated[
     | TeacherConfig
     | MaskedConfig
     | VimeConfig,
-    *(Field(discriminator="kind"), WrapValidator(validated), WrapSerializer(written), OWN),
+    *(Field(discriminator="kind"), WrapValidator(validated_by(OWN)), WrapSerializer(written), OWN),
 ]
 
 

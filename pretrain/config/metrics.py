@@ -1,15 +1,20 @@
-"""Measures of predictions: the targets of each, its unit, and the better direction."""
+"""Measures of predictions, the user's own among them: the targets of each, its unit, and the better direction."""
 
 import contextlib
 import difflib
-from collections.abc import Collection, Iterator
+import math
+import re
+from collections.abc import Callable, Collection, Iterator
 from contextvars import ContextVar
-from typing import Annotated, NamedTuple, get_args
+from typing import Annotated, Any, NamedTuple, get_args
 
 from pydantic import AfterValidator
 
 from pretrain.config.fields import ConfigError
 from pretrain.config.kinds import TaskKind
+from pretrain.config.own_code import NAMED, made
+from pretrain.config.own_methods import is_recorded
+from pretrain.config.paths import path_of
 
 AUTO = "auto"
 # Columns of trials besides measures of predictions: the error of reconstruction, baselines, and the score that chooses
@@ -24,6 +29,7 @@ RANKS = ("effective_rank", "untrained_effective_rank")  # of stages, too: of cod
 CHANCE, MARGIN = "_chance", "_chance_margin"  # ends of names: the compared metric's level of chance, and its margin
 OF_CHANCE = (CHANCE, MARGIN)
 IN_COMMON = "_rows_in_common"  # end of a name: the part of a split's rows that another seed's has, too
+_RESERVED = re.compile(f"^update_|^majority_rate$|({CHANCE}|{MARGIN}|{IN_COMMON})$")  # of columns of their own
 _SPLITS = ("test", "validation", "post")  # the last of curves, as in post_update_accuracy
 
 
@@ -42,6 +48,16 @@ class Metric(NamedTuple):
         return self.unit or (1.0 if self.high == 1 else abs(baseline))
 
 
+class OwnMetric(NamedTuple):
+    """A measure of predictions that a file of the user's defines."""
+
+    function: Callable[[Any], Any] | None  # of ``runs.measures.Predictions``; None of a finished run
+    facts: Metric
+    word: str = ""  # that names it, as ``FILE.py:NAME``
+
+
+_FIELD = "study.metric"
+OWN: dict[str, OwnMetric] = {}  # by name, in the process as a whole
 _CLASSES, _LABELS, _NUMBERS = get_args(TaskKind)
 METRICS = {
     "accuracy": Metric((_CLASSES, _LABELS), is_fraction=True, low=0, high=1),
@@ -61,8 +77,54 @@ USUAL = {
 }
 
 
+def metric(
+    *,
+    higher_is_better: bool,
+    tasks: Collection[str] = get_args(TaskKind),
+    is_fraction: bool = False,
+    low: float = -math.inf,
+    high: float = math.inf,
+) -> Callable[[Callable[[Any], Any]], OwnMetric]:
+    """Makes a metric of the function of a file of the user's, which ``study.metric`` names as ``FILE.py:NAME``.
+
+    From ``runs.measures.Predictions`` of N rows it returns their values [N], of which the metric is the mean, or one
+    number.
+
+    Args:
+      higher_is_better: whether larger values are better.
+      tasks: targets that it measures predictions of, as in ``data.task``.
+      is_fraction: whether differences are in percentage points.
+      low: the least value that it can have.
+      high: the largest.
+
+    Raises:
+      ValueError: these do not fit together.
+    """
+    if isinstance(tasks, str) or not set(tasks) <= set(get_args(TaskKind)):
+        raise ValueError(f"tasks is {tasks!r}, no tuple of {', '.join(get_args(TaskKind))}")
+    if not isinstance(higher_is_better, bool) or not low < high:
+        raise ValueError("higher_is_better is True or False, and low is below high")
+    facts = Metric(tuple(tasks), higher_is_better, bool(is_fraction), float(low), float(high))
+    return lambda function: OwnMetric(function, facts)
+
+
+def remember(name: str, own: OwnMetric) -> None:
+    """Makes a name one of a metric of the user's own.
+
+    Raises:
+      ConfigError: it is one of another direction, or other bounds, already.
+    """
+    before = OWN.get(name)
+    if before and before.facts != own.facts:
+        remedy = f"states {name} otherwise than it was before in this process; name it otherwise, or start anew"
+        raise ConfigError(_FIELD, own.word or name, remedy)
+    if own.function or not before:
+        OWN[name] = own
+
+
 def split_of(name: str) -> tuple[str, str]:
     """Returns a metric's split and the rest of its name; the split is the test's where the name has none."""
+    name = name.rpartition(".py:")[2]
     split, _, rest = name.partition("_")
     return (split, rest) if split in _SPLITS else ("test", name)
 
@@ -72,8 +134,9 @@ def metric_of(name: str) -> Metric:
 
     One that has no name here is a number without bounds.
     """
-    measure = split_of(name.split()[0])[1].removeprefix("update_")
-    return _declared.get().get(measure) or METRICS.get(measure, Metric(()))
+    measure = split_of(name.rpartition(".py:")[2].split()[0])[1].removeprefix("update_")
+    own = OWN.get(measure)
+    return _declared.get().get(measure) or METRICS.get(measure) or (own.facts if own else Metric(()))
 
 
 _declared: ContextVar[dict[str, Metric]] = ContextVar("declared", default={})  # noqa: B039  # replaced, and never changed in place
@@ -100,11 +163,39 @@ def column(name: str) -> str:
 
 def _checked(name: str) -> str:
     """Returns a metric's name, if it is one."""
+    if ".py" in name:
+        _find(name)
+        return name
     split, measure = split_of(name)
     if name != AUTO and (measure not in METRICS or split == "post"):
         near = difflib.get_close_matches(split_of(name.lower())[1], METRICS, 1)
         raise ValueError(f"is none of {', '.join(METRICS)}" + (f"; did you mean {near[0]!r}?" if near else ""))
     return name
+
+
+def _find(word: str, field: str = _FIELD) -> None:
+    """Remembers a metric of the user's own by its name.
+
+    Raises:
+      ConfigError: its file does not define it, or fails.
+    """
+    if not (match := NAMED.fullmatch(word)):
+        raise ConfigError(field, word, "names no metric; write FILE.py:NAME")
+    file, name = match.groups()
+    if is_recorded() or (name in OWN and not path_of(field, file).is_file()):
+        return
+
+    def checked(found: Any) -> OwnMetric:
+        if found is None:
+            raise ConfigError(field, word, f"names {name}, which its file does not define")
+        if not isinstance(found, OwnMetric):
+            remedy = "no metric; write @pretrain.config.metrics.metric(higher_is_better=…) above its function"
+            raise ConfigError(field, word, f"names {name}, which is {remedy}")
+        if name in METRICS or name == AUTO or split_of(name) != ("test", name) or _RESERVED.search(name):
+            raise ConfigError(field, word, f"names {name}, a name of the package's own; name it otherwise")
+        return found._replace(word=word)
+
+    remember(name, made(field, word, file, name, checked))
 
 
 MetricName = Annotated[str, AfterValidator(_checked)]
@@ -116,6 +207,8 @@ def check_metric(name: str, field: str = "study.metric") -> None:
     Raises:
       ConfigError: it is not; the message names the field.
     """
+    if ".py" in name:
+        return _find(name, field)
     try:
         _checked(name)
     except ValueError as error:

@@ -9,6 +9,7 @@ from annotated_types import Ge, Gt, Lt, MinLen
 from pydantic.dataclasses import dataclass
 
 from pretrain.config.effects import Unless, When, canonical
+from pretrain.config.endings import EndingConfig, NoEndingConfig
 from pretrain.config.fields import STRICT, TRACED, bare, hints, replace_all, with_values
 from pretrain.config.kinds import (
     Activation,
@@ -204,11 +205,12 @@ class Finetuning:
     """Inputs of the head: the encoder's codes; codes to which the unlabelled images' mean and standard deviation,
     unit by unit and as they are before fine-tuning, give mean 0 and deviation 1; or, by their covariance, also
     correlation 0."""
-    readout: Literal["none", "ridge", "logistic", "linear", "knn", "trees"] = "none"
+    readout: Literal["none", "ridge", "logistic", "linear", "knn", "trees", "own"] = "none"
     """Read-out of the encoder as it starts, in place of training: ridge regression, its penalty chosen on validation
     images; logistic regression to convergence, penalised by l2; linear, the same with its penalty chosen likewise;
-    nearest neighbours, their number chosen likewise; or trees, boosted by scikit-learn on the host, the least rows of a
-    leaf and the number of iterations chosen likewise."""
+    nearest neighbours, their number chosen likewise; trees, boosted by scikit-learn on the host, the least rows of a
+    leaf and the number of iterations chosen likewise; or own, that of finetune.ending.kind."""
+    ending: Annotated[EndingConfig, When("readout", ("own",)), Home("start")] = NoEndingConfig()
     frozen_layers: Annotated[Annotated[int, Ge(0)] | Literal["all"], Home("layers")] = 0
     """Encoder layers, from the images up, that fine-tuning leaves as they are, or `all` (layers)."""
     activation: Annotated[

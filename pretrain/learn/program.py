@@ -14,12 +14,13 @@ import numpy as np
 
 from pretrain.learn import start, stopping
 from pretrain.learn.layers import AnyArray, Params
-from pretrain.learn.method import Fit, Method, Results
+from pretrain.learn.method import Fit, Method, Results, no_update
 from pretrain.learn.metrics import Batch, Splits, evaluate, measured_if, taken
 from pretrain.learn.products import in_precision
 from pretrain.learn.pytrees import Frozen, frozen
 from pretrain.learn.randomness import VariationSource, mixed
 from pretrain.learn.stage import Stage, StageConfig, Static
+from pretrain.learn.tasks import Task
 from pretrain.learn.train import Step, TrainState, Values, run_steps, with_draws
 
 
@@ -188,7 +189,30 @@ def update(
 def finish(stage: tuple[Method, Static], params: Params, examples: Splits) -> Results:
     """Returns the results of the parameters that a stage keeps, given its method and its stack alone."""
     method, static = stage
-    return method.finish(static, params, examples)
+    found = method.finish(static, params, examples)
+    if method.update is no_update and static.stack.head is not None:
+        _check_predictions(found, static.stack.task, examples)
+    return found
+
+
+def _check_predictions(found: Results, task: Task, examples: Splits) -> None:
+    """Checks that a read-out gives its accuracy, and predictions of both held-out splits.
+
+    Raises:
+      ValueError: it does not; of a read-out of the user's it is a mistake in the field that names it.
+    """
+    needed: dict[str, tuple[int, ...]] = {}
+    for split in ("validation", "test"):
+        n = len(getattr(examples, split).inputs)
+        needed |= {f"{split}_scores": (n, task.n_outputs)} | ({f"{split}_classes": (n,)} if task.n_classes else {})
+        needed |= {f"{split}_accuracy": ()} if task.has_accuracy else {}
+    given = {name: jnp.shape(value) for name, value in {**found.values, **found.predictions}.items()}
+    for name, shape in needed.items():
+        if given.get(name) != shape:
+            was = f"{name} of shape {given[name]}" if name in given else f"no {name}"
+            raise ValueError(
+                f"finish returns {was}, not of {shape}; learn.results.of_network, or predicted, makes them"
+            )
 
 
 def finishing(stage: Stage) -> tuple[Method, Static]:

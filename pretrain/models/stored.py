@@ -24,6 +24,7 @@ from pretrain.plan import builders, modules
 from pretrain.plan.stages import example_shape
 from pretrain.store.store import Store
 
+_OWN = "own"  # a read-out of the user's
 _BLOCK = 1000  # rows, as held-out rows are measured
 _SAME = 1e-2  # mean difference of scores, in deviations, up to which data and code are as they were
 SIDES = ("encoder", "head", "codes", "neighbours", "trees")  # of parameters that a network has to be used
@@ -53,7 +54,7 @@ def load(store: Store, endings: Sequence[Ending], name: str) -> Model:
 
     Raises:
       ConfigError: data of a read-out by neighbours, whose rows vote, or layers of the user's own are not as they were,
-        or modules fail.
+        or modules fail, or a read-out of the user's own has no linear head.
       StoreError: parameters cannot be restored.
       TransferError: modules have other parameters than those that were trained.
     """
@@ -63,10 +64,10 @@ def load(store: Store, endings: Sequence[Ending], name: str) -> Model:
     for ending in endings:
         params = {side: each for side, each in store.params(ending.id).items() if side in SIDES}
         copied(encoder_shapes(stack), params.get("encoder", {}))  # no side where there is no layer
-        if kind == forward.NEIGHBOURS or any(word.kind == "own" for word in settings.words if stack.layers):
+        if kind in (_OWN, forward.NEIGHBOURS) or any(word.kind == "own" for word in settings.words if stack.layers):
             dataset = data.load(ending.settings.finetuning_data)
             params |= voters_of(stack, params, dataset) if kind == forward.NEIGHBOURS else {}
-            _check_as_measured(stack, params, dataset, ending, store)
+            kind = _as_measured(stack, kind, params, dataset, ending, store)
         members.append(Member(params, ending.inputs))
     stored = store.predictions(endings[0].id, "test")
     # In blocks of this size the run has measured test rows, and XLA multiplies a few rows otherwise than many.
@@ -79,21 +80,29 @@ def encoder_shapes(stack: Stack) -> Params:
     return {f"layers_{number}": each.params for number, each in enumerate(stack.shapes) if each.params}
 
 
-def _check_as_measured(stack: Stack, params: Params, dataset: Dataset, ending: Ending, store: Store) -> None:
-    """Checks that a network gives the predictions of test rows that its run stored.
+def _as_measured(stack: Stack, kind: str, params: Params, dataset: Dataset, ending: Ending, store: Store) -> str:
+    """Returns the kind of an ending by which a network gives the predictions of test rows that its run stored.
+
+    A read-out of the user's own has that of another linear head, with logits or without.
 
     Raises:
-      ConfigError: it does not: data, or the code of layers, are others.
+      ConfigError: it does not give them: data, or the code of layers, are others, or a read-out has no such head.
     """
-    kind, stored = ending.settings.finetune.kind, store.predictions(ending.id, "test")
-    run = functools.partial(forward.outputs, stack, kind, params)
-    outputs = np.concatenate([*forward.in_blocks(run, np.asarray, dataset.test.inputs, len(dataset.test.inputs))])
-    made = np.asarray(stack.task.predicted(jnp.asarray(outputs), kind not in ("ridge", forward.NEIGHBOURS)).scores)
-    scores = dataset.units.restored(made) if dataset.units else made.astype(float)
-    scale = float(np.std(stored["scores"], dtype=float)) or 1.0
-    if scores.shape != stored["scores"].shape or np.abs(scores - stored["scores"]).mean() > _SAME * scale:
-        remedy = "or layers of your own are not as they were when the run trained; run the run's command again"
-        raise ConfigError("data.name", ending.settings.data.name, remedy)
+    stored = store.predictions(ending.id, "test")
+    kinds = ("logistic", "ridge") if kind == _OWN else (kind,)
+    for each in kinds if kind != _OWN or "head" in params else ():
+        run = functools.partial(forward.outputs, stack, each, params)
+        outputs = np.concatenate([*forward.in_blocks(run, np.asarray, dataset.test.inputs, len(dataset.test.inputs))])
+        made = np.asarray(stack.task.predicted(jnp.asarray(outputs), each not in ("ridge", forward.NEIGHBOURS)).scores)
+        scores = dataset.units.restored(made) if dataset.units else made.astype(float)
+        scale = float(np.std(stored["scores"], dtype=float)) or 1.0
+        if scores.shape == stored["scores"].shape and np.abs(scores - stored["scores"]).mean() <= _SAME * scale:
+            return each
+    if kind == _OWN:
+        remedy = "predicts otherwise than by params['head'] of its codes, as a network outside of its run does"
+        raise ConfigError("finetune.ending.kind", ending.settings.finetune.ending.kind, remedy)
+    remedy = "or layers of your own are not as they were when the run trained; run the run's command again"
+    raise ConfigError("data.name", ending.settings.data.name, remedy)
 
 
 def voters_of(stack: Stack, params: Params, dataset: Dataset) -> Params:

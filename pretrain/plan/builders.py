@@ -128,10 +128,11 @@ def last(
     encoder_init = "pretrained" if section.encoder_init in ("pca", "wrong_data", "weights") else section.encoder_init
     first = "matched" if section.first_logit_change > 0 else "free"
     choices = Choices(encoder_init, section.fresh_layers, section.head_init, section.codes, first)
-    reads, method = ("images", "labels", "test"), METHODS[section.kind]
+    is_own, reads = section.readout == "own", ("images", "labels", "test")
+    method = method_of(section.ending) if is_own else METHODS[section.kind]
     if not section.makes_updates:
         static = Static(stack, Rows(n_labels, subset=subset), choices=choices)
-        config = StageConfig(section.of_method({}), section.l2)
+        config = StageConfig(trimmed(section.ending)) if is_own else StageConfig(section.of_method({}), section.l2)
         return Stage("finetune", method, static, skeleton(config), ("encoder",), reads, Schedule()), config
     per_layer = {name: tuple(float(getattr(each, name)) for each in of_layers) for name in PER_LAYER}
     config = StageConfig(section.of_method(per_layer), section.l2, trimmed(canonical(section.optimizer)))

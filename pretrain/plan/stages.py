@@ -257,6 +257,8 @@ def last(settings: Settings, datasets: Mapping[DataConfig, Dataset]) -> Spec:
     example, labels = example_shape(layers, dataset.example_shape), n_labels(settings, dataset)
     layout = _augmentation(settings.finetune, frozen, dataset) if section.makes_updates else None
     task, precision = task_of(dataset), settings.encoder.precision
+    if section.readout == "own" and section.ending.kind == "none":
+        raise ConfigError("finetune.ending.kind", "none", "names no read-out of your own; write FILE.py:NAME")
     made = builders.last(section, of_layers, layers, example, task, frozen, labels, layout, precision)
     stage = made[0]
     length = "updates" if section.updates else "epochs"
@@ -326,7 +328,7 @@ def _spec(built: Built, made: builders.Made, section: Any, data: DataConfig, dat
 
 def _deciding(method: Any, section: Any) -> dict[str, Any]:
     """Returns the fields by which a method names a stage; of fine-tuning, those that no other part of a stage reads."""
-    if not isinstance(section, FinetuneConfig):
+    if not isinstance(method, FinetuneConfig):
         views = {"views": _without_directories(method.views)} if isinstance(method, Views) else {}
         return {**decisive(method), **views, "kind": Path(method.kind).name}  # files of the user's without directories
     homes = section.homes()

@@ -65,6 +65,7 @@ _WORDS = {
         "linear": Words("linear read-out", "by linear read-out"),
         "knn": Words("nearest neighbours", "by nearest neighbours"),
         "trees": Words("boosted trees", "by boosted trees"),
+        "own": Words("own read-out", "by own read-out"),
     },
 }
 _MOST_NAMED = 4  # arms in a sentence

@@ -5,7 +5,8 @@ from typing import NamedTuple
 import numpy as np
 
 from pretrain.config.kinds import TaskKind
-from pretrain.config.metrics import metric_of
+from pretrain.config.metrics import OWN, metric_of
+from pretrain.runs.measures import Predictions, own_values
 
 
 class Chance(NamedTuple):
@@ -19,8 +20,9 @@ def chance(metric: str, task: TaskKind, targets: np.ndarray, n_outputs: int) -> 
     """Returns the level of chance of a metric; None where these rows leave it none.
 
     It is of accuracy the share of the most frequent class, of balanced accuracy 1 over the classes that there are, of
-    AUROC 0.5, of average precision the share of positives, of a loss of classes or labels their entropy, of R² 0, and
-    of other measures of numbers the error of their mean, or median.
+    AUROC 0.5, of average precision the share of positives, of a loss of classes or labels their entropy, of R² 0, of
+    other measures of numbers the error of their mean, or median, and of a metric of the user's own its value where
+    shares of classes or labels, or the mean of numbers, are predicted of every row.
 
     The margin is at most half the way to a perfect result. Random order has a higher average precision than constant
     predictions, by its mean and two deviations. Numbers predicted without any relation to the truth reach an R² of
@@ -32,6 +34,8 @@ def chance(metric: str, task: TaskKind, targets: np.ndarray, n_outputs: int) -> 
       targets: class numbers [N]; or labels [N, outputs], NaN where unknown, or numbers, for a loss standardised.
       n_outputs: classes, labels or numbers.
     """
+    if metric in OWN:
+        return _of_own(metric, task, targets, n_outputs)
     if task == "regression":
         return _of_numbers(metric, np.asarray(targets, float))
     if task == "multilabel":
@@ -40,6 +44,25 @@ def chance(metric: str, task: TaskKind, targets: np.ndarray, n_outputs: int) -> 
         return _of_classes(metric, np.bincount(targets))
     labels = (targets[:, None] == np.arange(n_outputs)).astype(float)
     return _of_labels(metric, labels[:, 1:] if n_outputs == 2 else labels)
+
+
+def _of_own(metric: str, task: TaskKind, targets: np.ndarray, n_outputs: int) -> Chance | None:
+    """Returns the level of a metric of the user's own, whose margin is known where it is a mean over rows."""
+    n, classes = len(targets), None
+    if task == "classification":
+        rates = np.bincount(targets, minlength=n_outputs) / n
+        scores = np.log(np.maximum(rates, 0.5 / n))
+        classes = np.full(n, rates.argmax(), np.int32)
+    elif task == "multilabel":
+        rates = np.clip(np.nanmean(targets, axis=0), 0.5 / n, 1 - 0.5 / n)
+        scores = np.log(rates / (1 - rates))
+    else:
+        scores = np.mean(targets, axis=0)
+    if not OWN[metric].function:
+        return None
+    values = own_values(metric, Predictions(np.tile(scores, (n, 1)), classes, targets))
+    margin = 2 * np.std(values) / np.sqrt(n) if values.ndim else 0.0
+    return _chance(metric, np.mean(values), margin) if np.isfinite(np.mean(values)) else None
 
 
 def _chance(metric: str, level: float, margin: float) -> Chance:

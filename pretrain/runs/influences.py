@@ -9,11 +9,14 @@ from collections.abc import Callable
 import numpy as np
 
 from pretrain.config.kinds import TaskKind
-from pretrain.runs.measures import Predictions
+from pretrain.config.metrics import OWN
+from pretrain.runs.measures import Predictions, own_values
 
 
 def influence(measure: str, task: TaskKind, predicted: Predictions, deviation: np.ndarray | None) -> np.ndarray | None:
     """Returns the influence of each row on a measure: [N] float64; None where it has no value.
+
+    None, too, of one of the user's own that is one number rather than a mean of values of rows.
 
     Args:
       measure: without its split.
@@ -26,7 +29,10 @@ def influence(measure: str, task: TaskKind, predicted: Predictions, deviation: n
         return None
     predicted = predicted._replace(scores=scores)
     with np.errstate(divide="ignore", invalid="ignore"):
-        if task == "regression":
+        if measure in OWN:
+            own = own_values(measure, predicted) if OWN[measure].function else np.array(np.nan)
+            values = _centred(own) if own.ndim else None
+        elif task == "regression":
             values = _of_numbers(measure, predicted, deviation)
         elif measure in ("auroc", "average_precision"):
             values = _mean_over_outputs(_auroc if measure == "auroc" else _average_precision, predicted)

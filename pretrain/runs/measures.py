@@ -1,4 +1,4 @@
-"""Measures of stored predictions on held-out examples, by scikit-learn."""
+"""Measures of stored predictions on held-out examples, by scikit-learn or files of the user's."""
 
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -6,7 +6,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pretrain.config.fields import ConfigError
+from pretrain.config.metrics import AUTO, OWN, split_of
+from pretrain.config.own_code import blamed
+from pretrain.config.paths import path_of
+from pretrain.data import Dataset
 from pretrain.store.store import Store
+
+_FEW = 1000  # rows for which predictions are drawn
 
 
 class Predictions(NamedTuple):
@@ -14,7 +21,7 @@ class Predictions(NamedTuple):
 
     scores: np.ndarray  # [N, outputs], as ``tasks.Prediction``
     classes: np.ndarray | None  # [N] predicted class numbers
-    targets: np.ndarray  # [N] class numbers, or labels or numbers [N, outputs] in their units
+    targets: np.ndarray  # [N] class numbers, or labels, NaN where unknown, or numbers [N, outputs] in their units
 
 
 def measured(store: Store, ids: Sequence[str], columns: Collection[str]) -> dict[str, dict[str, float]]:
@@ -54,8 +61,54 @@ def on_few(store: Store, job: str, metric: str, n: int | None, seed: int) -> flo
 
 
 def _value(metric: str, stored: Mapping[str, np.ndarray]) -> float | None:
-    value = float(MEASURES[metric](Predictions(stored["scores"], stored.get("classes"), stored["targets"])))
+    predicted = Predictions(stored["scores"], stored.get("classes"), stored["targets"])
+    value = float(MEASURES[metric](predicted) if metric in MEASURES else np.mean(own_values(metric, predicted)))
     return value if np.isfinite(value) else None
+
+
+def own_values(name: str, predicted: Predictions) -> np.ndarray:
+    """Returns a metric of the user's own: of each row [N], or of all []; NaN of scores that are not finite.
+
+    Raises:
+      ConfigError: its file was not read, or its function fails, or returns anything else.
+    """
+    function, facts, word = OWN[name]
+    if not function:
+        raise ConfigError("study.metric", name, "is of a file that was not read; launch its run again")
+    if not np.isfinite(predicted.scores).all():
+        return np.array(np.nan)
+    with blamed("study.metric", word, path_of("study.metric", word.rpartition(":")[0])):
+        values = np.asarray(function(predicted), np.float64)
+    n = len(predicted.targets)
+    if values.shape not in ((), (n,)):
+        remedy = f"returns shape {values.shape} of {n:,} rows; return a value of each, or one number"
+        raise ConfigError("study.metric", word, remedy)
+    if not facts.low <= (mean := np.mean(values)) <= facts.high and np.isfinite(mean):
+        remedy = f"returns {mean:.4g}, where low is {facts.low:g} and high {facts.high:g}; state them as they are"
+        raise ConfigError("study.metric", word, remedy)
+    return values
+
+
+def check(metric: str, datasets: Collection[Dataset]) -> None:
+    """Checks that a metric of the user's own, as of ``study.metric``, measures predictions drawn for validation rows.
+
+    Raises:
+      ConfigError: it fails, or has no value.
+    """
+    name = split_of(metric)[1]
+    if metric == AUTO or name not in OWN:
+        return
+    for dataset in datasets:
+        labels = dataset.validation.labels[:_FEW]
+        targets = dataset.units.restored(labels) if dataset.units else labels
+        draws = np.random.default_rng(0).normal(size=(len(targets), len(dataset.output_names))).astype(np.float32)
+        predicted = Predictions(targets + draws if dataset.task == "regression" else draws, None, targets)
+        if dataset.task == "classification":
+            chances = draws - np.log(np.sum(np.exp(draws), axis=1, keepdims=True))
+            predicted = Predictions(chances, draws.argmax(axis=1).astype(np.int32), targets)
+        if not np.isfinite(np.mean(own_values(name, predicted))):
+            remedy = f"returns NaN, or infinity, for predictions drawn for {len(targets):,} rows of {dataset.task}"
+            raise ConfigError("study.metric", metric, f"{remedy}; return numbers")
 
 
 def _accuracy(predicted: Predictions) -> float:

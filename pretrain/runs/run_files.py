@@ -22,6 +22,7 @@ from pretrain.store import lock, manifests
 from pretrain.store.manifests import DamageError
 
 EXPERIMENT = "pretrain.experiment_id"  # key of a Parquet file's metadata
+METRIC = "pretrain.metric"  # key of those of a column, which hold what a file of the user's states of it
 REMEDY = "run the run's command again, which makes it again from its store"
 _DRAFT, _COMMITTED = ".draft", ".complete"
 

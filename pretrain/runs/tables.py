@@ -1,5 +1,6 @@
 """The tables of a run: a row a trial, and every curve in long form."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -141,8 +142,10 @@ def with_metric(trials: pa.Table, stages: pa.Table, store: Store, metric: str) -
     of_trial = {row["trial_id"]: row["stage_id"] for row in stages.to_pylist() if row["stage"] == "finetune"}
     ids = [of_trial[trial] for trial in trials["trial_id"].to_pylist()]
     values = measures.measured(store, list(dict.fromkeys(ids)), missing)
+    stated = {run_files.METRIC: json.dumps(metrics.OWN[name].facts._asdict())} if name in metrics.OWN else None
     for column in missing:
-        trials = trials.append_column(column, pa.array([values.get(job, {}).get(column) for job in ids], pa.float64()))
+        cells = pa.array([values.get(job, {}).get(column) for job in ids], pa.float64())
+        trials = trials.append_column(pa.field(column, pa.float64(), metadata=stated), cells)
     return trials
 
 

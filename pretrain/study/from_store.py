@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pretrain.config import metrics
 from pretrain.config.counts import counted
@@ -32,7 +33,7 @@ def at_store(run: Run, store: str) -> Run:
     return dataclasses.replace(run, experiment=run.experiment.with_others({"store": str(root)}))
 
 
-def measured(run: Run, metric: str, field: str = "study.metric", with_chance: bool = False) -> Run:
+def measured(run: Run, metric: str, field: str = "study.metric", with_chance: bool = False, anew: bool = False) -> Run:
     """Returns a run whose trials have a metric, measured from stored predictions where they lack it.
 
     Args:
@@ -40,11 +41,15 @@ def measured(run: Run, metric: str, field: str = "study.metric", with_chance: bo
       metric: as ``study.metric``, such as ``balanced_accuracy``.
       field: by which it was asked for.
       with_chance: whether its level of chance, too, where there are predictions.
+      anew: whether one of the user's own, whose file may be another by now, is measured in any case.
 
     Raises:
       ConfigError: it is no metric, none of these targets, or predictions are not, or no longer, stored in full.
     """
-    metrics.check_metric(metric, field)
+    if anew or metric != run.experiment.study.metric:
+        metrics.check_metric(metric, field)
+    if anew and ".py:" in metric:
+        run = _without(run, metrics.split_of(metric)[1])
     names, first = run.trials.column_names, summary.metrics(run.trials)[0]
     column = first if metric == metrics.AUTO else metrics.column(metric)
     has_metric = column in names
@@ -74,6 +79,17 @@ def measured(run: Run, metric: str, field: str = "study.metric", with_chance: bo
         return tables.with_chance(trials, run.stages, store, column, task) if with_chance else trials
 
     return dataclasses.replace(run, trials=measured(run.trials), variation=run.variation and measured(run.variation))
+
+
+def _without(run: Run, own: str) -> Run:
+    """Returns a run without what it knows of a metric of the user's own."""
+    columns = [f"{split}_{own}" for split in ("test", "validation")]
+
+    def kept(table: pa.Table | None) -> pa.Table | None:
+        return table and table.select([name for name in table.column_names if name not in columns])
+
+    rows = run.rows and run.rows.filter(pc.invert(pc.is_in(run.rows["metric"], pa.array(columns))))
+    return dataclasses.replace(run, trials=kept(run.trials), variation=kept(run.variation), rows=rows)
 
 
 def load_model(

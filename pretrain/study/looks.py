@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _INIT, _FROZEN = CORNERS
 _VERSION = "2"  # of what looks hold; another takes those of older runs anew
-_WITHOUT_PROBABILITIES = ("ridge", "knn")  # endings whose scores are no logarithms or logits
+_WITHOUT_PROBABILITIES = ("ridge", "knn", "own")  # endings whose scores are, or may be, no logarithms or logits
 _ALIKE = ("data.", "finetune.labels")  # beginnings of the fields that two arms share
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pretrain.config import Experiment, from_json, own_methods
+from pretrain.config import Experiment, from_json, metrics, own_methods
 from pretrain.config.counts import counted
 from pretrain.config.fields import ConfigError
 from pretrain.config.paths import path_of
@@ -156,6 +156,11 @@ def run_of(files: Files) -> Run:
         name for name in run_tables.COLUMNS if name not in run_tables.OPTIONAL or f"{name}.parquet" in files.checksums
     )
     tables = {name: run_tables.completed(name, _read_table(files, name)) for name in present}
+    for column in tables["trials"].schema:
+        if stated := (column.metadata or {}).get(run_files.METRIC.encode()):
+            facts = json.loads(stated)
+            own = metrics.Metric(**{**facts, "tasks": tuple(facts["tasks"])})
+            metrics.remember(metrics.split_of(column.name)[1], metrics.OwnMetric(None, own))
     try:
         with _readable(files, "experiment.json"):
             experiment = own_methods.recorded(content, from_json)

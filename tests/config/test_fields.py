@@ -30,7 +30,7 @@ from pretrain.config import (
 from pretrain.config.fields import fields, get, is_traced, kind_of, replace, replace_all, with_values
 from pretrain.config.suggestions import nearest
 from pretrain.config.views import View
-from tests.experiments import KINDS, LEAVES, brief, experiments, kind_with, refused, values_of, with_field
+from tests.experiments import KINDS, LEAVES, OF_FILES, brief, experiments, kind_with, refused, values_of, with_field
 
 OF_VIEWS = (ContrastiveConfig, RedundancyConfig, VarianceConfig, TeacherConfig)
 ALL = (AutoencoderConfig, RbmConfig, SupervisedConfig, PcaConfig, *OF_VIEWS, MaskedConfig, VimeConfig)
@@ -67,7 +67,7 @@ def test_a_config_has_the_fields_of_the_kinds_that_it_holds(kind, rule):
         assert sorted(own) == sorted(f"{section}.{name}" for name in own_names(held))
         # What the kind may become is named beside what it is.
         assert found[f"{section}.kind"] == LEAVES[f"{section}.kind"]
-    assert found.keys() <= {*LEAVES, "sweep", "per_layer"}
+    assert found.keys() <= {*LEAVES, "sweep", "per_layer", OF_FILES}
     assert all(get(experiment, name) is not None for name in found)
 
 

@@ -24,7 +24,7 @@ from tests.learn.conftest import CLASSES, PIXELS, dense, last, run
 # A new field belongs in one line of these: a change of it is a change of that part, and of that part alone.
 HOMES = {
     "start": {
-        *("encoder_init", "fresh_layers", "head_init", "codes"),
+        *("encoder_init", "fresh_layers", "head_init", "codes", "ending"),
         *("weights", "weights_layout", "weights_names", "reference"),
     },
     "layers": {"frozen_layers", "cache_codes", "activation"},
