@@ -181,7 +181,6 @@ ENCODERS = {
     "volumes": ((Convolution(3, 3, 2, "elu"), Dense(5, "elu")), Layout((4, 4, 4, 1))),
     "columns": (dense((8, 4), "elu"), TABLE),
     "tokens": ((Patches(4, 2), Attention(2)), IMAGES),
-    "tokens of series": ((Patches(4, 2), Attention(2)), SERIES),
 }
 KINDS = [(MaskedConfig(share=0.5, patch=2), name) for name in ENCODERS] + [(VimeConfig(), "columns")]
 QUICK = {("masked", "dense"), ("masked", "tokens"), ("masked", "convolutions"), ("vime", "columns")}

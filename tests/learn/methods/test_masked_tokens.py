@@ -207,5 +207,6 @@ def test_an_encoder_of_tokens_predicts_patches_better_than_means():
     examples = jax.tree.map(lambda _: jnp.asarray(images, jnp.float32), splits(IMAGES))
     stage = stage_of(METHOD, VIT[:2], IMAGES, greedy=False, n=120, epochs=40)
     ran = run(stage, examples)
-    assert ran.curves["validation_loss"][-1] < 0.5 < ran.curves["validation_loss"][0]
+    losses = ran.curves["validation_loss"]
+    assert losses[-1] < 0.5 < losses[np.isfinite(losses)][0]
     assert not results_of(stage[0], ran.state.params, examples)
