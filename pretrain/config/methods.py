@@ -251,7 +251,8 @@ class MaskedConfig(Method):
     """Share of patches of an image, windows of a series or columns of a table that is hidden, as many in every input;
     above the lowest layer, of the codes below (fraction)."""
     patch: Count = 4
-    """Side of a patch (pixels), or length of a window (steps), at most half of the longest side; columns have none."""
+    """Side of a patch (pixels), or length of a window (steps), at most half of the longest side; columns have none, and
+    of an encoder that cuts patches, as 64p4, these are hidden."""
     decodes: ClassVar[bool] = False
     trains_deep: ClassVar[bool] = True
     reads_layout: ClassVar[bool] = True
@@ -260,6 +261,10 @@ class MaskedConfig(Method):
     def at_inputs(self, inputs: Inputs) -> Method:
         if inputs.form == "columns" and self.patch != MaskedConfig.patch:
             remedy = "has no effect on columns, which are hidden one by one; leave it out"
+            raise ConfigError("pretrain.method.patch", self.patch, remedy)
+        side = max(inputs.shape[:-1], default=0)
+        if inputs.form != "columns" and self.patch > max(most := -(-side // 2), MaskedConfig.patch):
+            remedy = f"is more than half of the {side} values of a side, of which some stay; give {most} at most"
             raise ConfigError("pretrain.method.patch", self.patch, remedy)
         return self
 

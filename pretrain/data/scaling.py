@@ -46,7 +46,9 @@ class Scaling(NamedTuple):
         """Returns rows [N, ...] flattened, as datasets hold them: [N, D'] float32, or uint8, which programs divide."""
         if self.is_identity:
             flat = rows.reshape(len(rows), -1)
-            return flat if flat.dtype in (np.uint8, np.float32) else flat.astype(np.float32)
+            flat = flat if flat.dtype in (np.uint8, np.float32) else flat.astype(np.float32)
+            negative = flat.dtype != np.uint8 and any((np.signbit(part) & (part == 0)).any() for part in blocks(flat))
+            return flat + np.float32(0) if negative else flat  # negative zeros would be padding
         n_marked, start, made = len(self.marked), 0, None
         for block in blocks(rows):
             values = block.reshape(len(block), -1).astype(np.float64, copy=False)
@@ -59,7 +61,7 @@ class Scaling(NamedTuple):
                 values = values[:, self.kept]
             if made is None:
                 made = np.empty((len(rows), values.shape[1] + n_marked), np.float32)
-            made[start : start + len(block), : values.shape[1]] = values
+            made[start : start + len(block), : values.shape[1]] = values + 0.0
             made[start : start + len(block), values.shape[1] :] = marks
             if self.padded:
                 part = made[start : start + len(block)]

@@ -11,10 +11,10 @@ import math
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from pretrain.learn.annotations import Array
-from pretrain.learn.padding import is_real
+from pretrain.learn.padding import marked, real_tokens
 from pretrain.learn.products import product
 
 RATIO = 4  # units of a block's hidden layer by those of a token
@@ -26,14 +26,16 @@ class Patches(nn.Module):
 
     It goes over all sides of series [B, T, 1, C] and volumes, too; along a side of 1 the window is 1. Zeros fill the
     last patch of a side. Kernels start from LeCun's normal, biases from zero, positions from a deviation of 0.02
-    (Dosovitskiy et al., 2021).
+    (Dosovitskiy et al., 2021). Given places among all patches, it embeds these alone.
     """
 
     features: int
     window: int
 
     @nn.compact
-    def __call__(self, inputs: Float[Array, "rows *sides channels"]) -> Tokens:
+    def __call__(
+        self, inputs: Float[Array, "rows *sides channels"], places: Int[Array, "rows visible"] | None = None
+    ) -> Tokens:
         if inputs.ndim < 4:
             raise ValueError("patches are cut from images [H, W, C], series [T, 1, C] or volumes [D, H, W, C]")
         window = windows(inputs.shape[1:-1], self.window)
@@ -41,9 +43,13 @@ class Patches(nn.Module):
         kernel = self.param("kernel", nn.initializers.lecun_normal(), (*window, inputs.shape[-1], self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         positions = self.param("positions", nn.initializers.normal(0.02), (*cut.shape[1:-1], self.features))
+        if places is not None:
+            cut = chosen(cut, places)
+            own = one_hot(places, math.prod(positions.shape[:-1])).astype(jnp.float32)
+            positions = (own @ positions.reshape(-1, self.features)).reshape(*cut.shape[:-1], self.features)
         sums = product(cut, kernel.reshape(-1, self.features))
         tokens = sums + jnp.broadcast_to(positions + jnp.broadcast_to(bias, positions.shape), sums.shape)
-        return _marked(tokens, _present(cut))
+        return marked(tokens, real_tokens(cut))
 
 
 class Attention(nn.Module):
@@ -62,13 +68,13 @@ class Attention(nn.Module):
         if len(shape) < 2:
             raise ValueError("attention reads tokens [..., units], as 64p4 makes them, and no vectors")
         if units % self.heads:
-            raise ValueError(f"{units} units are not divided by {self.heads} heads")
-        present = _present(inputs)
+            raise ValueError(f"t{self.heads} has {self.heads} heads, which do not divide {units} units; give a divisor")
+        present = real_tokens(inputs)
         tokens = inputs.reshape(shape[0], n_tokens, units)
         keys = None if present is None else present.reshape(shape[0], n_tokens)
         tokens = tokens + _Attending(self.heads, name="attn")(LayerNorm(name="norm1")(tokens), keys)
         tokens = tokens + _Perceptron(name="mlp")(LayerNorm(name="norm2")(tokens))
-        return _marked(tokens.reshape(inputs.shape), present)
+        return marked(tokens.reshape(inputs.shape), present)
 
 
 class _Attending(nn.Module):
@@ -123,7 +129,7 @@ class LayerNorm(nn.Module):
         offsets = tokens - tokens.mean(axis=-1, keepdims=True)
         rates = jax.lax.rsqrt(jnp.square(offsets).mean(axis=-1, keepdims=True) + 1e-6)
         normed = offsets * rates * jnp.broadcast_to(scale, tokens.shape) + jnp.broadcast_to(bias, tokens.shape)
-        return _marked(normed, _present(tokens))
+        return marked(normed, real_tokens(tokens))
 
 
 class Mean(nn.Module):
@@ -133,7 +139,7 @@ class Mean(nn.Module):
     def __call__(self, inputs: Tokens) -> Float[Array, "rows units"]:
         if inputs.ndim < 3:
             raise ValueError("a mean over positions reads [..., units] with positions, and no vectors")
-        axes, present = tuple(range(1, inputs.ndim - 1)), _present(inputs)
+        axes, present = tuple(range(1, inputs.ndim - 1)), real_tokens(inputs)
         if present is None:
             return inputs.mean(axis=axes)
         sums = inputs.sum(axis=axes)  # to which negative zeros add nothing
@@ -190,11 +196,12 @@ def patches(inputs: Float[Array, "rows *sides channels"], window: tuple[int, ...
     return cut.transpose(0, *range(1, 2 * n, 2), *range(2, 2 * n + 1, 2), 2 * n + 1).reshape(n_rows, *grid, -1)
 
 
-def _present(values: Tokens) -> Bool[Array, "rows *grid"] | None:
-    """Returns which tokens of series [B, T, 1, units] are not padding; None of others, which have none."""
-    return is_real(values).any(axis=-1) if values.ndim == 4 and values.shape[2] == 1 else None
+def chosen(tokens: Tokens, places: Int[Array, "rows visible"]) -> Float[Array, "rows ... units"]:
+    """Returns the tokens [B, *grid, units] at places of rows: [B, visible, units]; series [B, visible, 1, units]."""
+    found = jnp.take_along_axis(tokens.reshape(len(tokens), -1, tokens.shape[-1]), places[:, :, None], axis=1)
+    return found[:, :, None] if real_tokens(tokens) is not None else found
 
 
-def _marked(tokens: Tokens, present: jax.Array | None) -> Tokens:
-    """Returns tokens of which those that are not present are padding."""
-    return tokens if present is None else jnp.where(present[..., None], tokens, -0.0)
+def one_hot(places: Int[Array, "rows visible"], n_tokens: int) -> Bool[Array, "rows visible tokens"]:
+    """Returns whether each token is at a place: a product with it gathers and scatters without a loop."""
+    return places[:, :, None] == jnp.arange(n_tokens)[None, None]

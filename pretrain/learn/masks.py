@@ -36,16 +36,28 @@ def hidden(
     patch = min(patch, -(-max(sides) // 2))
     grid = [-(-side // patch) for side in sides]
     parts = drawn(key, n_rows, math.prod(grid), share).reshape(n_rows, *grid, 1)
-    for axis, side in enumerate(sides, 1):
-        parts = jax.lax.slice_in_dim(jnp.repeat(parts, patch, axis), 0, side, axis=axis)
-    return jnp.broadcast_to(parts, (n_rows, *shape))
+    return spread(parts, [patch] * len(sides), shape)
+
+
+def spread(
+    parts: Bool[Array, "rows *grid 1"], window: Sequence[int], shape: tuple[int, ...]
+) -> Bool[Array, "rows ..."]:
+    """Returns which values of examples of a shape are hidden, given which windows of them are."""
+    for axis, (length, side) in enumerate(zip(window, shape[:-1], strict=True), 1):
+        parts = jax.lax.slice_in_dim(jnp.repeat(parts, length, axis), 0, side, axis=axis)
+    return jnp.broadcast_to(parts, (len(parts), *shape))
 
 
 def drawn(key: Key[Array, ""], n_rows: int, n_parts: int, share: float) -> Bool[Array, "rows parts"]:
     """Returns which parts of each row are hidden: a share of them, the same count in every row."""
-    n_hidden = max(1, min(round(share * n_parts), n_parts - 1))
+    count = n_hidden(share, n_parts)
 
     def of_row(key: Key[Array, ""]) -> Bool[Array, " parts"]:
-        return shuffled(key, jnp.arange(n_parts), n_parts) < n_hidden  # 40 times as fast as to sort, on a CPU
+        return shuffled(key, jnp.arange(n_parts), n_parts) < count  # 40 times as fast as to sort, on a CPU
 
     return jax.vmap(of_row)(jax.random.split(key, n_rows))
+
+
+def n_hidden(share: float, n_parts: int) -> int:
+    """Returns how many of some parts are hidden: one at least, and all but one at most."""
+    return max(1, min(round(share * n_parts), n_parts - 1))

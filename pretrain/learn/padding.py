@@ -32,3 +32,13 @@ def squared_errors(
 def masked(values: jax.Array, targets: Float[Array, "rows ..."], padded: bool) -> jax.Array:
     """Returns values [B, ...], zero where targets are padding, if they have some."""
     return jnp.where(is_real(targets), values, 0) if padded else values
+
+
+def real_tokens(values: Float[Array, "rows *grid units"]) -> Bool[Array, "rows *grid"] | None:
+    """Returns which tokens of series [B, T, 1, units] are not padding; None of others, which have none."""
+    return is_real(values).any(axis=-1) if values.ndim == 4 and values.shape[2] == 1 else None
+
+
+def marked(tokens: Float[Array, "rows *grid units"], real: jax.Array | None) -> Float[Array, "rows *grid units"]:
+    """Returns tokens of which those that are not real are padding."""
+    return tokens if real is None else jnp.where(real[..., None], tokens, -0.0)

@@ -47,6 +47,7 @@ class Companion(NamedTuple):
     kernel: Literal["own", "tied", "scaled"] = "own"  # or the encoder's, transposed; or that times a variance
     starts_at: Literal["random", "zero"] = "random"
     joins_deep: bool = True  # whether it takes part where layers above its own are trained with it
+    is_alone: bool = False  # whether it takes part only where its layer is trained alone
 
 
 Companions = tuple[tuple[str, Companion], ...]  # by side, as in ("decoder", ...)
@@ -158,7 +159,7 @@ class Stack:
         found = []
         for number in range(self.start, len(self.layers)):
             beside = self.companions[number] if self.companions else ()
-            joins = ((side, each.module) for side, each in beside if number == self.top or each.joins_deep)
+            joins = ((side, each.module) for side, each in beside if self.joins(number, each))
             modules = (("encoder", self.layers[number]), *joins)
             found += [(side, number) for side, module in modules if switch_of(module)]
         return tuple(found)
@@ -167,6 +168,12 @@ class Stack:
     def reconstructs(self) -> bool:
         """Whether the stack turns its codes back into images."""
         return bool(self.companions) and all(dict(each).get("decoder") for each in self.companions)
+
+    def joins(self, layer: int, companion: Companion) -> bool:
+        """Returns whether a companion of a layer in training is trained with it."""
+        if companion.is_alone:
+            return self.start == self.top
+        return layer == self.top or companion.joins_deep
 
     def companion(self, side: str, layer: int) -> Companion:
         """Returns a layer's companion."""

@@ -387,7 +387,8 @@ class Network(nn.Module):
         if scaling["kept"]:
             values = values[:, scaling["kept"]]
         values = torch.cat([values, missing[:, scaling["marked"]].double()], dim=1)
-        return self._placed(torch.nan_to_num(values + 0.0, nan=-0.0) if scaling["padded"] else values)
+        values = values + 0.0  # negative zeros are padding
+        return self._placed(torch.nan_to_num(values, nan=-0.0) if scaling["padded"] else values)
 
     def _placed(self, values):
         return values.float().to(self.mean.device)

@@ -160,7 +160,7 @@ def _trained(stack: Stack) -> tuple[str, ...]:
         name = f"layers_{number}"
         trained |= {f"encoder/{name}/{leaf}" for leaf in shapes["encoder"][name]}
         for side, companion in stack.companions[number]:
-            if number == stack.top or companion.joins_deep:
+            if stack.joins(number, companion):
                 leaves = shapes[side][name].keys() - ({"variance"} if companion.kernel == "scaled" else set())
                 trained |= {f"{side}/{name}/{leaf}" for leaf in leaves}
     return tuple(sorted(trained))

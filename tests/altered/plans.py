@@ -134,6 +134,12 @@ PLANS = {
         "pretrain": {"method": METHODS["masked"](share=0.5, patch=2)},
         "finetune": {"epochs": 1},
     },
+    "hidden tokens": {
+        "sweep": ({"pretrain.training": ("greedy", "end_to_end")},),
+        "encoder": {"layers": ("6p2", "t2", "norm", "mean")},
+        "pretrain": {"method": METHODS["masked"](share=0.5)},
+        "finetune": {"epochs": 1},
+    },
     "swapped values": {
         "sweep": ({"pretrain.training": ("greedy", "end_to_end")},),
         "data": {"name": "several.npz", "scaling": "standardise"},

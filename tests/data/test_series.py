@@ -103,6 +103,16 @@ def test_zeros_of_a_series_are_no_padding():
     np.testing.assert_array_equal(np.asarray(is_real(jnp.asarray(found))), ~np.isnan(rows[:, :, 0]))
 
 
+@pytest.mark.parametrize("method", ["none", "standardise"])
+def test_zeros_of_series_of_one_length_are_no_padding(method):
+    rows = np.array([[[-0.0], [1.0], [-0.0]], [[0.5], [-0.0], [0.25]]])[:, :, None]
+    for given in (rows, rows.astype(np.float32)):
+        found = fit([given], [], method, ()).scaling.applied(given)
+        assert np.asarray(is_real(jnp.asarray(found))).all()
+        if method == "none":
+            np.testing.assert_array_equal(found, rows.reshape(2, 3))
+
+
 def test_subnormal_numbers_are_no_padding():
     rows = padded([np.array([[-1e-40], [1e-40], [-1.0]]), np.array([[-1.1754944e-38]])])[:, :, None]
     found = fit([rows], [], "none", (), padded=True).scaling.applied(rows)

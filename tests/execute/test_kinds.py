@@ -105,6 +105,17 @@ PLANS = {
         "method": MaskedConfig(share=0.5),
         "stages": ["pretrain/all"],
     },
+    "hidden tokens, layer by layer": {
+        "encoder": {"layers": ("6p3", "t2")},
+        "method": MaskedConfig(),
+        "stages": ["pretrain/0", "pretrain/1"],
+    },
+    "hidden tokens, all at once": {
+        "encoder": {"layers": ("6p3", "t2", "norm", "mean")},
+        "pretrain": {"training": "end_to_end"},
+        "method": MaskedConfig(share=0.5),
+        "stages": ["pretrain/all"],
+    },
     "swapped values, layer by layer": {
         "encoder": {"layers": (6, 4)},
         "data": {"inputs": "columns"},

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
+from scipy import special
 
 from pretrain.learn.attention import Attention, LayerNorm, Mean, Patches, Repeat, TokenDecoder
 from pretrain.learn.layers import LayerError, fresh, shapes_of
@@ -46,7 +47,7 @@ def block(tokens, params, heads):
             found[query, head * width :][:width] = weights / weights.sum() @ values
     tokens = tokens + dense(found, params["attn"]["proj"])
     hidden = dense(norm(tokens, params["norm2"]), params["mlp"]["fc1"])
-    gelu = hidden * (1 + np.vectorize(math.erf)(hidden / math.sqrt(2))) / 2
+    gelu = hidden * (1 + special.erf(hidden / math.sqrt(2))) / 2
     return tokens + dense(gelu, params["mlp"]["fc2"])
 
 
@@ -170,7 +171,7 @@ def test_a_token_is_decoded_to_its_own_patch():
 @pytest.mark.parametrize(
     ("layer", "shape", "words"),
     [
-        (Attention(3), (2, 3, 8), "8 units are not divided by 3 heads"),
+        (Attention(3), (2, 3, 8), "t3 has 3 heads, which do not divide 8 units; give a divisor"),
         (Attention(2), (8,), "attention reads tokens"),
         (Patches(4, 2), (8,), "patches are cut from images"),
         (Mean(), (8,), "a mean over positions reads"),

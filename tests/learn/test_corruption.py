@@ -1,13 +1,23 @@
 """Noise on what a layer reads: how much, where, and of which distribution."""
 
+import dataclasses
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from pretrain.config import AutoencoderConfig
 from pretrain.learn import corruption
+from pretrain.learn.attention import Attention, Patches
+from pretrain.learn.methods.autoencoder import reconstruction
+from pretrain.learn.metrics import Batch
+from pretrain.learn.padding import is_real
+from pretrain.learn.stack import Stack, fresh_layer
+from tests.learn.conftest import companions
 
 corrupted = jax.jit(corruption.corrupted, static_argnums=2)
 
@@ -62,3 +72,29 @@ def test_every_key_draws_noise_of_its_own(kind):
     first, second, again = (corrupted(inputs, jax.random.key(key), kind, 0.4) for key in (0, 1, 0))
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, second)
+
+
+@pytest.mark.parametrize("kind", ["masking", "gaussian", "salt_and_pepper"])
+def test_padding_of_series_stays_padding_under_noise(kind):
+    stack = Stack((Patches(4, 2), Attention(2)), (8, 1, 2), padded=True)
+    stack = dataclasses.replace(stack, companions=companions(AutoencoderConfig(), stack.layers, stack.example))
+    steps = np.random.default_rng(0).normal(size=(5, 8, 1, 2)).astype(np.float32)
+    steps[:, 5:] = -0.0
+    params = {side: {} for side in ("encoder", "decoder")}
+    for number in range(2):
+        for side, own in fresh_layer(stack, number, 0).items():
+            params[side][f"layers_{number}"] = own
+    read = []
+
+    def corrupt(inputs):
+        read.append(corruption.corrupted(inputs, jax.random.key(0), kind, 0.5))
+        return read[-1]
+
+    def loss(inputs, corrupt):
+        batch, config = Batch(inputs), AutoencoderConfig()
+        return reconstruction(params, batch, stack=stack, config=config, corrupt=corrupt)[0]
+
+    noisy = loss(jnp.asarray(steps), corrupt)
+    assert is_real(read[0][:, 5:]).any()
+    kept = loss(jnp.asarray(steps), lambda inputs: jnp.where(is_real(inputs), read[0], -0.0))
+    assert noisy == kept

@@ -63,6 +63,11 @@ ASKED = {
     ),
     "masks": ({"encoder": {"layers": ("3c3s2", "max2", 5)}, "pretrain": of_kind("masked")}, ()),
     "masks, all at once": ({"pretrain": {**of_kind("masked", share=0.5), "training": "end_to_end"}}, ()),
+    "hidden tokens": ({"encoder": {"layers": ("6p3", "t2", "mean")}, "pretrain": of_kind("masked")}, ()),
+    "hidden tokens, all at once": (
+        {"encoder": {"layers": ("6p3", "t2", "mean")}, "pretrain": {**of_kind("masked"), "training": "end_to_end"}},
+        (),
+    ),
     "swapped values": ({**COLUMNS, "pretrain": of_kind("vime")}, ()),
     "swapped values, all at once": ({**COLUMNS, "pretrain": {**of_kind("vime"), "training": "end_to_end"}}, ()),
     "a corruption by swaps": ({**COLUMNS, "pretrain": of_kind("autoencoder", corruption="swap")}, ()),

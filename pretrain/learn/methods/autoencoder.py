@@ -15,7 +15,7 @@ from pretrain.learn.corruption import corrupted
 from pretrain.learn.layers import ACTIVATIONS, Dense, Params, activation_of, apply, encode
 from pretrain.learn.method import Method
 from pretrain.learn.metrics import Batch, Mean, Metrics, mean_of
-from pretrain.learn.padding import masked, squared_errors
+from pretrain.learn.padding import is_real, masked, squared_errors
 from pretrain.learn.pytrees import skeleton
 from pretrain.learn.randomness import Purpose, normal, update_key
 from pretrain.learn.stack import Companion, Companions, Stack, below, decode, mirror
@@ -67,7 +67,11 @@ def reconstruction(
     """
     targets = stack.read(params, batch.inputs)
     top, name = stack.layers[-1], f"layers_{stack.top}"
-    inputs = encode(stack.layers, params.get("encoder", {}), corrupt(targets), stack.start, stack.top)
+    padded = stack.padded and stack.start == 0
+    given = corrupt(targets)
+    if padded and given is not targets:
+        given = jnp.where(is_real(targets), given, targets)
+    inputs = encode(stack.layers, params.get("encoder", {}), given, stack.start, stack.top)
     if isinstance(top, Dense) and top.norm == "none":
         sums = apply(Dense(top.features), params["encoder"][name], inputs)
         codes = ACTIVATIONS[top.activation](sums)
@@ -78,7 +82,6 @@ def reconstruction(
         log_variances = apply(stack.companion("log_variance", stack.top).module, params["log_variance"][name], inputs)
         given = codes + jnp.exp(log_variances / 2) * draw(codes.shape)
     outputs, logits = decode(stack, params, given, stack.start)
-    padded = stack.padded and stack.start == 0
     errors = squared_errors(outputs, targets, padded)
     loss = jnp.mean(errors)
     if config.loss == "cross_entropy":

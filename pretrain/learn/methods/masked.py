@@ -1,9 +1,11 @@
 """Masked autoencoding: hidden parts of inputs are predicted from the others (He et al., 2022).
 
 The lowest layer's inputs are masked, whether it is trained alone or with the layers above it. A layer that is trained
-alone above others has the codes below it masked, as stacked denoising autoencoders have (Vincent et al., 2010).
+alone above others has the codes below it masked, as stacked denoising autoencoders have (Vincent et al., 2010). Hidden
+values are zero; but hidden tokens, of layers that take any number of them, are left out until these are through.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from functools import partial
 
@@ -12,15 +14,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Key
 
+from pretrain.config.fields import ConfigError
 from pretrain.config.methods import MaskedConfig
-from pretrain.learn import padding, results, start
+from pretrain.learn import padding, results, start, tokens
 from pretrain.learn.annotations import Array, Scalar
 from pretrain.learn.layers import Params, encode, flat
 from pretrain.learn.masks import hidden
 from pretrain.learn.method import Method
 from pretrain.learn.metrics import Batch, Mean, Metrics, Splits, evaluate, mean_of
 from pretrain.learn.randomness import Purpose, update_key
-from pretrain.learn.stack import Companion, Companions, below, decode, mirror
+from pretrain.learn.stack import Companion, Companions, Stack, below, decode, mirror
 from pretrain.learn.stage import StageConfig, Static
 from pretrain.learn.tasks import Task
 from pretrain.learn.train import Step, TrainState, Values, optimizer_of, state_of, train_step
@@ -30,9 +33,22 @@ _PIVOTS = 100  # rows
 
 
 def companions(config: MaskedConfig, layers: Sequence[nn.Module], example: tuple[int, ...], task: Task) -> Companions:
-    """Returns the predictor of the topmost layer's inputs, its mirror image."""
+    """Returns the predictor of the topmost layer's inputs: its mirror image, or of tokens, one that attends to them.
+
+    Tokens that are trained together with those below have the predictor of the lowest.
+
+    Raises:
+      ConfigError: a size of patches is asked for besides the encoder's own.
+    """
     output = below(layers, len(layers) - 1) or "identity"
-    return ((_SIDE, Companion(mirror(layers[-1], example), activation=output)),)
+    if not tokens.n_layers(layers[-1:], example):
+        return ((_SIDE, Companion(mirror(layers[-1], example), activation=output)),)
+    window = getattr(layers[-1], "window", config.patch)
+    if config.patch not in (window, MaskedConfig.patch):
+        remedy = f"has no effect on an encoder that cuts patches of {window}, which are hidden whole; leave it out"
+        raise ConfigError("pretrain.method.patch", config.patch, remedy)
+    is_alone = 1 < len(layers) == tokens.n_layers(layers, example)
+    return ((_SIDE, Companion(tokens.predictor(layers[-1], example), activation=output, is_alone=is_alone)),)
 
 
 def init(static: Static, config: StageConfig, seed: jax.Array, parent: Params | None, examples: Splits) -> TrainState:
@@ -82,18 +98,29 @@ def prediction(
       The squared error of hidden values, mean over all of the batch, relative to the variance; and it as ``loss``,
       beside ``chance_loss``, that of predicting the mean.
     """
-    stack = static.stack
-    targets = stack.read(params, batch.inputs)
-    is_hidden = mask(static, config, targets, key)
-    hides = is_hidden & padding.is_real(targets) if _is_padded(static) else is_hidden  # padding stays padding
-    codes = encode(stack.layers, params.get("encoder", {}), jnp.where(hides, 0.0, targets), stack.start)
-    outputs = decode(stack, params, codes, stack.start, _SIDE)[0]
+    stack, encoder = static.stack, params.get("encoder", {})
+    targets, first, above = stack.read(params, batch.inputs), stack.start, stack.start + n_visible(stack)
+    if above > first:
+        found = tokens.visible(key, stack.layers[first], len(targets), stack.shapes[first].inputs, config.share)
+        is_hidden, lowest = found.hidden, dataclasses.replace(stack, layers=stack.layers[: first + 1])
+        codes = encode(stack.layers, encoder, tokens.encoded(stack, encoder, targets, found, above), above)
+        outputs = decode(lowest, params, decode(stack, params, codes, above, _SIDE)[0], first, _SIDE)[0]
+    else:
+        is_hidden = mask(static, config, targets, key)
+        hides = is_hidden & padding.is_real(targets) if _is_padded(static) else is_hidden  # padding stays padding
+        codes = encode(stack.layers, encoder, jnp.where(hides, 0.0, targets), first)
+        outputs = decode(stack, params, codes, first, _SIDE)[0]
     counted = padding.masked(is_hidden.astype(jnp.float32), targets, _is_padded(static))
     squares = jnp.square(outputs - targets) * counted
     total, count = (mean_of(jnp.sum(flat(each), axis=1), batch).total for each in (squares, counted))
     loss = Mean(total / scale, count)
     metrics = {"loss": loss._replace(count=jnp.maximum(count, 1)), "chance_loss": Mean(jnp.ones(()), 1.0)}
     return loss.total / jnp.maximum(count, 1), metrics
+
+
+def n_visible(stack: Stack) -> int:
+    """Returns how many layers, from the lowest in training up, read visible tokens alone."""
+    return tokens.n_layers(stack.layers[stack.start :], stack.shapes[stack.start].inputs)
 
 
 def mask(static: Static, config: MaskedConfig, targets: jax.Array, key: Key[Array, ""]) -> Bool[Array, "rows ..."]:

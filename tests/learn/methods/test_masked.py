@@ -10,6 +10,7 @@ import pytest
 
 from pretrain.config import AutoencoderConfig, MaskedConfig, PretrainConfig, VimeConfig
 from pretrain.config.method import Inputs
+from pretrain.learn.attention import Attention, Patches
 from pretrain.learn.corruption import corrupted
 from pretrain.learn.layers import Convolution, Dense, Residual
 from pretrain.learn.methods import masked, vime
@@ -179,9 +180,10 @@ ENCODERS = {
     "series": ((Convolution(3, 3, 2, "elu"), Dense(5, "elu")), SERIES),
     "volumes": ((Convolution(3, 3, 2, "elu"), Dense(5, "elu")), Layout((4, 4, 4, 1))),
     "columns": (dense((8, 4), "elu"), TABLE),
+    "tokens": ((Patches(4, 2), Attention(2)), IMAGES),
 }
 KINDS = [(MaskedConfig(share=0.5, patch=2), name) for name in ENCODERS] + [(VimeConfig(), "columns")]
-QUICK = {("masked", "dense"), ("masked", "convolutions"), ("vime", "columns")}
+QUICK = {("masked", "dense"), ("masked", "tokens"), ("masked", "convolutions"), ("vime", "columns")}
 KINDS = [
     pytest.param(
         method,
@@ -267,6 +269,11 @@ INPUTS = {"images": (8, 8, 1), "series": (12, 1, 2), "volumes": (4, 4, 4, 1), "c
         (VimeConfig(), "images", "kind: 'vime' swaps columns, which images have none of; set data.inputs to columns"),
         (VimeConfig(), "series", "kind: 'vime' swaps columns, which series have none of"),
         (AutoencoderConfig(corruption="swap"), "volumes", "corruption: 'swap' swaps columns, which volumes have none"),
+        (
+            MaskedConfig(patch=7),
+            "series",
+            "patch: 7 is more than half of the 12 values of a side, of which some stay; give 6",
+        ),
         (MaskedConfig(patch=3), "columns", "patch: 3 has no effect on columns, which are hidden one by one"),
     ],
 )
@@ -322,3 +329,10 @@ def test_vime_all_at_once_comes_after_vime_alone(planned):
     training = {"training": "greedy_then_end_to_end", **of_kind("vime")}
     per_layer = {"pretrain.method.kind": ("autoencoder", "vime")}
     refused(lambda: planned(pretrain=training, per_layer=per_layer), "kind: 'vime' needs a lowest layer pretrained so")
+
+
+def test_a_size_of_patches_beside_the_encoders_own_is_refused(planned):
+    pretrain = {"training": "end_to_end", **of_kind("masked", patch=2)}
+    planned(encoder={"layers": ("6p2", "t2")}, pretrain=pretrain)
+    fault = "pretrain.method.patch: 2 has no effect on an encoder that cuts patches of 3, which are hidden whole"
+    refused(lambda: planned(encoder={"layers": ("6p3", "t2")}, pretrain=pretrain), fault)
