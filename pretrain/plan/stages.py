@@ -314,6 +314,8 @@ def _spec(built: Built, made: builders.Made, section: Any, data: DataConfig, dat
     }
     if config.optimizer:
         content["optimizer"] = decisive(config.optimizer)
+    if stage.watch:
+        content["watch"] = stage.watch
     if stack.precision != "float32":
         content["precision"] = stack.precision
     if stack.task.kind != "classification":
