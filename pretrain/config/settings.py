@@ -145,6 +145,9 @@ class PretrainConfig:
     """End of a stage: after all epochs or updates; or, under validation, once the error on validation rows has not
     fallen below its lowest for `patience` measurements, all epochs or updates being the most. What is kept are then the
     parameters at the lowest."""
+    watch: tuple[Literal["neighbours", "rank"], ...] = ()
+    """Measured of the topmost codes of at most 1,000 validation rows, whenever the error is: neighbours, the share of
+    rows whose nearest other is of their class; rank, the effective rank. Training is the same with it."""
     patience: Annotated[Count, When("stop", ("validation",))] = 5
     """Measurements without a lower error after which a stage stops (measurements)."""
     batch_size: Count = 150

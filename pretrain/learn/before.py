@@ -61,7 +61,7 @@ def _before(stage: Stage, trial: Inputs, examples: Splits) -> Before:
 def alike(stage: Stage) -> Stage:
     """Returns a stage without what does not matter before its first update, so that others share its program."""
     static = stage.static._replace(n_updates=1)
-    return dataclasses.replace(stage, name="", static=static, validation=ALWAYS, measured=(), patience=0)
+    return dataclasses.replace(stage, name="", static=static, validation=ALWAYS, measured=(), patience=0, watch=())
 
 
 def _by_row(error: Callable[[Batch], Mean], held_out: Batch) -> Mean:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Float, Shaped
 
 from pretrain.learn.annotations import Array, Codes, Scalar
@@ -122,8 +123,12 @@ def spectrum(codes: Codes) -> Float[Array, " values"]:
 
     These are [min(N, units)]; no more than N - 1 of them, and none of units that are constant, are above zero.
     """
-    values = jnp.linalg.svd(_centred(codes), compute_uv=False)
-    rounding = max(codes.shape) * jnp.finfo(values.dtype).eps * values[0]
+    return above_rounding(jnp.linalg.svd(_centred(codes), compute_uv=False), codes.shape)
+
+
+def above_rounding(values: Float[Array, " values"], shape: tuple[int, ...]) -> Float[Array, " values"]:
+    """Returns singular values of float32 codes of a shape, the largest first, with zero where rounding is all."""
+    rounding = max(shape) * np.finfo(np.float32).eps * values[0]
     return jnp.where(values > rounding, values, 0)
 
 

@@ -22,6 +22,7 @@ from pretrain.learn.randomness import VariationSource, mixed
 from pretrain.learn.stage import Stage, StageConfig, Static
 from pretrain.learn.tasks import Task
 from pretrain.learn.train import Step, TrainState, Values, run_steps, with_draws
+from pretrain.learn.watching import watched
 
 
 class Inputs(NamedTuple):
@@ -158,8 +159,12 @@ def step(
         state, values = update(stage, (state, source, inputs, index), (examples, index / stage.n_updates))
         measure = functools.partial(stage.method.measure, stage.static, inputs.config, state, seed=inputs.seed)
         held_out = source.validation or examples.validation
-        measured = measured_if(is_due, lambda: evaluate(lambda batch: measure(batch=batch), held_out))
-        values |= {f"validation_{name}": value for name, value in measured.items()}
+
+        def measured() -> Values:
+            found = evaluate(lambda batch: measure(batch=batch), held_out)
+            return found | watched(stage.watch, stage.stack, state.params, held_out) if stage.watch else found
+
+        values |= {f"validation_{name}": value for name, value in measured_if(is_due, measured).items()}
         if stage.patience:
             name = stage.method.held_out
             error = values.get(f"validation_weighted_{name}", values[f"validation_{name}"])

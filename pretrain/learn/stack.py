@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple, cast
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Float, Shaped
 
 from pretrain.learn.annotations import Array, Codes, Outputs
@@ -19,6 +20,7 @@ from pretrain.learn.layers import (
     ACTIVATIONS,
     Convolution,
     Dense,
+    MaxPooling,
     Params,
     Residual,
     Shapes,
@@ -86,12 +88,28 @@ class ConvolutionDecoder(nn.Module):
         return Convolution(channels, self.window, name="convolution")(wide)
 
 
+class Enlarged(nn.Module):
+    """Codes [B, h, w, units], each at all positions of the window that it is the largest value of: [B, *shape].
+
+    Positions past the last window have the codes beside them.
+    """
+
+    shape: tuple[int, ...]
+    window: int
+
+    @nn.compact
+    def __call__(self, codes: Float[Array, "rows *s units"]) -> Float[Array, "rows *sides units"]:
+        for axis, size in enumerate(self.shape[:-1], 1):
+            codes = jnp.take(codes, np.minimum(np.arange(size) // self.window, codes.shape[axis] - 1), axis=axis)
+        return codes
+
+
 def mirror(layer: nn.Module, shape: tuple[int, ...]) -> nn.Module:
     """Returns the decoder of a layer that reads examples of a shape; its output is linear.
 
     A module may give its own by a method ``decoder(shape)``; by default a dense layer is mirrored by a dense one, a
-    convolution by a convolution, a layer of tokens by a linear map of each, a mean by its repetition, and an unknown
-    module by a linear map.
+    convolution by a convolution, pooling and a mean by repetition, a layer of tokens by a linear map of each, and an
+    unknown module by a linear map.
     """
     if hasattr(layer, "decoder"):
         # Past flax's wrapper, by which a module that is made here would be a part of the layer. No type has it: modules
@@ -101,6 +119,8 @@ def mirror(layer: nn.Module, shape: tuple[int, ...]) -> nn.Module:
         return ConvolutionDecoder(shape, layer.window, layer.stride)
     if isinstance(layer, Residual):
         return ConvolutionDecoder(shape, 3, layer.stride)
+    if isinstance(layer, MaxPooling):
+        return Enlarged(shape, layer.window)
     if isinstance(layer, Patches | Attention | LayerNorm):
         return TokenDecoder(shape, windows(shape[:-1], layer.window if isinstance(layer, Patches) else 1))
     if isinstance(layer, Mean):

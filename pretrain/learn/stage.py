@@ -111,6 +111,7 @@ class Stage:
     validation: Schedule = ALWAYS
     measured: tuple[tuple[str, Schedule], ...] = ()  # beginnings of names of metrics that not every update measures
     patience: int = 0  # measurements without improvement after which training ends; 0 never ends it early
+    watch: tuple[str, ...] = ()  # of codes of validation rows, at each measurement: see ``watching``
     is_seeded_by_source: bool = False  # whether each source of variation has a seed of its own
 
     @property

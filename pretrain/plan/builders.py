@@ -74,7 +74,8 @@ def pretraining(
         static = Static(stack, rows, _trained(stack), n_updates, counted, place, choices, layout)
         config = StageConfig(trimmed(method), section.l2, trimmed(optimizer))
         validation = Schedule(every=section.validate_every or per_epoch)
-    reads = ("images", "labels") if subset else ("images",)
+    watch = tuple(sorted({*section.watch})) if static.n_updates else ()
+    reads = ("images", "labels") if subset or "neighbours" in watch else ("images",)
     name = f"pretrain/{stack.top}" if is_alone else "pretrain/all"
     lower = range(stack.start if is_alone or is_given else len(stack.layers))
     # Modules without parameters leave nothing to inherit.
@@ -82,7 +83,8 @@ def pretraining(
     inherits = tuple(sorted(sides | ({"encoder"} if is_given else set()))) if lower else ("encoder",)
     patience = section.patience if section.stop == "validation" and static.n_updates else 0
     found, structure = method_of(method), skeleton(config)
-    return Stage(name, found, static, structure, inherits, reads, validation, patience=patience), config
+    made = Stage(name, found, static, structure, inherits, reads, validation, patience=patience, watch=watch)
+    return made, config
 
 
 def imported(layers: Layers, example: tuple[int, ...]) -> Made:

@@ -28,11 +28,12 @@ def sources(stage: Stage, n_labelled: int) -> set[VariationSource]:
 def seed_of(stage: Stage, seed: int, repeat: int) -> int:
     """Returns the seed of a stage's draws.
 
-    Repeats share what reads no labels, so that only the rest has draws of its own, and some stages draw nothing at all.
+    Repeats share what is trained on no labels, so that only the rest has draws of its own, and some stages draw nothing
+    at all.
     """
     if not stage.config.method.is_random:
         return 0
-    return seed + (repeat << 16) if "labels" in stage.reads else seed
+    return seed + (repeat << 16) if stage.rows.subset else seed
 
 
 def redrawn(stage: Stage, seed: int, source: VariationSource, n_labelled: int) -> Seed:

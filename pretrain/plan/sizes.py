@@ -57,6 +57,9 @@ def _too_large(settings: Settings, depth: int, dataset: Dataset, source: Dataset
         yield ConfigError("finetune.batch_size", finetune.batch_size, remedy)
     all_at_once = [] if settings.pretrain.training == "greedy" else [settings.pretrain]
     for config in (*own, *all_at_once):
+        if "neighbours" in config.watch and source.task != "classification":
+            remedy = f"compares classes of neighbours, and the task is {source.task}; leave neighbours out"
+            yield ConfigError("pretrain.watch", " ".join(config.watch), remedy)
         if config.batch_size > len(source.train.inputs):
             remedy = f"is more than the {len(source.train.inputs)} training rows; lower it"
             yield ConfigError("pretrain.batch_size", config.batch_size, remedy)

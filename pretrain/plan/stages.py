@@ -135,7 +135,7 @@ def _greedy(settings: Settings, built: Built, dataset: Dataset, found: Imported 
             precision=settings.encoder.precision,
         )
         if not any(layer_shapes(stack, number).values()):
-            continue  # a mean, which its codes repeat, has nothing to learn
+            continue  # pooling or a mean, which its codes repeat, has nothing to learn
         before = _updates(stages) if section.carry_step_count else 0
         layout, is_given = _layout_of(method, dataset), bool(found)
         made = builders.pretraining(
@@ -316,6 +316,8 @@ def _spec(built: Built, made: builders.Made, section: Any, data: DataConfig, dat
     }
     if config.optimizer:
         content["optimizer"] = decisive(config.optimizer)
+    if stage.watch:
+        content["watch"] = stage.watch
     if stack.precision != "float32":
         content["precision"] = stack.precision
     if stack.task.kind != "classification":

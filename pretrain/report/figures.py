@@ -31,6 +31,8 @@ _BESIDE = {  # names of metrics of pretraining beside its error
     "variance": "lack of deviation",
     "covariance": "squared covariances",
     "output_deviation": "deviation of outputs",
+    "neighbour_accuracy": "accuracy of the nearest neighbour",
+    "effective_rank": "effective rank of codes",
 }
 _WIDE = 10  # times the lowest value, from which on the highest takes a logarithmic scale
 _MOST_POINTS = 300  # of a curve; more are no more to see
@@ -247,7 +249,7 @@ def _lines(axes, drawn: Sequence[tuple[dict[str, Any], dict[str, Curve]]]) -> No
             steps, values = _thinned(*curve)
             ends += [values.min(), values.max()]
             line = {"color": COLOURS[index], "markersize": 5, **line}
-            axes.plot(steps, values, label=label if is_training and metric != CHANCE else None, **line)
+            axes.plot(steps, values, label=label if metric == next(iter(metrics)) else None, **line)
     is_wide = len(ends) > 0 and 0 < _WIDE * min(ends) <= max(ends)
     axes.set(yscale="log" if is_wide else "linear", xlabel="update")
 

@@ -3,16 +3,16 @@
 from collections.abc import Mapping
 
 import numpy as np
-from scipy import stats
 
 from pretrain.config import DataConfig
 from pretrain.data import Dataset
 from pretrain.execute.execute import encoded
+from pretrain.learn import codes as of_codes
 from pretrain.learn.stack import Stack
+from pretrain.learn.watching import MOST_ROWS
 from pretrain.plan.plan import Job, Plan
 from pretrain.store.store import Store
 
-MOST_ROWS = 1000
 Ranks = tuple[float, float]  # of the pretrained encoder, and of the untrained one
 
 
@@ -53,12 +53,12 @@ def of_plan(
 def effective_rank(codes: np.ndarray) -> float:
     """Returns the effective rank of codes [N, units] as ``learn.codes`` defines it; NaN where one is not finite.
 
-    It is by the smaller Gram matrix in float64, in NumPy: batched decompositions in XLA's programs can hang on CPUs.
+    Singular values are by the smaller Gram matrix in float64, in NumPy: batched decompositions in XLA's programs can
+    hang on CPUs.
     """
     if not np.isfinite(codes).all():
         return np.nan
     centred = codes - codes.mean(axis=0, dtype=float)
     gram = centred @ centred.T if codes.shape[0] < codes.shape[1] else centred.T @ centred
-    values = np.sqrt(np.maximum(np.linalg.eigvalsh(gram), 0))
-    values = values[values > max(codes.shape) * np.finfo(np.float32).eps * values[-1]]
-    return float(np.exp(stats.entropy(values))) if len(values) else 0.0
+    values = np.sqrt(np.maximum(np.linalg.eigvalsh(gram)[::-1], 0)).astype(np.float32)
+    return float(of_codes.effective_rank(of_codes.above_rounding(values, codes.shape)))

@@ -82,6 +82,7 @@ OTHER = {
     "pretrain.end_to_end_epochs": 11,
     "pretrain.updates": 70,
     "pretrain.validate_every": 6,
+    "pretrain.watch": ("rank",),
     "pretrain.stop": "validation",
     "pretrain.patience": 8,
     "pretrain.batch_size": 33,

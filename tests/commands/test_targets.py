@@ -184,6 +184,8 @@ def test_classes_cannot_be_balanced_where_there_are_none(made, tmp_path):
     where = made("numbers")[2]
     done = call(["geron", *BRIEF, *where, "--finetune.label-subset", "balanced"], tmp_path)
     assert done.returncode == 2 and "finetune.label_subset: 'balanced' balances classes" in done.stderr
+    done = call(["geron", *BRIEF, *where, "--pretrain.watch", "rank", "neighbours"], tmp_path)
+    assert done.returncode == 2 and "pretrain.watch: 'rank neighbours' compares classes of neighbours" in done.stderr
 
 
 def test_arms_that_only_know_the_majority_are_flagged_and_not_judged_by_accuracy(site, tmp_path):

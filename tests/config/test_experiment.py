@@ -111,6 +111,7 @@ WRONG = {
     "pretrain.end_to_end_epochs": COUNTS,
     "pretrain.updates": SIZES,
     "pretrain.validate_every": SIZES,
+    "pretrain.watch": [("loss",), ("rank", 3), "rank", 3, None],
     "pretrain.stop": CHOICES,
     "pretrain.patience": COUNTS,
     "pretrain.batch_size": COUNTS,

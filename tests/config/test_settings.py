@@ -91,7 +91,7 @@ ADAM = {f"optimizer.{name}" for name in ("kind", "learning_rate", "schedule", "w
 ADAM |= {"optimizer.epsilon", "optimizer.epsilon_inside"}
 SGD = {f"optimizer.{name}" for name in ("kind", "learning_rate", "schedule", "warmup_steps", "momentum")}
 TRAINED = {"training", "epochs", "batch_size", "sampling", "l2", "cache_codes", "carry_step_count", "wrong_data"}
-TRAINED |= {"updates", "validate_every", "stop", "encoder_init"}
+TRAINED |= {"updates", "validate_every", "watch", "stop", "encoder_init"}
 OF_READOUTS = {"encoder_init", "fresh_layers", "codes", "readout", "frozen_layers", "labels", "label_subset"}
 OF_TRAINING = OF_READOUTS | {
     *("head_init", "unfreeze_at", "rate_factor", "epochs", "updates", "batch_size", "sampling", "l2"),

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from pretrain.config import AutoencoderConfig, RbmConfig, SupervisedConfig
-from pretrain.learn.layers import ACTIVATIONS, Convolution, Dense, Residual, fresh
+from pretrain.learn.layers import ACTIVATIONS, Convolution, Dense, MaxPooling, Residual, apply, fresh
 from pretrain.learn.randomness import Purpose, key_for
 from pretrain.learn.stack import (
     ConvolutionDecoder,
     DenseDecoder,
+    Enlarged,
     Stack,
     below,
     decode,
@@ -126,12 +127,26 @@ class Own(nn.Module):
         return Dense(shape[0], "tanh")
 
 
+@pytest.mark.parametrize("shape", [(6, 4, 3), (7, 1, 2), (5, 4, 6, 1)])
+def test_pooling_is_mirrored_by_values_at_every_position_of_their_windows(shape):
+    values = np.random.default_rng(0).normal(size=(2, *shape)).astype(np.float32)
+    codes = apply(MaxPooling(2), {}, values)
+    expected = np.asarray(codes)
+    for axis, size in enumerate(shape[:-1], 1):
+        wide = np.repeat(expected, 2 if size > 1 else 1, axis=axis)
+        beside = [(0, size - wide.shape[axis] if at == axis else 0) for at in range(values.ndim)]
+        expected = np.pad(wide, beside, mode="edge")
+    np.testing.assert_array_equal(apply(mirror(MaxPooling(2), shape), {}, codes), expected)
+    np.testing.assert_array_equal(apply(MaxPooling(2), {}, expected), codes)
+
+
 def test_every_kind_of_layer_is_mirrored_by_its_own_kind():
     assert mirror(Dense(5), (9,)) == DenseDecoder((9,))
     assert mirror(Dense(5), (4, 4, 1)) == DenseDecoder((4, 4, 1))
     assert mirror(Convolution(8, 5, 2), (6, 6, 3)) == ConvolutionDecoder((6, 6, 3), 5, 2)
     assert mirror(Residual(8, 2), (6, 6, 3)) == ConvolutionDecoder((6, 6, 3), 3, 2)
     assert mirror(nn.Dense(5), (4, 4, 1)) == DenseDecoder((4, 4, 1))
+    assert mirror(MaxPooling(2), (6, 6, 3)) == Enlarged((6, 6, 3), 2)
     assert mirror(Own(), (9,)) == Dense(9, "tanh")
 
 

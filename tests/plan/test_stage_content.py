@@ -268,3 +268,18 @@ def test_settings_of_training_decide_nothing_of_a_read_out(readout, planned):
     decisive = {"finetune.codes": ("raw", "standardised"), "finetune.labels": (40, 80), "finetune.fresh_layers": (0, 1)}
     for name, values in (decisive | {"finetune.encoder_init": ("pretrained", "he")}).items():
         assert names(planned(sweep=({name: values},), finetune={"readout": readout})).count("finetune") == 2, name
+
+
+def test_watching_names_other_stages_in_any_order_and_leaves_seeds_of_repeats(planned):
+    def stages(*watch):
+        plan = planned(pretrain={"watch": watch}, repeats=2)
+        return [job for job in plan.jobs.values() if job.stage.name == "pretrain/0"]
+
+    plain, ranks, both = stages(), stages("rank"), stages("rank", "neighbours")
+    assert [job.seed for job in plain] == [job.seed for job in ranks] == [job.seed for job in both]
+    assert not {job.id for job in plain} & {job.id for job in ranks}
+    assert not {job.settings_id for job in plain} & {job.settings_id for job in ranks}
+    assert stages("neighbours", "rank")[0].id == both[0].id != ranks[0].id
+    assert ["labels" in job.stage.reads for job in (plain[0], ranks[0], both[0])] == [False, False, True]
+    closed = of_kind("pca")
+    assert planned(pretrain={"watch": ("rank",), **closed}).jobs.keys() == planned(pretrain=closed).jobs.keys()

@@ -111,6 +111,15 @@ def test_metrics_beside_the_error_are_drawn_with_the_values_at_which_embeddings_
     assert figures.error_name([found]) == "loss"
     first, second = figures.pretext_metrics([found]).axes
     assert [line.get_ydata()[0] for line in second.lines] == [1, 1, 1] and len(first.lines) == 1
+    metrics = ["loss", "validation_effective_rank", "validation_neighbour_accuracy", "variance"]
+    (found,), _ = pretrainings(Curves(curves.set_column(3, "metric", pa.array(metrics))), [arm], 4)
+    drawn = figures.pretext_metrics([found, found])  # with a legend, of curves on validation rows alone
+    assert [each.get_title().replace("\n", " ") for each in drawn.axes[:3]] == [
+        "effective rank of codes",
+        "accuracy of the nearest neighbour",
+        "lack of deviation",
+    ]
+    assert len(drawn.legends[0].texts) == 2
 
 
 def test_a_large_sweep_takes_no_time():
