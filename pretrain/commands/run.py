@@ -94,7 +94,7 @@ def _trained(prepared: Prepared, progress: Console, with_tensorboard: bool) -> T
     programs.prepare(root / "programs", keep=is_writable(root))
     with running.occupied(prepared) as note, Interrupts(partial(warning, progress)) as interrupts:
         trained = running.train(prepared, progress, interrupts.requested, note)
-        running.conclude(trained, with_tensorboard)
+        running.conclude(trained, with_tensorboard, progress)
     return trained
 
 
