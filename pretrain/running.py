@@ -22,7 +22,7 @@ from pretrain.config.fields import ConfigError
 from pretrain.config.paths import check_directory, is_writable
 from pretrain.data import Dataset, files, inputs_file
 from pretrain.data.findings import Finding
-from pretrain.engines import here
+from pretrain.engines import here, progress
 from pretrain.engines.here import Engine
 from pretrain.engines.interrupts import Interrupted
 from pretrain.engines.request import Request
@@ -285,7 +285,8 @@ def train(
                 raise Interrupted(f"stopped with {stored}; the same command goes on from here") from None
             n_run += n_missing
             if is_leader:
-                trained = _judged(prepared, plan, n_run, known, known_ranks, rows)
+                with progress.going_on(console, "measuring pretraining, and judging"):
+                    trained = _judged(prepared, plan, n_run, known, known_ranks, rows)
                 if len(prepared.schedule) > 1:
                     with named_shortly(experiment):
                         line = verdicts.progress(look, prepared.schedule, trained.answer.comparisons)
@@ -372,16 +373,22 @@ def check_data(prepared: Prepared) -> None:
         raise DamageError(f"{some(paths, _MOST_NAMED)}: {what}, and the same command runs again on the present one")
 
 
-def conclude(trained: Trained, with_tensorboard: bool = False) -> Run:
+def conclude(trained: Trained, with_tensorboard: bool = False, console: Console = QUIET) -> Run:
     """Writes the files of a run, and returns it. Its directory must be ``occupied``.
 
     Args:
       trained: what training came to.
       with_tensorboard: whether to write TensorBoard event files, too.
+      console: for progress.
 
     Raises:
       OSError: a file could not be written; those before are as they were.
     """
+    with progress.going_on(console, "drawing the report"):
+        return _concluded(trained, with_tensorboard)
+
+
+def _concluded(trained: Trained, with_tensorboard: bool) -> Run:
     prepared = trained.prepared
     experiment, datasets, run_dir = prepared.experiment, prepared.datasets, Path(prepared.experiment.run_dir)
     # Only now, so that the tables of a run that is repeated, or interrupted as it is, never hold less.

@@ -13,6 +13,7 @@ from pretrain.config.counts import counted
 from pretrain.config.fields import ConfigError, fields, replace_all
 from pretrain.config.paths import path_of
 from pretrain.data.inputs_file import Inputs
+from pretrain.engines import progress
 from pretrain.report import outcome, report, terminal
 from pretrain.runs import holds, looks_file, run_files
 from pretrain.runs.looks_file import Looks
@@ -94,7 +95,8 @@ def main(argv: Sequence[str]) -> int:
                 looks_file.write(looked, draft / looks_file.FILE)
                 keep.pop(looks_file.FILE, None)
             shown = run.trials, run.curves, run.experiment, files.devices
-            report.write(concluded, *shown, draft, samples, run.classes, inputs, looked)
+            with progress.going_on(options.console(sys.stderr), "drawing the report"):
+                report.write(concluded, *shown, draft, samples, run.classes, inputs, looked)
             run_files.commit(draft, files.experiment_id, files.devices, keep)
     except results.OtherVersionError:
         table.main([command.run])  # which says so

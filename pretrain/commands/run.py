@@ -35,12 +35,6 @@ def run(
 
     Returns the run's directory.
 
-    Args:
-      experiment: what to run.
-      dry_run: whether to print the plan and stop, with nothing written.
-      with_tensorboard: whether to write TensorBoard event files, too.
-      chosen: fields that somebody chose, and that are not fitted to the data; by default all.
-
     Raises:
       ConfigError, Interrupted, MemoryFault, OSError, StoreError: as of ``running.prepare`` and what follows it.
       DamageError: its data were altered meanwhile; the run's files are there.
@@ -94,7 +88,7 @@ def _trained(prepared: Prepared, progress: Console, with_tensorboard: bool) -> T
     programs.prepare(root / "programs", keep=is_writable(root))
     with running.occupied(prepared) as note, Interrupts(partial(warning, progress)) as interrupts:
         trained = running.train(prepared, progress, interrupts.requested, note)
-        running.conclude(trained, with_tensorboard)
+        running.conclude(trained, with_tensorboard, progress)
     return trained
 
 

@@ -21,12 +21,7 @@ def found(
 ) -> Iterator[Finding]:
     """Yields the columns of whole numbers that predict the target by their values, and not in their order.
 
-    Args:
-      inputs: training rows [N, D] of a table before they are scaled.
-      labels: their targets, as in ``dataset.Split``.
-      task: what these mean.
-      columns: of the table.
-      target: its name.
+    Inputs are training rows [N, D] before they are scaled.
     """
     known = np.flatnonzero(labels != NONE if task == "classification" else ~np.isnan(labels).any(axis=1))
     rows = known if len(known) <= _MOST_ROWS else np.random.default_rng(0).permutation(known)[:_MOST_ROWS]

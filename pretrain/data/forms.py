@@ -88,14 +88,7 @@ def as_form(rows: np.ndarray, form: Form, time: int, n_axes: int) -> np.ndarray:
 
 
 def lines(form: Form, given: np.ndarray, read: np.ndarray, padded: int = 0) -> list[str]:
-    """Returns what rows were read as, and how to say otherwise; nothing of columns, which can be nothing else.
-
-    Args:
-      form: of the rows.
-      given: the training rows as their source has them [N, ...].
-      read: the same as they are read.
-      padded: as in ``form_of``.
-    """
+    """Returns what rows were read as, and how to say otherwise; nothing of columns, which can be nothing else."""
     said, shape = [], _sides(read)
     match form:
         case "columns" if given.ndim > 2:

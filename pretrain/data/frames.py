@@ -13,12 +13,7 @@ _OF_INDEX = re.compile(r"|Unnamed: 0|__index_level_\d+__")  # of pandas and R in
 
 
 def unnamed(table: Any, named: Collection[str]) -> dict[str, str]:
-    """Returns columns that nobody named which are an index or empty, with the reason to leave them out.
-
-    Args:
-      table: of Arrow.
-      named: columns that somebody named.
-    """
+    """Returns columns that nobody named which are an index or empty, with the reason to leave them out."""
     reasons = {}
     for name in table.column_names:
         if not _OF_INDEX.fullmatch(name) or name in named:

@@ -32,12 +32,7 @@ def found(
 ) -> Iterator[Finding]:
     """Yields columns that give the target away, by trees of one column each, cross-fitted on few training rows.
 
-    Args:
-      inputs: training rows [N, D] before they are scaled; others have no columns.
-      labels: their targets, as in ``dataset.Split``.
-      task: what these mean.
-      columns: of a table; none of arrays.
-      target: what the source calls it.
+    Inputs are training rows [N, D] before they are scaled, as ``Split`` has the labels; others have no columns.
     """
     if inputs.ndim != 2:
         return

@@ -24,14 +24,7 @@ def blocks(array: np.ndarray) -> Iterator[np.ndarray]:
 def faults(
     inputs: Mapping[str, np.ndarray], called: Mapping[str, str], columns: Any = None, form: str = "auto"
 ) -> Iterator[str]:
-    """Yields the faults of a source's inputs, each with its remedy.
-
-    Args:
-      inputs: by split.
-      called: the name of each at its source.
-      columns: names of the values of a row, where it has them.
-      form: as ``data.inputs``.
-    """
+    """Yields the faults of a source's inputs, each with its remedy."""
     sound: dict[str, np.ndarray] = {}
     odd: dict[str, str] = {}
     for split, array in inputs.items():

@@ -40,16 +40,7 @@ def find(
     pool: np.ndarray | None,
     labels: Mapping[str, np.ndarray],
 ) -> Iterator[Finding]:
-    """Yields the findings on a cut.
-
-    Args:
-      config: the data's.
-      source: as ``examined`` returns it.
-      cut: of its rows.
-      rows: [N, ...] of train, validation and test, before they are scaled.
-      pool: likewise, of unlabelled arrays.
-      labels: by split.
-    """
+    """Yields the findings on a cut."""
     if source.task == "multilabel":
         yield from of_targets.without_positive(labels["test"], source.output_names)
     if source.task == "classification":

@@ -31,12 +31,7 @@ class Order(NamedTuple):
 
 
 def order(rows: np.ndarray, strata: np.ndarray) -> Order:
-    """Returns the order of rows [N, ...], by pairs of neighbours and of random rows of the same classes.
-
-    Args:
-      rows: as a source has them.
-      strata: classes [N].
-    """
+    """Returns the order of rows [N, ...], by pairs of neighbours and of random rows of the same classes."""
     neighbours, others = _pairs(strata, rows[:1].size)
     if len(neighbours) < _FEWEST_ROWS:
         return Order()

@@ -17,12 +17,7 @@ _OF_GROUPS = re.compile(
 
 
 def of_labels(labels: Mapping[str, np.ndarray], class_names: tuple[str, ...]) -> Iterator[Finding]:
-    """Yields oddities of the classes of each split.
-
-    Args:
-      labels: class numbers [N] by split.
-      class_names: of all classes.
-    """
+    """Yields oddities of the classes of each split."""
     counts = {split: np.bincount(array[array != NONE], minlength=len(class_names)) for split, array in labels.items()}
     for split in ("test", "validation"):
         unseen = np.flatnonzero((counts["train"] == 0) & (counts[split] > 0))

@@ -41,11 +41,6 @@ def scaled_by(
 def check_pool(config: DataConfig, labels: np.ndarray, n_pool: int) -> None:
     """Checks that there are as many rows without a label as a config asks for, and some to pretrain on.
 
-    Args:
-      config: what is asked for.
-      labels: of the training rows.
-      n_pool: rows of the unlabelled arrays.
-
     Raises:
       ConfigError: there are not.
     """

@@ -37,10 +37,6 @@ def difference(one: Sequence[np.ndarray], other: Sequence[np.ndarray]) -> Differ
 
     Rows and columns are drawn at random where there are many. A column differs if its p value, times the number of
     columns, and its distance both pass their bounds: of many rows, trivial differences are significant.
-
-    Args:
-      one: arrays of rows [N, ...].
-      other: likewise.
     """
     from scipy import stats
 

@@ -18,11 +18,8 @@ _LEAST = 0.01  # of the held-out rows
 def find(train: np.ndarray, test: np.ndarray) -> Iterator[Finding]:
     """Yields a finding if test rows share steps with training rows at another place.
 
-    Rows are compared to the bit of float32. Bytes are images, whose parts may be alike anywhere, and are left out.
-
-    Args:
-      train: rows [N, ...] before they are scaled.
-      test: likewise.
+    Rows [N, ...] are compared before they are scaled, to the bit of float32. Bytes are images, whose parts may be alike
+    anywhere, and are left out.
     """
     if train.dtype == np.uint8:
         return

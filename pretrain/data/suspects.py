@@ -21,10 +21,7 @@ _MOST_NAMED = 5
 def found(inputs: np.ndarray, columns: Sequence[Column], known: Collection[str] = ()) -> Iterator[Finding]:
     """Yields the columns of numbers with likely placeholders of missing ones, and those that likely number the rows.
 
-    Args:
-      inputs: training rows [N, D] before they are scaled.
-      columns: of a table; none of an array.
-      known: columns that are found to number the rows.
+    Inputs are training rows [N, D] before they are scaled; known columns number the rows already.
     """
     if inputs.dtype.itemsize == 1 or not len(inputs):
         return  # bytes, or categories alone

@@ -1,23 +1,44 @@
 """How a sweep reports that it is under way: bars in a terminal, plain lines elsewhere."""
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from pretrain.config.counts import counted
-from pretrain.plan.plan import Pack
+
+if TYPE_CHECKING:
+    from pretrain.plan.plan import Pack  # which imports JAX
 
 _SECONDS_BETWEEN_LINES = 10.0
+_LONG = 60.0  # seconds, after which work without a count is named where there is no terminal
+
+
+@contextlib.contextmanager
+def going_on(console: Console, work: str) -> Iterator[None]:
+    """Names work that has no count: in a terminal while it goes on, elsewhere once it takes long."""
+    if console.is_terminal:
+        with console.status(work):
+            yield
+        return
+    timer = threading.Timer(_LONG, console.print, [f"{work} ..."])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 class Reporter:
     """Reports the packs of a sweep as they run."""
 
-    def __init__(self, console: Console, packs: list[Pack], note: Callable[[str], None] = lambda work: None):
+    def __init__(self, console: Console, packs: "list[Pack]", note: Callable[[str], None] = lambda work: None):
         self._console = console
         self._packs = packs
         self._note = note

@@ -9,14 +9,7 @@ _MOST_CLASSES = 20
 
 
 def text(model: Model, sentence: str, layers: Sequence[Mapping[str, Any]], to: set[str]) -> str:
-    """Returns the page, in the layout of a model hub.
-
-    Args:
-      model: the network.
-      sentence: the answer of its run.
-      layers: of its encoder, as ``config.json`` has them.
-      to: forms in which it is there, besides that of this package.
-    """
+    """Returns the page, in the layout of a model hub."""
     raw, names = model.inputs.raw, model.classes
     more = f" and {len(names) - _MOST_CLASSES} more" * (len(names) > _MOST_CLASSES)
     shown = ", ".join(names[:_MOST_CLASSES]) + more

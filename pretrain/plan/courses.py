@@ -30,14 +30,7 @@ _OF_LENGTH = ("updates", "validation")  # parts of a stage's content
 def course(
     spec: Spec, parent: Stage | None, dataset: Dataset, fingerprint: Callable[[Spec, Stage | None, Dataset], str]
 ) -> str:
-    """Returns the digest of a stage but for its length; empty of a closed form, and where an update reads the length.
-
-    Args:
-      spec: the stage.
-      parent: the stage before.
-      dataset: the images that it reads.
-      fingerprint: of a stage's program.
-    """
+    """Returns the digest of a stage but for its length; empty of a closed form, and where updates read the length."""
     stage, program = spec.stage, traced_program(spec, parent, dataset)
     lines = update_lines(stage, program.config, parent) if stage.n_updates else None
     if lines is None:

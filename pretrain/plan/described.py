@@ -62,14 +62,7 @@ def word(of: Described) -> str:
 def check(
     name: str, stated: Sequence[Described], layers: Sequence[nn.Module], pairs: Sequence[tuple[str, str]]
 ) -> Iterator[ConfigError]:
-    """Yields what a network states of its layers, and an encoder's are not; some of it fits every shape.
-
-    Args:
-      name: of the network.
-      stated: its layers.
-      layers: of the encoder.
-      pairs: places of arrays in the encoder, and the names that are mapped to them.
-    """
+    """Yields what a network states of its layers, and an encoder's are not; some of it fits every shape."""
     places = {f"layers_{number}": each for number, each in enumerate(stated)}
     names = {ours: theirs for ours, theirs in pairs if ours}
     own = [described(layer) for layer in layers]

@@ -70,13 +70,7 @@ class Fingerprints:
         self._programs: dict[Program, str] = {}
 
     def __call__(self, spec: Spec, parent: Stage | None, dataset: Dataset) -> str:
-        """Returns the fingerprint of a stage's program.
-
-        Args:
-          spec: the stage.
-          parent: the stage before.
-          dataset: the images whose number the program has.
-        """
+        """Returns the fingerprint of a stage's program."""
         program = traced_program(spec, parent, dataset)
         if program not in self._programs:
             # Their sources, and what they import, are not among those that are hashed.

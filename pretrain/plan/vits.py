@@ -24,13 +24,6 @@ def renamed(
 ) -> Folded | None:
     """Returns a checkpoint's arrays with the places that timm's names stand for; None where it has no such names.
 
-    Args:
-      name: of the checkpoint.
-      arrays: in torch's layout.
-      layers: of the encoder.
-      wanted: its parameters, by path.
-      pairs: places and names that are mapped to them.
-
     Raises:
       ConfigError: it has a class token, or other patches, blocks or norms than the encoder; one line gives its words.
     """

@@ -27,12 +27,7 @@ def listing(answer: Answer) -> Listing:
 
 
 def drawing(answer: Answer, place: int) -> Drawing:
-    """Draws each arm's result against the values of a tuned field, with a band over all of them.
-
-    Args:
-      answer: of tuned arms.
-      place: of the field among those tuned.
-    """
+    """Draws each arm's result against the values of a tuned field, with a band over all of them."""
     figure, axes = canvas(3.2)
     chosen = []
     numeric = all(_is_number(value) for value in answer.tuned[0].fields[place].values)

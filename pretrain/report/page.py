@@ -77,14 +77,7 @@ class Opening(NamedTuple):
 
 
 def page(opening: Opening, why: Sequence[str], sections: Sequence[Section], config: str) -> str:
-    """Returns the page.
-
-    Args:
-      opening: the first screen.
-      why: the explanation of the verdict and its basis, paragraph by paragraph.
-      sections: in their order; those without parts are left out.
-      config: the experiment as JSON.
-    """
+    """Returns the page; sections without parts are left out."""
     cells = "".join(f"<dt>{_escaped(name)}</dt><dd>{_escaped(text)}</dd>" for name, text in opening.cells.items())
     body = [
         f'<p class="question">{_escaped(opening.question)}</p>',

@@ -14,12 +14,7 @@ _MEASURES = ("recall", "precision", "F1")
 
 
 def listing(arms: Sequence[Arm], classes: pa.Table) -> Listing | None:
-    """Returns recall, precision and F1 of each class by arm, and the difference; None where an arm's trials lack.
-
-    Args:
-      arms: the headline's, two at most.
-      classes: the run's table of classes.
-    """
+    """Returns recall, precision and F1 of each class by arm, and the difference; None where an arm's trials lack."""
     measured = [_of_arm(arm, classes) for arm in arms]
     if not arms or not all(measured):
         return None

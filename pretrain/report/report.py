@@ -31,7 +31,7 @@ def write_answer(
     directory: Path,
     looked: Looks | None = None,
 ) -> dict[str, Any]:
-    """Writes ``answer.json`` and returns its content; the arguments are those of ``write``.
+    """Writes ``answer.json`` and returns its content.
 
     Raises:
       OSError: it could not be written.
@@ -56,18 +56,6 @@ def write(
     looked: Looks | None = None,
 ) -> Path:
     """Writes ``answer.json``, ``report.html``, ``figures/`` and ``tables/``; returns the page's path.
-
-    Args:
-      answer: the run's conclusions.
-      trials: the run's table of trials.
-      curves: the run's table of curves.
-      experiment: of the run.
-      devices: that it ran on, in words.
-      directory: where to.
-      samples: filters and reconstructions of its pretraining, if it left any.
-      classes: the run's table of classes, if its targets have such.
-      inputs: how its rows were read.
-      looked: what its test predictions, codes and filters look like, if it left that.
 
     Raises:
       OSError: a file could not be written.

@@ -57,19 +57,7 @@ def sections(
     directory: Path,
     looked: Looks | None = None,
 ) -> list[Section]:
-    """Returns the report's sections; those for which a run has nothing are empty.
-
-    Args:
-      answer: the run's conclusions.
-      trials: the run's table of trials.
-      curves: the run's curves.
-      samples: filters and reconstructions, if the run left any.
-      classes: the run's table of classes, if its targets have such.
-      inputs: how its rows were read.
-      record: the content of ``answer.json``, for the design, the versions and the machine.
-      directory: where figures are saved as PNG and SVG.
-      looked: what test predictions, codes and filters look like, if the run left it.
-    """
+    """Returns the report's sections; those for which a run has nothing are empty."""
     whole = main_arms(answer, figures.MOST_ARMS)
     shown = sound(answer, whole)
     left_out = _left_out(whole, shown)

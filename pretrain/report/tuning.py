@@ -87,12 +87,7 @@ def _is_valid(field: str, value: object) -> bool:
 
 
 def untuned(answer: Answer, verdicts: str) -> str:
-    """Returns the untuned verdicts of the same comparisons, where one differs; nothing otherwise.
-
-    Args:
-      answer: of tuned arms.
-      verdicts: of the untuned comparisons, in words.
-    """
+    """Returns the untuned verdicts of the same comparisons, where one differs; nothing otherwise."""
     tuned = {repr((each.treatment, each.shared)): each.verdict for each in answer.comparisons}
     untuned = {repr((each.treatment, each.shared)): each.verdict for each in answer.untuned}
     differ = any(tuned.get(place, verdict) != verdict for place, verdict in untuned.items())

@@ -18,12 +18,6 @@ def of_plan(
 ) -> dict[str, Before]:
     """Returns the errors of each stage of pretraining before its first update, by its id; a closed form has none.
 
-    Args:
-      plan: its stages are stored.
-      store: of their parents' parameters.
-      datasets: that they read.
-      known: errors that were measured before, by id.
-
     Raises:
       StoreError: parameters cannot be restored.
     """

@@ -29,12 +29,7 @@ class Entry:
 
 
 def entries(root: Path, verify: bool = False) -> Iterator[Entry]:
-    """Yields every directory of a store: packs, packs in training, states to go on from, and leftovers.
-
-    Args:
-      root: the store.
-      verify: whether to check the checksum of every file.
-    """
+    """Yields every directory of a store: packs, packs in training, states to go on from, and leftovers."""
     used, _ = holds(root)
     for path in itertools.chain(*(sorted(root.glob(f"{place}/*")) for place in ("packs", "begun", states.PLACE))):
         yield _sealed_entry(path, used, verify)

@@ -30,12 +30,6 @@ def show(
 
     Packs of stages that are named alike, with as many examples, updates and parameters, share a row: these are of each
     trial, memory is that of the whole run while its largest pack trains.
-
-    Args:
-      plan: with the data in memory.
-      console: where to.
-      noted: temporaries of programs.
-      compile_seconds: that a program took to compile here, on average, where that was measured.
     """
     taken, needed = room.taken(), []
     n_stages = sum(len(trial.jobs) for trial in plan.trials)

@@ -24,15 +24,7 @@ Source = tuple[str, Dataset]  # a fine-tuning, and its data
 def of_trials(
     plan: Plan, store: Store, datasets: Mapping[DataConfig, Dataset], metric: str, trial_ids: Collection[str]
 ) -> dict[str, RowScores]:
-    """Returns the influence of each row on a result of some trials; of those without one none.
-
-    Args:
-      plan: of the run.
-      store: of all its stages.
-      datasets: that it read.
-      metric: the result, as a column's name.
-      trial_ids: of the trials.
-    """
+    """Returns the influence of each row on a result of some trials; of those without one none."""
     of_plan = {trial.id: (trial.jobs[-1], datasets[plan.jobs[trial.jobs[-1]].data]) for trial in plan.trials}
     return _of_sources({trial: of_plan[trial] for trial in of_plan.keys() & trial_ids}, store, metric)
 
@@ -40,13 +32,7 @@ def of_trials(
 def of_run(
     experiment: Experiment, trials: pa.Table, stages: pa.Table
 ) -> Callable[[str, Collection[str]], dict[str, RowScores]]:
-    """Returns a function that does the same for a finished run; of what is no longer stored, or read, it gives none.
-
-    Args:
-      experiment: of the run.
-      trials: its table of trials.
-      stages: its table of stages.
-    """
+    """Returns a function that does the same for a finished run; of what is no longer stored, or read, it gives none."""
 
     @functools.cache
     def found() -> tuple[Store, dict[str, Source]]:

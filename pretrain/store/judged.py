@@ -89,15 +89,7 @@ def history(
 
 
 def note(root: Path, own: Judged, sets: Mapping[str, str], before: Sequence[int], warn: Callable[[str], None]) -> None:
-    """Notes a judgement in a store that can be written; that it could not be is a line.
-
-    Args:
-      root: the store.
-      own: what was judged.
-      sets: names of the sets whose test rows it read, by their fingerprint.
-      before: as its ``History`` has it.
-      warn: given the line.
-    """
+    """Notes a judgement in a store that can be written; that it could not be is a line."""
     from pretrain.store import sealed  # imports JAX, for which readers need not wait
 
     if is_writable(root):

@@ -9,6 +9,7 @@ import pyarrow as pa
 from pretrain.study.summary import metrics, swept_fields
 
 CORNERS = ("finetune.encoder_init", "finetune.frozen_layers")
+_LARGEST = 2**62  # number of groups of rows
 _NOT_PRETRAINED = ("he", "weights", "none")  # encoders
 
 
@@ -52,10 +53,7 @@ def arms(trials: pa.Table) -> list[Arm]:
     results = {name: trials[name].cast(pa.float64()).to_numpy() for name in metrics(trials)}
     columns = {name: trials[name].to_numpy(zero_copy_only=False) for name in described}
     columns.setdefault("repeat", np.zeros(len(trials), int))
-    group = np.zeros(len(trials), int)
-    for name in names:
-        codes = _codes(trials[name])
-        group = np.unique(group * (codes.max(initial=0) + 1) + codes, return_inverse=True)[1]
+    group = combined([trials[name] for name in names]) if names else np.zeros(len(trials), np.int64)
     rows = np.argsort(group, kind="stable")
     groups = sorted(np.split(rows, np.flatnonzero(np.diff(group[rows])) + 1), key=lambda rows: rows[0])
     points = trials.select(names).take([rows[0] for rows in groups]).to_pylist() if len(rows) else []
@@ -65,6 +63,19 @@ def arms(trials: pa.Table) -> list[Arm]:
         for point, rows in zip(points or [{}] * len(groups), groups, strict=True)
         if len(rows)
     ]
+
+
+def combined(columns: Sequence[pa.ChunkedArray]) -> np.ndarray:
+    """Returns rows of columns as numbers [rows] that equal rows have in common."""
+    group, size = np.zeros(len(columns[0]), np.int64), 1
+    for column in columns:
+        codes = _codes(column)
+        n = int(codes.max(initial=0)) + 1
+        if size * n > _LARGEST:
+            group = np.unique(group, return_inverse=True)[1]
+            size = len(group)
+        group, size = group * n + codes, size * n
+    return group
 
 
 def _codes(column: pa.ChunkedArray) -> np.ndarray:

@@ -52,10 +52,6 @@ def choose(trials: pa.Table, study: StudyConfig) -> Choice:
     Scores are those of the column ``tuning_score``, of the compared metric unless its name ends in another; or, of
     seeds in which a sound trial has none, as AUROC has none on rows of one class, the metric on all validation rows.
     Ties go to the middle setting of the grid, and diverged trials are chosen only where all settings diverged.
-
-    Args:
-      trials: a run's table of trials, at every setting.
-      study: names the tuned fields.
     """
     others = [name for name in swept_fields(trials) if name not in study.tune]
     metric, scores = compared_metric(trials, study), _scores(trials)

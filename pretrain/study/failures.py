@@ -66,12 +66,7 @@ def validation_of(arm: Arm, metric: str) -> str:
 
 
 def failed(arms: Sequence[Arm], metric: str) -> list[set[int]]:
-    """Returns the seeds in which each of a few arms failed, in any repeat.
-
-    Args:
-      arms: that are compared with each other.
-      metric: that is compared, as a column's name.
-    """
+    """Returns the seeds in which each of a few arms failed, in any repeat."""
     heights = [_above(arm, metric, validation_of(arm, metric)) for arm in arms]
     below = _across_a_gap(heights, [_margin(arm, metric) for arm in arms])
     return [

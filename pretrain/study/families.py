@@ -26,10 +26,6 @@ def in_family(point: Mapping[str, object], study: StudyConfig) -> bool:
 def check_family(points: Sequence[Mapping[str, object]], study: StudyConfig) -> None:
     """Checks that the question has a comparison of its own.
 
-    Args:
-      points: the swept values of the treatment of each comparison.
-      study: whose family is checked.
-
     Raises:
       ConfigError: no comparison has a value that the family names, or none has all of them.
     """

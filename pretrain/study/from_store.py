@@ -36,12 +36,7 @@ def at_store(run: Run, store: str) -> Run:
 def measured(run: Run, metric: str, field: str = "study.metric", with_chance: bool = False, anew: bool = False) -> Run:
     """Returns a run whose trials have a metric, measured from stored predictions where they lack it.
 
-    Args:
-      run: the run.
-      metric: as ``study.metric``, such as ``balanced_accuracy``.
-      field: by which it was asked for.
-      with_chance: whether its level of chance, too, where there are predictions.
-      anew: whether one of the user's own, whose file may be another by now, is measured in any case.
+    A metric of one's own, whose file may be another by now, is measured again if ``anew``.
 
     Raises:
       ConfigError: it is no metric, none of these targets, or predictions are not, or no longer, stored in full.

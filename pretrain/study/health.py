@@ -111,12 +111,7 @@ def _without_consequences(
 
 
 def unexplained(trials: pa.Table, error: str = RECONSTRUCTION) -> np.ndarray:
-    """Returns the part of the test inputs' variance that each pretraining leaves: [trials that measured it].
-
-    Args:
-      trials: a run's table of trials.
-      error: column of the error, of pretraining or of principal components.
-    """
+    """Returns the part of the test inputs' variance that each pretraining leaves: [trials that measured it]."""
     columns = set(trials.column_names) & {error, VARIANCE}
     shares = _shares({name: trials[name].cast(pa.float64()).to_numpy() for name in columns}, error)
     return shares[np.isfinite(shares)]

@@ -163,11 +163,6 @@ def kinds(answer: Answer, compared: Sequence[Arm], trained_from: Callable[[str],
     """Returns the best arm of each kind on validation rows, on the data and labels of those that are compared.
 
     Kinds are pretrained; scratch, of fresh encoders that train; and random, of fresh encoders of which no layer does.
-
-    Args:
-      answer: of the run.
-      compared: its headline's arms.
-      trained_from: of a trial, as ``Source.trained_from``.
     """
     sides: dict[str, list[Arm]] = {"pretrained": [], "scratch": [], "random": []}
     for arm in _alike(answer, compared):

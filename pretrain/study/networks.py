@@ -32,11 +32,6 @@ def mcnemar(treated: int, untreated: int) -> float:
 def of_seed(run: Run, seed: int, field: str = "mcnemar") -> list[Pair]:
     """Returns the networks of a seed, for each of the question's own comparisons that has the seed; its first repeat's.
 
-    Args:
-      run: of classes.
-      seed: of the networks.
-      field: by which they were asked for.
-
     Raises:
       ConfigError: the run has no such seed in both arms, predicts no classes, or predictions are not stored in full.
     """

@@ -41,14 +41,7 @@ def check(experiment: Experiment, plan: Plan) -> None:
 def of_plan(
     experiment: Experiment, plan: Plan, store: Store, datasets: Mapping[DataConfig, Dataset] | None = None
 ) -> Prospect | None:
-    """Returns the prospects of a run; None where it compares nothing.
-
-    Args:
-      experiment: as asked for.
-      plan: of all seeds that it may come to.
-      store: where stages of earlier runs are.
-      datasets: that the plan reads, by which test rows count, too.
-    """
+    """Returns the prospects of a run; None where it compares nothing."""
     plan, study = plan.compared, experiment.study
     points = _points(plan, experiment)
     compared = [one for one in planned(points, study) if not one.is_exploratory][:_MOST_READ]

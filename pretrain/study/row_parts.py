@@ -59,13 +59,7 @@ class RowParts:
         self._known: dict[_Key, Components | None] = dict(_rows(table))
 
     def of(self, compared: Sequence[Comparison], arms: Sequence[Arm], part: Part) -> list[Components | None]:
-        """Returns the components of each comparison of one metric; None where there are none.
-
-        Args:
-          compared: the comparisons.
-          arms: that they compare.
-          part: of the answer that they are in.
-        """
+        """Returns the components of each comparison of one metric; None where there are none."""
         if self.read:
             own, explored = by_family(compared)
             kept = own + explored[: max(0, _MOST_EXPLORED - len(own))]

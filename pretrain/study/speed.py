@@ -63,13 +63,7 @@ class Speed(NamedTuple):
 
 
 def speed(pair: Sequence[Arm], measure: Measure, level: float) -> Speed | None:
-    """Returns how fast treatment and baseline learn; None where a trial has no curve, or neither arm learned.
-
-    Args:
-      pair: treatment and baseline.
-      measure: of their learning.
-      level: of the ratio's interval.
-    """
+    """Returns how fast treatment and baseline learn; None where a trial has no curve, or neither arm learned."""
     shared = set(pair[0].units) & set(pair[1].units)
     sides = [cut(arm, shared) for arm in pair]
     if not shared or any(trial not in measure.curves for side in sides for trial in side.trial_ids):

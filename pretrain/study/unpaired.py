@@ -37,11 +37,6 @@ def judged(answer: Answer, study: StudyConfig, settled: Mapping[Hashable, Compar
     effect and of one that matters, adjusted for all comparisons as those of pairs are, and for their rates of failure
     (Fisher's exact test) where these could be significant; the probability of improvement is over all pairs of seeds
     (Mann and Whitney, 1947). The fewer seeds of both arms count.
-
-    Args:
-      answer: to the same question, of arms that are paired in some way.
-      study: the question.
-      settled: comparisons that stay as earlier looks judged them, by ``identity``.
     """
     settled, alpha = settled or {}, 1 - answer.level
     found = [settled.get(each.identity, each) for each in answer.comparisons]

@@ -122,13 +122,6 @@ def network(
 ) -> "Model":
     """Returns the network of a trial, or the ensemble of several.
 
-    Args:
-      experiment: of the run.
-      tables: of the run.
-      inputs: how rows of each of its data become inputs.
-      chosen: its trials.
-      store: where their stages are, if not where the run left them.
-
     Raises:
       ConfigError: a stage is not, or no longer, stored in full.
     """

@@ -67,15 +67,7 @@ def variations(
     study: StudyConfig,
     arms_of: Callable[[pa.Table], list[Arm]] = arms,
 ) -> dict[int, Variation | None]:
-    """Returns the variation of the question's own comparisons by their places; None of those with too few sound seeds.
-
-    Args:
-      compared: the comparisons of a run.
-      trials: its table of trials, of tuned arms at every setting; a redraw chooses anew.
-      redrawn: its table of redrawn trials.
-      study: the question.
-      arms_of: returns the arms of a table of trials.
-    """
+    """Returns the variation of the question's own comparisons by place; None of those with too few sound seeds."""
     sources = redrawn["redrawn"].unique().to_pylist()
     parts = [trials, *(redrawn.filter(pc.equal(redrawn["redrawn"], each)).drop_columns("redrawn") for each in sources)]
     columns = [arms_of(choose(part, study).trials if study.tune else part) for part in parts]

@@ -87,13 +87,7 @@ def measured(stages: pa.Table | None, *keys: str) -> dict[tuple[str, ...], tuple
 
 
 def watched(curves: Curves, arms: Sequence[Arm], stages: pa.Table | None = None) -> Iterator[Watched]:
-    """Yields the stages of each arm's pretraining that make updates, where both kinds of rows were measured.
-
-    Args:
-      curves: of the run.
-      arms: of the run.
-      stages: the run's table of stages, with errors before the first update and ranks.
-    """
+    """Yields the stages of each arm's pretraining that make updates, where both kinds of rows were measured."""
     known = measured(stages, "trial_id", "stage")
     for arm in arms:
         for stage in (stage for stage in curves.stages if stage.startswith("pretrain/")):

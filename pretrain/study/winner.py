@@ -23,13 +23,7 @@ class Winner(NamedTuple):
 
 
 def winner(run: Sequence[Arm], metric: str, level: float = statistics.LEVEL) -> Winner | None:
-    """Returns the arm that is best on validation rows; None where there is none.
-
-    Args:
-      run: arms, of which failures count as such.
-      metric: that is compared; its measure on validation rows chooses, and on test rows is reported.
-      level: of the interval.
-    """
+    """Returns the arm that is best on validation rows; None where there is none."""
     measure = split_of(metric)[1]
     names = [f"{split}_{measure}" for split in ("validation", "test")]
     arms = [arm for arm in distinct(run) if all(np.isfinite(arm.results[name]).any() for name in names)]

@@ -2,6 +2,7 @@
 
 import io
 import re
+import threading
 
 import pytest
 from rich.console import Console
@@ -37,3 +38,21 @@ def test_a_closed_form_has_no_speed(planned):
     with progress.Reporter(Console(file=out, width=200), [pack]).pack(0):
         pass
     assert re.fullmatch(r"finetune  pack 1/1, 1 trial: done in \d+\.\d s\n", out.getvalue())
+
+
+@pytest.mark.parametrize("seconds", [0.0, 60.0])
+def test_work_without_a_count_is_named_where_it_takes_long(monkeypatch, seconds):
+    monkeypatch.setattr(progress, "_LONG", seconds)
+    out, said = io.StringIO(), threading.Event()
+    console = Console(file=out, width=200)
+    monkeypatch.setattr(console, "print", lambda *each: (out.write(*each), said.set()))
+    with progress.going_on(console, "drawing the report"):
+        said.wait(timeout=0 if seconds else 30)
+    assert out.getvalue() == ("" if seconds else "drawing the report ...")
+
+
+def test_a_terminal_shows_work_without_a_count_while_it_goes_on():
+    out = io.StringIO()
+    with progress.going_on(Console(file=out, force_terminal=True, width=200), "drawing the report"):
+        pass
+    assert "drawing the report" in out.getvalue()
