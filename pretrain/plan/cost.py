@@ -8,12 +8,16 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from pretrain.config.fields import with_values
 from pretrain.learn import program as programs
+from pretrain.learn.attention import Attention
 from pretrain.learn.metrics import Batch, Splits
 from pretrain.learn.program import Program
 from pretrain.learn.pytrees import frozen
+
+_TRANSCENDENTAL = 100.0  # operations of a matrix product in the time of one exponential, with what reads and writes it
 
 
 @functools.lru_cache(maxsize=256)
@@ -46,16 +50,32 @@ def n_parameters(program: Program) -> int:
     )
 
 
-@functools.lru_cache(maxsize=256)
 def flops(program: Program) -> float:
-    """Returns the floating-point operations of one job of a stage (FLOP), as XLA counts its pieces.
+    """Returns the floating-point operations of one job of a stage (FLOP), as XLA counts its pieces."""
+    return float(_operations(program)[0])
+
+
+def seconds(program: Program, rate: float) -> float:
+    """Returns the time of one job of a stage at a rate (FLOP/s) of matrix products.
+
+    Attention's softmax and GELU take as long as its products on a CPU: each exponential, or alike, counts as many
+    operations there.
+    """
+    plain, transcendental = _operations(program)
+    attends = any(isinstance(layer, Attention) for layer in program.stage.stack.layers)
+    return float(plain + _TRANSCENDENTAL * transcendental * attends) / rate
+
+
+@functools.lru_cache(maxsize=256)
+def _operations(program: Program) -> np.ndarray:
+    """Returns the operations of one job of a stage, and the transcendental ones among its functions: [2].
 
     They depend on no number of its config. The body of a loop counts once, so that long Markov chains are estimated
     too low.
     """
     stage, stack, examples = program.stage, program.stage.stack, program.examples.tree
     n_validation, params = len(examples.validation.inputs), program.finish.trial
-    total = 0.0
+    total = np.zeros(2)
     if stack.encoded:
 
         def encode(params: Any, images: jax.Array) -> jax.Array:
@@ -81,7 +101,7 @@ def _undiagnosed(program: Program) -> Program:
     return program._replace(config=frozen(config))
 
 
-def _measured(program: Program) -> float:
+def _measured(program: Program) -> np.ndarray:
     """Returns the operations of a measurement, of one example."""
     (carry, source, trial), (examples, *_) = program.loop.trial, program.loop.shared
 
@@ -93,11 +113,11 @@ def _measured(program: Program) -> float:
     return _counted(measure, trial.config, carry.state, held_out, trial.seed)
 
 
-def _finished(program: Program) -> float:
+def _finished(program: Program) -> np.ndarray:
     """Returns the operations of a stage's results, by the slope over examples; labelled ones are encoded once."""
     piece, examples = program.finish, program.examples.tree
 
-    def counted(n_validation: int, n_test: int) -> float:
+    def counted(n_validation: int, n_test: int) -> np.ndarray:
         few = Splits(
             examples.train, _first(examples.validation, n_validation), _first(examples.test, n_test), examples.labelled
         )
@@ -113,10 +133,10 @@ def _first(batch: Batch, size: int) -> Batch:
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((size, *leaf.shape[1:]), leaf.dtype), batch)
 
 
-def _counted(function: Callable, *shapes: Any) -> float:
-    """Returns the operations of a function, as XLA counts them before it optimises."""
-    counted = jax.jit(function).lower(*shapes).cost_analysis()
-    return float((counted or {}).get("flops", 0.0))
+def _counted(function: Callable, *shapes: Any) -> np.ndarray:
+    """Returns the operations of a function, and those transcendental, as XLA counts them before it optimises: [2]."""
+    counted = jax.jit(function).lower(*shapes).cost_analysis() or {}
+    return np.array([counted.get(kind, 0.0) for kind in ("flops", "transcendentals")])
 
 
 def flop_rate() -> float:

@@ -88,7 +88,7 @@ def _seconds(alike: Sequence[Pack], rate: float) -> float:
     stage, n_jobs, program = alike[0].stage, sum(len(pack.jobs) for pack in alike), alike[0].jobs[0].traced
     more = stage.method.seconds
     uncounted = more(stage.static, len(program.examples.tree.validation.inputs)) if more else 0.0
-    return n_jobs * (cost.flops(program) / rate + stage.n_updates * _UPDATE_SECONDS + uncounted)
+    return n_jobs * (cost.seconds(program, rate) + stage.n_updates * _UPDATE_SECONDS + uncounted)
 
 
 def _grouped(todo: Iterable[Pack]) -> list[list[Pack]]:

@@ -2,7 +2,7 @@
 
     pip install -e '.[bench]' && python -m tests.bench.masked_vit [--repeats 5] [--seconds 0.5] [--threads 2]
 
-``64p4 t4 t4`` on images of 28 x 28 in batches of 128, three quarters of the tokens hidden, by Adam in a loop on
+``64p4 t4 t4`` on images of 28 x 28 in batches of 128, three quarters of the tokens hidden, by Adam, in a loop on
 one XLA device. Products are those of the forward and the backward pass, each jitted by itself, summed; the update with
 hidden tokens has them as zeros in the encoder, as other layers do. Programs take turns, on as many cores as threads;
 medians, of the time of the process on its cores (CPU seconds), which other work on the machine alters least.

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import pytest
 
 from pretrain.config import AutoencoderConfig, FinetuneConfig, PcaConfig, PretrainConfig, RbmConfig, SupervisedConfig
+from pretrain.learn.attention import Attention, Patches
 from pretrain.learn.layers import Convolution
 from pretrain.learn.metrics import Batch, Splits
 from pretrain.learn.program import program_of
@@ -197,3 +198,16 @@ def test_what_is_diagnosed_or_matched_is_not_counted():
 
 def test_the_rate_of_this_machine_is_that_of_a_machine():
     assert 1e8 < cost.flop_rate() < 1e16
+
+
+def test_attention_takes_the_time_of_its_exponentials_besides_its_products():
+    layers = (Patches(8, 7), Attention(2))
+    stage, config = stages.pretraining(PretrainConfig(training="end_to_end"), (28, 28, 1), layers, 1000, CLASSES, 0)
+    attending = program((stage, config), 1, 1, 1000)
+    plain, exponentials = cost._operations(attending)
+    # Of 16 tokens: two heads' softmax and a GELU of 4 x 8 units, an error function, whose slope is an exponential.
+    wanted = stage.n_updates * stage.rows.batch_size * 16 * (2 * 16 + 2 * 32)
+    assert wanted <= exponentials < 1.3 * wanted
+    assert cost.seconds(attending, 1e9) == pytest.approx((plain + cost._TRANSCENDENTAL * exponentials) / 1e9)
+    dense = program(pretraining(), 1, 1)
+    assert cost.seconds(dense, 1e9) == cost.flops(dense) / 1e9
