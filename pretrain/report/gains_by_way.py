@@ -126,8 +126,8 @@ def _way_names(ways: Sequence[Parts]) -> list[str]:
 def _place_name(place: Parts) -> str:
     """Returns an encoder's layers as a command line has them, and the rest in words."""
     rest = {name: value for name, value in place.items() if name != _LAYERS}
-    layers = " ".join(map(str, place.get(_LAYERS, ())))
-    return " ".join(filter(None, [layers, setting(rest)]))
+    layers = place.get(_LAYERS, ())  # a text where some swept layers are numbers and some are words
+    return " ".join(filter(None, [layers if isinstance(layers, str) else " ".join(map(str, layers)), setting(rest)]))
 
 
 def _caption(compared: Sequence[Comparison], there: tuple[int, ...], shown: tuple[int, ...]) -> str:

@@ -11,7 +11,7 @@ from pretrain.study.answer import answer
 from tests.report.test_terminal import INIT, tables
 
 KIND, LAYERS, LABELS = "pretrain.method.kind", "encoder.layers", "finetune.labels"
-DENSE, CONVOLUTIONAL = ["300", "100"], ["32c5s2", "64c5s2", "128"]
+DENSE, CONVOLUTIONAL = "300 100", "32c5s2 64c5s2 128"  # texts, as tables have them where some layers are words
 
 
 def answer_of(points, gain, n=8, diverged=()):
@@ -81,7 +81,7 @@ def test_what_was_not_run_is_not_drawn_and_what_failed_is_hollow():
 
 def test_of_too_many_ways_encoders_and_budgets_the_first_are_shown(tmp_path):
     kinds = [f"my_methods/of_a_long_name_{number}.py:Method{number}" for number in range(26)]
-    layers = [[str(2 * units)] for units in range(20, 27)]
+    layers = [[2 * units] for units in range(20, 27)]
     made = ways.drawing(answer_of(points(kinds[:2], layers, (10, 100, 300, 1000, 3000, 10_000)), lambda point: 0.02))
     assert made.caption.endswith(" Shown are 6 of 7 panels and 5 of 6 label budgets.")
     assert {mark[2] for mark in marks(made.figure)[0]} == set(COLOURS[:5])
