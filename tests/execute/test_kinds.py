@@ -135,6 +135,12 @@ PLANS = {
         "method": AutoencoderConfig(corruption="swap"),
         "stages": ["pretrain/0"],
     },
+    "watched codes": {
+        "encoder": {"layers": (6, 4)},
+        "pretrain": {"watch": ("neighbours", "rank")},
+        "method": AutoencoderConfig(),
+        "stages": ["pretrain/0", "pretrain/1"],
+    },
     "tokens": {
         "encoder": {"layers": ("6p3", "t2", "mean")},
         "pretrain": {"training": "greedy_then_end_to_end"},
