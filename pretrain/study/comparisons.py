@@ -334,6 +334,7 @@ def _comparison(
         mean, low, high = (each * sides.unit for each in (gain if measure.higher_is_better else gain.turned()))
         return Estimate(mean, low, high).within(measure.low - measure.high, measure.high - measure.low)
 
+    both = set.intersection(*(arm.all_seeds for arm in pair))
     found = found._replace(verdict=verdict, difference=gain_of_sound and signed(gain_of_sound))
     return Comparison(
         field,
@@ -352,7 +353,7 @@ def _comparison(
         level,
         is_exploratory,
         metric,
-        n_diverged=_n_diverged(pair),
+        n_diverged=sum(seed in both for arm in pair for seed, _ in arm.diverged),
         n_collapsed=sum(arm.n_collapsed for arm in pair),
         both_at_chance=both_at_chance,
         seeds=sides.seeds,
@@ -360,12 +361,6 @@ def _comparison(
         n_at_once=n_at_once,
         n_open=n_open,
     )
-
-
-def _n_diverged(pair: Sequence[Arm]) -> int:
-    """Returns how many trials of two arms diverged, of the seeds that both have."""
-    shared = set.intersection(*(arm.all_seeds for arm in pair))
-    return sum(seed in shared for arm in pair for seed, _ in arm.diverged)
 
 
 def smallest_of(metric: str, untreated: np.ndarray, study: StudyConfig) -> float:

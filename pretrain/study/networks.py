@@ -39,7 +39,8 @@ def of_seed(run: Run, seed: int, field: str = "mcnemar") -> list[Pair]:
     trials = choose(run.trials, study).trials if study.tune else run.trials
     run_arms = arms(trials)
     compared, _ = by_family(compare(run_arms, compared_metric(trials, study), study))
-    arm_of, jobs = places(run_arms), _jobs(run)
+    arm_of = places(run_arms)
+    jobs = {row["trial_id"]: row["stage_id"] for row in run.stages.to_pylist() if row["stage"] == "finetune"}
     found = []
     for comparison in compared:
         pair = [run_arms[arm_of[key(without_idle(point))]] for point in points_of(comparison)]
@@ -56,11 +57,6 @@ def of_seed(run: Run, seed: int, field: str = "mcnemar") -> list[Pair]:
             alone = int(np.sum(one & ~other)), int(np.sum(other & ~one))
             pairs.append(Pair(comparison, len(one), *alone, mcnemar(*alone)))
     return pairs
-
-
-def _jobs(run: Run) -> dict[str, str]:
-    """Returns the fine-tuning of each trial."""
-    return {row["trial_id"]: row["stage_id"] for row in run.stages.to_pylist() if row["stage"] == "finetune"}
 
 
 def _hits(run: Run, jobs: set[str], seed: int, field: str) -> dict[str, np.ndarray]:
