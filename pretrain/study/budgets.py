@@ -89,7 +89,6 @@ def crossover(labels: np.ndarray, gains: np.ndarray, level: float = statistics.L
     Args:
       labels: [budgets], ascending.
       gains: [seeds, budgets], NaN where a seed has none.
-      level: of the interval.
     """
     signs = certain_signs(gains, level)
     certain = np.flatnonzero(signs)
@@ -118,7 +117,6 @@ def equivalent(
       labels: [budgets], ascending.
       treated: [seeds], with one budget.
       baseline: [seeds, budgets]; both NaN where a seed has none.
-      level: of the interval.
     """
     logs, rising = np.log(labels), np.maximum.accumulate(np.nanmean(baseline, axis=0))
     worth, ends = np.nanmean(treated), (rising[0], rising[-1])

@@ -11,7 +11,7 @@ from pretrain.config import StudyConfig
 from pretrain.config.baselines import is_baseline
 from pretrain.config.metrics import metric_of
 from pretrain.study import failures, families, statistics
-from pretrain.study.arms import CORNERS, Arm, by_seed, cut, key, without_idle
+from pretrain.study.arms import CORNERS, Arm, by_seed, cut, key, places, without_idle
 from pretrain.study.failures import Failures
 from pretrain.study.power import SeedRange, seeds_to_settle, smallest_p, smallest_seen
 from pretrain.study.rows import Components
@@ -109,7 +109,6 @@ def compare(
     seeds in which both train.
 
     Args:
-      arms: of the run.
       metric: the result to compare, as a column's name.
       study: names the field, the family and the smallest effect that matters.
       level: of the intervals; p-values are judged at one less it.
@@ -155,6 +154,18 @@ def n_claims(compared: Sequence[Comparison]) -> int:
 def points_of(comparison: Comparison) -> list[dict[str, Any]]:
     """Returns the points of treatment and baseline."""
     return [{**comparison.shared, comparison.field: value} for value in (comparison.treatment, comparison.baseline)]
+
+
+def places_of(compared: Iterable[Comparison], run: Sequence[Arm]) -> list[tuple[int, int]]:
+    """Returns the places of treatment and baseline of each comparison among the arms of its run."""
+    place_of = places(run)
+    pairs = (points_of(each) for each in compared)
+    return [(place_of[key(without_idle(first))], place_of[key(without_idle(second))]) for first, second in pairs]
+
+
+def pairs_of(compared: Iterable[Comparison], run: Sequence[Arm]) -> list[tuple[Arm, Arm]]:
+    """Returns the arms of each comparison, treatment and baseline."""
+    return [(run[first], run[second]) for first, second in places_of(compared, run)]
 
 
 class Planned(NamedTuple):

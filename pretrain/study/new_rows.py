@@ -35,9 +35,7 @@ def judged(
 
     Args:
       compared: over seeds, of one metric.
-      arms: that they compare.
       rows: their components, or whence these come; None where nothing is known of rows.
-      study: the question.
       part: of the answer that they are in.
     """
     parts = rows.of(still, arms, part) if (still := [each for each in compared if not each.look]) and rows else []
