@@ -56,7 +56,6 @@ from pretrain.store.store import Store
 from pretrain.study import looks, outlook, sequential, use
 from pretrain.study.answer import Answer, answer, headline_arms
 from pretrain.study.choice import usual_values
-from pretrain.study.prospects import Prospect
 from pretrain.study.results import Run
 from pretrain.study.row_parts import RowParts
 from pretrain.study.sequential import Look
@@ -200,7 +199,10 @@ def report(prepared: Prepared, console: Console) -> None:
         warning(console, line)
     if line := reuse.continued(prepared.plan, prepared.missing, prepared.store):
         console.print(line, style="dim", soft_wrap=True)
-    if prepared.missing and (prospect := _prospect(prepared)):
+    prospect = None
+    if prepared.missing:
+        prospect = outlook.of_plan(prepared.experiment, prepared.plan, prepared.store, prepared.datasets)
+    if prospect:
         if line := in_words.warning(prospect):
             warning(console, line)
         else:
@@ -213,10 +215,6 @@ def report(prepared: Prepared, console: Console) -> None:
             )
     if not is_writable(prepared.store.root):
         warning(console, f"{prepared.store.root} cannot be written, and so does not note that this run uses its stages")
-
-
-def _prospect(prepared: Prepared) -> Prospect | None:
-    return outlook.of_plan(prepared.experiment, prepared.plan, prepared.store, prepared.datasets)
 
 
 def warning(console: Console, line: str) -> None:

@@ -47,7 +47,6 @@ def parse(options: type[Options], argv: Sequence[str], command: str) -> Options:
     Args:
       options: a dataclass; its ``bool`` fields are flags, and those marked ``tyro.conf.Positional`` go without a name.
       argv: the command line after the command's name.
-      command: its name.
 
     Raises:
       ConfigError: an option is unknown, or a value is missing or does not fit.

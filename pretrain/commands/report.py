@@ -8,7 +8,7 @@ from pathlib import Path
 import tyro
 
 from pretrain.commands import options, streams, table
-from pretrain.config import Experiment, Settings, to_json
+from pretrain.config import Settings, to_json
 from pretrain.config.counts import counted
 from pretrain.config.fields import ConfigError, fields, replace_all
 from pretrain.config.paths import path_of
@@ -124,7 +124,7 @@ def _looks(
 
     A function or layers of the user's are code, which runs only where something is asked.
     """
-    if not may_execute and _has_code(run.experiment):
+    if not may_execute and ".py:" in to_json(run.experiment):
         return kept if kept and kept.of == looks.stated(concluded, run.stages, inputs) else None
 
     def source() -> looks.Source:
@@ -141,11 +141,6 @@ def _looks(
         return looks.Source.of(run.experiment, tables, store, data.load_all(run.experiment.whole), inputs=inputs)
 
     return looks.take(concluded, run.stages, inputs, source, kept)
-
-
-def _has_code(experiment: Experiment) -> bool:
-    """Whether a run's data or layers are functions of the user's."""
-    return ".py:" in to_json(experiment)
 
 
 def _asked(run: Run, asked: Mapping[str, object]) -> Run:

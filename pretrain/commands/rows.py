@@ -88,9 +88,7 @@ def write(out: Path, rows: Given, values: dict[str, np.ndarray], called: str) ->
 
     Args:
       out: an .npy file holds the first array alone.
-      rows: they are of.
       values: [N] or [N, D] by name; columns of the latter are numbered, or one column of lists if they are many.
-      called: the network, in words.
     """
     first = next(iter(values.values()))
     try:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import tyro
+from rich import filesize
 from rich.console import Group
 from rich.live import Live
 from rich.table import Table
@@ -20,7 +21,6 @@ from pretrain.runs.listing import Listed, list_runs
 
 _BETWEEN = 2.0  # seconds between two looks
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (0, "s"))
-_SIZES = ((1e9, "GB"), (1e6, "MB"), (0, "kB"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +73,14 @@ def _table(runs: Sequence[Listed], folder: Path) -> Table:
         name = run.path.relative_to(folder).as_posix() if run.path != folder else run.path.name
         said = f"{run.work or 'at work'} ({run.holder})" if run.state == "running" else run.verdict
         tags = [" ".join(run.tags)] if has_tags else []
-        cells = (name, run.state, _age(time.time() - run.changed), _size(run.n_bytes), *tags, said)
+        cells = (
+            name,
+            run.state,
+            _age(time.time() - run.changed),
+            filesize.decimal(run.n_bytes) if run.n_bytes else "–",
+            *tags,
+            said,
+        )
         table.add_row(*(Text(streams.shown(cell)) for cell in cells))
     return table
 
@@ -81,8 +88,3 @@ def _table(runs: Sequence[Listed], folder: Path) -> Table:
 def _age(seconds: float) -> str:
     size, unit = next((size, unit) for size, unit in _UNITS if seconds >= size or not size)
     return f"{max(0, seconds) / (size or 1):.0f} {unit}"
-
-
-def _size(n_bytes: int) -> str:
-    size, unit = next((size, unit) for size, unit in _SIZES if n_bytes >= size)
-    return f"{n_bytes / (size or 1e3):.1f} {unit}" if n_bytes else "–"

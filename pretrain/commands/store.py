@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Sequence
 
 import tyro
+from rich import filesize
 from rich.table import Table
 
 from pretrain.commands import options, streams
@@ -101,9 +102,4 @@ def _table(entries: Iterable[Entry]) -> Table:
 
 
 def _size(entries: Iterable[Entry]) -> str:
-    n_bytes = sum(entry.n_bytes for entry in entries)
-    for unit in ("B", "kB", "MB"):
-        if n_bytes < 1000:
-            return f"{n_bytes:.0f} {unit}" if unit == "B" else f"{n_bytes:.1f} {unit}"
-        n_bytes /= 1000
-    return f"{n_bytes:.1f} GB"
+    return filesize.decimal(sum(entry.n_bytes for entry in entries))

@@ -30,7 +30,6 @@ def form_of(
     those smooth along one axis are a series, along two an image, along three a volume, along none columns.
 
     Args:
-      rows: the training rows.
       asked: as ``data.inputs``.
       padded: the axis along which series of unlike lengths end; 0 of others.
 
@@ -70,7 +69,6 @@ def shaped(arrays: Mapping[str, np.ndarray], form: Form, padded: int = 0) -> dic
 
     Args:
       arrays: by split, the training rows among them.
-      form: of the training rows.
       padded: as in ``form_of``.
     """
     train = arrays["train"]

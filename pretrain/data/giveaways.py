@@ -45,7 +45,9 @@ def found(
         rows = np.random.default_rng(0).permutation(known)[:most]
         if len(rows) < _FEWEST_ROWS:
             continue
-        truth = _centred(output[rows]) if task == "regression" else output[rows]
+        truth = output[rows]
+        if task == "regression":
+            truth = truth.astype(np.float64) - truth.mean(dtype=np.float64)
         for key in _candidates(_keys(inputs[rows], columns), truth, task):
             error = _cross_fitted(key.values, truth, task)
             if key.is_number and _are_row_numbers(key, inputs, columns) and error <= _threshold(truth, task):
@@ -159,7 +161,3 @@ def _are_row_numbers(key: _Key, inputs: np.ndarray, columns: Sequence[Column]) -
     place = [column.name for column in columns].index(key.name) if columns else int(key.name)
     whole = inputs[:, place]
     return bool((whole == np.rint(whole)).all()) and len(np.unique(whole)) == len(whole)
-
-
-def _centred(truth: np.ndarray) -> np.ndarray:
-    return truth.astype(np.float64) - truth.mean(dtype=np.float64)

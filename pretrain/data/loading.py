@@ -108,8 +108,8 @@ def load(config: DataConfig, read: Reader = reading.read) -> Dataset:
     ]
     if is_searched:
         findings += leaks.find(config, source, cut, raw, pool, labels)
-    if config.shuffled_pixels:
-        inputs = {split: _shuffled(array) for split, array in inputs.items()}
+    if config.shuffled_pixels:  # each pixel over all images, differently, the same for all seeds
+        inputs = {split: np.random.default_rng(0).permuted(array, axis=0) for split, array in inputs.items()}
     train = Split(inputs["train"], pretrained_labels)
     validation, test = (Split(inputs[split], labels[split]) for split in ("validation", "test"))
     labelled = np.flatnonzero(~is_missing(train.labels)).astype(np.int32)
@@ -224,8 +224,3 @@ def _scale_notes(train: np.ndarray, fitted: scaling.FittedScaling) -> list[str]:
         return []
     each = "channel by channel" if train.ndim > 2 else "column by column"
     return [f"inputs are standardised, {each} (data.scaling)"]
-
-
-def _shuffled(inputs: np.ndarray) -> np.ndarray:
-    """Shuffles every pixel over images [N, D], each differently, the same for all seeds."""
-    return np.random.default_rng(0).permuted(inputs, axis=0)

@@ -103,7 +103,8 @@ def fit(
     """
     first, is_chosen = training[0], method != "auto"
     if first.dtype == np.uint8 and method in ("auto", "unit"):
-        return FittedScaling(_identity("unit"), (0.0, 1.0), ())
+        none, no_values = np.zeros(0, int), np.zeros(0)
+        return FittedScaling(Scaling("unit", (), none, no_values, none, no_values, no_values), (0.0, 1.0), ())
     moments = moments_of(training)
     notes: list[str] = []
     is_numeric = np.array([column.category is None for column in columns] or [True] * first[0].size)
@@ -222,7 +223,3 @@ def as_bytes(arrays: Iterable[np.ndarray]) -> list[np.ndarray] | None:
             start += len(block)
         made.append(as_bytes)
     return made
-
-
-def _identity(method: str) -> Scaling:
-    return Scaling(method, (), *(np.zeros(0, int), np.zeros(0), np.zeros(0, int), np.zeros(0), np.zeros(0)))

@@ -98,7 +98,7 @@ def _reader(path: Path, name: str) -> Callable[[Path], tuple[Any, Layout | None]
         if _is_orbax(path):
             return _orbax
         raise ConfigError(FIELD, name, "holds no model.safetensors and no orbax checkpoint; give the path of one")
-    readers = {".safetensors": _safetensors, ".npz": _npz, ".pt": _torch, ".pth": _torch}
+    readers = {".safetensors": _safetensors, ".npz": lambda path: (read_npz(path), None), ".pt": _torch, ".pth": _torch}
     if path.suffix not in readers:
         remedy = "is of no known kind; give .safetensors, .npz, .pt, .pth, or the directory of an orbax checkpoint"
         raise ConfigError(FIELD, name, remedy)
@@ -118,10 +118,6 @@ def _safetensors(path: Path) -> tuple[Any, Layout | None]:
     size = int.from_bytes(content[:8], "little")
     metadata = json.loads(content[8 : 8 + size]).get("__metadata__") or {}
     return arrays, _FORMATS.get(str(metadata.get("format")).lower())
-
-
-def _npz(path: Path) -> tuple[Any, Layout | None]:
-    return read_npz(path), None
 
 
 def _torch(path: Path) -> tuple[Any, Layout | None]:

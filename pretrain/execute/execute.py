@@ -46,7 +46,6 @@ def run(
     """Runs a pack, and returns its outcome.
 
     Args:
-      pack: the jobs.
       dataset: the images that all jobs read.
       parents: for each job its parent's parameters, or None.
       after_chunk: called after each chunk with the number of updates made so far, and with a function that returns the

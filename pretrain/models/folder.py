@@ -49,9 +49,7 @@ def save(model: Model, out: Path, sentence: str, to: Iterable[str] = ()) -> list
     """Writes a network to a folder, all of it or nothing; returns its files.
 
     Args:
-      model: of one seed.
       out: the folder, which may hold a network that was written before, and nothing else.
-      sentence: the answer of its run.
       to: ``pytorch`` for a self-contained ``model.py``, ``stablehlo`` for a program of any batch size.
 
     Raises:

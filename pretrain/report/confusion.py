@@ -23,7 +23,8 @@ def drawing(confused: Sequence[Confused], names: Sequence[str]) -> Drawing:
     """Draws the share of each class's test rows that is predicted as each class, a matrix an arm."""
     from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 
-    classes, n = [_short(name) for name in confused[0].names], len(confused[0].names)
+    n = len(confused[0].names)
+    classes = [written(name if len(name) <= 14 else f"{name[:13]}…", 40) for name in confused[0].names]
     across, longest = len(confused) if n <= _BESIDE else 1, _LETTER * max(map(len, classes))
     side = min(_SIDE, (WIDTH - 0.5 - longest - (0.0 if n <= _NUMBERED else 0.9)) / n)
     has_room = longest < (3.0 / n if across > 1 else side)
@@ -101,7 +102,3 @@ def pairs(confused: Sequence[Confused], names: Sequence[str]) -> Listing:
 
 def _percent(share: float) -> str:
     return "<1" if 0 < share < 0.005 else f"{100 * share:.0f}"
-
-
-def _short(name: str) -> str:
-    return written(name if len(name) <= 14 else f"{name[:13]}…", 40)

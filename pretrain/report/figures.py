@@ -42,7 +42,6 @@ def first_batches(curves: Curves, arms: Sequence[Arm]):
     """Draws accuracy, or loss, on each mini-batch just trained on, arm by arm: mean over seeds, and its band.
 
     Args:
-      curves: a run's curves.
       arms: at most the first eight are drawn.
     """
     figure, axes = canvas(3.4)

@@ -42,15 +42,9 @@ def write(
 
     Args:
       experiment: what was run.
-      datasets: that it read.
-      findings: in them.
-      run_tables: its tables by name.
-      answer: what was concluded.
-      shown: filters and reconstructions of its pretraining, if there are any.
       notify: given a line for every damaged file in the directory.
       redraw: whether to draw even where the same tables, samples and answer are there, which takes seconds.
       with_tensorboard: whether to write TensorBoard event files, too; those of the same tables stay in any case.
-      looked: what test predictions, codes and filters look like, if that is known.
 
     Raises:
       OSError: a file could not be written; those before are as they were.

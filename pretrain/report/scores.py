@@ -13,6 +13,7 @@ from pretrain.study import statistics
 from pretrain.study.answer import Answer
 from pretrain.study.arms import Arm, by_seed, key, without_idle
 from pretrain.study.budgets import LABELS
+from pretrain.study.comparisons import points_of
 
 _MOST_ARMS = 6  # legible in a figure
 
@@ -85,8 +86,7 @@ def _curves(answer: Answer) -> list[list[Any]]:
 def _judged(answer: Answer) -> Iterator[Mapping[str, Any]]:
     """Yields the points of arms that are compared."""
     for each in answer.comparisons:
-        for value in (each.treatment, each.baseline):
-            yield without_idle({**each.shared, each.field: value})
+        yield from map(without_idle, points_of(each))
 
 
 def _unlabelled(point: Mapping[str, Any]) -> dict[str, Any]:

@@ -87,7 +87,6 @@ def _explored(compared: Sequence[Comparison], asked: Collection[str]) -> str:
     """Returns the verdicts of comparisons that explore, each with its place and difference where they are few.
 
     Args:
-      compared: the comparisons.
       asked: treatments of the question's own, which need no name where they are one.
     """
     n = counted(len(compared), "exploratory comparison")

@@ -238,15 +238,12 @@ def _ends(answer: Answer) -> str:
         "unmeasured": "was measured too seldom in {} (set finetune.validate_every)",
     }
     n = counts.total()
-    who = {trend: f"{counts[trend]} of {n} arms" if counts[trend] < n else _all_of(n) for trend in counts}
+    every = {1: "the arm", 2: "both arms"}.get(n, f"all {n} arms")
+    who = {trend: f"{counts[trend]} of {n} arms" if counts[trend] < n else every for trend in counts}
     parts = [phrase.format(who[trend]) for trend, phrase in clauses.items() if counts[trend]]
     stopped = sum(length.n_stopped for length in answer.lengths if length)
     early = f"; {counted(stopped, 'trial')} stopped early" if stopped else ""
     return f"at the end of training the validation loss {listed(parts)}{early}"
-
-
-def _all_of(n: int) -> str:
-    return {1: "the arm", 2: "both arms"}.get(n, f"all {n} arms")
 
 
 def explanation(answer: Answer) -> list[str]:

@@ -20,7 +20,6 @@ def influence(measure: str, task: TaskKind, predicted: Predictions, deviation: n
 
     Args:
       measure: without its split.
-      task: of the targets.
       predicted: on all rows of the split.
       deviation: [outputs] of numbers, by which their loss is standardised.
     """

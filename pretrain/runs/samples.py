@@ -25,9 +25,6 @@ def of_run(
     """Returns the samples of a run; None without pretraining, or if examples are columns, or no colours or grey.
 
     Args:
-      plan: the run's.
-      store: of its stages.
-      datasets: of its stages.
       kept: earlier samples, to be returned if they are of the same pretraining.
 
     Raises:

@@ -54,7 +54,9 @@ def trials(
     last = [trial.jobs[-1] for trial in plan.trials]
     usual = metrics.USUAL[plan.jobs[last[0]].stage.stack.task.kind]
     of_task = [f"{split}_{name}" for split in ("test", "validation") for name in usual]
-    computed = measures.measured(store, list(dict.fromkeys(last)), [name for name in of_task if not _is_recorded(name)])
+    # Accuracy and loss are recorded in training.
+    from_predictions = [name for name in of_task if metrics.split_of(name)[1] not in ("accuracy", "loss")]
+    computed = measures.measured(store, list(dict.fromkeys(last)), from_predictions)
     names = list(dict.fromkeys(name for trial in plan.trials for name in trial.point))
     cells = {name: _cells([trial.point.get(name) for trial in plan.trials]) for name in names}
     records = dict(zip(plan.jobs, store.records(list(plan.jobs)), strict=True))
@@ -171,11 +173,6 @@ def with_chance(trials: pa.Table, stages: pa.Table, store: Store, metric: str, t
             f"{column}{end}", pa.array([each and each[place] for each in found], pa.float64())
         )
     return trials
-
-
-def _is_recorded(column: str) -> bool:
-    """Returns whether a result is recorded in training, rather than measured from predictions."""
-    return metrics.split_of(column)[1] in ("accuracy", "loss")
 
 
 def curves(plan: Plan, store: Store) -> pa.Table:

@@ -69,7 +69,6 @@ def history(
     """Returns what a store knows of the judgements before one.
 
     Args:
-      root: the store.
       own: what is judged.
       fewest: seeds with which an effect can be called; a look at fewer cannot err.
       sets: names of the sets whose test rows it reads, by their fingerprint; by default those of its record.

@@ -13,10 +13,10 @@ from pretrain.config.metrics import metric_of
 from pretrain.data.findings import Finding
 from pretrain.store.judged import History
 from pretrain.study import failures, new_rows, speed, statistics
-from pretrain.study.arms import CORNERS, Arm, arms, cut, distinct, key, places, without_idle
+from pretrain.study.arms import CORNERS, Arm, arms, cut, distinct, key
 from pretrain.study.budgets import BudgetCurve, budget_curves
 from pretrain.study.choice import Choice, TunedArm, at_values, choose
-from pretrain.study.comparisons import Comparison, by_family, compare
+from pretrain.study.comparisons import Comparison, by_family, compare, pairs_of, places_of
 from pretrain.study.curves import Curves
 from pretrain.study.epochs import EpochCurve, epoch_curves
 from pretrain.study.factorial import Factorial, factorials
@@ -78,12 +78,7 @@ def answer(
 
     Args:
       trials: the run's table of trials; of tuned arms, those at settings that validation chooses decide.
-      curves: the run's table of curves.
-      study: the question.
-      level: of the intervals.
       usual: values of tuned fields at which arms are also compared untuned, where all have trials there.
-      findings: in the run's data.
-      stages: the run's table of stages.
       before: earlier looks, whose settled comparisons stay as they were judged.
       redrawn: the run's table of trials that draw a source of variation anew.
       rows: variance of differences over seeds and rows, or whence it comes; without, all is over seeds.
@@ -174,13 +169,13 @@ def _apart(trials: pa.Table, study: StudyConfig, level: float, rows: RowParts | 
 
 def _alone(run: Sequence[Arm], compared: Sequence[Comparison], metric: str) -> dict[int, set[int]]:
     """Returns the seeds in which arms failed that are compared with no other, by their places."""
-    judged = {place for pair in _pairs(compared, run) for place in pair}
+    judged = {place for pair in places_of(compared, run) for place in pair}
     return {place: failures.failed([arm], metric)[0] for place, arm in enumerate(run) if place not in judged}
 
 
 def _mostly_failed(run: Sequence[Arm], compared: Sequence[Comparison], alone: Mapping[int, set[int]]) -> set[int]:
     """Returns the places of arms that failed in more than half of their seeds, in any of their comparisons."""
-    pairs = _pairs(compared, run)
+    pairs = places_of(compared, run)
     judged = {place: False for pair in pairs for place in pair}
     for pair, comparison in zip(pairs, compared, strict=True):
         for place, is_lost in zip(pair, comparison.failures.mostly, strict=True):
@@ -202,7 +197,7 @@ def _with_training(
 
     An arm that is at chance or mostly failed has no speed.
     """
-    pairs = _pairs(compared, run)
+    pairs = places_of(compared, run)
     speeds = [
         speed.speed([run[place] for place in pair], measure, level)
         if measure and all(place in learned for place in pair)
@@ -218,26 +213,16 @@ def _with_training(
     ]
 
 
-def _pairs(compared: Sequence[Comparison], run: Sequence[Arm]) -> list[tuple[int, int]]:
-    """Returns the places of treatment and baseline of each comparison among the arms."""
-    place_of = places(run)
-
-    def place(comparison: Comparison, value: Any) -> int:
-        return place_of[key(without_idle({**comparison.shared, comparison.field: value}))]
-
-    return [(place(each, each.treatment), place(each, each.baseline)) for each in compared]
-
-
 def headline_arms(answer: Answer, most: int = 6) -> list[Arm]:
     """Returns the arms of the question's own comparisons, some of many, or else the best arm."""
     own, _ = by_family(answer.comparisons)
-    compared = sorted({place for pair in _pairs(own, answer.arms) for place in pair})
+    compared = sorted({place for pair in places_of(own, answer.arms) for place in pair})
     return distinct([answer.arms[place] for place in compared])[:most] or [arm for arm in [answer.best] if arm]
 
 
 def sound(answer: Answer, shown: Sequence[Arm]) -> list[Arm]:
     """Returns arms with the trials of seeds in which they trained, beside what they are compared with; or with all."""
-    pairs = [tuple(answer.arms[place] for place in pair) for pair in _pairs(answer.comparisons, answer.arms)]
+    pairs: list[tuple[Arm, ...]] = [*pairs_of(answer.comparisons, answer.arms)]
     found = []
     for arm in shown:
         own = [pair for pair in pairs if any(each is arm for each in pair)] or [(arm,)]
@@ -258,6 +243,6 @@ def main_arms(answer: Answer, most: int) -> list[Arm]:
         points = {key(cell.point) for cell in list(asked.cells.values())[:most]}
         return [arm for arm in run if key(arm.point) in points]
     # Pair by pair, so that both arms of a comparison are shown.
-    shown = list(dict.fromkeys(place for pair in _pairs(answer.comparisons, answer.arms) for place in pair))
+    shown = list(dict.fromkeys(place for pair in places_of(answer.comparisons, answer.arms) for place in pair))
     kept = {key(arm.point) for arm in distinct([answer.arms[place] for place in shown])[:most]}
     return [arm for arm in answer.arms if key(arm.point) in kept] or run[:most]

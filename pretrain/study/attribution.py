@@ -32,7 +32,6 @@ def attribute(
     Args:
       corners: a metric [seeds] at each of the 2^k corners, paired by seed.
       factors: the k factors' names, in a corner's order.
-      level: of the intervals.
       widest: the largest difference that the metric can have, which no interval of the gap or a share exceeds.
 
     Returns:

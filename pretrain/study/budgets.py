@@ -60,16 +60,12 @@ def budget_curves(compared: Sequence[Comparison], level: float = statistics.LEVE
     A budget at which they failed counts where six seeds are left.
     """
     groups: dict[Hashable, list[Comparison]] = {}
-    for each in (_sound(each) for each in compared if _is_count(each.shared.get(LABELS))):
+    counted = [each for each in compared if isinstance(labels := each.shared.get(LABELS), int) and labels > 0]
+    for each in map(_sound, counted):
         if each.n >= max(1, min(FEWEST_SEEDS, len(each.failures.both_train))):
             groups.setdefault(key({**each.shared, each.field: each.treatment, LABELS: None}), []).append(each)
     sized = [sorted(group, key=lambda each: each.shared[LABELS]) for group in groups.values()]
     return [_curve(group, level) for group in sized if len(group) >= _FEWEST_BUDGETS]
-
-
-def _is_count(labels: Any) -> bool:
-    """Returns whether labels are counted; over several datasets they may be a share of each, or 0 for all."""
-    return isinstance(labels, int) and labels > 0
 
 
 def certain_signs(gains: np.ndarray, level: float = statistics.LEVEL) -> np.ndarray:
@@ -93,7 +89,6 @@ def crossover(labels: np.ndarray, gains: np.ndarray, level: float = statistics.L
     Args:
       labels: [budgets], ascending.
       gains: [seeds, budgets], NaN where a seed has none.
-      level: of the interval.
     """
     signs = certain_signs(gains, level)
     certain = np.flatnonzero(signs)
@@ -122,7 +117,6 @@ def equivalent(
       labels: [budgets], ascending.
       treated: [seeds], with one budget.
       baseline: [seeds, budgets]; both NaN where a seed has none.
-      level: of the interval.
     """
     logs, rising = np.log(labels), np.maximum.accumulate(np.nanmean(baseline, axis=0))
     worth, ends = np.nanmean(treated), (rising[0], rising[-1])

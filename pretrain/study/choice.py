@@ -86,7 +86,6 @@ def with_named_scores(trials: pa.Table, study: StudyConfig) -> pa.Table:
 
     Args:
       trials: a run's table of trials; one without scores, or with such a name, stays as it is.
-      study: the question by which they were scored.
     """
     if TUNING_SCORE not in trials.column_names:
         return trials

@@ -11,7 +11,7 @@ from pretrain.config import StudyConfig
 from pretrain.config.baselines import is_baseline
 from pretrain.config.metrics import metric_of
 from pretrain.study import failures, families, statistics
-from pretrain.study.arms import CORNERS, Arm, by_seed, cut, key, without_idle
+from pretrain.study.arms import CORNERS, Arm, by_seed, cut, key, places, without_idle
 from pretrain.study.failures import Failures
 from pretrain.study.power import SeedRange, seeds_to_settle, smallest_p, smallest_seen
 from pretrain.study.rows import Components
@@ -109,7 +109,6 @@ def compare(
     seeds in which both train.
 
     Args:
-      arms: of the run.
       metric: the result to compare, as a column's name.
       study: names the field, the family and the smallest effect that matters.
       level: of the intervals; p-values are judged at one less it.
@@ -155,6 +154,18 @@ def n_claims(compared: Sequence[Comparison]) -> int:
 def points_of(comparison: Comparison) -> list[dict[str, Any]]:
     """Returns the points of treatment and baseline."""
     return [{**comparison.shared, comparison.field: value} for value in (comparison.treatment, comparison.baseline)]
+
+
+def places_of(compared: Iterable[Comparison], run: Sequence[Arm]) -> list[tuple[int, int]]:
+    """Returns the places of treatment and baseline of each comparison among the arms of its run."""
+    place_of = places(run)
+    pairs = (points_of(each) for each in compared)
+    return [(place_of[key(without_idle(first))], place_of[key(without_idle(second))]) for first, second in pairs]
+
+
+def pairs_of(compared: Iterable[Comparison], run: Sequence[Arm]) -> list[tuple[Arm, Arm]]:
+    """Returns the arms of each comparison, treatment and baseline."""
+    return [(run[first], run[second]) for first, second in places_of(compared, run)]
 
 
 class Planned(NamedTuple):
@@ -334,6 +345,7 @@ def _comparison(
         mean, low, high = (each * sides.unit for each in (gain if measure.higher_is_better else gain.turned()))
         return Estimate(mean, low, high).within(measure.low - measure.high, measure.high - measure.low)
 
+    both = set.intersection(*(arm.all_seeds for arm in pair))
     found = found._replace(verdict=verdict, difference=gain_of_sound and signed(gain_of_sound))
     return Comparison(
         field,
@@ -352,7 +364,7 @@ def _comparison(
         level,
         is_exploratory,
         metric,
-        n_diverged=_n_diverged(pair),
+        n_diverged=sum(seed in both for arm in pair for seed, _ in arm.diverged),
         n_collapsed=sum(arm.n_collapsed for arm in pair),
         both_at_chance=both_at_chance,
         seeds=sides.seeds,
@@ -360,12 +372,6 @@ def _comparison(
         n_at_once=n_at_once,
         n_open=n_open,
     )
-
-
-def _n_diverged(pair: Sequence[Arm]) -> int:
-    """Returns how many trials of two arms diverged, of the seeds that both have."""
-    shared = set.intersection(*(arm.all_seeds for arm in pair))
-    return sum(seed in shared for arm in pair for seed, _ in arm.diverged)
 
 
 def smallest_of(metric: str, untreated: np.ndarray, study: StudyConfig) -> float:

@@ -70,8 +70,6 @@ def group(
     """Returns all statements on a treatment's effects.
 
     Args:
-      treatment: its value.
-      setting: other conditions.
       effects: one a dataset.
       level: of intervals.
       n_groups: of which this is one, so that each claims by its share of what may be wrong.

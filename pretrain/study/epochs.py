@@ -48,10 +48,7 @@ def epoch_curves(
     The fewest epochs are chosen of those that are equally good.
 
     Args:
-      arms: of the run.
       compared: its comparisons, from which gains are taken unless epochs are compared themselves.
-      metric: the result that is compared.
-      level: of the intervals.
       losses: of pretraining at its end, by trial, for methods that reconstruct nothing.
     """
     columns = (ERROR, f"validation_{split_of(metric)[1]}", metric)

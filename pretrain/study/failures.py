@@ -65,9 +65,15 @@ def validation_of(arm: Arm, metric: str) -> str:
     return name if name in arm.results and np.isfinite(arm.results[name]).all() else metric
 
 
+def on_validation(arm: Arm, metric: str) -> np.ndarray:
+    """Returns a metric of an arm's trials on validation rows, more being better: [trials], -inf where it is missing."""
+    values = arm.results.get(f"validation_{split_of(metric)[1]}", np.full(len(arm.trial_ids), np.nan))
+    return np.where(np.isfinite(values), values if metric_of(metric).higher_is_better else -values, -np.inf)
+
+
 def failed(arms: Sequence[Arm], metric: str) -> list[set[int]]:
     """Returns the seeds in which each of a few arms failed, in any repeat."""
-    heights = [_above(arm, metric, validation_of(arm, metric)) for arm in arms]
+    heights = [above_chance(arm, metric, validation_of(arm, metric)) for arm in arms]
     below = _across_a_gap(heights, [_margin(arm, metric) for arm in arms])
     return [
         {seed for seed, _ in (*arm.diverged, *arm.collapsed)}
@@ -105,11 +111,10 @@ def is_at_chance(arm: Arm, metric: str) -> bool:
 
     Args:
       arm: of which trials that diverged say nothing.
-      metric: that is compared, as a column's name.
     """
     if not arm.trial_ids or len(arm.collapsed) == len(arm.trial_ids):
         return bool(arm.trial_ids)
-    above = by_seed(_above(arm, metric, metric), arm)
+    above = by_seed(above_chance(arm, metric, metric), arm)
     above, margin = above[np.isfinite(above)], _margin(arm, metric)
     if not len(above):
         return False
@@ -144,7 +149,7 @@ def whole(arm: Arm, metric: str) -> Arm:
     )
 
 
-def _above(arm: Arm, metric: str, column: str) -> np.ndarray:
+def above_chance(arm: Arm, metric: str, column: str) -> np.ndarray:
     """Returns by how much a column of an arm's trials is better than chance: [trials], NaN where it is not known."""
     if f"{metric}{CHANCE}" not in arm.results:
         return np.full(len(arm.trial_ids), np.nan)

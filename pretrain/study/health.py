@@ -13,7 +13,7 @@ from pretrain.config.baselines import READOUT, condition, is_baseline
 from pretrain.config.metrics import CHANCE, COMPONENTS, MARGIN, MEAN, RECONSTRUCTION, VARIANCE, metric_of, split_of
 from pretrain.study.arms import CORNERS, Arm, cut
 from pretrain.study.comparisons import smallest_of
-from pretrain.study.failures import is_at_chance
+from pretrain.study.failures import above_chance, is_at_chance
 from pretrain.study.levels import Level
 from pretrain.study.watched import Watched
 
@@ -66,7 +66,6 @@ def faults_of(
     """Returns the faults of each arm, arm by arm; consequences of the first are left out.
 
     Args:
-      arms: of the run.
       metric: that is compared, as a column's name, by which an arm may be at chance.
       pretraining: stages of the arms' pretraining.
       failed: the seeds in which arms failed whose failures no comparison reports, by the arm's ``id``.
@@ -127,7 +126,7 @@ def _shares(results: Mapping[str, np.ndarray], error: str = RECONSTRUCTION, of: 
 def _at_chance(arm: Arm, n: int, metric: str) -> Fault:
     """Returns the fault of an arm that predicts no better than the same for every example does, but for luck."""
     values, levels, margins = (arm.results[f"{metric}{end}"] for end in ("", CHANCE, MARGIN))
-    above = (values - levels) * (1 if metric_of(metric).higher_is_better else -1) - margins
+    above = above_chance(arm, metric, metric) - margins
     return Fault(arm, "at chance", int(np.sum(above <= 0)), n, float(np.mean(values)), float(np.mean(levels)))
 
 

@@ -11,14 +11,13 @@ import pyarrow as pa
 from pretrain.config import DataConfig, Experiment, Settings
 from pretrain.config.digests import sha256
 from pretrain.config.fields import ConfigError
-from pretrain.config.metrics import metric_of, split_of
 from pretrain.data import Dataset, inputs_file
 from pretrain.data.inputs_file import Inputs
 from pretrain.runs.looks_file import Looks
 from pretrain.study import failures, use
 from pretrain.study.answer import Answer
-from pretrain.study.arms import CORNERS, Arm, distinct, key, places, without_idle
-from pretrain.study.comparisons import by_family, points_of
+from pretrain.study.arms import CORNERS, Arm, distinct, key, without_idle
+from pretrain.study.comparisons import by_family, pairs_of
 
 if TYPE_CHECKING:
     from pretrain.store.store import Store
@@ -112,11 +111,7 @@ def pair(answer: Answer) -> list[Arm]:
     own, _ = by_family(answer.comparisons)
     if not own:
         return [arm for arm in [answer.best] if arm]
-    arm_of = places(answer.arms)
-    treated, untreated = (
-        [answer.arms[arm_of[key(without_idle(point))]] for point in side]
-        for side in zip(*map(points_of, own), strict=True)
-    )
+    treated, untreated = map(list, zip(*pairs_of(own, answer.arms), strict=True))
     if own[0].field == _INIT:  # one whose counterpart diverged is in no comparison
         values, alike = {arm.point[_INIT] for arm in untreated}, {_shared(arm) for arm in untreated}
         untreated = [arm for arm in answer.arms if arm.point.get(_INIT) in values and _shared(arm) in alike]
@@ -133,20 +128,17 @@ def best(arms: Sequence[Arm], metric: str) -> Arm | None:
 
     Trials that diverged are at chance, as in ``winner``; arms of which most did come after all others.
     """
-    name, sign = f"validation_{split_of(metric)[1]}", 1 if metric_of(metric).higher_is_better else -1
     means = {}
     for place, arm in enumerate(arms):
-        values = failures.whole(arm, metric).results.get(name, np.zeros(0))
-        if arm.trial_ids and np.isfinite(values).any():
-            means[place] = (len(arm.diverged) <= len(arm.trial_ids), sign * float(np.nanmean(values)))
+        values = failures.on_validation(failures.whole(arm, metric), metric)
+        if arm.trial_ids and (measured := np.isfinite(values)).any():
+            means[place] = (len(arm.diverged) <= len(arm.trial_ids), float(np.mean(values[measured])))
     return arms[max(means, key=lambda place: means[place])] if means else None
 
 
 def chosen(arm: Arm, metric: str) -> tuple[str, int]:
     """Returns the trial of an arm, and its seed, that is best on validation rows, as ``use.trials_of`` chooses it."""
-    name, sign = f"validation_{split_of(metric)[1]}", 1 if metric_of(metric).higher_is_better else -1
-    values = arm.results.get(name, np.full(len(arm.trial_ids), np.nan))
-    place = int(np.argmax(np.where(np.isfinite(values), sign * values, -np.inf)))
+    place = int(np.argmax(failures.on_validation(arm, metric)))
     return arm.trial_ids[place], arm.seeds[place]
 
 
@@ -207,8 +199,6 @@ def take(
     """Returns looks at a run's headline; those that fail are named, and cost no report.
 
     Args:
-      answer: of the run.
-      stages: its table of stages.
       inputs: how rows of its data became inputs.
       source: opens its data and store, which takes time.
       kept: earlier looks, to be returned if they are of the same.

@@ -7,9 +7,9 @@ from scipy import special
 
 from pretrain.config.counts import counted
 from pretrain.config.fields import ConfigError
-from pretrain.study.arms import arms, key, places, without_idle
+from pretrain.study.arms import arms
 from pretrain.study.choice import choose
-from pretrain.study.comparisons import Comparison, by_family, compare, points_of
+from pretrain.study.comparisons import Comparison, by_family, compare, pairs_of
 from pretrain.study.results import Run
 from pretrain.study.summary import compared_metric
 
@@ -39,10 +39,9 @@ def of_seed(run: Run, seed: int, field: str = "mcnemar") -> list[Pair]:
     trials = choose(run.trials, study).trials if study.tune else run.trials
     run_arms = arms(trials)
     compared, _ = by_family(compare(run_arms, compared_metric(trials, study), study))
-    arm_of, jobs = places(run_arms), _jobs(run)
+    jobs = {row["trial_id"]: row["stage_id"] for row in run.stages.to_pylist() if row["stage"] == "finetune"}
     found = []
-    for comparison in compared:
-        pair = [run_arms[arm_of[key(without_idle(point))]] for point in points_of(comparison)]
+    for comparison, pair in zip(compared, pairs_of(compared, run_arms), strict=True):
         if all(seed in arm.seeds for arm in pair):
             found.append((comparison, [jobs[arm.trial_ids[arm.seeds.index(seed)]] for arm in pair]))
     if not found:
@@ -56,11 +55,6 @@ def of_seed(run: Run, seed: int, field: str = "mcnemar") -> list[Pair]:
             alone = int(np.sum(one & ~other)), int(np.sum(other & ~one))
             pairs.append(Pair(comparison, len(one), *alone, mcnemar(*alone)))
     return pairs
-
-
-def _jobs(run: Run) -> dict[str, str]:
-    """Returns the fine-tuning of each trial."""
-    return {row["trial_id"]: row["stage_id"] for row in run.stages.to_pylist() if row["stage"] == "finetune"}
 
 
 def _hits(run: Run, jobs: set[str], seed: int, field: str) -> dict[str, np.ndarray]:

@@ -35,9 +35,7 @@ def judged(
 
     Args:
       compared: over seeds, of one metric.
-      arms: that they compare.
       rows: their components, or whence these come; None where nothing is known of rows.
-      study: the question.
       part: of the answer that they are in.
     """
     parts = rows.of(still, arms, part) if (still := [each for each in compared if not each.look]) and rows else []
@@ -58,7 +56,11 @@ def judged(
             new_rows=_interval(comparison, on_new), p_new_rows=p_value, holds_for_new_rows=holds, rows=of_rows
         )
         if comparison.seeds_to_settle or (verdict != "inconclusive" and not holds):
-            alike = [both for both, other in zip(adjusted, still, strict=True) if _alike(other, comparison)]
+            alike = [
+                both
+                for both, other in zip(adjusted, still, strict=True)
+                if other.is_exploratory == comparison.is_exploratory
+            ]
             n_open = max(1, sum(max(both) > alpha for both in alike))
             one = _settling(one, of_rows, smallest[place], min(rows.level, comparison.level), n_open)
         made.append(one)
@@ -100,10 +102,6 @@ def attributed(factorial: Factorial, rows: RowParts | None, level: float) -> Fac
         is_for_new_rows=True,
     )
     return factorial._replace(causes={**factorial.causes, factorial.end: cause._replace(parts=made)})
-
-
-def _alike(one: Comparison, other: Comparison) -> bool:
-    return one.is_exploratory == other.is_exploratory
 
 
 def _adjusted(

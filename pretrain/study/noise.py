@@ -31,8 +31,6 @@ def noise(
 
     Args:
       sides: results [seeds] of treatment and baseline of each, of seeds that did not fail.
-      metric: that is compared.
-      level: of the intervals.
       is_paired: whether the seeds of both are pairs.
       n_claims: among which each is judged.
     """

@@ -110,7 +110,7 @@ def _group(answer: Answer, pairs: Sequence[_Pair], setting: dict[str, Any], effe
         found = effect(pair.dataset, pair.comparison, sign)
         found = found._replace(
             has_failed=found.has_failed or _has_failed(pair.comparison),
-            verdict=_verdict(pair.comparison),
+            verdict="inconclusive" if pair.comparison.holds_for_new_rows is False else pair.comparison.verdict,
             difference=pair.comparison.shown,
         )
         effects.append(_scaled(found, 1 / abs(float(np.mean(pair.comparison.untreated)))) if is_relative else found)
@@ -123,11 +123,6 @@ def _group(answer: Answer, pairs: Sequence[_Pair], setting: dict[str, Any], effe
 
 def _has_failed(comparison: Comparison) -> bool:
     return comparison.failures.any or comparison.both_at_chance
-
-
-def _verdict(comparison: Comparison) -> str:
-    """Returns what is certain on a dataset, on new rows where that is known."""
-    return "inconclusive" if comparison.holds_for_new_rows is False else comparison.verdict
 
 
 def _scaled(effect: Effect, factor: float) -> Effect:

@@ -145,7 +145,6 @@ def seeds_to_settle(
     Args:
       differences: two seeds or more.
       smallest: the smallest effect that matters.
-      level: of the intervals.
       n_open: comparisons that are not distinguished from zero yet.
       of_rows: variance of the mean that no seed takes away, as ``rows.Components`` has it.
       by_flips: whether p-values are those of flips of signs.

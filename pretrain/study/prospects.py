@@ -60,7 +60,6 @@ def prospect(
     """Returns the prospects of a run; None where it compares nothing.
 
     Args:
-      experiment: as asked for.
       points: of its trials, by dotted name.
       earlier: those of its trials that were finished before, as a run's table of trials.
       read: returns the influences of test rows on them, by which these count, too.

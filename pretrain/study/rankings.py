@@ -63,8 +63,6 @@ def pretext_choices(
     Args:
       arms: of the run, at every setting.
       losses: of pretraining at its end, by trial, for methods that reconstruct nothing.
-      metric: the result that is compared.
-      level: of the intervals.
       study: with the smallest effect that matters.
     """
     groups: dict[Hashable, list[Arm]] = {}

@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 
 from pretrain.runs.scored import RowScores
-from pretrain.study.arms import Arm, by_seed, key, places, without_idle
+from pretrain.study.arms import Arm, by_seed
 from pretrain.study.attribution import Effect, effects, effects_of
-from pretrain.study.comparisons import Comparison, by_family, points_of
+from pretrain.study.comparisons import Comparison, by_family, pairs_of, points_of
 from pretrain.study.factorial import Factorial
 from pretrain.study.rows import Components, components
 from pretrain.study.statistics import LEVEL
@@ -67,12 +67,9 @@ class RowParts:
         return [self._known.get(_key(each, part)) for each in compared]
 
     def _measure(self, compared: Sequence[Comparison], arms: Sequence[Arm], part: Part) -> None:
-        place_of = places(arms)
+        whole = list(zip(compared, pairs_of(compared, arms), strict=True))
         for start in range(0, len(compared), _AT_ONCE):
-            pairs = [
-                (comparison, [arms[place_of[key(without_idle(point))]] for point in points_of(comparison)])
-                for comparison in compared[start : start + _AT_ONCE]
-            ]
+            pairs = whole[start : start + _AT_ONCE]
             trials = {trial for _, pair in pairs for arm in pair for trial in arm.trial_ids}
             scores = self.read(pairs[0][0].metric, trials) if self.read else {}
             for comparison, pair in pairs:

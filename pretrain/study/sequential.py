@@ -22,7 +22,7 @@ from pretrain.config import Experiment
 from pretrain.config.counts import counted
 from pretrain.config.fields import ConfigError, with_values
 from pretrain.study.arms import key, without_idle
-from pretrain.study.comparisons import Comparison, by_family, planned
+from pretrain.study.comparisons import Comparison, by_family, planned, points_of
 from pretrain.study.power import fewest_seeds, smallest_p
 from pretrain.study.statistics import LEVEL
 
@@ -128,8 +128,7 @@ def unsettled(compared: Sequence[Comparison]) -> list[Comparison]:
 
 def needed(compared: Sequence[Comparison]) -> set[Hashable]:
     """Returns the arms that take more seeds, as ``arm_of`` gives them: those of the question's open comparisons."""
-    sides = ((each, value) for each in in_need_of_seeds(compared) for value in (each.treatment, each.baseline))
-    return {key(without_idle({**each.shared, each.field: value})) for each, value in sides}
+    return {key(without_idle(point)) for each in in_need_of_seeds(compared) for point in points_of(each)}
 
 
 def arm_of(point: Mapping[str, object], experiment: Experiment) -> Hashable:

@@ -64,7 +64,6 @@ def estimate(values: np.ndarray, level: float = LEVEL, step: float = math.inf) -
 
     Args:
       values: of which differences are taken between arms of about the size of 1.
-      level: of the interval.
       step: by which one of equal values might differ from the others, as ``step_of``; infinite where not known.
     """
     values = np.asarray(values, float)

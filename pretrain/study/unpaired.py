@@ -11,8 +11,8 @@ from pretrain.config import StudyConfig
 from pretrain.config.metrics import metric_of
 from pretrain.study import failures, families, statistics
 from pretrain.study.answer import Answer
-from pretrain.study.arms import Arm, key, places, without_idle
-from pretrain.study.comparisons import Comparison, smallest_of
+from pretrain.study.arms import Arm
+from pretrain.study.comparisons import Comparison, pairs_of, smallest_of
 from pretrain.study.datasets import Effect
 from pretrain.study.failures import Failures
 from pretrain.study.power import seeds_to_settle
@@ -67,11 +67,7 @@ def n_claims(compared: Sequence[Comparison]) -> int:
 
 def sides_of(answer: Answer, comparison: Comparison) -> Sides:
     """Returns the results of a comparison's arms."""
-    place_of = places(answer.arms)
-    pair = [
-        answer.arms[place_of[key(without_idle({**comparison.shared, comparison.field: value}))]]
-        for value in (comparison.treatment, comparison.baseline)
-    ]
+    (pair,) = pairs_of([comparison], answer.arms)
     lost, other_lost = failures.failed(pair, answer.metric)
     whole, sound = zip(
         *(_values(arm, out, answer.metric) for arm, out in zip(pair, (lost, other_lost), strict=True)), strict=True

@@ -10,12 +10,12 @@ import pyarrow as pa
 from pretrain.config import Experiment, Settings
 from pretrain.config.experiment import Point
 from pretrain.config.fields import ConfigError, get
-from pretrain.config.metrics import metric_of, split_of
 from pretrain.config.suggestions import suggestion
 from pretrain.data.inputs_file import Inputs
 from pretrain.study import arms
 from pretrain.study.arms import Arm
 from pretrain.study.choice import choose
+from pretrain.study.failures import on_validation
 from pretrain.study.summary import compared_metric
 
 if TYPE_CHECKING:
@@ -50,7 +50,6 @@ def trials_of(
     """Returns trials of an arm that did not diverge: that of a seed, by default the best on validation rows, or all.
 
     Args:
-      experiment: of the run.
       trials: its table of trials.
       names: the ``name`` and ``point`` of each of its arms, as ``answer.json`` has them.
       arm: its name, some of its swept fields, or the id of a trial or the beginning of it; by default the best arm with
@@ -76,13 +75,6 @@ def trials_of(
         _check_seed(seed, [row["seed"]], arm)
         return Chosen(f"trial {ids[0][:8]}", (ids[0],), (row["seed"],))
     metric = compared_metric(trials, experiment.study)
-    measure = f"validation_{split_of(metric)[1]}"
-    sign = 1 if metric_of(metric).higher_is_better else -1
-
-    def scores(one: Arm) -> np.ndarray:
-        values = one.results.get(measure, np.full(len(one.trial_ids), np.nan))
-        return np.where(np.isfinite(values), sign * values, -np.inf)
-
     candidates = [one for one in found if one.trial_ids]
     if arm is not None:
         candidates = [one for one in candidates if _is(one, name_of(one), arm)]
@@ -94,13 +86,13 @@ def trials_of(
         candidates = with_encoder or candidates
     if not candidates:
         raise ConfigError("run", "every trial", "diverged; there is no network to use")
-    best = max(candidates, key=lambda one: float(np.mean(scores(one))))
+    best = max(candidates, key=lambda one: float(np.mean(on_validation(one, metric))))
     name, places = name_of(best), list(range(len(best.seeds)))
     if seed is not None:
         _check_seed(seed, best.seeds, name)
         places = [place for place in places if best.seeds[place] == seed]
     if not every_seed:
-        places = [max(places, key=lambda place: scores(best)[place])]
+        places = [max(places, key=lambda place: on_validation(best, metric)[place])]
     return Chosen(name, tuple(best.trial_ids[place] for place in places), tuple(best.seeds[place] for place in places))
 
 

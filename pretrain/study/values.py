@@ -72,8 +72,8 @@ def of(
     if len(large := finite[np.abs(finite) > _LARGEST]):
         remedy = f"of {name} is too large to be squared; divide all values by a power of ten"
         raise ConfigError("value", written(float(large[0])), remedy)
-    scale = 1.0
-    if (metric.low, metric.high) == (0, 1) and (bounds == (0, 100) or (not bounds and _are_percent(finite))):
+    scale, are_percent = 1.0, bool(len(finite)) and 1 < finite.max() <= 100 and finite.min() >= 0
+    if (metric.low, metric.high) == (0, 1) and (bounds == (0, 100) or (not bounds and are_percent)):
         if not bounds:
             _check_unit(name, numbers, groups)
         scale, bounds = 100.0, (0.0, 100.0)
@@ -125,10 +125,6 @@ def _check_unit(name: str, numbers: np.ndarray, groups: np.ndarray | None) -> No
     if odd.any():
         remedy = f"of {name} may be a fraction, and {written(float(np.nanmax(numbers)))} percent; correct it, or give"
         raise ConfigError("value", written(float(numbers[odd][0])), f"{remedy} --bounds LOW HIGH, 0 100 of percent")
-
-
-def _are_percent(finite: np.ndarray) -> bool:
-    return bool(len(finite)) and 1 < finite.max() <= 100 and finite.min() >= 0
 
 
 def in_words(value: Value, name: str) -> str:

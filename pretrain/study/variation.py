@@ -18,9 +18,9 @@ from scipy import special
 
 from pretrain.config import StudyConfig
 from pretrain.study import failures
-from pretrain.study.arms import Arm, arms, by_seed, cut, hashable, key, places, without_idle
+from pretrain.study.arms import Arm, arms, by_seed, cut, hashable, key
 from pretrain.study.choice import choose
-from pretrain.study.comparisons import Comparison
+from pretrain.study.comparisons import Comparison, pairs_of
 from pretrain.study.rows import Components, for_new_rows
 from pretrain.study.statistics import LEVEL, Estimate
 
@@ -92,9 +92,7 @@ def _variation(comparison: Comparison, sources: Sequence[str], columns: Sequence
 
 def _differences(comparison: Comparison, run: Sequence[Arm]) -> dict[int, float]:
     """Returns treatment less baseline by seed, of the seeds in which neither failed."""
-    place_of, metric = places(run), comparison.metric
-    points = ({**comparison.shared, comparison.field: value} for value in (comparison.treatment, comparison.baseline))
-    pair = [run[place_of[key(without_idle(point))]] for point in points]
+    metric, (pair,) = comparison.metric, pairs_of([comparison], run)
     lost = set[int]().union(*failures.failed(pair, metric))
     treated, untreated = (_by_seed(arm, metric) for arm in pair)
     return {seed: treated[seed] - untreated[seed] for seed in (treated.keys() & untreated.keys()) - lost}
@@ -116,7 +114,6 @@ def shares(
     Args:
       base: differences [seeds], in the order of seeds.
       redrawn: by source the differences [seeds] of the same seeds with that source drawn anew.
-      level: of the intervals.
     """
     base = np.asarray(base, float)
     columns = np.array([base, *redrawn.values()])

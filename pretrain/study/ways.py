@@ -4,8 +4,8 @@ from collections.abc import Hashable
 from typing import NamedTuple
 
 from pretrain.study.answer import Answer
-from pretrain.study.arms import key, places, without_idle
-from pretrain.study.comparisons import ENCODER, Comparison, by_family, points_of
+from pretrain.study.arms import key
+from pretrain.study.comparisons import ENCODER, Comparison, by_family, pairs_of
 from pretrain.study.looks import best
 
 OF_PRETRAINING, KIND = "pretrain.", "pretrain.method.kind"
@@ -20,7 +20,6 @@ class Ways(NamedTuple):
 
 def ways(answer: Answer) -> list[Ways]:
     """Returns comparisons of methods that pretrain, with what validation chooses among them; none of one method."""
-    arm_of = places(answer.arms)
     groups: dict[Hashable, list[Comparison]] = {}
     for each in by_family(answer.comparisons)[0]:
         if (each.field, each.treatment) == (ENCODER, "pretrained"):
@@ -30,7 +29,7 @@ def ways(answer: Answer) -> list[Ways]:
     for group in groups.values():
         if len({each.shared.get(KIND) for each in group}) < 2:
             continue
-        arms = [answer.arms[arm_of[key(without_idle(points_of(each)[0]))]] for each in group]
+        arms = [treated for treated, _ in pairs_of(group, answer.arms)]
         if chosen := best(arms, answer.metric):
             (first,) = (each for each, arm in zip(group, arms, strict=True) if arm is chosen)
             found.append(Ways(first, [each for each in group if each is not first]))

@@ -55,7 +55,6 @@ def chosen(
     Args:
       validation: values [seeds, arms], NaN where an arm lacks a seed.
       test: alike.
-      level: of the interval.
       higher_is_better: whether more is better.
     """
     sign = 1 if higher_is_better else -1

@@ -118,7 +118,7 @@ def test_what_cannot_be_deleted_is_named_and_not_counted(root, stored, monkeypat
     assert store_command.main(["--store", str(root), "--prune"]) == 1
     reported = capsys.readouterr()
     assert reported.err == f"{victim / 'records.json'}: cannot be deleted (Permission denied)\n"
-    assert reported.out.startswith("deleted 0 directories, 0 B\n")
+    assert reported.out.startswith("deleted 0 directories, 0 bytes\n")
 
 
 def test_the_command_lists_verifies_and_prunes(root, stored, capsys):
