@@ -18,11 +18,19 @@ from pretrain.config.fields import ConfigError
 from pretrain.config.paths import path_of
 
 NAMED = re.compile(r"(.+\.py):([A-Za-z_]\w*)", re.DOTALL)  # a file, and a name there
+OWN_MODULE = "own_code_"  # beginning of the names of modules of the user's
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _CHILDREN = 1.0  # seconds that forked children have to end, once a function of the user's has returned
 Made = TypeVar("Made")
-_LOADED: dict[tuple[str, int], object] = {}  # modules, by path and time of change
-_KEPT: dict[tuple[str, int, str], Any] = {}  # results, by these and the function's name
+_Version = tuple[str, tuple[int, ...]]  # a path, and times of change
+_LOADED: dict[_Version, object] = {}  # modules
+_BESIDE: dict[Path, tuple[Path, ...]] = {}  # files of the modules beside a file that it imports
+_KEPT: dict[tuple[_Version, str], Any] = {}  # results, by the function's name, too
+# Errors of JAX where Python needs a number of a tracer.
+_OF_TRACERS = (
+    *("TracerBoolConversionError", "TracerArrayConversionError", "TracerIntegerConversionError"),
+    "ConcretizationTypeError",
+)
 
 
 def returned(field: str, value: str, file: str, function: str) -> Any:
@@ -136,6 +144,9 @@ def failure(error: BaseException, path: Path) -> str:
     raised = error.__cause__ or error if isinstance(error, _LeftError) else error
     frames = [frame for frame in traceback.extract_tb(raised.__traceback__) if frame.filename == str(path)]
     line = frames[-1].lineno if frames else getattr(error, "lineno", None) or 1
+    if type(raised).__name__ in _OF_TRACERS:
+        words = "takes a traced number for a plain one; give its field a static type, as Count, or branch by jnp.where"
+        return f"{type(raised).__name__}: it {words} ({path}:{line})"
     kind = "" if isinstance(error, _LeftError) else f"{type(error).__name__}: "
     return f"{kind}{error} ({path}:{line})"
 
@@ -145,25 +156,55 @@ def kept(field: str, value: str, file: str, function: str) -> Any:
     path = path_of(field, file)
     if not path.is_file():
         return returned(field, value, file, function)  # which refuses it
-    key = *_version(path), function
-    if key not in _KEPT:
-        _KEPT[key] = returned(field, value, file, function)
-    return _KEPT[key]
+    if (_version(path), function) not in _KEPT:
+        made_now = returned(field, value, file, function)
+        _KEPT[_version(path), function] = made_now  # whose modules beside it are known by now
+    return _KEPT[_version(path), function]
 
 
-def _version(path: Path) -> tuple[str, int]:
-    return str(path), path.stat().st_mtime_ns
+def _version(path: Path) -> _Version:
+    """Returns what changes with a file, or with modules beside it that it imports."""
+    return str(path), tuple(file.stat().st_mtime_ns for file in (path, *_BESIDE.get(path, ())) if file.is_file())
 
 
 def _loaded(path: Path) -> object:
-    """Returns a file as a module, which is run once."""
+    """Returns a file as a module, which is run once, and may import modules that lie beside it."""
     key = _version(path)
     if key not in _LOADED:
-        name = f"own_code_{path.stem}"
+        name = f"{OWN_MODULE}{path.stem}"
         spec = importlib.util.spec_from_file_location(name, path)
         assert spec and spec.loader  # as for every file .py
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module  # so that dataclasses find where they are defined
-        spec.loader.exec_module(module)
-        _LOADED[key] = module
+        with _importing_beside(path):
+            spec.loader.exec_module(module)
+        _LOADED[_version(path)] = module
+        return module
     return _LOADED[key]
+
+
+@contextlib.contextmanager
+def _importing_beside(path: Path) -> Iterator[None]:
+    """Lets modules in a file's folder be imported, anew: they may be others by now, or have a name of another folder's.
+
+    No bytecode is kept, which would hide an edit within a second.
+    """
+    for beside in _BESIDE.values():
+        for name in [name for name, module in sys.modules.items() if _file_of(module) in beside]:
+            del sys.modules[name]
+    others, folder, before = set(sys.modules), str(path.parent), sys.dont_write_bytecode
+    importlib.invalidate_caches()
+    sys.path.insert(0, folder)
+    sys.dont_write_bytecode = True
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = before
+        sys.path.remove(folder)
+        files = [_file_of(module) for name, module in list(sys.modules.items()) if name not in others]
+        _BESIDE[path] = tuple(file for file in files if file and file.parent == path.parent)
+
+
+def _file_of(module: object) -> Path | None:
+    file = getattr(module, "__file__", None)
+    return Path(file) if isinstance(file, str) else None

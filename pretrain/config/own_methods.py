@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
@@ -15,7 +16,7 @@ from pretrain.config.complaints import misplaced
 from pretrain.config.fields import STRICT, ConfigError, Open, hints, section_classes
 from pretrain.config.kinds import SweptValue
 from pretrain.config.method import Method
-from pretrain.config.own_code import NAMED, blamed, made
+from pretrain.config.own_code import NAMED, OWN_MODULE, blamed, made
 from pretrain.config.paths import path_of
 
 _RECORDED: ContextVar[bytes | None] = ContextVar("recorded", default=None)  # an experiment that is read, not run
@@ -54,6 +55,10 @@ def _checked(section: str, kind: str, name: str, record: Any) -> type:
     if isinstance(record, type) or not (isinstance(config, type) and issubclass(config, Method)):
         remedy = "must be a pretrain.learn.method.Method, its config a class of pretrain.config.method.Method"
         raise ConfigError(field, kind, f"names {name}, which {remedy}")
+    if config is Method and (forgotten := _config_beside(record)):
+        raise ConfigError(
+            field, kind, f"names {name}, which lacks the fields of {forgotten}; give it config={forgotten}"
+        )
     if getattr(record, "fit", None):
         raise ConfigError(field, kind, f"names {name}, which fits on the host, where nothing is traced; let init fit")
     if section == ENDING and record.update is not record._field_defaults["update"]:
@@ -61,6 +66,13 @@ def _checked(section: str, kind: str, name: str, record: Any) -> type:
             field, kind, f"names {name}, which makes updates, as no ending of your own does; let init fit"
         )
     return _class_of(section, kind, record)
+
+
+def _config_beside(record: Any) -> str:
+    """Returns the name of a config class that the file of one of a record's functions defines; of none nothing."""
+    files = {part.__module__ for part in record if callable(part) and part.__module__.startswith(OWN_MODULE)}
+    found = (each for file in files for each in vars(sys.modules[file]).values() if isinstance(each, type))
+    return next((each.__name__ for each in found if issubclass(each, Method) and each.__module__ in files), "")
 
 
 @functools.cache

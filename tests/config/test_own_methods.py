@@ -1,6 +1,7 @@
 """Methods of one's own: their fields are options, swept, tuned, written and read as those of the package are."""
 
 import dataclasses
+import sys
 
 import pytest
 
@@ -161,6 +162,33 @@ def test_a_file_that_fails_is_refused_in_one_line(source, parts, file):
     file.write_text(source)
     line = refused("--pretrain.method.kind", KIND)
     assert all(part in line for part in parts), line
+
+
+def test_a_method_whose_config_is_forgotten_is_refused_in_one_line(file):
+    file.write_text(SOURCE.replace(", config=ContrastConfig", ""))
+    line = refused("--pretrain.method.kind", KIND)
+    assert "names METHOD, which lacks the fields of ContrastConfig; give it config=ContrastConfig" in line
+
+
+def test_modules_beside_a_file_are_imported_and_their_edits_are_seen(file, tmp_path):
+    file.write_text("from my_helpers import units\n" + SOURCE.replace("Count = 64", "Count = units()"))
+    helpers = tmp_path / "my_helpers.py"
+    found = []
+    for units in (5, 7, 7):
+        helpers.write_text(f"def units():\n    return {units}\n")
+        found.append(PretrainConfig(method={"kind": KIND}).method.projected)
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "my_helpers.py").write_text("def units():\n    return 9\n")
+    (other / "my_method.py").write_text(file.read_text())
+    found.append(PretrainConfig(method={"kind": f"other/{KIND}"}).method.projected)
+    found.append(PretrainConfig(method={"kind": KIND}).method.projected)
+    assert found == [5, 7, 7, 9, 7]
+    assert str(tmp_path) not in sys.path and not list(tmp_path.rglob("__pycache__"))
+    helpers.write_text("1 / 0")
+    assert "fails with ZeroDivisionError" in refused("--pretrain.method.kind", KIND)
+    helpers.unlink()
+    assert "fails with ModuleNotFoundError: No module named 'my_helpers'" in refused("--pretrain.method.kind", KIND)
 
 
 def test_an_edited_file_is_another_class_and_an_unedited_one_the_same(file):

@@ -40,6 +40,10 @@ def test_a_stage_of_ones_own_is_named_by_what_it_computes(jobs):
 
 def test_a_method_whose_functions_fail_is_refused_in_one_line(jobs):
     for changed, parts in {
+        ("noisy = corrupted", "noisy = inputs if config.temperature > 1 else corrupted"): (
+            "TracerBoolConversionError: it takes a traced number for a plain one; give its field a static type",
+            "my_method.py:",
+        ),
         ("jnp.mean(losses), {", "jnp.mean(missing), {"): ("NameError: name 'missing' is not defined", "my_method.py:"),
         ("Dense(config.projected)", "Dense(config.width)"): ("AttributeError", "width", "my_method.py:"),
         ("return train_step(", "return state or train_step("): ("fails with",),
