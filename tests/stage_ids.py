@@ -42,6 +42,9 @@ OTHERS = {  # more plans of geron, on data that are written first
         *("--finetune.optimizer.clip-norm", "1"),
     ],
     "masks": [*("--data.name", "images.npz", *SMALL), "--pretrain.method.kind", "masked"],
+    "hidden tokens": [
+        *("--data.name", "images.npz", *SMALL, "--encoder.layers", "8p3", "t2", "--pretrain.method.kind", "masked"),
+    ],
     "swapped values": [*TABLE, "--pretrain.method.kind", "vime"],
     "own layers": [*TABLE, "--encoder.layers", "layers.py:layers", "6"],
 }
