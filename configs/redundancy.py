@@ -18,7 +18,7 @@ _RATE, _FROZEN = "finetune.optimizer.learning_rate", "finetune.frozen_layers"
 
 
 def get_config() -> Experiment:
-    """Returns the experiment: 8 seeds of three methods at two label budgets; learning rate and freezing tuned."""
+    """Returns the experiment: 16 seeds of three methods at two label budgets; learning rate and freezing tuned."""
     networks = {
         "finetune.encoder_init": ("pretrained", "he"),
         "pretrain.method.kind": ("redundancy", "variance", "teacher"),
@@ -42,5 +42,6 @@ def get_config() -> Experiment:
             updates=300, batch_size=32, stop="validation", validate_every=30, patience=4, label_subset="balanced"
         ),
         sweep=(networks,),
+        seeds=16,
         study=StudyConfig(tune=(_RATE, _FROZEN)),
     )

@@ -2,11 +2,13 @@
 
 import pkgutil
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from pretrain.runs.measures import MEASURES, Predictions
-from tests.bench import rows, same_arms
+from tests.bench import rows, same_arms, two_views
 from tests.bench.seed_job import cold_command
 from tests.bench.sweep import OVERHEAD
 from tests.launching import call
@@ -21,6 +23,15 @@ def test_the_seed_job_is_planned_as_the_benchmark_launches_it(tmp_path):
     _, _, *argv = cold_command("ours", tmp_path, 1)
     done = call([*argv, "--dry-run"], tmp_path)
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "4 of 4 stages would run: 4 new settings")
+
+
+def test_products_are_those_of_both_passes_that_are_used():
+    def loss(kernels, inputs):
+        return jnp.sum(jnp.square(jax.jit(lambda values: jnp.tanh(values @ kernels[0]))(inputs) @ kernels[1]))
+
+    traced = jax.make_jaxpr(jax.grad(loss))([jnp.ones((5, 4)), jnp.ones((4, 3))], jnp.ones((7, 5)))
+    shapes = sorted(each.outvars[0].aval.shape for each in two_views.products(traced.jaxpr))
+    assert sorted(map(sorted, shapes)) == [[3, 4], [3, 7], [4, 5], [4, 7], [4, 7]]  # and no gradient of inputs
 
 
 @pytest.mark.slow

@@ -134,8 +134,9 @@ def _caption(compared: Sequence[Comparison], there: tuple[int, ...], shown: tupl
     over = "for new rows like these" if any(each.new_rows for each in compared) else "over seeds, on these test rows"
     text = (
         f"What each way to pretrain gains in {metric_name(split_of(compared[0].metric)[1])} over the same encoder from "
-        f"scratch, with its interval {over}, one by one; right of zero it helps. Hollow, dotted: an arm fails, or "
-        "neither learns. Where nothing is drawn, nothing was run."
+        f"scratch, with its interval {over}: it helps, or hurts, where the bar leaves zero out and p, adjusted for all "
+        "comparisons, is small, too. Hollow, dotted: an arm fails, or neither learns. Where nothing is drawn, nothing "
+        "was run."
     )
     nouns = ("ways", "panels", "label budgets")
     more = [f"{few} of {many:,} {noun}" for few, many, noun in zip(shown, there, nouns, strict=True) if few < many]
