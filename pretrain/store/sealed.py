@@ -59,7 +59,7 @@ def write(target: Path, drafts: Path, content: dict[str, Any], fill: Callable[[P
 
 
 def _check_limit(draft: Path) -> None:
-    """Checks that files may be as large as those of the smallest checkpoint, for orbax ends badly where they may not."""
+    """Checks that files may be as large as those of the smallest checkpoint, for orbax ends badly where not."""
     limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
     if limit != resource.RLIM_INFINITY and limit < _OVERHEAD:
         raise OSError(errno.EFBIG, f"{os.strerror(errno.EFBIG)}: `ulimit -f` allows {limit / 1e3:,.0f} kB", str(draft))
