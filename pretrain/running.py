@@ -170,21 +170,13 @@ def prepare(
 
 
 def _check_run_dir(run_dir: str) -> None:
-    """Checks that a run's directory can be written, and holds no places of drafts that are somebody else's.
-
-    Raises:
-      ConfigError: it cannot, or does.
-    """
+    """Checks that a run's directory can be written, and holds no places of drafts that are somebody else's."""
     check_directory("run_dir", run_dir)
     run_files.check(Path(run_dir).expanduser())
 
 
 def _check_complete(prepared: Prepared) -> None:
-    """Checks that a store which cannot be written holds all stages of the first look.
-
-    Raises:
-      ConfigError: it lacks a stage.
-    """
+    """Checks that a store which cannot be written holds all stages of the first look."""
     jobs = prepared.plan_at(prepared.schedule[0]).jobs
     if n_missing := len(jobs.keys() & prepared.missing.keys()):
         remedy = f"cannot be written, and lacks {n_missing} of {counted(len(jobs), 'stage')}; choose another"

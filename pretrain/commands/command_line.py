@@ -92,11 +92,7 @@ def parse(argv: Sequence[str], default: Experiment, command: str, description: s
 
 
 def _typed(given: Mapping[str, list[list[str]]], default: Experiment) -> dict[str, Any]:
-    """Returns the values of the options that set a field, by its name; the last of several counts.
-
-    Raises:
-      ConfigError: an option is of another kind than the default and the options have.
-    """
+    """Returns the values of the options that set a field, by its name; the last of several counts."""
     kinds = {name: values[-1][0] for name, values in given.items() if name.endswith(".kind")}
     config = with_kinds(default, kinds)
     known = fields(config)
@@ -145,11 +141,7 @@ def _unshortened(argv: Sequence[str]) -> list[str]:
 
 
 def _given(argv: Sequence[str]) -> dict[str, list[list[str]]]:
-    """Returns the values of each option, by name, once for each time it is given; checks each on its own.
-
-    Raises:
-      ConfigError: options are unknown or have values that do not fit, a line each.
-    """
+    """Returns the values of each option, by name, once for each time it is given; checks each on its own."""
     options: list[tuple[str, list[str]]] = []
     for token in argv:
         if token.startswith("--"):

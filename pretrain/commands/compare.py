@@ -133,11 +133,7 @@ def _listing(differing: Mapping[str, Sequence[str]], names: Sequence[str]) -> Ta
 
 
 def _rows(runs: Mapping[str, Run], metric: str, differing: Mapping[str, Sequence[str]]) -> _Rows:
-    """Returns the results of arms that all runs have; those of tuned runs at the chosen settings.
-
-    Raises:
-      ConfigError: runs have no arm or no metric in common.
-    """
+    """Returns the results of arms that all runs have; those of tuned runs at the chosen settings."""
     asked = metric or next(iter(runs.values())).experiment.study.metric
     measured = {name: from_store.measured(run, asked, "metric", anew=bool(metric)) for name, run in runs.items()}
     first = next(iter(measured.values()))

@@ -74,11 +74,7 @@ def launched(asked: Arguments) -> int:
 
 
 def _imported(command: str) -> ModuleType:
-    """Returns a command's module; the import of JAX reads the environment.
-
-    Raises:
-      ConfigError: JAX refuses a variable.
-    """
+    """Returns a command's module; the import of JAX reads the environment."""
     try:
         return importlib.import_module(f"pretrain.commands.{command}")
     except Exception as error:

@@ -144,11 +144,7 @@ def _looks(
 
 
 def _asked(run: Run, asked: Mapping[str, object]) -> Run:
-    """Returns a run with a question of its own, and with what that takes of its trials.
-
-    Raises:
-      ConfigError: the run cannot be asked so.
-    """
+    """Returns a run with a question of its own, and with what that takes of its trials."""
     swept, compared = summary.swept_fields(run.trials), asked.get("study.compare")
     if compared in fields(Settings) and compared not in swept:
         remedy = f"was not swept, and so has no values to compare; the run has {', '.join(swept) or 'none'}"

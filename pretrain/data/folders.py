@@ -184,11 +184,7 @@ def _shown(path: Path, root: Path) -> str:
 
 
 def _opened(paths: Sequence[Path], size: int, root: Path) -> tuple[list[np.ndarray], Counter, list[State], list[str]]:
-    """Returns pictures [size, size, 3] uint8, how many have which height and width, their files, and faults of others.
-
-    Raises:
-      ConfigError: one was altered meanwhile.
-    """
+    """Returns pictures [size, size, 3] uint8, how many have which size, their files, and the faults of others."""
     from PIL import Image
 
     def one(path: Path) -> tuple[np.ndarray, tuple[int, int], State] | str:

@@ -101,11 +101,7 @@ def _pictures(name: str) -> Path | None:
 
 
 def _arrays(name: str, inputs: Inputs, field: str) -> Iterator[tuple[str, np.ndarray]]:
-    """Yields the inputs of a file, a folder or a function, by split.
-
-    Raises:
-      ConfigError: there are none.
-    """
+    """Yields the inputs of a file, a folder or a function, by split."""
     path = Path(name).expanduser()
     if pictures := _pictures(name):
         channels = inputs.raw.shape[-1] if inputs.raw else 1
@@ -137,11 +133,7 @@ def _table(source: Any, field: str) -> Any:
 
 
 def _of_columns(table: Any, inputs: Inputs, field: str) -> tuple[np.ndarray, dict[str, Any], tuple[str, ...]]:
-    """Returns a table's inputs [N, D] float64, its other columns, and notes.
-
-    Raises:
-      ConfigError: columns are missing, or have texts where numbers were; a line for each.
-    """
+    """Returns a table's inputs [N, D] float64, its other columns, and notes."""
     read = [record for record in inputs.columns if record.became in ("numbers", "0 and 1", "categories")]
     names, faults = set(table.column_names), []
     if lacking := [record.name for record in read if record.name not in names]:
@@ -171,11 +163,7 @@ def _of_columns(table: Any, inputs: Inputs, field: str) -> tuple[np.ndarray, dic
 
 
 def _column(record: Record, values: Any, missing: Missing) -> tuple[np.ndarray, int]:
-    """Returns a column as the inputs that it became of training rows [N, columns], and rows of unknown categories.
-
-    Raises:
-      ValueError: it has texts where training rows have numbers, or is of another type.
-    """
+    """Returns a column as the inputs that it became of training rows [N, columns], and rows of unknown categories."""
     if not columns.is_text(values.type) and not columns.are_numbers(values.type) and values.null_count < len(values):
         raise ValueError(f"is {values.type}, where the run read {record.kind}")
     missing = Missing.named([*missing.texts, *record.marks])

@@ -83,11 +83,7 @@ def _ranks(values: np.ndarray, missing: np.ndarray) -> np.ndarray:
 
 
 def _parsed(texts: Sequence[str]) -> np.ndarray:
-    """Returns ranks in time of different texts, by the one form that all of them have.
-
-    Raises:
-      ValueError: they have none, or several that order them differently.
-    """
+    """Returns ranks in time of different texts, by the one form that all of them have."""
     found: dict[bytes, np.ndarray] = {}
     odd = texts[0]
     forms: list[Callable[[str], Any]] = [float, _of_period, lambda text: _moment(datetime.fromisoformat(text))]

@@ -33,11 +33,7 @@ def check(path: Path, encoding: str, delimiter: str) -> None:
 
 
 def _are_paired(path: Path, blocks: Blocks, mark: bytes) -> bool:
-    """Returns whether every other quote begins a field, and the others end one, a fast check of most files.
-
-    Raises:
-      ConfigError: there is a NUL character.
-    """
+    """Returns whether every other quote begins a field, and the others end one, a fast check of most files."""
     is_end = np.zeros(256, bool)
     is_end[list(b'\r\n"' + mark)] = True  # two quotes in a row are one within a text
     n, line, rest = 0, 1, b"\n"
@@ -57,11 +53,7 @@ def _are_paired(path: Path, blocks: Blocks, mark: bytes) -> bool:
 
 
 def _check_each(path: Path, blocks: Blocks, mark: bytes) -> None:
-    """Checks each quoted text; a quote in the middle of a field stands for itself.
-
-    Raises:
-      ConfigError: one does not end, or goes on behind its quote.
-    """
+    """Checks each quoted text; a quote in the middle of a field stands for itself."""
     quoted = re.compile(rb'"(?<=[\r\n' + mark + rb']")[^"]*(?:""[^"]*)*("?)')
     line, rest = 0, b"\n"  # as before the first line
     for block, is_last in blocks:

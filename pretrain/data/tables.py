@@ -188,11 +188,7 @@ def _unknown(field: str, name: str, columns: Sequence[str]) -> ConfigError:
 
 
 def _labels(name: str, values: Any) -> tuple[np.ndarray, Record]:
-    """Returns the targets as numbers or texts.
-
-    Raises:
-      ValueError: most of them are numbers, and others are not.
-    """
+    """Returns the targets as numbers or texts."""
     import pyarrow as pa
 
     if not columns.is_text(values.type):

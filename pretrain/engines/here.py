@@ -140,11 +140,7 @@ def compiler_ahead(
 
 
 def _check_fits(pack: Pack) -> None:
-    """Checks that a single trial of a pack fits in the host's memory, beyond which the system kills the process.
-
-    Raises:
-      MemoryFault: it does not, by far.
-    """
+    """Checks that a single trial of a pack fits in the host's memory, beyond which the system kills the process."""
     if jax.local_devices()[0].platform != "cpu":
         return  # of which XLA says so itself
     needed, left = memory.needs_of(pack.jobs[0], {}, 1).trial, memory.free()

@@ -70,11 +70,7 @@ def run(request: Request) -> None:
 def _submit(
     request: Request, task: RemoteFunction, n_workers: int, packs: list[Pack], ask_to_stop: Callable[[], None]
 ) -> Ended:
-    """Submits all packs, each as a task that waits for those of its parents, and reports each when it is done.
-
-    Raises:
-      StoreError: a task failed, without being killed.
-    """
+    """Submits all packs, each as a task that waits for those of its parents, and reports each when it is done."""
     experiment, console = request.experiment, request.console
     cores = counted(experiment.engine.cpus, "core")
     console.print(f"ray: {counted(len(packs), 'pack')} for {counted(n_workers, 'worker')} of {cores}")

@@ -10,8 +10,10 @@ import numpy as np
 from jaxtyping import Float, Key, Shaped
 
 from pretrain.config.views import TwoViews
+from pretrain.learn import results, start
 from pretrain.learn.annotations import Array, Codes, Scalar
 from pretrain.learn.layers import Dense, Params, apply, encode, flat, scaled
+from pretrain.learn.method import Method
 from pretrain.learn.metrics import Batch, Mean, Metrics
 from pretrain.learn.randomness import Purpose, update_key
 from pretrain.learn.stack import Companion, Companions
@@ -125,3 +127,12 @@ def measure(
         return {name: Mean(value * count, count) for name, value in values.items()}
 
     return jax.tree.map(partial(jnp.sum, axis=0), jax.lax.map(of_batch, (jnp.asarray(firsts), jnp.asarray(starts))))
+
+
+def method(loss: Loss) -> Method:
+    """Returns the method that compares embeddings of two views by a loss."""
+
+    def of_rows(static: Static, config: StageConfig, state: TrainState, batch: Batch, seed: jax.Array) -> Metrics:
+        return measure(loss, static, config, state, batch)
+
+    return Method(start.pretraining, results.of_pretraining, partial(update, loss), of_rows, companions)

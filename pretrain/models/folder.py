@@ -138,11 +138,7 @@ def _described(model: Model, sentence: str) -> dict[str, Any]:
 
 
 def _layer(layer: nn.Module) -> dict[str, Any]:
-    """Returns a layer in words.
-
-    Raises:
-      ConfigError: it is a module of the user's.
-    """
+    """Returns a layer in words."""
     made = described(layer)
     if made is None:
         remedy = "is a layer of your own, whose code no folder holds; use run.model() beside its file"

@@ -123,7 +123,7 @@ def save(figure, directory: Path, name: str) -> str:
     text = io.StringIO()
     with warnings.catch_warnings(), matplotlib.rc_context({"svg.hashsalt": name}):
         warnings.filterwarnings("ignore", "Glyph .* missing")  # of names in other scripts, which tables show
-        figure.draw_without_rendering()
+        figure.get_layout_engine().execute(figure)
         figure.set_layout_engine(None)  # laid out by now, which every drawing would do twice again
         figure.savefig(directory / f"{name}.png", format="png")
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})

@@ -59,11 +59,7 @@ def write(target: Path, drafts: Path, content: dict[str, Any], fill: Callable[[P
 
 
 def _check_limit(draft: Path) -> None:
-    """Checks that files may be as large as those of the smallest checkpoint, for orbax ends badly where they may not.
-
-    Raises:
-      OSError: this process's limit of a file's size is below that.
-    """
+    """Checks that files may be as large as those of the smallest checkpoint, for orbax ends badly where not."""
     limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
     if limit != resource.RLIM_INFINITY and limit < _OVERHEAD:
         raise OSError(errno.EFBIG, f"{os.strerror(errno.EFBIG)}: `ulimit -f` allows {limit / 1e3:,.0f} kB", str(draft))
@@ -119,9 +115,6 @@ def _check_room(directory: Path, needed: int) -> None:
 
     Orbax writes all arrays at once, and ends at the first failure. Later failures call back into its closed event loop,
     and each prints a traceback that nobody can catch. So orbax must never write to a full disk.
-
-    Raises:
-      OSError: it has none.
     """
     disk = os.statvfs(directory)
     free = disk.f_bavail * disk.f_frsize

@@ -1,17 +1,13 @@
 """Contrast: two views of an input have codes more alike than those of other inputs (Chen et al., 2020, "SimCLR")."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
 from pretrain.config.methods import ContrastiveConfig
-from pretrain.learn import results, start, two_views
+from pretrain.learn import two_views
 from pretrain.learn.annotations import Codes, Scalar
-from pretrain.learn.method import Method
-from pretrain.learn.metrics import Batch, Metrics
-from pretrain.learn.stage import StageConfig, Static
-from pretrain.learn.train import Step, TrainState, Values
+from pretrain.learn.train import Values
 
 _LEAST = 1e-12  # squared norm of an embedding that is taken for zero
 
@@ -47,16 +43,4 @@ def nt_xent(first: Codes, second: Codes, config: ContrastiveConfig) -> tuple[Sca
     return loss, {"loss": loss, "chance_loss": jnp.float32(chance), "accuracy": jnp.mean(correct)}
 
 
-def update(
-    static: Static, config: StageConfig, state: TrainState, batch: Batch, seed: jax.Array, step: Step
-) -> tuple[TrainState, Values]:
-    """Makes one update, by views that differ from update to update."""
-    return two_views.update(nt_xent, static, config, state, batch, seed, step)
-
-
-def measure(static: Static, config: StageConfig, state: TrainState, batch: Batch, seed: jax.Array) -> Metrics:
-    """Returns the metrics of held-out examples, compared as in training."""
-    return two_views.measure(nt_xent, static, config, state, batch)
-
-
-METHOD = Method(start.pretraining, results.of_pretraining, update, measure, two_views.companions)
+METHOD = two_views.method(nt_xent)

@@ -1,16 +1,12 @@
 """Redundancy: units are alike in two views, and correlate with no other (Zbontar et al., 2021, "Barlow Twins")."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from pretrain.config.methods import RedundancyConfig
-from pretrain.learn import results, start, two_views
+from pretrain.learn import two_views
 from pretrain.learn.annotations import Codes, Scalar
-from pretrain.learn.method import Method
-from pretrain.learn.metrics import Batch, Metrics
-from pretrain.learn.stage import StageConfig, Static
-from pretrain.learn.train import Step, TrainState, Values
+from pretrain.learn.train import Values
 
 
 def barlow_twins(first: Codes, second: Codes, config: RedundancyConfig) -> tuple[Scalar, Values]:
@@ -33,16 +29,4 @@ def barlow_twins(first: Codes, second: Codes, config: RedundancyConfig) -> tuple
     return loss, {"loss": loss, "alike": jnp.mean(diagonal)}
 
 
-def update(
-    static: Static, config: StageConfig, state: TrainState, batch: Batch, seed: jax.Array, step: Step
-) -> tuple[TrainState, Values]:
-    """Makes one update, by views that differ from update to update."""
-    return two_views.update(barlow_twins, static, config, state, batch, seed, step)
-
-
-def measure(static: Static, config: StageConfig, state: TrainState, batch: Batch, seed: jax.Array) -> Metrics:
-    """Returns the metrics of held-out examples, compared as in training."""
-    return two_views.measure(barlow_twins, static, config, state, batch)
-
-
-METHOD = Method(start.pretraining, results.of_pretraining, update, measure, two_views.companions)
+METHOD = two_views.method(barlow_twins)

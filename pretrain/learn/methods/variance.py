@@ -1,16 +1,12 @@
 """Variance, invariance, covariance: views alike, units that vary and do not covary (Bardes et al., 2022, "VICReg")."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from pretrain.config.methods import VarianceConfig
-from pretrain.learn import results, start, two_views
+from pretrain.learn import two_views
 from pretrain.learn.annotations import Codes, Scalar
-from pretrain.learn.method import Method
-from pretrain.learn.metrics import Batch, Metrics
-from pretrain.learn.stage import StageConfig, Static
-from pretrain.learn.train import Step, TrainState, Values
+from pretrain.learn.train import Values
 
 _LEAST = 1e-4  # added to variances
 
@@ -50,16 +46,4 @@ def _of_view(embeddings: Codes) -> tuple[Scalar, Scalar]:
     return lacking, jnp.sum(off) / n_units
 
 
-def update(
-    static: Static, config: StageConfig, state: TrainState, batch: Batch, seed: jax.Array, step: Step
-) -> tuple[TrainState, Values]:
-    """Makes one update, by views that differ from update to update."""
-    return two_views.update(vicreg, static, config, state, batch, seed, step)
-
-
-def measure(static: Static, config: StageConfig, state: TrainState, batch: Batch, seed: jax.Array) -> Metrics:
-    """Returns the metrics of held-out examples, compared as in training."""
-    return two_views.measure(vicreg, static, config, state, batch)
-
-
-METHOD = Method(start.pretraining, results.of_pretraining, update, measure, two_views.companions)
+METHOD = two_views.method(vicreg)
