@@ -11,6 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import pretrain
+from pretrain.config import metrics
+from pretrain.models import folder
 from tests.launching import OPTIONS, ROOT, UNDRAWN, call, execute
 from tests.test_library import SMALL
 from tests.undrawn import undrawn
@@ -115,6 +117,10 @@ def test_a_metric_of_ones_own_is_compared_and_measured_anew_without_training(tmp
         shares.append(pq.read_table(tmp_path / "run" / "trials.parquet").to_pandas().test_f1)
     np.testing.assert_allclose(shares[1], trials.test_accuracy, rtol=1e-6)
     assert (shares[0] != shares[1]).any()
+    metrics.OWN.clear()
+    file.unlink()
+    pretrain.load_run(tmp_path / "run")  # knows what its columns measure without the file
+    assert metrics.metric_of("test_f1").high == 1 and not metrics.metric_of("test_brier").higher_is_better
 
 
 def test_a_method_of_ones_own_runs(tmp_path, tiny_path, programs):
@@ -156,8 +162,11 @@ def test_a_read_out_of_ones_own_runs_predicts_and_is_exported(tmp_path, tiny_pat
     trials = trials[trials["finetune.readout"] == "own"].reset_index()
     run = pretrain.load_run(tmp_path / "run")
     rows = np.load(tiny_path)
-    predicted = run.model(trials.trial_id[0]).predict(rows["test_images"])
+    model = run.model(trials.trial_id[0])
+    predicted = model.predict(rows["test_images"])
     assert np.mean(predicted == rows["test_labels"]) == pytest.approx(trials.test_accuracy[0])
+    folder.save(model, tmp_path / "network", "An answer.")
+    np.testing.assert_array_equal(pretrain.load_model(tmp_path / "network").predict(rows["test_images"]), predicted)
 
 
 def test_the_run_of_a_notebook_runs(site, tmp_path, monkeypatch):
