@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pretrain.runs.measures import MEASURES, Predictions
-from tests.bench import rows, same_arms, two_views
+from tests.bench import products, rows, same_arms
 from tests.bench.seed_job import cold_command
 from tests.bench.sweep import OVERHEAD
 from tests.launching import call
@@ -30,7 +30,7 @@ def test_products_are_those_of_both_passes_that_are_used():
         return jnp.sum(jnp.square(jax.jit(lambda values: jnp.tanh(values @ kernels[0]))(inputs) @ kernels[1]))
 
     traced = jax.make_jaxpr(jax.grad(loss))([jnp.ones((5, 4)), jnp.ones((4, 3))], jnp.ones((7, 5)))
-    shapes = sorted(each.outvars[0].aval.shape for each in two_views.products(traced.jaxpr))
+    shapes = sorted(each.outvars[0].aval.shape for each in products.products(traced.jaxpr))
     assert sorted(map(sorted, shapes)) == [[3, 4], [3, 7], [4, 5], [4, 7], [4, 7]]  # and no gradient of inputs
 
 

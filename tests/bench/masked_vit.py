@@ -9,11 +9,9 @@ medians, of the time of the process on its cores (CPU seconds), which other work
 """
 
 import argparse
-import functools
 import os
 import statistics
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from unittest import mock
 
 from rich.console import Console
@@ -23,17 +21,13 @@ from tests.bench.seed_job import machine
 
 BATCH, IMAGES, SIDE, UNITS, WINDOW, HEADS, DEPTH, HIDDEN = 128, 2048, 28, 64, 4, 4, 2, 37
 N_TOKENS, VALUES = (SIDE // WINDOW) ** 2, WINDOW**2
-Timed = Callable[[], float]  # to the seconds of an update
 
 
-def ours(seconds: float) -> dict[str, Timed]:
+def ours(seconds: float) -> dict[str, Callable[[], float]]:
     """Returns our update, the one that computes hidden tokens, and the products of ours, to be timed."""
     import jax
-    import jax.numpy as jnp
-    from jax.interpreters import partial_eval
 
     from pretrain.config import MaskedConfig, PretrainConfig
-    from pretrain.learn import program
     from pretrain.learn.attention import Attention, Patches
     from pretrain.learn.methods import masked
     from pretrain.learn.metrics import Batch, Splits
@@ -41,82 +35,30 @@ def ours(seconds: float) -> dict[str, Timed]:
     from pretrain.learn.stage import Layout
     from pretrain.learn.tasks import NO_TASK
     from pretrain.plan import builders
+    from tests.bench import products
 
     method, layers, shape = MaskedConfig(), (Patches(UNITS, WINDOW), *[Attention(HEADS)] * DEPTH), (SIDE, SIDE, 1)
     section = PretrainConfig(method=method, training="end_to_end", updates=1000, batch_size=BATCH)
-    images = jax.random.uniform(jax.random.key(0), (IMAGES, *shape))
-    batch = Batch(images)
+    batch = Batch(jax.random.uniform(jax.random.key(0), (IMAGES, *shape)))
     examples = Splits(batch, batch, batch)
 
-    def loop_of() -> tuple[Callable, Callable]:
+    def update() -> tuple[Callable, tuple]:
         beside = tuple(builders.companions(method, layers[:depth], shape, NO_TASK) for depth in range(1, DEPTH + 2))
         made = builders.pretraining(section, method, Stack(layers, shape, beside), 1, IMAGES, layout=Layout(shape))
-        stage, config = made[0], jax.tree.map(jnp.float32, made[1])
-        state = jax.jit(lambda: stage.method.init(stage.static, config, jnp.uint32(0), None, examples))()
+        return products.update_of(made[0], made[1], examples)
 
-        def one(state, index, examples):
-            trial = state, program.Source(None, None), program.Inputs(jnp.uint32(0), config, None), index
-            return program.update(stage.updating, trial, (examples, index / stage.n_updates))[0]
-
-        def loop(state, n, examples):
-            return jax.lax.fori_loop(0, n, lambda index, state: one(state, index, examples), state)
-
-        compiled = jax.jit(loop).lower(state, 1, examples).compile()
-        return functools.partial(one, state, 0, examples), functools.partial(compiled, state)
-
-    one, whole = loop_of()
-    used, _ = partial_eval.dce_jaxpr((traced := jax.make_jaxpr(one)().jaxpr), [True] * len(traced.outvars))
-    jitted = [_jitted(equation) for equation in _products(used)]
+    one = update()
+    timed = {"update": products.looped(*one, seconds), "products": products.of_products(*one)}
     with mock.patch.object(masked.tokens, "n_layers", lambda *_: 0):
-        _, zeroed = loop_of()
-
-    def of_loop(loop) -> float:
-        n = max(3, round(seconds / of_one(lambda: loop(1, examples), 1)))
-        return of_one(lambda: loop(n, examples), 1) / n
-
-    timed = {"update": functools.partial(of_loop, whole), "with hidden tokens": functools.partial(of_loop, zeroed)}
-    return {**timed, "products": lambda: sum(of_one(product, 20) for product in jitted)}
+        return {**timed, "with hidden tokens": products.looped(*update(), seconds)}
 
 
-def of_one(function: Callable, n: int) -> float:
-    """Returns the CPU seconds of a call, as one of n in a row."""
-    import jax
-
-    began = time.process_time()
-    for _ in range(n):
-        result = function()
-    jax.block_until_ready(result)
-    return (time.process_time() - began) / n
-
-
-def _products(jaxpr) -> Iterator:
-    """Yields the matrix products of a trace, those of parts of it included."""
-    import jax
-
-    for equation in jaxpr.eqns:
-        if equation.primitive is jax.lax.dot_general_p:
-            yield equation
-        for part in jax.tree.leaves(list(equation.params.values()), is_leaf=lambda each: hasattr(each, "eqns")):
-            part = getattr(part, "jaxpr", part)
-            if hasattr(part, "eqns"):
-                yield from _products(part)
-
-
-def _jitted(equation) -> Callable:
-    """Returns one product of random factors of its shapes, compiled."""
-    import jax
-
-    shapes = [each.aval.shape for each in equation.invars]
-    factors = [jax.random.normal(jax.random.key(number), shape) for number, shape in enumerate(shapes)]
-    compiled = jax.jit(lambda *pair: equation.primitive.bind(*pair, **equation.params)).lower(*factors).compile()
-    return functools.partial(compiled, *factors)
-
-
-def torch_eager(seconds: float, threads: int) -> Timed:
+def torch_eager(seconds: float, threads: int) -> Callable[[], float]:
     """Returns the update by PyTorch, to be timed; masks by sorting noise, as He et al. (2022) draw them."""
     import torch
     from torch import nn
 
+    from tests.bench.products import of_one
     from tests.vit import Block
 
     torch.manual_seed(0)

@@ -1,19 +1,17 @@
 """An update of each method of two views against its matrix products, against PyTorch eager, and without its views.
 
-    pip install -e '.[bench]' && python -m tests.bench.two_views [--repeats 5] [--seconds 0.5]
+    pip install -e '.[bench]' && python -m tests.bench.two_views [--repeats 5] [--seconds 0.5] [--threads 1]
 
 Updates are those of a stage that trains all layers at once on MNIST by Adam, 256 views of 128 images, in a compiled
 loop on one XLA device. Products are those of the forward and the backward pass, each jitted by itself, summed. An
-update that is given its views is compared with them, and with PyTorch, which has all cores and is given views, too.
-Programs take turns, medians; on a single core (``taskset -c 0``) in CPU seconds, which other work lengthens less.
+update that is given its views is compared with them, and with PyTorch, which is given views, too. Programs take turns,
+on as many cores as threads; medians, in CPU seconds.
 """
 
 import argparse
-import functools
 import os
 import statistics
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from unittest import mock
 
 from rich.console import Console
@@ -38,7 +36,6 @@ METHODS = {
 }
 LAYERS = {"dense": (300, 150), "convolution": ("32c5s2", "64c5s2", 128)}
 BATCH = 128
-Timed = Callable[[], float]  # to the seconds of an update
 
 
 def stage_of(method, layers, fingerprints):
@@ -57,86 +54,32 @@ def stage_of(method, layers, fingerprints):
     return job.stage, job.config, jax.device_put(arrays.examples_of(job.stage, dataset))
 
 
-def programs_of(stage, config, examples, seconds: float) -> dict[str, Timed]:
+def programs_of(stage, config, examples, seconds: float) -> dict:
     """Returns an update, the same given its views, and its products, to be timed."""
     import jax
     import jax.numpy as jnp
 
-    from pretrain.learn import program, two_views
+    from pretrain.learn import two_views
     from pretrain.learn.layers import scaled
+    from tests.bench import products
 
-    config = jax.tree.map(jnp.float32, config)
-    seed, static = jnp.uint32(0), stage.static
-    state = jax.jit(lambda: stage.method.init(static, config, seed, None, examples))()
-    rows = scaled(jnp.asarray(examples.train.inputs[:BATCH]))
-    made = jax.jit(lambda key: two_views.views(rows, static, config.method, jax.random.split(key)))(jax.random.key(0))
-
-    def one(state, index, examples):
-        trial = state, program.Source(None, None), program.Inputs(seed, config, None), index
-        return program.update(stage.updating, trial, (examples, index / stage.n_updates))[0]
-
-    def loop(state, n, examples):
-        return jax.lax.fori_loop(0, n, lambda index, state: one(state, index, examples), state)
-
-    whole = jax.jit(loop).lower(state, 1, examples).compile()
+    rows, keys = scaled(jnp.asarray(examples.train.inputs[:BATCH])), jax.random.split(jax.random.key(0))
+    made = jax.jit(lambda keys: two_views.views(rows, stage.static, config.method, keys))(keys)
+    whole = products.looped(*products.update_of(stage, config, examples), seconds)
     with mock.patch.object(two_views, "views", lambda *_: made):
-        given = jax.jit(loop).lower(state, 1, examples).compile()
-        jitted = [_jitted(equation) for equation in products(jax.make_jaxpr(one)(state, 0, examples).jaxpr)]
-
-    def of_loop(compiled) -> float:
-        n = max(3, round(seconds / of_one(functools.partial(compiled, state, 1, examples), 1)))
-        return of_one(functools.partial(compiled, state, n, examples), 1) / n
-
-    def of_products() -> float:
-        return sum(of_one(product, 5) for product in jitted)
-
-    timed = {"update": functools.partial(of_loop, whole), "given views": functools.partial(of_loop, given)}
-    return {**timed, "products": of_products}
+        given = products.update_of(stage, config, examples)
+        timed = {"update": whole, "given views": products.looped(*given, seconds)}
+        return {**timed, "products": products.of_products(*given)}
 
 
-def of_one(function: Callable, n: int) -> float:
-    """Returns the seconds of a call, as one of n in a row."""
-    import jax
-
-    clock = time.process_time if len(os.sched_getaffinity(0)) == 1 else time.perf_counter
-    began = clock()
-    for _ in range(n):
-        result = function()
-    jax.block_until_ready(result)
-    return (clock() - began) / n
-
-
-def products(jaxpr) -> Iterator:
-    """Yields the matrix products that a trace uses, those of parts of it included; convolutions on CPUs are such."""
-    import jax
-    from jax.interpreters import partial_eval
-
-    used, _ = partial_eval.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars))  # no gradient of images
-    for equation in used.eqns:
-        if equation.primitive is jax.lax.dot_general_p:
-            yield equation
-        for part in jax.tree.leaves(list(equation.params.values()), is_leaf=lambda each: hasattr(each, "eqns")):
-            part = getattr(part, "jaxpr", part)
-            if hasattr(part, "eqns"):
-                yield from products(part)
-
-
-def _jitted(equation) -> Callable:
-    """Returns one product of random factors of its shapes, compiled."""
-    import jax
-
-    factors = [
-        jax.random.normal(jax.random.key(number), each.aval.shape) for number, each in enumerate(equation.invars)
-    ]
-    compiled = jax.jit(lambda *pair: equation.primitive.bind(*pair, **equation.params)).lower(*factors).compile()
-    return functools.partial(compiled, *factors)
-
-
-def torch_eager(method: str, seconds: float) -> Timed:
+def torch_eager(method: str, seconds: float, threads: int) -> Callable[[], float]:
     """Returns an update of the convolution by PyTorch, given its views, to be timed."""
     import torch
     from torch import nn
 
+    from tests.bench.products import of_one
+
+    torch.set_num_threads(threads)
     torch.manual_seed(0)
     views = torch.rand(2 * BATCH, 1, 28, 28)
     model = nn.Sequential(
@@ -165,11 +108,7 @@ def torch_eager(method: str, seconds: float) -> Timed:
         loss(model(views)).backward()
         optimizer.step()
 
-    def timed() -> float:
-        n = max(3, round(seconds / of_one(step, 1)))
-        return of_one(step, n)
-
-    return timed
+    return lambda: of_one(step, max(3, round(seconds / of_one(step, 1))))
 
 
 def main() -> None:
@@ -177,7 +116,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=0.5, help="of each program in each of its turns")
+    parser.add_argument("--threads", type=int, default=1)
     asked = parser.parse_args()
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: asked.threads])  # before XLA counts them
     from pretrain.plan.identity import Fingerprints
 
     out, fingerprints = Console(highlight=False, soft_wrap=True, width=120), Fingerprints()
@@ -187,7 +128,7 @@ def main() -> None:
         for name, method in METHODS.items():
             timed = programs_of(*stage_of(method, words, fingerprints), asked.seconds)
             if layers == "convolution" and name in ("NT-Xent", "Barlow Twins"):
-                timed["PyTorch"] = torch_eager(name, asked.seconds)
+                timed["PyTorch"] = torch_eager(name, asked.seconds, asked.threads)
             rounds = [{part: each() for part, each in timed.items()} for _ in range(asked.repeats + 1)][1:]
             taken = {part: statistics.median(each[part] for each in rounds) for part in timed}
             shares = {
@@ -198,7 +139,7 @@ def main() -> None:
             ratios = {part: f"{statistics.median(each):.2f}" if each else "" for part, each in shares.items()}
             times = {part: f"{1000 * each:.2f} ms" for part, each in taken.items()}
             table.add_row(name, layers, *({**times, **ratios}.get(column, "") for column in columns))
-    out.print(machine())
+    out.print(f"{machine()}, threads: {asked.threads}")
     out.print(table)
 
 
