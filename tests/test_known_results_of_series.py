@@ -1,6 +1,6 @@
 """Published results on MNIST-1D (Greydanus and Kobak, 2024), each with its protocol, as means over three seeds.
 
-python -m pytest -m slow tests/test_known_results_of_series.py
+python -m pytest --optimised -m slow tests/test_known_results_of_series.py
 """
 
 import dataclasses
@@ -31,15 +31,18 @@ def accuracies(places, finetune, sweep, **method):
     config = dataclasses.replace(config, pretrain=pretraining, finetune=finetune, sweep=(sweep,), study=study, **places)
     rows = pretrain.run(config).trials.to_pylist()
     inits = {row["finetune.encoder_init"] for row in rows}
-    return {
+    found = {
         init: np.mean([row["test_accuracy"] for row in rows if row["finetune.encoder_init"] == init]) for init in inits
     }
+    print(found)  # shown where an assertion fails
+    return found
 
 
 def test_contrast_of_convolutions_beats_an_untrained_encoder_by_far(places):
     """notebooks/self-supervised-learning.ipynb: logistic regression of inputs .328, of codes after 200 epochs of
     InfoNCE through a projector .821, without projector .534. Their views subtract a series' own offset and slope
-    first; ours add to them. Their codes of an untrained encoder are not published.
+    first; ours add to them. By theirs, and inputs that are not standardised, one seed came to .722 here. Their codes of
+    an untrained encoder are not published.
     """
     found = accuracies(places, READOUT, {"finetune.encoder_init": ("pretrained", "he", "none")})
     assert found["none"] == pytest.approx(0.33, abs=0.02)
