@@ -33,10 +33,11 @@ _HEAD = 16  # units of a head of the predictor
 
 
 class Predictor(nn.Module):
-    """A block of attention, half as wide as tokens, and a linear map of each: [B, *grid, units] to [B, *shape].
+    """A block of attention, and a linear map of each token to its patch: [B, *grid, units] to [B, *shape].
 
-    One block serves fine-tuning as well as eight do (He et al., 2022, table 1). Hidden tokens are
-    given as zeros: what they become is learned, the bias of the first map, and their positions.
+    The block has heads of 16 units, together at most half as many as tokens have, or 16. One serves fine-tuning as well
+    as eight do (He et al., 2022, table 1). Hidden tokens are given as zeros: what they become is learned, the bias of
+    the first map, and their positions.
     """
 
     shape: tuple[int, ...]  # sides and channels
