@@ -7,18 +7,18 @@ import numpy as np
 
 from pretrain.config.metrics import metric_of, split_of
 from pretrain.report.drawing import COLOURS, INK, Drawing, legend, panels, title, written
-from pretrain.report.names import brief, labels, listed, metric_name, percent, scale_of, setting, short
+from pretrain.report.names import labels, listed, metric_name, percent, scale_of, setting
 from pretrain.report.phrases import interval
-from pretrain.report.short_names import short_names
+from pretrain.report.ways import name as way_name
 from pretrain.study.answer import Answer
 from pretrain.study.arms import key, without_idle
 from pretrain.study.budgets import LABELS
 from pretrain.study.comparisons import ENCODER, Comparison
+from pretrain.study.ways import OF_PRETRAINING
 
 _MOST_WAYS, _MOST_PANELS, _MOST_BUDGETS = 24, 6, 5  # legible in a figure
-_KIND, _LAYERS = "pretrain.method.kind", "encoder.layers"
+_LAYERS = "encoder.layers"
 _MARKERS = "osD^v"
-_USUAL = "pretrained"  # the name of a way where nothing of pretraining is swept
 Parts = Mapping[str, Any]
 
 
@@ -37,7 +37,7 @@ def drawing(answer: Answer) -> Drawing | None:
     kept = np.unique(np.linspace(0, len(budgets) - 1, min(len(budgets), _MOST_BUDGETS)).round().astype(int))
     budgets = [budgets[place] for place in kept]
     scale, unit = scale_of(answer.metric)
-    names = [written(name, 20) for name in _way_names(ways)]
+    names = [written(name, 20) for name in map(way_name, ways)]
     lines = [max(len(budgets), 1 + name.count("\n"), 2) for name in names]  # of each row, in letters or in marks
     rows = np.cumsum(lines) - np.array(lines) / 2
     figure, all_axes = panels(len(places), 0.5 + 0.17 * sum(lines), 0.5, sharey=True)
@@ -88,7 +88,7 @@ def _is_of_pretraining(comparison: Comparison) -> bool:
 
 def _way(shared: Parts) -> dict[str, Any]:
     """Returns the swept fields of pretraining that a comparison has."""
-    return {name: value for name, value in without_idle(shared).items() if name.startswith("pretrain.")}
+    return {name: value for name, value in without_idle(shared).items() if name.startswith(OF_PRETRAINING)}
 
 
 def _encoder(shared: Parts) -> dict[str, Any]:
@@ -106,21 +106,6 @@ def _distinct(parts: Sequence[Parts]) -> list[Parts]:
     for each in parts:
         found.setdefault(key(each), each)
     return list(found.values())
-
-
-def _way_names(ways: Sequence[Parts]) -> list[str]:
-    """Returns the kind of each way, and the values of other fields that differ among them."""
-    differ = {name for way in ways for name in way if len({repr(each.get(name)) for each in ways}) > 1}
-    kinds = short_names([way[_KIND] for way in ways if _KIND in differ & way.keys()])
-    return [
-        ", ".join(
-            kinds[value] if name == _KIND else f"{brief(name, way)}={short(value)}"
-            for name, value in way.items()
-            if name in differ
-        )
-        or _USUAL
-        for way in ways
-    ]
 
 
 def _place_name(place: Parts) -> str:
@@ -144,11 +129,10 @@ def _caption(compared: Sequence[Comparison], there: tuple[int, ...], shown: tupl
 
 
 def _alt(answer: Answer, compared: Sequence[Comparison]) -> str:
-    names = _way_names([_way(each.shared) for each in compared])
     said = "; ".join(
-        " ".join(filter(None, [name, _place_name(_place(each.shared))]))
+        " ".join(filter(None, [way_name(each.shared), _place_name(_place(each.shared))]))
         + (f" at {labels(each.shared[LABELS])}" if LABELS in each.shared else "")
         + f" {interval(each)}"
-        for name, each in zip(names, compared, strict=True)
+        for each in compared
     )
     return f"Gains of pretraining in {metric_name(split_of(answer.metric)[1])}: {said}"

@@ -1,4 +1,4 @@
-"""Short names of datasets: the part of a path or name that differs."""
+"""Short names of datasets, checkpoints and methods: the part of a path or name that differs."""
 
 import contextlib
 import re
@@ -9,6 +9,7 @@ from pretrain.config import Experiment
 from pretrain.config.fitting import values_of
 from pretrain.report import names
 from pretrain.study.over_datasets import FIELDS
+from pretrain.study.ways import KIND
 
 
 def short_names(texts: Sequence[str]) -> dict[str, str]:
@@ -31,8 +32,8 @@ def short_names(texts: Sequence[str]) -> dict[str, str]:
 
 @contextlib.contextmanager
 def named_shortly(experiment: Experiment) -> Iterator[None]:
-    """Shows datasets and checkpoints of a sweep by the part of their names that differs, within a block."""
-    swept = [list(map(str, values_of(experiment, field))) for field in (*FIELDS, names.WEIGHTS)]
+    """Shows datasets, methods and checkpoints of a sweep by the part of their names that differs, within a block."""
+    swept = [list(map(str, values_of(experiment, field))) for field in (*FIELDS, KIND, names.WEIGHTS)]
     shown = {text: name for texts in swept if len(texts) > 1 for text, name in short_names(texts).items()}
     if len(swept[-1]) == 1:
         shown[names.WEIGHTS] = PurePath(*swept[-1]).name

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from pretrain.config import StudyConfig
-from pretrain.report import drawing
+from pretrain.report import drawing, names
 from pretrain.report import gains_by_way as ways
 from pretrain.report.drawing import COLOURS
+from pretrain.report.short_names import short_names
 from pretrain.study.answer import answer
 from tests.report.test_terminal import INIT, tables
 
@@ -85,22 +86,19 @@ def test_of_too_many_ways_encoders_and_budgets_the_first_are_shown(tmp_path):
     made = ways.drawing(answer_of(points(kinds[:2], layers, (10, 100, 300, 1000, 3000, 10_000)), lambda point: 0.02))
     assert made.caption.endswith(" Shown are 6 of 7 panels and 5 of 6 label budgets.")
     assert {mark[2] for mark in marks(made.figure)[0]} == set(COLOURS[:5])
-    made = ways.drawing(answer_of(points(kinds), lambda point: 0.02))
+    with names.in_place(short_names(kinds)):
+        made = ways.drawing(answer_of(points(kinds), lambda point: 0.02))
     assert made.caption.endswith(" Shown are 24 of 26 ways.")
     drawing.save(made.figure, tmp_path, made.name)
     assert [text.get_text() for text in made.figure.axes[0].get_yticklabels()] == [f"Method{n}" for n in range(24)]
 
 
-def test_ways_are_named_by_what_differs():
-    asked = [{KIND: "autoencoder", "pretrain.method.corruption": each} for each in ("none", "masking")]
-    grids = [*asked, {KIND: "/a/mine.py:Mine", "pretrain.method.corruption": None}]
-    named = [
-        ways.drawing(answer_of(each, lambda point: 0.02)).figure.axes[0].get_yticklabels() for each in (asked, grids)
-    ]
-    assert [text.get_text().replace("\n", " ") for texts in named for text in texts] == [
-        *("corruption=none", "corruption=masking"),
-        *("autoencoder, corruption=none", "autoencoder, corruption=masking", "Mine"),
-    ]
+def test_ways_are_named_by_method_and_what_else_is_swept():
+    noise = "pretrain.method.corruption"
+    grids = [*({KIND: "autoencoder", noise: each} for each in ("none", "masking")), {KIND: "mine", noise: None}]
+    found = ways.drawing(answer_of(grids, lambda point: 0.02)).figure.axes[0].get_yticklabels()
+    expected = ["autoencoder (corruption=none)", "autoencoder (corruption=masking)", "mine"]
+    assert [text.get_text().replace("\n", " ") for text in found] == expected
 
 
 def test_of_a_loss_less_is_a_gain():
