@@ -1,18 +1,24 @@
 """What pretrain/README.md says can be done is done here: its patches in a copy of the code, its Python as it stands."""
 
+import dataclasses
 import json
 import re
 import shutil
 import subprocess
 import sys
+import types
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 import pretrain
+from pretrain.commands import compare
 from pretrain.config import metrics
+from pretrain.config.fields import ConfigError
 from pretrain.models import folder
+from pretrain.study import from_store
 from tests.launching import OPTIONS, ROOT, UNDRAWN, call, execute
 from tests.test_library import SMALL
 from tests.undrawn import undrawn
@@ -95,7 +101,7 @@ def test_patches_apply_and_their_options_run(tmp_path, tiny_path, programs):
     assert "validation_top2_accuracy" in curves["metric"].to_pylist()
 
 
-def test_a_metric_of_ones_own_is_compared_and_measured_anew_without_training(tmp_path, tiny_path, programs):
+def test_a_metric_of_ones_own_is_compared_and_measured_anew(tmp_path, tiny_path, programs, monkeypatch):
     (source,) = blocks(SECTIONS["A measure of predictions"], "python")
     (options,) = commands(SECTIONS["A measure of predictions"])
     file = tmp_path / "my_metrics.py"
@@ -117,10 +123,45 @@ def test_a_metric_of_ones_own_is_compared_and_measured_anew_without_training(tmp
         shares.append(pq.read_table(tmp_path / "run" / "trials.parquet").to_pandas().test_f1)
     np.testing.assert_allclose(shares[1], trials.test_accuracy, rtol=1e-6)
     assert (shares[0] != shares[1]).any()
+    monkeypatch.chdir(tmp_path)
+    _check_edits(tmp_path / "run", file, source)
     metrics.OWN.clear()
     file.unlink()
     pretrain.load_run(tmp_path / "run")  # knows what its columns measure without the file
     assert metrics.metric_of("test_f1").high == 1 and not metrics.metric_of("test_brier").higher_is_better
+
+
+def _check_edits(place, file, source):
+    """Values of a finished run are of the file as it is now, or refused."""
+    metric = "my_metrics.py:f1"
+
+    def after(old, new):
+        metrics.OWN.clear()
+        file.write_text(source.replace(old, new))
+        return pretrain.load_run(place)
+
+    def anew(run):
+        return from_store.measured(run, metric, anew=True)
+
+    run = after("return f1_score", "return 0.5 * f1_score")
+    stored, halved = (each.trials["test_f1"].to_numpy() for each in (run, anew(run)))
+    assert (stored != halved).all()
+    others = {}  # the same trials by other names, without the metric
+    for name in ("trials", "stages"):
+        table = getattr(run, name)
+        ids = pa.array([f"x{each}" for each in table["trial_id"].to_pylist()])
+        others[name] = table.set_column(table.column_names.index("trial_id"), "trial_id", ids)
+    others["trials"] = others["trials"].drop_columns(["test_f1", "validation_f1"])
+    found = compare._rows({"a": run, "b": dataclasses.replace(run, **others)}, "", {}).table.to_pandas()
+    assert [of_run.test_f1.tolist() for _, of_run in found.groupby("run")] == [halved.tolist()] * 2
+    tuned = types.SimpleNamespace(metric=metric, tune=("finetune.encoder_init",))
+    experiment = types.SimpleNamespace(study=tuned, store=run.experiment.store)
+    with pytest.raises(ConfigError, match="is another by now than that by which settings were chosen"):
+        anew(dataclasses.replace(run, experiment=experiment))
+    with pytest.raises(ConfigError, match="has no value of any trial"):
+        anew(after("return f1_score", "return np.nan * f1_score"))
+    assert anew(after("higher_is_better=True", "higher_is_better=False")).trials["test_f1"].null_count == 0
+    assert not metrics.metric_of("test_f1").higher_is_better
 
 
 def test_a_method_of_ones_own_runs(tmp_path, tiny_path, programs):

@@ -8,7 +8,7 @@ from pathlib import Path
 import tyro
 
 from pretrain.commands import options, streams, table
-from pretrain.config import Settings, to_json
+from pretrain.config import Settings, metrics, to_json
 from pretrain.config.counts import counted
 from pretrain.config.fields import ConfigError, fields, replace_all
 from pretrain.config.paths import path_of
@@ -149,8 +149,10 @@ def _asked(run: Run, asked: Mapping[str, object]) -> Run:
     if compared in fields(Settings) and compared not in swept:
         remedy = f"was not swept, and so has no values to compare; the run has {', '.join(swept) or 'none'}"
         raise ConfigError("study.compare", compared, remedy)
-    experiment = dataclasses.replace(replace_all(run.experiment, asked))  # which checks it as a whole
     anew = "study.metric" in asked
+    if anew:
+        metrics.check_metric(str(asked["study.metric"]))  # before the experiment does, for which runs stay as they are
+    experiment = dataclasses.replace(replace_all(run.experiment, asked))  # which checks it as a whole
     measured = from_store.measured(run, experiment.study.metric, with_chance=True, anew=anew)
     if asked.get("study.metric", run.experiment.study.metric) != run.experiment.study.metric:
         named = (

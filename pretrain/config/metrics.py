@@ -108,15 +108,20 @@ def metric(
     return lambda function: OwnMetric(function, facts)
 
 
-def remember(name: str, own: OwnMetric) -> None:
+def remember(name: str, own: OwnMetric, anew: bool = False) -> None:
     """Makes a name one of a metric of the user's own.
+
+    Args:
+      name: of its function.
+      own: the metric.
+      anew: whether finished runs are measured anew, so that it may be another than theirs.
 
     Raises:
       ConfigError: it is one of another direction, or other bounds, already.
     """
     before = OWN.get(name)
-    if before and before.facts != own.facts:
-        remedy = f"states {name} otherwise than it was before in this process; name it otherwise, or start anew"
+    if before and before.facts != own.facts and (before.function or not anew):
+        remedy = f"states {name} otherwise than a run that was read; report that run by --study.metric FILE.py:{name}"
         raise ConfigError(_FIELD, own.word or name, remedy)
     if own.function or not before:
         OWN[name] = own
@@ -134,7 +139,7 @@ def metric_of(name: str) -> Metric:
 
     One that has no name here is a number without bounds.
     """
-    measure = split_of(name.rpartition(".py:")[2].split()[0])[1].removeprefix("update_")
+    measure = split_of(name)[1].split()[0].removeprefix("update_")
     own = OWN.get(measure)
     return _declared.get().get(measure) or METRICS.get(measure) or (own.facts if own else Metric(()))
 
@@ -173,8 +178,8 @@ def _checked(name: str) -> str:
     return name
 
 
-def _find(word: str, field: str = _FIELD) -> None:
-    """Remembers a metric of the user's own by its name.
+def _find(word: str, field: str = _FIELD, anew: bool = False) -> None:
+    """Remembers a metric of the user's own by its name; of finished runs that are not measured ``anew``, as they do.
 
     Raises:
       ConfigError: its file does not define it, or fails.
@@ -182,7 +187,7 @@ def _find(word: str, field: str = _FIELD) -> None:
     if not (match := NAMED.fullmatch(word)):
         raise ConfigError(field, word, "names no metric; write FILE.py:NAME")
     file, name = match.groups()
-    if is_recorded() or (name in OWN and not path_of(field, file).is_file()):
+    if is_recorded() or (name in OWN and not anew and not path_of(field, file).is_file()):
         return
 
     def checked(found: Any) -> OwnMetric:
@@ -195,7 +200,7 @@ def _find(word: str, field: str = _FIELD) -> None:
             raise ConfigError(field, word, f"names {name}, a name of the package's own; name it otherwise")
         return found._replace(word=word)
 
-    remember(name, made(field, word, file, name, checked))
+    remember(name, made(field, word, file, name, checked), anew)
 
 
 MetricName = Annotated[str, AfterValidator(_checked)]
@@ -208,7 +213,7 @@ def check_metric(name: str, field: str = "study.metric") -> None:
       ConfigError: it is not; the message names the field.
     """
     if ".py" in name:
-        return _find(name, field)
+        return _find(name, field, anew=True)
     try:
         _checked(name)
     except ValueError as error:

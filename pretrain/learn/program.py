@@ -103,6 +103,8 @@ def begin(stage: Stage, trial: Inputs, examples: Splits) -> tuple[Carry, Source]
         _check_values(names, stage.method)
         curves = {name: jnp.full(stage.n_updates, jnp.nan, jnp.float32) for name in names}
     else:
+        if not state.carry:
+            raise ValueError("init reports no value; give state_of a dictionary of one number or more, by name")
         curves = {name: value[None] for name, value in state.carry.items()}
         state = state._replace(carry=None)
         if stage.method.fit:

@@ -21,7 +21,9 @@ def watched(words: Sequence[str], stack: Stack, params: Params, held_out: Batch)
     """Returns what some words name of the codes of the first 1,000 held-out rows, by the names of curves."""
     rows = jax.tree.map(lambda leaf: leaf[:MOST_ROWS], held_out)
     codes = stack.codes(params, rows.inputs)
-    return {name: measure(codes, rows.labels) for name, measure in (_WATCHES[word] for word in words)}
+    is_finite = jnp.isfinite(codes).all()
+    measures = (_WATCHES[word] for word in words)
+    return {name: jnp.where(is_finite, measure(codes, rows.labels), jnp.nan) for name, measure in measures}
 
 
 def neighbour_accuracy(codes: Codes, labels: Int[Array, " rows"]) -> Scalar:

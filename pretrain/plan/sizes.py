@@ -60,6 +60,9 @@ def _too_large(settings: Settings, depth: int, dataset: Dataset, source: Dataset
         if "neighbours" in config.watch and source.task != "classification":
             remedy = f"compares classes of neighbours, and the task is {source.task}; leave neighbours out"
             yield ConfigError("pretrain.watch", " ".join(config.watch), remedy)
+        if "neighbours" in config.watch and len(source.validation.inputs) < 2:
+            remedy = "compares validation rows with one another, and there is one; leave neighbours out"
+            yield ConfigError("pretrain.watch", " ".join(config.watch), remedy)
         if config.batch_size > len(source.train.inputs):
             remedy = f"is more than the {len(source.train.inputs)} training rows; lower it"
             yield ConfigError("pretrain.batch_size", config.batch_size, remedy)

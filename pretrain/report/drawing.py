@@ -92,11 +92,13 @@ def title(figure, text: str) -> None:
     figure.suptitle(text, x=0.02, ha="left", fontsize=10, color=INK)
 
 
-def legend(figure, axes) -> None:
+def legend(figure, *all_axes) -> None:
     """Writes a legend under a figure that names the lines of some axes, and makes the figure so much higher."""
-    handles, labels = axes.get_legend_handles_labels()
-    if not handles:
+    pairs = (zip(*axes.get_legend_handles_labels(), strict=True) for axes in all_axes)
+    named = {label: handle for each in pairs for handle, label in each}
+    if not named:
         return
+    labels, handles = list(named), list(named.values())
     columns = 2 if max(map(len, labels)) < 28 else 1
     n_lines = sum(1 + label.count("\n") for label in labels)
     figure.set_figheight(figure.get_figheight() + 0.22 * -(-n_lines // columns) + 0.1)

@@ -185,7 +185,7 @@ def phase_losses(pretrainings: Sequence[Pretraining]):
     what = "Reconstruction" if reconstruct(shown) else "Loss"
     title(figure, f"{what} in pretraining: batches (lines), validation (dots)")
     if len(shown) > 1:
-        legend(figure, all_axes[0])
+        legend(figure, *all_axes)
     return figure
 
 
@@ -211,7 +211,7 @@ def pretext_metrics(pretrainings: Sequence[Pretraining]):
         axes.set_title(written(title_of, 80 // min(2, len(names))), fontsize=9)
     title(figure, "Metrics of pretraining: batches (lines), validation (dots)")
     if len(shown) > 1:
-        legend(figure, all_axes[0])
+        legend(figure, *all_axes)
     return figure
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from pretrain.config.metrics import metric_of, split_of
 from pretrain.report.drawing import COLOURS, INK, Drawing, legend, panels, title, written
-from pretrain.report.names import labels, listed, metric_name, percent, scale_of, setting
+from pretrain.report.names import intervals, labels, listed, metric_name, percent, scale_of, setting
 from pretrain.report.phrases import interval
 from pretrain.report.ways import name as way_name
 from pretrain.study.answer import Answer
@@ -119,9 +119,9 @@ def _caption(compared: Sequence[Comparison], there: tuple[int, ...], shown: tupl
     over = "for new rows like these" if any(each.new_rows for each in compared) else "over seeds, on these test rows"
     text = (
         f"What each way to pretrain gains in {metric_name(split_of(compared[0].metric)[1])} over the same encoder from "
-        f"scratch, with its interval {over}: it helps, or hurts, where the bar leaves zero out and p, adjusted for all "
-        "comparisons, is small, too. Hollow, dotted: an arm fails, or neither learns. Where nothing is drawn, nothing "
-        "was run."
+        f"scratch, with {intervals(compared)} {over}: it helps, or hurts, where the bar leaves zero out and p, "
+        "adjusted for all comparisons, is small, too. Hollow, dotted: an arm fails, or neither learns. Where nothing "
+        "is drawn, nothing was run."
     )
     nouns = ("ways", "panels", "label budgets")
     more = [f"{few} of {many:,} {noun}" for few, many, noun in zip(shown, there, nouns, strict=True) if few < many]

@@ -89,7 +89,7 @@ def _sentence(group: Sequence[Fault], experiment: Experiment) -> str:
             is_at = "is at chance" if level.outcome == "at chance" else "collapsed"
             return (
                 f"Pretraining of {who} {is_at} in {first.stage}: its {level.metric} on validation rows ends at "
-                f"{_mean(group, 'value')}, where embeddings that are all alike come to {_mean(group, 'baseline')}; "
+                f"{_mean(group, 'value')}, where {level.like} come to {_mean(group, 'baseline')}; "
                 f"{level.remedy}."
             )
         case "low rank":

@@ -31,7 +31,7 @@ def cannot_conclude(n_compared: int, seeds: int, alpha: float) -> str | None:
     if seeds >= fewest:
         return None
     if seeds < FEWEST_SEEDS:
-        return f"{too_few(seeds)}: use --seeds {fewest}"
+        return f"{too_few(seeds, fewest)}: use --seeds {fewest}"
     among = f" among {n_compared:,} comparisons" if n_compared > 1 else ""
     p_value = min(1.0, n_compared * smallest_p(seeds))
     reason = f"{seeds} seeds cannot show any effect{among}, however large: the smallest p is {p_value:.2g}"

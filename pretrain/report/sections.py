@@ -149,10 +149,11 @@ def _forests(answer: Answer) -> Parts:
 def _comparisons(answer: Answer) -> Parts:
     if not answer.comparisons:
         return []
+    at_once = ", at once with the others'" if any(each.n_at_once > 1 for each in answer.comparisons) else ""
     caption = (
         "Each dot is a seed's difference between the two arms; the bar is the "
-        f"{names.percent(answer.level)} interval of their mean{_for_new_rows(answer)}. The arms differ where the bar "
-        "leaves zero out and p, adjusted for all comparisons, is small, too."
+        f"{names.percent(answer.level)} interval of their mean{_for_new_rows(answer)}{at_once}. The arms differ where "
+        "the bar leaves zero out and p, adjusted for all comparisons, is small, too."
         f"{_first(figures.MOST_COMPARISONS, len(answer.comparisons), 'comparisons')}"
     )
     shown = answer.comparisons[: figures.MOST_COMPARISONS]

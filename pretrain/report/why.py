@@ -21,9 +21,9 @@ _MOST_WORDS = 30  # on shares, in the sentence on their gap
 _PART = 0.25  # of the gap; a change that may make more is not said to have no part in it
 
 
-def too_few(n: int) -> str:
-    """Returns the reason why so few seeds are inconclusive, whatever they come to."""
-    return f"{counted(n, 'seed')} {'settles' if n == 1 else 'settle'} nothing, at least {FEWEST_SEEDS} can"
+def too_few(n: int, fewest: int = FEWEST_SEEDS) -> str:
+    """Returns the reason why so few seeds are inconclusive, whatever they come to, beside the fewest that are not."""
+    return f"{counted(n, 'seed')} {'settles' if n == 1 else 'settle'} nothing, at least {fewest} can"
 
 
 def why(factorial: Factorial, level: float) -> str:

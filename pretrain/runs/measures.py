@@ -66,8 +66,13 @@ def _value(metric: str, stored: Mapping[str, np.ndarray]) -> float | None:
     return value if np.isfinite(value) else None
 
 
-def own_values(name: str, predicted: Predictions) -> np.ndarray:
+def own_values(name: str, predicted: Predictions, of: str = "") -> np.ndarray:
     """Returns a metric of the user's own: of each row [N], or of all []; NaN of scores that are not finite.
+
+    Args:
+      name: of its function.
+      predicted: predictions.
+      of: words on these, for an error.
 
     Raises:
       ConfigError: its file was not read, or its function fails, or returns anything else.
@@ -84,7 +89,7 @@ def own_values(name: str, predicted: Predictions) -> np.ndarray:
         remedy = f"returns shape {values.shape} of {n:,} rows; return a value of each, or one number"
         raise ConfigError("study.metric", word, remedy)
     if not facts.low <= (mean := np.mean(values)) <= facts.high and np.isfinite(mean):
-        remedy = f"returns {mean:.4g}, where low is {facts.low:g} and high {facts.high:g}; state them as they are"
+        remedy = f"returns {mean:.4g}{of}, where low is {facts.low:g} and high {facts.high:g}; state them as they are"
         raise ConfigError("study.metric", word, remedy)
     return values
 
@@ -106,9 +111,9 @@ def check(metric: str, datasets: Collection[Dataset]) -> None:
         if dataset.task == "classification":
             chances = draws - np.log(np.sum(np.exp(draws), axis=1, keepdims=True))
             predicted = Predictions(chances, draws.argmax(axis=1).astype(np.int32), targets)
-        if not np.isfinite(np.mean(own_values(name, predicted))):
-            remedy = f"returns NaN, or infinity, for predictions drawn for {len(targets):,} rows of {dataset.task}"
-            raise ConfigError("study.metric", metric, f"{remedy}; return numbers")
+        drawn = f" for predictions drawn at random for {len(targets):,} rows of {dataset.task}"
+        if not np.isfinite(np.mean(own_values(name, predicted, drawn))):
+            raise ConfigError("study.metric", metric, f"returns NaN, or infinity,{drawn}; return numbers")
 
 
 def _accuracy(predicted: Predictions) -> float:

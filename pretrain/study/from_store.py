@@ -39,12 +39,14 @@ def measured(run: Run, metric: str, field: str = "study.metric", with_chance: bo
     A metric of one's own, whose file may be another by now, is measured again if ``anew``.
 
     Raises:
-      ConfigError: it is no metric, none of these targets, or predictions are not, or no longer, stored in full.
+      ConfigError: it is no metric, none of these targets, has no value of any trial, or is another than that by which
+        arms were tuned, or predictions are not, or no longer, stored in full.
     """
     if anew or metric != run.experiment.study.metric:
         metrics.check_metric(metric, field)
     if anew and ".py:" in metric:
-        run = _without(run, metrics.split_of(metric)[1])
+        found = measured(_without(run, metrics.split_of(metric)[1]), metric, field, with_chance)
+        return _checked(found, run, metric, field)
     names, first = run.trials.column_names, summary.metrics(run.trials)[0]
     column = first if metric == metrics.AUTO else metrics.column(metric)
     has_metric = column in names
@@ -69,11 +71,26 @@ def measured(run: Run, metric: str, field: str = "study.metric", with_chance: bo
         extent = f"of {len(missing):,} of {counted(len(ids), 'fine-tuning')}"
         raise ConfigError(field, metric, f"cannot be measured: {reason} {extent}; {remedy}")
 
-    def measured(trials: pa.Table) -> pa.Table:
+    def with_columns(trials: pa.Table) -> pa.Table:
         trials = tables.with_metric(trials, run.stages, store, metric)
         return tables.with_chance(trials, run.stages, store, column, task) if with_chance else trials
 
-    return dataclasses.replace(run, trials=measured(run.trials), variation=run.variation and measured(run.variation))
+    return dataclasses.replace(
+        run, trials=with_columns(run.trials), variation=run.variation and with_columns(run.variation)
+    )
+
+
+def _checked(found: Run, run: Run, metric: str, field: str) -> Run:
+    """Returns a run measured anew by a metric of the user's own, if it has values, and tuned arms by these."""
+    column = metrics.column(metric)
+    if found.trials[column].null_count == len(found.trials):
+        raise ConfigError(field, metric, "has no value of any trial: it returns NaN, or infinity; return numbers")
+    score = f"validation_{metrics.split_of(metric)[1]}"
+    is_tuned = bool(run.experiment.study.tune) and run.experiment.study.metric == metric
+    if is_tuned and not found.trials[score].equals(run.trials[score]):
+        remedy = "is another by now than that by which settings were chosen; run the run's command again"
+        raise ConfigError(field, metric, remedy)
+    return found
 
 
 def _without(run: Run, own: str) -> Run:

@@ -1,4 +1,4 @@
-"""Values of pretext metrics where embeddings of all inputs are alike: chance, or collapse."""
+"""Values of pretext metrics where embeddings or predictions of all inputs are alike: chance, or collapse."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from pretrain.study.curves import Curves
 
 
 class Level(NamedTuple):
-    """A metric's value where embeddings are alike."""
+    """A metric's value where embeddings or predictions are alike."""
 
     metric: str
     at: float | str  # the value, or the metric that records it
@@ -17,6 +17,7 @@ class Level(NamedTuple):
     outcome: str
     remedy: str
     beside: tuple[str, ...] = ()  # metrics that the method records, too: one of one's own may mean something else
+    like: str = "embeddings that are all alike"  # by which a network comes to it
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -25,13 +26,12 @@ class Level(NamedTuple):
 
 
 _LOWER = "lower pretrain.optimizer.learning_rate"
+_LONGER = "train it longer (pretrain.epochs, pretrain.updates)"
 _WEAKER = "make the views weaker (pretrain.method.views)"
 _TEACHER = f"keep pretrain.method.stops_gradient, raise pretrain.method.momentum or {_LOWER}"
 LEVELS = (  # nats of loss, or of masked methods a share of the variance; else as the methods define them
     Level("loss", "chance_loss", -0.02, "at chance", f"lower the temperature, {_LOWER} or {_WEAKER}", ("accuracy",)),
-    Level(
-        "loss", "chance_loss", -0.02, "at chance", f"train it longer (pretrain.epochs, pretrain.updates) or {_LOWER}"
-    ),
+    Level("loss", "chance_loss", -0.02, "at chance", f"{_LONGER} or {_LOWER}", like="predictions of the mean"),
     Level("variance", 1.0, -0.1, "collapsed", f"raise pretrain.method.variance_weight or {_LOWER}", ("invariance",)),
     Level("alike", 0.0, 0.05, "collapsed", f"{_LOWER} or {_WEAKER}", ("loss",)),
     Level("output_deviation", 0.0, 0.01, "collapsed", _TEACHER, ("loss",)),

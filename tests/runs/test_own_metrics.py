@@ -112,7 +112,7 @@ def test_an_edited_file_is_another_function_and_may_not_turn_the_direction(file)
     edited(file, ("higher_is_better=False", "higher_is_better=True"))
     with pytest.raises(ConfigError) as error:
         StudyConfig(metric=BRIER)
-    one_line(error, BRIER, "states brier otherwise than it was before in this process")
+    one_line(error, BRIER, "states brier otherwise than a run that was read; report that run by --study.metric")
 
 
 def test_a_finished_run_is_read_without_its_file(file):

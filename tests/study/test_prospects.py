@@ -79,7 +79,7 @@ def test_18_comparisons_cannot_show_anything_at_8_seeds():
 
 def test_few_seeds_settle_nothing():
     assert warning(of(sweep(1, seeds=5))) == "5 seeds settle nothing, at least 6 can: use --seeds 6"
-    assert warning(of(sweep(2, seeds=1))) == "1 seed settles nothing, at least 6 can: use --seeds 7"
+    assert warning(of(sweep(2, seeds=1))) == "1 seed settles nothing, at least 7 can: use --seeds 7"
 
 
 def test_a_run_that_compares_nothing_has_no_prospect():
