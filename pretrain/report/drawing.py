@@ -94,11 +94,14 @@ def title(figure, text: str) -> None:
 
 def legend(figure, *all_axes) -> None:
     """Writes a legend under a figure that names the lines of some axes, and makes the figure so much higher."""
-    pairs = (zip(*axes.get_legend_handles_labels(), strict=True) for axes in all_axes)
-    named = {label: handle for each in pairs for handle, label in each}
-    if not named:
+    handles, labels = [], list[str]()
+    for axes in all_axes:
+        pairs = zip(*axes.get_legend_handles_labels(), strict=True)
+        others = [(handle, label) for handle, label in pairs if label not in labels]
+        handles += [handle for handle, _ in others]
+        labels += [label for _, label in others]
+    if not handles:
         return
-    labels, handles = list(named), list(named.values())
     columns = 2 if max(map(len, labels)) < 28 else 1
     n_lines = sum(1 + label.count("\n") for label in labels)
     figure.set_figheight(figure.get_figheight() + 0.22 * -(-n_lines // columns) + 0.1)

@@ -55,7 +55,8 @@ def first(made):
 @pytest.mark.parametrize(("method", "reads"), [(SupervisedConfig(), "labels"), (AutoencoderConfig(), "images")])
 @pytest.mark.parametrize("repeat", [0, 2])
 def test_the_initialisation_is_of_the_seed_of_the_stage(method, reads, repeat, source):
-    stage = SimpleNamespace(config=SimpleNamespace(method=method), reads=(reads,))
+    rows = SimpleNamespace(subset="random" if reads == "labels" else None)
+    stage = SimpleNamespace(config=SimpleNamespace(method=method), rows=rows)
     drawn = redraws.seed_of(stage, 3, repeat)
     np.testing.assert_allclose(
         first(source(Settings(pretrain=PretrainConfig(method=method)), {"p": (3, repeat)})), kernel(drawn)["kernel"]
