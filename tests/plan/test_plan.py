@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 
+import jax
 import numpy as np
 import pytest
 
@@ -117,6 +118,12 @@ def test_more_than_the_training_images_is_refused(change, experiment, dataset):
     ((section, fields),) = change.items()
     with pytest.raises(ConfigError, match=rf"{section}\.{next(iter(fields))}: 201 is more than the 200 training rows"):
         plan(experiment(**change), dataset)
+
+
+def test_one_validation_row_has_no_neighbour_to_watch(experiment, dataset):
+    few = dataset._replace(validation=jax.tree.map(lambda rows: rows[:1], dataset.validation))
+    with pytest.raises(ConfigError, match=r"pretrain\.watch: 'neighbours' compares validation rows with one another"):
+        plan(experiment(pretrain={"watch": ("neighbours",)}), few)
 
 
 def test_all_layers_frozen_are_reported_as_how_many_they_are(corners, experiment, dataset):
