@@ -1,6 +1,7 @@
 """What every test runs under: two CPU devices, fixed draws, no silent rank promotion, and a tiny dataset."""
 
 import gc
+import itertools
 import os
 from importlib.metadata import version
 from pathlib import Path
@@ -42,6 +43,7 @@ if version("jaxlib").startswith("0.10."):  # an unknown flag ends the process
     _UNOPTIMISED += ["--xla_cpu_use_fusion_emitters=false", "--xla_cpu_parallel_codegen_split_count=1"]
 # Programs that tests compile, and those that launches in processes of their own do, are kept for the next time.
 _PROGRAMS, _OF_LAUNCHES = ROOT / ".cache" / "tests", ROOT / ".cache" / "launches"
+_ENDED = itertools.count(1)  # tests
 _UNITS = ("config", "data", "learn", "study")  # folders
 
 
@@ -104,10 +106,14 @@ def nothing_of_files():
 
 @pytest.fixture(autouse=True)
 def few_programs(request):
-    """Forgets compiled programs before the process may map no more memory for them; slow tests compile thousands."""
+    """Forgets compiled programs before the process may map no more memory for them (65,530 pieces on Linux).
+
+    Slow tests compile thousands, others a few; pieces are counted now and then, as that takes milliseconds.
+    """
     yield
-    maps = Path("/proc/self/maps")
-    if request.node.get_closest_marker("slow") and maps.exists() and maps.read_bytes().count(b"\n") > 20_000:
+    is_slow, maps = bool(request.node.get_closest_marker("slow")), Path("/proc/self/maps")
+    is_due, most = is_slow or next(_ENDED) % 25 == 0, 20_000 if is_slow else 40_000
+    if is_due and maps.exists() and maps.read_bytes().count(b"\n") > most:
         jax.clear_caches()
 
 
