@@ -9,12 +9,11 @@ SOURCE = re.findall(r"^```python\n(.*?)^```$", _SECTION, flags=re.M | re.S)[1]
 KIND = "my_method.py:METHOD"
 
 
-def written(path, *changed):
-    """Writes the file into a directory, with texts replaced; returns its kind by its path."""
-    source = SOURCE
+def written(path, *changed, source=SOURCE, kind=KIND):
+    """Writes a file into a directory, with texts replaced; returns its kind by its path."""
     for old, new in changed:
         assert old in source
         source = source.replace(old, new)
     path.mkdir(exist_ok=True)
-    (path / "my_method.py").write_text(source)
-    return f"{path}/{KIND}"
+    (path / kind.partition(":")[0]).write_text(source)
+    return f"{path}/{kind}"

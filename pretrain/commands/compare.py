@@ -135,11 +135,8 @@ def _listing(differing: Mapping[str, Sequence[str]], names: Sequence[str]) -> Ta
 def _rows(runs: Mapping[str, Run], metric: str, differing: Mapping[str, Sequence[str]]) -> _Rows:
     """Returns the results of arms that all runs have; those of tuned runs at the chosen settings."""
     asked = metric or next(iter(runs.values())).experiment.study.metric
-    # Values of one's own metric are of one file: of that as it is now, unless all runs have them.
-    lack = any(
-        column(asked) not in run.trials.column_names or run.experiment.study.metric != asked for run in runs.values()
-    )
-    anew = bool(metric) or (".py:" in asked and lack)
+    # A metric of one's own is that of its file as it is now: runs may have stored values of other versions of it.
+    anew = bool(metric) or ".py:" in asked
     measured = {name: from_store.measured(run, asked, "metric", anew=anew) for name, run in runs.items()}
     first = next(iter(measured.values()))
     value = column(asked) if asked != AUTO else summary.metrics(first.trials)[0]

@@ -190,7 +190,7 @@ def _importing_beside(path: Path) -> Iterator[None]:
     No bytecode is kept, which would hide an edit within a second.
     """
     for beside in _BESIDE.values():
-        for name in [name for name, module in sys.modules.items() if _file_of(module) in beside]:
+        for name in [name for name, module in list(sys.modules.items()) if _file_of(module) in beside]:
             del sys.modules[name]
     others, folder, before = set(sys.modules), str(path.parent), sys.dont_write_bytecode
     importlib.invalidate_caches()

@@ -175,9 +175,8 @@ def test_pictures_that_are_beyond_memory_or_change_are_refused(tmp_path, monkeyp
         return pixels(image, size)
 
     monkeypatch.setattr(folders, "_pixels", altering)
-    with pytest.raises(
-        ConfigError, match=r"a/1\.png(' was altered while it was read|, no readable picture)"
-    ):  # another thread reads
+    # Another thread may read it half-written.
+    with pytest.raises(ConfigError, match=r"a/1\.png(' was altered while it was read|, no readable picture)"):
         folders.read(tmp_path, 8)
 
 
