@@ -2,29 +2,22 @@
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple
-
-import jax
 
 from pretrain.config import DataConfig, Experiment, Settings, SweptValue, fields
 from pretrain.config.digests import sha256, sha256_of_json
 from pretrain.data import Dataset
-from pretrain.learn.program import Program
 from pretrain.learn.randomness import VariationSource
 from pretrain.learn.stage import Stage
-from pretrain.plan import courses, redraws, sizes, snapshots, stages
+from pretrain.plan import redraws, snapshots, stages
 from pretrain.plan.cost import job_memory
-from pretrain.plan.identity import traced_program
 from pretrain.plan.job import Job
 from pretrain.plan.memory import Noted, needs_of
+from pretrain.plan.named import Fingerprint, Named, NamedStages, jobs_along
 from pretrain.plan.stages import Spec
 
 MAX_PACK = 64  # stages; beyond this a larger pack saves little and commits late
-
-# From a stage, the stage before it and the dataset that it reads to the fingerprint of its program.
-Fingerprint = Callable[[Spec, Stage | None, Dataset], str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,11 +86,11 @@ def plan(experiment: Experiment, datasets: Mapping[DataConfig, Dataset], fingerp
     sources = [*VariationSource, redraws.SPLIT] if experiment.study.variation else []
     redrawn: dict[VariationSource | str, dict[str, Trial]] = {source: {} for source in sources}
     jobs: dict[str, Job] = {}
-    named_stages = _NamedStages(datasets, fingerprint, experiment.study.keep_states)
+    named_stages = NamedStages(datasets, fingerprint, experiment.study.keep_states)
     # A share of the labels is a number of its own on each of several sets, and so stays as it was swept.
     has_sets = len(stages.sets_of(point.settings for point in experiment.points)) > 1
-    for point in experiment.points:
-        of_data: dict[DataConfig, tuple[list[_Named], DataConfig, dict[str, SweptValue], str]] = {}
+    for number, point in enumerate(experiment.points):
+        of_data: dict[DataConfig, tuple[list[Named], DataConfig, dict[str, SweptValue], str]] = {}
         for seed, repeat in itertools.product(range(experiment.seeds), range(experiment.repeats)):
             settings = point.settings.at_seed(seed)
             if settings.data not in of_data:
@@ -106,7 +99,7 @@ def plan(experiment: Experiment, datasets: Mapping[DataConfig, Dataset], fingerp
                 of_data[settings.data] = staged, settings.pretraining_data, values, sha256_of_json(values)
             staged, source, values, point_id = of_data[settings.data]
             seeded = [(each, redraws.seed_of(each.spec.stage, seed, repeat)) for each in staged]
-            path = _path(seeded, jobs)
+            path = jobs_along(seeded, jobs, number, seed)
             # Named by settings alone, so that a trial keeps its name when its program changes.
             trial_id = sha256(" ".join([str(seed), point_id, *(job.settings_id for job in path)]))
             trial = Trial(trial_id[:16], seed, repeat, values, tuple(job.id for job in path), source)
@@ -114,76 +107,18 @@ def plan(experiment: Experiment, datasets: Mapping[DataConfig, Dataset], fingerp
             trials.setdefault(trial_id, trial)
             for anew, those in redrawn.items():
                 if isinstance(anew, VariationSource):
-                    drawn, name = named_stages.redrawn(seeded, anew), anew.name
+                    drawn, name, split = named_stages.redrawn(seeded, anew), anew.name, seed
                 else:  # the next seed's split, with all other draws as they are
-                    other, name = point.settings.at_seed((seed + 1) % experiment.seeds), anew
+                    name, split = anew, (seed + 1) % experiment.seeds
+                    other = point.settings.at_seed(split)
                     drawn = [(each, redraws.seed_of(each.spec.stage, seed, repeat)) for each in named_stages(other)]
-                changed, own_id = tuple(job.id for job in _path(drawn, jobs)), sha256(f"{trial_id} {name}")
+                changed = tuple(job.id for job in jobs_along(drawn, jobs, number, split))
+                own_id = sha256(f"{trial_id} {name}")
                 those.setdefault(own_id, dataclasses.replace(trial, id=own_id[:16], jobs=changed, redrawn=name.lower()))
     paths = [trial.jobs for trial in trials.values()]
     # A source from which no trial draws is left out: its trials are those that there are.
     kept = [those.values() for those in redrawn.values() if [trial.jobs for trial in those.values()] != paths]
     return Plan((*trials.values(), *itertools.chain(*kept)), jobs)
-
-
-class _Named(NamedTuple):
-    """A stage of a point on its data, with the digests that name it."""
-
-    spec: Spec
-    content: str
-    program: str
-    traced: Program
-    course: str  # see ``Job``
-
-
-class _NamedStages:
-    """The stages of points, each named once for all points that share it."""
-
-    def __init__(self, datasets: Mapping[DataConfig, Dataset], fingerprint: Fingerprint, keeps_states: bool):
-        self._datasets, self._fingerprint, self._keeps_states = datasets, fingerprint, keeps_states
-        self._fitting: set[Any] = set()  # structures of settings that fit the data
-        self._pretraining: dict[Any, list[_Named]] = {}
-        self._last: dict[Any, _Named] = {}
-        self._by_source: dict[tuple[str, str, DataConfig], _Named] = {}
-
-    def __call__(self, settings: Settings) -> list[_Named]:
-        finetune, pretrain = settings.finetune, settings.pretrain
-        shared = (settings.data, settings.encoder, tuple(settings.per_layer.items()))
-        static = (*shared, jax.tree.structure(pretrain), jax.tree.structure(finetune))
-        if static not in self._fitting:
-            sizes.check(settings, self._datasets)
-            self._fitting.add(static)
-        weights = finetune.weights, finetune.weights_layout, finetune.weights_names, finetune.reference
-        key = (*shared, pretrain, finetune.encoder_init, weights, finetune.labels, finetune.label_subset)
-        if key not in self._pretraining:
-            self._pretraining[key] = []
-            for spec in stages.pretraining(settings, self._datasets):
-                self._pretraining[key].append(self._named(spec, self._pretraining[key]))
-        before = self._pretraining[key]
-        if (own_key := (*shared, finetune)) not in self._last:
-            self._last[own_key] = self._named(stages.last(settings, self._datasets), before)
-        return [*before, self._last[own_key]]
-
-    def redrawn(
-        self, seeded: Sequence[tuple[_Named, int]], source: VariationSource
-    ) -> list[tuple[_Named, redraws.Seed]]:
-        """Returns the stages of a point with their seeds where a source of variation is drawn anew."""
-        made: list[tuple[_Named, redraws.Seed]] = []
-        for named, seed in seeded:
-            drawn = redraws.redrawn(named.spec.stage, seed, source, self._datasets[named.spec.data].n_labelled)
-            if not isinstance(drawn, int):
-                if (key := (named.content, named.program, named.spec.data)) not in self._by_source:
-                    stage = dataclasses.replace(named.spec.stage, is_seeded_by_source=True)
-                    before = [each for each, _ in made]
-                    self._by_source[key] = self._named(named.spec._replace(stage=stage), before)
-                named = self._by_source[key]
-            made.append((named, drawn))
-        return made
-
-    def _named(self, spec: Spec, before: Sequence[_Named]) -> _Named:
-        asked = spec, spec.parent(before[-1].spec.stage if before else None), self._datasets[spec.data]
-        course = courses.course(*asked, self._fingerprint) if self._keeps_states else ""
-        return _Named(spec, sha256_of_json(spec.content), self._fingerprint(*asked), traced_program(*asked), course)
 
 
 def _resolved(
@@ -268,25 +203,3 @@ def _pack(members: Sequence[Job], passed: Mapping[str, Sequence[Job]]) -> Pack:
     lanes = zip(*(passed.get(job.id, ()) for job in members), strict=True)
     shorter = tuple(Pack(jobs[0].stage, jobs) for jobs in lanes)
     return Pack(members[0].stage, tuple(members), shorter)
-
-
-def _path(seeded: Iterable[tuple[_Named, redraws.Seed]], jobs: dict[str, Job]) -> list[Job]:
-    """Returns the jobs of one trial, and adds them to those of others."""
-    path: list[Job] = []
-    for (spec, content, program, traced, course), of_stage in seeded:
-        before = path[-1] if path else None
-        parent, parent_settings = (before.id, before.settings_id) if before else (None, None)
-        parent_stage = spec.parent(before.stage if before else None)
-        own_id = job_id(content, of_stage, program, parent)
-        if own_id not in jobs:
-            settings_id = sha256(f"{content} {of_stage} {parent_settings}")
-            origin = spec.stage, spec.config, of_stage, parent, parent_stage
-            given = course, spec.weights, spec.content.get("weights", "")
-            jobs[own_id] = Job(own_id, settings_id, program, content, *origin, spec.data, len(path), traced, *given)
-        path.append(jobs[own_id])
-    return path
-
-
-def job_id(content: str, seed: redraws.Seed, program: str, parent: str | None) -> str:
-    """Returns a stage's id, by all that decides its outcome."""
-    return sha256(f"{content} {seed} {program} {parent}")

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pretrain.config import Experiment
 from pretrain.config.counts import counted
 from pretrain.plan.identity import versions
-from pretrain.plan.plan import Plan, job_id
+from pretrain.plan.named import job_id
+from pretrain.plan.plan import Plan
 from pretrain.store.store import Store
 
 NEW, PROGRAM, PARENT = "new settings", "another program", "after a stage that runs again"

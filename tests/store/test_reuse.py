@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from pretrain.plan.identity import versions
-from pretrain.plan.plan import Plan, job_id, packs
+from pretrain.plan.named import job_id
+from pretrain.plan.plan import Plan, packs
 from pretrain.plan.plan import plan as plan_all
 from pretrain.store import reuse
 from pretrain.store import store as store_module
