@@ -24,6 +24,7 @@ _DRAWS = ("draws", "draw_seed")
 _SWITCHES = {
     f"--{name}": f"--study.{name}" for name in ("until-conclusive", "variation", "baselines")
 }  # True without a value
+_SWITCHES["--detach"] = "--engine.detach"
 _SHORT = {"--engine": "--engine.name", **_SWITCHES}
 
 

@@ -3,6 +3,7 @@
 import importlib
 import os
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -40,7 +41,7 @@ def main(argv: Sequence[str], configs: Path | None = None) -> int:
         for note in asked.notes:
             streams.complain(note)
         # Only now that the input is known to be right is there anything worth the wait for JAX.
-        return launched(asked)
+        return launched(asked, _again(argv))
     except ConfigError as error:
         streams.complain(error)
         return 2
@@ -55,15 +56,22 @@ def main(argv: Sequence[str], configs: Path | None = None) -> int:
         return 130
 
 
-def launched(asked: Arguments) -> int:
-    """Runs an experiment; returns the exit code."""
+def _again(argv: Sequence[str]) -> list[str]:
+    """Returns the command by which another process looks after the run of this one, and does not leave it."""
+    module = "-m", "pretrain"
+    script = module if Path(sys.argv[0]).name == "__main__.py" or not sys.argv[0].endswith(".py") else sys.argv[:1]
+    return [sys.executable, *script, *argv, "--engine.detach", "False"]
+
+
+def launched(asked: Arguments, again: Sequence[str] = ()) -> int:
+    """Runs an experiment, which the command ``again`` would run once more; returns the exit code."""
     command = _imported("run")
     from pretrain.engines.interrupts import Interrupted
     from pretrain.engines.work import MemoryFault
     from pretrain.store.store import StoreError
 
     try:
-        command.run(asked.experiment, asked.dry_run, asked.tensorboard, asked.chosen)
+        command.run(asked.experiment, asked.dry_run, asked.tensorboard, asked.chosen, again)
     except Interrupted as stopped:
         streams.complain(stopped)
         return RESUME

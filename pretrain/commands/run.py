@@ -4,7 +4,7 @@ import gc
 import os
 import sys
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -12,10 +12,10 @@ from rich.console import Console
 
 from pretrain import running
 from pretrain.commands import options, process
-from pretrain.config import Experiment
+from pretrain.config import Experiment, invocation
 from pretrain.config.counts import counted
 from pretrain.config.paths import is_writable
-from pretrain.engines.interrupts import Interrupts
+from pretrain.engines.interrupts import Detached, Interrupts
 from pretrain.execute import hosts
 from pretrain.report import prospects as in_words
 from pretrain.report import tensorboard, terminal
@@ -30,8 +30,16 @@ def run(
     dry_run: bool = False,
     with_tensorboard: bool = False,
     chosen: Collection[str] | None = None,
+    again: Sequence[str] = (),
 ) -> str:
     """Runs an experiment: trains what is not stored yet, writes the run's files and prints the result.
+
+    Args:
+      experiment: what to run.
+      dry_run: whether to print its plan alone.
+      with_tensorboard: whether to write TensorBoard event files, too.
+      chosen: fields that somebody chose, and that are not fitted to the data; by default all.
+      again: the command that looks after the run again, where it is left to the jobs of Slurm.
 
     Returns the run's directory.
 
@@ -59,7 +67,11 @@ def run(
         _preview(prepared, out)
     elif hosts.is_leader():
         running.report(prepared, progress)
-        trained = _trained(prepared, progress, with_tensorboard)
+        try:
+            trained = _trained(prepared, progress, with_tensorboard)
+        except Detached as left:
+            _leave(prepared, str(left), again, out)
+            return run_dir
         # As it was fitted to its data.
         terminal.show(
             trained.answer,
@@ -90,6 +102,17 @@ def _trained(prepared: Prepared, progress: Console, with_tensorboard: bool) -> T
         trained = running.train(prepared, progress, interrupts.requested, note)
         running.conclude(trained, with_tensorboard, progress)
     return trained
+
+
+def _leave(prepared: Prepared, state: str, again: Sequence[str], out: Console) -> None:
+    """Leaves a run to the jobs that were submitted, and a last one that runs the command again after them."""
+    from pretrain.engines import slurm_engine
+
+    folder = os.path.relpath(Path(prepared.experiment.run_dir).parent)
+    job = f"; job {slurm_engine.follow(prepared.experiment, again)} writes the report" if again else ""
+    out.print(f"{state}{job}", soft_wrap=True)
+    line = f"{invocation.command(f'runs {folder} --watch')} shows how far it is; the same command looks after it again"
+    out.print(line, style="dim", soft_wrap=True)
 
 
 def _preview(prepared: Prepared, out: Console) -> None:

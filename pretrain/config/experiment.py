@@ -45,6 +45,12 @@ class EngineConfig:
     """slurm: partition; empty takes the cluster's default."""
     parallel: Count = 256
     """slurm: jobs of an array that run at once."""
+    workers: Count = 1
+    """slurm: workers of a job, each with so many `cpus`, `gpus` and so much `memory`; as many as a node has devices
+    make one job a node (workers)."""
+    detach: Switch = False
+    """slurm: leave as soon as the jobs are submitted, with one more after them that writes the report; the same command
+    looks after them again; `--detach` for short."""
     flags: tuple[str, ...] = ()
     """slurm: further sbatch options, each as `account=mine` or `exclusive`."""
 

@@ -41,6 +41,8 @@ def of(config: EngineConfig) -> Engine:
       ConfigError: the packages it needs are not installed, or it cannot be reached from here.
     """
     if config.name == "local":
+        if config.detach:
+            raise ConfigError("engine.detach", True, "is for slurm; leave it out, or start the launch with nohup")
         return run_here
     package = {"ray": "ray", "slurm": "submitit"}[config.name]
     if importlib.util.find_spec(package) is None:

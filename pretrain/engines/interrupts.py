@@ -9,6 +9,10 @@ class Interrupted(Exception):
     """Work was stopped on request, after all that was done was saved; says how to go on."""
 
 
+class Detached(Exception):
+    """Work was left to the workers of a cluster, on request; the same command looks after it again."""
+
+
 class Interrupts:
     """While entered, turns the first signal into a request to stop; the second acts as if nothing were here.
 

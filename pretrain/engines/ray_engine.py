@@ -1,32 +1,26 @@
-"""Packs as tasks of a Ray cluster: one that is there, or one that is started on this machine."""
+"""Workers as tasks of a Ray cluster: one that is there, or one that is started on this machine."""
 
 import contextlib
 import logging
 import os
 import socket
 import sys
-from collections.abc import Callable, Iterator
-from functools import partial
+import uuid
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import ray
-from ray.remote_function import RemoteFunction
 
-from pretrain.config import EngineConfig
-from pretrain.config.counts import counted
+from pretrain.config import EngineConfig, Experiment
 from pretrain.config.fields import ConfigError
-from pretrain.engines import remote
-from pretrain.engines.remote import Ended
+from pretrain.engines import remote, worker
+from pretrain.engines.queue import FOLDER
+from pretrain.engines.remote import Left
 from pretrain.engines.request import Request
 from pretrain.plan import environment
-from pretrain.plan.plan import Pack
-from pretrain.store.store import StoreError
 
-_LOG = "ray.log"  # in the run's directory
-_SECONDS_BETWEEN_POLLS = 0.5
 _SECONDS_TO_CONNECT = 5.0
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
-_KILLED = (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError)
 _FOUND_BY_RAY = ("", "auto", "local")  # addresses that name no host
 
 
@@ -34,8 +28,10 @@ def check(engine: EngineConfig) -> None:
     """Checks that somebody listens at the cluster's address, where Ray itself would wait for minutes.
 
     Raises:
-      ConfigError: nobody does, or it is no address.
+      ConfigError: nobody does, or it is no address; or the launcher is to leave.
     """
+    if engine.detach:
+        raise ConfigError("engine.detach", True, "is for slurm; leave it out, or start the launch with nohup")
     if engine.address in _FOUND_BY_RAY:
         return
     host, _, port = engine.address.removeprefix("ray://").rpartition(":")
@@ -47,68 +43,68 @@ def check(engine: EngineConfig) -> None:
         raise _unreachable(engine, error) from None
 
 
-def run(request: Request) -> None:
-    """Runs packs as Ray tasks, each as soon as its parents' packs are stored; an engine, see ``here.Engine``.
+def run(request: Request) -> Mapping[str, str]:
+    """Runs packs by workers that are Ray tasks, each for as long as packs wait; an engine, see ``here.Engine``.
 
-    A task whose worker or node is lost is retried by Ray; what it had stored is kept once, since stages are named by
-    their content.
+    A worker that is lost with its node is started again by Ray; what it had stored is kept once, since stages are named
+    by their content.
     """
-    engine = request.experiment.engine
-    log = Path(request.experiment.run_dir, _LOG)
-    with _aside(log), _connected(engine, log):
-        n_workers = int(_check_room(engine))
-        task = ray.remote(_task).options(
+    experiment = request.experiment
+    log = Path(experiment.run_dir, remote.LOG)
+    with _aside(log), _connected(experiment.engine, log):
+        return remote.run(request, _Crew(experiment, int(_check_room(experiment.engine))))
+
+
+class _Crew:
+    """Workers as Ray tasks; see ``remote.Crew``."""
+
+    def __init__(self, experiment: Experiment, most: int):
+        engine = experiment.engine
+        self.most = most
+        self._arguments = os.getcwd(), str(Path(experiment.run_dir, FOLDER)), engine.retries
+        self._launch, self._n_hired = uuid.uuid4().hex[:6], 0
+        self._working: dict[ray.ObjectRef, str] = {}
+        self._task = ray.remote(_work).options(
             num_cpus=engine.cpus,
             num_gpus=engine.gpus,
             memory=engine.memory * 1e9,
             max_retries=engine.retries,
             runtime_env={"env_vars": environment.variables() | ({} if engine.gpus else {"JAX_PLATFORMS": "cpu"})},
         )
-        remote.run(request, partial(_submit, request, task, n_workers), n_workers)
+
+    def hire(self, n: int) -> None:
+        for _ in range(n):
+            name = f"ray-{self._launch}-{self._n_hired}"
+            self._working[self._task.remote(*self._arguments, name)] = name
+            self._n_hired += 1
+
+    def left(self) -> list[Left]:
+        if not self._working:
+            return []
+        ended, _ = ray.wait(list(self._working), num_returns=len(self._working), timeout=0)
+        return [Left(self._working.pop(task), _fault(task)) for task in ended]
+
+    def dismiss(self) -> None:
+        """Leaves tasks that wait for room, which end as soon as they start."""
+
+    def size(self) -> int:
+        return len(self._working)
 
 
-def _submit(
-    request: Request, task: RemoteFunction, n_workers: int, packs: list[Pack], ask_to_stop: Callable[[], None]
-) -> Ended:
-    """Submits all packs, each as a task that waits for those of its parents, and reports each when it is done."""
-    experiment, console = request.experiment, request.console
-    cores = counted(experiment.engine.cpus, "core")
-    console.print(f"ray: {counted(len(packs), 'pack')} for {counted(n_workers, 'worker')} of {cores}")
-    made_by: dict[str, ray.ObjectRef] = {}  # job id to the task that stores it
-    titles, submitted = {}, {}
-    for number, pack in enumerate(packs):
-        parents = {made_by[job.parent] for job in pack.jobs if job.parent in made_by}
-        reference = task.remote(os.getcwd(), *remote.message(experiment, pack), *parents)
-        made_by |= {job.id: reference for job in pack.left}
-        titles[reference] = f"{pack.stage.name}  pack {number + 1}/{len(packs)}, {counted(len(pack.jobs), 'trial')}"
-        submitted[reference] = pack
-    waiting, is_asked, is_stopped, failed = list(submitted), False, False, {}
-    while waiting:
-        ready, waiting = ray.wait(waiting, timeout=_SECONDS_BETWEEN_POLLS)
-        for reference in ready:
-            try:
-                is_stopped |= ray.get(reference) == remote.STOPPED
-            except ray.exceptions.RayError as error:
-                reason = " ".join(str(getattr(error, "cause", None) or error).split())[-300:]
-                failed[reference] = f"{titles[reference]} failed on Ray: {reason}"
-                if not isinstance(getattr(error, "cause", error), _KILLED):  # or the task before it was
-                    raise StoreError(failed[reference]) from None
-                continue
-            console.print(f"{titles[reference]}: done")
-        if request.stop() and not is_asked:
-            is_asked = True
-            ask_to_stop()
-    # A task whose parents' worker was killed fails as they do, and never ran.
-    lost = {job.id for reference in failed for job in submitted[reference].jobs}
-    killed = [each for each in failed if lost.isdisjoint(job.parent for job in submitted[each].jobs)]
-    return Ended(is_stopped, failed[killed[0]] if killed else "", [submitted[each] for each in killed])
+def _fault(task: ray.ObjectRef) -> str:
+    """Returns why a task that has ended failed; empty where it did not."""
+    try:
+        ray.get(task)
+    except ray.exceptions.RayError as error:
+        return " ".join(str(getattr(error, "cause", None) or error).split())[-300:]
+    return ""
 
 
-def _task(directory: str, experiment_json: str, ids: tuple[tuple[str, ...], ...], *parents: str) -> str:
-    """Does a pack, once Ray has its parents' answers, in the launcher's directory, where relative paths begin."""
+def _work(directory: str, queue: str, retries: int, name: str) -> str:
+    """Works in the launcher's directory, where relative paths begin."""
     with contextlib.suppress(OSError):  # not here; then a path that it is needed for is named as missing
         os.chdir(directory)
-    return remote.STOPPED if remote.STOPPED in parents else remote.do(experiment_json, ids)
+    return worker.work_on(Path(queue), name, retries)
 
 
 @contextlib.contextmanager

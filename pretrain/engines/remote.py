@@ -1,214 +1,218 @@
-"""Packs on other machines: what a launcher sends there, and what a worker does with it.
+"""Runs by workers on other machines: the launcher fills a queue, has a crew of workers empty it, and reports.
 
-Only text travels: the experiment as JSON and the ids of a pack's stages. A worker plans the same plan from it, since
-planning is deterministic, and reads and writes the same store, on a file system that all share.
+Only text travels, over a file system that all share: an experiment, and for each pack its jobs' places in it. Workers
+read and write the same store. A launcher may leave, and the same command takes its place.
 """
 
 import contextlib
-import dataclasses
 import functools
-import logging
-import os
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
-from pretrain import data
-from pretrain.config import DataConfig, EngineConfig, Experiment, from_json, to_json
+from pretrain.config import Experiment, to_json
 from pretrain.config.counts import counted
-from pretrain.data import Dataset
-from pretrain.engines import work
-from pretrain.engines.interrupts import Interrupted
+from pretrain.engines import message
+from pretrain.engines.interrupts import Detached, Interrupted
+from pretrain.engines.queue import FOLDER, Counts, Entry, Queue
 from pretrain.engines.request import Request
-from pretrain.learn.stage import Stage
-from pretrain.plan import environment, memory
+from pretrain.plan import memory
 from pretrain.plan import plan as planning
-from pretrain.plan.identity import Fingerprints
 from pretrain.plan.plan import Pack, Plan
-from pretrain.store import programs, reuse
 from pretrain.store.store import Store, StoreError
 
-DONE, STOPPED = "done", "stopped"
-_STOP = ".stop"
+LOG = "engine.log"  # in the run's directory: traces of packs that raised, and what schedulers print
 _SHARE_OF_MEMORY = 0.5  # of what a pack asks for besides the process; the rest is for data on the host
+_SECONDS_BETWEEN_POLLS = 0.25
+_MOST_VAIN = 3  # crews in a row whose workers all ended, and did nothing
 
 
-class Ended(NamedTuple):
-    """What packs that were submitted together came to."""
+class Left(NamedTuple):
+    """A worker that has ended."""
 
-    is_stopped: bool  # whether a worker was to stop, and did
-    fault: str = ""  # of one that failed; empty where none did
-    killed: Sequence[Pack] = ()  # whose workers were killed, as a kernel does for memory
-
-
-# Submits packs, parents first, and waits for them; is given a function that asks their workers to stop.
-Submit = Callable[[list[Pack], Callable[[], None]], Ended]
+    name: str
+    fault: str = ""  # in words; empty where it ended by itself
 
 
-def run(request: Request, submit: Submit, n_workers: int, retries: int = 0) -> None:
-    """Has workers store what is not stored yet: submits packs, waits, halves those that were killed, and again.
+class Crew(Protocol):
+    """The workers of an engine, and how it starts them."""
 
-    Args:
-      request: as of an engine, see ``here.Engine``.
-      submit: how packs are submitted; packs that it leaves out come again.
-      n_workers: packs that can run at once.
-      retries: times that packs are submitted again after a fault, one after another.
+    most: int  # workers at once
+
+    def hire(self, n: int) -> None:
+        """Starts workers, or asks a scheduler to."""
+
+    def left(self) -> Sequence[Left]:
+        """Returns the workers that have ended since it was last asked."""
+
+    def dismiss(self) -> None:
+        """Takes back the request for workers that have not started."""
+
+    def size(self) -> int:
+        """Returns how many work, or wait for a machine."""
+
+
+def run(request: Request, crew: Crew) -> Mapping[str, str]:
+    """Has workers store what is not stored yet; an engine, see ``here.Engine``.
+
+    Raises:
+      Detached: it was to leave as soon as workers are asked for.
+      Interrupted: it was to stop, and what was done is stored.
+      StoreError: workers end one after another, and nothing is done.
     """
-    experiment, plan, _, store, console, stop, note = request
-    most: dict[Stage, int] = {}
-    n_faults = 0
-    with _stoppable(experiment) as ask_to_stop:
-        while todo := cut(experiment, plan, store, n_workers, most):
-            if stop():
-                raise Interrupted
-            note(f"{counted(len(todo), 'pack')} on {experiment.engine.name}")
-            ended = submit(todo, ask_to_stop)
-            if ended.is_stopped:
-                raise Interrupted
-            store.refresh()
-            if halve(ended.killed, most, store, functools.partial(console.print, soft_wrap=True)):
-                continue
-            n_faults = n_faults + 1 if ended.fault else 0
-            if n_faults > retries:
-                raise StoreError(ended.fault)
-
-
-@contextlib.contextmanager
-def _stoppable(experiment: Experiment) -> Iterator[Callable[[], None]]:
-    """Gives a function that asks the workers of a run to stop after their chunk, by a file that all of them see.
-
-    Workers that are left behind, as this process is asked to stop at once, are asked, too.
-    """
-    file = _stop_file(experiment)
-    file.unlink(missing_ok=True)
+    experiment, plan, _, store, *_ = request
+    queue = Queue(Path(experiment.run_dir) / FOLDER)
+    queue.make()
+    queue.retry()
+    watch, before = _Watch(queue, request, crew), set[str]()
     try:
-        yield file.touch
+        while todo := _missing(plan, store, queue):
+            if todo == before:
+                raise StoreError(f"{counted(len(todo), 'stage')} were done, and are not in {store.root}")
+            _fill(queue, experiment, plan.of_jobs(todo), store, crew.most)
+            watch.until_over()
+            store.refresh()
+            before = todo
     except KeyboardInterrupt:
-        file.touch()
+        queue.stop()  # workers that are left behind save, too
         raise
-    except BaseException:
-        file.unlink(missing_ok=True)
-        raise
-    file.unlink(missing_ok=True)
+    why = _reasons(plan, store, queue)
+    queue.remove()
+    return why
 
 
-def _stop_file(experiment: Experiment) -> Path:
-    return Path(experiment.run_dir) / _STOP
-
-
-def cut(
-    experiment: Experiment, plan: Plan, store: Store, n_workers: int, most: Mapping[Stage, int] | None = None
-) -> list[Pack]:
-    """Cuts what is not stored yet into packs for workers of the size that the engine asks for.
-
-    Args:
-      experiment: of the plan.
-      plan: what is to be stored.
-      store: what is.
-      n_workers: packs that can run at once.
-      most: jobs that a pack of a stage may have, where its packs were too large.
-    """
+def cut(experiment: Experiment, plan: Plan, store: Store, n_workers: int) -> list[Pack]:
+    """Cuts what is not stored yet into packs for workers of the size that the engine asks for."""
     engine = experiment.engine
     n_bytes = int(_SHARE_OF_MEMORY * max(0, engine.memory * 1e9 - memory.PROCESS))
     done = store.verified(plan.jobs)
     starts = store.states.starts(plan.jobs.values())
     options = {"begun": store.in_training(), "noted": store.temporaries, "starts": starts}
-    packs = planning.packs(plan.jobs.values(), done, n_bytes, engine.cpus, n_workers, **options)
-    return [part for pack in packs for part in planning.cut(pack, (most or {}).get(pack.stage, len(pack.jobs)))]
+    return planning.packs(plan.jobs.values(), done, n_bytes, engine.cpus, n_workers, **options)
 
 
-def halve(killed: Iterable[Pack], most: dict[Stage, int], store: Store, notify: Callable[[str], None]) -> bool:
-    """Halves the packs whose workers were killed, as a kernel does for memory; once a stage.
-
-    Args:
-      killed: the packs.
-      most: jobs that a pack of a stage may have from now on; changed.
-      store: keeps what is done of them.
-      notify: called with a line for each.
-
-    Returns:
-      Whether there was one to halve.
-    """
-    halved = [pack for pack in killed if len(pack.jobs) > 1 and pack.stage not in most]
-    for pack in halved:
-        size = -(-len(pack.jobs) // 2)
-        most[pack.stage] = max(size, most.get(pack.stage, 0))
-        store.cut_progress(pack, planning.cut(pack, size))
-        lost = f"{pack.stage.name}: the worker of a pack of {counted(len(pack.jobs), 'trial')} was killed"
-        notify(f"{lost}, maybe for its memory; the pack is cut in half and run again")
-    return bool(halved)
+def _fill(queue: Queue, experiment: Experiment, plan: Plan, store: Store, n_workers: int) -> None:
+    """Brings a queue in line with a plan of what is missing: adds packs of jobs that are in none, takes out others."""
+    waiting, index = {name: message.ids_of(content) for name, content in queue.messages().items()}, queue.index()
+    others = {name for name, ids in waiting.items() if not plan.jobs.keys() >= set(ids)}
+    for name in waiting:  # parents first
+        if name not in index or not others.isdisjoint(index[name].after):
+            others.add(name)
+    queue.withdraw(others)
+    made_by = {job: name for name, ids in waiting.items() if name not in others for job in ids}
+    packs = cut(experiment, plan.of_jobs(plan.jobs.keys() - made_by.keys()), store, n_workers)
+    named = queue.add_experiment(to_json(experiment))
+    first, added = queue.next_number(), {}
+    for number, pack in enumerate(packs, first):
+        name = f"{number:07}"
+        after = tuple(dict.fromkeys(made_by[job.parent] for job in pack.jobs if job.parent in made_by))
+        made_by |= {job.id: name for job in pack.left}
+        added[name] = Entry(pack.stage.name, len(pack.jobs), after), message.message(pack, store, named)
+    queue.add(added)
 
 
-def message(experiment: Experiment, pack: Pack) -> tuple[str, tuple[tuple[str, ...], ...]]:
-    """Returns the message to a worker: the experiment as JSON, the ids of a pack's jobs, and of those it passes."""
-    return to_json(experiment), tuple(tuple(job.id for job in part.jobs) for part in (pack, *pack.passed))
+def _missing(plan: Plan, store: Store, queue: Queue) -> set[str]:
+    """Returns the jobs that are neither stored nor out of reach since a pack is set aside."""
+    return set(plan.jobs) - store.verified(plan.jobs) - _reasons(plan, store, queue).keys()
 
 
-def do(experiment_json: str, ids: tuple[tuple[str, ...], ...], stop: Callable[[], bool] | None = None) -> str:
-    """Does a pack on a worker.
-
-    Args:
-      experiment_json: of an experiment whose paths are absolute.
-      ids: of the pack's jobs, in its order, and of the jobs of each pack that it passes.
-      stop: asked after each chunk whether to stop, besides the run's stop file.
-
-    Returns:
-      ``done``, or ``stopped`` after what was done was saved.
-
-    Raises:
-      MemoryFault: the pack fits in memory neither whole nor in halves.
-      StoreError: something could not be read or written.
-    """
-    experiment, plan, datasets = _planned(experiment_json)
-    store = Store(experiment.store, _warn)
-    plan = reuse.chosen(experiment, plan, store)
-    all_ids = {job for part in ids for job in part}
-    if store.verified(all_ids) == all_ids:
-        return DONE  # by a worker that was believed lost
-    if not all_ids <= plan.jobs.keys():
-        paths = {state.path for dataset in datasets.values() for state in dataset.files}
-        named = ", ".join(sorted(paths or {config.name for config in datasets}))
-        raise StoreError(f"{named}: was altered since the launcher read it, or code was; run the same command again")
-    asked = _stop_file(experiment)
-
-    def stopping() -> bool:
-        return asked.exists() or (stop is not None and stop())
-
-    if stopping():
-        return STOPPED
-    parts = [tuple(plan.jobs[job] for job in part) for part in ids]
-    whole, *passed = (Pack(jobs[0].stage, jobs) for jobs in parts)
-    pack = dataclasses.replace(whole, passed=tuple(passed))
-    store.verified({job.parent for job in pack.jobs if job.parent})
-    try:
-        how = (experiment.save_every, lambda updates: None, stopping, store.save, _warn)
-        with environment.one_thread():
-            work.do(pack, datasets[pack.data], store, *how)
-    except Interrupted:
-        return STOPPED
-    return DONE
+def _reasons(plan: Plan, store: Store, queue: Queue) -> dict[str, str]:
+    """Returns why jobs cannot be stored: their packs are set aside, or a parent's is."""
+    missing = set(plan.jobs) - store.verified(plan.jobs)
+    why = {job: reason for reason, content in queue.set_aside().values() for job in message.ids_of(content)}
+    why = {job: reason for job, reason in why.items() if job in missing}
+    for job in plan.jobs.values():  # parents first
+        if job.parent in why and job.id in missing:
+            why.setdefault(job.id, why[job.parent])
+    return why
 
 
-def _warn(line: str) -> None:
-    print(line, file=sys.stderr)
+class _Watch:
+    """Watches over a queue: hires workers, notes those that are lost, and reports what comes of packs."""
+
+    def __init__(self, queue: Queue, request: Request, crew: Crew):
+        self._queue, self._crew, self._stop, self._note = queue, crew, request.stop, request.note
+        self._engine, self._log = request.experiment.engine, Path(request.experiment.run_dir) / LOG
+        self._print = functools.partial(request.console.print, soft_wrap=True)
+        self._known: set[str] = set()  # packs that are done
+        self._n_faults: dict[str, int] = {}  # that are reported, by pack
+        self._n_vain, self._fault = 0, ""
+
+    def until_over(self) -> None:
+        """Returns when no pack waits or runs."""
+        engine, crew, is_asked = self._engine, self._crew, False
+        workers = f"at most {counted(crew.most, 'worker')} of {counted(engine.cpus, 'core')}"
+        self._print(f"{engine.name}: {counted(len(self._queue.index()), 'pack')} for {workers}", style="dim")
+        while not self._queue.is_over():
+            if not is_asked:
+                self._hire()
+                if engine.detach:
+                    raise Detached(in_words(self._queue.counts(), engine.name))
+            time.sleep(_SECONDS_BETWEEN_POLLS)
+            self._see()
+            if self._stop() and not is_asked:
+                is_asked = True
+                self._queue.stop()
+                crew.dismiss()
+            if is_asked and crew.size() == 0:
+                raise Interrupted
+        self._see()
+
+    def _hire(self) -> None:
+        """Hires as many workers as there are packs for, up to the most."""
+        states, size = self._queue.states(), self._crew.size()
+        wanted = min(self._crew.most, len(states["waiting"]) + len(states["running"]))
+        if not states["waiting"] or wanted <= size:
+            return
+        if size == 0:
+            self._n_vain += 1
+            if self._n_vain > _MOST_VAIN:
+                raise StoreError(self._fault or f"{self._engine.name}: workers end, and do nothing")
+        self._crew.hire(wanted - size)
+
+    def _see(self) -> None:
+        """Takes note of workers that ended, of packs that are done, and of their faults."""
+        for worker in self._crew.left():
+            self._queue.lose(worker.name, self._engine.retries)
+            if worker.fault:
+                self._fault = f"{self._engine.name}: {worker.fault}"
+                self._write(f"{worker.name}: {worker.fault}")
+        self._queue.lose_silent(self._engine.retries)
+        index, states = self._queue.index(), self._queue.states()
+        for name in sorted(set(states["done"]) - self._known):
+            self._known.add(name)
+            self._n_vain = 0
+            if entry := index.get(name):
+                place = f"{len(self._known)}/{len(index)}"
+                self._print(f"{entry.title}  pack {place}, {counted(entry.n_jobs, 'trial')}: done")
+        for name, faults in self._queue.faults().items():
+            for fault in faults[self._n_faults.get(name, 0) :]:
+                self._report(index[name], fault, name in states["aside"])
+            self._n_faults[name] = len(faults)
+        self._note(in_words(self._queue.counts(), self._engine.name))
+
+    def _report(self, entry: Entry, fault: Mapping[str, str], is_aside: bool) -> None:
+        self._n_vain = 0
+        named = f"a pack of {counted(entry.n_jobs, 'trial')}"
+        if fault["is_lost"]:
+            again = "the pack is cut in half and run again" if entry.n_jobs > 1 else "the pack is run again"
+            line = f"{entry.title}: the worker of {named} was killed, maybe for its memory"
+        else:
+            again = "it is run again once"
+            line = f"{entry.title}: {named} failed ({fault['reason']}; trace in {self._log})"
+        self._print(f"{line}; {'it is set aside' if is_aside else again}")
+        self._write(f"{entry.title}: {named}: {fault['reason']}\n{fault['trace']}")
+
+    def _write(self, text: str) -> None:
+        with contextlib.suppress(OSError), self._log.open("a") as log:
+            log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text.strip()}\n")
 
 
-@functools.lru_cache(maxsize=1)
-def _planned(experiment_json: str) -> tuple[Experiment, Plan, Mapping[DataConfig, Dataset]]:
-    """Prepares a worker's process, and plans the experiment in it."""
-    experiment = from_json(experiment_json)
-    logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax logs a traceback of what it also raises
-    _leave_room(experiment.engine)
-    environment.fix()
-    programs.prepare_devices(experiment.engine.cpus)
-    programs.prepare(Path(experiment.store) / "programs")
-    datasets = data.load_all(experiment.whole)
-    return experiment, planning.plan(experiment.whole, datasets, Fingerprints(Path(experiment.store))), datasets
-
-
-def _leave_room(engine: EngineConfig) -> None:
-    """Keeps JAX from taking a whole GPU that other workers share."""
-    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    if 0 < engine.gpus < 1:
-        os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", f"{0.9 * engine.gpus:.3f}")
+def in_words(counts: Counts, engine: str) -> str:
+    """Returns how far a queue is, in one line."""
+    parts = [f"{counts.done} packs done", f"{counts.failed} failed" if counts.failed else ""]
+    parts += [f"{counts.running} running", f"{counts.waiting} waiting", f"{counts.seconds / 3600:.2g} h used"]
+    if counts.left is not None and counts.running + counts.waiting:
+        parts.append(f"about {counts.left / 3600:.2g} h left")
+    return f"{engine}: " + ", ".join(part for part in parts if part)

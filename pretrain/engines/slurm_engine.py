@@ -1,27 +1,31 @@
-"""Packs as job arrays of Slurm, through submitit; or as processes of this machine, through its local executor."""
+"""Workers as jobs of Slurm, through submitit; or as processes of this machine, through its local executor."""
 
 import contextlib
 import io
+import json
 import math
+import os
+import re
 import shutil
 import signal
-import time
-from collections.abc import Callable, Iterator
-from functools import partial
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import submitit
 
-from pretrain.config import EngineConfig
-from pretrain.config.counts import counted
+from pretrain.config import EngineConfig, Experiment
 from pretrain.config.fields import ConfigError
-from pretrain.engines import remote
-from pretrain.engines.remote import Ended
+from pretrain.data.files import written_whole
+from pretrain.engines import node, remote
+from pretrain.engines.queue import FOLDER
+from pretrain.engines.remote import Left
 from pretrain.engines.request import Request
-from pretrain.plan.plan import Pack
 
-_SECONDS_BETWEEN_POLLS = 1.0
 _LOCAL = "local"  # the address for processes of this machine
+_LOGS, _JOBS = "slurm", "jobs.json"  # in the run's directory
+_LARGEST_ARRAY = 1001  # Slurm's own default of MaxArraySize
+_FAILED = (submitit.core.utils.FailedJobError, submitit.core.utils.FailedSubmissionError)
 
 
 def check(engine: EngineConfig) -> None:
@@ -37,10 +41,31 @@ def check(engine: EngineConfig) -> None:
         raise ConfigError("engine.name", engine.name, remedy)
 
 
-class Worker:
-    """A job: does one pack, and is queued again where it was when it is preempted or out of time."""
+def run(request: Request) -> Mapping[str, str]:
+    """Runs packs by workers that are jobs of an array, as long as packs wait; an engine, see ``here.Engine``."""
+    return remote.run(request, _Crew(request.experiment))
 
-    def __call__(self, experiment_json: str, ids: tuple[tuple[str, ...], ...]) -> str:
+
+def follow(experiment: Experiment, command: Sequence[str]) -> str:
+    """Submits a command for when the workers of a run have ended; returns the job's id.
+
+    Raises:
+      ConfigError: it was refused.
+    """
+    executor, jobs = _executor(experiment), _noted(experiment)
+    if jobs and not experiment.engine.address:
+        arrays = sorted({job.partition("_")[0] for job in jobs})
+        more = {**_flags(experiment.engine), "dependency": f"afterany:{':'.join(arrays)}"}
+        executor.update_parameters(slurm_additional_parameters=more)
+    function = submitit.helpers.CommandFunction(list(command), cwd=os.getcwd())
+    with _refusal_named(experiment.engine):
+        return executor.submit(function).job_id
+
+
+class Job:
+    """A job: one worker or several, and is queued again when it is preempted or out of time."""
+
+    def __call__(self, queue: str, retries: int, n_workers: int) -> str:
         asked = False
 
         def ask(number, frame) -> None:
@@ -48,9 +73,10 @@ class Worker:
             asked = True
 
         # Submitit would save and requeue in the middle of an update; it may, but after the chunk.
-        requeue = signal.signal(submitit.JobEnvironment()._usr_sig(), ask)
-        answer = remote.do(experiment_json, ids, stop=lambda: asked)
-        if asked and answer == remote.STOPPED:
+        environment = submitit.JobEnvironment()
+        requeue = signal.signal(environment._usr_sig(), ask)
+        answer = node.work_on(Path(queue), _name(environment.job_id), retries, n_workers, lambda: asked)
+        if asked and answer == node.STOPPED:
             requeue(signal.SIGUSR2, None)
         return answer
 
@@ -59,53 +85,88 @@ class Worker:
         return submitit.helpers.DelayedSubmission(self, *arguments)
 
 
-def run(request: Request) -> None:
-    """Runs packs as Slurm jobs, an array for each depth of stages; an engine, see ``here.Engine``."""
-    engine = request.experiment.engine
-    executor = _executor(engine, Path(request.experiment.run_dir) / "slurm")
-    remote.run(request, partial(_submit, request, executor), engine.parallel, engine.retries)
+class _Crew:
+    """Workers as jobs, among them those of a launcher that has left; see ``remote.Crew``."""
+
+    def __init__(self, experiment: Experiment):
+        engine = experiment.engine
+        self._experiment, self._executor = experiment, _executor(experiment)
+        self._n_workers = engine.workers
+        self.most = min(engine.parallel, _largest_array(engine)) * engine.workers
+        if engine.address:
+            self.most = min(self.most, max(1, len(os.sched_getaffinity(0)) // engine.cpus))
+        self._jobs: list[submitit.Job] = []
+        if not engine.address:
+            kind, folder = self._executor.job_class, self._executor.folder
+            self._jobs = [kind(folder=folder, job_id=job) for job in _noted(experiment)]
+
+    def hire(self, n: int) -> None:
+        n_jobs = -(-n // self._n_workers)
+        queue = str(Path(self._experiment.run_dir, FOLDER))
+        given = [queue] * n_jobs, [self._experiment.engine.retries] * n_jobs, [self._n_workers] * n_jobs
+        with _refusal_named(self._experiment.engine), _deaf_to_ctrl_c():
+            self._jobs += self._executor.map_array(Job(), *given)
+        self._note()
+
+    def left(self) -> list[Left]:
+        ended = [job for job in self._jobs if job.done()]
+        if not ended:
+            return []
+        self._jobs = [job for job in self._jobs if job not in ended]
+        self._note()
+        return [Left(_name(job.job_id), self._fault(job)) for job in ended]
+
+    def dismiss(self) -> None:
+        for job in self._jobs:
+            if job.state == "PENDING":
+                job.cancel()
+
+    def size(self) -> int:
+        return len(self._jobs) * self._n_workers
+
+    def _fault(self, job: submitit.Job) -> str:
+        if (error := job.exception()) is None:
+            return ""
+        reason = " ".join(str(error).split())[-300:]
+        return f"job {job.job_id} failed: {reason}; logs are in {self._executor.folder}"
+
+    def _note(self) -> None:
+        """Notes the jobs for a launcher that comes after."""
+        with written_whole(Path(self._experiment.run_dir, FOLDER, _JOBS)) as draft:
+            draft.write_text(json.dumps([job.job_id for job in self._jobs]))
 
 
-def _submit(
-    request: Request, executor: submitit.AutoExecutor, packs: list[Pack], ask_to_stop: Callable[[], None]
-) -> Ended:
-    """Submits the packs whose parents are stored as one array, and waits for it."""
-    experiment = request.experiment
-    made_here = {job.id for pack in packs for job in pack.left}
-    level = [pack for pack in packs if not any(job.parent in made_here for job in pack.jobs)]
-    messages = [remote.message(experiment, pack) for pack in level]
+def _name(job: str) -> str:
+    """Returns the name of a job's worker, or the beginning of those of its workers."""
+    return f"slurm-{job}"
+
+
+def _noted(experiment: Experiment) -> list[str]:
+    """Returns the ids of the jobs that a launcher before has noted."""
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        return [str(job) for job in json.loads(Path(experiment.run_dir, FOLDER, _JOBS).read_text())]
+    return []
+
+
+def _largest_array(engine: EngineConfig) -> int:
+    """Returns the jobs that an array may have, as the site's configuration says."""
+    if engine.address:
+        return _LARGEST_ARRAY
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        shown = subprocess.run(["scontrol", "show", "config"], capture_output=True, text=True, timeout=30).stdout
+        if found := re.search(r"^MaxArraySize\s*=\s*(\d+)", shown, re.MULTILINE):
+            return max(1, int(found[1]) - 1)
+    return _LARGEST_ARRAY - 1
+
+
+@contextlib.contextmanager
+def _refusal_named(engine: EngineConfig) -> Iterator[None]:
     try:
-        # Submitit repeats on stderr what sbatch says.
-        with contextlib.redirect_stderr(io.StringIO()), _deaf_to_ctrl_c():
-            jobs = executor.map_array(Worker(), *zip(*messages, strict=True))
-    except (submitit.core.utils.FailedJobError, submitit.core.utils.FailedSubmissionError) as error:
+        with contextlib.redirect_stderr(io.StringIO()):  # submitit repeats on stderr what sbatch says
+            yield
+    except _FAILED as error:
         reason = " ".join(str(error).split())[-200:]
-        raise ConfigError("engine.name", experiment.engine.name, f"refused the jobs ({reason}); see --help") from None
-    request.console.print(
-        f"slurm: {level[0].stage.name}, {counted(len(jobs), 'job')}, the first is {jobs[0].job_id}",
-        soft_wrap=True,
-    )
-    is_asked = False
-    while not all(job.done() for job in jobs):
-        time.sleep(_SECONDS_BETWEEN_POLLS)
-        if request.stop() and not is_asked:
-            is_asked = True
-            ask_to_stop()
-            for job in jobs:
-                if job.state == "PENDING":
-                    job.cancel()
-    is_stopped, fault, killed = False, "", []
-    for job, pack in zip(jobs, level, strict=True):
-        error = job.exception()
-        if error is None:
-            is_stopped |= job.result() == remote.STOPPED
-        elif is_asked:
-            is_stopped = True
-        else:
-            reason = " ".join(str(error).split())[-300:]
-            fault = f"job {job.job_id} failed: {reason}; logs are in {executor.folder}"
-            killed += [pack] if isinstance(error, submitit.core.utils.UncompletedJobError) else []
-    return Ended(is_stopped, fault, killed)
+        raise ConfigError("engine.name", engine.name, f"refused the jobs ({reason}); see --help") from None
 
 
 @contextlib.contextmanager
@@ -118,18 +179,23 @@ def _deaf_to_ctrl_c() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _executor(engine: EngineConfig, folder: Path) -> submitit.AutoExecutor:
+def _flags(engine: EngineConfig) -> dict[str, str | bool]:
+    flags = dict(flag.partition("=")[::2] for flag in engine.flags)
+    return {name: value or True for name, value in flags.items()}
+
+
+def _executor(experiment: Experiment) -> submitit.AutoExecutor:
+    engine, folder = experiment.engine, Path(experiment.run_dir) / _LOGS
     cluster = "local" if engine.address == _LOCAL else "slurm"
     executor = submitit.AutoExecutor(folder=folder, cluster=cluster, **{f"{cluster}_max_num_timeout": engine.retries})
-    flags = dict(flag.partition("=")[::2] for flag in engine.flags)
     executor.update_parameters(
         name="pretrain",
         timeout_min=engine.time_limit,
-        cpus_per_task=engine.cpus,
-        mem_gb=engine.memory,
-        gpus_per_node=math.ceil(engine.gpus),
+        cpus_per_task=engine.workers * engine.cpus,
+        mem_gb=engine.workers * engine.memory,
+        gpus_per_node=math.ceil(engine.workers * engine.gpus),
         slurm_array_parallelism=engine.parallel,
-        slurm_additional_parameters={name: value or True for name, value in flags.items()},
+        slurm_additional_parameters=_flags(engine),
         **({"slurm_partition": engine.partition} if engine.partition else {}),
     )
     return executor

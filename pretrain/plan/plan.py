@@ -75,6 +75,10 @@ class Plan:
         used = {job for trial in trials for job in trial.jobs}
         return Plan(trials, {name: job for name, job in self.jobs.items() if name in used})
 
+    def of_jobs(self, ids: Collection[str]) -> "Plan":
+        """Returns a plan of some of its jobs, and no trials."""
+        return Plan((), {name: job for name, job in self.jobs.items() if name in ids})
+
 
 def plan(experiment: Experiment, datasets: Mapping[DataConfig, Dataset], fingerprint: Fingerprint) -> Plan:
     """Plans every trial of an experiment on its datasets.

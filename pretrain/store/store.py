@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,13 +49,16 @@ def check(root: Path) -> None:
 class Store:
     """Stored stages under a directory; several processes may share one."""
 
-    def __init__(self, root: Path | str, warn: Callable[[str], None], read_only: bool = False):
+    def __init__(
+        self, root: Path | str, warn: Callable[[str], None], read_only: bool = False, packs: Iterable[str] | None = None
+    ):
         """Opens a store and its packs.
 
         Args:
           root: the directory; made when the first pack is saved.
           warn: called with a line for every damaged file.
           read_only: whether to leave damaged packs, and drafts of killed processes, in place.
+          packs: names of those to open, for who knows what is needed; by default all that are there are found.
         """
         self.root = Path(root).expanduser().resolve()
         self._warn = warn
@@ -68,6 +71,9 @@ class Store:
         self.temporaries: dict[tuple[str, str], int] = {}  # of programs, as ``memory.Noted``
         self._predicted: dict[tuple[Path, str], dict[str, np.ndarray]] = {}
         self.states = States(self.root, self._move_aside)
+        if packs is not None:
+            self.open(packs)
+            return
         if not read_only:
             for draft in sealed.abandoned(self.root / "drafts"):
                 shutil.rmtree(draft, ignore_errors=True)
@@ -78,6 +84,22 @@ class Store:
         new = [path for path in self.root.glob("packs/*") if path not in self._manifests]
         for path in sorted(new, key=_age):
             self._open(path)
+
+    def open(self, names: Iterable[str]) -> None:
+        """Opens packs by name, those that are there."""
+        for path in (self.root / "packs" / name for name in names):
+            if path not in self._manifests and path.is_dir():
+                self._open(path)
+
+    @staticmethod
+    def name_of(pack: Pack) -> str:
+        """Returns the name under which a pack is stored."""
+        return _name(pack)
+
+    def pack_of(self, stage: str) -> str | None:
+        """Returns the name of the pack that holds a stage; None where none does."""
+        place = self._places.get(stage)
+        return place and place[0].name
 
     def verified(self, ids: Collection[str]) -> set[str]:
         """Returns which of these stages are stored, after checking every file of their packs.
@@ -98,9 +120,11 @@ class Store:
         """Returns the stored stages of these settings, from any program, the newest last."""
         return self._by_settings.get(settings_id, [])
 
-    def save(self, pack: Pack, outcome: Outcome) -> None:
-        """Stores a pack as ``write`` does, and opens it."""
-        self._open(self.write(pack, outcome))
+    def save(self, pack: Pack, outcome: Outcome) -> str:
+        """Stores a pack as ``write`` does, and opens it; returns its name."""
+        path = self.write(pack, outcome)
+        self._open(path)
+        return path.name
 
     def write(self, pack: Pack, outcome: Outcome) -> Path:
         """Stores a pack, all of it or nothing, and deletes its progress.

@@ -1,0 +1,316 @@
+"""The queue of a run: packs to be done, as files that workers on a shared file system pull one after another.
+
+A pack is a file of one name that lies in one folder: ``waiting``, ``running`` (its name followed by ``@`` and the
+worker's), ``done`` or ``aside``. It moves by a rename, which exactly one of several workers wins. ``index.json`` says
+of every pack which others it comes after. A worker shows that it lives by touching its file in ``workers``.
+
+Nothing here imports JAX, so that a queue can be looked at at once.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pretrain.config.digests import sha256
+from pretrain.data.files import written_whole
+
+FOLDER = "queue"  # in a run's directory
+SILENT = 90.0  # seconds without a sign of life, after which a worker counts as lost
+BEAT = 10.0  # seconds between two signs
+MOST_FAULTS = 2  # of a pack that raises, which then is set aside
+_WAITING, _RUNNING, _DONE, _ASIDE = _STATES = "waiting", "running", "done", "aside"
+_FAULTS, _WORKERS, _RESULTS, _EXPERIMENTS = "faults", "workers", "results", "experiments"
+_STOP, _INDEX = "stop", "index.json"
+
+
+class Entry(NamedTuple):
+    """What the index holds of a pack."""
+
+    title: str  # stage
+    n_jobs: int
+    after: tuple[str, ...] = ()  # packs in the queue that hold its parents
+
+
+class Counts(NamedTuple):
+    """The packs of a queue by state, and the workers' seconds."""
+
+    done: int
+    failed: int
+    running: int
+    waiting: int
+    seconds: float = 0.0  # in packs that are done, compilation included
+    compiling: float = 0.0  # of these, seconds of tracing and compilation
+    left: float | None = None  # seconds of work, by the seconds of packs of the same stage; None where none is done
+
+
+class Claim(NamedTuple):
+    """A pack that a worker has taken."""
+
+    name: str
+    message: dict[str, Any]
+    after: tuple[str, ...]
+    n_lost: int  # workers that were lost with it
+
+
+class Queue:
+    """A queue below a folder; launcher and workers each open their own."""
+
+    def __init__(self, root: Path):
+        """Opens a queue; ``make`` makes its folders."""
+        self.root = root
+        self._index: dict[str, Entry] = {}
+        self._results: dict[str, dict[str, Any]] = {}  # of packs that are done
+
+    def make(self) -> None:
+        """Makes the folders, and takes back a request to stop."""
+        for name in (*_STATES, _FAULTS, _WORKERS, _RESULTS, _EXPERIMENTS):
+            (self.root / name).mkdir(parents=True, exist_ok=True)
+        (self.root / _STOP).unlink(missing_ok=True)
+
+    def exists(self) -> bool:
+        """Returns whether the queue is there still."""
+        return (self.root / _WAITING).is_dir()
+
+    def remove(self) -> None:
+        """Removes the queue; workers that find it gone end."""
+        shutil.rmtree(self.root, ignore_errors=True)
+
+    def add(self, packs: Mapping[str, tuple[Entry, Mapping[str, Any]]]) -> None:
+        """Adds packs with their messages; the index comes first, as a worker reads it before it takes one.
+
+        Raises:
+          OSError: they could not be written.
+        """
+        index = self.index() | {name: entry for name, (entry, _) in packs.items()}
+        with written_whole(self.root / _INDEX) as draft:
+            draft.write_text(json.dumps({name: list(entry) for name, entry in index.items()}))
+        for name, (_, message) in packs.items():
+            with written_whole(self.root / _WAITING / name) as draft:
+                draft.write_text(json.dumps(message))
+
+    def add_experiment(self, text: str) -> str:
+        """Keeps an experiment's JSON for workers; returns the name by which messages refer to it."""
+        name = sha256(text)[:16]
+        with written_whole(self.root / _EXPERIMENTS / name) as draft:
+            draft.write_text(text)
+        return name
+
+    def experiment(self, name: str) -> str:
+        """Returns an experiment's JSON."""
+        return (self.root / _EXPERIMENTS / name).read_text()
+
+    def index(self) -> dict[str, Entry]:
+        """Returns the entries of all packs, in their order."""
+        with contextlib.suppress(FileNotFoundError):
+            content = json.loads((self.root / _INDEX).read_text())
+            self._index = {name: Entry(title, n, tuple(after)) for name, (title, n, after) in content.items()}
+        return self._index
+
+    def next_number(self) -> int:
+        """Returns a number above those of all packs."""
+        return max(map(int, self.index()), default=-1) + 1
+
+    def messages(self) -> dict[str, dict[str, Any]]:
+        """Returns the messages of the packs that wait or run."""
+        found = {}
+        for state in (_WAITING, _RUNNING):
+            for name in self._names(state):
+                with contextlib.suppress(FileNotFoundError, ValueError):  # it moved, or was damaged
+                    found[name.partition("@")[0]] = json.loads((self.root / state / name).read_text())
+        return found
+
+    def retry(self) -> None:
+        """Forgets the faults of packs, and puts back those that were set aside."""
+        for fault in self._names(_FAULTS):
+            (self.root / _FAULTS / fault).unlink(missing_ok=True)
+        for name in self._names(_ASIDE):
+            with contextlib.suppress(FileNotFoundError):
+                (self.root / _ASIDE / name).rename(self.root / _WAITING / name)
+
+    def withdraw(self, names: Collection[str]) -> None:
+        """Takes packs out of the queue; who runs one ends it in vain."""
+        for state in (*_STATES, _RESULTS):
+            for name in self._names(state):
+                if name.partition("@")[0] in names:
+                    (self.root / state / name).unlink(missing_ok=True)
+        for name in self._names(_FAULTS):
+            if name.partition(".")[0] in names:
+                (self.root / _FAULTS / name).unlink(missing_ok=True)
+
+    def claim(self, worker: str, last: Collection[str] = ()) -> Claim | None:
+        """Takes the first pack whose parents are done or set aside, some packs last; None where none is ready."""
+        waiting = self._names(_WAITING)
+        if waiting and not self._index.keys() >= set(waiting):
+            self.index()
+        ended = {*self._names(_DONE), *self._names(_ASIDE)} if waiting else set()
+        for name in sorted(waiting, key=lambda name: (name in last, name)):
+            entry = self._index.get(name)
+            if entry is None or not ended.issuperset(entry.after):
+                continue
+            own = self.root / _RUNNING / f"{name}@{worker}"
+            with contextlib.suppress(FileNotFoundError):
+                (self.root / _WAITING / name).rename(own)
+            # A rename over NFS may report that there was no file when it was the one to move it.
+            with contextlib.suppress(FileNotFoundError, ValueError):
+                lost = sum(fault["is_lost"] for fault in self._faults(name))
+                return Claim(name, json.loads(own.read_text()), entry.after, lost)
+        return None
+
+    def release(self, name: str, worker: str) -> None:
+        """Puts a pack back, for a worker that stops."""
+        self._move(name, worker, _WAITING)
+
+    def finish(self, name: str, worker: str, result: Mapping[str, Any]) -> None:
+        """Marks a pack as done, with the packs of the store that hold it and the seconds it took."""
+        with written_whole(self.root / _RESULTS / name) as draft:
+            draft.write_text(json.dumps(result))
+        self._move(name, worker, _DONE)
+
+    def fail(self, name: str, worker: str, reason: str, trace: str = "", is_final: bool = False) -> None:
+        """Notes that a pack raised; puts it back once, and then aside."""
+        self._note_fault(name, {"reason": reason, "trace": trace, "is_lost": False, "is_final": is_final})
+        n_raised = sum(not fault["is_lost"] for fault in self._faults(name))
+        self._move(name, worker, _ASIDE if is_final or n_raised >= MOST_FAULTS else _WAITING)
+
+    def lose(self, worker: str, retries: int) -> list[str]:
+        """Puts back the packs of a worker, or of the workers of a job, that was lost; returns their names.
+
+        Those that lost more workers than ``retries`` are set aside.
+        """
+        held = (name.split("@") for name in self._names(_RUNNING))
+        lost = [(name, owner) for name, owner in held if owner == worker or owner.startswith(f"{worker}.")]
+        for name, owner in lost:
+            if (self.root / _RESULTS / name).exists():  # killed between the two steps of ``finish``
+                self._move(name, owner, _DONE)
+                continue
+            reason = f"its worker {owner} was lost"
+            self._note_fault(name, {"reason": reason, "trace": "", "is_lost": True, "is_final": False})
+            n_lost = sum(fault["is_lost"] for fault in self._faults(name))
+            self._move(name, owner, _ASIDE if n_lost > retries else _WAITING)
+        return [name for name, _ in lost]
+
+    def beat(self, worker: str) -> None:
+        """Gives a sign of life of a worker."""
+        file = self.root / _WORKERS / worker
+        with contextlib.suppress(OSError):  # the queue is gone, or its disk for a moment
+            file.touch()
+
+    def part(self, worker: str) -> None:
+        """Takes a worker that ends off the list."""
+        (self.root / _WORKERS / worker).unlink(missing_ok=True)
+
+    def workers(self) -> dict[str, float]:
+        """Returns the workers and the seconds since the last sign of each, by the clock of the file system."""
+        probe = self.root / _WORKERS / f".{os.getpid()}"
+        ages = {}
+        with contextlib.suppress(OSError):
+            probe.touch()
+            now = probe.stat().st_mtime
+            for name in self._names(_WORKERS):
+                with contextlib.suppress(FileNotFoundError):
+                    ages[name] = now - (self.root / _WORKERS / name).stat().st_mtime
+            probe.unlink(missing_ok=True)
+        return ages
+
+    def lose_silent(self, retries: int) -> list[str]:
+        """Counts workers without a sign of life as lost; returns the names of their packs."""
+        ages = self.workers()
+        owners = {name.partition("@")[2] for name in self._names(_RUNNING)}
+        silent = [owner for owner in owners | ages.keys() if ages.get(owner, SILENT) >= SILENT]
+        lost = [name for worker in silent for name in self.lose(worker, retries)]
+        for worker in silent:
+            self.part(worker)
+        return lost
+
+    def stop(self) -> None:
+        """Asks all workers to save and stop after their chunk."""
+        (self.root / _STOP).touch()
+
+    def is_stopping(self) -> bool:
+        """Returns whether workers are to stop, or the queue is gone."""
+        return (self.root / _STOP).exists() or not self.exists()
+
+    def has_waiting(self) -> bool:
+        """Returns whether a pack waits for a worker or for its parents."""
+        return bool(self._names(_WAITING))
+
+    def is_over(self) -> bool:
+        """Returns whether no pack waits or runs."""
+        return not self.has_waiting() and not self._names(_RUNNING) and not self.has_waiting()
+
+    def result(self, name: str) -> dict[str, Any] | None:
+        """Returns the result of a pack that is done; None of another."""
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            return json.loads((self.root / _RESULTS / name).read_text())
+        return None
+
+    def faults(self) -> dict[str, list[dict[str, Any]]]:
+        """Returns the faults of packs, in the order in which they came."""
+        names = dict.fromkeys(name.partition(".")[0] for name in self._names(_FAULTS))
+        return {name: self._faults(name) for name in names}
+
+    def set_aside(self) -> dict[str, tuple[str, dict[str, Any]]]:
+        """Returns the last fault and the message of each pack that is set aside."""
+        found = {}
+        for name in self._names(_ASIDE):
+            faults = self._faults(name)
+            reason = faults[-1]["reason"] if faults else "set aside"
+            found[name] = reason, json.loads((self.root / _ASIDE / name).read_text())
+        return found
+
+    def states(self) -> dict[str, list[str]]:
+        """Returns the names of the packs that are ``done``, ``aside``, ``running`` and ``waiting``."""
+        states = {state: self._names(state) for state in (_DONE, _ASIDE, _RUNNING, _WAITING)}
+        states[_RUNNING] = [name.partition("@")[0] for name in states[_RUNNING]]
+        return states
+
+    def counts(self) -> Counts:
+        """Returns how far the work is; packs that move meanwhile may be counted as they were before."""
+        index, states = self.index(), self.states()
+        for name in states[_DONE]:
+            if name not in self._results and (result := self.result(name)):
+                self._results[name] = result
+        results = {name: self._results[name] for name in states[_DONE] if name in self._results and name in index}
+        paces: dict[str, tuple[float, int]] = {}  # seconds without compilation, and jobs, by stage
+        for name, result in results.items():
+            seconds, n_jobs = paces.get(index[name].title, (0.0, 0))
+            seconds += result["seconds"] - result["compiling"]
+            paces[index[name].title] = seconds, n_jobs + index[name].n_jobs
+        left = [index[name] for name in (*states[_RUNNING], *states[_WAITING]) if name in index]
+        is_known = all(entry.title in paces for entry in left)
+        return Counts(
+            *(len(states[state]) for state in (_DONE, _ASIDE, _RUNNING, _WAITING)),
+            sum(result["seconds"] for result in results.values()),
+            sum(result["compiling"] for result in results.values()),
+            sum(n * paces[title][0] / paces[title][1] for title, n, _ in left) if is_known else None,
+        )
+
+    def _move(self, name: str, worker: str, state: str) -> None:
+        with contextlib.suppress(FileNotFoundError):  # another has it, as this worker was believed lost
+            (self.root / _RUNNING / f"{name}@{worker}").rename(self.root / state / name)
+
+    def _note_fault(self, name: str, fault: Mapping[str, Any]) -> None:
+        number = len(self._faults(name))
+        with written_whole(self.root / _FAULTS / f"{name}.{number:04}") as draft:
+            draft.write_text(json.dumps(fault))
+
+    def _faults(self, name: str) -> list[dict[str, Any]]:
+        found = []
+        for file in self._sorted((self.root / _FAULTS).glob(f"{name}.*")):
+            with contextlib.suppress(FileNotFoundError, ValueError):
+                found.append(json.loads(file.read_text()))
+        return found
+
+    def _names(self, state: str) -> list[str]:
+        try:
+            return sorted(name for name in os.listdir(self.root / state) if not name.startswith("."))
+        except FileNotFoundError:
+            return []
+
+    @staticmethod
+    def _sorted(files: Iterable[Path]) -> list[Path]:
+        return sorted(files, key=lambda file: file.name)
