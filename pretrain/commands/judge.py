@@ -10,8 +10,7 @@ from rich.table import Table
 
 from pretrain.commands import options, streams
 from pretrain.config.fields import ConfigError
-from pretrain.config.paths import path_of
-from pretrain.data.files import written_whole
+from pretrain.config.paths import path_of, written_whole
 from pretrain.judging import judge
 from pretrain.report import judgement
 from pretrain.report.judgement import Judgement

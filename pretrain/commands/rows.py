@@ -17,8 +17,7 @@ from rich.progress import Progress
 from pretrain.commands import options, process, streams
 from pretrain.config.counts import counted
 from pretrain.config.fields import ConfigError
-from pretrain.config.paths import path_of
-from pretrain.data.files import written_whole
+from pretrain.config.paths import path_of, written_whole
 from pretrain.data.given import Given
 from pretrain.models.model import Model
 from pretrain.study import from_store

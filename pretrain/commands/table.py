@@ -13,8 +13,7 @@ from rich.table import Table
 
 from pretrain.commands import options, streams
 from pretrain.config import metrics
-from pretrain.config.paths import path_of
-from pretrain.data.files import written_whole
+from pretrain.config.paths import path_of, written_whole
 from pretrain.report import verdicts
 from pretrain.runs import holds, run_files
 from pretrain.study import from_store, networks, results, summary

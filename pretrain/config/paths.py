@@ -1,8 +1,10 @@
 """Paths as people write them."""
 
+import contextlib
 import errno
 import os
 import stat
+from collections.abc import Iterator
 from io import BufferedReader
 from pathlib import Path
 
@@ -57,3 +59,22 @@ def check_directory(field: str, name: str) -> None:
 def is_writable(directory: Path) -> bool:
     """Returns whether a directory can be written, or made."""
     return not directory.exists() or os.access(directory, os.W_OK | os.X_OK)
+
+
+@contextlib.contextmanager
+def written_whole(target: Path) -> Iterator[Path]:
+    """Gives a draft beside a file, which takes the file's place unless writing fails.
+
+    Raises:
+      OSError: it could not be written; names the file, which stays.
+    """
+    draft = target.with_name(f".{target.name}.draft")
+    try:
+        draft.unlink(missing_ok=True)  # a pipe would be waited for, a link followed
+        yield draft
+        draft.replace(target)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(target)) from None
+    finally:
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)

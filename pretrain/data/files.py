@@ -84,25 +84,6 @@ def unaltered(states: Sequence[State]) -> Iterator[None]:
             raise ConfigError("data.name", paths[0], "was altered while it was read; run again once it is written")
 
 
-@contextlib.contextmanager
-def written_whole(target: Path) -> Iterator[Path]:
-    """Gives a draft beside a file, which takes the file's place unless writing fails.
-
-    Raises:
-      OSError: it could not be written; names the file, which stays.
-    """
-    draft = target.with_name(f".{target.name}.draft")
-    try:
-        draft.unlink(missing_ok=True)  # a pipe would be waited for, a link followed
-        yield draft
-        draft.replace(target)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror or str(error), str(target)) from None
-    finally:
-        with contextlib.suppress(OSError):
-            draft.unlink(missing_ok=True)
-
-
 def read_npz(source: Path | bytes, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
     """Returns arrays of an .npz archive, a file or its content, by name, by default all; none can execute anything.
 

@@ -17,7 +17,8 @@ import numpy as np
 
 from pretrain.config.digests import sha256_of_file, sha256_of_json
 from pretrain.config.fields import ConfigError
-from pretrain.data.files import read_npz, written_whole
+from pretrain.config.paths import written_whole
+from pretrain.data.files import read_npz
 from pretrain.data.tfds_prepare import SetError, check_features, one_line, prepare, require
 
 _NAME = re.compile(r"(?P<base>[A-Za-z]\w*)(/(?P<config>\w[\w+.\-]*))?(:(?P<version>(\d+|\*)(\.(\d+|\*)){2}))?")

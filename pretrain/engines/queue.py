@@ -15,8 +15,9 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pretrain.config.counts import counted
 from pretrain.config.digests import sha256
-from pretrain.data.files import written_whole
+from pretrain.config.paths import written_whole
 
 FOLDER = "queue"  # in a run's directory
 SILENT = 90.0  # seconds without a sign of life, after which a worker counts as lost
@@ -45,6 +46,21 @@ class Counts(NamedTuple):
     seconds: float = 0.0  # in packs that are done, compilation included
     compiling: float = 0.0  # of these, seconds of tracing and compilation
     left: float | None = None  # seconds of work, by the seconds of packs of the same stage; None where none is done
+
+    def __str__(self) -> str:
+        parts = [f"{counted(self.done, 'pack')} done", *([f"{self.failed:,} failed"] if self.failed else [])]
+        parts += [f"{self.running:,} running, {self.waiting:,} waiting"]
+        if self.seconds:
+            parts.append(f"{_duration(self.seconds)} used, {self.compiling / self.seconds:.0%} of it to compile")
+        parts += [f"about {_duration(self.left)} left"] * bool(self.left)
+        return ", ".join(parts)
+
+
+def _duration(seconds: float) -> str:
+    """Returns a worker's seconds in words."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:,.1f} h"
 
 
 class Claim(NamedTuple):

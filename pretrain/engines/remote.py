@@ -15,7 +15,7 @@ from pretrain.config import Experiment, to_json
 from pretrain.config.counts import counted
 from pretrain.engines import message
 from pretrain.engines.interrupts import Detached, Interrupted
-from pretrain.engines.queue import FOLDER, Counts, Entry, Queue
+from pretrain.engines.queue import FOLDER, Entry, Queue
 from pretrain.engines.request import Request
 from pretrain.plan import memory
 from pretrain.plan import plan as planning
@@ -148,7 +148,7 @@ class _Watch:
             if not is_asked:
                 self._hire()
                 if engine.detach:
-                    raise Detached(in_words(self._queue.counts(), engine.name))
+                    raise Detached(f"{engine.name}: {self._queue.counts()}")
             time.sleep(_SECONDS_BETWEEN_POLLS)
             self._see()
             if self._stop() and not is_asked:
@@ -190,7 +190,7 @@ class _Watch:
             for fault in faults[self._n_faults.get(name, 0) :]:
                 self._report(index[name], fault, name in states["aside"])
             self._n_faults[name] = len(faults)
-        self._note(in_words(self._queue.counts(), self._engine.name))
+        self._note(f"{self._engine.name}: {self._queue.counts()}")
 
     def _report(self, entry: Entry, fault: Mapping[str, str], is_aside: bool) -> None:
         self._n_vain = 0
@@ -207,12 +207,3 @@ class _Watch:
     def _write(self, text: str) -> None:
         with contextlib.suppress(OSError), self._log.open("a") as log:
             log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text.strip()}\n")
-
-
-def in_words(counts: Counts, engine: str) -> str:
-    """Returns how far a queue is, in one line."""
-    parts = [f"{counts.done} packs done", f"{counts.failed} failed" if counts.failed else ""]
-    parts += [f"{counts.running} running", f"{counts.waiting} waiting", f"{counts.seconds / 3600:.2g} h used"]
-    if counts.left is not None and counts.running + counts.waiting:
-        parts.append(f"about {counts.left / 3600:.2g} h left")
-    return f"{engine}: " + ", ".join(part for part in parts if part)

@@ -16,7 +16,7 @@ import submitit
 
 from pretrain.config import EngineConfig, Experiment
 from pretrain.config.fields import ConfigError
-from pretrain.data.files import written_whole
+from pretrain.config.paths import written_whole
 from pretrain.engines import node, remote
 from pretrain.engines.queue import FOLDER
 from pretrain.engines.remote import Left

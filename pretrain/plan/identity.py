@@ -19,9 +19,8 @@ import jax.numpy as jnp
 
 from pretrain.config.digests import sha256, sha256_of_json
 from pretrain.config.own_methods import blamed_on
-from pretrain.config.paths import opened
+from pretrain.config.paths import opened, written_whole
 from pretrain.data import Dataset
-from pretrain.data.files import written_whole
 from pretrain.learn.lanes import over_trials
 from pretrain.learn.program import Piece, Program, program_of
 from pretrain.learn.stage import Stage

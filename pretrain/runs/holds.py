@@ -17,8 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pretrain.config.fields import ConfigError
-from pretrain.config.paths import path_of
-from pretrain.data.files import written_whole
+from pretrain.config.paths import path_of, written_whole
 from pretrain.runs import run_files
 from pretrain.store import manifests
 from pretrain.store.manifests import DamageError

@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from pretrain.config.counts import counted
 from pretrain.config.fields import ConfigError
 from pretrain.config.paths import opened, path_of
+from pretrain.engines import queue
 from pretrain.store import lock, manifests
 
 State = Literal["running", "finished", "stopped", "damaged"]
@@ -34,7 +36,7 @@ class Listed(NamedTuple):
     verdict: str = ""
     changed: float = 0.0  # seconds since the epoch, of its last file
     n_bytes: int = 0  # of its own files, without the store
-    holder: str = ""  # process and host that work there, and since when
+    holder: str = ""  # process and host that work there, and since when, or workers that their launcher has left
     work: str = ""  # how far that is
     tags: tuple[str, ...] = ()
 
@@ -81,6 +83,8 @@ def _below(folder: Path, depth: int) -> Iterator[Listed]:
 
 def _run(path: Path, entries: dict[str, os.DirEntry]) -> Listed:
     holder, work, noted = _holder(path) if lock.NAME in entries else _NOBODY
+    if not holder and queue.FOLDER in entries:
+        holder, work = _workers(path / queue.FOLDER)
     changed = 0.0
     for entry in entries.values():
         with contextlib.suppress(OSError):  # files of a run that is writing come and go
@@ -126,6 +130,15 @@ def _holder(path: Path) -> tuple[str, str, tuple[str, ...]]:
             return text, str(holder.get("work", "")), tuple(map(str, holder.get("tags", ())))
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return _NOBODY
+
+
+def _workers(folder: Path) -> tuple[str, str]:
+    """Returns the workers of a queue that its launcher has left, and how far they are; nothing where none is left."""
+    left = queue.Queue(folder)
+    if left.is_over():
+        return "", ""
+    n_alive = sum(age < queue.SILENT for age in left.workers().values())
+    return counted(n_alive, "worker"), str(left.counts())
 
 
 def _is_free(file: int) -> bool:
