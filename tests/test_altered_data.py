@@ -1,16 +1,13 @@
 """Data that are rewritten or cut short while a run trains change nothing that it stores, and are named at its end."""
 
 import os
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import pretrain
-from pretrain.engines import remote
 from pretrain.plan import fitting
 from pretrain.store.manifests import DamageError
-from pretrain.store.store import StoreError
 from tests.launching import LONG, ONE_ARM, execute, started, wait_until
 
 
@@ -99,12 +96,3 @@ def test_a_call_names_them_too(folder, tmp_path, monkeypatch):
     with pytest.raises(DamageError, match=r"test_images\.npy: was altered since it was read"):
         pretrain.run("configs/geron.py", overrides)
     assert len(pretrain.load_run(tmp_path / "run").trials)
-
-
-def test_a_worker_whose_data_are_others_says_so(folder, tmp_path, monkeypatch):
-    experiment = SimpleNamespace(store=str(tmp_path / "store"), run_dir=".")
-    dataset = SimpleNamespace(files=[SimpleNamespace(path=f"{folder}/X.npy")])
-    monkeypatch.setattr(remote, "_planned", lambda _: (experiment, SimpleNamespace(jobs={}), {None: dataset}))
-    monkeypatch.setattr(remote.reuse, "chosen", lambda experiment, plan, store: plan)
-    with pytest.raises(StoreError, match=r"X\.npy: was altered since the launcher read it"):
-        remote.do("", (("a" * 64,),))

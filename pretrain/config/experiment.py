@@ -38,7 +38,8 @@ class EngineConfig:
     memory: Annotated[float, Gt(0)] = 4.0
     """Memory that a pack asks for on ray and slurm, to which packs are cut (GB)."""
     retries: Annotated[int, Ge(0)] = 5
-    """Times that a pack is run again after its worker or node was lost, or its job preempted or out of time."""
+    """Times that a pack is run again after its worker or node was lost, at least once, and that a job is queued again
+    after it was preempted or out of time; a pack that raises is run again once."""
     time_limit: Count = 240
     """slurm: limit of a job (minutes); a pack that needs longer goes on in its next job."""
     partition: str = ""

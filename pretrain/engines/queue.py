@@ -52,7 +52,8 @@ class Counts(NamedTuple):
         parts += [f"{self.running:,} running, {self.waiting:,} waiting"]
         if self.seconds:
             parts.append(f"{_duration(self.seconds)} used, {self.compiling / self.seconds:.0%} of it to compile")
-        parts += [f"about {_duration(self.left)} left"] * bool(self.left)
+        if self.left:
+            parts.append(f"about {_duration(self.left)} left")
         return ", ".join(parts)
 
 
@@ -195,7 +196,7 @@ class Queue:
     def lose(self, worker: str, retries: int) -> list[str]:
         """Puts back the packs of a worker, or of the workers of a job, that was lost; returns their names.
 
-        Those that lost more workers than ``retries`` are set aside.
+        Those that lost more workers than ``retries``, and more than one, are set aside.
         """
         held = (name.split("@") for name in self._names(_RUNNING))
         lost = [(name, owner) for name, owner in held if owner == worker or owner.startswith(f"{worker}.")]
@@ -206,7 +207,7 @@ class Queue:
             reason = f"its worker {owner} was lost"
             self._note_fault(name, {"reason": reason, "trace": "", "is_lost": True, "is_final": False})
             n_lost = sum(fault["is_lost"] for fault in self._faults(name))
-            self._move(name, owner, _ASIDE if n_lost > retries else _WAITING)
+            self._move(name, owner, _ASIDE if n_lost > max(retries, 1) else _WAITING)
         return [name for name, _ in lost]
 
     def beat(self, worker: str) -> None:

@@ -143,10 +143,13 @@ class _Watch:
         """Returns when no pack waits or runs."""
         engine, crew, is_asked = self._engine, self._crew, False
         workers = f"at most {counted(crew.most, 'worker')} of {counted(engine.cpus, 'core')}"
-        self._print(f"{engine.name}: {counted(len(self._queue.index()), 'pack')} for {workers}", style="dim")
+        line = f"{engine.name}: {counted(len(self._queue.index()), 'pack')} for {workers}"
         while not self._queue.is_over():
             if not is_asked:
                 self._hire()
+                if line:
+                    self._print(line, style="dim")
+                    line = ""
                 if engine.detach:
                     raise Detached(f"{engine.name}: {self._queue.counts()}")
             time.sleep(_SECONDS_BETWEEN_POLLS)

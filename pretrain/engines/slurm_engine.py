@@ -97,8 +97,8 @@ class _Crew:
             self.most = min(self.most, max(1, len(os.sched_getaffinity(0)) // engine.cpus))
         self._jobs: list[submitit.Job] = []
         if not engine.address:
-            kind, folder = self._executor.job_class, self._executor.folder
-            self._jobs = [kind(folder=folder, job_id=job) for job in _noted(experiment)]
+            folder = self._executor.folder
+            self._jobs = [submitit.SlurmJob(folder=folder, job_id=job) for job in _noted(experiment)]
 
     def hire(self, n: int) -> None:
         n_jobs = -(-n // self._n_workers)

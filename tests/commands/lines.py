@@ -179,6 +179,8 @@ OTHER = {
     "engine.time_limit": 30,
     "engine.partition": "gpu",
     "engine.parallel": 8,
+    "engine.workers": 4,
+    "engine.detach": True,
     "engine.flags": ("account=mine", "exclusive"),
     "study.compare": "finetune.labels",
     "study.metric": "validation_accuracy",

@@ -210,6 +210,8 @@ WRONG = {
     "engine.time_limit": COUNTS,
     "engine.partition": TEXTS,
     "engine.parallel": COUNTS,
+    "engine.workers": COUNTS,
+    "engine.detach": SWITCHES,
     "engine.flags": [(1,), ("a", None), "account=mine", 1, None],
     "study.compare": ["", *TEXTS],
     "study.metric": CHOICES,

@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 ROOT = Path(os.environ["FAKE_SLURM"])
@@ -31,7 +32,9 @@ def sbatch(script):
 
 
 def run(*tasks):
-    """Runs tasks, each again for as long as it was queued again while it ran."""
+    """Runs tasks, each again for as long as it was queued again while it ran; none while the machine is paused."""
+    while (ROOT / "paused").exists():
+        time.sleep(0.05)
     for task in tasks:
         number, _, index = task.partition("_")
         identity = {"SLURM_JOB_ID": number, "SLURM_NTASKS": "1", "SLURM_JOB_NUM_NODES": "1"}
@@ -67,7 +70,9 @@ def sacct(*_):
 
 
 def scontrol(command, task):
-    """Queues a task again, when it ends."""
+    """Queues a task again, when it ends; or shows the configuration."""
+    if command == "show":
+        return print("MaxArraySize            = 5")
     for mark in ("requeued", "was-requeued"):
         (ROOT / f"{task}.{mark}").touch()
 

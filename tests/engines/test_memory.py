@@ -8,13 +8,13 @@ import pytest
 
 from pretrain.commands.options import console
 from pretrain.config.fields import with_values
-from pretrain.engines import here, remote
+from pretrain.engines import here, message, remote, work, worker
 from pretrain.engines.request import Request
 from pretrain.engines.work import MemoryFault
 from pretrain.execute import execute
 from pretrain.plan.plan import cut, packs
 from pretrain.store import programs
-from pretrain.store.store import Store, StoreError
+from pretrain.store.store import Store
 from tests.small_sweep import make_plan
 
 ERRORS = {
@@ -142,64 +142,62 @@ def test_memory_that_runs_out_elsewhere_is_one_line(site, monkeypatch):
     assert done.returncode == 1 and done.stderr.startswith("out of memory; ") and done.stderr.count("\n") == 1
 
 
-class Job:
-    """A job of Slurm's that has ended."""
+class Crew:
+    """Works in this process, each worker at once; those with a pack of more jobs than fit are killed."""
 
-    def __init__(self, number, answer, error):
-        self.job_id, self._answer, self._error = str(number), answer, error
+    most = 1
 
-    def done(self):
-        return True
+    def __init__(self, queue, fits, monkeypatch):
+        self.queue, self.sizes, self.ended = queue, [], []
+        done = work.do
 
-    def exception(self):
-        return self._error
+        def do(pack, *rest):
+            self.sizes.append(len(pack.jobs))
+            if len(pack.jobs) > fits:
+                raise KeyboardInterrupt  # which leaves everything as it lies, as a kill does
+            done(pack, *rest)
 
-    def result(self):
-        return self._answer
+        monkeypatch.setattr(work, "do", do)
+
+    def hire(self, n):
+        name = f"worker-{len(self.sizes)}"
+        try:
+            worker.work_on(self.queue, name, retries=2)
+        except KeyboardInterrupt:
+            self.ended.append(remote.Left(name, "killed"))
+
+    def left(self):
+        ended, self.ended = self.ended, []
+        return ended
+
+    def dismiss(self):
+        pass
+
+    def size(self):
+        return 0
 
 
-class Executor:
-    """Runs jobs in this process; packs of more jobs than fit are killed."""
-
-    folder = "nowhere"
-
-    def __init__(self, store, fits):
-        self.store, self.fits, self.sizes = store, fits, []
-
-    def map_array(self, worker, experiments, packs_of_ids):
-        from submitit.core.utils import UncompletedJobError
-
-        jobs = []
-        for number, (experiment, ids) in enumerate(zip(experiments, packs_of_ids, strict=True)):
-            self.sizes.append(len(ids[0]))
-            killed = len(ids[0]) > self.fits
-            answer = None if killed else remote.do(experiment, ids)
-            jobs.append(Job(number, answer, UncompletedJobError("killed") if killed else None))
-        return jobs
-
-
-@pytest.mark.parametrize(("fits", "sizes"), [(2, [3, 2, 1, 2, 1, 2, 1]), (1, None)])
-def test_a_job_of_slurms_that_is_killed_runs_in_halves(fits, sizes, small, monkeypatch):
-    pytest.importorskip("submitit", reason="an extra")
-    from pretrain.engines import slurm_engine
-
+@pytest.mark.parametrize(("fits", "sizes"), [(2, [3, 2, 1, 3, 2, 1, 3, 2, 1]), (1, [3, 2, 2])])
+def test_a_worker_that_is_killed_has_its_pack_run_in_halves(fits, sizes, small, monkeypatch):
     task, out = small
-    found = with_values(task.experiment, {"engine.retries": 1, "engine.parallel": 1, "engine.cpus": 2})
+    found = with_values(task.experiment, {"engine.name": "slurm", "engine.retries": 2, "engine.cpus": 2})
     found = with_values(found, {"run_dir": str(task.store.root / "run"), "store": str(task.store.root)})
     (task.store.root / "run").mkdir(parents=True)
-    executor = Executor(task.store, fits)
-    monkeypatch.setattr(slurm_engine, "_executor", lambda *_: executor)
-    monkeypatch.setattr(slurm_engine, "_SECONDS_BETWEEN_POLLS", 0.0)
+    monkeypatch.setattr(remote, "_SECONDS_BETWEEN_POLLS", 0.0)
     monkeypatch.setattr(programs, "prepare_devices", lambda *_: None)
-    task = task._replace(experiment=found)
-    if sizes is None:
-        with pytest.raises(StoreError, match="killed"):
-            slurm_engine.run(task)
-        assert executor.sizes[:2] == [3, 2]
+    monkeypatch.setattr(message, "_Datasets", lambda: task.datasets)
+    crew = Crew(task.store.root / "run" / "queue", fits, monkeypatch)
+    why = remote.run(task._replace(experiment=found), crew)
+    n_lost = out.getvalue().count("was killed, maybe for its memory")
+    if fits == 2:
+        assert crew.sizes == sizes and not why
+        assert task.store.verified(task.plan.jobs) == task.plan.jobs.keys()
+        assert out.getvalue().count("; the pack is cut in half and run again") == n_lost == 3
         return
-    slurm_engine.run(task)
-    assert task.store.verified(task.plan.jobs) == task.plan.jobs.keys()
-    assert out.getvalue().count("was killed, maybe for its memory; the pack is cut in half and run again") == 3
+    # Halves that are killed, too, set the pack aside, and all that would follow it.
+    assert crew.sizes == sizes and n_lost == 3
+    assert set(why) == set(task.plan.jobs) and len(set(why.values())) == 1
+    assert "was lost" in why[next(iter(why))] and "it is set aside" in out.getvalue()
 
 
 def test_cut_packs_are_even_and_whole(small):

@@ -106,7 +106,7 @@ def kill_a_worker(cluster):
     """Kills a process of a cluster that runs a pack, as the kernel does when memory runs out."""
     for process in psutil.Process(cluster.process.pid).children(recursive=True):
         with contextlib.suppress(psutil.Error):  # it has ended
-            if process.cmdline()[0].startswith("ray::_task"):
+            if process.cmdline()[0].startswith("ray::_work"):
                 return process.kill()
     raise AssertionError("no worker runs a pack")
 

@@ -4,11 +4,12 @@ import os
 import re
 import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.launching import LONG, execute, refused, results, started, wait_until
+from tests.launching import LONG, ROOT, execute, refused, results, started, wait_until
 
 pytest.importorskip("submitit", reason="an extra")
 
@@ -29,20 +30,61 @@ def slurm(tmp_path):
     return {**os.environ, "FAKE_SLURM": str(jobs), "PATH": path}, jobs
 
 
+def scripts(jobs):
+    """What was submitted, in its order."""
+    return [path.read_text() for path in sorted(jobs.glob("*.sh"), key=lambda path: int(path.stem))]
+
+
 @pytest.mark.cluster
-def test_a_sweep_is_an_array_of_jobs_for_each_depth_of_stages(site, run, slurm):
+def test_a_sweep_is_one_array_of_workers_within_the_limit_of_the_site(site, run, slurm):
     environment, jobs = slurm
-    asked = ["--engine.partition", "short", "--engine.time-limit", "30"]
+    asked = ["--engine.partition", "short", "--engine.time-limit", "30", "--engine.parallel", "8"]
     flags = ["--engine.flags", "account=mine", "exclusive"]
     done = execute(site.command(*site.at("slurm"), *WORKER, *asked, *flags), site.path, env=environment)
     assert done.returncode == 0, done.stderr
     assert results(site.path / "slurm-run") == results(run)
-    phases_and_tuning = [path.read_text() for path in sorted(jobs.glob("*.sh"))]
-    for script in phases_and_tuning:
-        for line in ("partition=short", "time=30", "cpus-per-task=1", "mem=2GB", "account=mine", "exclusive"):
-            assert re.search(rf"^#SBATCH --{line}$", script, re.MULTILINE), line
-    arrays = [re.search(r"^#SBATCH --array=(\S+)$", script, re.MULTILINE) for script in phases_and_tuning]
-    assert [array and array[1] for array in arrays] == ["0-2%1", None, "0-1%1"]
+    (script,) = scripts(jobs)
+    for line in ("partition=short", "time=30", "cpus-per-task=1", "mem=2GB", "account=mine", "exclusive"):
+        assert re.search(rf"^#SBATCH --{line}$", script, re.MULTILINE), line
+    assert re.search(r"^#SBATCH --array=0-3%4$", script, re.MULTILINE)  # for 6 packs, where 5 are too many
+    assert not (site.path / "slurm-run" / "queue").exists()
+
+
+@pytest.mark.cluster
+def test_a_launcher_may_leave_and_a_last_job_writes_the_report(site, run, slurm):
+    environment, jobs = slurm
+    command = site.command(*site.at("left"), *WORKER, "--engine.workers", "2", "--detach")
+    done = execute(command, site.path, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"slurm: .*waiting; job 2 writes the report", done.stdout)
+    workers, report = scripts(jobs)
+    assert re.search(r"^#SBATCH --cpus-per-task=2$", workers, re.MULTILINE)
+    assert re.search(r"^#SBATCH --mem=4GB$", workers, re.MULTILINE)
+    assert re.search(r"^#SBATCH --dependency=afterany:1$", report, re.MULTILINE)
+    deadline = time.monotonic() + 200
+    while (jobs / "2.state").read_text() not in ("COMPLETED", "FAILED") and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert results(site.path / "left-run") == results(run), (jobs / "2.log").read_text()
+    assert not (site.path / "left-run" / "queue").exists()
+
+
+@pytest.mark.slow
+def test_the_same_command_looks_after_a_run_that_was_left(site, run, slurm):
+    environment, jobs = slurm
+    options = [*site.at("attached"), *WORKER]
+    (jobs / "paused").touch()  # so that no job begins
+    assert execute(site.command(*options, "--detach"), site.path, env=environment).returncode == 0
+    listed = execute([sys.executable, "launch.py", "runs", str(site.path)], ROOT)
+    assert re.search(r"attached-run +running .*0 packs done, 0 running, 6 waiting", " ".join(listed.stdout.split()))
+    # One more seed joins, while the jobs of before wait still.
+    with started(site.command(*options, "--seeds", "3"), site.path, env=environment) as process:
+        wait_until(process, lambda: "8 waiting" in (site.path / "attached-run" / ".lock").read_text() or process.poll())
+        (jobs / "paused").unlink()
+        _, reported = process.communicate(timeout=200)
+    assert process.returncode == 0, reported
+    alone = site.launch(*site.at("attached-alone"), "--seeds", "3")
+    assert alone.returncode == 0, alone.stderr
+    assert results(site.path / "attached-run") == results(site.path / "attached-alone-run")
 
 
 @pytest.mark.slow
