@@ -91,7 +91,8 @@ def _done(queue: Queue, claim: Claim, worker: str, stop: Callable[[], bool]) -> 
         queue.release(claim.name, worker)
     except (AlteredError, ConfigError, OSError, StoreError):  # of this machine
         queue.release(claim.name, worker)
-        raise
+        if queue.exists():  # or its launcher was done, and removed the experiment, too
+            raise
     except MemoryFault as fault:
         queue.fail(claim.name, worker, str(fault), is_final=True)
     except Exception as error:  # of the user's layers, methods and losses, or of the device
