@@ -126,6 +126,7 @@ def _result(queue: Queue, claim: Claim, stop: Callable[[], bool]) -> dict[str, A
         left = {job.id for job in part.left}
         if store.verified(left) == left:
             names += {store.pack_of(job) for job in left}
+            store.cut_progress(part, ())  # of a worker that was killed before it forgot that
             continue
         if stop():
             raise Interrupted
