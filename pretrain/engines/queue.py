@@ -8,10 +8,13 @@ Nothing here imports JAX, so that a queue can be looked at at once.
 """
 
 import contextlib
+import errno
 import json
 import os
+import re
 import shutil
-from collections.abc import Collection, Iterable, Mapping
+import uuid
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +29,8 @@ MOST_FAULTS = 2  # of a pack that raises, which then is set aside
 _WAITING, _RUNNING, _DONE, _ASIDE = _STATES = "waiting", "running", "done", "aside"
 _FAULTS, _WORKERS, _RESULTS, _EXPERIMENTS = "faults", "workers", "results", "experiments"
 _STOP, _INDEX = "stop", "index.json"
+_NAME = re.compile(r"\d{7,}(@.+|\.\d{4,})?")  # of a pack, one that runs, or a fault; others are a person's
+_OF_PACKS = {*_STATES, _FAULTS, _RESULTS}
 
 
 class Entry(NamedTuple):
@@ -80,21 +85,34 @@ class Queue:
         """Opens a queue; ``make`` makes its folders."""
         self.root = root
         self._index: dict[str, Entry] = {}
+        self._index_state: tuple[int, int, int] | None = None  # of its file: another queue may be in this place later
         self._results: dict[str, dict[str, Any]] = {}  # of packs that are done
 
     def make(self) -> None:
-        """Makes the folders, and takes back a request to stop."""
+        """Makes the folders, takes back a request to stop, and throws away an index that is damaged."""
+        shutil.rmtree(self._removed, ignore_errors=True)
         for name in (*_STATES, _FAULTS, _WORKERS, _RESULTS, _EXPERIMENTS):
             (self.root / name).mkdir(parents=True, exist_ok=True)
         (self.root / _STOP).unlink(missing_ok=True)
+        try:
+            self.index()
+        except OSError:
+            (self.root / _INDEX).unlink(missing_ok=True)
 
     def exists(self) -> bool:
         """Returns whether the queue is there still."""
         return (self.root / _WAITING).is_dir()
 
     def remove(self) -> None:
-        """Removes the queue; workers that find it gone end."""
-        shutil.rmtree(self.root, ignore_errors=True)
+        """Removes the queue, at once for workers, which end when they find it gone."""
+        shutil.rmtree(self._removed, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):
+            self.root.rename(self._removed)  # or a worker that writes meanwhile would leave its folder
+        shutil.rmtree(self._removed, ignore_errors=True)
+
+    @property
+    def _removed(self) -> Path:
+        return self.root.with_name(f".{self.root.name}.removed")
 
     def add(self, packs: Mapping[str, tuple[Entry, Mapping[str, Any]]]) -> None:
         """Adds packs with their messages; the index comes first, as a worker reads it before it takes one.
@@ -121,15 +139,29 @@ class Queue:
         return (self.root / _EXPERIMENTS / name).read_text()
 
     def index(self) -> dict[str, Entry]:
-        """Returns the entries of all packs, in their order."""
-        with contextlib.suppress(FileNotFoundError):
-            content = json.loads((self.root / _INDEX).read_text())
-            self._index = {name: Entry(title, n, tuple(after)) for name, (title, n, after) in content.items()}
+        """Returns the entries of all packs, in their order.
+
+        Raises:
+          OSError: the index is damaged; ``make`` throws it away, and packs that it named are to be withdrawn.
+        """
+        file = self.root / _INDEX
+        try:
+            there = file.stat()
+            state = there.st_ino, there.st_mtime_ns, there.st_size
+            if state != self._index_state:
+                content = json.loads(file.read_text())
+                self._index = {name: Entry(title, n, tuple(after)) for name, (title, n, after) in content.items()}
+                self._index_state = state
+        except FileNotFoundError:
+            self._index, self._index_state = {}, None
+        except (ValueError, TypeError, AttributeError):
+            raise OSError(errno.EIO, "is damaged; the same command makes it anew", str(file)) from None
         return self._index
 
     def next_number(self) -> int:
         """Returns a number above those of all packs."""
-        return max(map(int, self.index()), default=-1) + 1
+        names = {*self.index(), *(name for folder in _OF_PACKS for name in self._names(folder))}
+        return max((int(re.split("[@.]", name)[0]) for name in names), default=-1) + 1
 
     def messages(self) -> dict[str, dict[str, Any]]:
         """Returns the messages of the packs that wait or run."""
@@ -137,16 +169,25 @@ class Queue:
         for state in (_WAITING, _RUNNING):
             for name in self._names(state):
                 with contextlib.suppress(FileNotFoundError, ValueError):  # it moved, or was damaged
-                    found[name.partition("@")[0]] = json.loads((self.root / state / name).read_text())
+                    found[name.partition("@")[0]] = _content(self.root / state / name)
         return found
 
     def retry(self) -> None:
-        """Forgets the faults of packs, and puts back those that were set aside."""
+        """Forgets the faults of packs, and puts back those that were set aside; takes out what is damaged."""
         for fault in self._names(_FAULTS):
             (self.root / _FAULTS / fault).unlink(missing_ok=True)
         for name in self._names(_ASIDE):
             with contextlib.suppress(FileNotFoundError):
                 (self.root / _ASIDE / name).rename(self.root / _WAITING / name)
+        damaged = set()
+        for name in self._names(_WAITING):
+            try:
+                _content(self.root / _WAITING / name)
+            except FileNotFoundError:  # a worker has it
+                continue
+            except ValueError:
+                damaged.add(name)
+        self.withdraw(damaged)
 
     def withdraw(self, names: Collection[str]) -> None:
         """Takes packs out of the queue; who runs one ends it in vain."""
@@ -161,20 +202,24 @@ class Queue:
     def claim(self, worker: str, last: Collection[str] = ()) -> Claim | None:
         """Takes the first pack whose parents are done or set aside, some packs last; None where none is ready."""
         waiting = self._names(_WAITING)
-        if waiting and not self._index.keys() >= set(waiting):
-            self.index()
+        index = self.index() if waiting else {}
         ended = {*self._names(_DONE), *self._names(_ASIDE)} if waiting else set()
         for name in sorted(waiting, key=lambda name: (name in last, name)):
-            entry = self._index.get(name)
+            entry = index.get(name)
             if entry is None or not ended.issuperset(entry.after):
                 continue
             own = self.root / _RUNNING / f"{name}@{worker}"
             with contextlib.suppress(FileNotFoundError):
                 (self.root / _WAITING / name).rename(own)
             # A rename over NFS may report that there was no file when it was the one to move it.
-            with contextlib.suppress(FileNotFoundError, ValueError):
-                lost = sum(fault["is_lost"] for fault in self._faults(name))
-                return Claim(name, json.loads(own.read_text()), entry.after, lost)
+            try:
+                message = _content(own)
+            except FileNotFoundError:
+                continue
+            except ValueError as damage:
+                self.fail(name, worker, str(damage), is_final=True)
+                continue
+            return Claim(name, message, entry.after, sum(fault["is_lost"] for fault in self._faults(name)))
         return None
 
     def release(self, name: str, worker: str) -> None:
@@ -183,8 +228,7 @@ class Queue:
 
     def finish(self, name: str, worker: str, result: Mapping[str, Any]) -> None:
         """Marks a pack as done, with the packs of the store that hold it and the seconds it took."""
-        with written_whole(self.root / _RESULTS / name) as draft:
-            draft.write_text(json.dumps(result))
+        self._write(_RESULTS, name, result)
         self._move(name, worker, _DONE)
 
     def fail(self, name: str, worker: str, reason: str, trace: str = "", is_final: bool = False) -> None:
@@ -198,17 +242,25 @@ class Queue:
 
         Those that lost more workers than ``retries``, and more than one, are set aside.
         """
-        held = (name.split("@") for name in self._names(_RUNNING))
-        lost = [(name, owner) for name, owner in held if owner == worker or owner.startswith(f"{worker}.")]
-        for name, owner in lost:
+        lost = []
+        for held in self._names(_RUNNING):
+            name, _, owner = held.partition("@")
+            if owner != worker and not owner.startswith(f"{worker}."):
+                continue
+            finder = f"lost.{uuid.uuid4().hex[:12]}"  # one of several that find it; without signs of life itself
+            try:
+                (self.root / _RUNNING / held).rename(self.root / _RUNNING / f"{name}@{finder}")
+            except FileNotFoundError:
+                continue
+            lost.append(name)
             if (self.root / _RESULTS / name).exists():  # killed between the two steps of ``finish``
-                self._move(name, owner, _DONE)
+                self._move(name, finder, _DONE)
                 continue
             reason = f"its worker {owner} was lost"
             self._note_fault(name, {"reason": reason, "trace": "", "is_lost": True, "is_final": False})
             n_lost = sum(fault["is_lost"] for fault in self._faults(name))
-            self._move(name, owner, _ASIDE if n_lost > max(retries, 1) else _WAITING)
-        return [name for name, _ in lost]
+            self._move(name, finder, _ASIDE if n_lost > max(retries, 1) else _WAITING)
+        return lost
 
     def beat(self, worker: str) -> None:
         """Gives a sign of life of a worker."""
@@ -220,23 +272,30 @@ class Queue:
         """Takes a worker that ends off the list."""
         (self.root / _WORKERS / worker).unlink(missing_ok=True)
 
-    def workers(self) -> dict[str, float]:
-        """Returns the workers and the seconds since the last sign of each, by the clock of the file system."""
-        probe = self.root / _WORKERS / f".{os.getpid()}"
+    def workers(self) -> dict[str, float] | None:
+        """Returns the workers and the seconds since the last sign of each, by the clock of the file system.
+
+        None where that cannot be said now: the queue is gone, or its disk for a moment.
+        """
+        probe = self.root / _WORKERS / f".{uuid.uuid4().hex}"
         ages = {}
-        with contextlib.suppress(OSError):
+        try:
             probe.touch()
             now = probe.stat().st_mtime
             for name in self._names(_WORKERS):
                 with contextlib.suppress(FileNotFoundError):
                     ages[name] = now - (self.root / _WORKERS / name).stat().st_mtime
             probe.unlink(missing_ok=True)
+        except OSError:
+            return None
         return ages
 
     def lose_silent(self, retries: int) -> list[str]:
         """Counts workers without a sign of life as lost; returns the names of their packs."""
+        owners = {name.partition("@")[2] for name in self._names(_RUNNING)}  # first, for who claims has given a sign
         ages = self.workers()
-        owners = {name.partition("@")[2] for name in self._names(_RUNNING)}
+        if ages is None:
+            return []
         silent = [owner for owner in owners | ages.keys() if ages.get(owner, SILENT) >= SILENT]
         lost = [name for worker in silent for name in self.lose(worker, retries)]
         for worker in silent:
@@ -262,7 +321,7 @@ class Queue:
     def result(self, name: str) -> dict[str, Any] | None:
         """Returns the result of a pack that is done; None of another."""
         with contextlib.suppress(FileNotFoundError, ValueError):
-            return json.loads((self.root / _RESULTS / name).read_text())
+            return _content(self.root / _RESULTS / name)
         return None
 
     def faults(self) -> dict[str, list[dict[str, Any]]]:
@@ -271,12 +330,13 @@ class Queue:
         return {name: self._faults(name) for name in names}
 
     def set_aside(self) -> dict[str, tuple[str, dict[str, Any]]]:
-        """Returns the last fault and the message of each pack that is set aside."""
+        """Returns the last fault and the message of each pack that is set aside; none whose message is the fault."""
         found = {}
         for name in self._names(_ASIDE):
             faults = self._faults(name)
             reason = faults[-1]["reason"] if faults else "set aside"
-            found[name] = reason, json.loads((self.root / _ASIDE / name).read_text())
+            with contextlib.suppress(FileNotFoundError, ValueError):
+                found[name] = reason, _content(self.root / _ASIDE / name)
         return found
 
     def states(self) -> dict[str, list[str]]:
@@ -312,22 +372,39 @@ class Queue:
 
     def _note_fault(self, name: str, fault: Mapping[str, Any]) -> None:
         number = len(self._faults(name))
-        with written_whole(self.root / _FAULTS / f"{name}.{number:04}") as draft:
-            draft.write_text(json.dumps(fault))
+        self._write(_FAULTS, f"{name}.{number:04}", fault)
+
+    def _write(self, folder: str, name: str, content: Mapping[str, Any]) -> None:
+        # The queue may be gone; or a worker that was believed lost, and one in its place, write the same.
+        with contextlib.suppress(FileNotFoundError), written_whole(self.root / folder / name) as draft:
+            draft.write_text(json.dumps(content))
 
     def _faults(self, name: str) -> list[dict[str, Any]]:
         found = []
-        for file in self._sorted((self.root / _FAULTS).glob(f"{name}.*")):
-            with contextlib.suppress(FileNotFoundError, ValueError):
-                found.append(json.loads(file.read_text()))
+        for fault in self._names(_FAULTS):
+            if fault.partition(".")[0] == name:
+                with contextlib.suppress(FileNotFoundError, ValueError):
+                    found.append(_content(self.root / _FAULTS / fault))
         return found
 
-    def _names(self, state: str) -> list[str]:
+    def _names(self, folder: str) -> list[str]:
         try:
-            return sorted(name for name in os.listdir(self.root / state) if not name.startswith("."))
+            names = [name for name in os.listdir(self.root / folder) if not name.startswith(".")]
         except FileNotFoundError:
             return []
+        return sorted(name for name in names if folder not in _OF_PACKS or _NAME.fullmatch(name))
 
-    @staticmethod
-    def _sorted(files: Iterable[Path]) -> list[Path]:
-        return sorted(files, key=lambda file: file.name)
+
+def _content(file: Path) -> dict[str, Any]:
+    """Returns a message, a fault or a result.
+
+    Raises:
+      FileNotFoundError: it was moved.
+      ValueError: it is damaged.
+    """
+    try:
+        if isinstance(content := json.loads(file.read_text()), dict):
+            return content
+    except ValueError:
+        pass
+    raise ValueError("its message is damaged; the same command makes it anew")

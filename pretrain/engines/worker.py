@@ -91,7 +91,8 @@ def _done(queue: Queue, claim: Claim, worker: str, stop: Callable[[], bool]) -> 
         queue.release(claim.name, worker)
     except (AlteredError, ConfigError, OSError, StoreError):  # of this machine
         queue.release(claim.name, worker)
-        raise
+        if queue.exists():  # or its launcher was done, and removed the experiment, too
+            raise
     except MemoryFault as fault:
         queue.fail(claim.name, worker, str(fault), is_final=True)
     except Exception as error:  # of the user's layers, methods and losses, or of the device
@@ -125,6 +126,7 @@ def _result(queue: Queue, claim: Claim, stop: Callable[[], bool]) -> dict[str, A
         left = {job.id for job in part.left}
         if store.verified(left) == left:
             names += {store.pack_of(job) for job in left}
+            store.cut_progress(part, ())  # of a worker that was killed before it forgot that
             continue
         if stop():
             raise Interrupted

@@ -137,8 +137,10 @@ def _workers(folder: Path) -> tuple[str, str]:
     left = queue.Queue(folder)
     if left.is_over():
         return "", ""
-    n_alive = sum(age < queue.SILENT for age in left.workers().values())
-    return counted(n_alive, "worker"), str(left.counts())
+    n_alive = sum(age < queue.SILENT for age in (left.workers() or {}).values())
+    with contextlib.suppress(OSError):  # of a damaged index, which a launcher makes anew
+        return counted(n_alive, "worker"), str(left.counts())
+    return counted(n_alive, "worker"), ""
 
 
 def _is_free(file: int) -> bool:

@@ -1,0 +1,209 @@
+"""Workers, launchers and nodes that are killed at named points: the same command ends as if nobody had been.
+
+Bits are promised of programs that are compiled as users do, so that whatever trains here is a process of its own.
+"""
+
+import collections
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from pretrain.engines import queue as queues
+from pretrain.engines.queue import Queue
+from tests.launching import ONE_ARM, OPTIONS, ROOT, results
+
+pytest.importorskip("submitit", reason="an extra")
+
+KILLED = Path(__file__).with_name("killed.py")
+RUN, STORE = Path("run"), Path("store")
+SLURM = ["--engine", "slurm", "--engine.address", "local", "--engine.cpus", "1", "--engine.memory", "2"]
+SLURM += ["--engine.parallel", "1"]
+NEVER = "pretrain.engines.queue:Queue.finish before 1000"
+RETRIES = "5"
+
+
+def environment():
+    """Of processes that compile as users do."""
+    return {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"} | {"PYTHONPATH": str(ROOT)}
+
+
+class Place:
+    """A folder with a run and a store of its own."""
+
+    def __init__(self, path, data, extra=()):
+        self.path, self.queue = path, Queue(path / RUN / queues.FOLDER)
+        # Fifty updates of pretraining, of which the first chunk's twenty are saved.
+        self.argv = ["geron", "--data.name", data, *OPTIONS, *ONE_ARM, "--pretrain.epochs", "5", "--save-every", "0"]
+        self.argv += ["--run-dir", str(RUN), "--store", str(STORE), *extra]
+
+    def start(self, point, program, *arguments):
+        """A process that is killed at a point."""
+        command = [sys.executable, str(KILLED), point, program, *map(str, arguments)]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        return subprocess.Popen(command, cwd=self.path, env=environment(), **pipes)
+
+    def ended(self, point, program, *arguments):
+        """Waits for a process that is killed at a point; returns its exit code and what it reported."""
+        with self.start(point, program, *arguments) as process:
+            try:
+                _, reported = process.communicate(timeout=300)
+            finally:
+                process.kill()
+        return process.returncode, reported
+
+    def work(self, point=NEVER, name="one"):
+        cores = ",".join(map(str, sorted(os.sched_getaffinity(0))))
+        return self.ended(point, "worker", RUN / queues.FOLDER, name, RETRIES, cores)
+
+    def launch(self, point, *options):
+        return self.ended(point, "launch", *self.argv, *options)
+
+    def check(self, reference):
+        """Checks that what is there is what a run that was never killed leaves, and nothing else."""
+        assert results(self.path / RUN) == reference
+        rows = pq.read_table(self.path / RUN / "trials.parquet")["trial_id"].to_pylist()
+        assert len(rows) == len(set(rows)) > 0
+        manifests = [json.loads(file.read_text()) for file in self.path.glob("store/packs/*/manifest.json")]
+        stages = collections.Counter(stage for manifest in manifests for stage in manifest["stages"])
+        assert set(stages.values()) == {1}
+        left = [name for name in ("begun", "drafts", "damaged") if any((self.path / STORE).glob(f"{name}/*"))]
+        left += [path.name for path in (self.path / RUN).glob("*queue*")]
+        assert left == []
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory, tiny_path, programs):
+    """Returns a function that makes an empty place."""
+
+    def make(name, *options):
+        place = Place(tmp_path_factory.mktemp("places") / name, tiny_path, options)
+        (place.path / STORE).mkdir(parents=True)
+        (place.path / STORE / "programs").symlink_to(programs)
+        return place
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def launched():
+    """Returns a function that launches in a place, in a process that compiles as users do; returns what it printed."""
+    command, pipes = (
+        [sys.executable, str(KILLED), "", "launches"],
+        {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE},
+    )
+    with subprocess.Popen(command, env=environment(), text=True, **pipes) as process:
+
+        def launch(place, *options):
+            process.stdin.write(json.dumps([str(place.path), [*place.argv, *options]]) + "\n")
+            process.stdin.flush()
+            code, out, reported = json.loads(process.stdout.readline())
+            assert code == 0, reported
+            return out
+
+        yield launch
+
+
+@pytest.fixture(scope="module")
+def at_hiring(places):
+    """A place whose launcher was killed when all packs waited and no worker was hired, and a copy of it."""
+    place = places("place")
+    code, reported = place.launch("pretrain.engines.remote:_Watch._hire before 1", *SLURM)
+    assert code == -signal.SIGKILL, reported
+    assert {state: len(names) for state, names in place.queue.states().items() if names} == {"waiting": 2}
+    return place, shutil.copytree(place.path, place.path.with_name("copy"), symlinks=True)
+
+
+@pytest.fixture
+def filled(at_hiring):
+    """The place as it was then; always the same one, for workers are told its path."""
+    place, copy = at_hiring
+    shutil.rmtree(place.path)
+    shutil.copytree(copy, place.path, symlinks=True)
+    return place
+
+
+@pytest.fixture(scope="module")
+def unkilled(places, launched):
+    """The tables of the same command without a queue, and without a kill."""
+    place = places("unkilled")
+    assert "4 of 4 stages run" in launched(place)
+    return results(place.path / RUN)
+
+
+QUEUE, STORED, WORK = "pretrain.engines.queue:Queue", "pretrain.store.store:Store", "pretrain.engines.worker"
+AMID, SEALED = "pretrain.store.sealed", "pretrain.store.manifests"
+TRAINED = f"{STORED}.save before 1"  # from there on a finished pack is stored, no progress
+SECOND = f"{QUEUE}.claim after 2"
+WORKER_POINTS = {
+    "before it gives a sign of life": [f"{QUEUE}.beat before 1"],
+    "between signs of life, from their thread": [f"{QUEUE}.claim after 1, {QUEUE}.beat after 5"],
+    "before it looks after its former life": [f"{QUEUE}.lose before 1"],
+    "before its first claim": [f"{QUEUE}.claim before 1"],
+    "between the rename and the reading of a claim": ["pretrain.engines.queue:_content before 1"],
+    "after its first claim": [f"{QUEUE}.claim after 1"],
+    "after its second claim": [SECOND],
+    "before it reads the experiment": [f"{QUEUE}.experiment before 1"],
+    "before it reads data": ["pretrain.data:load before 1"],
+    "before it derives a pack": ["pretrain.engines.message:Deriver.pack before 1"],
+    "after it derived a pack": ["pretrain.engines.message:Deriver.pack after 2"],
+    "before it opens the pack of parents": [f"{SECOND}, {STORED}.open before 1"],
+    "before it checks parents": [f"{SECOND}, {STORED}.verified before 1"],
+    "amid the parents' parameters": ["pretrain.store.parents:params before 4"],
+    "before it trains": ["pretrain.engines.work:train before 1"],
+    "before the first chunk": ["pretrain.execute.execute:run before 1"],
+    "before a chunk is saved": [f"{STORED}.save_progress before 1"],
+    "in the draft of a saved chunk": [f"{AMID}:save_arrays before 1"],
+    "after a saved chunk": [f"{STORED}.save_progress after 1"],
+    "before a trained pack is stored": [TRAINED],
+    "in the draft, before arrays": [f"{TRAINED}, {AMID}:save_arrays before 1"],
+    "in the draft, after arrays": [f"{TRAINED}, {AMID}:save_arrays after 1"],
+    "in the draft, before the manifest": [f"{TRAINED}, {SEALED}:write before 1"],
+    "in the draft, before it is on the disk": [f"{TRAINED}, {SEALED}:sync before 1"],
+    "before the seal's rename": [f"{TRAINED}, {AMID}:_commit before 1"],
+    "after the seal's rename": [f"{TRAINED}, {AMID}:_commit after 1"],
+    "before progress is forgotten": [f"{TRAINED}, {STORED}._forget_progress before 1"],
+    "before the stored pack is opened": [f"{TRAINED}, {STORED}._open before 1"],
+    "before the result": [f"{QUEUE}.finish before 1"],
+    "between result and move": [f"{QUEUE}.finish before 1, {QUEUE}._move before 1"],
+    "after the move": [f"{QUEUE}.finish after 1"],
+    "after the last result": [f"{QUEUE}.finish before 2, {QUEUE}._move before 1"],
+    "before it takes leave": [f"{QUEUE}.part before 1"],
+    "before a release": [f"pretrain.execute.execute:run before 1 SIGTERM, {QUEUE}.release before 1"],
+    "after a release": [f"pretrain.execute.execute:run before 1 SIGTERM, {QUEUE}.release after 1"],
+    "twice in a row": [f"{STORED}.save_progress after 1", f"{QUEUE}.finish before 1"],
+    "amid the cut of progress": [f"{STORED}.save_progress after 1"] * 2,
+    "between the halves": [f"{STORED}.save_progress after 1", f"{STORED}.save after 1"],
+    "in the second half": ["pretrain.engines.work:train before 1", "pretrain.engines.work:train before 2"],
+    "after the halves, before the result": ["pretrain.engines.work:train before 1", f"{QUEUE}.finish before 1"],
+    "as it looks after its former life": [f"{QUEUE}.claim after 1", f"{QUEUE}._note_fault before 1"],
+    "as its former life's pack is put back": [f"{QUEUE}.claim after 1", f"{QUEUE}._note_fault after 1"],
+    "once more than a pack survives, less one": ["pretrain.engines.work:train before 1"] * 5,
+}
+QUICK = {"after a saved chunk", "before the seal's rename", "between result and move"}  # one of each kind
+
+
+def marked(points, mark=pytest.mark.cluster):
+    return [pytest.param(point, marks=mark if point in QUICK else pytest.mark.slow) for point in points]
+
+
+@pytest.mark.parametrize("point", marked(WORKER_POINTS))
+def test_a_worker_that_is_killed_costs_nothing(point, filled, launched, unkilled):
+    place = filled
+    for kill in WORKER_POINTS[point]:
+        code, reported = place.work(kill)
+        assert code == -signal.SIGKILL, (code, reported)
+    if list(WORKER_POINTS).index(point) % 2:  # another takes its place
+        place.queue.lose("one", int(RETRIES))
+        assert place.work(name="other") == (0, "")
+    else:  # the same is started again
+        assert place.work() == (0, "")
+    assert place.queue.is_over() and place.queue.counts().done == 2
+    assert "0 of 4 stages run" in launched(place, *SLURM)
+    place.check(unkilled)
