@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
@@ -21,6 +22,7 @@ from pretrain.engines.interrupts import Interrupted
 from pretrain.engines.work import MemoryFault
 from pretrain.plan import environment
 from pretrain.running import QUIET, Prepared, Trained
+from pretrain.runs import lost
 from pretrain.store.manifests import DamageError
 from pretrain.store.store import StoreError
 from pretrain.study.results import Run, load_run
@@ -62,7 +64,7 @@ def run(
     if progress:
         print(*asked.notes, sep="\n", end="\n" * bool(asked.notes), file=sys.stderr)
     if isolated:
-        return _isolated(asked.experiment, chosen, progress)
+        return _warned(_isolated(asked.experiment, chosen, progress))
     if asked.experiment.engine.distributed:
         remedy = f"takes a process of its own on every host; start {invocation.command()} there"
         raise ConfigError("engine.distributed", True, remedy)
@@ -74,7 +76,15 @@ def run(
     with running.occupied(prepared) as note:
         finished = running.conclude(_trained(prepared, console, note))
     running.check_data(prepared)
-    return finished
+    return _warned(finished)
+
+
+def _warned(run: Run) -> Run:
+    """Warns of trials that are missing from a run, and returns it."""
+    for finding in run.findings:
+        if finding.kind == lost.KIND:
+            warnings.warn(str(finding), stacklevel=3)
+    return run
 
 
 def _asked(experiment: Experiment | Path | str, overrides: Mapping[str, Any]) -> Overridden:

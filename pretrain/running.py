@@ -38,6 +38,7 @@ from pretrain.runs import (
     baselines,
     before,
     holds,
+    lost,
     measures,
     per_class,
     places,
@@ -98,10 +99,11 @@ class Trained(NamedTuple):
     """What training came to."""
 
     prepared: Prepared
-    plan: Plan  # of the seeds that it took
+    plan: Plan  # of the seeds that it took, without trials that are missing
     n_run: int  # stages
     tables: Mapping[str, pa.Table]  # by name
     answer: Answer
+    missing: Mapping[str, str]  # the reason that a trial of the plan was not trained, by its id
 
     @property
     def judgement(self) -> judged.Judged:
@@ -268,15 +270,15 @@ def train(
             if n_missing and is_leader:
                 threading.Thread(target=_load_for_report, daemon=True).start()
             try:
-                prepared.engine(Request(experiment, plan, prepared.datasets, store, console, stop, note))
+                why = prepared.engine(Request(experiment, plan, prepared.datasets, store, console, stop, note))
             except Interrupted:
                 store.refresh()
                 stored = f"{len(store.verified(plan.jobs))} of {counted(len(plan.jobs), 'stage')} stored"
                 raise Interrupted(f"stopped with {stored}; the same command goes on from here") from None
-            n_run += n_missing
+            n_run += n_missing - len(why)
             if is_leader:
                 with progress.going_on(console, "measuring pretraining, and judging"):
-                    trained = _judged(prepared, plan, n_run, known, known_ranks, rows)
+                    trained = _judged(prepared, plan, look, why, n_run, known, known_ranks, rows)
                 if len(prepared.schedule) > 1:
                     with named_shortly(experiment):
                         line = verdicts.progress(look, prepared.schedule, trained.answer.comparisons)
@@ -309,17 +311,22 @@ def _load_for_report() -> None:
 def _judged(
     prepared: Prepared,
     plan: Plan,
+    look: Look,
+    why: Mapping[str, str],
     n_run: int,
     known: dict[str, before.Before],
     known_ranks: dict[str, ranks.Ranks],
     rows: RowParts,
 ) -> Trained:
-    """Returns the tables of a plan that is stored, and the answer that they give.
+    """Returns the tables of a plan that is stored but for some stages, and the answer that they give at a look.
 
     Errors of pretraining before its first update and ranks of codes that are known, by stage, and variances of
     comparisons at earlier looks, of ``rows``, are not measured again; others join.
     """
     experiment, datasets, store = prepared.experiment, prepared.datasets, prepared.store
+    plan, missing = lost.trained(plan, why)
+    if missing:
+        prepared = prepared._replace(findings=(*prepared.findings, lost.finding(prepared.plan, plan, missing)))
     own, study = plan.compared, experiment.study
     errors, compared = remeasured(own, store, datasets), baselines.of_trials(plan, datasets, study.metric)
     redrawn = tables.redrawn(plan, store, study, compared)
@@ -334,7 +341,7 @@ def _judged(
         **({"variation": redrawn} if redrawn else {}),
     }
     try:
-        *earlier, look = sequential.taken(experiment, trials)
+        earlier = prepared.schedule[: look.number - 1]
         usual, findings = usual_values(experiment), prepared.findings
         rows.read = functools.partial(row_scores.of_trials, own, store, datasets)
         others = by_name["stages"], earlier, redrawn, rows
@@ -346,7 +353,7 @@ def _judged(
         outcome.write_tables(experiment, datasets, prepared.findings, by_name, prepared.warn)
         raise
     by_name |= {name: table for name, table in (("classes", classes), ("rows", rows.table())) if table}
-    return Trained(prepared, plan, n_run, by_name, concluded)
+    return Trained(prepared, plan, n_run, by_name, concluded, missing)
 
 
 def check_data(prepared: Prepared) -> None:

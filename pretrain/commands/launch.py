@@ -22,8 +22,8 @@ _COMMANDS = ("report", "table", "store", "judge", "encode", "predict", "export",
 def main(argv: Sequence[str], configs: Path | None = None) -> int:
     """Runs the command line, given the directory of config files, by default the package's; returns the exit code.
 
-    It is 0 when all is done, 1 when a file could not be used, 2 after a mistake in the input, 75 when interrupted with
-    everything saved, and 130 when interrupted at once. What becomes of its output changes none.
+    It is 0 when all is done, 1 when a file could not be used or trials are missing, 2 after a mistake in the input, 75
+    when interrupted with everything saved, and 130 when interrupted at once. What becomes of its output changes none.
     """
     configs = configs or config_file.packaged()
     try:
@@ -71,14 +71,14 @@ def launched(asked: Arguments, again: Sequence[str] = ()) -> int:
     from pretrain.store.store import StoreError
 
     try:
-        command.run(asked.experiment, asked.dry_run, asked.tensorboard, asked.chosen, again)
+        is_whole = command.run(asked.experiment, asked.dry_run, asked.tensorboard, asked.chosen, again)
     except Interrupted as stopped:
         streams.complain(stopped)
         return RESUME
     except (StoreError, MemoryFault, OSError) as error:
         streams.complain(error)
         return 1
-    return 0
+    return 0 if is_whole else 1
 
 
 def _imported(command: str) -> ModuleType:

@@ -31,7 +31,7 @@ def run(
     with_tensorboard: bool = False,
     chosen: Collection[str] | None = None,
     again: Sequence[str] = (),
-) -> str:
+) -> bool:
     """Runs an experiment: trains what is not stored yet, writes the run's files and prints the result.
 
     Args:
@@ -41,7 +41,7 @@ def run(
       chosen: fields that somebody chose, and that are not fitted to the data; by default all.
       again: the command that looks after the run again, where it is left to the jobs of Slurm.
 
-    Returns the run's directory.
+    Returns whether all of its trials were trained.
 
     Raises:
       ConfigError, Interrupted, MemoryFault, OSError, StoreError: as of ``running.prepare`` and what follows it.
@@ -60,7 +60,7 @@ def run(
         into = places.newest(experiment.run_dir) or experiment.run_dir
         progress.print(f"{counted(n_trials, 'trial')} on {hosts.in_words()}, into {into}", style="dim")
     prepared = running.prepare(experiment, chosen, notify, read_only=dry_run)
-    run_dir = prepared.experiment.run_dir
+    run_dir, is_whole = prepared.experiment.run_dir, True
     if dry_run:
         for finding in prepared.findings:
             notify(str(finding))
@@ -71,7 +71,7 @@ def run(
             trained = _trained(prepared, progress, with_tensorboard)
         except Detached as left:
             _leave(prepared, str(left), again, out)
-            return run_dir
+            return True
         # As it was fitted to its data.
         terminal.show(
             trained.answer,
@@ -87,11 +87,12 @@ def run(
         summary = f"{counted(len(trained.plan.trials), 'trial')}, {stages}, {seconds:.1f} s; {page}"
         out.print(summary, style="dim", soft_wrap=True)
         running.check_data(prepared)
+        is_whole = not trained.missing
     else:
         with Interrupts(lambda line: None):
             running.train(prepared)
     gc.freeze()  # the process is about to end, and need not search a million objects for cycles as it does
-    return run_dir
+    return is_whole
 
 
 def _trained(prepared: Prepared, progress: Console, with_tensorboard: bool) -> Trained:

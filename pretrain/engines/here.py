@@ -17,6 +17,7 @@ from pretrain.engines import work
 from pretrain.engines.interrupts import Interrupted
 from pretrain.engines.progress import Reporter
 from pretrain.engines.request import Request
+from pretrain.engines.set_aside import SetAside
 from pretrain.execute import execute, hosts
 from pretrain.plan import memory
 from pretrain.plan.plan import Pack, packs
@@ -29,9 +30,10 @@ COMPILERS = 2  # threads
 _AHEAD = 16  # shapes of packs whose programs are compiled before their turn; fewer than ``compiled.MOST_KEPT`` holds
 
 
-# Runs and stores every job of a plan that is not stored yet. Raises ``Interrupted`` when it was to stop, with all
-# that was done stored, and ``StoreError``.
-Engine = Callable[[Request], None]
+# Runs and stores every job of a plan that is not stored yet, and returns why some are missing then, by their ids: a
+# pack failed twice, or that of a stage before did. Raises ``Interrupted`` when it was to stop, with all that was done
+# stored, and ``StoreError``.
+Engine = Callable[[Request], Mapping[str, str]]
 
 
 def of(config: EngineConfig) -> Engine:
@@ -52,8 +54,11 @@ def of(config: EngineConfig) -> Engine:
     return module.run
 
 
-def run_here(request: Request) -> None:
-    """Runs packs in this process, one after another, while the programs of the next are compiled."""
+def run_here(request: Request) -> Mapping[str, str]:
+    """Runs packs in this process, one after another, while the programs of the next are compiled.
+
+    Of several processes, which must agree, a pack that fails ends all.
+    """
     experiment, plan, datasets, store, console, stop, note = request
     hosts.barrier()  # so that all see the same store
     store.refresh()
@@ -67,10 +72,12 @@ def run_here(request: Request) -> None:
     if todo:
         console.print(f"{counted(len(todo), 'pack')} on {hosts.in_words()}", style="dim", soft_wrap=True)
     compilers, saver = ThreadPoolExecutor(COMPILERS), _Saver(store)
-    compile_ahead = compiler_ahead(todo, datasets, compilers)
+    compile_ahead, set_aside = compiler_ahead(todo, datasets, compilers), SetAside(console)
     try:
-        for number, pack in enumerate(todo):
-            compile_ahead(pack)
+        for number, whole in enumerate(todo):
+            if not (pack := set_aside.without_orphans(whole)):
+                continue
+            compile_ahead(whole)
             if hosts.broadcast(stop()):
                 raise Interrupted
             ids = {job.id for job in pack.left}
@@ -80,10 +87,12 @@ def run_here(request: Request) -> None:
                 saver.wait()
             with reporter.pack(number) as advanced:
                 how = (experiment.save_every, advanced, stop, saver.save, partial(console.print, soft_wrap=True))
-                work.do(pack, datasets[pack.data], store, *how)
+                set_aside.unless_done(pack, partial(work.do, pack, datasets[pack.data], store, *how))
     finally:
         compilers.shutdown(cancel_futures=True)
         saver.wait()
+    stored = store.verified(set_aside.why)
+    return {job: reason for job, reason in set_aside.why.items() if job not in stored}
 
 
 class _Saver:

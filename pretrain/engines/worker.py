@@ -21,6 +21,7 @@ from pretrain.engines.interrupts import Interrupted, Interrupts
 from pretrain.engines.message import AlteredError, Deriver
 from pretrain.engines.node import DONE, STOPPED, STOPPED_CODE
 from pretrain.engines.queue import BEAT, Claim, Queue
+from pretrain.engines.set_aside import reason_of
 from pretrain.engines.work import MemoryFault
 from pretrain.plan import environment
 from pretrain.plan import plan as planning
@@ -33,7 +34,6 @@ from pretrain.store.store import Store, StoreError
 FAULTY = "faulty"
 _MOST_RAISED = 2  # packs in a row, after which the process is believed to be broken
 _PAUSES = 0.05, 2.0  # seconds between two looks for a pack that is ready, from the shortest to the longest
-_LONGEST = 300  # characters of a fault
 _COMPILING = "/jax/core/compile/"  # events of JAX
 
 
@@ -96,8 +96,7 @@ def _done(queue: Queue, claim: Claim, worker: str, stop: Callable[[], bool]) -> 
     except MemoryFault as fault:
         queue.fail(claim.name, worker, str(fault), is_final=True)
     except Exception as error:  # of the user's layers, methods and losses, or of the device
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"[:_LONGEST]
-        queue.fail(claim.name, worker, reason, traceback.format_exc())
+        queue.fail(claim.name, worker, reason_of(error), traceback.format_exc())
         return False
     return True
 

@@ -51,6 +51,11 @@ class Pack:
         """The images that all jobs read."""
         return self.jobs[0].data
 
+    def of_lanes(self, lanes: Collection[int]) -> "Pack":
+        """Returns the pack of some of its lanes."""
+        jobs = tuple(self.jobs[lane] for lane in sorted(lanes))
+        return Pack(self.stage, jobs, tuple(part.of_lanes(lanes) for part in self.passed))
+
 
 @dataclasses.dataclass(frozen=True)
 class Plan:

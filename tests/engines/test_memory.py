@@ -1,20 +1,24 @@
 """A pack that does not fit in memory runs in halves, once, and nothing of it is lost."""
 
 import io
+import re
 
 import jax
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
+import pretrain
+from pretrain.commands.launch import main
 from pretrain.commands.options import console
 from pretrain.config.fields import with_values
 from pretrain.engines import here, message, remote, work, worker
 from pretrain.engines.request import Request
-from pretrain.engines.work import MemoryFault
 from pretrain.execute import execute
 from pretrain.plan.plan import cut, packs
 from pretrain.store import programs
 from pretrain.store.store import Store
+from tests.launching import N_TRIALS, results
 from tests.small_sweep import make_plan
 
 ERRORS = {
@@ -70,16 +74,18 @@ def test_a_pack_that_does_not_fit_is_cut_in_half(error, small, monkeypatch):
     assert said[0].endswith("; it is cut in half and run again")
 
 
-def test_halves_that_do_not_fit_are_a_fault_that_costs_nothing(small, monkeypatch):
-    task, _ = small
+def test_halves_that_do_not_fit_are_set_aside_and_cost_nothing(small, monkeypatch):
+    task, out = small
     sizes = fail(monkeypatch, ERRORS["XLA"], fits=1, stage="finetune")
-    with pytest.raises(MemoryFault, match="finetune: a pack of 2 trials does not fit in memory"):
-        here.run_here(task)
+    why = here.run_here(task)
     assert sizes == [(3, 0), (2, 0)]
+    (reason,) = set(why.values())
+    assert reason.startswith("finetune: a pack of 2 trials does not fit in memory") and len(why) == 3
+    assert f"{reason}; the pack is set aside" in out.getvalue()
     stored = task.store.verified(task.plan.jobs)
     assert {task.plan.jobs[job].stage.name for job in stored} == {"pretrain/0", "pretrain/1"} and len(stored) == 6
     monkeypatch.undo()
-    here.run_here(task)
+    assert here.run_here(task) == {}
     assert task.store.verified(task.plan.jobs) == task.plan.jobs.keys()
 
 
@@ -87,16 +93,72 @@ def test_a_single_trial_that_does_not_fit_is_not_run_again(small, monkeypatch):
     task, _ = small
     sizes = fail(monkeypatch, ERRORS["bad_alloc"], fits=0)
     one = make_plan(with_values(task.experiment, {"seeds": 1}), task.datasets[task.experiment.data])
-    with pytest.raises(MemoryFault, match=LINE.format("1 trial")):
-        here.run_here(task._replace(plan=one))
+    why = here.run_here(task._replace(plan=one))
+    assert why.keys() == one.jobs.keys() and all(re.match(LINE.format("1 trial"), each) for each in why.values())
     assert sizes == [(1, 0)]
 
 
-def test_another_fault_of_xla_is_none_of_memory(small, monkeypatch):
+def test_another_fault_of_xla_is_none_of_memory_and_has_the_pack_run_once_more(small, monkeypatch):
+    task, out = small
+    sizes = fail(monkeypatch, jax.errors.JaxRuntimeError("INTERNAL: a fault"))
+    why = here.run_here(task)
+    assert set(why.values()) == {"pretrain/0: JaxRuntimeError: INTERNAL: a fault"} and len(why) == 9
+    assert sizes == [(3, 0), (3, 0)] and out.getvalue().count("; the pack is run again") == 1
+
+
+def test_a_fault_of_this_program_ends_the_run(small, monkeypatch):
     task, _ = small
-    fail(monkeypatch, jax.errors.JaxRuntimeError("INTERNAL: a fault"))
-    with pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL"):
+    fail(monkeypatch, execute.LaneError("another job's"))
+    with pytest.raises(execute.LaneError):
         here.run_here(task)
+
+
+def fails_at(monkeypatch, is_failing):
+    """Makes packs in which some job is failing raise."""
+    done = work.do
+
+    def do(pack, *rest):
+        if any(map(is_failing, pack.jobs)):
+            raise ValueError("a layer of somebody's")
+        done(pack, *rest)
+
+    monkeypatch.setattr(work, "do", do)
+
+
+def test_only_lanes_that_lack_a_parent_are_left_out(small, monkeypatch):
+    task, _ = small
+    first = next(job for job in task.plan.jobs.values() if job.stage.name == "pretrain/0")
+    monkeypatch.setattr("pretrain.plan.plan.MAX_PACK", 2)
+    fails_at(monkeypatch, lambda job: job.id == first.id)
+    why = here.run_here(task)
+    lost = {job.seed for job in task.plan.jobs.values() if job.id in why}
+    assert len(why) == 6 and len(lost) == 2  # a pack of two seeds, of three stages each
+    assert task.store.verified(task.plan.jobs) == task.plan.jobs.keys() - why.keys()
+
+
+OPTIONS = {"pretraining": "pretrain/0", "fine-tuning": "finetune"}
+
+
+@pytest.mark.parametrize("stage", OPTIONS.values(), ids=OPTIONS)
+def test_a_run_without_some_trials_is_judged_and_the_next_makes_it_whole(stage, site, run, monkeypatch):
+    with monkeypatch.context() as patched:
+        fails_at(patched, lambda job: job.stage.name == stage and job.stage.stack.start == 0)
+        done = site.launch(*site.at(f"lost-{stage[:4]}"))
+    assert done.returncode == 1, done.stderr
+    run_dir = site.path / f"lost-{stage[:4]}-run"
+    found = pretrain.load_run(run_dir)
+    (finding,) = [each for each in found.findings if each.kind == "trials that are missing"]
+    assert finding.severity == "doubt" and "a layer of somebody's" in finding.sentence
+    n_lost = finding.figures["missing"]
+    assert 0 < n_lost < N_TRIALS and len(found.trials) == N_TRIALS - n_lost
+    assert f"{n_lost} of 8 trials are missing" in done.stdout + done.stderr
+    whole = pq.read_table(run / "trials.parquet").to_pylist()
+    kept = [row for row in whole if row["trial_id"] in set(found.trials["trial_id"].to_pylist())]
+    assert found.trials.to_pylist() == kept
+    for command in ("report", "table"):
+        assert main([command, str(run_dir)]) == 0
+    assert site.launch(*site.at(f"lost-{stage[:4]}")).returncode == 0
+    assert results(run_dir) == results(run)
 
 
 def test_halves_go_on_where_the_pack_was(small, monkeypatch):
@@ -130,7 +192,8 @@ def test_the_run_of_a_pack_that_does_not_fit_ends_in_one_line(site, run, monkeyp
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert last == "pretrain/0: a pack of 1 trial does not fit in memory (std::bad_alloc)"
     first, *others = others
-    assert first.startswith("6 packs on ") and all("cut in half" in line for line in others)
+    assert first.startswith("6 packs on ")
+    assert [line for line in others if "cut in half" not in line and "the pack is set aside" not in line] == []
 
 
 def test_memory_that_runs_out_elsewhere_is_one_line(site, monkeypatch):
