@@ -73,6 +73,12 @@ def run_here(request: Request) -> Mapping[str, str]:
         console.print(f"{counted(len(todo), 'pack')} on {hosts.in_words()}", style="dim", soft_wrap=True)
     compilers, saver = ThreadPoolExecutor(COMPILERS), _Saver(store)
     compile_ahead, set_aside = compiler_ahead(todo, datasets, compilers), SetAside(console)
+
+    def do(number: int, pack: Pack) -> None:
+        with reporter.pack(number) as advanced:
+            how = (experiment.save_every, advanced, stop, saver.save, partial(console.print, soft_wrap=True))
+            work.do(pack, datasets[pack.data], store, *how)
+
     try:
         for number, whole in enumerate(todo):
             if not (pack := set_aside.without_orphans(whole)):
@@ -85,9 +91,7 @@ def run_here(request: Request) -> Mapping[str, str]:
                 continue  # another run, which shares the store, has been faster
             if any(job.parent in saver.ids for job in pack.jobs):
                 saver.wait()
-            with reporter.pack(number) as advanced:
-                how = (experiment.save_every, advanced, stop, saver.save, partial(console.print, soft_wrap=True))
-                set_aside.unless_done(pack, partial(work.do, pack, datasets[pack.data], store, *how))
+            set_aside.unless_done(pack, partial(do, number, pack))
     finally:
         compilers.shutdown(cancel_futures=True)
         saver.wait()
