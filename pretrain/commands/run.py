@@ -15,8 +15,10 @@ from pretrain.commands import options, process
 from pretrain.config import Experiment, invocation
 from pretrain.config.counts import counted
 from pretrain.config.paths import is_writable
+from pretrain.engines import remote
 from pretrain.engines.interrupts import Detached, Interrupts
 from pretrain.execute import hosts
+from pretrain.plan.plan import Pack
 from pretrain.report import prospects as in_words
 from pretrain.report import tensorboard, terminal
 from pretrain.running import QUIET, Prepared, Trained, warning
@@ -127,7 +129,13 @@ def _preview(prepared: Prepared, out: Console) -> None:
         line = in_words.outlook(prospect)
     if line:
         out.print(line, soft_wrap=True)
-    preview.show(plan, out, store.temporaries, programs.compile_seconds(store.root / "programs"))
+    engine, of_workers = prepared.experiment.engine, list[Pack]()
+    if engine.name != "local":
+        of_workers = remote.cut(prepared.experiment, plan, store, plan.jobs.keys() - missing.keys())
+    preview.show(plan, out, store.temporaries, programs.compile_seconds(store.root / "programs"), of_workers)
+    if of_workers:
+        line = preview.on_workers(engine.name, of_workers, remote.pace(prepared.experiment, store))
+        out.print(line, soft_wrap=True)
     for line in (reuse.summary(plan, missing), reuse.continued(plan, missing, store), preview.states(plan, missing)):
         if line:
             out.print(line, soft_wrap=True)

@@ -15,6 +15,7 @@ from pretrain.config.fields import ConfigError
 from pretrain.data import Dataset
 from pretrain.engines import work
 from pretrain.engines.interrupts import Interrupted
+from pretrain.engines.pace import Pace
 from pretrain.engines.progress import Reporter
 from pretrain.engines.request import Request
 from pretrain.engines.set_aside import SetAside
@@ -24,6 +25,7 @@ from pretrain.plan.plan import Pack, packs
 from pretrain.store.records import Outcome
 from pretrain.store.store import Store
 
+SECONDS = 2.0  # that a pack may take at least: what lasts less is more work to start and to store than to train
 _FAR = 1.25  # times the memory that is free, as estimates may be that much too high
 _SHARE_OF_MEMORY = 0.5  # for a pack; temporaries of programs that never ran are guesses
 COMPILERS = 2  # threads
@@ -65,7 +67,7 @@ def run_here(request: Request) -> Mapping[str, str]:
     done, n_bytes = store.verified(plan.jobs), hosts.broadcast(pack_memory() >> 20) << 20
     starts = store.states.starts(plan.jobs.values())
     options = {"begun": store.in_training(), "noted": store.temporaries, "starts": starts}
-    todo = packs(plan.jobs.values(), done, n_bytes, jax.device_count(), **options)
+    todo = packs(plan.jobs.values(), done, n_bytes, jax.device_count(), Pace(store.temporaries, SECONDS), **options)
     for pack in {pack.stage: pack for pack in todo}.values():
         _check_fits(pack)
     reporter = Reporter(console, todo, note)

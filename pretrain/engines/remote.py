@@ -7,7 +7,7 @@ read and write the same store. A launcher may leave, and the same command takes 
 import contextlib
 import functools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -15,6 +15,7 @@ from pretrain.config import Experiment, to_json
 from pretrain.config.counts import counted
 from pretrain.engines import message
 from pretrain.engines.interrupts import Detached, Interrupted
+from pretrain.engines.pace import Pace
 from pretrain.engines.queue import FOLDER, Entry, Queue
 from pretrain.engines.request import Request
 from pretrain.plan import memory
@@ -23,6 +24,7 @@ from pretrain.plan.plan import Pack, Plan
 from pretrain.store.store import Store, StoreError
 
 LOG = "engine.log"  # in the run's directory: traces of packs that raised, and what schedulers print
+SECONDS = 20.0  # of a pack: a worker's start takes half of it, and what is lost with a worker is at most that
 _SHARE_OF_MEMORY = 0.5  # of what a pack asks for besides the process; the rest is for data on the host
 _SECONDS_BETWEEN_POLLS = 0.25
 _MOST_VAIN = 3  # crews in a row whose workers all ended, and did nothing
@@ -70,7 +72,7 @@ def run(request: Request, crew: Crew) -> Mapping[str, str]:
         while todo := _missing(plan, store, queue):
             if todo == before:
                 raise StoreError(f"{counted(len(todo), 'stage')} were done, and are not in {store.root}")
-            _fill(queue, experiment, plan.of_jobs(todo), store, crew.most)
+            _fill(queue, experiment, plan.of_jobs(todo), store)
             watch.until_over()
             store.refresh()
             before = todo
@@ -82,17 +84,21 @@ def run(request: Request, crew: Crew) -> Mapping[str, str]:
     return why
 
 
-def cut(experiment: Experiment, plan: Plan, store: Store, n_workers: int) -> list[Pack]:
-    """Cuts what is not stored yet into packs for workers of the size that the engine asks for."""
+def cut(experiment: Experiment, plan: Plan, store: Store, done: Collection[str]) -> list[Pack]:
+    """Cuts what is not done into packs for workers of the size that the engine asks for."""
     engine = experiment.engine
     n_bytes = int(_SHARE_OF_MEMORY * max(0, engine.memory * 1e9 - memory.PROCESS))
-    done = store.verified(plan.jobs)
     starts = store.states.starts(plan.jobs.values())
-    options = {"begun": store.in_training(), "noted": store.temporaries, "starts": starts}
-    return planning.packs(plan.jobs.values(), done, n_bytes, engine.cpus, n_workers, **options)
+    options = {"begun": store.in_training(), "noted": store.temporaries, "starts": starts, "fewest": 1}
+    return planning.packs(plan.jobs.values(), done, n_bytes, engine.cpus, pace(experiment, store), **options)
 
 
-def _fill(queue: Queue, experiment: Experiment, plan: Plan, store: Store, n_workers: int) -> None:
+def pace(experiment: Experiment, store: Store) -> Pace:
+    """Returns how long jobs take on workers."""
+    return Pace(store.temporaries, SECONDS, "gpu" if experiment.engine.gpus else "")
+
+
+def _fill(queue: Queue, experiment: Experiment, plan: Plan, store: Store) -> None:
     """Brings a queue in line with a plan of what is missing: adds packs of jobs that are in none, takes out others."""
     waiting, index = {name: message.ids_of(content) for name, content in queue.messages().items()}, queue.index()
     others = {name for name, ids in waiting.items() if not plan.jobs.keys() >= set(ids)}
@@ -101,7 +107,7 @@ def _fill(queue: Queue, experiment: Experiment, plan: Plan, store: Store, n_work
             others.add(name)
     queue.withdraw(others)
     made_by = {job: name for name, ids in waiting.items() if name not in others for job in ids}
-    packs = cut(experiment, plan.of_jobs(plan.jobs.keys() - made_by.keys()), store, n_workers)
+    packs = cut(experiment, plan.of_jobs(plan.jobs.keys() - made_by.keys()), store, ())
     named = queue.add_experiment(to_json(experiment))
     first, added = queue.next_number(), {}
     for number, pack in enumerate(packs, first):

@@ -10,6 +10,7 @@ import jax
 
 from pretrain.config.counts import counted
 from pretrain.data import Dataset
+from pretrain.engines import pace
 from pretrain.engines.interrupts import Interrupted
 from pretrain.execute import execute, hosts
 from pretrain.plan import plan as planning
@@ -61,7 +62,10 @@ def do(
 
     def trained(pack: Pack) -> None:
         outcome = train(pack, dataset, store, save_every, noted, stop, keep)
-        store.temporaries[pack.jobs[0].program, jax.default_backend()] = execute.temporaries(pack, dataset)
+        program, platform, known = pack.jobs[0].program, jax.default_backend(), store.temporaries
+        known[program, platform] = execute.temporaries(pack, dataset)
+        paced = pace.key(program, platform)  # the least of all, which waited for no compilation
+        known[paced] = min(known.get(paced, outcome.seconds), outcome.seconds)
         keep(pack, outcome)
 
     try:
@@ -91,7 +95,7 @@ def train(
 ) -> Outcome:
     """Runs a pack from where it was stored last, and keeps what is done of it stored; arguments are those of ``do``."""
     starts = [parents.params(job, store) for job in pack.jobs]
-    digests = [parents.digests(job, started, store) for job, started in zip(pack.jobs, starts, strict=True)]
+    digests = parents.digests(pack.jobs, starts, store)
     stored = store.progress(pack) or store.states.progress(pack)
     if stored and (missed := [part for part in pack.passed if part.stage.n_updates < stored.step]):
         *shorter, longest = missed  # as where a run of this pack alone was interrupted

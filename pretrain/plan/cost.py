@@ -20,6 +20,7 @@ from pretrain.learn.pytrees import frozen
 # Operations of matrix products in the time of a block of attention, for each of its exponentials and error functions:
 # with norms, and copies of heads. Measured on one core, 840 to 1,150 of ViTs of 64 and 128 units.
 _TRANSCENDENTAL = 900.0
+_UPDATE_SECONDS = 30e-6  # of an update besides its matrix products
 
 
 @functools.lru_cache(maxsize=256)
@@ -65,6 +66,14 @@ def seconds(program: Program, rate: float) -> float:
     plain, transcendental = _operations(program)
     attends = any(isinstance(layer, Attention) for layer in program.stage.stack.layers)
     return float(plain + _TRANSCENDENTAL * transcendental * attends) / rate
+
+
+def job_seconds(program: Program, rate: float) -> float:
+    """Returns the time of one job of a stage, all updates made, at a rate (FLOP/s) of matrix products."""
+    stage = program.stage
+    uncounted = stage.method.seconds
+    more = uncounted(stage.static, len(program.examples.tree.validation.inputs)) if uncounted else 0.0
+    return seconds(program, rate) + stage.n_updates * _UPDATE_SECONDS + more
 
 
 @functools.lru_cache(maxsize=256)
@@ -140,6 +149,7 @@ def _counted(function: Callable, *shapes: Any) -> np.ndarray:
     return np.array([counted.get(kind, 0.0) for kind in ("flops", "transcendentals")])
 
 
+@functools.cache
 def flop_rate() -> float:
     """Returns the speed of the local devices together in matrix products like those of training (FLOP / s)."""
     left, right = jnp.ones((150, 784)), jnp.ones((784, 300))

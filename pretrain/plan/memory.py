@@ -12,8 +12,8 @@ from pretrain.plan.job import Job
 PROCESS = 850_000_000  # bytes of interpreter, JAX, XLA's compilations, orbax and drawing, without data
 _IMPORTED = 250_000_000  # of these, those of a process that has compiled nothing yet
 
-# Bytes of XLA's temporaries by program and platform, as ``execute.temporaries`` measures them.
-Noted = Mapping[tuple[str, str], int]
+# Bytes of XLA's temporaries by program and platform, as ``execute.temporaries`` measures them; and other figures.
+Noted = Mapping[tuple[str, str], int | float]
 
 
 class Needs(NamedTuple):
@@ -36,7 +36,10 @@ def needs_of(job: Job, noted: Noted, n_devices: int, unknown: int = 0) -> Needs:
     """
     platform, trial = jax.default_backend(), job_memory(job.traced)
     is_noted = (job.program, platform) in noted
-    examples, temporaries = n_devices * bytes_of(job.traced.examples.tree), noted.get((job.program, platform), unknown)
+    examples, temporaries = (
+        n_devices * bytes_of(job.traced.examples.tree),
+        int(noted.get((job.program, platform), unknown)),
+    )
     if platform == "cpu":
         return Needs(examples, n_devices * temporaries, trial, is_noted)
     return Needs(examples, 0, trial + temporaries, is_noted)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 from pretrain.config import DataConfig, Experiment, Settings, SweptValue, fields
@@ -17,7 +17,8 @@ from pretrain.plan.memory import Noted, needs_of
 from pretrain.plan.named import Fingerprint, Named, NamedStages, jobs_along
 from pretrain.plan.stages import Spec
 
-MAX_PACK = 64  # stages; beyond this a larger pack saves little and commits late
+MAX_PACK = 64  # stages, of packs whose seconds nobody knows; and of those that take long
+LARGEST_PACK = 1024  # of those that take little, which otherwise are more work to start and to store than to train
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,7 +148,8 @@ def packs(
     done: Collection[str],
     memory: int,
     n_devices: int,
-    n_workers: int = 1,
+    seconds: Callable[[Job], float] | None = None,
+    fewest: int = MAX_PACK,
     begun: Collection[tuple[str, ...]] = (),
     noted: Noted = MappingProxyType({}),
     starts: Mapping[str, int] = MappingProxyType({}),
@@ -159,7 +161,8 @@ def packs(
       done: ids of jobs that need not run.
       memory: bytes that a pack may take, with the examples on all devices.
       n_devices: devices that share a pack; cuts are even, so that packs of a stage share a compilation.
-      n_workers: packs that can run at once.
+      seconds: the share of a pack of a job like one, which says how many make a pack of a good length.
+      fewest: jobs up to which packs may last longer than that, memory allowing.
       begun: ids of the jobs of packs in training, which stay together if none of them is done.
       noted: temporaries of programs.
       starts: the update from which jobs go on, by their ids; those of a pack have the same.
@@ -184,12 +187,18 @@ def packs(
         # Temporaries of dense layers come to about a trial.
         needs = needs_of(members[0], noted, n_devices, unknown=job_memory(members[0].traced))
         n_fitting = max(0, memory - needs.examples - needs.temporaries) // needs.trial
-        fitting = min(MAX_PACK, n_fitting) // n_devices * n_devices
-        fair = -(-len(members) // (n_workers * n_devices)) * n_devices
-        most = max(n_devices, min(fitting, fair))
-        result += cut(_pack(members, passed), most)
+        most = fewest
+        if seconds and len(members) > fewest:
+            most = max(fewest, _power_of_two(1 / max(seconds(members[0]), 1 / LARGEST_PACK)))
+        fitting = min(most, n_fitting) // n_devices * n_devices
+        result += cut(_pack(members, passed), max(n_devices, fitting))
     # Parents before children, and what ends trials last.
     return sorted(result, key=lambda pack: (pack.stage.stack.head is not None, pack.jobs[0].depth))
+
+
+def _power_of_two(most: float) -> int:
+    """Returns the largest power of two up to a number, and at least 1."""
+    return 1 << max(0, int(most).bit_length() - 1)
 
 
 def cut(pack: Pack, most: int) -> list[Pack]:

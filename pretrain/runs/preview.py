@@ -13,23 +13,33 @@ from rich.table import Table
 
 from pretrain.config.counts import counted
 from pretrain.data import room
-from pretrain.engines import here
+from pretrain.engines import here, pace
 from pretrain.execute import hosts
 from pretrain.plan import cost, memory
 from pretrain.plan.memory import Noted
 from pretrain.plan.plan import Pack, Plan, packs
 
 _COMPILE_SECONDS = 2.0  # a program, on a CPU, where none was compiled yet; from the cache almost nothing
-_UPDATE_SECONDS = 30e-6  # of an update besides its matrix products
 
 
 def show(
-    plan: Plan, console: Console, noted: Noted = MappingProxyType({}), compile_seconds: float | None = None
+    plan: Plan,
+    console: Console,
+    noted: Noted = MappingProxyType({}),
+    compile_seconds: float | None = None,
+    of_workers: Sequence[Pack] = (),
 ) -> None:
     """Prints a plan: the stages that trials share, and the packs with their memory, arithmetic and time.
 
     Packs of stages that are named alike, with as many examples, updates and parameters, share a row: these are of each
     trial, memory is that of the whole run while its largest pack trains.
+
+    Args:
+      plan: of the run.
+      console: to print on.
+      noted: figures of programs.
+      compile_seconds: of a program, as measured before.
+      of_workers: packs as the workers of a cluster are given them; without, they are cut for this process.
     """
     taken, needed = room.taken(), []
     n_stages = sum(len(trial.jobs) for trial in plan.trials)
@@ -41,7 +51,8 @@ def show(
         table.add_column(heading, justify="left" if heading == "stage" else "right")
     rate, total = cost.flop_rate(), 0.0
     rows: dict[tuple, tuple] = {}  # of all stages that are named alike
-    todo = packs(plan.jobs.values(), (), here.pack_memory(), jax.device_count(), noted=noted)
+    n_bytes, seconds = here.pack_memory(), pace.Pace(noted, here.SECONDS)
+    todo = of_workers or packs(plan.jobs.values(), (), n_bytes, jax.device_count(), seconds, noted=noted)
     for alike in _grouped(todo):
         first = alike[0]
         n_jobs, updates = sum(len(pack.jobs) for pack in alike), first.stage.n_updates
@@ -68,6 +79,19 @@ def show(
     )
 
 
+def on_workers(engine: str, todo: Sequence[Pack], pace: pace.Pace) -> str:
+    """Returns the work of a cluster in one line: packs, workers' hours, and whence these are known."""
+    hours = sum(len(pack.jobs) * pace.job_seconds(pack.jobs[0]) for pack in todo) / 3600
+    first = {pack.jobs[0].program: pack.jobs[0] for pack in todo}.values()
+    noted = sum(map(pace.is_noted, first))
+    whence = "as measured before" if noted == len(first) else "by the speed of this machine"
+    if 0 < noted < len(first):
+        whence = f"{noted} of {counted(len(first), 'program')} as measured before, others by the speed of this machine"
+    largest = max((len(pack.jobs) for pack in todo), default=0)
+    packs_of = f"{counted(len(todo), 'pack')} of at most {counted(largest, 'trial')}"
+    return f"{engine}: {packs_of}, {hours:,.2g} h of workers, compilation and starts aside ({whence})"
+
+
 def states(plan: Plan, ids: Collection[str]) -> str:
     """Returns the size of the states that some stages of a plan leave; empty where none is kept."""
     jobs = [plan.jobs[each] for each in ids if plan.jobs[each].course]
@@ -85,10 +109,7 @@ def duration(plan: Plan, ids: Collection[str]) -> tuple[float, str]:
 
 def _seconds(alike: Sequence[Pack], rate: float) -> float:
     """Returns how long packs of one stage take at a rate (FLOP/s)."""
-    stage, n_jobs, program = alike[0].stage, sum(len(pack.jobs) for pack in alike), alike[0].jobs[0].traced
-    more = stage.method.seconds
-    uncounted = more(stage.static, len(program.examples.tree.validation.inputs)) if more else 0.0
-    return n_jobs * (cost.seconds(program, rate) + stage.n_updates * _UPDATE_SECONDS + uncounted)
+    return sum(len(pack.jobs) for pack in alike) * cost.job_seconds(alike[0].jobs[0].traced, rate)
 
 
 def _grouped(todo: Iterable[Pack]) -> list[list[Pack]]:

@@ -1,6 +1,6 @@
 """The parameters that a job starts from: those of the stage before it, a checkpoint's, or both."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import jax
 
@@ -32,9 +32,15 @@ def beside(job: Job, before: Params | None) -> Params | None:
     return {**before, "encoder": {**before.get("encoder", {}), **given}}
 
 
-def digests(job: Job, started: Params | None, store: Store) -> Mapping[str, int] | None:
-    """Returns the digests, by side, of the parameters that a job started from."""
-    if job.weights:
-        one_lane = jax.tree.map(lambda leaf: leaf[None], started)
-        return {side: int(each[0]) for side, each in arrays.digests_of(one_lane).items()}
-    return store.records([job.parent])[0].digests if job.parent else None
+def digests(jobs: Sequence[Job], started: Sequence[Params | None], store: Store) -> list[Mapping[str, int] | None]:
+    """Returns the digests, by side, of the parameters that each job started from."""
+    named = [job.parent for job in jobs if job.parent and not job.weights]
+    records = dict(zip(named, store.records(named), strict=True))
+    found: list[Mapping[str, int] | None] = []
+    for job, params in zip(jobs, started, strict=True):
+        if job.weights:
+            one_lane = jax.tree.map(lambda leaf: leaf[None], params)
+            found.append({side: int(each[0]) for side, each in arrays.digests_of(one_lane).items()})
+        else:
+            found.append(records[job.parent].digests if job.parent else None)
+    return found

@@ -68,7 +68,7 @@ class Store:
         self._by_settings: dict[str, list[StoredAs]] = {}  # by the settings' id
         self._sound: set[Path] = set()  # packs whose files were checked
         self._restored: dict[Path, Params] = {}
-        self.temporaries: dict[tuple[str, str], int] = {}  # of programs, as ``memory.Noted``
+        self.temporaries: dict[tuple[str, str], int | float] = {}  # of programs, as ``memory.Noted``
         self._predicted: dict[tuple[Path, str], dict[str, np.ndarray]] = {}
         self.states = States(self.root, self._move_aside)
         if packs is not None:

@@ -113,13 +113,13 @@ def kill_a_worker(cluster):
 
 @pytest.mark.slow
 def test_a_pack_whose_worker_is_killed_runs_in_halves_once(site, cluster, first):
-    long = [*LONG, "--pretrain.epochs", "3000", "--seeds", "6"]  # two trials a pack
+    long = [*LONG, "--pretrain.epochs", "3000", "--seeds", "6"]
     options = [*site.at("killed-worker"), *WORKER, "--engine.address", cluster.address, "--engine.retries", "0", *long]
     store = site.path / "killed-worker-store"
     is_time = lambda: any(store.glob("begun/*"))
     code, printed, reported = launch_and(site, options, is_time, lambda process: kill_a_worker(cluster))
     assert code == 0, reported
-    lost = "pretrain/0: the worker of a pack of 2 trials was killed, maybe for its memory; the pack is cut in half"
+    lost = "pretrain/0: the worker of a pack of 6 trials was killed, maybe for its memory; the pack is cut in half"
     assert (printed + reported).count("cut in half") == (printed + reported).count(lost) == 1
     alone = site.launch(*site.at("killed-worker-alone"), *long)
     assert alone.returncode == 0, alone.stderr

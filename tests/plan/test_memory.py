@@ -94,7 +94,9 @@ def test_temporaries_are_noted_and_read_back_and_nothing_is_compiled_for_them(pl
     noted = execute.temporaries(pack, dataset)
     assert [program.n_compiled for program in PROGRAMS] == n_compiled == [1, 1, 1, 0]
     again = Store(store.root, warn=pytest.fail)
-    assert again.temporaries == {(lowest[0].program, jax.default_backend()): noted} and noted > 0
+    platform = jax.default_backend()
+    seconds = again.temporaries.pop((lowest[0].program, f"{platform} seconds"))
+    assert again.temporaries == {(lowest[0].program, platform): noted} and noted > 0 and 0 < seconds < 60
     assert previewed(plan, again.temporaries)[-2].startswith("at least ")  # other stages have not run
     all_noted = {(job.program, jax.default_backend()): 10**9 for job in plan.jobs.values()}
     line = previewed(plan, all_noted)[-2]

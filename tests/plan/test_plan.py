@@ -6,12 +6,14 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from configs.geron import get_config
 from pretrain.config import EncoderConfig
 from pretrain.config.fields import ConfigError
 from pretrain.plan.cost import job_memory
-from pretrain.plan.plan import MAX_PACK, packs
+from pretrain.plan.plan import LARGEST_PACK, MAX_PACK, packs
 from pretrain.plan.plan import plan as plan_all
 from tests.small_sweep import CORNERS, FINGERPRINTS, run_all
 from tests.small_sweep import make_plan as plan
@@ -189,10 +191,29 @@ def test_packs_in_training_stay_together(corners):
     assert [len(pack.jobs) for pack in again if pack.stage == first[0].stage] == [2]
 
 
-def test_packs_are_cut_for_as_many_workers_as_there_are(experiment, dataset):
-    found = plan(experiment(sweep=({"finetune.encoder_init": ("he",)},), seeds=12), dataset)
-    assert [len(pack.jobs) for pack in packs(found.jobs.values(), (), MEMORY, 2, n_workers=3)] == [4, 4, 4]
-    assert [len(pack.jobs) for pack in packs(found.jobs.values(), (), MEMORY, 2)] == [12]
+@pytest.mark.parametrize(
+    ("share", "fewest", "sizes"),
+    [(1 / 5, 1, [4] * 15), (1 / 5, MAX_PACK, [60]), (3.0, 1, [2] * 30), (1e-9, 1, [60]), (1 / 63, 1, [30] * 2)],
+)
+def test_packs_are_of_as_many_trials_as_take_their_seconds(share, fewest, sizes, experiment, dataset):
+    found = plan(experiment(sweep=({"finetune.encoder_init": ("he",)},), seeds=60), dataset)
+    cut = packs(found.jobs.values(), (), MEMORY, 2, lambda job: share, fewest)
+    assert [len(pack.jobs) for pack in cut] == sizes
+
+
+@settings(max_examples=25, deadline=None)
+@given(n=st.integers(1, 3000), share=st.floats(1e-7, 1e3), fewest=st.sampled_from((1, MAX_PACK)))
+def test_a_pack_is_within_its_seconds_and_the_largest_size(n, share, fewest, one_job):
+    jobs = [dataclasses.replace(one_job, id=str(number)) for number in range(n)]
+    cut = packs(jobs, (), 1 << 50, 1, lambda job: share, fewest)
+    sizes = [len(pack.jobs) for pack in cut]
+    assert sum(sizes) == n and max(sizes) <= max(fewest, min(LARGEST_PACK, max(1, 1 / share)))
+    assert len(sizes) <= -(-n // max(fewest, min(LARGEST_PACK, 1 / share / 2)))  # half of the seconds at least
+
+
+@pytest.fixture(scope="module")
+def one_job(corners):
+    return next(job for job in corners.jobs.values() if job.stage.name == "finetune")
 
 
 def test_counted_updates_take_the_place_of_epochs_at_any_number_of_labels(experiment, dataset):
