@@ -78,6 +78,8 @@ class Store:
             for draft in sealed.abandoned(self.root / "drafts"):
                 shutil.rmtree(draft, ignore_errors=True)
         self.refresh()
+        if not read_only:
+            self._forget_stored()
 
     def refresh(self) -> None:
         """Opens new packs of other processes."""
@@ -248,13 +250,22 @@ class Store:
 
     def in_training(self) -> list[tuple[str, ...]]:
         """Returns the stages of each pack in training, in the pack's order."""
-        stages: dict[tuple[str, ...], None] = {}
+        return list(dict.fromkeys(self._in_training().values()))
+
+    def _in_training(self) -> dict[Path, tuple[str, ...]]:
+        stages = {}
         for path in sorted(self.root.glob("begun/*.*")):
             with contextlib.suppress(DamageError):  # named when the pack is resumed
                 if manifest := sealed.read_manifest(path):
                     contents.check_manifest(path, manifest, set())
-                    stages[tuple(manifest["stages"])] = None
-        return list(stages)
+                    stages[path] = tuple(manifest["stages"])
+        return stages
+
+    def _forget_stored(self) -> None:
+        """Deletes progress of processes that were killed between two steps of ``write``: its stages are stored."""
+        for path, stages in self._in_training().items():
+            if self._places.keys() >= set(stages):
+                shutil.rmtree(path, ignore_errors=True)
 
     def _seal(self, target: Path, content: dict[str, Any], fill: Callable[[Path], None]) -> None:
         try:

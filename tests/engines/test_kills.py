@@ -10,14 +10,16 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pyarrow.parquet as pq
 import pytest
 
 from pretrain.engines import queue as queues
 from pretrain.engines.queue import Queue
-from tests.launching import ONE_ARM, OPTIONS, ROOT, results
+from tests.launching import ONE_ARM, OPTIONS, ROOT, results, wait_until
 
 pytest.importorskip("submitit", reason="an extra")
 
@@ -64,6 +66,12 @@ class Place:
 
     def launch(self, point, *options):
         return self.ended(point, "launch", *self.argv, *options)
+
+    def silence(self):
+        """Lets a minute and a half pass, without a sign of life of those that are gone."""
+        then = time.time() - queues.SILENT
+        for worker in (self.path / RUN / queues.FOLDER / "workers").glob("*"):
+            os.utime(worker, (then, then))
 
     def check(self, reference):
         """Checks that what is there is what a run that was never killed leaves, and nothing else."""
@@ -207,3 +215,141 @@ def test_a_worker_that_is_killed_costs_nothing(point, filled, launched, unkilled
     assert place.queue.is_over() and place.queue.counts().done == 2
     assert "0 of 4 stages run" in launched(place, *SLURM)
     place.check(unkilled)
+
+
+TAKEN_OVER = {
+    "after a saved chunk",
+    "after the seal's rename",
+    "before progress is forgotten",
+    "between result and move",
+    "amid the cut of progress",
+    "between the halves",
+    "as it looks after its former life",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("point", sorted(TAKEN_OVER))
+def test_a_launch_takes_over_from_a_worker_that_is_killed(point, filled, launched, unkilled):
+    for kill in WORKER_POINTS[point]:
+        assert filled.work(kill)[0] == -signal.SIGKILL
+    filled.silence()
+    launched(filled, *SLURM)
+    filled.check(unkilled)
+
+
+REMOTE, HIRE = "pretrain.engines.remote", "pretrain.engines.slurm_engine:_Crew"
+WRITTEN, REPORT = "pretrain.engines.queue:written_whole", "pretrain.report.outcome"
+REMOVED = f"{QUEUE}.remove before 1"
+LAUNCHER_POINTS = {
+    "before the queue is made": f"{QUEUE}.make before 1",
+    "after the queue is made": f"{QUEUE}.make after 1",
+    "before packs are cut": f"{REMOTE}:cut before 1",
+    "before the experiment is written": f"{WRITTEN} before 1",
+    "before the index": f"{WRITTEN} before 2",
+    "after the index": f"{WRITTEN} before 3",
+    "between messages": f"{WRITTEN} before 4",
+    "after messages": f"{QUEUE}.add after 1",
+    "as workers are hired": f"{HIRE}.hire before 1",
+    "after workers are hired, before they are noted": f"{HIRE}._note before 1",
+    "after workers are hired": f"{HIRE}.hire after 1",
+    "in the watch, while nothing is done": f"{REMOTE}:_Watch._see after 2",
+    "in the watch, as a worker has ended": f"{QUEUE}.lose before 1",
+    "when all is done": f"{REMOTE}:_Watch.until_over after 1",
+    "before the queue is removed": REMOVED,
+    "before the queue's folder is moved away": f"{REMOVED}, shutil:rmtree after 1",
+    "amid the removal": f"{REMOVED}, os:rmdir before 3",
+    "after the removal": f"{QUEUE}.remove after 1",
+    "before it judges": "pretrain.running:_judged before 1",
+    "before it notes what it judged": "pretrain.store.judged:note before 1",
+    "before the report": f"{REPORT}:write before 1",
+    "amid the figures": "pretrain.report.drawing:save before 3",
+    "amid the report's files": f"{REPORT}:write before 1, os:replace before 2",
+    "after the report": f"{REPORT}:write after 1",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("point", LAUNCHER_POINTS)
+def test_a_launcher_that_is_killed_costs_nothing(point, places, launched, unkilled):
+    place = places("killed")
+    code, reported = place.launch(LAUNCHER_POINTS[point], *SLURM)
+    assert code == -signal.SIGKILL, (code, reported)
+    launched(place, *SLURM)
+    place.check(unkilled)
+
+
+NODE = [*SLURM, "--engine.workers", "2"]
+MOMENTS = {
+    "workers have claimed": lambda place: len(place.queue.states()["running"]) > 1,
+    "a chunk is saved": lambda place: any(place.path.glob("store/begun/*")),
+    "a draft is written": lambda place: any(place.path.glob("store/drafts/*")),
+    "a pack is stored": lambda place: any(place.path.glob("store/packs/*")),
+    "a pack is done": lambda place: place.queue.states()["done"],
+    "the last pack runs": lambda place: place.queue.index() and not place.queue.has_waiting(),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_node_that_is_lost_with_its_launcher_costs_nothing(moment, places, launched, unkilled):
+    place = places("killed")
+    with place.start(NEVER, "launch", *place.argv, *NODE) as process:
+        try:
+            wait_until(process, lambda: MOMENTS[moment](place))
+        finally:
+            lost = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+            for each in lost:  # the launcher first, which would look after the others
+                each.kill()
+    assert process.returncode == -signal.SIGKILL
+    place.silence()
+    launched(place, *NODE)
+    place.check(unkilled)
+
+
+OWN = """
+import flax.linen as nn
+import jax
+
+
+def fails(x):
+    raise ValueError("of this setting")
+
+
+class Layer(nn.Module):
+    is_sound: bool = True
+
+    @nn.compact
+    def __call__(self, x):
+        if not self.is_sound:
+            jax.debug.callback(fails, x[0, 0])
+        return nn.relu(nn.Dense(8)(x))
+
+
+def sound(): return Layer()
+def raising(): return Layer(False)
+"""
+
+
+@pytest.mark.slow
+def test_a_pack_that_always_fails_leaves_all_others_as_they_are(places, launched):
+    alone, place = places("alone"), places("beside")
+    for each in (alone, place):
+        (each.path / "own.py").write_text(OWN)
+    sound = ["--encoder.layers", "own.py:sound"]
+    launched(alone, *sound)
+    fixed = [word for word in place.argv if word not in ("--encoder.layers", "12", "6")]
+    swept = ["--sweep", "encoder.layers=own.py:sound,own.py:raising", *SLURM]
+    code, reported = place.ended("pretrain.engines.remote:_Watch._hire before 1", "launch", *fixed, *swept)
+    assert code == -signal.SIGKILL, reported
+    for _ in range(4):  # a worker that had two faults in a row believes that it is broken, and another comes
+        if place.queue.has_waiting():
+            assert place.work()[0] == 0
+    assert place.queue.is_over()
+    aside = place.queue.set_aside()
+    assert len(aside) == 1
+    (faults,) = [faults for faults in place.queue.faults().values() if faults]
+    assert len(faults) == queues.MOST_FAULTS and all("of this setting" in fault["reason"] for fault in faults)
+    place.queue.remove()
+    assert "0 of 4 stages run" in launched(place, *sound)
+    place.check(results(alone.path / RUN))
