@@ -321,7 +321,7 @@ class Layer(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        if not self.is_sound:
+        if not self.is_sound and len(x) == 20:  # a batch; launchers try layers on other rows
             jax.debug.callback(fails, x[0, 0])
         return nn.relu(nn.Dense(8)(x))
 
