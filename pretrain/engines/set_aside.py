@@ -21,7 +21,9 @@ def reason_of(error: Exception) -> str:
     """Returns the reason for which a pack failed, in one line."""
     if isinstance(error, MemoryFault):
         return str(error)
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:_LONGEST]
+    said = " ".join(str(error).split())
+    # Of what JAX says of a callback the user's own error is the end, after its own traces.
+    return f"{type(error).__name__}: {said if len(said) <= _LONGEST else f'…{said[-_LONGEST:]}'}"
 
 
 class SetAside:
