@@ -162,8 +162,16 @@ def abandoned(drafts: Path) -> Iterator[Path]:
     """Yields the drafts of killed processes of this machine."""
     for draft in drafts.glob("*@*@*"):
         host, process, _ = draft.name.rsplit("@", 2)
-        if host == socket.gethostname() and process.isdigit() and not psutil.pid_exists(int(process)):
+        if host == socket.gethostname() and process.isdigit() and not _is_alive(int(process)):
             yield draft
+
+
+def _is_alive(process: int) -> bool:
+    """Returns whether a process is there, and more than a name that nobody has asked how it ended."""
+    try:
+        return psutil.Process(process).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _commit(draft: Path, target: Path) -> None:
