@@ -10,9 +10,11 @@ Nothing here imports JAX, so that a queue can be looked at at once.
 import contextlib
 import errno
 import json
+import math
 import os
 import re
 import shutil
+import time
 import uuid
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -87,6 +89,7 @@ class Queue:
         self._index: dict[str, Entry] = {}
         self._index_state: tuple[int, int, int] | None = None  # of its file: another queue may be in this place later
         self._results: dict[str, dict[str, Any]] = {}  # of packs that are done
+        self._looked = -math.inf  # when it last looked for silent workers (seconds)
 
     def make(self) -> None:
         """Makes the folders, takes back a request to stop, and throws away an index that is damaged."""
@@ -290,8 +293,15 @@ class Queue:
             return None
         return ages
 
-    def lose_silent(self, retries: int) -> list[str]:
-        """Counts workers without a sign of life as lost; returns the names of their packs."""
+    def lose_silent(self, retries: int, every: float = 0.0) -> list[str]:
+        """Counts workers without a sign of life as lost; returns the names of their packs.
+
+        To look at each of a thousand workers is a thousand requests to their file system, so that ``every`` says how
+        many seconds after a look another is none.
+        """
+        if time.monotonic() - self._looked < every:
+            return []
+        self._looked = time.monotonic()
         owners = {name.partition("@")[2] for name in self._names(_RUNNING)}  # first, for who claims has given a sign
         ages = self.workers()
         if ages is None:

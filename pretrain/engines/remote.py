@@ -16,7 +16,7 @@ from pretrain.config.counts import counted
 from pretrain.engines import message
 from pretrain.engines.interrupts import Detached, Interrupted
 from pretrain.engines.pace import Pace
-from pretrain.engines.queue import FOLDER, Entry, Queue
+from pretrain.engines.queue import FOLDER, SILENT, Entry, Queue
 from pretrain.engines.request import Request
 from pretrain.plan import memory
 from pretrain.plan import plan as planning
@@ -187,7 +187,7 @@ class _Watch:
             if worker.fault:
                 self._fault = f"{self._engine.name}: {worker.fault}"
                 self._write(f"{worker.name}: {worker.fault}")
-        self._queue.lose_silent(self._engine.retries)
+        self._queue.lose_silent(self._engine.retries, SILENT / 3)
         index, states = self._queue.index(), self._queue.states()
         for name in sorted(set(states["done"]) - self._known):
             self._known.add(name)

@@ -20,7 +20,7 @@ from pretrain.engines import work
 from pretrain.engines.interrupts import Interrupted, Interrupts
 from pretrain.engines.message import AlteredError, Deriver
 from pretrain.engines.node import DONE, STOPPED, STOPPED_CODE
-from pretrain.engines.queue import BEAT, Claim, Queue
+from pretrain.engines.queue import BEAT, SILENT, Claim, Queue
 from pretrain.engines.set_aside import reason_of
 from pretrain.engines.work import MemoryFault
 from pretrain.plan import environment
@@ -68,7 +68,7 @@ def work_on(root: Path, name: str, retries: int, stop: Callable[[], bool] = lamb
                 if not queue.has_waiting():
                     return DONE
                 if pause == _PAUSES[1]:
-                    queue.lose_silent(retries)
+                    queue.lose_silent(retries, SILENT / 3)
                 time.sleep(pause)
                 pause = min(2 * pause, _PAUSES[1])
                 continue

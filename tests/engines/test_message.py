@@ -54,9 +54,10 @@ def check_job(derived, planned):
         assert jax.tree.map(str, derived.parent_stage.shapes) == jax.tree.map(str, planned.parent_stage.shapes)
 
 
-def check(experiment, plan, n_workers=2, **options):
+def check(experiment, plan, **options):
     """Checks that a worker derives all packs of a plan as they are; returns them."""
-    worker, found = deriver(experiment), packs(plan.jobs.values(), (), MEMORY, 1, n_workers, **options)
+    found = packs(plan.jobs.values(), (), MEMORY, 1, lambda job: 0.5, fewest=1, **options)  # of two jobs
+    worker = deriver(experiment)
     for pack in found:
         derived = worker.pack(told(pack), ())
         assert derived == pack  # stages, ids, seeds, numbers, and what it passes
@@ -176,6 +177,7 @@ CASES = (
 )
 
 
+@pytest.mark.cluster  # a minute of traces
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
 def test_a_worker_derives_what_the_launcher_planned(case, experiment, tmp_path):
     made = case(experiment, tmp_path)
@@ -193,6 +195,7 @@ def test_a_worker_derives_what_the_launcher_planned(case, experiment, tmp_path):
         assert len({job.data for job in plan.jobs.values()}) == 2
 
 
+@pytest.mark.cluster
 def test_fields_that_are_fitted_to_the_data_reach_a_worker(experiment, tmp_path):
     asked = experiment(sweep=(CORNERS,)).with_others(
         {"run_dir": str(tmp_path / "run"), "store": str(tmp_path / "store")}
