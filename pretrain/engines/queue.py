@@ -2,7 +2,7 @@
 
 A pack is a file of one name that lies in one folder: ``waiting``, ``running`` (its name followed by ``@`` and the
 worker's), ``done`` or ``aside``. It moves by a rename, which exactly one of several workers wins. ``index.json`` says
-of every pack which others it comes after. A worker shows that it lives by touching its file in ``workers``.
+of every pack which others it comes after. ``signs.py`` says which workers live, ``standing.py`` how far all are.
 
 Nothing here imports JAX, so that a queue can be looked at at once.
 """
@@ -10,26 +10,22 @@ Nothing here imports JAX, so that a queue can be looked at at once.
 import contextlib
 import errno
 import json
-import math
 import os
 import re
 import shutil
-import time
 import uuid
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pretrain.config.counts import counted
 from pretrain.config.digests import sha256
 from pretrain.config.paths import written_whole
 
 FOLDER = "queue"  # in a run's directory
-SILENT = 90.0  # seconds without a sign of life, after which a worker counts as lost
-BEAT = 10.0  # seconds between two signs
 MOST_FAULTS = 2  # of a pack that raises, which then is set aside
 _WAITING, _RUNNING, _DONE, _ASIDE = _STATES = "waiting", "running", "done", "aside"
-_FAULTS, _WORKERS, _RESULTS, _EXPERIMENTS = "faults", "workers", "results", "experiments"
+WORKERS = "workers"  # whose files are touched, see ``signs.py``
+_FAULTS, _RESULTS, _EXPERIMENTS = "faults", "results", "experiments"
 _STOP, _INDEX = "stop", "index.json"
 _NAME = re.compile(r"\d{7,}(@.+|\.\d{4,})?")  # of a pack, one that runs, or a fault; others are a person's
 _OF_PACKS = {*_STATES, _FAULTS, _RESULTS}
@@ -41,34 +37,6 @@ class Entry(NamedTuple):
     title: str  # stage
     n_jobs: int
     after: tuple[str, ...] = ()  # packs in the queue that hold its parents
-
-
-class Counts(NamedTuple):
-    """The packs of a queue by state, and the workers' seconds."""
-
-    done: int
-    failed: int
-    running: int
-    waiting: int
-    seconds: float = 0.0  # in packs that are done, compilation included
-    compiling: float = 0.0  # of these, seconds of tracing and compilation
-    left: float | None = None  # seconds of work, by the seconds of packs of the same stage; None where none is done
-
-    def __str__(self) -> str:
-        parts = [f"{counted(self.done, 'pack')} done", *([f"{self.failed:,} failed"] if self.failed else [])]
-        parts += [f"{self.running:,} running, {self.waiting:,} waiting"]
-        if self.seconds:
-            parts.append(f"{_duration(self.seconds)} used, {self.compiling / self.seconds:.0%} of it to compile")
-        if self.left:
-            parts.append(f"about {_duration(self.left)} left")
-        return ", ".join(parts)
-
-
-def _duration(seconds: float) -> str:
-    """Returns a worker's seconds in words."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:,.1f} h"
 
 
 class Claim(NamedTuple):
@@ -88,13 +56,11 @@ class Queue:
         self.root = root
         self._index: dict[str, Entry] = {}
         self._index_state: tuple[int, int, int] | None = None  # of its file: another queue may be in this place later
-        self._results: dict[str, dict[str, Any]] = {}  # of packs that are done
-        self._looked = -math.inf  # when it last looked for silent workers (seconds)
 
     def make(self) -> None:
         """Makes the folders, takes back a request to stop, and throws away an index that is damaged."""
         shutil.rmtree(self._removed, ignore_errors=True)
-        for name in (*_STATES, _FAULTS, _WORKERS, _RESULTS, _EXPERIMENTS):
+        for name in (*_STATES, _FAULTS, WORKERS, _RESULTS, _EXPERIMENTS):
             (self.root / name).mkdir(parents=True, exist_ok=True)
         (self.root / _STOP).unlink(missing_ok=True)
         try:
@@ -265,53 +231,6 @@ class Queue:
             self._move(name, finder, _ASIDE if n_lost > max(retries, 1) else _WAITING)
         return lost
 
-    def beat(self, worker: str) -> None:
-        """Gives a sign of life of a worker."""
-        file = self.root / _WORKERS / worker
-        with contextlib.suppress(OSError):  # the queue is gone, or its disk for a moment
-            file.touch()
-
-    def part(self, worker: str) -> None:
-        """Takes a worker that ends off the list."""
-        (self.root / _WORKERS / worker).unlink(missing_ok=True)
-
-    def workers(self) -> dict[str, float] | None:
-        """Returns the workers and the seconds since the last sign of each, by the clock of the file system.
-
-        None where that cannot be said now: the queue is gone, or its disk for a moment.
-        """
-        probe = self.root / _WORKERS / f".{uuid.uuid4().hex}"
-        ages = {}
-        try:
-            probe.touch()
-            now = probe.stat().st_mtime
-            for name in self._names(_WORKERS):
-                with contextlib.suppress(FileNotFoundError):
-                    ages[name] = now - (self.root / _WORKERS / name).stat().st_mtime
-            probe.unlink(missing_ok=True)
-        except OSError:
-            return None
-        return ages
-
-    def lose_silent(self, retries: int, every: float = 0.0) -> list[str]:
-        """Counts workers without a sign of life as lost; returns the names of their packs.
-
-        To look at each of a thousand workers is a thousand requests to their file system, so that ``every`` says how
-        many seconds after a look another is none.
-        """
-        if time.monotonic() - self._looked < every:
-            return []
-        self._looked = time.monotonic()
-        owners = {name.partition("@")[2] for name in self._names(_RUNNING)}  # first, for who claims has given a sign
-        ages = self.workers()
-        if ages is None:
-            return []
-        silent = [owner for owner in owners | ages.keys() if ages.get(owner, SILENT) >= SILENT]
-        lost = [name for worker in silent for name in self.lose(worker, retries)]
-        for worker in silent:
-            self.part(worker)
-        return lost
-
     def stop(self) -> None:
         """Asks all workers to save and stop after their chunk."""
         (self.root / _STOP).touch()
@@ -349,32 +268,14 @@ class Queue:
                 found[name] = reason, _content(self.root / _ASIDE / name)
         return found
 
+    def running(self) -> list[tuple[str, str]]:
+        """Returns the packs that run, each with the name of its worker."""
+        return [(name, worker) for name, _, worker in (held.partition("@") for held in self._names(_RUNNING))]
+
     def states(self) -> dict[str, list[str]]:
         """Returns the names of the packs that are ``done``, ``aside``, ``running`` and ``waiting``."""
         states = {state: self._names(state) for state in (_DONE, _ASIDE, _RUNNING, _WAITING)}
-        states[_RUNNING] = [name.partition("@")[0] for name in states[_RUNNING]]
-        return states
-
-    def counts(self) -> Counts:
-        """Returns how far the work is; packs that move meanwhile may be counted as they were before."""
-        index, states = self.index(), self.states()
-        for name in states[_DONE]:
-            if name not in self._results and (result := self.result(name)):
-                self._results[name] = result
-        results = {name: self._results[name] for name in states[_DONE] if name in self._results and name in index}
-        paces: dict[str, tuple[float, int]] = {}  # seconds without compilation, and jobs, by stage
-        for name, result in results.items():
-            seconds, n_jobs = paces.get(index[name].title, (0.0, 0))
-            seconds += result["seconds"] - result["compiling"]
-            paces[index[name].title] = seconds, n_jobs + index[name].n_jobs
-        left = [index[name] for name in (*states[_RUNNING], *states[_WAITING]) if name in index]
-        is_known = all(entry.title in paces for entry in left)
-        return Counts(
-            *(len(states[state]) for state in (_DONE, _ASIDE, _RUNNING, _WAITING)),
-            sum(result["seconds"] for result in results.values()),
-            sum(result["compiling"] for result in results.values()),
-            sum(n * paces[title][0] / paces[title][1] for title, n, _ in left) if is_known else None,
-        )
+        return {**states, _RUNNING: [name.partition("@")[0] for name in states[_RUNNING]]}
 
     def _move(self, name: str, worker: str, state: str) -> None:
         with contextlib.suppress(FileNotFoundError):  # another has it, as this worker was believed lost

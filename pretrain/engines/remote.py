@@ -16,8 +16,10 @@ from pretrain.config.counts import counted
 from pretrain.engines import message
 from pretrain.engines.interrupts import Detached, Interrupted
 from pretrain.engines.pace import Pace
-from pretrain.engines.queue import FOLDER, SILENT, Entry, Queue
+from pretrain.engines.queue import FOLDER, Entry, Queue
 from pretrain.engines.request import Request
+from pretrain.engines.signs import SILENT, Signs
+from pretrain.engines.standing import Standing
 from pretrain.plan import memory
 from pretrain.plan import plan as planning
 from pretrain.plan.plan import Pack, Plan
@@ -139,6 +141,7 @@ class _Watch:
 
     def __init__(self, queue: Queue, request: Request, crew: Crew):
         self._queue, self._crew, self._stop, self._note = queue, crew, request.stop, request.note
+        self._signs, self._standing = Signs(queue), Standing(queue)
         self._engine, self._log = request.experiment.engine, Path(request.experiment.run_dir) / LOG
         self._print = functools.partial(request.console.print, soft_wrap=True)
         self._known: set[str] = set()  # packs that are done
@@ -157,7 +160,7 @@ class _Watch:
                     self._print(line, style="dim")
                     line = ""
                 if engine.detach:
-                    raise Detached(f"{engine.name}: {self._queue.counts()}")
+                    raise Detached(f"{engine.name}: {self._standing.counts()}")
             time.sleep(_SECONDS_BETWEEN_POLLS)
             self._see()
             if self._stop() and not is_asked:
@@ -187,7 +190,7 @@ class _Watch:
             if worker.fault:
                 self._fault = f"{self._engine.name}: {worker.fault}"
                 self._write(f"{worker.name}: {worker.fault}")
-        self._queue.lose_silent(self._engine.retries, SILENT / 3)
+        self._signs.lose_silent(self._engine.retries, SILENT / 3)
         index, states = self._queue.index(), self._queue.states()
         for name in sorted(set(states["done"]) - self._known):
             self._known.add(name)
@@ -199,7 +202,7 @@ class _Watch:
             for fault in faults[self._n_faults.get(name, 0) :]:
                 self._report(index[name], fault, name in states["aside"])
             self._n_faults[name] = len(faults)
-        self._note(f"{self._engine.name}: {self._queue.counts()}")
+        self._note(f"{self._engine.name}: {self._standing.counts()}")
 
     def _report(self, entry: Entry, fault: Mapping[str, str], is_aside: bool) -> None:
         self._n_vain = 0

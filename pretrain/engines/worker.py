@@ -20,8 +20,9 @@ from pretrain.engines import work
 from pretrain.engines.interrupts import Interrupted, Interrupts
 from pretrain.engines.message import AlteredError, Deriver
 from pretrain.engines.node import DONE, STOPPED, STOPPED_CODE
-from pretrain.engines.queue import BEAT, SILENT, Claim, Queue
+from pretrain.engines.queue import Claim, Queue
 from pretrain.engines.set_aside import reason_of
+from pretrain.engines.signs import BEAT, SILENT, Signs
 from pretrain.engines.work import MemoryFault
 from pretrain.plan import environment
 from pretrain.plan import plan as planning
@@ -59,7 +60,8 @@ def work_on(root: Path, name: str, retries: int, stop: Callable[[], bool] = lamb
     def stopping() -> bool:
         return stop() or queue.is_stopping()
 
-    with _beating(queue, name):
+    signs = Signs(queue)
+    with _beating(signs, name):
         queue.lose(name, retries)  # what a former life of this worker had
         pause, raised, n_raised = _PAUSES[0], set[str](), 0
         while not stopping():
@@ -68,7 +70,7 @@ def work_on(root: Path, name: str, retries: int, stop: Callable[[], bool] = lamb
                 if not queue.has_waiting():
                     return DONE
                 if pause == _PAUSES[1]:
-                    queue.lose_silent(retries, SILENT / 3)
+                    signs.lose_silent(retries, SILENT / 3)
                 time.sleep(pause)
                 pause = min(2 * pause, _PAUSES[1])
                 continue
@@ -159,15 +161,15 @@ _bench = functools.lru_cache(maxsize=2)(_Bench)
 
 
 @contextlib.contextmanager
-def _beating(queue: Queue, name: str) -> Iterator[None]:
+def _beating(signs: Signs, name: str) -> Iterator[None]:
     """Gives signs of life while entered."""
     ended = threading.Event()
 
     def beat() -> None:
         while not ended.wait(BEAT):
-            queue.beat(name)
+            signs.beat(name)
 
-    queue.beat(name)
+    signs.beat(name)
     thread = threading.Thread(target=beat, daemon=True)
     thread.start()
     try:
@@ -175,7 +177,7 @@ def _beating(queue: Queue, name: str) -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
-        queue.part(name)
+        signs.part(name)
 
 
 def _warn(line: str) -> None:

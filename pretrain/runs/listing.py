@@ -15,6 +15,8 @@ from pretrain.config.counts import counted
 from pretrain.config.fields import ConfigError
 from pretrain.config.paths import opened, path_of
 from pretrain.engines import queue
+from pretrain.engines.signs import SILENT, Signs
+from pretrain.engines.standing import Standing
 from pretrain.store import lock, manifests
 
 State = Literal["running", "finished", "stopped", "damaged"]
@@ -137,9 +139,9 @@ def _workers(folder: Path) -> tuple[str, str]:
     left = queue.Queue(folder)
     if left.is_over():
         return "", ""
-    n_alive = sum(age < queue.SILENT for age in (left.workers() or {}).values())
+    n_alive = sum(age < SILENT for age in (Signs(left).ages() or {}).values())
     with contextlib.suppress(OSError):  # of a damaged index, which a launcher makes anew
-        return counted(n_alive, "worker"), str(left.counts())
+        return counted(n_alive, "worker"), str(Standing(left).counts())
     return counted(n_alive, "worker"), ""
 
 

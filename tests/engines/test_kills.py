@@ -19,6 +19,8 @@ import pytest
 
 from pretrain.engines import queue as queues
 from pretrain.engines.queue import Queue
+from pretrain.engines.signs import SILENT
+from pretrain.engines.standing import Standing
 from tests.launching import ONE_ARM, OPTIONS, ROOT, results, wait_until
 
 pytest.importorskip("submitit", reason="an extra")
@@ -69,7 +71,7 @@ class Place:
 
     def silence(self):
         """Lets a minute and a half pass, without a sign of life of those that are gone."""
-        then = time.time() - queues.SILENT
+        then = time.time() - SILENT
         for worker in (self.path / RUN / queues.FOLDER / "workers").glob("*"):
             os.utime(worker, (then, then))
 
@@ -150,8 +152,8 @@ AMID, SEALED = "pretrain.store.sealed", "pretrain.store.manifests"
 TRAINED = f"{STORED}.save before 1"  # from there on a finished pack is stored, no progress
 SECOND = f"{QUEUE}.claim after 2"
 WORKER_POINTS = {
-    "before it gives a sign of life": [f"{QUEUE}.beat before 1"],
-    "between signs of life, from their thread": [f"{QUEUE}.claim after 1, {QUEUE}.beat after 5"],
+    "before it gives a sign of life": ["pretrain.engines.signs:Signs.beat before 1"],
+    "between signs of life, from their thread": [f"{QUEUE}.claim after 1, pretrain.engines.signs:Signs.beat after 5"],
     "before it looks after its former life": [f"{QUEUE}.lose before 1"],
     "before its first claim": [f"{QUEUE}.claim before 1"],
     "between the rename and the reading of a claim": ["pretrain.engines.queue:_content before 1"],
@@ -182,7 +184,7 @@ WORKER_POINTS = {
     "between result and move": [f"{QUEUE}.finish before 1, {QUEUE}._move before 1"],
     "after the move": [f"{QUEUE}.finish after 1"],
     "after the last result": [f"{QUEUE}.finish before 2, {QUEUE}._move before 1"],
-    "before it takes leave": [f"{QUEUE}.part before 1"],
+    "before it takes leave": ["pretrain.engines.signs:Signs.part before 1"],
     "before a release": [f"pretrain.execute.execute:run before 1 SIGTERM, {QUEUE}.release before 1"],
     "after a release": [f"pretrain.execute.execute:run before 1 SIGTERM, {QUEUE}.release after 1"],
     "twice in a row": [f"{STORED}.save_progress after 1", f"{QUEUE}.finish before 1"],
@@ -212,7 +214,7 @@ def test_a_worker_that_is_killed_costs_nothing(point, filled, launched, unkilled
         assert place.work(name="other") == (0, "")
     else:  # the same is started again
         assert place.work() == (0, "")
-    assert place.queue.is_over() and place.queue.counts().done == 2
+    assert place.queue.is_over() and Standing(place.queue).counts().done == 2
     assert "0 of 4 stages run" in launched(place, *SLURM)
     place.check(unkilled)
 

@@ -12,7 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from pretrain.engines import queue as queues
-from pretrain.engines.queue import Counts, Entry, Queue
+from pretrain.engines.queue import Entry, Queue
+from pretrain.engines.signs import SILENT, Signs
+from pretrain.engines.standing import Counts, Standing
 from tests.launching import ROOT
 
 FOLDERS = ("waiting", "running", "done", "aside")
@@ -191,7 +193,7 @@ def test_a_worker_killed_as_it_looks_after_a_lost_one_loses_nothing(root, monkey
         with pytest.raises(ZeroDivisionError):
             queue.lose("one", retries=5)
     assert numbers(queue) == {"running": [0]}
-    assert queue.lose_silent(retries=5) == [named(0)]
+    assert Signs(queue).lose_silent(retries=5) == [named(0)]
     assert numbers(queue) == {"waiting": [0]} and queue.claim("two").n_lost == 1
 
 
@@ -214,21 +216,22 @@ def silence(root, worker, seconds):
 def test_workers_without_signs_of_life_are_lost_and_others_are_not(root):
     queue = filled(root, (), (), ())
     for worker in ("alive", "silent"):
-        queue.beat(worker)
+        Signs(queue).beat(worker)
         queue.claim(worker)
     queue.claim("unknown")  # parted, or its sign was never seen
-    silence(root, "alive", queues.SILENT - 30)
-    silence(root, "silent", queues.SILENT + 1)
-    assert sorted(queue.lose_silent(retries=5)) == [named(1), named(2)]
+    silence(root, "alive", SILENT - 30)
+    silence(root, "silent", SILENT + 1)
+    assert sorted(Signs(queue).lose_silent(retries=5)) == [named(1), named(2)]
     assert numbers(queue) == {"running": [0], "waiting": [1, 2]}
-    assert queue.workers().keys() == {"alive"} and queue.workers()["alive"] == pytest.approx(queues.SILENT - 30, abs=5)
-    queue.part("alive")
-    assert queue.workers() == {}
+    ages = Signs(queue).ages()
+    assert ages.keys() == {"alive"} and ages["alive"] == pytest.approx(SILENT - 30, abs=5)
+    Signs(queue).part("alive")
+    assert Signs(queue).ages() == {}
 
 
 def test_a_disk_that_is_gone_for_a_moment_loses_no_worker(root, monkeypatch):
     queue = filled(root, ())
-    queue.beat("one")
+    Signs(queue).beat("one")
     queue.claim("one")
 
     def fails(*_, **__):
@@ -236,22 +239,22 @@ def test_a_disk_that_is_gone_for_a_moment_loses_no_worker(root, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(queues.Path, "touch", fails)
-        assert queue.workers() is None and queue.lose_silent(retries=5) == []
-        queue.beat("one")
+        assert Signs(queue).ages() is None and Signs(queue).lose_silent(retries=5) == []
+        Signs(queue).beat("one")
     assert numbers(queue) == {"running": [0]}
 
 
 def test_a_worker_that_claims_as_others_look_is_not_lost(root, monkeypatch):
-    queue, workers = filled(root, ()), Queue.workers
+    queue, ages = filled(root, ()), Signs.ages
 
     def claiming(self):
-        found = workers(self)
-        queue.beat("new")
+        found = ages(self)
+        Signs(queue).beat("new")
         queue.claim("new")
         return found
 
-    monkeypatch.setattr(Queue, "workers", claiming)
-    assert Queue(root).lose_silent(retries=5) == [] and numbers(queue) == {"running": [0]}
+    monkeypatch.setattr(Signs, "ages", claiming)
+    assert Signs(Queue(root)).lose_silent(retries=5) == [] and numbers(queue) == {"running": [0]}
 
 
 def test_a_worker_believed_lost_that_goes_on_takes_nothing_from_who_has_its_pack(root):
@@ -324,22 +327,23 @@ def test_counts_say_how_far_the_work_is(root):
     queue.finish(queue.claim("one").name, "one", RESULT)
     queue.claim("one")
     # Two seconds of two jobs without compilation, and three packs of as many are left.
-    assert queue.counts() == Counts(1, 0, 1, 2, 3.0, 1.0, 6.0)
-    assert str(queue.counts()) == "1 pack done, 1 running, 2 waiting, 3 s used, 33% of it to compile, about 6 s left"
+    assert Standing(queue).counts() == Counts(1, 0, 1, 2, 3.0, 1.0, 6.0)
+    said = "1 pack done, 1 running, 2 waiting, 3 s used, 33% of it to compile, about 6 s left"
+    assert str(Standing(queue).counts()) == said
     queue.fail(named(1), "one", "no", is_final=True)
-    assert str(queue.counts()).startswith("1 pack done, 1 failed, 0 running, 2 waiting")
+    assert str(Standing(queue).counts()).startswith("1 pack done, 1 failed, 0 running, 2 waiting")
 
 
 def test_seconds_that_are_left_are_not_told_before_a_pack_of_each_stage_is_done(root):
     filled(root, (), ())
     queue = filled(root, (), title="finetune")
-    assert str(queue.counts()) == "0 packs done, 0 running, 3 waiting"
+    assert str(Standing(queue).counts()) == "0 packs done, 0 running, 3 waiting"
     queue.finish(queue.claim("one").name, "one", RESULT)
-    assert queue.counts().left is None
+    assert Standing(queue).counts().left is None
     queue.finish(queue.claim("one").name, "one", RESULT)
     queue.finish(queue.claim("one").name, "one", {**RESULT, "seconds": 7201.0})
-    assert queue.counts().left == 0
-    assert str(queue.counts()) == "3 packs done, 0 running, 0 waiting, 2.0 h used, 0% of it to compile"
+    assert Standing(queue).counts().left == 0
+    assert str(Standing(queue).counts()) == "3 packs done, 0 running, 0 waiting, 2.0 h used, 0% of it to compile"
 
 
 def test_an_index_is_read_whole_while_it_is_written(root):
@@ -378,11 +382,11 @@ def test_files_that_a_person_leaves_in_the_folders_are_left_alone(root):
             (root / folder / name).write_text("by hand")
     (root / "waiting" / "directory").mkdir()
     queue.retry()
-    queue.lose_silent(retries=5)
+    Signs(queue).lose_silent(retries=5)
     assert numbers(queue) == {"waiting": [0]} and queue.next_number() == 1
     assert queue.messages() == {named(0): {"number": 0}}
     queue.finish(queue.claim("one").name, "one", RESULT)
-    assert queue.claim("one") is None and queue.is_over() and queue.counts().done == 1
+    assert queue.claim("one") is None and queue.is_over() and Standing(queue).counts().done == 1
     assert queue.faults() == {} == queue.set_aside()
 
 
@@ -430,12 +434,12 @@ def test_damaged_faults_and_results_are_as_none(root):
     assert queue.faults() == {named(0): []}
     queue.finish(queue.claim("one").name, "one", RESULT)
     (root / "results" / named(0)).write_text("{")
-    assert queue.result(named(0)) is None and queue.counts().done == 1
+    assert queue.result(named(0)) is None and Standing(queue).counts().done == 1
 
 
 def test_a_queue_that_is_removed_ends_its_workers_without_a_word(root):
     queue = filled(root, (), (), ())
-    queue.beat("one")
+    Signs(queue).beat("one")
     for _ in range(3):
         queue.claim("one")
     Queue(root).remove()
@@ -443,9 +447,9 @@ def test_a_queue_that_is_removed_ends_its_workers_without_a_word(root):
     queue.finish(named(0), "one", RESULT)
     queue.fail(named(1), "one", "no")
     queue.release(named(2), "one")
-    queue.beat("one")
-    queue.part("one")
-    assert queue.claim("one") is None and queue.lose("one", 5) == queue.lose_silent(5) == []
+    Signs(queue).beat("one")
+    Signs(queue).part("one")
+    assert queue.claim("one") is None and queue.lose("one", 5) == Signs(queue).lose_silent(5) == []
     assert os.listdir(root.parent) == []
 
 

@@ -9,6 +9,7 @@ import pytest
 from pretrain import data
 from pretrain.engines import remote, worker
 from pretrain.engines.queue import Queue
+from pretrain.engines.standing import Standing
 from pretrain.plan import plan as planning
 from pretrain.store import sealed
 from pretrain.store.store import Store
@@ -58,7 +59,7 @@ def test_a_worker_reads_the_manifests_of_parents_and_lists_no_store(filled, monk
         monkeypatch.setattr(os, name, listing(getattr(os, name)))
     assert worker.work_on(queue.root, "one", 5) == worker.DONE
     monkeypatch.undo()
-    assert queue.counts().done == len(of_packs) > 6 and queue.faults() == {}
+    assert Standing(queue).counts().done == len(of_packs) > 6 and queue.faults() == {}
     store.refresh()
     assert store.verified(plan.jobs) == plan.jobs.keys()
     n_read = 0
