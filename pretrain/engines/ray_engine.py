@@ -141,7 +141,8 @@ def _errors_to(log: Path) -> Iterator[None]:
 def _connected(engine: EngineConfig, log: Path) -> Iterator[None]:
     """Connects to the cluster; starts one here without an address, and stops that one at the end."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    here = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+    # Not the cluster that a process before has noted for others to find, which may be gone.
+    here = {"address": "local", "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
     where = {"address": engine.address} if engine.address else here
     try:
         with _errors_to(log):
