@@ -13,9 +13,10 @@ from pretrain.data import Dataset
 from pretrain.engines import pace
 from pretrain.engines.interrupts import Interrupted
 from pretrain.execute import execute, hosts
+from pretrain.execute.compiled import seconds_waited
 from pretrain.plan import plan as planning
 from pretrain.plan.plan import Pack
-from pretrain.store import parents
+from pretrain.store import parents, sealed
 from pretrain.store.records import Outcome, Progress
 from pretrain.store.store import Store
 
@@ -53,6 +54,7 @@ def do(
       MemoryFault: not even the halves fit, or there are none.
       StoreError: something could not be read or written.
     """
+    sealed.import_ahead()
     made = 0
 
     def noted(updates: int) -> None:
@@ -61,11 +63,13 @@ def do(
         advanced(updates)
 
     def trained(pack: Pack) -> None:
+        waited = seconds_waited()
         outcome = train(pack, dataset, store, save_every, noted, stop, keep)
+        seconds = max(0.0, outcome.seconds - (seconds_waited() - waited) / len(pack.jobs))
         program, platform, known = pack.jobs[0].program, jax.default_backend(), store.temporaries
         known[program, platform] = execute.temporaries(pack, dataset)
-        paced = pace.key(program, platform)  # the least of all, which waited for no compilation
-        known[paced] = min(known.get(paced, outcome.seconds), outcome.seconds)
+        paced = pace.key(program, platform)  # the least of all, as others may share the machine
+        known[paced] = min(known.get(paced, seconds), seconds)
         keep(pack, outcome)
 
     try:

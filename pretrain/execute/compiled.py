@@ -5,6 +5,7 @@ device that another holds.
 """
 
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial, wraps
@@ -15,6 +16,13 @@ import jax
 # A process may map so much memory, of which a program on a CPU takes some ninety pieces: beyond Linux's 65,530 it ends
 # without a word. So of each function the programs that were used last are kept; others are read from the cache on disk.
 MOST_KEPT = 64
+
+_waits = threading.local()
+
+
+def seconds_waited() -> float:
+    """Returns how long this thread has waited for compilations so far."""
+    return getattr(_waits, "seconds", 0.0)
 
 
 class Compiled:
@@ -45,7 +53,10 @@ class Compiled:
 
     def __call__(self, *arguments: Any) -> Any:
         """Runs the program, compiled by now or right away."""
-        return self.compile(*arguments)(*arguments[self._n_static :])
+        began = time.perf_counter()
+        program = self.compile(*arguments)
+        _waits.seconds = seconds_waited() + time.perf_counter() - began
+        return program(*arguments[self._n_static :])
 
     def compile(self, *arguments: Any) -> Callable:
         """Returns the program for arguments like these, of which arrays may be abstract."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pretrain.config.counts import counted
-from pretrain.report.drawing import COLOURS, INK, Drawing, canvas, legend, style, title, written
+from pretrain.report.drawing import COLOURS, INK, Drawing, canvas, legend, style, thin_lines, title, written
 from pretrain.runs.looks_file import Calibrated
 
 
@@ -15,8 +15,8 @@ def drawing(calibrated: Sequence[Calibrated], names: Sequence[str]) -> Drawing:
     are_labels = calibrated[0].task == "multilabel"
     axes.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle=":")
     for index, (each, name) in enumerate(zip(calibrated, names, strict=True)):
-        for bins in each.bins if len(each.bins) > 1 else ():
-            axes.plot(bins[:, 0], bins[:, 1], color=COLOURS[index], linewidth=0.5, alpha=0.25)
+        if len(each.bins) > 1:
+            thin_lines(axes, each.bins[..., :2], COLOURS[index], linewidth=0.5, alpha=0.25)
         mean = each.bins.mean(axis=0)
         label = written(f"{name}: error {error(each)}")
         axes.plot(mean[:, 0], mean[:, 1], label=label, **style(index, marker="os"[index % 2], markersize=4))

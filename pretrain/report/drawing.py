@@ -6,7 +6,7 @@ import logging
 import re
 import textwrap
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -107,6 +107,13 @@ def legend(figure, *all_axes) -> None:
     figure.set_figheight(figure.get_figheight() + 0.22 * -(-n_lines // columns) + 0.1)
     style = {"frameon": False, "fontsize": 9, "labelcolor": INK, "handlelength": 3}
     figure.legend(handles, labels, loc="outside lower left", ncols=columns, **style)
+
+
+def thin_lines(axes, lines: np.ndarray, colours: str | Sequence[str], linewidth: float, alpha: float) -> None:
+    """Draws many lines [N, points, 2] as one artist, for thousands take seconds; markers are the caller's."""
+    from matplotlib.collections import LineCollection
+
+    axes.add_collection(LineCollection(lines, colors=colours, linewidths=linewidth, alpha=alpha, zorder=2))
 
 
 def written(name: str, width: int = 60) -> str:

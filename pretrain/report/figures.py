@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from pretrain.config.metrics import metric_of, split_of
-from pretrain.report.drawing import COLOURS, INK, canvas, legend, panels, style, title, written
+from pretrain.report.drawing import COLOURS, INK, canvas, legend, panels, style, thin_lines, title, written
 from pretrain.report.names import arm_name, cell, comparison_name, metric_name, percent, scale_of, setting
 from pretrain.study import statistics
 from pretrain.study.arms import Arm, by_seed
@@ -147,8 +147,13 @@ def slopes(compared: Sequence[Comparison]):
     shown = compared[:MOST_PANELS]
     figure, all_axes = panels(len(shown), 2.3, 0.4, sharey=True)
     for axes, comparison in zip(all_axes, shown, strict=True):
-        for pair in zip(comparison.untreated, comparison.treated, strict=True):
-            axes.plot([0, 1], pair, marker=".", color=COLOURS[0] if _rises(comparison, pair) else COLOURS[1], alpha=0.6)
+        pairs = np.stack([comparison.untreated, comparison.treated], axis=1)  # [seeds, 2]
+        rises = np.array([_rises(comparison, pair) for pair in pairs])
+        colours = [COLOURS[0] if each else COLOURS[1] for each in rises]
+        lines = np.stack([np.broadcast_to([0.0, 1.0], pairs.shape), pairs], axis=-1)
+        thin_lines(axes, lines, colours, linewidth=1.5, alpha=0.6)
+        for colour, among in ((COLOURS[0], lines[rises]), (COLOURS[1], lines[~rises])):
+            axes.plot(*among.reshape(-1, 2).T, ".", color=colour, alpha=0.6)
         ends = (comparison.baseline, comparison.treatment)
         axes.set_xticks([0, 1], [written(cell(comparison.field, value), 14) for value in ends])
         axes.set_xlim(-0.4, 1.4)
@@ -162,7 +167,7 @@ def trained_metric(curves: Curves) -> str:
     return "post_update_loss" if "post_update_loss" in curves.metrics else "post_update_accuracy"
 
 
-def _rises(comparison: Comparison, pair: tuple[float, float]) -> bool:
+def _rises(comparison: Comparison, pair: Sequence[float]) -> bool:
     """Returns whether a seed is as good or better at treatment."""
     return pair[1] >= pair[0] if metric_of(comparison.metric).higher_is_better else pair[1] <= pair[0]
 

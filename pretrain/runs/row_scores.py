@@ -70,8 +70,8 @@ def _configs(experiment: Experiment, trials: pa.Table) -> dict[str, DataConfig]:
 def _of_sources(sources: Mapping[str, Source], store: Store, metric: str) -> dict[str, RowScores]:
     """Returns the influence of each row on a result, by trial."""
     split, measure = split_of(metric)
-    of_job: dict[str, RowScores | None] = {}
-    for job, dataset in dict(sources.values()).items():
+    of_job: dict[str, RowScores | None] = {}  # read pack by pack, of which the store keeps one
+    for job, dataset in sorted(dict(sources.values()).items(), key=lambda each: store.pack_of(each[0]) or ""):
         of_job[job] = None
         stored = store.predictions(job, split)
         predicted = Predictions(stored["scores"], stored.get("classes"), stored["targets"])

@@ -5,10 +5,12 @@ structure the manifest holds, since orbax restores damaged bytes and other dtype
 """
 
 import errno
+import functools
 import os
 import resource
 import shutil
 import socket
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -139,6 +141,12 @@ def restore_arrays(path: Path, expected: dict[str, str]) -> dict[str, Any]:
     if structure(arrays) != expected:
         raise StoreError(f"{path}: has other arrays than its manifest says")
     return arrays
+
+
+@functools.cache
+def import_ahead() -> None:
+    """Begins to import orbax in another thread, behind the first pack."""
+    threading.Thread(target=_orbax, daemon=True).start()
 
 
 def _orbax() -> ModuleType:

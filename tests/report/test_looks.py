@@ -104,11 +104,12 @@ def test_of_many_classes_pairs_are_a_table():
 def test_calibration_draws_trials_and_their_mean():
     one, other = Calibrated(("t0", "t1"), bins(2)), Calibrated(("t2",), bins(1))
     figure = calibration.drawing([one, other], CALLED).figure
-    _, *lines = figure.axes[0].lines
-    assert len(lines) == 2 + 1 + 1
-    np.testing.assert_allclose(lines[2].get_xdata(), one.bins[..., 0].mean(axis=0))
-    np.testing.assert_allclose(lines[2].get_ydata(), one.bins[..., 1].mean(axis=0))
-    assert lines[3].get_label() == f"from scratch (He): error {other.errors[0]:.3f}"
+    (trials,), (_, *means) = figure.axes[0].collections, figure.axes[0].lines
+    np.testing.assert_allclose(trials.get_segments(), one.bins[..., :2])
+    assert len(means) == 2
+    np.testing.assert_allclose(means[0].get_xdata(), one.bins[..., 0].mean(axis=0))
+    np.testing.assert_allclose(means[0].get_ydata(), one.bins[..., 1].mean(axis=0))
+    assert means[1].get_label() == f"from scratch (He): error {other.errors[0]:.3f}"
     for task, said, axis in (
         ("multilabel", "labels", "are there"),
         ("classification", "predicted classes", "are right"),
