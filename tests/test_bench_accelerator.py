@@ -2,9 +2,9 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -30,19 +30,21 @@ def test_a_part_that_fails_is_a_line_and_others_go_on(monkeypatch, tmp_path):
 
     def endless(sizes, scratch):
         yield {"name": "begun"}
-        time.sleep(60)
+        signal.raise_signal(signal.SIGALRM)  # as when the time is out
 
     parts = {"failing": failing, "fine": lambda *_: iter([{"name": "b", "ratio": 2.0}]), "endless": endless}
     monkeypatch.setattr(accelerator, "PARTS", parts)
-    rows = list(accelerator.guarded([*parts, "fine"], SMALL, tmp_path, 1.0))
+    rows = list(accelerator.guarded([*parts, "fine"], SMALL, tmp_path, 3600.0))
     assert [(row["part"], row.get("name"), row.get("error")) for row in rows] == [
         ("failing", "a first", None),
         ("failing", None, "MemoryError: out of memory"),
         ("fine", "b", None),
         ("endless", "begun", None),
-        ("endless", None, "OutOfTimeError: the 1 s are spent"),
-        ("fine", None, "left out, with 0 s left"),
+        ("endless", None, "OutOfTimeError: the 3600 s are spent"),
+        ("fine", "b", None),
     ]
+    (late,) = accelerator.guarded(["fine"], SMALL, tmp_path, 0.0)
+    assert late["error"] == "left out, with 0 s left"
     assert [accelerator.line(row).split() for row in rows[:2]] == [
         ["failing", "a", "first", "2", "1", "s"],
         ["failing", "MemoryError:", "out", "of", "memory"],
