@@ -18,11 +18,11 @@ from pretrain import running
 from pretrain.config import Experiment, config_file, invocation, to_json
 from pretrain.config.fields import ConfigError
 from pretrain.config.overrides import Overridden, override
+from pretrain.data.findings import MISSING
 from pretrain.engines.interrupts import Interrupted
 from pretrain.engines.work import MemoryFault
 from pretrain.plan import environment
 from pretrain.running import QUIET, Prepared, Trained
-from pretrain.runs import lost
 from pretrain.store.manifests import DamageError
 from pretrain.store.store import StoreError
 from pretrain.study.results import Run, load_run
@@ -82,7 +82,7 @@ def run(
 def _warned(run: Run) -> Run:
     """Warns of trials that are missing from a run, and returns it."""
     for finding in run.findings:
-        if finding.kind == lost.KIND:
+        if finding.kind == MISSING:
             warnings.warn(str(finding), stacklevel=3)
     return run
 

@@ -254,11 +254,12 @@ def train(
 
     Raises:
       Interrupted: it was to stop, and what was done is stored.
-      MemoryFault: a stage fits in memory neither in a pack nor alone.
-      StoreError: something could not be read or written.
+      MemoryFault: a trial is larger than the memory that is free.
+      StoreError: something could not be read or written, or no trial could be trained; names the first reason.
     """
     n_run, is_leader, trained = 0, hosts.is_leader(), None
     ends: dict[Hashable, int] = {}  # seeds of arms that take no more
+    why: dict[str, str] = {}  # the reason that a stage is missing, by its id; later looks do not try it again
     experiment, store = prepared.experiment, prepared.store
     known: dict[str, before.Before] = {}
     known_ranks: dict[str, ranks.Ranks] = {}
@@ -266,16 +267,18 @@ def train(
     with environment.one_thread():
         for look in prepared.schedule:
             plan = prepared.plan_at(look, ends)
-            n_missing = len(plan.jobs) - len(store.verified(plan.jobs))
+            tried = plan.of(trial for trial in plan.trials if why.keys().isdisjoint(trial.jobs))
+            n_missing = len(tried.jobs) - len(store.verified(tried.jobs))
             if n_missing and is_leader:
                 threading.Thread(target=_load_for_report, daemon=True).start()
             try:
-                why = prepared.engine(Request(experiment, plan, prepared.datasets, store, console, stop, note))
+                failed = prepared.engine(Request(experiment, tried, prepared.datasets, store, console, stop, note))
             except Interrupted:
                 store.refresh()
                 stored = f"{len(store.verified(plan.jobs))} of {counted(len(plan.jobs), 'stage')} stored"
                 raise Interrupted(f"stopped with {stored}; the same command goes on from here") from None
-            n_run += n_missing - len(why)
+            n_run += n_missing - len(failed)
+            why |= failed
             if is_leader:
                 with progress.going_on(console, "measuring pretraining, and judging"):
                     trained = _judged(prepared, plan, look, why, n_run, known, known_ranks, rows)
@@ -327,6 +330,7 @@ def _judged(
     plan, missing = lost.trained(plan, why)
     if missing:
         prepared = prepared._replace(findings=(*prepared.findings, lost.finding(prepared.plan, plan, missing)))
+        look = sequential.look_at(experiment, len({trial.seed for trial in plan.compared.trials}), prepared.findings)
     own, study = plan.compared, experiment.study
     errors, compared = remeasured(own, store, datasets), baselines.of_trials(plan, datasets, study.metric)
     redrawn = tables.redrawn(plan, store, study, compared)

@@ -80,7 +80,7 @@ def main(argv: Sequence[str]) -> int:
             holds.note_place(Path(run.experiment.store), path)
             run = _asked(run, asked) if asked or command.store else run
             usual, study = usual_values(run.experiment), run.experiment.study
-            *before, look = sequential.taken(run.experiment, run.trials)
+            *before, look = sequential.taken(run.experiment, run.trials, run.findings)
             rows = RowParts(run.rows, _influences(run) if asked else None, sequential.looks(run.experiment)[-1].level)
             others = run.findings, run.stages, before, run.variation, rows
             concluded = answer(run.trials, run.curves, study, look.level, usual, *others)

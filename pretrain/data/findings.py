@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 FILE = "findings.json"  # of a run, written with its tables
-
+MISSING = "trials that are missing"  # a kind: of a doubt about a run in which some could not be trained
 
 Severity = Literal["note", "doubt"]
 

@@ -5,6 +5,7 @@ import itertools
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -17,6 +18,7 @@ from pretrain.engines import work
 from pretrain.engines.interrupts import Interrupted
 from pretrain.engines.pace import Pace
 from pretrain.engines.progress import Reporter
+from pretrain.engines.remote import LOG
 from pretrain.engines.request import Request
 from pretrain.engines.set_aside import SetAside
 from pretrain.execute import execute, hosts
@@ -59,7 +61,8 @@ def of(config: EngineConfig) -> Engine:
 def run_here(request: Request) -> Mapping[str, str]:
     """Runs packs in this process, one after another, while the programs of the next are compiled.
 
-    Of several processes, which must agree, a pack that fails ends all.
+    A pack that fails twice, or does not fit in memory, is set aside. Of several processes, which must agree on what they
+    run, a pack that fails ends all.
     """
     experiment, plan, datasets, store, console, stop, note = request
     hosts.barrier()  # so that all see the same store
@@ -74,18 +77,17 @@ def run_here(request: Request) -> Mapping[str, str]:
     if todo:
         console.print(f"{counted(len(todo), 'pack')} on {hosts.in_words()}", style="dim", soft_wrap=True)
     compilers, saver = ThreadPoolExecutor(COMPILERS), _Saver(store)
-    compile_ahead, set_aside = compiler_ahead(todo, datasets, compilers), SetAside(console)
+    compile_ahead = compiler_ahead(todo, datasets, compilers)
+    set_aside = SetAside(console, Path(experiment.run_dir) / LOG)
 
     def do(number: int, pack: Pack) -> None:
-        with reporter.pack(number) as advanced:
+        with reporter.pack(number, pack) as advanced:
             how = (experiment.save_every, advanced, stop, saver.save, partial(console.print, soft_wrap=True))
             work.do(pack, datasets[pack.data], store, *how)
 
     try:
-        for number, whole in enumerate(todo):
-            if not (pack := set_aside.without_orphans(whole)):
-                continue
-            compile_ahead(whole)
+        for number, pack in set_aside.turns(todo):
+            compile_ahead(todo[number])
             if hosts.broadcast(stop()):
                 raise Interrupted
             ids = {job.id for job in pack.left}
@@ -93,7 +95,7 @@ def run_here(request: Request) -> Mapping[str, str]:
                 continue  # another run, which shares the store, has been faster
             if any(job.parent in saver.ids for job in pack.jobs):
                 saver.wait()
-            set_aside.unless_done(pack, partial(do, number, pack))
+            set_aside.unless_done(number, pack, partial(do, number, pack))
     finally:
         compilers.shutdown(cancel_futures=True)
         saver.wait()

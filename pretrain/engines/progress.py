@@ -44,9 +44,14 @@ class Reporter:
         self._note = note
 
     @contextlib.contextmanager
-    def pack(self, number: int) -> Iterator[Callable[[int], None]]:
-        """Reports one pack, counted from 0, while it runs; yields the function to report finished updates."""
-        pack = self._packs[number]
+    def pack(self, number: int, pack: "Pack | None" = None) -> Iterator[Callable[[int], None]]:
+        """Reports a pack while it runs; yields the function to report finished updates.
+
+        Args:
+          number: of the pack, from 0.
+          pack: the pack without some of its lanes; by default all.
+        """
+        pack = pack or self._packs[number]
         total = pack.stage.n_updates * len(pack.jobs)
         title = f"{pack.stage.name}  pack {number + 1}/{len(self._packs)}, {counted(len(pack.jobs), 'trial')}"
         most = "at most " if pack.stage.patience else ""

@@ -82,7 +82,9 @@ def _comparisons(answer: Answer, experiment: Experiment) -> str:
     if explored:
         parts.append(f"{len(explored):,} more explore")
     if experiment.study.until_conclusive:
-        parts.append(f"look {look_at(experiment, answer.n_seeds).number} of at most {len(looks(experiment))}")
+        parts.append(
+            f"look {look_at(experiment, answer.n_seeds, answer.findings).number} of at most {len(looks(experiment))}"
+        )
     if before := answer.history.before:
         parts.append(looked(before))
     elif own and not experiment.study.until_conclusive:

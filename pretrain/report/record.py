@@ -94,7 +94,7 @@ def _design(answer: Answer, experiment: Experiment) -> dict[str, Any]:
     looked = {}
     if experiment.study.until_conclusive:
         planned = [look.seeds for look in looks(experiment)]
-        looked = {"look": look_at(experiment, answer.n_seeds).number, "looks_at_seeds": planned}
+        looked = {"look": look_at(experiment, answer.n_seeds, answer.findings).number, "looks_at_seeds": planned}
     return {
         "seeds": answer.n_seeds,
         "repeats": experiment.repeats,

@@ -4,11 +4,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from pretrain.config.counts import counted
-from pretrain.data.findings import Finding
+from pretrain.data.findings import MISSING, Finding
 from pretrain.plan.plan import Plan, Trial
 from pretrain.store.store import StoreError
 
-KIND = "trials that are missing"  # of a finding
 _MOST_NAMED = 4  # values of a field
 
 
@@ -49,7 +48,7 @@ def finding(plan: Plan, kept: Plan, missing: Mapping[str, str]) -> Finding:
     are = "is" if len(lost) == 1 else "are"
     sentence = f"{named} {are} missing{at}, as {first}{more}; comparisons are of the seeds that both arms have"
     figures = {"missing": len(lost), "trials": len(whole), "reasons": dict(reasons)}
-    return Finding(KIND, sentence, "doubt", "the same command tries them again", figures)
+    return Finding(MISSING, sentence, "doubt", "the same command tries them again", figures)
 
 
 def _place(trial: Trial) -> tuple:

@@ -12,7 +12,7 @@ applications to clinical trials", 9).
 
 import itertools
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -21,6 +21,7 @@ from scipy import special
 from pretrain.config import Experiment
 from pretrain.config.counts import counted
 from pretrain.config.fields import ConfigError, with_values
+from pretrain.data.findings import MISSING, Finding
 from pretrain.study.arms import key, without_idle
 from pretrain.study.comparisons import Comparison, by_family, planned, points_of
 from pretrain.study.power import fewest_seeds, smallest_p
@@ -93,8 +94,11 @@ def _can_conclude(taken: list[Look], n_compared: int) -> bool:
     return any(look.can_conclude(n_compared) for look in taken)
 
 
-def look_at(experiment: Experiment, n_seeds: int) -> Look:
+def look_at(experiment: Experiment, n_seeds: int, findings: Iterable[Finding] = ()) -> Look:
     """Returns the look that a run of so many seeds has come to.
+
+    Args:
+      findings: of the run; where trials are missing, the look is the first of at least so many seeds.
 
     Raises:
       ConfigError: there is none, as where the experiment was changed and not run to its end since.
@@ -102,6 +106,8 @@ def look_at(experiment: Experiment, n_seeds: int) -> Look:
     taken = looks(experiment)
     if not experiment.study.until_conclusive:
         return taken[0]
+    if any(finding.kind == MISSING for finding in findings):
+        return next((look for look in taken if look.seeds >= n_seeds), taken[-1])
     for look in taken:
         if look.seeds == n_seeds:
             return look
@@ -146,13 +152,13 @@ def n_seeds(trials: pa.Table) -> int:
     return len(trials["seed"].unique())
 
 
-def taken(experiment: Experiment, trials: pa.Table) -> list[Look]:
-    """Returns the looks of a run so far, by how many seeds its trials have.
+def taken(experiment: Experiment, trials: pa.Table, findings: Iterable[Finding] = ()) -> list[Look]:
+    """Returns the looks of a run so far, by how many seeds its trials have, as ``look_at`` finds the last.
 
     Raises:
       ConfigError: the run has come to no look.
     """
-    return looks(experiment)[: look_at(experiment, n_seeds(trials)).number]
+    return looks(experiment)[: look_at(experiment, n_seeds(trials), findings).number]
 
 
 def seeds_of(taken: Sequence[Look]) -> str:

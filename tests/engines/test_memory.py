@@ -2,6 +2,7 @@
 
 import io
 import re
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -32,7 +33,8 @@ LINE = r"pretrain/0: a pack of {} does not fit in memory"
 @pytest.fixture
 def small(experiment, dataset, tmp_path):
     """A task of three seeds of one path of stages, and what it prints."""
-    found = with_values(experiment(sweep=({"finetune.encoder_init": ("pretrained",)},)), {"save_every": 0.0})
+    own = {"save_every": 0.0, "run_dir": str(tmp_path)}
+    found = with_values(experiment(sweep=({"finetune.encoder_init": ("pretrained",)},)), own)
     plan = make_plan(found, dataset)
     out = io.StringIO()
     store = Store(tmp_path / "store", warn=lambda line: out.write(line))
@@ -103,7 +105,7 @@ def test_another_fault_of_xla_is_none_of_memory_and_has_the_pack_run_once_more(s
     sizes = fail(monkeypatch, jax.errors.JaxRuntimeError("INTERNAL: a fault"))
     why = here.run_here(task)
     assert set(why.values()) == {"pretrain/0: JaxRuntimeError: INTERNAL: a fault"} and len(why) == 9
-    assert sizes == [(3, 0), (3, 0)] and out.getvalue().count("; the pack is run again") == 1
+    assert sizes == [(3, 0), (3, 0)] and out.getvalue().count("; the pack is run again after all others") == 1
 
 
 def test_a_fault_of_this_program_ends_the_run(small, monkeypatch):
@@ -125,15 +127,42 @@ def fails_at(monkeypatch, is_failing):
     monkeypatch.setattr(work, "do", do)
 
 
+def packs_of_two(monkeypatch):
+    monkeypatch.setattr(here, "packs", lambda *rest, **options: packs(*rest[:4], fewest=2, **options))
+
+
 def test_only_lanes_that_lack_a_parent_are_left_out(small, monkeypatch):
     task, _ = small
     first = next(job for job in task.plan.jobs.values() if job.stage.name == "pretrain/0")
-    monkeypatch.setattr("pretrain.plan.plan.MAX_PACK", 2)
+    packs_of_two(monkeypatch)
     fails_at(monkeypatch, lambda job: job.id == first.id)
     why = here.run_here(task)
     lost = {job.seed for job in task.plan.jobs.values() if job.id in why}
     assert len(why) == 6 and len(lost) == 2  # a pack of two seeds, of three stages each
     assert task.store.verified(task.plan.jobs) == task.plan.jobs.keys() - why.keys()
+
+
+def test_a_pack_that_fails_once_is_run_after_all_others_and_what_follows_it_then(small, monkeypatch):
+    task, out = small
+    packs_of_two(monkeypatch)
+    done, turns = work.do, []
+
+    def do(pack, *rest):
+        turns.append((pack.stage.name, sorted(job.seed for job in pack.jobs)))
+        if len(turns) == 1:
+            raise ValueError("by chance")
+        done(pack, *rest)
+
+    monkeypatch.setattr(work, "do", do)
+    assert here.run_here(task) == {}
+    assert task.store.verified(task.plan.jobs) == task.plan.jobs.keys()
+    (first, late), rest = turns[0], turns[1:]
+    assert first == "pretrain/0" and [name for name, _ in rest[-3:]] == ["pretrain/0", "pretrain/1", "finetune"]
+    assert all(set(seeds) <= set(late) for _, seeds in rest[-3:])
+    assert not any(set(seeds) & set(late) for _, seeds in rest[:-3])
+    log = Path(task.experiment.run_dir) / remote.LOG
+    assert f"ValueError: by chance (trace in {log}); the pack is run again after all others" in out.getvalue()
+    assert "Traceback" in log.read_text() and log.read_text().endswith("ValueError: by chance\n")
 
 
 OPTIONS = {"pretraining": "pretrain/0", "fine-tuning": "finetune"}
