@@ -21,7 +21,7 @@ def main() -> None:
         try:
             from pretrain.commands.run import run
 
-            answered["run_dir"] = run(from_json(asked["experiment"]), chosen=asked["chosen"])
+            answered["run_dir"] = run(from_json(asked["experiment"]), chosen=asked["chosen"]).run_dir
         except BaseException as error:
             kind = "OSError" if isinstance(error, OSError) else type(error).__name__
             answered = {"kind": kind, "message": str(error), "traceback": traceback.format_exc()}

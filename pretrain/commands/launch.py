@@ -71,14 +71,14 @@ def launched(asked: Arguments, again: Sequence[str] = ()) -> int:
     from pretrain.store.store import StoreError
 
     try:
-        is_whole = command.run(asked.experiment, asked.dry_run, asked.tensorboard, asked.chosen, again)
+        ended = command.run(asked.experiment, asked.dry_run, asked.tensorboard, asked.chosen, again)
     except Interrupted as stopped:
         streams.complain(stopped)
         return RESUME
     except (StoreError, MemoryFault, OSError) as error:
         streams.complain(error)
         return 1
-    return 0 if is_whole else 1
+    return 0 if ended.is_whole else 1
 
 
 def _imported(command: str) -> ModuleType:

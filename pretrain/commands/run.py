@@ -7,6 +7,7 @@ import time
 from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from rich.console import Console
 
@@ -27,13 +28,20 @@ from pretrain.store import programs, reuse
 from pretrain.study import outlook, sequential
 
 
+class Ended(NamedTuple):
+    """What a run came to."""
+
+    run_dir: str
+    is_whole: bool  # all of its trials were trained
+
+
 def run(
     experiment: Experiment,
     dry_run: bool = False,
     with_tensorboard: bool = False,
     chosen: Collection[str] | None = None,
     again: Sequence[str] = (),
-) -> bool:
+) -> Ended:
     """Runs an experiment: trains what is not stored yet, writes the run's files and prints the result.
 
     Args:
@@ -42,8 +50,6 @@ def run(
       with_tensorboard: whether to write TensorBoard event files, too.
       chosen: fields that somebody chose, and that are not fitted to the data; by default all.
       again: the command that looks after the run again, where it is left to the jobs of Slurm.
-
-    Returns whether all of its trials were trained.
 
     Raises:
       ConfigError, Interrupted, MemoryFault, OSError, StoreError: as of ``running.prepare`` and what follows it.
@@ -73,7 +79,7 @@ def run(
             trained = _trained(prepared, progress, with_tensorboard)
         except Detached as left:
             _leave(prepared, str(left), again, out)
-            return True
+            return Ended(run_dir, True)
         # As it was fitted to its data.
         terminal.show(
             trained.answer,
@@ -94,7 +100,7 @@ def run(
         with Interrupts(lambda line: None):
             running.train(prepared)
     gc.freeze()  # the process is about to end, and need not search a million objects for cycles as it does
-    return is_whole
+    return Ended(run_dir, is_whole)
 
 
 def _trained(prepared: Prepared, progress: Console, with_tensorboard: bool) -> Trained:
