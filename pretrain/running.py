@@ -101,6 +101,7 @@ class Trained(NamedTuple):
     prepared: Prepared
     plan: Plan  # of the seeds that it took, without trials that are missing
     n_run: int  # stages
+    n_stages: int  # of the seeds that it took, those of missing trials among them
     tables: Mapping[str, pa.Table]  # by name
     answer: Answer
     missing: Mapping[str, str]  # the reason that a trial of the plan was not trained, by its id
@@ -327,10 +328,12 @@ def _judged(
     comparisons at earlier looks, of ``rows``, are not measured again; others join.
     """
     experiment, datasets, store = prepared.experiment, prepared.datasets, prepared.store
+    n_stages = len(plan.jobs)
     plan, missing = lost.trained(plan, why)
     if missing:
         prepared = prepared._replace(findings=(*prepared.findings, lost.finding(prepared.plan, plan, missing)))
-        look = sequential.look_at(experiment, len({trial.seed for trial in plan.compared.trials}), prepared.findings)
+        last = max(trial.seed for trial in plan.compared.trials)
+        look = sequential.look_at(experiment, 1 + last, prepared.findings)
     own, study = plan.compared, experiment.study
     errors, compared = remeasured(own, store, datasets), baselines.of_trials(plan, datasets, study.metric)
     redrawn = tables.redrawn(plan, store, study, compared)
@@ -357,7 +360,7 @@ def _judged(
         outcome.write_tables(experiment, datasets, prepared.findings, by_name, prepared.warn)
         raise
     by_name |= {name: table for name, table in (("classes", classes), ("rows", rows.table())) if table}
-    return Trained(prepared, plan, n_run, by_name, concluded, missing)
+    return Trained(prepared, plan, n_run, n_stages, by_name, concluded, missing)
 
 
 def check_data(prepared: Prepared) -> None:

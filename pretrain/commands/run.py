@@ -89,7 +89,7 @@ def run(
             prepared.experiment,
             os.path.relpath(run_dir) if places.ID in experiment.run_dir else experiment.run_dir,
         )
-        stages = f"{trained.n_run} of {counted(len(trained.plan.jobs), 'stage')} run"
+        stages = f"{trained.n_run} of {counted(trained.n_stages, 'stage')} run"
         page = Path(run_dir, "report.html")
         seconds = time.monotonic() - began
         summary = f"{counted(len(trained.plan.trials), 'trial')}, {stages}, {seconds:.1f} s; {page}"

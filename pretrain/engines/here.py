@@ -61,8 +61,8 @@ def of(config: EngineConfig) -> Engine:
 def run_here(request: Request) -> Mapping[str, str]:
     """Runs packs in this process, one after another, while the programs of the next are compiled.
 
-    A pack that fails twice, or does not fit in memory, is set aside. Of several processes, which must agree, a pack that
-    fails ends all.
+    A pack that fails twice, or does not fit in memory, is set aside. Where several processes, which must agree, run one
+    program, a pack that fails ends all.
     """
     experiment, plan, datasets, store, console, stop, note = request
     hosts.barrier()  # so that all see the same store

@@ -9,11 +9,11 @@ from pretrain.report import over_datasets
 from pretrain.report.names import arm_name, listed, percent
 from pretrain.report.short_names import short_names
 from pretrain.report.verdicts import looked
-from pretrain.study.answer import Answer
+from pretrain.study.answer import Answer, look_of
 from pretrain.study.arms import distinct
 from pretrain.study.comparisons import by_family
 from pretrain.study.over_datasets import groups
-from pretrain.study.sequential import look_at, looks
+from pretrain.study.sequential import looks
 from pretrain.study.statistics import LEVEL
 
 _MOST_NAMED = 3  # arms, and datasets
@@ -82,9 +82,7 @@ def _comparisons(answer: Answer, experiment: Experiment) -> str:
     if explored:
         parts.append(f"{len(explored):,} more explore")
     if experiment.study.until_conclusive:
-        parts.append(
-            f"look {look_at(experiment, answer.n_seeds, answer.findings).number} of at most {len(looks(experiment))}"
-        )
+        parts.append(f"look {look_of(answer, experiment).number} of at most {len(looks(experiment))}")
     if before := answer.history.before:
         parts.append(looked(before))
     elif own and not experiment.study.until_conclusive:

@@ -15,13 +15,13 @@ from pretrain.report import cells, names, words
 from pretrain.report.looks import record as looks_record
 from pretrain.report.why import factor_names
 from pretrain.runs.looks_file import Looks
-from pretrain.study.answer import Answer
+from pretrain.study.answer import Answer, look_of
 from pretrain.study.choice import TunedArm
 from pretrain.study.code import code
 from pretrain.study.comparisons import Comparison, points_of
 from pretrain.study.factorial import Cause, Factorial
 from pretrain.study.over_datasets import groups
-from pretrain.study.sequential import look_at, looks
+from pretrain.study.sequential import looks
 from pretrain.study.watched import Watched
 from pretrain.study.ways import ways
 
@@ -94,7 +94,7 @@ def _design(answer: Answer, experiment: Experiment) -> dict[str, Any]:
     looked = {}
     if experiment.study.until_conclusive:
         planned = [look.seeds for look in looks(experiment)]
-        looked = {"look": look_at(experiment, answer.n_seeds, answer.findings).number, "looks_at_seeds": planned}
+        looked = {"look": look_of(answer, experiment).number, "looks_at_seeds": planned}
     return {
         "seeds": answer.n_seeds,
         "repeats": experiment.repeats,

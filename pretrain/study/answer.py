@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pretrain.config import StudyConfig
+from pretrain.config import Experiment, StudyConfig
 from pretrain.config.metrics import metric_of
 from pretrain.data.findings import Finding
 from pretrain.store.judged import History
@@ -23,7 +23,7 @@ from pretrain.study.factorial import Factorial, factorials
 from pretrain.study.health import Fault, faults_of
 from pretrain.study.rankings import PretextChoice, Reversal, pretext_choices, reversals
 from pretrain.study.row_parts import Part, RowParts
-from pretrain.study.sequential import Look, is_open, n_seeds
+from pretrain.study.sequential import Look, is_open, look_at, n_seeds
 from pretrain.study.summary import compared_metric, metrics
 from pretrain.study.training_length import Length, lengths
 from pretrain.study.variation import Variation, variations, with_rows
@@ -211,6 +211,12 @@ def _with_training(
         )
         for comparison, (treatment, baseline), each, p_value in zip(compared, pairs, speeds, adjusted, strict=True)
     ]
+
+
+def look_of(answer: Answer, experiment: Experiment) -> Look:
+    """Returns the look that an answer is of; raises ``ConfigError`` where its run has come to none."""
+    last = max(seed for arm in answer.arms for seed in arm.all_seeds)
+    return look_at(experiment, 1 + last, answer.findings)
 
 
 def headline_arms(answer: Answer, most: int = 6) -> list[Arm]:

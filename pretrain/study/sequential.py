@@ -98,6 +98,7 @@ def look_at(experiment: Experiment, n_seeds: int, findings: Iterable[Finding] = 
     """Returns the look that a run of so many seeds has come to.
 
     Args:
+      n_seeds: the last seed and one, so that seeds that are missing in all arms count.
       findings: of the run; where trials are missing, the look is the first of at least so many seeds.
 
     Raises:
@@ -158,7 +159,7 @@ def taken(experiment: Experiment, trials: pa.Table, findings: Iterable[Finding] 
     Raises:
       ConfigError: the run has come to no look.
     """
-    return looks(experiment)[: look_at(experiment, n_seeds(trials), findings).number]
+    return looks(experiment)[: look_at(experiment, 1 + max(trials["seed"].to_pylist()), findings).number]
 
 
 def seeds_of(taken: Sequence[Look]) -> str:
