@@ -331,7 +331,8 @@ def _judged(
     n_stages = len(plan.jobs)
     plan, missing = lost.trained(plan, why)
     if missing:
-        prepared = prepared._replace(findings=(*prepared.findings, lost.finding(prepared.plan, plan, missing)))
+        finding = lost.finding(prepared.plan, plan, missing, experiment.study.tune)
+        prepared = prepared._replace(findings=(*prepared.findings, finding))
         last = max(trial.seed for trial in plan.compared.trials)
         look = sequential.look_at(experiment, 1 + last, prepared.findings)
     own, study = plan.compared, experiment.study

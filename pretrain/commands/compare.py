@@ -15,6 +15,7 @@ from pretrain.config.counts import counted
 from pretrain.config.fields import ConfigError, fields, get
 from pretrain.config.metrics import AUTO, column, metric_of
 from pretrain.config.paths import path_of
+from pretrain.data.findings import MISSING
 from pretrain.judging import judge
 from pretrain.report import judgement
 from pretrain.study import from_store, results, summary
@@ -64,6 +65,10 @@ def main(argv: Sequence[str]) -> int:
     console = options.console(sys.stdout)
     console.print(_listing(differing, list(runs)))
     console.print()
+    for name, run in runs.items():
+        for finding in run.findings:
+            if finding.kind == MISSING:
+                console.print(f"{name}: {finding}\n", soft_wrap=True)
     if rows.n_same:
         n = counted(rows.n_same, "arm")
         console.print(f"{n} {'is' if rows.n_same == 1 else 'are'} the same trials in all runs.\n", soft_wrap=True)
@@ -132,6 +137,10 @@ def _listing(differing: Mapping[str, Sequence[str]], names: Sequence[str]) -> Ta
     return table
 
 
+def _unit(row: Mapping[str, Any], by: Sequence[str]) -> tuple:
+    return tuple(row[field] for field in (*by, _SEED, "repeat"))
+
+
 def _rows(runs: Mapping[str, Run], metric: str, differing: Mapping[str, Sequence[str]]) -> _Rows:
     """Returns the results of arms that all runs have; those of tuned runs at the chosen settings."""
     asked = metric or next(iter(runs.values())).experiment.study.metric
@@ -169,6 +178,11 @@ def _rows(runs: Mapping[str, Run], metric: str, differing: Mapping[str, Sequence
     if not common:
         raise ConfigError("runs", " ".join(runs), "have no arm in common; sweep the same values")
     is_paired = not any(name.startswith("data.") for name in differing)
+    if is_paired:  # else what a run lacks since it could not be trained would count as failed
+        for name, run in runs.items():
+            if any(finding.kind == MISSING for finding in run.findings):
+                there = {_unit(row, by) for row in of_run[name]}
+                kept = [row for row in kept if _unit(row, by) in there]
     for field in by:
         if all(row[field].isdecimal() for row in kept):
             kept = [{**row, field: int(row[field])} for row in kept]

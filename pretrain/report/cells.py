@@ -5,6 +5,7 @@ from typing import Any
 from pretrain.config import Experiment
 from pretrain.config.counts import counted, some
 from pretrain.config.fields import get
+from pretrain.data.findings import MISSING
 from pretrain.report import over_datasets
 from pretrain.report.names import arm_name, listed, percent
 from pretrain.report.short_names import short_names
@@ -27,7 +28,7 @@ def cells(answer: Answer, experiment: Experiment) -> dict[str, str]:
     )
     return {
         "Rows": _rows(answer, experiment) + read,
-        "Failures": failures(answer),
+        "Failures": failures(answer) + _missing(answer),
         "Comparisons": _comparisons(answer, experiment),
         "Datasets": _datasets(answer, experiment),
         "Best of": _choice(answer),
@@ -74,6 +75,11 @@ def failures(answer: Answer) -> str:
     if diverged := sum(arm.n_diverged for arm in distinct(answer.arms)):
         return f"{diverged:,} of {counted(n, 'trial')} diverged"
     return f"none of {counted(n, 'trial')}"
+
+
+def _missing(answer: Answer) -> str:
+    """Returns how many trials could not be trained."""
+    return "".join(f"; {each.figures['missing']:,} more missing" for each in answer.findings if each.kind == MISSING)
 
 
 def _comparisons(answer: Answer, experiment: Experiment) -> str:

@@ -8,11 +8,13 @@ import numpy as np
 
 from pretrain.config import Experiment
 from pretrain.config.counts import counted
+from pretrain.data.findings import MISSING
 from pretrain.report import gains, health, over_datasets, phrases, prospects, rankings, tuning, verdicts
 from pretrain.report import ways as of_ways
 from pretrain.report.cells import values
 from pretrain.report.names import (
     arm_name,
+    arms,
     brief,
     capital,
     listed,
@@ -136,8 +138,14 @@ def _after(compared: Sequence[Comparison]) -> str:
 
 def lost(answer: Answer, experiment: Experiment) -> str:
     """Returns the fate of arms without a trial to compare, and of pretraining that learned nothing; or nothing."""
-    sentences = [health.lost(answer.faults, experiment), health.failed(answer.faults, experiment)]
+    sentences = [_missing(answer), health.lost(answer.faults, experiment), health.failed(answer.faults, experiment)]
     return " ".join(filter(None, sentences))
+
+
+def _missing(answer: Answer) -> str:
+    """Returns the arms of which no trial could be trained, in a sentence; or nothing."""
+    gone = [point for each in answer.findings if each.kind == MISSING for point in each.figures["arms"]]
+    return f"Of {arms(gone)} no trial could be trained." if gone else ""
 
 
 def warnings(answer: Answer, experiment: Experiment) -> list[str]:

@@ -1,7 +1,8 @@
 """Trials of a run that are missing, since a pack of theirs failed: which, and why."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 from pretrain.config.counts import counted
 from pretrain.data.findings import MISSING, Finding
@@ -35,8 +36,15 @@ def trained(plan: Plan, why: Mapping[str, str]) -> tuple[Plan, dict[str, str]]:
     return plan.of(trial for trial in kept if trial not in alone), missing
 
 
-def finding(plan: Plan, kept: Plan, missing: Mapping[str, str]) -> Finding:
-    """Returns the doubt that trials are missing: how many of how many, at which values and seeds, and why."""
+def finding(plan: Plan, kept: Plan, missing: Mapping[str, str], tuned: Collection[str] = ()) -> Finding:
+    """Returns the doubt that trials are missing: how many of how many, at which values and seeds, and why.
+
+    Its figures hold the points of arms of which no trial is left, without ``tuned`` fields.
+    """
+
+    def arms(trials: Iterable[Trial]) -> list[dict[str, Any]]:
+        return [{name: value for name, value in each.point.items() if name not in tuned} for each in trials]
+
     lost = [trial for trial in plan.trials if trial.id in missing]
     whole = [*kept.trials, *lost]
     where = [*_values(lost, whole), *_seeds(lost, whole)]
@@ -47,7 +55,9 @@ def finding(plan: Plan, kept: Plan, missing: Mapping[str, str]) -> Finding:
     named = f"{len(lost):,} of {counted(len(whole), 'trial')}"
     are = "is" if len(lost) == 1 else "are"
     sentence = f"{named} {are} missing{at}, as {first}{more}; comparisons are of the seeds that both arms have"
-    figures = {"missing": len(lost), "trials": len(whole), "reasons": dict(reasons)}
+    left = arms(kept.trials)
+    gone = {repr(point): point for point in arms(lost) if point not in left}
+    figures = {"missing": len(lost), "trials": len(whole), "reasons": dict(reasons), "arms": [*gone.values()]}
     return Finding(MISSING, sentence, "doubt", "the same command tries them again", figures)
 
 

@@ -215,7 +215,7 @@ def _with_training(
 
 def look_of(answer: Answer, experiment: Experiment) -> Look:
     """Returns the look that an answer is of; raises ``ConfigError`` where its run has come to none."""
-    last = max(seed for arm in answer.arms for seed in arm.all_seeds)
+    last = max((seed for arm in answer.arms for seed in arm.all_seeds), default=0)
     return look_at(experiment, 1 + last, answer.findings)
 
 

@@ -6,11 +6,8 @@ from pathlib import Path
 
 import jax
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 
-import pretrain
-from pretrain.commands.launch import main
 from pretrain.commands.options import console
 from pretrain.config.fields import with_values
 from pretrain.engines import here, message, remote, work, worker
@@ -19,7 +16,6 @@ from pretrain.execute import execute
 from pretrain.plan.plan import cut, packs
 from pretrain.store import programs
 from pretrain.store.store import Store
-from tests.launching import N_TRIALS, results
 from tests.small_sweep import make_plan
 
 ERRORS = {
@@ -163,32 +159,6 @@ def test_a_pack_that_fails_once_is_run_after_all_others_and_what_follows_it_then
     log = Path(task.experiment.run_dir) / remote.LOG
     assert f"ValueError: by chance (trace in {log}); the pack is run again after all others" in out.getvalue()
     assert "Traceback" in log.read_text() and log.read_text().endswith("ValueError: by chance\n")
-
-
-OPTIONS = {"pretraining": "pretrain/0", "fine-tuning": "finetune"}
-
-
-@pytest.mark.parametrize("stage", OPTIONS.values(), ids=OPTIONS)
-def test_a_run_without_some_trials_is_judged_and_the_next_makes_it_whole(stage, site, run, monkeypatch):
-    with monkeypatch.context() as patched:
-        fails_at(patched, lambda job: job.stage.name == stage and job.stage.stack.start == 0)
-        done = site.launch(*site.at(f"lost-{stage[:4]}"))
-    assert done.returncode == 1, done.stderr
-    run_dir = site.path / f"lost-{stage[:4]}-run"
-    found = pretrain.load_run(run_dir)
-    (finding,) = [each for each in found.findings if each.kind == "trials that are missing"]
-    assert finding.severity == "doubt" and "a layer of somebody's" in finding.sentence
-    n_lost = finding.figures["missing"]
-    assert 0 < n_lost < N_TRIALS and len(found.trials) == N_TRIALS - n_lost
-    assert f"{n_lost} of 8 trials are missing" in done.stdout + done.stderr
-    whole = pq.read_table(run / "trials.parquet").to_pylist()
-    kept = [row for row in whole if row["trial_id"] in set(found.trials["trial_id"].to_pylist())]
-    for row, of_whole in zip(found.trials.to_pylist(), kept, strict=True):
-        assert {name for name in of_whole if row.get(name) != of_whole[name]} == set(), stage
-    for command in ("report", "table"):
-        assert main([command, str(run_dir)]) == 0
-    assert site.launch(*site.at(f"lost-{stage[:4]}")).returncode == 0
-    assert results(run_dir) == results(run)
 
 
 def test_halves_go_on_where_the_pack_was(small, monkeypatch):
