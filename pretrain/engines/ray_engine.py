@@ -32,15 +32,25 @@ def check(engine: EngineConfig) -> None:
     """
     if engine.detach:
         raise ConfigError("engine.detach", True, "is for slurm; leave it out, or start the launch with nohup")
-    if engine.address in _FOUND_BY_RAY:
+    address = _noted_here() if engine.address == "auto" else engine.address
+    if address in _FOUND_BY_RAY:
         return
-    host, _, port = engine.address.removeprefix("ray://").rpartition(":")
-    if host in _LOOPBACK and not engine.address.startswith("ray://"):
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host in _LOOPBACK and not address.startswith("ray://"):
         host = ray.util.get_node_ip_address()  # where Ray looks for a cluster of this machine
     try:
         socket.create_connection((host.strip("[]"), int(port)), _SECONDS_TO_CONNECT).close()
     except (OSError, ValueError, OverflowError) as error:
         raise _unreachable(engine, error) from None
+
+
+def _noted_here() -> str:
+    """Returns the address that `ray start` has noted on this machine, of a cluster that may be gone; or nothing."""
+    with contextlib.suppress(ImportError, AttributeError, OSError):  # a seam that Ray does not promise
+        from ray._private import services
+
+        return services.find_bootstrap_address(None) or ""
+    return ""
 
 
 def run(request: Request) -> Mapping[str, str]:

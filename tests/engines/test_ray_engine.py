@@ -12,6 +12,8 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
+from pretrain.config import EngineConfig
+from pretrain.config.fields import ConfigError
 from tests.launching import LONG, N_TRIALS, execute, refused, results, started, wait_until
 
 pytest.importorskip("ray", reason="an extra")
@@ -141,3 +143,11 @@ def test_without_an_address_ray_is_started_here_and_ctrl_c_saves_and_stops_it(si
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "nowhere", "auto", "127.0.0.1:99999999", "ray://127.0.0.1:1"])
 def test_an_address_where_nobody_listens_is_reported_in_one_line(address, site):
     refused(site.launch(*site.at("nobody"), *WORKER, "--engine.address", address), f"engine.address: '{address}'")
+
+
+def test_a_cluster_that_was_noted_and_is_gone_is_reported_in_one_line(monkeypatch):
+    from pretrain.engines import ray_engine
+
+    monkeypatch.setattr(ray_engine, "_noted_here", lambda: "127.0.0.1:1")
+    with pytest.raises(ConfigError, match="engine.address: 'auto'"):
+        ray_engine.check(EngineConfig(name="ray", address="auto"))
