@@ -149,5 +149,5 @@ def test_a_cluster_that_was_noted_and_is_gone_is_reported_in_one_line(monkeypatc
     from pretrain.engines import ray_engine
 
     monkeypatch.setattr(ray_engine, "_noted_here", lambda: "127.0.0.1:1")
-    with pytest.raises(ConfigError, match="engine.address: 'auto'"):
+    with pytest.raises(ConfigError, match=r"engine\.address: 'auto'"):
         ray_engine.check(EngineConfig(name="ray", address="auto"))
