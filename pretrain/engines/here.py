@@ -2,7 +2,7 @@
 
 import importlib.util
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -78,7 +78,12 @@ def run_here(request: Request) -> Mapping[str, str]:
         console.print(f"{counted(len(todo), 'pack')} on {hosts.in_words()}", style="dim", soft_wrap=True)
     compilers, saver = ThreadPoolExecutor(COMPILERS), _Saver(store)
     compile_ahead = compiler_ahead(todo, datasets, compilers)
-    set_aside = SetAside(console, Path(experiment.run_dir) / LOG)
+
+    def stored(ids: Collection[str]) -> Collection[str]:
+        saver.wait()
+        return store.verified(ids)
+
+    set_aside = SetAside(console, Path(experiment.run_dir) / LOG, stored)
 
     def do(number: int, pack: Pack) -> None:
         with reporter.pack(number, pack) as advanced:
@@ -99,8 +104,8 @@ def run_here(request: Request) -> Mapping[str, str]:
     finally:
         compilers.shutdown(cancel_futures=True)
         saver.wait()
-    stored = store.verified(set_aside.why)
-    return {job: reason for job, reason in set_aside.why.items() if job not in stored}
+    done = store.verified(set_aside.why)  # by another run meanwhile
+    return {job: reason for job, reason in set_aside.why.items() if job not in done}
 
 
 class _Saver:

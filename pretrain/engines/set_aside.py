@@ -1,9 +1,10 @@
 """Packs that fail are tried once more after all others and then set aside, with what would follow; others go on."""
 
 import gc
+import re
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import jax
@@ -24,17 +25,24 @@ def reason_of(error: Exception) -> str:
     """Returns the reason for which a pack failed, in one line."""
     if isinstance(error, MemoryFault):
         return str(error)
-    said = " ".join(str(error).split())
-    # Of what JAX says of a callback the user's own error is the end, after its own traces.
-    return f"{type(error).__name__}: {said if len(said) <= _LONGEST else f'…{said[-_LONGEST:]}'}"
+    *_, (name, text) = [(type(error).__name__, str(error)), *_raised_in_callback(str(error))]
+    said = " ".join(text.split())
+    return f"{name}: {said if len(said) <= _LONGEST else f'…{said[-_LONGEST:]}'}" if said else name
+
+
+def _raised_in_callback(text: str) -> list[tuple[str, str]]:
+    """Returns the name and the text of the user's error that JAX says of a callback after the trace; or none."""
+    *before, after = re.split(r'^ *File ".*", line \d+.*$', text.strip(), flags=re.MULTILINE)
+    raised = re.search(r"^(\w[\w.]*)(?:: ?(.*))?\Z", after, re.MULTILINE | re.DOTALL) if before else None
+    return [(raised[1], raised[2] or "")] if raised else []
 
 
 class SetAside:
     """The turns of a run's packs in this process: what fails is run again after all others, and then set aside."""
 
-    def __init__(self, console: Console, log: Path):
-        """Args: console: for a line about each that fails. log: the file of their traces."""
-        self._console, self._log = console, log
+    def __init__(self, console: Console, log: Path, stored: Callable[[Collection[str]], Collection[str]]):
+        """Args: console: for a line about each that fails. log: the file of their traces. stored: which jobs are."""
+        self._console, self._log, self._stored = console, log, stored
         self._why: dict[str, str] = {}
         self._failed: set[str] = set()  # jobs, once
         self._later: list[tuple[int, Pack]] = []  # packs of the next round
@@ -80,7 +88,11 @@ class SetAside:
             reason, is_last = reason_of(error), isinstance(error, MemoryFault)
             trace = "" if is_last else traceback.format_exc()
         gc.collect()  # outside of the handler, whose exception held arrays
-        ids = {job.id for job in pack.left}
+        done = self._stored({job.id for job in pack.left})  # a half, or jobs of fewer updates, whose children can run
+        pack = pack.of_lanes(
+            [lane for lane in range(len(pack.jobs)) if any(job not in done for job in _at(pack, lane))]
+        )
+        ids = {job.id for job in pack.left} - set(done)
         is_last = is_last or not ids.isdisjoint(self._failed)
         named = reason if pack.stage.name in reason else f"{pack.stage.name}: {reason}"
         self._failed |= ids
@@ -98,8 +110,7 @@ class SetAside:
         if len(kept) == len(pack.jobs):
             return pack
         for lane in set(range(len(pack.jobs))) - set(kept):
-            for part in (pack, *pack.passed):
-                self._why[part.jobs[lane].id] = self._why[pack.jobs[lane].parent or ""]
+            self._why |= dict.fromkeys(_at(pack, lane), self._why[pack.jobs[lane].parent or ""])
         return pack.of_lanes(kept) if kept else None
 
     def _put_off(self, number: int, pack: Pack) -> None:
@@ -114,3 +125,8 @@ class SetAside:
         except OSError:
             return False
         return True
+
+
+def _at(pack: Pack, lane: int) -> list[str]:
+    """Returns the ids of the jobs whose outcomes a lane leaves."""
+    return [part.jobs[lane].id for part in (pack, *pack.passed)]

@@ -12,6 +12,7 @@ from pretrain.commands.options import console
 from pretrain.config.fields import with_values
 from pretrain.engines import here, message, remote, work, worker
 from pretrain.engines.request import Request
+from pretrain.engines.set_aside import reason_of
 from pretrain.execute import execute
 from pretrain.plan.plan import cut, packs
 from pretrain.store import programs
@@ -87,6 +88,23 @@ def test_halves_that_do_not_fit_are_set_aside_and_cost_nothing(small, monkeypatc
     assert task.store.verified(task.plan.jobs) == task.plan.jobs.keys()
 
 
+def test_what_follows_a_half_that_is_stored_is_run(small, monkeypatch):
+    task, _ = small
+    done = work.train
+
+    def train(pack, *rest):
+        if pack.stage.name == "pretrain/0" and len(pack.jobs) != 2:
+            raise work.MemoryFault("pretrain/0: too large")
+        return done(pack, *rest)
+
+    monkeypatch.setattr(work, "train", train)
+    why = here.run_here(task)
+    stored = task.store.verified(task.plan.jobs)
+    assert len(why) == 3 and len(stored) == 6  # the second half is a seed, of three stages
+    assert stored == task.plan.jobs.keys() - why.keys()
+    assert len({task.plan.jobs[job].seed for job in why}) == 1
+
+
 def test_a_single_trial_that_does_not_fit_is_not_run_again(small, monkeypatch):
     task, _ = small
     sizes = fail(monkeypatch, ERRORS["bad_alloc"], fits=0)
@@ -102,6 +120,18 @@ def test_another_fault_of_xla_is_none_of_memory_and_has_the_pack_run_once_more(s
     why = here.run_here(task)
     assert set(why.values()) == {"pretrain/0: JaxRuntimeError: INTERNAL: a fault"} and len(why) == 9
     assert sizes == [(3, 0), (3, 0)] and out.getvalue().count("; the pack is run again after all others") == 1
+
+
+def test_the_reason_of_a_callback_is_the_users_own_error():
+    of_jax = "INTERNAL: CpuCallback error calling callback: Traceback (most recent call last):\n"
+    frames = '  File "/jax/callback.py", line 816, in _wrapped\n    x = 1\n    ^^^\n  File "/own.py", line 9, in read\n'
+    for said, reason in {
+        f"{of_jax}{frames}ValueError: a sensor: is\n unplugged\n": "ValueError: a sensor: is unplugged",
+        f"{of_jax}{frames}own.errors.Unplugged\n": "own.errors.Unplugged",
+        "INTERNAL: a fault": "JaxRuntimeError: INTERNAL: a fault",
+        "": "JaxRuntimeError",
+    }.items():
+        assert reason_of(jax.errors.JaxRuntimeError(said)) == reason
 
 
 def test_a_fault_of_this_program_ends_the_run(small, monkeypatch):
