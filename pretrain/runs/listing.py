@@ -14,12 +14,13 @@ from typing import Literal, NamedTuple
 from pretrain.config.counts import counted
 from pretrain.config.fields import ConfigError
 from pretrain.config.paths import opened, path_of
+from pretrain.data import findings
 from pretrain.engines import queue
 from pretrain.engines.signs import SILENT, Signs
 from pretrain.engines.standing import Standing
 from pretrain.store import lock, manifests
 
-State = Literal["running", "finished", "stopped", "damaged"]
+State = Literal["running", "finished", "incomplete", "stopped", "damaged"]  # incomplete: trials are missing
 
 _ANSWER, _EXPERIMENT, _STORE = "answer.json", "experiment.json", "packs"
 _BEGINNING = 1 << 15  # bytes of an answer that hold its question and its verdict
@@ -98,10 +99,11 @@ def _run(path: Path, entries: dict[str, os.DirEntry]) -> Listed:
         files = manifests.read(path / manifests.NAME)["files"]
         n_bytes = sum((path / name).stat().st_size for name in files)
         texts, tags = _texts(path / _ANSWER), noted if holder else _tags(path / _EXPERIMENT)
+        ended: State = "incomplete" if _lacks_trials(path / findings.FILE) else "finished"
     except (manifests.DamageError, OSError, LookupError, TypeError, ValueError):
         return Listed(path, "running" if holder else "damaged", "", "", changed, 0, holder, work, noted)
     question, verdict = (texts.get(name, "") for name in ("question", "verdict"))
-    return Listed(path, "running" if holder else "finished", question, verdict, changed, n_bytes, holder, work, tags)
+    return Listed(path, "running" if holder else ended, question, verdict, changed, n_bytes, holder, work, tags)
 
 
 def _texts(path: Path) -> dict[str, str]:
@@ -109,6 +111,14 @@ def _texts(path: Path) -> dict[str, str]:
     with opened(path) as file:
         beginning = file.read(_BEGINNING).decode(errors="replace")
     return {name: json.loads(text) for name, text in reversed(re.findall(_TEXT, beginning))}
+
+
+def _lacks_trials(path: Path) -> bool:
+    """Returns whether findings name trials that are missing; versions that wrote none had none missing."""
+    if not path.exists():
+        return False
+    with opened(path) as file:
+        return any(finding.kind == findings.MISSING for finding in findings.read(file.read()))
 
 
 def _tags(path: Path) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ import pytest
 
 import pretrain
 from pretrain.config.fields import ConfigError
+from pretrain.data.findings import MISSING
 from pretrain.runs.listing import list_runs
 from pretrain.store import lock, manifests
 from tests.launching import ROOT, call, refused
@@ -52,6 +53,15 @@ def test_every_run_is_listed_with_its_answer(folder):
     assert runs["a"].question == "Does it?" and runs["a"].verdict == 'It "helps" (+1.0 point).'
     assert runs["a"].n_bytes == (folder / "a" / "answer.json").stat().st_size
     assert [run.path.name for run in list_runs(folder)][-1] == "killed"
+
+
+def test_a_run_from_which_trials_are_missing_is_incomplete(folder):
+    made(folder / "lost", **{"findings.json": json.dumps([{"kind": MISSING, "sentence": "1 of 8 trials is missing"}])})
+    made(folder / "noted", **{"findings.json": json.dumps([{"kind": "reading", "sentence": "3 rows"}])})
+    made(folder / "odd", **{"findings.json": "{"})
+    states = {name: run.state for name, run in by_name(folder).items()}
+    assert (states["lost"], states["noted"], states["odd"]) == ("incomplete", "finished", "damaged")
+    assert "incomplete" in call(["runs", folder], folder).stdout
 
 
 def test_runs_are_found_by_their_tags(folder):
