@@ -4,7 +4,7 @@
 
 Sigmoid units and gradient descent as theirs, with three layers of 300 units, where they choose among 1,000 and more,
 and fewer updates; each network chooses its rates on validation rows. configs/README.md has the published errors, and
-those of a first try on one of the sets; the whole takes about an hour.
+those on two of the sets; the whole takes about an hour.
 """
 
 from pretrain.config import (
