@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pretrain.config import TeacherConfig
+from pretrain.config import SgdConfig, TeacherConfig
 from pretrain.learn.layers import apply
 from pretrain.learn.methods import teacher
 from pretrain.learn.stage import Layout
@@ -18,7 +18,7 @@ from tests.small_sweep import make_plan, of_kind, path, run_all
 RNG = np.random.default_rng(5)
 PREDICTED, TARGETS = (RNG.normal(size=(2, 7, 4)).astype(np.float32) for _ in range(2))
 CODES = RNG.normal(size=(6, 5)).astype(np.float32)
-GOLDEN = (76.33238, 1.843657)  # as those of tests/learn/test_train.py
+GOLDEN = (77.28682, 1.32778)  # as those of tests/learn/test_train.py
 SMALL = {"projector": (6, 3), "predictor": (4,), "views": ("noise",)}
 
 
@@ -91,9 +91,9 @@ def test_momentum_rises_to_1_by_half_a_cosine_but_stays_at_0(momentum, fraction,
 def stage_of(phase):
     """Returns a function from a method's fields to a stage of the topmost layer, or of all at once."""
 
-    def make(widths=(9, 5), lowest=None, epochs=2, **fields):
-        method = TeacherConfig(**{**SMALL, **fields})
-        stage, config = phase(widths, method=method, lowest=lowest, epochs=epochs, cache_codes=False)
+    def make(widths=(9, 5), lowest=None, epochs=2, optimizer=None, **fields):
+        method, given = TeacherConfig(**{**SMALL, **fields}), {"optimizer": optimizer} if optimizer else {}
+        stage, config = phase(widths, method=method, lowest=lowest, epochs=epochs, cache_codes=False, **given)
         static = stage.static._replace(layout=Layout((PIXELS,), tuple(range(PIXELS))))
         return dataclasses.replace(stage, static=static), config
 
@@ -113,8 +113,11 @@ def test_what_is_trained_moves_and_nothing_else_does(stage_of, parent, images):
     jax.tree.map(np.testing.assert_array_equal, ran.state.params["encoder"]["layers_0"], parent["encoder"]["layers_0"])
 
 
-def test_three_updates_give_the_golden_numbers(stage_of, parent, images):
-    ran = run(stage_of(), images, parent=parent, stops=[3])
+def test_three_updates_give_the_golden_numbers(stage_of, images):
+    # Adam would make steps of what rounding leaves of gradients that norms cancel, which differ from CPU to CPU.
+    descent = SgdConfig(learning_rate=0.1)
+    parent = run(stage_of((9,), optimizer=descent), images, stops=[3]).state.params
+    ran = run(stage_of(optimizer=descent), images, parent=parent, stops=[3])
     total = sum(float(np.abs(leaf).sum()) for leaf in jax.tree.leaves(ran.state.trainable))
     np.testing.assert_allclose((total, ran.curves["loss"][2]), GOLDEN, rtol=2e-3)  # XLA's versions differ by 4e-4
 
