@@ -63,6 +63,8 @@ def run(
     chosen = None if isinstance(experiment, Experiment) else asked.chosen
     if progress:
         print(*asked.notes, sep="\n", end="\n" * bool(asked.notes), file=sys.stderr)
+    if asked.experiment.engine.detach:
+        raise ConfigError("engine.detach", True, f"leaves no run to return; give it to {invocation.command()}")
     if isolated:
         return _warned(_isolated(asked.experiment, chosen, progress))
     if asked.experiment.engine.distributed:

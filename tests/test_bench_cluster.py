@@ -150,8 +150,8 @@ def test_operations_are_counted_between_marks():
 
 def test_a_real_run_is_simulated_by_the_packs_of_its_store():
     sizes = [("finetune", 2), ("pretrain/all", 1), ("pretrain/all", 1)]
-    told = cluster_check.pulled_as(sizes, FREE._replace(trial=2.0), 1)
-    assert (told.packs, told.wall) == (3, pytest.approx(4.0, abs=0.1))
+    simulated = cluster_check.pulled_as(sizes, FREE._replace(trial=2.0), 1)
+    assert (simulated.packs, simulated.wall) == (3, pytest.approx(4.0, abs=0.1))
 
 
 @pytest.mark.slow

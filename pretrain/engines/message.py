@@ -4,6 +4,7 @@ A worker derives the jobs of its pack, and no others, from the same experiment. 
 launcher did, as code or data were altered meanwhile, is refused by its id.
 """
 
+import dataclasses
 import functools
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
@@ -12,7 +13,7 @@ from pretrain import data
 from pretrain.config import DataConfig, Experiment
 from pretrain.data import Dataset
 from pretrain.plan.job import Job, Origin
-from pretrain.plan.named import Fingerprint, NamedStages, job_id
+from pretrain.plan.named import Fingerprint, NamedStages, job_of
 from pretrain.plan.plan import Pack
 from pretrain.store.store import Store
 
@@ -48,9 +49,12 @@ class Deriver:
     """Derives the packs of messages of one experiment, and keeps data and stages for the next."""
 
     def __init__(self, experiment: Experiment, fingerprint: Fingerprint):
-        self._experiment = experiment
         self.datasets: Mapping[DataConfig, Dataset] = _Datasets()
         self._named = NamedStages(self.datasets, fingerprint, keeps_states=False)
+        points = experiment.points
+        self._staged = functools.lru_cache(maxsize=4096)(
+            lambda point, split: self._named(points[point].settings.at_seed(split))
+        )
 
     def pack(self, content: Mapping[str, Any], left_out: Collection[str]) -> Pack | None:
         """Returns the pack of a message without lanes that are left out; None where none is left.
@@ -77,31 +81,13 @@ class Deriver:
         if named and not isinstance(seed, int):
             named = self._named.seeded_by_source(named, staged[: origin.place])
         seed = seed if isinstance(seed, int) else tuple(seed)
-        if named is None or job_id(named.content, seed, named.program, described["parent"]) != described["id"]:
+        if named is None:
             raise AlteredError(self._altered())
-        spec, before = named.spec, staged[origin.place - 1].spec.stage if origin.place else None
-        return Job(
-            described["id"],
-            described["settings"],
-            named.program,
-            named.content,
-            spec.stage,
-            spec.config,
-            seed,
-            described["parent"],
-            spec.parent(before),
-            spec.data,
-            origin.place,
-            named.traced,
-            described.get("course", ""),
-            spec.weights,
-            spec.content.get("weights", ""),
-            origin,
-        )
-
-    @functools.lru_cache(maxsize=4096)  # noqa: B019  # a worker has one deriver an experiment
-    def _staged(self, point: int, split: int) -> list:
-        return self._named(self._experiment.points[point].settings.at_seed(split))
+        before = staged[origin.place - 1].spec.stage if origin.place else None
+        job = job_of(named, seed, described["parent"], before, described["settings"], origin)
+        if job.id != described["id"]:
+            raise AlteredError(self._altered())
+        return dataclasses.replace(job, course=described.get("course", ""))
 
     def _altered(self) -> str:
         paths = {state.path for dataset in self.datasets.values() for state in dataset.files}

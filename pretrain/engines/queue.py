@@ -23,6 +23,7 @@ from pretrain.config.digests import sha256
 from pretrain.config.paths import written_whole
 
 FOLDER = "queue"  # in a run's directory
+JOBS = "jobs.json"  # ids of a scheduler's jobs that work, or wait for a machine
 MOST_FAULTS = 2  # of a pack that raises, which then is set aside
 _WAITING, _RUNNING, _DONE, _ASIDE = _STATES = "waiting", "running", "done", "aside"
 WORKERS = "workers"  # whose files are touched, see ``signs.py``

@@ -1,6 +1,6 @@
 """Signs of life of the workers of a queue: each touches a file of its own every few seconds.
 
-Ages are told by the clock of the file system, for those of machines differ.
+Ages are by the clock of the file system, for those of machines differ.
 """
 
 import contextlib

@@ -18,12 +18,12 @@ from pretrain.config import EngineConfig, Experiment
 from pretrain.config.fields import ConfigError
 from pretrain.config.paths import written_whole
 from pretrain.engines import node, remote
-from pretrain.engines.queue import FOLDER
+from pretrain.engines.queue import FOLDER, JOBS
 from pretrain.engines.remote import Left
 from pretrain.engines.request import Request
 
 _LOCAL = "local"  # the address for processes of this machine
-_LOGS, _JOBS = "slurm", "jobs.json"  # in the run's directory
+_LOGS = "slurm"  # in the run's directory
 _LARGEST_ARRAY = 1001  # Slurm's own default of MaxArraySize
 _FAILED = (submitit.core.utils.FailedJobError, submitit.core.utils.FailedSubmissionError)
 
@@ -132,7 +132,7 @@ class _Crew:
 
     def _note(self) -> None:
         """Notes the jobs for a launcher that comes after."""
-        with written_whole(Path(self._experiment.run_dir, FOLDER, _JOBS)) as draft:
+        with written_whole(Path(self._experiment.run_dir, FOLDER, JOBS)) as draft:
             draft.write_text(json.dumps([job.job_id for job in self._jobs]))
 
 
@@ -144,7 +144,7 @@ def _name(job: str) -> str:
 def _noted(experiment: Experiment) -> list[str]:
     """Returns the ids of the jobs that a launcher before has noted."""
     with contextlib.suppress(FileNotFoundError, ValueError):
-        return [str(job) for job in json.loads(Path(experiment.run_dir, FOLDER, _JOBS).read_text())]
+        return [str(job) for job in json.loads(Path(experiment.run_dir, FOLDER, JOBS).read_text())]
     return []
 
 

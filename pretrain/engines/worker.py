@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
-
 from pretrain.config import EngineConfig, from_json
 from pretrain.config.fields import ConfigError
 from pretrain.engines import work
@@ -24,6 +22,7 @@ from pretrain.engines.queue import Claim, Queue
 from pretrain.engines.set_aside import reason_of
 from pretrain.engines.signs import BEAT, SILENT, Signs
 from pretrain.engines.work import MemoryFault
+from pretrain.execute.compiled import seconds_waited
 from pretrain.plan import environment
 from pretrain.plan import plan as planning
 from pretrain.plan.identity import Fingerprints
@@ -35,7 +34,6 @@ from pretrain.store.store import Store, StoreError
 FAULTY = "faulty"
 _MOST_RAISED = 2  # packs in a row, after which the process is believed to be broken
 _PAUSES = 0.05, 2.0  # seconds between two looks for a pack that is ready, from the shortest to the longest
-_COMPILING = "/jax/core/compile/"  # events of JAX
 
 
 def work_on(root: Path, name: str, retries: int, stop: Callable[[], bool] = lambda: False) -> str:
@@ -106,7 +104,7 @@ def _done(queue: Queue, claim: Claim, worker: str, stop: Callable[[], bool]) -> 
 def _result(queue: Queue, claim: Claim, stop: Callable[[], bool]) -> dict[str, Any]:
     """Does a pack, or what of it is not stored yet and has its parents; in halves if a worker was lost with it."""
     bench = _bench(queue.experiment(claim.message["experiment"]))
-    began, before = time.monotonic(), bench.compiling
+    began, waited = time.monotonic(), seconds_waited()
     stored = [each for name in claim.after for each in (queue.result(name) or {}).get("stored", ())]
     store = Store(bench.experiment.store, _warn, packs=[*claim.message["opens"], *stored])
     jobs = [job for part in claim.message["parts"] for job in part]
@@ -134,7 +132,7 @@ def _result(queue: Queue, claim: Claim, stop: Callable[[], bool]) -> dict[str, A
         how = (bench.experiment.save_every, lambda updates: None, stop, keep, _warn)
         with environment.one_thread():
             work.do(part, bench.deriver.datasets[part.data], store, *how)
-    seconds, compiling = time.monotonic() - began, bench.compiling - before
+    seconds, compiling = time.monotonic() - began, seconds_waited() - waited
     return {"stored": sorted(set(names)), "seconds": seconds, "compiling": compiling}
 
 
@@ -143,18 +141,12 @@ class _Bench:
 
     def __init__(self, experiment_json: str):
         self.experiment = from_json(experiment_json)
-        self.compiling = 0.0  # seconds of tracing and compilation so far
         logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax logs a traceback of what it also raises
         _leave_room(self.experiment.engine)
         environment.fix()
         programs.prepare_devices(self.experiment.engine.cpus)
         programs.prepare(Path(self.experiment.store) / "programs")
-        jax.monitoring.register_event_duration_secs_listener(self._noted)
         self.deriver = Deriver(self.experiment, Fingerprints(Path(self.experiment.store)))
-
-    def _noted(self, event: str, seconds: float, **_: Any) -> None:
-        if event.startswith(_COMPILING):
-            self.compiling += seconds
 
 
 _bench = functools.lru_cache(maxsize=2)(_Bench)

@@ -85,18 +85,26 @@ class NamedStages:
 def jobs_along(seeded: Iterable[tuple[Named, redraws.Seed]], jobs: dict[str, Job], point: int, split: int) -> list[Job]:
     """Returns the jobs of one trial, and adds them to those of others."""
     path: list[Job] = []
-    for (spec, content, program, traced, course), of_stage in seeded:
+    for named, of_stage in seeded:
         before = path[-1] if path else None
         parent, parent_settings = (before.id, before.settings_id) if before else (None, None)
-        parent_stage = spec.parent(before.stage if before else None)
-        own_id = job_id(content, of_stage, program, parent)
+        own_id = job_id(named.content, of_stage, named.program, parent)
         if own_id not in jobs:
-            settings_id = sha256(f"{content} {of_stage} {parent_settings}")
-            origin = spec.stage, spec.config, of_stage, parent, parent_stage
-            given = course, spec.weights, spec.content.get("weights", ""), Origin(point, split, len(path))
-            jobs[own_id] = Job(own_id, settings_id, program, content, *origin, spec.data, len(path), traced, *given)
+            settings_id = sha256(f"{named.content} {of_stage} {parent_settings}")
+            origin, stage_before = Origin(point, split, len(path)), before.stage if before else None
+            jobs[own_id] = job_of(named, of_stage, parent, stage_before, settings_id, origin)
         path.append(jobs[own_id])
     return path
+
+
+def job_of(
+    named: Named, seed: redraws.Seed, parent: str | None, before: Stage | None, settings_id: str, origin: Origin
+) -> Job:
+    """Returns the job of a stage with a seed, after a stage ``before`` it whose job is ``parent``."""
+    spec, own_id = named.spec, job_id(named.content, seed, named.program, parent)
+    start = spec.stage, spec.config, seed, parent, spec.parent(before), spec.data, origin.place, named.traced
+    given = named.course, spec.weights, spec.content.get("weights", ""), origin
+    return Job(own_id, settings_id, named.program, named.content, *start, *given)
 
 
 def job_id(content: str, seed: redraws.Seed, program: str, parent: str | None) -> str:

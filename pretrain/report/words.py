@@ -74,8 +74,8 @@ def conclusion(answer: Answer, experiment: Experiment) -> str:
 def _verdict(answer: Answer) -> str:
     """Returns the verdicts: of ways to pretrain the one that validation chooses, and of all else each comparison's."""
     found = _ways(answer)
-    told = {each.identity for group in found for each in (group.best, *group.others)}
-    rest = [each for each in answer.comparisons if each.identity not in told]
+    named = {each.identity for group in found for each in (group.best, *group.others)}
+    rest = [each for each in answer.comparisons if each.identity not in named]
     return " ".join(filter(None, [*map(of_ways.verdict, found), verdicts.verdict(rest)]))
 
 

@@ -147,12 +147,12 @@ def _holder(path: Path) -> tuple[str, str, tuple[str, ...]]:
 def _workers(folder: Path) -> tuple[str, str]:
     """Returns the workers of a queue that its launcher has left, and how far they are; nothing where none is left."""
     left = queue.Queue(folder)
-    if left.is_over():
-        return "", ""
     n_alive = sum(age < SILENT for age in (Signs(left).ages() or {}).values())
-    with contextlib.suppress(OSError):  # of a damaged index, which a launcher makes anew
-        return counted(n_alive, "worker"), str(Standing(left).counts())
-    return counted(n_alive, "worker"), ""
+    with contextlib.suppress(OSError, ValueError):
+        n_jobs = len(json.loads((folder / queue.JOBS).read_text())) if (folder / queue.JOBS).exists() else 0
+        if (n_alive or n_jobs) and not left.is_over():
+            return counted(n_alive, "worker"), str(Standing(left).counts())
+    return "", ""
 
 
 def _is_free(file: int) -> bool:

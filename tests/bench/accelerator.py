@@ -4,7 +4,7 @@ r"""A quarter of an hour on a GPU: what `pretrain` does there that no CPU can sh
 
 `geron`'s stages as packs of several sizes, and the number of its seeds that are trained in the time in which PyTorch
 trains one, eager, on the same device; a convolution; trials side by side (`vmap`) against one after another; memory
-told against memory taken; whether a lane has the same bits in packs of any size. Every part is guarded: what fails is a
+stated against memory taken; whether a lane has the same bits in packs of any size. A part that fails is a
 line of the table. `--small` takes the same way on CPUs, in a minute or two. Results go to `$OUT/accelerator.json`, too,
 part by part.
 
@@ -49,7 +49,7 @@ from tests.bench.accelerator_parts import (
     geron,
     memory,
     side_by_side,
-    told,
+    stated,
 )
 
 SHORTEST = 20.0  # seconds for which a part is begun
@@ -96,7 +96,12 @@ def line(row: Row) -> str:
     if "error" in row:
         return f"{row['part']:13} {row.get('name', '')} {row['error']}"
     shown = [f"{row['part']:13} {row['name']:44} {row.get('trials', ''):>4}"]
-    units = {"seconds": "s", "compile": "s to compile", "update_us": "µs an update of a trial", "told_mb": "MB told"}
+    units = {
+        "seconds": "s",
+        "compile": "s to compile",
+        "update_us": "µs an update of a trial",
+        "stated_mb": "MB stated",
+    }
     units |= {"trial_mb": "MB a trial", "taken_mb": "MB taken", "ratio": "×", "goal": "is the goal"}
     shown += [f"{row[name]:,.4g} {unit}" for name, unit in units.items() if row.get(name) is not None]
     shown += [f"{row['equal']} lanes equal, {row['gap']:.1e} apart"] if "equal" in row else []
@@ -126,7 +131,7 @@ def main() -> int:
     parser.add_argument("--only", default=",".join(PARTS), help="parts, by comma")
     parser.add_argument("--small", action="store_true", help="small sizes, to try the script on CPUs")
     parser.add_argument("--programs", default="", help="directory of compiled programs; by default one for this run")
-    parser.add_argument("--told", choices=("dense", "convolution"), help=argparse.SUPPRESS)
+    parser.add_argument("--stated", choices=("dense", "convolution"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     names = options.only.split(",")
     if unknown := [name for name in names if name not in PARTS]:
@@ -137,8 +142,8 @@ def main() -> int:
         if options.programs:
             (scratch / "programs").symlink_to(Path(options.programs).resolve())
         where = prepare(scratch / "programs", options.small)
-        if options.told:
-            print(json.dumps(told(options.told, sizes, scratch)))
+        if options.stated:
+            print(json.dumps(stated(options.stated, sizes, scratch)))
             return 0
         print(where, flush=True)
         rows: list[Row] = []

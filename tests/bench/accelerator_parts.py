@@ -27,7 +27,7 @@ class Sizes(NamedTuple):
     packs: tuple[int, ...]  # trials of a pack, of ``geron``
     convolution: int
     mapped: int
-    told: int
+    stated: int
     bits: tuple[int, ...]
     epochs: int
     layers: tuple[int, ...] = (300, 150)
@@ -199,9 +199,9 @@ def side_by_side(sizes: Sizes, scratch: Path) -> Iterator[Row]:
 
 
 def memory(sizes: Sizes, scratch: Path) -> Iterator[Row]:
-    """Yields memory told and taken by packs, each in a process of its own, as a peak cannot be set back."""
+    """Yields memory stated and taken by packs, each in a process of its own, as a peak cannot be set back."""
     for what in ("dense", "convolution"):
-        command = [sys.executable, "-m", "tests.bench.accelerator", "--told", what, *(["--small"] * sizes.is_small)]
+        command = [sys.executable, "-m", "tests.bench.accelerator", "--stated", what, *(["--small"] * sizes.is_small)]
         command += ["--programs", str(scratch / "programs")]
         done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
         if done.returncode:
@@ -210,14 +210,14 @@ def memory(sizes: Sizes, scratch: Path) -> Iterator[Row]:
         yield json.loads(done.stdout.splitlines()[-1])
 
 
-def told(what: str, sizes: Sizes, scratch: Path) -> Row:
-    """Returns the memory that a pack of this process is told to take on the device, and takes."""
+def stated(what: str, sizes: Sizes, scratch: Path) -> Row:
+    """Returns the memory that a pack of this process is stated to take on the device, and takes."""
     import jax
 
     from pretrain.execute import execute
     from pretrain.plan.memory import needs_of
 
-    size = sizes.told if what == "dense" else sizes.convolution
+    size = sizes.stated if what == "dense" else sizes.convolution
     work = work_of(sizes, scratch, size, {"encoder.layers": sizes.convolved} if what == "convolution" else {}, HE)
     ((title, pack),) = work.packs.items()
     device = jax.local_devices()[0]
@@ -227,9 +227,9 @@ def told(what: str, sizes: Sizes, scratch: Path) -> Row:
     noted = {(pack.jobs[0].program, jax.default_backend()): execute.temporaries(pack, work.dataset)}
     needs = needs_of(pack.jobs[0], noted, 1)
     whole = needs.examples + needs.temporaries + size * needs.trial
-    row = {"name": f"{what}: {title}", "trials": size, "told_mb": whole / 1e6, "trial_mb": needs.trial / 1e6}
+    row = {"name": f"{what}: {title}", "trials": size, "stated_mb": whole / 1e6, "trial_mb": needs.trial / 1e6}
     if "peak_bytes_in_use" not in stats:
-        return row | {"note": f"{device.platform} tells no peak"}
+        return row | {"note": f"{device.platform} has no peak"}
     taken = stats["peak_bytes_in_use"] - before
     return row | {"taken_mb": taken / 1e6, "ratio": whole / taken}
 

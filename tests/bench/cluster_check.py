@@ -25,12 +25,12 @@ class Checked(NamedTuple):
     wall: float  # seconds of the whole command
     again: float  # of the same command here with all stored: its reading, planning and judging
     ray: float  # of starting Ray and stopping it
-    told: Spent  # of the workers, by the simulation
+    simulated: Spent  # of the workers, by the simulation
 
     @property
     def predicted(self) -> float:
         """Seconds of the whole command, by the simulation."""
-        return self.again + self.ray + self.told.wall
+        return self.again + self.ray + self.simulated.wall
 
 
 def checked(n_packs: int, costs: Costs, workers: int = 2, memory: str = "") -> Checked:
@@ -56,8 +56,8 @@ def checked(n_packs: int, costs: Costs, workers: int = 2, memory: str = "") -> C
             sizes = _sizes(directory / "store")
             again = wall(lambda: _launch(argv))
             ray = wall(_ray)
-    told = pulled_as(sizes, costs, workers)
-    return Checked(len(sizes), n_trials, taken, again, ray, told)
+    simulated = pulled_as(sizes, costs, workers)
+    return Checked(len(sizes), n_trials, taken, again, ray, simulated)
 
 
 def pulled_as(sizes: list[tuple[str, int]], costs: Costs, workers: int) -> Spent:
@@ -116,7 +116,7 @@ def compared(run: Checked) -> Iterator[str]:
     pulling = run.wall - run.again - run.ray
     yield f"{run.packs:,} packs of {run.trials:,} small trials on Ray, 2 workers: {run.wall:.1f} s"
     yield f"  of it the same command with all stored {run.again:.1f} s, Ray's start and end {run.ray:.1f} s"
-    yield f"simulated: {run.predicted:.1f} s in all, {run.told.wall:.1f} s of workers; measured there {pulling:.1f} s"
-    ratios = f"{run.wall / run.predicted:.2f} in all, {pulling / run.told.wall:.2f} of workers"
+    yield f"simulated: {run.predicted:.1f} s in all, {run.simulated.wall:.1f} s of workers; measured {pulling:.1f} s"
+    ratios = f"{run.wall / run.predicted:.2f} in all, {pulling / run.simulated.wall:.2f} of workers"
     yield f"ratio of measured to simulated: {ratios}"
-    yield f"workers' time in training, simulated: {run.told.share():.1%}"
+    yield f"workers' time in training, simulated: {run.simulated.share():.1%}"

@@ -44,20 +44,20 @@ class Point:
             os.kill(os.getpid(), getattr(signal, last))
 
     def patch(self, name):
-        """Has a function tell when it is called."""
+        """Notes the calls of a function."""
         module, _, path = name.partition(":")
         *places, attribute = path.split(".")
         place = functools.reduce(getattr, places, importlib.import_module(module))
         function = getattr(place, attribute)
 
         @functools.wraps(function)
-        def told(*arguments, **options):
+        def noted(*arguments, **options):
             self.passed(name, "before")
             answer = function(*arguments, **options)
             self.passed(name, "after")
             return answer
 
-        setattr(place, attribute, told)
+        setattr(place, attribute, noted)
 
 
 def serve():

@@ -132,7 +132,7 @@ def at_hiring(places):
 
 @pytest.fixture
 def filled(at_hiring):
-    """The place as it was then; always the same one, for workers are told its path."""
+    """The place as it was then; always the same one, for workers are given its path."""
     place, copy = at_hiring
     shutil.rmtree(place.path)
     shutil.copytree(copy, place.path, symlinks=True)

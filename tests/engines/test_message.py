@@ -27,7 +27,7 @@ PRETRAINED = {"finetune.encoder_init": ("pretrained",)}
 NOT_STORED = SimpleNamespace(pack_of=lambda stage: None)
 
 
-def told(pack, stored=NOT_STORED):
+def sent(pack, stored=NOT_STORED):
     """A pack's message as a worker reads it."""
     return json.loads(json.dumps(message(pack, stored, "experiment")))
 
@@ -59,9 +59,9 @@ def check(experiment, plan, **options):
     found = packs(plan.jobs.values(), (), MEMORY, 1, lambda job: 0.5, fewest=1, **options)  # of two jobs
     worker = deriver(experiment)
     for pack in found:
-        derived = worker.pack(told(pack), ())
+        derived = worker.pack(sent(pack), ())
         assert derived == pack  # stages, ids, seeds, numbers, and what it passes
-        assert sorted(ids_of(told(pack))) == sorted(job.id for job in pack.left)
+        assert sorted(ids_of(sent(pack))) == sorted(job.id for job in pack.left)
         for part, of_plan in zip((derived, *derived.passed), (pack, *pack.passed), strict=True):
             for one, other in zip(part.jobs, of_plan.jobs, strict=True):
                 check_job(one, other)
@@ -226,7 +226,7 @@ def test_jobs_that_stand_for_others_under_code_ignore_keep_their_ids(experiment,
     assert 0 < len(left) < len(plan.jobs) and any((job.parent or "").startswith("old-") for job in left)
     worker = deriver(made)
     for pack in packs(left, (), MEMORY, 1, 2):
-        assert worker.pack(told(pack), ()) == pack
+        assert worker.pack(sent(pack), ()) == pack
 
 
 @pytest.fixture
@@ -239,18 +239,18 @@ def test_a_message_is_json_and_names_the_packs_that_hold_parents(swept):
     _, (first, *_, last) = swept
     stored = SimpleNamespace(pack_of={job.parent: "of-parents" for job in last.jobs}.get)
     content = message(last, stored, "by-name")
-    assert json.loads(json.dumps(content)) == {**content, "parts": told(last)["parts"]}
-    assert (content["experiment"], content["opens"], told(last)["opens"]) == ("by-name", ["of-parents"], [])
-    assert len(told(first)["parts"]) == 1 + len(first.passed) == 2
-    assert len(ids_of(told(first))) == 6
+    assert json.loads(json.dumps(content)) == {**content, "parts": sent(last)["parts"]}
+    assert (content["experiment"], content["opens"], sent(last)["opens"]) == ("by-name", ["of-parents"], [])
+    assert len(sent(first)["parts"]) == 1 + len(first.passed) == 2
+    assert len(ids_of(sent(first))) == 6
 
 
 def test_lanes_that_are_left_out_take_their_shorter_ones_along(swept):
     made, (first, *_) = swept
-    derived = deriver(made).pack(told(first), {first.jobs[1].id})
+    derived = deriver(made).pack(sent(first), {first.jobs[1].id})
     assert derived.jobs == (first.jobs[0], first.jobs[2])
     assert [part.jobs for part in derived.passed] == [(part.jobs[0], part.jobs[2]) for part in first.passed]
-    assert deriver(made).pack(told(first), {job.id for job in first.jobs}) is None
+    assert deriver(made).pack(sent(first), {job.id for job in first.jobs}) is None
 
 
 def test_a_worker_derives_no_job_of_another_pack(experiment, monkeypatch):
@@ -265,7 +265,7 @@ def test_a_worker_derives_no_job_of_another_pack(experiment, monkeypatch):
     one = next(iter(plan.jobs.values()))
     worker = deriver(made)
     for _ in range(2):
-        worker.pack(told(Pack(one.stage, (one,))), ())
+        worker.pack(sent(Pack(one.stage, (one,))), ())
     assert len(points) == 1 and len(worker.datasets) == 1
 
 
@@ -276,7 +276,7 @@ def test_altered_data_are_refused_by_their_name(experiment, tiny_arrays, tmp_pat
     first, *_ = packs(planned(made).jobs.values(), (), MEMORY, 1)
     np.savez(file, **{**tiny_arrays, "train_images": tiny_arrays["train_images"][::-1]})
     with pytest.raises(AlteredError, match=rf"^{file}: was altered .*; run the same command again$"):
-        deriver(made).pack(told(first), ())
+        deriver(made).pack(sent(first), ())
 
 
 def test_altered_code_is_refused(experiment):
@@ -287,14 +287,14 @@ def test_altered_code_is_refused(experiment):
         return FINGERPRINTS(*asked)[::-1]
 
     with pytest.raises(AlteredError, match="or code was; run the same command again"):
-        deriver(made, altered).pack(told(first), ())
+        deriver(made, altered).pack(sent(first), ())
 
 
 @pytest.mark.parametrize("other", [{"seed": 7}, {"parent": "other"}, {"origin": [0, 0, 9]}, {"origin": [3, 0, 0]}])
 def test_a_job_in_another_place_is_refused(other, experiment):
     made = experiment(sweep=({"finetune.l2": (0.0, 1e-4), **CORNERS},))
     *_, last = packs(planned(made).jobs.values(), (), MEMORY, 1)
-    content = told(last)
+    content = sent(last)
     content["parts"][0][0] |= other
     with pytest.raises(AlteredError):
         deriver(made).pack(content, ())

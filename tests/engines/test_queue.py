@@ -334,7 +334,7 @@ def test_counts_say_how_far_the_work_is(root):
     assert str(Standing(queue).counts()).startswith("1 pack done, 1 failed, 0 running, 2 waiting")
 
 
-def test_seconds_that_are_left_are_not_told_before_a_pack_of_each_stage_is_done(root):
+def test_seconds_that_are_left_are_unknown_before_a_pack_of_each_stage_is_done(root):
     filled(root, (), ())
     queue = filled(root, (), title="finetune")
     assert str(Standing(queue).counts()) == "0 packs done, 0 running, 3 waiting"

@@ -40,12 +40,12 @@ def test_a_worker_reads_the_manifests_of_parents_and_lists_no_store(filled, monk
         return read_manifest(path)
 
     def listing(function):
-        def told(path=".", *rest):
+        def noted(path=".", *rest):
             if not isinstance(path, int) and Path(path).is_relative_to(store.root):
                 listed.append(Path(path).relative_to(store.root).as_posix())
             return function(path, *rest)
 
-        return told
+        return noted
 
     def doing(queue, claim, stop):
         read.clear(), listed.clear()
